@@ -1,0 +1,1 @@
+"""packlight fits a trained model to a device."""

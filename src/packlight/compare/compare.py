@@ -1,0 +1,94 @@
+"""What changed from a base to others: differences, ratios, flips and the front."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from packlight.compare.flips import flips
+from packlight.compare.front import pareto_front
+from packlight.records import Comparison, Measurement, Result
+from packlight.records.budget import COSTS, LOSSES
+from packlight.task import SampleTable
+
+RATIOS = {*COSTS, "latency_p90", "latency_p99"}
+AGAINST_REFERENCE = {*LOSSES, "latency_ratio", "agreement", "snr", "kl", "cosine"}
+"""What is measured against the reference already, so that it is its own delta."""
+
+FRONT = ("size", "latency", "drop")
+
+
+def compare(
+    base: Result,
+    others: Sequence[Result],
+    tables: Mapping[str, SampleTable],
+    groups: Mapping[str, Sequence[str]],
+) -> Comparison:
+    """Put variants beside their base.
+
+    Args:
+        base: the reference.
+        others: evaluated on the same task.
+        tables: by variant id; a variant without one, or without decisions, gets no flips.
+        groups: by column, the group of each sample.
+
+    Returns:
+        Deltas are ratios for costs and differences for quality; flips; and the ids on the front of
+        size, latency and drop, as far as all of them have these. The interval of a ratio or a
+        difference is made of the two intervals and so is too wide; ``drop`` and ``latency_ratio``
+        are paired.
+    """
+    everyone = [result for result in (base, *others) if not result.error]
+    names = [name for name in FRONT if all(name in result.metrics for result in everyone)]
+    points = {
+        result.id: {name: result.metrics[name].value for name in names} for result in everyone
+    }
+    return Comparison(
+        base=base,
+        others=tuple(others),
+        deltas={other.id: deltas(base, other) for other in others},
+        flips=tuple(
+            flips(other.id, tables[base.id], tables[other.id], groups)
+            for other in others
+            if has_decisions(base.id, tables) and has_decisions(other.id, tables)
+        ),
+        front=pareto_front(points, minimize=names) if names else (),
+    )
+
+
+def has_decisions(key: str, tables: Mapping[str, SampleTable]) -> bool:
+    """Whether a variant has a table with decisions."""
+    return key in tables and bool(tables[key].owner.size)
+
+
+def deltas(base: Result, other: Result) -> dict[str, Measurement]:
+    """The difference or ratio of every measurement that both have."""
+    return {
+        name: delta(name, base.metrics[name], found)
+        for name, found in other.metrics.items()
+        if name in base.metrics
+    }
+
+
+def delta(name: str, base: Measurement, other: Measurement) -> Measurement:
+    """One measurement against the base's."""
+    if name in AGAINST_REFERENCE:
+        return other
+    if name in RATIOS and base.low > 0:
+        return ratio(base, other)
+    return difference(base, other)
+
+
+def ratio(base: Measurement, other: Measurement) -> Measurement:
+    """Other over base."""
+    return Measurement(
+        other.value / base.value, "1", other.low / base.high, other.high / base.low,
+        other.how, min(base.n, other.n),
+    )  # fmt: skip
+
+
+def difference(base: Measurement, other: Measurement) -> Measurement:
+    """Other minus base."""
+    return Measurement(
+        other.value - base.value, other.unit, other.low - base.high, other.high - base.low,
+        other.how, min(base.n, other.n),
+    )  # fmt: skip

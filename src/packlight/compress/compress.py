@@ -1,0 +1,183 @@
+"""Apply a recipe: clone, find sites, observe, change, check; once for all methods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compress.methods import method as method_named
+from packlight.errors import CheckError, RecipeError
+from packlight.method import Observed
+from packlight.model import Model, graphs, initializers, raised
+from packlight.records.recipe import Recipe, Step
+from packlight.records.variant import Change, Refusal
+
+Stream = Callable[[Model, Sequence[str]], Iterable[Mapping[str, NDArray[np.generic]]]]
+"""Runs calibration samples through a model and gives the values of chosen tensors, call by call."""
+
+HELD = 512 * 2**20
+"""Bytes of weights up to which codes are computed once and held; above, when they are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """What a recipe made.
+
+    Attributes:
+        model: the new model; the one given is untouched.
+        recipe: with every option spelled out.
+        changes: what was changed, step by step.
+        refusals: what could have been and was not.
+    """
+
+    model: Model
+    recipe: Recipe
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def no_data(model: Model, names: Sequence[str]) -> Iterable[Mapping[str, NDArray[np.generic]]]:
+    """A stream without samples."""
+    del model, names
+    return ()
+
+
+def canonical_recipe(recipe: Recipe) -> Recipe:
+    """The recipe with every option spelled out, so that equal recipes have equal ids.
+
+    Raises:
+        RecipeError: a method or an option does not exist, or ``where`` is no regular expression.
+    """
+    return Recipe(tuple(canonical_step(step) for step in recipe.steps), recipe.seed)
+
+
+def canonical_step(step: Step) -> Step:
+    """A step with every option spelled out."""
+    chosen = method_named(step.method)
+    if step.where and chosen.whole:
+        raise RecipeError(f"'{step.method}' works on the whole model; leave out where=")
+    try:
+        re.compile(step.where)
+    except re.error as error:
+        raise RecipeError(f"where='{step.where}' is no regular expression: {error}") from error
+    return Step(step.method, chosen.options(chosen.configured(step.config)), step.where)
+
+
+def needs_data(recipe: Recipe, model: Model) -> bool:
+    """Whether a step of the recipe looks at calibration samples of this model."""
+    for step in canonical_recipe(recipe).steps:
+        chosen = method_named(step.method)
+        config = chosen.configured(step.config)
+        graph = model.clone()
+        found = [s for s in chosen.sites(graph, config) if not isinstance(s, Refusal)]
+        if chosen.observe(graph, found, config):
+            return True
+    return False
+
+
+def compress(model: Model, recipe: Recipe, stream: Stream = no_data) -> Compressed:
+    """Apply a recipe.
+
+    Args:
+        model: stays as it is.
+        recipe: ordered steps; later ones see what earlier ones made.
+        stream: runs the calibration samples.
+
+    Returns:
+        The new model with its changes and refusals.
+
+    Raises:
+        RecipeError: the recipe names what does not exist, or needs data that is not there.
+    """
+    full = canonical_recipe(recipe)
+    changes: list[Change] = []
+    refusals: list[Refusal] = []
+    current = model
+    for step in full.steps:
+        current, changed, refused = apply_step(current, step, stream)
+        changes += changed
+        refusals += refused
+    return Compressed(current, full, tuple(changes), tuple(refusals))
+
+
+def apply_step(
+    model: Model, step: Step, stream: Stream
+) -> tuple[Model, list[Change], list[Refusal]]:
+    """Apply one step to a clone."""
+    chosen = method_named(step.method)
+    config = chosen.configured(step.config)
+    graph = raised(model.clone(), chosen.opset(config))
+    found = list(chosen.sites(graph, config))
+    matching = [s for s in found if re.search(step.where, s.operator)]
+    refusals = [s for s in matching if isinstance(s, Refusal)]
+    sites = []
+    for site in matching:
+        if not isinstance(site, Refusal):
+            reason = chosen.inspect(site)
+            if reason:
+                refusals.append(Refusal(site.operator, reason))
+            else:
+                sites.append(site)
+    observed = chosen.observe(graph, sites, config)
+    stream_into(Model(graph, model.name), observed, stream, chosen.name)
+    done = chosen.apply(graph, sites, observed, config)
+    changes = [entry for entry in done if isinstance(entry, Change)]
+    refusals += [entry for entry in done if isinstance(entry, Refusal)]
+    drop_unread(graph)
+    if weight_bytes(graph) <= HELD:
+        hold(graph)
+    made = Model(graph, model.name)
+    check_interface(model, made, chosen.name)
+    named = [Refusal(r.operator, r.reason, r.remedy, chosen.name) for r in refusals]
+    return made, changes, named
+
+
+def stream_into(model: Model, observed: Observed, stream: Stream, method: str) -> None:
+    """Let statistics see the values they are made of."""
+    if not observed:
+        return
+    calls = 0
+    for values in stream(model, list(observed)):
+        calls += 1
+        for name, value in values.items():
+            observed[name].update(value)
+    if not calls:
+        raise RecipeError(
+            f"'{method}' looks at calibration samples and the task has none; "
+            "give it calibration data, or choose a method that needs none, as 'weights'"
+        )
+
+
+def drop_unread(graph: ir.Model) -> None:
+    """Take out stored values that the step left without a reader."""
+    for inner in graphs(graph):
+        inputs = set(map(id, inner.inputs))
+        for name, value in list(inner.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and id(value) not in inputs:
+                del inner.initializers[name]
+
+
+def weight_bytes(graph: ir.Model) -> int:
+    """Bytes of all stored values."""
+    return sum(value.const_value.nbytes for value in initializers(graph) if value.const_value)
+
+
+def hold(graph: ir.Model) -> None:
+    """Compute what is stored lazily, once."""
+    for value in initializers(graph):
+        if isinstance(value.const_value, ir.LazyTensor):
+            value.const_value = value.const_value.raw()
+
+
+def check_interface(before: Model, after: Model, method: str) -> None:
+    """A method leaves names and types of inputs and outputs as they are."""
+    for side in ("inputs", "outputs"):
+        old = {name: value.dtype for name, value in getattr(before, side)().items()}
+        new = {name: value.dtype for name, value in getattr(after, side)().items()}
+        if old != new:
+            raise CheckError(f"'{method}' changed the {side} of the model from {old} to {new}")

@@ -1,0 +1,120 @@
+"""Which input of which operator is a weight, and along which of its axes it sums.
+
+Everything that groups weights (scales per channel, blocks) follows from the axes that an operator
+sums over: outputs that share no scale must not lie in one group.
+Source: the operator specifications of ONNX, opset 21.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from packlight.model import nodes
+
+MATRIX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """How one operator reads one weight.
+
+    Attributes:
+        node: the operator.
+        index: which of its inputs the weight is.
+        rank: of the weight.
+        summed: the axes that are summed over, sorted; the others tell outputs apart.
+    """
+
+    node: ir.Node
+    index: int
+    rank: int
+    summed: tuple[int, ...]
+
+    @property
+    def operator(self) -> str:
+        """Name of the operator."""
+        return str(self.node.name)
+
+
+Summed = Callable[[ir.Node, int, int], tuple[int, ...] | None]
+"""(operator, input index, rank of the weight) -> axes summed over; None where it is no weight."""
+
+
+def conv(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
+    """(out, in / groups, ...kernel)."""
+    del node
+    return tuple(range(1, rank)) if index == 1 else None
+
+
+def conv_transpose(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
+    """(in, out / groups, ...kernel)."""
+    del node
+    return (0, *range(2, rank)) if index == 1 else None
+
+
+def gemm(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
+    """(in, out), or (out, in) with transB."""
+    if index != 1 or rank != MATRIX:
+        return None
+    return (1,) if node.attributes.get_int("transB", 0) else (0,)
+
+
+def matmul(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
+    """(..., in, out) on the right; (..., out, in) on the left."""
+    del node
+    if rank < MATRIX:
+        return None
+    return (rank - 2,) if index == 1 else (rank - 1,)
+
+
+def recurrent(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
+    """(directions, gates x hidden, in) and (directions, gates x hidden, hidden)."""
+    del node
+    return (rank - 1,) if index in (1, 2) else None
+
+
+def gather(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
+    """(entries, width): every entry is an output of its own."""
+    if index != 0 or rank != MATRIX or node.attributes.get_int("axis", 0) != 0:
+        return None
+    return (1,)
+
+
+SUMMED: dict[str, Summed] = {
+    "Conv": conv,
+    "ConvTranspose": conv_transpose,
+    "Gemm": gemm,
+    "MatMul": matmul,
+    "LSTM": recurrent,
+    "GRU": recurrent,
+    "RNN": recurrent,
+    "Gather": gather,
+}
+
+
+def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The stored tensor behind a value: an initializer or the output of a Constant."""
+    if value is None or value.is_graph_input():
+        return None
+    return ir.convenience.get_const_tensor(value)
+
+
+def roles(graph: ir.Model) -> Iterator[tuple[Role, ir.Value | None]]:
+    """Every place where an operator takes a weight, with the value it takes there.
+
+    The value is one that is stored where the operator's weight is stored, and one that is
+    computed where it is computed.
+    """
+    for node in nodes(graph):
+        summed = SUMMED.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if summed is None:
+            continue
+        for index, value in enumerate(node.inputs):
+            tensor = stored(value)
+            rank = len(tensor.shape) if tensor is not None else MATRIX
+            axes = summed(node, index, rank)
+            if axes is not None:
+                yield Role(node, index, rank, axes), value

@@ -1,0 +1,101 @@
+"""Stored weights as sites, shared by every method that changes how weights are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from packlight.compress.roles import Role, roles, stored
+from packlight.model import release
+from packlight.records.variant import Refusal
+
+SMALLEST = 256
+"""Weights with fewer numbers than this are left alone: scales and operators would eat the gain."""
+
+OPTIONAL = ("MatMul", "Gather")
+"""Operators that often read no weight at all, so that a computed input is nothing to report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A stored float32 weight and every operator that reads it as one.
+
+    Attributes:
+        value: what the operators read.
+        tensor: what is stored.
+        roles: how they read it, at least one; all sum over the same axes.
+    """
+
+    value: ir.Value
+    tensor: ir.TensorProtocol
+    roles: tuple[Role, ...]
+
+    @property
+    def operator(self) -> str:
+        """Name of the first operator that reads it."""
+        return self.roles[0].operator
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weight."""
+        return tuple(self.tensor.shape.numpy())
+
+    @property
+    def summed(self) -> tuple[int, ...]:
+        """Axes that its operators sum over."""
+        return self.roles[0].summed
+
+    def read(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        """A copy of the weight; what lies in external data is let go again."""
+        array = np.array(self.tensor.numpy(), np.float32)
+        release(self.tensor)
+        return array
+
+
+def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
+    """Every stored float32 weight once, and why others are none."""
+    found: dict[int, list[tuple[Role, ir.Value]]] = {}
+    for role, value in roles(graph):
+        if value is not None and stored(value) is not None:
+            found.setdefault(id(value), []).append((role, value))
+        elif role.node.op_type not in OPTIONAL:
+            yield Refusal(
+                role.operator,
+                "its weight is computed, not stored",
+                "run tidy first: it computes what is constant",
+            )
+    for readers in found.values():
+        site = weight_site(readers[0][1], tuple(role for role, _ in readers))
+        if isinstance(site, Weight) and site.tensor.size < SMALLEST:
+            reason = f"its weight has {site.tensor.size} numbers: too few to gain"
+            yield Refusal(site.operator, reason)
+        else:
+            yield site
+
+
+def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
+    """One stored weight as a site, or why it is none."""
+    tensor = stored(value)
+    assert tensor is not None
+    name = readers[0].operator
+    if tensor.dtype != ir.DataType.FLOAT:
+        return Refusal(name, f"its weight is stored as {tensor.dtype.name}, not as float32")
+    if value.is_graph_output():
+        return Refusal(name, "its weight is also an output of the model, which must not change")
+    if len({role.summed for role in readers}) > 1:
+        others = ", ".join(role.operator for role in readers)
+        return Refusal(
+            name,
+            f"its weight is shared by operators that sum over different axes ({others})",
+            "store it twice, or leave it as it is",
+        )
+    return Weight(value, tensor, readers)
+
+
+def unusable(site: Weight) -> str:
+    """What is wrong with a site's numbers; empty when nothing is."""
+    bad = int(np.count_nonzero(~np.isfinite(site.read())))
+    return f"its weight holds {bad} numbers that are NaN or infinite" if bad else ""

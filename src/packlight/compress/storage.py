@@ -1,0 +1,136 @@
+"""How compressed weights are stored and turned back into floats inside the graph.
+
+``expand="load"`` uses Cast and Mul, which ONNX Runtime computes once when the session starts;
+``expand="run"`` uses DequantizeLinear, which it computes at every run or fuses into MatMulNBits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compress.grid import Grouping
+
+Array = NDArray[np.generic]
+STORED = {4: ir.DataType.INT4, 8: ir.DataType.INT8}
+"""Type that holds a signed code of so many bits."""
+
+NUMPY = {ir.DataType.INT4: ml_dtypes.int4, ir.DataType.INT8: np.int8}
+OPSET = {"load": {4: 21, 8: 13}, "run": {4: 21, 8: 13}}
+BLOCKED_OPSET = 21
+"""The first opset whose DequantizeLinear knows blocks."""
+
+
+class Expansion:
+    """Writes the operators that restore one weight, in the graph that owns it.
+
+    Args:
+        owner: the stored value that is replaced.
+    """
+
+    def __init__(self, owner: ir.Value) -> None:
+        self.stem = str(owner.name)
+        self.owner = owner
+        self.graph = owning_graph(owner)
+        self.before = first_use(owner, self.graph)
+
+    def store(
+        self, part: str, kind: ir.DataType, shape: Sequence[int], compute: Callable[[], Array]
+    ) -> ir.Value:
+        """Add a stored value whose content is computed when it is written."""
+        name = f"{self.stem}.{part}"
+        cast = NUMPY.get(kind)
+
+        def tensor() -> ir.TensorProtocol:
+            array = compute()
+            return ir.Tensor(array.astype(cast) if cast else array, dtype=kind, name=name)
+
+        lazy = ir.LazyTensor(tensor, dtype=kind, shape=ir.Shape(shape), name=name, cache=False)
+        value = ir.Value(name=name, const_value=lazy)
+        self.graph.register_initializer(value)
+        return value
+
+    def constant(self, part: str, array: Array) -> ir.Value:
+        """Add a small stored value."""
+        name = f"{self.stem}.{part}"
+        value = ir.Value(name=name, const_value=ir.Tensor(array, name=name))
+        self.graph.register_initializer(value)
+        return value
+
+    def operator(self, op: str, inputs: Sequence[ir.Value], **attributes: int) -> ir.Value:
+        """Add an operator before the first use of the weight."""
+        name = f"{self.stem}.{op}"
+        node = ir.node(op, inputs, attributes=attributes, name=name)
+        self.graph.insert_before(self.before, node)
+        output: ir.Value = node.outputs[0]
+        output.name = f"{name}.out"
+        return output
+
+    def reshape(self, value: ir.Value, shape: Sequence[int], part: str) -> ir.Value:
+        """Add a Reshape; ``part`` tells it from others of the same weight."""
+        target = self.constant(f"{part}.shape", np.asarray(shape, np.int64))
+        node = ir.node("Reshape", [value, target], name=f"{self.stem}.{part}")
+        self.graph.insert_before(self.before, node)
+        output: ir.Value = node.outputs[0]
+        output.name = f"{node.name}.out"
+        return output
+
+    def replace(self, restored: ir.Value) -> None:
+        """Let everything that read the old value read the restored one."""
+        self.owner.replace_all_uses_with(restored)
+        remove_stored(self.owner)
+
+
+def owning_graph(value: ir.Value) -> ir.Graph:
+    """The graph that stores a value, as an initializer or in a Constant."""
+    node = value.producer()
+    graph = node.graph if node is not None else value.graph
+    assert isinstance(graph, ir.Graph)
+    return graph
+
+
+def first_use(value: ir.Value, graph: ir.Graph) -> ir.Node:
+    """An operator of the graph before all that read the value: the first of them where it can.
+
+    A reader in a subgraph makes it the first operator of all: stored values wait for nothing.
+    """
+    readers = list(value.consumers())
+    if any(node.graph is not graph for node in readers):
+        return graph[0]
+    if len(readers) == 1:
+        return readers[0]
+    wanted = set(map(id, readers))
+    return next(node for node in graph if id(node) in wanted)
+
+
+def remove_stored(value: ir.Value) -> None:
+    """Take a stored value that nobody reads out of its graph."""
+    node = value.producer()
+    if node is not None:
+        owner = node.graph
+        assert owner is not None
+        owner.remove(node, safe=True)
+    else:
+        graph = owning_graph(value)
+        graph.initializers.pop(str(value.name))
+
+
+def expand_at_load(
+    place: Expansion, codes: ir.Value, scale: ir.Value, grouping: Grouping, shape: Sequence[int]
+) -> ir.Value:
+    """Codes -> Cast -> Mul, reshaped around it for blocks, sliced where blocks were padded."""
+    value = place.operator("Cast", [codes], to=int(ir.DataType.FLOAT))
+    value = place.operator("Mul", [value, scale])
+    if grouping.padded != grouping.shape:
+        value = place.reshape(value, grouping.padded, "whole")
+        axis = next(i for i, n in enumerate(grouping.shape) if n != grouping.padded[i])
+        ends = [("starts", 0), ("ends", grouping.shape[axis]), ("axes", axis)]
+        bounds = [place.constant(f"slice.{part}", np.asarray([n], np.int64)) for part, n in ends]
+        value = place.operator("Slice", [value, *bounds])
+    if grouping.view != tuple(shape):
+        value = place.reshape(value, shape, "restored")
+    return value

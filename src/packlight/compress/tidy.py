@@ -1,0 +1,177 @@
+"""Take out what a model does not need: exact in real numbers, and a rounding apart in float32.
+
+Batch normalisations fold into the convolution or product before them, constant expressions are
+computed, equal weights are stored once, and what nobody reads is dropped. Compressed weights of
+earlier steps are left as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+from onnxscript import optimizer
+
+from packlight.compress import batchnorm
+from packlight.compress.batchnorm import BatchNorm
+from packlight.compress.roles import stored
+from packlight.method import Method, Observed
+from packlight.model import initializers, nodes
+from packlight.records.variant import Change, Refusal
+
+GROWTH = 1024
+"""Numbers up to which the result of a growing operator is stored."""
+
+UNLIMITED = 2**40
+"""For the optimizer, whose limit by size is replaced by ours by operator."""
+
+FEW = 64
+"""Numbers up to which a narrow tensor is an index or a shape, not a compressed weight."""
+
+TRAIL = "pkg.onnxscript.optimizer.folded_from"
+"""Where the folding leaves a note that would only make the file larger."""
+
+WIDE = (
+    ir.DataType.FLOAT,
+    ir.DataType.DOUBLE,
+    ir.DataType.INT32,
+    ir.DataType.INT64,
+    ir.DataType.UINT32,
+    ir.DataType.UINT64,
+    ir.DataType.BOOL,
+    ir.DataType.STRING,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy:
+    """Take out what a model does not need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """An operator whose inputs are all stored."""
+
+    node: ir.Node
+
+    @property
+    def operator(self) -> str:
+        """Name of the operator."""
+        return str(self.node.name)
+
+
+Site = BatchNorm | Constant
+
+
+def sites(graph: ir.Model, config: Tidy) -> Iterator[Site | Refusal]:
+    """Batch normalisations that fold, and operators that can be computed now."""
+    del config
+    yield from batchnorm.sites(graph)
+    for node in nodes(graph):
+        if node.op_type != "Constant" and node.inputs and foldable(node):
+            yield Constant(node)
+
+
+def foldable(node: ir.Node) -> bool:
+    """Whether all an operator reads is stored, and none of it compressed."""
+    tensors = [stored(value) for value in node.inputs if value is not None]
+    return all(tensor is not None and not compressed(tensor) for tensor in tensors)
+
+
+def compressed(tensor: ir.TensorProtocol) -> bool:
+    """Whether a stored tensor is a weight in a narrow type."""
+    return tensor.dtype not in WIDE and tensor.size > FEW
+
+
+def apply(
+    graph: ir.Model, found: Sequence[Site], observed: Observed, config: Tidy
+) -> list[Change | Refusal]:
+    """Fold, compute, share and drop, in this order."""
+    del observed, config
+    names = {site.operator for site in found if isinstance(site, Constant)}
+    before = {str(node.name) for node in nodes(graph)}
+    changes: list[Change | Refusal] = [
+        batchnorm.fold(site) for site in found if isinstance(site, BatchNorm)
+    ]
+    if names:
+        fold_constants(graph)
+    drop_identities(graph)
+    common.DeduplicateInitializersPass()(graph)
+    drop_unused(graph)
+    after = {str(node.name) for node in nodes(graph)}
+    folded = {change.operator for change in changes}
+    gone = sorted(before - after - folded)
+    return changes + [Change(name, "tidy", "computed or dropped") for name in gone]
+
+
+def fold_constants(graph: ir.Model) -> None:
+    """Compute what is constant, where that does not make the file larger by much."""
+    optimizer.fold_constants(
+        graph,
+        input_size_limit=GROWTH,
+        output_size_limit=UNLIMITED,
+        should_fold=should_fold,
+    )
+    for value in (output for node in nodes(graph) for output in node.outputs):
+        value.metadata_props.pop(TRAIL, None)
+    common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=FEW)(graph)
+
+
+def should_fold(node: ir.Node) -> bool | None:
+    """Whether what is constant is computed now; None leaves it to the optimizer's own rules."""
+    tensors = [stored(value) for value in node.inputs if value is not None]
+    known = [tensor for tensor in tensors if tensor is not None]
+    if any(compressed(tensor) for tensor in known):
+        return False
+    if len(known) < len(tensors):
+        return None
+    return node.op_type not in GROWING or is_small(node.outputs[0])
+
+
+def is_small(value: ir.Value) -> bool:
+    """Whether a value is known to have few numbers."""
+    shape = value.shape
+    return shape is not None and shape.is_static() and math.prod(shape.numpy()) <= GROWTH
+
+
+GROWING = ("Expand", "Tile", "ConstantOfShape", "Range", "Gather", "OneHot", "Pad", "Resize")
+"""Operators whose result can be much larger than what they read."""
+
+
+def drop_identities(graph: ir.Model) -> None:
+    """Let readers of a copy read the original; a copy that is a graph's output stays."""
+    for node in list(nodes(graph)):
+        if node.op_type == "Identity" and not node.outputs[0].is_graph_output():
+            source = node.inputs[0]
+            assert source is not None
+            node.outputs[0].replace_all_uses_with(source)
+
+
+def drop_unused(graph: ir.Model) -> None:
+    """Drop operators and opsets that nobody needs, and so the readers of weights."""
+    common.RemoveUnusedNodesPass()(graph)
+    detach_removed(graph)
+    common.RemoveUnusedOpsetsPass()(graph)
+
+
+def detach_removed(graph: ir.Model) -> None:
+    """Let operators of bodies that went with their If or Loop no longer count as readers."""
+    live = set(map(id, nodes(graph)))
+    for value in initializers(graph):
+        for node, index in list(value.uses()):
+            if id(node) not in live:
+                node.replace_input_with(index, None)
+
+
+METHOD: Method[Tidy, Site] = Method(
+    name="tidy",
+    summary="fold batch norms and constants, drop what nobody reads",
+    config=Tidy,
+    opset=lambda _: 1,
+    whole=True,
+    sites=sites,
+    apply=apply,
+)

@@ -1,0 +1,37 @@
+"""What can go wrong, as one tree.
+
+PacklightError
+├── InputError         what the user gave cannot be used; the command line exits with 2
+│   ├── ModelError     the model is damaged, hostile or not supported
+│   ├── TaskError      the task's data or functions do not fit the model
+│   └── RecipeError    a recipe or budget does not parse, or names what does not exist
+└── CheckError         the result failed its own check: a defect of packlight; please report it
+
+Every message says what must hold, what came, where, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class PacklightError(Exception):
+    """Base of all errors that packlight raises on purpose."""
+
+
+class InputError(PacklightError):
+    """What the user gave cannot be used as it is."""
+
+
+class ModelError(InputError):
+    """The model is damaged, hostile or not supported."""
+
+
+class TaskError(InputError):
+    """The task's data or functions do not fit the model."""
+
+
+class RecipeError(InputError):
+    """A recipe or a budget does not parse, or names what does not exist."""
+
+
+class CheckError(PacklightError):
+    """A result failed packlight's own check."""

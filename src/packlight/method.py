@@ -1,0 +1,120 @@
+"""What every compression method supplies, and the statistics it may ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.errors import RecipeError
+from packlight.records.recipe import Option
+from packlight.records.variant import Change, Refusal
+
+C = TypeVar("C")
+S = TypeVar("S", bound="Place")
+
+
+class Place(Protocol):
+    """A site: a place in a model that one method can change."""
+
+    @property
+    def operator(self) -> str:
+        """Name of the operator, as it is shown and as ``where`` matches it."""
+
+
+class Statistic(Protocol):
+    """What is kept of a stream of values; its memory does not grow with their number."""
+
+    def update(self, value: NDArray[np.generic]) -> None:
+        """Take in the value of one call of the model."""
+
+
+Observed = Mapping[str, Statistic]
+"""Statistics by the name of the value they were made of."""
+
+
+def nothing(graph: ir.Model, sites: Sequence[object], config: object) -> dict[str, Statistic]:
+    """What a method that needs no data asks for."""
+    del graph, sites, config
+    return {}
+
+
+def sound(site: object) -> str:
+    """What a method says of weights that it can take as they are."""
+    del site
+    return ""
+
+
+def as_given(options: Mapping[str, Option]) -> Mapping[str, Option]:
+    """Options from which nothing follows."""
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class Method(Generic[C, S]):
+    """One way to compress.
+
+    Deciding and doing are apart: ``sites`` and ``observe`` are pure and return data; ``apply``
+    edits the graph it is given and decides nothing.
+
+    Attributes:
+        name: as recipes write it.
+        summary: one line for people.
+        config: the frozen dataclass of its options.
+        opset: the least opset that can express what the method stores.
+        sites: the places it can change, in the order they run, and the refusals.
+        observe: the statistics it needs, by name of a value; they are streamed through the model
+            as it stands after the steps before.
+        apply: changes the sites in place and says what it did and what turned out impossible.
+        inspect: reads a site's weights and says what is wrong with them; empty when nothing is.
+        implied: options that follow from those given.
+        whole: it works on the model as a whole, so that ``where`` makes no sense.
+    """
+
+    name: str
+    summary: str
+    config: type[C]
+    opset: Callable[[C], int]
+    sites: Callable[[ir.Model, C], Iterable[S | Refusal]]
+    apply: Callable[[ir.Model, Sequence[S], Observed, C], list[Change | Refusal]]
+    observe: Callable[[ir.Model, Sequence[S], C], dict[str, Statistic]] = nothing
+    inspect: Callable[[S], str] = sound
+    implied: Callable[[Mapping[str, Option]], Mapping[str, Option]] = as_given
+    whole: bool = False
+
+    def configured(self, options: Mapping[str, Option]) -> C:
+        """The config of plain options, defaults filled in.
+
+        Raises:
+            RecipeError: an option is unknown or its value is not one it can have.
+        """
+        given = self.implied(options)
+        hints = typing.get_type_hints(self.config)
+        for name, value in given.items():
+            if name not in hints:
+                known = ", ".join(hints) or "no options"
+                raise RecipeError(f"'{self.name}' has no option '{name}'; it has {known}")
+            check_option(f"{self.name},{name}=", value, hints[name])
+        return self.config(**given)
+
+    def options(self, config: C) -> dict[str, Option]:
+        """The plain options that give this config, all of them."""
+        fields = dataclasses.fields(config)  # type: ignore[arg-type]
+        return {field.name: getattr(config, field.name) for field in fields}
+
+
+def check_option(what: str, value: Option, kind: object) -> None:
+    """Refuse a value that an option's annotation does not allow."""
+    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
+    if choices and (value not in choices or isinstance(value, bool)):
+        raise RecipeError(f"{what} is one of {', '.join(map(str, choices))}; got '{value}'")
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return
+    if isinstance(kind, type) and type(value) is not kind:
+        raise RecipeError(f"{what} takes a {kind.__name__}; got '{value}'")

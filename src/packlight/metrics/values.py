@@ -1,0 +1,79 @@
+"""Metrics of predicted numbers: errors and correlations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from packlight.errors import TaskError
+from packlight.metrics.metric import Metric, Outputs, Rows, numbers, of_sums, primary, ratio
+
+CORRELATED = 2
+
+
+def pair(outputs: Outputs, target: object) -> tuple[Rows, Rows]:
+    """Predictions and targets of one sample, both (m,).
+
+    Raises:
+        TaskError: they differ in number.
+    """
+    predicted = numbers(primary(outputs), "the model's first output")
+    wanted = numbers(target, "targets")
+    if predicted.size != wanted.size:
+        raise TaskError(
+            f"a target has as many numbers as the model's first output; "
+            f"it has {wanted.size}, the output {predicted.size}"
+        )
+    return predicted, wanted
+
+
+def absolute_row(outputs: Outputs, target: object) -> Rows:
+    """Sum of absolute errors, and their number (2,)."""
+    predicted, wanted = pair(outputs, target)
+    return np.array([np.abs(predicted - wanted).sum(), predicted.size])
+
+
+def squared_row(outputs: Outputs, target: object) -> Rows:
+    """Sum of squared errors, and their number (2,)."""
+    predicted, wanted = pair(outputs, target)
+    return np.array([np.square(predicted - wanted).sum(), predicted.size])
+
+
+def root_ratio(sums: Rows) -> Rows:
+    """Root of the mean (..., 2) -> (...)."""
+    return np.sqrt(ratio(sums))
+
+
+def single_row(outputs: Outputs, target: object) -> Rows:
+    """The one prediction and the one target (2,)."""
+    predicted, wanted = pair(outputs, target)
+    if predicted.size != 1:
+        raise TaskError(
+            f"a correlation takes one number for each sample; the model gives {predicted.size}. "
+            "Write a metric with packlight.metrics.whole"
+        )
+    return np.concatenate([predicted, wanted])
+
+
+def pearson(rows: Rows) -> float:
+    """Correlation of two columns (n, 2); 0 where one of them is constant."""
+    if len(rows) < CORRELATED:
+        return 0.0
+    centred = rows - rows.mean(axis=0)
+    spread = np.sqrt(np.square(centred).sum(axis=0)).prod()
+    return float((centred[:, 0] * centred[:, 1]).sum() / spread) if spread else 0.0
+
+
+def spearman(rows: Rows) -> float:
+    """Correlation of the ranks of two columns (n, 2); ties share their mean rank."""
+    from scipy.stats import rankdata  # noqa: PLC0415  scipy takes long to load
+
+    return pearson(np.asarray(rankdata(rows, axis=0), dtype=np.float64))
+
+
+VALUE_METRICS = {
+    "mae": of_sums("mae", absolute_row, ratio, higher_is_better=False),
+    "rmse": of_sums("rmse", squared_row, root_ratio, higher_is_better=False),
+    "pearson": Metric("pearson", single_row, pearson, bounded=True),
+    "spearman": Metric("spearman", single_row, spearman, bounded=True),
+}
+"""Each by its name."""

@@ -1,0 +1,24 @@
+"""An ONNX graph as a value: load, query, edit, convert, size, save."""
+
+from packlight.model.load import load
+from packlight.model.model import Model, graphs, initializers, nodes, release
+from packlight.model.opset import raised
+from packlight.model.save import save, stored_size, to_bytes
+from packlight.model.shapes import Shape, infer_shapes
+from packlight.model.size import file_size
+
+__all__ = [
+    "Model",
+    "Shape",
+    "file_size",
+    "graphs",
+    "infer_shapes",
+    "initializers",
+    "load",
+    "nodes",
+    "raised",
+    "release",
+    "save",
+    "stored_size",
+    "to_bytes",
+]

@@ -1,0 +1,104 @@
+"""An ONNX graph with its weights, as a value."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import onnx_ir as ir
+from onnx_ir.traversal import RecursiveGraphIterator
+
+from packlight.records.codec import ID_LENGTH
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """An ONNX graph with its weights; what edits it edits a clone.
+
+    Attributes:
+        graph: the graph; never edited in place once it is in a Model.
+        name: for people.
+    """
+
+    graph: ir.Model
+    name: str
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the content: the graph and every weight, however they are stored."""
+        return content_digest(self.graph)
+
+    def inputs(self) -> dict[str, ir.Value]:
+        """What must be fed: inputs of the graph that have no stored value."""
+        stored = self.graph.graph.initializers
+        return {str(v.name): v for v in self.graph.graph.inputs if v.name not in stored}
+
+    def outputs(self) -> dict[str, ir.Value]:
+        """What the graph gives, by name."""
+        return {str(value.name): value for value in self.graph.graph.outputs}
+
+    def opset(self) -> int:
+        """Version of the standard operators."""
+        return self.graph.opset_imports.get("", 0)
+
+    def clone(self) -> ir.Model:
+        """A graph of its own that may be edited; weights are shared until replaced."""
+        graph = self.graph.clone()
+        for node in nodes(graph):
+            for name, attribute in node.attributes.items():
+                if attribute.type == ir.AttributeType.TENSOR:
+                    node.attributes[name] = ir.AttrTensor(name, copied(attribute.as_tensor()))
+        return graph
+
+
+def copied(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """A tensor of its own: onnx-ir's passes rename those in attributes, clones included."""
+    same: ir.TensorProtocol = ir.from_proto(ir.to_proto(tensor))  # type: ignore[assignment]
+    return same
+
+
+def nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Every operator, those in subgraphs included, in the order they run."""
+    return iter(RecursiveGraphIterator(model.graph))
+
+
+def graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """The main graph, then every subgraph."""
+    yield model.graph
+    yield from model.graph.subgraphs()
+
+
+def initializers(model: ir.Model) -> Iterator[ir.Value]:
+    """Every stored value, those of subgraphs included."""
+    for graph in graphs(model):
+        yield from graph.initializers.values()
+
+
+def content_digest(model: ir.Model) -> str:
+    """Digest of structure and weights, one tensor at a time."""
+    total = hashlib.sha256()
+    skeleton = ir.to_proto(hollow(model))
+    total.update(skeleton.SerializeToString(deterministic=True))
+    for value in initializers(model):
+        tensor = value.const_value
+        assert tensor is not None
+        total.update(f"{value.name}:{tensor.dtype}:{tensor.shape}".encode())
+        total.update(tensor.tobytes())
+        release(tensor)
+    return total.hexdigest()[:ID_LENGTH]
+
+
+def hollow(model: ir.Model) -> ir.Model:
+    """A clone without stored values."""
+    clone = model.clone()
+    for graph in graphs(clone):
+        graph.initializers.clear()
+    return clone
+
+
+def release(tensor: ir.TensorProtocol) -> None:
+    """Let go of the memory map of a tensor in external data."""
+    if isinstance(tensor, ir.ExternalTensor):
+        tensor.release()

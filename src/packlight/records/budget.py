@@ -1,0 +1,119 @@
+"""What a model may cost and may lose, as ``size<=2MB`` or ``drop<=1%``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from packlight.errors import RecipeError
+from packlight.records.measurement import Measurement, Meets
+
+COSTS = ("size", "download", "latency", "peak_memory", "energy")
+LOSSES = ("drop", "worst_group_drop", "flips")
+UNITS = {
+    "": 1.0, "x": 1.0, "%": 0.01,
+    "B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9,
+    "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30,
+    "s": 1.0, "ms": 1e-3, "us": 1e-6, "J": 1.0, "mJ": 1e-3, "uJ": 1e-6,
+}  # fmt: skip
+FAMILY = {
+    **dict.fromkeys(("B", "kB", "KB", "MB", "GB", "KiB", "MiB", "GiB"), "B"),
+    **dict.fromkeys(("s", "ms", "us"), "s"),
+    **dict.fromkeys(("J", "mJ", "uJ"), "J"),
+}
+COST_UNIT = {"size": "B", "download": "B", "peak_memory": "B", "latency": "s", "energy": "J"}
+PATTERN = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([0-9.eE+-]+)\s*([A-Za-z%]*)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One bound on one measured quantity.
+
+    Attributes:
+        metric: ``size``, ``download``, ``latency``, ``peak_memory``, ``energy``, ``drop``,
+            ``worst_group_drop``, ``flips``, or the name of a metric of the task.
+        sense: ``<=`` or ``>=``.
+        value: in SI units, or as a multiple of the original.
+        relative: whether ``value`` is a multiple of the original's.
+        text: as it was written.
+    """
+
+    metric: str
+    sense: Literal["<=", ">="]
+    value: float
+    relative: bool
+    text: str
+
+    def bound(self, original: Mapping[str, Measurement]) -> float:
+        """The bound in SI units."""
+        return self.value * original[self.metric].value if self.relative else self.value
+
+    def met(self, found: Measurement, original: Mapping[str, Measurement]) -> Meets:
+        """Whether a measurement keeps the bound, in view of its interval."""
+        bound = self.bound(original)
+        return found.meets(bound) if self.sense == "<=" else found.negative().meets(-bound)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits on what the model costs and floors under what it does.
+
+    Attributes:
+        limits: bounds on cost.
+        floors: bounds on loss and on quality.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    limits: tuple[Limit, ...] = ()
+    floors: tuple[Limit, ...] = ()
+
+    def all(self) -> tuple[Limit, ...]:
+        """Every bound, costs first."""
+        return self.limits + self.floors
+
+
+def parse_budget(texts: Sequence[str]) -> Budget:
+    """Read bounds written as ``METRIC<=VALUE[UNIT]``.
+
+    Raises:
+        RecipeError: a text has another form, or its unit does not fit its metric.
+
+    >>> parse_budget(["size<=0.3x", "drop<=1%"]).floors[0].value
+    0.01
+    """
+    bounds = [parse_limit(text) for text in texts]
+    costs = tuple(bound for bound in bounds if bound.metric in COSTS)
+    return Budget(costs, tuple(bound for bound in bounds if bound.metric not in COSTS))
+
+
+def parse_limit(text: str) -> Limit:
+    """Read one bound."""
+    found = PATTERN.fullmatch(text)
+    if not found:
+        raise RecipeError(f"a budget is METRIC<=VALUE[UNIT], as in 'size<=2MB'; got '{text}'")
+    metric, sense, number, unit = found.groups()
+    try:
+        value = float(number) * UNITS[unit]
+    except (ValueError, KeyError) as error:
+        known = " ".join(key for key in UNITS if key)
+        raise RecipeError(f"'{text}' needs a number with one of the units {known}") from error
+    check_unit(metric, sense, unit, text)
+    return Limit(metric, sense, value, unit == "x", text.replace(" ", ""))  # type: ignore[arg-type]
+
+
+def check_unit(metric: str, sense: str, unit: str, text: str) -> None:
+    """Refuse a unit of another family, and a lower bound on a cost or a loss."""
+    if metric in COSTS + LOSSES and sense == ">=":
+        raise RecipeError(f"'{metric}' is bounded from above; write '{metric}<=...', not '{text}'")
+    wanted = COST_UNIT.get(metric, "")
+    fits = unit in ("x", "%") if FAMILY.get(unit, "") != wanted else unit != "%" or not wanted
+    if unit == "x" and metric in LOSSES:
+        fits = False
+    if wanted and unit in ("", "%"):
+        fits = False
+    if not fits:
+        example = {"B": "2MB", "s": "8ms", "J": "5mJ", "": "1%"}[wanted]
+        raise RecipeError(f"'{text}' needs a unit that fits {metric}, as in '{metric}<={example}'")

@@ -1,0 +1,161 @@
+"""Canonical JSON for records: one text for one content, both ways, and digests of it.
+
+Keys are sorted, there is no white space, numbers are finite, and every record that stands alone
+carries ``"schema": "Name/version"``, so that a reader knows what it holds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
+
+from packlight.errors import InputError
+
+T = TypeVar("T")
+Json = Any
+"""What ``json.loads`` gives: dict, list, str, int, float, bool or None."""
+
+ID_LENGTH = 12
+
+
+def schema(record: type[Any] | object) -> str:
+    """Name and version of a record's form, as ``Variant/1``."""
+    cls = record if isinstance(record, type) else type(record)
+    return f"{cls.__name__}/{getattr(cls, 'VERSION', 1)}"
+
+
+def to_json(record: object) -> Json:
+    """A record as plain JSON values, with its schema."""
+    return {"schema": schema(record), **plain(record)}
+
+
+def plain(value: object) -> Json:
+    """Any value of a record as plain JSON values, without schemas."""
+    if dataclasses.is_dataclass(value):
+        fields = dataclasses.fields(value)
+        return {field.name: plain(getattr(value, field.name)) for field in fields}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def canonical(value: object) -> str:
+    """The one JSON text of a record or of plain values.
+
+    Raises:
+        ValueError: a number is not finite.
+
+    >>> canonical({"b": 1.0, "a": [True, None]})
+    '{"a":[true,null],"b":1.0}'
+    """
+    form = to_json(value) if dataclasses.is_dataclass(value) else plain(value)
+    return json.dumps(
+        form, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def digest(value: object) -> str:
+    """An id of the content of a record or of plain values: 12 hexadecimal digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:ID_LENGTH]
+
+
+def from_json(cls: type[T], data: Json) -> T:
+    """Read a record from what ``to_json`` gave.
+
+    Raises:
+        InputError: the data is of another schema or does not have the record's form.
+    """
+    if not isinstance(data, dict):
+        raise InputError(f"a {cls.__name__} is a JSON object; this is {type(data).__name__}")
+    stated = data.get("schema", schema(cls))
+    if stated != schema(cls):
+        raise InputError(f"this packlight reads {schema(cls)}; the data says {stated}")
+    return cast("T", read(cls, {key: item for key, item in data.items() if key != "schema"}))
+
+
+def loads(cls: type[T], text: str) -> T:
+    """Read a record from its JSON text."""
+    return from_json(cls, json.loads(text))
+
+
+def read(kind: Any, data: Json) -> Any:
+    """Plain values as the type that an annotation names."""
+    if kind is Any or kind is object:
+        return data
+    if dataclasses.is_dataclass(kind):
+        return read_dataclass(cast("type[Any]", kind), data)
+    reader = READERS.get(typing.get_origin(kind))
+    if reader is not None:
+        return reader(typing.get_args(kind), data)
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    return expect(kind, data)
+
+
+def read_tuple(args: tuple[Any, ...], data: Json) -> tuple[Any, ...]:
+    """A tuple of any length whose items are all of one type."""
+    return tuple(read(args[0], item) for item in expect(list, data))
+
+
+def read_mapping(args: tuple[Any, ...], data: Json) -> dict[str, Any]:
+    """A mapping from text to values of one type."""
+    return {key: read(args[1], item) for key, item in expect(dict, data).items()}
+
+
+def read_literal(args: tuple[Any, ...], data: Json) -> Json:
+    """One of the values that an annotation lists."""
+    if data not in args:
+        raise InputError(f"one of {', '.join(map(str, args))} is expected; got {data!r}")
+    return data
+
+
+def expect(kind: type[T], data: Json) -> T:
+    """The data itself, if it is of this type."""
+    right = isinstance(data, kind) and (kind is bool or not isinstance(data, bool))
+    if not right:
+        raise InputError(f"{kind.__name__} is expected; got {data!r}")
+    return cast("T", data)
+
+
+def read_union(args: tuple[Any, ...], data: Json) -> Any:
+    """The first member of a union that the data fits."""
+    if data is None and type(None) in args:
+        return None
+    for member in args:
+        if member is not type(None):
+            try:
+                return read(member, data)
+            except InputError:
+                continue
+    raise InputError(f"{data!r} fits none of {', '.join(map(str, args))}")
+
+
+READERS: dict[object, Callable[[tuple[Any, ...], Json], Any]] = {
+    types.UnionType: read_union,
+    typing.Union: read_union,
+    tuple: read_tuple,
+    Mapping: read_mapping,
+    typing.Literal: read_literal,
+}
+"""What reads an annotation with arguments, by its origin."""
+
+
+def read_dataclass(cls: type[Any], data: Json) -> Any:
+    """A dataclass from its fields; a field left out takes its default."""
+    hints = typing.get_type_hints(cls)
+    names = {field.name for field in dataclasses.fields(cls)}
+    unknown = set(expect(dict, data)) - names
+    if unknown:
+        raise InputError(f"{cls.__name__} has no {', '.join(sorted(unknown))}")
+    values = {name: read(hints[name], data[name]) for name in names & set(data)}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise InputError(f"{cls.__name__}: {error}") from error

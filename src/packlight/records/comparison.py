@@ -1,0 +1,56 @@
+"""Two or more evaluated models beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from packlight.records.measurement import Measurement
+from packlight.records.outcome import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Flips:
+    """Samples whose outcome changed.
+
+    Attributes:
+        variant: id.
+        lost: right before, wrong now.
+        won: wrong before, right now.
+        changed: wrong before and wrong now, differently.
+        n: samples.
+        by_group: lost minus won as a share of the group, by ``column/name``.
+        examples: indices of samples that were lost, most confident reference first.
+    """
+
+    variant: str
+    lost: int
+    won: int
+    changed: int
+    n: int
+    by_group: Mapping[str, float]
+    examples: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What changed from a base to others, on the same samples.
+
+    Attributes:
+        base: the reference.
+        others: the variants.
+        deltas: by variant id, the difference or ratio of every measurement.
+        flips: one for each variant of a task with decisions.
+        front: ids that no other beats.
+        report: path of the report; empty when none was written.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    base: Result
+    others: tuple[Result, ...]
+    deltas: Mapping[str, Mapping[str, Measurement]]
+    flips: tuple[Flips, ...]
+    front: tuple[str, ...]
+    report: str = ""

@@ -1,0 +1,82 @@
+"""What a variant does on data: metrics, groups, fidelity, and how that was computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from packlight.records.measurement import Measurement
+from packlight.records.session import SessionOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One subgroup of the samples.
+
+    Attributes:
+        column: the group column, as ``class``.
+        name: the group in it, as ``Shirt``.
+        n: samples in it.
+        metric: the task's metric in it.
+        drop: against the reference, paired; positive is worse.
+        flips: share of its samples whose decision changed; None where nothing is decided.
+    """
+
+    column: str
+    name: str
+    n: int
+    metric: Measurement
+    drop: Measurement
+    flips: Measurement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A variant on the samples of a task, against a reference on the same samples.
+
+    Attributes:
+        variant: id.
+        reference: id of the variant it is compared with; its own id for the original.
+        data: digest of the samples.
+        split: name of the data.
+        session: how it was run.
+        metrics: the task's metric under its name, ``drop``, ``flips`` and fidelity.
+        groups: every group of every column.
+        labels: warnings that go wherever the variant is shown, as ``runtime differs``.
+        detectable: the smallest drop that this many samples can tell from none.
+        samples: file of the table of single samples; empty when not stored.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    variant: str
+    reference: str
+    data: str
+    split: str
+    session: SessionOptions
+    metrics: Mapping[str, Measurement]
+    groups: tuple[Group, ...] = ()
+    labels: tuple[str, ...] = ()
+    detectable: float = 0.0
+    samples: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a variant costs here.
+
+    Attributes:
+        variant: id.
+        metrics: some of ``size``, ``download``, ``latency``, ``latency_p90``, ``latency_p99``,
+            ``latency_ratio``, ``peak_memory``.
+        session: how it was run.
+        machine: digest of the machine; empty for what does not depend on it.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    variant: str
+    metrics: Mapping[str, Measurement] = field(default_factory=dict)
+    session: SessionOptions = field(default_factory=SessionOptions)
+    machine: str = ""

@@ -1,0 +1,117 @@
+"""What a search found: every variant with its numbers, the front, the choice and the misses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from packlight.records.budget import Budget
+from packlight.records.evaluation import Group
+from packlight.records.machine import Machine
+from packlight.records.measurement import Measurement, Meets
+from packlight.records.session import SessionOptions
+from packlight.records.variant import Change, Refusal
+
+Verdict = Literal["fits", "undecided", "misses"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One variant with all that was measured of it.
+
+    Attributes:
+        id: of the variant.
+        parent: id of the variant it was made from; empty for the original.
+        name: the recipe in short.
+        recipe: as text, every option spelled out.
+        file: path of the model relative to the project.
+        meets: each budget by its text.
+        verdict: of all budgets together.
+        refusals: what could have been changed and was not.
+        changes: what was changed.
+        metrics: every measurement by name.
+        groups: the metric and the drop in each group.
+        labels: ``slower``, ``larger``, ``runtime differs`` and the like.
+        error: why it could not be made or measured; empty when it could.
+    """
+
+    id: str
+    parent: str
+    name: str
+    recipe: str
+    file: str
+    meets: Mapping[str, Meets] = field(default_factory=dict)
+    verdict: Verdict = "misses"
+    refusals: tuple[Refusal, ...] = ()
+    changes: tuple[Change, ...] = ()
+    metrics: Mapping[str, Measurement] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+    labels: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """A budget that no variant meets.
+
+    Attributes:
+        budget: its text.
+        bound: in SI units.
+        nearest: id of the variant that comes closest to all budgets.
+        name: of that variant.
+        found: its measurement.
+        by: how far it is off: found minus bound for ``<=``, bound minus found for ``>=``.
+    """
+
+    budget: str
+    bound: float
+    nearest: str
+    name: str
+    found: Measurement
+    by: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What ``fit`` found.
+
+    Attributes:
+        best: id of the chosen variant, or None.
+        verdict: ``fits``, ``undecided`` (an interval spans a bound) or ``misses``.
+        misses: the budgets that stand in the way; empty when one fits.
+        warnings: sentences about the data and the budgets, as one finer than the samples resolve.
+        front: ids of the variants that no other beats on size, latency and drop at once.
+        variants: the original first, then in the order they were tried.
+        budget: what was asked.
+        metric: name of the task's metric.
+        detectable: the smallest drop that the samples can tell from none.
+        model: name of the original.
+        task: name of the task.
+        samples: evaluated.
+        calibration: samples seen by the methods.
+        session: how all were run.
+        machine: where.
+        project: folder.
+        report: path of the report; empty when none was written.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    best: str | None
+    verdict: Verdict
+    misses: tuple[Miss, ...]
+    warnings: tuple[str, ...]
+    front: tuple[str, ...]
+    variants: tuple[Result, ...]
+    budget: Budget
+    metric: str
+    detectable: float
+    model: str
+    task: str
+    samples: int
+    calibration: int
+    session: SessionOptions
+    machine: Machine
+    project: str
+    report: str = ""

@@ -1,0 +1,63 @@
+"""The trade-off plot: size across, drop up, with intervals, the budget's region and the choice."""
+
+from __future__ import annotations
+
+from packlight.records import Outcome
+from packlight.report.marks import figures, ground, symbol, told
+from packlight.report.markup import Html, element
+from packlight.report.scene import Canvas, Scene, plotted, scene
+
+CANVASES = {
+    "wide": Canvas(1060, 430, ticks=11),
+    "narrow": Canvas(340, 380, ticks=5, left=42, right=8),
+}
+
+
+def trade_off(outcome: Outcome) -> Html:
+    """The plot in two widths, of which the page shows the one that fits, with its legend."""
+    if not plotted(outcome):
+        return element("p", "No variant has both a size and a drop.", class_="quiet")
+    scenes = {kind: scene(outcome, canvas) for kind, canvas in CANVASES.items()}
+    drawings = [drawing(shown, kind) for kind, shown in scenes.items()]
+    return element("figure", *drawings, element("figcaption", *legend(scenes["wide"])))
+
+
+def drawing(shown: Scene, kind: str) -> Html:
+    """The plot for one width."""
+    count, size = len(shown.points), shown.canvas
+    words = "; ".join(told(point) for point in shown.points)
+    return element(
+        "svg",
+        element("title", f"File size and drop of {count} variants", id=f"{kind}-title"),
+        element("desc", words, id=f"{kind}-desc"),
+        *ground(shown),
+        *figures(shown),
+        viewBox=f"0 0 {size.width:g} {size.height:g}",
+        role="img",
+        aria_labelledby=f"{kind}-title",
+        aria_describedby=f"{kind}-desc",
+        class_=f"plot {kind}",
+    )
+
+
+def legend(shown: Scene) -> list[Html]:
+    """What the marks mean, and how to read the plot."""
+    drawn = {shown.mark(point) for point in shown.points} | ({"region"} if shown.bounds else set())
+    keys = [key(kind, words) for kind, words in KEYS.items() if kind in drawn]
+    hint = "Numbers are those of the table below, lines are 95 % intervals; low and left is better."
+    return [element("p", *keys, class_="keys"), element("p", hint)]
+
+
+KEYS = {
+    "chosen": "chosen",
+    "front": "on the front",
+    "other": "not on the front",
+    "beyond": "off this scale, see the table",
+    "region": "inside the budget",
+}
+
+
+def key(kind: str, words: str) -> Html:
+    """One mark with its words."""
+    mark = element("svg", symbol(kind, 8, 8), width=16, height=16, aria_hidden="true")
+    return element("span", mark, words, class_="key")

@@ -1,0 +1,67 @@
+"""Run a function of packlight in a fresh process, for a limited time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+START = (
+    "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "importlib.import_module(sys.argv[2]).main(sys.argv[3:])"
+)
+"""Gives the child the parent's module path, as it is now, and nothing of the current folder."""
+
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""So that numpy does not reserve address space for a thread on every core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a child ended.
+
+    Attributes:
+        code: exit code; negative for the signal that ended it.
+        output: what it printed.
+        errors: last line of what it printed on stderr.
+        late: whether it was killed because its time was over.
+    """
+
+    code: int
+    output: str
+    errors: str
+    late: bool = False
+
+
+def run_child(module: str, arguments: Sequence[str], seconds: float) -> Finished:
+    """Call ``main(arguments)`` of a module in a fresh process; it never outlives this call.
+
+    Args:
+        module: its full name.
+        arguments: texts.
+        seconds: after which it is killed.
+    """
+    command = [sys.executable, "-P", "-c", START, json.dumps(sys.path), module, *arguments]
+    with subprocess.Popen(  # noqa: S603  (the command is ours, the arguments are no shell)
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **ONE_THREAD},
+        text=True,
+        errors="replace",
+    ) as child:
+        try:
+            output, errors = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.communicate()
+            return Finished(child.returncode, "", "", late=True)
+        except BaseException:
+            child.kill()
+            child.wait()
+            raise
+    return Finished(child.returncode, output, (errors.strip().splitlines() or [""])[-1])

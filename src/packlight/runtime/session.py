@@ -1,0 +1,48 @@
+"""Open a model to run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from packlight.model import Model, file_size, load, save, to_bytes
+from packlight.model.save import INLINE_LIMIT
+from packlight.records.session import SessionOptions
+from packlight.runtime.calls import Session, start
+from packlight.runtime.integers import exact
+
+__all__ = ["Session", "open_session"]
+
+
+def open_session(model: Model | Path, options: SessionOptions) -> Session:
+    """Open a model to run it.
+
+    Args:
+        model: a value, or a file, whose external data then stays on disk. A file that is not
+            trusted is vetted first.
+        options: how it runs. With ``arithmetic="exact"`` graph optimisations are off and integer
+            operators are replaced by exact references; ``Session.inexact`` names those that
+            have none.
+
+    Raises:
+        ModelError: the file cannot be read, or ONNX Runtime does not take the model.
+    """
+    if options.arithmetic == "exact":
+        rewritten, inexact = exact(load(model) if isinstance(model, Path) else model)
+        return from_value(rewritten, options, inexact)
+    if isinstance(model, Path):
+        return start(model, model.name, options)
+    return from_value(model, options, ())
+
+
+def from_value(model: Model, options: SessionOptions, inexact: tuple[str, ...]) -> Session:
+    """Open a value: from memory, or through a file where protobuf cannot hold it.
+
+    The session maps the weights of that file, so they outlive its name.
+    """
+    if file_size(model.graph) <= INLINE_LIMIT:
+        return start(to_bytes(model), model.name, options, inexact)
+    with TemporaryDirectory(prefix="packlight-") as folder:
+        path = Path(folder) / "model.onnx"
+        save(model, path)
+        return start(path, model.name, options, inexact)

@@ -1,0 +1,178 @@
+"""Values of chosen tensors while a model runs, one call at a time.
+
+A tensor of the main graph becomes an output. One inside bodies of If and Loop is inserted into a
+sequence that is threaded through them, so that a branch that is not taken gives nothing and a
+Loop gives one piece per iteration, of whatever shape. A Scan stacks, so there it is a scan output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.errors import ModelError
+from packlight.model import Model
+from packlight.records.session import SessionOptions
+from packlight.runtime.calls import Session, Steps
+from packlight.runtime.carry import collected, scan_output
+from packlight.runtime.nesting import Index, indexed, with_types
+from packlight.runtime.session import open_session
+
+Array = NDArray[np.generic]
+SEQUENCES_FROM = 13
+"""The first opset whose If and Loop carry sequences."""
+
+PREFIX = "packlight.tap."
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """Where a tapped model gives a tensor's value.
+
+    Attributes:
+        output: name of the output.
+        pieces: whether it is a sequence, empty where the tensor was not computed.
+        repeated: whether the tensor is computed once per iteration of a Loop.
+    """
+
+    output: str
+    pieces: bool = False
+    repeated: bool = False
+
+
+def stream(
+    model: Model,
+    names: Sequence[str],
+    samples: Iterable[Steps],
+    state: Mapping[str, str],
+    options: SessionOptions,
+) -> Iterator[dict[str, Array]]:
+    """Values of chosen tensors, one dict for each call of the model, nothing kept.
+
+    Args:
+        model: the model.
+        names: of tensors, in subgraphs too; of the model's inputs, outputs and weights as well.
+        samples: each a sequence of calls.
+        state: by output, the input that it feeds at the next step.
+        options: of the session whose values these are.
+
+    Yields:
+        Value by name. A tensor on a branch that is not taken is absent; one in a Loop or Scan is
+        stacked along a new first axis (iterations).
+
+    Raises:
+        ModelError: a tensor does not exist or cannot be followed; the model fails.
+        TaskError: a sample does not fit the model.
+    """
+    watched, taps = tapped(model, names)
+    session = open_session(watched, options)
+    for steps in samples:
+        yield from calls(session, steps, state, taps)
+
+
+def calls(
+    session: Session, steps: Steps, state: Mapping[str, str], taps: Mapping[str, Sequence[Tap]]
+) -> Iterator[dict[str, Array]]:
+    """Values at each call of one sample."""
+    session.check_state(steps, state)
+    carried: dict[str, Array] = {}
+    for feeds in steps:
+        outputs = session.run({**feeds, **carried})
+        carried = {into: outputs[out] for out, into in state.items()}
+        read = {name: value_of(name, sites, outputs) for name, sites in taps.items()}
+        yield {name: value for name, value in read.items() if value is not None}
+
+
+def value_of(name: str, taps: Sequence[Tap], outputs: Mapping[str, Array]) -> Array | None:
+    """A tensor's value from the outputs of a call; None where it was not computed.
+
+    Raises:
+        ModelError: a Loop gave it another shape at each iteration.
+    """
+    pieces: list[Array] = []
+    for tap in taps:
+        found = outputs[tap.output]
+        pieces += cast("list[Array]", found) if tap.pieces else [found]
+    if len(pieces) <= 1 and not any(tap.repeated for tap in taps):
+        return pieces[0] if pieces else None
+    if len({piece.shape for piece in pieces}) > 1:
+        raise ModelError(
+            f"tensor '{name}' has another shape at each iteration of a Loop, so its values cannot "
+            "be stacked; exclude its operator"
+        )
+    return np.stack(pieces) if pieces else None
+
+
+def tapped(model: Model, names: Sequence[str]) -> tuple[Model, dict[str, tuple[Tap, ...]]]:
+    """A model that also gives the values of chosen tensors.
+
+    Returns:
+        The model, with the outputs it had and more, and by name where to find each tensor: mostly
+        one place, more where branches use one name.
+
+    Raises:
+        ModelError: a tensor does not exist, has no known type, or lies where it cannot be followed.
+    """
+    clone = model.clone()
+    index = indexed(clone)
+    for name in names:
+        if name not in index.values:
+            raise ModelError(f"'{model.name}' has no tensor '{name}'")
+    if any(index.nested(name) for name in names):
+        clone = with_types(clone)
+        index = indexed(clone)
+    taps: dict[str, tuple[Tap, ...]] = {}
+    count = 0
+    for name in dict.fromkeys(names):
+        found = []
+        for place in range(len(index.values[name])):
+            found.append(tap(clone, index, name, place, f"{PREFIX}{count}"))
+            count += 1
+            if found[-1].repeated:
+                index = indexed(clone)  # a Loop that carries more has new output values
+        taps[name] = tuple(found)
+    return Model(clone, model.name), taps
+
+
+def tap(model: ir.Model, index: Index, name: str, place: int, output: str) -> Tap:
+    """Lead one value to a new output, in place."""
+    value, graph = index.values[name][place]
+    path = index.path(graph)
+    while path and path[-1].node.op_type == "Scan":
+        value = scan_output(path.pop(), value, f"{output}.scan.{len(path)}")
+    if not path:
+        found = ir.node("Identity", [value], name=f"{output}.identity")
+        model.graph.append(found)
+        return lead_out(model, found.outputs[0], Tap(output))
+    check_followed(model, name, value, [step.node for step in path])
+    repeated = any(step.node.op_type == "Loop" for step in path)
+    pieces = collected(model.graph, path, value, output)
+    return lead_out(model, pieces, Tap(output, pieces=True, repeated=repeated))
+
+
+def lead_out(model: ir.Model, value: ir.Value, found: Tap) -> Tap:
+    """Make a value an output under the name of its tap."""
+    value.name = found.output
+    model.graph.outputs.append(value)
+    return found
+
+
+def check_followed(model: ir.Model, name: str, value: ir.Value, around: Sequence[ir.Node]) -> None:
+    """Refuse what cannot be carried out of the bodies of operators as a sequence."""
+    where = f"tensor '{name}' inside {' inside '.join(n.op_type for n in reversed(around))}"
+    foreign = [node.op_type for node in around if node.op_type not in ("If", "Loop")]
+    if foreign:
+        raise ModelError(f"{where} cannot be followed out of {foreign[-1]}; exclude its operator")
+    opset = model.opset_imports.get("", 0)
+    if opset < SEQUENCES_FROM:
+        raise ModelError(
+            f"{where} can be followed from opset {SEQUENCES_FROM} on; the model has {opset}. "
+            f"Convert it to {SEQUENCES_FROM} or newer"
+        )
+    if not isinstance(value.type, ir.TensorType):
+        raise ModelError(f"{where} has no type that is known, so it cannot be followed")

@@ -1,0 +1,92 @@
+"""The process that opens what is not yet trusted, under limits, and says what it found."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from packlight.errors import InputError, ModelError
+from packlight.model import Model, initializers, load
+from packlight.records.session import SessionOptions
+from packlight.runtime.calls import DTYPES, Array, Session, start
+from packlight.runtime.failures import exhausted
+from packlight.runtime.limits import address_space, physical_memory, restrict
+
+LEAST = 4 * 2**30
+"""Bytes of address space for any model."""
+
+TIMES = 8
+"""Bytes of address space for each byte of a large model: read, parsed, packed, and copied."""
+
+LARGEST_INPUT = 2**28
+"""Bytes of zeros to feed; a model that states larger inputs is opened and not run."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print one JSON object: what is wrong (or nothing), and whether memory ran out.
+
+    Args:
+        arguments: path of the model; seconds of processor time.
+    """
+    path, seconds = Path(arguments[0]), int(arguments[1])
+    print(json.dumps(opened(path, seconds)), flush=True)
+
+
+def opened(path: Path, seconds: int) -> dict[str, str | bool]:
+    """Load a model, start a session on it, and run it once."""
+    try:
+        limit(path.stat().st_size if path.is_file() else 0, seconds)
+        limit(weight_bytes(load(path)), seconds)
+        session = start(path, path.name, SessionOptions())
+        return {"error": "", "memory": runs_out(session)}
+    except ModelError as error:
+        return {"error": str(error), "memory": exhausted(error)}
+    except MemoryError:
+        return {"error": "", "memory": True}
+
+
+def limit(size: int, seconds: int) -> None:
+    """Bound this process for a model of so many bytes."""
+    room = max(LEAST, TIMES * size)
+    whole = physical_memory()
+    restrict(address_space() + (min(room, whole) if whole else room), seconds)
+
+
+def weight_bytes(model: Model) -> int:
+    """Bytes of a model's weights, wherever they are stored."""
+    tensors = (value.const_value for value in initializers(model.graph))
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+def runs_out(session: Session) -> bool:
+    """Run a model on zeros; whether that takes more memory than there is.
+
+    Zeros, and one for every open dimension, may well not suit a model, so that it fails on them is
+    no verdict. That it crashes or does not end is, and the parent sees it.
+    """
+    feeds = zeros(session)
+    if feeds is None:
+        return False
+    try:
+        session.run(feeds)
+    except InputError as error:
+        return exhausted(error)
+    return False
+
+
+def zeros(session: Session) -> dict[str, Array] | None:
+    """An array of zeros for each input; None where a type is not an array's or sizes are absurd."""
+    feeds: dict[str, Array] = {}
+    total = 0
+    for name, wanted in session.inputs.items():
+        shape = [1 if dim is None else dim for dim in wanted.shape]
+        dtype = DTYPES.get(wanted.type)
+        total += 0 if dtype is None else math.prod(shape) * dtype.itemsize
+        if dtype is None or min(shape, default=0) < 0 or total > LARGEST_INPUT:
+            return None
+        feeds[name] = np.zeros(shape, dtype)
+    return feeds

@@ -1,0 +1,182 @@
+"""The tables of a project, and a database connection that survives kills and company.
+
+Each write is one transaction that takes SQLite's write lock at once, so that two processes queue
+instead of failing, and a kill leaves the last committed state.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sql
+from sqlalchemy import event, exc
+
+from packlight.errors import InputError
+
+VERSION = 1
+BUSY_SECONDS = 60.0
+RETRY_SECONDS = 0.02
+LONGEST_JSON = 2**24
+DEFAULT_URL = "sqlite:///packlight.db"
+
+TABLES = sql.MetaData()
+
+PROJECT = sql.Table(
+    "packlight_project",
+    TABLES,
+    sql.Column("version", sql.Integer, primary_key=True, autoincrement=False),
+)
+VARIANTS = sql.Table(
+    "variants",
+    TABLES,
+    sql.Column("id", sql.String(255), primary_key=True),
+    sql.Column("parent", sql.String(255), nullable=False, index=True),
+    sql.Column("json", sql.Text(LONGEST_JSON), nullable=False),
+    sql.Column("created", sql.Double, nullable=False),
+)
+MEASUREMENTS = sql.Table(
+    "measurements",
+    TABLES,
+    sql.Column("kind", sql.String(64), primary_key=True),
+    sql.Column("id", sql.String(255), primary_key=True),
+    sql.Column("variant", sql.String(255), nullable=False, index=True),
+    sql.Column("json", sql.Text(LONGEST_JSON), nullable=False),
+    sql.Column("created", sql.Double, nullable=False),
+)
+
+
+def locate(url: str, folder: Path) -> sql.URL:
+    """A database URL, with the file of a relative SQLite URL taken from the project's folder.
+
+    Raises:
+        InputError: the text is not a database URL.
+    """
+    try:
+        parsed = sql.make_url(url)
+    except exc.ArgumentError as error:
+        raise InputError(
+            f"a database is a URL, as in 'sqlite:///packlight.db'; got '{url}'"
+        ) from error
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:"):
+        return parsed
+    return parsed.set(database=str(folder / str(parsed.database)))
+
+
+def connect(url: sql.URL) -> sql.Engine:
+    """An engine for the project's database, with its tables made and its version checked.
+
+    Raises:
+        InputError: the database cannot be used, is damaged, is of something else, or was written
+            by a newer packlight.
+    """
+    place = url.render_as_string(hide_password=True)
+    try:
+        engine = sql.create_engine(url)
+    except (exc.ArgumentError, ModuleNotFoundError) as error:
+        raise InputError(
+            f"no driver opens the database '{place}': {error}. Install one, or use SQLite"
+        ) from error
+    if engine.dialect.name == "sqlite":
+        listen(engine)
+    try:
+        with spoken(place):
+            prepare(engine, place)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def listen(engine: sql.Engine) -> None:
+    """Set SQLite's pragmas on every connection and take the write lock when a write begins."""
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: sql.engine.interfaces.DBAPIConnection, _record: object) -> None:
+        connection.isolation_level = None  # else the driver decides when a transaction begins
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+        cursor.execute("PRAGMA synchronous = FULL")
+        turn_on_log(cursor)
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: sql.Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def turn_on_log(cursor: sql.engine.interfaces.DBAPICursor) -> None:
+    """Write ahead of the file, so that readers never wait.
+
+    SQLite does not apply its busy timeout to this switch, so a second process that opens the
+    same new project asks again.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
+
+
+def prepare(engine: sql.Engine, place: str) -> None:
+    """Check that the database is whole and ours, and make what is missing."""
+    if engine.dialect.name == "sqlite":
+        check_whole(engine, place)
+    with writing(engine) as connection:
+        tables = sql.inspect(connection).get_table_names()
+        if tables and PROJECT.name not in tables:
+            raise InputError(
+                f"'{place}' is a database of something else; give packlight a project of its own"
+            )
+        TABLES.create_all(connection)
+        found = connection.scalar(sql.select(sql.func.max(PROJECT.c.version)))
+        if found is None:
+            connection.execute(sql.insert(PROJECT).values(version=VERSION))
+        elif found > VERSION:
+            raise InputError(
+                f"'{place}' was written by a newer packlight (project version {found}; this one "
+                f"reads {VERSION}). Upgrade packlight, or choose another project folder"
+            )
+
+
+def check_whole(engine: sql.Engine, place: str) -> None:
+    """Refuse a damaged SQLite file."""
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        raise InputError(damaged(place, str(found)))
+
+
+@contextmanager
+def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
+    """One transaction that writes: committed at the end, undone by an error."""
+    with engine.execution_options(writes=True).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def spoken(place: str) -> Iterator[None]:
+    """Say in a sentence what the database objects to."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        raise InputError(damaged(place, str(error.orig))) from error
+    except exc.SQLAlchemyError as error:
+        raise InputError(damaged(place, str(error))) from error
+
+
+def damaged(place: str, reason: str) -> str:
+    """The sentence for a database that does not work."""
+    return (
+        f"the project's database '{place}' cannot be used: {reason}. "
+        "Restore it from a copy, or choose another project folder"
+    )

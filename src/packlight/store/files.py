@@ -1,0 +1,175 @@
+"""Files under the digest of their content: written aside, made durable, then moved in at once.
+
+What a killed process left behind carries its host and process id in its name, so that it can be
+told from what a living process is still writing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from packlight.errors import InputError
+
+PREFIX = 32
+"""Hexadecimal digits of the SHA-256 that name a file."""
+MODEL = "model.onnx"
+STRAY_SECONDS = 60.0
+FOREIGN_STRAY_SECONDS = 24 * 3600.0
+"""After which what another host left behind is taken for abandoned; its processes are unknown."""
+SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,16})*")
+STRAY = re.compile(r"\.writing-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}" + SUFFIX.pattern)
+
+Source = bytes | Path | Callable[[Path], object]
+
+
+def put_file(folder: Path, source: Source, suffix: str) -> str:
+    """Store one file and return its name inside ``folder``; the same content is stored once.
+
+    Args:
+        folder: where the files are.
+        source: the content, a file to copy, or a function that writes to the path it is given.
+        suffix: of the name, as ``.npz``.
+    """
+    if not SUFFIX.fullmatch(suffix):
+        raise InputError(
+            f"a suffix is letters and digits after a dot, as in '.npz'; got '{suffix}'"
+        )
+    aside = fresh(folder, suffix)
+    try:
+        write(source, aside)
+        name = digest_of(aside)[:PREFIX] + suffix
+        sync(aside)
+        aside.replace(folder / name)
+    finally:
+        remove(aside)
+    sync(folder)
+    return name
+
+
+def put_model(folder: Path, writes: Callable[[Path], object]) -> str:
+    """Store a model, with any files beside it, and return the name of its main file.
+
+    Args:
+        folder: where the files are.
+        writes: given the path of ``model.onnx`` in an empty folder; may write other files there.
+    """
+    aside = fresh(folder)
+    try:
+        aside.mkdir()
+        writes(aside / MODEL)
+        if not (aside / MODEL).is_file():
+            raise InputError(f"storing a model needs its file '{MODEL}'; it was not written")
+        name = digest_of_folder(aside)[:PREFIX]
+        for path in (*members(aside), aside):
+            sync(path)
+        move_folder(aside, folder / name)
+    finally:
+        remove(aside)
+    sync(folder)
+    return f"{name}/{MODEL}"
+
+
+def write(source: Source, path: Path) -> None:
+    """Put the content of a source at a path."""
+    if isinstance(source, bytes):
+        path.write_bytes(source)
+    elif isinstance(source, Path):
+        if not source.is_file():
+            raise InputError(f"storing a file needs a file; '{source}' is none")
+        shutil.copyfile(source, path)
+    else:
+        source(path)
+
+
+def move_folder(aside: Path, target: Path) -> None:
+    """Give a folder its final name, unless the same content already has it."""
+    try:
+        aside.rename(target)
+    except OSError:
+        if not target.is_dir() or digest_of_folder(target) != digest_of_folder(aside):
+            raise
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_folder(folder: Path) -> str:
+    """SHA-256 of the names and contents of all files below a folder."""
+    lines = [
+        f"{path.relative_to(folder).as_posix()}\0{digest_of(path)}" for path in members(folder)
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def members(folder: Path) -> list[Path]:
+    """All files below a folder, in one order."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def fresh(folder: Path, suffix: str = "") -> Path:
+    """A path that no other writer uses, marked with this host and process."""
+    return folder / f".writing-{host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+
+
+def host() -> str:
+    """A short digest of this host's name."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or on POSIX the entries of a folder, are on disk."""
+    if path.is_dir() and os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def clean(folder: Path, now: float) -> None:
+    """Remove what killed processes left behind; ``now`` is in seconds since the epoch."""
+    for path in folder.iterdir():
+        owner = STRAY.fullmatch(path.name)
+        if owner and abandoned(path, owner[1], int(owner[2]), now):
+            remove(path)
+
+
+def abandoned(path: Path, owner_host: str, pid: int, now: float) -> bool:
+    """Whether nobody writes here any more."""
+    try:
+        age = now - path.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    if owner_host != host() or os.name != "posix":
+        return age > FOREIGN_STRAY_SECONDS
+    return age > STRAY_SECONDS and not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this host runs; asked by sending it no signal."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder that may be gone; what resists is tried again at the next open."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

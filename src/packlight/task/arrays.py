@@ -1,0 +1,220 @@
+"""A task from an ``.npz``: arrays named as the model's inputs, with targets and groups.
+
+``target``, ``group_NAME``, ``calibration_INPUT`` and ``metric`` (a name of the table) may be there.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packlight.errors import TaskError
+from packlight.metrics import METRICS, Metric, named
+from packlight.metrics.fidelity import is_float
+from packlight.model.model import Model
+from packlight.task.declared import declared_dims, declared_dtype, dims_text, fits
+from packlight.task.samples import ArraySamples
+from packlight.task.task import Task
+
+Arrays = Mapping[str, NDArray[np.generic]]
+CALIBRATION, GROUP, TARGET, METRIC = "calibration_", "group_", "target", "metric"
+BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error,
+          MemoryError, NotImplementedError, SyntaxError)  # fmt: skip
+SCORES_RANK = 2
+ROWS_CHECKED = 256
+"""At a time, so that a check needs little memory beside the array."""
+
+
+def load_arrays(path: Path, model: Model) -> Task:
+    """Read a task from an ``.npz``.
+
+    Raises:
+        TaskError: the file is damaged or does not fit the model.
+    """
+    arrays = read_arrays(path)
+    check_names(arrays, model, path.name)
+    inputs = list(model.inputs())
+    missing = [name for name in inputs if name not in arrays]
+    if missing:
+        raise TaskError(
+            f"'{path.name}' needs an array for each input of the model, {', '.join(inputs)}; "
+            f"it has none for {', '.join(missing)}"
+        )
+    samples = array_samples({name: arrays[name] for name in inputs}, model, path.name)
+    calibration, remarks = calibration_samples(arrays, model, path.name)
+    metric = choose_metric(arrays, model, path.name)
+    return Task(
+        name=path.stem,
+        samples=samples,
+        metric=metric,
+        targets=targets(arrays, len(samples), path.name) if metric.against == "target" else (),
+        groups=groups(arrays, len(samples), path.name),
+        calibration=calibration,
+        remarks=remarks,
+    )
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Every array of an ``.npz``; never a pickle."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise TaskError(f"'{path.name}' must be an .npz of named arrays; it is one array")
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise TaskError(f"there is no file '{path}'; give the path of an .npz") from error
+    except BROKEN as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise TaskError(
+            f"'{path.name}' must be an .npz as numpy.savez writes it, without Python objects; "
+            f"reading it gives: {reason}"
+        ) from error
+
+
+def check_names(arrays: Arrays, model: Model, file: str) -> None:
+    """Refuse an array whose name says nothing."""
+    inputs = set(model.inputs())
+    known = inputs | {CALIBRATION + name for name in inputs} | {TARGET, METRIC}
+    unknown = [name for name in arrays if name not in known and not name.startswith(GROUP)]
+    if unknown:
+        raise TaskError(
+            f"'{file}' may hold {', '.join(sorted(known))} and group_NAME; "
+            f"it holds {', '.join(unknown)}. Rename or remove these"
+        )
+
+
+def array_samples(arrays: Arrays, model: Model, file: str) -> ArraySamples:
+    """Arrays by input name as samples, once they fit the model."""
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1 or not min(lengths.values()):
+        counts = ", ".join(f"'{name}' has {count}" for name, count in lengths.items())
+        raise TaskError(
+            f"the arrays of '{file}' have one row for each sample, at least 1; {counts}"
+        )
+    values, whole, dtypes = model.inputs(), set(), {}
+    for name, array in arrays.items():
+        dtypes[name] = declared_dtype(values[name])
+        where = f"array '{name}' of '{file}'"
+        if takes_whole_rows(array, declared_dims(values[name]), where):
+            whole.add(name)
+        check_values(array, dtypes[name], where)
+    return ArraySamples(arrays, dtypes, frozenset(whole))
+
+
+def takes_whole_rows(
+    array: NDArray[np.generic], dims: tuple[int | None, ...] | None, where: str
+) -> bool:
+    """Whether a row is all of what the input takes, rather than lacking the batch axis.
+
+    Raises:
+        TaskError: neither fits.
+    """
+    if dims is None or fits(dims, (1, *array.shape[1:])):
+        return False
+    if fits(dims, array.shape[1:]):
+        return True
+    batch = dims[0] if len(dims) == array.ndim and dims else None
+    fixed = f" The model's batch is fixed at {batch}: write the task in Python." if batch else ""
+    raise TaskError(
+        f"{where} holds samples for an input of shape {dims_text(dims)}; "
+        f"one row has shape {list(array.shape[1:])}.{fixed if batch not in (None, 1) else ''}"
+    )
+
+
+def check_values(array: NDArray[np.generic], dtype: np.dtype[np.generic], where: str) -> None:
+    """Refuse values that the input's type cannot hold, and what is not finite."""
+    if dtype.kind in "OU" or array.dtype.kind in "OSU":
+        if (dtype.kind in "OU") != (array.dtype.kind in "SU"):
+            raise TaskError(f"{where} is fed as {dtype.name}; it has type {array.dtype.name}")
+        return
+    if array.dtype.kind == "c" or (is_float(array.dtype) and not is_float(dtype)):
+        raise TaskError(
+            f"{where} is fed as {dtype.name}; {array.dtype.name} would lose its fraction"
+        )
+    for start in range(0, len(array), ROWS_CHECKED):
+        rows = array[start : start + ROWS_CHECKED]
+        with np.errstate(over="ignore", invalid="ignore"):
+            cast = rows.astype(dtype)
+        if is_float(dtype):
+            bad = ~np.isfinite(cast.astype(np.float64))
+        else:
+            bad = cast.astype(array.dtype) != rows
+        if bad.any():
+            row = start + int(np.argwhere(bad)[0][0])
+            raise TaskError(f"{where} must hold finite numbers that fit {dtype.name}; row {row} "
+                            "has others")  # fmt: skip
+
+
+def calibration_samples(
+    arrays: Arrays, model: Model, file: str
+) -> tuple[tuple[()] | ArraySamples, tuple[str, ...]]:
+    """The calibration samples and a remark where there are none."""
+    names = list(model.inputs())
+    held = {name: arrays[CALIBRATION + name] for name in names if CALIBRATION + name in arrays}
+    if not held:
+        remark = (
+            f"'{file}' has no calibration data (calibration_INPUT): methods that need it cannot run"
+        )
+        return (), (remark,)
+    if len(held) < len(names):
+        lacking = ", ".join(CALIBRATION + name for name in names if name not in held)
+        raise TaskError(f"'{file}' has calibration data for some inputs; it lacks {lacking}")
+    return array_samples(held, model, f"{file}, calibration"), ()
+
+
+def targets(arrays: Arrays, count: int, file: str) -> NDArray[np.generic]:
+    """The target of each sample."""
+    found = arrays[TARGET]
+    if not found.ndim or len(found) != count:
+        raise TaskError(f"'{file}' has {count} samples; its array 'target' has shape {found.shape}")
+    if is_float(found.dtype) and not np.isfinite(found).all():
+        raise TaskError(f"array 'target' of '{file}' must be finite; it holds NaN or infinity")
+    return found
+
+
+def groups(arrays: Arrays, count: int, file: str) -> dict[str, tuple[str, ...]]:
+    """Group columns by name."""
+    columns = {name.removeprefix(GROUP): array for name, array in arrays.items()
+               if name.startswith(GROUP)}  # fmt: skip
+    for name, array in columns.items():
+        if array.shape != (count,):
+            raise TaskError(
+                f"'{file}' has {count} samples; its array 'group_{name}' has shape {array.shape}"
+            )
+    return {name: tuple(map(str, array.tolist())) for name, array in columns.items()}
+
+
+def choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
+    """The metric that the file names; else the one that its target and the model's output call for.
+
+    Without a target: ``agreement`` where the first output is class scores (rank 2) or integer,
+    else ``cosine``. With integer targets ``top1``, with float targets ``mae``.
+    """
+    if METRIC in arrays:
+        return checked_metric(str(arrays[METRIC]), TARGET in arrays, file)
+    output = next(iter(model.outputs().values()))
+    if TARGET not in arrays:
+        dims = declared_dims(output)
+        integer = output.dtype is not None and output.dtype.is_integer()
+        decides = integer or (dims is not None and len(dims) == SCORES_RANK and dims[1] != 1)
+        return METRICS["agreement" if decides else "cosine"]
+    kind = arrays[TARGET].dtype.kind
+    if kind not in "iubf":
+        raise TaskError(f"array 'target' of '{file}' holds numbers; it has type "
+                        f"{arrays[TARGET].dtype}. Write the task in Python for others")  # fmt: skip
+    return METRICS["mae" if kind == "f" else "top1"]
+
+
+def checked_metric(name: str, has_target: bool, file: str) -> Metric:
+    """The metric of this name, if the file has what it compares with."""
+    metric = named(name)
+    if (metric.against == "target") != has_target:
+        state = "has one" if has_target else "has none"
+        raise TaskError(f"metric '{name}' compares with the {metric.against}; '{file}' {state}: "
+                        "add or remove the array 'target'")  # fmt: skip
+    return metric

@@ -1,0 +1,181 @@
+"""A task from a folder of images, ``CLASS/*.png``, or ``test`` and ``calibration`` of that form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packlight.errors import TaskError
+from packlight.metrics import METRICS
+from packlight.model.model import Model
+from packlight.task.declared import Dims, declared_dims, declared_dtype, dims_text
+from packlight.task.samples import LazySamples, Samples, Selection
+from packlight.task.task import Task
+
+if TYPE_CHECKING:
+    from packlight.runtime import Steps
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+MODES = {1: "L", 3: "RGB"}
+IMAGE_RANK = 4
+HELD_BACK = 0.1
+MIN_IMAGES = 2
+PIXELS = (
+    "images are fed as pixels from 0 to 255, resized to the model's input; "
+    "a model that takes another scale needs a task in Python"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """What an image becomes.
+
+    Attributes:
+        name: of the input.
+        height: in pixels.
+        width: in pixels.
+        channels: 1 or 3.
+        first: whether channels come before height and width.
+        dtype: of the input.
+    """
+
+    name: str
+    height: int
+    width: int
+    channels: int
+    first: bool
+    dtype: np.dtype[np.generic]
+
+
+def load_images(folder: Path, model: Model, seed: int = 0) -> Task:
+    """Read a task from a folder with one folder of images for each class.
+
+    Raises:
+        TaskError: the folder has another form, or the model does not take one image.
+    """
+    canvas = image_input(model)
+    parts = folder / "test", folder / "calibration"
+    split = all(part.is_dir() for part in parts)
+    files, labels, classes = image_files(parts[0] if split else folder)
+    check_classes(classes, model)
+    everything = image_samples(files, canvas)
+    if split:
+        held = image_samples(image_files(parts[1])[0], canvas)
+        kept, calibration = np.arange(len(files)), held
+        remarks: tuple[str, ...] = (PIXELS,)
+    else:
+        kept, chosen = hold_back(len(files), folder, seed)
+        calibration = Selection(everything, chosen.tolist())
+        remarks = PIXELS, f"{len(chosen)} of {len(files)} images were held back for calibration"
+    return Task(
+        name=folder.resolve().name,
+        samples=Selection(everything, kept.tolist()),
+        metric=METRICS["top1"],
+        targets=labels[kept],
+        groups={"class": tuple(classes[label] for label in labels[kept])},
+        calibration=calibration,
+        remarks=remarks,
+    )
+
+
+def image_input(model: Model) -> Canvas:
+    """The one input of a model that takes an image.
+
+    Raises:
+        TaskError: it takes something else.
+    """
+    values = list(model.inputs().values())
+    dims = declared_dims(values[0]) if len(values) == 1 else None
+    canvas = layout(dims) if dims else None
+    if not canvas:
+        shapes = ", ".join(f"{v.name} {dims_text(declared_dims(v) or ())}" for v in values)
+        raise TaskError(
+            "a folder of images needs a model with one input [batch, channels, height, width] or "
+            "[batch, height, width, channels] of known size and 1 or 3 channels; this one takes "
+            f"{shapes}. Write the task in Python: packlight init-task"
+        )
+    height, width, channels, first = canvas
+    return Canvas(str(values[0].name), height, width, channels, first, declared_dtype(values[0]))
+
+
+def layout(dims: Dims) -> tuple[int, int, int, bool] | None:
+    """Height, width, channels, and whether channels come first; None for no image."""
+    if len(dims) != IMAGE_RANK or dims[0] not in (None, 1) or None in dims[1:]:
+        return None
+    sizes = [dim for dim in dims[1:] if dim is not None]
+    if sizes[0] in MODES:
+        return sizes[1], sizes[2], sizes[0], True
+    return (sizes[0], sizes[1], sizes[2], False) if sizes[2] in MODES else None
+
+
+def image_files(folder: Path) -> tuple[list[Path], NDArray[np.int64], list[str]]:
+    """Files, the class index of each, and the class names in sorted order.
+
+    Raises:
+        TaskError: there are none.
+    """
+    classes = sorted(child.name for child in folder.iterdir() if child.is_dir())
+    found = [
+        (file, index)
+        for index, name in enumerate(classes)
+        for file in sorted((folder / name).iterdir())
+        if file.suffix.lower() in SUFFIXES
+    ]
+    if not found:
+        raise TaskError(f"a folder of images holds CLASS/*.png or .jpg; '{folder.name}' holds none")
+    return [file for file, _ in found], np.array([index for _, index in found]), classes
+
+
+def check_classes(classes: Sequence[str], model: Model) -> None:
+    """Refuse folders for more classes than the model scores."""
+    dims = declared_dims(next(iter(model.outputs().values())))
+    scored = dims[-1] if dims else None
+    if scored is not None and scored > 1 and len(classes) > scored:
+        raise TaskError(f"the model scores {scored} classes; the folder has {len(classes)}: "
+                        f"{', '.join(classes[:5])}, ...")  # fmt: skip
+
+
+def hold_back(count: int, folder: Path, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices to test and to calibrate on, both sorted."""
+    if count < MIN_IMAGES:
+        raise TaskError(f"at least {MIN_IMAGES} images are needed; '{folder.name}' has {count}")
+    order = np.random.default_rng(seed).permutation(count)
+    held = max(1, round(count * HELD_BACK))
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def image_samples(files: Sequence[Path], canvas: Canvas) -> Samples:
+    """Images as samples, each read when it is asked for."""
+
+    def build(index: int) -> Steps:
+        return ({canvas.name: read_image(files[index], canvas)},)
+
+    return LazySamples(len(files), build)
+
+
+def read_image(path: Path, canvas: Canvas) -> NDArray[np.generic]:
+    """One image with a leading axis of 1.
+
+    Raises:
+        TaskError: it cannot be read.
+    """
+    try:
+        from PIL import Image  # noqa: PLC0415  an optional package
+    except ImportError as error:
+        raise TaskError(
+            "a folder of images needs Pillow; install it: pip install pillow"
+        ) from error
+    try:
+        with Image.open(path) as image:
+            mode, size = MODES[canvas.channels], (canvas.width, canvas.height)
+            fitted = image.convert(mode).resize(size, Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise TaskError(f"'{path}' must be an image; reading it gives: {error}") from error
+    pixels = np.asarray(fitted).reshape(canvas.height, canvas.width, canvas.channels)
+    ordered = pixels.transpose(2, 0, 1) if canvas.first else pixels
+    return np.ascontiguousarray(ordered[None], dtype=canvas.dtype)

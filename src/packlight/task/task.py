@@ -1,0 +1,156 @@
+"""What says how good a model is: samples, targets, groups, a metric and a calibration set."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packlight.errors import TaskError
+from packlight.metrics import Metric
+from packlight.records.codec import ID_LENGTH, canonical, plain
+
+if TYPE_CHECKING:
+    from packlight.runtime import Steps
+
+Targets = Sequence[object] | NDArray[np.generic]
+PRINT_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """How good a model is, and on what data a method may look.
+
+    A sample is a sequence of calls of the model, nearly always one, with the batch that is
+    deployed, 1: an operator that finds its ranges when it runs (DynamicQuantizeLinear) finds one
+    range for the whole batch, so that a sample's result would depend on its neighbours in it.
+    A stateful model gets several calls, and ``state`` says what is carried from one to the next.
+
+    Attributes:
+        name: for people.
+        samples: by index, possibly made when asked for.
+        metric: of :mod:`packlight.metrics`.
+        targets: one for each sample; empty where the metric compares with the reference.
+        groups: by column, the group of each sample.
+        calibration: samples that methods may look at; none of them among ``samples``.
+        state: output of a call -> input that it feeds at the next.
+        split: name of the data.
+        remarks: sentences about the data that go wherever the task is shown.
+        code: digest of the Python text that made it; empty where none did.
+    """
+
+    name: str
+    samples: Sequence[Steps]
+    metric: Metric
+    targets: Targets = ()
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    calibration: Sequence[Steps] = ()
+    state: Mapping[str, str] = field(default_factory=dict)
+    split: str = "test"
+    remarks: tuple[str, ...] = ()
+    code: str = ""
+
+    def __post_init__(self) -> None:
+        count = len(self.samples)
+        if not count:
+            raise TaskError(f"a task has samples; '{self.name}' has none")
+        wanted = count if self.metric.against == "target" else 0
+        if len(self.targets) != wanted:
+            raise TaskError(
+                f"task '{self.name}' has {count} samples and {len(self.targets)} targets, but "
+                f"metric '{self.metric.name}' compares with the {self.metric.against}: "
+                f"give {wanted}"
+            )
+        for column, names in self.groups.items():
+            if len(names) != count:
+                raise TaskError(
+                    f"a group column names the group of each of {count} samples; "
+                    f"column '{column}' of task '{self.name}' has {len(names)}"
+                )
+
+    @cached_property
+    def prints(self) -> tuple[bytes, ...]:
+        """A digest of each sample; makes every sample once."""
+        return tuple(fingerprint(steps) for steps in self.samples)
+
+    @cached_property
+    def calibration_prints(self) -> tuple[bytes, ...]:
+        """A digest of each calibration sample."""
+        return tuple(fingerprint(steps) for steps in self.calibration)
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all that an evaluation rests on: samples, targets, groups, metric, state."""
+        groups = {column: list(map(str, names)) for column, names in self.groups.items()}
+        head = canonical([self.metric.name, groups, plain(self.state), self.split, self.code])
+        targets = (target_bytes(target) for target in self.targets)
+        return chained([head.encode(), *self.prints], targets)
+
+    @cached_property
+    def calibration_digest(self) -> str:
+        """Digest of the calibration samples and the state; empty where there are none."""
+        if not len(self.calibration):
+            return ""
+        return chained([canonical(self.state).encode()], self.calibration_prints)
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """The remarks, and a warning where calibration and test share samples."""
+        shared = len(set(self.prints) & set(self.calibration_prints))
+        if not shared:
+            return self.remarks
+        warning = (
+            f"{shared} calibration samples of task '{self.name}' are also test samples, so its "
+            "results are better than on new data; calibrate on others"
+        )
+        return (*self.remarks, warning)
+
+
+def fingerprint(steps: Steps) -> bytes:
+    """Digest of the content of one sample."""
+    total = hashlib.blake2b(digest_size=PRINT_BYTES)
+    for feeds in steps:
+        for name in sorted(feeds):
+            total.update(array_bytes(name, np.asarray(feeds[name])))
+        total.update(b"|")
+    return total.digest()
+
+
+def array_bytes(name: str, array: NDArray[np.generic]) -> bytes:
+    """Name, type, shape and content of an array."""
+    head = f"{name}:{array.dtype.name}:{array.shape}:".encode()
+    if array.dtype.kind in "OU":
+        return head + "\0".join(map(str, array.reshape(-1).tolist())).encode()
+    return head + array.tobytes()
+
+
+def target_bytes(target: object) -> bytes:
+    """Content of a target.
+
+    Raises:
+        TaskError: it is of no kind that has a content.
+    """
+    array = target if isinstance(target, np.ndarray | np.generic) else None
+    if array is not None:
+        return array_bytes("target", np.asarray(array))
+    try:
+        return canonical([target]).encode()
+    except (TypeError, ValueError) as error:
+        raise TaskError(
+            "a target is an array, a finite number, a text, or lists or mappings of these; "
+            f"got {type(target).__name__}"
+        ) from error
+
+
+def chained(first: Sequence[bytes], rest: Iterable[bytes]) -> str:
+    """An id of pieces, each with its length, so that no two sequences are alike."""
+    total = hashlib.sha256()
+    for pieces in (first, rest):
+        for piece in pieces:
+            total.update(len(piece).to_bytes(8, "little") + piece)
+    return total.hexdigest()[:ID_LENGTH]

@@ -1,0 +1,263 @@
+"""Make a variant and measure it, each step committed before the next and never done twice."""
+
+from __future__ import annotations
+
+import math
+import platform
+import shutil
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packlight.compress import compress
+from packlight.evaluate import Reference, evaluate, runtime_differs
+from packlight.model import Model, load, save
+from packlight.records import (
+    Cost,
+    Evaluation,
+    Measurement,
+    Recipe,
+    SessionOptions,
+    Variant,
+    counted,
+    digest,
+    variant_id,
+)
+from packlight.runtime import Steps, machine, open_session, peak_memory, stream, time_against
+from packlight.store import Store
+from packlight.task import SampleTable, Task, read_table
+from packlight.workflow.opening import Opened
+
+T = TypeVar("T")
+Progress = Callable[[str, int, int], None]
+"""(what is done, steps finished, steps in all)."""
+
+MADE_WITH = ("packlight", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
+CHUNK = 1 << 20
+TIMED = 8
+"""Samples that take turns while latency is measured, around the median size."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+    del what, done, total
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """One task on one machine, with a store that remembers what was measured.
+
+    Attributes:
+        store: the project.
+        opened: the original.
+        task: what the variants are judged by.
+        options: of every session.
+        seed: of everything random.
+        seconds: to spend on the latency of one variant.
+        progress: told what is being done.
+    """
+
+    store: Store
+    opened: Opened
+    task: Task
+    options: SessionOptions = field(default_factory=SessionOptions)
+    seed: int = 0
+    seconds: float = 2.0
+    progress: Progress = silent
+
+    @cached_property
+    def original(self) -> Variant:
+        """The original as a variant, its file copied into the project."""
+        model = self.opened.model
+        key = digest({"original": model.digest})
+        found = self.store.get("variant", key, Variant)
+        if found is not None and self.store.path(found.file).is_file():
+            return found
+        name = self.store.put_model(lambda path: copy_model(self.opened, path))
+        made = Variant(key, "", model.name, Recipe(), model.digest, name, environment=environment())
+        self.store.put("variant", key, made)
+        return made
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The original's outputs, kept for all variants."""
+        return Reference(self.opened.model, self.task, self.options)
+
+    @cached_property
+    def exact_reference(self) -> Reference:
+        """The original's outputs in exact arithmetic."""
+        exactly = replace(self.options, arithmetic="exact")
+        return Reference(self.opened.model, self.task, exactly)
+
+    @cached_property
+    def timed_samples(self) -> Sequence[Steps]:
+        """Samples of typical size."""
+        first = [self.task.samples[i] for i in range(min(len(self.task.samples), 64))]
+        by_size = sorted(range(len(first)), key=lambda index: (numbers(first[index]), index))
+        start = max(0, (len(first) - TIMED) // 2)
+        return [first[index] for index in by_size[start : start + TIMED]]
+
+    def variant(self, name: str, recipe: Recipe) -> Variant:
+        """The variant that a recipe makes of the original; made only once."""
+        seen = self.task.calibration_digest
+        key = variant_id(self.original.id, recipe, seen)
+        found = self.store.get("variant", key, Variant)
+        if found is not None and self.store.path(found.file).is_file():
+            return found
+        start = time.perf_counter()
+        made = compress(self.opened.model, recipe, self.calibration_stream)
+        file = self.store.put_model(lambda path: save(made.model, path))
+        variant = Variant(
+            id=key,
+            parent=self.original.id,
+            name=name,
+            recipe=recipe,
+            model=made.model.digest,
+            file=file,
+            calibration=seen,
+            changes=made.changes,
+            refusals=made.refusals,
+            environment=environment(),
+            took=time.perf_counter() - start,
+        )
+        self.store.put("variant", key, variant)
+        return variant
+
+    def calibration_stream(
+        self, model: Model, names: Sequence[str]
+    ) -> Iterator[Mapping[str, NDArray[np.generic]]]:
+        """Values of chosen tensors over the calibration samples."""
+        task, total = self.task, len(self.task.calibration)
+
+        def watched() -> Iterator[Steps]:
+            for index, steps in enumerate(task.calibration):
+                self.progress("calibrating", index, total)
+                yield steps
+
+        return stream(model, names, watched(), task.state, self.options)
+
+    def once(self, kind: str, variant: Variant, cls: type[T], make: Callable[[], T]) -> T:
+        """A measurement from the store, or made now and committed."""
+        conditions = [self.task.digest, self.options, self.original.id, self.seed]
+        if kind in ("latency", "memory"):
+            conditions += [machine(), self.seconds]
+        key = f"{variant.id}-{digest(conditions)}"
+        found = self.store.get(kind, key, cls)
+        if found is None:
+            found = make()
+            self.store.put(kind, key, found)
+        return found
+
+    def model(self, variant: Variant) -> Model:
+        """The model of a variant, from its file."""
+        if variant.id == self.original.id:
+            return self.opened.model
+        return replace(load(self.store.path(variant.file)), name=variant.name)
+
+    def size(self, variant: Variant) -> Cost:
+        """Bytes on disk and bytes after zip."""
+        return self.once("size", variant, Cost, lambda: self.weigh(variant))
+
+    def weigh(self, variant: Variant) -> Cost:
+        """Count the bytes of all files of a variant."""
+        folder = self.store.path(variant.file).parent
+        files = sorted(path for path in folder.iterdir() if path.is_file())
+        size = sum(path.stat().st_size for path in files)
+        download = sum(deflated(path) for path in files)
+        metrics = {"size": counted(size, "B"), "download": counted(download, "B")}
+        return Cost(variant.id, metrics, self.options)
+
+    def quality(self, variant: Variant) -> Evaluation:
+        """The task's metric and what changed against the original."""
+        return self.once("quality", variant, Evaluation, lambda: self.judge(variant))
+
+    def judge(self, variant: Variant) -> Evaluation:
+        """Evaluate a variant, and check the runtime against exact arithmetic."""
+        model = self.model(variant)
+        found = evaluate(
+            model,
+            self.task,
+            self.options,
+            reference=self.reference,
+            variant=variant.id,
+            reference_id=self.original.id,
+            seed=self.seed,
+            progress=lambda done, total: self.progress("evaluating", done, total),
+        )
+        table = self.store.put_file(found.table.to_bytes(), ".npz")
+        judged = replace(found.evaluation, samples=table)
+        if variant.id == self.original.id:
+            return judged
+        exact = runtime_differs(
+            model, self.exact_reference, self.task, self.options, seed=self.seed
+        )
+        metrics = {**judged.metrics, "snr_exact": exact.snr_exact, "snr_runtime": exact.snr_runtime}
+        return replace(judged, metrics=metrics, labels=(*judged.labels, *exact.labels))
+
+    def table(self, evaluation: Evaluation) -> SampleTable:
+        """What single samples did."""
+        return read_table(self.store.path(evaluation.samples).read_bytes())
+
+    def latency(self, variant: Variant) -> Cost:
+        """Latency beside the original, interleaved."""
+        return self.once("latency", variant, Cost, lambda: self.race(variant))
+
+    def race(self, variant: Variant) -> Cost:
+        """Time a variant against the original in one process."""
+        metrics: dict[str, Measurement] = time_against(
+            self.reference.session,
+            open_session(self.model(variant), self.options),
+            self.timed_samples,
+            self.task.state,
+            seconds=self.seconds,
+            seed=self.seed,
+        )
+        if variant.id == self.original.id:
+            metrics["latency_ratio"] = counted(1.0)
+        return Cost(variant.id, metrics, self.options, digest(machine()))
+
+    def memory(self, variant: Variant) -> Cost:
+        """Peak memory of a fresh process."""
+        return self.once("memory", variant, Cost, lambda: self.fill(variant))
+
+    def fill(self, variant: Variant) -> Cost:
+        """Run a variant in processes of its own."""
+        path = self.store.path(variant.file)
+        peak = peak_memory(path, self.timed_samples[0], self.task.state, self.options)
+        return Cost(variant.id, {"peak_memory": peak}, self.options, digest(machine()))
+
+
+def copy_model(opened: Opened, target: Path) -> None:
+    """Copy a model's file as it is, or gather its external data into the project."""
+    files = [value.const_value for value in opened.model.graph.graph.initializers.values()]
+    if any(type(tensor).__name__ == "ExternalTensor" for tensor in files):
+        save(opened.model, target)
+    else:
+        shutil.copyfile(opened.path, target)
+
+
+def environment() -> dict[str, str]:
+    """Versions of what makes variants."""
+    return {"python": platform.python_version(), **{name: version(name) for name in MADE_WITH}}
+
+
+def numbers(steps: Steps) -> int:
+    """How many numbers a sample feeds."""
+    return sum(math.prod(array.shape) for feeds in steps for array in feeds.values())
+
+
+def deflated(path: Path) -> int:
+    """Bytes of a file after deflate, as zip and app stores compress it."""
+    packer, size = zlib.compressobj(6), 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            size += len(packer.compress(chunk))
+    return size + len(packer.flush())

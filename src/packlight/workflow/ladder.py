@@ -1,0 +1,38 @@
+"""The recipes that ``fit`` tries when the user names none, from free to costly.
+
+Free is what loses nothing; then what needs no data; then what needs calibration samples.
+"""
+
+from __future__ import annotations
+
+from packlight.compress import canonical_recipe
+from packlight.records import Recipe, parse_recipe
+from packlight.task import Task
+
+WITHOUT_DATA = (
+    "tidy",
+    "tidy+float16",
+    "tidy+weights:8",
+    "tidy+weights:8,per=tensor",
+    "tidy+weights:4,block=32",
+    "tidy+weights:4",
+)
+
+WITH_DATA = (
+    "tidy+static+weights:8",
+    "tidy+static,range=percentile+weights:8",
+    "tidy+static:7+weights:8",
+    "tidy+static,per=tensor+weights:8",
+)
+"""``weights:8`` takes what has no integer kernel, as recurrent operators and embeddings."""
+
+
+def ladder(task: Task, seed: int) -> tuple[tuple[str, Recipe], ...]:
+    """Short name and full recipe of everything to try."""
+    texts = WITHOUT_DATA + (WITH_DATA if len(task.calibration) else ())
+    return tuple(named(text, seed) for text in texts)
+
+
+def named(text: str, seed: int) -> tuple[str, Recipe]:
+    """A recipe's short text and the recipe with every option spelled out."""
+    return text, canonical_recipe(parse_recipe(text, seed))

@@ -1,0 +1,57 @@
+"""What the user names -> models and tasks, with untrusted files opened in a child first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from packlight import zoo
+from packlight.errors import InputError
+from packlight.model import Model, load
+from packlight.runtime import vet
+from packlight.task import Task, load_task
+
+ZOO = "zoo:"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model with the file it came from.
+
+    Attributes:
+        model: as a value.
+        path: of its file.
+    """
+
+    model: Model
+    path: Path
+
+
+def open_model(text: str | Path) -> Opened:
+    """The model that a path or ``zoo:NAME`` names.
+
+    Raises:
+        ModelError: the file cannot be used.
+        InputError: the zoo has no such model.
+    """
+    name = str(text)
+    if name.startswith(ZOO):
+        path = zoo.model_path(name.removeprefix(ZOO))
+        return Opened(load(path), path)
+    path = Path(name)
+    vet(path)
+    return Opened(load(path), path)
+
+
+def open_task(text: str, model: Model) -> Task:
+    """The task that a text names, once it fits the model.
+
+    Raises:
+        TaskError: there is none, or it does not fit.
+        InputError: the zoo has no such task.
+    """
+    if not text:
+        raise InputError("a task is needed: --task data.npz, FOLDER, file.py:function or zoo:NAME")
+    if text.startswith(ZOO):
+        return zoo.task(text.removeprefix(ZOO))
+    return load_task(text, model)
