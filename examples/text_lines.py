@@ -60,7 +60,7 @@ def model_path() -> Path:
 
 @cache
 def symbols() -> tuple[str, ...]:
-    """What each class stands for: nothing, then the characters that the model's file lists, space."""
+    """What each class stands for: nothing, the characters that the model's file lists, space."""
     listed = load(model_path()).graph.metadata_props["character"]
     return ("", *listed.splitlines(), " ")
 

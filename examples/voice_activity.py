@@ -8,11 +8,11 @@ and are read from the installed packages. Then, for instance:
     packlight fit $(python examples/voice_activity.py) --task examples/silero_vad.py:task \
         --budget "size<=0.5x" --budget "drop<=1%"
 
-A sample is a block of ten neighbouring frames (0.32 s), fed after a lead-in of 100 frames before it,
-so that the state has warmed up: in blocks the model is right as often as in one stream, 98.5 %. The
-frames of one recording depend on each other, so the intervals draw blocks, not frames; neighbouring
-blocks still do, and one recording is one room and one language: the intervals speak for this
-recording, not for all speech.
+A sample is a block of ten neighbouring frames (0.32 s), fed after a lead-in of 100 frames before
+it, so that the state has warmed up: in blocks the model is right as often as in one stream, 98.5 %.
+The frames of one recording depend on each other, so the intervals draw blocks, not frames;
+neighbouring blocks still do, and one recording is one room and one language: the intervals speak
+for this recording, not for all speech.
 """
 
 from __future__ import annotations

@@ -1,4 +1,17 @@
-"""Train the model ``zoo:fashion`` and write it with its labelled images and licences."""
+"""Train the model ``zoo:fashion`` and write it with its labelled images.
+
+The shipped files came from this command, with the Debian package dataset-fashion-mnist installed::
+
+    python tools/train_fashion.py --epochs 25 --batch 256 --threads 2 --seed 0
+
+It gave 94.05 % on all 10,000 test images, 93.94 % on the 5,000 shipped ones and 93.60 % on the
+1,000 calibration images, with 412,970 parameters and 10.9 million multiply-accumulates an image.
+An epoch takes about a minute on two free cores. The seed fixes ``fashion.npz`` to the byte; the
+trained weights can also depend on the processor, the number of threads and the version of torch.
+
+The network trains on 59,000 of the 60,000 training images; the others are the calibration images.
+The last step's weights are kept: no image chooses among models, and the test images only measure.
+"""
 
 from __future__ import annotations
 
@@ -319,7 +332,7 @@ def write_task(path: Path, images: Pixels, labels: Labels, calibration: Pixels) 
 
 def main() -> None:
     """Write the task, train, write the model, and print its accuracy."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description="Train and write the model zoo:fashion.")
     parser.add_argument("--data", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     parser.add_argument("--out", type=Path, default=Path("src/packlight/zoo/data"))
     parser.add_argument("--epochs", type=int, default=25)

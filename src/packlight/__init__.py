@@ -1,1 +1,124 @@
-"""packlight fits a trained model to a device."""
+"""packlight fits a trained model to a device.
+
+The verbs ``load``, ``compress``, ``evaluate``, ``compare``, ``profile`` and ``fit`` do what the
+command line does; the nouns are frozen records. Everything loads on first use.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from packlight.errors import (
+        CheckError,
+        InputError,
+        ModelError,
+        PacklightError,
+        RecipeError,
+        TaskError,
+    )
+    from packlight.metrics import METRICS
+    from packlight.model import Model, save
+    from packlight.records import (
+        Budget,
+        Comparison,
+        Evaluation,
+        Measurement,
+        Outcome,
+        Profile,
+        Recipe,
+        SessionOptions,
+        Variant,
+        parse_budget,
+        parse_recipe,
+        to_json,
+    )
+    from packlight.task import LazySamples, Task, load_task
+    from packlight.workflow.beside import compare
+    from packlight.workflow.verbs import Made, compress, evaluate, fit, load, profile
+
+__all__ = [
+    "METRICS",
+    "Budget",
+    "CheckError",
+    "Comparison",
+    "Evaluation",
+    "InputError",
+    "LazySamples",
+    "Made",
+    "Measurement",
+    "Model",
+    "ModelError",
+    "Outcome",
+    "PacklightError",
+    "Profile",
+    "Recipe",
+    "RecipeError",
+    "SessionOptions",
+    "Task",
+    "TaskError",
+    "Variant",
+    "compare",
+    "compress",
+    "evaluate",
+    "fit",
+    "load",
+    "load_task",
+    "parse_budget",
+    "parse_recipe",
+    "profile",
+    "save",
+    "to_json",
+]
+
+PLACES = {
+    "errors": (
+        "CheckError", "InputError", "ModelError", "PacklightError", "RecipeError", "TaskError",
+    ),
+    "metrics": ("METRICS",),
+    "model": ("Model", "save"),
+    "records": (
+        "Budget", "Comparison", "Evaluation", "Measurement", "Outcome", "Profile", "Recipe",
+        "SessionOptions", "Variant", "parse_budget", "parse_recipe", "to_json",
+    ),
+    "task": ("LazySamples", "Task", "load_task"),
+    "workflow": ("Made", "compare", "compress", "evaluate", "fit", "load", "profile"),
+}  # fmt: skip
+"""Public names by the folder that they come from."""
+
+HOME = {name: folder for folder, names in PLACES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name on first use (PEP 562)."""
+    if name == "__version__":
+        value: object = import_module("importlib.metadata").version("packlight")
+    elif name in HOME:
+        value = getattr(import_module(f"{__name__}.{HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted([*__all__, "__version__"])
+
+
+class Package(ModuleType):
+    """This package as a module in which verbs are not hidden by the folders of the same name.
+
+    Importing ``packlight.compress`` would set the folder as an attribute here, over the verb.
+    ``from packlight.compress import METHODS`` reaches the folder all the same.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (isinstance(value, ModuleType) and name in HOME):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = Package

@@ -1,1 +1,15 @@
 """The command line: one module per verb, no logic."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run the command of this process; its exit code, as :mod:`packlight.cli.ending` lists them."""
+    try:
+        from packlight.cli.run import run
+
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # while modules load; later ones end in a sentence
+        return 130

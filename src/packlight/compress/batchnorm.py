@@ -53,8 +53,10 @@ def site(node: ir.Node) -> BatchNorm | Refusal:
         what = into.op_type if into is not None else "an input of the model"
         return Refusal(name, f"it follows {what}, which cannot take it in")
     assert source is not None
-    if len(source.uses()) > 1 or source.is_graph_output() or into.graph is not node.graph:
-        return Refusal(name, f"the result of {into.name} is read elsewhere too")
+    ends = [value for value in (source, into.inputs[1]) if value is not None]
+    shared = any(len(value.uses()) > 1 or value.is_graph_output() for value in ends)
+    if shared or into.graph is not node.graph:
+        return Refusal(name, f"the result or the weight of {into.name} is read elsewhere too")
     parameters = [stored(value) for value in (*node.inputs[1:], *into.inputs[1:])]
     if any(tensor is None or tensor.dtype != ir.DataType.FLOAT for tensor in parameters):
         return Refusal(name, "its numbers or the weight before it are not stored as float32")
@@ -119,7 +121,7 @@ def replace_output(node: ir.Node, into: ir.Node) -> None:
     """Let the operator before give what the normalisation gave, under the same name."""
     old, new = node.outputs[0], into.outputs[0]
     name = old.name
-    new.shape = new.shape or old.shape
+    new.type, new.shape = old.type or new.type, old.shape or new.shape
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     graph = node.graph
     assert graph is not None

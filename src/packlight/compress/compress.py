@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from packlight.compress.methods import method as method_named
 from packlight.errors import CheckError, RecipeError
-from packlight.method import Observed
-from packlight.model import Model, graphs, initializers, raised
+from packlight.method import Method, Observed, Place
+from packlight.model import Model, graphs, initializers, name_operators, raised
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 
@@ -112,29 +113,30 @@ def apply_step(
     chosen = method_named(step.method)
     config = chosen.configured(step.config)
     graph = raised(model.clone(), chosen.opset(config))
-    found = list(chosen.sites(graph, config))
-    matching = [s for s in found if re.search(step.where, s.operator)]
-    refusals = [s for s in matching if isinstance(s, Refusal)]
-    sites = []
-    for site in matching:
-        if not isinstance(site, Refusal):
-            reason = chosen.inspect(site)
-            if reason:
-                refusals.append(Refusal(site.operator, reason))
-            else:
-                sites.append(site)
+    found = [s for s in chosen.sites(graph, config) if re.search(step.where, s.operator)]
+    checked = [s if isinstance(s, Refusal) else inspected(s, chosen) for s in found]
+    sites = [s for s in checked if not isinstance(s, Refusal)]
+    refusals = [replace(s, method=chosen.name) for s in checked if isinstance(s, Refusal)]
+    if not sites and not chosen.whole:
+        return model, [], refusals
     observed = chosen.observe(graph, sites, config)
     stream_into(Model(graph, model.name), observed, stream, chosen.name)
     done = chosen.apply(graph, sites, observed, config)
     changes = [entry for entry in done if isinstance(entry, Change)]
-    refusals += [entry for entry in done if isinstance(entry, Refusal)]
+    refusals += [replace(e, method=chosen.name) for e in done if isinstance(e, Refusal)]
     drop_unread(graph)
+    name_operators(graph)
     if weight_bytes(graph) <= HELD:
         hold(graph)
     made = Model(graph, model.name)
     check_interface(model, made, chosen.name)
-    named = [Refusal(r.operator, r.reason, r.remedy, chosen.name) for r in refusals]
-    return made, changes, named
+    return made, changes, refusals
+
+
+def inspected(site: Place, chosen: Method[Any, Any]) -> Place | Refusal:
+    """A site, or why its numbers cannot be used."""
+    reason = chosen.inspect(site)
+    return Refusal(site.operator, reason) if reason else site
 
 
 def stream_into(model: Model, observed: Observed, stream: Stream, method: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compress.roles import stored
+from packlight.compress.sites import not_stored
 from packlight.compress.storage import Expansion
 from packlight.method import Method, Observed
 from packlight.model import initializers, nodes, release
@@ -49,12 +49,15 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
     del config
     constants = (n.outputs[0] for n in nodes(graph) if n.op_type == "Constant")
     for value in (*initializers(graph), *constants):
-        tensor, readers = stored(value), list(value.consumers())
+        tensor = ir.convenience.get_const_tensor(value)
+        readers = list(value.consumers())
         if tensor is None or tensor.dtype != ir.DataType.FLOAT or not readers:
             continue
         name = str(readers[0].name)
         if tensor.size < SMALLEST:
             yield Refusal(name, f"its '{value.name}' has {tensor.size} numbers: too few to gain")
+        elif value.is_graph_input():
+            yield not_stored(name, value)
         elif value.is_graph_output():
             yield Refusal(name, f"its '{value.name}' is an output of the model: must not change")
         else:
@@ -97,7 +100,7 @@ METHOD = Method(
     name="float16",
     summary="store weights in 16 bits, compute in float32",
     config=Float16,
-    opset=lambda _: 13,
+    opset=lambda _: 1,
     sites=sites,
     apply=apply,
     inspect=too_large,

@@ -7,7 +7,7 @@ Source: ONNX Runtime, "QDQ" selectors of the CPU execution provider.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -54,12 +54,13 @@ class Plan:
         return self.same.get(name, name)
 
 
-def place(graph: ir.Model, weighted: Sequence[ir.Node]) -> Plan:
+def place(graph: ir.Model, weighted: Sequence[ir.Node], unseen: Collection[str] = ()) -> Plan:
     """Decide what gets a grid.
 
     Args:
         graph: the model.
         weighted: operators with stored weights that are to compute in integers.
+        unseen: names of values without a known range, which no other operator may give.
     """
     plan = Plan()
     chosen = set(map(id, weighted))
@@ -69,14 +70,16 @@ def place(graph: ir.Model, weighted: Sequence[ir.Node]) -> Plan:
             assert source is not None
             plan.read[str(source.name)] = source
             give(plan, node)
-        elif node.op_type in CARRIERS + PASSES and carries(plan, node):
+        elif node.op_type in CARRIERS + PASSES and carries(plan, node, unseen):
             carry(plan, node)
     drop_floats(plan, chosen)
     return plan
 
 
-def carries(plan: Plan, node: ir.Node) -> bool:
-    """Whether all that an operator reads comes from integer operators."""
+def carries(plan: Plan, node: ir.Node, unseen: Collection[str]) -> bool:
+    """Whether all that an operator reads comes from integer operators, and its range is known."""
+    if behind_activation(node).name in unseen:
+        return False
     data = node.inputs[:1] if node.op_type in PASSES else node.inputs
     return all(value is not None and value.name in plan.given for value in data)
 

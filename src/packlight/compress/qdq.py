@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Protocol
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from packlight.compress import grid
 from packlight.compress.grid import Float
 from packlight.compress.ranges import Affine
 from packlight.compress.roles import stored
 from packlight.compress.sites import Weight
+from packlight.compress.stock import Array, Stock
 
-Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-LIMIT = 2**31 - 1
+LIMIT = 2**30
+"""Largest code of a bias: half of what int32 holds leaves room for the sum it is added to."""
+
 BIAS = 2
 """Input of Conv and Gemm that is the bias."""
+
+
+class Settings(Protocol):
+    """What decides how a weight is stored."""
+
+    @property
+    def bits(self) -> int:
+        """Of a code."""
+
+    @property
+    def per(self) -> Literal["channel", "tensor"]:
+        """Who shares a scale."""
 
 
 class Pairs:
@@ -25,10 +40,11 @@ class Pairs:
 
     Args:
         grids: the grid of each value by its name.
+        stock: keeps scales and zero points.
     """
 
-    def __init__(self, grids: Mapping[str, Affine]) -> None:
-        self.grids = grids
+    def __init__(self, grids: Mapping[str, Affine], stock: Stock) -> None:
+        self.grids, self.stock = grids, stock
         self.made: dict[tuple[str, int], ir.Value] = {}
 
     def on_inputs(self, node: ir.Node, *indices: int) -> Affine:
@@ -62,7 +78,7 @@ class Pairs:
             if node is not first and node.graph is producer.graph:
                 node.replace_input_with(index, restored)
         if value.is_graph_output():
-            take_name(value, restored)
+            take_name(value, restored, self.stock)
 
     def pair(self, value: ir.Value, near: ir.Node) -> ir.Value:
         """The value behind a pair in the graph of an operator."""
@@ -70,19 +86,19 @@ class Pairs:
         assert isinstance(graph, ir.Graph)
         key = (str(value.name), id(graph))
         if key not in self.made:
-            self.made[key] = insert_pair(value, self.grids[key[0]], graph)
+            self.made[key] = insert_pair(value, self.grids[key[0]], graph, self.stock)
         return self.made[key]
 
 
-def insert_pair(value: ir.Value, affine: Affine, graph: ir.Graph) -> ir.Value:
+def insert_pair(value: ir.Value, affine: Affine, graph: ir.Graph, stock: Stock) -> ir.Value:
     """Write a QuantizeLinear and a DequantizeLinear behind a value."""
-    stem = unused(graph, str(value.name))
-    scale = store(graph, f"{stem}.scale", np.asarray(affine.scale, np.float32))
-    zero = store(graph, f"zero.u{affine.zero_point}", np.asarray(affine.zero_point, np.uint8))
+    stem, point = str(value.name), np.asarray(affine.zero_point, np.uint8)
+    scale = stock.keep(graph, f"{stem}.scale", np.asarray(affine.scale, np.float32))
+    zero = stock.keep(graph, f"zero.u{affine.zero_point}", point)
     codes = ir.node("QuantizeLinear", [value, scale, zero], name=f"{stem}.quantize")
-    codes.outputs[0].name = f"{stem}.codes"
+    codes.outputs[0].name = stock.fresh(f"{stem}.codes")
     floats = ir.node("DequantizeLinear", [codes.outputs[0], scale, zero], name=f"{stem}.dequantize")
-    floats.outputs[0].name = f"{stem}.restored"
+    floats.outputs[0].name = stock.fresh(f"{stem}.restored")
     producer = value.producer()
     if producer is not None and producer.graph is graph:
         graph.insert_after(producer, [codes, floats])
@@ -92,83 +108,98 @@ def insert_pair(value: ir.Value, affine: Affine, graph: ir.Graph) -> ir.Value:
     return restored
 
 
-def unused(graph: ir.Graph, stem: str) -> str:
-    """The stem, or one like it whose scale is not stored yet."""
-    while f"{stem}.scale" in graph.initializers:
-        stem += "_"
-    return stem
-
-
-def take_name(value: ir.Value, restored: ir.Value) -> None:
+def take_name(value: ir.Value, restored: ir.Value, stock: Stock) -> None:
     """Make the restored value the output of the model, under the output's name."""
     graph = value.graph
     assert isinstance(graph, ir.Graph)
     name = str(value.name)
     restored.type, restored.shape = value.type, value.shape
     graph.outputs[list(graph.outputs).index(value)] = restored
-    value.name, restored.name = f"{name}.float", name
-
-
-def store(graph: ir.Graph, name: str, array: Array) -> ir.Value:
-    """Add a stored value, or give the one of this name."""
-    if name in graph.initializers:
-        return graph.initializers[name]
-    value = ir.Value(name=name, const_value=ir.Tensor(array, name=name))
-    graph.register_initializer(value)
-    return value
+    value.name, restored.name = stock.fresh(f"{name}.float"), name
 
 
 def integer_weight(
-    node: ir.Node, weight: Weight, bits: int, per: Literal["channel", "tensor"]
+    node: ir.Node, weight: Weight, settings: Settings, least: Float, stock: Stock
 ) -> Float:
     """Let an operator read its weight from int8 codes.
+
+    Args:
+        node: the operator.
+        weight: what it reads.
+        settings: bits of a code, and who shares a scale.
+        least: of shape (1,) or (out,), what its scales must reach.
+        stock: keeps codes and scales.
 
     Returns:
         scale: one for each output channel, or of shape () for the whole tensor.
     """
     array = weight.read()
-    one = per == "tensor"
+    one, bits = settings.per == "tensor", settings.bits
     groups = grid.per_tensor(weight.shape) if one else grid.per_channel(weight.shape, weight.summed)
     wide = grid.widest_scale(array, groups, bits)
-    codes = grid.nearest(array, wide, groups, bits).reshape(weight.shape)
-    scale: Float = wide.reshape(() if one else (-1,))
+    scale: Float = np.maximum(wide.ravel(), least.max() if one else least)
+    codes = grid.nearest(array, scale.reshape(wide.shape), groups, bits).reshape(weight.shape)
+    scale = scale.reshape(() if one else (-1,))
     axis = 0 if one else next(i for i in range(len(weight.shape)) if i not in weight.summed)
-    restored = integers(node, str(weight.value.name), codes, scale, axis)
+    restored = integers(node, str(weight.value.name), codes, scale, axis=axis, stock=stock)
     node.replace_input_with(1, restored)
     return scale
 
 
-def integer_bias(node: ir.Node, affine: Affine, scale: Float) -> None:
+def integer_bias(node: ir.Node, affine: Affine, scale: Float, stock: Stock) -> None:
     """Let an operator read its bias from int32 codes with the product of both scales."""
-    value = node.inputs[BIAS] if len(node.inputs) > BIAS else None
-    tensor = stored(value)
-    if value is None or tensor is None or tensor.dtype != ir.DataType.FLOAT:
+    bias = stored_bias(node)
+    if bias is None:
         return
     step = (scale * np.float32(affine.scale)).astype(np.float32)
-    bias = np.asarray(tensor.numpy(), np.float64)
-    codes = np.clip(np.rint(bias / step), -LIMIT, LIMIT).astype(np.int32)
-    node.replace_input_with(BIAS, integers(node, f"{node.name}.bias", codes, step, 0))
+    codes = np.rint(bias / np.where(step > 0, step, 1)).astype(np.int32)
+    axis = max(codes.ndim - 1, 0)
+    restored = integers(node, f"{node.name}.bias", codes, step, axis=axis, stock=stock)
+    node.replace_input_with(BIAS, restored)
 
 
-def integers(node: ir.Node, stem: str, codes: Array, scale: Float, axis: int) -> ir.Value:
-    """Codes and their DequantizeLinear in front of an operator; once for equal names."""
+def stored_bias(node: ir.Node) -> NDArray[np.float64] | None:
+    """The float32 bias of an operator; None where it has none or computes it."""
+    tensor = stored(node.inputs[BIAS]) if len(node.inputs) > BIAS else None
+    if tensor is None or tensor.dtype != ir.DataType.FLOAT:
+        return None
+    return np.asarray(tensor.numpy(), np.float64)
+
+
+def least_scale(node: ir.Node, affine: Affine) -> Float:
+    """The scales of a weight with which the codes of the bias stay within their limit.
+
+    A channel that training has all but switched off has weights of 1e-10 and the bias of the
+    others, whose code would overflow with a scale as small as such weights ask for.
+
+    Returns:
+        Of shape (1,) or (out,).
+    """
+    bias = stored_bias(node)
+    if bias is None:
+        return np.zeros(1, np.float32)
+    largest = np.abs(np.atleast_2d(bias)).max(axis=0)
+    least: Float = (largest / (LIMIT * affine.scale)).astype(np.float32)
+    return least
+
+
+def integers(
+    node: ir.Node, stem: str, codes: Array, scale: Float, *, axis: int, stock: Stock
+) -> ir.Value:
+    """Codes and their DequantizeLinear in front of an operator; once for equal content."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    for reader in readers(graph, f"{stem}.codes"):
-        return reader.outputs[0]
+    zero = ".".join(map(str, ("zero", codes.dtype, *scale.shape)))
     inputs = [
-        store(graph, f"{stem}.codes", codes),
-        store(graph, f"{stem}.scale", scale),
-        store(graph, f"zero.{codes.dtype}.{scale.size}", np.zeros(scale.shape, codes.dtype)),
+        stock.keep(graph, f"{stem}.codes", codes),
+        stock.keep(graph, f"{stem}.scale", scale),
+        stock.keep(graph, zero, np.zeros(scale.shape, codes.dtype)),
     ]
+    for reader in inputs[0].consumers():
+        if reader.inputs[1] is inputs[1]:
+            return reader.outputs[0]
     floats = ir.node("DequantizeLinear", inputs, {"axis": axis}, name=f"{stem}.dequantize")
-    floats.outputs[0].name = f"{stem}.restored"
+    floats.outputs[0].name = stock.fresh(f"{stem}.restored")
     graph.insert_before(node, floats)
     restored: ir.Value = floats.outputs[0]
     return restored
-
-
-def readers(graph: ir.Graph, name: str) -> Sequence[ir.Node]:
-    """Operators that read a stored value; none where it is not stored."""
-    stored_value = graph.initializers.get(name)
-    return list(stored_value.consumers()) if stored_value is not None else []

@@ -54,7 +54,9 @@ class Histogram:
             return
         self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
         self.widen(max(abs(self.low), abs(self.high)))
-        places = ((flat + self.reach) * (BINS / (2 * self.reach))).astype(np.int64)
+        places = ((flat.astype(np.float64) + self.reach) * (BINS / (2 * self.reach))).astype(
+            np.int64
+        )
         self.counts += np.bincount(np.clip(places, 0, BINS - 1), minlength=BINS)
 
     def widen(self, reach: float) -> None:

@@ -102,6 +102,17 @@ def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
     return ir.convenience.get_const_tensor(value)
 
 
+def computed_from_stored(graph: ir.Model) -> set[int]:
+    """Identities of values made of nothing but stored ones, inputs with a stored default too."""
+    defaults = graph.graph.initializers.values()
+    found = {id(value) for value in defaults if value.is_graph_input()}
+    for node in nodes(graph):
+        given = [value for value in node.inputs if value is not None]
+        if given and all(id(value) in found or stored(value) is not None for value in given):
+            found.update(map(id, node.outputs))
+    return found
+
+
 def roles(graph: ir.Model) -> Iterator[tuple[Role, ir.Value | None]]:
     """Every place where an operator takes a weight, with the value it takes there.
 

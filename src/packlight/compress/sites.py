@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compress.roles import Role, roles, stored
+from packlight.compress.roles import Role, computed_from_stored, roles, stored
 from packlight.model import release
 from packlight.records.variant import Refusal
 
@@ -58,15 +58,12 @@ class Weight:
 def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
     """Every stored float32 weight once, and why others are none."""
     found: dict[int, list[tuple[Role, ir.Value]]] = {}
+    constants = computed_from_stored(graph)
     for role, value in roles(graph):
         if value is not None and stored(value) is not None:
             found.setdefault(id(value), []).append((role, value))
-        elif role.node.op_type not in OPTIONAL:
-            yield Refusal(
-                role.operator,
-                "its weight is computed, not stored",
-                "run tidy first: it computes what is constant",
-            )
+        elif role.node.op_type not in OPTIONAL or id(value) in constants:
+            yield not_stored(role.operator, value)
     for readers in found.values():
         site = weight_site(readers[0][1], tuple(role for role, _ in readers))
         if isinstance(site, Weight) and site.tensor.size < SMALLEST:
@@ -74,6 +71,18 @@ def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
             yield Refusal(site.operator, reason)
         else:
             yield site
+
+
+def not_stored(operator: str, value: ir.Value | None) -> Refusal:
+    """Why a weight that an operator does not read from the file itself is no site."""
+    if value is not None and value.is_graph_input():
+        return Refusal(
+            operator,
+            "its weight is an input of the model, which may be fed",
+            "export the model without initializers among its inputs",
+        )
+    remedy = "run tidy first: it computes what is constant"
+    return Refusal(operator, "its weight is computed, not stored", remedy)
 
 
 def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:

@@ -12,13 +12,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import onnx_ir as ir
 
 from packlight.compress import placement
-from packlight.compress.qdq import Pairs, integer_bias, integer_weight
+from packlight.compress.qdq import (
+    Pairs,
+    integer_bias,
+    integer_weight,
+    least_scale,
+    stored_bias,
+)
 from packlight.compress.ranges import Histogram, affine
 from packlight.compress.roles import SUMMED, Role, roles, stored
-from packlight.compress.sites import Weight, unusable, weight_site
+from packlight.compress.sites import Weight, not_stored, unusable, weight_site
+from packlight.compress.stock import Stock
 from packlight.errors import RecipeError
 from packlight.method import Method, Observed, Statistic
 from packlight.model import nodes
@@ -76,9 +84,11 @@ class Site:
 def sites(graph: ir.Model, config: Static) -> Iterator[Site | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""
     del config
-    weights = {id(r.node): (r, v) for r, v in roles(graph) if r.index == 1}
+    known = list(roles(graph))
+    weights = {id(r.node): (r, v) for r, v in known if r.index == 1}
+    tables = {id(r.node) for r, v in known if r.node.op_type == "Gather" and stored(v) is not None}
     for node in nodes(graph):
-        if node.op_type in SUMMED and node.op_type != "Gather":
+        if node.op_type in SUMMED and (node.op_type != "Gather" or id(node) in tables):
             yield site(node, *weights.get(id(node), (None, None)))
 
 
@@ -89,7 +99,7 @@ def site(node: ir.Node, role: Role | None, value: ir.Value | None) -> Site | Ref
         what = f"ONNX Runtime's CPU has no integer kernel with fixed ranges for {node.op_type}"
         return Refusal(name, what)
     if role is None or value is None or stored(value) is None:
-        return Refusal(name, "its weight is computed, not stored", "run tidy first")
+        return not_stored(name, value)
     weight = weight_site(value, (role,))
     if isinstance(weight, Refusal):
         return weight
@@ -119,18 +129,19 @@ def apply(
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     first = placement.place(graph, [site.node for site in found])
-    ready = [site for site in found if reached(observed[first.source(site.node)])]
+    unseen = {name for name, statistic in observed.items() if not reached(statistic)}
+    ready = [site for site in found if not unseen & touched(first, site.node)]
     done: list[Change | Refusal] = [
         Refusal(site.operator, "no calibration sample reaches it", "add samples that do")
         for site in found
         if site not in ready
     ]
-    plan = placement.place(graph, [site.node for site in ready])
+    plan = placement.place(graph, [site.node for site in ready], unseen)
     grids = {
         name: affine(observed[name], config.range, config.percentile) for name in plan.ranges()
     }
     grids |= {name: grids[source] for name, source in plan.same.items()}
-    pairs = Pairs(grids)
+    pairs = Pairs(grids, Stock(graph))
     done += [encode(site, pairs, config) for site in ready]
     for node in plan.carriers:
         pairs.on_inputs(node)
@@ -138,6 +149,11 @@ def apply(
     for value in plan.given.values():
         pairs.on_output(value)
     return done
+
+
+def touched(plan: placement.Plan, node: ir.Node) -> set[str]:
+    """Names of the values whose ranges an operator needs."""
+    return {plan.source(node), str(placement.behind_activation(node).name)}
 
 
 def reached(statistic: Statistic) -> bool:
@@ -150,10 +166,19 @@ def encode(site: Site, pairs: Pairs, config: Static) -> Change:
     """Put grids on what one operator reads."""
     before = site.weight.tensor.nbytes
     grid = pairs.on_inputs(site.node, 0)
-    scale = integer_weight(site.node, site.weight, config.bits, config.per)
-    integer_bias(site.node, grid, scale)
+    least = least_scale(site.node, grid)
+    scale = integer_weight(site.node, site.weight, config, least, pairs.stock)
+    integer_bias(site.node, grid, scale, pairs.stock)
     what = f"8-bit integers, int{config.bits} weights per {config.per}"
     return Change(site.operator, "static", what, before, before // 4 + scale.nbytes)
+
+
+def unfit(site: Site) -> str:
+    """What is wrong with the numbers of a weight or its bias; empty when nothing is."""
+    bias = stored_bias(site.node)
+    if bias is not None and not np.isfinite(bias).all():
+        return "its bias holds numbers that are NaN or infinite"
+    return unusable(site.weight)
 
 
 METHOD = Method(
@@ -164,5 +189,5 @@ METHOD = Method(
     sites=sites,
     apply=apply,
     observe=observe,
-    inspect=lambda site: unusable(site.weight),
+    inspect=unfit,
 )

@@ -101,6 +101,7 @@ def apply(
     drop_identities(graph)
     common.DeduplicateInitializersPass()(graph)
     drop_unused(graph)
+    drop_notes(graph)
     after = {str(node.name) for node in nodes(graph)}
     folded = {change.operator for change in changes}
     gone = sorted(before - after - folded)
@@ -115,8 +116,6 @@ def fold_constants(graph: ir.Model) -> None:
         output_size_limit=UNLIMITED,
         should_fold=should_fold,
     )
-    for value in (output for node in nodes(graph) for output in node.outputs):
-        value.metadata_props.pop(TRAIL, None)
     common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=FEW)(graph)
 
 
@@ -155,6 +154,17 @@ def drop_unused(graph: ir.Model) -> None:
     common.RemoveUnusedNodesPass()(graph)
     detach_removed(graph)
     common.RemoveUnusedOpsetsPass()(graph)
+
+
+def drop_notes(graph: ir.Model) -> None:
+    """Take off what the passes note down and nobody reads: trails, and names in Constants."""
+    results = [output for node in nodes(graph) for output in node.outputs]
+    for value in (*results, *initializers(graph)):
+        value.metadata_props.pop(TRAIL, None)
+    for value in results:
+        node = value.producer()
+        if node is not None and node.op_type == "Constant" and "value" in node.attributes:
+            node.attributes["value"].as_tensor().name = None
 
 
 def detach_removed(graph: ir.Model) -> None:

@@ -94,6 +94,12 @@ def decide(weight: Weight, config: Weights) -> Site | Refusal:
         )
     grouping = group(weight, config)
     expand = when(weight, grouping, config)
+    if expand == "run" and config.per == "channel" and len(along(grouping)) > 1:
+        return Refusal(
+            weight.operator,
+            "DequantizeLinear has scales along one axis; its outputs lie along several",
+            "use expand=load",
+        )
     if expand == "run" and config.per == "block" and len(summed) > 1:
         return Refusal(
             weight.operator,
@@ -129,6 +135,11 @@ def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load",
     fused = all(fuses(role.node) for role in weight.roles) and weight.summed == (0,)
     whole = grouping.padded == grouping.shape
     return "run" if fused and whole and config.per == "block" else "load"
+
+
+def along(grouping: Grouping) -> list[int]:
+    """Axes that have more than one scale."""
+    return [axis for axis, size in enumerate(grouping.scale) if size > 1]
 
 
 def fuses(node: ir.Node) -> bool:
@@ -201,7 +212,6 @@ def encode_at_load(place: Expansion, site: Site, rounded: Rounded, config: Weigh
 def encode_at_run(place: Expansion, site: Site, rounded: Rounded, config: Weights) -> ir.Value:
     """DequantizeLinear, which the runtime fuses or computes at every run."""
     grouping, kind, shape = site.grouping, STORED[config.bits], site.weight.shape
-    wide = [axis for axis, size in enumerate(grouping.scale) if size > 1]
     codes = place.store("codes", kind, shape, lambda: grouping.join(rounded.codes()).reshape(shape))
     if config.per == "block":
         axis = site.weight.summed[0]
@@ -212,6 +222,7 @@ def encode_at_run(place: Expansion, site: Site, rounded: Rounded, config: Weight
         return place.operator(
             "DequantizeLinear", [codes, scale], axis=axis, block_size=config.block
         )
+    wide = along(grouping)
     axis = wide[0] if wide else 0
     sizes = (grouping.groups(),) if wide else ()
     scale = place.store("scale", ir.DataType.FLOAT, sizes, lambda: rounded.scale().reshape(sizes))

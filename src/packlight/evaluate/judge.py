@@ -114,12 +114,13 @@ def flips(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
 
     Where the task has no targets, right means as the reference decides. The interval is Wilson's
     where each sample is one decision; else samples are drawn again with all their decisions, since
-    the decisions within a sample depend on each other.
+    the decisions within a sample depend on each other. Where none is lost it is Wilson's of the
+    samples.
     """
     lost = before.right & ~after.right
     n, samples = len(lost), len(before.rows)
-    if n == samples:
-        low, high = share(float(lost.sum()), n)
+    if n == samples or not lost.any():
+        low, high = share(float(lost.sum()), samples)
     else:
         counts = np.stack([
             np.bincount(after.owner, lost, samples), np.bincount(after.owner, minlength=samples)

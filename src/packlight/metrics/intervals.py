@@ -1,13 +1,14 @@
 """95 % intervals: by drawing rows again, and in closed form for shares.
 
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), percentile interval; Wilson
-(1927) for a share; Tango, Equivalence test and confidence interval for the difference in proportions
-for the paired-sample design (1998) for two shares of the same samples. The closed forms do not
-collapse to a point where no sample is wrong or none flips.
+(1927) for a share; Tango, Equivalence test and confidence interval for the difference in
+proportions for the paired-sample design (1998) for two shares of the same samples. The last two do
+not collapse to a point where no sample is wrong or none flips.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -84,7 +85,7 @@ def share(count: float, n: int) -> Interval:
     """
     value, weight = count / n, Z**2 / n
     middle = (value + weight / 2) / (1 + weight)
-    half = Z / (1 + weight) * np.sqrt(value * (1 - value) / n + weight / (4 * n))
+    half = Z / (1 + weight) * math.sqrt(value * (1 - value) / n + weight / (4 * n))
     low, high = middle - half, middle + half
     return (0.0 if count == 0 else float(low)), (1.0 if count == n else float(high))
 
@@ -115,7 +116,9 @@ def tango(lost: int, won: int, n: int, true: float) -> float:
     """Standard errors between the difference seen and a true one, of which it is decreasing."""
     gap = lost - won - n * true
     linear = (2 * n - lost + won) * true - lost - won
-    root = np.sqrt(max(linear**2 + 8 * n * won * true * (1 - true), 0.0))
+    root = math.sqrt(max(linear**2 + 8 * n * won * true * (1 - true), 0.0))
     rare = (root - linear) / (4 * n)
     variance = n * (2 * rare + true * (1 - true))
-    return float(gap / np.sqrt(variance)) if variance > 0 else float(np.sign(gap) * np.inf)
+    if variance <= 0:
+        return math.copysign(math.inf, gap) if gap else 0.0
+    return float(gap / math.sqrt(variance))

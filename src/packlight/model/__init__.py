@@ -1,7 +1,7 @@
 """An ONNX graph as a value: load, query, edit, convert, size, save."""
 
 from packlight.model.load import load
-from packlight.model.model import Model, graphs, initializers, nodes, release
+from packlight.model.model import Model, graphs, initializers, name_operators, nodes, release
 from packlight.model.opset import raised
 from packlight.model.save import save, stored_size, to_bytes
 from packlight.model.shapes import Shape, infer_shapes
@@ -15,6 +15,7 @@ __all__ = [
     "infer_shapes",
     "initializers",
     "load",
+    "name_operators",
     "nodes",
     "raised",
     "release",

@@ -16,10 +16,13 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto
 
 from packlight.errors import ModelError
-from packlight.model.model import Model, nodes
+from packlight.model.model import Model, graphs, name_operators, nodes
 
 OLDEST_OPSET = 7
 """The first opset that ONNX Runtime promises to compute."""
+
+SEPARATE = 4
+"""The first version of the format in which a stored value need not be an input as well."""
 
 PROTO_LIMIT = 2**31 - 1
 """Protobuf cannot hold more bytes in one message."""
@@ -195,18 +198,29 @@ def read_graph(proto: onnx.ModelProto, file: Path) -> ir.Model:
     except Exception as error:  # onnx-ir raises many types on damaged protos; all mean the same
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"'{file.name}' cannot be read as a graph: {reason}") from error
-    for inner in (graph.graph, *graph.graph.subgraphs()):
+    for inner in graphs(graph):
         ir.external_data.set_base_dir(inner, file.parent)
+    take_in_constants(graph)
+    if graph.ir_version < SEPARATE:
+        take_out_defaults(graph)
     return graph
 
 
-def name_operators(graph: ir.Model) -> None:
-    """Give every operator a name of its own, so that it can be spoken of."""
-    seen: set[str] = set()
-    for index, node in enumerate(nodes(graph)):
-        stem = node.name or f"{node.op_type}_{index}"
-        name, copy = stem, 2
-        while name in seen:
-            name, copy = f"{stem}_{copy}", copy + 1
-        seen.add(name)
-        node.name = name
+def take_in_constants(graph: ir.Model) -> None:
+    """Read tensors in attributes: only initializers are looked for outside the file later."""
+    for node in nodes(graph):
+        for name, attribute in node.attributes.items():
+            if attribute.type == ir.AttributeType.TENSOR:
+                tensor = attribute.as_tensor()
+                if isinstance(tensor, ir.ExternalTensor):
+                    inner = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
+                    node.attributes[name] = ir.AttrTensor(name, inner)
+                    tensor.release()
+
+
+def take_out_defaults(graph: ir.Model) -> None:
+    """Let stored values no longer count as inputs, which old files have to list them as."""
+    for value in list(graph.graph.inputs):
+        if value.name in graph.graph.initializers:
+            graph.graph.inputs.remove(value)
+    graph.ir_version = SEPARATE

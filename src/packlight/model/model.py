@@ -64,6 +64,18 @@ def nodes(model: ir.Model) -> Iterator[ir.Node]:
     return iter(RecursiveGraphIterator(model.graph))
 
 
+def name_operators(model: ir.Model) -> None:
+    """Give every operator a name of its own, so that it can be spoken of, in place."""
+    seen: set[str] = set()
+    for index, node in sorted(enumerate(nodes(model)), key=lambda found: not found[1].name):
+        stem = node.name or f"{node.op_type}_{index}"
+        name, copy = stem, 2
+        while name in seen:
+            name, copy = f"{stem}_{copy}", copy + 1
+        seen.add(name)
+        node.name = name
+
+
 def graphs(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph, then every subgraph."""
     yield model.graph

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from onnxscript import version_converter
 
 from packlight.errors import ModelError
-from packlight.model.model import nodes
+from packlight.model.model import name_operators, nodes
 
 SCRIPT_FROM = 18
 SMALL = 1024
@@ -40,6 +40,7 @@ def raised(model: ir.Model, opset: int) -> ir.Model:
     imports = [onnx.helper.make_opsetid(d, v) for d, v in newer.opset_imports.items()]
     least = onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True)
     newer.ir_version = max(newer.ir_version, least)
+    name_operators(newer)
     return newer
 
 
@@ -77,9 +78,7 @@ def by_onnx(model: ir.Model, opset: int) -> ir.Model:
     return newer
 
 
-def restore(
-    model: ir.Model, weights: Mapping[str, ir.TensorProtocol], added: list[str]
-) -> None:
+def restore(model: ir.Model, weights: Mapping[str, ir.TensorProtocol], added: list[str]) -> None:
     """Make stored values again of those that were inputs during the conversion."""
     for value in list(model.graph.inputs):
         name = str(value.name)

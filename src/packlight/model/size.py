@@ -41,7 +41,7 @@ def self_contained(model: ir.Model) -> ir.Model:
             tensor = value.const_value
             if isinstance(tensor, ir.ExternalTensor):
                 value.const_value = inlined(tensor)
-            if not value.metadata_props and not value.is_graph_input():
+            if not (value.metadata_props or value.is_graph_input() or value.is_graph_output()):
                 value.type = value.shape = None
     return clone
 

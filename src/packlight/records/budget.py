@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ def parse_limit(text: str) -> Limit:
     metric, sense, number, unit = found.groups()
     try:
         value = float(number) * UNITS[unit]
+        if not math.isfinite(value):
+            raise ValueError(number)
     except (ValueError, KeyError) as error:
         known = " ".join(key for key in UNITS if key)
         raise RecipeError(f"'{text}' needs a number with one of the units {known}") from error

@@ -81,7 +81,12 @@ def from_json(cls: type[T], data: Json) -> T:
 
 
 def loads(cls: type[T], text: str) -> T:
-    """Read a record from its JSON text."""
+    """Read a record from its JSON text.
+
+    Raises:
+        ValueError: the text is no JSON.
+        InputError: it is not that of such a record.
+    """
     return from_json(cls, json.loads(text))
 
 
@@ -111,7 +116,7 @@ def read_mapping(args: tuple[Any, ...], data: Json) -> dict[str, Any]:
 
 def read_literal(args: tuple[Any, ...], data: Json) -> Json:
     """One of the values that an annotation lists."""
-    if data not in args:
+    if not any(data == value and type(data) is type(value) for value in args):
         raise InputError(f"one of {', '.join(map(str, args))} is expected; got {data!r}")
     return data
 

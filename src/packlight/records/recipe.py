@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
+from urllib.parse import unquote
 
 from packlight.errors import RecipeError
 
 Option = str | int | float | bool
+ESCAPES = str.maketrans({mark: f"%{ord(mark):02X}" for mark in "%+, "})
+"""What separates steps and options is written as in web addresses inside a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,8 @@ class Step:
         """The step as ``parse_step`` reads it."""
         options = dict(self.config)
         bits = f":{options.pop('bits')}" if "bits" in options else ""
-        rest = [f"{key}={show(value)}" for key, value in options.items()]
-        rest += [f"where={self.where}"] if self.where else []
+        rest = [f"{key}={show(value)}" for key, value in sorted(options.items())]
+        rest += [f"where={show(self.where)}"] if self.where else []
         return ",".join([self.method + bits, *rest])
 
 
@@ -76,14 +79,16 @@ def parse_step(text: str) -> Step:
     method, colon, bits = (part.strip() for part in head.partition(":"))
     if not method.isidentifier():
         raise RecipeError(f"a step starts with a method, as in 'weights:4'; got '{text}'")
-    config: dict[str, Option] = {"bits": read_option(bits)} if colon else {}
+    given = {"bits": bits} if colon else {}
     for option in options:
-        key, equals, value = (part.strip() for part in option.partition("="))
+        key, equals, value = (part.strip(" ") for part in option.partition("="))
         if not equals or not key:
             raise RecipeError(f"an option is 'name=value'; step '{text}' has '{option}'")
-        config[key] = read_option(value)
-    where = str(config.pop("where", ""))
-    return Step(method, config, where)
+        if key in given:
+            raise RecipeError(f"an option is given once; step '{text}' has '{key}' twice")
+        given[key] = unquote(value)
+    where = given.pop("where", "")
+    return Step(method, {key: read_option(value) for key, value in given.items()}, where)
 
 
 def read_option(text: str) -> Option:
@@ -100,4 +105,4 @@ def read_option(text: str) -> Option:
 
 def show(value: Option) -> str:
     """A value as ``read_option`` reads it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value).translate(ESCAPES)

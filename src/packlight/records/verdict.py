@@ -21,6 +21,9 @@ def sentence(outcome: Outcome) -> str:
 def headline(outcome: Outcome) -> str:
     """The verdict in one sentence."""
     chosen = choice(outcome)
+    if not outcome.budget.all():
+        others = len(outcome.variants) - 1
+        return f"{original(outcome).name} and {others} beside it; no budget was asked."
     if chosen is None:
         return NOTHING[outcome.verdict]
     if chosen.id == original(outcome).id:

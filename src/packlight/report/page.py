@@ -121,12 +121,13 @@ def verdict(outcome: Outcome) -> Html:
     chosen = choice(outcome)
     told = " ".join(details(outcome))
     parts = [
-        pill(outcome.verdict, VERDICT[outcome.verdict]),
+        *([pill(outcome.verdict, VERDICT[outcome.verdict])] if outcome.budget.all() else []),
         element("p", minus_numbers(headline(outcome)), class_="headline"),
         *([element("p", minus_numbers(told))] if told else []),
         *([tiles(chosen, original(outcome))] if chosen else []),
     ]
-    return element("section", *parts, class_=f"verdict {outcome.verdict}")
+    tone = outcome.verdict if outcome.budget.all() else "open"
+    return element("section", *parts, class_=f"verdict {tone}")
 
 
 def minus_numbers(told: str) -> str:

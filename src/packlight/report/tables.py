@@ -110,7 +110,8 @@ def variant_row(place: int, result: Result, outcome: Outcome, columns: Sequence[
         failed = element("td", "Not measured: ", result.error, colspan=len(columns) + 1)
         return element("tr", *head, failed, class_="failed")
     cells = [cell(column, result, original(outcome)) for column in columns]
-    met = element("td", pill(result.verdict, VERDICT[result.verdict].split()[-1].lower()))
+    word = pill(result.verdict, VERDICT[result.verdict].split()[-1].lower())
+    met = element("td", word if outcome.budget.all() else UNKNOWN)
     return element("tr", *head, met, *cells, class_="chosen" if chosen else "other")
 
 

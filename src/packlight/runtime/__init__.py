@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from packlight.runtime.hardware import machine
     from packlight.runtime.integers import exact
     from packlight.runtime.memory import peak_memory
+    from packlight.runtime.rounds import race
     from packlight.runtime.session import open_session
     from packlight.runtime.taps import stream, tapped
     from packlight.runtime.vetting import vet
@@ -27,6 +28,7 @@ HOME = {
     "machine": "hardware",
     "open_session": "session",
     "peak_memory": "memory",
+    "race": "rounds",
     "stream": "taps",
     "tapped": "taps",
     "time_against": "clock",
@@ -43,6 +45,7 @@ __all__ = [
     "machine",
     "open_session",
     "peak_memory",
+    "race",
     "stream",
     "tapped",
     "time_against",

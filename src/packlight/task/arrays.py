@@ -62,10 +62,10 @@ def load_arrays(path: Path, model: Model) -> Task:
 def read_arrays(path: Path) -> Arrays:
     """Every array of an ``.npz``; never a pickle."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise TaskError(f"'{path.name}' must be an .npz of named arrays; it is one array")
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file, zipfile.ZipFile(file):
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:
         raise TaskError(f"there is no file '{path}'; give the path of an .npz") from error
     except BROKEN as error:

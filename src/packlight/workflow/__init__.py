@@ -1,7 +1,25 @@
 """Verbs joined: open what the user names, measure with a store, fit."""
 
-from packlight.workflow.bench import Bench, Progress
-from packlight.workflow.fit import fit
+from packlight.workflow.bench import Bench
+from packlight.workflow.beside import compare
+from packlight.workflow.ladder import ladder
 from packlight.workflow.opening import Opened, open_model, open_task
+from packlight.workflow.progress import Progress
+from packlight.workflow.verbs import Made, compress, evaluate, fit, load, profile, write_task
 
-__all__ = ["Bench", "Opened", "Progress", "fit", "open_model", "open_task"]
+__all__ = [
+    "Bench",
+    "Made",
+    "Opened",
+    "Progress",
+    "compare",
+    "compress",
+    "evaluate",
+    "fit",
+    "ladder",
+    "load",
+    "open_model",
+    "open_task",
+    "profile",
+    "write_task",
+]

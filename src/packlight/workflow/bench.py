@@ -7,15 +7,12 @@ import platform
 import shutil
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
 
 from packlight.compress import compress
 from packlight.evaluate import Reference, evaluate, runtime_differs
@@ -31,24 +28,18 @@ from packlight.records import (
     digest,
     variant_id,
 )
-from packlight.runtime import Steps, machine, open_session, peak_memory, stream, time_against
+from packlight.runtime import Steps, machine, open_session, peak_memory, race
 from packlight.store import Store
 from packlight.task import SampleTable, Task, read_table
+from packlight.workflow.calibrate import calibration
 from packlight.workflow.opening import Opened
+from packlight.workflow.progress import Progress, silent
 
 T = TypeVar("T")
-Progress = Callable[[str, int, int], None]
-"""(what is done, steps finished, steps in all)."""
-
 MADE_WITH = ("packlight", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 CHUNK = 1 << 20
 TIMED = 8
 """Samples that take turns while latency is measured, around the median size."""
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
-    del what, done, total
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +104,9 @@ class Bench:
         if found is not None and self.store.path(found.file).is_file():
             return found
         start = time.perf_counter()
-        made = compress(self.opened.model, recipe, self.calibration_stream)
+        made = compress(
+            self.opened.model, recipe, calibration(self.task, self.options, self.progress)
+        )
         file = self.store.put_model(lambda path: save(made.model, path))
         variant = Variant(
             id=key,
@@ -130,19 +123,6 @@ class Bench:
         )
         self.store.put("variant", key, variant)
         return variant
-
-    def calibration_stream(
-        self, model: Model, names: Sequence[str]
-    ) -> Iterator[Mapping[str, NDArray[np.generic]]]:
-        """Values of chosen tensors over the calibration samples."""
-        task, total = self.task, len(self.task.calibration)
-
-        def watched() -> Iterator[Steps]:
-            for index, steps in enumerate(task.calibration):
-                self.progress("calibrating", index, total)
-                yield steps
-
-        return stream(model, names, watched(), task.state, self.options)
 
     def once(self, kind: str, variant: Variant, cls: type[T], make: Callable[[], T]) -> T:
         """A measurement from the store, or made now and committed."""
@@ -208,13 +188,14 @@ class Bench:
 
     def latency(self, variant: Variant) -> Cost:
         """Latency beside the original, interleaved."""
-        return self.once("latency", variant, Cost, lambda: self.race(variant))
+        return self.once("latency", variant, Cost, lambda: self.timed(variant))
 
-    def race(self, variant: Variant) -> Cost:
+    def timed(self, variant: Variant) -> Cost:
         """Time a variant against the original in one process."""
-        metrics: dict[str, Measurement] = time_against(
-            self.reference.session,
-            open_session(self.model(variant), self.options),
+        model = self.model(variant)
+        metrics: dict[str, Measurement] = race(
+            lambda: open_session(self.opened.model, self.options),
+            lambda: open_session(model, self.options),
             self.timed_samples,
             self.task.state,
             seconds=self.seconds,

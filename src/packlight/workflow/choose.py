@@ -112,9 +112,7 @@ def shortfall(limit: Limit, found: Measurement, original: Mapping[str, Measureme
     return gap if limit.sense == "<=" else -gap
 
 
-def misses(
-    result: Result, budget: Budget, original: Mapping[str, Measurement]
-) -> tuple[Miss, ...]:
+def misses(result: Result, budget: Budget, original: Mapping[str, Measurement]) -> tuple[Miss, ...]:
     """The budgets that a result does not surely keep."""
     return tuple(
         Miss(
@@ -151,5 +149,3 @@ def too_fine(budget: Budget, shown: Result, floor: float, detectable: float) -> 
                 f"can tell from none is {smallest:.2%}. Use more samples or a wider budget."
             )
     return told
-
-

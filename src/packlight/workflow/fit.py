@@ -22,9 +22,10 @@ from packlight.runtime import machine
 from packlight.store import Store
 from packlight.task import Task
 from packlight.workflow import choose
-from packlight.workflow.bench import Bench, Progress, silent
+from packlight.workflow.bench import Bench
 from packlight.workflow.ladder import ladder, named
 from packlight.workflow.opening import Opened
+from packlight.workflow.progress import Progress, silent
 
 STEPS = 4
 """Committed one by one for each variant: model and size, quality, latency, memory."""
@@ -70,7 +71,7 @@ def fit(
     with Store.open(project) as store:
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
         results, evaluations = measure_all(bench, tried, budget)
-        outcome = decide(bench, budget, results, evaluations, allow_slower, project)
+        outcome = decide(bench, budget, results, evaluations, allow_slower)
     report = project / "report.html"
     write_report(outcome, report, f"{opened.model.name} on {task.name}")
     return replace(outcome, report=str(report))
@@ -134,7 +135,6 @@ def decide(
     results: Sequence[Result],
     evaluations: Sequence[Evaluation],
     allow_slower: bool,
-    project: Path,
 ) -> Outcome:
     """The outcome of all measurements together."""
     base = results[0]
@@ -158,5 +158,5 @@ def decide(
         calibration=len(bench.task.calibration),
         session=bench.options,
         machine=machine(),
-        project=str(project),
+        project=str(bench.store.folder),
     )

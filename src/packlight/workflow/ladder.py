@@ -5,9 +5,9 @@ Free is what loses nothing; then what needs no data; then what needs calibration
 
 from __future__ import annotations
 
-from packlight.compress import canonical_recipe
-from packlight.records import Recipe, parse_recipe
+from packlight.records import Recipe
 from packlight.task import Task
+from packlight.workflow.recipes import read_recipe, recipe_name
 
 WITHOUT_DATA = (
     "tidy",
@@ -34,5 +34,5 @@ def ladder(task: Task, seed: int) -> tuple[tuple[str, Recipe], ...]:
 
 
 def named(text: str, seed: int) -> tuple[str, Recipe]:
-    """A recipe's short text and the recipe with every option spelled out."""
-    return text, canonical_recipe(parse_recipe(text, seed))
+    """What a variant is called, and its recipe with every option spelled out."""
+    return recipe_name(text), read_recipe(text, seed)

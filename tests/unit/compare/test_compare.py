@@ -86,14 +86,22 @@ def seconds(value, low, high):
 
 
 def test_costs_are_compared_as_ratios_and_quality_as_differences():
-    base = result("a", 100, seconds(2, 1, 4), 0.0, top1=Measurement(0.9, "1", 0.8, 1, "measured", 50))
-    other = result("b", 25, seconds(1, 1, 2), 0.1, top1=Measurement(0.8, "1", 0.7, 0.9, "measured", 50))
+    base = result(
+        "a", 100, seconds(2, 1, 4), 0.0, top1=Measurement(0.9, "1", 0.8, 1, "measured", 50)
+    )
+    other = result(
+        "b", 25, seconds(1, 1, 2), 0.1, top1=Measurement(0.8, "1", 0.7, 0.9, "measured", 50)
+    )
 
     found = compare(base, [other], {}, {})
 
     deltas = found.deltas["b"]
     assert deltas["size"] == counted(0.25)
-    assert (deltas["latency"].value, deltas["latency"].low, deltas["latency"].high) == (0.5, 0.25, 2)
+    assert (deltas["latency"].value, deltas["latency"].low, deltas["latency"].high) == (
+        0.5,
+        0.25,
+        2,
+    )
     assert deltas["latency"].unit == "1"
     assert deltas["top1"].value == pytest.approx(-0.1)
     assert deltas["top1"].low <= -0.1 <= deltas["top1"].high

@@ -200,16 +200,17 @@ def test_the_interval_of_matched_shares_covers_the_truth_19_times_in_20(lost, wo
     ends = {(a, b): matched(a, b, n) for a, b, _ in counts.tolist()}
     held = [ends[a, b][0] <= lost - won <= ends[a, b][1] for a, b, _ in counts.tolist()]
 
-    assert np.mean(held) >= 0.94
+    assert np.mean(held) >= 0.92  # at 4 of 200, as Wilson's interval of a share; else 0.94
 
 
-@given(st.integers(1, 60), st.integers(0, 60), st.integers(0, 60))
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
 def test_matched_intervals_mirror_each_other_and_hold_what_was_seen(more, lost, won):
-    n = lost + won + more
+    n = max(lost + won + more, 1)
 
     low, high = matched(lost, won, n)
 
-    assert -1 <= low < (lost - won) / n < high <= 1
+    assert -1 <= low <= (lost - won) / n <= high <= 1
+    assert low < high
     assert matched(won, lost, n) == pytest.approx((-high, -low))
     top = 1.959963984540054**2
     assert matched(0, 0, n) == pytest.approx((-top / (n + top), top / (n + top)))

@@ -1,0 +1,89 @@
+"""ONNX Runtime's own tools: ``MatMulNBitsQuantizer``, and the weights of ``quantize_static``.
+
+The first compresses products and embeddings in blocks, to 8, 4 or 2 bits; the second everything
+but recurrent layers, per channel, to 8 or 4. Where the second is judged, activations stay floats.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import numpy as np
+import onnx
+from densify import densify
+from job import Answer, Feeds, Job, answer
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization import matmul_nbits_quantizer as blocks
+
+RANGES = 4
+"""Calls that find ranges of activations, which are not used."""
+
+
+class Calls(CalibrationDataReader):
+    """Calls one by one."""
+
+    def __init__(self, job: Job, limit: int | None = None) -> None:
+        self.job, self.limit = job, limit
+        self.rewind()
+
+    def get_next(self) -> Feeds | None:
+        """The next call."""
+        return next(self.rest, None)
+
+    def rewind(self) -> None:
+        """Start again."""
+        self.rest = islice(self.job.calls(), self.limit)
+
+
+def in_blocks(job: Job, bits: int, block: int, algorithm: str, symmetric: bool) -> onnx.ModelProto:
+    """Products and embeddings by MatMulNBitsQuantizer."""
+    operators = ("MatMul", "Gather") if bits == 4 and algorithm == "rtn" else ("MatMul",)
+    configs = {
+        "rtn": lambda: blocks.DefaultWeightOnlyQuantConfig(
+            block_size=block, is_symmetric=symmetric, bits=bits, op_types_to_quantize=operators
+        ),
+        "hqq": lambda: blocks.HQQWeightOnlyQuantConfig(block_size=block, bits=bits),
+        "k_quant": lambda: blocks.KQuantWeightOnlyQuantConfig(),
+        "gptq": lambda: blocks.GPTQWeightOnlyQuantConfig(
+            calibration_data_reader=Calls(job), block_size=block, actorder=True, mse=True
+        ),
+    }
+    tool = blocks.MatMulNBitsQuantizer(
+        job.model(), bits=bits, block_size=block, is_symmetric=symmetric,
+        op_types_to_quantize=operators, algo_config=configs[algorithm](),
+    )  # fmt: skip
+    tool.process()
+    return tool.model.model
+
+
+def per_channel(job: Job, bits: int) -> onnx.ModelProto:
+    """Weights of every layer by quantize_static, per channel and symmetric."""
+    target = job.scratch / "static.onnx"
+    kind = {8: QuantType.QInt8, 4: QuantType.QInt4}[bits]
+    quantize_static(
+        job.path, target, Calls(job, RANGES), quant_format=QuantFormat.QDQ, per_channel=True,
+        weight_type=kind, activation_type=QuantType.QInt16,
+        extra_options={"WeightSymmetric": True, "ActivationSymmetric": True},
+    )  # fmt: skip
+    return onnx.load(target)
+
+
+def compress(job: Job) -> Answer:
+    """Compress as the setting says."""
+    setting = dict(job.setting)
+    kind = setting.pop("kind")
+    make = {"blocks": in_blocks, "channels": per_channel}[str(kind)]
+    np.random.seed(0)
+    made, stored = densify(make(job, **setting))
+    if not stored:
+        raise SystemExit("nothing in this model is of a kind that the tool compresses")
+    return Answer(made, stored)
+
+
+if __name__ == "__main__":
+    answer(compress)

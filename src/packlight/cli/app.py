@@ -1,0 +1,60 @@
+"""The table of verbs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from packlight.cli import compare, compress, demo, evaluate, fit, init_task, profile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typer._click.core import Command
+
+VERBS: dict[str, Callable[..., int]] = {
+    "demo": demo.demo,
+    "fit": fit.fit,
+    "compress": compress.compress,
+    "evaluate": evaluate.evaluate,
+    "compare": compare.compare,
+    "profile": profile.profile,
+    "init-task": init_task.init_task,
+}
+
+
+def command() -> Command:
+    """The command line as one object."""
+    app = typer.Typer(
+        rich_markup_mode=None,  # plain help needs no rich, so that it comes at once
+        add_completion=False,
+        invoke_without_command=True,
+        callback=packlight,
+        help=packlight.__doc__,
+    )
+    for name, verb in VERBS.items():
+        app.command(name)(verb)
+    return typer.main.get_command(app)
+
+
+def packlight(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from. Goes anywhere.")
+    ] = False,
+) -> None:
+    """Fit a trained model to a device: compress, judge, compare, choose.
+
+    \b
+    Start with:
+      packlight demo
+    """
+    del debug  # read by run() before typer sees it
+    if version:
+        from packlight import __version__
+
+        typer.echo(f"packlight {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())

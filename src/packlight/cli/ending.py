@@ -1,0 +1,101 @@
+"""How a command ends: its exit code and, where it did not succeed, one message on stderr.
+
+0    done
+1    done, but a budget is missed or undecided, or a check of packlight's own fails
+2    bad input
+70   a defect of packlight (EX_SOFTWARE of sysexits.h)
+130  interrupted, by Ctrl-C or SIGTERM
+141  nobody reads the output any more, as after ``| head``
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from packlight.errors import CheckError, InputError
+
+DONE, UNMET, BAD_INPUT, DEFECT, INTERRUPTED, UNREAD = 0, 1, 2, 70, 130, 141
+OF_THE_MACHINE = (OSError, MemoryError)
+
+
+class Stopped(KeyboardInterrupt):
+    """Interrupted, with what the user should know."""
+
+
+@contextmanager
+def resumable(project: Path) -> Iterator[None]:
+    """Say where an interrupted command left its work."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if not project.is_dir():
+            raise
+        raise Stopped(
+            f"what was measured is kept in '{project}'; the same command goes on from there"
+        ) from error
+
+
+def ended(error: BaseException, *, debug: bool) -> int:
+    """The exit code for an error, after telling it on stderr."""
+    if isinstance(error, SystemExit | typer.Exit):
+        return exit_code(error)
+    if isinstance(error, BrokenPipeError):
+        hush()
+        return UNREAD
+    code, message = told(error)
+    if debug:
+        traceback.print_exception(error)
+    print(f"packlight: {message}", file=sys.stderr)
+    return code
+
+
+def told(error: BaseException) -> tuple[int, str]:
+    """The exit code and the message of an error."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, f"interrupted; {error}" if isinstance(error, Stopped) else "interrupted"
+    if isinstance(error, InputError):
+        return BAD_INPUT, str(error)
+    if isinstance(error, CheckError):
+        return UNMET, f"a check failed: {error}. This is a defect of packlight; please report it"
+    if isinstance(error, OF_THE_MACHINE):
+        return BAD_INPUT, machine_sentence(error)
+    if hasattr(error, "format_message"):  # what typer calls a usage error
+        return BAD_INPUT, usage_sentence(error)
+    return DEFECT, (
+        f"unexpected {type(error).__name__}: {' '.join(str(error).split())}. This is a defect of "
+        "packlight: please report it with what the same command prints with --debug"
+    )
+
+
+def machine_sentence(error: BaseException) -> str:
+    """What the machine refused: memory, or a file."""
+    if isinstance(error, MemoryError):
+        return "this needs more memory than there is; try fewer or smaller samples"
+    name, why = getattr(error, "filename", None), getattr(error, "strerror", None) or error
+    return f"'{name}' cannot be used: {why}" if name else f"the system refused: {why}"
+
+
+def usage_sentence(error: BaseException) -> str:
+    """What is wrong with the command line, and where its help is."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "packlight"
+    said = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    return f"{said.rstrip('.')}. See: {path} --help"
+
+
+def exit_code(error: SystemExit | typer.Exit) -> int:
+    """The code that an exit carries."""
+    code = error.exit_code if isinstance(error, typer.Exit) else error.code
+    return code if isinstance(code, int) else DONE if code is None else UNMET
+
+
+def hush() -> None:
+    """Let what is left to print go nowhere, so that the interpreter does not complain at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

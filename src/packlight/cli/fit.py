@@ -1,0 +1,122 @@
+"""``packlight fit``: search for the best version of a model that fits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from packlight.cli.ending import DONE, UNMET, resumable
+from packlight.cli.options import (
+    RECIPE_HELP,
+    Json,
+    ModelName,
+    Project,
+    Seconds,
+    Seed,
+    TaskName,
+    Threads,
+)
+from packlight.cli.screen import print_json, say, screen, working
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from packlight.records import Outcome
+
+
+def fit(
+    model: ModelName,
+    *,
+    task: TaskName,
+    budget: Annotated[
+        list[str],
+        typer.Option(
+            "--budget",
+            metavar="B",
+            help="METRIC<=VALUE[UNIT], as in 'size<=2MB', 'latency<=0.8x', 'drop<=1%'. "
+            "May be repeated.",
+        ),
+    ],
+    project: Project = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe",
+            metavar="R",
+            help=f"Try this instead of the built-in list. {RECIPE_HELP} May be repeated.",
+        ),
+    ] = None,
+    allow_slower: Annotated[
+        bool, typer.Option("--allow-slower", help="May choose what was measured slower.")
+    ] = False,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    seconds: Seconds = 2.0,
+    as_json: Json = False,
+) -> int:
+    """Search for the best version of a model that fits its budgets.
+
+    Everything measured is kept in the project folder (MODEL-packlight unless named), so the
+    same command goes on where it was stopped, and a changed budget measures nothing twice.
+
+    \b
+    Example:
+      packlight fit model.onnx --task data.npz --budget "size<=0.3x" --budget "drop<=1%"
+    """
+    folder = project or Path(f"{Path(model.removeprefix('zoo:')).stem}-packlight")
+    found = search(
+        model,
+        task,
+        budget,
+        folder,
+        recipes=recipe or (),
+        allow_slower=allow_slower,
+        seed=seed,
+        threads=threads,
+        seconds=seconds,
+    )
+    return show_outcome(found, as_json=as_json)
+
+
+def search(
+    model: str,
+    task: str,
+    budget: Sequence[str],
+    project: Path,
+    *,
+    recipes: Sequence[str] = (),
+    allow_slower: bool = False,
+    seed: int = 0,
+    threads: int = 1,
+    seconds: float = 2.0,
+) -> Outcome:
+    """The search, with progress, and with a word on how to go on after Ctrl-C."""
+    with resumable(project), working() as progress:
+        from packlight import SessionOptions, fit
+
+        return fit(
+            model,
+            task,
+            budget,
+            project,
+            recipes=recipes,
+            options=SessionOptions(threads=threads),
+            allow_slower=allow_slower,
+            seed=seed,
+            seconds=seconds,
+            progress=progress,
+        )
+
+
+def show_outcome(found: Outcome, *, as_json: bool) -> int:
+    """Print what was found; the exit code that says whether it fits."""
+    if as_json:
+        print_json(found)
+    else:
+        from packlight.cli.outcome import outcome_parts
+
+        console = screen()
+        say(console, *outcome_parts(console, found))
+    return DONE if found.verdict == "fits" else UNMET

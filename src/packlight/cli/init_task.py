@@ -1,0 +1,39 @@
+"""``packlight init-task``: a task to fill in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from packlight.cli.ending import DONE
+from packlight.cli.options import Json, ModelName
+from packlight.cli.screen import print_json, working
+
+
+def init_task(
+    model: ModelName,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="Python file to write.")
+    ] = Path("task.py"),
+    as_json: Json = False,
+) -> int:
+    """Write a commented task to fill in.
+
+    It runs as it is, on random data: replace these by yours.
+
+    \b
+    Example:
+      packlight init-task model.onnx -o task.py
+      packlight evaluate model.onnx --task task.py:task
+    """
+    with working():
+        from packlight.workflow import write_task
+
+        name = write_task(model, out)
+    if as_json:
+        print_json({"file": str(out), "task": name})
+    else:
+        typer.echo(f"Fill in {out}, then: packlight evaluate {model} --task {name}")
+    return DONE

@@ -1,0 +1,28 @@
+"""Arguments and options that several verbs take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MODEL_HELP = "Path of an ONNX file, or zoo:NAME."
+TASK_HELP = "data.npz, a folder of images, FILE.py:FUNCTION, module:function, or zoo:NAME."
+
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+TaskName = Annotated[str, typer.Option("--task", metavar="T", help=TASK_HELP)]
+Json = Annotated[bool, typer.Option("--json", help="Print the record as JSON, nothing else.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything random.")]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Of each session.")]
+Seconds = Annotated[
+    float,
+    typer.Option("--seconds", metavar="S", min=0.01, help="To spend on the latency of each model."),
+]
+Project = Annotated[
+    Path | None,
+    typer.Option("--project", metavar="DIR", help="Where results are kept."),
+]
+RECIPE_HELP = (
+    "Steps joined by '+', as in tidy+weights:4,block=32, or the path of a .toml or .json file."
+)

@@ -1,0 +1,75 @@
+"""How good a model is, for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from packlight.cli.tables import plain_table
+from packlight.records.reading import show_named_interval, show_named_value, show_share
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from packlight.records import Evaluation, Group
+
+TO_A_REFERENCE = (
+    "drop", "flips", "worst_group_drop", "agreement", "snr", "kl", "cosine",
+    "snr_exact", "snr_runtime",
+)  # fmt: skip
+MOST_GROUPS = 10
+
+
+def quality_parts(found: Evaluation) -> list[RenderableType]:
+    """Metrics, groups by column, labels, and how it was run."""
+    alone = found.reference == found.variant
+    labels = [Text(f"Note: {label}", style="yellow") for label in found.labels]
+    columns = dict.fromkeys(group.column for group in found.groups)
+    session = found.session
+    how = (
+        f"[low, high] are 95 % intervals. Arithmetic: {session.arithmetic}, threads: "
+        f"{session.threads}, accuracy level of fused low-bit products: {session.matmul_accuracy}. "
+        f"The smallest drop that these samples can tell from none is "
+        f"{show_share(found.detectable)}."
+    )
+    return [
+        metrics_table(found, alone=alone),
+        *(groups_table(found, column, alone=alone) for column in columns),
+        *labels,
+        Text(how, style="dim"),
+    ]
+
+
+def metrics_table(found: Evaluation, *, alone: bool) -> Table:
+    """Every metric; those against a reference only where there is another model for one."""
+    own = {name: m for name, m in found.metrics.items() if name not in TO_A_REFERENCE}
+    table = plain_table("metric", "value", "interval", "n")
+    for name, m in (own if alone and own else found.metrics).items():
+        shown = show_named_value(name, m), show_named_interval(name, m)
+        table.add_row(name, *shown, f"{m.n:,}")
+    return table
+
+
+def groups_table(found: Evaluation, column: str, *, alone: bool) -> Table:
+    """The groups of one column, the worst first; not more than fit on a screen."""
+    groups = [group for group in found.groups if group.column == column]
+    worst = sorted(groups, key=lambda g: -g.drop.value) if not alone else groups
+    table = plain_table(column, "n", "metric", "interval", *([] if alone else ["drop", "interval"]))
+    for group in worst[:MOST_GROUPS]:
+        table.add_row(*group_cells(group, alone=alone))
+    if len(worst) > MOST_GROUPS:
+        table.add_row(f"and {len(worst) - MOST_GROUPS} more, with --json")
+    return table
+
+
+def group_cells(group: Group, *, alone: bool) -> list[str]:
+    """One group's numbers."""
+    numbers = {"metric": group.metric} if alone else {"metric": group.metric, "drop": group.drop}
+    shown = [
+        text
+        for name, m in numbers.items()
+        for text in (show_named_value(name, m), show_named_interval(name, m))
+    ]
+    return [group.name, f"{group.n:,}", *shown]

@@ -1,0 +1,125 @@
+"""Exact one-dimensional k-means.
+
+Sorted values fall into k runs; the best runs follow from dynamic programming, because the cost of a
+run, the weighted squared distance to its mean, satisfies the Monge condition. A price on every run
+turns "exactly k runs" into "any number of runs" (the number falls as the price rises), which takes
+O(n log n); the price that gives k runs is found by bisection. Where no price gives k, because two
+numbers of runs tie, the layered program of O(k n log n) decides.
+Source: Wang and Song, "Ckmeans.1d.dp" (R Journal 2011); Aggarwal, Schieber and Tokuyama, "Finding a
+minimum-weight k-link path in graphs with the concave Monge property" (1994).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Doubles = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+DISTINCT = 65_536
+"""Distinct values up to which the result is exact; above, values share bins of float16 width."""
+
+HALF_TOP = 32_768.0
+"""Where the largest value is moved before it is rounded to a bin, so that no bin is subnormal."""
+
+BISECTIONS = 80
+
+
+def cluster(values: NDArray[np.float32], weights: NDArray[np.float32] | None, k: int) -> Doubles:
+    """Centres that minimise the weighted squared distance of each value to the nearest.
+
+    Args:
+        values: finite, of any shape, at least one.
+        weights: of the same shape, at least 0; each 1 where None.
+        k: centres at most; fewer where there are fewer distinct values.
+
+    Returns:
+        Centres, increasing, at most k. Optimal for up to 65,536 distinct values, else within 0.1 %
+        of the optimum.
+    """
+    points, mass, first = condensed(values.ravel(), None if weights is None else weights.ravel())
+    if len(points) <= k:
+        return points
+    middle = float(np.average(points, weights=mass))
+    ends = boundaries(points - middle, mass, first - middle * mass, k)
+    totals = np.add.reduceat(first, ends[:-1])
+    return np.asarray(totals / np.add.reduceat(mass, ends[:-1]), np.float64)
+
+
+def condensed(
+    values: NDArray[np.float32], weights: NDArray[np.float32] | None
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Distinct values in order, their masses, and mass times value.
+
+    Values without mass are left out, unless all are.
+    """
+    if weights is not None and weights.any():
+        values, weights = values[weights > 0], weights[weights > 0]
+    else:
+        weights = None
+    points, mass, first = binned(values, weights)
+    return points, mass, first
+
+
+def binned(
+    values: NDArray[np.float32], weights: NDArray[np.float32] | None
+) -> tuple[Doubles, Doubles, Doubles]:
+    """Group equal values, or values of equal float16 where there are too many."""
+    if values.size <= DISTINCT:
+        points, place = np.unique(values, return_inverse=True)
+        mass = np.bincount(place, weights, len(points)).astype(np.float64)
+        exact = points.astype(np.float64)
+        return exact, mass, exact * mass
+    keys = half_keys(values)
+    mass = np.bincount(keys, weights, DISTINCT).astype(np.float64)
+    scaled = values if weights is None else values * weights
+    first = np.bincount(keys, scaled, DISTINCT)
+    used = mass > 0
+    mass, first = mass[used], first[used]
+    return first / mass, mass, first
+
+
+def half_keys(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """An integer for each value that grows with it, equal for values of equal float16."""
+    widest = float(np.abs(values).max())
+    scale = np.float32(HALF_TOP / widest) if widest else np.float32(1)
+    bits = (values * scale).astype(np.float16).view(np.uint16)
+    return np.where(bits & 0x8000, ~bits, bits | 0x8000).astype(np.uint16)
+
+
+def boundaries(points: Doubles, mass: Doubles, first: Doubles, k: int) -> Indices:
+    """Start of each of k runs, and the end of the last."""
+    sums = [np.concatenate([[0.0], np.cumsum(part)]) for part in (mass, first, first * points)]
+    kernels = compiled()
+    low, high = 0.0, float(sums[2][-1]) + 1e-300
+    for _ in range(BISECTIONS):
+        price = high * 2.0**-40 if low == 0 else float(np.sqrt(low * high))
+        origin, count = kernels.priced(*sums, price)
+        if count == k:
+            return traced(origin, len(points))
+        if count > k:
+            low = price
+        else:
+            high = price
+        if low and high / low < 1 + 1e-14:
+            break
+    return np.asarray(kernels.layered(*sums, k), np.int64)
+
+
+def traced(origin: Indices, end: int) -> Indices:
+    """The boundaries on the way back from the end."""
+    ends = [end]
+    while ends[-1]:
+        ends.append(int(origin[ends[-1]]))
+    return np.array(ends[::-1], np.int64)
+
+
+@cache
+def compiled() -> object:
+    """The compiled kernels; numba is loaded only when they are used."""
+    from packlight.compress import kmeans_kernels
+
+    return kmeans_kernels

@@ -1,0 +1,104 @@
+"""Compiled inner loops of exact k-means; see ``kmeans``.
+
+Arguments ``mass``, ``first`` and ``second`` are cumulative sums (n + 1,) of w, w x and w x^2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, inline="always")
+def cost(mass, first, second, i, j):
+    """Weighted squared distance of values i to j - 1 to their mean."""
+    total = mass[j] - mass[i]
+    if total <= 0.0:
+        return 0.0
+    moment = first[j] - first[i]
+    return max(0.0, second[j] - second[i] - moment * moment / total)
+
+
+@njit(cache=True)
+def crossing(mass, first, second, best, a, b, low, high):
+    """The first end from which a later start b is at least as good as a; high + 1 where none."""
+    while low <= high:
+        middle = (low + high) // 2
+        one = best[a] + cost(mass, first, second, a, middle)
+        other = best[b] + cost(mass, first, second, b, middle)
+        if other <= one:
+            high = middle - 1
+        else:
+            low = middle + 1
+    return low
+
+
+@njit(cache=True)
+def priced(mass, first, second, price):
+    """Best runs where each costs a price more: where each end's run starts, and how many."""
+    n = len(mass) - 1
+    best = np.zeros(n + 1)
+    count = np.zeros(n + 1, np.int64)
+    origin = np.zeros(n + 1, np.int64)
+    queue = np.zeros(n + 1, np.int64)
+    since = np.zeros(n + 2, np.int64)
+    head, tail = 0, 0
+    since[0] = 1
+    for j in range(1, n + 1):
+        while head < tail and since[head + 1] <= j:
+            head += 1
+        start = queue[head]
+        best[j] = best[start] + cost(mass, first, second, start, j) + price
+        count[j] = count[start] + 1
+        origin[j] = start
+        if j == n:
+            break
+        while True:
+            enter = crossing(mass, first, second, best, queue[tail], j, j + 1, n)
+            if tail > head and enter <= since[tail]:
+                tail -= 1
+                continue
+            break
+        if enter <= n:
+            tail += 1
+            queue[tail] = j
+            since[tail] = enter
+    return origin, count[n]
+
+
+@njit(cache=True)
+def layered(mass, first, second, k):
+    """Best k runs by one layer of the program for each run."""
+    n = len(mass) - 1
+    before = np.empty(n + 1)
+    for j in range(n + 1):
+        before[j] = cost(mass, first, second, 0, j)
+    origin = np.zeros((k, n + 1), np.int32)
+    for layer in range(1, k):
+        after = np.full(n + 1, np.inf)
+        stack = np.empty((128, 4), np.int64)
+        depth = 1
+        stack[0] = (layer + 1, n, layer, n)
+        while depth:
+            depth -= 1
+            low, high, left, right = stack[depth]
+            if low > high:
+                continue
+            middle = (low + high) // 2
+            chosen, value = left, np.inf
+            for i in range(max(left, layer), min(right, middle - 1) + 1):
+                found = before[i] + cost(mass, first, second, i, middle)
+                if found < value:
+                    chosen, value = i, found
+            after[middle] = value
+            origin[layer, middle] = chosen
+            stack[depth] = (low, middle - 1, left, chosen)
+            stack[depth + 1] = (middle + 1, high, chosen, right)
+            depth += 2
+        before = after
+    ends = np.empty(k + 1, np.int64)
+    ends[k] = n
+    for layer in range(k - 1, 0, -1):
+        ends[layer] = origin[layer, ends[layer + 1]]
+    ends[0] = 0
+    return ends

@@ -1,0 +1,90 @@
+"""One method applied to one network, with what the laws look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compress import Compressed, compress
+from packlight.model import Model, to_bytes
+from packlight.records import Recipe, SessionOptions
+from packlight.runtime import Feeds, stream
+
+Random = np.random.Generator
+CALLS = 6
+OPEN = 2
+"""Size given to a dimension that is open."""
+
+TOKENS = 16
+"""Whole-number inputs stay below this."""
+
+EXACT = SessionOptions(arithmetic="exact", matmul_accuracy=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A recipe and what it made of a network.
+
+    Attributes:
+        recipe: of one step.
+        model: the network.
+        content: its bytes before the recipe was applied.
+        made: the result.
+        calls: inputs to try and to calibrate with.
+    """
+
+    recipe: Recipe
+    model: Model
+    content: bytes
+    made: Compressed
+    calls: tuple[Feeds, ...]
+
+    def again(self, recipe: Recipe) -> Compressed:
+        """What a recipe makes of the network on the same calls."""
+        return applied(self.model, recipe, self.calls)
+
+
+def make_case(model: Model, recipe: Recipe) -> Case:
+    """Apply a recipe to a network."""
+    content, calls = to_bytes(model), sample_calls(model)
+    return Case(recipe, model, content, applied(model, recipe, calls), calls)
+
+
+def applied(model: Model, recipe: Recipe, calls: Sequence[Feeds]) -> Compressed:
+    """Apply a recipe, with each call as a calibration sample."""
+    samples = [[feeds] for feeds in calls]
+    return compress(model, recipe, partial(stream, samples=samples, state={}, options=EXACT))
+
+
+def sample_calls(model: Model, count: int = CALLS, seed: int = 0) -> tuple[Feeds, ...]:
+    """Random inputs for a network; truth values alternate, so that both bodies of an If run."""
+    random = np.random.default_rng(seed)
+    return tuple(dict(feeds(model, index, random)) for index in range(count))
+
+
+def feeds(model: Model, index: int, random: Random) -> Iterator[tuple[str, NDArray[np.generic]]]:
+    """The inputs of one call, by name."""
+    for name, value in model.inputs().items():
+        assert value.shape is not None
+        assert value.dtype is not None
+        shape = [size if isinstance(size, int) else OPEN for size in value.shape]
+        yield name, DRAW[value.dtype](index, shape, random)
+
+
+def normal(index: int, shape: Sequence[int], random: Random) -> NDArray[np.generic]:
+    """Normal numbers in float32."""
+    del index
+    return random.standard_normal(shape, np.float32)
+
+
+DRAW: dict[ir.DataType, Callable[[int, Sequence[int], Random], NDArray[np.generic]]] = {
+    ir.DataType.FLOAT: normal,
+    ir.DataType.INT64: lambda _, shape, random: random.integers(0, TOKENS, shape),
+    ir.DataType.BOOL: lambda index, shape, _: np.full(shape, index % 2 == 0),
+}
+"""What an input of each type is fed with."""

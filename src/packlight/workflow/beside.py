@@ -1,0 +1,116 @@
+"""Compare models from anywhere: measure each beside the base, on the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from packlight.compare import compare as put_beside
+from packlight.model import Model
+from packlight.records import Budget, Comparison, Outcome, SessionOptions, Variant
+from packlight.report import write_report
+from packlight.runtime import machine
+from packlight.workflow.adopt import adopted, check_alike, scratch
+from packlight.workflow.bench import Bench
+from packlight.workflow.choose import judged
+from packlight.workflow.fit import STEPS, measured
+from packlight.workflow.progress import Progress, silent
+from packlight.workflow.verbs import OPTIONS, AnyModel, AnyTask, at_hand, task_for
+from packlight.workflow.writing import check_place
+
+
+def compare(
+    base: AnyModel,
+    others: Sequence[AnyModel],
+    task: AnyTask,
+    *,
+    report: Path | None = None,
+    options: SessionOptions = OPTIONS,
+    seed: int = 0,
+    seconds: float = 2.0,
+    progress: Progress = silent,
+) -> Comparison:
+    """What changes from a base to other models, wherever these were made.
+
+    Args:
+        base: the reference.
+        others: models with the same inputs and outputs.
+        task: samples, metric and groups.
+        report: where to write the HTML report; nowhere where there is none.
+        options: of every session.
+        seed: of everything random.
+        seconds: to spend on the latency of each model.
+        progress: told what is being done, steps finished and steps in all.
+
+    Raises:
+        InputError: a model or the task cannot be used, or the models are not alike.
+    """
+    if report is not None:
+        check_place(report)
+    names = distinct([name_of(model) for model in (base, *others)])[1:]
+    with at_hand(base, *others) as (first, *rest):
+        for name, opened in zip(names, rest, strict=True):
+            check_alike(first.model, opened.model, name)
+        data = task_for(task, first.model)
+        with scratch(first, data, options, seed=seed, seconds=seconds, progress=progress) as bench:
+            variants = [
+                adopted(bench, opened, name) for name, opened in zip(names, rest, strict=True)
+            ]
+            found, detectable = measure(bench, variants)
+            if report is None:
+                return found
+            shown = outcome(bench, found, detectable)
+            write_report(shown, report, f"{bench.opened.model.name} and {len(rest)} beside it")
+    return replace(found, report=str(report))
+
+
+def measure(bench: Bench, variants: Sequence[Variant]) -> tuple[Comparison, float]:
+    """All models measured and put beside each other, and the smallest drop that can be told."""
+    total = STEPS * (len(variants) + 1)
+    base, own = measured(bench, bench.original, 0, total)
+    results, evaluations = [], [own]
+    for place, variant in enumerate(variants, start=1):
+        result, evaluation = measured(bench, variant, STEPS * place, total)
+        results.append(judged(result, Budget(), base.metrics))
+        evaluations.append(evaluation)
+    bench.progress("done", total, total)
+    tables = {found.variant: bench.table(found) for found in evaluations}
+    return put_beside(base, results, tables, bench.task.groups), own.detectable
+
+
+def outcome(bench: Bench, found: Comparison, detectable: float) -> Outcome:
+    """A comparison in the form that a report takes: no budget, and nothing chosen."""
+    return Outcome(
+        best=None,
+        verdict="fits",
+        misses=(),
+        warnings=bench.task.notes,
+        front=found.front,
+        variants=(found.base, *found.others),
+        budget=Budget(),
+        metric=bench.task.metric.name,
+        detectable=detectable,
+        model=bench.opened.model.name,
+        task=bench.task.name,
+        samples=len(bench.task.samples),
+        calibration=len(bench.task.calibration),
+        session=bench.options,
+        machine=machine(),
+        project="",
+    )
+
+
+def name_of(model: AnyModel) -> str:
+    """What the user calls a model."""
+    return model.name if isinstance(model, Model) else str(model)
+
+
+def distinct(names: Sequence[str]) -> list[str]:
+    """Names as short as they can be told apart: the file's own, else the path as given.
+
+    >>> distinct(["a/int8.onnx", "b/int4.onnx"]), distinct(["a/m.onnx", "b/m.onnx"])
+    (['int8', 'int4'], ['a/m.onnx', 'b/m.onnx'])
+    """
+    short = [Path(name).stem for name in names]
+    return short if len(set(short)) == len(set(names)) else list(names)

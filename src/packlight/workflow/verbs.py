@@ -1,0 +1,275 @@
+"""The verbs as people call them, from Python and from the command line.
+
+A model is a path, ``zoo:NAME`` or a ``Model``; a task is a text as for ``--task`` or a ``Task``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from packlight.compress import Compressed
+from packlight.compress import compress as apply_recipe
+from packlight.compress.compress import no_data
+from packlight.errors import InputError
+from packlight.model import Model, file_size, save, stored_size
+from packlight.records import (
+    Budget,
+    Evaluation,
+    Outcome,
+    Profile,
+    Recipe,
+    SessionOptions,
+    Variant,
+    digest,
+    parse_budget,
+    variant_id,
+)
+from packlight.task import Task, init_task
+from packlight.workflow.adopt import adopted, scratch
+from packlight.workflow.bench import environment
+from packlight.workflow.calibrate import calibration
+from packlight.workflow.fit import fit as search
+from packlight.workflow.opening import Opened, open_model, open_task
+from packlight.workflow.profiling import profile_of
+from packlight.workflow.progress import Progress, silent
+from packlight.workflow.recipes import read_recipe, recipe_name
+from packlight.workflow.writing import check_target, write_model
+
+AnyModel = str | Path | Model
+AnyTask = str | Path | Task
+OPTIONS = SessionOptions()
+"""How models run where nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Made:
+    """What a recipe made.
+
+    Attributes:
+        model: the new model.
+        variant: its record.
+        before: bytes of the original's file, external data included.
+        after: bytes of the new one.
+    """
+
+    model: Model
+    variant: Variant
+    before: int
+    after: int
+
+
+def load(model: str | Path) -> Model:
+    """Read a model; what is not yet trusted is first opened in a child process.
+
+    Args:
+        model: path of an ONNX file, or ``zoo:NAME``.
+
+    Raises:
+        InputError: there is none, or it cannot be used.
+    """
+    return open_model(model).model
+
+
+@contextmanager
+def at_hand(*models: AnyModel) -> Iterator[list[Opened]]:
+    """Each model with a file; a value is written to a folder that goes when this is left."""
+    with TemporaryDirectory(prefix="packlight-") as folder:
+        yield [with_file(model, Path(folder) / f"{i}.onnx") for i, model in enumerate(models)]
+
+
+def with_file(model: AnyModel, spare: Path) -> Opened:
+    """A model with the file it came from, or written to ``spare``."""
+    if not isinstance(model, Model):
+        return open_model(model)
+    save(model, spare)
+    return Opened(model, spare)
+
+
+def task_for(task: AnyTask, model: Model) -> Task:
+    """The task that is named, once it fits the model."""
+    return task if isinstance(task, Task) else open_task(str(task), model)
+
+
+def compress(
+    model: AnyModel,
+    recipe: str | Recipe,
+    out: Path | None = None,
+    *,
+    task: AnyTask | None = None,
+    options: SessionOptions = OPTIONS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Made:
+    """Apply a recipe.
+
+    Args:
+        model: stays as it is.
+        recipe: in short, the path of its TOML or JSON file, or a value.
+        out: where to write the new model; nowhere where there is none.
+        task: whose calibration samples methods may look at.
+        options: of the sessions that run them.
+        seed: of everything random; a recipe that is a value has its own.
+        progress: told what is being done.
+
+    Raises:
+        InputError: the model, the recipe or the task cannot be used, or ``out`` not be written.
+    """
+    steps = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, seed)
+    with at_hand(model) as (source,):
+        if out is not None:
+            check_target(out, source)
+        data = None if task is None else task_for(task, source.model)
+        start = time.perf_counter()
+        made = apply_recipe(
+            source.model, steps, no_data if data is None else calibration(data, options, progress)
+        )
+        before = stored_size(source.path)
+        after = file_size(made.model.graph) if out is None else write_model(made.model, out, source)
+        name = steps.text() if isinstance(recipe, Recipe) else recipe_name(recipe)
+        seen = "" if data is None else data.calibration_digest
+        variant = record(source.model, made, name, seen)
+    where, took = "" if out is None else str(out), time.perf_counter() - start
+    return Made(made.model, replace(variant, file=where, took=took), before, after)
+
+
+def record(source: Model, made: Compressed, name: str, calibration: str) -> Variant:
+    """What was made of a model, under the id that ``fit`` gives it too."""
+    parent = digest({"original": source.digest})
+    return Variant(
+        id=variant_id(parent, made.recipe, calibration),
+        parent=parent,
+        name=name,
+        recipe=made.recipe,
+        model=made.model.digest,
+        calibration=calibration,
+        changes=made.changes,
+        refusals=made.refusals,
+        environment=environment(),
+    )
+
+
+def evaluate(
+    model: AnyModel,
+    task: AnyTask,
+    *,
+    reference: AnyModel | None = None,
+    options: SessionOptions = OPTIONS,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Judge a model by a task.
+
+    Args:
+        model: to judge.
+        task: samples, metric and groups.
+        reference: what drops, flips and fidelity are against; the model itself where there is none.
+        options: of the session.
+        seed: of the bootstrap.
+        progress: told what is being done.
+
+    Raises:
+        InputError: a model or the task cannot be used, or the two models are not alike.
+    """
+    with at_hand(model, model if reference is None else reference) as (opened, base):
+        data = task_for(task, base.model)
+        with scratch(base, data, options, seed=seed, progress=progress) as bench:
+            found = bench.quality(adopted(bench, opened, opened.model.name))
+    return replace(found, samples="")
+
+
+def profile(model: AnyModel, task: AnyTask | None = None) -> Profile:
+    """Where size, arithmetic and memory go.
+
+    Args:
+        model: to look at.
+        task: its first sample is run once, so that every shape is known; without one an open
+            first dimension is taken for a batch of 1.
+
+    Raises:
+        InputError: the model or the task cannot be used.
+    """
+    with at_hand(model) as (opened,):
+        data = None if task is None else task_for(task, opened.model)
+        return profile_of(opened.model, single(opened.model), data)
+
+
+def single(model: Model) -> dict[str, tuple[int, ...]]:
+    """Shapes of the inputs of which only the first dimension is open, with a batch of 1."""
+    shapes = {name: value.shape for name, value in model.inputs().items()}
+    found = {}
+    for name, shape in shapes.items():
+        sizes = [] if shape is None else [size for size in shape[1:] if isinstance(size, int)]
+        if shape is not None and len(shape) and len(sizes) == len(shape) - 1:
+            found[name] = (shape[0] if isinstance(shape[0], int) else 1, *sizes)
+    return found
+
+
+def fit(
+    model: AnyModel,
+    task: AnyTask,
+    budget: Sequence[str] | Budget,
+    project: str | Path,
+    *,
+    recipes: Sequence[str] = (),
+    options: SessionOptions = OPTIONS,
+    allow_slower: bool = False,
+    seed: int = 0,
+    seconds: float = 2.0,
+    progress: Progress = silent,
+) -> Outcome:
+    """Try recipes from free to costly, measure all, and choose the best that keeps every budget.
+
+    The same call on the same project measures only what is missing, and gives the same ids.
+
+    Args:
+        model: the original.
+        task: how good a model is.
+        budget: what it may cost and lose, as ``["size<=0.3x", "drop<=1%"]``.
+        project: folder, new or of an earlier call.
+        recipes: in short or as files; the built-in ladder where there are none.
+        options: of every session.
+        allow_slower: whether a variant measured slower than the original may be chosen.
+        seed: of everything random.
+        seconds: to spend on the latency of one variant.
+        progress: told what is being done, steps finished and steps in all.
+
+    Raises:
+        InputError: the model, the task, a recipe or a budget cannot be used.
+    """
+    asked = budget if isinstance(budget, Budget) else parse_budget(budget)
+    with at_hand(model) as (opened,):
+        return search(
+            opened,
+            task_for(task, opened.model),
+            asked,
+            Path(project),
+            recipes=recipes,
+            options=options,
+            allow_slower=allow_slower,
+            seed=seed,
+            seconds=seconds,
+            progress=progress,
+        )
+
+
+def write_task(model: AnyModel, out: Path) -> str:
+    """Write a commented task for a model, to fill in; what ``--task`` takes for it.
+
+    Raises:
+        InputError: the model cannot be used, the file is there already, or cannot be written.
+    """
+    with at_hand(model) as (opened,):
+        text = init_task(opened.model, out.name)
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise InputError(f"'{out}' is there already; name another file with -o") from error
+    except OSError as error:
+        raise InputError(f"'{out}' cannot be written: {error.strerror}") from error
+    return f"{out}:task"

@@ -1,0 +1,80 @@
+"""The Python API mirrors the command line."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+import packlight
+from packlight.workflow.beside import distinct
+
+
+def test_every_public_name_is_there_and_listed():
+    for name in packlight.__all__:
+        assert getattr(packlight, name) is not None
+    assert set(packlight.__all__) <= set(dir(packlight))
+    with pytest.raises(AttributeError, match="frobnicate"):
+        packlight.frobnicate  # noqa: B018
+
+
+@pytest.mark.parametrize("verb", ["compare", "compress", "evaluate", "profile"])
+def test_a_verb_is_not_hidden_by_the_folder_of_its_name(verb):
+    folder = importlib.import_module(f"packlight.{verb}")
+    assert folder.__name__ == f"packlight.{verb}"
+    assert callable(getattr(packlight, verb))
+
+
+def test_what_is_compressed_in_memory_is_what_is_written(tmp_path):
+    model = packlight.load("zoo:fashion")
+    before = model.digest
+    made = packlight.compress(model, "tidy+weights:8")
+    written = packlight.compress("zoo:fashion", "tidy+weights:8", tmp_path / "m.onnx")
+    assert made.variant.id == written.variant.id
+    assert made.after == written.after == (tmp_path / "m.onnx").stat().st_size
+    assert packlight.load("zoo:fashion").digest == before == model.digest
+
+
+def test_a_search_from_values_gives_the_ids_of_one_from_names(project, few, tmp_path):
+    _, found = project
+    model = packlight.load("zoo:fashion")
+    outcome = packlight.fit(
+        model,
+        packlight.load_task(str(few), model),
+        ["size<=0.3x"],
+        tmp_path / "P",
+        recipes=["tidy+weights:8"],
+        seconds=0.05,
+    )
+    wanted = [variant["id"] for variant in found["variants"][:2]]
+    assert [variant.id for variant in outcome.variants] == wanted
+
+
+def test_a_value_is_compared_and_evaluated_like_a_file(few):
+    made = packlight.compress("zoo:fashion", "weights:4")
+    found = packlight.compare("zoo:fashion", [made.model], few, seconds=0.05)
+    judged = packlight.evaluate(made.model, few, reference="zoo:fashion")
+    assert found.others[0].id == judged.variant
+    assert found.others[0].metrics["drop"] == judged.metrics["drop"]
+
+
+def test_progress_counts_up_to_its_total(few, tmp_path):
+    seen = []
+    packlight.fit(
+        "zoo:fashion", few, ["size<=1x"], tmp_path / "P", recipes=["tidy"], seconds=0.05,
+        progress=lambda *step: seen.append(step),
+    )  # fmt: skip
+    assert seen[-1] == ("done", 8, 8)
+    assert all(0 <= done <= total for _, done, total in seen)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (["a/x.onnx", "b/y.onnx"], ["x", "y"]),
+        (["a/x.onnx", "b/x.onnx"], ["a/x.onnx", "b/x.onnx"]),
+        (["a/x.onnx", "a/x.onnx"], ["x", "x"]),
+    ],
+)
+def test_models_are_called_as_short_as_they_can_be_told_apart(text, names):
+    assert distinct(text) == names

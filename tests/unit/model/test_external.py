@@ -1,0 +1,178 @@
+"""Weights beside the file: the same model, read lazily, and never outside its folder."""
+
+import sys
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from packlight.errors import ModelError
+from packlight.model import file_size, initializers, load, save, stored_size, to_bytes
+from packlight.testing import NETWORKS
+
+NESTED = "branches-16"
+
+
+@pytest.fixture
+def inline(tmp_path):
+    """A model in one file; its weights are initializers, Constants, and in bodies of an If."""
+    path = tmp_path / "inline.onnx"
+    save(NETWORKS[NESTED](), path)
+    return path
+
+
+@pytest.fixture
+def external(inline):
+    """The same with every tensor in a file beside it."""
+    path = inline.with_name("external.onnx")
+    onnx.save_model(
+        onnx.load(inline), path, save_as_external_data=True, location="external.data",
+        size_threshold=0, convert_attribute=True,
+    )  # fmt: skip
+    return path
+
+
+def names(folder):
+    """Files in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+def altered(path, **entries):
+    """A copy of a model whose first external tensor has other entries."""
+    proto = onnx.load(path, load_external_data=False)
+    tensor = next(iter(proto.graph.initializer))
+    for entry in tensor.external_data:
+        entry.value = entries.pop(entry.key, entry.value)
+    for key, value in entries.items():
+        tensor.external_data.add(key=key, value=value)
+    copy = path.with_name("altered.onnx")
+    copy.write_bytes(proto.SerializeToString())
+    return copy
+
+
+def test_a_model_is_the_same_wherever_its_weights_lie(inline, external):
+    first, second = load(inline), load(external)
+
+    assert second.digest == first.digest
+    assert file_size(second.graph) == file_size(first.graph) == inline.stat().st_size
+    assert to_bytes(second) == to_bytes(first)
+
+
+def test_saving_brings_external_weights_into_one_file(external, tmp_path):
+    target = tmp_path / "elsewhere" / "one.onnx"
+    target.parent.mkdir()
+
+    written = save(load(external), target)
+
+    assert written == target.stat().st_size == stored_size(target)
+    assert names(target.parent) == ["one.onnx"]
+    assert load(target).digest == load(external).digest
+
+
+def test_weights_stay_on_disk_until_they_are_used(external):
+    model = load(external)
+
+    assert all(isinstance(v.const_value, ir.ExternalTensor) for v in initializers(model.graph))
+
+
+def test_the_stored_size_counts_every_file_once(external):
+    beside = external.with_name("external.data")
+
+    assert stored_size(external) == external.stat().st_size + beside.stat().st_size
+
+
+@pytest.mark.parametrize("name", ["perceptron-11", "residual-17", "published-17", NESTED])
+def test_a_model_past_the_limit_of_one_file_is_saved_in_two(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["packlight.model.save"], "INLINE_LIMIT", 1000)
+    model, path = NETWORKS[name](), tmp_path / "large.onnx"
+
+    written = save(model, path)
+
+    assert names(tmp_path) == ["large.onnx", "large.onnx.data"]
+    assert written == stored_size(path) == sum(f.stat().st_size for f in tmp_path.iterdir())
+    assert path.stat().st_size < file_size(model.graph)
+    assert load(path).digest == model.digest
+
+
+def test_a_model_past_the_limit_can_be_saved_over_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["packlight.model.save"], "INLINE_LIMIT", 1000)
+    path = tmp_path / "large.onnx"
+    save(NETWORKS["residual-17"](), path)
+    digest = load(path).digest
+
+    save(load(path), path)
+
+    assert load(path).digest == digest
+
+
+@pytest.mark.parametrize("location", ["../secret.bin", "/etc/passwd", "a/../../secret.bin", ""])
+def test_external_data_outside_the_folder_is_refused(external, location):
+    external.parent.with_name("secret.bin").write_bytes(bytes(10**5))
+
+    with pytest.raises(ModelError, match="outside the model's folder; it is not read"):
+        load(altered(external, location=location))
+
+
+def test_a_link_out_of_the_folder_is_refused(external):
+    outside = external.parent.with_name("linked.bin")
+    outside.write_bytes(bytes(10**5))
+    external.with_name("link.bin").symlink_to(outside)
+
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        load(altered(external, location="link.bin"))
+
+
+def test_a_linked_folder_is_refused(external):
+    outside = external.parent.with_name("linked")
+    outside.mkdir(exist_ok=True)
+    (outside / "w.bin").write_bytes(bytes(10**5))
+    external.with_name("folder").symlink_to(outside)
+
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        load(altered(external, location="folder/w.bin"))
+
+
+def test_a_missing_file_is_named(external):
+    external.with_name("external.data").unlink()
+
+    with pytest.raises(ModelError, match=r"needs the file 'external\.data' beside the model"):
+        load(external)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [{"length": "7"}, {"offset": "99999999"}, {"offset": "-4"}, {"length": "-1"}],
+)
+def test_a_place_that_does_not_hold_the_tensor_is_refused(external, entries):
+    with pytest.raises(ModelError, match="bytes at"):
+        load(altered(external, **entries))
+
+
+def test_an_offset_that_is_no_number_is_refused(external):
+    with pytest.raises(ModelError, match="offset that is no number"):
+        load(altered(external, offset="here"))
+
+
+def test_a_file_that_is_cut_short_is_refused(external):
+    beside = external.with_name("external.data")
+    beside.write_bytes(beside.read_bytes()[:100])
+
+    with pytest.raises(ModelError, match="the file has 100"):
+        load(external)
+
+
+def test_external_data_in_a_folder_below_is_read(external):
+    below = external.parent / "weights"
+    below.mkdir()
+    external.with_name("external.data").rename(below / "w.bin")
+    proto = onnx.load(external, load_external_data=False)
+    for tensor in onnx.external_data_helper._get_all_tensors(proto):
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = "weights/w.bin"
+    external.write_bytes(proto.SerializeToString())
+
+    (value,) = [v for v in initializers(load(external).graph) if v.name == "weight_0"]
+
+    assert np.isfinite(value.const_value.numpy()).all()

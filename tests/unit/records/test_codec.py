@@ -1,0 +1,202 @@
+"""Canonical JSON: every record comes back as it went, and what is none is refused."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packlight import records
+from packlight.errors import InputError
+from packlight.records import (
+    Change,
+    Comparison,
+    Cost,
+    Evaluation,
+    Flips,
+    Group,
+    Machine,
+    Measurement,
+    Miss,
+    OperatorCost,
+    Outcome,
+    Profile,
+    Recipe,
+    Refusal,
+    Result,
+    SessionOptions,
+    Step,
+    Variant,
+    canonical,
+    counted,
+    digest,
+    from_json,
+    loads,
+    parse_budget,
+    to_json,
+    variant_id,
+)
+
+NUMBER = Measurement(0.25, "1", 0.2, 0.3, "measured", 500)
+SIZE = counted(2_000_000, "B")
+OPTIONS = SessionOptions(arithmetic="exact", threads=2, matmul_accuracy=1)
+RECIPE = Recipe((Step("weights", {"bits": 4, "per": "block", "share": 0.5}, "conv"),), seed=3)
+REFUSAL = Refusal("conv_1", "too few numbers", "use larger groups", "weights")
+CHANGE = Change("conv_2", "weights", "int4 per block", 4096, 640)
+GROUPS = (Group("class", "Ärmel", 9, NUMBER, NUMBER, NUMBER), Group("class", "b", 1, NUMBER, SIZE))
+BUDGET = parse_budget(["size<=0.3x", "drop<=1%", "top1>=0.9"])
+MACHINE = Machine("Linux 6", "a CPU", "x86_64", 2, 2**33, ("avx2",), True, "3.11", "1.31")
+VARIANT = Variant(
+    "a", "b", "weights:4", RECIPE, "c", "f.onnx", "d", (CHANGE,), (REFUSAL,), {"numpy": "2"}, 1.5
+)
+FLIPS = Flips("a", 3, 1, 2, 100, {"class/b": -0.25}, (4, 7))
+RESULT = Result(
+    "a", "", "weights:4", "weights:4", "f.onnx", {"size<=0.3x": "yes"}, "fits", (REFUSAL,),
+    (CHANGE,), {"size": SIZE, "drop": NUMBER}, GROUPS, ("slower",), "",
+)  # fmt: skip
+MISS = Miss("size<=1kB", 1e3, "a", "weights:4", SIZE, 1_999_000.0)
+OUTCOME = Outcome(
+    None, "misses", (MISS,), ("few samples",), ("a",), (RESULT,), BUDGET, "top1", 0.01, "m", "t",
+    100, 10, OPTIONS, MACHINE, "project", "report.html",
+)  # fmt: skip
+EXAMPLES = [
+    BUDGET,
+    BUDGET.limits[0],
+    CHANGE,
+    Comparison(RESULT, (RESULT,), {"a": {"x": NUMBER}}, (FLIPS,), ("a",)),
+    Cost("a", {"size": SIZE}, OPTIONS, "m"),
+    Cost("a"),
+    Evaluation("a", "b", "d", "test", OPTIONS, {"top1": NUMBER}, GROUPS, ("differs",), 0.01),
+    FLIPS,
+    *GROUPS,
+    MACHINE,
+    MISS,
+    NUMBER,
+    OperatorCost("conv", "Conv", None, 9, 36, 4, True),
+    OPTIONS,
+    OUTCOME,
+    Profile("m", (OperatorCost("conv", "Conv", 1, 9, 36, None),), {"size": SIZE}, ("x",)),
+    RECIPE,
+    RECIPE.steps[0],
+    REFUSAL,
+    RESULT,
+    VARIANT,
+]
+
+
+@pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
+def test_every_record_comes_back_from_its_json_as_it_went(record):
+    text = canonical(record)
+
+    back = loads(type(record), text)
+
+    assert back == record
+    assert canonical(back) == text
+    assert from_json(type(record), to_json(record)) == record
+
+
+def test_every_record_has_an_example_here():
+    classes = {getattr(records, name) for name in records.__all__}
+    known = {cls for cls in classes if isinstance(cls, type) and dataclasses.is_dataclass(cls)}
+
+    assert known == {type(record) for record in EXAMPLES}
+
+
+@pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
+def test_records_are_frozen(record):
+    field = dataclasses.fields(record)[0].name
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(record, field, getattr(record, field))
+
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(FLOATS, FLOATS, FLOATS, st.integers(0, 2**53))
+def test_numbers_keep_every_bit(value, low, high, n):
+    record = Measurement(value, "s", low, high, "measured", n)
+
+    back = loads(Measurement, canonical(record))
+
+    assert back == record
+    assert math.copysign(1, back.value) == math.copysign(1, value)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | FLOATS | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
+
+
+@given(PLAIN)
+def test_canonical_text_is_json_with_one_form_for_one_content(value):
+    text = canonical(value)
+
+    assert json.loads(text) == value
+    assert canonical(json.loads(text)) == text
+
+
+def test_the_order_of_keys_does_not_change_the_digest():
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest({"a": 1, "b": 2}) != digest({"a": 2, "b": 1})
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_refused(bad):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical(counted(bad))
+
+
+def test_the_schema_states_name_and_version():
+    assert to_json(VARIANT)["schema"] == "Variant/1"
+
+
+@pytest.mark.parametrize(
+    ("cls", "change", "sentence"),
+    [
+        (Variant, {"schema": "Variant/99"}, r"reads Variant/1; the data says Variant/99"),
+        (Variant, {"colour": "red"}, "Variant has no colour"),
+        (Variant, {"took": "long"}, "float is expected; got 'long'"),
+        (Variant, {"took": True}, "float is expected; got True"),
+        (Variant, {"id": None}, "str is expected; got None"),
+        (Variant, {"changes": {}}, r"list is expected; got \{\}"),
+        (Variant, {"recipe": []}, r"dict is expected; got \[\]"),
+        (SessionOptions, {"matmul_accuracy": 7}, "one of 0, 1, 2, 3, 4 is expected; got 7"),
+        (SessionOptions, {"matmul_accuracy": True}, "is expected; got True"),
+        (SessionOptions, {"threads": 1.5}, "int is expected; got 1.5"),
+        (Step, {"config": {"bits": [4]}}, r"\[4\] fits none of"),
+    ],
+)
+def test_data_of_another_form_is_refused_in_a_sentence(cls, change, sentence):
+    (example,) = [record for record in (VARIANT, OPTIONS, RECIPE.steps[0]) if type(record) is cls]
+
+    with pytest.raises(InputError, match=sentence):
+        from_json(cls, to_json(example) | change)
+
+
+def test_a_field_without_a_default_must_be_there():
+    data = {key: value for key, value in to_json(VARIANT).items() if key != "parent"}
+
+    with pytest.raises(InputError, match="parent"):
+        from_json(Variant, data)
+
+
+def test_only_an_object_is_a_record():
+    with pytest.raises(InputError, match="a Variant is a JSON object; this is list"):
+        from_json(Variant, [])
+
+
+def test_the_id_of_a_variant_follows_from_parent_recipe_and_calibration_alone():
+    ids = {
+        variant_id("a", RECIPE, "d"),
+        variant_id("b", RECIPE, "d"),
+        variant_id("a", Recipe(RECIPE.steps, seed=4), "d"),
+        variant_id("a", RECIPE, "e"),
+    }
+
+    assert len(ids) == 4
+    assert variant_id("a", RECIPE, "d") in ids
