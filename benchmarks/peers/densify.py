@@ -55,29 +55,38 @@ def lookup(node: onnx.NodeProto, stored: Stored) -> NDArray[np.float32]:
 
 
 def restore(node: onnx.NodeProto, stored: Stored) -> NDArray[np.float32]:
-    """What a DequantizeLinear of stored codes gives."""
-    return run(*mended(node, stored), {})
+    """What a DequantizeLinear of stored codes gives, also where ONNX Runtime would refuse it.
 
-
-def mended(node: onnx.NodeProto, stored: Stored) -> tuple[onnx.NodeProto, Stored]:
-    """The operator as it was meant, where the file as written does not open.
-
-    NNCF 3.4 gives convolutions scales with dimensions of 1, and blocks of embeddings the wrong
-    axis; ONNX Runtime refuses both. The shapes say what is meant.
+    NNCF 3.4 writes scales of convolutions and axes of blocked embeddings that no runtime takes; the
+    shapes say what is meant. Source: ONNX, DequantizeLinear-21: (codes - zero) * scale.
     """
-    shape, scale = (list(stored[name].dims) for name in node.input[:2])
-    block, axis = attribute(node, "block_size"), attribute(node, "axis", 1)
-    meant, parts = onnx.NodeProto(), dict(stored)
-    meant.CopyFrom(node)
-    if not block and len(scale) > 1 and np.prod(scale) == shape[axis]:
-        for name in node.input[1:]:
-            parts[name] = onnx.TensorProto()
-            parts[name].CopyFrom(stored[name])
-            parts[name].dims[:] = [shape[axis]]
-    if block and len(scale) == len(shape) and scale[axis] != -(-shape[axis] // block):
-        fits = [i for i, size in enumerate(shape) if scale[i] == -(-size // block)]
-        next(a for a in meant.attribute if a.name == "axis").i = fits[0]
-    return meant, parts
+    codes, *rest = (numpy_helper.to_array(stored[name]) for name in node.input if name)
+    shape, block = codes.shape, attribute(node, "block_size")
+    spread = [
+        repeated(part, shape, block) if block else aligned(part, shape, attribute(node, "axis", 1))
+        for part in rest
+    ]
+    whole = codes.astype(np.int32) - (spread[1].astype(np.int32) if len(spread) > 1 else 0)
+    return whole.astype(np.float32) * spread[0].astype(np.float32)
+
+
+def aligned(
+    part: NDArray[np.generic], shape: tuple[int, ...], axis: int
+) -> NDArray[np.generic]:
+    """Scales or zero points of whole slices, so that they broadcast over the codes."""
+    if part.size == 1:
+        return part.reshape(())
+    if part.size == shape[axis]:
+        return part.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
+    assert part.shape == shape[: part.ndim], (part.shape, shape)
+    return part.reshape(*part.shape, *(1 for _ in shape[part.ndim :]))
+
+
+def repeated(part: NDArray[np.generic], shape: tuple[int, ...], block: int) -> NDArray[np.generic]:
+    """Scales or zero points of blocks, one for each code."""
+    axis = next(i for i, size in enumerate(shape)
+                if part.shape[i] == -(-size // block) and part.shape[i] != size)  # fmt: skip
+    return np.repeat(part, block, axis).take(np.arange(shape[axis]), axis)
 
 
 RESTORE: dict[str, Callable[[onnx.NodeProto, Stored], NDArray[np.float32]]] = {

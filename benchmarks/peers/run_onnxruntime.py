@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 import onnx
 from densify import densify
-from job import Answer, Feeds, Job, answer
+from job import Answer, Feeds, Job, answer, weights
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -28,16 +28,17 @@ class Calls(CalibrationDataReader):
     """Calls one by one."""
 
     def __init__(self, job: Job, limit: int | None = None) -> None:
-        self.job, self.limit = job, limit
-        self.rewind()
+        self.calls = list(islice(job.calls(), limit))
+        self.place = 0
 
     def get_next(self) -> Feeds | None:
         """The next call."""
-        return next(self.rest, None)
+        self.place += 1
+        return self.calls[self.place - 1] if self.place <= len(self.calls) else None
 
     def rewind(self) -> None:
         """Start again."""
-        self.rest = islice(self.job.calls(), self.limit)
+        self.place = 0
 
 
 def in_blocks(job: Job, bits: int, block: int, algorithm: str, symmetric: bool) -> onnx.ModelProto:
@@ -62,13 +63,17 @@ def in_blocks(job: Job, bits: int, block: int, algorithm: str, symmetric: bool) 
 
 
 def per_channel(job: Job, bits: int) -> onnx.ModelProto:
-    """Weights of every layer by quantize_static, per channel and symmetric."""
-    target = job.scratch / "static.onnx"
-    kind = {8: QuantType.QInt8, 4: QuantType.QInt4}[bits]
+    """Weights of every layer by quantize_static, per channel and symmetric; embeddings at 8 bits."""
+    target, kind = job.scratch / "static.onnx", {8: QuantType.QInt8, 4: QuantType.QInt4}[bits]
+    tables = [weight.name for weight in weights(job.model()) if weight.node.op_type == "Gather"]
     quantize_static(
         job.path, target, Calls(job, RANGES), quant_format=QuantFormat.QDQ, per_channel=True,
         weight_type=kind, activation_type=QuantType.QInt16,
-        extra_options={"WeightSymmetric": True, "ActivationSymmetric": True},
+        op_types_to_quantize=["Conv", "ConvTranspose", "Gemm", "MatMul", "Gather"],
+        extra_options={
+            "WeightSymmetric": True, "ActivationSymmetric": True,
+            "TensorQuantOverrides": {name: [{"quant_type": QuantType.QInt8}] for name in tables},
+        },
     )  # fmt: skip
     return onnx.load(target)
 

@@ -231,6 +231,15 @@ def in_sparse(folder: Path, random: Random) -> Path:
     return write(folder, proto)
 
 
+def beside_function(folder: Path, random: Random) -> Path:
+    """A Constant in the right folder, in a function of the model: looked for where one stands."""
+    (folder / "w.bin").write_bytes(bytes(WEIGHT_BYTES))
+    path = in_function(folder, random)
+    proto = onnx.load(path, load_external_data=False)
+    proto.functions[0].node[0].attribute[0].t.external_data[0].value = "w.bin"
+    return write(folder, proto)
+
+
 def as_strings(folder: Path, random: Random) -> Path:
     """Strings outside, which no file can hold."""
     tensor = outside({"location": f"../{secret(folder).name}"})
@@ -290,6 +299,7 @@ MISPLACED: dict[str, Build] = {
     "a folder": placed(location="."),
     "a pipe": placed(lambda folder: os.mkfifo(folder / "pipe"), location="pipe"),
     "a device": placed(lambda folder: (folder / "z").symlink_to("/dev/zero"), location="z"),
+    "a function": beside_function,
     "a file cut short": placed(lambda folder: os.truncate(folder / "w.bin", 63)),
     "a name in bytes": placed(location="\udc80".encode("utf-8", "replace").decode() + ".bin"),
 }

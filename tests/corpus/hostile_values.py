@@ -95,9 +95,7 @@ def doubled(times: int, op: str = "Concat") -> onnx.ModelProto:
     """Each operator gives twice what it takes."""
     names = ["x", *(f"v{i}" for i in range(times))]
     attributes = {"axis": 0} if op == "Concat" else {}
-    chain = [
-        node(op, [a, a], [b], **attributes) for a, b in zip(names, names[1:], strict=False)
-    ]
+    chain = [node(op, [a, a], [b], **attributes) for a, b in zip(names, names[1:], strict=False)]
     return model([*chain, node("ReduceMax", [names[-1]], ["y"], keepdims=1)])
 
 

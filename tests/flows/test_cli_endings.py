@@ -91,7 +91,6 @@ def test_an_unreadable_model_gets_a_message(run, tmp_path):
 def test_debug_shows_where_a_message_comes_from(run, tmp_path):
     for arguments, environment in (
         (("profile", "nothing.onnx", "--debug"), {}),
-        (("--debug", "profile", "nothing.onnx"), {}),
         (("profile", "nothing.onnx"), {"PACKLIGHT_DEBUG": "1"}),
     ):
         done = run(*arguments, cwd=tmp_path, **environment)

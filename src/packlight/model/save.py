@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
@@ -42,16 +43,21 @@ def to_bytes(model: Model) -> bytes:
 
 
 def save_external(model: Model, target: Path) -> int:
-    """Write graph and weights as two files, one tensor at a time."""
+    """Write graph and weights as two files, one tensor at a time; the graph appears last."""
     weights = f"{target.name}.data"
-    ir.save(model.graph.clone(), target, external_data=weights)
-    return target.stat().st_size + (target.parent / weights).stat().st_size
+    with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        draft = Path(folder) / target.name
+        ir.save(model.graph.clone(), draft, external_data=weights)
+        size = draft.stat().st_size + (draft.parent / weights).stat().st_size
+        (draft.parent / weights).replace(target.parent / weights)
+        draft.replace(target)
+    return size
 
 
 def stored_size(path: str | Path) -> int:
     """Bytes of a model's file with all its external data, each file counted once."""
     file = Path(path)
-    graph = ir.load(file)
+    graph = ir.load(file, format="protobuf")
     tensors = [value.const_value for value in initializers(graph)]
     locations = {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
     return file.stat().st_size + sum((file.parent / name).stat().st_size for name in locations)

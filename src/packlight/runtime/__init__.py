@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from packlight.runtime.rounds import race
     from packlight.runtime.session import open_session
     from packlight.runtime.taps import stream, tapped
-    from packlight.runtime.vetting import vet
+    from packlight.runtime.vetting import unchanged, vet
 
 HOME = {
     "Feeds": "calls",
@@ -32,6 +32,7 @@ HOME = {
     "stream": "taps",
     "tapped": "taps",
     "time_against": "clock",
+    "unchanged": "vetting",
     "vet": "vetting",
 }
 """Module of each public name."""
@@ -49,6 +50,7 @@ __all__ = [
     "stream",
     "tapped",
     "time_against",
+    "unchanged",
     "vet",
 ]
 

@@ -24,13 +24,15 @@ exceptions arrive as Python's."""
 LONGEST = 240
 CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 SOURCE = re.compile(r"(/\S+\.(?:cc|h|cpp|hpp|inl):\d+ )|(\bonnxruntime::[^ ]*(?:\([^)]*\))? ?)")
+PLACE = re.compile(r"Load model from .*? failed: ?")
 SPACE = re.compile(r"\s+")
 EXHAUSTED = re.compile(r"bad[_ ]alloc|failed to allocate|out of memory|cannot allocate", re.I)
 
 
 def sentence(error: Exception) -> str:
     """The message in one line: without error codes, source files of the runtime, and tails."""
-    text = SPACE.sub(" ", SOURCE.sub("", CODE.sub("", str(error).strip()))).strip()
+    text = PLACE.sub("", SOURCE.sub("", CODE.sub("", str(error).strip())))
+    text = SPACE.sub(" ", text).strip()
     text = text or type(error).__name__
     return text if len(text) <= LONGEST else text[: LONGEST - 3].rstrip() + "..."
 

@@ -6,15 +6,28 @@ them busy for ever, or make them ask for all memory. Here that only costs a chil
 
 from __future__ import annotations
 
+import glob
 import json
 import math
 import signal
 from pathlib import Path
 
 from packlight.errors import CheckError, ModelError
+from packlight.model.check import check_file
 from packlight.runtime.child import Finished, run_child
 
 Identity = tuple[str, int, int, int]
+
+SECONDS = 10.0
+"""Of processor time for a small model. The child does all that a command does before it runs the
+model, and runs it once, so that the command has refused it, or got as far itself, in twice that."""
+
+BYTES_PER_SECOND = 10 * 2**20
+"""A large model gets a second more for each so many bytes."""
+
+LONGEST = 300.0
+WAITING = 1.5
+"""Time that may pass for each second of processor time: the machine may be busy."""
 
 FREE = "Check that the file arrived whole, and export it again"
 OVERTIME = -int(getattr(signal, "SIGXCPU", 0))
@@ -24,33 +37,44 @@ vetted: set[Identity] = set()
 """Files that were found good in this process and have not changed since."""
 
 
-def vet(path: Path, seconds: float = 15.0) -> None:
+def vet(path: Path, seconds: float = SECONDS) -> None:
     """Open and run what is not yet trusted, in a child with limits on memory and time.
 
     The same file is vetted once in a process. What packlight made itself needs no vetting.
 
     Args:
         path: the model's file.
-        seconds: after which the child is killed.
+        seconds: of processor time for a small model; a large one gets more.
 
     Raises:
         ModelError: the file is missing, damaged or hostile; what is wrong is said in a sentence.
     """
+    check_file(path)
     known = identity(path)
     if known in vetted:
         return
-    arguments = [str(path), str(math.ceil(seconds))]
-    check(path, run_child("packlight.runtime.vetting_child", arguments, seconds), seconds)
-    if known:
-        vetted.add(known)
+    allowed = min(seconds + stored_bytes(path) // BYTES_PER_SECOND, max(seconds, LONGEST))
+    arguments = [str(path), str(math.ceil(allowed))]
+    ended = run_child("packlight.runtime.vetting_child", arguments, allowed * WAITING)
+    check(path, ended, allowed)
+    vetted.add(known)
 
 
-def identity(path: Path) -> Identity | None:
-    """What changes when a file does; None where there is none."""
-    if not path.is_file():
-        return None
+def unchanged(path: Path) -> bool:
+    """Whether a file is still the one that was vetted."""
+    return identity(path) in vetted
+
+
+def identity(path: Path) -> Identity:
+    """What changes when a file does."""
     stated = path.stat()
     return (str(path.resolve()), stated.st_size, stated.st_mtime_ns, stated.st_ino)
+
+
+def stored_bytes(path: Path) -> int:
+    """Bytes of a model's file and of files named after it, where its external data may be."""
+    beside = path.parent.glob(f"{glob.escape(path.name)}*")
+    return sum(each.stat().st_size for each in beside if each.is_file())
 
 
 def check(path: Path, ended: Finished, seconds: float) -> None:

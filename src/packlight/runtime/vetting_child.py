@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from packlight.errors import InputError, ModelError
-from packlight.model import Model, initializers, load
+from packlight.model import Model, file_size, infer_shapes, initializers, load
+from packlight.model.check import reason
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import DTYPES, Array, Session, start
 from packlight.runtime.failures import exhausted
@@ -40,7 +41,9 @@ def opened(path: Path, seconds: int) -> dict[str, str | bool]:
     """Load a model, start a session on it, and run it once."""
     try:
         limit(path.stat().st_size if path.is_file() else 0, seconds)
-        limit(weight_bytes(load(path)), seconds)
+        model = load(path)
+        limit(weight_bytes(model), seconds)
+        rehearse(model, path)
         session = start(path, path.name, SessionOptions())
         return {"error": "", "memory": runs_out(session)}
     except ModelError as error:
@@ -54,6 +57,23 @@ def limit(size: int, seconds: int) -> None:
     room = max(LEAST, TIMES * size)
     whole = physical_memory()
     restrict(address_space() + (min(room, whole) if whole else room), seconds)
+
+
+def rehearse(model: Model, path: Path) -> None:
+    """Do once what is done with every model before it runs: copy it, infer its shapes, write it.
+
+    Raises:
+        ModelError: that fails.
+    """
+    try:
+        infer_shapes(model, {})
+        file_size(model.graph)
+    except MemoryError:
+        raise
+    except Exception as error:  # onnx and onnx-ir raise many types; all mean the same
+        raise ModelError(
+            f"'{path.name}' cannot be copied and written again: {reason(error)}"
+        ) from error
 
 
 def weight_bytes(model: Model) -> int:

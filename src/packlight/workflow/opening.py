@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packlight import zoo
-from packlight.errors import InputError
+from packlight.errors import InputError, ModelError
 from packlight.model import Model, load
-from packlight.runtime import vet
+from packlight.runtime import unchanged, vet
 from packlight.task import Task, load_task
 
 ZOO = "zoo:"
@@ -40,7 +40,10 @@ def open_model(text: str | Path) -> Opened:
         return Opened(load(path), path)
     path = Path(name)
     vet(path)
-    return Opened(load(path), path)
+    model = load(path)
+    if not unchanged(path):
+        raise ModelError(f"'{path}' changed while it was read; wait until it is written")
+    return Opened(model, path)
 
 
 def open_task(text: str, model: Model) -> Task:

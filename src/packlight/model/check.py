@@ -1,0 +1,253 @@
+"""Refuse an ONNX file that is damaged, hostile, or not supported, before anything rests on it.
+
+Nothing outside the file's folder is opened, and no size that the file states is believed before
+it is compared with the bytes that are there.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto
+
+from packlight.errors import ModelError
+
+OLDEST_OPSET = 7
+"""The first opset that ONNX Runtime promises to compute."""
+
+PROTO_LIMIT = 2**31 - 1
+"""Protobuf cannot hold more bytes in one message."""
+
+WIDTH: dict[int, int] = {
+    TensorProto.INT4: 4, TensorProto.UINT4: 4, TensorProto.FLOAT4E2M1: 4,
+    TensorProto.INT2: 2, TensorProto.UINT2: 2,
+}  # fmt: skip
+"""Bits of one element of the types that are packed into bytes."""
+
+
+def check_proto(proto: onnx.ModelProto, file: Path) -> None:
+    """Check a model that was read from a file.
+
+    Raises:
+        ModelError: it is damaged, hostile, or not supported.
+    """
+    check_header(proto, file)
+    check_kinds(proto, file)
+    for tensor in tensors(proto):
+        check_tensor(tensor, file)
+    check_graph(proto, file)
+
+
+def check_file(file: Path) -> None:
+    """Refuse what is not a file of a size that protobuf can hold.
+
+    Raises:
+        ModelError: it is none; nothing is read to find out.
+    """
+    try:
+        found = file.stat()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"there is no file '{file}' ({reason})") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise ModelError(f"'{file}' is a folder; name the .onnx file in it")
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelError(f"'{file}' is a device or a pipe; a model is a file")
+    size = found.st_size
+    if size == 0:
+        raise ModelError(f"'{file.name}' is empty")
+    if size > PROTO_LIMIT:
+        raise ModelError(
+            f"'{file.name}' has {size} bytes; an ONNX file holds at most 2 GB, the rest of the "
+            "weights belongs in external data"
+        )
+
+
+def check_header(proto: onnx.ModelProto, file: Path) -> None:
+    """Refuse a file that parses by chance, and opsets out of range."""
+    if not proto.graph.node and not proto.graph.output:
+        raise ModelError(f"'{file.name}' holds no graph: it is not an ONNX model")
+    if not proto.graph.output:
+        raise ModelError(f"the graph of '{file.name}' must have an output; it has none")
+    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    version = opsets.get("", opsets.get("ai.onnx", 0))
+    newest = onnx.defs.onnx_opset_version()
+    if not OLDEST_OPSET <= version <= newest:
+        raise ModelError(
+            f"'{file.name}' needs opset {OLDEST_OPSET} to {newest}; it has {version}. "
+            "Export it again with a newer opset, or convert it with onnx.version_converter"
+        )
+
+
+def check_kinds(proto: onnx.ModelProto, file: Path) -> None:
+    """Refuse kinds of weights that are not read here, so that none is lost without a word."""
+    scopes = (proto.graph, *proto.functions)
+    bodies = [graph for scope in scopes for graph in subgraphs(scope.node)]
+    held = [node for scope in (*scopes, *bodies) for node in scope.node]
+    sparse = any(graph.sparse_initializer for graph in (proto.graph, *bodies)) or any(
+        attribute.HasField("sparse_tensor") or attribute.sparse_tensors
+        for node in held
+        for attribute in node.attribute
+    )
+    if sparse:
+        raise ModelError(
+            f"'{file.name}' has sparse weights, which are not supported; export them dense"
+        )
+    own = (tensor for function in proto.functions for tensor in node_tensors(function.node))
+    if any(map(is_external, own)):
+        raise ModelError(
+            f"a function of '{file.name}' has external data, which is not supported; inline the "
+            "functions of the model (onnx.inliner)"
+        )
+
+
+def tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of the file: initializers and attributes, at any depth."""
+    yield from proto.graph.initializer
+    yield from node_tensors(proto.graph.node)
+    for function in proto.functions:
+        yield from node_tensors(function.node)
+
+
+def node_tensors(nodes: Sequence[onnx.NodeProto]) -> Iterator[TensorProto]:
+    """Tensors in the attributes of operators, and in the graphs there."""
+    bodies = list(subgraphs(nodes))
+    for graph in bodies:
+        yield from graph.initializer
+    for node in (*nodes, *(node for graph in bodies for node in graph.node)):
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+
+
+def subgraphs(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
+    """Graphs in the attributes of operators, and those in them."""
+    for node in nodes:
+        for attribute in node.attribute:
+            own = [attribute.g] if attribute.HasField("g") else []
+            for graph in (*own, *attribute.graphs):
+                yield graph
+                yield from subgraphs(graph.node)
+
+
+def check_tensor(tensor: TensorProto, file: Path) -> None:
+    """Compare the size that a tensor states with the bytes that are there."""
+    where = f"tensor '{tensor.name}' of '{file.name}'"
+    if any(dim < 0 for dim in tensor.dims):
+        raise ModelError(f"{where} has a negative dimension: {list(tensor.dims)}")
+    if tensor.data_type not in TensorProto.DataType.values() or not tensor.data_type:
+        raise ModelError(f"{where} has data type {tensor.data_type}, which ONNX does not know")
+    count = math.prod(tensor.dims)
+    if tensor.data_type == TensorProto.STRING:
+        if count != len(tensor.string_data):
+            raise ModelError(f"{where} needs {count} texts; the file holds no such number of them")
+    elif is_external(tensor):
+        check_external(tensor, stored_bytes(tensor, count), file, where)
+    elif tensor.raw_data or not any_typed_data(tensor):
+        if len(tensor.raw_data) != stored_bytes(tensor, count):
+            raise ModelError(
+                f"{where} has shape {list(tensor.dims)}, so {stored_bytes(tensor, count)} bytes; "
+                f"the file holds {len(tensor.raw_data)}"
+            )
+    elif count > len(tensor.SerializeToString()) * 8:
+        raise ModelError(f"{where} has shape {list(tensor.dims)}, more than the file holds")
+
+
+def stored_bytes(tensor: TensorProto, count: int) -> int:
+    """Bytes of so many elements of the tensor's type."""
+    packed = WIDTH.get(tensor.data_type)
+    if packed:
+        return -(-count * packed // 8)
+    width: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return count * width
+
+
+def any_typed_data(tensor: TensorProto) -> bool:
+    """Whether values are stored one by one instead of as raw bytes."""
+    return bool(
+        tensor.float_data or tensor.int32_data or tensor.int64_data
+        or tensor.double_data or tensor.uint64_data
+    )  # fmt: skip
+
+
+def check_external(tensor: TensorProto, size: int, file: Path, where: str) -> None:
+    """Refuse external data outside the model's folder, missing, or of another size."""
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    location = entries.get("location", "")
+    folder = file.parent.resolve()
+    try:
+        target = (folder / location).resolve()
+        is_file = target.is_file()
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{where} names external data that cannot be a file: {error}") from error
+    if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+        raise ModelError(
+            f"{where} names external data '{location}', outside the model's folder; it is not read"
+        )
+    if not is_file:
+        raise ModelError(f"{where} needs the file '{location}' beside the model; it is missing")
+    try:
+        offset, length = int(entries.get("offset", "0")), int(entries.get("length", str(size)))
+    except ValueError as error:
+        raise ModelError(f"{where} has external data with an offset that is no number") from error
+    if length != size or offset < 0 or offset + length > target.stat().st_size:
+        raise ModelError(
+            f"{where} needs {size} bytes at {offset} of '{location}'; "
+            f"the file has {target.stat().st_size} and the model states {length}"
+        )
+
+
+def check_graph(proto: onnx.ModelProto, file: Path) -> None:
+    """Check operators, their attributes and the order of the graph against the ONNX standard."""
+    try:
+        onnx.checker.check_model(checkable(proto))
+    except (onnx.checker.ValidationError, ValueError, RuntimeError, IndexError) as error:
+        raise ModelError(f"'{file.name}' is not a valid ONNX model: {reason(error)}") from error
+
+
+def checkable(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model as the checker takes it, where ONNX Runtime takes more.
+
+    The checker demands a shape of every input and output, and a type of every output; whether
+    they are stated, it does not compare them with anything. It also looks for external data by
+    itself; that was checked before.
+    """
+    ends = (*proto.graph.input, *proto.graph.output)
+    if all(whole(end) for end in ends) and not any(map(is_external, tensors(proto))):
+        return proto
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for end in copy.graph.output:
+        if not end.HasField("type"):
+            end.type.tensor_type.elem_type = TensorProto.FLOAT
+    for end in (*copy.graph.input, *copy.graph.output):
+        if not whole(end):
+            end.type.tensor_type.shape.SetInParent()
+    for tensor in filter(is_external, tensors(copy)):
+        for field in ("data_location", "external_data"):
+            tensor.ClearField(field)
+        tensor.dims[:] = [0]
+    return copy
+
+
+def whole(end: onnx.ValueInfoProto) -> bool:
+    """Whether an input or output states all that the checker demands of a tensor."""
+    kind = end.type.WhichOneof("value")
+    return end.type.tensor_type.HasField("shape") if kind == "tensor_type" else kind is not None
+
+
+def is_external(tensor: TensorProto) -> bool:
+    """Whether a tensor's bytes lie in another file."""
+    return bool(tensor.data_location == TensorProto.EXTERNAL)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong at first, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:300] or type(error).__name__
