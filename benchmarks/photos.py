@@ -15,16 +15,16 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from exporting import export
 from numpy.typing import NDArray
 from PIL import Image
-from sources import cached, package
 
+from exporting import export
 from packlight.metrics import METRICS
 from packlight.model import load
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
 from packlight.task import LazySamples, Task
+from sources import cached, package
 
 SIZE = 224
 SHOWN = 0.875
@@ -95,7 +95,7 @@ def task() -> Task:
         samples=crops(TEST_PHOTOS, TEST_CROPS, TEST_SEED),
         metric=METRICS["agreement"],
         calibration=crops(CALIBRATION_PHOTOS, CALIBRATION_CROPS, CALIBRATION_SEED),
-        remarks=(f"{len(TEST_PHOTOS)} photos for test, {len(CALIBRATION_PHOTOS)} others to calibrate",),
+        remarks=(f"{len(TEST_PHOTOS)} photos; {len(CALIBRATION_PHOTOS)} others to calibrate",),
     )  # fmt: skip
 
 
@@ -117,7 +117,9 @@ def model_path() -> Path:
 def labelled() -> tuple[list[Pixels], list[int]]:
     """Foolbox's photos, each as its central crop, and their classes, which the names end with."""
     names = sorted(name for name in CALIBRATION_PHOTOS + TEST_PHOTOS if "imagenet" in name)
-    return [centre(photo(name)) for name in names], [int(name[:-4].split("_")[-1]) for name in names]
+    return [centre(photo(name)) for name in names], [
+        int(name[:-4].split("_")[-1]) for name in names
+    ]
 
 
 def centre(image: Image.Image) -> Pixels:

@@ -7,6 +7,7 @@ peer loses by an operator that it does not know, and none pays for bytes that an
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -16,14 +17,17 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 from numpy.typing import NDArray
-from sources import cached
-from suite import EXACT, Case
 
 import packlight
 from packlight.model import Model, graphs, load, nodes, raised, save
 from packlight.records import SessionOptions
 from packlight.runtime import Feeds, open_session
 from packlight.task import Task
+from sources import cached
+from suite import EXACT, Case
+
+PRINT = 8
+"""Characters of a digest that tell models apart."""
 
 OPSET = 21
 """The first in which 4-bit integers and blocks can be said."""
@@ -35,9 +39,15 @@ SAME = 90.0
 """dB that the flat graph must reach against the original."""
 
 
+def folder(case: Case) -> Path:
+    """Of a case in the cache, for the model as it is now."""
+    content = hashlib.sha256(case.model_path().read_bytes()).hexdigest()
+    return cached("plain", f"{case.name}-{content[:PRINT]}", "model.onnx").parent
+
+
 def plain_model(case: Case) -> Path:
     """The flat graph of a case, made once."""
-    path = cached("plain", case.name, "model.onnx")
+    path = folder(case) / "model.onnx"
     if not path.exists():
         tidied = packlight.compress(case.model_path(), "tidy").model
         if any(node.op_type == "If" for node in nodes(tidied.graph)):
@@ -109,7 +119,7 @@ def carried(task: Task, fed: list[Feeds]) -> Mapping[str, NDArray[np.generic]]:
 
 def calibration_file(case: Case) -> Path:
     """Calls on calibration samples as an ``.npz``: ``CALL/INPUT`` -> array, made once."""
-    path = cached("plain", case.name, "calibration.npz")
+    path = folder(case) / "calibration.npz"
     if not path.exists():
         model = load(case.model_path())
         arrays = {

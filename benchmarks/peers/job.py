@@ -72,6 +72,34 @@ class Job:
             for index in range(len(arrays.files) // len(inputs)):
                 yield {name: arrays[f"{index}/{name}"] for name in inputs}
 
+    def batches(self, size: int) -> Iterator[dict[str, NDArray[np.generic]]]:
+        """Calibration calls joined to batches, where the model's batch is free; else as they are.
+
+        The last batch may be smaller.
+        """
+        inputs = onnx.load(self.path, load_external_data=False).graph.input
+        free = all(value.type.tensor_type.shape.dim[:1] and
+                   value.type.tensor_type.shape.dim[0].dim_param for value in inputs)  # fmt: skip
+        held: list[dict[str, NDArray[np.generic]]] = []
+        for call in self.calls():
+            if held and (not free or len(held) == size or shapes(call) != shapes(held[0])):
+                yield joined(held)
+                held = []
+            held.append(call)
+        yield joined(held)
+
+
+def shapes(call: Feeds) -> dict[str, tuple[int, ...]]:
+    """Shape of every input."""
+    return {name: array.shape for name, array in call.items()}
+
+
+def joined(calls: list[dict[str, NDArray[np.generic]]]) -> dict[str, NDArray[np.generic]]:
+    """Calls as one batch."""
+    if len(calls) == 1:
+        return calls[0]
+    return {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
+
 
 @dataclass(frozen=True)
 class Weight:

@@ -18,6 +18,9 @@ from job import Answer, Feeds, Job, answer, packed, replace, weights
 
 SCALE_BYTES = 4
 BYTE = 8
+BATCH = 32
+"""Calls at a time, where the model takes them so."""
+
 CONFIG = "common/quantsim_config/default_config_per_channel.json"
 SCHEME = {"nearest": "min_max", "enhanced": "tf_enhanced"}
 
@@ -61,7 +64,7 @@ def compress(job: Job) -> Answer:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     scheme = "tf_enhanced" if "enhanced" in steps else "min_max"
     sim = simulation(job, bits, scheme)
-    calls = list(job.calls()) if set(steps) & set(ALGORITHMS) else []
+    calls = list(job.batches(BATCH)) if set(steps) & set(ALGORITHMS) else []
     sim._compute_param_encodings(overwrite=False)
     for step in steps:
         if step in ALGORITHMS:

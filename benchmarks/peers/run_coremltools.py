@@ -13,7 +13,7 @@ from collections.abc import Callable
 import coremltools as ct
 import numpy as np
 import onnx
-from coremltools.converters.mil import Builder as mb
+from coremltools.converters.mil import Builder
 from coremltools.converters.mil.mil import Function, Operation, Program, types
 from coremltools.optimize import coreml as optimize
 from job import Answer, Job, Weight, answer, packed, replace, weights
@@ -48,23 +48,23 @@ def placed(weight: Weight, name: str) -> tuple[tuple[int, ...], Callable[[object
     array = np.ascontiguousarray(array, np.float32)
     kind = weight.node.op_type
     if is_linear(weight):
-        return (1, array.shape[1]), lambda x: mb.linear(x=x, weight=array, name=name), "weight"
+        return (1, array.shape[1]), lambda x: Builder.linear(x=x, weight=array, name=name), "weight"
     if kind == "Conv":
         groups = next((a.i for a in weight.node.attribute if a.name == "group"), 1)
         shape = (1, array.shape[1] * groups, *(max(8, side) for side in array.shape[2:]))
-        return shape, lambda x: mb.conv(x=x, weight=array, groups=groups, name=name), "weight"
+        return shape, lambda x: Builder.conv(x=x, weight=array, groups=groups, name=name), "weight"
     if kind == "Gather":
-        return (1,), lambda x: mb.gather(
-            x=array, indices=mb.cast(x=x, dtype="int32"), axis=0, name=name
+        return (1,), lambda x: Builder.gather(
+            x=array, indices=Builder.cast(x=x, dtype="int32"), axis=0, name=name
         ), "x"  # fmt: skip
     flat = array.reshape(-1, array.shape[-1])
-    return (1, flat.shape[1]), lambda x: mb.linear(x=x, weight=flat, name=name), "weight"
+    return (1, flat.shape[1]), lambda x: Builder.linear(x=x, weight=flat, name=name), "weight"
 
 
 def program(found: list[Weight]) -> tuple[ct.models.MLModel, dict[str, str]]:
     """A model with an operator for each weight, and the port at which each reads it."""
     plans = {f"op{i}": placed(weight, f"op{i}") for i, weight in enumerate(found)}
-    inputs = {f"x{name}": mb.placeholder(shape, dtype=types.fp32)
+    inputs = {f"x{name}": Builder.placeholder(shape, dtype=types.fp32)
               for name, (shape, _, _) in plans.items()}  # fmt: skip
     made = Program()
     with Function(inputs, opset_version=TARGET) as function:

@@ -49,7 +49,7 @@ def in_blocks(job: Job, bits: int, block: int, algorithm: str, symmetric: bool) 
             block_size=block, is_symmetric=symmetric, bits=bits, op_types_to_quantize=operators
         ),
         "hqq": lambda: blocks.HQQWeightOnlyQuantConfig(block_size=block, bits=bits),
-        "k_quant": lambda: blocks.KQuantWeightOnlyQuantConfig(),
+        "k_quant": blocks.KQuantWeightOnlyQuantConfig,
         "gptq": lambda: blocks.GPTQWeightOnlyQuantConfig(
             calibration_data_reader=Calls(job), block_size=block, actorder=True, mse=True
         ),
@@ -63,7 +63,7 @@ def in_blocks(job: Job, bits: int, block: int, algorithm: str, symmetric: bool) 
 
 
 def per_channel(job: Job, bits: int) -> onnx.ModelProto:
-    """Weights of every layer by quantize_static, per channel and symmetric; embeddings at 8 bits."""
+    """Weights by quantize_static, per channel and symmetric; embeddings at 8 bits."""
     target, kind = job.scratch / "static.onnx", {8: QuantType.QInt8, 4: QuantType.QInt4}[bits]
     tables = [weight.name for weight in weights(job.model()) if weight.node.op_type == "Gather"]
     quantize_static(

@@ -51,6 +51,12 @@ def sound(site: object) -> str:
     return ""
 
 
+def looks_at_nothing(config: object) -> bool:
+    """Whether a method that needs no data looks at any."""
+    del config
+    return False
+
+
 def as_given(options: Mapping[str, Option]) -> Mapping[str, Option]:
     """Options from which nothing follows."""
     return options
@@ -69,6 +75,7 @@ class Method(Generic[C, S]):
         config: the frozen dataclass of its options.
         opset: the least opset that can express what the method stores.
         sites: the places it can change, in the order they run, and the refusals.
+        uses_data: whether a config looks at calibration samples.
         observe: the statistics it needs, by name of a value; they are streamed through the model
             as it stands after the steps before.
         apply: changes the sites in place and says what it did and what turned out impossible.
@@ -84,6 +91,7 @@ class Method(Generic[C, S]):
     sites: Callable[[ir.Model, C], Iterable[S | Refusal]]
     apply: Callable[[ir.Model, Sequence[S], Observed, C], list[Change | Refusal]]
     observe: Callable[[ir.Model, Sequence[S], C], dict[str, Statistic]] = nothing
+    uses_data: Callable[[C], bool] = looks_at_nothing
     inspect: Callable[[S], str] = sound
     implied: Callable[[Mapping[str, Option]], Mapping[str, Option]] = as_given
     whole: bool = False

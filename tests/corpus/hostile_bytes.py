@@ -96,22 +96,22 @@ def twice(content: bytes, start: int, random: Random) -> bytes:
 
 
 CUT = {
-    **{f"{s:.0%} of the classifier": cut(fashion, (s, s + 0.04)) for s in np.arange(0, 0.96, 0.06)},
-    **{f"{s:.0%} of a tiny model": cut(tiny, (s, s + 0.1)) for s in np.arange(0.1, 0.85, 0.15)},
+    **{f"{s:.0%} of the classifier": cut(fashion, (s, s + 0.04)) for s in np.arange(0, 0.96, 0.08)},
+    **{f"{s:.0%} of a tiny model": cut(tiny, (s, s + 0.1)) for s in np.arange(0.1, 0.85, 0.25)},
     "all but one byte": cut(fashion, (0.9999995, 0.9999996)),
 }
 
 HEADER = {
-    **{f"classifier, {n}": flipped(fashion, "head", 1 + n // 3) for n in range(6)},
-    **{f"tiny model, {n}": flipped(tiny, "head", 1 + n // 3) for n in range(4)},
+    **{f"classifier, {n}": flipped(fashion, "head", 1 + n) for n in range(3)},
+    **{f"tiny model, {n}": flipped(tiny, "head", 1 + n) for n in range(3)},
 }
 
 GRAPH = {
-    **{f"classifier, {n}": flipped(fashion, "graph", 1 + n % 4) for n in range(12)},
-    **{f"tiny model, {n}": flipped(tiny, "graph", 1 + n % 4) for n in range(12)},
+    **{f"classifier, {n}": flipped(fashion, "graph", 1 + n % 4) for n in range(6)},
+    **{f"tiny model, {n}": flipped(tiny, "graph", 1 + n % 4) for n in range(6)},
 }
 
-WEIGHTS = {f"{2**n} bits": flipped(fashion, "weights", 2**n) for n in range(0, 14, 3)}
+WEIGHTS = {f"{2**n} bits": flipped(fashion, "weights", 2**n) for n in (0, 6, 12)}
 
 PATCHED = {
     "zeroed": patched(fashion, zeroed),

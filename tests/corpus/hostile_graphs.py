@@ -9,7 +9,19 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, helper
 from small_models import (
-    BOOL, FLOAT, INT64, WIDTH, X, Y, field, info, model, node, plain, stored, weight, write,
+    FLOAT,
+    INT64,
+    WIDTH,
+    X,
+    Y,
+    field,
+    info,
+    model,
+    node,
+    plain,
+    stored,
+    weight,
+    write,
 )  # fmt: skip
 
 Random = np.random.Generator

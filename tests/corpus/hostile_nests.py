@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 from small_models import (
-    FLOAT, WIDTH, X, Y, field, info, model, node, stored, write,
+    FLOAT,
+    WIDTH,
+    X,
+    Y,
+    field,
+    info,
+    model,
+    node,
+    stored,
+    write,
 )  # fmt: skip
 
 Random = np.random.Generator
@@ -73,7 +83,7 @@ def deep_type(levels: int) -> Build:
 def many(count: int) -> onnx.ModelProto:
     """A chain of tiny operators."""
     names = ["x", *(f"v{i}" for i in range(count - 1)), "y"]
-    return model([node("Neg", [a], [b]) for a, b in zip(names, names[1:], strict=False)])
+    return model([node("Neg", [a], [b]) for a, b in itertools.pairwise(names)])
 
 
 def wide(count: int) -> onnx.ModelProto:
@@ -91,23 +101,21 @@ def many_outputs(count: int) -> onnx.ModelProto:
 def many_weights(count: int) -> onnx.ModelProto:
     """Very many stored numbers, one by one."""
     names = ["x", *(f"v{i}" for i in range(count - 1)), "y"]
-    pairs = enumerate(zip(names, names[1:], strict=False))
+    pairs = enumerate(itertools.pairwise(names))
     weights = [stored(f"w{i}", 1.0, np.float32) for i in range(count)]
     return model([node("Add", [a, f"w{i}"], [b]) for i, (a, b) in pairs], weights)
 
 
 NESTS: dict[str, Build] = {
     "20 bodies": nested(20),
-    "33 bodies": nested(33),
     "60 bodies": nested(60),
     "1000 bodies": nested(1000),
-    "3000 bodies": nested(3000),
     "a type of 90 levels": deep_type(45),
     "a type of 1000 levels": deep_type(1000),
-    "20000 operators": made(lambda: many(20_000)),
+    "10000 operators": made(lambda: many(10_000)),
     "100000 inputs of one operator": made(lambda: wide(100_000)),
     "2000 outputs": made(lambda: many_outputs(2000)),
-    "5000 weights": made(lambda: many_weights(5000)),
+    "3000 weights": made(lambda: many_weights(3000)),
 }
 
 
@@ -132,7 +140,7 @@ def call(name: str, read: str, give: str) -> onnx.NodeProto:
 def laughs(levels: int, times: int) -> onnx.ModelProto:
     """Functions each of which calls the next ``times`` times."""
     values = ["a", *(f"t{i}" for i in range(times - 1)), "b"]
-    steps = list(zip(values, values[1:], strict=False))
+    steps = list(itertools.pairwise(values))
     chain = [(f"F{i}", [call(f"F{i + 1}", *step) for step in steps]) for i in range(levels)]
     return calling([*chain, (f"F{levels}", [node("Relu", ["a"], ["b"])])])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,7 +10,20 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from small_models import (
-    BOOL, FLOAT, INT64, WIDTH, X, Y, fashion, info, model, node, plain, stored, weight, write,
+    BOOL,
+    FLOAT,
+    INT64,
+    WIDTH,
+    X,
+    Y,
+    fashion,
+    info,
+    model,
+    node,
+    plain,
+    stored,
+    weight,
+    write,
 )  # fmt: skip
 
 Random = np.random.Generator
@@ -95,7 +109,7 @@ def doubled(times: int, op: str = "Concat") -> onnx.ModelProto:
     """Each operator gives twice what it takes."""
     names = ["x", *(f"v{i}" for i in range(times))]
     attributes = {"axis": 0} if op == "Concat" else {}
-    chain = [node(op, [a, a], [b], **attributes) for a, b in zip(names, names[1:], strict=False)]
+    chain = [node(op, [a, a], [b], **attributes) for a, b in itertools.pairwise(names)]
     return model([*chain, node("ReduceMax", [names[-1]], ["y"], keepdims=1)])
 
 

@@ -74,7 +74,7 @@ def test_bad_input_gets_one_message_and_exit_code_2(arguments, run, folder):
     assert done.returncode == 2, done.stderr
     assert not done.stdout
     assert done.stderr.startswith("packlight: ")
-    assert done.stderr.count("\n") == 1 + "\n".join(arguments).count("no\nthing")
+    assert done.stderr.count("\n") == 1
     assert "Traceback" not in done.stderr
 
 

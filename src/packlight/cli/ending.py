@@ -22,6 +22,9 @@ import typer
 from packlight.errors import CheckError, InputError
 
 DONE, UNMET, BAD_INPUT, DEFECT, INTERRUPTED, UNREAD = 0, 1, 2, 70, 130, 141
+LONGEST = 480
+"""Letters of a message; of a longer one, its start and its end."""
+
 OF_THE_MACHINE = (OSError, MemoryError)
 
 
@@ -52,8 +55,24 @@ def ended(error: BaseException, *, debug: bool) -> int:
     code, message = told(error)
     if debug:
         traceback.print_exception(error)
-    print(f"packlight: {message}", file=sys.stderr)
+    print(f"packlight: {one_line(message)}", file=sys.stderr)
     return code
+
+
+def one_line(message: str) -> str:
+    """A message that stays one line of a terminal's own text, whatever names it repeats.
+
+    Names come from files that others wrote: they may be long, and hold codes for the terminal.
+
+    >>> one_line("no operator 'a\\x1b[2J'")
+    "no operator 'a\\\\x1b[2J'"
+    """
+    plain = "".join(
+        mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in message
+    )
+    if len(plain) <= LONGEST:
+        return plain
+    return f"{plain[: LONGEST // 2]} ... {plain[-LONGEST // 3 :]}"
 
 
 def told(error: BaseException) -> tuple[int, str]:

@@ -69,16 +69,10 @@ def canonical_step(step: Step) -> Step:
     return Step(step.method, chosen.options(chosen.configured(step.config)), step.where)
 
 
-def needs_data(recipe: Recipe, model: Model) -> bool:
-    """Whether a step of the recipe looks at calibration samples of this model."""
-    for step in canonical_recipe(recipe).steps:
-        chosen = method_named(step.method)
-        config = chosen.configured(step.config)
-        graph = model.clone()
-        found = [s for s in chosen.sites(graph, config) if not isinstance(s, Refusal)]
-        if chosen.observe(graph, found, config):
-            return True
-    return False
+def uses_data(recipe: Recipe) -> bool:
+    """Whether a step of the recipe looks at calibration samples."""
+    chosen = [(method_named(step.method), step) for step in recipe.steps]
+    return any(method.uses_data(method.configured(step.config)) for method, step in chosen)
 
 
 def compress(model: Model, recipe: Recipe, stream: Stream = no_data) -> Compressed:

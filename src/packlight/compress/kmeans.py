@@ -11,7 +11,8 @@ minimum-weight k-link path in graphs with the concave Monge property" (1994).
 
 from __future__ import annotations
 
-from functools import cache
+from importlib import import_module
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,7 @@ def binned(
     keys = half_keys(values)
     mass = np.bincount(keys, weights, DISTINCT).astype(np.float64)
     scaled = values if weights is None else values * weights
-    first = np.bincount(keys, scaled, DISTINCT)
+    first = np.bincount(keys, scaled, DISTINCT).astype(np.float64)
     used = mass > 0
     mass, first = mass[used], first[used]
     return first / mass, mass, first
@@ -94,10 +95,11 @@ def boundaries(points: Doubles, mass: Doubles, first: Doubles, k: int) -> Indice
     """Start of each of k runs, and the end of the last."""
     sums = [np.concatenate([[0.0], np.cumsum(part)]) for part in (mass, first, first * points)]
     kernels = compiled()
+    mass_sum, first_sum, second_sum = sums
     low, high = 0.0, float(sums[2][-1]) + 1e-300
     for _ in range(BISECTIONS):
         price = high * 2.0**-40 if low == 0 else float(np.sqrt(low * high))
-        origin, count = kernels.priced(*sums, price)
+        origin, count = kernels.priced(mass_sum, first_sum, second_sum, price)
         if count == k:
             return traced(origin, len(points))
         if count > k:
@@ -106,7 +108,7 @@ def boundaries(points: Doubles, mass: Doubles, first: Doubles, k: int) -> Indice
             high = price
         if low and high / low < 1 + 1e-14:
             break
-    return np.asarray(kernels.layered(*sums, k), np.int64)
+    return np.asarray(kernels.layered(mass_sum, first_sum, second_sum, k), np.int64)
 
 
 def traced(origin: Indices, end: int) -> Indices:
@@ -117,9 +119,6 @@ def traced(origin: Indices, end: int) -> Indices:
     return np.array(ends[::-1], np.int64)
 
 
-@cache
-def compiled() -> object:
+def compiled() -> ModuleType:
     """The compiled kernels; numba is loaded only when they are used."""
-    from packlight.compress import kmeans_kernels
-
-    return kmeans_kernels
+    return import_module("packlight.compress.kmeans_kernels")

@@ -189,5 +189,6 @@ METHOD = Method(
     sites=sites,
     apply=apply,
     observe=observe,
+    uses_data=lambda _: True,
     inspect=unfit,
 )

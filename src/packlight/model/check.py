@@ -51,8 +51,8 @@ def check_file(file: Path) -> None:
     try:
         found = file.stat()
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ModelError(f"there is no file '{file}' ({reason})") from error
+        said = getattr(error, "strerror", None) or error
+        raise ModelError(f"there is no file '{file}' ({said})") from error
     if stat.S_ISDIR(found.st_mode):
         raise ModelError(f"'{file}' is a folder; name the .onnx file in it")
     if not stat.S_ISREG(found.st_mode):

@@ -65,10 +65,11 @@ def nodes(model: ir.Model) -> Iterator[ir.Node]:
 
 
 def name_operators(model: ir.Model) -> None:
-    """Give every operator a name of its own, so that it can be spoken of, in place."""
+    """Give every operator a name of its own that can be printed, in place."""
     seen: set[str] = set()
     for index, node in sorted(enumerate(nodes(model)), key=lambda found: not found[1].name):
-        stem = node.name or f"{node.op_type}_{index}"
+        given = node.name or f"{node.op_type}_{index}"
+        stem = "".join(mark if mark.isprintable() else "?" for mark in given)
         name, copy = stem, 2
         while name in seen:
             name, copy = f"{stem}_{copy}", copy + 1

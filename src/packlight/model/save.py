@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
+from packlight.errors import InputError
 from packlight.model.model import Model, initializers, release
 from packlight.model.size import file_size, self_contained
 
@@ -22,8 +23,13 @@ def save(model: Model, path: str | Path) -> int:
 
     Returns:
         Bytes written, external data included.
+
+    Raises:
+        InputError: at the path is a folder, a device or a pipe.
     """
     target = Path(path)
+    if target.exists() and not target.is_file():
+        raise InputError(f"a model is written to a file; '{target}' is something else")
     if file_size(model.graph) > INLINE_LIMIT:
         return save_external(model, target)
     data = to_bytes(model)

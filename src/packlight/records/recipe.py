@@ -54,6 +54,10 @@ class Recipe:
     steps: tuple[Step, ...] = ()
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise RecipeError(f"a seed is at least 0; got {self.seed}")
+
     def text(self) -> str:
         """The recipe as ``parse_recipe`` reads it; ``original`` where there are no steps."""
         return "+".join(step.text() for step in self.steps) or "original"

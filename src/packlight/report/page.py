@@ -44,6 +44,8 @@ def write_report(outcome: Outcome, path: Path, title: str) -> None:
     Raises:
         InputError: the file cannot be written.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"a report is written to a file; '{path}' is something else")
     content = page(outcome, title).encode("utf-8", "replace")
     aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:

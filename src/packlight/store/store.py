@@ -207,6 +207,8 @@ def read(cls: type[T], text: str, what: str) -> T:
         return loads(cls, text)
     except ValueError as error:
         raise InputError(f"the project holds {what} as damaged JSON: {error}") from error
+    except InputError as error:
+        raise InputError(f"the project holds {what} in another form: {error}") from error
 
 
 def make_folder(folder: Path, place: sql.URL) -> None:

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -17,15 +20,23 @@ from packlight.errors import TaskError
 from packlight.metrics import METRICS, Metric, named
 from packlight.metrics.fidelity import is_float
 from packlight.model.model import Model
+from packlight.runtime.limits import physical_memory
 from packlight.task.declared import declared_dims, declared_dtype, dims_text, fits
 from packlight.task.samples import ArraySamples
 from packlight.task.task import Task
 
 Arrays = Mapping[str, NDArray[np.generic]]
 CALIBRATION, GROUP, TARGET, METRIC = "calibration_", "group_", "target", "metric"
-BROKEN = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error,
-          MemoryError, NotImplementedError, SyntaxError)  # fmt: skip
+BROKEN = (OSError, ValueError, EOFError, KeyError, OverflowError, zipfile.BadZipFile, zlib.error,
+          lzma.LZMAError, struct.error, MemoryError, RuntimeError, SyntaxError,
+          tokenize.TokenError)  # fmt: skip
+"""What reading a damaged file raises; RuntimeError where it is encrypted."""
+
 SCORES_RANK = 2
+NOT_FED = "mMV"
+"""Kinds of arrays that no input takes: times and records."""
+
+GIB = 2**30
 ROWS_CHECKED = 256
 """At a time, so that a check needs little memory beside the array."""
 
@@ -61,8 +72,11 @@ def load_arrays(path: Path, model: Model) -> Task:
 
 def read_arrays(path: Path) -> Arrays:
     """Every array of an ``.npz``; never a pickle."""
+    if path.exists() and not path.is_file():
+        raise TaskError(f"a task in arrays must be an .npz; '{path}' is no file")
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file):
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            check_room(sum(member.file_size for member in archive.infolist()), path.name)
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
@@ -74,6 +88,17 @@ def read_arrays(path: Path) -> Arrays:
             f"'{path.name}' must be an .npz as numpy.savez writes it, without Python objects; "
             f"reading it gives: {reason}"
         ) from error
+
+
+def check_room(size: int, file: str) -> None:
+    """Refuse arrays that take more than half of the memory; a few bytes can unpack to them."""
+    memory = physical_memory()
+    if memory and size > memory // 2:
+        raise TaskError(
+            f"the arrays of '{file}' take {size / GIB:.1f} GiB; this machine has "
+            f"{memory / GIB:.1f} GiB of memory. Give fewer samples, or write the task in Python, "
+            "which can read each sample when it is asked for"
+        )
 
 
 def check_names(arrays: Arrays, model: Model, file: str) -> None:
@@ -128,11 +153,12 @@ def takes_whole_rows(
 
 def check_values(array: NDArray[np.generic], dtype: np.dtype[np.generic], where: str) -> None:
     """Refuse values that the input's type cannot hold, and what is not finite."""
-    if dtype.kind in "OU" or array.dtype.kind in "OSU":
-        if (dtype.kind in "OU") != (array.dtype.kind in "SU"):
+    kind = array.dtype.kind
+    if dtype.kind in "OU" or kind in "OSU" or kind in NOT_FED:
+        if kind in NOT_FED or (dtype.kind in "OU") != (kind in "SU"):
             raise TaskError(f"{where} is fed as {dtype.name}; it has type {array.dtype.name}")
         return
-    if array.dtype.kind == "c" or (is_float(array.dtype) and not is_float(dtype)):
+    if kind == "c" or (is_float(array.dtype) and not is_float(dtype)):
         raise TaskError(
             f"{where} is fed as {dtype.name}; {array.dtype.name} would lose its fraction"
         )
@@ -196,6 +222,9 @@ def choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
     else ``cosine``. With integer targets ``top1``, with float targets ``mae``.
     """
     if METRIC in arrays:
+        if arrays[METRIC].ndim:
+            raise TaskError(f"array 'metric' of '{file}' is one name; it has shape "
+                            f"{arrays[METRIC].shape}")  # fmt: skip
         return checked_metric(str(arrays[METRIC]), TARGET in arrays, file)
     output = next(iter(model.outputs().values()))
     if TARGET not in arrays:

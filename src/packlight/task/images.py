@@ -124,7 +124,7 @@ def image_files(folder: Path) -> tuple[list[Path], NDArray[np.int64], list[str]]
         (file, index)
         for index, name in enumerate(classes)
         for file in sorted((folder / name).iterdir())
-        if file.suffix.lower() in SUFFIXES
+        if file.suffix.lower() in SUFFIXES and file.is_file()
     ]
     if not found:
         raise TaskError(f"a folder of images holds CLASS/*.png or .jpg; '{folder.name}' holds none")

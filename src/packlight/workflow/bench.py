@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from packlight.compress import compress
+from packlight.compress import compress, uses_data
 from packlight.evaluate import Reference, evaluate, runtime_differs
 from packlight.model import Model, load, save
 from packlight.records import (
@@ -98,7 +98,7 @@ class Bench:
 
     def variant(self, name: str, recipe: Recipe) -> Variant:
         """The variant that a recipe makes of the original; made only once."""
-        seen = self.task.calibration_digest
+        seen = self.task.calibration_digest if uses_data(recipe) else ""
         key = variant_id(self.original.id, recipe, seen)
         found = self.store.get("variant", key, Variant)
         if found is not None and self.store.path(found.file).is_file():

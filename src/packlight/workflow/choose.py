@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from packlight.compare import pareto_front
 from packlight.errors import RecipeError
+from packlight.metrics import FIDELITY_METRICS
 from packlight.records import Budget, Limit, Measurement, Meets, Miss, Result, Verdict
+from packlight.records.budget import COSTS, LOSSES
 
+TENTH = 0.1
+MEASURED = (
+    "size",
+    "download",
+    "latency",
+    "latency_p90",
+    "latency_p99",
+    "latency_ratio",
+    "peak_memory",
+)
 FRONT = ("size", "latency", "drop")
 SLOWER, FASTER, LARGER = "slower", "faster", "larger"
 
 
-def check_budget(budget: Budget, original: Mapping[str, Measurement]) -> None:
-    """Refuse a bound on something that this task does not measure.
+def check_names(budget: Budget, metric: str) -> None:
+    """Refuse a bound on what no task measures, before anything is measured.
+
+    Args:
+        budget: what was asked.
+        metric: name of the task's metric.
 
     Raises:
-        RecipeError: naming what is measured.
+        RecipeError: naming what can be bounded.
+    """
+    known = (*MEASURED, *LOSSES, *FIDELITY_METRICS, metric)
+    check_measured(budget, known)
+
+
+def check_measured(budget: Budget, known: Collection[str]) -> None:
+    """Refuse a bound on something that is not measured.
+
+    Raises:
+        RecipeError: naming what is.
     """
     for limit in budget.all():
-        if limit.metric not in original:
+        if limit.metric not in known:
             raise RecipeError(
                 f"'{limit.text}' bounds '{limit.metric}', which is not measured here; there are "
-                f"{', '.join(sorted(original))}"
+                f"{', '.join(sorted(set(known)))}"
             )
 
 
@@ -100,10 +127,18 @@ def nearest(
 
 
 def excess(limit: Limit, found: Measurement, original: Mapping[str, Measurement]) -> float:
-    """How far a measurement is over a bound, as a share of the bound; 0 where it is not."""
+    """How far a measurement is over a bound; 0 where it is not.
+
+    Costs count by the logarithm of the factor, losses and scores by their points over a tenth, so
+    that a bound near nothing does not outweigh all others.
+    """
     gap = shortfall(limit, found, original)
-    bound = abs(limit.bound(original))
-    return max(0.0, gap) / max(bound, 1e-9)
+    bound = limit.bound(original)
+    if gap <= 0:
+        return 0.0
+    if limit.metric in COSTS:
+        return math.log(found.value / bound) if bound > 0 else math.inf
+    return gap / TENTH
 
 
 def shortfall(limit: Limit, found: Measurement, original: Mapping[str, Measurement]) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packlight.compress import uses_data
 from packlight.errors import PacklightError
 from packlight.records import (
     Budget,
@@ -81,9 +82,10 @@ def measure_all(
     bench: Bench, tried: Sequence[tuple[str, Recipe]], budget: Budget
 ) -> tuple[list[Result], list[Evaluation]]:
     """Measure the original and every recipe; a recipe that fails is kept with its error."""
+    choose.check_names(budget, bench.task.metric.name)
     total = STEPS * (len(tried) + 1)
     base, evaluation = measured(bench, bench.original, 0, total)
-    choose.check_budget(budget, base.metrics)
+    choose.check_measured(budget, base.metrics)
     results, evaluations = [choose.judged(base, budget, base.metrics)], [evaluation]
     for place, (name, recipe) in enumerate(tried, start=1):
         try:
@@ -125,7 +127,8 @@ def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Res
 
 def failed(bench: Bench, name: str, recipe: Recipe, error: str) -> Result:
     """A recipe that could not be made or measured, with why."""
-    key = variant_id(bench.original.id, recipe, bench.task.calibration_digest)
+    seen = bench.task.calibration_digest if uses_data(recipe) else ""
+    key = variant_id(bench.original.id, recipe, seen)
     return Result(key, bench.original.id, name, recipe.text(), "", error=error)
 
 

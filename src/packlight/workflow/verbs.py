@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from packlight.compress import Compressed
+from packlight.compress import Compressed, uses_data
 from packlight.compress import compress as apply_recipe
 from packlight.compress.compress import no_data
 from packlight.errors import InputError
@@ -131,7 +131,7 @@ def compress(
         before = stored_size(source.path)
         after = file_size(made.model.graph) if out is None else write_model(made.model, out, source)
         name = steps.text() if isinstance(recipe, Recipe) else recipe_name(recipe)
-        seen = "" if data is None else data.calibration_digest
+        seen = data.calibration_digest if data is not None and uses_data(steps) else ""
         variant = record(source.model, made, name, seen)
     where, took = "" if out is None else str(out), time.perf_counter() - start
     return Made(made.model, replace(variant, file=where, took=took), before, after)

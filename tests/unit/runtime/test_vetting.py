@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from packlight.errors import CheckError, ModelError
-from packlight.runtime import vet
+from packlight.runtime import unchanged, vet
 from packlight.runtime.child import Finished, run_child
 from packlight.runtime.vetting import check
 
@@ -189,3 +189,29 @@ def test_the_child_finds_modules_as_the_parent_does_and_nothing_in_the_current_f
 
     assert ended.code == 0
     assert "there is no file" in ended.output
+
+
+def test_a_file_that_was_written_after_it_was_vetted_is_told_from_it(good):
+    vet(good)
+    assert unchanged(good)
+
+    good.write_bytes(good.read_bytes() + b"\0")
+
+    assert not unchanged(good)
+
+
+def test_a_large_file_gets_more_time(good, monkeypatch):
+    """Its external data counts: it lies in files named after it."""
+    seen = []
+    monkeypatch.setattr(
+        "packlight.runtime.vetting.run_child",
+        lambda module, arguments, seconds: seen.append(seconds) or Finished(0, "", ""),
+    )
+    weights = good.with_name(f"{good.name}.data")
+    for size in (0, 500 * 2**20):
+        with weights.open("wb") as file:
+            file.truncate(size)
+        with pytest.raises(CheckError):
+            vet(good, seconds=10)
+
+    assert seen == [15, 90]

@@ -1,0 +1,105 @@
+"""What is tried: packlight's recipes for each width, and the settings of each peer.
+
+A peer's best is shown, not its default: every way of its own that its documentation offers for
+weights alone and that runs on these models, at every width that it knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+Setting = Mapping[str, object]
+Settings = Mapping[str, Setting]
+
+WIDTHS = (8, 6, 4, 3, 2)
+
+RECIPES: Mapping[int, tuple[str, ...]] = {
+    8: ("tidy+weights:8", "tidy+weights:8,block=32"),
+    6: (),
+    4: ("tidy+weights:4", "tidy+weights:4,block=32"),
+    3: (),
+    2: (),
+}
+"""packlight's, by width. A file may serve in the cell of any width whose bytes it keeps."""
+
+GROUPS: Mapping[str, int] = {"minilm": 32, "ocr": 32}
+"""Output channels that share a table in coremltools; 8 where they are not named."""
+
+PRODUCTS = ("minilm", "ocr")
+"""Models that have products with a stored matrix, which block quantizers are made for."""
+
+
+def coremltools(width: int, case: str) -> Settings:
+    """Palettes of every width; grids of 8 and 4."""
+    group = GROUPS.get(case, 8)
+    palette: Setting = {"kind": "palette", "bits": width}
+    small = {**palette, "weight_threshold": 512}
+    grouped = {**small, "granularity": "per_grouped_channel", "group_size": group}
+    found: dict[str, Setting] = {
+        "k-means": palette,
+        "k-means, small weights too": small,
+        f"k-means, groups of {group}": grouped,
+        "k-means, channel scale": {**small, "enable_per_channel_scale": True},
+    }
+    if width in (8, 4):
+        linear = {"kind": "linear", "bits": width, "weight_threshold": 512}
+        found["linear per channel"] = linear
+        found["linear, blocks of 32"] = {
+            **linear, "granularity": "per_block", "block_size": 32
+        }  # fmt: skip
+    return found
+
+
+def aimet(width: int, case: str) -> Settings:
+    """Every width; AdaRound where a model can be done in an hour."""
+    del case
+    return {
+        "nearest": {"bits": width, "steps": []},
+        "nearest, enhanced ranges": {"bits": width, "steps": ["enhanced"]},
+        "SeqMSE": {"bits": width, "steps": ["seq_mse"]},
+        "AdaRound": {"bits": width, "steps": ["adaround"]},
+        "SeqMSE and AdaRound": {"bits": width, "steps": ["seq_mse", "adaround"]},
+    }
+
+
+def nncf(width: int, case: str) -> Settings:
+    """Widths 8 and 4."""
+    if width == 8:
+        return {"symmetric": {"mode": "int8_sym"}, "asymmetric": {"mode": "int8_asym"}}
+    if width != 4:
+        return {}
+    found: dict[str, Setting] = {}
+    for mode in ("sym", "asym"):
+        whole = {"mode": f"int4_{mode}", "ratio": 1.0, "all_layers": True, "group_size": -1}
+        found[f"{mode}, per channel"] = whole
+        if case in PRODUCTS:
+            size = 24 if case == "ocr" else 64
+            groups = {**whole, "group_size": size}
+            found[f"{mode}, groups of {size}"] = groups
+            found[f"{mode}, groups of {size}, AWQ, scale estimation"] = {
+                **groups, "awq": True, "scale_estimation": True
+            }  # fmt: skip
+    return found
+
+
+def onnxruntime(width: int, case: str) -> Settings:
+    """Widths 8 and 4 everywhere, 2 in products."""
+    found: dict[str, Setting] = {}
+    if width in (8, 4):
+        found["per channel"] = {"kind": "channels", "bits": width}
+    if case not in PRODUCTS or width not in (8, 4, 2):
+        return found
+    for block in (32, 128):
+        of_blocks = {"kind": "blocks", "bits": width, "block": block, "symmetric": False}
+        found[f"blocks of {block}"] = {**of_blocks, "algorithm": "rtn"}
+        if width == 4:
+            found[f"blocks of {block}, HQQ"] = {**of_blocks, "algorithm": "hqq"}
+            found[f"blocks of {block}, k-quant"] = {**of_blocks, "algorithm": "k_quant"}
+            found[f"blocks of {block}, GPTQ"] = {**of_blocks, "algorithm": "gptq"}
+    return found
+
+
+PEERS: Mapping[str, Callable[[int, str], Settings]] = {
+    "coremltools": coremltools, "aimet": aimet, "nncf": nncf, "onnxruntime": onnxruntime,
+}  # fmt: skip
+"""Settings of each peer, by width and model."""
