@@ -12,17 +12,19 @@ from pathlib import Path
 
 import aimet_onnx
 import numpy as np
+import onnx
 import torch
 from aimet_onnx import QuantizationSimModel
 from job import Answer, Feeds, Job, answer, packed, replace, weights
+from numpy.typing import NDArray
 
+Floats = NDArray[np.float32]
 SCALE_BYTES = 4
 BYTE = 8
 BATCH = 32
 """Calls at a time, where the model takes them so."""
 
 CONFIG = "common/quantsim_config/default_config_per_channel.json"
-SCHEME = {"nearest": "min_max", "enhanced": "tf_enhanced"}
 
 
 def simulation(job: Job, bits: int, scheme: str) -> QuantizationSimModel:
@@ -38,6 +40,21 @@ def simulation(job: Job, bits: int, scheme: str) -> QuantizationSimModel:
         if quantizer.enabled:
             quantizer.set_bitwidth(bits)
     return sim
+
+
+def tables(sim: QuantizationSimModel, model: onnx.ModelProto) -> dict[str, Floats]:
+    """Embeddings at 8 bits per tensor: for AIMET they are activations, and no parameters."""
+    found = {}
+    for weight in weights(model):
+        quantizer = sim.qc_quantize_op_dict.get(weight.name)
+        if quantizer is not None and weight.node.op_type == "Gather":
+            quantizer.set_bitwidth(BYTE)
+            quantizer.enabled = True
+            quantizer.reset_encoding_stats()
+            quantizer.update_encoding_stats(weight.array)
+            quantizer.compute_encodings()
+            found[weight.name] = quantizer.quantize_dequantize(weight.array)
+    return found
 
 
 def seq_mse(sim: QuantizationSimModel, calls: Sequence[Feeds], bits: int) -> None:
@@ -70,12 +87,13 @@ def compress(job: Job) -> Answer:
         if step in ALGORITHMS:
             ALGORITHMS[step](sim, calls, bits)
     found = sim._get_qdq_parameters()
+    model = job.model()
+    found |= tables(sim, model)
     stored = {
-        name: packed(array.size, bits)
+        name: packed(array.size, sim.qc_quantize_op_dict[name].bitwidth)
         + SCALE_BYTES * len(sim.qc_quantize_op_dict[name].get_encodings())
         for name, array in found.items()
     }
-    model = job.model()
     left = [weight.name for weight in weights(model) if weight.name not in found]
     replace(model, found)
     return Answer(model, stored, (f"left in float32: {', '.join(left) or 'none'}",))

@@ -36,6 +36,7 @@ def check_proto(proto: onnx.ModelProto, file: Path) -> None:
         ModelError: it is damaged, hostile, or not supported.
     """
     check_header(proto, file)
+    check_names(proto, file)
     check_kinds(proto, file)
     for tensor in tensors(proto):
         check_tensor(tensor, file)
@@ -83,17 +84,21 @@ def check_header(proto: onnx.ModelProto, file: Path) -> None:
         )
 
 
+def check_names(proto: onnx.ModelProto, file: Path) -> None:
+    """Refuse operators with names that are no text; protobuf gives these as bytes."""
+    for node in operators(proto):
+        for name in (node.name, node.op_type, node.domain, *node.input, *node.output):
+            if isinstance(name, bytes):
+                raise ModelError(f"names in a model are UTF-8; '{file.name}' has {name[:40]!r}")
+
+
 def check_kinds(proto: onnx.ModelProto, file: Path) -> None:
     """Refuse kinds of weights that are not read here, so that none is lost without a word."""
-    scopes = (proto.graph, *proto.functions)
-    bodies = [graph for scope in scopes for graph in subgraphs(scope.node)]
-    held = [node for scope in (*scopes, *bodies) for node in scope.node]
-    sparse = any(graph.sparse_initializer for graph in (proto.graph, *bodies)) or any(
-        attribute.HasField("sparse_tensor") or attribute.sparse_tensors
-        for node in held
-        for attribute in node.attribute
-    )
-    if sparse:
+    attributes = (attribute for node in operators(proto) for attribute in node.attribute)
+    bodies = subgraphs([node for scope in (proto.graph, *proto.functions) for node in scope.node])
+    if any(graph.sparse_initializer for graph in (proto.graph, *bodies)) or any(
+        attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in attributes
+    ):
         raise ModelError(
             f"'{file.name}' has sparse weights, which are not supported; export them dense"
         )
@@ -103,6 +108,14 @@ def check_kinds(proto: onnx.ModelProto, file: Path) -> None:
             f"a function of '{file.name}' has external data, which is not supported; inline the "
             "functions of the model (onnx.inliner)"
         )
+
+
+def operators(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """Every operator of the file, at any depth, those of functions included."""
+    for scope in (proto.graph, *proto.functions):
+        yield from scope.node
+        for graph in subgraphs(scope.node):
+            yield from graph.node
 
 
 def tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:

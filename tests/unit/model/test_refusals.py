@@ -106,3 +106,12 @@ def test_names_of_operators_can_be_printed(proto, tmp_path):
     first, *_ = nodes(load(written(tmp_path, proto)).graph)
 
     assert first.name == "a??[2J?b"
+
+
+def test_a_name_that_is_no_text_is_refused(proto, tmp_path):
+    proto.graph.node[0].name = "name-to-replace"
+    path = written(tmp_path, proto)
+    path.write_bytes(path.read_bytes().replace(b"name-to-replace", b"\xff" * 15))
+
+    with pytest.raises(ModelError, match="names in a model are UTF-8"):
+        load(path)
