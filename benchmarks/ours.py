@@ -38,14 +38,14 @@ def code() -> str:
 def judged(chosen: Case, width: int, recipe: str) -> Result:
     """Compress by a recipe, and judge the file."""
     task, _ = reference(chosen.name)
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     try:
         made = packlight.compress(chosen.model_path(), recipe, task=task, options=OPTIONS)
     except InputError as error:
         return Result(chosen.name, width, "packlight", recipe, failure=str(error))
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
     left = tuple(f"{entry.operator}: {entry.reason}" for entry in made.variant.refusals)
     return Result(
         chosen.name, width, "packlight", recipe, size=file_size(made.model.graph),
-        seconds=seconds, remarks=left, **judge(chosen, made.model),  # type: ignore[arg-type]
+        seconds=seconds, cpu_seconds=busy, remarks=left, **judge(chosen, made.model),  # type: ignore[arg-type]
     )  # fmt: skip

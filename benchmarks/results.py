@@ -28,7 +28,8 @@ class Result:
         metric_name: its name.
         metric_low: lower end of its 95 % interval.
         metric_high: upper end.
-        seconds: that compression took; of packlight in its process, of a peer in its own.
+        seconds: that compression took by the clock, whatever else ran on the machine.
+        cpu_seconds: of work of all cores, which others on the machine hardly change.
         peak_bytes: resident memory of the process at most; 0 where it was not measured.
         remarks: what was left alone.
         failure: why there is no result; empty where there is one.
@@ -45,6 +46,7 @@ class Result:
     metric_low: float = 0.0
     metric_high: float = 0.0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak_bytes: int = 0
     remarks: tuple[str, ...] = ()
     failure: str = ""
@@ -56,7 +58,8 @@ class Result:
             return f"{head} {self.failure}"
         return (
             f"{head} {self.size / 1e6:7.3f} MB {self.level:6.2f} dB  {self.metric_name} "
-            f"{self.metric:.4f}  {self.seconds:.1f} s  {self.peak_bytes / 1e6:.0f} MB"
+            f"{self.metric:.4f}  {self.seconds:.1f} s ({self.cpu_seconds:.1f} of work)  "
+            f"{self.peak_bytes / 1e6:.0f} MB"
         )
 
 

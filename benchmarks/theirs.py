@@ -50,8 +50,9 @@ def judged(chosen: Case, width: int, peer: str, name: str, setting: Mapping[str,
         made = out.with_suffix(".onnx")
         return Result(
             chosen.name, width, peer, name, size=size_of(made, report["stored"]),
-            seconds=report["seconds"], peak_bytes=report["peak_bytes"],
-            remarks=tuple(report["remarks"]), **judge(chosen, load(made)),
+            seconds=report["seconds"], cpu_seconds=report["cpu_seconds"],
+            peak_bytes=report["peak_bytes"], remarks=tuple(report["remarks"]),
+            **judge(chosen, load(made)),
         )  # fmt: skip
 
 
@@ -69,6 +70,8 @@ def run(chosen: Case, peer: str, setting: Mapping[str, object], out: Path) -> st
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"not done in {HOURS} hours"
+    if done.returncode < 0:
+        raise SystemExit(f"the run of '{peer}' was ended by signal {-done.returncode}; run again")
     said = [line for line in done.stderr.strip().splitlines() if line.strip()]
     return "" if done.returncode == 0 else (said[-1][:LAST_WORDS] if said else "failed in silence")
 

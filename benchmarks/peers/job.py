@@ -4,7 +4,7 @@
 
 SETTING is JSON. The answer is OUT.onnx, the model with the compressed weights restored to float32,
 so that one judge can run what every peer made, and OUT.json: bytes that the peer's own format
-takes for each weight, seconds, and peak memory.
+takes for each weight, seconds by the clock and of all cores, and peak memory.
 """
 
 from __future__ import annotations
@@ -151,14 +151,15 @@ def answer(compress: Callable[[Job], Answer]) -> None:
     scratch = target.parent / f"{target.name}.scratch"
     scratch.mkdir(parents=True, exist_ok=True)
     job = Job(Path(path), Path(calibration), json.loads(setting), scratch)
-    start = time.perf_counter()
+    start, busy = time.perf_counter(), time.process_time()
     made = compress(job)
-    seconds = time.perf_counter() - start
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
     onnx.save(made.model, f"{out}.onnx")
     report = {
         "stored": dict(made.stored),
         "remarks": list(made.remarks),
         "seconds": seconds,
+        "cpu_seconds": busy,
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
     Path(f"{out}.json").write_text(json.dumps(report))

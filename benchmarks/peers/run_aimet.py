@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 SCALE_BYTES = 4
+RECURRENT = ("LSTM", "GRU", "RNN")
 BYTE = 8
 BATCH = 32
 """Calls at a time, where the model takes them so."""
@@ -27,11 +28,21 @@ BATCH = 32
 CONFIG = "common/quantsim_config/default_config_per_channel.json"
 
 
+def named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model whose recurrent operators have all outputs read, in place; AIMET fails otherwise."""
+    for node in model.graph.node:
+        if node.op_type in RECURRENT and not node.output[0]:
+            node.output[0] = f"{node.name}_unread"
+            kind = onnx.helper.make_tensor_value_info(node.output[0], onnx.TensorProto.FLOAT, None)
+            model.graph.output.append(kind)
+    return model
+
+
 def simulation(job: Job, bits: int, scheme: str) -> QuantizationSimModel:
     """The model with quantizers on its weights alone."""
     config = Path(aimet_onnx.__file__).parent / CONFIG
     sim = QuantizationSimModel(
-        job.model(), param_type="int8", activation_type="int16", quant_scheme=scheme,
+        named(job.model()), param_type="int8", activation_type="int16", quant_scheme=scheme,
         config_file=str(config), dummy_input=next(job.calls()),
     )  # fmt: skip
     wanted = {weight.name for weight in weights(job.model())}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import pytest
 
 import packlight
 from packlight.workflow.beside import distinct
+from packlight.zoo import data_path
 
 
 def test_every_public_name_is_there_and_listed():
@@ -56,6 +58,17 @@ def test_a_value_is_compared_and_evaluated_like_a_file(few):
     judged = packlight.evaluate(made.model, few, reference="zoo:fashion")
     assert found.others[0].id == judged.variant
     assert found.others[0].metrics["drop"] == judged.metrics["drop"]
+
+
+def test_remarks_about_the_data_reach_every_verb():
+    model = packlight.load("zoo:fashion")
+    whole = packlight.load_task(str(data_path("fashion", ".npz")), model)
+    leaky = replace(whole, samples=whole.samples[:20], targets=whole.targets[:20],
+                    groups={}, calibration=whole.samples[:2])  # fmt: skip
+    judged = packlight.evaluate(model, leaky)
+    found = packlight.compare(model, [packlight.compress(model, "tidy").model], leaky, seconds=0.01)
+    assert judged.warnings == found.warnings == leaky.notes
+    assert "also test samples" in leaky.notes[-1]
 
 
 def test_progress_counts_up_to_its_total(few, tmp_path):

@@ -11,6 +11,10 @@ OTHER_OPTIONS = {
     "weights in blocks": ("weights", {"per": "block", "block": 16}, 25),
     "weights in blocks at load": ("weights", {"per": "block", "block": 10, "expand": "load"}, 25),
     "weights of 4 bits": ("weights", {"bits": 4, "per": "block", "block": 16}, 10),
+    "weights of 3 bits": ("weights", {"bits": 3, "per": "block", "block": 7}, 5),
+    "weights of 5 bits": ("weights", {"bits": 5}, 10),
+    "palettes of 8 bits": ("palette", {"bits": 8}, 25),
+    "palettes of 3 bits by group": ("palette", {"bits": 3, "per": "group", "group": 3}, 5),
     "static of 7 bits": ("static", {"bits": 7}, 15),
     "static per tensor": ("static", {"per": "tensor", "range": "percentile"}, 10),
 }

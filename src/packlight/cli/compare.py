@@ -35,7 +35,7 @@ def compare(
 
     \b
     Example:
-      packlight compare model.onnx int8.onnx int4.onnx --task data.npz --report changes.html
+      packlight compare m.onnx int8.onnx int4.onnx --task data.npz --report out.html
     """
     with working() as progress:
         from packlight import SessionOptions

@@ -31,6 +31,7 @@ def comparison_parts(console: Console, found: Comparison) -> list[RenderableType
     parts: list[RenderableType] = [table, Text(LEGEND, style="dim")]
     if found.flips:
         parts += [flips_table(found), Text(FLIPS, style="dim")]
+    parts += [Text(f"Note: {told}", style="yellow") for told in found.warnings]
     return [*parts, f"report  {found.report}"] if found.report else parts
 
 

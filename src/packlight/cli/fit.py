@@ -63,7 +63,7 @@ def fit(
 
     \b
     Example:
-      packlight fit model.onnx --task data.npz --budget "size<=0.3x" --budget "drop<=1%"
+      packlight fit m.onnx --task data.npz --budget "size<=2MB" --budget "drop<=1%"
     """
     folder = project or Path(f"{Path(model.removeprefix('zoo:')).stem}-packlight")
     found = search(

@@ -25,7 +25,8 @@ MOST_GROUPS = 10
 def quality_parts(found: Evaluation) -> list[RenderableType]:
     """Metrics, groups by column, labels, and how it was run."""
     alone = found.reference == found.variant
-    labels = [Text(f"Note: {label}", style="yellow") for label in found.labels]
+    told = (*found.labels, *found.warnings)
+    notes = [Text(f"Note: {sentence}", style="yellow") for sentence in told]
     columns = dict.fromkeys(group.column for group in found.groups)
     session = found.session
     how = (
@@ -37,7 +38,7 @@ def quality_parts(found: Evaluation) -> list[RenderableType]:
     return [
         metrics_table(found, alone=alone),
         *(groups_table(found, column, alone=alone) for column in columns),
-        *labels,
+        *notes,
         Text(how, style="dim"),
     ]
 

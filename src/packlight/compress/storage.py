@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import ml_dtypes
@@ -14,13 +15,21 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress.grid import Grouping
+from packlight.compress.packing import DOMAIN, EIGHT, add_unpack, pack, packed_bytes, unpack_name
 
 Array = NDArray[np.generic]
 STORED = {4: ir.DataType.INT4, 8: ir.DataType.INT8}
 """Type that holds a signed code of so many bits."""
 
-NUMPY = {ir.DataType.INT4: ml_dtypes.int4, ir.DataType.INT8: np.int8}
-OPSET = {"load": {4: 21, 8: 13}, "run": {4: 21, 8: 13}}
+NUMPY = {
+    ir.DataType.INT4: ml_dtypes.int4,
+    ir.DataType.UINT4: ml_dtypes.uint4,
+    ir.DataType.INT8: np.int8,
+}
+UNSIGNED = {4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
+"""Type that holds an unsigned code; codes of other widths are packed into bytes."""
+
+OPSET = {"load": {**dict.fromkeys(range(1, 8), 18), 4: 21, 8: 13}, "run": {4: 21, 8: 13}}
 BLOCKED_OPSET = 21
 """The first opset whose DequantizeLinear knows blocks."""
 
@@ -37,6 +46,7 @@ class Expansion:
         self.owner = owner
         self.graph = owning_graph(owner)
         self.before = first_use(owner, self.graph)
+        self.written: list[str] = []
 
     def store(
         self, part: str, kind: ir.DataType, shape: Sequence[int], compute: Callable[[], Array]
@@ -61,10 +71,27 @@ class Expansion:
         self.graph.register_initializer(value)
         return value
 
-    def operator(self, op: str, inputs: Sequence[ir.Value], **attributes: int) -> ir.Value:
+    def shared(self, name: str, array: Array) -> ir.Value:
+        """A small stored value that other weights of this graph use too."""
+        found = self.graph.initializers.get(name)
+        if found is not None:
+            return found
+        value = ir.Value(name=name, const_value=ir.Tensor(array, name=name))
+        self.graph.register_initializer(value)
+        return value
+
+    def operator(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value],
+        domain: str = "",
+        **attributes: int | Sequence[int],
+    ) -> ir.Value:
         """Add an operator before the first use of the weight."""
-        name = f"{self.stem}.{op}"
-        node = ir.node(op, inputs, attributes=attributes, name=name)
+        again = self.written.count(op)
+        self.written.append(op)
+        name = f"{self.stem}.{op}{again + 1 if again else ''}"
+        node = ir.node(op, inputs, attributes=attributes, domain=domain, name=name)
         self.graph.insert_before(self.before, node)
         output: ir.Value = node.outputs[0]
         output.name = f"{name}.out"
@@ -119,12 +146,31 @@ def remove_stored(value: ir.Value) -> None:
         graph.initializers.pop(str(value.name))
 
 
-def expand_at_load(
-    place: Expansion, codes: ir.Value, scale: ir.Value, grouping: Grouping, shape: Sequence[int]
+def store_packed(
+    model: ir.Model,
+    place: Expansion,
+    bits: int,
+    shape: Sequence[int],
+    compute: Callable[[], NDArray[np.uint8]],
 ) -> ir.Value:
-    """Codes -> Cast -> Mul, reshaped around it for blocks, sliced where blocks were padded."""
-    value = place.operator("Cast", [codes], to=int(ir.DataType.FLOAT))
-    value = place.operator("Mul", [value, scale])
+    """Store unsigned codes of a width without a type of its own, unpacked to UINT8 of ``shape``."""
+    add_unpack(model, bits)
+    count = math.prod(shape)
+    size = (packed_bytes(count, bits) // bits, bits)
+    packed = place.store("packed", ir.DataType.UINT8, size, lambda: pack(compute(), bits))
+    value = place.operator(unpack_name(bits), [packed], domain=DOMAIN)
+    if count % EIGHT:
+        bounds = [("starts", 0), ("ends", count)]
+        ends = [place.constant(f"codes.{part}", np.asarray([n], np.int64)) for part, n in bounds]
+        value = place.operator("Slice", [value, *ends])
+    return place.reshape(value, shape, "codes")
+
+
+def expand_at_load(
+    place: Expansion, floats: ir.Value, scale: ir.Value, grouping: Grouping, shape: Sequence[int]
+) -> ir.Value:
+    """Codes as floats -> Mul, reshaped around it for blocks, sliced where blocks were padded."""
+    value = place.operator("Mul", [floats, scale])
     if grouping.padded != grouping.shape:
         value = place.reshape(value, grouping.padded, "whole")
         axis = next(i for i, n in enumerate(grouping.shape) if n != grouping.padded[i])

@@ -13,11 +13,20 @@ from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from packlight.compress import grid
 from packlight.compress.grid import Codes, Float, Grouping
+from packlight.compress.packing import packed_bytes
 from packlight.compress.sites import Weight, unusable, weight_sites
-from packlight.compress.storage import BLOCKED_OPSET, OPSET, STORED, Expansion, expand_at_load
+from packlight.compress.storage import (
+    BLOCKED_OPSET,
+    OPSET,
+    STORED,
+    Expansion,
+    expand_at_load,
+    store_packed,
+)
 from packlight.errors import RecipeError
 from packlight.method import Method, Observed
 from packlight.records.recipe import Option
@@ -43,7 +52,7 @@ class Weights:
             each operator: ``run`` for blocked MatMul, ``load`` elsewhere.
     """
 
-    bits: Literal[4, 8] = 8
+    bits: Literal[2, 3, 4, 5, 6, 7, 8] = 8
     per: Literal["tensor", "channel", "block"] = "channel"
     block: int = 32
     expand: Literal["best", "load", "run"] = "best"
@@ -94,6 +103,10 @@ def decide(weight: Weight, config: Weights) -> Site | Refusal:
         )
     grouping = group(weight, config)
     expand = when(weight, grouping, config)
+    if expand == "run" and config.bits not in STORED:
+        return Refusal(
+            weight.operator, "DequantizeLinear reads codes of 4 or 8 bits", "use expand=load"
+        )
     if expand == "run" and config.per == "channel" and len(along(grouping)) > 1:
         return Refusal(
             weight.operator,
@@ -132,6 +145,8 @@ def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load",
     """
     if config.expand != "best":
         return config.expand
+    if config.bits not in STORED:
+        return "load"
     fused = all(fuses(role.node) for role in weight.roles) and weight.summed == (0,)
     whole = grouping.padded == grouping.shape
     return "run" if fused and whole and config.per == "block" else "load"
@@ -152,22 +167,24 @@ def fuses(node: ir.Node) -> bool:
 def stored_bytes(weight: Weight, grouping: Grouping, bits: int) -> int:
     """Bytes of codes and scales."""
     count = int(np.prod(grouping.padded, dtype=np.int64)) if grouping.padded else weight.tensor.size
-    return -(-count * bits // 8) + grouping.groups() * FLOAT_BYTES
+    codes = -(-count * bits // 8) if bits in STORED else packed_bytes(count, bits)
+    return codes + grouping.groups() * FLOAT_BYTES
 
 
 def least_opset(config: Weights) -> int:
     """The least opset that has the type and the operator."""
     blocked_run = config.per == "block" and config.expand != "load"
-    expand = "load" if config.expand == "best" else config.expand
-    return max(OPSET[expand][config.bits], BLOCKED_OPSET if blocked_run else 0)
+    stored_at_run = config.expand == "run" and config.bits in STORED
+    least = OPSET["run" if stored_at_run else "load"][config.bits]
+    return max(least, BLOCKED_OPSET if blocked_run and config.bits in STORED else 0)
 
 
 def apply(
     graph: ir.Model, found: Sequence[Site], observed: Observed, config: Weights
 ) -> list[Change | Refusal]:
     """Replace each weight by codes, scales and the operators that restore it."""
-    del graph, observed
-    return [encode(site, config) for site in found]
+    del observed
+    return [encode(graph, site, config) for site in found]
 
 
 class Rounded:
@@ -180,6 +197,10 @@ class Rounded:
         """Of shape ``grouping.scale``."""
         return grid.widest_scale(self.site.weight.read(), self.site.grouping, self.bits)
 
+    def unsigned(self) -> NDArray[np.uint8]:
+        """The codes from zero on."""
+        return (self.codes() + np.int8(offset(self.bits))).astype(np.uint8)
+
     def codes(self) -> Codes:
         """Of shape ``grouping.view``."""
         weight, grouping = self.site.weight.read(), self.site.grouping
@@ -187,13 +208,24 @@ class Rounded:
         return grid.nearest(weight, scale, grouping, self.bits)
 
 
-def encode(site: Site, config: Weights) -> Change:
+def offset(bits: int) -> int:
+    """What makes a signed code unsigned.
+
+    >>> offset(3)
+    4
+    """
+    return 1 << (bits - 1)
+
+
+def encode(graph: ir.Model, site: Site, config: Weights) -> Change:
     """Write codes and scales of one weight and what restores it."""
     before = site.weight.tensor.nbytes
     place = Expansion(site.weight.value)
     rounded = Rounded(site, config.bits)
-    write = encode_at_load if site.expand == "load" else encode_at_run
-    place.replace(write(place, site, rounded, config))
+    if site.expand == "load":
+        place.replace(encode_at_load(graph, place, site, rounded))
+    else:
+        place.replace(encode_at_run(place, site, rounded, config))
     after = stored_bytes(site.weight, site.grouping, config.bits)
     what = f"int{config.bits} per {config.per}" + (
         f" of {config.block}" if config.per == "block" else ""
@@ -201,12 +233,20 @@ def encode(site: Site, config: Weights) -> Change:
     return Change(site.operator, "weights", f"{what}, float at {site.expand}", before, after)
 
 
-def encode_at_load(place: Expansion, site: Site, rounded: Rounded, config: Weights) -> ir.Value:
-    """Cast and Mul, which the runtime computes once."""
-    grouping, kind = site.grouping, STORED[config.bits]
-    codes = place.store("codes", kind, grouping.view, rounded.codes)
+def encode_at_load(graph: ir.Model, place: Expansion, site: Site, rounded: Rounded) -> ir.Value:
+    """Codes as floats times scale, which the runtime computes once."""
+    grouping, bits = site.grouping, rounded.bits
+    packed = bits not in STORED
+    if packed:
+        codes = store_packed(graph, place, bits, grouping.view, rounded.unsigned)
+    else:
+        codes = place.store("codes", STORED[bits], grouping.view, rounded.codes)
+    floats = place.operator("Cast", [codes], to=int(ir.DataType.FLOAT))
+    if packed:
+        zero = np.asarray(offset(bits), np.float32)
+        floats = place.operator("Sub", [floats, place.shared(f"packlight.zero{bits}", zero)])
     scale = place.store("scale", ir.DataType.FLOAT, grouping.scale, rounded.scale)
-    return expand_at_load(place, codes, scale, grouping, site.weight.shape)
+    return expand_at_load(place, floats, scale, grouping, site.weight.shape)
 
 
 def encode_at_run(place: Expansion, site: Site, rounded: Rounded, config: Weights) -> ir.Value:

@@ -64,7 +64,7 @@ def evaluate(
     session = None if itself else open_session(model, options)
     after, before, reshaped = observe(session, model.name, beside, progress)
     metric, loss, detectable = judge_metric(task, before, after, seed, itself=itself)
-    found = judge.groups(task, before.rows, after.rows, seed)
+    found = judge.groups(task, before, after, seed)
     near = judge.fidelity(before, after, seed)
     near = judge.identity(near) if itself else near
     metrics = {**near, task.metric.name: metric, "drop": loss}

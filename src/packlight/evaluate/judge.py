@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from packlight.errors import TaskError
 from packlight.metrics import METRICS, Metric, Rows, ratio
@@ -153,17 +155,31 @@ def identity(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
     return {name: counted(near.value, near.unit, near.n) for name, near in found.items()}
 
 
-def groups(task: Task, before: Rows, after: Rows, seed: int) -> tuple[Group, ...]:
-    """Every group of every column, with its metric and its own paired drop."""
+def groups(task: Task, before: SampleTable, after: SampleTable, seed: int) -> tuple[Group, ...]:
+    """Every group of every column, with its metric, its own paired drop, and its flips."""
     found = []
     for column, names in task.groups.items():
         of_sample = np.array(list(map(str, names)))
         for name in sorted(set(of_sample.tolist())):
             places = np.flatnonzero(of_sample == name)
-            metric = measure(task.metric, after[places], seed)
-            loss, _ = drop(task.metric, before[places], after[places], seed)
-            found.append(Group(column, name, len(places), metric, loss))
+            was, now = part(before, places), part(after, places)
+            metric = measure(task.metric, now.rows, seed)
+            loss, _ = drop(task.metric, was.rows, now.rows, seed)
+            lost = flips(was, now, seed) if paired_decisions(was, now) else None
+            found.append(Group(column, name, len(places), metric, loss, lost))
     return tuple(found)
+
+
+def part(table: SampleTable, places: NDArray[np.intp]) -> SampleTable:
+    """The table of some samples, by ascending index."""
+    kept = np.isin(table.owner, places)
+    return SampleTable(
+        rows=table.rows[places],
+        decisions=table.decisions[kept],
+        right=table.right[kept],
+        owner=np.searchsorted(places, table.owner[kept]),
+        confidence=table.confidence[kept],
+    )
 
 
 def worst(found: tuple[Group, ...]) -> Mapping[str, Measurement]:
@@ -179,8 +195,12 @@ def worst(found: tuple[Group, ...]) -> Mapping[str, Measurement]:
 
 
 def no_loss(found: tuple[Group, ...]) -> tuple[Group, ...]:
-    """Groups of the reference itself, whose drop is 0 by definition."""
+    """Groups of the reference itself, whose drop and flips are 0 by definition."""
     return tuple(
-        Group(group.column, group.name, group.n, group.metric, counted(0.0, n=group.n))
+        replace(
+            group,
+            drop=counted(0.0, n=group.n),
+            flips=None if group.flips is None else counted(0.0, n=group.flips.n),
+        )
         for group in found
     )

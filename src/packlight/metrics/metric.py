@@ -21,7 +21,9 @@ Rows = NDArray[np.float64]
 Decisions = NDArray[np.generic]
 Truths = NDArray[np.bool_]
 
-RESERVED = {*COSTS, *LOSSES, "latency_p90", "latency_p99", "latency_ratio"}
+RESERVED = {
+    *COSTS, *LOSSES, "latency_p90", "latency_p99", "latency_ratio", "latency_reference",
+}  # fmt: skip
 
 
 def equal(decisions: Decisions, target: object) -> Truths:

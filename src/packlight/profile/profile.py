@@ -43,10 +43,10 @@ def cost(
     node: ir.Node, shapes: Mapping[str, Shape], seen: set[int], unknown: list[str]
 ) -> OperatorCost:
     """What one operator costs; weights that another operator counted are marked shared."""
-    weights = [v for v in node.inputs if v is not None and v.const_value is not None]
-    tensors = [value.const_value for value in weights if value.const_value is not None]
-    shared = any(id(value) in seen for value in weights)
-    seen.update(map(id, weights))
+    weights = weights_of(node)
+    tensors = list(weights.values())
+    shared = not seen.isdisjoint(weights)
+    seen.update(weights)
     return OperatorCost(
         name=str(node.name),
         op=node.op_type,
@@ -56,6 +56,12 @@ def cost(
         activation_bytes=given_bytes(node, shapes),
         shared=shared,
     )
+
+
+def weights_of(node: ir.Node) -> dict[int, ir.TensorProtocol]:
+    """What an operator reads that is stored, in a Constant too, by the identity of its value."""
+    read = {id(v): ir.convenience.get_const_tensor(v) for v in node.inputs if v is not None}
+    return {key: tensor for key, tensor in read.items() if tensor is not None}
 
 
 def macs(node: ir.Node, shapes: Mapping[str, Shape], unknown: list[str]) -> int | None:
@@ -116,11 +122,11 @@ def totals(
     model: Model, operators: tuple[OperatorCost, ...], shapes: Mapping[str, Shape]
 ) -> dict[str, Measurement]:
     """The model's own costs."""
-    own = [operator for operator in operators if not operator.shared]
+    stored = {key: t for node in nodes(model.graph) for key, t in weights_of(node).items()}
     found = {
         "macs": counted(sum(operator.macs or 0 for operator in operators)),
-        "parameters": counted(sum(operator.parameters for operator in own)),
-        "weight_bytes": counted(sum(operator.weight_bytes for operator in own), "B"),
+        "parameters": counted(sum(tensor.size for tensor in stored.values())),
+        "weight_bytes": counted(sum(tensor.nbytes for tensor in stored.values()), "B"),
         "size": counted(file_size(model.graph), "B"),
     }
     if all(operator.activation_bytes is not None for operator in operators):

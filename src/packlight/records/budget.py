@@ -24,7 +24,11 @@ FAMILY = {
     **dict.fromkeys(("s", "ms", "us"), "s"),
     **dict.fromkeys(("J", "mJ", "uJ"), "J"),
 }
-COST_UNIT = {"size": "B", "download": "B", "peak_memory": "B", "latency": "s", "energy": "J"}
+COST_UNIT = {
+    **dict.fromkeys(("size", "download", "peak_memory"), "B"),
+    **dict.fromkeys(("latency", "latency_p90", "latency_p99"), "s"),
+    "energy": "J",
+}
 PATTERN = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=)\s*([0-9.eE+-]+)\s*([A-Za-z%]*)\s*")
 
 
@@ -47,9 +51,17 @@ class Limit:
     relative: bool
     text: str
 
+    @property
+    def judged_by(self) -> str:
+        """What is held against the bound: for a multiple of the latency the ratio, which is paired.
+
+        The latencies of two variants were taken at two times, between which the machine changes.
+        """
+        return "latency_ratio" if self.relative and self.metric == "latency" else self.metric
+
     def bound(self, original: Mapping[str, Measurement]) -> float:
         """The bound in SI units."""
-        return self.value * original[self.metric].value if self.relative else self.value
+        return self.value * original[self.judged_by].value if self.relative else self.value
 
     def met(self, found: Measurement, original: Mapping[str, Measurement]) -> Meets:
         """Whether a measurement keeps the bound, in view of its interval."""

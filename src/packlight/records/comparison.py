@@ -44,6 +44,7 @@ class Comparison:
         flips: one for each variant of a task with decisions.
         front: ids that no other beats.
         report: path of the report; empty when none was written.
+        warnings: sentences about the data.
     """
 
     VERSION: ClassVar[int] = 1
@@ -54,3 +55,4 @@ class Comparison:
     flips: tuple[Flips, ...]
     front: tuple[str, ...]
     report: str = ""
+    warnings: tuple[str, ...] = ()

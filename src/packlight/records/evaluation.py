@@ -20,7 +20,7 @@ class Group:
         n: samples in it.
         metric: the task's metric in it.
         drop: against the reference, paired; positive is worse.
-        flips: share of its samples whose decision changed; None where nothing is decided.
+        flips: share of its decisions that were right and are wrong now; None without decisions.
     """
 
     column: str
@@ -46,6 +46,7 @@ class Evaluation:
         labels: warnings that go wherever the variant is shown, as ``runtime differs``.
         detectable: the smallest drop that this many samples can tell from none.
         samples: file of the table of single samples; empty when not stored.
+        warnings: sentences about the data.
     """
 
     VERSION: ClassVar[int] = 1
@@ -60,6 +61,7 @@ class Evaluation:
     labels: tuple[str, ...] = ()
     detectable: float = 0.0
     samples: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from packlight.records.budget import parse_limit
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Miss, Outcome, Result
 from packlight.records.reading import (
@@ -135,9 +136,9 @@ def miss_sentence(miss: Miss) -> str:
 
 
 def metric_of(budget: str) -> str:
-    """The metric that a budget's text bounds.
+    """What is held against the bound in a budget's text.
 
-    >>> metric_of("size<=2MB")
-    'size'
+    >>> metric_of("size<=2MB"), metric_of("latency<=0.5x")
+    ('size', 'latency_ratio')
     """
-    return budget.replace(">", "<").partition("<")[0].strip()
+    return parse_limit(budget).judged_by

@@ -93,12 +93,13 @@ def data(outcome: Outcome) -> Html:
 
 def sections(outcome: Outcome, title: str) -> list[Html]:
     """What the page says, in order."""
-    found = shown(outcome)
+    chosen = shown(outcome)
+    found = [chosen] if chosen else outcome.variants[1:] if not outcome.budget.all() else []
     parts = {
         "Budgets": budgets(outcome),
         "Size against quality": trade_off(outcome),
         "Variants": variants(outcome),
-        "By group": by_group(outcome, found),
+        "By group": join(by_group(outcome, result) for result in found),
         "What was left as it is": refusals(outcome),
         "How it was measured": element("div", measured(outcome), meanings(), class_="two"),
     }
@@ -163,9 +164,9 @@ def warnings(outcome: Outcome) -> Html:
     return element("aside", element("h2", "Please note"), element("ul", *items), class_="warnings")
 
 
-def by_group(outcome: Outcome, found: Result | None) -> Html:
-    """Who pays for the shown variant."""
-    if found is None or not found.groups:
+def by_group(outcome: Outcome, found: Result) -> Html:
+    """Who pays for a variant."""
+    if not found.groups:
         return Html("")
     words = f"{found.name} against the original, with 95 % intervals. Positive drops are worse."
     return element("div", element("p", words, class_="quiet"), groups(found, outcome.metric))

@@ -65,7 +65,7 @@ def budgets(outcome: Outcome) -> Html:
 
 def budget_row(limit: Limit, outcome: Outcome, found: Result | None) -> Html:
     """One bound."""
-    value = found.metrics.get(limit.metric) if found else None
+    value = found.metrics.get(limit.judged_by) if found else None
     met = found.meets.get(limit.text) if found else None
     told = pill(met, met) if met else UNKNOWN
     code = element("code", limit.text)
@@ -73,19 +73,19 @@ def budget_row(limit: Limit, outcome: Outcome, found: Result | None) -> Html:
         "tr",
         element("th", name_of(limit.metric), " ", code, scope="row"),
         element("td", bound_text(limit, original(outcome)), class_="number"),
-        number(limit.metric, value),
+        number(limit.judged_by, value),
         element("td", told),
     )
 
 
 def bound_text(limit: Limit, base: Result) -> str:
     """A bound in the unit of its metric."""
-    known = base.metrics.get(limit.metric)
+    known = base.metrics.get(limit.judged_by)
     if known is None and limit.relative:
         return f"{limit.value:g}x"
     sense = "≤" if limit.sense == "<=" else "≥"
     unit = known.unit if known else "1"
-    return f"{sense} {minus(show_number(limit.metric, limit.bound(base.metrics), unit))}"
+    return f"{sense} {minus(show_number(limit.judged_by, limit.bound(base.metrics), unit))}"
 
 
 def variants(outcome: Outcome) -> Html:

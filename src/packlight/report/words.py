@@ -36,7 +36,8 @@ MEANINGS = (
      "what the empty runtime needs."),
     ("Drop", "How much worse than the original on the same samples: in percentage points where "
      "the metric lies between 0 and 1, else relative to the original. Negative is better."),
-    ("Flips", "Share of samples whose outcome is not the original's, for better or worse."),
+    ("Flips", "Share of decisions that were right and are wrong now; without labels, of those that "
+     "are no longer the original's."),
     ("Front", "No other variant is better in size, time and drop at once."),
     ("yes, unclear, no", "A budget is met when the whole interval keeps it, and missed when none "
      "of it does."),

@@ -26,8 +26,8 @@ IMAGE_RANK = 4
 HELD_BACK = 0.1
 MIN_IMAGES = 2
 PIXELS = (
-    "images are fed as pixels from 0 to 255, resized to the model's input; "
-    "a model that takes another scale needs a task in Python"
+    "images are fed as pixels from 0 to 255, resized to the model's input, and class folders in "
+    "alphabetical order are its classes; other scales and orders need a task in Python"
 )
 
 

@@ -24,7 +24,7 @@ from packlight.runtime import open_session
 from packlight.testing.cases import EXACT, Case, make_case
 
 NOWHERE = "no operator has this name"
-DECIBELS = {"tidy": 90.0, "float16": 50.0, "weights": 25.0, "static": 15.0}
+DECIBELS = {"tidy": 90.0, "float16": 50.0, "weights": 25.0, "palette": 10.0, "static": 15.0}
 """Signal to noise that the default options of each method keep on random networks."""
 
 

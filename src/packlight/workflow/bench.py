@@ -14,9 +14,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
+import onnx_ir as ir
+
 from packlight.compress import compress, uses_data
 from packlight.evaluate import Reference, evaluate, runtime_differs
-from packlight.model import Model, load, save
+from packlight.model import Model, initializers, load, save
 from packlight.records import (
     Cost,
     Evaluation,
@@ -97,11 +99,12 @@ class Bench:
         return [first[index] for index in by_size[start : start + TIMED]]
 
     def variant(self, name: str, recipe: Recipe) -> Variant:
-        """The variant that a recipe makes of the original; made only once."""
+        """The variant that a recipe makes of the original; made once by these versions."""
         seen = self.task.calibration_digest if uses_data(recipe) else ""
         key = variant_id(self.original.id, recipe, seen)
         found = self.store.get("variant", key, Variant)
-        if found is not None and self.store.path(found.file).is_file():
+        made_here = found is not None and found.environment == environment()
+        if found is not None and made_here and self.store.path(found.file).is_file():
             return found
         start = time.perf_counter()
         made = compress(
@@ -125,10 +128,13 @@ class Bench:
         return variant
 
     def once(self, kind: str, variant: Variant, cls: type[T], make: Callable[[], T]) -> T:
-        """A measurement from the store, or made now and committed."""
-        conditions = [self.task.digest, self.options, self.original.id, self.seed]
-        if kind in ("latency", "memory"):
-            conditions += [machine(), self.seconds]
+        """A measurement from the store, or made now and committed.
+
+        One of another file, task, machine, runtime or packlight is not taken for its own.
+        """
+        conditions = [variant.model, self.task.digest, self.options, self.original.id, self.seed]
+        conditions += [version("packlight"), *([] if kind == "size" else [machine()])]
+        conditions += [self.seconds] if kind == "latency" else []
         key = f"{variant.id}-{digest(conditions)}"
         found = self.store.get(kind, key, cls)
         if found is None:
@@ -218,8 +224,8 @@ class Bench:
 
 def copy_model(opened: Opened, target: Path) -> None:
     """Copy a model's file as it is, or gather its external data into the project."""
-    files = [value.const_value for value in opened.model.graph.graph.initializers.values()]
-    if any(type(tensor).__name__ == "ExternalTensor" for tensor in files):
+    stored = [value.const_value for value in initializers(opened.model.graph)]
+    if any(isinstance(tensor, ir.ExternalTensor) for tensor in stored):
         save(opened.model, target)
     else:
         shutil.copyfile(opened.path, target)

@@ -57,7 +57,8 @@ def compare(
             variants = [
                 adopted(bench, opened, name) for name, opened in zip(names, rest, strict=True)
             ]
-            found, detectable = measure(bench, variants)
+            measurements, detectable = measure(bench, variants)
+            found = replace(measurements, warnings=data.notes)
             if report is None:
                 return found
             shown = outcome(bench, found, detectable)

@@ -58,8 +58,12 @@ def judged(result: Result, budget: Budget, original: Mapping[str, Measurement]) 
     """A result with its budgets, its verdict and its labels."""
     if result.error:
         return replace(result, verdict="misses")
+    missing = [limit for limit in budget.all() if limit.judged_by not in result.metrics]
+    if missing:
+        told = ", ".join(limit.text for limit in missing)
+        return replace(result, verdict="misses", error=f"its outputs leave nothing to judge {told}")
     meets = {
-        limit.text: limit.met(result.metrics[limit.metric], original) for limit in budget.all()
+        limit.text: limit.met(result.metrics[limit.judged_by], original) for limit in budget.all()
     }
     labels = (*result.labels, *cost_labels(result.metrics, original))
     return replace(result, meets=meets, verdict=verdict(meets), labels=labels)
@@ -106,6 +110,15 @@ def best(results: Sequence[Result], allow_slower: bool) -> Result | None:
     return None
 
 
+def slower_fits(results: Sequence[Result], chosen: Result | None) -> list[str]:
+    """A sentence about variants that keep every budget and are left out for being slower."""
+    slower = [r for r in results if r.verdict == "fits" and SLOWER in r.labels]
+    if not slower or (chosen is not None and chosen.verdict == "fits"):
+        return []
+    names = ", ".join(result.name for result in sorted(slower, key=saving))
+    return [f"slower than the original, but within every budget: {names}. --allow-slower takes it."]
+
+
 def saving(result: Result) -> tuple[float, float, str]:
     """How a result is ranked: product of size and latency ratio, then drop."""
     size, ratio = result.metrics["size"].value, result.metrics["latency_ratio"].value
@@ -120,7 +133,7 @@ def nearest(
     allowed = [r for r in usable if slower or SLOWER not in r.labels] or usable
 
     def far(result: Result) -> tuple[float, str]:
-        over = [excess(limit, result.metrics[limit.metric], original) for limit in budget.all()]
+        over = [excess(limit, result.metrics[limit.judged_by], original) for limit in budget.all()]
         return sum(over), result.id
 
     return min(allowed, key=far)
@@ -155,8 +168,8 @@ def misses(result: Result, budget: Budget, original: Mapping[str, Measurement]) 
             bound=limit.bound(original),
             nearest=result.id,
             name=result.name,
-            found=result.metrics[limit.metric],
-            by=shortfall(limit, result.metrics[limit.metric], original),
+            found=result.metrics[limit.judged_by],
+            by=shortfall(limit, result.metrics[limit.judged_by], original),
         )
         for limit in budget.all()
         if result.meets[limit.text] != "yes"

@@ -149,7 +149,7 @@ def decide(
         best=best.id if best else None,
         verdict=best.verdict if best else "misses",
         misses=choose.misses(shown, budget, base.metrics),
-        warnings=(*bench.task.notes, *fine),
+        warnings=(*bench.task.notes, *fine, *choose.slower_fits(results, best)),
         front=choose.front(results),
         variants=tuple(results),
         budget=budget,

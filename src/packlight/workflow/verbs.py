@@ -179,7 +179,7 @@ def evaluate(
         data = task_for(task, base.model)
         with scratch(base, data, options, seed=seed, progress=progress) as bench:
             found = bench.quality(adopted(bench, opened, opened.model.name))
-    return replace(found, samples="")
+    return replace(found, samples="", warnings=data.notes)
 
 
 def profile(model: AnyModel, task: AnyTask | None = None) -> Profile:

@@ -57,6 +57,26 @@ def test_blocks_come_back_as_numpy_computes_them_bit_for_bit(width, block, bits,
     )
 
 
+@pytest.mark.parametrize("width", [32, 35])
+@pytest.mark.parametrize("bits", [2, 3, 5, 6, 7])
+def test_packed_widths_come_back_as_numpy_computes_them_bit_for_bit(width, bits):
+    model = product(width, 24)
+    weight = model.graph.graph.initializers["weight_0"].const_value.numpy()
+
+    made = compress(model, parse_recipe(f"weights:{bits},block=8"))
+
+    np.testing.assert_array_equal(
+        restored(made.model, "matmul_1"), in_blocks(weight, 8, bits), strict=True
+    )
+
+
+def test_a_width_that_no_operator_dequantizes_is_refused_at_run_with_a_remedy():
+    (refusal,) = compress(product(64, 24), parse_recipe("weights:5,expand=run")).refusals
+
+    assert refusal.reason == "DequantizeLinear reads codes of 4 or 8 bits"
+    assert refusal.remedy == "use expand=load"
+
+
 def per_output(weight, outputs, bits):
     """Round to nearest with a scale for each index along some axes, in plain NumPy."""
     top, out = 2 ** (bits - 1) - 1, np.empty_like(weight)
@@ -230,7 +250,7 @@ def test_only_operators_that_match_are_changed():
 @pytest.mark.parametrize(
     ("recipe", "sentence"),
     [
-        ("weights:3", "weights,bits= is one of 4, 8; got '3'"),
+        ("weights:9", "weights,bits= is one of 2, 3, 4, 5, 6, 7, 8; got '9'"),
         ("weights,block=0", "at least 1; got 0"),
         ("weights,block=8.5", "takes a int; got '8.5'"),
         ("weights,per=row", "is one of tensor, channel, block; got 'row'"),

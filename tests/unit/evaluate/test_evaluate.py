@@ -268,3 +268,22 @@ def test_a_table_survives_storage(linear, weight, task):
     np.testing.assert_array_equal(again.decisions, table.decisions)
     assert set(again.fidelity) == set(table.fidelity) == {"snr", "cosine", "kl"}
     assert again.to_bytes() == table.to_bytes()
+
+
+def test_a_group_has_the_flips_of_its_own_samples(graph_of):
+    nodes, shapes = [("Mul", ["x", "w"], ["y"], {})], ({"x": [2]}, {"y": [2]})
+
+    def scores(step):
+        return graph_of("scores", nodes, {"w": np.array(step, np.float32)}, *shapes)
+
+    inputs = np.array([[2, 1], [1, 2], [2, 1], [2, 1]], np.float32)
+    task = Task("two", ArraySamples({"x": inputs}, {"x": FLOAT}), METRICS["top1"],
+                np.array([0, 1, 0, 1]), {"half": ["a", "b", "a", "b"]})  # fmt: skip
+
+    changed = judge(scores([0, 1]), task, scores([1, 1])).evaluation
+    same = judge(scores([1, 1]), task, scores([1, 1])).evaluation
+
+    assert [(group.name, group.flips.value, group.flips.n) for group in changed.groups] == [
+        ("a", 1.0, 2), ("b", 0.0, 2)
+    ]  # fmt: skip
+    assert [group.flips for group in same.groups] == [counted(0.0, n=2)] * 2

@@ -74,6 +74,18 @@ def test_weights_read_twice_are_counted_once():
     assert found.totals["macs"].value == 512
 
 
+def test_weights_beside_a_shared_one_and_in_constants_are_counted():
+    model = network(
+        "k = Constant <value = float[4] {1.0, 2.0, 3.0, 4.0}> () a = Gemm(x, w, b) "
+        "c = Gemm(a, w, d) y = Add(c, k)",
+        "float[1,4] x", "float[1,4] y", w=(4, 4), b=(4,), d=(4,),
+    )  # fmt: skip
+
+    found = profile(model, {})
+
+    assert found.totals["parameters"].value == 16 + 4 + 4 + 4
+
+
 def test_the_peak_is_where_input_and_output_of_the_widest_operator_live():
     body = "a = Relu(x) b = Flatten(a) c = Relu(b) y = Add(c, c)"
     model = network(body, "float[1,10,10] x", "float[1,100] y")

@@ -120,3 +120,19 @@ def test_a_limit_is_met_in_view_of_interval_and_original(text, low, high, met):
     (limit,) = parse_budget([text]).all()
 
     assert limit.met(Measurement((low + high) / 2, "1", low, high, "measured", 9), original) == met
+
+
+@pytest.mark.parametrize(("ratio", "met"), [(0.9, "yes"), (1.1, "no")])
+def test_a_multiple_of_the_latency_is_held_against_the_paired_ratio(ratio, met):
+    original = {"latency": counted(1e-3, "s"), "latency_ratio": counted(1.0)}
+    (limit,) = parse_budget(["latency<=1x"]).all()
+
+    assert limit.judged_by == "latency_ratio"
+    assert limit.met(counted(ratio), original) == met
+    assert parse_budget(["latency<=8ms"]).limits[0].judged_by == "latency"
+
+
+def test_quantiles_of_the_latency_are_bounded_in_seconds():
+    (limit,) = parse_budget(["latency_p99<=8ms"]).all()
+
+    assert limit.value == pytest.approx(8e-3)

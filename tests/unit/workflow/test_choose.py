@@ -1,5 +1,7 @@
 """The choice among measured variants, on made-up measurements."""
 
+import dataclasses
+
 import pytest
 
 from packlight.errors import RecipeError
@@ -104,3 +106,30 @@ def test_a_bound_on_what_is_not_measured_names_what_is():
     with pytest.raises(RecipeError, match=r"bounds 'beauty'.*drop.*size"):
         choose.check_names(parse_budget(["beauty>=0.5"]), "top1")
     choose.check_names(parse_budget(["top1>=0.5", "latency<=8ms", "flips<=5%"]), "top1")
+
+
+def test_a_slow_machine_meanwhile_does_not_make_a_variant_miss_a_relative_latency():
+    budget = parse_budget(["latency<=0.9x"])
+    late = {**FAST.metrics, "latency": between(2e-3, 1.9e-3, 2.1e-3, "s")}
+
+    (found,) = judged(dataclasses.replace(FAST, metrics=late), budget=budget)
+
+    assert found.verdict == "fits"
+
+
+def test_a_variant_without_what_a_budget_bounds_fails_with_a_sentence():
+    (found,) = judged(SMALL, budget=parse_budget(["flips<=5%"]))
+
+    assert (found.verdict, found.error) == (
+        "misses",
+        "its outputs leave nothing to judge flips<=5%",
+    )
+    assert choose.best([found], allow_slower=True) is None
+
+
+def test_variants_that_fit_but_are_slower_are_named_where_nothing_else_fits():
+    (told,) = choose.slower_fits(judged(SLOW, RUINED), None)
+
+    assert "slow" in told
+    assert "--allow-slower" in told
+    assert choose.slower_fits(judged(SLOW, SMALL), judged(SMALL)[0]) == []
