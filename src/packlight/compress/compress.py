@@ -108,6 +108,11 @@ def apply_step(
     config = chosen.configured(step.config)
     graph = raised(model.clone(), chosen.opset(config))
     found = [s for s in chosen.sites(graph, config) if re.search(step.where, s.operator)]
+    if step.where and not found:
+        raise RecipeError(
+            f"where='{step.where}' matches no operator that '{step.method}' could change; "
+            "packlight profile MODEL names them"
+        )
     checked = [s if isinstance(s, Refusal) else inspected(s, chosen) for s in found]
     sites = [s for s in checked if not isinstance(s, Refusal)]
     refusals = [replace(s, method=chosen.name) for s in checked if isinstance(s, Refusal)]

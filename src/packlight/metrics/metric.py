@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import CodeType
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from packlight.errors import TaskError
 from packlight.records.budget import COSTS, LOSSES
+from packlight.records.codec import digest
 from packlight.records.measurement import Unit
 
 Outputs = Mapping[str, NDArray[np.generic]]
@@ -75,9 +77,33 @@ class Metric:
                 f"a metric's name is an identifier that is not a cost or a loss; got '{self.name}'"
             )
 
+    @property
+    def code(self) -> str:
+        """Digest of what decides its numbers, so that another metric of this name is told apart."""
+        stated = [self.higher_is_better, self.bounded, self.against, self.unit]
+        made = (self.row, self.total, self.formula, self.decide, self.right)
+        return digest([stated, *(written(function) for function in made)])
+
     def worsening(self, before: float, after: float) -> float:
         """How much worse ``after`` is, in the metric's own unit; negative where it is better."""
         return before - after if self.higher_is_better else after - before
+
+
+def written(part: object, around: tuple[object, ...] = ()) -> list[object]:
+    """What a function is made of, as plain values: its instructions, constants and closure.
+
+    What it looks up elsewhere when it runs is not seen.
+    """
+    code = getattr(part, "__code__", part)
+    if isinstance(part, tuple | frozenset):
+        return [*sorted(map(repr, part))]
+    if not isinstance(code, CodeType) or any(part is outer for outer in around):
+        plain = isinstance(part, str | bytes | int | float | complex | None)
+        return [repr(part) if plain else type(part).__qualname__]
+    cells = [cell.cell_contents for cell in getattr(part, "__closure__", None) or ()]
+    inner = (*code.co_consts, *(getattr(part, "__defaults__", None) or ()), *cells)
+    parts = (written(each, (*around, part)) for each in inner)
+    return [code.co_code.hex(), *code.co_names, *parts]
 
 
 def of_sums(

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress.roles import roles, stored
+from packlight.errors import RecipeError
 from packlight.method import Method
 from packlight.model import Model, file_size, load, nodes, save, to_bytes
 from packlight.records import Change, Recipe, Refusal, SessionOptions, Step
@@ -50,7 +51,7 @@ def check_method(
     for law in LAWS:
         law(case)
     if not method.whole:
-        a_pattern_that_matches_nothing_changes_nothing(case)
+        a_pattern_that_matches_nothing_is_refused(case)
         no_weight_is_passed_over_in_silence(case)
     floor = DECIBELS.get(method.name, 0.0) if decibels is None else decibels
     the_result_is_near_the_reference(case, floor)
@@ -147,13 +148,16 @@ def behind_constants(graph: ir.Model) -> Iterator[tuple[str, str]]:
             yield role.operator, str(node.name)
 
 
-def a_pattern_that_matches_nothing_changes_nothing(case: Case) -> None:
-    """Where no operator is meant, the content stays and nothing is reported."""
+def a_pattern_that_matches_nothing_is_refused(case: Case) -> None:
+    """A ``where`` that no operator matches is told, and the model given stays as it is."""
     (step,) = case.recipe.steps
-    made = case.again(Recipe((replace(step, where=NOWHERE),)))
-    assert to_bytes(made.model) == case.content, "the model changed where nothing was meant"
-    assert not made.changes, "changes are reported where nothing was meant"
-    assert not made.refusals, "refusals are reported where nothing was meant"
+    try:
+        case.again(Recipe((replace(step, where=NOWHERE),)))
+    except RecipeError as error:
+        assert NOWHERE in str(error), "the error does not say which pattern matches nothing"
+    else:
+        raise AssertionError("a pattern that matches nothing is not told")
+    assert to_bytes(case.model) == case.content, "the model changed where nothing was meant"
 
 
 def the_result_is_near_the_reference(case: Case, decibels: float) -> None:

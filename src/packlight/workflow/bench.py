@@ -135,6 +135,7 @@ class Bench:
         conditions = [variant.model, self.task.digest, self.options, self.original.id, self.seed]
         conditions += [version("packlight"), *([] if kind == "size" else [machine()])]
         conditions += [self.seconds] if kind == "latency" else []
+        conditions += [self.task.metric.code] if kind == "quality" else []
         key = f"{variant.id}-{digest(conditions)}"
         found = self.store.get(kind, key, cls)
         if found is None:

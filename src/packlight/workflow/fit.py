@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from packlight.compress import uses_data
-from packlight.errors import PacklightError
+from packlight.errors import ModelError, RecipeError, TaskError
 from packlight.records import (
     Budget,
     Evaluation,
@@ -91,7 +91,7 @@ def measure_all(
         try:
             variant = bench.variant(name, recipe)
             result, evaluation = measured(bench, variant, STEPS * place, total)
-        except PacklightError as error:
+        except (ModelError, TaskError, RecipeError) as error:
             results.append(failed(bench, name, recipe, str(error)))
             continue
         results.append(choose.judged(result, budget, base.metrics))

@@ -223,3 +223,17 @@ def test_only_yes_or_no_counts_as_a_share():
     assert not is_share(METRICS["top1"], yes * 2)
     assert not is_share(METRICS["cosine"], yes)
     assert not is_share(METRICS["mae"], yes)
+
+
+def test_metrics_of_one_name_are_told_apart_by_what_they_compute():
+    def scored(number, name="own", **given):
+        return per_sample(lambda outputs, target: number, name, **given).code
+
+    def recursive(depth):
+        return recursive(depth - 1) if depth else 0.0
+
+    assert scored(1.0) == scored(1.0)
+    assert len({scored(1.0), scored(0.5), scored(1.0, higher_is_better=False)}) == 3
+    assert per_sample(lambda o, t: 1.0, "own").code != per_sample(lambda o, t: 0.5, "own").code
+    assert per_sample(lambda o, t: recursive(2), "own").code
+    assert len({metric.code for metric in METRICS.values()}) == len(METRICS)
