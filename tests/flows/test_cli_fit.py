@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,10 @@ def test_the_project_is_named_after_the_model(run, few, tmp_path):
     assert (tmp_path / "fashion-packlight" / "report.html").is_file()
 
 
+HEARS_INTERRUPTS = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+"""Shells start background commands, and so their children, deaf to interrupts."""
+
+
 def start(arguments: list[object], folder: Path) -> subprocess.Popen[str]:
     """A command that goes on while the test does, in a group of its own."""
     return subprocess.Popen(
@@ -132,6 +137,7 @@ def start(arguments: list[object], folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=HEARS_INTERRUPTS,
     )
 
 

@@ -43,7 +43,7 @@ def test_weights_and_results_count_and_the_runtime_itself_does_not(tmp_path, tem
 
     assert 75 * MB < found.value < 250 * MB
     assert found.low <= found.value <= found.high
-    assert (found.unit, found.how, found.n) == ("B", "measured", 3)
+    assert (found.unit, found.how, found.n) == ("B", "measured", 6)
     assert list(temporary.iterdir()) == []
 
 

@@ -155,7 +155,11 @@ def test_an_interrupt_ends_the_child(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     parent = subprocess.Popen(
-        [sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        # Shells start background commands, and so their children, deaf to interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait(lambda: marker.exists() and marker.read_text())
     parent.send_signal(signal.SIGINT)
