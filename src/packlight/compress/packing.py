@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 
 DOMAIN = "packlight"
-OPSET = 18
 EIGHT = 8
 WIDTHS = range(1, 8)
 

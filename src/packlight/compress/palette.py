@@ -19,9 +19,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress.kmeans import cluster
-from packlight.compress.packing import packed_bytes
 from packlight.compress.sites import Weight, unusable, weight_sites
-from packlight.compress.storage import OPSET, UNSIGNED, Expansion, store_packed
+from packlight.compress.storage import OPSET, UNSIGNED, Expansion, code_bytes, store_packed
 from packlight.errors import RecipeError
 from packlight.method import Method, Observed
 from packlight.records.recipe import Option
@@ -119,9 +118,8 @@ def decide(weight: Weight, config: Palette) -> Site | Refusal:
 def stored_bytes(site: Site, bits: int) -> int:
     """Bytes of indices and tables."""
     count = math.prod(site.rows)
-    indices = -(-count * bits // 8) if bits in UNSIGNED else packed_bytes(count, bits)
     entries: int = site.tables * 2**bits
-    return indices + entries * FLOAT_BYTES
+    return code_bytes(count, bits) + entries * FLOAT_BYTES
 
 
 class Clustered:
@@ -167,7 +165,7 @@ def nearest_entry(weight: Float, table: Float) -> Codes:
 
 def least_opset(config: Palette) -> int:
     """The least opset that has the type of the indices."""
-    return OPSET["load"][config.bits]
+    return OPSET[config.bits]
 
 
 def apply(
@@ -202,9 +200,7 @@ def back_in_place(place: Expansion, value: ir.Value, site: Site) -> ir.Value:
     width = site.weight.tensor.size // site.outputs
     if site.tables * site.channels > site.outputs:
         value = place.reshape(value, (site.tables * site.channels, width), "rows")
-        bounds = [("starts", 0), ("ends", site.outputs)]
-        ends = [place.constant(f"rows.{part}", np.asarray([n], np.int64)) for part, n in bounds]
-        value = place.operator("Slice", [value, *ends])
+        value = place.cut(value, site.outputs, "rows")
     value = place.reshape(value, site.turned, "turned")
     back = [int(axis) for axis in np.argsort(site.order)]
     if back != sorted(back):

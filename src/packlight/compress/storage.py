@@ -29,7 +29,9 @@ NUMPY = {
 UNSIGNED = {4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
 """Type that holds an unsigned code; codes of other widths are packed into bytes."""
 
-OPSET = {"load": {**dict.fromkeys(range(1, 8), 18), 4: 21, 8: 13}, "run": {4: 21, 8: 13}}
+OPSET = {**dict.fromkeys(range(1, 8), 18), 4: 21, 8: 13}
+"""The first opset that stores codes of so many bits, and restores them at load or at run."""
+
 BLOCKED_OPSET = 21
 """The first opset whose DequantizeLinear knows blocks."""
 
@@ -106,6 +108,12 @@ class Expansion:
         output.name = f"{node.name}.out"
         return output
 
+    def cut(self, value: ir.Value, end: int, part: str, *axis: int) -> ir.Value:
+        """Add a Slice that keeps what lies before ``end``, along the first axis or a named one."""
+        bounds = [("starts", 0), ("ends", end), *(("axes", one) for one in axis)]
+        ends = [self.constant(f"{part}.{name}", np.asarray([n], np.int64)) for name, n in bounds]
+        return self.operator("Slice", [value, *ends])
+
     def replace(self, restored: ir.Value) -> None:
         """Let everything that read the old value read the restored one."""
         self.owner.replace_all_uses_with(restored)
@@ -146,6 +154,11 @@ def remove_stored(value: ir.Value) -> None:
         graph.initializers.pop(str(value.name))
 
 
+def code_bytes(count: int, bits: int) -> int:
+    """Bytes of so many codes, in a type of their width or packed."""
+    return -(-count * bits // EIGHT) if bits in STORED else packed_bytes(count, bits)
+
+
 def store_packed(
     model: ir.Model,
     place: Expansion,
@@ -160,9 +173,7 @@ def store_packed(
     packed = place.store("packed", ir.DataType.UINT8, size, lambda: pack(compute(), bits))
     value = place.operator(unpack_name(bits), [packed], domain=DOMAIN)
     if count % EIGHT:
-        bounds = [("starts", 0), ("ends", count)]
-        ends = [place.constant(f"codes.{part}", np.asarray([n], np.int64)) for part, n in bounds]
-        value = place.operator("Slice", [value, *ends])
+        value = place.cut(value, count, "codes")
     return place.reshape(value, shape, "codes")
 
 
@@ -174,9 +185,7 @@ def expand_at_load(
     if grouping.padded != grouping.shape:
         value = place.reshape(value, grouping.padded, "whole")
         axis = next(i for i, n in enumerate(grouping.shape) if n != grouping.padded[i])
-        ends = [("starts", 0), ("ends", grouping.shape[axis]), ("axes", axis)]
-        bounds = [place.constant(f"slice.{part}", np.asarray([n], np.int64)) for part, n in ends]
-        value = place.operator("Slice", [value, *bounds])
+        value = place.cut(value, grouping.shape[axis], "slice", axis)
     if grouping.view != tuple(shape):
         value = place.reshape(value, shape, "restored")
     return value

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from packlight.compress import grid
 from packlight.compress.grid import Codes, Float, Grouping
-from packlight.compress.packing import packed_bytes
 from packlight.compress.sites import Weight, unusable, weight_sites
 from packlight.compress.storage import (
     BLOCKED_OPSET,
     OPSET,
     STORED,
     Expansion,
+    code_bytes,
     expand_at_load,
     store_packed,
 )
@@ -167,16 +167,13 @@ def fuses(node: ir.Node) -> bool:
 def stored_bytes(weight: Weight, grouping: Grouping, bits: int) -> int:
     """Bytes of codes and scales."""
     count = int(np.prod(grouping.padded, dtype=np.int64)) if grouping.padded else weight.tensor.size
-    codes = -(-count * bits // 8) if bits in STORED else packed_bytes(count, bits)
-    return codes + grouping.groups() * FLOAT_BYTES
+    return code_bytes(count, bits) + grouping.groups() * FLOAT_BYTES
 
 
 def least_opset(config: Weights) -> int:
     """The least opset that has the type and the operator."""
     blocked_run = config.per == "block" and config.expand != "load"
-    stored_at_run = config.expand == "run" and config.bits in STORED
-    least = OPSET["run" if stored_at_run else "load"][config.bits]
-    return max(least, BLOCKED_OPSET if blocked_run and config.bits in STORED else 0)
+    return max(OPSET[config.bits], BLOCKED_OPSET if blocked_run and config.bits in STORED else 0)
 
 
 def apply(

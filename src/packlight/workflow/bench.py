@@ -98,10 +98,17 @@ class Bench:
         start = max(0, (len(first) - TIMED) // 2)
         return [first[index] for index in by_size[start : start + TIMED]]
 
+    def seen_by(self, recipe: Recipe) -> str:
+        """Digest of the calibration samples that a recipe looks at; empty where at none."""
+        return self.task.calibration_digest if uses_data(recipe) else ""
+
+    def key_of(self, recipe: Recipe) -> str:
+        """Id of the variant that a recipe makes."""
+        return variant_id(self.original.id, recipe, self.seen_by(recipe))
+
     def variant(self, name: str, recipe: Recipe) -> Variant:
         """The variant that a recipe makes of the original; made once by these versions."""
-        seen = self.task.calibration_digest if uses_data(recipe) else ""
-        key = variant_id(self.original.id, recipe, seen)
+        seen, key = self.seen_by(recipe), self.key_of(recipe)
         found = self.store.get("variant", key, Variant)
         made_here = found is not None and found.environment == environment()
         if found is not None and made_here and self.store.path(found.file).is_file():

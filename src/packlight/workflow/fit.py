@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from packlight.compress import uses_data
 from packlight.errors import ModelError, RecipeError, TaskError
 from packlight.records import (
     Budget,
@@ -16,7 +15,6 @@ from packlight.records import (
     Result,
     SessionOptions,
     Variant,
-    variant_id,
 )
 from packlight.report import write_report
 from packlight.runtime import machine
@@ -127,9 +125,7 @@ def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Res
 
 def failed(bench: Bench, name: str, recipe: Recipe, error: str) -> Result:
     """A recipe that could not be made or measured, with why."""
-    seen = bench.task.calibration_digest if uses_data(recipe) else ""
-    key = variant_id(bench.original.id, recipe, seen)
-    return Result(key, bench.original.id, name, recipe.text(), "", error=error)
+    return Result(bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error)
 
 
 def decide(
