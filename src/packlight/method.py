@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -35,14 +35,26 @@ class Statistic(Protocol):
         """Take in the value of one call of the model."""
 
 
-Observed = Mapping[str, Statistic]
-"""Statistics by the name of the value they were made of."""
+class Look(Protocol):
+    """Lets a method look at calibration samples."""
 
+    @property
+    def carried(self) -> Collection[str]:
+        """Outputs that the model is fed again at the next call of a sample."""
 
-def nothing(graph: ir.Model, sites: Sequence[object], config: object) -> dict[str, Statistic]:
-    """What a method that needs no data asks for."""
-    del graph, sites, config
-    return {}
+    def __call__(
+        self, graph: ir.Model, statistics: Mapping[str, Sequence[Statistic]], most: int = 0
+    ) -> None:
+        """Stream values through a graph as it stands, samples always in the same order.
+
+        Args:
+            graph: what to run.
+            statistics: by the name of the value that they are made of.
+            most: samples, spread evenly over all of them; 0 takes all.
+
+        Raises:
+            RecipeError: there are no calibration samples.
+        """
 
 
 def sound(site: object) -> str:
@@ -66,8 +78,7 @@ def as_given(options: Mapping[str, Option]) -> Mapping[str, Option]:
 class Method(Generic[C, S]):
     """One way to compress.
 
-    Deciding and doing are apart: ``sites`` and ``observe`` are pure and return data; ``apply``
-    edits the graph it is given and decides nothing.
+    Deciding and doing are apart: ``sites`` is pure and returns data; ``apply`` edits the graph.
 
     Attributes:
         name: as recipes write it.
@@ -76,9 +87,8 @@ class Method(Generic[C, S]):
         opset: the least opset that can express what the method stores.
         sites: the places it can change, in the order they run, and the refusals.
         uses_data: whether a config looks at calibration samples.
-        observe: the statistics it needs, by name of a value; they are streamed through the model
-            as it stands after the steps before.
-        apply: changes the sites in place and says what it did and what turned out impossible.
+        apply: looks at the calibration samples where it uses data, as often as it wants; changes
+            the sites in place; says what it did and what turned out impossible.
         inspect: reads a site's weights and says what is wrong with them; empty when nothing is.
         implied: options that follow from those given.
         whole: it works on the model as a whole, so that ``where`` makes no sense.
@@ -89,8 +99,7 @@ class Method(Generic[C, S]):
     config: type[C]
     opset: Callable[[C], int]
     sites: Callable[[ir.Model, C], Iterable[S | Refusal]]
-    apply: Callable[[ir.Model, Sequence[S], Observed, C], list[Change | Refusal]]
-    observe: Callable[[ir.Model, Sequence[S], C], dict[str, Statistic]] = nothing
+    apply: Callable[[ir.Model, Sequence[S], Look, C], list[Change | Refusal]]
     uses_data: Callable[[C], bool] = looks_at_nothing
     inspect: Callable[[S], str] = sound
     implied: Callable[[Mapping[str, Option]], Mapping[str, Option]] = as_given

@@ -6,6 +6,8 @@ from packlight.compress import METHODS
 from packlight.testing import DECIBELS, NETWORKS, check_method
 
 OTHER_OPTIONS = {
+    "equalise by weights": ("equalise", {"by": "weights"}, 200),
+    "equalise by any scales": ("equalise", {"scales": "any"}, 100),
     "weights per tensor": ("weights", {"per": "tensor"}, 20),
     "weights at run": ("weights", {"expand": "run"}, 25),
     "weights in blocks": ("weights", {"per": "block", "block": 16}, 25),
@@ -13,8 +15,42 @@ OTHER_OPTIONS = {
     "weights of 4 bits": ("weights", {"bits": 4, "per": "block", "block": 16}, 10),
     "weights of 3 bits": ("weights", {"bits": 3, "per": "block", "block": 7}, 5),
     "weights of 5 bits": ("weights", {"bits": 5}, 10),
+    "weights by gptq": ("weights", {"bits": 5, "rounding": "gptq", "range": "moments"}, 8),
+    "weights by gptq, asymmetric": (
+        "weights",
+        {"bits": 4, "rounding": "gptq", "symmetric": False, "bias": True, "scales": 16},
+        4,
+    ),
+    "weights by gptq in blocks": ("weights", {"rounding": "gptq", "per": "block", "block": 7}, 20),
+    "weights of mixed widths": ("weights", {"mixed": 5.5, "rounding": "gptq"}, 8),
+    "weights in asymmetric blocks at run": (
+        "weights",
+        {"bits": 4, "per": "block", "block": 16, "expand": "run", "symmetric": False},
+        8,
+    ),
+    "palettes by gptq": (
+        "palette",
+        {"bits": 5, "rounding": "gptq", "weighted": True, "scaled": True},
+        8,
+    ),
+    "palettes of bytes": ("palette", {"bits": 6, "entry": 8, "scaled": True, "group": 5}, 15),
+    "palettes of mixed widths": ("palette", {"mixed": 6.0}, 8),
     "palettes of 8 bits": ("palette", {"bits": 8}, 25),
     "palettes of 3 bits by group": ("palette", {"bits": 3, "per": "group", "group": 3}, 5),
+    "sparse everywhere": ("sparse", {"inputs": 1}, 4),
+    "sparse in runs by gptq": ("sparse", {"run": 4, "inputs": 1, "rounding": "gptq"}, 3),
+    "sparse and 8 bits": ("sparse", {"bits": 8, "values": "grid", "share": 0.75, "inputs": 1}, 2),
+    "sparse and 5 bits by gptq": (
+        "sparse",
+        {"bits": 5, "values": "grid", "share": 0.7, "rounding": "gptq", "bias": True, "inputs": 1},
+        4,
+    ),
+    "sparse and palettes by gptq": (
+        "sparse",
+        {"bits": 7, "values": "palette", "share": 0.7, "scaled": True, "rounding": "gptq"}
+        | {"weighted": True, "inputs": 1},
+        3,
+    ),
     "static of 7 bits": ("static", {"bits": 7}, 15),
     "static per tensor": ("static", {"per": "tensor", "range": "percentile"}, 10),
 }

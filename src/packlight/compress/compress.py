@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,15 +13,42 @@ from numpy.typing import NDArray
 
 from packlight.compress.methods import method as method_named
 from packlight.errors import CheckError, RecipeError
-from packlight.method import Method, Observed, Place
+from packlight.method import Method, Place, Statistic
 from packlight.model import Model, graphs, initializers, name_operators, raised
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 
-Stream = Callable[[Model, Sequence[str]], Iterable[Mapping[str, NDArray[np.generic]]]]
-"""Runs calibration samples through a model and gives the values of chosen tensors, call by call."""
+Values = Callable[[Model, Sequence[str], int], Iterable[Mapping[str, NDArray[np.generic]]]]
+"""Runs calibration samples through a model and gives the values of chosen tensors, call by call.
 
-HELD = 512 * 2**20
+The number is how many samples at most, evenly spread ones; 0 takes all.
+"""
+
+
+def no_values(
+    model: Model, names: Sequence[str], most: int
+) -> Iterable[Mapping[str, NDArray[np.generic]]]:
+    """Those of no samples."""
+    del model, names, most
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Calibration samples and how they run.
+
+    Attributes:
+        values: gives values of tensors.
+        carried: outputs that the model is fed again at the next call of a sample.
+    """
+
+    values: Values = no_values
+    carried: Collection[str] = ()
+
+
+NO_DATA = Stream()
+
+HELD = 64 * 2**20
 """Bytes of weights up to which codes are computed once and held; above, when they are written."""
 
 
@@ -40,12 +67,6 @@ class Compressed:
     recipe: Recipe
     changes: tuple[Change, ...]
     refusals: tuple[Refusal, ...]
-
-
-def no_data(model: Model, names: Sequence[str]) -> Iterable[Mapping[str, NDArray[np.generic]]]:
-    """A stream without samples."""
-    del model, names
-    return ()
 
 
 def canonical_recipe(recipe: Recipe) -> Recipe:
@@ -75,13 +96,17 @@ def uses_data(recipe: Recipe) -> bool:
     return any(method.uses_data(method.configured(step.config)) for method, step in chosen)
 
 
-def compress(model: Model, recipe: Recipe, stream: Stream = no_data) -> Compressed:
+def compress(
+    model: Model, recipe: Recipe, stream: Stream = NO_DATA, held: int = HELD
+) -> Compressed:
     """Apply a recipe.
 
     Args:
         model: stays as it is.
         recipe: ordered steps; later ones see what earlier ones made.
         stream: runs the calibration samples.
+        held: bytes of weights up to which the new ones are computed at once and held in memory;
+            above, each is computed when it is written, and let go.
 
     Returns:
         The new model with its changes and refusals.
@@ -94,14 +119,14 @@ def compress(model: Model, recipe: Recipe, stream: Stream = no_data) -> Compress
     refusals: list[Refusal] = []
     current = model
     for step in full.steps:
-        current, changed, refused = apply_step(current, step, stream)
+        current, changed, refused = apply_step(current, step, stream, held)
         changes += changed
         refusals += refused
     return Compressed(current, full, tuple(changes), tuple(refusals))
 
 
 def apply_step(
-    model: Model, step: Step, stream: Stream
+    model: Model, step: Step, stream: Stream, held: int
 ) -> tuple[Model, list[Change], list[Refusal]]:
     """Apply one step to a clone."""
     chosen = method_named(step.method)
@@ -118,14 +143,12 @@ def apply_step(
     refusals = [replace(s, method=chosen.name) for s in checked if isinstance(s, Refusal)]
     if not sites and not chosen.whole:
         return model, [], refusals
-    observed = chosen.observe(graph, sites, config)
-    stream_into(Model(graph, model.name), observed, stream, chosen.name)
-    done = chosen.apply(graph, sites, observed, config)
+    done = chosen.apply(graph, sites, Looking(stream, model.name, chosen.name), config)
     changes = [entry for entry in done if isinstance(entry, Change)]
     refusals += [replace(e, method=chosen.name) for e in done if isinstance(e, Refusal)]
     drop_unread(graph)
     name_operators(graph)
-    if weight_bytes(graph) <= HELD:
+    if weight_bytes(graph) <= held:
         hold(graph)
     made = Model(graph, model.name)
     check_interface(model, made, chosen.name)
@@ -138,20 +161,40 @@ def inspected(site: Place, chosen: Method[Any, Any]) -> Place | Refusal:
     return Refusal(site.operator, reason) if reason else site
 
 
-def stream_into(model: Model, observed: Observed, stream: Stream, method: str) -> None:
-    """Let statistics see the values they are made of."""
-    if not observed:
-        return
-    calls = 0
-    for values in stream(model, list(observed)):
-        calls += 1
-        for name, value in values.items():
-            observed[name].update(value)
-    if not calls:
-        raise RecipeError(
-            f"'{method}' looks at calibration samples and the task has none; "
-            "give it calibration data, or choose a method that needs none, as 'weights'"
-        )
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """Lets a method look at the calibration samples.
+
+    Attributes:
+        stream: the samples.
+        model: name of the model.
+        method: name of the method.
+    """
+
+    stream: Stream
+    model: str
+    method: str
+
+    @property
+    def carried(self) -> Collection[str]:
+        """Outputs that the model is fed again."""
+        return self.stream.carried
+
+    def __call__(
+        self, graph: ir.Model, statistics: Mapping[str, Sequence[Statistic]], most: int = 0
+    ) -> None:
+        """Show statistics the values they are made of."""
+        calls = 0
+        for values in self.stream.values(Model(graph, self.model), list(statistics), most):
+            calls += 1
+            for name, value in values.items():
+                for statistic in statistics[name]:
+                    statistic.update(value)
+        if not calls and statistics:
+            raise RecipeError(
+                f"'{self.method}' looks at calibration samples and the task has none; "
+                "give it calibration data, or choose a method that needs none, as 'weights'"
+            )
 
 
 def drop_unread(graph: ir.Model) -> None:

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from packlight.compress.sites import not_stored
 from packlight.compress.storage import Expansion
-from packlight.method import Method, Observed
+from packlight.method import Look, Method
 from packlight.model import initializers, nodes, release
 from packlight.records.variant import Change, Refusal
 
@@ -73,10 +73,10 @@ def too_large(site: Site) -> str:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], observed: Observed, config: Float16
+    graph: ir.Model, found: Sequence[Site], look: Look, config: Float16
 ) -> list[Change | Refusal]:
     """Store each tensor in 16 bits, with a Cast before its first use."""
-    del graph, observed, config
+    del graph, look, config
     return [halve(site) for site in found]
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.float32]
-Codes = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +24,14 @@ class Grouping:
         padded: shape after zeros are added so that blocks divide it; equals ``shape`` else.
         view: the padded weight reshaped.
         scale: shape of the scales, 1 along the axes of ``view`` that share one.
+        block: inputs that share a scale; 0 where all of an output do.
     """
 
     shape: tuple[int, ...]
     padded: tuple[int, ...]
     view: tuple[int, ...]
     scale: tuple[int, ...]
+    block: int = 0
 
     def groups(self) -> int:
         """How many scales there are."""
@@ -43,6 +44,13 @@ class Grouping:
             gaps = [(0, after - now) for now, after in zip(self.shape, self.padded, strict=True)]
             weight = np.pad(weight, gaps)
         return weight.reshape(self.view)
+
+    def rows(self, weight: Float) -> Float:
+        """The weights of each group, (groups, n), groups in the order of ``scale``."""
+        viewed = self.split(weight)
+        kept = [axis for axis, size in enumerate(self.scale) if size > 1]
+        others = [axis for axis, size in enumerate(self.scale) if size == 1]
+        return np.ascontiguousarray(viewed.transpose(*kept, *others).reshape(self.groups(), -1))
 
     def join(self, viewed: NDArray[np.generic]) -> NDArray[np.generic]:
         """The weight from the form of ``view``, padding left off."""
@@ -78,8 +86,8 @@ def blocks(shape: tuple[int, ...], summed: tuple[int, ...], size: int) -> Groupi
     view = (*shape[:first], count, size, *shape[last:])
     scale = (*shape[:first], count, 1, *shape[last:])
     if length == count * size:
-        return Grouping(shape, shape, view, scale)
-    return Grouping(flat, padded, view, scale)
+        return Grouping(shape, shape, view, scale, size)
+    return Grouping(flat, padded, view, scale, size)
 
 
 def top_code(bits: int) -> int:
@@ -91,8 +99,8 @@ def top_code(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
 
-def widest_scale(weight: Float, grouping: Grouping, bits: int) -> Float:
-    """The scale whose grid just reaches the largest weight of every group.
+def widest_scale(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
+    """The scale whose symmetric grid just reaches the largest weight of every group.
 
     Args:
         weight: of shape ``grouping.shape``.
@@ -100,30 +108,31 @@ def widest_scale(weight: Float, grouping: Grouping, bits: int) -> Float:
         bits: width of a code, 2 to 8.
 
     Returns:
-        Of shape ``grouping.scale``, each > 0; the real value of one integer step.
+        Scale and zero, both of shape ``grouping.scale``: the real value of one integer step, > 0;
+        and the code of 0.0, which is 0.
     """
+    low, high = extremes(weight, grouping)
+    scale: Float = np.maximum(high, -low).astype(np.float32) / np.float32(top_code(bits))
+    scale[scale == 0] = 1  # an all-zero group, or one whose step underflows float32
+    return scale, np.zeros_like(scale)
+
+
+def widest_range(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
+    """The scale and zero whose grid from 0 on just reaches from the smallest to the largest.
+
+    0.0 is a point of the grid. Arguments and results are those of ``widest_scale``, the zero is a
+    whole number from 0 to the highest code.
+    """
+    low, high = extremes(weight, grouping)
+    top = np.float32((1 << bits) - 1)
+    scale: Float = (high - low) / top
+    scale[scale == 0] = 1
+    return scale, np.clip(np.rint(-low / scale), 0, top).astype(np.float32)
+
+
+def extremes(weight: Float, grouping: Grouping) -> tuple[Float, Float]:
+    """The smallest and the largest of every group and 0, of shape ``grouping.scale``."""
     viewed = grouping.split(weight)
     axes = tuple(axis for axis, size in enumerate(grouping.scale) if size == 1)
-    widest = np.abs(viewed).max(axis=axes, keepdims=True, initial=0.0)
-    scale: Float = (widest / np.float32(top_code(bits))).astype(np.float32)
-    scale[scale == 0] = 1  # an all-zero group, or one whose step underflows float32
-    return scale
-
-
-def nearest(weight: Float, scale: Float, grouping: Grouping, bits: int) -> Codes:
-    """The nearest point of a symmetric grid.
-
-    Args:
-        weight: of shape ``grouping.shape``.
-        scale: of shape ``grouping.scale``, each > 0.
-        grouping: who shares a scale.
-        bits: width of a code.
-
-    Returns:
-        Of shape ``grouping.view``, each in [-top, top]. Every weight within the range of its grid
-        satisfies ``|weight - code * scale| <= scale / 2``.
-    """
-    top = top_code(bits)
-    points = np.clip(np.rint(grouping.split(weight) / scale), -top, top)
-    codes: Codes = points.astype(np.int8)
-    return codes
+    low = viewed.min(axis=axes, keepdims=True, initial=0.0)
+    return low, viewed.max(axis=axes, keepdims=True, initial=0.0)

@@ -11,6 +11,7 @@ minimum-weight k-link path in graphs with the concave Monge property" (1994).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
 
@@ -27,6 +28,8 @@ HALF_TOP = 32_768.0
 """Where the largest value is moved before it is rounded to a bin, so that no bin is subnormal."""
 
 BISECTIONS = 80
+PART = 1 << 18
+"""Numbers that are looked at together: what is made of them fits a processor's cache."""
 
 
 def cluster(values: NDArray[np.float32], weights: NDArray[np.float32] | None, k: int) -> Doubles:
@@ -74,18 +77,31 @@ def binned(
         mass = np.bincount(place, weights, len(points)).astype(np.float64)
         exact = points.astype(np.float64)
         return exact, mass, exact * mass
-    keys = half_keys(values)
-    mass = np.bincount(keys, weights, DISTINCT).astype(np.float64)
-    scaled = values if weights is None else values * weights
-    first = np.bincount(keys, scaled, DISTINCT).astype(np.float64)
+    top = max(float(values.max()), -float(values.min()))
+    mass, first = np.zeros(DISTINCT), np.zeros(DISTINCT)
+    for part in parts(values.size):
+        some = values[part]
+        shares = None if weights is None else weights[part]
+        keys = half_keys(some, top)
+        mass += np.bincount(keys, shares, DISTINCT)
+        first += np.bincount(keys, some if shares is None else some * shares, DISTINCT)
     used = mass > 0
     mass, first = mass[used], first[used]
     return first / mass, mass, first
 
 
-def half_keys(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """An integer for each value that grows with it, equal for values of equal float16."""
-    widest = float(np.abs(values).max())
+def parts(count: int) -> Iterator[slice]:
+    """A long row of numbers cut up, so that what is made of one part stays small."""
+    return (slice(start, start + PART) for start in range(0, count, PART))
+
+
+def half_keys(values: NDArray[np.float32], widest: float) -> NDArray[np.uint16]:
+    """An integer for each value that grows with it, equal for values of equal float16.
+
+    Args:
+        values: of any shape.
+        widest: at least each of their magnitudes; keys are comparable where it is the same.
+    """
     scale = np.float32(HALF_TOP / widest) if widest else np.float32(1)
     bits = (values * scale).astype(np.float16).view(np.uint16)
     return np.where(bits & 0x8000, ~bits, bits | 0x8000).astype(np.uint16)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from packlight.compress import float16, palette, static, tidy, weights
+from packlight.compress import equalise, float16, palette, sparse, static, tidy, weights
 from packlight.errors import RecipeError
 from packlight.method import Method
 
 METHODS: dict[str, Method[Any, Any]] = {
     method.name: method
-    for method in (tidy.METHOD, float16.METHOD, weights.METHOD, palette.METHOD, static.METHOD)
+    for method in (
+        tidy.METHOD,
+        equalise.METHOD,
+        float16.METHOD,
+        weights.METHOD,
+        palette.METHOD,
+        sparse.METHOD,
+        static.METHOD,
+    )
 }
 
 

@@ -15,6 +15,7 @@ from packlight.compress.ranges import Affine
 from packlight.compress.roles import stored
 from packlight.compress.sites import Weight
 from packlight.compress.stock import Array, Stock
+from packlight.compress.uniform import Uniform
 
 LIMIT = 2**30
 """Largest code of a bias: half of what int32 holds leaves room for the sum it is added to."""
@@ -136,9 +137,10 @@ def integer_weight(
     array = weight.read()
     one, bits = settings.per == "tensor", settings.bits
     groups = grid.per_tensor(weight.shape) if one else grid.per_channel(weight.shape, weight.summed)
-    wide = grid.widest_scale(array, groups, bits)
+    wide, zero = grid.widest_scale(array, groups, bits)
     scale: Float = np.maximum(wide.ravel(), least.max() if one else least)
-    codes = grid.nearest(array, scale.reshape(wide.shape), groups, bits).reshape(weight.shape)
+    points = Uniform(groups, bits, True, scale.reshape(wide.shape), zero)
+    codes = points.nearest(array).astype(np.int8)
     scale = scale.reshape(() if one else (-1,))
     axis = 0 if one else next(i for i in range(len(weight.shape)) if i not in weight.summed)
     restored = integers(node, str(weight.value.name), codes, scale, axis=axis, stock=stock)

@@ -54,6 +54,23 @@ class Weight:
         release(self.tensor)
         return array
 
+    def put(self, array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+        """Let its operators read other numbers from now on; ``read`` still gives the old ones."""
+        self.hold(ir.Tensor(np.ascontiguousarray(array), name=self.value.name))
+
+    def restore(self) -> None:
+        """Let its operators read what was stored when the site was found."""
+        self.hold(self.tensor)
+
+    def hold(self, tensor: ir.TensorProtocol) -> None:
+        """Store a tensor in its place."""
+        node = self.value.producer()
+        if node is None:
+            self.value.const_value = tensor
+        else:
+            node.attributes.clear()
+            node.attributes["value"] = ir.AttrTensor("value", tensor)
+
 
 def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
     """Every stored float32 weight once, and why others are none."""

@@ -28,7 +28,7 @@ from packlight.compress.roles import SUMMED, Role, roles, stored
 from packlight.compress.sites import Weight, not_stored, unusable, weight_site
 from packlight.compress.stock import Stock
 from packlight.errors import RecipeError
-from packlight.method import Method, Observed, Statistic
+from packlight.method import Look, Method, Statistic
 from packlight.model import nodes
 from packlight.records.variant import Change, Refusal
 
@@ -117,18 +117,13 @@ def plain_gemm(node: ir.Node) -> bool:
     return factors and not given.get_int("transA", 0)
 
 
-def observe(graph: ir.Model, found: Sequence[Site], config: Static) -> dict[str, Statistic]:
-    """A histogram of every value that gets a grid."""
-    del config
-    plan = placement.place(graph, [site.node for site in found])
-    return {name: Histogram() for name in plan.ranges()}
-
-
 def apply(
-    graph: ir.Model, found: Sequence[Site], observed: Observed, config: Static
+    graph: ir.Model, found: Sequence[Site], look: Look, config: Static
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     first = placement.place(graph, [site.node for site in found])
+    observed = {name: Histogram() for name in first.ranges()}
+    look(graph, {name: [histogram] for name, histogram in observed.items()})
     unseen = {name for name, statistic in observed.items() if not reached(statistic)}
     ready = [site for site in found if not unseen & touched(first, site.node)]
     done: list[Change | Refusal] = [
@@ -188,7 +183,6 @@ METHOD = Method(
     opset=lambda _: 13,
     sites=sites,
     apply=apply,
-    observe=observe,
     uses_data=lambda _: True,
     inspect=unfit,
 )

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import ml_dtypes
 import numpy as np
@@ -34,6 +34,27 @@ OPSET = {**dict.fromkeys(range(1, 8), 18), 4: 21, 8: 13}
 
 BLOCKED_OPSET = 21
 """The first opset whose DequantizeLinear knows blocks."""
+
+
+class Parts:
+    """Arrays of one weight that are computed together, and let go when each is taken.
+
+    Whoever writes a file takes all parts of a weight in a row, so that they are computed once and
+    no more than one weight is there at a time.
+
+    Args:
+        compute: gives every part by its name; the same ones at every call.
+    """
+
+    def __init__(self, compute: Callable[[], Mapping[str, Array]]) -> None:
+        self.compute = compute
+        self.kept: dict[str, Array] = {}
+
+    def take(self, part: str) -> Array:
+        """One part, which is not kept here any longer."""
+        if part not in self.kept:
+            self.kept = dict(self.compute())
+        return self.kept.pop(part)
 
 
 class Expansion:

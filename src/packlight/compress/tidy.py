@@ -18,8 +18,8 @@ from onnxscript import optimizer
 from packlight.compress import batchnorm
 from packlight.compress.batchnorm import BatchNorm
 from packlight.compress.roles import stored
-from packlight.method import Method, Observed
-from packlight.model import initializers, nodes
+from packlight.method import Look, Method
+from packlight.model import graphs, initializers, nodes
 from packlight.records.variant import Change, Refusal
 
 GROWTH = 1024
@@ -30,9 +30,6 @@ UNLIMITED = 2**40
 
 FEW = 64
 """Numbers up to which a narrow tensor is an index or a shape, not a compressed weight."""
-
-TRAIL = "pkg.onnxscript.optimizer.folded_from"
-"""Where the folding leaves a note that would only make the file larger."""
 
 WIDE = (
     ir.DataType.FLOAT,
@@ -87,10 +84,10 @@ def compressed(tensor: ir.TensorProtocol) -> bool:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], observed: Observed, config: Tidy
+    graph: ir.Model, found: Sequence[Site], look: Look, config: Tidy
 ) -> list[Change | Refusal]:
     """Fold, compute, share and drop, in this order."""
-    del observed, config
+    del look, config
     names = {site.operator for site in found if isinstance(site, Constant)}
     before = {str(node.name) for node in nodes(graph)}
     changes: list[Change | Refusal] = [
@@ -157,13 +154,37 @@ def drop_unused(graph: ir.Model) -> None:
 
 
 def drop_notes(graph: ir.Model) -> None:
-    """Take off what the passes note down and nobody reads: trails, and names in Constants."""
-    results = [output for node in nodes(graph) for output in node.outputs]
-    for value in (*results, *initializers(graph)):
-        value.metadata_props.pop(TRAIL, None)
-    for value in results:
-        node = value.producer()
-        if node is not None and node.op_type == "Constant" and "value" in node.attributes:
+    """Take off what exporters and passes note down and no runtime reads.
+
+    What the model says of itself stays, as do descriptions of its inputs and outputs: people and
+    programs that use it read these.
+    """
+    functions = graph.functions.values()
+    own = [body for one in functions for body in (one.graph, *one.subgraphs())]
+    for body in (*graphs(graph), *own):
+        inner = body is not graph.graph
+        body.metadata_props.clear()
+        body.doc_string = None if inner else body.doc_string
+        for node in body:
+            node.metadata_props.clear()
+            node.doc_string = None
+        for value in values(body):
+            value.metadata_props.clear()
+            if inner or not (value.is_graph_input() or value.is_graph_output()):
+                value.doc_string = None
+    unname_constants(graph)
+
+
+def values(graph: ir.Graph) -> list[ir.Value]:
+    """Every value of one graph: what it is given, stores and computes."""
+    results = [output for node in graph for output in node.outputs]
+    return [*graph.inputs, *graph.initializers.values(), *results]
+
+
+def unname_constants(graph: ir.Model) -> None:
+    """Take the names off tensors in Constants: the value has one."""
+    for node in nodes(graph):
+        if node.op_type == "Constant" and "value" in node.attributes:
             node.attributes["value"].as_tensor().name = None
 
 

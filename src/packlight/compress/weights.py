@@ -1,44 +1,59 @@
 """Weight-only quantization: weights stored as small integers, everything computed in float.
 
-Each weight W becomes Q * s with integers Q on a symmetric signed grid and a float32 scale s for
-each group of weights. Source: the ONNX operator DequantizeLinear-21; Jacob et al., "Quantization
+Each weight W becomes (Q - z) * s with integers Q, and a float scale s and a code z of zero for each
+group of weights. Source: the ONNX operator DequantizeLinear-21; Jacob et al., "Quantization
 and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference" (CVPR 2018).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress import grid
-from packlight.compress.grid import Codes, Float, Grouping
+from packlight.compress import grid, uniform
+from packlight.compress.allocation import allocate
+from packlight.compress.grid import Float, Grouping
+from packlight.compress.sequence import Rounding, round_in_order
 from packlight.compress.sites import Weight, unusable, weight_sites
 from packlight.compress.storage import (
     BLOCKED_OPSET,
     OPSET,
     STORED,
+    UNSIGNED,
     Expansion,
+    Parts,
     code_bytes,
     expand_at_load,
     store_packed,
 )
+from packlight.compress.uniform import Codes, Range, Uniform, rounded_scale
 from packlight.errors import RecipeError
-from packlight.method import Method, Observed
+from packlight.method import Look, Method
 from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
 
-FLOAT_BYTES = 4
+Array = NDArray[np.generic]
 OPERATOR_BYTES = 300
 """About what the operators and names that restore one weight take in the file."""
 
+HALF = 16
+"""Bits of a short scale."""
+
+
+Width = Literal[2, 3, 4, 5, 6, 7, 8]
+WIDTHS: tuple[Width, ...] = (2, 3, 4, 5, 6, 7, 8)
+"""Bits that a code can have."""
+
 
 @dataclass(frozen=True, slots=True)
-class Weights:
+class Weights(Rounding):
     """Store weights as ``bits``-wide integers.
 
     Attributes:
@@ -47,17 +62,26 @@ class Weights:
             of inputs of a channel.
         block: inputs in a block. Smaller is more faithful and costs ``32 / block`` more bits per
             weight.
+        symmetric: whether zero lies in the middle of the codes, else each group has its own, at
+            one more byte, and makes use of all codes.
+        range: how wide a grid is: ``minmax`` reaches the largest weight, ``mse`` has the least
+            squared error, ``moments`` weighs errors by the inputs that calibration samples give.
+        scales: bits of a scale.
         expand: when integers become floats: at ``load`` (speed and memory of float), at every
             ``run`` (memory of integers where the runtime fuses it), or what is ``best`` for
             each operator: ``run`` for blocked MatMul, ``load`` elsewhere.
     """
 
-    bits: Literal[2, 3, 4, 5, 6, 7, 8] = 8
+    bits: Width = 8
     per: Literal["tensor", "channel", "block"] = "channel"
     block: int = 32
+    symmetric: bool = True
+    range: Range = "mse"
+    scales: Literal[16, 32] = 32
     expand: Literal["best", "load", "run"] = "best"
 
     def __post_init__(self) -> None:
+        self.check_rounding()
         if self.block < 1:
             raise RecipeError(f"weights,block= counts inputs: at least 1; got {self.block}")
 
@@ -74,11 +98,13 @@ class Site:
     Attributes:
         weight: what is stored now.
         grouping: who shares a scale.
+        bits: width of a code.
         expand: when it becomes float.
     """
 
     weight: Weight
     grouping: Grouping
+    bits: int
     expand: Literal["load", "run"]
 
     @property
@@ -119,13 +145,14 @@ def decide(weight: Weight, config: Weights) -> Site | Refusal:
             "DequantizeLinear has blocks along one axis; this operator sums over several",
             "use expand=load",
         )
-    after = stored_bytes(weight, grouping, config.bits) + OPERATOR_BYTES
+    site = Site(weight, grouping, config.bits, expand)
+    after = stored_bytes(site, config) + OPERATOR_BYTES
     if after >= weight.tensor.nbytes:
         reason = (
             f"codes and scales would take {after} bytes, the float weight {weight.tensor.nbytes}"
         )
         return Refusal(weight.operator, reason, "use larger groups")
-    return Site(weight, grouping, expand)
+    return site
 
 
 def group(weight: Weight, config: Weights) -> Grouping:
@@ -164,45 +191,102 @@ def fuses(node: ir.Node) -> bool:
     )
 
 
-def stored_bytes(weight: Weight, grouping: Grouping, bits: int) -> int:
-    """Bytes of codes and scales."""
-    count = int(np.prod(grouping.padded, dtype=np.int64)) if grouping.padded else weight.tensor.size
-    return code_bytes(count, bits) + grouping.groups() * FLOAT_BYTES
+def stored_bytes(site: Site, config: Weights) -> int:
+    """Bytes of codes, scales and zeros."""
+    count, groups = math.prod(site.grouping.padded), site.grouping.groups()
+    zeros = 0 if config.symmetric else code_bytes(groups, zero_bits(site))
+    widest = np.dtype(np.float32).itemsize if config.scales == HALF else 0
+    return code_bytes(count, site.bits) + groups * config.scales // 8 + widest + zeros
+
+
+def zero_bits(site: Site) -> int:
+    """Width of a stored zero: that of the codes beside which the runtime wants it, or a byte."""
+    return site.bits if site.expand == "run" else 8
 
 
 def least_opset(config: Weights) -> int:
     """The least opset that has the type and the operator."""
     blocked_run = config.per == "block" and config.expand != "load"
+    if config.mixed:
+        return BLOCKED_OPSET
     return max(OPSET[config.bits], BLOCKED_OPSET if blocked_run and config.bits in STORED else 0)
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], observed: Observed, config: Weights
+    graph: ir.Model, found: Sequence[Site], look: Look, config: Weights
 ) -> list[Change | Refusal]:
     """Replace each weight by codes, scales and the operators that restore it."""
-    del observed
-    return [encode(graph, site, config) for site in found]
+    if not looks(config):
+        later = [(site, Parts(partial(nearest, site, config))) for site in found]
+        return [encode(graph, site, both, config) for site, both in later]
+    found = widths(graph, found, look, config) if config.mixed else found
+    rounded = round_in_order(graph, found, look, partial(fitted, config), config)
+    made = [
+        (one.site, Parts(partial(parts, config, one.site, one.fitted, one.codes)), one.how)
+        for one in rounded
+    ]
+    return [encode(graph, site, both, config, how) for site, both, how in made]
 
 
-class Rounded:
-    """Codes and scales of one weight, computed when first asked for."""
+def looks(config: Weights) -> bool:
+    """Whether calibration samples are needed."""
+    return config.calibrated or config.range == "moments"
 
-    def __init__(self, site: Site, bits: int) -> None:
-        self.site, self.bits = site, bits
 
-    def scale(self) -> Float:
-        """Of shape ``grouping.scale``."""
-        return grid.widest_scale(self.site.weight.read(), self.site.grouping, self.bits)
+def widths(graph: ir.Model, found: Sequence[Site], look: Look, config: Weights) -> Sequence[Site]:
+    """The sites with the width that each does best with."""
+    options: list[dict[int, Site]] = []
+    for site in found:
+        decided = {bits: decide(site.weight, replace(config, bits=bits)) for bits in WIDTHS}
+        options.append({bits: one for bits, one in decided.items() if isinstance(one, Site)})
+    return allocate(graph, options, look, partial(fitted, config), config)
 
-    def unsigned(self) -> NDArray[np.uint8]:
-        """The codes from zero on."""
-        return (self.codes() + np.int8(offset(self.bits))).astype(np.uint8)
 
-    def codes(self) -> Codes:
-        """Of shape ``grouping.view``."""
-        weight, grouping = self.site.weight.read(), self.site.grouping
-        scale = grid.widest_scale(weight, grouping, self.bits)
-        return grid.nearest(weight, scale, grouping, self.bits)
+def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uniform:
+    """The grid of one weight."""
+    grouping = site.grouping
+    found = uniform.fit(
+        weight,
+        importance,
+        grouping,
+        site.bits,
+        symmetric=config.symmetric,
+        search=config.range,
+    )
+    if config.scales != HALF:
+        return found
+    half, widest = rounded_scale(found.scale)
+    return replace(found, scale=half.astype(np.float32) * widest)
+
+
+def nearest(site: Site, config: Weights) -> Mapping[str, Array]:
+    """What is stored of a weight rounded to the nearest."""
+    weight = site.weight.read()
+    found = fitted(config, site, weight, np.broadcast_to(np.float32(1), weight.shape))
+    return parts(config, site, found, found.nearest(weight))
+
+
+def stored_parts(config: Weights) -> tuple[str, ...]:
+    """Names of what is stored of each weight."""
+    scales = ("half", "widest") if config.scales == HALF else ("scale",)
+    return ("codes", *scales) if config.symmetric else ("codes", *scales, "zero")
+
+
+def parts(config: Weights, site: Site, found: Uniform, codes: Codes) -> Mapping[str, Array]:
+    """Codes and scales as they are stored."""
+    grouping, kept = site.grouping, stored_parts(config)
+    kind = np.int8 if found.symmetric and site.bits in STORED else np.uint8
+    shift = offset(site.bits) if found.symmetric and site.bits not in STORED else 0
+    whole = grouping.split(codes) if site.expand == "load" else codes
+    half, widest = rounded_scale(found.scale)
+    every: dict[str, Array] = {
+        "codes": (whole + np.float32(shift)).astype(kind),
+        "scale": found.scale,
+        "half": half,
+        "widest": np.asarray(widest),
+        "zero": found.zero.astype(np.uint8),
+    }
+    return {name: every[name] for name in kept}
 
 
 def offset(bits: int) -> int:
@@ -214,56 +298,92 @@ def offset(bits: int) -> int:
     return 1 << (bits - 1)
 
 
-def encode(graph: ir.Model, site: Site, config: Weights) -> Change:
+def encode(
+    graph: ir.Model, site: Site, found: Parts, config: Weights, how: str = "to nearest"
+) -> Change:
     """Write codes and scales of one weight and what restores it."""
     before = site.weight.tensor.nbytes
     place = Expansion(site.weight.value)
-    rounded = Rounded(site, config.bits)
-    if site.expand == "load":
-        place.replace(encode_at_load(graph, place, site, rounded))
-    else:
-        place.replace(encode_at_run(place, site, rounded, config))
-    after = stored_bytes(site.weight, site.grouping, config.bits)
-    what = f"int{config.bits} per {config.per}" + (
+    encoding = Encoding(graph, place, site, found, config)
+    place.replace(encoding.at_load() if site.expand == "load" else encoding.at_run())
+    what = f"int{site.bits} per {config.per}" + (
         f" of {config.block}" if config.per == "block" else ""
     )
-    return Change(site.operator, "weights", f"{what}, float at {site.expand}", before, after)
+    what = f"{what}, {how}, float at {site.expand}"
+    return Change(site.operator, "weights", what, before, stored_bytes(site, config))
 
 
-def encode_at_load(graph: ir.Model, place: Expansion, site: Site, rounded: Rounded) -> ir.Value:
-    """Codes as floats times scale, which the runtime computes once."""
-    grouping, bits = site.grouping, rounded.bits
-    packed = bits not in STORED
-    if packed:
-        codes = store_packed(graph, place, bits, grouping.view, rounded.unsigned)
-    else:
-        codes = place.store("codes", STORED[bits], grouping.view, rounded.codes)
-    floats = place.operator("Cast", [codes], to=int(ir.DataType.FLOAT))
-    if packed:
-        zero = np.asarray(offset(bits), np.float32)
-        floats = place.operator("Sub", [floats, place.shared(f"packlight.zero{bits}", zero)])
-    scale = place.store("scale", ir.DataType.FLOAT, grouping.scale, rounded.scale)
-    return expand_at_load(place, floats, scale, grouping, site.weight.shape)
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Writes what restores one weight.
 
+    Attributes:
+        graph: the whole model.
+        place: where the weight is.
+        site: the weight.
+        parts: what is stored of it.
+        config: how.
+    """
 
-def encode_at_run(place: Expansion, site: Site, rounded: Rounded, config: Weights) -> ir.Value:
-    """DequantizeLinear, which the runtime fuses or computes at every run."""
-    grouping, kind, shape = site.grouping, STORED[config.bits], site.weight.shape
-    codes = place.store("codes", kind, shape, lambda: grouping.join(rounded.codes()).reshape(shape))
-    if config.per == "block":
-        axis = site.weight.summed[0]
-        sizes = tuple(n for i, n in enumerate(grouping.scale) if i != axis + 1)
-        scale = place.store(
-            "scale", ir.DataType.FLOAT, sizes, lambda: rounded.scale().reshape(sizes)
-        )
-        return place.operator(
-            "DequantizeLinear", [codes, scale], axis=axis, block_size=config.block
-        )
-    wide = along(grouping)
-    axis = wide[0] if wide else 0
-    sizes = (grouping.groups(),) if wide else ()
-    scale = place.store("scale", ir.DataType.FLOAT, sizes, lambda: rounded.scale().reshape(sizes))
-    return place.operator("DequantizeLinear", [codes, scale], axis=axis)
+    graph: ir.Model
+    place: Expansion
+    site: Site
+    parts: Parts
+    config: Weights
+
+    def at_load(self) -> ir.Value:
+        """Codes as floats times scale, which the runtime computes once."""
+        place, site, grouping = self.place, self.site, self.site.grouping
+        floats = place.operator("Cast", [self.codes(grouping.view)], to=int(ir.DataType.FLOAT))
+        if not self.config.symmetric:
+            zero = self.store("zero", ir.DataType.UINT8, grouping.scale)
+            zero = place.operator("Cast", [zero], to=int(ir.DataType.FLOAT))
+            floats = place.operator("Sub", [floats, zero])
+        elif site.bits not in STORED:
+            middle = np.asarray(offset(site.bits), np.float32)
+            shared = place.shared(f"packlight.zero{site.bits}", middle)
+            floats = place.operator("Sub", [floats, shared])
+        scale = self.scale(grouping.scale)
+        return expand_at_load(place, floats, scale, grouping, site.weight.shape)
+
+    def at_run(self) -> ir.Value:
+        """DequantizeLinear, which the runtime fuses or computes at every run."""
+        grouping, of_blocks = self.site.grouping, self.config.per == "block"
+        if of_blocks:
+            axis = self.site.weight.summed[0]
+            sizes = tuple(n for i, n in enumerate(grouping.scale) if i != axis + 1)
+        else:
+            wide = along(grouping)
+            axis, sizes = wide[0] if wide else 0, (grouping.groups(),) if wide else ()
+        inputs = [self.codes(self.site.weight.shape), self.scale(sizes)]
+        if not self.config.symmetric:
+            inputs.append(self.store("zero", UNSIGNED[self.site.bits], sizes))
+        operator = partial(self.place.operator, "DequantizeLinear", inputs, axis=axis)
+        return operator(block_size=self.config.block) if of_blocks else operator()
+
+    def codes(self, shape: Sequence[int]) -> ir.Value:
+        """The codes, in a type of their width or unpacked from bytes."""
+        bits = self.site.bits
+        if bits in STORED:
+            kinds = STORED if self.config.symmetric else UNSIGNED
+            return self.store("codes", kinds[bits], shape)
+
+        def unsigned() -> NDArray[np.uint8]:
+            return self.parts.take("codes").astype(np.uint8, copy=False)
+
+        return store_packed(self.graph, self.place, bits, shape, unsigned)
+
+    def scale(self, shape: Sequence[int]) -> ir.Value:
+        """The scales as float32."""
+        if self.config.scales != HALF:
+            return self.store("scale", ir.DataType.FLOAT, shape)
+        half = self.store("half", ir.DataType.FLOAT16, shape)
+        wide = self.place.operator("Cast", [half], to=int(ir.DataType.FLOAT))
+        return self.place.operator("Mul", [wide, self.store("widest", ir.DataType.FLOAT, ())])
+
+    def store(self, part: str, kind: ir.DataType, shape: Sequence[int]) -> ir.Value:
+        """Add a part as a stored value."""
+        return self.place.store(part, kind, shape, lambda: self.parts.take(part).reshape(shape))
 
 
 METHOD = Method(
@@ -275,4 +395,5 @@ METHOD = Method(
     apply=apply,
     inspect=lambda site: unusable(site.weight),
     implied=implied,
+    uses_data=looks,
 )

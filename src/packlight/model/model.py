@@ -12,6 +12,9 @@ from onnx_ir.traversal import RecursiveGraphIterator
 
 from packlight.records.codec import ID_LENGTH
 
+DIGEST = "packlight.digest"
+"""Where a tensor that is computed when it is written notes the digest of what it gave."""
+
 
 @dataclass(frozen=True, eq=False)
 class Model:
@@ -98,9 +101,27 @@ def content_digest(model: ir.Model) -> str:
         tensor = value.const_value
         assert tensor is not None
         total.update(f"{value.name}:{tensor.dtype}:{tensor.shape}".encode())
-        total.update(tensor.tobytes())
-        release(tensor)
+        total.update(tensor_digest(tensor))
     return total.hexdigest()[:ID_LENGTH]
+
+
+def tensor_digest(tensor: ir.TensorProtocol) -> bytes:
+    """Digest of a stored value's bytes; one computed before is not computed again for it."""
+    if DIGEST not in tensor.meta:
+        data = content(tensor)
+        if not isinstance(tensor, ir.LazyTensor):
+            return hashlib.sha256(data).digest()
+    known: bytes = tensor.meta[DIGEST]
+    return known
+
+
+def content(tensor: ir.TensorProtocol) -> bytes:
+    """A stored value's bytes, kept nowhere else; what is computed for it leaves its digest."""
+    data = tensor.tobytes()
+    release(tensor)
+    if isinstance(tensor, ir.LazyTensor):
+        tensor.meta[DIGEST] = hashlib.sha256(data).digest()
+    return data
 
 
 def hollow(model: ir.Model) -> ir.Model:

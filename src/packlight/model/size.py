@@ -1,11 +1,14 @@
 """The exact size of a model's file, without computing its weights.
 
-A file is a protobuf message: every field is a tag, a length where it has one, and its bytes. All
-but the raw bytes of the weights is serialised for real; those are counted from shape and type.
+A file is a protobuf message: every field is a tag, a length where it has one, and its bytes, in
+the order of their numbers. All but the stored values of the main graph is serialised for real;
+those are counted from shape and type.
 Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -16,41 +19,94 @@ from packlight.model.model import graphs
 TAG = 1
 """Bytes of the tag of every field that matters here: all have numbers below 16."""
 
+GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
+INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER
+
+
+@dataclass(frozen=True, slots=True)
+class Skeleton:
+    """A model's file without the stored values of its main graph.
+
+    Attributes:
+        before: fields of the model before the graph.
+        first: fields of the graph before the stored values.
+        tensors: the stored values, under the names they have in the file.
+        last: fields of the graph after them.
+        after: fields of the model after the graph.
+    """
+
+    before: bytes
+    first: bytes
+    tensors: tuple[ir.TensorProtocol, ...]
+    last: bytes
+    after: bytes
+
+    def graph_size(self) -> int:
+        """Bytes of the graph, stored values included."""
+        stored = sum(field_size(tensor_size(tensor)) for tensor in self.tensors)
+        return len(self.first) + stored + len(self.last)
+
+    def size(self) -> int:
+        """Bytes of the file, stored values included."""
+        return len(self.before) + field_size(self.graph_size()) + len(self.after)
+
 
 def file_size(model: ir.Model) -> int:
     """Bytes of the model's file with its weights inside.
 
     Stored values of the main graph are not computed; those of subgraphs are.
     """
+    return skeleton(model).size()
+
+
+def skeleton(model: ir.Model) -> Skeleton:
+    """The model's file around the stored values of its main graph, which are not computed."""
     clone = self_contained(model)
-    weights = sum(field_size(tensor_size(v)) for v in clone.graph.initializers.values())
+    tensors = []
     for name, value in clone.graph.initializers.items():
+        assert value.const_value is not None
+        value.const_value.name = name
+        tensors.append(value.const_value)
         value.const_value = ir.Tensor(np.zeros(0, np.uint8), name=name)
     proto = ir.to_proto(clone)
-    empty = sum(field_size(tensor.ByteSize()) for tensor in proto.graph.initializer)
-    graph = proto.graph.ByteSize() - empty + weights
+    proto.graph.ClearField("initializer")
+    first, last = cut(proto.graph, INITIALIZER)
     proto.ClearField("graph")
-    return int(proto.ByteSize()) + field_size(graph)
+    before, after = cut(proto, GRAPH)
+    return Skeleton(before, first, tuple(tensors), last, after)
+
+
+def cut(message: onnx.GraphProto | onnx.ModelProto, at: int) -> tuple[bytes, bytes]:
+    """The bytes of fields below a number, and of those above, which the message loses."""
+    whole: bytes = message.SerializeToString(deterministic=True)
+    for field, _ in message.ListFields():
+        if field.number > at:
+            message.ClearField(field.name)
+    size = message.ByteSize()
+    return whole[:size], whole[size:]
 
 
 def self_contained(model: ir.Model) -> ir.Model:
-    """A clone as it is written: weights inside, and types of weights said once, in the tensor."""
+    """A clone as it is written: weights inside, and types of weights said once, in the tensor.
+
+    External data of the main graph is still outside; it is read when the file is written.
+    """
     clone = model.clone()
     for graph in graphs(clone):
         for value in graph.initializers.values():
             tensor = value.const_value
-            if isinstance(tensor, ir.ExternalTensor):
+            if isinstance(tensor, ir.ExternalTensor) and graph is not clone.graph:
                 value.const_value = inlined(tensor)
             if not (value.metadata_props or value.is_graph_input() or value.is_graph_output()):
                 value.type = value.shape = None
     return clone
 
 
-def inlined(tensor: ir.ExternalTensor) -> ir.LazyTensor:
-    """The same tensor, read when the file is written."""
-    return ir.LazyTensor(
-        lambda: tensor, dtype=tensor.dtype, shape=tensor.shape, name=tensor.name, cache=False
-    )
+def inlined(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    """The same tensor in memory."""
+    array = np.array(tensor.numpy())
+    tensor.release()
+    return ir.Tensor(array, dtype=tensor.dtype, name=tensor.name)
 
 
 def field_size(length: int) -> int:
@@ -67,14 +123,16 @@ def varint_size(number: int) -> int:
     return max(1, -(-number.bit_length() // 7))
 
 
-def tensor_size(value: ir.Value) -> int:
+def tensor_size(tensor: ir.TensorProtocol) -> int:
     """Bytes of one stored value as a TensorProto."""
-    tensor = value.const_value
-    assert tensor is not None
     if isinstance(tensor, ir.TensorProtoTensor):
         return int(tensor.raw.ByteSize())
     if tensor.dtype == ir.DataType.STRING:
         return int(ir.to_proto(tensor).ByteSize())
+    return int(head(tensor).ByteSize()) + field_size(tensor.nbytes)
+
+
+def head(tensor: ir.TensorProtocol) -> onnx.TensorProto:
+    """What a TensorProto says before its raw bytes."""
     shape, kind = tensor.shape.numpy(), int(tensor.dtype)
-    head = onnx.TensorProto(name=str(value.name), data_type=kind, dims=shape)
-    return int(head.ByteSize()) + field_size(tensor.nbytes)
+    return onnx.TensorProto(name=str(tensor.name), data_type=kind, dims=shape)

@@ -7,13 +7,14 @@ Loop gives one piece per iteration, of whatever shape. A Scan stacks, so there i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from onnx_ir.passes import common
 
 from packlight.errors import ModelError
 from packlight.model import Model
@@ -70,7 +71,8 @@ def stream(
         TaskError: a sample does not fit the model.
     """
     watched, taps = tapped(model, names)
-    session = open_session(watched, options)
+    wanted = {tap.output for found in taps.values() for tap in found}
+    session = open_session(pruned(watched, wanted | set(state)), options)
     for steps in samples:
         yield from calls(session, steps, state, taps)
 
@@ -137,6 +139,19 @@ def tapped(model: Model, names: Sequence[str]) -> tuple[Model, dict[str, tuple[T
                 index = indexed(clone)  # a Loop that carries more has new output values
         taps[name] = tuple(found)
     return Model(clone, model.name), taps
+
+
+def pruned(model: Model, wanted: Collection[str]) -> Model:
+    """The model without what none of the wanted outputs needs, in place."""
+    graph = model.graph.graph
+    for output in list(graph.outputs):
+        if output.name not in wanted:
+            graph.outputs.remove(output)
+    common.RemoveUnusedNodesPass()(model.graph)
+    for name, value in list(graph.initializers.items()):
+        if not (value.uses() or value.is_graph_input() or value.is_graph_output()):
+            del graph.initializers[name]
+    return model
 
 
 def tap(model: ir.Model, index: Index, name: str, place: int, output: str) -> Tap:

@@ -33,11 +33,11 @@ FREE = "Check that the file arrived whole, and export it again"
 OVERTIME = -int(getattr(signal, "SIGXCPU", 0))
 KILLED = -int(getattr(signal, "SIGKILL", 0))
 
-vetted: set[Identity] = set()
-"""Files that were found good in this process and have not changed since."""
+vetted: dict[Identity, bool] = {}
+"""Files that were found good in this process and have not changed since, and whether they ran."""
 
 
-def vet(path: Path, seconds: float = SECONDS) -> None:
+def vet(path: Path, seconds: float = SECONDS, *, runs: bool = True) -> None:
     """Open and run what is not yet trusted, in a child with limits on memory and time.
 
     The same file is vetted once in a process. What packlight made itself needs no vetting.
@@ -45,19 +45,20 @@ def vet(path: Path, seconds: float = SECONDS) -> None:
     Args:
         path: the model's file.
         seconds: of processor time for a small model; a large one gets more.
+        runs: whether it is run afterwards. Where it is not, a large model is read and checked in
+            the child and not run there either: that would take memory for all its weights.
 
     Raises:
         ModelError: the file is missing, damaged or hostile; what is wrong is said in a sentence.
     """
     check_file(path)
     known = identity(path)
-    if known in vetted:
+    if known in vetted and (vetted[known] or not runs):
         return
     allowed = min(seconds + stored_bytes(path) // BYTES_PER_SECOND, max(seconds, LONGEST))
-    arguments = [str(path), str(math.ceil(allowed))]
+    arguments = [str(path), str(math.ceil(allowed)), json.dumps(runs)]
     ended = run_child("packlight.runtime.vetting_child", arguments, allowed * WAITING)
-    check(path, ended, allowed)
-    vetted.add(known)
+    vetted[known] = check(path, ended, allowed)
 
 
 def unchanged(path: Path) -> bool:
@@ -77,8 +78,8 @@ def stored_bytes(path: Path) -> int:
     return sum(each.stat().st_size for each in beside if each.is_file())
 
 
-def check(path: Path, ended: Finished, seconds: float) -> None:
-    """Raise what the child's end says about the model."""
+def check(path: Path, ended: Finished, seconds: float) -> bool:
+    """Raise what the child's end says about the model; whether the child ran it."""
     name = path.name
     if ended.late or ended.code == OVERTIME:
         raise ModelError(f"'{name}' did not open and run once within {seconds:g} s. {FREE}")
@@ -99,6 +100,7 @@ def check(path: Path, ended: Finished, seconds: float) -> None:
         )
     if said["error"]:
         raise ModelError(str(said["error"]))
+    return bool(said["ran"])
 
 
 def signal_name(number: int) -> str:

@@ -23,29 +23,36 @@ LEAST = 4 * 2**30
 TIMES = 8
 """Bytes of address space for each byte of a large model: read, parsed, packed, and copied."""
 
+LARGE = 2**27
+"""Bytes of weights up to which a model runs once even where nobody runs it afterwards."""
+
 LARGEST_INPUT = 2**28
 """Bytes of zeros to feed; a model that states larger inputs is opened and not run."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print one JSON object: what is wrong (or nothing), and whether memory ran out.
+    """Print one JSON object: what is wrong (or nothing), whether memory ran out, whether it ran.
 
     Args:
-        arguments: path of the model; seconds of processor time.
+        arguments: path of the model; seconds of processor time; whether a large model runs too,
+            as JSON.
     """
-    path, seconds = Path(arguments[0]), int(arguments[1])
-    print(json.dumps(opened(path, seconds)), flush=True)
+    path, seconds, runs = Path(arguments[0]), int(arguments[1]), bool(json.loads(arguments[2]))
+    print(json.dumps(opened(path, seconds, runs)), flush=True)
 
 
-def opened(path: Path, seconds: int) -> dict[str, str | bool]:
+def opened(path: Path, seconds: int, runs: bool) -> dict[str, str | bool]:
     """Load a model, start a session on it, and run it once."""
     try:
         limit(path.stat().st_size if path.is_file() else 0, seconds)
         model = load(path)
-        limit(weight_bytes(model), seconds)
+        weights = weight_bytes(model)
+        limit(weights, seconds)
         rehearse(model, path)
+        if weights > LARGE and not runs:
+            return {"error": "", "memory": False, "ran": False}
         session = start(path, path.name, SessionOptions())
-        return {"error": "", "memory": runs_out(session)}
+        return {"error": "", "memory": runs_out(session), "ran": True}
     except ModelError as error:
         return {"error": str(error), "memory": exhausted(error)}
     except MemoryError:

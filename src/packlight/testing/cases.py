@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress import Compressed, compress
+from packlight.compress.compress import Stream
 from packlight.model import Model, to_bytes
 from packlight.records import Recipe, SessionOptions
 from packlight.runtime import Feeds, stream
@@ -58,7 +58,13 @@ def make_case(model: Model, recipe: Recipe) -> Case:
 def applied(model: Model, recipe: Recipe, calls: Sequence[Feeds]) -> Compressed:
     """Apply a recipe, with each call as a calibration sample."""
     samples = [[feeds] for feeds in calls]
-    return compress(model, recipe, partial(stream, samples=samples, state={}, options=EXACT))
+
+    def values(
+        model: Model, names: Sequence[str], most: int
+    ) -> Iterator[Mapping[str, NDArray[np.generic]]]:
+        return stream(model, names, samples[: most or None], {}, EXACT)
+
+    return compress(model, recipe, Stream(values))
 
 
 def sample_calls(model: Model, count: int = CALLS, seed: int = 0) -> tuple[Feeds, ...]:

@@ -18,12 +18,16 @@ from packlight.workflow.progress import Progress
 def calibration(task: Task, options: SessionOptions, progress: Progress) -> Stream:
     """What streams the values of chosen tensors over the calibration samples."""
 
-    def watched() -> Iterator[Steps]:
-        for index, steps in enumerate(task.calibration):
-            progress("calibrating", index, len(task.calibration))
-            yield steps
+    def watched(most: int) -> Iterator[Steps]:
+        total = len(task.calibration)
+        few = min(most or total, total)
+        for place in range(few):
+            progress("calibrating", place, few)
+            yield task.calibration[place * total // few]
 
-    def values(model: Model, names: Sequence[str]) -> Iterable[Mapping[str, NDArray[np.generic]]]:
-        return stream(model, names, watched(), task.state, options)
+    def values(
+        model: Model, names: Sequence[str], most: int
+    ) -> Iterable[Mapping[str, NDArray[np.generic]]]:
+        return stream(model, names, watched(most), task.state, options)
 
-    return values
+    return Stream(values, frozenset(task.state))

@@ -27,8 +27,12 @@ class Opened:
     path: Path
 
 
-def open_model(text: str | Path) -> Opened:
+def open_model(text: str | Path, *, runs: bool = True) -> Opened:
     """The model that a path or ``zoo:NAME`` names.
+
+    Args:
+        text: the path or the name.
+        runs: whether the model is run afterwards; see ``runtime.vet``.
 
     Raises:
         ModelError: the file cannot be used.
@@ -39,7 +43,7 @@ def open_model(text: str | Path) -> Opened:
         path = zoo.model_path(name.removeprefix(ZOO))
         return Opened(load(path), path)
     path = Path(name)
-    vet(path)
+    vet(path, runs=runs)
     model = load(path)
     if not unchanged(path):
         raise ModelError(f"'{path}' changed while it was read; wait until it is written")

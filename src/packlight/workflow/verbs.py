@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from packlight.compress import Compressed, uses_data
 from packlight.compress import compress as apply_recipe
-from packlight.compress.compress import no_data
+from packlight.compress.compress import NO_DATA
 from packlight.errors import InputError
 from packlight.model import Model, file_size, save, stored_size
 from packlight.records import (
@@ -38,7 +38,7 @@ from packlight.workflow.opening import Opened, open_model, open_task
 from packlight.workflow.profiling import profile_of
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.recipes import read_recipe, recipe_name
-from packlight.workflow.writing import check_target, write_model
+from packlight.workflow.writing import check_target, outside_files, write_model
 
 AnyModel = str | Path | Model
 AnyTask = str | Path | Task
@@ -120,21 +120,46 @@ def compress(
         InputError: the model, the recipe or the task cannot be used, or ``out`` not be written.
     """
     steps = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, seed)
-    with at_hand(model) as (source,):
-        if out is not None:
-            check_target(out, source)
-        data = None if task is None else task_for(task, source.model)
-        start = time.perf_counter()
-        made = apply_recipe(
-            source.model, steps, no_data if data is None else calibration(data, options, progress)
-        )
-        before = stored_size(source.path)
-        after = file_size(made.model.graph) if out is None else write_model(made.model, out, source)
-        name = steps.text() if isinstance(recipe, Recipe) else recipe_name(recipe)
-        seen = data.calibration_digest if data is not None and uses_data(steps) else ""
-        variant = record(source.model, made, name, seen)
+    source = source_of(model, runs=task is not None)
+    if out is not None:
+        check_target(out, source.files)
+    data = None if task is None else task_for(task, source.model)
+    start = time.perf_counter()
+    made = apply_recipe(
+        source.model, steps, NO_DATA if data is None else calibration(data, options, progress)
+    )
+    after = (
+        file_size(made.model.graph) if out is None else write_model(made.model, out, source.files)
+    )
+    name = steps.text() if isinstance(recipe, Recipe) else recipe_name(recipe)
+    seen = data.calibration_digest if data is not None and uses_data(steps) else ""
+    variant = record(source.model, made, name, seen)
     where, took = "" if out is None else str(out), time.perf_counter() - start
-    return Made(made.model, replace(variant, file=where, took=took), before, after)
+    return Made(made.model, replace(variant, file=where, took=took), source.size, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a recipe is applied to.
+
+    Attributes:
+        model: as a value.
+        size: bytes of its file, external data included.
+        files: that it is read from, which nothing may be written over.
+    """
+
+    model: Model
+    size: int
+    files: frozenset[Path]
+
+
+def source_of(model: AnyModel, *, runs: bool) -> Source:
+    """A model with the files behind it; a value's weights may still lie in some."""
+    if isinstance(model, Model):
+        return Source(model, file_size(model.graph), outside_files(model))
+    opened = open_model(model, runs=runs)
+    files = outside_files(opened.model) | {opened.path}
+    return Source(opened.model, stored_size(opened.path), files)
 
 
 def record(source: Model, made: Compressed, name: str, calibration: str) -> Variant:

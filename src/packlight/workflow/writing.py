@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import onnx_ir as ir
 
 from packlight.errors import InputError
 from packlight.model import Model, initializers, save
-from packlight.workflow.opening import Opened
 
 
-def write_model(model: Model, out: Path, source: Opened) -> int:
+def write_model(model: Model, out: Path, sources: AbstractSet[Path]) -> int:
     """Write a model.
 
     Args:
         model: to write; weights past 2 GB go into a second file beside it.
         out: path of the file; one that is there is replaced once the new one is whole.
-        source: what it was made from, whose files are left alone.
+        sources: files that it was made from, which are left alone.
 
     Returns:
         Bytes written, external data included.
@@ -26,21 +25,17 @@ def write_model(model: Model, out: Path, source: Opened) -> int:
     Raises:
         InputError: the path cannot be written, or is the source.
     """
-    check_target(out, source)
+    check_target(out, sources)
     try:
-        with TemporaryDirectory(prefix=".packlight-", dir=out.parent) as aside:
-            size = save(model, Path(aside) / out.name)
-            for path in sorted(Path(aside).iterdir(), key=lambda path: path.name == out.name):
-                path.replace(out.parent / path.name)
+        return save(model, out)
     except OSError as error:
         raise InputError(f"'{out}' cannot be written: {error.strerror}") from error
-    return size
 
 
-def check_target(out: Path, source: Opened) -> None:
+def check_target(out: Path, sources: AbstractSet[Path]) -> None:
     """Refuse a path that is no place for a file, or belongs to the source."""
     check_place(out)
-    mine = {path.resolve() for path in source_files(source)}
+    mine = {path.resolve() for path in sources}
     if {out.resolve(), out.with_name(f"{out.name}.data").resolve()} & mine:
         raise InputError(f"'{out}' is what is read; name another file for the output")
 
@@ -58,8 +53,7 @@ def check_place(out: Path) -> None:
         raise InputError(f"the output is a file; '{out}' is {kind}. Name a file")
 
 
-def source_files(source: Opened) -> set[Path]:
-    """The model's file and those with its external data."""
-    stored = [value.const_value for value in initializers(source.model.graph)]
-    outside = {Path(t.path) for t in stored if isinstance(t, ir.ExternalTensor)}
-    return {source.path, *outside}
+def outside_files(model: Model) -> frozenset[Path]:
+    """Files with the model's external data."""
+    stored = [value.const_value for value in initializers(model.graph)]
+    return frozenset(Path(t.path) for t in stored if isinstance(t, ir.ExternalTensor))

@@ -1,5 +1,7 @@
 """Uniform grids: laws of rounding and grouping."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from packlight.compress import grid
+from packlight.compress.uniform import fit
 
 TINY = [0.0, 1e-45, -1e-45, 1e-40]  # steps of such groups underflow float32
 NUMBERS = st.floats(-1e3, 1e3, width=32) | st.sampled_from(TINY)
@@ -38,8 +41,8 @@ def weights(draw):
 def test_rounding_error_is_at_most_half_a_step(drawn, bits):
     weight, grouping = drawn
 
-    scale = grid.widest_scale(weight, grouping, bits)
-    codes = grid.nearest(weight, scale, grouping, bits)
+    points = fit(weight, weight, grouping, bits, symmetric=True, search="minmax")
+    scale, codes = points.scale, grouping.split(points.nearest(weight))
 
     assert scale.shape == grouping.scale
     assert codes.shape == grouping.view
@@ -56,7 +59,7 @@ def test_the_grid_just_reaches_the_largest_weight_of_every_group(drawn, bits):
     weight, grouping = drawn
     axes = tuple(axis for axis, size in enumerate(grouping.scale) if size == 1)
 
-    scale = grid.widest_scale(weight, grouping, bits)
+    scale, _ = grid.widest_scale(weight, grouping, bits)
 
     widest = np.abs(grouping.split(weight)).max(axis=axes, keepdims=True)
     normal = widest > 1e-30
@@ -73,18 +76,71 @@ def test_joining_undoes_splitting(drawn):
     np.testing.assert_array_equal(joined.reshape(weight.shape), weight)
 
 
-@given(weights(), BITS)
-def test_points_of_the_grid_stay_where_they_are(drawn, bits):
+@given(weights(), BITS, st.booleans())
+def test_points_of_the_grid_stay_where_they_are(drawn, bits, symmetric):
     weight, grouping = drawn
-    scale = grid.widest_scale(weight, grouping, bits)
-    codes = grid.nearest(weight, scale, grouping, bits)
-    exact = np.exp2(np.round(np.log2(scale))).astype(np.float32)  # products are exact then
-    points = grouping.join(codes * exact).reshape(grouping.shape)
+    points = fit(weight, weight, grouping, bits, symmetric=symmetric, search="minmax")
+    exact = np.exp2(np.round(np.log2(points.scale))).astype(np.float32)  # products are exact then
+    points = replace(points, scale=exact)
+    codes = points.nearest(weight)
 
-    again = grid.nearest(points, exact, grouping, bits)
+    again = points.nearest(points.values(codes))
 
-    inside = grouping.join(again).reshape(grouping.shape)
-    np.testing.assert_array_equal(inside * 1, grouping.join(codes).reshape(grouping.shape))
+    np.testing.assert_array_equal(again, codes)
+
+
+@given(weights(), BITS)
+def test_zero_is_a_point_of_every_grid_and_both_ends_are_in_reach(drawn, bits):
+    weight, grouping = drawn
+
+    points = fit(weight, weight, grouping, bits, symmetric=False, search="minmax")
+
+    assert np.all((points.zero >= 0) & (points.zero <= 2**bits - 1))
+    np.testing.assert_array_equal(points.zero, np.rint(points.zero))
+    np.testing.assert_array_equal(points.values(points.nearest(weight * 0)), weight * 0)
+    error = np.abs(grouping.split(weight - points.values(points.nearest(weight))))
+    assert np.all(error <= np.broadcast_to(points.scale, error.shape) * (1 + 1e-5) + 1e-30)
+
+
+@pytest.mark.parametrize(("size", "bits"), [(5, 2), (9, 3), (24, 4), (40, 8)])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_the_searched_scale_is_as_good_as_the_best_of_a_hundred_thousand(
+    size, bits, weighted, symmetric
+):
+    random = np.random.default_rng(size)
+    weight = random.standard_normal((1, size)).astype(np.float32)
+    matters = random.random((1, size)).astype(np.float32) if weighted else np.ones_like(weight)
+    grouping = grid.per_channel(weight.shape, (1,))
+    search = "moments" if weighted else "mse"
+    points = fit(weight, matters, grouping, bits, symmetric=symmetric, search=search)
+
+    def error(scale, zero):
+        low, high = points.ends
+        rounded = np.clip(np.rint(weight / scale) + zero, low, high)
+        return np.sum(matters * (weight - (rounded - zero) * scale) ** 2, dtype=np.float64, axis=1)
+
+    widest = np.abs(weight).max() / (points.ends[1] - float(points.zero[0, 0]) - 0.5)
+    tried = np.geomspace(widest / 50, widest, 100_000)[:, None]
+    if symmetric:
+        best = error(tried, 0.0).min()
+    else:
+        best = min(error(tried[::20], zero).min() for zero in range(2**bits))
+    assert error(points.scale, points.zero)[0] <= best * (1 + 1e-4)
+
+
+@given(weights(), BITS, st.booleans())
+def test_a_searched_range_is_never_worse_than_the_widest(drawn, bits, symmetric):
+    weight, grouping = drawn
+
+    def error(search):
+        points = fit(
+            weight, np.ones_like(weight), grouping, bits, symmetric=symmetric, search=search
+        )
+        gaps = weight - points.values(points.nearest(weight)).astype(np.float64)
+        return float(np.sum(gaps**2))
+
+    assert error("mse") <= error("minmax") * (1 + 1e-4) + 1e-30
 
 
 @pytest.mark.parametrize(

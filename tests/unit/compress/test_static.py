@@ -1,13 +1,11 @@
 """Integer arithmetic with fixed ranges: grids, biases, what stays in float and why."""
 
-from functools import partial
-
 import numpy as np
 import onnx_ir as ir
 import pytest
 
 from packlight.compress import compress
-from packlight.compress.compress import uses_data
+from packlight.compress.compress import Stream, uses_data
 from packlight.errors import RecipeError
 from packlight.model import initializers, nodes, to_bytes
 from packlight.records import SessionOptions, parse_recipe
@@ -18,6 +16,13 @@ from packlight.testing.laws import signal_to_noise
 from packlight.testing.sketch import Sketch, value_info
 
 STATIC = parse_recipe("static")
+
+
+def running(samples):
+    """Streams values of a model over some samples."""
+    return Stream(
+        lambda model, names, most: stream(model, names, samples[: most or None], {}, EXACT)
+    )
 
 
 def stored(model):
@@ -202,7 +207,7 @@ def test_operators_in_bodies_compute_in_integers():
 def test_a_body_that_no_sample_reaches_is_refused_and_stays_as_it_was(taken, other):
     model = NETWORKS["branches-16"]()
     calls = [{**call, "choice": np.array(taken)} for call in sample_calls(model)]
-    runs = partial(stream, samples=[[call] for call in calls], state={}, options=EXACT)
+    runs = running([[call] for call in calls])
 
     made = compress(model, parse_recipe("static,where=conv"), runs)
 
@@ -266,7 +271,7 @@ def test_ranges_are_seen_behind_the_steps_before():
 def test_a_value_without_any_spread_gets_a_grid_too():
     model = convolution(np.ones((8, 8, 3, 3), np.float32), np.ones(8, np.float32))
     calls = [{"x": np.zeros((1, 8, 6, 6), np.float32)}]
-    runs = partial(stream, samples=[calls], state={}, options=EXACT)
+    runs = running([calls])
 
     made = compress(model, STATIC, runs)
 

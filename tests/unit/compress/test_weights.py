@@ -49,7 +49,9 @@ def test_blocks_come_back_as_numpy_computes_them_bit_for_bit(width, block, bits,
     model = product(width, 24)
     weight = model.graph.graph.initializers["weight_0"].const_value.numpy()
 
-    made = compress(model, parse_recipe(f"weights:{bits},block={block},expand={expand}"))
+    made = compress(
+        model, parse_recipe(f"weights:{bits},block={block},expand={expand},range=minmax")
+    )
 
     assert len(made.changes) == 1
     np.testing.assert_array_equal(
@@ -63,7 +65,7 @@ def test_packed_widths_come_back_as_numpy_computes_them_bit_for_bit(width, bits)
     model = product(width, 24)
     weight = model.graph.graph.initializers["weight_0"].const_value.numpy()
 
-    made = compress(model, parse_recipe(f"weights:{bits},block=8"))
+    made = compress(model, parse_recipe(f"weights:{bits},block=8,range=minmax"))
 
     np.testing.assert_array_equal(
         restored(made.model, "matmul_1"), in_blocks(weight, 8, bits), strict=True
@@ -109,7 +111,7 @@ def test_channels_are_the_outputs_of_each_operator(network, place, expand):
     model = NETWORKS[network]()
     array = model.graph.graph.initializers[weight].const_value.numpy()
 
-    made = compress(model, parse_recipe(f"weights:8,expand={expand}"))
+    made = compress(model, parse_recipe(f"weights:8,expand={expand},range=minmax"))
 
     found = restored(made.model, reader, index)
     np.testing.assert_array_equal(found, per_output(array, outputs, 8), strict=True)
@@ -120,7 +122,7 @@ def test_scales_along_two_axes_are_kept_or_refused(expand):
     model = NETWORKS["gru-21"]()
     array = model.graph.graph.initializers["weight_0"].const_value.numpy()
 
-    made = compress(model, parse_recipe(f"weights:8,expand={expand}"))
+    made = compress(model, parse_recipe(f"weights:8,expand={expand},range=minmax"))
 
     refused = [refusal.operator for refusal in made.refusals]
     if expand == "run":
@@ -273,13 +275,10 @@ def test_naming_a_block_means_a_scale_for_each_block():
     assert to_bytes(first.model) == to_bytes(second.model)
 
 
-def test_codes_computed_while_the_file_is_written_are_those_computed_before(monkeypatch, tmp_path):
-    import sys
-
+def test_codes_computed_while_the_file_is_written_are_those_computed_before():
     model = NETWORKS["residual-17"]()
     early = compress(model, parse_recipe("weights:4,block=10,expand=load"))
-    monkeypatch.setattr(sys.modules["packlight.compress.compress"], "HELD", 0)
-    late = compress(model, parse_recipe("weights:4,block=10,expand=load"))
+    late = compress(model, parse_recipe("weights:4,block=10,expand=load"), held=0)
 
     assert any(
         isinstance(v.const_value, ir.LazyTensor)

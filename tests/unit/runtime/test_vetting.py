@@ -189,7 +189,8 @@ def test_the_child_finds_modules_as_the_parent_does_and_nothing_in_the_current_f
     (tmp_path / "json.py").write_text("raise SystemExit('a module of the current folder was run')")
     monkeypatch.chdir(tmp_path)
 
-    ended = run_child("packlight.runtime.vetting_child", [str(tmp_path / "m.onnx"), "10"], 20)
+    arguments = [str(tmp_path / "m.onnx"), "10", "true"]
+    ended = run_child("packlight.runtime.vetting_child", arguments, 20)
 
     assert ended.code == 0
     assert "there is no file" in ended.output
@@ -219,3 +220,25 @@ def test_a_large_file_gets_more_time(good, monkeypatch):
             vet(good, seconds=10)
 
     assert seen == [15, 90]
+
+
+@pytest.mark.parametrize(("megabytes", "read"), [(1, False), (129, True)])
+def test_a_large_model_that_nobody_runs_is_read_and_not_opened(tmp_path, megabytes, read):
+    """ONNX Runtime, which does not know the operator, would take memory for all the weights."""
+    weight = TensorProto(name="w", data_type=FLOAT, dims=[megabytes, 2**18])
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value="m.onnx.data")
+    with (tmp_path / "m.onnx.data").open("wb") as file:
+        file.truncate(megabytes * 2**20)
+    node = helper.make_node("Unheard", ["w"], ["y"], domain="of")
+    graph = helper.make_graph([node], "g", [], [info("y", FLOAT, [1])], [weight])
+    imports = [helper.make_opsetid("", 13), helper.make_opsetid("of", 1)]
+    path = tmp_path / "m.onnx"
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString()
+    )
+
+    if read:
+        vet(path, runs=False)
+    with pytest.raises(ModelError, match="Unheard"):
+        vet(path, runs=read)

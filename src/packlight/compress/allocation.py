@@ -1,0 +1,232 @@
+"""A width for every weight: more bits where errors reach the outputs, fewer elsewhere.
+
+How much of a weight's error reaches the outputs is measured, by rounding it alone and running a
+few samples. What every width would cost there is computed for some of its rows by error feedback.
+Their product is predicted for every weight and width, and the widths with the least sum within the
+bits that there are follow exactly, by integer programming.
+Source: the sum is the first-order model of Nahshan et al., "Loss Aware Post-Training Quantization"
+(2021), and of Frantar and Alistarh, "SPDY" (ICML 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from scipy.optimize import LinearConstraint, milp
+
+from packlight.compress.feedback import Columns
+from packlight.compress.moments import Moments
+from packlight.compress.sequence import (
+    F,
+    Fit,
+    Rounding,
+    S,
+    damped,
+    form_of,
+    gathered,
+    importance,
+    stages,
+)
+from packlight.compress.sparsity import DENSE
+from packlight.method import Look
+
+Doubles = NDArray[np.float64]
+
+PROBE = 6
+"""Width at which a weight is rounded alone to see how much of the error arrives."""
+
+PROBED = 8
+"""Calibration samples that show it."""
+
+ROWS = 16
+"""Rows of a weight whose errors stand for all, and groups likewise."""
+
+
+def allocate(
+    graph: ir.Model,
+    options: Sequence[Mapping[int, S]],
+    look: Look,
+    fit: Fit[S, F],
+    config: Rounding,
+) -> list[S]:
+    """Choose a width for every weight so that ``config.mixed`` bits are spent on average.
+
+    Args:
+        graph: left as it is.
+        options: for every weight, its site by width; in the order they run.
+        look: streams calibration samples.
+        fit: chooses the values that a weight can take.
+        config: how weights will be rounded.
+    """
+    sizes = np.array([next(iter(sites.values())).weight.tensor.size for sites in options])
+    predicted = list(survey(graph, options, look, fit, config))
+    widths = cheapest_widths(predicted, sizes, config.mixed)
+    return [sites[width] for sites, width in zip(options, widths, strict=True)]
+
+
+def middle(cost: Mapping[int, float], config: Rounding) -> dict[int, float]:
+    """The mean width alone, for a weight that no sample reaches: nothing is known of it."""
+    width = min(cost, key=lambda width: (abs(width - config.mixed), width))
+    return {width: 0.0}
+
+
+def probe(sites: Mapping[int, S]) -> S:
+    """The site of the width that is probed, or of that which is nearest."""
+    return sites[min(sites, key=lambda width: abs(width - PROBE))]
+
+
+def cheapest_widths(
+    predicted: Sequence[Mapping[int, float]], sizes: NDArray[np.int64], mean: float
+) -> list[int]:
+    """The widths with the least sum of errors within a mean, exactly.
+
+    Args:
+        predicted: for every weight, the error by width.
+        sizes: numbers in every weight.
+        mean: bits for each number, on average at most; where even the least widths are above it,
+            those are taken.
+    """
+    pairs = [(index, width) for index, cost in enumerate(predicted) for width in sorted(cost)]
+    costs = np.array([predicted[index][width] for index, width in pairs])
+    bits = np.array([sizes[index] * width for index, width in pairs], np.float64)
+    least = sum(size * min(cost) for size, cost in zip(sizes, predicted, strict=True))
+    one = np.zeros((len(predicted), len(pairs)))
+    one[[index for index, _ in pairs], np.arange(len(pairs))] = 1
+    total = float(max(mean * sizes.sum(), least))
+    limits = [LinearConstraint(one, 1, 1), LinearConstraint(bits / total, -np.inf, 1)]
+    found = milp(
+        costs / max(costs.max(), 1e-300), constraints=limits, integrality=np.ones(len(pairs)),
+        bounds=(0, 1), options={"mip_rel_gap": 1e-4},
+    )  # fmt: skip
+    assert found.x is not None, "the least widths are always within the mean"
+    taken = [pair for pair, share in zip(pairs, found.x, strict=True) if share > 1 / 2]
+    return [width for _, width in sorted(taken)]
+
+
+@dataclass(slots=True)
+class Kept:
+    """The values of an output, call by call."""
+
+    values: list[NDArray[np.generic]] = field(default_factory=list)
+
+    def update(self, value: NDArray[np.generic]) -> None:
+        """Keep one."""
+        self.values.append(value)
+
+
+class Distance:
+    """Squared distance of an output to what it was, relative to its square.
+
+    Args:
+        before: what it was, call by call.
+    """
+
+    def __init__(self, before: Kept) -> None:
+        self.before = iter(before.values)
+        self.gap = 0.0
+        self.power = 0.0
+
+    def update(self, value: NDArray[np.generic]) -> None:
+        """Compare the values of one call; those of another shape are as far as can be."""
+        old = np.asarray(next(self.before), np.float64)
+        self.power += float(np.sum(old**2))
+        same = old.shape == value.shape
+        self.gap += (
+            float(np.sum((value.astype(np.float64) - old) ** 2)) if same else float(np.sum(old**2))
+        )
+
+
+def survey(
+    graph: ir.Model,
+    options: Sequence[Mapping[int, S]],
+    look: Look,
+    fit: Fit[S, F],
+    config: Rounding,
+) -> Iterator[dict[int, float]]:
+    """For every weight, the relative error of the outputs that is predicted for each width."""
+    reals = [str(value.name) for value in graph.graph.outputs if is_float(value)]
+    kept = {name: Kept() for name in reals if name not in look.carried}
+    look(graph, {name: [values] for name, values in kept.items()}, PROBED)
+    by_site = {id(probe(sites)): sites for sites in options}
+    for few in stages([probe(sites) for sites in options], len(options)):
+        fed = gathered(graph, few, look, SEEN)
+        for site in few:
+            moments = moments_of(site, fed.get(id(site)))
+            costs = errors(by_site[id(site)], moments, fit, config)
+            own = disturb(site, moments, fit)
+            gaps = {name: Distance(values) for name, values in kept.items()}
+            look(graph, {name: [gap] for name, gap in gaps.items()}, PROBED)
+            site.weight.restore()
+            far = sum(gap.gap / gap.power for gap in gaps.values() if gap.power)
+            reached = own > 0 < far
+            yield (
+                {width: cost * far / own for width, cost in costs.items()}
+                if reached
+                else middle(costs, config)
+            )
+
+
+SEEN = 64
+"""Calibration samples whose second moments tell the errors of widths apart."""
+
+
+def is_float(value: ir.Value) -> bool:
+    """Whether an output holds real numbers."""
+    return value.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
+
+
+def disturb(site: S, moments: Doubles, fit: Fit[S, F]) -> float:
+    """Round one weight to the nearest, and say what squared error its outputs then have."""
+    weight, form = site.weight.read(), form_of(site.weight)
+    fitted = fit(site, weight, importance(moments, form))
+    rounded = fitted.values(fitted.nearest(weight))
+    site.weight.put(rounded)
+    return lost(form.matrices(rounded - weight).astype(np.float64), moments)
+
+
+TRUSTED = 0.01
+"""Damping of moments that errors are measured by; that of rounding would hide much of them."""
+
+
+def moments_of(site: S, fed: Moments | None) -> Doubles:
+    """Second moments of what a weight multiplies; all alike where they are unknown."""
+    if fed is None or not fed.calls:
+        return np.eye(form_of(site.weight).sizes()[2])[None]
+    return damped(fed, TRUSTED, centred=False)
+
+
+def lost(gap: Doubles, moments: Doubles) -> float:
+    """Squared error of outputs for errors (groups, out, in) of a weight."""
+    return float(np.sum((gap @ moments) * gap))
+
+
+def errors(
+    sites: Mapping[int, S], moments: Doubles, fit: Fit[S, F], config: Rounding
+) -> dict[int, float]:
+    """What rounding some rows of one weight costs at every width, scaled up to all."""
+    one = next(iter(sites.values()))
+    weight, form = one.weight.read(), form_of(one.weight)
+    groups, outputs, width = form.sizes()
+    some, rows = few_of(groups, ROWS), few_of(outputs, max(1, 2 * ROWS // min(groups, ROWS)))
+    held = moments[some] if len(moments) > 1 else moments
+    shape = (len(held), -1, width)
+    matrices = form.matrices(weight)[np.ix_(some, rows)].reshape(shape).astype(np.float64)
+    columns, matters = Columns.of(held, config.ordered), importance(moments, form)
+    share = groups * outputs / (len(some) * len(rows))
+    found = {}
+    for bits, site in sites.items():
+        lattice = fit(site, weight, matters).lattice(form).part(some, rows)
+        lattice = lattice.merged() if len(held) < len(some) else lattice
+        plan = columns.planned(matrices, DENSE)
+        codes = columns.rounded(matrices, lattice, DENSE, plan)
+        found[bits] = lost(lattice.values(codes) - matrices, held) * share
+    return found
+
+
+def few_of(count: int, most: int) -> NDArray[np.intp]:
+    """Places spread evenly over so many."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.intp))

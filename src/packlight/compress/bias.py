@@ -1,0 +1,129 @@
+"""Biases that take up what rounding a weight does to the means of its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compress.roles import Role, stored
+from packlight.compress.storage import owning_graph
+
+Doubles = NDArray[np.float64]
+BIAS = {"Conv": 2, "Gemm": 2, "LSTM": 3, "RNN": 3, "GRU": 3}
+"""Which input the bias is."""
+
+GATED = ("LSTM", "GRU", "RNN")
+INPUT_WEIGHT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bias:
+    """A stored bias that can take up a shift of the outputs of one weight.
+
+    Attributes:
+        node: that reads it.
+        index: which input it is.
+        outputs: how many shifts there are.
+        start: in the last axis, where they begin.
+        factor: what a shift is multiplied with.
+    """
+
+    node: ir.Node
+    index: int
+    outputs: int
+    start: int = 0
+    factor: float = 1.0
+
+    def shift(self, by: Doubles) -> None:
+        """Add to the bias, in place; it is made where there is none.
+
+        Args:
+            by: (groups, out) of the weight's matrices.
+        """
+        before = self.node.inputs[self.index] if len(self.node.inputs) > self.index else None
+        tensor = stored(before)
+        array = tensor.numpy().astype(np.float64) if tensor else np.zeros(self.outputs)
+        rows = len(by) if self.node.op_type in GATED else 1
+        part = array.reshape(rows, -1)[:, self.start : self.start + by.size // rows]
+        part += self.factor * by.reshape(rows, -1)
+        self.put(before, array)
+
+    def put(self, before: ir.Value | None, array: Doubles) -> None:
+        """Let the operator read another bias."""
+        graph = self.node.graph if before is None else owning_graph(before)
+        assert isinstance(graph, ir.Graph)
+        name = f"{self.node.name}.bias"
+        while name in graph.initializers:
+            name += "_shifted"
+        value = ir.Value(name=name, const_value=ir.Tensor(array.astype(np.float32), name=name))
+        graph.register_initializer(value)
+        self.node.resize_inputs(max(len(self.node.inputs), self.index + 1))
+        self.node.replace_input_with(self.index, value)
+
+
+def bias(role: Role, outputs: int) -> Bias | None:
+    """The bias that adds to what a weight gives; None where nothing stored is added.
+
+    Args:
+        role: of the weight.
+        outputs: that it has.
+    """
+    make = FINDERS.get(role.node.op_type)
+    return make(role, outputs) if make else None
+
+
+def own(role: Role, outputs: int) -> Bias | None:
+    """Of a Conv or Gemm, which has a place for one."""
+    node = role.node
+    index = BIAS[node.op_type]
+    scale = node.attributes.get_float("alpha", 1.0) / node.attributes.get_float("beta", 1.0)
+    given = node.inputs[index] if len(node.inputs) > index else None
+    found = Bias(node, index, outputs, factor=scale)
+    return found if given is None or numbers(given) == outputs else None
+
+
+def added(role: Role, outputs: int) -> Bias | None:
+    """Of the Add right behind a product."""
+    output = role.node.outputs[0]
+    readers = list(output.consumers())
+    if role.index != INPUT_WEIGHT or len(readers) != 1 or output.is_graph_output():
+        return None
+    node = readers[0]
+    index = 1 - list(node.inputs).index(output) if node.op_type == "Add" else 0
+    if node.op_type != "Add" or node.graph is not role.node.graph:
+        return None
+    given = node.inputs[index]
+    tensor = stored(given)
+    fits = tensor is not None and tensor.shape.numpy()[-1:] == (outputs,)
+    return Bias(node, index, outputs) if fits and numbers(given) == outputs else None
+
+
+def of_gates(role: Role, outputs: int) -> Bias | None:
+    """Of a recurrent operator, for what its inputs give."""
+    node, index = role.node, BIAS[role.node.op_type]
+    given = node.inputs[index] if len(node.inputs) > index else None
+    directions = 2 if node.attributes.get_string("direction", "forward") == "bidirectional" else 1
+    if role.index != INPUT_WEIGHT or numbers(given) != 2 * outputs:
+        return None
+    assert outputs % directions == 0
+    return Bias(node, index, outputs)
+
+
+def numbers(value: ir.Value | None) -> int:
+    """How many float32 numbers are stored; 0 where none are."""
+    tensor = stored(value)
+    return tensor.size if tensor is not None and tensor.dtype == ir.DataType.FLOAT else 0
+
+
+FINDERS: dict[str, Callable[[Role, int], Bias | None]] = {
+    "Conv": own,
+    "Gemm": own,
+    "MatMul": added,
+    "LSTM": of_gates,
+    "GRU": of_gates,
+    "RNN": of_gates,
+}

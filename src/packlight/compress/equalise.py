@@ -1,0 +1,223 @@
+"""Move scales of channels from weights to weights, so that rounding them loses less.
+
+Dividing what one operator gives by a positive number for each channel, and multiplying the weight
+that reads it by the same number, changes nothing that the model computes; but it changes which
+weights are large, and so what a grid that they share keeps of them. With powers of two all results
+are the same bit for bit.
+Source: Nagel et al. (ICCV 2019) for scales from weights alone; Lin et al., "AWQ" (MLSys 2024) and
+Xiao et al., "SmoothQuant" (ICML 2023) for scales from what the weights multiply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compress.balance import Doubles, Scales, equal_ranges, least_error
+from packlight.compress.chains import Chain, Chains
+from packlight.compress.edits import Blocked, multiply
+from packlight.compress.ends import Consumer
+from packlight.compress.roles import Role
+from packlight.compress.sites import Weight, weight_sites
+from packlight.compress.stock import Stock
+from packlight.method import Look, Method
+from packlight.records.variant import Change, Refusal
+
+RECURRENCE = 2
+"""Input of a recurrent operator that multiplies its own state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equalise:
+    """Move scales of channels between weights.
+
+    Attributes:
+        by: ``inputs`` seeks the scales with the least rounding error of the weights behind, each
+            error counted by the mean square of what the weight multiplies in calibration samples;
+            ``weights`` makes the ranges before and behind equal and needs no data.
+        bits: width to which weights will be rounded, with by=inputs.
+        scales: ``powers`` of two leave every result of the model as it is, bit for bit; ``any``
+            fit better, and leave it as it is but for rounding in float32.
+    """
+
+    by: Literal["inputs", "weights"] = "inputs"
+    bits: Literal[2, 3, 4, 5, 6, 7, 8] = 4
+    scales: Scales = "powers"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A chain with the weights that gain.
+
+    Attributes:
+        chain: where scales can go.
+        weights: at its end.
+    """
+
+    chain: Chain
+    weights: tuple[Weight, ...]
+
+    @property
+    def operator(self) -> str:
+        """Name of the first operator at its end."""
+        return self.weights[0].operator
+
+
+def sites(graph: ir.Model, config: Equalise) -> Iterator[Site | Refusal]:
+    """Every chain that ends at stored weights, and why other weights have none."""
+    del config
+    found: dict[int, list[Weight]] = {}
+    ends: dict[int, Chain] = {}
+    chains = Chains(graph)
+    for weight in weight_sites(graph):
+        chain = weight if isinstance(weight, Refusal) else before(weight, chains)
+        if isinstance(chain, Refusal):
+            yield chain
+        elif isinstance(weight, Weight):
+            ends[id(chain)] = chain
+            found.setdefault(id(chain), []).append(weight)
+    for key, chain in ends.items():
+        yield Site(chain, tuple(found[key]))
+
+
+def before(weight: Weight, chains: Chains) -> Chain | Refusal:
+    """The chain that ends at a weight, or why there is none."""
+    own = unsuited(weight.roles)
+    chain = own if own is not None else chains.behind(weight.roles[0])
+    if isinstance(chain, Blocked):
+        return Refusal(weight.operator, chain.reason, chain.remedy)
+    return chain
+
+
+def unsuited(roles: Sequence[Role]) -> Blocked | None:
+    """Why nothing could be scaled before a weight."""
+    kind = roles[0].node.op_type
+    if len(roles) > 1:
+        names = ", ".join(role.operator for role in roles)
+        return Blocked(f"its weight is shared by {names}", "store it twice, or leave it as it is")
+    if kind == "Gather":
+        return Blocked("its weight is a table that is looked up: it sums over no channels")
+    if kind in ("LSTM", "GRU", "RNN") and roles[0].index == RECURRENCE:
+        return Blocked("its recurrence weight multiplies its own state, which nothing can scale")
+    return None
+
+
+class Squares:
+    """Mean squares of channels along one axis, streamed.
+
+    Args:
+        axis: counted from the end.
+    """
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+        self.sums: dict[int, Doubles] = {}
+        self.counts: dict[int, int] = {}
+
+    def update(self, value: NDArray[np.generic]) -> None:
+        """Take in the value of one call; bodies that share a name may differ in channels."""
+        rows = np.moveaxis(np.asarray(value, np.float64), self.axis, 0)
+        rows = rows.reshape(rows.shape[0], -1)
+        width, count = rows.shape
+        self.sums[width] = self.sums.get(width, np.zeros(width)) + np.square(rows).sum(axis=1)
+        self.counts[width] = self.counts.get(width, 0) + count
+
+    def mean(self, channels: int) -> Doubles:
+        """Mean squares (channels,); of no size where no sample reached the value."""
+        count = self.counts.get(channels, 0)
+        return self.sums[channels] / count if count else np.zeros(0)
+
+
+def apply(
+    graph: ir.Model, found: Sequence[Site], look: Look, config: Equalise
+) -> list[Change | Refusal]:
+    """Choose scales and multiply them in."""
+    done: list[Change | Refusal] = []
+    sound: list[Site] = []
+    for site in found:
+        wrong = unusable(site)
+        done += [Refusal(weight.operator, wrong) for weight in site.weights if wrong]
+        sound += [] if wrong else [site]
+    if config.by == "weights":
+        chosen: list[Doubles | Blocked] = [
+            *equal_ranges([site.chain for site in sound], config.scales)
+        ]
+    else:
+        chosen = measured(graph, sound, look, config)
+    stock = Stock(graph)
+    for site, scales in zip(sound, chosen, strict=True):
+        done += moved(site, scales, stock)
+    return done
+
+
+def unusable(site: Site) -> str:
+    """What is wrong with the numbers of a chain; empty when nothing is."""
+    for edit in (*site.chain.divided, *(end.edit for end in site.chain.consumers)):
+        if not np.isfinite(edit.read()).all():
+            return f"{edit.node.name} stores numbers that are NaN or infinite"
+    return ""
+
+
+def measured(
+    graph: ir.Model, found: Sequence[Site], look: Look, config: Equalise
+) -> list[Doubles | Blocked]:
+    """Scales with the least rounding error, for each site."""
+    ends = [end for site in found for end in site.chain.consumers]
+    squares = {id(end): Squares(end.axis) for end in ends}
+    watched: dict[str, list[Squares]] = {}
+    for end in ends:
+        watched.setdefault(str(end.value.name), []).append(squares[id(end)])
+    if watched:
+        look(graph, watched)
+    chosen: list[Doubles | Blocked] = []
+    for site in found:
+        means = [squares[id(end)].mean(channels(end)) for end in site.chain.consumers]
+        if all(mean.size and np.isfinite(mean).all() for mean in means):
+            chosen.append(least_error(site.chain, means, config.bits, config.scales))
+        else:
+            reason = "no calibration sample gives what it reads a finite value"
+            chosen.append(Blocked(reason, "add samples that reach it"))
+    return chosen
+
+
+def channels(end: Consumer) -> int:
+    """How many channels a weight multiplies."""
+    return int(end.inputs.max()) + 1
+
+
+def moved(site: Site, scales: Doubles | Blocked, stock: Stock) -> list[Change | Refusal]:
+    """Multiply scales into the weights of one chain, and say so."""
+    if isinstance(scales, Blocked):
+        return [Refusal(w.operator, scales.reason, scales.remedy) for w in site.weights]
+    if (scales == 1).all():
+        reason = "no other scales of its channels would make its rounding error smaller"
+        return [Refusal(weight.operator, reason) for weight in site.weights]
+    for edit in site.chain.divided:
+        multiply(edit, 1 / scales, stock)
+    for end in site.chain.consumers:
+        multiply(end.edit, scales, stock)
+    count, starts = (
+        int((scales != 1).sum()),
+        sorted({str(start.node.name) for start in site.chain.producers}),
+    )
+    what = f"{count} of {scales.size} input channels scaled against {', '.join(starts)}"
+    return [
+        Change(weight.operator, "equalise", what, weight.tensor.nbytes, weight.tensor.nbytes)
+        for weight in site.weights
+    ]
+
+
+METHOD = Method(
+    name="equalise",
+    summary="move scales of channels between weights, so that rounding loses less",
+    config=Equalise,
+    opset=lambda _: 1,
+    sites=sites,
+    apply=apply,
+    uses_data=lambda config: config.by == "inputs",
+)

@@ -1,0 +1,288 @@
+"""Round weights in the order they run, each for the inputs that those before it really give.
+
+A few weights at a time: what they multiply is streamed through the model as it stands, with the
+weights before them rounded already; they are rounded by error feedback, and the model goes on with
+what they stand for. Memory is that of the moments of a few weights, whatever the number of samples.
+Source: Frantar et al., "GPTQ" (ICLR 2023), section 3; Nagel et al., "Data-Free Quantization" (ICCV
+2019) for the biases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compress.bias import Bias, bias
+from packlight.compress.feedback import Lattice, round_rows
+from packlight.compress.matrix import Layout, layout, source, view
+from packlight.compress.moments import Moments
+from packlight.compress.sites import Weight
+from packlight.compress.sparse_rows import prune_rows, round_kept
+from packlight.compress.sparsity import DENSE, Sparsity
+from packlight.errors import RecipeError
+from packlight.method import Look, Statistic
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Codes = NDArray[np.float32]
+
+STAGES = 8
+"""Times, at most or so, that calibration samples run through the model."""
+
+HELD = 128 * 2**20
+"""Bytes of moments that are gathered at a time; one weight's may be more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How weights go to the values that they can take.
+
+    Attributes:
+        rounding: to the ``nearest``, or by ``gptq``, where errors are made up for by the other
+            weights of the same output; it needs calibration samples.
+        damping: share of the mean squared input by which gptq trusts its samples less.
+        ordered: whether gptq begins with the largest inputs.
+        bias: whether biases take up what rounding by calibration samples does to the means of
+            outputs, where there is a bias.
+        mixed: bits of a weight on average, where every weight has a width of its own, found with
+            calibration samples; 0 gives all the same.
+    """
+
+    rounding: Literal["nearest", "gptq"] = "nearest"
+    damping: float = 0.1
+    ordered: bool = True
+    bias: bool = True
+    mixed: float = 0.0
+
+    def check_rounding(self) -> None:
+        """Refuse what makes no sense."""
+        if not 0 < self.damping < math.inf:
+            raise RecipeError(f"damping= is a share above 0; got {self.damping}")
+        if not 0 <= self.mixed <= WIDEST:
+            raise RecipeError(f"mixed= is a mean width up to {WIDEST} bits; got {self.mixed}")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether rounding or widths follow from calibration samples."""
+        return self.rounding == "gptq" or self.mixed > 0
+
+
+WIDEST = 8
+"""Bits of the widest code."""
+
+
+class Fitted(Protocol):
+    """The values that one weight can take."""
+
+    def nearest(self, weight: Floats) -> Codes:
+        """The code of the nearest value for every number, of the same shape."""
+
+    def values(self, codes: Codes) -> Floats:
+        """What codes stand for, as the file gives it."""
+
+    def lattice(self, form: Layout) -> Lattice:
+        """The same values, for the rows of the weight's matrices."""
+
+
+class Site(Protocol):
+    """A weight that is rounded."""
+
+    @property
+    def weight(self) -> Weight:
+        """What is stored now."""
+
+    @property
+    def operator(self) -> str:
+        """Name of the operator."""
+
+
+S = TypeVar("S", bound=Site)
+F = TypeVar("F", bound=Fitted)
+Fit = Callable[[S, Floats, Floats], F]
+"""Chooses the values from the weight and how much each number of it matters, of one shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded(Generic[S, F]):
+    """A weight with its codes.
+
+    Attributes:
+        site: the weight.
+        fitted: the values it can take.
+        codes: of the weight's shape; NaN where it became zero by sparsity.
+        how: in words.
+    """
+
+    site: S
+    fitted: F
+    codes: Codes
+    how: str
+
+
+def round_in_order(
+    graph: ir.Model,
+    sites: Sequence[S],
+    look: Look,
+    fit: Fit[S, F],
+    config: Rounding,
+    *,
+    sparsity: Sparsity = DENSE,
+) -> Iterator[Rounded[S, F]]:
+    """Round every weight, and leave in the graph what its codes stand for.
+
+    Args:
+        graph: changed in place.
+        sites: in the order they run.
+        look: streams calibration samples.
+        fit: chooses the values that a weight can take.
+        config: how to round.
+        sparsity: how many weights become zero.
+    """
+    for few in stages(sites, math.ceil(len(sites) / STAGES)):
+        fed = gathered(graph, few, look)
+        for site in few:
+            yield round_site(site, fed.get(id(site)), fit, config, sparsity)
+
+
+def stages(sites: Sequence[S], most: int) -> Iterator[list[S]]:
+    """Weights whose moments are gathered at a time: so many at most, as memory allows."""
+    few, held = list[S](), 0
+    for site in sites:
+        size = moment_bytes(site)
+        if few and (len(few) >= most or held + size > HELD):
+            yield few
+            few, held = [], 0
+        few.append(site)
+        held += size
+    if few:
+        yield few
+
+
+def moment_bytes(site: Site) -> int:
+    """Bytes of the second moments of what a weight multiplies."""
+    groups, _, inputs = form_of(site.weight).sizes()
+    return groups * inputs**2 * np.dtype(np.float64).itemsize
+
+
+def form_of(weight: Weight) -> Layout:
+    """How a weight becomes matrices."""
+    return layout(weight.roles[0], weight.shape)
+
+
+def gathered(
+    graph: ir.Model, sites: Sequence[Site], look: Look, most: int = 0
+) -> Mapping[int, Moments]:
+    """Moments of what each weight multiplies, by identity of its site; none where it is unknown.
+
+    Weights that multiply the same value share them.
+    """
+    found: dict[tuple[object, ...], Moments] = {}
+    watched: dict[str, list[Statistic]] = {}
+    by_site: dict[int, Moments] = {}
+    for site in sites:
+        role = site.weight.roles[0]
+        value = source(role)
+        if value is None or not value.name or len(site.weight.roles) > 1:
+            continue
+        key = (value.name, *view(role))
+        if key not in found:
+            found[key] = Moments(role)
+            watched.setdefault(value.name, []).append(found[key])
+        by_site[id(site)] = found[key]
+    if watched:
+        look(graph, watched, most)
+    return by_site
+
+
+def round_site(
+    site: S,
+    fed: Moments | None,
+    fit: Fit[S, F],
+    config: Rounding,
+    sparsity: Sparsity,
+) -> Rounded[S, F]:
+    """Round one weight, and store what its codes stand for."""
+    weight, form = site.weight.read(), form_of(site.weight)
+    if fed is None or not fed.calls:
+        fitted = fit(site, weight, np.ones_like(weight))
+        codes = fitted.nearest(weight)
+        site.weight.put(fitted.values(codes))
+        return Rounded(site, fitted, codes, "to nearest: no sample reaches it")
+    place = absorber(site.weight) if config.bias else None
+    moments = damped(fed, config.damping, centred=place is not None)
+    goal = pruned(weight, form, moments, config, sparsity)
+    fitted = fit(site, goal, importance(moments, form))
+    codes = fitted.nearest(goal)
+    if config.rounding == "gptq":
+        matrices, lattice = form.matrices(weight).astype(np.float64), fitted.lattice(form)
+        if sparsity == DENSE:
+            rows = round_rows(matrices, moments, lattice, config.ordered)
+        else:
+            start = form.matrices(codes).astype(np.float64)
+            rows = round_kept(matrices, start, moments, lattice, sparsity)
+        codes = form.weight(rows).astype(np.float32)
+    floats = fitted.values(codes)
+    site.weight.put(floats)
+    if place is not None:
+        lost = form.matrices(weight - floats).astype(np.float64)
+        place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
+    how = "by gptq" if config.rounding == "gptq" else "to nearest"
+    return Rounded(site, fitted, codes, how)
+
+
+def pruned(
+    weight: Floats, form: Layout, moments: Doubles, config: Rounding, sparsity: Sparsity
+) -> Floats:
+    """The weight that is approached: as it is, or by gptq the best sparse one, NaN for a zero."""
+    if config.rounding != "gptq" or sparsity == DENSE:
+        return weight
+    rows = form.matrices(weight).astype(np.float64)
+    return form.weight(prune_rows(rows, moments, config.ordered, sparsity)).astype(np.float32)
+
+
+def damped(fed: Moments, damping: float, *, centred: bool) -> Doubles:
+    """Second moments that are positive definite, trusted less where samples are few.
+
+    Errors of inputs that only happened to go together in the samples must not make up for each
+    other, so the moments are drawn towards independent inputs: at least by ``damping``, and by
+    what is best for normal samples, one for each call. Where a bias takes up what the means make,
+    moments are those about the means.
+    Source: Chen et al., "Shrinkage Algorithms for MMSE Covariance Estimation" (2010), OAS.
+    """
+    moments = fed.second(centred=centred)
+    diagonal = np.einsum("gii->gi", moments)
+    power = diagonal.mean(axis=1, keepdims=True)
+    power[power == 0] = 1.0
+    share = np.maximum(damping, shrinkage(moments, fed.calls))
+    moments *= (1 - share)[:, None, None]
+    np.einsum("gii->gi", moments)[:] += share[:, None] * power
+    return moments
+
+
+def shrinkage(moments: Doubles, calls: int) -> Doubles:
+    """How far to draw moments (groups, in, in) towards their mean power, (groups,) in [0, 1]."""
+    width = moments.shape[-1]
+    square = np.einsum("gij,gij->g", moments, moments)
+    trace = np.einsum("gii->g", moments) ** 2
+    above = (1 - 2 / width) * square + trace
+    below = (calls + 1 - 2 / width) * (square - trace / width)
+    share = np.divide(above, below, out=np.ones_like(above), where=below > above)
+    return np.asarray(np.clip(share, 0, 1), np.float64)
+
+
+def importance(moments: Doubles, form: Layout) -> Floats:
+    """How much each number of a weight matters: the second moment of what it multiplies."""
+    diagonal = np.einsum("gii->gi", moments).astype(np.float32)
+    return np.asarray(form.weight(np.broadcast_to(diagonal[:, None], form.sizes())), np.float32)
+
+
+def absorber(weight: Weight) -> Bias | None:
+    """The bias that can take up what rounding does to the means of a weight's outputs."""
+    groups, outputs, _ = form_of(weight).sizes()
+    return bias(weight.roles[0], groups * outputs)

@@ -1,0 +1,240 @@
+"""Rounding in order: what weights are shown, what biases take up, what widths are chosen."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from scipy.signal import correlate
+
+from packlight.compress import compress
+from packlight.compress.allocation import cheapest_widths
+from packlight.compress.compress import Stream
+from packlight.compress.matrix import inputs_of, layout
+from packlight.compress.moments import Moments
+from packlight.compress.roles import roles
+from packlight.compress.sequence import damped
+from packlight.compress.sites import Weight, weight_sites
+from packlight.errors import RecipeError
+from packlight.model import nodes, to_bytes
+from packlight.records import parse_recipe
+from packlight.runtime import open_session, stream
+from packlight.testing import NETWORKS, sample_calls
+from packlight.testing.cases import EXACT
+from packlight.testing.sketch import Sketch, value_info
+
+
+def running(calls):
+    """Streams values of a model over single calls."""
+    samples = [[feeds] for feeds in calls]
+    return Stream(
+        lambda model, names, most: stream(model, names, samples[: most or None], {}, EXACT)
+    )
+
+
+def outputs(model, calls):
+    session = open_session(model, EXACT)
+    return [next(iter(session.run(feeds).values())) for feeds in calls]
+
+
+def deep(width=32, layers=6):
+    """Products with biases and activations between them."""
+    net = Sketch(17)
+    value = "x"
+    for _ in range(layers):
+        value = net.add("MatMul", value, net.keep(net.array(width, width, fan_in=width)))
+        value = net.add("Add", value, net.keep(net.array(width)))
+        value = net.add("Relu", value)
+    return net.model("deep", [value_info("x", ["n", width])], {value: ["n", width]})
+
+
+def correlated(count, width=32, seed=3):
+    random = np.random.default_rng(seed)
+    mixing = random.standard_normal((width, width)) / np.sqrt(width)
+    rows = random.standard_normal((count, 16, width)) @ mixing + 0.5
+    return [{"x": part.astype(np.float32)} for part in rows]
+
+
+def error(recipe, model, calls, test):
+    made = compress(model, parse_recipe(recipe), running(calls)).model
+    pairs = zip(outputs(model, test), outputs(made, test), strict=True)
+    return sum(float(np.sum((a - b) ** 2, dtype=np.float64)) for a, b in pairs)
+
+
+def test_feedback_in_order_beats_nearest_on_samples_it_has_not_seen():
+    model, calls = deep(), correlated(60)
+
+    plain = error("weights:4", model, calls, calls[:20])
+    fed = error("weights:4,rounding=gptq", model, calls[20:], calls[:20])
+
+    assert fed < 0.5 * plain
+
+
+def test_biases_take_up_the_means_of_what_rounding_does():
+    model, calls = deep(layers=1), correlated(40)
+    made = compress(model, parse_recipe("weights:2,rounding=gptq,where=matmul"), running(calls))
+
+    (add,) = [node for node in nodes(made.model.graph) if node.op_type == "Add"]
+    (was,) = [node for node in nodes(model.graph) if node.op_type == "Add"]
+    name, before = add.outputs[0].name, was.outputs[0].name
+    new = np.mean(
+        [v[name] for v in stream(made.model, [name], [[c] for c in calls], {}, EXACT)], (0, 1)
+    )
+    old = np.mean(
+        [v[before] for v in stream(model, [before], [[c] for c in calls], {}, EXACT)], (0, 1)
+    )
+
+    np.testing.assert_allclose(new, old, atol=1e-4)
+
+
+def test_without_bias_correction_biases_stay():
+    model, calls = deep(layers=1), correlated(10)
+
+    made = compress(model, parse_recipe("weights:2,rounding=gptq,bias=false"), running(calls))
+
+    kept = {name for name in made.model.graph.graph.initializers if not name.startswith("weight_0")}
+    for name in kept & set(model.graph.graph.initializers):
+        np.testing.assert_array_equal(
+            made.model.graph.graph.initializers[name].const_value.numpy(),
+            model.graph.graph.initializers[name].const_value.numpy(),
+        )
+
+
+def first_role(model):
+    """Of the first stored weight."""
+    return next(s for s in weight_sites(model.graph) if isinstance(s, Weight)).roles[0]
+
+
+WEIGHTED = ["residual-17", "depthwise-13", "upsampling-17", "gemms-13", "perceptron-21", "lstm-13"]
+
+
+@pytest.mark.parametrize("network", WEIGHTED)
+def test_a_weight_times_its_inputs_is_what_the_operator_gives(network):
+    """Layout and inputs together: rows times inputs are the outputs, in some order."""
+    model = NETWORKS[network]()
+    calls = sample_calls(model)[:2]
+    checked = 0
+    for site in weight_sites(model.graph):
+        if isinstance(site, Weight) and site.roles[0].node.op_type in ("Conv", "Gemm", "MatMul"):
+            checked += agrees(model, site, calls)
+    if network != "lstm-13":
+        assert checked
+
+
+def agrees(model, site, calls):
+    role = site.roles[0]
+    node, form = role.node, layout(role, site.shape)
+    value = node.inputs[1 - role.index] if node.op_type == "MatMul" else node.inputs[0]
+    names = [value.name, node.outputs[0].name]
+    rows = form.matrices(site.read().astype(np.float64))
+    for values in stream(model, names, [[feeds] for feeds in calls], {}, EXACT):
+        seen = inputs_of(role, values[names[0]].astype(np.float32), lambda _: 10**9)
+        given = rows @ np.swapaxes(seen, 1, 2)
+        given = given * (node.attributes.get_float("alpha", 1.0) if node.op_type == "Gemm" else 1)
+        found = values[names[1]].astype(np.float64)
+        if len(node.inputs) > 2 and node.inputs[2] is not None:
+            given = given + bias_of(node).reshape(len(given), -1, 1)
+        np.testing.assert_allclose(np.sort(given, axis=None), np.sort(found, axis=None), atol=2e-3)
+    return 1
+
+
+def bias_of(node):
+    scale = node.attributes.get_float("beta", 1.0) if node.op_type == "Gemm" else 1.0
+    bias = ir.convenience.get_const_tensor(node.inputs[2]).numpy() * scale
+    return bias.astype(np.float64)
+
+
+def test_patches_of_a_convolution_are_those_that_correlation_sees():
+    model = NETWORKS["residual-17"]()
+    role = next(role for role, _ in roles(model.graph) if role.node.op_type == "Conv")
+    value = np.random.default_rng(0).standard_normal((1, 3, 9, 9)).astype(np.float32)
+    shape = ir.convenience.get_const_tensor(role.node.inputs[1]).shape.numpy()
+    weight = np.random.default_rng(1).standard_normal(shape)
+    if shape[1] != value.shape[1]:
+        value = np.random.default_rng(0).standard_normal((1, shape[1], 9, 9)).astype(np.float32)
+
+    seen = inputs_of(role, value, lambda _: 10**9)[0]
+
+    mine = (seen @ weight.reshape(len(weight), -1).T).T
+    inner = correlate(value[0].astype(np.float64), weight[0], mode="valid")
+    assert np.isin(np.round(inner, 5), np.round(mine[0], 5)).mean() > 0.9
+
+
+def test_moments_do_not_depend_on_how_many_wait_to_be_added():
+    model = deep()
+    role, calls = first_role(model), correlated(50)
+    seen = Moments(role)
+    for feeds in calls:
+        seen.update(feeds["x"])
+
+    rows = np.concatenate([feeds["x"] for feeds in calls]).astype(np.float64)
+    np.testing.assert_allclose(seen.second(centred=False)[0], rows.T @ rows / len(rows), rtol=1e-5)
+    centred = np.cov(rows.T, bias=True)
+    np.testing.assert_allclose(seen.second(centred=True)[0], centred, atol=1e-5)
+
+
+def test_inputs_that_are_not_finite_are_left_out():
+    role = first_role(deep())
+    seen = Moments(role)
+    seen.update(np.full((4, 32), np.nan, np.float32))
+    assert seen.calls == 0
+
+
+def test_damped_moments_are_positive_definite_even_for_inputs_that_are_never_there():
+    role = first_role(deep())
+    seen = Moments(role)
+    seen.update(np.zeros((4, 32), np.float32))
+    assert np.linalg.eigvalsh(damped(seen, 0.1, centred=False)[0]).min() > 0
+
+
+def test_widths_are_the_best_of_all_that_keep_the_mean():
+    random = np.random.default_rng(0)
+    sizes = random.integers(100, 1000, 5)
+    predicted = [{b: float(random.random() * 4.0**-b) for b in (2, 4, 8)} for _ in sizes]
+
+    found = cheapest_widths(predicted, sizes, 4.0)
+
+    every = np.array(np.meshgrid(*[(2, 4, 8)] * 5)).reshape(5, -1).T
+    fits = every[(every @ sizes) <= 4.0 * sizes.sum()]
+    costs = [sum(predicted[i][b] for i, b in enumerate(row)) for row in fits]
+    assert np.dot(found, sizes) <= 4.0 * sizes.sum()
+    assert sum(predicted[i][b] for i, b in enumerate(found)) <= min(costs) * 1.001
+
+
+def test_a_mean_below_the_least_width_takes_the_least():
+    assert cheapest_widths([{2: 1.0, 4: 0.1}, {3: 1.0}], np.array([10, 10]), 1.0) == [2, 3]
+
+
+def test_mixed_widths_spend_the_mean_and_beat_the_uniform_width():
+    model, calls = deep(layers=4), correlated(40)
+    recipe = "weights,mixed=4.5,rounding=gptq"
+
+    made = compress(model, parse_recipe(recipe), running(calls))
+
+    widths = [int(change.what[3]) for change in made.changes]
+    assert np.mean(widths) <= 4.5
+    assert len(set(widths)) > 1
+    assert error(recipe, model, calls, calls) < error(
+        "weights:4,rounding=gptq", model, calls, calls
+    )
+
+
+def test_calibration_samples_are_asked_for():
+    for recipe in ("weights:4,rounding=gptq", "weights,mixed=3", "weights:4,range=moments"):
+        with pytest.raises(RecipeError, match="looks at calibration samples"):
+            compress(deep(), parse_recipe(recipe))
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [("damping=0.0", "damping= is a share above 0"), ("mixed=9.0", "a mean width up to 8 bits")],
+)
+def test_options_out_of_range_are_refused(option, sentence):
+    with pytest.raises(RecipeError, match=sentence):
+        compress(deep(), parse_recipe(f"weights:4,{option}"))
+
+
+def test_the_same_samples_give_the_same_bytes():
+    model, calls = deep(), correlated(20)
+    made = [
+        compress(model, parse_recipe("weights:4,rounding=gptq"), running(calls)) for _ in range(2)
+    ]
+    assert to_bytes(made[0].model) == to_bytes(made[1].model)
