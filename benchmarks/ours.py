@@ -1,4 +1,4 @@
-"""packlight's side: a recipe applied to the model as it came."""
+"""packlight's side: a recipe applied to the flat graph that the peers get too."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from judging import judge, reference
 from packlight.errors import InputError
 from packlight.model import file_size
 from packlight.records import SessionOptions
+from plain import plain_model
 from results import Result, place
 from suite import Case
 
@@ -22,7 +23,7 @@ OPTIONS = SessionOptions(threads=2)
 
 def key(chosen: Case, recipe: str) -> Path:
     """Where the result is kept; it is made anew when the code of the methods changes."""
-    content = hashlib.sha256(chosen.model_path().read_bytes()).hexdigest()
+    content = hashlib.sha256(plain_model(chosen).read_bytes()).hexdigest()
     return place("packlight", chosen.name, content, recipe, code())
 
 
@@ -40,7 +41,7 @@ def judged(chosen: Case, width: int, recipe: str) -> Result:
     task, _ = reference(chosen.name)
     start, busy = time.perf_counter(), time.process_time()
     try:
-        made = packlight.compress(chosen.model_path(), recipe, task=task, options=OPTIONS)
+        made = packlight.compress(plain_model(chosen), recipe, task=task, options=OPTIONS)
     except InputError as error:
         return Result(chosen.name, width, "packlight", recipe, failure=str(error))
     seconds, busy = time.perf_counter() - start, time.process_time() - busy

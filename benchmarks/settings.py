@@ -13,12 +13,17 @@ Settings = Mapping[str, Setting]
 
 WIDTHS = (8, 6, 4, 3, 2)
 
+FED = "rounding=gptq,range=moments,scales=16"
 RECIPES: Mapping[int, tuple[str, ...]] = {
-    8: ("tidy+weights:8", "tidy+weights:8,block=32"),
-    6: (),
-    4: ("tidy+weights:4", "tidy+weights:4,block=32"),
-    3: (),
-    2: (),
+    8: (
+        f"tidy+weights:8,{FED}",
+        f"tidy+weights:8,block=32,{FED}",
+        f"tidy+weights,mixed=7.6,{FED}",
+    ),
+    6: (f"tidy+weights,mixed=6.1,{FED}", f"tidy+weights,mixed=5.6,{FED}"),
+    4: (f"tidy+weights,mixed=4.2,{FED}", f"tidy+weights,mixed=3.7,{FED}"),
+    3: (f"tidy+weights,mixed=3.15,{FED}", f"tidy+weights,mixed=2.7,{FED}"),
+    2: (f"tidy+weights,mixed=2.2,{FED}",),
 }
 """packlight's, by width. A file may serve in the cell of any width whose bytes it keeps."""
 
@@ -51,15 +56,23 @@ def coremltools(width: int, case: str) -> Settings:
 
 
 def aimet(width: int, case: str) -> Settings:
-    """Every width; AdaRound where a model can be done in an hour."""
-    del case
-    return {
+    """Every width; what learns or searches only where it ends within the hour."""
+    found: dict[str, Setting] = {
         "nearest": {"bits": width, "steps": []},
         "nearest, enhanced ranges": {"bits": width, "steps": ["enhanced"]},
-        "SeqMSE": {"bits": width, "steps": ["seq_mse"]},
-        "AdaRound": {"bits": width, "steps": ["adaround"]},
-        "SeqMSE and AdaRound": {"bits": width, "steps": ["seq_mse", "adaround"]},
     }
+    if (case, width) in LEARNT:
+        found["AdaRound"] = {"bits": width, "steps": ["adaround"]}
+    if (case, width) in SEARCHED:
+        found["SeqMSE"] = {"bits": width, "steps": ["seq_mse"]}
+    return found
+
+
+LEARNT = (("fashion", 4), ("efficientnet", 4))
+"""Where AdaRound is run: 10,000 to 15,000 steps for every layer."""
+
+SEARCHED = (("fashion", 4),)
+"""Where SeqMSE is run."""
 
 
 def nncf(width: int, case: str) -> Settings:

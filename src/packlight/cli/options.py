@@ -24,5 +24,6 @@ Project = Annotated[
     typer.Option("--project", metavar="DIR", help="Where results are kept."),
 ]
 RECIPE_HELP = (
-    "Steps joined by '+', as in tidy+weights:4,block=32, or the path of a .toml or .json file."
+    "A preset (quick8 or quick4 without data; best8, best6, best4, best3 or sparse4 with --task), "
+    "steps joined by '+', as in tidy+weights:4,block=32, or the path of a .toml or .json file."
 )

@@ -131,10 +131,15 @@ class Distance:
         self.power = 0.0
 
     def update(self, value: NDArray[np.generic]) -> None:
-        """Compare the values of one call; those of another shape are as far as can be."""
+        """Compare the values of one call where they were finite.
+
+        Those of another shape, or no longer finite, are as far as can be.
+        """
         old = np.asarray(next(self.before), np.float64)
+        if not np.isfinite(old).all():
+            return
         self.power += float(np.sum(old**2))
-        same = old.shape == value.shape
+        same = old.shape == value.shape and bool(np.isfinite(value).all())
         self.gap += (
             float(np.sum((value.astype(np.float64) - old) ** 2)) if same else float(np.sum(old**2))
         )

@@ -19,6 +19,7 @@ from packlight.compress.edits import Edit
 from packlight.compress.ends import Consumer
 from packlight.compress.labels import Labels
 from packlight.compress.roles import SUMMED
+from packlight.compress.sites import LARGEST
 from packlight.compress.uniform import fit
 
 Doubles = NDArray[np.float64]
@@ -158,7 +159,10 @@ class Weighed:
     def error(self, scales: Doubles, bits: int) -> float:
         """Weighted squared error of rounding the scaled weight to nearest."""
         spread = scales[self.labels]
-        scaled = (self.weight * spread).astype(np.float32)
+        product = self.weight * spread
+        if np.abs(product).max(initial=0.0) > LARGEST:
+            return np.inf
+        scaled = product.astype(np.float32)
         found = fit(scaled, scaled, self.grouping, bits, symmetric=True, search="mse")
         wrong = np.square((found.values(found.nearest(scaled)) - scaled) / spread)
         return float((wrong * self.squares).sum())

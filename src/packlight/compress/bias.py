@@ -41,6 +41,8 @@ class Bias:
     def shift(self, by: Doubles) -> None:
         """Add to the bias, in place; it is made where there is none.
 
+        It stays what it is where its numbers would leave float32.
+
         Args:
             by: (groups, out) of the weight's matrices.
         """
@@ -50,6 +52,8 @@ class Bias:
         rows = len(by) if self.node.op_type in GATED else 1
         part = array.reshape(rows, -1)[:, self.start : self.start + by.size // rows]
         part += self.factor * by.reshape(rows, -1)
+        if np.abs(array).max(initial=0.0) > np.finfo(np.float32).max:
+            return
         self.put(before, array)
 
     def put(self, before: ir.Value | None, array: Doubles) -> None:
@@ -80,10 +84,10 @@ def own(role: Role, outputs: int) -> Bias | None:
     """Of a Conv or Gemm, which has a place for one."""
     node = role.node
     index = BIAS[node.op_type]
-    scale = node.attributes.get_float("alpha", 1.0) / node.attributes.get_float("beta", 1.0)
-    given = node.inputs[index] if len(node.inputs) > index else None
-    found = Bias(node, index, outputs, factor=scale)
-    return found if given is None or numbers(given) == outputs else None
+    beta, given = node.attributes.get_float("beta", 1.0), node.inputs[index:][:1]
+    if beta == 0 or not all(value is None or in_row(value, outputs) for value in given):
+        return None
+    return Bias(node, index, outputs, factor=node.attributes.get_float("alpha", 1.0) / beta)
 
 
 def added(role: Role, outputs: int) -> Bias | None:
@@ -97,9 +101,7 @@ def added(role: Role, outputs: int) -> Bias | None:
     if node.op_type != "Add" or node.graph is not role.node.graph:
         return None
     given = node.inputs[index]
-    tensor = stored(given)
-    fits = tensor is not None and tensor.shape.numpy()[-1:] == (outputs,)
-    return Bias(node, index, outputs) if fits and numbers(given) == outputs else None
+    return Bias(node, index, outputs) if in_row(given, outputs) else None
 
 
 def of_gates(role: Role, outputs: int) -> Bias | None:
@@ -111,6 +113,13 @@ def of_gates(role: Role, outputs: int) -> Bias | None:
         return None
     assert outputs % directions == 0
     return Bias(node, index, outputs)
+
+
+def in_row(value: ir.Value | None, outputs: int) -> bool:
+    """Whether a number for each output is stored along the last axis."""
+    tensor = stored(value)
+    along = tensor is not None and tensor.shape.numpy()[-1:] == (outputs,)
+    return along and numbers(value) == outputs
 
 
 def numbers(value: ir.Value | None) -> int:

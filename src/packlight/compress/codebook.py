@@ -87,7 +87,7 @@ class Codebook:
     def short_tables(self) -> Mapping[str, NDArray[np.generic]]:
         """Tables as 8-bit integers with a step for each, where they were rounded to such."""
         step = steps(self.tables)
-        return {"short": np.rint(self.tables / step).astype(np.int8), "step": step}
+        return {"short": whole(self.tables, step).astype(np.int8), "step": step}
 
 
 def blank(order: tuple[int, ...], outputs: int, channels: int, bits: int) -> Codebook:
@@ -126,8 +126,8 @@ def fit(
 
 
 def spreads(rows: Float) -> Float:
-    """The root of the mean square of each row; 1 where that is 0."""
-    wide = np.sqrt(np.square(rows, dtype=np.float64).mean(axis=1)).astype(np.float32)
+    """The largest of each row, so that one outlier does not stretch a table; 1 where all are 0."""
+    wide = np.abs(rows).max(axis=1)
     return np.where(wide > 0, wide, np.float32(1))
 
 
@@ -138,14 +138,21 @@ def clustered(found: Codebook, rows: Float, matters: Float, short: bool) -> Floa
     even = matters.strides == (0, 0) or not matters.any()
     for index in range(len(tables)):
         part = slice(index * found.channels, (index + 1) * found.channels)
-        mass = None if plain and even else np.ascontiguousarray(matters[part] * scale[part] ** 2)
+        share = (scale[part] / scale[part].max()) ** 2
+        mass = None if plain and even else np.ascontiguousarray(matters[part] * share)
         points = rows[part] if plain else rows[part] / scale[part]
         centres = cluster(points, mass, tables.shape[1]).astype(np.float32)
         tables[index] = np.pad(centres, (0, tables.shape[1] - len(centres)), mode="edge")
     if short:
         step = steps(tables)
-        tables = np.rint(tables / step).astype(np.float32) * step
+        tables = whole(tables, step) * step
     return tables
+
+
+def whole(tables: Float, step: Float) -> Float:
+    """Whole numbers of steps; those of a step that underflows float32 end where 8 bits do."""
+    top = top_code(SHORT)
+    return np.asarray(np.clip(np.rint(tables / step), -top, top), np.float32)
 
 
 def steps(tables: Float) -> Float:
@@ -160,7 +167,7 @@ def scales(found: Codebook, rows: Float, matters: Float) -> Float:
     codes = one.nearest(rows).astype(np.int64)
     which = np.arange(found.outputs)[:, None] // found.channels
     entries = found.tables[which, codes].astype(np.float64)
-    along, norm = (matters * rows * entries).sum(axis=1), (matters * entries**2).sum(axis=1)
+    along, norm = (entries * rows * matters).sum(axis=1), (matters * entries**2).sum(axis=1)
     better = (norm > 0) & (along > 0)
-    best = np.divide(along, norm, out=np.ones_like(norm), where=better)
-    return np.where(better, best, found.scale).astype(np.float32)
+    best = np.divide(along, norm, out=np.zeros_like(norm), where=better).astype(np.float32)
+    return np.where(best > 0, best, found.scale)

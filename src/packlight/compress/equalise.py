@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 
 from packlight.compress.balance import Doubles, Scales, equal_ranges, least_error
 from packlight.compress.chains import Chain, Chains
-from packlight.compress.edits import Blocked, multiply
+from packlight.compress.edits import Blocked, Edit, multiply
 from packlight.compress.ends import Consumer
 from packlight.compress.roles import Role
 from packlight.compress.sites import Weight, weight_sites
 from packlight.compress.stock import Stock
 from packlight.method import Look, Method
 from packlight.records.variant import Change, Refusal
+
+FLOAT = np.finfo(np.float32)
 
 RECURRENCE = 2
 """Input of a recurrent operator that multiplies its own state."""
@@ -194,13 +196,12 @@ def moved(site: Site, scales: Doubles | Blocked, stock: Stock) -> list[Change | 
     """Multiply scales into the weights of one chain, and say so."""
     if isinstance(scales, Blocked):
         return [Refusal(w.operator, scales.reason, scales.remedy) for w in site.weights]
+    scales = within_range(site.chain, scales)
     if (scales == 1).all():
         reason = "no other scales of its channels would make its rounding error smaller"
         return [Refusal(weight.operator, reason) for weight in site.weights]
-    for edit in site.chain.divided:
-        multiply(edit, 1 / scales, stock)
-    for end in site.chain.consumers:
-        multiply(end.edit, scales, stock)
+    for edit, factors in scaled(site.chain, scales):
+        multiply(edit, factors, stock)
     count, starts = (
         int((scales != 1).sum()),
         sorted({str(start.node.name) for start in site.chain.producers}),
@@ -210,6 +211,22 @@ def moved(site: Site, scales: Doubles | Blocked, stock: Stock) -> list[Change | 
         Change(weight.operator, "equalise", what, weight.tensor.nbytes, weight.tensor.nbytes)
         for weight in site.weights
     ]
+
+
+def scaled(chain: Chain, scales: Doubles) -> Iterator[tuple[Edit, Doubles]]:
+    """What is multiplied, with the factor of every channel."""
+    yield from ((edit, 1 / scales) for edit in chain.divided)
+    yield from ((end.edit, scales) for end in chain.consumers)
+
+
+def within_range(chain: Chain, scales: Doubles) -> Doubles:
+    """The scales; 1 for channels of which a number would leave the normal ones of float32."""
+    kept = scales.copy()
+    for edit, factors in scaled(chain, scales):
+        sizes = np.abs(edit.read() * factors[edit.labels])
+        out = (sizes > FLOAT.max) | ((sizes > 0) & (sizes < FLOAT.tiny))
+        kept[np.broadcast_to(edit.labels, out.shape)[out]] = 1
+    return kept
 
 
 METHOD = Method(

@@ -113,7 +113,7 @@ def widest_scale(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, F
     """
     low, high = extremes(weight, grouping)
     scale: Float = np.maximum(high, -low).astype(np.float32) / np.float32(top_code(bits))
-    scale[scale == 0] = 1  # an all-zero group, or one whose step underflows float32
+    scale[scale == 0] = scale.max() or 1  # an all-zero group, or one whose step underflows float32
     return scale, np.zeros_like(scale)
 
 
@@ -126,7 +126,7 @@ def widest_range(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, F
     low, high = extremes(weight, grouping)
     top = np.float32((1 << bits) - 1)
     scale: Float = (high - low) / top
-    scale[scale == 0] = 1
+    scale[scale == 0] = scale.max() or 1
     return scale, np.clip(np.rint(-low / scale), 0, top).astype(np.float32)
 
 

@@ -27,6 +27,8 @@ DISTINCT = 65_536
 HALF_TOP = 32_768.0
 """Where the largest value is moved before it is rounded to a bin, so that no bin is subnormal."""
 
+LARGEST = float(np.finfo(np.float32).max)
+
 BISECTIONS = 80
 PART = 1 << 18
 """Numbers that are looked at together: what is made of them fits a processor's cache."""
@@ -84,7 +86,8 @@ def binned(
         shares = None if weights is None else weights[part]
         keys = half_keys(some, top)
         mass += np.bincount(keys, shares, DISTINCT)
-        first += np.bincount(keys, some if shares is None else some * shares, DISTINCT)
+        moved = some if shares is None else np.multiply(some, shares, dtype=np.float64)
+        first += np.bincount(keys, moved, DISTINCT)
     used = mass > 0
     mass, first = mass[used], first[used]
     return first / mass, mass, first
@@ -102,7 +105,7 @@ def half_keys(values: NDArray[np.float32], widest: float) -> NDArray[np.uint16]:
         values: of any shape.
         widest: at least each of their magnitudes; keys are comparable where it is the same.
     """
-    scale = np.float32(HALF_TOP / widest) if widest else np.float32(1)
+    scale = np.float32(min(HALF_TOP / widest, LARGEST)) if widest else np.float32(1)
     bits = (values * scale).astype(np.float16).view(np.uint16)
     return np.where(bits & 0x8000, ~bits, bits | 0x8000).astype(np.uint16)
 

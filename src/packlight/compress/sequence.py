@@ -213,7 +213,7 @@ def round_site(
         fitted = fit(site, weight, np.ones_like(weight))
         codes = fitted.nearest(weight)
         site.weight.put(fitted.values(codes))
-        return Rounded(site, fitted, codes, "to nearest: no sample reaches it")
+        return Rounded(site, fitted, codes, f"to nearest: {unfed(site, fed)}")
     place = absorber(site.weight) if config.bias else None
     moments = damped(fed, config.damping, centred=place is not None)
     goal = pruned(weight, form, moments, config, sparsity)
@@ -234,6 +234,15 @@ def round_site(
         place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
     how = "by gptq" if config.rounding == "gptq" else "to nearest"
     return Rounded(site, fitted, codes, how)
+
+
+def unfed(site: Site, fed: Moments | None) -> str:
+    """Why nothing is known of what a weight multiplies."""
+    if fed is not None and fed.skipped:
+        return "no sample gives it inputs that are finite and can be squared"
+    if fed is not None:
+        return "no sample reaches it"
+    return "several operators share it" if len(site.weight.roles) > 1 else "it multiplies no inputs"
 
 
 def pruned(
@@ -258,7 +267,7 @@ def damped(fed: Moments, damping: float, *, centred: bool) -> Doubles:
     moments = fed.second(centred=centred)
     diagonal = np.einsum("gii->gi", moments)
     power = diagonal.mean(axis=1, keepdims=True)
-    power[power == 0] = 1.0
+    power[power < np.finfo(np.float32).tiny] = 1.0  # squares of such inputs underflow float32
     share = np.maximum(damping, shrinkage(moments, fed.calls))
     moments *= (1 - share)[:, None, None]
     np.einsum("gii->gi", moments)[:] += share[:, None] * power

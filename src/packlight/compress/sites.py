@@ -15,6 +15,9 @@ from packlight.records.variant import Refusal
 SMALLEST = 256
 """Weights with fewer numbers than this are left alone: scales and operators would eat the gain."""
 
+LARGEST = 2.0**126
+"""Largest magnitude of a weight; points of a grid reach up to four times as far as its numbers."""
+
 OPTIONAL = ("MatMul", "Gather")
 """Operators that often read no weight at all, so that a computed input is nothing to report."""
 
@@ -109,7 +112,7 @@ def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
     name = readers[0].operator
     if tensor.dtype != ir.DataType.FLOAT:
         return Refusal(name, f"its weight is stored as {tensor.dtype.name}, not as float32")
-    if value.is_graph_output():
+    if published(value):
         return Refusal(name, "its weight is also an output of the model, which must not change")
     if len({role.summed for role in readers}) > 1:
         others = ", ".join(role.operator for role in readers)
@@ -121,7 +124,19 @@ def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
     return Weight(value, tensor, readers)
 
 
+def published(value: ir.Value) -> bool:
+    """Whether a value is an output of its graph, by its own name or another."""
+    again = (node.outputs[0] for node in value.consumers() if node.op_type == "Identity")
+    return value.is_graph_output() or any(published(other) for other in again)
+
+
 def unusable(site: Weight) -> str:
     """What is wrong with a site's numbers; empty when nothing is."""
-    bad = int(np.count_nonzero(~np.isfinite(site.read())))
-    return f"its weight holds {bad} numbers that are NaN or infinite" if bad else ""
+    sizes = np.abs(site.read())
+    bad = int(np.count_nonzero(~np.isfinite(sizes)))
+    if bad:
+        return f"its weight holds {bad} numbers that are NaN or infinite"
+    most = float(sizes.max(initial=0.0))
+    if most > LARGEST:
+        return f"its weight reaches {most:.2g}: points beside it would leave the range of float32"
+    return ""

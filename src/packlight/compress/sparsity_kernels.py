@@ -28,13 +28,13 @@ def most_gain(held, row, pull, room):
 
 
 @njit(cache=True)
-def best_zero(held, row, pull, room):
-    """That zero."""
-    best, most = 0, -1.0
+def best_zero(held, row, pull, room, stay):
+    """That zero; ``stay`` where there is none."""
+    best, most = stay, -1.0
     for i in range(len(pull)):
         freed = pull[i] + held * row[i]
         gain = freed * freed * room[i]
-        if gain > most:
+        if room[i] > 0.0 and gain > most:
             best, most = i, gain
     return best
 
@@ -58,7 +58,7 @@ def sweep_row(value, pull, moments, zeros, run, scale, zero, block, low, high, t
         last = columns if run == 0 else min(columns, first + run)
         parts = row[first:last], pull[first:last], room[first:last]
         if most_gain(held, *parts) > gain * SURELY:
-            other = first + best_zero(held, *parts)
+            other = first + best_zero(held, *parts, j - first)
             away, weight, b = pull[other] + held * row[other], moments[other, other], other // block
             there = nearest_code(away / weight, scale[b], zero[b], low, high, table)
             reached = real_value(there, scale[b], zero[b], table)

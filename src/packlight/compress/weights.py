@@ -193,7 +193,8 @@ def fuses(node: ir.Node) -> bool:
 
 def stored_bytes(site: Site, config: Weights) -> int:
     """Bytes of codes, scales and zeros."""
-    count, groups = math.prod(site.grouping.padded), site.grouping.groups()
+    stored = site.grouping.padded if site.expand == "load" else site.grouping.shape
+    count, groups = math.prod(stored), site.grouping.groups()
     zeros = 0 if config.symmetric else code_bytes(groups, zero_bits(site))
     widest = np.dtype(np.float32).itemsize if config.scales == HALF else 0
     return code_bytes(count, site.bits) + groups * config.scales // 8 + widest + zeros

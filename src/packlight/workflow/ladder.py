@@ -19,6 +19,7 @@ WITHOUT_DATA = (
 )
 
 WITH_DATA = (
+    "best4",
     "tidy+static+weights:8",
     "tidy+static,range=percentile+weights:8",
     "tidy+static:7+weights:8",

@@ -11,6 +11,7 @@ from pathlib import Path
 from packlight.compress import canonical_recipe
 from packlight.errors import InputError, RecipeError
 from packlight.records import Recipe, from_json, parse_recipe
+from packlight.workflow.presets import PRESETS
 
 READERS: Mapping[str, Callable[[str], object]] = {".toml": tomllib.loads, ".json": json.loads}
 """What reads a recipe's file, by the suffix of its name."""
@@ -20,16 +21,17 @@ def read_recipe(text: str, seed: int = 0) -> Recipe:
     """The recipe that a text names, with every option spelled out.
 
     Args:
-        text: steps in short, as ``tidy+weights:4,block=32``, or the path of a ``.toml`` or
-            ``.json`` file with ``steps``, each a ``method`` with ``config`` and ``where``.
+        text: the name of a preset, steps in short, as ``tidy+weights:4,block=32``, or the path of
+            a ``.toml`` or ``.json`` file with ``steps``, each a ``method`` with ``config`` and
+            ``where``.
         seed: of everything random in the steps; a file that states a ``seed`` keeps its own.
 
     Raises:
         RecipeError: the text or the file has another form, or names what does not exist.
     """
-    suffix = Path(text).suffix
-    short = suffix not in READERS
-    return canonical_recipe(parse_recipe(text, seed) if short else read_file(Path(text), seed))
+    if Path(text).suffix in READERS:
+        return canonical_recipe(read_file(Path(text), seed))
+    return canonical_recipe(parse_recipe(PRESETS.get(text, text), seed))
 
 
 def recipe_name(text: str) -> str:

@@ -60,15 +60,16 @@ def test_the_weighted_cost_equals_that_of_brute_force(seed, k):
     assert squared_error(values, centres, weights) <= expected * (1 + 1e-5) + 1e-9
 
 
-def quadratic_program(values, k):
+def quadratic_program(values, weights, k):
     """The textbook program over all pairs, O(k n^2)."""
-    values = np.sort(values).astype(np.float64)
-    sums = np.concatenate([[0], np.cumsum(values)])
-    squares = np.concatenate([[0], np.cumsum(values**2)])
+    order = np.argsort(values)
+    values, weights = values[order].astype(np.float64), weights[order].astype(np.float64)
+    parts = (weights, weights * values, weights * values**2)
+    mass, sums, squares = (np.concatenate([[0], np.cumsum(part)]) for part in parts)
     n = len(values)
     start, end = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
-    count = np.maximum(end - start, 1)
-    cost = squares[end] - squares[start] - (sums[end] - sums[start]) ** 2 / count
+    within = np.where(mass[end] > mass[start], mass[end] - mass[start], 1)
+    cost = squares[end] - squares[start] - (sums[end] - sums[start]) ** 2 / within
     cost[start > end] = np.inf
     best = cost[0]
     for _ in range(k - 1):
@@ -78,7 +79,8 @@ def quadratic_program(values, k):
 
 @pytest.mark.parametrize("k", [2, 7, 16, 64])
 @pytest.mark.parametrize("name", ["normal", "ties", "two clumps"])
-def test_the_cost_equals_that_of_an_independent_program(name, k):
+@pytest.mark.parametrize("mass", ["even", "random", "many without", "of every size"])
+def test_the_cost_equals_that_of_an_independent_program(mass, name, k):
     rng = np.random.default_rng(k)
     values = {
         "normal": rng.standard_normal(600),
@@ -86,10 +88,18 @@ def test_the_cost_equals_that_of_an_independent_program(name, k):
         "two clumps": np.concatenate([rng.normal(0, 1e-3, 300), rng.normal(5, 1, 300)]),
     }[name].astype(np.float32)
 
-    centres = kmeans.cluster(values, None, k)
+    weights = {
+        "even": np.ones(600),
+        "random": rng.random(600),
+        "many without": rng.random(600) * rng.integers(0, 2, 600),
+        "of every size": np.exp2(rng.uniform(-12, 4, 600)),
+    }[mass].astype(np.float32)
 
-    expected = quadratic_program(values, k)
-    assert squared_error(values, centres) == pytest.approx(expected, rel=1e-5, abs=1e-7)
+    centres = kmeans.cluster(values, None if mass == "even" else weights, k)
+
+    expected = quadratic_program(values, weights, k)
+    found = squared_error(values, centres, weights)
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
 
 def test_many_distinct_values_are_within_a_thousandth_of_the_optimum():
