@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -91,3 +92,11 @@ def test_progress_counts_up_to_its_total(few, tmp_path):
 )
 def test_models_are_called_as_short_as_they_can_be_told_apart(text, names):
     assert distinct(text) == names
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_the_file_to_write_is_named_by_a_text_or_a_path(kind, tmp_path):
+    out = tmp_path / "small.onnx"
+    made = packlight.compress("zoo:fashion", "tidy+weights:8", kind(out))
+    assert made.variant.file == str(out)
+    assert out.stat().st_size == made.after

@@ -98,7 +98,7 @@ def task_for(task: AnyTask, model: Model) -> Task:
 def compress(
     model: AnyModel,
     recipe: str | Recipe,
-    out: Path | None = None,
+    out: str | Path | None = None,
     *,
     task: AnyTask | None = None,
     options: SessionOptions = OPTIONS,
@@ -121,20 +121,23 @@ def compress(
     """
     steps = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, seed)
     source = source_of(model, runs=task is not None)
-    if out is not None:
-        check_target(out, source.files)
+    target = None if out is None else Path(out)
+    if target is not None:
+        check_target(target, source.files)
     data = None if task is None else task_for(task, source.model)
     start = time.perf_counter()
     made = apply_recipe(
         source.model, steps, NO_DATA if data is None else calibration(data, options, progress)
     )
     after = (
-        file_size(made.model.graph) if out is None else write_model(made.model, out, source.files)
+        file_size(made.model.graph)
+        if target is None
+        else write_model(made.model, target, source.files)
     )
     name = steps.text() if isinstance(recipe, Recipe) else recipe_name(recipe)
     seen = data.calibration_digest if data is not None and uses_data(steps) else ""
     variant = record(source.model, made, name, seen)
-    where, took = "" if out is None else str(out), time.perf_counter() - start
+    where, took = "" if target is None else str(target), time.perf_counter() - start
     return Made(made.model, replace(variant, file=where, took=took), source.size, after)
 
 
