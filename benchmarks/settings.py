@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from packlight.workflow.presets import CALIBRATED
+
 Setting = Mapping[str, object]
 Settings = Mapping[str, Setting]
 
 WIDTHS = (8, 6, 4, 3, 2)
 
-FED = "rounding=gptq,range=moments,scales=16"
 RECIPES: Mapping[int, tuple[str, ...]] = {
     8: (
-        f"tidy+weights:8,{FED}",
-        f"tidy+weights:8,block=32,{FED}",
-        f"tidy+weights,mixed=7.6,{FED}",
+        f"tidy+weights:8,{CALIBRATED}",
+        f"tidy+weights:8,block=32,{CALIBRATED}",
+        f"tidy+weights,mixed=7.6,{CALIBRATED}",
     ),
-    6: (f"tidy+weights,mixed=6.1,{FED}", f"tidy+weights,mixed=5.6,{FED}"),
-    4: (f"tidy+weights,mixed=4.2,{FED}", f"tidy+weights,mixed=3.7,{FED}"),
-    3: (f"tidy+weights,mixed=3.15,{FED}", f"tidy+weights,mixed=2.7,{FED}"),
-    2: (f"tidy+weights,mixed=2.2,{FED}",),
+    6: (f"tidy+weights,mixed=6.1,{CALIBRATED}", f"tidy+weights,mixed=5.6,{CALIBRATED}"),
+    4: (f"tidy+weights,mixed=4.2,{CALIBRATED}", f"tidy+weights,mixed=3.7,{CALIBRATED}"),
+    3: (f"tidy+weights,mixed=3.15,{CALIBRATED}", f"tidy+weights,mixed=2.7,{CALIBRATED}"),
+    2: (f"tidy+weights,mixed=2.2,{CALIBRATED}",),
 }
 """packlight's, by width. A file may serve in the cell of any width whose bytes it keeps."""
 

@@ -10,8 +10,9 @@ Source: the sum is the first-order model of Nahshan et al., "Loss Aware Post-Tra
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -23,6 +24,8 @@ from packlight.compress.moments import Moments
 from packlight.compress.sequence import (
     F,
     Fit,
+    Fitted,
+    Floats,
     Rounding,
     S,
     damped,
@@ -31,11 +34,14 @@ from packlight.compress.sequence import (
     importance,
     stages,
 )
+from packlight.compress.sites import Weight, WeightSite
 from packlight.compress.sparsity import DENSE
 from packlight.method import Look
+from packlight.records.variant import Refusal
 
 Doubles = NDArray[np.float64]
 
+W = TypeVar("W", bound=int)
 PROBE = 6
 """Width at which a weight is rounded alone to see how much of the error arrives."""
 
@@ -68,15 +74,26 @@ def allocate(
     return [sites[width] for sites, width in zip(options, widths, strict=True)]
 
 
+def by_width(
+    sites: Sequence[S], widths: Sequence[W], decide: Callable[[Weight, W], S | Refusal]
+) -> list[dict[int, S]]:
+    """For every weight, its site at every width that gains."""
+    found: list[dict[int, S]] = []
+    for site in sites:
+        every = {width: decide(site.weight, width) for width in widths}
+        found.append({width: one for width, one in every.items() if not isinstance(one, Refusal)})
+    return found
+
+
 def middle(cost: Mapping[int, float], config: Rounding) -> dict[int, float]:
     """The mean width alone, for a weight that no sample reaches: nothing is known of it."""
     width = min(cost, key=lambda width: (abs(width - config.mixed), width))
     return {width: 0.0}
 
 
-def probe(sites: Mapping[int, S]) -> S:
-    """The site of the width that is probed, or of that which is nearest."""
-    return sites[min(sites, key=lambda width: abs(width - PROBE))]
+def probe(sites: Mapping[int, object]) -> int:
+    """The width that is probed, or the nearest that there is."""
+    return min(sites, key=lambda width: abs(width - PROBE))
 
 
 def cheapest_widths(
@@ -156,13 +173,17 @@ def survey(
     reals = [str(value.name) for value in graph.graph.outputs if is_float(value)]
     kept = {name: Kept() for name in reals if name not in look.carried}
     look(graph, {name: [values] for name, values in kept.items()}, PROBED)
-    by_site = {id(probe(sites)): sites for sites in options}
-    for few in stages([probe(sites) for sites in options], len(options)):
+    probed = [sites[probe(sites)] for sites in options]
+    by_site = {id(site): sites for site, sites in zip(probed, options, strict=True)}
+    for few in stages(probed, len(options)):
         fed = gathered(graph, few, look, SEEN)
         for site in few:
             moments = moments_of(site, fed.get(id(site)))
-            costs = errors(by_site[id(site)], moments, fit, config)
-            own = disturb(site, moments, fit)
+            weight, sites = site.weight.read(), by_site[id(site)]
+            matters = importance(moments, form_of(site.weight))
+            fits = {width: fit(one, weight, matters) for width, one in sites.items()}
+            costs = errors(site, weight, fits, moments, ordered=config.ordered)
+            own = disturb(site, weight, fits[probe(fits)], moments)
             gaps = {name: Distance(values) for name, values in kept.items()}
             look(graph, {name: [gap] for name, gap in gaps.items()}, PROBED)
             site.weight.restore()
@@ -184,10 +205,9 @@ def is_float(value: ir.Value) -> bool:
     return value.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 
 
-def disturb(site: S, moments: Doubles, fit: Fit[S, F]) -> float:
+def disturb(site: WeightSite, weight: Floats, fitted: Fitted, moments: Doubles) -> float:
     """Round one weight to the nearest, and say what squared error its outputs then have."""
-    weight, form = site.weight.read(), form_of(site.weight)
-    fitted = fit(site, weight, importance(moments, form))
+    form = form_of(site.weight)
     rounded = fitted.values(fitted.nearest(weight))
     site.weight.put(rounded)
     return lost(form.matrices(rounded - weight).astype(np.float64), moments)
@@ -197,7 +217,7 @@ TRUSTED = 0.01
 """Damping of moments that errors are measured by; that of rounding would hide much of them."""
 
 
-def moments_of(site: S, fed: Moments | None) -> Doubles:
+def moments_of(site: WeightSite, fed: Moments | None) -> Doubles:
     """Second moments of what a weight multiplies; all alike where they are unknown."""
     if fed is None or not fed.calls:
         return np.eye(form_of(site.weight).sizes()[2])[None]
@@ -210,23 +230,27 @@ def lost(gap: Doubles, moments: Doubles) -> float:
 
 
 def errors(
-    sites: Mapping[int, S], moments: Doubles, fit: Fit[S, F], config: Rounding
+    site: WeightSite,
+    weight: Floats,
+    fits: Mapping[int, Fitted],
+    moments: Doubles,
+    *,
+    ordered: bool,
 ) -> dict[int, float]:
     """What rounding some rows of one weight costs at every width, scaled up to all."""
-    one = next(iter(sites.values()))
-    weight, form = one.weight.read(), form_of(one.weight)
+    form = form_of(site.weight)
     groups, outputs, width = form.sizes()
     some, rows = few_of(groups, ROWS), few_of(outputs, max(1, 2 * ROWS // min(groups, ROWS)))
     held = moments[some] if len(moments) > 1 else moments
     shape = (len(held), -1, width)
     matrices = form.matrices(weight)[np.ix_(some, rows)].reshape(shape).astype(np.float64)
-    columns, matters = Columns.of(held, config.ordered), importance(moments, form)
+    columns = Columns.of(held, ordered)
+    plan = columns.planned(matrices, DENSE)
     share = groups * outputs / (len(some) * len(rows))
     found = {}
-    for bits, site in sites.items():
-        lattice = fit(site, weight, matters).lattice(form).part(some, rows)
+    for bits, fitted in fits.items():
+        lattice = fitted.lattice(form).part(some, rows)
         lattice = lattice.merged() if len(held) < len(some) else lattice
-        plan = columns.planned(matrices, DENSE)
         codes = columns.rounded(matrices, lattice, DENSE, plan)
         found[bits] = lost(lattice.values(codes) - matrices, held) * share
     return found

@@ -87,7 +87,7 @@ class Codebook:
     def short_tables(self) -> Mapping[str, NDArray[np.generic]]:
         """Tables as 8-bit integers with a step for each, where they were rounded to such."""
         step = steps(self.tables)
-        return {"short": whole(self.tables, step).astype(np.int8), "step": step}
+        return {"table": whole(self.tables, step).astype(np.int8), "step": step}
 
 
 def blank(order: tuple[int, ...], outputs: int, channels: int, bits: int) -> Codebook:

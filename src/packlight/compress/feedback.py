@@ -179,9 +179,7 @@ class Columns:
         """Coordinate descent on the codes, in place."""
         value = lattice.values(codes)
         pull = np.ascontiguousarray((weight - value) @ self.moments)
-        fixed = np.zeros(codes.shape, np.bool_)
-        parts = lattice.parts()
-        compiled().descend(value, pull, self.moments, fixed, *parts, codes, SWEEPS)
+        compiled().descend(value, pull, self.moments, *lattice.parts(), codes, SWEEPS)
 
 
 def dropped(lane: Doubles, diagonal: Doubles, sparsity: Sparsity, plan: Mask) -> Mask:
@@ -193,6 +191,8 @@ def dropped(lane: Doubles, diagonal: Doubles, sparsity: Sparsity, plan: Mask) ->
         sparsity: how many become zero.
         plan: of the lane's shape; as many become zero where the lane is not cut into runs.
     """
+    if sparsity == DENSE:
+        return np.zeros(lane.shape, np.bool_)
     cost = (lane / diagonal[:, None]) ** 2
     if sparsity.run:
         return sparsity.cheapest_in_runs(cost)

@@ -82,16 +82,13 @@ def feed_back(
 
 
 @njit(cache=True, parallel=True)
-def descend(
-    value, pull, moments, fixed, scale, zero, block, low, high, tables, table_of, codes, sweeps
-):
+def descend(value, pull, moments, scale, zero, block, low, high, tables, table_of, codes, sweeps):
     """Change one code after another to the best given all others, until none changes.
 
     Args:
         value: (groups, out, in), what the codes stand for; written.
         pull: (groups, out, in), gaps to what is approached times ``moments``; written.
         moments: (groups, in, in), second moments of the inputs, with a positive diagonal.
-        fixed: (groups, out, in), which stay as they are.
         scale: as in ``feed_back``, and so all after it.
         zero: see there.
         block: see there.
@@ -109,8 +106,6 @@ def descend(
         for _ in range(sweeps):
             changed = False
             for j in range(columns):
-                if fixed[group, row, j]:
-                    continue
                 s, z = scale[group, row, j // block], zero[group, row, j // block]
                 best = value[group, row, j] + pull[group, row, j] / moments[group, j, j]
                 code = nearest_code(best, s, z, low, high, table)

@@ -8,6 +8,8 @@ Source: the ONNX operators BitShift-11, BitwiseAnd-18 and BitwiseOr-18; ONNX IR,
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
@@ -50,20 +52,10 @@ def unpack_name(bits: int) -> str:
 
 def add_unpack(model: ir.Model, bits: int) -> None:
     """Give the model the function for a width, once; it maps bytes (n, bits) to codes (8 n)."""
-    key = (DOMAIN, unpack_name(bits), "")
-    if key in model.functions:
+    if has_function(model, unpack_name(bits)):
         return
-    packed = ir.Value(name="packed")
-    made = [constant_node(name, array) for name, array in tables(bits).items()]
-    value = {str(node.outputs[0].name): node.outputs[0] for node in made}
-
-    def operator(op: str, *inputs: ir.Value, **attributes: int | str) -> ir.Value:
-        node = ir.node(op, inputs, attributes=attributes)
-        node.outputs[0].name = f"v{len(made)}"
-        made.append(node)
-        output: ir.Value = node.outputs[0]
-        return output
-
+    packed, body = ir.Value(name="packed"), Body(tables(bits))
+    value, operator = body.constants, body.operator
     low = operator("Gather", packed, value["first"], axis=1)
     low = operator("BitShift", low, value["right"], direction="RIGHT")
     high = operator("Gather", packed, value["second"], axis=1)
@@ -71,10 +63,44 @@ def add_unpack(model: ir.Model, bits: int) -> None:
     high = operator("BitwiseAnd", high, value["crossing"])
     both = operator("BitwiseAnd", operator("BitwiseOr", low, high), value["mask"])
     codes = operator("Reshape", both, value["flat"])
-    imports = {"": model.opset_imports[""]}
-    body = ir.Graph([packed], [codes], nodes=made, opset_imports=imports)
-    model.functions[key] = ir.Function(DOMAIN, key[1], graph=body, attributes=[])
-    model.opset_imports[DOMAIN] = 1
+    body.add_to(model, unpack_name(bits), [packed], codes)
+
+
+def has_function(model: ir.Model, name: str) -> bool:
+    """Whether the model has a function of this name already."""
+    return (DOMAIN, name, "") in model.functions
+
+
+class Body:
+    """The operators of a function of the model's own, one after another.
+
+    Args:
+        arrays: its constants by name.
+
+    Attributes:
+        constants: their values by name.
+    """
+
+    def __init__(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        self.nodes = [constant_node(name, array) for name, array in arrays.items()]
+        self.constants = dict(zip(arrays, (node.outputs[0] for node in self.nodes), strict=True))
+
+    def operator(self, op: str, *inputs: ir.Value, **attributes: int | str) -> ir.Value:
+        """Add an operator; gives its result."""
+        node = ir.node(op, inputs, attributes=attributes)
+        node.outputs[0].name = f"v{len(self.nodes)}"
+        self.nodes.append(node)
+        output: ir.Value = node.outputs[0]
+        return output
+
+    def add_to(
+        self, model: ir.Model, name: str, inputs: Sequence[ir.Value], result: ir.Value
+    ) -> None:
+        """Give the model the function."""
+        imports = {"": model.opset_imports[""]}
+        graph = ir.Graph(inputs, [result], nodes=self.nodes, opset_imports=imports)
+        model.functions[DOMAIN, name, ""] = ir.Function(DOMAIN, name, graph=graph, attributes=[])
+        model.opset_imports[DOMAIN] = 1
 
 
 def constant_node(name: str, array: NDArray[np.generic]) -> ir.Node:

@@ -18,17 +18,18 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress.allocation import allocate
+from packlight.compress.allocation import allocate, by_width
 from packlight.compress.codebook import Codebook, blank, fit
-from packlight.compress.sequence import Rounding, round_in_order
-from packlight.compress.sites import Weight, unusable, weight_sites
+from packlight.compress.sequence import Coded, Rounding, round_in_order, rounded_later, rounded_now
+from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.storage import (
+    FLOAT_BYTES,
+    OPERATOR_BYTES,
     OPSET,
-    UNSIGNED,
     Expansion,
     Parts,
     code_bytes,
-    store_packed,
+    store_codes,
 )
 from packlight.errors import RecipeError
 from packlight.method import Look, Method
@@ -37,11 +38,6 @@ from packlight.records.variant import Change, Refusal
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
-FLOAT_BYTES = 4
-OPERATOR_BYTES = 300
-"""About what the operators and names that restore one weight take in the file."""
-
-
 Width = Literal[1, 2, 3, 4, 5, 6, 7, 8]
 WIDTHS: tuple[Width, ...] = (1, 2, 3, 4, 5, 6, 7, 8)
 """Bits that an index can have."""
@@ -80,27 +76,20 @@ def implied(options: Mapping[str, Option]) -> Mapping[str, Option]:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Site(WeightSite):
     """A weight with the decisions about it.
 
     Attributes:
-        weight: what is stored now.
         order: its axes, those that tell outputs apart first.
         tables: how many.
         channels: output channels that share one; the last table may have fewer.
         bits: of one index.
     """
 
-    weight: Weight
     order: tuple[int, ...]
     tables: int
     channels: int
     bits: int
-
-    @property
-    def operator(self) -> str:
-        """Name of the operator."""
-        return self.weight.operator
 
     @property
     def turned(self) -> tuple[int, ...]:
@@ -121,11 +110,10 @@ class Site:
 
 def sites(graph: ir.Model, config: Palette) -> Iterator[Site | Refusal]:
     """Every stored weight that gains, and why others do not."""
-    for found in weight_sites(graph):
-        yield found if isinstance(found, Refusal) else decide(found, config)
+    return decided(graph, partial(decide, config))
 
 
-def decide(weight: Weight, config: Palette) -> Site | Refusal:
+def decide(config: Palette, weight: Weight) -> Site | Refusal:
     """The tables of one weight, or why it is left alone."""
     kept = tuple(axis for axis in range(len(weight.shape)) if axis not in weight.summed)
     whole = Site(weight, (*kept, *weight.summed), 1, 0, config.bits)
@@ -161,16 +149,13 @@ def apply(
     graph: ir.Model, found: Sequence[Site], look: Look, config: Palette
 ) -> list[Change | Refusal]:
     """Replace each weight by indices, tables and the operators that restore it."""
+    stored, fit = partial(stored_parts, config), partial(fitted, config)
     if not looks(config):
-        later = [(site, Parts(partial(nearest, config, site))) for site in found]
-        return [encode(graph, site, parts, config, "to nearest") for site, parts in later]
-    found = widths(graph, found, look, config) if config.mixed else found
-    rounded = round_in_order(graph, found, look, partial(fitted, config), config)
-    made = [
-        (one.site, Parts(partial(stored_parts, config, one.site, one.fitted, one.codes)), one.how)
-        for one in rounded
-    ]
-    return [encode(graph, site, parts, config, how) for site, parts, how in made]
+        made = rounded_later(found, fit, stored)
+    else:
+        found = widths(graph, found, look, config) if config.mixed else found
+        made = rounded_now(round_in_order(graph, found, look, fit, config), stored)
+    return [encode(graph, one, config) for one in made]
 
 
 def looks(config: Palette) -> bool:
@@ -180,10 +165,11 @@ def looks(config: Palette) -> bool:
 
 def widths(graph: ir.Model, found: Sequence[Site], look: Look, config: Palette) -> Sequence[Site]:
     """The sites with the width that each does best with."""
-    options: list[dict[int, Site]] = []
-    for site in found:
-        decided = {bits: decide(site.weight, replace(config, bits=bits)) for bits in WIDTHS}
-        options.append({bits: one for bits, one in decided.items() if isinstance(one, Site)})
+
+    def at(weight: Weight, bits: Width) -> Site | Refusal:
+        return decide(replace(config, bits=bits), weight)
+
+    options = by_width(found, WIDTHS, at)
     return allocate(graph, options, look, partial(fitted, config), config)
 
 
@@ -192,13 +178,6 @@ def fitted(config: Palette, site: Site, weight: Float, importance: Float) -> Cod
     matters = importance if config.weighted else np.broadcast_to(np.float32(1), weight.shape)
     found = blank(site.order, site.outputs, site.channels, site.bits)
     return fit(found, weight, matters, scaled=config.scaled, short=config.entry == EIGHT)
-
-
-def nearest(config: Palette, site: Site) -> Mapping[str, Array]:
-    """What is stored of a weight whose numbers go to the nearest entries."""
-    weight = site.weight.read()
-    found = fitted(config, site, weight, weight)
-    return stored_parts(config, site, found, found.nearest(weight))
 
 
 def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> Mapping[str, Array]:
@@ -214,25 +193,19 @@ def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> 
     return {"codes": whole, **tables} | ({"scale": found.scale} if config.scaled else {})
 
 
-def encode(graph: ir.Model, site: Site, parts: Parts, config: Palette, how: str) -> Change:
+def encode(graph: ir.Model, one: Coded[Site], config: Palette) -> Change:
     """Write indices and tables of one weight and what restores it."""
+    site, parts = one.site, one.parts
     before, bits = site.weight.tensor.nbytes, site.bits
     place = Expansion(site.weight.value)
-
-    def unsigned() -> NDArray[np.uint8]:
-        return parts.take("codes").astype(np.uint8, copy=False)
-
     tables = restored_tables(place, site, parts, config)
-    if bits in UNSIGNED:
-        codes = place.store("codes", UNSIGNED[bits], site.rows, unsigned)
-    else:
-        codes = store_packed(graph, place, bits, site.rows, unsigned)
+    codes = store_codes(graph, place, parts, bits, site.rows)
     indices = place.operator("Cast", [codes], to=int(ir.DataType.INT64))
     op = "GatherElements" if site.tables > 1 else "Gather"
     value = place.operator(op, [tables, indices], axis=1 if site.tables > 1 else 0)
     place.replace(back_in_place(place, value, site, parts, config))
     share = "tensor" if config.per == "tensor" else f"{site.channels} channels"
-    what = f"palette of {2**bits} per {share}, {how}, float at load"
+    what = f"palette of {2**bits} per {share}, {one.how}, float at load"
     return Change(site.operator, "palette", what, before, stored_bytes(site, config))
 
 
@@ -240,18 +213,13 @@ def restored_tables(place: Expansion, site: Site, parts: Parts, config: Palette)
     """The tables as float32."""
     entries = (site.tables, 2**site.bits) if site.tables > 1 else (2**site.bits,)
     if config.entry != EIGHT:
-        return place.store("table", ir.DataType.FLOAT, entries, lambda: parts.take("table"))
-
-    def short() -> Array:
-        return parts.take("short").reshape(entries)
-
-    def step() -> Array:
-        return parts.take("step").reshape((site.tables, 1) if site.tables > 1 else ())
-
-    stored = place.store("table", ir.DataType.INT8, entries, short)
+        return place.store_part(parts, "table", ir.DataType.FLOAT, entries)
+    stored = place.store_part(parts, "table", ir.DataType.INT8, entries)
     floats = place.operator("Cast", [stored], to=int(ir.DataType.FLOAT))
     shape = (site.tables, 1) if site.tables > 1 else ()
-    return place.operator("Mul", [floats, place.store("step", ir.DataType.FLOAT, shape, step)])
+    return place.operator(
+        "Mul", [floats, place.store_part(parts, "step", ir.DataType.FLOAT, shape)]
+    )
 
 
 def back_in_place(
@@ -264,10 +232,7 @@ def back_in_place(
     if padded > site.outputs:
         value = place.cut(value, site.outputs, "rows")
     if config.scaled:
-        shape = (site.outputs, 1)
-        scale = place.store(
-            "scale", ir.DataType.FLOAT, shape, lambda: parts.take("scale").reshape(shape)
-        )
+        scale = place.store_part(parts, "scale", ir.DataType.FLOAT, (site.outputs, 1))
         value = place.operator("Mul", [value, scale])
     value = place.reshape(value, site.turned, "turned")
     back = [int(axis) for axis in np.argsort(site.order)]

@@ -10,8 +10,9 @@ Source: Frantar et al., "GPTQ" (ICLR 2023), section 3; Nagel et al., "Data-Free 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -22,9 +23,10 @@ from packlight.compress.bias import Bias, bias
 from packlight.compress.feedback import Lattice, round_rows
 from packlight.compress.matrix import Layout, layout, source, view
 from packlight.compress.moments import Moments
-from packlight.compress.sites import Weight
+from packlight.compress.sites import Weight, WeightSite
 from packlight.compress.sparse_rows import prune_rows, round_kept
 from packlight.compress.sparsity import DENSE, Sparsity
+from packlight.compress.storage import Parts
 from packlight.errors import RecipeError
 from packlight.method import Look, Statistic
 
@@ -90,22 +92,25 @@ class Fitted(Protocol):
         """The same values, for the rows of the weight's matrices."""
 
 
-class Site(Protocol):
-    """A weight that is rounded."""
-
-    @property
-    def weight(self) -> Weight:
-        """What is stored now."""
-
-    @property
-    def operator(self) -> str:
-        """Name of the operator."""
-
-
-S = TypeVar("S", bound=Site)
+S = TypeVar("S", bound=WeightSite)
 F = TypeVar("F", bound=Fitted)
 Fit = Callable[[S, Floats, Floats], F]
 """Chooses the values from the weight and how much each number of it matters, of one shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Coded(Generic[S]):
+    """A weight with what is stored of it.
+
+    Attributes:
+        site: the weight.
+        parts: what is stored.
+        how: it was rounded, in words.
+    """
+
+    site: S
+    parts: Parts
+    how: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +128,29 @@ class Rounded(Generic[S, F]):
     fitted: F
     codes: Codes
     how: str
+
+
+Stored = Callable[[S, F, Codes], Mapping[str, NDArray[np.generic]]]
+"""What is stored of a weight that takes these values at these codes."""
+
+
+def rounded_later(sites: Sequence[S], fit: Fit[S, F], stored: Stored[S, F]) -> list[Coded[S]]:
+    """Every weight to the nearest, without samples, when it is written."""
+
+    def content(site: S) -> Mapping[str, NDArray[np.generic]]:
+        weight = site.weight.read()
+        found = fit(site, weight, np.broadcast_to(np.float32(1), weight.shape))
+        return stored(site, found, found.nearest(weight))
+
+    return [Coded(site, Parts(partial(content, site)), "to nearest") for site in sites]
+
+
+def rounded_now(rounded: Iterable[Rounded[S, F]], stored: Stored[S, F]) -> list[Coded[S]]:
+    """Every weight as it was rounded in order; all are, before the first is written."""
+    return [
+        Coded(one.site, Parts(partial(stored, one.site, one.fitted, one.codes)), one.how)
+        for one in rounded
+    ]
 
 
 def round_in_order(
@@ -164,7 +192,7 @@ def stages(sites: Sequence[S], most: int) -> Iterator[list[S]]:
         yield few
 
 
-def moment_bytes(site: Site) -> int:
+def moment_bytes(site: WeightSite) -> int:
     """Bytes of the second moments of what a weight multiplies."""
     groups, _, inputs = form_of(site.weight).sizes()
     return groups * inputs**2 * np.dtype(np.float64).itemsize
@@ -176,7 +204,7 @@ def form_of(weight: Weight) -> Layout:
 
 
 def gathered(
-    graph: ir.Model, sites: Sequence[Site], look: Look, most: int = 0
+    graph: ir.Model, sites: Sequence[WeightSite], look: Look, most: int = 0
 ) -> Mapping[int, Moments]:
     """Moments of what each weight multiplies, by identity of its site; none where it is unknown.
 
@@ -236,7 +264,7 @@ def round_site(
     return Rounded(site, fitted, codes, how)
 
 
-def unfed(site: Site, fed: Moments | None) -> str:
+def unfed(site: WeightSite, fed: Moments | None) -> str:
     """Why nothing is known of what a weight multiplies."""
     if fed is not None and fed.skipped:
         return "no sample gives it inputs that are finite and can be squared"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -73,6 +74,31 @@ class Weight:
         else:
             node.attributes.clear()
             node.attributes["value"] = ir.AttrTensor("value", tensor)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSite:
+    """A weight that a method changes; each adds what it decides.
+
+    Attributes:
+        weight: what is stored now.
+    """
+
+    weight: Weight
+
+    @property
+    def operator(self) -> str:
+        """Name of the operator."""
+        return self.weight.operator
+
+
+S = TypeVar("S", bound=WeightSite)
+
+
+def decided(graph: ir.Model, decide: Callable[[Weight], S | Refusal]) -> Iterator[S | Refusal]:
+    """Every stored weight as a method decides about it, and why others are none."""
+    for found in weight_sites(graph):
+        yield found if isinstance(found, Refusal) else decide(found)
 
 
 def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:

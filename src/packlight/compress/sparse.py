@@ -17,8 +17,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress.sequence import Rounding, form_of, round_in_order
-from packlight.compress.sites import Weight, unusable, weight_sites
+from packlight.compress.sequence import (
+    Coded,
+    Rounding,
+    form_of,
+    round_in_order,
+    rounded_later,
+    rounded_now,
+)
+from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.sparse_storage import (
     MASK_BYTES,
     VALUE_BYTES,
@@ -29,7 +36,7 @@ from packlight.compress.sparse_storage import (
 )
 from packlight.compress.sparse_values import SparseValues, fit
 from packlight.compress.sparsity import Sparsity
-from packlight.compress.storage import OPSET, Expansion, Parts
+from packlight.compress.storage import OPSET, Expansion
 from packlight.errors import RecipeError
 from packlight.method import Look, Method
 from packlight.records.recipe import Option
@@ -108,30 +115,22 @@ def implied(options: Mapping[str, Option]) -> Mapping[str, Option]:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Site(WeightSite):
     """A weight with the decisions about it.
 
     Attributes:
-        weight: what is stored now.
         form: how much of it stays and how that is stored.
     """
 
-    weight: Weight
     form: Form
-
-    @property
-    def operator(self) -> str:
-        """Name of the operator."""
-        return self.weight.operator
 
 
 def sites(graph: ir.Model, config: Sparse) -> Iterator[Site | Refusal]:
     """Every stored weight that gains, and why others do not."""
-    for found in weight_sites(graph):
-        yield found if isinstance(found, Refusal) else decide(found, config)
+    return decided(graph, partial(decide, config))
 
 
-def decide(weight: Weight, config: Sparse) -> Site | Refusal:
+def decide(config: Sparse, weight: Weight) -> Site | Refusal:
     """How much of one weight stays, or why it is left alone."""
     sizes = form_of(weight).sizes()
     if sizes[2] < config.inputs:
@@ -177,17 +176,19 @@ def apply(
     graph: ir.Model, found: Sequence[Site], look: Look, config: Sparse
 ) -> list[Change | Refusal]:
     """Replace each weight by mask, values and the operators that restore it."""
+    fit = partial(fitted, config)
     if not looks(config):
-        later = [(site, Parts(partial(smallest, config, site))) for site in found]
-        return [encode(graph, site, parts, config, "to nearest") for site, parts in later]
-    rounded = round_in_order(
-        graph, found, look, partial(fitted, config), config, sparsity=config.sparsity
-    )
-    made = [
-        (one.site, Parts(partial(stored_parts, one.site.form, one.fitted, one.codes)), one.how)
-        for one in rounded
-    ]
-    return [encode(graph, site, parts, config, how) for site, parts, how in made]
+        made = rounded_later(found, fit, stored)
+    else:
+        sparsity = config.sparsity
+        rounded = round_in_order(graph, found, look, fit, config, sparsity=sparsity)
+        made = rounded_now(rounded, stored)
+    return [encode(graph, one, config) for one in made]
+
+
+def stored(site: Site, found: SparseValues, codes: Float) -> Mapping[str, Array]:
+    """Mask and values as they are stored."""
+    return stored_parts(site.form, found, codes)
 
 
 def fitted(config: Sparse, site: Site, weight: Float, importance: Float) -> SparseValues:
@@ -196,23 +197,17 @@ def fitted(config: Sparse, site: Site, weight: Float, importance: Float) -> Spar
     return fit(weight, matters, form_of(site.weight), site.form, config.sparsity)
 
 
-def smallest(config: Sparse, site: Site) -> Mapping[str, Array]:
-    """What is stored of a weight whose smallest numbers become zero."""
-    weight = site.weight.read()
-    found = fitted(config, site, weight, weight)
-    return stored_parts(site.form, found, found.nearest(weight))
-
-
-def encode(graph: ir.Model, site: Site, parts: Parts, config: Sparse, how: str) -> Change:
+def encode(graph: ir.Model, one: Coded[Site], config: Sparse) -> Change:
     """Write mask and values of one weight and what restores it."""
+    site = one.site
     before = site.weight.tensor.nbytes
     place = Expansion(site.weight.value)
-    place.replace(restored(graph, place, site.form, parts))
+    place.replace(restored(graph, place, site.form, one.parts))
     sparsity = config.sparsity
     dropped = sparsity.run - sparsity.kept_in_run
     zeros = f"{dropped} of {sparsity.run}" if sparsity.run else f"{sparsity.share:.3g} of all"
     bits = "" if config.values == "float" else f" of {config.bits} bits"
-    chosen = how.replace("to nearest", "by size")
+    chosen = one.how.replace("to nearest", "by size")
     what = f"{zeros} zero {chosen}, {config.values}{bits}, float at load"
     return Change(site.operator, "sparse", what, before, site.form.stored_bytes())
 

@@ -19,19 +19,19 @@ from numpy.typing import NDArray
 from packlight.compress.packing import (
     DOMAIN,
     EIGHT,
+    Body,
     add_unpack,
-    constant_node,
+    has_function,
     pack,
     packed_bytes,
     unpack_name,
 )
-from packlight.compress.storage import UNSIGNED, Expansion, Parts, code_bytes
+from packlight.compress.storage import FLOAT_BYTES, UNSIGNED, Expansion, Parts, code_bytes, unsigned
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
 Values = Literal["float", "grid", "palette"]
 
-FLOAT_BYTES = 4
 MASK_BYTES = 350
 """About what the operators and names that put the values of one weight in their places take."""
 
@@ -139,11 +139,7 @@ def restored(graph: ir.Model, place: Expansion, form: Form, parts: Parts) -> ir.
     """Write what restores one weight; gives the weight."""
     add_spread(graph)
     size = (packed_bytes(form.size, 1), 1)
-
-    def mask() -> Array:
-        return pack(parts.take("mask").astype(np.uint8, copy=False), 1)
-
-    packed = place.store("mask", ir.DataType.UINT8, size, mask)
+    packed = place.store("mask", ir.DataType.UINT8, size, lambda: pack(unsigned(parts, "mask"), 1))
     kept = kept_values(graph, place, form, parts)
     value = place.operator(SPREAD, [packed, kept], domain=DOMAIN)
     if form.size % EIGHT:
@@ -151,9 +147,7 @@ def restored(graph: ir.Model, place: Expansion, form: Form, parts: Parts) -> ir.
     value = place.reshape(value, form.shape, "restored")
     if not form.scaled:
         return value
-    scale = place.store(
-        "scale", ir.DataType.FLOAT, form.scales, lambda: parts.take("scale").reshape(form.scales)
-    )
+    scale = place.store_part(parts, "scale", ir.DataType.FLOAT, form.scales)
     return place.operator("Mul", [value, scale])
 
 
@@ -163,30 +157,16 @@ SPREAD = "spread"
 
 def add_spread(model: ir.Model) -> None:
     """Give the model the function, once: bytes (n, 1) and values (k) -> (8 n) with zeros."""
-    key = (DOMAIN, SPREAD, "")
-    if key in model.functions:
+    if has_function(model, SPREAD):
         return
-    mask, values = ir.Value(name="mask"), ir.Value(name="values")
-    made = [constant_node(name, array) for name, array in CONSTANTS.items()]
-    value = {str(node.outputs[0].name): node.outputs[0] for node in made}
-
-    def operator(op: str, *inputs: ir.Value, **attributes: int | str) -> ir.Value:
-        node = ir.node(op, inputs, attributes=attributes)
-        node.outputs[0].name = f"v{len(made)}"
-        made.append(node)
-        output: ir.Value = node.outputs[0]
-        return output
-
+    mask, values, body = ir.Value(name="mask"), ir.Value(name="values"), Body(CONSTANTS)
+    value, operator = body.constants, body.operator
     bits = operator("BitShift", mask, value["right"], direction="RIGHT")
     bits = operator("BitwiseAnd", bits, value["one"])
     bits = operator("Cast", operator("Reshape", bits, value["flat"]), to=int(ir.DataType.INT32))
     index = operator("Mul", operator("CumSum", bits, value["axis"]), bits)
     spread = operator("Gather", operator("Concat", value["zero"], values, axis=0), index)
-    body = ir.Graph(
-        [mask, values], [spread], nodes=made, opset_imports={"": model.opset_imports[""]}
-    )
-    model.functions[key] = ir.Function(DOMAIN, SPREAD, graph=body, attributes=[])
-    model.opset_imports[DOMAIN] = 1
+    body.add_to(model, SPREAD, [mask, values], spread)
 
 
 CONSTANTS: Mapping[str, Array] = {
@@ -201,30 +181,24 @@ CONSTANTS: Mapping[str, Array] = {
 def kept_values(graph: ir.Model, place: Expansion, form: Form, parts: Parts) -> ir.Value:
     """The values that are not zero, but for their scales."""
     if form.values == "float":
-        kind = ir.DataType.FLOAT
-        return place.store("values", kind, (form.kept,), lambda: parts.take("values"))
+        return place.store_part(parts, "values", ir.DataType.FLOAT, (form.kept,))
     codes = kept_codes(graph, place, form, parts)
     if form.values == "grid":
         floats = place.operator("Cast", [codes], to=int(ir.DataType.FLOAT))
         middle = np.asarray(offset(form), np.float32)
         return place.operator("Sub", [floats, place.shared(f"packlight.zero{form.bits}", middle)])
-    entries = (2**form.bits,)
-    table = place.store(
-        "table", ir.DataType.FLOAT, entries, lambda: parts.take("table").reshape(entries)
-    )
+    table = place.store_part(parts, "table", ir.DataType.FLOAT, (2**form.bits,))
     indices = place.operator("Cast", [codes], to=int(ir.DataType.INT32))
     return place.operator("Gather", [table, indices], axis=0)
 
 
 def kept_codes(graph: ir.Model, place: Expansion, form: Form, parts: Parts) -> ir.Value:
     """The codes of the values that are not zero; up to seven more follow that no index reaches."""
-
-    def codes() -> NDArray[np.uint8]:
-        return parts.take("values").astype(np.uint8, copy=False)
-
     if form.bits in UNSIGNED:
-        return place.store("values", UNSIGNED[form.bits], (form.kept,), codes)
+        return place.store_part(parts, "values", UNSIGNED[form.bits], (form.kept,))
     add_unpack(graph, form.bits)
     size = (packed_bytes(form.kept, form.bits) // form.bits, form.bits)
-    packed = place.store("values", ir.DataType.UINT8, size, lambda: pack(codes(), form.bits))
+    packed = place.store(
+        "values", ir.DataType.UINT8, size, lambda: pack(unsigned(parts, "values"), form.bits)
+    )
     return place.operator(unpack_name(form.bits), [packed], domain=DOMAIN)

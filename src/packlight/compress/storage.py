@@ -18,6 +18,10 @@ from packlight.compress.grid import Grouping
 from packlight.compress.packing import DOMAIN, EIGHT, add_unpack, pack, packed_bytes, unpack_name
 
 Array = NDArray[np.generic]
+FLOAT_BYTES = 4
+OPERATOR_BYTES = 300
+"""About what the operators and names that restore one weight take in the file."""
+
 STORED = {4: ir.DataType.INT4, 8: ir.DataType.INT8}
 """Type that holds a signed code of so many bits."""
 
@@ -86,6 +90,12 @@ class Expansion:
         value = ir.Value(name=name, const_value=lazy)
         self.graph.register_initializer(value)
         return value
+
+    def store_part(
+        self, parts: Parts, part: str, kind: ir.DataType, shape: Sequence[int]
+    ) -> ir.Value:
+        """Add one of the arrays that are computed together."""
+        return self.store(part, kind, shape, lambda: parts.take(part).reshape(shape))
 
     def constant(self, part: str, array: Array) -> ir.Value:
         """Add a small stored value."""
@@ -180,22 +190,33 @@ def code_bytes(count: int, bits: int) -> int:
     return -(-count * bits // EIGHT) if bits in STORED else packed_bytes(count, bits)
 
 
-def store_packed(
+def store_codes(
     model: ir.Model,
     place: Expansion,
+    parts: Parts,
     bits: int,
     shape: Sequence[int],
-    compute: Callable[[], NDArray[np.uint8]],
+    *,
+    kinds: Mapping[int, ir.DataType] = UNSIGNED,
 ) -> ir.Value:
-    """Store unsigned codes of a width without a type of its own, unpacked to UINT8 of ``shape``."""
+    """Store the part ``codes`` in a type of their width, or packed and unpacked to UINT8."""
+    if bits in kinds:
+        return place.store_part(parts, "codes", kinds[bits], shape)
     add_unpack(model, bits)
     count = math.prod(shape)
     size = (packed_bytes(count, bits) // bits, bits)
-    packed = place.store("packed", ir.DataType.UINT8, size, lambda: pack(compute(), bits))
+    packed = place.store(
+        "packed", ir.DataType.UINT8, size, lambda: pack(unsigned(parts, "codes"), bits)
+    )
     value = place.operator(unpack_name(bits), [packed], domain=DOMAIN)
     if count % EIGHT:
         value = place.cut(value, count, "codes")
     return place.reshape(value, shape, "codes")
+
+
+def unsigned(parts: Parts, part: str) -> NDArray[np.uint8]:
+    """A part whose numbers are stored from 0 on."""
+    return parts.take(part).astype(np.uint8, copy=False)
 
 
 def expand_at_load(

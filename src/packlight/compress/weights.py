@@ -18,12 +18,13 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress import grid, uniform
-from packlight.compress.allocation import allocate
+from packlight.compress.allocation import allocate, by_width
 from packlight.compress.grid import Float, Grouping
-from packlight.compress.sequence import Rounding, round_in_order
-from packlight.compress.sites import Weight, unusable, weight_sites
+from packlight.compress.sequence import Coded, Rounding, round_in_order, rounded_later, rounded_now
+from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.storage import (
     BLOCKED_OPSET,
+    OPERATOR_BYTES,
     OPSET,
     STORED,
     UNSIGNED,
@@ -31,7 +32,7 @@ from packlight.compress.storage import (
     Parts,
     code_bytes,
     expand_at_load,
-    store_packed,
+    store_codes,
 )
 from packlight.compress.uniform import Codes, Range, Uniform, rounded_scale
 from packlight.errors import RecipeError
@@ -40,9 +41,6 @@ from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
 
 Array = NDArray[np.generic]
-OPERATOR_BYTES = 300
-"""About what the operators and names that restore one weight take in the file."""
-
 HALF = 16
 """Bits of a short scale."""
 
@@ -92,34 +90,26 @@ def implied(options: Mapping[str, Option]) -> Mapping[str, Option]:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Site(WeightSite):
     """A weight with the decisions about it.
 
     Attributes:
-        weight: what is stored now.
         grouping: who shares a scale.
         bits: width of a code.
         expand: when it becomes float.
     """
 
-    weight: Weight
     grouping: Grouping
     bits: int
     expand: Literal["load", "run"]
 
-    @property
-    def operator(self) -> str:
-        """Name of the operator."""
-        return self.weight.operator
-
 
 def sites(graph: ir.Model, config: Weights) -> Iterator[Site | Refusal]:
     """Every stored weight that gains, and why others do not."""
-    for found in weight_sites(graph):
-        yield found if isinstance(found, Refusal) else decide(found, config)
+    return decided(graph, partial(decide, config))
 
 
-def decide(weight: Weight, config: Weights) -> Site | Refusal:
+def decide(config: Weights, weight: Weight) -> Site | Refusal:
     """Grouping and expansion of one weight, or why it is left alone."""
     summed = weight.summed
     if config.per == "block" and summed != tuple(range(summed[0], summed[-1] + 1)):
@@ -217,16 +207,13 @@ def apply(
     graph: ir.Model, found: Sequence[Site], look: Look, config: Weights
 ) -> list[Change | Refusal]:
     """Replace each weight by codes, scales and the operators that restore it."""
+    stored, fit = partial(parts, config), partial(fitted, config)
     if not looks(config):
-        later = [(site, Parts(partial(nearest, site, config))) for site in found]
-        return [encode(graph, site, both, config) for site, both in later]
-    found = widths(graph, found, look, config) if config.mixed else found
-    rounded = round_in_order(graph, found, look, partial(fitted, config), config)
-    made = [
-        (one.site, Parts(partial(parts, config, one.site, one.fitted, one.codes)), one.how)
-        for one in rounded
-    ]
-    return [encode(graph, site, both, config, how) for site, both, how in made]
+        made = rounded_later(found, fit, stored)
+    else:
+        found = widths(graph, found, look, config) if config.mixed else found
+        made = rounded_now(round_in_order(graph, found, look, fit, config), stored)
+    return [encode(graph, one, config) for one in made]
 
 
 def looks(config: Weights) -> bool:
@@ -236,10 +223,11 @@ def looks(config: Weights) -> bool:
 
 def widths(graph: ir.Model, found: Sequence[Site], look: Look, config: Weights) -> Sequence[Site]:
     """The sites with the width that each does best with."""
-    options: list[dict[int, Site]] = []
-    for site in found:
-        decided = {bits: decide(site.weight, replace(config, bits=bits)) for bits in WIDTHS}
-        options.append({bits: one for bits, one in decided.items() if isinstance(one, Site)})
+
+    def at(weight: Weight, bits: Width) -> Site | Refusal:
+        return decide(replace(config, bits=bits), weight)
+
+    options = by_width(found, WIDTHS, at)
     return allocate(graph, options, look, partial(fitted, config), config)
 
 
@@ -260,34 +248,18 @@ def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uni
     return replace(found, scale=half.astype(np.float32) * widest)
 
 
-def nearest(site: Site, config: Weights) -> Mapping[str, Array]:
-    """What is stored of a weight rounded to the nearest."""
-    weight = site.weight.read()
-    found = fitted(config, site, weight, np.broadcast_to(np.float32(1), weight.shape))
-    return parts(config, site, found, found.nearest(weight))
-
-
-def stored_parts(config: Weights) -> tuple[str, ...]:
-    """Names of what is stored of each weight."""
-    scales = ("half", "widest") if config.scales == HALF else ("scale",)
-    return ("codes", *scales) if config.symmetric else ("codes", *scales, "zero")
-
-
 def parts(config: Weights, site: Site, found: Uniform, codes: Codes) -> Mapping[str, Array]:
     """Codes and scales as they are stored."""
-    grouping, kept = site.grouping, stored_parts(config)
     kind = np.int8 if found.symmetric and site.bits in STORED else np.uint8
     shift = offset(site.bits) if found.symmetric and site.bits not in STORED else 0
-    whole = grouping.split(codes) if site.expand == "load" else codes
-    half, widest = rounded_scale(found.scale)
-    every: dict[str, Array] = {
-        "codes": (whole + np.float32(shift)).astype(kind),
-        "scale": found.scale,
-        "half": half,
-        "widest": np.asarray(widest),
-        "zero": found.zero.astype(np.uint8),
-    }
-    return {name: every[name] for name in kept}
+    whole = site.grouping.split(codes) if site.expand == "load" else codes
+    stored: dict[str, Array] = {"codes": (whole + np.float32(shift)).astype(kind)}
+    if config.scales == HALF:
+        half, widest = rounded_scale(found.scale)
+        stored |= {"half": half, "widest": np.asarray(widest)}
+    else:
+        stored["scale"] = found.scale
+    return stored if config.symmetric else {**stored, "zero": found.zero.astype(np.uint8)}
 
 
 def offset(bits: int) -> int:
@@ -299,18 +271,17 @@ def offset(bits: int) -> int:
     return 1 << (bits - 1)
 
 
-def encode(
-    graph: ir.Model, site: Site, found: Parts, config: Weights, how: str = "to nearest"
-) -> Change:
+def encode(graph: ir.Model, one: Coded[Site], config: Weights) -> Change:
     """Write codes and scales of one weight and what restores it."""
+    site = one.site
     before = site.weight.tensor.nbytes
     place = Expansion(site.weight.value)
-    encoding = Encoding(graph, place, site, found, config)
+    encoding = Encoding(graph, place, site, one.parts, config)
     place.replace(encoding.at_load() if site.expand == "load" else encoding.at_run())
     what = f"int{site.bits} per {config.per}" + (
         f" of {config.block}" if config.per == "block" else ""
     )
-    what = f"{what}, {how}, float at {site.expand}"
+    what = f"{what}, {one.how}, float at {site.expand}"
     return Change(site.operator, "weights", what, before, stored_bytes(site, config))
 
 
@@ -364,15 +335,8 @@ class Encoding:
 
     def codes(self, shape: Sequence[int]) -> ir.Value:
         """The codes, in a type of their width or unpacked from bytes."""
-        bits = self.site.bits
-        if bits in STORED:
-            kinds = STORED if self.config.symmetric else UNSIGNED
-            return self.store("codes", kinds[bits], shape)
-
-        def unsigned() -> NDArray[np.uint8]:
-            return self.parts.take("codes").astype(np.uint8, copy=False)
-
-        return store_packed(self.graph, self.place, bits, shape, unsigned)
+        kinds = STORED if self.config.symmetric else UNSIGNED
+        return store_codes(self.graph, self.place, self.parts, self.site.bits, shape, kinds=kinds)
 
     def scale(self, shape: Sequence[int]) -> ir.Value:
         """The scales as float32."""
@@ -384,7 +348,7 @@ class Encoding:
 
     def store(self, part: str, kind: ir.DataType, shape: Sequence[int]) -> ir.Value:
         """Add a part as a stored value."""
-        return self.place.store(part, kind, shape, lambda: self.parts.take(part).reshape(shape))
+        return self.place.store_part(self.parts, part, kind, shape)
 
 
 METHOD = Method(
