@@ -268,7 +268,7 @@ def reaches(weight: Weight) -> Floats:
 
 
 PARTS = {
-    "codes, indices or values": (BLUE, ("codes", "packed", "values")),
+    "codes, indices or values": (BLUE, ("codes", "values")),
     "scales": (ORANGE, ("scale", "half", "widest")),
     "zeros": (RED, ("zero",)),
     "tables": (GREEN, ("table", "short", "step")),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from packlight.compress.methods import method as method_named
 from packlight.errors import CheckError, RecipeError
@@ -17,6 +18,7 @@ from packlight.method import Method, Place, Statistic
 from packlight.model import Model, graphs, initializers, name_operators, raised
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.limits import cores
 
 Values = Callable[[Model, Sequence[str], int], Iterable[Mapping[str, NDArray[np.generic]]]]
 """Runs calibration samples through a model and gives the values of chosen tensors, call by call.
@@ -101,6 +103,9 @@ def compress(
 ) -> Compressed:
     """Apply a recipe.
 
+    Linear algebra gets half of the cores: its threads wait by spinning, which would slow down the
+    model that runs beside it, and the compiled kernels.
+
     Args:
         model: stays as it is.
         recipe: ordered steps; later ones see what earlier ones made.
@@ -118,10 +123,11 @@ def compress(
     changes: list[Change] = []
     refusals: list[Refusal] = []
     current = model
-    for step in full.steps:
-        current, changed, refused = apply_step(current, step, stream, held)
-        changes += changed
-        refusals += refused
+    with threadpool_limits(max(1, cores() // 2), user_api="blas"):
+        for step in full.steps:
+            current, changed, refused = apply_step(current, step, stream, held)
+            changes += changed
+            refusals += refused
     return Compressed(current, full, tuple(changes), tuple(refusals))
 
 

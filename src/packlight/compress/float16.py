@@ -76,13 +76,13 @@ def apply(
     graph: ir.Model, found: Sequence[Site], look: Look, config: Float16
 ) -> list[Change | Refusal]:
     """Store each tensor in 16 bits, with a Cast before its first use."""
-    del graph, look, config
-    return [halve(site) for site in found]
+    del look, config
+    return [halve(graph, site) for site in found]
 
 
-def halve(site: Site) -> Change:
+def halve(graph: ir.Model, site: Site) -> Change:
     """Replace one tensor."""
-    place = Expansion(site.value)
+    place = Expansion(graph, site.value)
 
     def half() -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
         rounded = np.array(site.tensor.numpy()).astype(np.float16)

@@ -2,14 +2,14 @@
 
 The table is the exact solution of one-dimensional k-means, so no table of its size has a smaller
 squared error. Gather restores the weights when the session starts; where groups of channels have
-tables of their own, GatherElements does, after which the channels go back to their axis.
+tables of their own, GatherElements does. Then the channels go back to their axis.
 Source: Han et al., "Deep Compression" (ICLR 2016), with ``kmeans`` in place of Lloyd's iterations.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -20,17 +20,21 @@ from numpy.typing import NDArray
 
 from packlight.compress.allocation import allocate, by_width
 from packlight.compress.codebook import Codebook, blank, fit
+from packlight.compress.functions import Body, shaped, unpacked, widened
 from packlight.compress.sequence import Coded, Rounding, round_in_order, rounded_later, rounded_now
 from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.storage import (
     FLOAT_BYTES,
+    HALF,
     OPERATOR_BYTES,
     OPSET,
+    UNSIGNED,
     Expansion,
     Parts,
     code_bytes,
     store_codes,
 )
+from packlight.compress.uniform import rounded_scale
 from packlight.errors import RecipeError
 from packlight.method import Look, Method
 from packlight.records.recipe import Option
@@ -55,6 +59,7 @@ class Palette(Rounding):
             calibration samples give, else that of the weights alone.
         scaled: whether every output channel has a scale of its own beside the table.
         entry: bits of a table's entry.
+        scales: bits of a channel's scale.
     """
 
     bits: Width = 4
@@ -63,6 +68,7 @@ class Palette(Rounding):
     weighted: bool = False
     scaled: bool = False
     entry: Literal[8, 32] = 32
+    scales: Literal[16, 32] = 32
 
     def __post_init__(self) -> None:
         self.check_rounding()
@@ -131,7 +137,8 @@ def stored_bytes(site: Site, config: Palette) -> int:
     """Bytes of indices, tables and scales."""
     entries = site.tables * 2**site.bits * config.entry // 8
     steps = site.tables * FLOAT_BYTES if config.entry == EIGHT else 0
-    scales = site.outputs * FLOAT_BYTES if config.scaled else 0
+    widest = FLOAT_BYTES if config.scales == HALF else 0
+    scales = site.outputs * config.scales // 8 + widest if config.scaled else 0
     total: int = code_bytes(math.prod(site.rows), site.bits) + entries + steps + scales
     return total
 
@@ -177,7 +184,11 @@ def fitted(config: Palette, site: Site, weight: Float, importance: Float) -> Cod
     """The tables of one weight."""
     matters = importance if config.weighted else np.broadcast_to(np.float32(1), weight.shape)
     found = blank(site.order, site.outputs, site.channels, site.bits)
-    return fit(found, weight, matters, scaled=config.scaled, short=config.entry == EIGHT)
+    found = fit(found, weight, matters, scaled=config.scaled, short=config.entry == EIGHT)
+    if not config.scaled or config.scales != HALF:
+        return found
+    half, widest = rounded_scale(found.scale)
+    return replace(found, scale=half.astype(np.float32) * widest)
 
 
 def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> Mapping[str, Array]:
@@ -190,55 +201,104 @@ def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> 
     }
     if config.entry == EIGHT:
         tables = found.short_tables()
-    return {"codes": whole, **tables} | ({"scale": found.scale} if config.scaled else {})
+    if not config.scaled:
+        return {"codes": whole, **tables}
+    if config.scales != HALF:
+        return {"codes": whole, **tables, "scale": found.scale}
+    half, widest = rounded_scale(found.scale)
+    return {"codes": whole, **tables, "half": half, "widest": np.asarray(widest)}
 
 
 def encode(graph: ir.Model, one: Coded[Site], config: Palette) -> Change:
     """Write indices and tables of one weight and what restores it."""
     site, parts = one.site, one.parts
     before, bits = site.weight.tensor.nbytes, site.bits
-    place = Expansion(site.weight.value)
-    tables = restored_tables(place, site, parts, config)
-    codes = store_codes(graph, place, parts, bits, site.rows)
-    indices = place.operator("Cast", [codes], to=int(ir.DataType.INT64))
-    op = "GatherElements" if site.tables > 1 else "Gather"
-    value = place.operator(op, [tables, indices], axis=1 if site.tables > 1 else 0)
-    place.replace(back_in_place(place, value, site, parts, config))
+    place = Expansion(graph, site.weight.value)
+    inputs = {
+        "codes": store_codes(place, parts, bits, site.rows),
+        **stored_tables(place, site, parts, config),
+    }
+    if config.scaled and config.scales == HALF:
+        inputs["half"] = place.store_part(parts, "half", ir.DataType.FLOAT16, (site.outputs, 1))
+        inputs["widest"] = place.store_part(parts, "widest", ir.DataType.FLOAT, ())
+    elif config.scaled:
+        inputs["scale"] = place.store_part(parts, "scale", ir.DataType.FLOAT, (site.outputs, 1))
+    form = Form(packed=bits not in UNSIGNED, grouped=site.tables > 1)
+    place.replace(place.call(form.name(inputs), inputs, form.restore, **shapes(site, form)))
     share = "tensor" if config.per == "tensor" else f"{site.channels} channels"
     what = f"palette of {2**bits} per {share}, {one.how}, float at load"
     return Change(site.operator, "palette", what, before, stored_bytes(site, config))
 
 
-def restored_tables(place: Expansion, site: Site, parts: Parts, config: Palette) -> ir.Value:
-    """The tables as float32."""
+def stored_tables(
+    place: Expansion, site: Site, parts: Parts, config: Palette
+) -> dict[str, ir.Value]:
+    """What is stored of the tables."""
     entries = (site.tables, 2**site.bits) if site.tables > 1 else (2**site.bits,)
     if config.entry != EIGHT:
-        return place.store_part(parts, "table", ir.DataType.FLOAT, entries)
-    stored = place.store_part(parts, "table", ir.DataType.INT8, entries)
-    floats = place.operator("Cast", [stored], to=int(ir.DataType.FLOAT))
+        return {"table": place.store_part(parts, "table", ir.DataType.FLOAT, entries)}
     shape = (site.tables, 1) if site.tables > 1 else ()
-    return place.operator(
-        "Mul", [floats, place.store_part(parts, "step", ir.DataType.FLOAT, shape)]
+    return {
+        "table": place.store_part(parts, "table", ir.DataType.INT8, entries),
+        "step": place.store_part(parts, "step", ir.DataType.FLOAT, shape),
+    }
+
+
+def shapes(site: Site, form: Form) -> dict[str, Sequence[int]]:
+    """On its way from (tables, indices in each) to its own shape, a weight has these."""
+    width = site.weight.tensor.size // site.outputs
+    packed = {"rows": site.rows} if form.packed else {}
+    grouped = {"outputs": [site.outputs]} if form.grouped else {}
+    return (
+        packed
+        | grouped
+        | {
+            "folded": (-1, width),
+            "turned": site.turned,
+            "back": [int(axis) for axis in np.argsort(site.order)],
+        }
     )
 
 
-def back_in_place(
-    place: Expansion, value: ir.Value, site: Site, parts: Parts, config: Palette
-) -> ir.Value:
-    """The weight in its own shape from (tables, indices in each)."""
-    width, padded = site.weight.tensor.size // site.outputs, site.tables * site.channels
-    if padded > site.outputs or config.scaled:
-        value = place.reshape(value, (padded, width), "rows")
-    if padded > site.outputs:
-        value = place.cut(value, site.outputs, "rows")
-    if config.scaled:
-        scale = place.store_part(parts, "scale", ir.DataType.FLOAT, (site.outputs, 1))
-        value = place.operator("Mul", [value, scale])
-    value = place.reshape(value, site.turned, "turned")
-    back = [int(axis) for axis in np.argsort(site.order)]
-    if back != sorted(back):
-        value = place.operator("Transpose", [value], perm=back)
-    return value
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What tells apart the functions that restore weights.
+
+    Attributes:
+        packed: whether indices are packed into bytes.
+        grouped: whether there are several tables.
+    """
+
+    packed: bool
+    grouped: bool
+
+    def name(self, inputs: Collection[str]) -> str:
+        """Name of the function."""
+        kinds = {
+            "packed": self.packed,
+            "grouped": self.grouped,
+            "short": "step" in inputs,
+            "scaled": "scale" in inputs,
+            "half": "half" in inputs,
+        }
+        return "_".join(["palette", *(kind for kind, holds in kinds.items() if holds)])
+
+    def restore(self, body: Body) -> ir.Value:
+        """Write it."""
+        codes, table, operator = body.inputs["codes"], body.inputs["table"], body.operator
+        if "step" in body.inputs:
+            table = operator("Mul", body.floats(table), body.inputs["step"])
+        whole = shaped(body, unpacked(body, codes), "rows") if self.packed else codes
+        op, axis = ("GatherElements", 1) if self.grouped else ("Gather", 0)
+        value = operator(op, table, body.cast(whole, ir.DataType.INT32), axis=axis)
+        value = operator("Reshape", value, body.integers("folded"))
+        if self.grouped:
+            first = body.constant(np.array([0]))
+            value = operator("Slice", value, first, body.integers("outputs"))
+        if not body.inputs.keys().isdisjoint({"scale", "half"}):
+            value = operator("Mul", value, body.inputs.get("scale") or widened(body))
+        value = operator("Reshape", value, body.integers("turned"))
+        return operator("Transpose", value, perm=body.attribute("back", "perm"))
 
 
 METHOD = Method(

@@ -201,8 +201,8 @@ def encode(graph: ir.Model, one: Coded[Site], config: Sparse) -> Change:
     """Write mask and values of one weight and what restores it."""
     site = one.site
     before = site.weight.tensor.nbytes
-    place = Expansion(site.weight.value)
-    place.replace(restored(graph, place, site.form, one.parts))
+    place = Expansion(graph, site.weight.value)
+    place.replace(restored(place, site.form, one.parts))
     sparsity = config.sparsity
     dropped = sparsity.run - sparsity.kept_in_run
     zeros = f"{dropped} of {sparsity.run}" if sparsity.run else f"{sparsity.share:.3g} of all"

@@ -10,33 +10,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress.packing import (
-    DOMAIN,
-    EIGHT,
-    Body,
-    add_unpack,
-    has_function,
-    pack,
-    packed_bytes,
-    unpack_name,
+from packlight.compress.functions import Body, middle, shaped, unpacked
+from packlight.compress.packing import packed_bytes
+from packlight.compress.storage import (
+    FLOAT_BYTES,
+    UNSIGNED,
+    Expansion,
+    Parts,
+    code_bytes,
+    store_codes,
 )
-from packlight.compress.storage import FLOAT_BYTES, UNSIGNED, Expansion, Parts, code_bytes, unsigned
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
 Values = Literal["float", "grid", "palette"]
 
-MASK_BYTES = 350
-"""About what the operators and names that put the values of one weight in their places take."""
+MASK_BYTES = 160
+"""About what the operator and the names that put the values of one weight in their places take."""
 
-VALUE_BYTES = 300
-"""About what those take that make floats of its codes."""
+VALUE_BYTES = 40
+"""About what more they take where the values are codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,70 +135,50 @@ def offset(form: Form) -> int:
     return 1 << (form.bits - 1) if form.values == "grid" else 0
 
 
-def restored(graph: ir.Model, place: Expansion, form: Form, parts: Parts) -> ir.Value:
+def restored(place: Expansion, form: Form, parts: Parts) -> ir.Value:
     """Write what restores one weight; gives the weight."""
-    add_spread(graph)
-    size = (packed_bytes(form.size, 1), 1)
-    packed = place.store("mask", ir.DataType.UINT8, size, lambda: pack(unsigned(parts, "mask"), 1))
-    kept = kept_values(graph, place, form, parts)
-    value = place.operator(SPREAD, [packed, kept], domain=DOMAIN)
-    if form.size % EIGHT:
-        value = place.cut(value, form.size, "mask")
-    value = place.reshape(value, form.shape, "restored")
-    if not form.scaled:
-        return value
-    scale = place.store_part(parts, "scale", ir.DataType.FLOAT, form.scales)
-    return place.operator("Mul", [value, scale])
-
-
-SPREAD = "spread"
-"""Name of the function that puts values where a mask has ones."""
-
-
-def add_spread(model: ir.Model) -> None:
-    """Give the model the function, once: bytes (n, 1) and values (k) -> (8 n) with zeros."""
-    if has_function(model, SPREAD):
-        return
-    mask, values, body = ir.Value(name="mask"), ir.Value(name="values"), Body(CONSTANTS)
-    value, operator = body.constants, body.operator
-    bits = operator("BitShift", mask, value["right"], direction="RIGHT")
-    bits = operator("BitwiseAnd", bits, value["one"])
-    bits = operator("Cast", operator("Reshape", bits, value["flat"]), to=int(ir.DataType.INT32))
-    index = operator("Mul", operator("CumSum", bits, value["axis"]), bits)
-    spread = operator("Gather", operator("Concat", value["zero"], values, axis=0), index)
-    body.add_to(model, SPREAD, [mask, values], spread)
-
-
-CONSTANTS: Mapping[str, Array] = {
-    "right": np.arange(EIGHT, dtype=np.uint8),
-    "one": np.asarray(1, np.uint8),
-    "flat": np.array([-1], np.int64),
-    "axis": np.asarray(0, np.int64),
-    "zero": np.zeros(1, np.float32),
-}
-
-
-def kept_values(graph: ir.Model, place: Expansion, form: Form, parts: Parts) -> ir.Value:
-    """The values that are not zero, but for their scales."""
+    inputs = {"mask": store_codes(place, parts, 1, (form.size,), part="mask")}
     if form.values == "float":
-        return place.store_part(parts, "values", ir.DataType.FLOAT, (form.kept,))
-    codes = kept_codes(graph, place, form, parts)
-    if form.values == "grid":
-        floats = place.operator("Cast", [codes], to=int(ir.DataType.FLOAT))
-        middle = np.asarray(offset(form), np.float32)
-        return place.operator("Sub", [floats, place.shared(f"packlight.zero{form.bits}", middle)])
-    table = place.store_part(parts, "table", ir.DataType.FLOAT, (2**form.bits,))
-    indices = place.operator("Cast", [codes], to=int(ir.DataType.INT32))
-    return place.operator("Gather", [table, indices], axis=0)
+        inputs["values"] = place.store_part(parts, "values", ir.DataType.FLOAT, (form.kept,))
+    else:
+        inputs["values"] = store_codes(place, parts, form.bits, (form.kept,), part="values")
+    if form.values == "palette":
+        inputs["table"] = place.store_part(parts, "table", ir.DataType.FLOAT, (2**form.bits,))
+    if form.scaled:
+        inputs["scale"] = place.store_part(parts, "scale", ir.DataType.FLOAT, form.scales)
+    return place.call(function_name(form), inputs, partial(restore, form), shape=form.shape)
 
 
-def kept_codes(graph: ir.Model, place: Expansion, form: Form, parts: Parts) -> ir.Value:
-    """The codes of the values that are not zero; up to seven more follow that no index reaches."""
+def function_name(form: Form) -> str:
+    """Name of the function that restores a weight of this form."""
+    width = f"{form.bits if form.bits in UNSIGNED else '_packed'}"
+    values = "" if form.values == "float" else f"_{form.values}{width}"
+    return f"sparse{values}{'_scaled' if form.scaled else ''}"
+
+
+def restore(form: Form, body: Body) -> ir.Value:
+    """Write the function: values in the places where the mask has ones, zeros elsewhere."""
+    operator, first = body.operator, body.constant(np.asarray(0, np.int64))
+    bits = body.cast(unpacked(body, body.inputs["mask"]), ir.DataType.INT32)
+    index = operator("Mul", operator("CumSum", bits, first), bits)
+    zero = body.constant(np.zeros(1, np.float32))
+    spread = operator("Gather", operator("Concat", zero, kept_values(form, body), axis=0), index)
+    value = shaped(body, spread, "shape")
+    return operator("Mul", value, body.inputs["scale"]) if form.scaled else value
+
+
+def kept_values(form: Form, body: Body) -> ir.Value:
+    """The values that are not zero, but for their scales; up to seven more follow."""
+    values = codes = body.inputs["values"]
+    if form.values == "float":
+        return values
+    if form.bits not in UNSIGNED:
+        values = unpacked(body, codes)
+    if form.values == "palette":
+        indices = body.cast(values, ir.DataType.INT32)
+        return body.operator("Gather", body.inputs["table"], indices, axis=0)
     if form.bits in UNSIGNED:
-        return place.store_part(parts, "values", UNSIGNED[form.bits], (form.kept,))
-    add_unpack(graph, form.bits)
-    size = (packed_bytes(form.kept, form.bits) // form.bits, form.bits)
-    packed = place.store(
-        "values", ir.DataType.UINT8, size, lambda: pack(unsigned(parts, "values"), form.bits)
-    )
-    return place.operator(unpack_name(form.bits), [packed], domain=DOMAIN)
+        zero = body.constant(np.asarray(offset(form), np.float32))
+    else:
+        zero = middle(body, codes)
+    return body.operator("Sub", body.floats(values), zero)

@@ -1,12 +1,15 @@
 """How compressed weights are stored and turned back into floats inside the graph.
 
-``expand="load"`` uses Cast and Mul, which ONNX Runtime computes once when the session starts;
-``expand="run"`` uses DequantizeLinear, which it computes at every run or fuses into MatMulNBits.
+``expand="load"`` calls a function of the model's own, which ONNX Runtime computes once when the
+session starts; ``expand="run"`` uses DequantizeLinear, which it computes at every run or fuses into
+MatMulNBits. What is stored of the third weight is called ``w2.codes``, ``w2.scale``; what is
+restored has the name that the weight had.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import ml_dtypes
@@ -14,13 +17,17 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress.grid import Grouping
-from packlight.compress.packing import DOMAIN, EIGHT, add_unpack, pack, packed_bytes, unpack_name
+from packlight.compress.functions import DOMAIN, Body, function
+from packlight.compress.packing import EIGHT, pack, packed_bytes
+from packlight.model import initializers
 
 Array = NDArray[np.generic]
 FLOAT_BYTES = 4
-OPERATOR_BYTES = 300
-"""About what the operators and names that restore one weight take in the file."""
+HALF = 16
+"""Bits of a short scale."""
+
+OPERATOR_BYTES = 150
+"""About what the operator and the names that restore one weight take in the file."""
 
 STORED = {4: ir.DataType.INT4, 8: ir.DataType.INT8}
 """Type that holds a signed code of so many bits."""
@@ -65,15 +72,18 @@ class Expansion:
     """Writes the operators that restore one weight, in the graph that owns it.
 
     Args:
+        model: the whole model.
         owner: the stored value that is replaced.
     """
 
-    def __init__(self, owner: ir.Value) -> None:
-        self.stem = str(owner.name)
+    def __init__(self, model: ir.Model, owner: ir.Value) -> None:
+        self.model = model
+        self.name = str(owner.name)
+        self.stem = fresh_stem(model)
         self.owner = owner
         self.graph = owning_graph(owner)
         self.before = first_use(owner, self.graph)
-        self.written: list[str] = []
+        self.written = 0
 
     def store(
         self, part: str, kind: ir.DataType, shape: Sequence[int], compute: Callable[[], Array]
@@ -104,15 +114,6 @@ class Expansion:
         self.graph.register_initializer(value)
         return value
 
-    def shared(self, name: str, array: Array) -> ir.Value:
-        """A small stored value that other weights of this graph use too."""
-        found = self.graph.initializers.get(name)
-        if found is not None:
-            return found
-        value = ir.Value(name=name, const_value=ir.Tensor(array, name=name))
-        self.graph.register_initializer(value)
-        return value
-
     def operator(
         self,
         op: str,
@@ -121,34 +122,61 @@ class Expansion:
         **attributes: int | Sequence[int],
     ) -> ir.Value:
         """Add an operator before the first use of the weight."""
-        again = self.written.count(op)
-        self.written.append(op)
-        name = f"{self.stem}.{op}{again + 1 if again else ''}"
+        name = f"{self.stem}.{self.written}" if self.written else self.stem
+        self.written += 1
         node = ir.node(op, inputs, attributes=attributes, domain=domain, name=name)
         self.graph.insert_before(self.before, node)
         output: ir.Value = node.outputs[0]
         output.name = f"{name}.out"
         return output
 
-    def reshape(self, value: ir.Value, shape: Sequence[int], part: str) -> ir.Value:
-        """Add a Reshape; ``part`` tells it from others of the same weight."""
-        target = self.constant(f"{part}.shape", np.asarray(shape, np.int64))
-        node = ir.node("Reshape", [value, target], name=f"{self.stem}.{part}")
-        self.graph.insert_before(self.before, node)
-        output: ir.Value = node.outputs[0]
-        output.name = f"{node.name}.out"
-        return output
+    def call(
+        self,
+        name: str,
+        inputs: Mapping[str, ir.Value],
+        build: Callable[[Body], ir.Value],
+        **attributes: Sequence[int],
+    ) -> ir.Value:
+        """Add a call of a function of the model's own, which the model gets once.
 
-    def cut(self, value: ir.Value, end: int, part: str, *axis: int) -> ir.Value:
-        """Add a Slice that keeps what lies before ``end``, along the first axis or a named one."""
-        bounds = [("starts", 0), ("ends", end), *(("axes", one) for one in axis)]
-        ends = [self.constant(f"{part}.{name}", np.asarray([n], np.int64)) for name, n in bounds]
+        Args:
+            name: says all that ``build`` depends on.
+            inputs: of the call, by the names that they have in the function.
+            build: writes the function; gives its result.
+            attributes: of the call.
+        """
+        function(self.model, name, tuple(inputs), build)
+        return self.operator(name, list(inputs.values()), DOMAIN, **attributes)
+
+    def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
+        """Add a Reshape."""
+        target = self.constant(f"shape{self.written}", np.asarray(shape, np.int64))
+        return self.operator("Reshape", [value, target])
+
+    def cut(self, value: ir.Value, end: int, axis: int) -> ir.Value:
+        """Add a Slice that keeps what lies before ``end``."""
+        bounds = {"start": 0, "end": end, "axis": axis}
+        ends = [self.constant(name, np.asarray([n], np.int64)) for name, n in bounds.items()]
         return self.operator("Slice", [value, *ends])
 
     def replace(self, restored: ir.Value) -> None:
-        """Let everything that read the old value read the restored one."""
+        """Let everything that read the old value read the restored one, which takes its name."""
         self.owner.replace_all_uses_with(restored)
         remove_stored(self.owner)
+        restored.name = self.name
+
+
+NEXT = "packlight.next"
+
+
+def fresh_stem(model: ir.Model) -> str:
+    """Names of what is stored of one weight begin with it; no other value's do."""
+    if NEXT not in model.meta:
+        stems = (str(value.name).split(".")[0] for value in initializers(model))
+        taken = [int(stem[1:]) for stem in stems if re.fullmatch(r"w\d+", stem)]
+        model.meta[NEXT] = max(taken, default=-1) + 1
+    model.meta[NEXT] += 1
+    return f"w{model.meta[NEXT] - 1}"
 
 
 def owning_graph(value: ir.Value) -> ir.Graph:
@@ -191,43 +219,21 @@ def code_bytes(count: int, bits: int) -> int:
 
 
 def store_codes(
-    model: ir.Model,
     place: Expansion,
     parts: Parts,
     bits: int,
     shape: Sequence[int],
     *,
     kinds: Mapping[int, ir.DataType] = UNSIGNED,
+    part: str = "codes",
 ) -> ir.Value:
-    """Store the part ``codes`` in a type of their width, or packed and unpacked to UINT8."""
+    """Store codes in a type of their width, else packed into bytes."""
     if bits in kinds:
-        return place.store_part(parts, "codes", kinds[bits], shape)
-    add_unpack(model, bits)
-    count = math.prod(shape)
-    size = (packed_bytes(count, bits) // bits, bits)
-    packed = place.store(
-        "packed", ir.DataType.UINT8, size, lambda: pack(unsigned(parts, "codes"), bits)
-    )
-    value = place.operator(unpack_name(bits), [packed], domain=DOMAIN)
-    if count % EIGHT:
-        value = place.cut(value, count, "codes")
-    return place.reshape(value, shape, "codes")
+        return place.store_part(parts, part, kinds[bits], shape)
+    size = (packed_bytes(math.prod(shape), bits) // bits, bits)
+    return place.store(part, ir.DataType.UINT8, size, lambda: pack(unsigned(parts, part), bits))
 
 
 def unsigned(parts: Parts, part: str) -> NDArray[np.uint8]:
     """A part whose numbers are stored from 0 on."""
     return parts.take(part).astype(np.uint8, copy=False)
-
-
-def expand_at_load(
-    place: Expansion, floats: ir.Value, scale: ir.Value, grouping: Grouping, shape: Sequence[int]
-) -> ir.Value:
-    """Codes as floats -> Mul, reshaped around it for blocks, sliced where blocks were padded."""
-    value = place.operator("Mul", [floats, scale])
-    if grouping.padded != grouping.shape:
-        value = place.reshape(value, grouping.padded, "whole")
-        axis = next(i for i, n in enumerate(grouping.shape) if n != grouping.padded[i])
-        value = place.cut(value, grouping.shape[axis], "slice", axis)
-    if grouping.view != tuple(shape):
-        value = place.reshape(value, shape, "restored")
-    return value

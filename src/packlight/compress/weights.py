@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from packlight.compress import grid, uniform
 from packlight.compress.allocation import allocate, by_width
+from packlight.compress.functions import Body, middle, shaped, unpacked, widened
 from packlight.compress.grid import Float, Grouping
 from packlight.compress.sequence import Coded, Rounding, round_in_order, rounded_later, rounded_now
 from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.storage import (
     BLOCKED_OPSET,
+    HALF,
     OPERATOR_BYTES,
     OPSET,
     STORED,
@@ -31,7 +33,6 @@ from packlight.compress.storage import (
     Expansion,
     Parts,
     code_bytes,
-    expand_at_load,
     store_codes,
 )
 from packlight.compress.uniform import Codes, Range, Uniform, rounded_scale
@@ -41,10 +42,6 @@ from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
 
 Array = NDArray[np.generic]
-HALF = 16
-"""Bits of a short scale."""
-
-
 Width = Literal[2, 3, 4, 5, 6, 7, 8]
 WIDTHS: tuple[Width, ...] = (2, 3, 4, 5, 6, 7, 8)
 """Bits that a code can have."""
@@ -275,8 +272,8 @@ def encode(graph: ir.Model, one: Coded[Site], config: Weights) -> Change:
     """Write codes and scales of one weight and what restores it."""
     site = one.site
     before = site.weight.tensor.nbytes
-    place = Expansion(site.weight.value)
-    encoding = Encoding(graph, place, site, one.parts, config)
+    place = Expansion(graph, site.weight.value)
+    encoding = Encoding(place, site, one.parts, config)
     place.replace(encoding.at_load() if site.expand == "load" else encoding.at_run())
     what = f"int{site.bits} per {config.per}" + (
         f" of {config.block}" if config.per == "block" else ""
@@ -290,14 +287,12 @@ class Encoding:
     """Writes what restores one weight.
 
     Attributes:
-        graph: the whole model.
         place: where the weight is.
         site: the weight.
         parts: what is stored of it.
         config: how.
     """
 
-    graph: ir.Model
     place: Expansion
     site: Site
     parts: Parts
@@ -305,18 +300,19 @@ class Encoding:
 
     def at_load(self) -> ir.Value:
         """Codes as floats times scale, which the runtime computes once."""
-        place, site, grouping = self.place, self.site, self.site.grouping
-        floats = place.operator("Cast", [self.codes(grouping.view)], to=int(ir.DataType.FLOAT))
+        place, grouping, packed = self.place, self.site.grouping, self.site.bits not in STORED
+        inputs = {"codes": self.codes(grouping.view), **self.scales(grouping.scale)}
         if not self.config.symmetric:
-            zero = self.store("zero", ir.DataType.UINT8, grouping.scale)
-            zero = place.operator("Cast", [zero], to=int(ir.DataType.FLOAT))
-            floats = place.operator("Sub", [floats, zero])
-        elif site.bits not in STORED:
-            middle = np.asarray(offset(site.bits), np.float32)
-            shared = place.shared(f"packlight.zero{site.bits}", middle)
-            floats = place.operator("Sub", [floats, shared])
-        scale = self.scale(grouping.scale)
-        return expand_at_load(place, floats, scale, grouping, site.weight.shape)
+            inputs["zero"] = self.store("zero", ir.DataType.UINT8, grouping.scale)
+        kind = [name for name, holds in (("packed", packed), *flags(inputs)) if holds]
+        view = {"shape": grouping.view} if packed else {}
+        value = place.call("_".join(["grid", *kind]), inputs, partial(restore, packed), **view)
+        if grouping.padded != grouping.shape:
+            value = place.reshape(value, grouping.padded)
+            axis = next(i for i, n in enumerate(grouping.shape) if n != grouping.padded[i])
+            value = place.cut(value, grouping.shape[axis], axis)
+        shape = self.site.weight.shape
+        return value if grouping.view == shape else place.reshape(value, shape)
 
     def at_run(self) -> ir.Value:
         """DequantizeLinear, which the runtime fuses or computes at every run."""
@@ -327,28 +323,49 @@ class Encoding:
         else:
             wide = along(grouping)
             axis, sizes = wide[0] if wide else 0, (grouping.groups(),) if wide else ()
-        inputs = [self.codes(self.site.weight.shape), self.scale(sizes)]
+        inputs = [self.codes(self.site.weight.shape), self.floats(sizes)]
         if not self.config.symmetric:
             inputs.append(self.store("zero", UNSIGNED[self.site.bits], sizes))
         operator = partial(self.place.operator, "DequantizeLinear", inputs, axis=axis)
         return operator(block_size=self.config.block) if of_blocks else operator()
 
     def codes(self, shape: Sequence[int]) -> ir.Value:
-        """The codes, in a type of their width or unpacked from bytes."""
+        """The codes, in a type of their width or packed."""
         kinds = STORED if self.config.symmetric else UNSIGNED
-        return store_codes(self.graph, self.place, self.parts, self.site.bits, shape, kinds=kinds)
+        return store_codes(self.place, self.parts, self.site.bits, shape, kinds=kinds)
 
-    def scale(self, shape: Sequence[int]) -> ir.Value:
-        """The scales as float32."""
+    def scales(self, shape: Sequence[int]) -> dict[str, ir.Value]:
+        """What is stored of the scales."""
         if self.config.scales != HALF:
-            return self.store("scale", ir.DataType.FLOAT, shape)
+            return {"scale": self.store("scale", ir.DataType.FLOAT, shape)}
         half = self.store("half", ir.DataType.FLOAT16, shape)
-        wide = self.place.operator("Cast", [half], to=int(ir.DataType.FLOAT))
-        return self.place.operator("Mul", [wide, self.store("widest", ir.DataType.FLOAT, ())])
+        return {"half": half, "widest": self.store("widest", ir.DataType.FLOAT, ())}
+
+    def floats(self, shape: Sequence[int]) -> ir.Value:
+        """The scales as float32."""
+        stored = self.scales(shape)
+        return stored["scale"] if "scale" in stored else self.place.call("half", stored, widened)
 
     def store(self, part: str, kind: ir.DataType, shape: Sequence[int]) -> ir.Value:
         """Add a part as a stored value."""
         return self.place.store_part(self.parts, part, kind, shape)
+
+
+def flags(inputs: Mapping[str, ir.Value]) -> Iterator[tuple[str, bool]]:
+    """What tells functions apart: inputs that not all have."""
+    return ((name, name in inputs) for name in ("half", "zero"))
+
+
+def restore(packed: bool, body: Body) -> ir.Value:
+    """Write the function that restores a weight."""
+    codes, scale = body.inputs["codes"], body.inputs.get("scale") or widened(body)
+    whole = shaped(body, unpacked(body, codes), "shape") if packed else codes
+    floats, zero = body.floats(whole), body.inputs.get("zero")
+    if zero is not None:
+        floats = body.operator("Sub", floats, body.floats(zero))
+    elif packed:
+        floats = body.operator("Sub", floats, middle(body, codes))
+    return body.operator("Mul", floats, scale)
 
 
 METHOD = Method(

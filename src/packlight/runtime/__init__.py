@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from packlight.runtime.ahead import ahead
     from packlight.runtime.calls import Feeds, Session, Steps
     from packlight.runtime.clock import latency_of, time_against
     from packlight.runtime.hardware import machine
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from packlight.runtime.vetting import unchanged, vet
 
 HOME = {
+    "ahead": "ahead",
     "Feeds": "calls",
     "Session": "calls",
     "Steps": "calls",
@@ -41,6 +43,7 @@ __all__ = [
     "Feeds",
     "Session",
     "Steps",
+    "ahead",
     "exact",
     "latency_of",
     "machine",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from packlight.model import Model, to_bytes
 from packlight.records.machine import Machine
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import start
-from packlight.runtime.limits import physical_memory
+from packlight.runtime.limits import cores, physical_memory
 
 CPUINFO = Path("/proc/cpuinfo")
 NAMES = ("model name", "Model", "Processor", "Hardware")
@@ -55,13 +54,6 @@ def machine() -> Machine:
         python=platform.python_version(),
         onnxruntime=onnxruntime.__version__,
     )
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def from_cpuinfo(text: str | None = None) -> Mapping[str, str]:

@@ -80,3 +80,10 @@ def status(field: str) -> int:
     """Bytes that Linux states for this process."""
     (line,) = [row for row in STATUS.read_text().splitlines() if row.startswith(f"{field}:")]
     return int(line.split()[1]) * KIB
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from packlight.compress import Compressed, compress
 from packlight.compress.compress import Stream
-from packlight.model import Model, to_bytes
+from packlight.model import Model, graphs, to_bytes
 from packlight.records import Recipe, SessionOptions
 from packlight.runtime import Feeds, stream
 
@@ -94,3 +94,17 @@ DRAW: dict[ir.DataType, Callable[[int, Sequence[int], Random], NDArray[np.generi
     ir.DataType.BOOL: lambda index, shape, _: np.full(shape, index % 2 == 0),
 }
 """What an input of each type is fed with."""
+
+
+def stored_parts(model: Model, weight: str) -> dict[str, ir.TensorProtocol]:
+    """What is stored of a compressed weight, by the name of the part; none where it is whole."""
+    for graph in graphs(model.graph):
+        for node in graph:
+            if node.outputs[0].name == weight:
+                stem = str(node.name).split(".", maxsplit=1)[0] + "."
+                return {
+                    name.removeprefix(stem): value.const_value
+                    for name, value in graph.initializers.items()
+                    if name.startswith(stem) and value.const_value is not None
+                }
+    return {}

@@ -24,9 +24,7 @@ PLACES = {
 }
 """Operators with their weights, and the axes that they sum over."""
 
-KINDS = (
-    "codes", "packed", "scale", "half", "widest", "zero", "table", "step", "mask", "values",
-)  # fmt: skip
+KINDS = ("codes", "scale", "half", "widest", "zero", "table", "step", "mask", "values")
 """Parts of a weight that are not the fixed sizes which operators around them take."""
 
 
@@ -61,6 +59,9 @@ class Stored:
 
     def __init__(self, model, stem):
         graph = onnx.load_from_string(to_bytes(model)).graph
+        (last,) = [node.name for node in graph.node if node.output[0] == stem]
+        stem = last.split(".")[0]
+        self.packed = any("packed" in node.op_type for node in graph.node if node.name == stem)
         named = {t.name: t for t in graph.initializer}
         self.parts = {kind: named[f"{stem}.{kind}"] for kind in KINDS if f"{stem}.{kind}" in named}
 
@@ -77,7 +78,6 @@ class Stored:
 
     def whole(self, kind):
         """Whole numbers of any width, in a row, as they are stored."""
-        kind = kind if kind in self.parts else "packed"
         part = self.parts[kind]
         if part.data_type in FOUR:
             row = self.bits(kind).reshape(-1, 4) @ (1 << np.arange(4))
@@ -85,14 +85,14 @@ class Stored:
             return np.where(row > 7, row - 16, row) if part.data_type == INT4 else row
         if part.data_type == onnx.TensorProto.INT8:
             return self.raw(kind, np.int8).ravel().astype(np.int64)
-        packed = kind == "packed" or (kind == "values" and len(part.dims) == 2)
-        width = part.dims[1] if packed else 8
+        packed = self.packed if kind == "codes" else len(part.dims) == 2
+        width = part.dims[1] if packed and kind != "zero" else 8
         return self.bits(kind).reshape(-1, width) @ (1 << np.arange(width))
 
     def width(self):
         """Bits of a code."""
-        if "packed" in self.parts:
-            return self.parts["packed"].dims[1]
+        if self.packed:
+            return self.parts["codes"].dims[1]
         return 4 if self.parts["codes"].data_type in FOUR else 8
 
     def scale(self):
@@ -104,7 +104,7 @@ class Stored:
         """The code of 0.0, as many as there are scales, or one."""
         if "zero" in self.parts:
             return self.whole("zero").astype(np.float32)
-        return np.float32(1 << (self.width() - 1) if "packed" in self.parts else 0)
+        return np.float32(1 << (self.width() - 1) if self.packed else 0)
 
 
 INT4 = onnx.TensorProto.INT4
@@ -252,8 +252,8 @@ def palette_decoded(stored, shape, summed, channels):
     else:
         tables = stored.raw("table", np.float32)
     tables = np.repeat(tables.reshape(count, -1), channels, axis=0)[:outputs]
-    if "scale" in stored.parts:
-        tables = tables * stored.raw("scale", np.float32).reshape(-1, 1)
+    if "scale" in stored.parts or "half" in stored.parts:
+        tables = tables * stored.scale().reshape(-1, 1)
     codes = stored.whole("codes")[: count * channels * width].reshape(-1, width)[:outputs]
     values = np.take_along_axis(tables, codes, axis=1)
     order = np.argsort((*kept, *summed))
@@ -269,6 +269,8 @@ PALETTES = [
     "palette:3,group=4,weighted=true,scaled=true",
     "palette,mixed=4.5",
     "palette,mixed=4.5,scaled=true,entry=8",
+    "palette:4,scaled=true,scales=16",
+    "palette:3,group=4,scaled=true,entry=8,scales=16",
 ]
 
 

@@ -12,7 +12,7 @@ from packlight.model import initializers, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream
 from packlight.testing import NETWORKS, sample_calls
-from packlight.testing.cases import EXACT
+from packlight.testing.cases import EXACT, stored_parts
 from packlight.testing.sketch import Sketch, value_info
 
 RECIPE = parse_recipe("float16")
@@ -68,13 +68,12 @@ def test_operators_read_exactly_the_rounded_weights(name):
     weights = {
         value.name: value.const_value.numpy().astype(np.float16).astype(np.float32)
         for value in initializers(model.graph)
-        if f"{value.name}.half" in made.model.graph.graph.initializers
+        if stored_parts(made.model, value.name)
     }
-    names = {f"{weight}.Cast.out": array for weight, array in weights.items()}
 
-    (found,) = stream(made.model, list(names), [[sample_calls(model)[0]]], {}, EXACT)
+    (found,) = stream(made.model, list(weights), [[sample_calls(model)[0]]], {}, EXACT)
 
-    for key, array in names.items():
+    for key, array in weights.items():
         np.testing.assert_array_equal(found[key], array)
 
 

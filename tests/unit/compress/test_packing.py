@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packlight.compress.packing import (
-    DOMAIN,
-    WIDTHS,
-    add_unpack,
-    pack,
-    packed_bytes,
-    unpack,
-    unpack_name,
-)
+from packlight.compress.functions import DOMAIN, UNPACK, add_unpack
+from packlight.compress.packing import WIDTHS, pack, packed_bytes, unpack
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
@@ -45,10 +38,10 @@ def test_the_runtime_unpacks_every_code_at_every_place(bits, opset):
 def unpacker(bits, shape, opset):
     """A model that unpacks what it is given."""
     x = ir.val("x", ir.DataType.UINT8, shape)
-    node = ir.node(unpack_name(bits), [x], domain=DOMAIN)
+    node = ir.node(UNPACK, [x], domain=DOMAIN)
     y = node.outputs[0]
     y.name, y.type, y.shape = "y", ir.TensorType(ir.DataType.UINT8), ir.Shape([shape[0] * 8])
     graph = ir.Graph([x], [y], nodes=[node], opset_imports={"": opset}, name="unpacker")
     model = ir.Model(graph, ir_version=10)
-    add_unpack(model, bits)
+    add_unpack(model)
     return Model(model, "unpacker")
