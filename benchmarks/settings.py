@@ -8,28 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from packlight.workflow.presets import CALIBRATED
+from packlight.workflow.presets import CALIBRATED, FITTED
 
 Setting = Mapping[str, object]
 Settings = Mapping[str, Setting]
 
-WIDTHS = (8, 6, 4, 3, 2)
+WIDTHS = (8, 6, 4, 3)
+
+PALETTE = f"tidy+palette,{FITTED}"
 
 RECIPES: Mapping[int, tuple[str, ...]] = {
-    8: (
-        f"tidy+weights:8,{CALIBRATED}",
-        f"tidy+weights:8,block=32,{CALIBRATED}",
-        f"tidy+weights,mixed=7.6,{CALIBRATED}",
-    ),
-    6: (f"tidy+weights,mixed=6.1,{CALIBRATED}", f"tidy+weights,mixed=5.6,{CALIBRATED}"),
-    4: (f"tidy+weights,mixed=4.2,{CALIBRATED}", f"tidy+weights,mixed=3.7,{CALIBRATED}"),
-    3: (f"tidy+weights,mixed=3.15,{CALIBRATED}", f"tidy+weights,mixed=2.7,{CALIBRATED}"),
-    2: (f"tidy+weights,mixed=2.2,{CALIBRATED}",),
+    8: (f"tidy+weights:8,{CALIBRATED}", f"{PALETTE},bits=8", f"{PALETTE},mixed=7.5"),
+    6: (f"{PALETTE},mixed=6.1", f"{PALETTE},mixed=5.6"),
+    4: (f"{PALETTE},mixed=4.2", f"{PALETTE},mixed=3.7"),
+    3: (f"{PALETTE},mixed=3.15", f"{PALETTE},mixed=2.7"),
 }
 """packlight's, by width. A file may serve in the cell of any width whose bytes it keeps."""
 
-GROUPS: Mapping[str, int] = {"minilm": 32, "ocr": 32}
-"""Output channels that share a table in coremltools; 8 where they are not named."""
+MORE: Mapping[int, tuple[str, ...]] = {
+    8: (f"{PALETTE},bits=8,group=24",),
+    3: (f"{PALETTE},mixed=2.5",),
+}
+"""More of packlight's for models that take seconds."""
+
+GROUPED = ("fashion", "silero")
+"""Where coremltools fits a table to every 8 output channels. On EfficientNet-Lite0 at 8 bits that
+took 64 minutes and gave 4.7 dB: not its best there, and the larger models are left out too."""
+
+GROUP = 8
+
+
+def recipes(width: int, case: str) -> tuple[str, ...]:
+    """packlight's of a width for a model."""
+    return RECIPES[width] + (MORE.get(width, ()) if case in GROUPED else ())
+
 
 PRODUCTS = ("minilm", "ocr")
 """Models that have products with a stored matrix, which block quantizers are made for."""
@@ -37,16 +49,17 @@ PRODUCTS = ("minilm", "ocr")
 
 def coremltools(width: int, case: str) -> Settings:
     """Palettes of every width; grids of 8 and 4."""
-    group = GROUPS.get(case, 8)
     palette: Setting = {"kind": "palette", "bits": width}
     small = {**palette, "weight_threshold": 512}
-    grouped = {**small, "granularity": "per_grouped_channel", "group_size": group}
     found: dict[str, Setting] = {
         "k-means": palette,
         "k-means, small weights too": small,
-        f"k-means, groups of {group}": grouped,
         "k-means, channel scale": {**small, "enable_per_channel_scale": True},
     }
+    if case in GROUPED:
+        found[f"k-means, groups of {GROUP}"] = {
+            **small, "granularity": "per_grouped_channel", "group_size": GROUP
+        }  # fmt: skip
     if width in (8, 4):
         linear = {"kind": "linear", "bits": width, "weight_threshold": 512}
         found["linear per channel"] = linear
@@ -97,11 +110,11 @@ def nncf(width: int, case: str) -> Settings:
 
 
 def onnxruntime(width: int, case: str) -> Settings:
-    """Widths 8 and 4 everywhere, 2 in products."""
+    """Widths 8 and 4."""
     found: dict[str, Setting] = {}
     if width in (8, 4):
         found["per channel"] = {"kind": "channels", "bits": width}
-    if case not in PRODUCTS or width not in (8, 4, 2):
+    if case not in PRODUCTS or width not in (8, 4):
         return found
     for block in (32, 128):
         of_blocks = {"kind": "blocks", "bits": width, "block": block, "symmetric": False}

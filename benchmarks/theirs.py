@@ -24,7 +24,7 @@ PEERS = HERE / "peers"
 USES = {"nncf": ("densify.py",), "onnxruntime": ("densify.py",)}
 """Files beside the runner that say what a peer's result is."""
 
-HOURS = 3
+HOURS = 1
 THREADS = "2"
 FEW_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), THREADS)
 LAST_WORDS = 160
@@ -69,7 +69,7 @@ def run(chosen: Case, peer: str, setting: Mapping[str, object], out: Path) -> st
             timeout=HOURS * 3600, env={**os.environ, **FEW_THREADS, "PYTHONPATH": ""},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"not done in {HOURS} hours"
+        return f"not done in {HOURS} hour"
     if done.returncode < 0:
         raise SystemExit(f"the run of '{peer}' was ended by signal {-done.returncode}; run again")
     said = [line for line in done.stderr.strip().splitlines() if line.strip()]

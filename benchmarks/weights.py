@@ -24,7 +24,7 @@ from pathlib import Path
 import ours
 import theirs
 from results import Result, best, read, write
-from settings import PEERS, RECIPES, WIDTHS
+from settings import PEERS, WIDTHS, recipes
 from suite import SUITE, Case, case
 
 OURS = "packlight"
@@ -44,7 +44,7 @@ def fill(cases: Sequence[str], tools: Sequence[str], widths: Sequence[int]) -> N
 
 def fill_ours(chosen: Case, width: int) -> None:
     """Packlight's files of a width."""
-    for recipe in RECIPES[width]:
+    for recipe in recipes(width, chosen.name):
         key = ours.key(chosen, recipe)
         if not key.exists():
             tell(write(key, ours.judged(chosen, width, recipe)))
@@ -69,7 +69,7 @@ def found(
     """Every cell with the results that are in the cache: packlight's of all widths, the peer's."""
     for name in cases:
         chosen = case(name)
-        mine = [read(key) for width in WIDTHS for recipe in RECIPES[width]
+        mine = [read(key) for width in WIDTHS for recipe in recipes(width, name)
                 if (key := ours.key(chosen, recipe)).exists()]  # fmt: skip
         for width in widths:
             for peer in peers:

@@ -1,7 +1,7 @@
 """packlight fits a trained model to a device.
 
-The verbs ``load``, ``compress``, ``evaluate``, ``compare``, ``profile`` and ``fit`` do what the
-command line does; the nouns are frozen records. Everything loads on first use.
+The verbs ``load``, ``plan``, ``compress``, ``evaluate``, ``compare``, ``profile`` and ``fit`` do
+what the command line does; the nouns are frozen records. Everything loads on first use.
 """
 
 from __future__ import annotations
@@ -12,22 +12,27 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from packlight.devices import device, devices
     from packlight.errors import (
         CheckError,
+        DeviceError,
         InputError,
         ModelError,
         PacklightError,
         RecipeError,
         TaskError,
     )
+    from packlight.measure import measure_device, predict_latency
     from packlight.metrics import METRICS
     from packlight.model import Model, save
     from packlight.records import (
         Budget,
         Comparison,
+        Device,
         Evaluation,
         Measurement,
         Outcome,
+        Plan,
         Profile,
         Recipe,
         SessionOptions,
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
     )
     from packlight.task import LazySamples, Task, load_task
     from packlight.workflow.beside import compare
+    from packlight.workflow.planning import plan, what_if
     from packlight.workflow.verbs import Made, compress, evaluate, fit, load, profile
 
 __all__ = [
@@ -45,6 +51,8 @@ __all__ = [
     "Budget",
     "CheckError",
     "Comparison",
+    "Device",
+    "DeviceError",
     "Evaluation",
     "InputError",
     "LazySamples",
@@ -54,6 +62,7 @@ __all__ = [
     "ModelError",
     "Outcome",
     "PacklightError",
+    "Plan",
     "Profile",
     "Recipe",
     "RecipeError",
@@ -63,29 +72,40 @@ __all__ = [
     "Variant",
     "compare",
     "compress",
+    "device",
+    "devices",
     "evaluate",
     "fit",
     "load",
     "load_task",
+    "measure_device",
     "parse_budget",
     "parse_recipe",
+    "plan",
+    "predict_latency",
     "profile",
     "save",
     "to_json",
+    "what_if",
 ]
 
 PLACES = {
+    "devices": ("device", "devices"),
     "errors": (
-        "CheckError", "InputError", "ModelError", "PacklightError", "RecipeError", "TaskError",
+        "CheckError", "DeviceError", "InputError", "ModelError", "PacklightError", "RecipeError",
+        "TaskError",
     ),
+    "measure": ("measure_device", "predict_latency"),
     "metrics": ("METRICS",),
     "model": ("Model", "save"),
     "records": (
-        "Budget", "Comparison", "Evaluation", "Measurement", "Outcome", "Profile", "Recipe",
-        "SessionOptions", "Variant", "parse_budget", "parse_recipe", "to_json",
+        "Budget", "Comparison", "Device", "Evaluation", "Measurement", "Outcome", "Plan",
+        "Profile", "Recipe", "SessionOptions", "Variant", "parse_budget", "parse_recipe", "to_json",
     ),
     "task": ("LazySamples", "Task", "load_task"),
-    "workflow": ("Made", "compare", "compress", "evaluate", "fit", "load", "profile"),
+    "workflow": (
+        "Made", "compare", "compress", "evaluate", "fit", "load", "plan", "profile", "what_if",
+    ),
 }  # fmt: skip
 """Public names by the folder that they come from."""
 

@@ -4,7 +4,8 @@ PacklightError
 ├── InputError         what the user gave cannot be used; the command line exits with 2
 │   ├── ModelError     the model is damaged, hostile or not supported
 │   ├── TaskError      the task's data or functions do not fit the model
-│   └── RecipeError    a recipe or budget does not parse, or names what does not exist
+│   ├── RecipeError    a recipe or budget does not parse, or names what does not exist
+│   └── DeviceError    a device does not exist, or its description does not hold
 └── CheckError         the result failed its own check: a defect of packlight; please report it
 
 Every message says what must hold, what came, where, and what to do.
@@ -31,6 +32,10 @@ class TaskError(InputError):
 
 class RecipeError(InputError):
     """A recipe or a budget does not parse, or names what does not exist."""
+
+
+class DeviceError(InputError):
+    """A device does not exist, or its description does not hold."""
 
 
 class CheckError(PacklightError):

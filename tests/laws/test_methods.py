@@ -39,7 +39,7 @@ OTHER_OPTIONS = {
     "palettes of 3 bits by group": ("palette", {"bits": 3, "per": "group", "group": 3}, 5),
     "sparse everywhere": ("sparse", {"inputs": 1}, 4),
     "sparse in runs by gptq": ("sparse", {"run": 4, "inputs": 1, "rounding": "gptq"}, 3),
-    "sparse and 8 bits": ("sparse", {"bits": 8, "values": "grid", "share": 0.75, "inputs": 1}, 2),
+    "sparse and 8 bits": ("sparse", {"bits": 8, "values": "grid", "share": 0.75, "inputs": 1}, 1),
     "sparse and 5 bits by gptq": (
         "sparse",
         {"bits": 5, "values": "grid", "share": 0.7, "rounding": "gptq", "bias": True, "inputs": 1},

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli import compare, compress, demo, evaluate, fit, init_task, profile
+from packlight.cli import compare, compress, demo, devices, evaluate, fit, init_task, plan, profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,8 +20,11 @@ VERBS: dict[str, Callable[..., int]] = {
     "evaluate": evaluate.evaluate,
     "compare": compare.compare,
     "profile": profile.profile,
+    "plan": plan.plan,
     "init-task": init_task.init_task,
 }
+GROUPS: dict[str, Callable[[], typer.Typer]] = {"devices": devices.group}
+"""Verbs that have verbs of their own."""
 
 
 def command() -> Command:
@@ -35,6 +38,8 @@ def command() -> Command:
     )
     for name, verb in VERBS.items():
         app.command(name)(verb)
+    for name, group in GROUPS.items():
+        app.add_typer(group(), name=name)
     return typer.main.get_command(app)
 
 

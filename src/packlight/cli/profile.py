@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,28 +11,49 @@ from packlight.cli.ending import DONE
 from packlight.cli.options import TASK_HELP, Json, ModelName
 from packlight.cli.screen import print_json, say, screen, working
 
+INPUT_HELP = "Shape of an input with open dimensions, as image=1,3,224,224. Repeatable."
+
 
 def profile(
     model: ModelName,
+    *,
     task: Annotated[
         str | None,
         typer.Option("--task", metavar="T", help=f"Whose first sample gives shapes: {TASK_HELP}"),
     ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", metavar="N=DIMS", help=INPUT_HELP)
+    ] = None,
     top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Operators to show.")] = 15,
+    download: Annotated[
+        bool, typer.Option("--download", help="Count the bytes of a download too.")
+    ] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="OUT.csv", help="Write a row for each operator."),
+    ] = None,
     as_json: Json = False,
 ) -> int:
     """Show where size, arithmetic and memory go.
 
-    Operator by operator, counted without running the model.
+    Operator by operator, counted without running the model: multiply-accumulates (MACs), other
+    operations, weights, what is read and written, and the line of Python that each comes from,
+    where PyTorch's exporter noted it.
 
     \b
-    Example:
+    Examples:
       packlight profile model.onnx --top 20
+      packlight profile model.onnx --input image=1,3,224,224 --csv costs.csv
+      packlight profile encoder.onnx --input ids=1,128 --input mask=1,128
     """
     with working():
         from packlight import profile as count
 
-        found = count(model, task)
+        found = count(model, task, inputs=inputs or (), download=download)
+    if csv is not None:
+        from packlight.cli.operators import write_csv
+
+        write_csv(found, csv)
     if as_json:
         print_json(found)
     else:

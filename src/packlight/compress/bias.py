@@ -57,7 +57,10 @@ class Bias:
         self.put(before, array)
 
     def put(self, before: ir.Value | None, array: Doubles) -> None:
-        """Let the operator read another bias."""
+        """Let the operator read another bias, under the name of its own where it has one."""
+        if before is not None and before.producer() is None and len(before.uses()) == 1:
+            before.const_value = ir.Tensor(array.astype(np.float32), name=before.name)
+            return
         graph = self.node.graph if before is None else owning_graph(before)
         assert isinstance(graph, ir.Graph)
         name = f"{self.node.name}.bias"

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from packlight.compress.feedback import Lattice
 from packlight.compress.grid import top_code
-from packlight.compress.kmeans import PART, cluster
+from packlight.compress.kmeans import DISTINCT, PART, cluster
 from packlight.compress.matrix import Layout
 
 Float = NDArray[np.float32]
 
 ROUNDS = 3
 """Times that tables and the scales of channels are fitted to each other."""
+
+ROUGH = 4096
+"""Bins of the tables that are not the last."""
 
 SHORT = 8
 
@@ -104,7 +107,13 @@ def blank(order: tuple[int, ...], outputs: int, channels: int, bits: int) -> Cod
 
 
 def fit(
-    found: Codebook, weight: Float, importance: Float, *, scaled: bool, short: bool
+    found: Codebook,
+    weight: Float,
+    importance: Float,
+    *,
+    scaled: bool,
+    short: bool,
+    rough: bool = False,
 ) -> Codebook:
     """The tables, and scales of channels, of least squared error.
 
@@ -114,12 +123,16 @@ def fit(
         importance: of the same shape, how much a squared error matters, at least 0.
         scaled: whether channels have scales; they and the tables are fitted in turns.
         short: whether entries are rounded to 8-bit integers.
+        rough: whether tables are only about the best, which is enough to foresee errors.
     """
     rows, matters = found.rows(weight), found.rows(importance)
     if scaled:
         found = replace(found, scale=spreads(rows))
-    for _ in range(ROUNDS if scaled else 1):
-        found = replace(found, tables=clustered(found, rows, matters, short))
+    for left in reversed(range(ROUNDS if scaled else 1)):
+        distinct = ROUGH if rough or left else DISTINCT
+        found = replace(found, tables=clustered(found, rows, matters, distinct))
+        if short:
+            found = replace(found, tables=shortened(found.tables))
         if scaled:
             found = replace(found, scale=scales(found, rows, matters))
     return found
@@ -131,7 +144,7 @@ def spreads(rows: Float) -> Float:
     return np.where(wide > 0, wide, np.float32(1))
 
 
-def clustered(found: Codebook, rows: Float, matters: Float, short: bool) -> Float:
+def clustered(found: Codebook, rows: Float, matters: Float, distinct: int) -> Float:
     """The best tables for the channels' scales as they are."""
     scale, tables = found.scale[:, None], np.zeros_like(found.tables)
     plain = bool((found.scale == 1).all())
@@ -141,12 +154,15 @@ def clustered(found: Codebook, rows: Float, matters: Float, short: bool) -> Floa
         share = (scale[part] / scale[part].max()) ** 2
         mass = None if plain and even else np.ascontiguousarray(matters[part] * share)
         points = rows[part] if plain else rows[part] / scale[part]
-        centres = cluster(points, mass, tables.shape[1]).astype(np.float32)
+        centres = cluster(points, mass, tables.shape[1], distinct).astype(np.float32)
         tables[index] = np.pad(centres, (0, tables.shape[1] - len(centres)), mode="edge")
-    if short:
-        step = steps(tables)
-        tables = whole(tables, step) * step
     return tables
+
+
+def shortened(tables: Float) -> Float:
+    """Tables whose entries are 8-bit integers times a step."""
+    step = steps(tables)
+    return whole(tables, step) * step
 
 
 def whole(tables: Float, step: Float) -> Float:
@@ -163,8 +179,10 @@ def steps(tables: Float) -> Float:
 
 def scales(found: Codebook, rows: Float, matters: Float) -> Float:
     """The best scale of every channel for its entries as they are."""
-    one = replace(found, order=(0, 1))
-    codes = one.nearest(rows).astype(np.int64)
+    codes, apart = np.empty(rows.shape, np.int64), rows / found.scale[:, None]
+    for index, table in enumerate(found.tables):
+        part = slice(index * found.channels, (index + 1) * found.channels)
+        codes[part] = np.searchsorted((table[1:] + table[:-1]) / 2, apart[part])
     which = np.arange(found.outputs)[:, None] // found.channels
     entries = found.tables[which, codes].astype(np.float64)
     along, norm = (entries * rows * matters).sum(axis=1), (matters * entries**2).sum(axis=1)

@@ -124,20 +124,34 @@ def compress(
     refusals: list[Refusal] = []
     current = model
     with threadpool_limits(max(1, cores() // 2), user_api="blas"):
-        for step in full.steps:
-            current, changed, refused = apply_step(current, step, stream, held)
+        for place, step in enumerate(full.steps):
+            opset = max((needed(current.graph, one) for one in full.steps[place + 1 :]), default=0)
+            current, changed, refused = apply_step(current, step, opset, (stream, held))
             changes += changed
             refusals += refused
     return Compressed(current, full, tuple(changes), tuple(refusals))
 
 
-def apply_step(
-    model: Model, step: Step, stream: Stream, held: int
-) -> tuple[Model, list[Change], list[Refusal]]:
-    """Apply one step to a clone."""
+def needed(graph: ir.Model, step: Step) -> int:
+    """The opset that a later step would raise a graph to as it is now; 0 where it changes nothing.
+
+    Raising it at once is better: the converter dissolves calls of the model's own functions.
+    """
     chosen = method_named(step.method)
     config = chosen.configured(step.config)
-    graph = raised(model.clone(), chosen.opset(config))
+    if graph.opset_imports.get("", 0) >= chosen.opset(config):
+        return 0
+    sites = (one for one in chosen.sites(graph, config) if not isinstance(one, Refusal))
+    return chosen.opset(config) if any(re.search(step.where, s.operator) for s in sites) else 0
+
+
+def apply_step(
+    model: Model, step: Step, opset: int, samples: tuple[Stream, int]
+) -> tuple[Model, list[Change], list[Refusal]]:
+    """Apply one step to a clone, which is raised to an opset at least where it is changed."""
+    (stream, held), chosen = samples, method_named(step.method)
+    config = chosen.configured(step.config)
+    graph = raised(model.clone(), max(chosen.opset(config), opset))
     found = [s for s in chosen.sites(graph, config) if re.search(step.where, s.operator)]
     if step.where and not found:
         raise RecipeError(

@@ -177,14 +177,23 @@ def widths(graph: ir.Model, found: Sequence[Site], look: Look, config: Palette) 
         return decide(replace(config, bits=bits), weight)
 
     options = by_width(found, WIDTHS, at)
-    return allocate(graph, options, look, partial(fitted, config), config)
+    return allocate(graph, options, look, partial(fitted, config, rough=True), config)
 
 
-def fitted(config: Palette, site: Site, weight: Float, importance: Float) -> Codebook:
+def fitted(
+    config: Palette, site: Site, weight: Float, importance: Float, *, rough: bool = False
+) -> Codebook:
     """The tables of one weight."""
     matters = importance if config.weighted else np.broadcast_to(np.float32(1), weight.shape)
     found = blank(site.order, site.outputs, site.channels, site.bits)
-    found = fit(found, weight, matters, scaled=config.scaled, short=config.entry == EIGHT)
+    found = fit(
+        found,
+        weight,
+        matters,
+        scaled=config.scaled,
+        short=config.entry == EIGHT,
+        rough=rough,
+    )
     if not config.scaled or config.scales != HALF:
         return found
     half, widest = rounded_scale(found.scale)

@@ -95,7 +95,7 @@ def insert_pair(value: ir.Value, affine: Affine, graph: ir.Graph, stock: Stock) 
     """Write a QuantizeLinear and a DequantizeLinear behind a value."""
     stem, point = str(value.name), np.asarray(affine.zero_point, np.uint8)
     scale = stock.keep(graph, f"{stem}.scale", np.asarray(affine.scale, np.float32))
-    zero = stock.keep(graph, f"zero.u{affine.zero_point}", point)
+    zero = stock.keep(graph, f"{stem}.zero", point)
     codes = ir.node("QuantizeLinear", [value, scale, zero], name=f"{stem}.quantize")
     codes.outputs[0].name = stock.fresh(f"{stem}.codes")
     floats = ir.node("DequantizeLinear", [codes.outputs[0], scale, zero], name=f"{stem}.dequantize")

@@ -2,7 +2,7 @@
 
 ``expand="load"`` calls a function of the model's own, which ONNX Runtime computes once when the
 session starts; ``expand="run"`` uses DequantizeLinear, which it computes at every run or fuses into
-MatMulNBits. What is stored of the third weight is called ``w2.codes``, ``w2.scale``; what is
+MatMulNBits. What is stored of the third weight is called ``w0002.codes``, ``w0002.scale``; what is
 restored has the name that the weight had.
 """
 
@@ -176,7 +176,7 @@ def fresh_stem(model: ir.Model) -> str:
         taken = [int(stem[1:]) for stem in stems if re.fullmatch(r"w\d+", stem)]
         model.meta[NEXT] = max(taken, default=-1) + 1
     model.meta[NEXT] += 1
-    return f"w{model.meta[NEXT] - 1}"
+    return f"w{model.meta[NEXT] - 1:04}"
 
 
 def owning_graph(value: ir.Value) -> ir.Graph:

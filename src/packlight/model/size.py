@@ -46,6 +46,10 @@ class Skeleton:
         stored = sum(field_size(tensor_size(tensor)) for tensor in self.tensors)
         return len(self.first) + stored + len(self.last)
 
+    def operators(self) -> int:
+        """Bytes of what is not stored values: operators, names, types, functions."""
+        return len(self.before) + len(self.first) + len(self.last) + len(self.after)
+
     def size(self) -> int:
         """Bytes of the file, stored values included."""
         return len(self.before) + field_size(self.graph_size()) + len(self.after)

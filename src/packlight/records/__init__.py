@@ -3,11 +3,22 @@
 from packlight.records.budget import Budget, Limit, parse_budget
 from packlight.records.codec import canonical, digest, from_json, loads, to_json
 from packlight.records.comparison import Comparison, Flips
+from packlight.records.device import (
+    Citation,
+    Curve,
+    Device,
+    Energy,
+    OperatorSet,
+    Runtime,
+    Share,
+    Unit,
+)
 from packlight.records.evaluation import Cost, Evaluation, Group
 from packlight.records.machine import Machine
 from packlight.records.measurement import Measurement, Meets, counted
 from packlight.records.outcome import Miss, Outcome, Result, Verdict
-from packlight.records.profile import OperatorCost, Profile
+from packlight.records.plan import Damage, Effort, Plan, PlanOption
+from packlight.records.profile import OperatorCost, Profile, SourceLine
 from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.session import SessionOptions
 from packlight.records.variant import Change, Refusal, Variant, variant_id
@@ -15,8 +26,14 @@ from packlight.records.variant import Change, Refusal, Variant, variant_id
 __all__ = [
     "Budget",
     "Change",
+    "Citation",
     "Comparison",
     "Cost",
+    "Curve",
+    "Damage",
+    "Device",
+    "Effort",
+    "Energy",
     "Evaluation",
     "Flips",
     "Group",
@@ -26,13 +43,20 @@ __all__ = [
     "Meets",
     "Miss",
     "OperatorCost",
+    "OperatorSet",
     "Outcome",
+    "Plan",
+    "PlanOption",
     "Profile",
     "Recipe",
     "Refusal",
     "Result",
+    "Runtime",
     "SessionOptions",
+    "Share",
+    "SourceLine",
     "Step",
+    "Unit",
     "Variant",
     "Verdict",
     "canonical",

@@ -3,33 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from packlight.records.measurement import Measurement
 
 
 @dataclass(frozen=True, slots=True)
+class SourceLine:
+    """Where an operator comes from, as PyTorch's exporter noted it.
+
+    Attributes:
+        file: path of the Python file, as on the machine that exported the model; empty where only
+            the module is known.
+        line: in that file, from 1; 0 where it is not known.
+        module: path of the module below the network, as ``blocks.0.conv``; ``.`` is the network
+            itself; empty where it is not known.
+    """
+
+    file: str = ""
+    line: int = 0
+    module: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorCost:
-    """One operator's share.
+    """One operator's share of one run of the model.
 
     Attributes:
         name: of the operator.
-        op: its type.
-        macs: multiply-accumulates for one run; None where they are not known.
-        parameters: stored numbers it reads.
-        weight_bytes: of those numbers.
-        activation_bytes: of what it writes; None where a shape is not known.
-        shared: whether another operator reads the same weights and counts them.
+        op: its type, with its domain where that is not the standard one.
+        macs: multiply-accumulates; None where they are not known.
+        other_ops: further arithmetic, in elementary operations on single numbers; None where it
+            is not known.
+        parameters: stored numbers that it reads and that training found: no indices, sizes, single
+            limits, or statistics of a batch normalisation. Codes of a compressed weight count as
+            they are stored.
+        weight_bytes: of all that is stored for it, as in the file.
+        loaded_bytes: of the same as it is read at every run: what is restored when the model is
+            loaded counts at the operator that uses it, in the form that it has then.
+        activation_bytes_in: of what it reads that is computed at every run; None where a shape is
+            not known.
+        activation_bytes_out: of what it writes; None where a shape is not known.
+        activation_bytes: both together.
+        intensity: multiply-accumulates for each byte moved, which is ``loaded_bytes`` and
+            ``activation_bytes``; None where one of them is not known, or nothing is moved.
+        runs: how often it runs in one run of the model, which all of the above counts in: 1, or
+            the length of the loops around it; 0 where it is computed when the model is loaded, or
+            is on a branch that is taken to be not the costlier one.
+        at_load: whether all that it reads is stored, so that it is computed once, when the model
+            is loaded.
+        shared: whether another operator reads some of the same weights and counts them too.
+        source: where it comes from; None where the exporter left no note.
     """
 
     name: str
     op: str
     macs: int | None
+    other_ops: int | None
     parameters: int
     weight_bytes: int
+    loaded_bytes: int
+    activation_bytes_in: int | None
+    activation_bytes_out: int | None
     activation_bytes: int | None
+    intensity: float | None = None
+    runs: int = 1
+    at_load: bool = False
     shared: bool = False
+    source: SourceLine | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +80,25 @@ class Profile:
 
     Attributes:
         model: name.
-        operators: in the order they run, those in subgraphs included.
-        totals: ``macs``, ``parameters``, ``weight_bytes``, ``size`` and, where all shapes are
-            known, ``peak_activation_bytes``.
+        operators: in the order they run, those in subgraphs included; what a call of one of the
+            model's own functions does counts at the call.
+        totals: ``macs``, ``other_ops``, ``parameters``, ``weight_bytes`` and ``loaded_bytes``;
+            where all shapes are known, ``peak_activation_bytes`` and ``arena_bytes``; ``size`` of
+            the file, and ``download`` where that was asked. Weights count once, however
+            many operators read them. Arithmetic is estimated, not counted, where some operators
+            are unknown, which it leaves out.
+        peak_operator: the operator that runs while most memory for activations is needed.
+        inputs: shapes that the model was counted for.
         unknown: operators whose arithmetic could not be counted, with why.
+        notes: what was assumed, and what to give where something is open.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     model: str
     operators: tuple[OperatorCost, ...]
     totals: Mapping[str, Measurement]
+    peak_operator: str = ""
+    inputs: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -9,12 +9,14 @@ from __future__ import annotations
 import glob
 import json
 import math
+import os
 import signal
 from pathlib import Path
 
 from packlight.errors import CheckError, ModelError
 from packlight.model.check import check_file
 from packlight.runtime.child import Finished, run_child
+from packlight.runtime.limits import cores
 
 Identity = tuple[str, int, int, int]
 
@@ -27,7 +29,7 @@ BYTES_PER_SECOND = 10 * 2**20
 
 LONGEST = 300.0
 WAITING = 1.5
-"""Time that may pass for each second of processor time: the machine may be busy."""
+"""Time that may pass for each second of processor time, on a machine that is not overloaded."""
 
 FREE = "Check that the file arrived whole, and export it again"
 OVERTIME = -int(getattr(signal, "SIGXCPU", 0))
@@ -57,8 +59,16 @@ def vet(path: Path, seconds: float = SECONDS, *, runs: bool = True) -> None:
         return
     allowed = min(seconds + stored_bytes(path) // BYTES_PER_SECOND, max(seconds, LONGEST))
     arguments = [str(path), str(math.ceil(allowed)), json.dumps(runs)]
-    ended = run_child("packlight.runtime.vetting_child", arguments, allowed * WAITING)
+    ended = run_child("packlight.runtime.vetting_child", arguments, allowed * WAITING * overload())
     vetted[known] = check(path, ended, allowed)
+
+
+def overload() -> float:
+    """How many processes want each core, at least 1; 1 where the system does not tell."""
+    try:
+        return max(1.0, os.getloadavg()[0] / cores())
+    except (AttributeError, OSError):  # Windows
+        return 1.0
 
 
 def unchanged(path: Path) -> bool:

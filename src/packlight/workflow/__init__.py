@@ -4,6 +4,7 @@ from packlight.workflow.bench import Bench
 from packlight.workflow.beside import compare
 from packlight.workflow.ladder import ladder
 from packlight.workflow.opening import Opened, open_model, open_task
+from packlight.workflow.planning import plan, what_if
 from packlight.workflow.progress import Progress
 from packlight.workflow.verbs import Made, compress, evaluate, fit, load, profile, write_task
 
@@ -20,6 +21,8 @@ __all__ = [
     "load",
     "open_model",
     "open_task",
+    "plan",
     "profile",
+    "what_if",
     "write_task",
 ]

@@ -7,13 +7,16 @@ from collections.abc import Mapping
 CALIBRATED = "rounding=gptq,range=moments,scales=16"
 """What the best weights have in common."""
 
+FITTED = "rounding=gptq,weighted=true,scaled=true,scales=16"
+"""What the best palettes have in common."""
+
 PRESETS: Mapping[str, str] = {
     "quick8": "tidy+weights:8",
     "quick4": "tidy+weights:4,block=32",
     "best8": f"tidy+weights:8,{CALIBRATED}",
-    "best6": f"tidy+weights,mixed=6,{CALIBRATED}",
-    "best4": f"tidy+weights,mixed=4,{CALIBRATED}",
-    "best3": f"tidy+weights,mixed=3,{CALIBRATED}",
+    "best6": f"tidy+palette,mixed=6,{FITTED}",
+    "best4": f"tidy+palette,mixed=4,{FITTED}",
+    "best3": f"tidy+palette,mixed=3,{FITTED}",
     "sparse4": "tidy+sparse:4,share=0.5,rounding=gptq",
 }
 """The quick ones need no data; the others learn from calibration samples.

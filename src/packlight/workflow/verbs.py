@@ -6,7 +6,7 @@ A model is a path, ``zoo:NAME`` or a ``Model``; a task is a text as for ``--task
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from packlight.compress import compress as apply_recipe
 from packlight.compress.compress import NO_DATA
 from packlight.errors import InputError
 from packlight.model import Model, file_size, save, stored_size
+from packlight.profile import parse_inputs
 from packlight.records import (
     Budget,
     Evaluation,
@@ -35,7 +36,7 @@ from packlight.workflow.bench import environment
 from packlight.workflow.calibrate import calibration
 from packlight.workflow.fit import fit as search
 from packlight.workflow.opening import Opened, open_model, open_task
-from packlight.workflow.profiling import profile_of
+from packlight.workflow.profiling import profile_of, with_files
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.recipes import read_recipe, recipe_name
 from packlight.workflow.writing import check_target, outside_files, write_model
@@ -210,31 +211,36 @@ def evaluate(
     return replace(found, samples="", warnings=data.notes)
 
 
-def profile(model: AnyModel, task: AnyTask | None = None) -> Profile:
+def profile(
+    model: AnyModel,
+    task: AnyTask | None = None,
+    *,
+    inputs: Mapping[str, Sequence[int]] | Sequence[str] = (),
+    download: bool = False,
+) -> Profile:
     """Where size, arithmetic and memory go.
 
     Args:
         model: to look at.
-        task: its first sample is run once, so that every shape is known; without one an open
-            first dimension is taken for a batch of 1.
+        task: its first sample says the shapes of inputs.
+        inputs: shapes of inputs with open dimensions, as ``{"image": (1, 3, 224, 224)}`` or
+            ``["image=1,3,224,224"]``. Without them and a task, an input of which only the first
+            dimension is open counts with a batch of 1.
+        download: whether to count the bytes of a download, which takes a second for each 30 MB.
 
     Raises:
-        InputError: the model or the task cannot be used.
+        InputError: the model or the task cannot be used, or an input cannot have such a shape.
     """
-    with at_hand(model) as (opened,):
-        data = None if task is None else task_for(task, opened.model)
-        return profile_of(opened.model, single(opened.model), data)
-
-
-def single(model: Model) -> dict[str, tuple[int, ...]]:
-    """Shapes of the inputs of which only the first dimension is open, with a batch of 1."""
-    shapes = {name: value.shape for name, value in model.inputs().items()}
-    found = {}
-    for name, shape in shapes.items():
-        sizes = [] if shape is None else [size for size in shape[1:] if isinstance(size, int)]
-        if shape is not None and len(shape) and len(sizes) == len(shape) - 1:
-            found[name] = (shape[0] if isinstance(shape[0], int) else 1, *sizes)
-    return found
+    shapes = inputs if isinstance(inputs, Mapping) else parse_inputs(inputs)
+    source = source_of(model, runs=task is not None)
+    found = profile_of(source.model, shapes, None if task is None else task_for(task, source.model))
+    if not download:
+        return with_files(found, source.size, ())
+    with TemporaryDirectory(prefix="packlight-") as folder:
+        if isinstance(model, Model):
+            save(model, Path(folder) / "model.onnx")
+        files = Path(folder).iterdir() if isinstance(model, Model) else source.files
+        return with_files(found, source.size, files)
 
 
 def fit(

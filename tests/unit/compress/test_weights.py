@@ -140,9 +140,9 @@ def test_four_bits_take_four_bits_in_the_file(shape, tmp_path):
 
     save(made.model, tmp_path / "m.onnx")
     stored = {t.name: t for t in onnx.load(tmp_path / "m.onnx").graph.initializer}
-    assert stored["w0.codes"].data_type == onnx.TensorProto.INT4
+    assert stored["w0000.codes"].data_type == onnx.TensorProto.INT4
     count = math.ceil(shape[0] / 32) * 32 if shape[0] % 32 else shape[0]
-    assert len(stored["w0.codes"].raw_data) == math.ceil(count * shape[1] / 2)
+    assert len(stored["w0000.codes"].raw_data) == math.ceil(count * shape[1] / 2)
     scales = 4 * math.ceil(shape[0] / 32) * shape[1]
     assert (tmp_path / "m.onnx").stat().st_size < count * shape[1] / 2 + scales + 1100
     assert "weight_0" not in stored
@@ -238,7 +238,7 @@ def test_a_shared_weight_is_stored_once():
     made = compress(NETWORKS["shared-17"](), parse_recipe("weights:8"))
 
     codes = [name for name in made.model.graph.graph.initializers if name.endswith(".codes")]
-    assert codes == ["w0.codes"]
+    assert codes == ["w0000.codes"]
 
 
 def test_only_operators_that_match_are_changed():

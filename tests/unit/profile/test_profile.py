@@ -1,4 +1,4 @@
-"""Counts against hand-derived values, and peak memory against a simulator of its own."""
+"""Whole profiles: shared weights, what is known of open shapes, and shapes that are computed."""
 
 import numpy as np
 import onnx
@@ -7,59 +7,20 @@ import pytest
 from onnx import numpy_helper, parser
 
 from packlight import zoo
-from packlight.model import Model, infer_shapes, load, nodes
-from packlight.profile import profile
-from packlight.profile.liveness import VIEWS, peak_activation
+from packlight.errors import InputError
+from packlight.model import Model, load
+from packlight.profile import parse_inputs, profile
+from packlight.records import Profile, canonical, loads
 
 
 def network(body, inputs, outputs, **weights):
     """A model from ONNX text, with zeros for weights of the given shapes."""
     text = f'<ir_version: 8, opset_import: ["" : 17]> g ({inputs}) => ({outputs}) {{ {body} }}'
     proto = parser.parse_model(text)
-    for name, shape in weights.items():
-        proto.graph.initializer.append(numpy_helper.from_array(np.zeros(shape, np.float32), name))
-    return Model(ir.from_proto(onnx.shape_inference.infer_shapes(proto)), "g")
-
-
-CASES = {
-    "conv": ("y = Conv(x, w)", "float[1,3,32,32] x", "float[1,8,30,30] y", {"w": (8, 3, 3, 3)},
-             8 * 30 * 30 * 27),
-    "depthwise": ("y = Conv<group=8, strides=[2,2], pads=[1,1,1,1]>(x, w)", "float[2,8,16,16] x",
-                  "float[2,8,8,8] y", {"w": (8, 1, 3, 3)}, 2 * 8 * 64 * 9),
-    "transposed": ("y = ConvTranspose<strides=[2,2]>(x, w)", "float[1,4,5,5] x",
-                   "float[1,6,11,11] y", {"w": (4, 6, 3, 3)}, 25 * 4 * 6 * 9),
-    "gemm": ("y = Gemm<transB=1>(x, w)", "float[5,16] x", "float[5,10] y", {"w": (10, 16)}, 800),
-    "turned": ("y = Gemm<transA=1>(x, w)", "float[16,5] x", "float[5,10] y", {"w": (16, 10)}, 800),
-    "matmul": ("y = MatMul(x, w)", "float[2,7,16] x", "float[2,7,10] y", {"w": (16, 10)}, 2240),
-    "attention": ("y = MatMul(x, z)", "float[1,4,7,8] x, float[1,4,8,9] z", "float[1,4,7,9] y", {},
-                  4 * 7 * 8 * 9),
-    "lstm": ("y, h, c = LSTM<hidden_size=6>(x, w, r)", "float[10,2,4] x", "float[10,1,2,6] y",
-             {"w": (1, 24, 4), "r": (1, 24, 6)}, 10 * 2 * 24 * (4 + 6)),
-    "gru": ("y, h = GRU<hidden_size=6, direction=\"bidirectional\">(x, w, r)", "float[10,2,4] x",
-            "float[10,2,2,6] y", {"w": (2, 18, 4), "r": (2, 18, 6)}, 10 * 2 * 2 * 18 * 10),
-    "einsum": ("y = Einsum<equation=\"bij,jk->bik\">(x, w)", "float[2,3,4] x", "float[2,3,5] y",
-               {"w": (4, 5)}, 120),
-    "relu": ("y = Relu(x)", "float[1,9] x", "float[1,9] y", {}, 0),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_multiply_accumulates_equal_hand_derived_values(case):
-    body, inputs, outputs, weights, expected = CASES[case]
-
-    found = profile(network(body, inputs, outputs, **weights), {})
-
-    assert found.totals["macs"].value == expected
-    assert found.unknown == ()
-    assert found.totals["parameters"].value == sum(np.prod(shape) for shape in weights.values())
-
-
-def test_an_open_shape_is_said_to_be_unknown_and_can_be_given():
-    model = network("y = MatMul(x, w)", "float[n,16] x", "float[n,10] y", w=(16, 10))
-
-    (unknown,) = profile(model, {}).unknown
-    assert "the shape of what MatMul reads or gives is open" in unknown
-    assert profile(model, {"x": (3, 16)}).totals["macs"].value == 480
+    for name, value in weights.items():
+        array = value if isinstance(value, np.ndarray) else np.zeros(value, np.float32)
+        proto.graph.initializer.append(numpy_helper.from_array(array, name))
+    return Model(ir.from_proto(proto), "g")
 
 
 def test_weights_read_twice_are_counted_once():
@@ -71,6 +32,7 @@ def test_weights_read_twice_are_counted_once():
 
     assert [operator.shared for operator in found.operators] == [False, True]
     assert found.totals["parameters"].value == 256
+    assert found.totals["loaded_bytes"].value == 1024
     assert found.totals["macs"].value == 512
 
 
@@ -86,56 +48,136 @@ def test_weights_beside_a_shared_one_and_in_constants_are_counted():
     assert found.totals["parameters"].value == 16 + 4 + 4 + 4
 
 
-def test_the_peak_is_where_input_and_output_of_the_widest_operator_live():
-    body = "a = Relu(x) b = Flatten(a) c = Relu(b) y = Add(c, c)"
-    model = network(body, "float[1,10,10] x", "float[1,100] y")
+def test_the_zoo_has_the_counts_that_its_training_script_states():
+    found = profile(load(zoo.model_path("fashion")), {})
+
+    assert round(found.totals["macs"].value / 1e6, 2) == 10.94
+    assert found.notes == ("input 'image' counts with a batch of 1",)
+    assert found.inputs == {"image": (1, 1, 28, 28)}
+    assert loads(Profile, canonical(found)) == found
+
+
+OPEN = ("y = MatMul(x, w)", "float[n,k,16] x", "float[n,k,10] y")
+
+
+def test_an_open_shape_is_unknown_and_what_to_give_is_said():
+    model = network(*OPEN, w=(16, 10))
 
     found = profile(model, {})
 
-    # While the second Relu runs, c and a, whose storage b has, are alive.
-    assert found.totals["peak_activation_bytes"].value == 400 + 400
+    assert "MatMul cannot be counted: the shape of what it reads is open" in found.unknown[0]
+    assert found.notes == ("input 'x' is open: give --input x=n,k,16 with numbers, or a task",)
+    assert found.operators[0].macs is None
+    assert profile(model, {"x": (3, 2, 16)}).totals["macs"].value == 3 * 2 * 16 * 10
 
 
-def simulated_peak(graph, sizes):
-    """Every moment on its own: what was made, and is read now or later, or is an output."""
-    home = {}
-    for value in graph.inputs:
-        home[value.name] = value.name
-    order = list(graph)
-    for node in order:
-        for value in node.outputs:
-            view = node.op_type in VIEWS
-            home[value.name] = (
-                home.get(node.inputs[0].name, node.inputs[0].name) if view else value.name
-            )
-    worst = 0
-    for now in range(len(order)):
-        made = {v.name for v in graph.inputs} | {
-            v.name for n in order[: now + 1] for v in n.outputs
-        }
-        needed = {v.name for n in order[now:] for v in n.inputs if v is not None}
-        needed |= {v.name for v in graph.outputs} | {v.name for v in order[now].outputs}
-        alive = {home[name] for name in made & needed if name in home}
-        worst = max(worst, sum(sizes.get(name, 0) for name in alive))
-    return worst
+def test_a_dimension_with_a_name_has_one_size_in_all_inputs():
+    model = network("y = Add(x, z)", "float[n,k] x, float[n,k] z", "float[n,k] y")
+
+    assert profile(model, {"x": (3, 5)}).inputs == {"x": (3, 5), "z": (3, 5)}
+    with pytest.raises(InputError, match="dimension 'n' has one size in all inputs; it is 3 in "):
+        profile(model, {"x": (3, 5), "z": (4, 5)})
 
 
-def test_the_peak_of_the_zoo_equals_that_of_an_independent_simulator():
+WRONG = {
+    "no such input": ({"z": (1,)}, r"the model has no input 'z'; it has 'x' \(n,k,16\)"),
+    "too few dimensions": ({"x": (3, 16)}, r"input 'x' \(n,k,16\) has 3 dimensions; 3,16 has 2"),
+    "another fixed size": ({"x": (3, 2, 8)}, "fixes dimension 2 at 16; 3,2,8 has 8 there"),
+    "a negative size": ({"x": (3, -2, 16)}, "sizes of input 'x' are whole numbers"),
+    "no whole number": ({"x": (3, 2.5, 16)}, "sizes of input 'x' are whole numbers"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_shape_that_an_input_cannot_have_is_refused_in_a_sentence(case):
+    asked, told = WRONG[case]
+
+    with pytest.raises(InputError, match=told):
+        profile(network(*OPEN, w=(16, 10)), asked)
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (["image"], "an input's shape is NAME=SIZES, as image=1,3,224,224; got 'image'"),
+        (["=1,2"], "an input's shape is NAME=SIZES"),
+        (["x=1,b,3"], "'x=1,b,3' has 'b'"),
+        (["x=1,0"], "'x=1,0' has '0'"),
+        (["x=1,,2"], "'x=1,,2' has ''"),
+        (["x=1", "x=2"], "input 'x' has one shape; 'x=2' is a second one"),
+    ],
+)
+def test_texts_that_are_no_shapes_are_refused_in_a_sentence(texts, told):
+    with pytest.raises(InputError) as caught:
+        parse_inputs(texts)
+
+    assert told in str(caught.value)
+
+
+def test_names_of_inputs_may_hold_the_sign_between_name_and_sizes():
+    assert parse_inputs(["a=b=2, 3"]) == {"a=b": (2, 3)}
+
+
+def test_shapes_that_are_computed_from_shapes_are_known():
+    # The rows of x, doubled through numbers, by a Reshape whose shape is computed.
+    model = network(
+        "s = Shape(x) n = Gather<axis=0>(s, zero) two = Mul(n, pair) shape = Concat<axis=0>(two, "
+        "half) r = Reshape(x, shape) y = MatMul(r, w)",
+        "float[n,k] x", "float[p,q] y", zero=np.array([0]), pair=np.array([2]),
+        half=np.array([8]), w=(8, 3),
+    )  # fmt: skip
+
+    found = profile(model, {"x": (5, 16)})
+
+    assert found.unknown == ()
+    assert found.totals["macs"].value == 10 * 8 * 3
+
+
+def test_shapes_that_a_run_showed_are_taken_where_none_can_be_inferred():
+    model = network(
+        "i = NonZero(x) r = Gather<axis=0>(v, i) s = Squeeze(r, zero) y = MatMul(s, w)",
+        "float[8] x", "float[m,3] y", v=(8, 4), zero=np.array([0]), w=(4, 3),
+    )  # fmt: skip
+
+    assert profile(model, {}).unknown
+    shapes = {"i": (1, 5), "r": (1, 5, 4), "s": (5, 4), "y": (5, 3)}
+    found = profile(model, {}, shapes)
+
+    assert found.unknown == ()
+    assert found.totals["macs"].value == 5 * 4 * 3
+
+
+def test_profiling_leaves_the_model_as_it_is():
     model = load(zoo.model_path("fashion"))
-    shapes = infer_shapes(model, {"image": (1, 1, 28, 28)})
-    values = [v for node in nodes(model.graph) for v in node.outputs] + list(
-        model.graph.graph.inputs
+    before = onnx.ModelProto()
+    before.CopyFrom(ir.to_proto(model.graph))
+
+    profile(model, {"image": (4, 1, 28, 28)})
+
+    assert ir.to_proto(model.graph) == before
+
+
+def test_weights_in_external_data_are_neither_read_nor_kept(tmp_path):
+    proto = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n,64] x) => (float[n,64] y) '
+        "{ a = MatMul(x, w) y = Reshape(a, s) }"
     )
-    sizes = {v.name: 4 * int(np.prod(shapes[v.name])) for v in values}
+    proto.graph.initializer.append(numpy_helper.from_array(np.zeros((64, 64), np.float32), "w"))
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([-1, 64]), "s"))
+    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, size_threshold=0,
+              location="m.data")  # fmt: skip
+    model = load(tmp_path / "m.onnx")
+    (tmp_path / "m.data").write_bytes(
+        b"".join(
+            np.array([-1, 64]).tobytes() if name == "s" else b"\xff" * 64 * 64 * 4
+            for name in model.graph.graph.initializers
+        )
+    )
 
-    peak, where = peak_activation(model.graph.graph, sizes)
+    found = profile(model, {"x": (3, 64)})
 
-    assert peak == simulated_peak(model.graph.graph, sizes)
-    assert where
-
-
-def test_the_zoo_has_the_counts_that_its_training_script_states():
-    found = profile(load(zoo.model_path("fashion")), {"image": (1, 1, 28, 28)})
-
-    assert round(found.totals["macs"].value / 1e6, 2) == 10.94
-    assert found.totals["size"].value == zoo.model_path("fashion").stat().st_size
+    assert found.unknown == ()
+    assert found.totals["macs"].value == 3 * 64 * 64
+    weight = model.graph.graph.initializers["w"].const_value
+    assert isinstance(weight, ir.ExternalTensor)
+    assert weight.raw is None

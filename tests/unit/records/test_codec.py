@@ -12,8 +12,14 @@ from packlight import records
 from packlight.errors import InputError
 from packlight.records import (
     Change,
+    Citation,
     Comparison,
     Cost,
+    Curve,
+    Damage,
+    Device,
+    Effort,
+    Energy,
     Evaluation,
     Flips,
     Group,
@@ -21,13 +27,20 @@ from packlight.records import (
     Measurement,
     Miss,
     OperatorCost,
+    OperatorSet,
     Outcome,
+    Plan,
+    PlanOption,
     Profile,
     Recipe,
     Refusal,
     Result,
+    Runtime,
     SessionOptions,
+    Share,
+    SourceLine,
     Step,
+    Unit,
     Variant,
     canonical,
     counted,
@@ -57,10 +70,30 @@ RESULT = Result(
     (CHANGE,), {"size": SIZE, "drop": NUMBER}, GROUPS, ("slower",), "",
 )  # fmt: skip
 MISS = Miss("size<=1kB", 1e3, "a", "weights:4", SIZE, 1_999_000.0)
+LINE = SourceLine("net/model.py", 7, "blocks.0.conv")
+COST = OperatorCost(
+    "conv", "Conv", None, 12, 9, 36, 36, 8, 4, 12, 0.5, 2, False, True, LINE,
+)  # fmt: skip
 OUTCOME = Outcome(
     None, "misses", (MISS,), ("few samples",), ("a",), (RESULT,), BUDGET, "top1", 0.01, "m", "t",
     100, 10, OPTIONS, MACHINE, "project", "report.html",
 )  # fmt: skip
+SHARE = Share(0.1, 0.5)
+FAMILIES = ("conv", "depthwise", "matmul", "recurrent", "other", "conv:int8")
+UNIT = Unit({"int8": 2e9}, ("litert",), dict.fromkeys(FAMILIES, SHARE), 1e-6, 2, 0.5)
+CITED = Citation("derived", "a document: 2 * 1e9")
+DEVICE = Device(
+    "a-phone", "A phone", "datasheet", "a chip", {"cpu": UNIT},
+    {"litert": Runtime(("int8",), "litert")}, {"units": CITED, "runtimes": CITED, "ram": CITED,
+    "app_ram": CITED, "energy": CITED, "saturates": CITED}, None, 2**30, 2**29, None, None,
+    Energy({"int8": 1e-13}, 1e-10), True, ("phone",),
+)  # fmt: skip
+EFFORT, DAMAGE = Effort("calibration samples", "minutes"), Damage("little", "a table")
+ROUTE = PlanOption(
+    "8-bit weights", "weights:8", {"size": SIZE, "latency": NUMBER}, {"size<=2MB": "yes"}, 3,
+    (REFUSAL,), EFFORT, DAMAGE, ("a note",),
+)  # fmt: skip
+CURVE = Curve(("macs",), (1.0,), (9.0,), (0.1, 0.2, 0.3), 0.05, 12)
 EXAMPLES = [
     BUDGET,
     BUDGET.limits[0],
@@ -68,20 +101,33 @@ EXAMPLES = [
     Comparison(RESULT, (RESULT,), {"a": {"x": NUMBER}}, (FLIPS,), ("a",)),
     Cost("a", {"size": SIZE}, OPTIONS, "m"),
     Cost("a"),
+    CURVE,
+    DAMAGE,
+    DEVICE,
+    DEVICE.energy,
+    EFFORT,
+    DEVICE.runtimes["litert"],
     Evaluation("a", "b", "d", "test", OPTIONS, {"top1": NUMBER}, GROUPS, ("differs",), 0.01),
     FLIPS,
     *GROUPS,
     MACHINE,
     MISS,
     NUMBER,
-    OperatorCost("conv", "Conv", None, 9, 36, 4, True),
+    COST,
+    LINE,
     OPTIONS,
     OUTCOME,
-    Profile("m", (OperatorCost("conv", "Conv", 1, 9, 36, None),), {"size": SIZE}, ("x",)),
+    OperatorSet("a", "A", ("Conv",), "a document", ("Erf",), {"Conv": "2 axes"}, ("int8",)),
+    Plan("m", "a, cpu", ("size<=2MB",), {"size": SIZE}, (ROUTE,), "yes", ("Take it.",), {"a": 0.5}),
+    Profile("m", (COST,), {"size": SIZE}, "conv", {"x": (1, None)}, ("x",), ("one branch",)),
     RECIPE,
     RECIPE.steps[0],
     REFUSAL,
     RESULT,
+    ROUTE,
+    SHARE,
+    CITED,
+    UNIT,
     VARIANT,
 ]
 

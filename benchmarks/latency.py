@@ -1,0 +1,176 @@
+"""Latency as predicted from a measured device, beside the measured one, on models it never saw.
+
+    packlight devices measure -o here.toml          # about three minutes, on a quiet machine
+    python benchmarks/latency.py here.toml          # every model, every form
+    python benchmarks/latency.py here.toml fashion mobilenetv2
+
+Each model is timed as it is, in 8-bit integers, and with weights stored in fewer bits. The shapes
+are those of the task's first sample; measured is the median over runs of that sample. An error is
+predicted over measured, less 1; a case is covered where the measured median lies in the interval.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import packlight
+from packlight.errors import ModelError
+from packlight.metrics import METRICS
+from packlight.model import load
+from packlight.records import Measurement
+from packlight.runtime import latency_of, open_session
+from packlight.task import Task
+from packlight.workflow.profiling import profile_of, shapes_in_use
+from sources import cached
+from suite import SUITE, case
+
+FORMS: Mapping[str, str] = {
+    "float32": "",
+    "int8": "tidy+static",
+    "8-bit weights": "tidy+weights:8",
+    "palette of 16": "tidy+palette:4",
+}
+"""Recipes by what they are called in the table."""
+
+NETWORKS = ("resnet50", "mobilenetv2", "vit-s16")
+PICTURES = 4
+SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A model and a task that says how it is fed.
+
+    Attributes:
+        path: of its ONNX file.
+        task: whose first sample is timed.
+    """
+
+    path: Path
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One form of one model.
+
+    Attributes:
+        model: its name.
+        form: a key of ``FORMS``.
+        predicted: seconds.
+        measured: seconds.
+    """
+
+    model: str
+    form: str
+    predicted: Measurement
+    measured: Measurement
+
+    @property
+    def error(self) -> float:
+        """Predicted over measured, less 1."""
+        return self.predicted.value / self.measured.value - 1
+
+    @property
+    def covered(self) -> bool:
+        """Whether the measured median lies in the predicted interval."""
+        return self.predicted.low <= self.measured.value <= self.predicted.high
+
+
+def network(name: str) -> Case:
+    """A network with random weights, fed with random pictures."""
+    import torch_networks
+
+    fed = [({"image": torch_networks.picture(seed).numpy()},) for seed in range(PICTURES)]
+    task = Task(name=name, samples=fed, metric=METRICS["top1"], calibration=fed,
+                targets=np.zeros(PICTURES, np.int64))  # fmt: skip
+    return Case(torch_networks.model_path(name), task)
+
+
+def of_suite(name: str) -> Case:
+    """A model of the suite."""
+    chosen = case(name)
+    return Case(chosen.model_path(), chosen.task())
+
+
+CASES: Mapping[str, Callable[[str], Case]] = {
+    **dict.fromkeys(SUITE, of_suite),
+    **dict.fromkeys(NETWORKS, network),
+}
+
+
+def form_path(name: str, form: str, chosen: Case) -> Path:
+    """The file of one form of a model, made once."""
+    recipe = FORMS[form]
+    if not recipe:
+        return chosen.path
+    path = cached(f"latency-{name}-{form.replace(' ', '-')}.onnx")
+    if not path.exists():
+        packlight.compress(chosen.path, recipe, path, task=chosen.task)
+    return path
+
+
+def row(name: str, form: str, chosen: Case, device: packlight.Device, threads: int) -> Row:
+    """Predict one form, then time it."""
+    path = form_path(name, form, chosen)
+    options = packlight.SessionOptions(threads=threads)
+    said = predicted(load(path), chosen.task, device, threads)
+    sample = chosen.task.samples[0]
+    taken = latency_of(open_session(path, options), [sample], chosen.task.state, seconds=SECONDS)
+    return Row(name, form, said, taken["latency"])
+
+
+def predicted(
+    model: packlight.Model, task: Task, device: packlight.Device, threads: int
+) -> Measurement:
+    """What the device's curves say of a model; it is run once only where shapes depend on data."""
+    profile = profile_of(model, {}, task)
+    try:
+        return packlight.predict_latency(model, profile, device, threads)
+    except ModelError:
+        seen = shapes_in_use(model, task)
+        return packlight.predict_latency(model, profile, device, threads, seen)
+
+
+def table(rows: list[Row]) -> Iterator[str]:
+    """A table with errors, and what they come to."""
+    yield "| model | form | predicted, ms | interval | measured, ms | error | covered |"
+    yield "| --- | --- | --: | --- | --: | --: | --- |"
+    for one in rows:
+        said = one.predicted
+        yield (
+            f"| {one.model} | {one.form} | {said.value * 1e3:.3f} "
+            f"| {said.low * 1e3:.3f} to {said.high * 1e3:.3f} | {one.measured.value * 1e3:.3f} "
+            f"| {one.error:+.0%} | {'yes' if one.covered else 'no'} |"
+        )
+    errors = [abs(one.error) for one in rows]
+    covered = sum(one.covered for one in rows)
+    yield ""
+    yield (
+        f"median error {np.median(errors):.0%}, worst {max(errors):.0%}; the interval holds the "
+        f"measured median in {covered} of {len(rows)} cases"
+    )
+
+
+def main() -> None:
+    """Print the table for a measured device."""
+    if len(sys.argv) == 1:
+        raise SystemExit("usage: python benchmarks/latency.py DEVICE.toml [MODEL ...]")
+    device = packlight.device(sys.argv[1])
+    threads = device.units["cpu"].cores or 1
+    rows = []
+    for name in sys.argv[2:] or CASES:
+        chosen = CASES[name](name)
+        for form in FORMS:
+            rows.append(row(name, form, chosen, device, threads))
+            print(f"{name}, {form}: {rows[-1].error:+.0%}", file=sys.stderr, flush=True)
+    print("\n".join(table(rows)))
+
+
+if __name__ == "__main__":
+    main()

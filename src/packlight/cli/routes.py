@@ -1,0 +1,72 @@
+"""A plan for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from packlight.cli.tables import UNKNOWN, plain_table
+from packlight.records.reading import show_named_value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from packlight.records import Measurement, Plan
+
+COSTS = {"size": "file", "download": "download", "latency": "time", "peak_memory": "memory",
+         "energy": "energy"}  # fmt: skip
+VERDICTS = {"yes": ("fits", "green"), "unclear": ("may fit", "yellow"), "no": ("misses", "red")}
+EFFORTS = {"no data": "", "calibration samples": "samples", "training data": "training"}
+
+
+def plan_parts(found: Plan) -> list[RenderableType]:
+    """What to do, every route beside the budgets, and what the figures are."""
+    head = Text.assemble((found.model, "bold"), f" on {found.device}: {', '.join(found.budgets)}")
+    advice = [Text(sentence) for sentence in found.recommendation]
+    return [
+        head,
+        *advice,
+        routes_table(found),
+        Text(
+            "Sizes are exact; ~ marks estimates, whose intervals --json has. 'samples': needs some "
+            "hundred without labels. 'training': hours, and no method of packlight's yet.",
+            style="dim",
+        ),
+        *refusals(found),
+    ]
+
+
+def routes_table(found: Plan) -> Table:
+    """One line for each route."""
+    table = plain_table("route", *COSTS.values(), "budgets", "needs")
+    table.add_row("as it is", *cells(found.original), "", "")
+    for option in found.options:
+        word, tone = VERDICTS[option.verdict]
+        table.add_row(
+            option.name, *cells(option.predicted), Text(word, style=tone),
+            EFFORTS[option.effort.needs],
+        )  # fmt: skip
+    return table
+
+
+def cells(costs: Mapping[str, Measurement]) -> list[str]:
+    """What a route costs; the time as a number, for ratios are in the advice."""
+    return [show_named_value(name, costs[name]) if name in costs else UNKNOWN for name in COSTS]
+
+
+def refusals(found: Plan) -> list[RenderableType]:
+    """Why routes cannot be taken on the device; what they leave alone is in the record."""
+    barred: dict[str, list[str]] = {}
+    for option in found.options:
+        for refusal in option.refusals:
+            if not refusal.operator:
+                barred.setdefault(refusal.reason, []).append(option.name)
+    left = sum(1 for option in found.options for refusal in option.refusals if refusal.operator)
+    lines = [f"{reason}: {', '.join(names)}" for reason, names in barred.items()]
+    parts = [Text("Not on this device\n" + "\n".join(lines))] if lines else []
+    note = "Routes leave some weights as they are, mostly small ones: --json says which and why."
+    return [*parts, *([Text(note, style="dim")] if left else [])]

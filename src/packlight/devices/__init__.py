@@ -1,0 +1,18 @@
+"""Descriptions of devices, in data files with a source for every figure.
+
+``data`` holds one file for each device and, in ``parts``, what several of them share; ``operators``
+holds what each runtime runs. A file of the user's is read and checked in the same way.
+"""
+
+from packlight.devices.catalog import device, devices, names, operator_set
+from packlight.devices.files import device_toml, read_device, write_device
+
+__all__ = [
+    "device",
+    "device_toml",
+    "devices",
+    "names",
+    "operator_set",
+    "read_device",
+    "write_device",
+]

@@ -1,0 +1,1 @@
+"""Profile + Device + Budget -> Plan: what is feasible, by which route, before training."""

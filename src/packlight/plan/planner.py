@@ -1,0 +1,299 @@
+"""What routes give for one model on one device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from packlight.compress import canonical_recipe, compress
+from packlight.compress.bias import bias
+from packlight.compress.sites import Weight, weight_sites
+from packlight.devices import operator_set
+from packlight.model import Model, file_size
+from packlight.plan.density import density, download, some_rows
+from packlight.plan.integers import integer_size
+from packlight.plan.predict import MICRO, Kind, Predictor, between, load_of, missing
+from packlight.plan.routes import Route
+from packlight.plan.sizes import Part, Sizes, in_main_graph, least_opset
+from packlight.plan.words import PREDICTED, RUNTIME
+from packlight.records.budget import Budget, Limit, parse_budget
+from packlight.records.device import Device
+from packlight.records.measurement import Measurement, Meets, counted
+from packlight.records.plan import Damage, Effort, PlanOption
+from packlight.records.profile import Profile
+from packlight.records.recipe import Option as Value
+from packlight.records.recipe import Recipe, Step, parse_recipe
+from packlight.records.variant import Change, Refusal
+
+NO_EFFORT, NO_DAMAGE = Effort("no data", "seconds"), Damage("none", "the model itself")
+AS_IT_IS = Route("as it is", "", "", "float32", NO_EFFORT, NO_DAMAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a plan is for.
+
+    Attributes:
+        device: what the model must run on.
+        unit: of it, that computes.
+        budget: what must be kept; the device's own limits where it is empty.
+    """
+
+    device: Device
+    unit: str
+    budget: Budget
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Every bound."""
+        return self.budget.all() or own_limits(self.device)
+
+
+def own_limits(device: Device) -> tuple[Limit, ...]:
+    """What a device lets an application have."""
+    texts = []
+    if device.app_storage is not None:
+        texts.append(f"size<={rounded(device.app_storage)}")
+    if device.app_ram is not None:
+        texts.append(f"peak_memory<={rounded(device.app_ram)}")
+    return parse_budget(texts).all()
+
+
+def rounded(size: int) -> str:
+    """Bytes as a budget says them, never more.
+
+    >>> rounded(524_288), rounded(200_000_000)
+    ('524kB', '200MB')
+    """
+    unit, label = (1e6, "MB") if size >= 10**7 else (1e3, "kB")
+    return f"{math.floor(size / unit)}{label}"
+
+
+class Planner:
+    """Predicts what routes give.
+
+    Args:
+        model: tidied.
+        profile: of it.
+        target: what it must run on, within what.
+    """
+
+    def __init__(self, model: Model, profile: Profile, target: Target) -> None:
+        self.model = model
+        self.target = target
+        self.sizes = Sizes(model)
+        self.adds_up = in_main_graph(model.graph)
+        self.sample = some_rows(model.graph)
+        self.load = load_of(model.graph, profile)
+        self.predictor = Predictor(self.load, target.device, target.unit)
+        self.lacking = tuple(lacks(target, profile))
+        self.runtimes = target.device.units[target.unit].runtimes
+        self.converts = "onnxruntime" not in self.runtimes
+        self.as_it_is = self.costs(
+            AS_IT_IS, counted(self.sizes.base(0).file.size(), "B"), (), Recipe()
+        )
+
+    def original(self) -> PlanOption:
+        """The model without any compression."""
+        return self.judged(AS_IT_IS, self.as_it_is, (), ())
+
+    def option(self, route: Route) -> PlanOption:
+        """One route."""
+        if route.shrinks is not None:
+            return self.judged(route, self.imagined(route), (), ())
+        recipe = canonical_recipe(parse_recipe(route.recipe))
+        size, changes, refusals = self.made(recipe)
+        costs = self.costs(route, size, changes, recipe)
+        return self.judged(route, costs, changes, refusals)
+
+    def made(self, recipe: Recipe) -> tuple[Measurement, tuple[Change, ...], tuple[Refusal, ...]]:
+        """The exact size of the file, and what is changed and what not."""
+        blind = Recipe(tuple(without_samples(recipe)), recipe.seed)
+        if self.adds_up and all(step.method != "static" for step in recipe.steps):
+            base = self.sizes.base(least_opset(blind))
+            parts = self.sizes.parts(base, blind)
+            return self.with_biases(recipe, self.sizes.total(base, parts)), *joined(parts)
+        if any(step.method == "static" for step in recipe.steps):
+            size, changes, refusals = integer_size(self.model, blind)
+            return counted(size, "B"), changes, refusals
+        found = compress(self.model, blind, held=0)
+        return counted(file_size(found.model.graph), "B"), found.changes, found.refusals
+
+    def with_biases(self, recipe: Recipe, size: int) -> Measurement:
+        """The size of a file; an estimate where rounding by samples makes biases."""
+        learns = any(step.config.get("rounding") == "gptq" for step in recipe.steps)
+        found = [
+            bias_of(site) for site in weight_sites(self.model.graph) if isinstance(site, Weight)
+        ]
+        missing = sum(outputs * 4 + NAMES for has, outputs in found if not has)
+        if not learns or not missing:
+            return counted(size, "B")
+        return Measurement(size + missing / 2, "B", size, size + missing, "estimated", 1)
+
+    def costs(
+        self, route: Route, size: Measurement, changes: Sequence[Change], recipe: Recipe
+    ) -> dict[str, Measurement]:
+        """Everything that is predicted of a file."""
+        kind = self.predictor.plain if route is AS_IT_IS else self.kind(route, changes)
+        coded = float(sum(change.after for change in changes))
+        shares = density(recipe, self.sample)
+        zipped = download(size, coded, self.sizes.base(0).file.operators(), shares)
+        return {"size": size, "download": zipped, **self.predictor.costs(kind, size)}
+
+    def kind(self, route: Route, changes: Sequence[Change]) -> Kind:
+        """How each operator computes on a route.
+
+        ONNX Runtime's CPU computes 16-bit weights in float32; what a model is converted to may not.
+        """
+        integer = {change.operator for change in changes if change.method == "static"}
+        at_run = {
+            change.operator: change.after / change.before
+            for change in changes
+            if "float at run" in change.what and change.before
+        }
+        half = route.computes == "float16" and self.converts
+        half = half and self.predictor.computes("float16") == "float16"
+        bytes_of = np.full(len(self.load.names), 2.0 if half else 4.0)
+        dtypes = ["float16" if half else "float32"] * len(self.load.names)
+        for place, name in enumerate(self.load.names):
+            if name in integer:
+                bytes_of[place], dtypes[place] = 1.0, "int8"
+            elif name in at_run:
+                bytes_of[place] = 4.0 * at_run[name]
+        if integer:
+            spread_integers(dtypes, self.load.families)
+        return Kind(tuple(dtypes), bytes_of)
+
+    def imagined(self, route: Route) -> dict[str, Measurement]:
+        """What a route without a method would leave, as an estimate."""
+        assert route.shrinks is not None
+        weights, arithmetic, _ = route.shrinks
+        share = {"size": weights, "download": weights, "peak_memory": weights}
+        return {
+            name: between(
+                cost.low * share.get(name, arithmetic)[0],
+                cost.high * share.get(name, arithmetic)[1],
+                cost.unit,
+            )
+            for name, cost in self.as_it_is.items()
+        }
+
+    def judged(
+        self,
+        route: Route,
+        costs: Mapping[str, Measurement],
+        changes: Sequence[Change],
+        refusals: Sequence[Refusal],
+    ) -> PlanOption:
+        """An option beside the budgets."""
+        original = costs if route is AS_IT_IS else self.as_it_is
+        meets: dict[str, Meets] = {
+            limit.text: limit.met(costs[limit.judged_by], original)
+            if limit.judged_by in costs
+            else "unclear"
+            for limit in self.target.limits
+            if limit.metric in PREDICTED
+        }
+        barred = tuple(self.barred(route))
+        if self.lacking or barred:
+            meets[RUNTIME] = "no"
+        touched = {change.operator for change in changes}
+        left = tuple(refusal for refusal in refusals if refusal.operator not in touched)
+        return PlanOption(
+            name=route.name,
+            recipe=route.recipe,
+            predicted=costs,
+            meets=meets,
+            changed=len(touched),
+            refusals=(*self.lacking, *barred, *left),
+            effort=route.effort,
+            damage=route.damage,
+            notes=tuple(self.notes(route)),
+        )
+
+    def barred(self, route: Route) -> Iterator[Refusal]:
+        """Why no runtime of the unit can keep weights so; ONNX Runtime runs every file as it is."""
+        if not route.stores or self.converts is False:
+            return
+        title, kept = (
+            self.target.device.title,
+            {one for name in self.runtimes for one in self.kept_by(name)},
+        )
+        if route.stores not in kept:
+            reason = f"no runtime on {title} keeps weights as {route.stores}"
+            yield Refusal("", reason, f"choose what it keeps: {', '.join(sorted(kept))}")
+        elif set(self.runtimes) == {MICRO} and route.computes != "int8":
+            reason = f"on {title} weights are computed with as they are stored, never expanded"
+            yield Refusal("", reason, "choose 8-bit integers")
+
+    def kept_by(self, runtime: str) -> tuple[str, ...]:
+        """How a runtime can store weights."""
+        return operator_set(self.target.device.runtimes[runtime].operators).weights
+
+    def notes(self, route: Route) -> Iterator[str]:
+        """What the device does to a route."""
+        real, title = self.predictor.computes(route.computes), self.target.device.title
+        if route.computes == "float16" and not self.converts:
+            yield "ONNX Runtime computes it in float32: it saves size, not time."
+        elif real != route.computes:
+            yield (
+                f"On {title} it is computed in {real}: no runtime for its {self.target.unit} "
+                f"computes in {route.computes}. It saves size, not time."
+            )
+        if route.computes == "int8" and self.target.device.saturates:
+            yield f"Sums of 8-bit products saturate on {title}: use static:7, whose sums do not."
+
+
+NAMES = 150
+"""Bytes at most, about, of the names around a bias."""
+
+
+def bias_of(site: Weight) -> tuple[bool, int]:
+    """Whether what rounding does to means has a place where it can go, or none; and outputs."""
+    role = site.roles[0]
+    outputs = math.prod(size for axis, size in enumerate(site.shape) if axis not in site.summed)
+    place = bias(role, outputs)
+    if place is None:
+        return True, outputs
+    inputs = place.node.inputs
+    return len(inputs) > place.index and inputs[place.index] is not None, outputs
+
+
+def lacks(target: Target, profile: Profile) -> Iterator[Refusal]:
+    """Types of operators that no runtime of the unit runs, with the first place of each."""
+    found: dict[str, list[str]] = {}
+    for name, op in missing(target.device, target.unit, profile):
+        found.setdefault(op, []).append(name)
+    for op, names in found.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        reason = f"no runtime of its {target.unit} runs {op} ({names[0]}{more})"
+        yield Refusal("", reason, "replace the operator, or choose another unit")
+
+
+def spread_integers(dtypes: list[str], families: Sequence[str]) -> None:
+    """What lies between integer operators moves codes too, in place."""
+    for place in range(1, len(dtypes)):
+        if families[place] == "other" and dtypes[place - 1] == "int8":
+            dtypes[place] = "int8"
+
+
+def without_samples(recipe: Recipe) -> Iterator[Step]:
+    """The steps as they are stored, which does not depend on how numbers were chosen."""
+    for step in recipe.steps:
+        learnt: dict[str, Value] = {
+            "rounding": "nearest",
+            "weighted": False,
+            "mixed": 0.0,
+            "range": "minmax",
+        }
+        known = {key: value for key, value in learnt.items() if key in step.config}
+        yield Step(step.method, {**step.config, **known}, step.where)
+
+
+def joined(parts: Sequence[Part]) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:
+    """What all parts change and refuse."""
+    changes = tuple(change for part in parts for change in part.changes)
+    return changes, tuple(refusal for part in parts for refusal in part.refusals)

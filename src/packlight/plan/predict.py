@@ -1,0 +1,285 @@
+"""What a model would cost on a device that is only described: time, memory, energy.
+
+Each operator takes the longer of its arithmetic at the unit's peak and its traffic at the memory's
+bandwidth (Williams et al., "Roofline", 2009), over the share of that which real kernels reach, and
+an overhead for each call. Shares are ranges, so times are intervals. Activations that runtimes fuse
+into the operator before them cost nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.devices import operator_set
+from packlight.model import nodes
+from packlight.records.device import Device, Unit
+from packlight.records.measurement import Measurement, counted
+from packlight.records.profile import OperatorCost, Profile
+
+Floats = NDArray[np.float64]
+
+BYTES: Final[Mapping[str, int]] = {"float32": 4, "float16": 2, "int8": 1}
+"""Of one activation."""
+
+FAMILIES: Final[Mapping[str, str]] = {
+    "Conv": "conv", "ConvTranspose": "conv", "DeformConv": "conv", "ConvInteger": "conv",
+    "QLinearConv": "conv", "Gemm": "matmul", "MatMul": "matmul", "Einsum": "matmul",
+    "Attention": "matmul", "MatMulInteger": "matmul", "QLinearMatMul": "matmul",
+    "MatMulNBits": "matmul", "LSTM": "recurrent", "GRU": "recurrent", "RNN": "recurrent",
+}  # fmt: skip
+"""Kinds of operators whose kernels are alike; all others are ``other``."""
+
+FUSED: Final = frozenset((
+    "Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Add",
+    "BatchNormalization",
+))  # fmt: skip
+"""What runtimes compute while they write the result of a product; ``Add`` only of a stored bias."""
+
+FREE: Final = frozenset((
+    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Constant", "Shape", "Cast",
+    "Dropout",
+))  # fmt: skip
+"""What moves no data, or next to none."""
+
+ALLOWANCE = 0.1
+"""Of a ratio of times: what is common to both mostly cancels, not quite."""
+
+MICRO = "tflite-micro"
+"""The runtime of microcontrollers, which leaves weights where they are stored."""
+
+SAME = Measurement(1.0, "1", 0.97, 1.03, "estimated", 1)
+"""The ratio of times where arithmetic and traffic stay as they are; measured ones differ so far."""
+
+RESTING = 8_000_000
+"""Bytes that a runtime takes beside the model, at most about."""
+
+ENERGY_SPREAD = 2.0
+"""Published energies of one operation differ by about this factor either way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one run of a model asks of a machine, operator by operator.
+
+    Attributes:
+        names: of operators.
+        families: of each.
+        macs: of each.
+        numbers: activations read and written, each.
+        weights: stored numbers that are read, each.
+        calls: whether each is a call of a kernel: 1, or 0 where it is fused, free or done at load.
+        arena: bytes for activations in float32.
+        stored: numbers that are stored in all.
+        unknown: operators whose cost is not known.
+    """
+
+    names: tuple[str, ...]
+    families: tuple[str, ...]
+    macs: Floats
+    numbers: Floats
+    weights: Floats
+    calls: Floats
+    arena: float
+    stored: float
+    unknown: int
+
+
+def load_of(graph: ir.Model, profile: Profile) -> Load:
+    """What a profiled model asks of a machine."""
+    by_name = {str(node.name): node for node in nodes(graph)}
+    costs = [one for one in profile.operators if one.name in by_name]
+    families = tuple(family(by_name[one.name]) for one in costs)
+    arena = profile.totals.get("arena_bytes") or profile.totals.get("peak_activation_bytes")
+    return Load(
+        names=tuple(one.name for one in costs),
+        families=families,
+        macs=column(costs, "macs"),
+        numbers=column(costs, "activation_bytes") / BYTES["float32"],
+        weights=column(costs, "parameters"),
+        calls=np.array([float(is_call(by_name[one.name], one)) for one in costs]),
+        arena=arena.value if arena else math.nan,
+        stored=profile.totals["parameters"].value,
+        unknown=sum(one.macs is None for one in costs),
+    )
+
+
+def column(costs: Sequence[OperatorCost], field: str) -> Floats:
+    """A cost of every operator in one run; 0 where it is not known."""
+    return np.array([float(getattr(one, field) or 0) * one.runs for one in costs])
+
+
+def family(node: ir.Node) -> str:
+    """Which kernels an operator is computed by."""
+    found = FAMILIES.get(node.op_type, "other")
+    if found == "conv" and node.attributes.get_int("group", 1) > 1:
+        return "depthwise"
+    return found
+
+
+def is_call(node: ir.Node, cost: OperatorCost) -> bool:
+    """Whether a runtime calls a kernel for an operator at every run."""
+    if cost.at_load or cost.runs == 0 or node.op_type in FREE:
+        return False
+    if node.op_type not in FUSED:
+        return True
+    reads = [value for value in node.inputs if value is not None and value.const_value is None]
+    before = reads[0].producer() if reads else None
+    alone = before is not None and len(list(reads[0].uses())) == 1 and len(reads) == 1
+    return not (alone and before is not None and family(before) != "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How operators compute, one entry for each.
+
+    Attributes:
+        dtypes: of products.
+        weight_bytes: of one stored number as it is read at every run.
+    """
+
+    dtypes: tuple[str, ...]
+    weight_bytes: Floats
+
+    def like(self, other: Kind) -> bool:
+        """Whether arithmetic and traffic are the same."""
+        same = np.array_equal(self.weight_bytes, other.weight_bytes)
+        return self.dtypes == other.dtypes and same
+
+
+class Predictor:
+    """Predicts costs of one model on one unit of a device.
+
+    Args:
+        load: what the model asks.
+        device: what it runs on.
+        unit: which of its units computes.
+    """
+
+    def __init__(self, load: Load, device: Device, unit: str) -> None:
+        self.load = load
+        self.device = device
+        self.unit: Unit = device.units[unit]
+        self.plain = Kind(("float32",) * len(load.names), np.full(len(load.names), 4.0))
+        self.tables: dict[str, tuple[Floats, Floats, Floats]] = {}
+
+    def computes(self, dtype: str) -> str:
+        """The data type that a wanted one is really computed in."""
+        runtimes = [self.device.runtimes[name] for name in self.unit.runtimes]
+        offered = {known for runtime in runtimes for known in runtime.dtypes}
+        return dtype if dtype in self.unit.peak and dtype in offered else self.fallback()
+
+    def fallback(self) -> str:
+        """float32 where the unit has it, else its first type."""
+        return "float32" if "float32" in self.unit.peak else next(iter(self.unit.peak))
+
+    def table(self, dtype: str) -> tuple[Floats, Floats, Floats]:
+        """Seconds of arithmetic, and the shares that slow and fast kernels reach, by operator."""
+        if dtype not in self.tables:
+            shares = [self.unit.share(name, dtype) for name in self.load.families]
+            self.tables[dtype] = (
+                self.load.macs / self.unit.peak[dtype],
+                np.array([share.low for share in shares]),
+                np.array([share.high for share in shares]),
+            )
+        return self.tables[dtype]
+
+    def seconds(self, kind: Kind) -> tuple[float, float]:
+        """The least and the most time of one run."""
+        times = np.array([self.columns(dtype) for dtype in dict.fromkeys(kind.dtypes)])
+        which = {dtype: place for place, dtype in enumerate(dict.fromkeys(kind.dtypes))}
+        rows = np.array([which[dtype] for dtype in kind.dtypes], np.int64)
+        pick = np.arange(len(rows))
+        arithmetic, low, high = (times[rows, index, pick] for index in range(3))
+        moved = times[rows, 3, pick] + self.load.weights * kind.weight_bytes
+        traffic = moved / self.device.bandwidth if self.device.bandwidth else np.zeros_like(moved)
+        bound = np.maximum(arithmetic, traffic) * self.load.calls
+        wait = self.unit.overhead * float(self.load.calls.sum())
+        return float((bound / high).sum()) + wait / 2, float((bound / low).sum()) + wait * 2
+
+    def waiting(self) -> float:
+        """Share of the time of the model as it is that goes to memory traffic, not arithmetic."""
+        arithmetic, _, high, moved = self.columns("float32")
+        speed = self.device.bandwidth or math.inf
+        traffic = (moved + self.load.weights * self.plain.weight_bytes) / speed
+        times = np.maximum(arithmetic, traffic) * self.load.calls / high
+        return float(times[traffic > arithmetic].sum() / (times.sum() or 1.0))
+
+    def columns(self, dtype: str) -> Floats:
+        """(4, operators): arithmetic, both shares, and bytes of activations."""
+        real = self.computes(dtype)
+        arithmetic, low, high = self.table(real)
+        return np.stack([arithmetic, low, high, self.load.numbers * BYTES.get(real, 4)])
+
+    def latency(self, kind: Kind) -> dict[str, Measurement]:
+        """Time, and its ratio to that of the model as it is."""
+        if self.load.unknown or not np.isfinite(self.load.numbers).all():
+            return {}
+        low, high = self.seconds(kind)
+        if kind is self.plain:
+            return {"latency": between(low, high, "s"), "latency_ratio": counted(1.0)}
+        if set(kind.dtypes) == {"float32"} and np.array_equal(
+            kind.weight_bytes, self.plain.weight_bytes
+        ):
+            return {"latency": between(low, high, "s"), "latency_ratio": SAME}
+        before = self.seconds(self.plain)
+        ratios = sorted((low / before[0], high / before[1]))
+        ratio = between(ratios[0] * (1 - ALLOWANCE), ratios[1] * (1 + ALLOWANCE), "1")
+        return {"latency": between(low, high, "s"), "latency_ratio": ratio}
+
+    def memory(self, kind: Kind, size: Measurement) -> dict[str, Measurement]:
+        """Bytes while it runs: expanded weights, activations, and what the runtime takes.
+
+        On a microcontroller weights stay where they are stored, and memory is for activations.
+        """
+        if math.isnan(self.load.arena):
+            return {}
+        share = float(np.mean([BYTES.get(self.computes(dtype), 4) for dtype in kind.dtypes] or [4]))
+        arena = self.load.arena * share / 4
+        if MICRO in self.unit.runtimes:
+            return {"peak_memory": between(arena, arena * 1.2, "B")}
+        shared = self.load.weights.sum() or 1.0
+        loaded = float(self.load.weights @ kind.weight_bytes) * min(1.0, self.load.stored / shared)
+        most = loaded + arena * 1.2 + size.high + RESTING
+        return {"peak_memory": between(loaded + arena, most, "B")}
+
+    def energy(self, kind: Kind) -> dict[str, Measurement]:
+        """Joules of arithmetic and of traffic to memory, within a factor of 2."""
+        known = self.device.energy
+        if known is None or self.load.unknown:
+            return {}
+        total = 0.0
+        for dtype in dict.fromkeys(kind.dtypes):
+            real, here = self.computes(dtype), np.array([one == dtype for one in kind.dtypes])
+            if real not in known.mac:
+                return {}
+            total += known.mac[real] * float(self.load.macs @ here)
+            total += known.byte * float(self.load.numbers @ (here * self.load.calls)) * BYTES[real]
+        total += known.byte * float(self.load.weights @ (kind.weight_bytes * self.load.calls))
+        return {"energy": between(total / ENERGY_SPREAD, total * ENERGY_SPREAD, "J")}
+
+    def costs(self, kind: Kind, size: Measurement) -> dict[str, Measurement]:
+        """All of them."""
+        return {**self.latency(kind), **self.memory(kind, size), **self.energy(kind)}
+
+
+def between(low: float, high: float, unit: str) -> Measurement:
+    """An estimate somewhere in an interval, in the middle by ratio."""
+    middle = math.sqrt(low * high) if low > 0 else (low + high) / 2
+    return Measurement(middle, unit, low, high, "estimated", 1)  # type: ignore[arg-type]
+
+
+def missing(device: Device, unit: str, profile: Profile) -> Iterator[tuple[str, str]]:
+    """Operators that no runtime of a unit runs, with their types."""
+    names = {device.runtimes[name].operators for name in device.units[unit].runtimes}
+    sets = [operator_set(name) for name in sorted(names)]
+    for one in profile.operators:
+        plain = "." not in one.op
+        if plain and not one.at_load and not any(known.runs(one.op) for known in sets):
+            yield one.name, one.op

@@ -1,0 +1,113 @@
+"""The ways to make a model smaller or faster, with what each asks of the team.
+
+Usual damage comes from published tables and from ``benchmarks/RESULTS.md``; it is what others saw
+on their models, and only measuring tells what happens to this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from packlight.records.plan import Damage, Effort
+
+Dtype = Literal["float32", "float16", "float16", "int8"]
+
+STUDY = "coremltools documentation, ResNet50 on ImageNet"
+OWN = "packlight's benchmarks/RESULTS.md, EfficientNet-Lite0"
+
+SECONDS = Effort("no data", "seconds")
+MINUTES = Effort("calibration samples", "minutes")
+HOURS = Effort("training data", "hours")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One way.
+
+    Attributes:
+        name: for people.
+        recipe: that takes it; empty where packlight has no method for it yet.
+        stores: what a runtime must know how to keep: the data type of weights, ``palette`` or
+            ``sparse``; empty where nothing is asked.
+        computes: data type of the products.
+        effort: what it costs the team.
+        damage: what it usually does to quality.
+        shrinks: for a route without a recipe, between which shares of weights, of arithmetic and
+            of activations remain.
+    """
+
+    name: str
+    recipe: str
+    stores: str
+    computes: Dtype
+    effort: Effort
+    damage: Damage
+    shrinks: tuple[tuple[float, float], tuple[float, float], tuple[float, float]] | None = None
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "16-bit floats", "float16", "float16", "float16", SECONDS,
+        Damage("nothing that anybody would notice: 67 dB", "packlight, zoo:fashion"),
+    ),
+    Route(
+        "8-bit weights", "weights:8", "int8", "float32", SECONDS,
+        Damage("0.0 to 0.5 points for most; a fragile mobile network kept .89 of its answers, with "
+               "samples .98", OWN),
+    ),
+    Route(
+        "8-bit integers", "static+weights:8", "int8", "int8", MINUTES,
+        Damage("0.2 to 1.5 points; far more where one tensor has outliers, or where the CPU's sums "
+               "saturate: the same file 74.8 % on one CPU and 69.0 % on another",
+               "Intel Neural Compressor's table of validated models, ResNet50"),
+    ),
+    Route(
+        "palettes of 6 bits", "palette:6", "palette", "float32", SECONDS,
+        Damage("0.6 points (76.1 to 75.5 %)", STUDY),
+    ),
+    Route(
+        "4-bit blocks", "weights:4,block=32", "int4", "float32", SECONDS,
+        Damage("1 to 3 points for large networks, more for small ones; blocks of 32 cost a 1.3 "
+               "billion parameter language model perplexity 16.1 to 17.0",
+               "coremltools documentation, OPT-1.3B"),
+    ),
+    Route(
+        "palettes of 4 bits", "palette:4", "palette", "float32", SECONDS,
+        Damage("9 points without samples (76.1 to 66.8 %), under 1 point when trained", STUDY),
+    ),
+    Route(
+        "4 bits by samples", "palette:4,rounding=gptq,scaled=true,scales=16,weighted=true",
+        "palette", "float32", MINUTES,
+        Damage("a mobile network kept .85 of its answers at 4.2 bits", OWN),
+    ),
+    Route(
+        "half of the weights zero, 8 bits", "sparse:8,share=0.5,rounding=gptq", "sparse", "float32",
+        MINUTES,
+        Damage("1 to 2 points for large networks; a mobile network kept .45 of its answers", OWN),
+    ),
+    Route(
+        "palettes of 4 bits, the rest 16-bit floats", "palette:4+float16", "palette", "float32",
+        SECONDS, Damage("that of palettes of 4 bits", STUDY),
+    ),
+    Route(
+        "half of the weights zero, 4 bits", "sparse:4,share=0.5,rounding=gptq", "sparse", "float32",
+        MINUTES, Damage("more than either alone: a mobile network kept .34 of its answers", OWN),
+    ),
+    Route(
+        "palettes of 2 bits", "palette:2", "palette", "float32", SECONDS,
+        Damage("ruin without training; 0.6 points when trained (75.5 %)", STUDY),
+    ),
+    Route(
+        "low rank", "", "", "float32", HOURS,
+        Damage("1 to 3 points after fine-tuning", "Kim et al., ICLR 2016, VGG-16 and others"),
+        ((0.4, 0.75), (0.4, 0.75), (1.0, 1.15)),
+    ),
+    Route(
+        "half of the channels", "", "", "float32", HOURS,
+        Damage("2 to 5 points after training anew: MobileNetV2 at half its width has 65.4 % "
+               "instead of 72.0", "Sandler et al., CVPR 2018, and the weights published with it"),
+        ((0.25, 0.5), (0.25, 0.5), (0.5, 0.55)),
+    ),
+)  # fmt: skip
+"""From what costs the team least and hurts least."""

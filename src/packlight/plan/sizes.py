@@ -1,0 +1,283 @@
+"""Exact sizes of files that were never made, part by part.
+
+What a method adds to a file and takes from it lies in fields of their own, one for each operator
+and stored value, so it adds up over operators. A part is found by the very code that writes files:
+the recipe is applied to a model of this one operator, whose weights nobody computes. Operators that
+differ in names alone cost the same, and are looked at once.
+Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from packlight.compress import compress
+from packlight.compress.float16 import SMALLEST
+from packlight.compress.methods import method as method_named
+from packlight.model import Model, graphs, raised
+from packlight.model.size import Skeleton, field_size, skeleton
+from packlight.records.codec import digest
+from packlight.records.recipe import Recipe
+from packlight.records.variant import Change, Refusal
+
+FUNCTION_TAG = 2
+"""Bytes of the tag of a function in a file: its number is above 15."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a recipe does to some operators.
+
+    Attributes:
+        growth: bytes that the graph grows by; mostly below 0.
+        functions: that it calls, with the bytes that each takes in the file.
+        changes: what is changed.
+        refusals: what is left as it is, and why.
+    """
+
+    growth: int
+    functions: Mapping[str, int]
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+
+    def named(self, names: Mapping[str, str]) -> Part:
+        """The same for operators of other names."""
+        return replace(
+            self,
+            changes=tuple(
+                replace(c, operator=names.get(c.operator, c.operator)) for c in self.changes
+            ),
+            refusals=tuple(
+                replace(r, operator=names.get(r.operator, r.operator)) for r in self.refusals
+            ),
+        )
+
+
+NOTHING = Part(0, {}, (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Operators that share stored values, mostly a single one.
+
+    Attributes:
+        nodes: in the order they run.
+    """
+
+    nodes: tuple[ir.Node, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its operators."""
+        return tuple(str(node.name) for node in self.nodes)
+
+    def key(self) -> tuple[object, ...]:
+        """Equal for clusters that a recipe does the same to, up to names of equal length."""
+        return tuple(self.described())
+
+    def described(self) -> Iterator[object]:
+        """All that sizes depend on."""
+        seen: dict[str, int] = {}
+        for node in self.nodes:
+            attributes = [str(attribute) for attribute in node.attributes.values()]
+            yield node.domain, node.op_type, len(str(node.name)), *attributes
+            for value in (*node.inputs, *node.outputs):
+                name = "" if value is None else str(value.name)
+                yield len(name), seen.setdefault(name, len(seen))
+                tensor = None if value is None else value.const_value
+                yield None if tensor is None else (tensor.dtype, tuple(tensor.shape.numpy()))
+
+
+@dataclass
+class Base:
+    """A model at one opset, as its file is before a recipe changes anything.
+
+    Attributes:
+        model: at that opset.
+        file: its file without stored values.
+        clusters: operators that read large stored values.
+        parts: what was found so far, by recipe and kind of cluster, and of which cluster.
+    """
+
+    model: ir.Model
+    file: Skeleton
+    clusters: tuple[Cluster, ...]
+    parts: dict[tuple[str, tuple[object, ...]], tuple[Cluster, Part]] = field(default_factory=dict)
+
+    @cached_property
+    def keys(self) -> list[tuple[object, ...]]:
+        """Kinds of the clusters."""
+        return [cluster.key() for cluster in self.clusters]
+
+
+class Sizes:
+    """File sizes of a model under any recipe that needs no samples.
+
+    Args:
+        model: as recipes find it; tidied, where they are to be compared with files that are.
+
+    Attributes:
+        model: stays as it is.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.bases: dict[int, Base] = {}
+
+    def base(self, opset: int) -> Base:
+        """The model at an opset, or at its own where that is newer."""
+        at = max(opset, self.model.opset())
+        if at not in self.bases:
+            graph = self.model.graph
+            graph = raised(self.model.clone(), at) if at > self.model.opset() else graph
+            self.bases[at] = Base(graph, skeleton(graph), tuple(clusters(graph)))
+        return self.bases[at]
+
+    def parts(self, base: Base, recipe: Recipe) -> list[Part]:
+        """What a recipe does to every cluster of a base.
+
+        Raises:
+            RecipeError: the recipe looks at samples, or names what does not exist.
+        """
+        name, found = digest(recipe), list[Part]()
+        for kind, cluster in zip(base.keys, base.clusters, strict=True):
+            if (name, kind) not in base.parts:
+                base.parts[name, kind] = cluster, measured(base.model, cluster, recipe)
+            like, part = base.parts[name, kind]
+            found.append(part.named(dict(zip(like.names, cluster.names, strict=True))))
+        return found
+
+    def total(self, base: Base, parts: Iterable[Part]) -> int:
+        """Bytes of the file after so much is done to a base; the model's own where nothing is."""
+        found = list(parts)
+        if not any(part.changes for part in found):
+            return self.base(0).file.size()
+        functions = {name: size for part in found for name, size in part.functions.items()}
+        graph = base.file.graph_size() + sum(part.growth for part in found)
+        whole = len(base.file.before) + field_size(graph) + len(base.file.after)
+        return whole + sum(functions.values())
+
+    def size(self, recipe: Recipe) -> int:
+        """Bytes of the file that a recipe makes."""
+        base = self.base(least_opset(recipe))
+        return self.total(base, self.parts(base, recipe))
+
+
+def least_opset(recipe: Recipe) -> int:
+    """The opset that a recipe raises a model to where it changes anything."""
+    chosen = [(method_named(step.method), step) for step in recipe.steps]
+    return max((m.opset(m.configured(step.config)) for m, step in chosen), default=0)
+
+
+def clusters(model: ir.Model) -> Iterator[Cluster]:
+    """Operators of the main graph that read large stored values, in the order they run.
+
+    Those that share one belong together, also by way of others.
+    """
+    leader: dict[ir.Node, ir.Node] = {}
+
+    def first(node: ir.Node) -> ir.Node:
+        while leader[node] is not node:
+            node = leader[node]
+        return node
+
+    for node in model.graph:
+        if not any(large(value) for value in node.inputs):
+            continue
+        leader[node] = node
+        for value in filter(large, node.inputs):
+            assert value is not None
+            for other in value.consumers():
+                if other in leader:
+                    leader[first(node)] = first(other)
+    together: dict[ir.Node, list[ir.Node]] = {}
+    for node in leader:
+        together.setdefault(first(node), []).append(node)
+    return (Cluster(tuple(nodes)) for nodes in together.values())
+
+
+def large(value: ir.Value | None) -> bool:
+    """Whether a value is stored, in a Constant too, and not too small for any method."""
+    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    return tensor is not None and tensor.size >= SMALLEST
+
+
+def measured(model: ir.Model, cluster: Cluster, recipe: Recipe) -> Part:
+    """Apply a recipe to a model of some operators alone."""
+    small = alone(model, cluster)
+    before = skeleton(small).graph_size()
+    made = compress(Model(small, "part"), recipe, held=0)
+    if not made.changes:
+        return Part(0, {}, (), made.refusals)
+    growth = skeleton(made.model.graph).graph_size() - before
+    return Part(growth, functions(made.model.graph), made.changes, made.refusals)
+
+
+def alone(model: ir.Model, cluster: Cluster) -> ir.Model:
+    """A model of some operators, whose stored values have shapes and no content."""
+    values: dict[int, ir.Value] = {}
+    read, outputs, nodes = list[ir.Value](), list[ir.Value](), list[ir.Node]()
+    for node in cluster.nodes:
+        for value in node.inputs:
+            if value is not None and id(value) not in values:
+                values[id(value)] = copied(value)
+                read.append(value)
+        made = [copied(value) for value in node.outputs]
+        values |= {id(old): new for old, new in zip(node.outputs, made, strict=True)}
+        outputs += [value for value in made if value.name]
+        inputs = [None if value is None else values[id(value)] for value in node.inputs]
+        copy = ir.Node(
+            node.domain, node.op_type, inputs, node.attributes.values(),
+            overload=node.overload, outputs=made, version=node.version, name=node.name,
+        )  # fmt: skip
+        nodes.append(copy)
+    fed = [values[id(v)] for v in read if v.const_value is None or v.is_graph_input()]
+    stored = [values[id(v)] for v in read if v.const_value is not None]
+    outputs += [values[id(v)] for v in read if v.is_graph_output() and v.const_value is not None]
+    graph = ir.Graph(
+        fed, outputs, nodes=nodes, initializers=stored,
+        opset_imports=dict(model.graph.opset_imports), name="part",
+    )  # fmt: skip
+    return ir.Model(graph, ir_version=model.ir_version)
+
+
+def copied(value: ir.Value) -> ir.Value:
+    """A value of the same name and type; zeros, made when they are read, where it is stored."""
+    tensor = value.const_value
+    new = ir.Value(name=value.name, type=value.type, shape=value.shape)
+    if tensor is not None:
+        dtype, shape = tensor.dtype, tensor.shape.numpy()
+        new.const_value = ir.LazyTensor(
+            lambda: ir.Tensor(np.zeros(shape, dtype.numpy()), dtype=dtype),
+            dtype=dtype, shape=ir.Shape(shape), name=tensor.name, cache=False,
+        )  # fmt: skip
+    return new
+
+
+def functions(model: ir.Model) -> dict[str, int]:
+    """Bytes of a model's functions in its file, and of the imports of their domains."""
+    sizes = {}
+    for (domain, name, _), function in model.functions.items():
+        content = ir.serde.serialize_function(function).ByteSize()
+        sizes[f"{domain}.{name}"] = FUNCTION_TAG - 1 + field_size(content)
+        imported = onnx.OperatorSetIdProto(domain=domain, version=model.opset_imports[domain])
+        sizes[domain] = field_size(imported.ByteSize())
+    return sizes
+
+
+def in_main_graph(model: ir.Model) -> bool:
+    """Whether all large stored values lie where parts add up: stored by the main graph itself."""
+    main, *inner = graphs(model)
+    constants = (node.outputs[0] for graph in (main, *inner) for node in graph if not node.inputs)
+    stored = (value for graph in inner for value in graph.initializers.values())
+    across = (
+        v for v in main.initializers.values() if any(n.graph is not main for n in v.consumers())
+    )
+    return not any(map(large, itertools.chain(constants, stored, across)))

@@ -1,0 +1,202 @@
+"""What a file and a run would cost if operators were compressed one by one.
+
+What each choice does to each operator is computed once, by ``sizes``; after that a change is a sum.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packlight.compress import canonical_recipe
+from packlight.compress.methods import METHODS
+from packlight.errors import RecipeError
+from packlight.model.size import field_size
+from packlight.plan.density import density, download
+from packlight.plan.planner import AS_IT_IS, Planner, without_samples
+from packlight.plan.predict import Kind
+from packlight.plan.sizes import Part, least_opset
+from packlight.records.measurement import Measurement, counted
+from packlight.records.recipe import Recipe, parse_recipe
+
+KEEP = "keep"
+"""The choice to leave operators as they are."""
+
+STATIC = "static"
+STAND_IN = "weights:8"
+"""What ``static`` stores of a weight is about that."""
+
+PAIRS = (500, 4500)
+"""Bytes that integer arithmetic adds for each operator: pairs, scales and names; from, to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How some operators are compressed.
+
+    Attributes:
+        where: regular expression searched in their names.
+        step: as recipes write it, or ``keep``.
+    """
+
+    where: str
+    step: str
+
+
+def parse_choice(text: str) -> Choice:
+    """Read ``REGEX=STEP``, as in ``/blocks.*/=weights:4,block=32``.
+
+    Raises:
+        RecipeError: it has another form, or names no method or no regular expression.
+    """
+    for place in (found.start() for found in re.finditer("=", text)):
+        where, step = text[:place], text[place + 1 :]
+        if re.match(r"\w*", step)[0] in (*METHODS, KEEP):  # type: ignore[index]
+            return checked(Choice(where, step), text)
+    raise RecipeError(
+        f"a choice is OPERATOR=STEP, as in 'conv_3=weights:4' or 'conv_3=keep'; got '{text}'"
+    )
+
+
+def checked(choice: Choice, text: str) -> Choice:
+    """A choice whose parts can be used."""
+    try:
+        re.compile(choice.where)
+    except re.error as error:
+        raise RecipeError(
+            f"'{choice.where}' in '{text}' is no regular expression: {error}"
+        ) from error
+    if choice.step != KEEP:
+        canonical_recipe(parse_recipe(choice.step))
+    return choice
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one step does to every cluster.
+
+    Attributes:
+        parts: of each.
+        growth: bytes that the graph grows by, of each.
+        coded: bytes of codes, of each.
+        recipe: of the step.
+    """
+
+    parts: Sequence[Part]
+    growth: NDArray[np.int64]
+    coded: NDArray[np.float64]
+    recipe: Recipe
+
+
+class WhatIf:
+    """Predictions for choices per operator.
+
+    Args:
+        planner: of the model and its target.
+    """
+
+    def __init__(self, planner: Planner) -> None:
+        self.planner = planner
+        self.columns: dict[tuple[int, str], Column] = {}
+        self.opsets: dict[str, int] = {}
+        base = planner.sizes.base(0)
+        self.names = [cluster.names for cluster in base.clusters]
+        places = {name: index for index, name in enumerate(planner.load.names)}
+        self.places = [[places[name] for name in names if name in places] for names in self.names]
+
+    def prepare(self, steps: Sequence[str]) -> None:
+        """Compute what steps do to every operator, so that a choice among them is a sum."""
+        opsets = {self.opset(step) for step in steps}
+        for at in opsets:
+            for step in steps:
+                if self.opset(step) <= at:
+                    self.column(step, at)
+
+    def choose(self, choices: Sequence[Choice]) -> dict[str, Measurement]:
+        """Size, download, latency, memory and energy; later choices go before earlier ones.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        steps = [KEEP] * len(self.names)
+        for choice in choices:
+            where = re.compile(choice.where)
+            hit = [i for i, names in enumerate(self.names) if any(map(where.search, names))]
+            if not hit:
+                raise RecipeError(
+                    f"'{choice.where}' matches no operator with a weight; packlight profile names "
+                    "them"
+                )
+            for index in hit:
+                steps[index] = choice.step
+        return self.predicted(steps)
+
+    def predicted(self, steps: Sequence[str]) -> dict[str, Measurement]:
+        """What a step for every cluster gives."""
+        used = sorted(set(steps) - {KEEP})
+        at = max((self.opset(step) for step in used), default=0)
+        base = self.planner.sizes.base(at)
+        columns = {step: self.column(step, at) for step in used}
+        chosen = [(i, columns[step]) for i, step in enumerate(steps) if step != KEEP]
+        growth = sum(int(column.growth[i]) for i, column in chosen)
+        calls = {n: size for i, c in chosen for n, size in c.parts[i].functions.items()}
+        graph = base.file.graph_size() + growth
+        whole = len(base.file.before) + field_size(graph) + len(base.file.after)
+        changed = any(column.parts[i].changes for i, column in chosen)
+        exact = whole + sum(calls.values()) if changed else self.planner.sizes.base(0).file.size()
+        size = self.widened(exact, sum(step.startswith(STATIC) for step in steps))
+        coded = sum(float(column.coded[i]) for i, column in chosen)
+        shares = [density(column.recipe, self.planner.sample) for column in columns.values()]
+        ends = (
+            min((low for low, _ in shares), default=1.0),
+            max((h for _, h in shares), default=1.0),
+        )
+        zipped = download(size, coded, base.file.operators(), ends)
+        kind = self.kind(steps, chosen) if used else self.planner.predictor.plain
+        return {"size": size, "download": zipped, **self.planner.predictor.costs(kind, size)}
+
+    def kind(self, steps: Sequence[str], chosen: Sequence[tuple[int, Column]]) -> Kind:
+        """How each operator computes."""
+        route = replace(AS_IT_IS, computes="float32")
+        changes = [change for i, column in chosen for change in column.parts[i].changes]
+        kind = self.planner.kind(route, changes)
+        dtypes, weights = list(kind.dtypes), kind.weight_bytes.copy()
+        for index, step in enumerate(steps):
+            if step.startswith(STATIC):
+                for place in self.places[index]:
+                    dtypes[place], weights[place] = "int8", 1.0
+        return Kind(tuple(dtypes), weights)
+
+    def widened(self, size: int, integers: int) -> Measurement:
+        """A size; an estimate where operators compute in integers, whose pairs are shared."""
+        if not integers:
+            return counted(size, "B")
+        low, high = (size + integers * extra for extra in PAIRS)
+        return Measurement((low + high) / 2, "B", low, high, "estimated", 1)
+
+    def column(self, step: str, at: int) -> Column:
+        """What a step does to every cluster of the model at an opset."""
+        if (at, step) not in self.columns:
+            text = STAND_IN if step.startswith(STATIC) else step
+            recipe = canonical_recipe(parse_recipe(text))
+            blind = Recipe(tuple(without_samples(recipe)), recipe.seed)
+            parts = self.planner.sizes.parts(self.planner.sizes.base(at), blind)
+            self.columns[at, step] = Column(
+                parts,
+                np.array([part.growth for part in parts]),
+                np.array([float(sum(c.after for c in part.changes)) for part in parts]),
+                recipe,
+            )
+        return self.columns[at, step]
+
+    def opset(self, step: str) -> int:
+        """The opset of a model after a step, at least its own."""
+        if step not in self.opsets:
+            text = STAND_IN if step.startswith(STATIC) else step
+            needed = least_opset(canonical_recipe(parse_recipe(text)))
+            self.opsets[step] = max(needed, self.planner.model.opset())
+        return self.opsets[step]

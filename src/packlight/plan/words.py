@@ -1,0 +1,203 @@
+"""What a plan says to someone who has never compressed a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from packlight.records.budget import Limit
+from packlight.records.device import Device
+from packlight.records.measurement import Measurement, Meets
+from packlight.records.plan import PlanOption
+from packlight.records.reading import show_interval, show_value
+
+RUNTIME = "runtime"
+"""What stands among the budgets where the device has no runtime for a route."""
+
+PREDICTED = ("size", "download", "latency", "peak_memory", "energy")
+
+MOSTLY = 0.5
+
+COST = {
+    "size": "its file", "download": "its download", "latency": "the time of one run",
+    "peak_memory": "its memory while it runs", "energy": "the energy of one run",
+}  # fmt: skip
+SHRINKS = {
+    "size": "weights", "download": "weights", "latency": "arithmetic and traffic",
+    "peak_memory": "weights and activations", "energy": "arithmetic and traffic",
+}  # fmt: skip
+
+LEVEL = {
+    "no data": "It needs no data",
+    "calibration samples": "It needs some hundred samples without labels",
+    "training data": "It needs training",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is to be told.
+
+    Attributes:
+        model: its name, or where it is.
+        device: what it must run on.
+        original: the model as it is.
+        options: every route.
+        limits: that must be kept.
+        shrink: by budget that nothing keeps, the share of its cost that is left.
+        waiting: share of its time that goes to memory traffic.
+    """
+
+    model: str
+    device: Device
+    original: PlanOption
+    options: Sequence[PlanOption]
+    limits: Sequence[Limit]
+    shrink: Mapping[str, float]
+    waiting: float
+
+    def ready(self, verdict: Meets) -> list[PlanOption]:
+        """Routes that can be taken and come out so."""
+        return [one for one in self.options if one.recipe and one.verdict == verdict]
+
+
+def recommendation(case: Case) -> Iterator[str]:
+    """Whether the model can ship, how, what that costs, what it will hurt, and why."""
+    yield first(case)
+    sure, maybe = case.ready("yes"), case.ready("unclear")
+    if case.original.verdict == "yes":
+        yield "It can ship as it is. What follows makes it smaller."
+    if sure:
+        yield from take(sure[0], case.model, "Take")
+        yield from spare(sure)
+    elif maybe:
+        yield from take(maybe[0], case.model, "Try")
+        yield (
+            "Whether it keeps every budget cannot be told from a description: "
+            f"{listed(unclear(maybe[0]))} must be measured on the device."
+        )
+    elif case.original.verdict != "yes":
+        yield from nothing_suffices(case)
+    yield why(case)
+    if [limit for limit in case.limits if limit.metric not in PREDICTED]:
+        yield (
+            "What it does to quality shows only when it is measured: packlight fit "
+            f"{case.model} --task data.npz with the same budgets does that."
+        )
+
+
+def first(case: Case) -> str:
+    """How the model stands as it is."""
+    original, told = case.original, f"As it is, {case.model}"
+    misses = [
+        f"{COST[limit.metric]} is {reading(original.predicted[limit.metric])}, "
+        f"and {limit.text} is wanted"
+        for limit in case.limits
+        if original.meets.get(limit.text) == "no"
+    ]
+    if misses:
+        return f"{told} does not fit {case.device.title}: {'; '.join(misses)}."
+    if original.verdict == "unclear":
+        return (
+            f"{told} may fit {case.device.title}: {listed(unclear(original))} cannot be told "
+            "without measuring."
+        )
+    return f"{told} fits {case.device.title}."
+
+
+def why(case: Case) -> str:
+    """What decides its speed there, and so which routes change it."""
+    share = f"about {case.waiting:.0%} of its time on {case.device.title}"
+    if case.waiting > MOSTLY:
+        return (
+            f"Why: {share} goes to memory traffic. What moves fewer bytes at every run makes it "
+            "faster; weights that become floats when the model is loaded only make it smaller."
+        )
+    return (
+        f"Why: {share} goes to memory traffic, the rest to arithmetic. Smaller weights make the "
+        "file smaller, not the model faster; integer arithmetic, or less of it, does."
+    )
+
+
+def take(option: PlanOption, model: str, verb: str) -> Iterator[str]:
+    """How to go a route, and what it costs."""
+    figures = [f"{reading(option.predicted['size'])}"]
+    if "latency_ratio" in option.predicted:
+        ratio = option.predicted["latency_ratio"]
+        figures.append(f"{ratio.low:.2g} to {ratio.high:.2g} times the time")
+    yield (
+        f"{verb} {option.name}: packlight compress {model} --recipe {recipe(option)}"
+        f"{' --task data.npz' if option.effort.needs != 'no data' else ''} -o small.onnx. "
+        f"The file has {', '.join(figures)}."
+    )
+    yield (
+        f"{LEVEL[option.effort.needs]}, and takes {option.effort.takes}. What it usually costs in "
+        f"quality: {option.damage.text} ({option.damage.source})."
+    )
+    yield from option.notes
+
+
+def recipe(option: PlanOption) -> str:
+    """The recipe in quotes that a shell needs."""
+    return f'"tidy+{option.recipe}"'
+
+
+def spare(sure: Sequence[PlanOption]) -> Iterator[str]:
+    """What else would do."""
+    others = [option.name for option in sure[1:4]]
+    if others:
+        yield f"Also enough: {listed(others)}."
+
+
+def unclear(option: PlanOption) -> list[str]:
+    """Budgets that cannot be told."""
+    return [text for text, met in option.meets.items() if met == "unclear"]
+
+
+def nothing_suffices(case: Case) -> Iterator[str]:
+    """Why, and how far the architecture itself must shrink."""
+    yield "No route that packlight has keeps every budget."
+    ready = case.ready("no")
+    for limit in case.limits:
+        keepers = [one.name for one in ready if one.meets.get(limit.text) in ("yes", "unclear")]
+        if limit.text in case.shrink:
+            yield nearest(limit, ready, case.shrink[limit.text])
+        elif keepers:
+            yield f"{limit.text} alone is within reach: {listed(keepers[:3])}."
+    yield from dict.fromkeys(f"Besides, {reason}." for reason in bars(ready))
+    trained = [one.name for one in case.options if not one.recipe and one.verdict != "no"]
+    if trained:
+        yield f"By estimate {listed(trained)} might do, with hours of training."
+    yield "Plan that before training: a smaller network trained anew keeps more than one cut later."
+
+
+def bars(ready: Sequence[PlanOption]) -> Iterator[str]:
+    """Why routes cannot be taken that keep every budget."""
+    for one in ready:
+        if "no" not in [met for what, met in one.meets.items() if what != RUNTIME]:
+            yield from (refusal.reason for refusal in one.refusals if not refusal.operator)
+
+
+def nearest(limit: Limit, ready: Sequence[PlanOption], share: float) -> str:
+    """How far the best route is from a budget."""
+    best = min(ready, key=lambda one: one.predicted[limit.metric].value)
+    cost = reading(best.predicted[limit.metric])
+    return (
+        f"For {limit.text} the nearest is {best.name} with {cost}: the architecture may have at "
+        f"most {share:.0%} of its {SHRINKS[limit.metric]}, compressed in the same way."
+    )
+
+
+def reading(measurement: Measurement) -> str:
+    """A figure, with its interval where it has one."""
+    interval = show_interval(measurement)
+    return show_value(measurement) + (f" {interval}" if interval else "")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a row.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

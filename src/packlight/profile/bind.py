@@ -1,0 +1,157 @@
+"""Sizes for the open dimensions of a model's inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from packlight.errors import InputError
+from packlight.model import Model, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Inputs with what is known of their shapes.
+
+    Attributes:
+        inputs: shape by name; None where nothing says a dimension.
+        notes: what was assumed, and what to give for what is open.
+    """
+
+    inputs: Mapping[str, Shape]
+    notes: tuple[str, ...] = ()
+
+
+def parse_inputs(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes from texts.
+
+    Raises:
+        InputError: a text is none, or two name the same input.
+
+    >>> parse_inputs(["image=1,3,224,224", "rate="])
+    {'image': (1, 3, 224, 224), 'rate': ()}
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, equals, dims = text.rpartition("=")
+        if not equals or not name:
+            raise InputError(f"an input's shape is NAME=SIZES, as image=1,3,224,224; got '{text}'")
+        if name in found:
+            raise InputError(f"input '{name}' has one shape; '{text}' is a second one")
+        sizes = [size.strip() for size in dims.split(",")] if dims.strip() else []
+        wrong = [size for size in sizes if not (size.isascii() and size.isdigit() and int(size))]
+        if wrong:
+            raise InputError(
+                f"sizes of an input are whole numbers from 1, separated by commas, as "
+                f"image=1,3,224,224; '{text}' has '{wrong[0]}'"
+            )
+        found[name] = tuple(map(int, sizes))
+    return found
+
+
+def bind(model: Model, asked: Mapping[str, Sequence[int]]) -> Bound:
+    """Shapes of all inputs.
+
+    A dimension with a name has the size of every other with that name. Where only the first
+    dimension of an input is left open, it is taken for a batch of 1.
+
+    Args:
+        model: whose inputs they are.
+        asked: shapes for inputs with open dimensions.
+
+    Raises:
+        InputError: there is no such input, or it does not have this shape.
+    """
+    declared = model.inputs()
+    unknown = [name for name in asked if name not in declared]
+    if unknown:
+        raise InputError(f"the model has no input '{unknown[0]}'; it has {listed(declared)}")
+    symbols: dict[str, int] = {}
+    for name, sizes in asked.items():
+        check(declared[name], tuple(sizes))
+        learn(symbols, declared[name], sizes)
+    found: dict[str, Shape] = {}
+    notes = []
+    for name, value in declared.items():
+        if name in asked:
+            found[name] = tuple(asked[name])
+        elif value.shape is None:
+            notes.append(f"input '{name}' has an open shape: give --input {name}=SIZES, or a task")
+        else:
+            found[name] = tuple(symbols.get(text(size), number(size)) for size in value.shape)
+            found[name], note = completed(name, found[name], value)
+            notes += [note] if note else []
+    return Bound(found, tuple(notes))
+
+
+def completed(name: str, sizes: Shape, value: ir.Value) -> tuple[Shape, str]:
+    """A shape with a batch of 1 if that is all that was open, and what there is to say."""
+    if None not in sizes:
+        return sizes, ""
+    if None not in sizes[1:]:
+        return (1, *sizes[1:]), f"input '{name}' counts with a batch of 1"
+    example = ",".join(text(size) for size in value.shape or ())
+    return sizes, f"input '{name}' is open: give --input {name}={example} with numbers, or a task"
+
+
+def check(value: ir.Value, sizes: tuple[int, ...]) -> None:
+    """Refuse a shape that an input cannot have."""
+    if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in sizes):
+        raise InputError(f"sizes of input '{value.name}' are whole numbers; got {sizes}")
+    if value.shape is None:
+        return
+    told = f"input {described(value)}"
+    if len(sizes) != len(value.shape):
+        raise InputError(
+            f"{told} has {len(value.shape)} dimensions; {shown(sizes)} has {len(sizes)}"
+        )
+    for place, (fixed, size) in enumerate(zip(value.shape, sizes, strict=True)):
+        if isinstance(fixed, int) and fixed != size:
+            raise InputError(
+                f"{told} fixes dimension {place} at {fixed}; {shown(sizes)} has {size} there"
+            )
+
+
+def learn(symbols: dict[str, int], value: ir.Value, sizes: Sequence[int]) -> None:
+    """Note the sizes of named dimensions."""
+    for named, size in zip(value.shape or (), sizes, strict=False):
+        key = text(named)
+        if isinstance(named, int) or key == OPEN:
+            continue
+        if symbols.setdefault(key, size) != size:
+            raise InputError(
+                f"dimension '{key}' has one size in all inputs; it is {symbols[key]} in one and "
+                f"{size} in '{value.name}'"
+            )
+
+
+OPEN = "?"
+"""A dimension without a size and a name."""
+
+
+def text(size: int | ir.SymbolicDim) -> str:
+    """A dimension as it is declared."""
+    return str(size if isinstance(size, int) else size.value or OPEN)
+
+
+def number(size: int | ir.SymbolicDim) -> int | None:
+    """A dimension's size, if it is declared."""
+    return size if isinstance(size, int) else None
+
+
+def shown(sizes: Sequence[int]) -> str:
+    """Sizes as they are given."""
+    return ",".join(map(str, sizes)) or "no size"
+
+
+def described(value: ir.Value) -> str:
+    """An input's name and shape."""
+    sizes = "of any shape" if value.shape is None else ",".join(map(text, value.shape))
+    return f"'{value.name}' ({sizes})"
+
+
+def listed(values: Mapping[str, ir.Value]) -> str:
+    """Inputs with their shapes."""
+    return ", ".join(described(value) for value in values.values())

@@ -1,0 +1,167 @@
+"""The graph as it is counted: calls of the model's own functions written out, every shape inferred.
+
+It is a copy with large weights left out, so that nothing of them is read or kept.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx.inliner
+import onnx_ir as ir
+from onnx_ir.traversal import RecursiveGraphIterator
+
+from packlight.model import Model, Shape, graphs, nodes
+from packlight.model.shapes import LARGE, leave_out_weights
+from packlight.profile.evaluation import complete_shapes
+from packlight.profile.stand_ins import stand_in
+
+ORIGIN = "packlight.origin"
+"""Note on an operator of the copy: the place of the one it comes from, in the order they run."""
+
+HOLD_GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+
+FunctionKey = tuple[str, str, str]
+"""Domain, name and overload."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expanded:
+    """A copy of a model in which shapes are inferred.
+
+    Attributes:
+        graph: the copy.
+        origin: by operator of the copy, the operator of the model that it comes from: itself, or
+            the call whose body it is in.
+    """
+
+    graph: ir.Model
+    origin: Mapping[ir.Node, ir.Node]
+
+
+def expand(model: Model, inputs: Mapping[str, Shape], seen: Mapping[str, Shape]) -> Expanded:
+    """Write out calls and infer shapes, in a copy.
+
+    Args:
+        model: the model.
+        inputs: shapes of its inputs; those not named stay as declared.
+        seen: shapes that a run showed, by name of the value.
+    """
+    copy = model.clone()
+    for place, node in enumerate(nodes(copy)):
+        node.metadata_props.clear()
+        node.metadata_props[ORIGIN] = str(place)
+    state_shapes(copy, inputs)
+    stand_in(copy)
+    take_in_small(copy)
+    leave_out_weights(copy)
+    proto = ir.to_proto(copy)
+    bodies = function_sizes(proto)
+    if bodies:
+        proto = onnx.inliner.inline_local_functions(proto)
+    whole = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+    origin = dict(paired(whole.graph, model.graph.graph, bodies))
+    adopt_seen(whole, seen)
+    complete_shapes(whole)
+    return Expanded(whole, origin)
+
+
+def state_shapes(model: ir.Model, inputs: Mapping[str, Shape]) -> None:
+    """Write shapes of inputs into a graph.
+
+    A declared dimension of another value stays only where it is a number: what the inputs are now
+    says what the others become.
+    """
+    for value in model.graph.inputs:
+        if str(value.name) in inputs:
+            value.shape = ir.Shape(inputs[str(value.name)])
+    for node in nodes(model):
+        for value in node.outputs:
+            if value.shape is not None and not value.is_graph_output():
+                fixed = [size if isinstance(size, int) else None for size in value.shape]
+                value.shape = ir.Shape(fixed)
+
+
+def adopt_seen(model: ir.Model, seen: Mapping[str, Shape]) -> None:
+    """Write shapes that a run showed into a graph."""
+    for node in nodes(model):
+        for value in node.outputs:
+            if str(value.name) in seen:
+                value.shape = ir.Shape(seen[str(value.name)])
+
+
+def take_in_small(model: ir.Model) -> None:
+    """Read small tensors in external data: inference looks at values only inside the file."""
+    for graph in graphs(model):
+        for name, value in graph.initializers.items():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= LARGE:
+                value.const_value = ir.Tensor(np.array(tensor.numpy()), tensor.dtype, name=name)
+                tensor.release()
+
+
+def function_key(node: ir.Node) -> FunctionKey:
+    """Which function an operator calls, if it calls one."""
+    return node.domain, node.op_type, node.overload
+
+
+def function_sizes(proto: onnx.ModelProto) -> dict[FunctionKey, int]:
+    """How many operators a call of each function becomes, those in subgraphs not counted."""
+    own = {(one.domain, one.name, one.overload): one for one in proto.functions}
+    sizes: dict[FunctionKey, int] = {}
+
+    def size(key: FunctionKey) -> int:
+        if key not in sizes:
+            inner = ((node.domain, node.op_type, node.overload) for node in own[key].node)
+            sizes[key] = sum(size(call) if call in own else 1 for call in inner)
+        return sizes[key]
+
+    for key in own:
+        size(key)
+    return sizes
+
+
+def paired(
+    copy: ir.Graph, original: ir.Graph, bodies: Mapping[FunctionKey, int]
+) -> Iterator[tuple[ir.Node, ir.Node]]:
+    """Each operator of an expanded graph with the one that it comes from.
+
+    What a call becomes stands where the call was, without the note that others carry; what stands
+    for an operator carries the operator's.
+    """
+    rest = deque(copy)
+    for node in original:
+        place = rest[0].metadata_props.get(ORIGIN) if rest else None
+        size = bodies.get(function_key(node), 0) if place is None else 0
+        while rest and (size > 0 if place is None else rest[0].metadata_props.get(ORIGIN) == place):
+            found, size = rest.popleft(), size - 1
+            yield found, node
+            yield from inner(found, node, bodies)
+
+
+def inner(
+    found: ir.Node, node: ir.Node, bodies: Mapping[FunctionKey, int]
+) -> Iterator[tuple[ir.Node, ir.Node]]:
+    """The same for the operators in an operator's bodies."""
+    called = ORIGIN not in found.metadata_props
+    for copy, original in zip(bodies_of(found), bodies_of(node), strict=False):
+        if not called:
+            yield from paired(copy, original, bodies)
+    if called:
+        for copy in bodies_of(found):
+            yield from ((each, node) for each in RecursiveGraphIterator(copy))
+
+
+def bodies_of(node: ir.Node) -> list[ir.Graph]:
+    """The subgraphs of an operator, in the order of their names."""
+    held = [name for name, attribute in node.attributes.items() if attribute.type in HOLD_GRAPHS]
+    found: list[ir.Graph] = []
+    for name in sorted(held):
+        attribute = node.attributes[name]
+        single = attribute.type == ir.AttributeType.GRAPH
+        found += [attribute.as_graph()] if single else attribute.as_graphs()
+    return found

@@ -1,0 +1,158 @@
+"""Standard operators that stand for ONNX Runtime's own while shapes are inferred.
+
+ONNX infers nothing behind an operator of another domain. What stands for one here gives a value of
+the same shape and, where it matters, of the same type; it is never run, and it is the operator
+itself that is counted.
+Source: ONNX Runtime, "Contrib operators" (domain com.microsoft).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import onnx_ir as ir
+
+from packlight.model import nodes
+
+MICROSOFT = "com.microsoft"
+ADDED = "packlight.stand_in."
+"""Prefix of the names of values that only stand for something."""
+
+SUMS = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
+"""Operators whose further results have the shape of the first."""
+
+MATRIX = 2
+
+Replace = Callable[[ir.Model, ir.Node], list[ir.Node]]
+
+
+def stand_in(model: ir.Model) -> None:
+    """Replace ONNX Runtime's own operators by standard ones of the same shape, in place."""
+    for node in list(nodes(model)):
+        if is_replaced(node):
+            put_in_place(model, node, REPLACE[node.op_type])
+
+
+def is_replaced(node: ir.Node) -> bool:
+    """Whether something stands for an operator."""
+    return node.domain == MICROSOFT and node.op_type in REPLACE
+
+
+def put_in_place(model: ir.Model, node: ir.Node, replace: Replace) -> None:
+    """Put what stands for an operator in its place, with its names and notes.
+
+    Further results of a normalisation are sums like the first; those of others stay unknown.
+    """
+    graph = node.graph
+    assert graph is not None
+    for place, old in enumerate(node.outputs):
+        if place == 0 or node.op_type in SUMS:
+            inserted = replace(model, node)
+        else:
+            inserted = [ir.node("Identity", [unknown_value(model)])]
+        for new in inserted:
+            new.metadata_props.update(node.metadata_props)
+        graph.insert_before(node, inserted)
+        given = inserted[-1].outputs[0]
+        given.name, given.type, given.shape = old.name, old.type, old.shape
+        old.replace_all_uses_with(given, replace_graph_outputs=True)
+    graph.remove(node)
+
+
+def unknown_value(model: ir.Model) -> ir.Value:
+    """An input of the model of which nothing is known."""
+    name = f"{ADDED}{len(model.graph.inputs)}"
+    value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT))
+    model.graph.inputs.append(value)
+    return value
+
+
+def unknown_weight(model: ir.Model, *shape: int) -> ir.Value:
+    """An input of the model that stands for a matrix which is stored in another form."""
+    value = unknown_value(model)
+    value.shape = ir.Shape(shape)
+    return value
+
+
+def as_first_input(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+    """What gives a value like the one it reads."""
+    del model
+    return [ir.node("Identity", [node.inputs[0]])]
+
+
+def as_standard(op: str, inputs: int) -> Replace:
+    """What is like a standard operator on its first inputs, with attributes of the same names."""
+
+    def replace(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+        del model
+        kept = {key: a for key, a in node.attributes.items() if not key.startswith("activation")}
+        return [ir.node(op, node.inputs[:inputs], attributes=kept)]
+
+    return replace
+
+
+def block_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+    """MatMulNBits: a product with a stored (K, N)."""
+    sizes = (node.attributes.get_int("K", 0), node.attributes.get_int("N", 0))
+    return [ir.node("MatMul", [node.inputs[0], unknown_weight(model, *sizes)])]
+
+
+def fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+    """FusedMatMul, of matrices that may be turned."""
+    del model
+    inserted, operands = [], []
+    for place, flag in enumerate(("transA", "transB")):
+        value = node.inputs[place]
+        if node.attributes.get_int(flag, 0) and value is not None and value.shape is not None:
+            order = list(range(len(value.shape)))
+            order[-2:] = order[:-3:-1]
+            inserted.append(ir.node("Transpose", [value], {"perm": order}))
+            value = inserted[-1].outputs[0]
+            value.name = f"{ADDED}{node.outputs[0].name}.{place}"
+        operands.append(value)
+    return [*inserted, ir.node("MatMul", operands)]
+
+
+def projected(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+    """Attention, QAttention: as wide as the part of the weights that makes values."""
+    weight = node.inputs[1]
+    stored = None if weight is None else weight.shape
+    if stored is None or len(stored) != MATRIX or not all(isinstance(n, int) for n in stored):
+        return as_first_input(model, node)
+    wide, total = stored.numpy()
+    sizes = list(node.attributes.get_ints("qkv_hidden_sizes", []))
+    return [
+        ir.node(
+            "MatMul",
+            [node.inputs[0], unknown_weight(model, wide, sizes[2] if sizes else total // 3)],
+        )
+    ]
+
+
+REPLACE: Mapping[str, Replace] = {
+    "MatMulNBits": block_product,
+    "FusedMatMul": fused_product,
+    "FusedConv": as_standard("Conv", 3),
+    "FusedGemm": as_standard("Gemm", 3),
+    "DynamicQuantizeMatMul": as_standard("MatMul", 2),
+    "MatMulIntegerToFloat": as_standard("MatMul", 2),
+    "QuantizeLinear": as_standard("QuantizeLinear", 3),
+    "DequantizeLinear": as_standard("DequantizeLinear", 3),
+    "Attention": projected,
+    "QAttention": projected,
+    **dict.fromkeys(
+        (
+            "BiasGelu",
+            "FastGelu",
+            "Gelu",
+            "GroupQueryAttention",
+            "MultiHeadAttention",
+            "QuickGelu",
+            "RotaryEmbedding",
+            "SimplifiedLayerNormalization",
+            "SkipLayerNormalization",
+            "SkipSimplifiedLayerNormalization",
+        ),
+        as_first_input,
+    ),
+}

@@ -1,0 +1,170 @@
+"""What must hold of a device's description, one sentence for each fault."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from packlight.records.codec import plain
+
+if TYPE_CHECKING:
+    from packlight.records.device import Device
+
+DTYPES = ("float32", "float16", "int8", "int4")
+FAMILIES = ("conv", "depthwise", "matmul", "recurrent", "other")
+"""Families of operators whose kernels reach like shares of the roofline."""
+SHARES = (*FAMILIES, *(f"{family}:{dtype}" for family in FAMILIES for dtype in DTYPES))
+SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+def covers(key: str, path: str) -> bool:
+    """Whether an entry of ``sources`` speaks of a figure.
+
+    >>> covers("units.cpu", "units.cpu.peak.int8"), covers("ram", "ram_speed")
+    (True, False)
+    """
+    return path == key or path.startswith(f"{key}.")
+
+
+def figures(device: Device) -> dict[str, float]:
+    """Every number of a device by its path, as ``units.cpu.peak.int8``, but those of curves."""
+    form = {key: value for key, value in plain(device).items() if key not in ("sources", "curves")}
+    return dict(numbers(form, ""))
+
+
+def sourced(device: Device) -> list[str]:
+    """Paths of all that needs a source: numbers, what runtimes do, curves, and what saturates."""
+    runtimes = [f"runtimes.{name}" for name in device.runtimes]
+    curves = [f"curves.{name}" for name in device.curves]
+    return [*figures(device), *runtimes, *curves, *(["saturates"] if device.saturates else [])]
+
+
+def numbers(value: object, path: str) -> Iterator[tuple[str, float]]:
+    """The numbers in plain values, with their paths."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from numbers(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield path, value
+
+
+def faults(device: Device) -> Iterator[str]:
+    """What is wrong with a device, one sentence each."""
+    for check in CHECKS:
+        yield from check(device)
+
+
+def wrong_names(device: Device) -> Iterator[str]:
+    """Names that cannot be written in a path or on a command line."""
+    for name in (device.name, *device.aliases, *device.units, *device.runtimes):
+        if not SLUG.fullmatch(name):
+            yield f"a name is of small letters, digits and dashes; got '{name}'"
+
+
+def wrong_texts(device: Device) -> Iterator[str]:
+    """Texts that a terminal would take for commands."""
+    texts = {f"sources.{key}": source.text for key, source in device.sources.items()}
+    for path, text in {"title": device.title, "processor": device.processor, **texts}.items():
+        if not text.replace("\n", " ").isprintable():
+            yield f"'{path}' must be printable text; got {text!r}"
+
+
+def wrong_numbers(device: Device) -> Iterator[str]:
+    """Figures that nothing real has."""
+    for path, value in figures(device).items():
+        if not (math.isfinite(value) and value > 0):
+            yield f"'{path}' must be a finite number above 0; got {value}"
+
+
+def wrong_units(device: Device) -> Iterator[str]:
+    """Units that compute nothing, or whose shares are none."""
+    if not device.units:
+        yield "'units' must hold at least one unit, as 'cpu'; it is empty"
+    for name, unit in device.units.items():
+        path = f"units.{name}"
+        if not unit.peak:
+            yield f"'{path}.peak' must hold at least one data type; it is empty"
+        if unit.one_core is not None and unit.one_core > 1:
+            yield f"'{path}.one_core' is a share, so it is at most 1; got {unit.one_core}"
+        for family in FAMILIES:
+            if family not in unit.efficiency:
+                yield f"'{path}.efficiency' must hold '{family}'; it has {listed(unit.efficiency)}"
+        for family, share in unit.efficiency.items():
+            if not share.low <= share.high <= 1:
+                found = f"{share.low} to {share.high}"
+                yield f"'{path}.efficiency.{family}' must rise from low to high <= 1; got {found}"
+
+
+def wrong_types(device: Device) -> Iterator[str]:
+    """Data types, families and runtimes that do not exist."""
+    for name, unit in device.units.items():
+        yield from unknown(f"units.{name}.peak", unit.peak, DTYPES)
+        yield from unknown(f"units.{name}.efficiency", unit.efficiency, SHARES)
+        yield from unknown(f"units.{name}.runtimes", unit.runtimes, device.runtimes)
+    for name, runtime in device.runtimes.items():
+        yield from unknown(f"runtimes.{name}.dtypes", runtime.dtypes, DTYPES)
+    if device.energy is not None:
+        yield from unknown("energy.mac", device.energy.mac, DTYPES)
+
+
+def unknown(path: str, given: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    """Names that are not among those known."""
+    choices = tuple(known)
+    for name in given:
+        if name not in choices:
+            yield f"'{path}' may hold {listed(choices)}; got '{name}'"
+
+
+def wrong_order(device: Device) -> Iterator[str]:
+    """Parts that are larger than the whole."""
+    for part, whole in (("app_ram", "ram"), ("app_storage", "storage")):
+        low, high = getattr(device, part), getattr(device, whole)
+        if low is not None and high is not None and low > high:
+            yield f"'{part}' is a part of '{whole}', so it is at most {high}; got {low}"
+
+
+def wrong_curves(device: Device) -> Iterator[str]:
+    """Curves that are not polynomials of degree 2 in their features."""
+    if device.curves and "cpu" not in device.units:
+        yield "'curves' are of the unit 'cpu', which this device does not have"
+    for name, curve in device.curves.items():
+        path, count = f"curves.{name}", len(curve.features)
+        terms = (count + 1) * (count + 2) // 2
+        if not len(curve.low) == len(curve.high) == count:
+            yield f"'{path}' must have a 'low' and a 'high' for each of its {count} features"
+        elif not all(low <= high for low, high in zip(curve.low, curve.high, strict=True)):
+            yield f"'{path}' must rise from 'low' to 'high' in every feature"
+        if len(curve.coefficients) != terms:
+            found = len(curve.coefficients)
+            yield f"'{path}.coefficients' of {count} features are {terms}; got {found}"
+        if not all(map(math.isfinite, (*curve.low, *curve.high, *curve.coefficients))):
+            yield f"'{path}' must hold finite numbers"
+        if not (math.isfinite(curve.spread) and curve.spread > 0 and curve.n > 0):
+            both = f"{curve.spread} and {curve.n}"
+            yield f"'{path}' must have a finite 'spread' and an 'n' above 0; got {both}"
+
+
+def wrong_sources(device: Device) -> Iterator[str]:
+    """Figures without a source, and sources of nothing."""
+    paths = sourced(device)
+    for path in paths:
+        if not any(covers(key, path) for key in device.sources):
+            yield f"every figure needs a source: 'sources' has none for '{path}' or what holds it"
+    for key, source in device.sources.items():
+        if not any(covers(key, path) for path in paths):
+            yield f"'sources' speaks of '{key}', which this device does not have"
+        if not source.text.strip():
+            yield f"the source of '{key}' must say where the figure is from; it is empty"
+
+
+CHECKS: tuple[Callable[[Device], Iterator[str]], ...] = (
+    wrong_names, wrong_texts, wrong_numbers, wrong_units, wrong_types, wrong_order, wrong_curves,
+    wrong_sources,
+)  # fmt: skip
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names one after the other; what is said of one data type alone is left out."""
+    return ", ".join(f"'{name}'" for name in names if ":" not in name) or "nothing"

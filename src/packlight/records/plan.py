@@ -1,0 +1,105 @@
+"""What is feasible on a device, by which route, before training and before any data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from packlight.records.measurement import Measurement, Meets
+from packlight.records.variant import Refusal
+
+Needs = Literal["no data", "calibration samples", "training data"]
+Takes = Literal["seconds", "minutes", "hours"]
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a route costs the team.
+
+    Attributes:
+        needs: what must be at hand beside the model.
+        takes: how long it takes on a usual machine.
+    """
+
+    needs: Needs
+    takes: Takes
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """What a route usually does to quality: a band from elsewhere, not a promise.
+
+    Attributes:
+        text: what was seen.
+        source: by whom, on what.
+    """
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOption:
+    """One route, with what it would give.
+
+    Attributes:
+        name: of the route.
+        recipe: that takes it, in short; empty where packlight has no method for it yet.
+        predicted: ``size``, ``download``, ``latency``, ``latency_ratio``, ``peak_memory`` and
+            ``energy``, as far as the device is described; only the size is exact, and that only
+            where there is a recipe.
+        meets: by budget as it was written; ``unclear`` where the interval spans it, or where it
+            can only be measured.
+        changed: operators whose weights or arithmetic change.
+        refusals: places that the route leaves as they are, and operators that the device's runtime
+            lacks.
+        effort: what it costs the team.
+        damage: what it usually does to quality.
+        notes: what else to know of this route for this model.
+    """
+
+    name: str
+    recipe: str
+    predicted: Mapping[str, Measurement]
+    meets: Mapping[str, Meets]
+    changed: int
+    refusals: tuple[Refusal, ...]
+    effort: Effort
+    damage: Damage
+    notes: tuple[str, ...] = ()
+
+    @property
+    def verdict(self) -> Meets:
+        """Whether it keeps every budget that can be predicted."""
+        if "no" in self.meets.values():
+            return "no"
+        return "unclear" if "unclear" in self.meets.values() else "yes"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Whether a model can ship on a device, and how.
+
+    Attributes:
+        model: name.
+        device: name of the device, and of the unit of it that computes.
+        budgets: as they were written; the device's own limits where none were.
+        original: what the model costs as it is.
+        options: every route that was looked at, in the order of ``ROUTES``.
+        feasible: whether a route keeps every budget.
+        recommendation: in sentences.
+        shrink: where nothing suffices, by budget the share of its cost that the architecture may
+            have at most.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    model: str
+    device: str
+    budgets: tuple[str, ...]
+    original: Mapping[str, Measurement]
+    options: tuple[PlanOption, ...]
+    feasible: Meets
+    recommendation: tuple[str, ...]
+    shrink: Mapping[str, float]

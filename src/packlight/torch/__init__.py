@@ -1,0 +1,1 @@
+"""What needs PyTorch, which packlight itself does not."""

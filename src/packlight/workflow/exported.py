@@ -1,0 +1,53 @@
+"""A PyTorch network that a text names, as a model; PyTorch is loaded only then."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from packlight.errors import ModelError
+from packlight.model import Model, load
+from packlight.task.python import load_file, load_module, user_code
+
+
+def is_code(text: str) -> bool:
+    """Whether a text names a function, as FILE.py:FUNCTION or module:function, not a file."""
+    place, _, name = text.rpartition(":")
+    return bool(place) and name.isidentifier() and place != "zoo" and not Path(text).exists()
+
+
+def exported(text: str, shapes: Mapping[str, Sequence[int]]) -> Model:
+    """Build a network and export it.
+
+    Args:
+        text: FILE.py:FUNCTION or module:function, which returns a ``torch.nn.Module``, or that and
+            its example inputs: a tuple of tensors, or a dict by name.
+        shapes: of float32 inputs, where the function gives no examples.
+
+    Raises:
+        ModelError: PyTorch is missing, the function does not give a network, or it cannot be
+            exported.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise ModelError(
+            f"'{text}' is a PyTorch network and PyTorch is not installed: "
+            "pip install 'packlight[torch]', or give an ONNX file"
+        )
+    exporting = importlib.import_module("packlight.torch.exporting")
+    with TemporaryDirectory(prefix="packlight-") as folder:
+        path = Path(folder) / f"{text.rpartition(':')[2]}.onnx"
+        exporting.export(made_by(text), text, shapes, path)
+        return load(path)
+
+
+def made_by(text: str) -> object:
+    """What the function gives."""
+    place, _, name = text.rpartition(":")
+    with user_code(f"'{text}'"):
+        module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
+        make = getattr(module, name, None)
+        if not callable(make):
+            raise ModelError(f"'{place}' must hold a function '{name}'; it has none")
+        return make()

@@ -1,0 +1,148 @@
+"""Plans: can it ship, how, what does it cost, what will it hurt, and why."""
+
+import pytest
+
+import packlight
+from packlight.compress import compress
+from packlight.errors import DeviceError, InputError, RecipeError
+from packlight.model import file_size, load, save
+from packlight.plan.routes import ROUTES
+from packlight.records import Plan, from_json, parse_recipe, to_json
+from packlight.testing.networks import NETWORKS
+from packlight.zoo import model_path
+
+FASHION = str(model_path("fashion"))
+
+
+@pytest.fixture(scope="module")
+def tight():
+    return packlight.plan("zoo:fashion", ["size<=300kB", "drop<=1%"], "raspberry-pi-5")
+
+
+def test_every_route_is_predicted_and_judged(tight):
+    assert [option.name for option in tight.options] == [route.name for route in ROUTES]
+    for option in tight.options:
+        assert set(option.predicted) >= {"size", "download", "latency", "peak_memory", "energy"}
+        assert option.meets["size<=300kB"] in ("yes", "no", "unclear")
+        for cost in option.predicted.values():
+            assert cost.low <= cost.value <= cost.high
+        assert option.damage.source
+
+
+def test_sizes_are_exact_and_the_rest_is_an_estimate(tight):
+    model = compress(load(FASHION), parse_recipe("tidy")).model
+    for option in tight.options:
+        size = option.predicted["size"]
+        assert (size.how == "counted") == bool(option.recipe)
+        if option.recipe and "static" not in option.recipe and "gptq" not in option.recipe:
+            made = compress(model, parse_recipe(option.recipe)).model
+            assert size.value == file_size(made.graph)
+        assert option.predicted["latency"].how == "estimated"
+        assert option.predicted["download"].high <= size.high
+
+
+def test_routes_with_samples_have_the_size_of_the_file_too(tmp_path, tight):
+    from packlight.zoo import task
+
+    for name in ("8-bit integers", "4 bits by samples"):
+        (option,) = [one for one in tight.options if one.name == name]
+        made = packlight.compress("zoo:fashion", f"tidy+{option.recipe}", task=task("fashion"))
+        assert option.predicted["size"].value == made.after
+
+
+def test_the_cheapest_sufficient_route_comes_first(tight):
+    enough = [option for option in tight.options if option.recipe and option.verdict == "yes"]
+
+    assert tight.feasible == "yes"
+    assert f"Take {enough[0].name}" in " ".join(tight.recommendation)
+    assert f'"tidy+{enough[0].recipe}"' in " ".join(tight.recommendation)
+    assert enough[0].damage.text in " ".join(tight.recommendation)
+    assert "packlight fit" in tight.recommendation[-1]
+
+
+def test_where_nothing_suffices_it_says_how_far_to_shrink():
+    plan = packlight.plan("zoo:fashion", ["size<=50kB"], "raspberry-pi-5")
+
+    assert plan.feasible == "no"
+    smallest = min(o.predicted["size"].value for o in plan.options if o.recipe)
+    assert plan.shrink["size<=50kB"] == pytest.approx(50_000 / smallest)
+    assert "No route" in " ".join(plan.recommendation)
+    assert f"{plan.shrink['size<=50kB']:.0%} of its weights" in " ".join(plan.recommendation)
+
+
+def test_budgets_that_only_different_routes_keep_are_told_apart():
+    plan = packlight.plan("zoo:fashion", ["size<=250kB", "latency<=0.7x"], "raspberry-pi-5")
+
+    told = " ".join(plan.recommendation)
+    assert plan.feasible == "no"
+    assert "size<=250kB alone is within reach: palettes of 4 bits" in told
+    assert "latency<=0.7x alone is within reach: 8-bit integers" in told
+
+
+def test_without_budgets_the_limits_of_the_device_count():
+    plan = packlight.plan("zoo:fashion", device="stm32h7")
+
+    assert plan.budgets == ("size<=1835kB", "peak_memory<=524kB")
+    assert plan.feasible == "yes"
+
+
+def test_a_microcontroller_refuses_what_its_runtime_cannot_keep():
+    plan = packlight.plan("zoo:fashion", ["size<=1MB"], "stm32h7")
+
+    by_name = {option.name: option for option in plan.options}
+    assert by_name["palettes of 4 bits"].meets["runtime"] == "no"
+    assert "keeps weights as palette" in by_name["palettes of 4 bits"].refusals[0].reason
+    assert "never expanded" in by_name["8-bit weights"].refusals[0].reason
+    assert by_name["8-bit integers"].verdict == "yes"
+
+
+def test_integers_that_would_saturate_are_warned_of():
+    plan = packlight.plan("zoo:fashion", device="x86-laptop-avx2")
+
+    (integers,) = [option for option in plan.options if option.name == "8-bit integers"]
+    assert any("saturate" in note for note in integers.notes)
+
+
+def test_choices_for_single_operators_are_one_more_route():
+    plan = packlight.plan(
+        "zoo:fashion", device="pixel-8", choices=["conv=weights:4", "^stage1=keep"]
+    )
+
+    chosen = plan.options[0]
+    assert chosen.name == "as chosen"
+    assert plan.original["size"].value > chosen.predicted["size"].value
+
+
+def test_a_plan_survives_json(tight):
+    assert from_json(Plan, to_json(tight)) == tight
+
+
+def test_a_model_whose_weights_lie_in_bodies_is_planned_as_exactly(tmp_path):
+    path = tmp_path / "m.onnx"
+    save(NETWORKS["branches-16"](), path)
+
+    plan = packlight.plan(path, device="pixel-8")
+
+    made = packlight.compress(path, "tidy+palette:4")
+    (option,) = [one for one in plan.options if one.recipe == "palette:4"]
+    assert option.predicted["size"].value == made.after
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted", "arguments"),
+    [
+        (DeviceError, "pixel-8", {"device": "pixel8"}),
+        (RecipeError, "there is no 'npu'", {"device": "pixel-8", "unit": "npu"}),
+        (RecipeError, "METRIC<=VALUE", {"budget": ["small"], "device": "pixel-8"}),
+        (
+            RecipeError,
+            "matches no operator",
+            {"device": "pixel-8", "choices": ["none=weights:4"]},
+        ),
+        (RecipeError, "OPERATOR=STEP", {"device": "pixel-8", "choices": ["conv"]}),
+        (InputError, "NAME=SIZES", {"device": "pixel-8", "inputs": ["image"]}),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_a_sentence(error, wanted, arguments):
+    with pytest.raises(error, match=wanted):
+        packlight.plan("zoo:fashion", **arguments)

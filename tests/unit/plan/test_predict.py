@@ -1,0 +1,172 @@
+"""Costs on a device that is only described, against figures by hand."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from packlight.devices import device
+from packlight.plan.predict import Kind, Load, Predictor, load_of, missing
+from packlight.profile import profile
+from packlight.records import Citation, Device, Energy, Runtime, Share, Unit, counted
+from packlight.testing.networks import NETWORKS
+from packlight.testing.sketch import Sketch, value_info
+
+SIZE = counted(1000.0, "B")
+EVEN = {name: Share(0.5, 1.0) for name in ("conv", "depthwise", "matmul", "recurrent", "other")}
+
+
+def described(**changes):
+    """A device of round figures: 1e9 MAC/s, 1e9 B/s, half to all of the roofline."""
+    unit = Unit(
+        peak={"float32": 1e9, "int8": 4e9}, runtimes=("litert",), efficiency=EVEN, overhead=1e-6
+    )
+    plain = {
+        "units": {"cpu": unit},
+        "runtimes": {"litert": Runtime(("float32", "int8"), "litert")},
+        "bandwidth": 1e9,
+        "energy": Energy(mac={"float32": 1e-12, "int8": 1e-13}, byte=1e-11),
+    }
+    figures = {name: value for name, value in {**plain, **changes}.items() if value is not None}
+    return Device(
+        name="round",
+        title="Round",
+        kind="datasheet",
+        processor="none",
+        **figures,
+        sources=dict.fromkeys(figures, Citation("assumed", "round figures")),
+    )
+
+
+def load(**changes):
+    """One product of 1e6 MACs that moves next to nothing, and a sum that moves 4e6 bytes."""
+    plain = Load(
+        names=("product", "sum"),
+        families=("matmul", "other"),
+        macs=np.array([1e6, 0.0]),
+        numbers=np.array([0.0, 1e6]),
+        weights=np.array([100.0, 0.0]),
+        calls=np.array([1.0, 1.0]),
+        arena=1e5,
+        stored=100.0,
+        unknown=0,
+    )
+    return replace(plain, **changes)
+
+
+def test_an_operator_takes_the_longer_of_its_arithmetic_and_its_traffic():
+    predictor = Predictor(load(), described(), "cpu")
+
+    found = predictor.latency(predictor.plain)["latency"]
+
+    arithmetic, traffic, calls = 1e6 / 1e9, 4e6 / 1e9, 2e-6
+    assert found.low == pytest.approx(arithmetic + traffic + calls / 2)
+    assert found.high == pytest.approx(2 * (arithmetic + traffic) + calls * 2)
+    assert found.how == "estimated"
+    assert predictor.waiting() == pytest.approx(4 / 5)
+
+
+def test_integers_compute_faster_and_move_a_quarter():
+    predictor = Predictor(load(), described(), "cpu")
+
+    found = predictor.latency(Kind(("int8", "int8"), np.array([1.0, 1.0])))
+
+    assert found["latency"].low == pytest.approx(0.25e-3 + 1e-3 + 1e-6)
+    assert found["latency_ratio"].high < 1
+
+
+def test_what_is_computed_as_before_takes_as_long_as_before():
+    predictor = Predictor(load(), described(), "cpu")
+
+    same = predictor.latency(Kind(("float32", "float32"), np.array([4.0, 4.0])))
+
+    assert same["latency_ratio"].low < 1 < same["latency_ratio"].high
+    assert same["latency_ratio"].high - same["latency_ratio"].low < 0.1
+
+
+def test_a_type_that_no_runtime_computes_in_is_computed_in_float32():
+    predictor = Predictor(load(), described(), "cpu")
+
+    half = predictor.seconds(Kind(("float16", "float16"), np.array([4.0, 4.0])))
+
+    assert predictor.computes("float16") == "float32"
+    assert half == predictor.seconds(predictor.plain)
+
+
+def test_operators_that_are_fused_or_done_at_load_cost_nothing():
+    predictor = Predictor(load(calls=np.array([1.0, 0.0])), described(), "cpu")
+
+    assert predictor.seconds(predictor.plain)[0] == pytest.approx(1e-3 + 0.5e-6)
+
+
+def test_energy_is_that_of_arithmetic_and_traffic_within_a_factor_of_two():
+    predictor = Predictor(load(), described(), "cpu")
+
+    found = predictor.energy(predictor.plain)["energy"]
+
+    by_hand = 1e6 * 1e-12 + (4e6 + 400) * 1e-11
+    assert (found.low, found.high) == (pytest.approx(by_hand / 2), pytest.approx(by_hand * 2))
+    assert predictor.energy(Kind(("int8", "int8"), np.ones(2)))["energy"].high < found.high
+
+
+def test_memory_on_a_microcontroller_is_for_activations_alone():
+    small = described(
+        units={"cpu": replace(described().units["cpu"], runtimes=("tflite-micro",))},
+        runtimes={"tflite-micro": Runtime(("float32", "int8"), "tflite-micro")},
+    )
+
+    micro = Predictor(load(), small, "cpu").memory(Kind(("int8", "int8"), np.ones(2)), SIZE)
+    large = Predictor(load(), described(), "cpu").memory(Kind(("int8", "int8"), np.ones(2)), SIZE)
+
+    assert micro["peak_memory"].low == pytest.approx(1e5 / 4)
+    assert large["peak_memory"].low == pytest.approx(1e5 / 4 + 100)
+
+
+def test_what_is_not_known_is_not_predicted():
+    blind = Predictor(load(unknown=1, arena=math.nan), described(energy=None), "cpu")
+
+    assert blind.costs(blind.plain, SIZE) == {}
+
+
+def test_without_a_bandwidth_arithmetic_alone_counts():
+    predictor = Predictor(load(), described(bandwidth=None), "cpu")
+
+    assert predictor.seconds(predictor.plain)[0] == pytest.approx(1e-3 + 1e-6)
+
+
+@pytest.mark.parametrize("name", ["residual-17", "lstm-13", "attention-17"])
+def test_more_bandwidth_or_peak_never_takes_longer(name):
+    model = NETWORKS[name]()
+    work = load_of(model.graph, profile(model, {}))
+    slow = described()
+    unit = slow.units["cpu"]
+    fast = described(bandwidth=2e9, units={"cpu": replace(unit, peak={"float32": 3e9})})
+
+    before, after = (Predictor(work, one, "cpu") for one in (slow, fast))
+
+    assert after.seconds(after.plain) < before.seconds(before.plain)
+    assert sum(work.macs) == sum(o.macs or 0 for o in profile(model, {}).operators)
+
+
+def test_an_activation_after_a_convolution_is_no_call_and_one_after_a_sum_is():
+    net = Sketch(17)
+    value = net.add("Relu", net.add("Conv", "x", net.weight(4, 3, 3, 3)))
+    value = net.add("Relu", net.add("Add", value, value))
+    model = net.model("two", [value_info("x", [1, 3, 8, 8])], {value: [1, 4, 6, 6]})
+
+    work = load_of(model.graph, profile(model, {}))
+
+    calls = dict(zip(work.names, work.calls, strict=True))
+    relus = [name for name in calls if "relu" in name]
+    assert [calls[name] for name in relus] == [0.0, 1.0]
+
+
+def test_operators_that_no_runtime_has_are_named():
+    net = Sketch(17)
+    value = net.add("Det", "x")
+    model = net.model("odd", [value_info("x", [4, 4])], {value: []})
+
+    found = list(missing(device("stm32h7"), "cpu", profile(model, {})))
+
+    assert [op for _, op in found] == ["Det"]

@@ -1,0 +1,120 @@
+"""Sizes that are foreseen part by part are those of the files."""
+
+import pytest
+
+from packlight.compress import canonical_recipe, compress
+from packlight.model import save, to_bytes
+from packlight.plan.routes import ROUTES
+from packlight.plan.sizes import Sizes, clusters, in_main_graph
+from packlight.records import parse_recipe
+from packlight.testing.networks import NETWORKS
+from packlight.testing.sketch import Sketch, value_info
+
+FLAT = [name for name in NETWORKS if name not in ("branches-16", "around-17")]
+"""Networks whose weights all lie in the main graph."""
+
+RECIPES = [
+    "float16",
+    "weights:8",
+    "weights:4,block=32",
+    "weights:3,symmetric=false,scales=16",
+    "palette:6",
+    "palette:2,scaled=true",
+    "sparse:5,share=0.7",
+    "palette:4+float16",
+]
+
+
+def tidied(name):
+    return compress(NETWORKS[name](), parse_recipe("tidy")).model
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
+    model = tidied(name)
+    sizes = Sizes(model)
+
+    for text in RECIPES:
+        recipe = canonical_recipe(parse_recipe(text))
+        assert sizes.size(recipe) == len(to_bytes(compress(model, recipe).model)), text
+
+
+@pytest.mark.parametrize("name", FLAT)
+def test_parts_change_and_refuse_what_the_whole_does(name):
+    model = tidied(name)
+    recipe = canonical_recipe(parse_recipe("weights:4,block=32"))
+    sizes = Sizes(model)
+
+    parts = sizes.parts(sizes.base(21), recipe)
+    whole = compress(model, recipe)
+
+    changes = {change for part in parts for change in part.changes}
+    refusals = {refusal for part in parts for refusal in part.refusals}
+    assert changes == set(whole.changes)
+    assert refusals <= set(whole.refusals)
+
+
+@pytest.mark.parametrize("name", ["branches-16", "around-17"])
+def test_weights_inside_bodies_are_known_not_to_add_up(name):
+    assert not in_main_graph(tidied(name).graph)
+    assert all(in_main_graph(tidied(other).graph) for other in FLAT)
+
+
+def test_operators_that_share_a_weight_are_one_cluster():
+    found = [cluster.names for cluster in clusters(NETWORKS["shared-17"]().graph)]
+
+    assert any(len(names) > 1 for names in found)
+    assert len({name for names in found for name in names}) == sum(map(len, found))
+
+
+def test_operators_that_differ_in_names_alone_are_looked_at_once():
+    net = Sketch(18)
+    value = "x"
+    for _ in range(12):
+        value = net.add("MatMul", value, net.keep(net.array(32, 32, fan_in=32)))
+    model = net.model("twelve", [value_info("x", [1, 32])], {value: [1, 32]})
+    sizes, recipe = Sizes(model), canonical_recipe(parse_recipe("palette:4"))
+
+    base = sizes.base(21)
+    found = sizes.parts(base, recipe)
+
+    assert len(found) == 12
+    assert len({part.changes[0].operator for part in found}) == 12
+    assert len(base.parts) <= 4  # names have one digit or two
+
+
+def test_no_weight_is_read_to_know_sizes(tmp_path):
+    model = tidied("perceptron-21")
+    sizes = Sizes(model)
+    for cluster in clusters(model.graph):
+        for node in cluster.nodes:
+            for value in node.inputs:
+                if value is not None and value.const_value is not None:
+                    value.const_value = Unread(value.const_value)
+
+    foreseen = sizes.size(canonical_recipe(parse_recipe("palette:4")))
+
+    made = compress(tidied("perceptron-21"), parse_recipe("palette:4")).model
+    assert save(made, tmp_path / "m.onnx") == foreseen
+
+
+class Unread:
+    """A stored tensor that must not be read."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def __getattr__(self, name):
+        assert name not in ("numpy", "tobytes", "__array__"), "a weight was read"
+        return getattr(self.tensor, name)
+
+
+def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
+    model = tidied("depthwise-13")
+    sizes = Sizes(model)
+    for route in ROUTES:
+        recipe = route.recipe.replace(",rounding=gptq", "").replace(",weighted=true", "")
+        if recipe and "static" not in recipe:
+            full = canonical_recipe(parse_recipe(recipe))
+            path = tmp_path / "made.onnx"
+            assert save(compress(model, full).model, path) == sizes.size(full), route.name

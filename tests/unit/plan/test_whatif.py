@@ -1,0 +1,81 @@
+"""Predictions for choices per operator."""
+
+import pytest
+
+import packlight
+from packlight.compress import compress
+from packlight.errors import RecipeError
+from packlight.model import file_size, load
+from packlight.plan.whatif import Choice, parse_choice
+from packlight.records import parse_recipe
+from packlight.zoo import model_path
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load(str(model_path("fashion")))
+
+
+@pytest.fixture(scope="module")
+def what_if(model):
+    found = packlight.what_if(model, "pixel-8")
+    found.prepare(["weights:8", "palette:4", "weights:4", "static"])
+    return found
+
+
+def size_of(model, recipe):
+    return file_size(compress(model, parse_recipe(f"tidy+{recipe}")).model.graph)
+
+
+@pytest.mark.parametrize("step", ["weights:8", "palette:4", "weights:4"])
+def test_one_step_for_all_is_the_recipe_to_the_byte(model, what_if, step):
+    assert what_if.choose([Choice(".", step)])["size"].value == size_of(model, step)
+
+
+def test_some_operators_are_the_recipe_with_where(model, what_if):
+    found = what_if.choose([Choice("stage2", "palette:4")])
+
+    assert found["size"].value == size_of(model, "palette:4,where=stage2")
+
+
+def test_later_choices_go_before_earlier_ones(model, what_if):
+    found = what_if.choose([Choice(".", "palette:4"), Choice("stage2", "weights:8")])
+
+    assert found["size"].value == size_of(model, "weights:8,where=stage2+palette:4")
+
+
+def test_what_is_kept_stays(model, what_if):
+    nothing = what_if.choose([Choice(".", "weights:8"), Choice(".", "keep")])
+
+    assert nothing["size"].value == size_of(model, "tidy")
+    assert nothing["latency_ratio"].value == 1
+
+
+def test_integers_are_an_estimate_that_holds_the_file(what_if):
+    from packlight.zoo import task
+
+    found = what_if.choose([Choice(".", "static")])
+    made = packlight.compress("zoo:fashion", "tidy+static+weights:8", task=task("fashion"))
+
+    assert found["size"].how == "estimated"
+    assert found["size"].low <= made.after <= found["size"].high
+    assert found["latency_ratio"].high < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("conv_3=weights:4", Choice("conv_3", "weights:4")),
+        ("/blocks.*/=static", Choice("/blocks.*/", "static")),
+        ("a=b=palette:4,group=8", Choice("a=b", "palette:4,group=8")),
+        ("conv=keep", Choice("conv", "keep")),
+    ],
+)
+def test_choices_are_read(text, choice):
+    assert parse_choice(text) == choice
+
+
+@pytest.mark.parametrize("text", ["conv", "conv=", "conv=nothing:4", "(=weights:4", "c=weights:9"])
+def test_choices_that_say_nothing_are_refused(text):
+    with pytest.raises(RecipeError):
+        parse_choice(text)
