@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -125,13 +126,16 @@ class Planner:
     def with_biases(self, recipe: Recipe, size: int) -> Measurement:
         """The size of a file; an estimate where rounding by samples makes biases."""
         learns = any(step.config.get("rounding") == "gptq" for step in recipe.steps)
-        found = [
-            bias_of(site) for site in weight_sites(self.model.graph) if isinstance(site, Weight)
-        ]
-        missing = sum(outputs * 4 + NAMES for has, outputs in found if not has)
-        if not learns or not missing:
+        if not learns or not self.biases:
             return counted(size, "B")
-        return Measurement(size + missing / 2, "B", size, size + missing, "estimated", 1)
+        high = size + self.biases
+        return Measurement((size + high) / 2, "B", size, high, "estimated", 1)
+
+    @cached_property
+    def biases(self) -> int:
+        """Bytes of the biases that rounding by samples may make, about."""
+        found = (bias_of(one) for one in weight_sites(self.model.graph) if isinstance(one, Weight))
+        return sum(outputs * 4 + NAMES for has, outputs in found if not has)
 
     def costs(
         self, route: Route, size: Measurement, changes: Sequence[Change], recipe: Recipe
