@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from packlight.errors import CheckError, ModelError
 from packlight.runtime import unchanged, vet
 from packlight.runtime.child import Finished, run_child
+from packlight.runtime.limits import cores
 from packlight.runtime.vetting import check
 
 info = helper.make_tensor_value_info
@@ -205,13 +206,17 @@ def test_a_file_that_was_written_after_it_was_vetted_is_told_from_it(good):
     assert not unchanged(good)
 
 
-def test_a_large_file_gets_more_time(good, monkeypatch):
+@pytest.mark.parametrize(("load", "times"), [(0.0, 1.0), (3.0 * cores(), 3.0)])
+def test_a_large_file_gets_more_time_and_so_does_any_on_a_busy_machine(
+    good, monkeypatch, load, times
+):
     """Its external data counts: it lies in files named after it."""
     seen = []
     monkeypatch.setattr(
         "packlight.runtime.vetting.run_child",
         lambda module, arguments, seconds: seen.append(seconds) or Finished(0, "", ""),
     )
+    monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
     weights = good.with_name(f"{good.name}.data")
     for size in (0, 500 * 2**20):
         with weights.open("wb") as file:
@@ -219,7 +224,7 @@ def test_a_large_file_gets_more_time(good, monkeypatch):
         with pytest.raises(CheckError):
             vet(good, seconds=10)
 
-    assert seen == [15, 90]
+    assert seen == [15 * times, 90 * times]
 
 
 @pytest.mark.parametrize(("megabytes", "read"), [(1, False), (129, True)])
