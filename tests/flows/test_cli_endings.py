@@ -104,7 +104,9 @@ def test_every_verb_has_help_with_an_example(verb, run, tmp_path):
     done = run(verb, "--help", cwd=tmp_path, COLUMNS="80")
     assert done.returncode == 0
     assert "Example" in done.stdout
-    assert f"  packlight {verb} " in done.stdout
+    assert "\n  Example" in done.stdout
+    assert f"\n    packlight {verb} " in done.stdout
+    assert "\\b" not in done.stdout
     assert "--json" in done.stdout
     first = done.stdout.split("Example")[0]
     assert all(len(line) <= 80 for line in first.splitlines())

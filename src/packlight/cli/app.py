@@ -9,7 +9,7 @@ import typer
 from packlight.cli import compare, compress, demo, devices, evaluate, fit, init_task, plan, profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from typer._click.core import Command
 
@@ -23,24 +23,32 @@ VERBS: dict[str, Callable[..., int]] = {
     "plan": plan.plan,
     "init-task": init_task.init_task,
 }
-GROUPS: dict[str, Callable[[], typer.Typer]] = {"devices": devices.group}
-"""Verbs that have verbs of their own."""
 
 
 def command() -> Command:
     """The command line as one object."""
+    app = group(packlight, VERBS)
+    app.add_typer(group(devices.devices, devices.VERBS), name="devices")
+    return typer.main.get_command(app)
+
+
+def group(start: Callable[..., None], verbs: Mapping[str, Callable[..., int]]) -> typer.Typer:
+    """Verbs under one name.
+
+    Args:
+        start: is called before each of them, or without one; its docstring is the help.
+        verbs: by name.
+    """
     app = typer.Typer(
         rich_markup_mode=None,  # plain help needs no rich, so that it comes at once
         add_completion=False,
         invoke_without_command=True,
-        callback=packlight,
-        help=packlight.__doc__,
+        callback=start,
+        help=start.__doc__,
     )
-    for name, verb in VERBS.items():
+    for name, verb in verbs.items():
         app.command(name)(verb)
-    for name, group in GROUPS.items():
-        app.add_typer(group(), name=name)
-    return typer.main.get_command(app)
+    return app
 
 
 def packlight(

@@ -19,19 +19,6 @@ DEVICE_HELP = "A name or alias of `devices list`, or the path of a .toml or .jso
 DeviceName = Annotated[str, typer.Argument(metavar="NAME", help=DEVICE_HELP)]
 
 
-def group() -> typer.Typer:
-    """The verbs of ``packlight devices``."""
-    app = typer.Typer(
-        rich_markup_mode=None,
-        invoke_without_command=True,
-        callback=devices,
-        help=devices.__doc__,
-    )
-    for name, verb in VERBS.items():
-        app.command(name)(verb)
-    return app
-
-
 def devices(context: typer.Context) -> None:
     """List, show and measure devices: peaks, memory, runtimes, and the source of each figure.
 

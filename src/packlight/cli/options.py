@@ -11,6 +11,13 @@ MODEL_HELP = "Path of an ONNX file, or zoo:NAME."
 TASK_HELP = "data.npz, a folder of images, FILE.py:FUNCTION, module:function, or zoo:NAME."
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+INPUT_HELP = "Shape of an input with open dimensions, as image=1,3,224,224. Repeatable."
+
+Inputs = Annotated[list[str] | None, typer.Option("--input", metavar="N=DIMS", help=INPUT_HELP)]
+ShapeTask = Annotated[
+    str | None,
+    typer.Option("--task", metavar="T", help=f"Whose first sample gives shapes: {TASK_HELP}"),
+]
 TaskName = Annotated[str, typer.Option("--task", metavar="T", help=TASK_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print the record as JSON, nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything random.")]

@@ -8,8 +8,7 @@ import typer
 
 from packlight.cli.devices import DEVICE_HELP
 from packlight.cli.ending import DONE, UNMET
-from packlight.cli.options import TASK_HELP, Json
-from packlight.cli.profile import INPUT_HELP
+from packlight.cli.options import Inputs, Json, ShapeTask
 from packlight.cli.screen import print_json, say, screen, working
 
 PLAN_MODEL_HELP = (
@@ -32,13 +31,8 @@ def plan(
     unit: Annotated[
         str, typer.Option("--unit", metavar="U", help="Of the device: cpu, gpu or npu.")
     ] = "",
-    inputs: Annotated[
-        list[str] | None, typer.Option("--input", metavar="N=DIMS", help=INPUT_HELP)
-    ] = None,
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="T", help=f"Whose first sample gives shapes: {TASK_HELP}"),
-    ] = None,
+    inputs: Inputs = None,
+    task: ShapeTask = None,
     choices: Annotated[
         list[str] | None, typer.Option("--set", metavar="REGEX=STEP", help=SET_HELP)
     ] = None,
@@ -51,7 +45,7 @@ def plan(
     device's own limits count; without --device, the description nearest this machine. Ends with
     code 1 where no route keeps every budget.
 
-    \\b
+    \b
     Examples:
       packlight plan model.onnx --budget "size<=4MB" --device pixel-8
       packlight plan net.py:make --input image=1,3,224,224 --device stm32h7

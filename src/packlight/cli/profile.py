@@ -8,22 +8,15 @@ from typing import Annotated
 import typer
 
 from packlight.cli.ending import DONE
-from packlight.cli.options import TASK_HELP, Json, ModelName
+from packlight.cli.options import Inputs, Json, ModelName, ShapeTask
 from packlight.cli.screen import print_json, say, screen, working
-
-INPUT_HELP = "Shape of an input with open dimensions, as image=1,3,224,224. Repeatable."
 
 
 def profile(
     model: ModelName,
     *,
-    task: Annotated[
-        str | None,
-        typer.Option("--task", metavar="T", help=f"Whose first sample gives shapes: {TASK_HELP}"),
-    ] = None,
-    inputs: Annotated[
-        list[str] | None, typer.Option("--input", metavar="N=DIMS", help=INPUT_HELP)
-    ] = None,
+    task: ShapeTask = None,
+    inputs: Inputs = None,
     top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Operators to show.")] = 15,
     download: Annotated[
         bool, typer.Option("--download", help="Count the bytes of a download too.")

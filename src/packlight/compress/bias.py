@@ -38,6 +38,11 @@ class Bias:
     start: int = 0
     factor: float = 1.0
 
+    @property
+    def value(self) -> ir.Value | None:
+        """What the operator reads there; None where it has no bias yet."""
+        return self.node.inputs[self.index] if len(self.node.inputs) > self.index else None
+
     def shift(self, by: Doubles) -> None:
         """Add to the bias, in place; it is made where there is none.
 
@@ -46,8 +51,7 @@ class Bias:
         Args:
             by: (groups, out) of the weight's matrices.
         """
-        before = self.node.inputs[self.index] if len(self.node.inputs) > self.index else None
-        tensor = stored(before)
+        before, tensor = self.value, stored(self.value)
         array = tensor.numpy().astype(np.float64) if tensor else np.zeros(self.outputs)
         rows = len(by) if self.node.op_type in GATED else 1
         part = array.reshape(rows, -1)[:, self.start : self.start + by.size // rows]

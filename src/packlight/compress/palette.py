@@ -20,12 +20,19 @@ from numpy.typing import NDArray
 
 from packlight.compress.allocation import allocate, by_width
 from packlight.compress.codebook import Codebook, blank, fit
-from packlight.compress.functions import Body, shaped, unpacked, widened
+from packlight.compress.functions import Body, shaped, unpacked
+from packlight.compress.scales import (
+    Bits,
+    as_stored,
+    scale_bytes,
+    scale_of,
+    scale_parts,
+    store_scale,
+)
 from packlight.compress.sequence import Coded, Rounding, round_in_order, rounded_later, rounded_now
 from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.storage import (
     FLOAT_BYTES,
-    HALF,
     OPERATOR_BYTES,
     OPSET,
     UNSIGNED,
@@ -34,7 +41,6 @@ from packlight.compress.storage import (
     code_bytes,
     store_codes,
 )
-from packlight.compress.uniform import rounded_scale
 from packlight.errors import RecipeError
 from packlight.method import Look, Method
 from packlight.records.recipe import Option
@@ -68,7 +74,7 @@ class Palette(Rounding):
     weighted: bool = False
     scaled: bool = False
     entry: Literal[8, 32] = 32
-    scales: Literal[16, 32] = 32
+    scales: Bits = 32
 
     def __post_init__(self) -> None:
         self.check_rounding()
@@ -137,8 +143,7 @@ def stored_bytes(site: Site, config: Palette) -> int:
     """Bytes of indices, tables and scales."""
     entries = site.tables * 2**site.bits * config.entry // 8
     steps = site.tables * FLOAT_BYTES if config.entry == EIGHT else 0
-    widest = FLOAT_BYTES if config.scales == HALF else 0
-    scales = site.outputs * config.scales // 8 + widest if config.scaled else 0
+    scales = scale_bytes(site.outputs, config.scales) if config.scaled else 0
     total: int = code_bytes(math.prod(site.rows), site.bits) + entries + steps + scales
     return total
 
@@ -194,10 +199,7 @@ def fitted(
         short=config.entry == EIGHT,
         rough=rough,
     )
-    if not config.scaled or config.scales != HALF:
-        return found
-    half, widest = rounded_scale(found.scale)
-    return replace(found, scale=half.astype(np.float32) * widest)
+    return replace(found, scale=as_stored(found.scale, config.scales)) if config.scaled else found
 
 
 def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> Mapping[str, Array]:
@@ -210,12 +212,8 @@ def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> 
     }
     if config.entry == EIGHT:
         tables = found.short_tables()
-    if not config.scaled:
-        return {"codes": whole, **tables}
-    if config.scales != HALF:
-        return {"codes": whole, **tables, "scale": found.scale}
-    half, widest = rounded_scale(found.scale)
-    return {"codes": whole, **tables, "half": half, "widest": np.asarray(widest)}
+    scales = scale_parts(found.scale, config.scales) if config.scaled else {}
+    return {"codes": whole, **tables, **scales}
 
 
 def encode(graph: ir.Model, one: Coded[Site], config: Palette) -> Change:
@@ -227,11 +225,8 @@ def encode(graph: ir.Model, one: Coded[Site], config: Palette) -> Change:
         "codes": store_codes(place, parts, bits, site.rows),
         **stored_tables(place, site, parts, config),
     }
-    if config.scaled and config.scales == HALF:
-        inputs["half"] = place.store_part(parts, "half", ir.DataType.FLOAT16, (site.outputs, 1))
-        inputs["widest"] = place.store_part(parts, "widest", ir.DataType.FLOAT, ())
-    elif config.scaled:
-        inputs["scale"] = place.store_part(parts, "scale", ir.DataType.FLOAT, (site.outputs, 1))
+    if config.scaled:
+        inputs |= store_scale(place, parts, config.scales, (site.outputs, 1))
     form = Form(packed=bits not in UNSIGNED, grouped=site.tables > 1)
     place.replace(place.call(form.name(inputs), inputs, form.restore, **shapes(site, form)))
     share = "tensor" if config.per == "tensor" else f"{site.channels} channels"
@@ -305,7 +300,7 @@ class Form:
             first = body.constant(np.array([0]))
             value = operator("Slice", value, first, body.integers("outputs"))
         if not body.inputs.keys().isdisjoint({"scale", "half"}):
-            value = operator("Mul", value, body.inputs.get("scale") or widened(body))
+            value = operator("Mul", value, scale_of(body))
         value = operator("Reshape", value, body.integers("turned"))
         return operator("Transpose", value, perm=body.attribute("back", "perm"))
 

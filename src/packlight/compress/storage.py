@@ -23,9 +23,6 @@ from packlight.model import initializers
 
 Array = NDArray[np.generic]
 FLOAT_BYTES = 4
-HALF = 16
-"""Bits of a short scale."""
-
 OPERATOR_BYTES = 150
 """About what the operator and the names that restore one weight take in the file."""
 

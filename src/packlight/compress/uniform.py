@@ -21,8 +21,6 @@ Range = Literal["minmax", "mse", "moments"]
 ZEROS = {2: 3, 3: 7, 4: 4}
 """How far from that of the whole range zeros are tried; 2 for wider codes."""
 
-HALF = np.finfo(np.float16)
-
 
 @dataclass(frozen=True, slots=True)
 class Uniform:
@@ -135,12 +133,6 @@ def best(
     reach = ZEROS.get(bits, 2)
     scale, zero = compiled().asymmetric_scales(rows, matters, (1 << bits) - 1, reach)
     return scale, zero
-
-
-def rounded_scale(scale: Float) -> tuple[NDArray[np.float16], np.float32]:
-    """A scale as float16 numbers and one float32 that they are multiplied with."""
-    widest = np.float32(scale.max())
-    return np.maximum(scale / widest, HALF.smallest_subnormal).astype(np.float16), widest
 
 
 def compiled() -> ModuleType:

@@ -21,11 +21,18 @@ from packlight.compress import grid, uniform
 from packlight.compress.allocation import allocate, by_width
 from packlight.compress.functions import Body, middle, shaped, unpacked, widened
 from packlight.compress.grid import Float, Grouping
+from packlight.compress.scales import (
+    Bits,
+    as_stored,
+    scale_bytes,
+    scale_of,
+    scale_parts,
+    store_scale,
+)
 from packlight.compress.sequence import Coded, Rounding, round_in_order, rounded_later, rounded_now
 from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.storage import (
     BLOCKED_OPSET,
-    HALF,
     OPERATOR_BYTES,
     OPSET,
     STORED,
@@ -35,7 +42,7 @@ from packlight.compress.storage import (
     code_bytes,
     store_codes,
 )
-from packlight.compress.uniform import Codes, Range, Uniform, rounded_scale
+from packlight.compress.uniform import Codes, Range, Uniform
 from packlight.errors import RecipeError
 from packlight.method import Look, Method
 from packlight.records.recipe import Option
@@ -72,7 +79,7 @@ class Weights(Rounding):
     block: int = 32
     symmetric: bool = True
     range: Range = "mse"
-    scales: Literal[16, 32] = 32
+    scales: Bits = 32
     expand: Literal["best", "load", "run"] = "best"
 
     def __post_init__(self) -> None:
@@ -183,8 +190,7 @@ def stored_bytes(site: Site, config: Weights) -> int:
     stored = site.grouping.padded if site.expand == "load" else site.grouping.shape
     count, groups = math.prod(stored), site.grouping.groups()
     zeros = 0 if config.symmetric else code_bytes(groups, zero_bits(site))
-    widest = np.dtype(np.float32).itemsize if config.scales == HALF else 0
-    return code_bytes(count, site.bits) + groups * config.scales // 8 + widest + zeros
+    return code_bytes(count, site.bits) + scale_bytes(groups, config.scales) + zeros
 
 
 def zero_bits(site: Site) -> int:
@@ -239,10 +245,7 @@ def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uni
         symmetric=config.symmetric,
         search=config.range,
     )
-    if config.scales != HALF:
-        return found
-    half, widest = rounded_scale(found.scale)
-    return replace(found, scale=half.astype(np.float32) * widest)
+    return replace(found, scale=as_stored(found.scale, config.scales))
 
 
 def parts(config: Weights, site: Site, found: Uniform, codes: Codes) -> Mapping[str, Array]:
@@ -250,12 +253,10 @@ def parts(config: Weights, site: Site, found: Uniform, codes: Codes) -> Mapping[
     kind = np.int8 if found.symmetric and site.bits in STORED else np.uint8
     shift = offset(site.bits) if found.symmetric and site.bits not in STORED else 0
     whole = site.grouping.split(codes) if site.expand == "load" else codes
-    stored: dict[str, Array] = {"codes": (whole + np.float32(shift)).astype(kind)}
-    if config.scales == HALF:
-        half, widest = rounded_scale(found.scale)
-        stored |= {"half": half, "widest": np.asarray(widest)}
-    else:
-        stored["scale"] = found.scale
+    stored: dict[str, Array] = {
+        "codes": (whole + np.float32(shift)).astype(kind),
+        **scale_parts(found.scale, config.scales),
+    }
     return stored if config.symmetric else {**stored, "zero": found.zero.astype(np.uint8)}
 
 
@@ -336,10 +337,7 @@ class Encoding:
 
     def scales(self, shape: Sequence[int]) -> dict[str, ir.Value]:
         """What is stored of the scales."""
-        if self.config.scales != HALF:
-            return {"scale": self.store("scale", ir.DataType.FLOAT, shape)}
-        half = self.store("half", ir.DataType.FLOAT16, shape)
-        return {"half": half, "widest": self.store("widest", ir.DataType.FLOAT, ())}
+        return store_scale(self.place, self.parts, self.config.scales, shape)
 
     def floats(self, shape: Sequence[int]) -> ir.Value:
         """The scales as float32."""
@@ -358,7 +356,7 @@ def flags(inputs: Mapping[str, ir.Value]) -> Iterator[tuple[str, bool]]:
 
 def restore(packed: bool, body: Body) -> ir.Value:
     """Write the function that restores a weight."""
-    codes, scale = body.inputs["codes"], body.inputs.get("scale") or widened(body)
+    codes, scale = body.inputs["codes"], scale_of(body)
     whole = shaped(body, unpacked(body, codes), "shape") if packed else codes
     floats, zero = body.floats(whole), body.inputs.get("zero")
     if zero is not None:

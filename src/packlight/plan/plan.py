@@ -10,7 +10,6 @@ from packlight.plan.routes import ROUTES, Route
 from packlight.plan.whatif import KEEP, Choice, WhatIf
 from packlight.plan.words import Case, recommendation
 from packlight.records.budget import Limit
-from packlight.records.device import Device
 from packlight.records.measurement import Measurement, Meets
 from packlight.records.plan import Damage, Effort, Plan, PlanOption
 from packlight.records.profile import Profile
@@ -77,8 +76,3 @@ def shrinks(
         found = [one.predicted[limit.metric] for one in ready if limit.metric in one.predicted]
         if found and all(one.meets.get(limit.text) == "no" for one in ready):
             yield limit.text, limit.bound(original) / min(cost.low for cost in found)
-
-
-def chosen_unit(device: Device, unit: str) -> str:
-    """The unit that is named, else the CPU, else the first."""
-    return unit or ("cpu" if "cpu" in device.units else next(iter(device.units)))

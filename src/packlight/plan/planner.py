@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from packlight.compress import canonical_recipe, compress
-from packlight.compress.bias import bias
+from packlight.compress.sequence import absorber
 from packlight.compress.sites import Weight, weight_sites
 from packlight.devices import operator_set
 from packlight.model import Model, file_size
@@ -26,7 +26,7 @@ from packlight.records.measurement import Measurement, Meets, counted
 from packlight.records.plan import Damage, Effort, PlanOption
 from packlight.records.profile import Profile
 from packlight.records.recipe import Option as Value
-from packlight.records.recipe import Recipe, Step, parse_recipe
+from packlight.records.recipe import Recipe, parse_recipe
 from packlight.records.variant import Change, Refusal
 
 NO_EFFORT, NO_DAMAGE = Effort("no data", "seconds"), Damage("none", "the model itself")
@@ -112,7 +112,7 @@ class Planner:
 
     def made(self, recipe: Recipe) -> tuple[Measurement, tuple[Change, ...], tuple[Refusal, ...]]:
         """The exact size of the file, and what is changed and what not."""
-        blind = Recipe(tuple(without_samples(recipe)), recipe.seed)
+        blind = without_samples(recipe)
         if self.adds_up and all(step.method != "static" for step in recipe.steps):
             base = self.sizes.base(least_opset(blind))
             parts = self.sizes.parts(base, blind)
@@ -134,8 +134,10 @@ class Planner:
     @cached_property
     def biases(self) -> int:
         """Bytes of the biases that rounding by samples may make, about."""
-        found = (bias_of(one) for one in weight_sites(self.model.graph) if isinstance(one, Weight))
-        return sum(outputs * 4 + NAMES for has, outputs in found if not has)
+        sites = (one for one in weight_sites(self.model.graph) if isinstance(one, Weight))
+        places = (absorber(site) for site in sites)
+        made = (place for place in places if place is not None and place.value is None)
+        return sum(place.outputs * 4 + NAMES for place in made)
 
     def costs(
         self, route: Route, size: Measurement, changes: Sequence[Change], recipe: Recipe
@@ -174,7 +176,7 @@ class Planner:
     def imagined(self, route: Route) -> dict[str, Measurement]:
         """What a route without a method would leave, as an estimate."""
         assert route.shrinks is not None
-        weights, arithmetic, _ = route.shrinks
+        weights, arithmetic = route.shrinks
         share = {"size": weights, "download": weights, "peak_memory": weights}
         return {
             name: between(
@@ -220,12 +222,10 @@ class Planner:
 
     def barred(self, route: Route) -> Iterator[Refusal]:
         """Why no runtime of the unit can keep weights so; ONNX Runtime runs every file as it is."""
-        if not route.stores or self.converts is False:
+        if not route.stores or not self.converts:
             return
-        title, kept = (
-            self.target.device.title,
-            {one for name in self.runtimes for one in self.kept_by(name)},
-        )
+        title = self.target.device.title
+        kept = {one for name in self.runtimes for one in self.kept_by(name)}
         if route.stores not in kept:
             reason = f"no runtime on {title} keeps weights as {route.stores}"
             yield Refusal("", reason, f"choose what it keeps: {', '.join(sorted(kept))}")
@@ -255,17 +255,6 @@ NAMES = 150
 """Bytes at most, about, of the names around a bias."""
 
 
-def bias_of(site: Weight) -> tuple[bool, int]:
-    """Whether what rounding does to means has a place where it can go, or none; and outputs."""
-    role = site.roles[0]
-    outputs = math.prod(size for axis, size in enumerate(site.shape) if axis not in site.summed)
-    place = bias(role, outputs)
-    if place is None:
-        return True, outputs
-    inputs = place.node.inputs
-    return len(inputs) > place.index and inputs[place.index] is not None, outputs
-
-
 def lacks(target: Target, profile: Profile) -> Iterator[Refusal]:
     """Types of operators that no runtime of the unit runs, with the first place of each."""
     found: dict[str, list[str]] = {}
@@ -284,17 +273,19 @@ def spread_integers(dtypes: list[str], families: Sequence[str]) -> None:
             dtypes[place] = "int8"
 
 
-def without_samples(recipe: Recipe) -> Iterator[Step]:
-    """The steps as they are stored, which does not depend on how numbers were chosen."""
-    for step in recipe.steps:
-        learnt: dict[str, Value] = {
-            "rounding": "nearest",
-            "weighted": False,
-            "mixed": 0.0,
-            "range": "minmax",
-        }
-        known = {key: value for key, value in learnt.items() if key in step.config}
-        yield Step(step.method, {**step.config, **known}, step.where)
+LEARNT: Mapping[str, Value] = {
+    "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
+}  # fmt: skip
+"""Options by which samples choose numbers, and what they are without samples."""
+
+
+def without_samples(recipe: Recipe) -> Recipe:
+    """What stores as much, for that does not depend on how numbers were chosen."""
+    steps = (
+        replace(step, config={key: LEARNT.get(key, value) for key, value in step.config.items()})
+        for step in recipe.steps
+    )
+    return replace(recipe, steps=tuple(steps))
 
 
 def joined(parts: Sequence[Part]) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:

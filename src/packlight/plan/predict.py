@@ -167,7 +167,7 @@ class Predictor:
         self.device = device
         self.unit: Unit = device.units[unit]
         self.plain = Kind(("float32",) * len(load.names), np.full(len(load.names), 4.0))
-        self.tables: dict[str, tuple[Floats, Floats, Floats]] = {}
+        self.tables: dict[str, Floats] = {}
 
     def computes(self, dtype: str) -> str:
         """The data type that a wanted one is really computed in."""
@@ -179,21 +179,10 @@ class Predictor:
         """float32 where the unit has it, else its first type."""
         return "float32" if "float32" in self.unit.peak else next(iter(self.unit.peak))
 
-    def table(self, dtype: str) -> tuple[Floats, Floats, Floats]:
-        """Seconds of arithmetic, and the shares that slow and fast kernels reach, by operator."""
-        if dtype not in self.tables:
-            shares = [self.unit.share(name, dtype) for name in self.load.families]
-            self.tables[dtype] = (
-                self.load.macs / self.unit.peak[dtype],
-                np.array([share.low for share in shares]),
-                np.array([share.high for share in shares]),
-            )
-        return self.tables[dtype]
-
     def seconds(self, kind: Kind) -> tuple[float, float]:
         """The least and the most time of one run."""
-        times = np.array([self.columns(dtype) for dtype in dict.fromkeys(kind.dtypes)])
         which = {dtype: place for place, dtype in enumerate(dict.fromkeys(kind.dtypes))}
+        times = np.array([self.columns(dtype) for dtype in which])
         rows = np.array([which[dtype] for dtype in kind.dtypes], np.int64)
         pick = np.arange(len(rows))
         arithmetic, low, high = (times[rows, index, pick] for index in range(3))
@@ -212,10 +201,17 @@ class Predictor:
         return float(times[traffic > arithmetic].sum() / (times.sum() or 1.0))
 
     def columns(self, dtype: str) -> Floats:
-        """(4, operators): arithmetic, both shares, and bytes of activations."""
-        real = self.computes(dtype)
-        arithmetic, low, high = self.table(real)
-        return np.stack([arithmetic, low, high, self.load.numbers * BYTES.get(real, 4)])
+        """(4, operators): seconds of arithmetic, shares of slow and fast kernels, bytes moved."""
+        if dtype not in self.tables:
+            real = self.computes(dtype)
+            shares = [self.unit.share(name, real) for name in self.load.families]
+            self.tables[dtype] = np.stack([
+                self.load.macs / self.unit.peak[real],
+                np.array([share.low for share in shares]),
+                np.array([share.high for share in shares]),
+                self.load.numbers * BYTES.get(real, 4),
+            ])  # fmt: skip
+        return self.tables[dtype]
 
     def latency(self, kind: Kind) -> dict[str, Measurement]:
         """Time, and its ratio to that of the model as it is."""
@@ -224,9 +220,7 @@ class Predictor:
         low, high = self.seconds(kind)
         if kind is self.plain:
             return {"latency": between(low, high, "s"), "latency_ratio": counted(1.0)}
-        if set(kind.dtypes) == {"float32"} and np.array_equal(
-            kind.weight_bytes, self.plain.weight_bytes
-        ):
+        if kind.like(self.plain):
             return {"latency": between(low, high, "s"), "latency_ratio": SAME}
         before = self.seconds(self.plain)
         ratios = sorted((low / before[0], high / before[1]))

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from packlight.compress import canonical_recipe
 from packlight.compress.methods import METHODS
 from packlight.errors import RecipeError
-from packlight.model.size import field_size
 from packlight.plan.density import density, download
 from packlight.plan.planner import AS_IT_IS, Planner, without_samples
 from packlight.plan.predict import Kind
@@ -81,13 +80,11 @@ class Column:
 
     Attributes:
         parts: of each.
-        growth: bytes that the graph grows by, of each.
         coded: bytes of codes, of each.
         recipe: of the step.
     """
 
     parts: Sequence[Part]
-    growth: NDArray[np.int64]
     coded: NDArray[np.float64]
     recipe: Recipe
 
@@ -102,7 +99,7 @@ class WhatIf:
     def __init__(self, planner: Planner) -> None:
         self.planner = planner
         self.columns: dict[tuple[int, str], Column] = {}
-        self.opsets: dict[str, int] = {}
+        self.recipes: dict[str, Recipe] = {}
         base = planner.sizes.base(0)
         self.names = [cluster.names for cluster in base.clusters]
         places = {name: index for index, name in enumerate(planner.load.names)}
@@ -142,12 +139,7 @@ class WhatIf:
         base = self.planner.sizes.base(at)
         columns = {step: self.column(step, at) for step in used}
         chosen = [(i, columns[step]) for i, step in enumerate(steps) if step != KEEP]
-        growth = sum(int(column.growth[i]) for i, column in chosen)
-        calls = {n: size for i, c in chosen for n, size in c.parts[i].functions.items()}
-        graph = base.file.graph_size() + growth
-        whole = len(base.file.before) + field_size(graph) + len(base.file.after)
-        changed = any(column.parts[i].changes for i, column in chosen)
-        exact = whole + sum(calls.values()) if changed else self.planner.sizes.base(0).file.size()
+        exact = self.planner.sizes.total(base, [column.parts[i] for i, column in chosen])
         size = self.widened(exact, sum(step.startswith(STATIC) for step in steps))
         coded = sum(float(column.coded[i]) for i, column in chosen)
         shares = [density(column.recipe, self.planner.sample) for column in columns.values()]
@@ -181,13 +173,11 @@ class WhatIf:
     def column(self, step: str, at: int) -> Column:
         """What a step does to every cluster of the model at an opset."""
         if (at, step) not in self.columns:
-            text = STAND_IN if step.startswith(STATIC) else step
-            recipe = canonical_recipe(parse_recipe(text))
-            blind = Recipe(tuple(without_samples(recipe)), recipe.seed)
-            parts = self.planner.sizes.parts(self.planner.sizes.base(at), blind)
+            recipe = self.recipe(step)
+            sizes = self.planner.sizes
+            parts = sizes.parts(sizes.base(at), without_samples(recipe))
             self.columns[at, step] = Column(
                 parts,
-                np.array([part.growth for part in parts]),
                 np.array([float(sum(c.after for c in part.changes)) for part in parts]),
                 recipe,
             )
@@ -195,8 +185,11 @@ class WhatIf:
 
     def opset(self, step: str) -> int:
         """The opset of a model after a step, at least its own."""
-        if step not in self.opsets:
+        return max(least_opset(self.recipe(step)), self.planner.model.opset())
+
+    def recipe(self, step: str) -> Recipe:
+        """What is stored by a step; about that, where it is ``static``."""
+        if step not in self.recipes:
             text = STAND_IN if step.startswith(STATIC) else step
-            needed = least_opset(canonical_recipe(parse_recipe(text)))
-            self.opsets[step] = max(needed, self.planner.model.opset())
-        return self.opsets[step]
+            self.recipes[step] = canonical_recipe(parse_recipe(text))
+        return self.recipes[step]

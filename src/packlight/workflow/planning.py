@@ -11,7 +11,6 @@ from packlight.compress import compress
 from packlight.devices import device as device_named
 from packlight.errors import RecipeError
 from packlight.model import Model
-from packlight.plan.plan import chosen_unit
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
 from packlight.plan.whatif import WhatIf, parse_choice
@@ -23,7 +22,6 @@ from packlight.workflow.profiling import profile_of
 from packlight.workflow.verbs import AnyModel, AnyTask, source_of, task_for
 
 Shapes = Mapping[str, Sequence[int]] | Sequence[str]
-Rest = tuple[AnyTask | None, Shapes, str, Sequence[str]]
 
 LIKE: Sequence[tuple[str, str, str]] = (
     ("x86_64", "vnni", "x86-laptop-vnni"),
@@ -35,6 +33,19 @@ LIKE: Sequence[tuple[str, str, str]] = (
 """Architecture, a feature, and the description that is nearest such a machine."""
 
 
+@contextlib.contextmanager
+def unhindered() -> Iterator[None]:
+    """Without the collector of cycles, which takes half of the time where graphs are large."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@unhindered()
 def plan(
     model: AnyModel,
     budget: Sequence[str] | Budget = (),
@@ -61,25 +72,6 @@ def plan(
     Raises:
         InputError: the model, the budget, the device or a choice cannot be used.
     """
-    with unhindered():
-        return planned(model, limits_of(budget), device, (task, inputs, unit, choices))
-
-
-@contextlib.contextmanager
-def unhindered() -> Iterator[None]:
-    """Without the collector of cycles, which takes half of the time where graphs are large."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
-def planned(model: AnyModel, budget: Budget, device: str | Path | Device, rest: Rest) -> Plan:
-    """The plan itself; the arguments are those of ``plan``."""
-    task, inputs, unit, choices = rest
     shapes = inputs if isinstance(inputs, Mapping) else parse_inputs(inputs)
     if isinstance(model, str) and is_code(model):
         opened, shapes = exported(model, shapes), {}
@@ -87,8 +79,7 @@ def planned(model: AnyModel, budget: Budget, device: str | Path | Device, rest: 
         opened = source_of(model, runs=task is not None).model
     data = None if task is None else task_for(task, opened)
     tidy = compress(opened, parse_recipe("tidy"), held=0).model
-    named = device if isinstance(device, Device) else device_named(device or like_this())
-    target = Target(named, checked_unit(named, unit), budget)
+    target = target_of(device, unit, limits_of(budget))
     return plan_of(tidy, profile_of(tidy, shapes, data), target, [*map(parse_choice, choices)])
 
 
@@ -108,9 +99,14 @@ def what_if(
         unit: of the device, that computes.
     """
     tidy = compress(model, parse_recipe("tidy"), held=0).model
+    profile = profile_of(tidy, inputs or {}, None)
+    return WhatIf(Planner(tidy, profile, target_of(device, unit, Budget())))
+
+
+def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
+    """What a model must run on; the description nearest this machine where none is named."""
     named = device if isinstance(device, Device) else device_named(device or like_this())
-    target = Target(named, checked_unit(named, unit), Budget())
-    return WhatIf(Planner(tidy, profile_of(tidy, inputs or {}, None), target))
+    return Target(named, checked_unit(named, unit), budget)
 
 
 def limits_of(budget: Sequence[str] | Budget) -> Budget:
@@ -128,7 +124,7 @@ def checked_unit(device: Device, unit: str) -> str:
         raise RecipeError(
             f"'{device.name}' computes on {', '.join(device.units)}; there is no '{unit}'"
         )
-    chosen = chosen_unit(device, unit)
+    chosen = unit or ("cpu" if "cpu" in device.units else next(iter(device.units)))
     if not device.units[chosen].runtimes:
         raise RecipeError(
             f"no runtime reaches the {chosen} of '{device.name}'; choose another unit"
