@@ -8,7 +8,8 @@ Each model is timed as it is, in 8-bit integers, and with weights stored in fewe
 are those of the task's first sample; measured is the median over runs of that sample, the forms of
 a model taking turns in rounds, each with fresh sessions. An error is predicted over measured, less
 1; a case is covered where the measured median lies in the interval. Weights in fewer bits run by
-the same kernels as float32, so these rows differ by what else the machine did.
+the same kernels as float32, so these rows differ by what else the machine did. What-if is what a
+plan of the original foretells of the form, which it never sees.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import packlight
 from packlight.errors import ModelError
 from packlight.metrics import METRICS
 from packlight.model import load
+from packlight.plan.whatif import KEEP, Choice
 from packlight.records import Measurement
 from packlight.runtime import open_session
 from packlight.runtime.clock import Seconds, interleaved
@@ -68,18 +70,25 @@ class Row:
         model: its name.
         form: a key of ``FORMS``.
         predicted: seconds.
+        foretold: the same by the plan of the original.
         measured: median of seconds.
     """
 
     model: str
     form: str
     predicted: Measurement
+    foretold: Measurement
     measured: float
 
     @property
     def error(self) -> float:
         """Predicted over measured, less 1."""
         return self.predicted.value / self.measured - 1
+
+    @property
+    def early(self) -> float:
+        """Foretold over measured, less 1."""
+        return self.foretold.value / self.measured - 1
 
     @property
     def covered(self) -> bool:
@@ -125,9 +134,19 @@ def rows_of(name: str, device: packlight.Device, threads: int) -> Iterator[Row]:
     chosen = CASES[name](name)
     paths = [form_path(name, form, chosen) for form in FORMS]
     said = [predicted(load(path), chosen.task, device, threads) for path in paths]
+    told = list(foretold(load(chosen.path), chosen.task, device))
     measured = np.median(np.concatenate(list(rounds(paths, chosen.task, threads))), axis=0)
-    for form, prediction, taken in zip(FORMS, said, measured, strict=True):
-        yield Row(name, form, prediction, float(taken))
+    for form, prediction, early, taken in zip(FORMS, said, told, measured, strict=True):
+        yield Row(name, form, prediction, early, float(taken))
+
+
+def foretold(model: packlight.Model, task: Task, device: packlight.Device) -> Iterator[Measurement]:
+    """What a plan of the original says of each form."""
+    shapes = {name: value.shape for name, value in task.samples[0][0].items()}
+    plans = packlight.what_if(model, device, inputs=shapes)
+    for recipe in FORMS.values():
+        step = recipe.removeprefix("tidy+") or KEEP
+        yield plans.choose([Choice(".", step)])["latency"]
 
 
 def rounds(paths: Sequence[Path], task: Task, threads: int) -> Iterator[Seconds]:
@@ -152,21 +171,26 @@ def predicted(
 
 def table(rows: list[Row]) -> Iterator[str]:
     """A table with errors, and what they come to."""
-    yield "| model | form | predicted, ms | interval | measured, ms | error | covered |"
-    yield "| --- | --- | --: | --- | --: | --: | --- |"
+    yield (
+        "| model | form | predicted, ms | interval | measured, ms | error | covered | what-if, ms "
+        "| error |"
+    )
+    yield "| --- | --- | --: | --- | --: | --: | --- | --: | --: |"
     for one in rows:
         said = one.predicted
         yield (
             f"| {one.model} | {one.form} | {said.value * 1e3:.3f} "
             f"| {said.low * 1e3:.3f} to {said.high * 1e3:.3f} | {one.measured * 1e3:.3f} "
-            f"| {one.error:+.0%} | {'yes' if one.covered else 'no'} |"
+            f"| {one.error:+.0%} | {'yes' if one.covered else 'no'} "
+            f"| {one.foretold.value * 1e3:.3f} | {one.early:+.0%} |"
         )
-    errors = [abs(one.error) for one in rows]
+    errors, early = [abs(one.error) for one in rows], [abs(one.early) for one in rows]
     covered = sum(one.covered for one in rows)
     yield ""
     yield (
         f"median error {np.median(errors):.0%}, worst {max(errors):.0%}; the interval holds the "
-        f"measured median in {covered} of {len(rows)} cases"
+        f"measured median in {covered} of {len(rows)} cases; what-if: median error "
+        f"{np.median(early):.0%}, worst {max(early):.0%}"
     )
 
 

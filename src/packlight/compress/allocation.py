@@ -17,7 +17,6 @@ from typing import TypeVar
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from scipy.optimize import LinearConstraint, milp
 
 from packlight.compress.feedback import Columns
 from packlight.compress.moments import Moments
@@ -107,6 +106,8 @@ def cheapest_widths(
         mean: bits for each number, on average at most; where even the least widths are above it,
             those are taken.
     """
+    from scipy.optimize import LinearConstraint, milp  # noqa: PLC0415  scipy takes long to load
+
     pairs = [(index, width) for index, cost in enumerate(predicted) for width in sorted(cost)]
     costs = np.array([predicted[index][width] for index, width in pairs])
     bits = np.array([sizes[index] * width for index, width in pairs], np.float64)

@@ -17,7 +17,6 @@ from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from packlight.compress.sparsity import DENSE, Mask, Sparsity, cheapest
 
@@ -201,6 +200,8 @@ def dropped(lane: Doubles, diagonal: Doubles, sparsity: Sparsity, plan: Mask) ->
 
 def inverse_factor(moments: Doubles) -> Doubles:
     """Upper triangular U (groups, in, in) with U'U the inverse of the moments."""
+    from scipy.linalg import lapack  # noqa: PLC0415  scipy takes long to load
+
     if len(moments) > 1:
         return np.ascontiguousarray(np.swapaxes(np.linalg.cholesky(np.linalg.inv(moments)), 1, 2))
     lower, _ = lapack.dpotrf(moments[0], lower=1, clean=1)

@@ -125,12 +125,13 @@ def apply(
     observed = {name: Histogram() for name in first.ranges()}
     look(graph, {name: [histogram] for name, histogram in observed.items()})
     unseen = {name for name, statistic in observed.items() if not reached(statistic)}
-    ready = [site for site in found if not unseen & touched(first, site.node)]
-    done: list[Change | Refusal] = [
-        Refusal(site.operator, "no calibration sample reaches it", "add samples that do")
-        for site in found
-        if site not in ready
-    ]
+    ready, done = list[Site](), list[Change | Refusal]()
+    for site in found:
+        if unseen & touched(first, site.node):
+            reason = "no calibration sample reaches it"
+            done.append(Refusal(site.operator, reason, "add samples that do"))
+        else:
+            ready.append(site)
     plan = placement.place(graph, [site.node for site in ready], unseen)
     grids = {
         name: affine(observed[name], config.range, config.percentile) for name in plan.ranges()

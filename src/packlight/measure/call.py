@@ -100,19 +100,49 @@ class Call:
 
 
 def in_codes(call: Call) -> Call:
-    """A product as it would be between codes of 8 bits, before a model has them; others stay.
+    """A kernel as it would be between codes of 8 bits, before a model has them; others stay.
 
     What it moves is a quarter, all of it being codes.
     """
-    if not call.macs or call.dtype != "float32" or call.kind not in CODED:
+    if call.dtype != "float32" or call.kind not in CODED:
         return call
     return replace(call, dtype="int8", moved=call.moved / BYTES["float32"])
 
 
-CODED = frozenset(
-    ("conv", "stem", "pointwise", "depthwise", "grouped", "conv1d", "matmul", "vector")
-)
-"""Products that have integer kernels."""
+CODED = frozenset((
+    "conv", "stem", "pointwise", "depthwise", "grouped", "conv1d", "matmul", "vector", "add",
+    "pool", "transpose",
+))  # fmt: skip
+"""Kernels that there are for integers too."""
+
+
+def in_blocks(call: Call) -> Call:
+    """A product as it would be with a weight in blocks of 4 bits; others stay.
+
+    Its features are those of a product of matrices, of one row where it is one of a vector.
+    """
+    if call.kind not in BLOCKED or call.dtype != "float32":
+        return call
+    shape = call.shape if call.kind == "matmul" else (0.0, *call.shape)
+    columns, sums = shape[1], shape[2]
+    saved = 2.0 ** (columns + sums) * (BYTES["float32"] - BYTES["int4"])
+    return replace(call, kind="blocks", moved=call.moved - saved, shape=shape)
+
+
+BLOCKED = frozenset(("matmul", "vector"))
+
+
+def between(numbers: float, around: float, *, given: bool) -> Call:
+    """The call that makes codes of floats, or floats of codes, where the two meet.
+
+    Args:
+        numbers: that are converted.
+        around: bytes that the whole model moves in a run.
+        given: whether codes become floats.
+    """
+    moved = numbers * (BYTES["float32"] + BYTES["int8"])
+    kind = "dequantize" if given else "quantize"
+    return Call(kind, "float32", 0.0, moved, (log2(numbers),)).within(around)
 
 
 def log2(number: float) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from packlight.errors import DeviceError
 from packlight.measure.call import RUN, Call
-from packlight.measure.curves import CPU, REACH, central, cpu
+from packlight.measure.curves import CPU, REACH, Floats, central, cpu
 from packlight.measure.walk import NOTHING, calls
 from packlight.model import Model, Shape
 from packlight.records.device import Device
@@ -50,20 +51,41 @@ def predict_latency(
 
 def total(made: Mapping[Call, int], device: Device) -> Measurement:
     """Seconds that some calls of kernels take one after the other."""
-    whole, own, shared = 0.0, 0.0, defaultdict[str, float](float)
-    for call, times in made.items():
-        middle, spread = central(call, device)
-        whole += times * middle
-        if call.kind != RUN.kind:
-            error = times * (middle - cpu(device).overhead) * spread
-            own += error**2
-            shared[call.curve] += error
-    kernels = (1 - TOGETHER) * own + TOGETHER * sum(error**2 for error in shared.values())
-    known = device.curves.get(RUN.curve)
-    relative = math.sqrt(kernels) / whole
-    reach = math.exp(REACH * math.hypot(relative, known.spread if known else 0.0))
-    calls_made = sum(made.values())
-    return Measurement(whole, "s", whole / reach, whole * reach, "estimated", calls_made)
+    return Timed(tuple(made), device).total(np.array(list(made.values()), np.float64))
+
+
+class Timed:
+    """What every one of some calls takes, so that the time of any choice among them is a sum.
+
+    Args:
+        made: calls of kernels.
+        device: as for ``predict_latency``.
+
+    Raises:
+        DeviceError: the device does not compute in a data type.
+    """
+
+    def __init__(self, made: Sequence[Call], device: Device) -> None:
+        found = np.array([central(call, device) for call in made]).reshape(-1, 2)
+        inside = np.array([call.kind != RUN.kind for call in made], bool)
+        self.seconds = found[:, 0]
+        self.errors = np.where(inside, (found[:, 0] - cpu(device).overhead) * found[:, 1], 0.0)
+        self.curves = np.unique([call.curve for call in made], return_inverse=True)[1]
+        known = device.curves.get(RUN.curve)
+        self.whole_models = known.spread if known else 0.0
+
+    def total(self, times: Floats) -> Measurement:
+        """Seconds where each call comes so often, one after the other.
+
+        Args:
+            times: (calls,).
+        """
+        whole, errors = float(self.seconds @ times), self.errors * times
+        shared = np.bincount(self.curves, errors)
+        kernels = (1 - TOGETHER) * float(errors @ errors) + TOGETHER * float(shared @ shared)
+        reach = math.exp(REACH * math.hypot(math.sqrt(kernels) / whole, self.whole_models))
+        n = int(times.sum())
+        return Measurement(whole, "s", whole / reach, whole * reach, "estimated", n)
 
 
 def at_threads(device: Device, threads: int) -> Device:

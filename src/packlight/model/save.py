@@ -73,7 +73,7 @@ def to_bytes(model: Model) -> bytes:
 def pieces(found: Skeleton) -> Iterator[bytes]:
     """The file's content in order; each stored value is computed when it is its turn."""
     yield found.before
-    yield prefix(GRAPH, found.graph_size())
+    yield prefix(GRAPH, found.graph_size)
     yield found.first
     for tensor in found.tensors:
         yield prefix(INITIALIZER, tensor_size(tensor))

@@ -9,6 +9,7 @@ Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/e
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
 INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Skeleton:
     """A model's file without the stored values of its main graph.
 
@@ -41,6 +42,7 @@ class Skeleton:
     last: bytes
     after: bytes
 
+    @cached_property
     def graph_size(self) -> int:
         """Bytes of the graph, stored values included."""
         stored = sum(field_size(tensor_size(tensor)) for tensor in self.tensors)
@@ -52,7 +54,7 @@ class Skeleton:
 
     def size(self) -> int:
         """Bytes of the file, stored values included."""
-        return len(self.before) + field_size(self.graph_size()) + len(self.after)
+        return len(self.before) + field_size(self.graph_size) + len(self.after)
 
 
 def file_size(model: ir.Model) -> int:

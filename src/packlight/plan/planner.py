@@ -13,9 +13,12 @@ from packlight.compress import canonical_recipe, compress
 from packlight.compress.sequence import absorber
 from packlight.compress.sites import Weight, weight_sites
 from packlight.devices import operator_set
+from packlight.errors import ModelError
+from packlight.measure.curves import CPU
 from packlight.model import Model, file_size
 from packlight.plan.density import density, download, some_rows
 from packlight.plan.integers import integer_size
+from packlight.plan.kernels import Kernels
 from packlight.plan.predict import MICRO, Kind, Predictor, between, load_of, missing
 from packlight.plan.routes import Route
 from packlight.plan.sizes import Part, Sizes, in_main_graph, least_opset
@@ -89,13 +92,23 @@ class Planner:
         self.adds_up = in_main_graph(model.graph)
         self.sample = some_rows(model.graph)
         self.load = load_of(model.graph, profile)
-        self.predictor = Predictor(self.load, target.device, target.unit)
+        self.predictor = Predictor(self.load, target.device, target.unit, self.kernels(profile))
         self.lacking = tuple(lacks(target, profile))
         self.runtimes = target.device.units[target.unit].runtimes
         self.converts = "onnxruntime" not in self.runtimes
         self.as_it_is = self.costs(
             AS_IT_IS, counted(self.sizes.base(0).file.size(), "B"), (), Recipe()
         )
+
+    def kernels(self, profile: Profile) -> Kernels | None:
+        """Times of single kernels, where the device was measured and every shape is known."""
+        device = self.target.device
+        if self.target.unit != CPU or not device.curves or self.load.unknown:
+            return None
+        try:
+            return Kernels(self.model, profile, device, self.load.names)
+        except ModelError:  # a shape depends on numbers; the roofline needs no shapes
+            return None
 
     def original(self) -> PlanOption:
         """The model without any compression."""

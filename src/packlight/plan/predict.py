@@ -3,7 +3,7 @@
 Each operator takes the longer of its arithmetic at the unit's peak and its traffic at the memory's
 bandwidth (Williams et al., "Roofline", 2009), over the share of that which real kernels reach, and
 an overhead for each call. Shares are ranges, so times are intervals. Activations that runtimes fuse
-into the operator before them cost nothing.
+into the operator before them cost nothing. On a measured device ``kernels`` tells the time instead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from packlight.devices import operator_set
 from packlight.model import nodes
+from packlight.plan.kernels import Kernels
 from packlight.records.device import Device, Unit
 from packlight.records.measurement import Measurement, counted
 from packlight.records.profile import OperatorCost, Profile
@@ -56,6 +57,9 @@ MICRO = "tflite-micro"
 
 SAME = Measurement(1.0, "1", 0.97, 1.03, "estimated", 1)
 """The ratio of times where arithmetic and traffic stay as they are; measured ones differ so far."""
+
+WHOLE = 1.0
+"""Bytes of a stored number below which products restore it as they read it."""
 
 RESTING = 8_000_000
 """Bytes that a runtime takes beside the model, at most about."""
@@ -160,13 +164,18 @@ class Predictor:
         load: what the model asks.
         device: what it runs on.
         unit: which of its units computes.
+        kernels: times of them, where the unit was measured.
     """
 
-    def __init__(self, load: Load, device: Device, unit: str) -> None:
+    def __init__(
+        self, load: Load, device: Device, unit: str, kernels: Kernels | None = None
+    ) -> None:
         self.load = load
+        self.kernels = kernels
         self.device = device
         self.unit: Unit = device.units[unit]
         self.plain = Kind(("float32",) * len(load.names), np.full(len(load.names), 4.0))
+        self.products = np.array([name != "other" for name in load.families], bool)
         self.tables: dict[str, Floats] = {}
 
     def computes(self, dtype: str) -> str:
@@ -181,6 +190,10 @@ class Predictor:
 
     def seconds(self, kind: Kind) -> tuple[float, float]:
         """The least and the most time of one run."""
+        if self.kernels is not None:
+            codes = np.array([dtype == "int8" for dtype in kind.dtypes], bool)
+            found = self.kernels.latency(codes & self.products, kind.weight_bytes < WHOLE)
+            return found.low, found.high
         which = {dtype: place for place, dtype in enumerate(dict.fromkeys(kind.dtypes))}
         times = np.array([self.columns(dtype) for dtype in which])
         rows = np.array([which[dtype] for dtype in kind.dtypes], np.int64)

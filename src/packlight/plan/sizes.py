@@ -160,7 +160,7 @@ class Sizes:
         if not any(part.changes for part in found):
             return self.base(0).file.size()
         functions = {name: size for part in found for name, size in part.functions.items()}
-        graph = base.file.graph_size() + sum(part.growth for part in found)
+        graph = base.file.graph_size + sum(part.growth for part in found)
         whole = len(base.file.before) + field_size(graph) + len(base.file.after)
         return whole + sum(functions.values())
 
@@ -212,11 +212,11 @@ def large(value: ir.Value | None) -> bool:
 def measured(model: ir.Model, cluster: Cluster, recipe: Recipe) -> Part:
     """Apply a recipe to a model of some operators alone."""
     small = alone(model, cluster)
-    before = skeleton(small).graph_size()
+    before = skeleton(small).graph_size
     made = compress(Model(small, "part"), recipe, held=0)
     if not made.changes:
         return Part(0, {}, (), made.refusals)
-    growth = skeleton(made.model.graph).graph_size() - before
+    growth = skeleton(made.model.graph).graph_size - before
     return Part(growth, functions(made.model.graph), made.changes, made.refusals)
 
 

@@ -81,12 +81,12 @@ class Column:
     Attributes:
         parts: of each.
         coded: bytes of codes, of each.
-        recipe: of the step.
+        shares: of their bytes that the codes zip to, at least and at most.
     """
 
     parts: Sequence[Part]
     coded: NDArray[np.float64]
-    recipe: Recipe
+    shares: tuple[float, float]
 
 
 class WhatIf:
@@ -142,7 +142,7 @@ class WhatIf:
         exact = self.planner.sizes.total(base, [column.parts[i] for i, column in chosen])
         size = self.widened(exact, sum(step.startswith(STATIC) for step in steps))
         coded = sum(float(column.coded[i]) for i, column in chosen)
-        shares = [density(column.recipe, self.planner.sample) for column in columns.values()]
+        shares = [column.shares for column in columns.values()]
         ends = (
             min((low for low, _ in shares), default=1.0),
             max((h for _, h in shares), default=1.0),
@@ -174,12 +174,13 @@ class WhatIf:
         """What a step does to every cluster of the model at an opset."""
         if (at, step) not in self.columns:
             recipe = self.recipe(step)
-            sizes = self.planner.sizes
-            parts = sizes.parts(sizes.base(at), without_samples(recipe))
+            base = self.planner.sizes.base(at)
+            parts = self.planner.sizes.parts(base, without_samples(recipe))
+            self.planner.sizes.total(base, parts)  # what it sums up once is kept
             self.columns[at, step] = Column(
                 parts,
                 np.array([float(sum(c.after for c in part.changes)) for part in parts]),
-                recipe,
+                density(recipe, self.planner.sample),
             )
         return self.columns[at, step]
 
