@@ -5,17 +5,16 @@
     python benchmarks/latency.py here.toml fashion mobilenetv2
 
 Each model is timed as it is, in 8-bit integers, and with weights stored in fewer bits. The shapes
-are those of the task's first sample; measured is the median over runs of that sample, the forms of
-a model taking turns in rounds, each with fresh sessions. An error is predicted over measured, less
-1; a case is covered where the measured median lies in the interval. Weights in fewer bits run by
-the same kernels as float32, so these rows differ by what else the machine did. What-if is what a
-plan of the original foretells of the form, which it never sees.
+are those of the task's first sample; measured is the median over runs of that sample, one after the
+other as the device was timed, in rounds over the forms of a model with fresh sessions. An error is
+predicted over measured, less 1; a case is covered where the measured median lies in the interval.
+Weights in fewer bits run by the same kernels as float32, so these rows differ by what else the
+machine did. What-if is what a plan of the original foretells of the form, which it never sees.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +27,7 @@ from packlight.metrics import METRICS
 from packlight.model import load
 from packlight.plan.whatif import KEEP, Choice
 from packlight.records import Measurement
-from packlight.runtime import open_session
-from packlight.runtime.clock import Seconds, interleaved
+from packlight.runtime import latency_of, open_session
 from packlight.task import Task
 from packlight.workflow.profiling import profile_of, shapes_in_use
 from sources import cached
@@ -45,8 +43,8 @@ FORMS: Mapping[str, str] = {
 
 NETWORKS = ("resnet50", "mobilenetv2", "vit-s16")
 PICTURES = 4
-ROUNDS, SECONDS = 5, 2.0
-"""Openings of all forms of a model, and what each takes."""
+ROUNDS, SECONDS = 5, 0.5
+"""Openings of each form of a model, and seconds of runs of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +133,7 @@ def rows_of(name: str, device: packlight.Device, threads: int) -> Iterator[Row]:
     paths = [form_path(name, form, chosen) for form in FORMS]
     said = [predicted(load(path), chosen.task, device, threads) for path in paths]
     told = list(foretold(load(chosen.path), chosen.task, device))
-    measured = np.median(np.concatenate(list(rounds(paths, chosen.task, threads))), axis=0)
+    measured = np.median(list(rounds(paths, chosen.task, threads)), axis=0)
     for form, prediction, early, taken in zip(FORMS, said, told, measured, strict=True):
         yield Row(name, form, prediction, early, float(taken))
 
@@ -149,12 +147,16 @@ def foretold(model: packlight.Model, task: Task, device: packlight.Device) -> It
         yield plans.choose([Choice(".", step)])["latency"]
 
 
-def rounds(paths: Sequence[Path], task: Task, threads: int) -> Iterator[Seconds]:
-    """Seconds of runs of the task's first sample, (runs, forms)."""
+def rounds(paths: Sequence[Path], task: Task, threads: int) -> Iterator[list[float]]:
+    """Median seconds of runs of the task's first sample, by form."""
     options = packlight.SessionOptions(threads=threads)
     for _ in range(ROUNDS):
-        sessions = [open_session(path, options) for path in paths]
-        yield interleaved(sessions, task.samples[:1], task.state, SECONDS, time.perf_counter)
+        yield [
+            latency_of(open_session(path, options), task.samples[:1], task.state, seconds=SECONDS)[
+                "latency"
+            ].value
+            for path in paths
+        ]
 
 
 def predicted(

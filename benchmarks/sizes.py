@@ -39,8 +39,8 @@ def rows(name: str) -> Iterator[str]:
             packlight.compress(chosen.path, f"tidy+{route.recipe}", path, task=task)
             size = path.stat().st_size
         exact = told.low == told.high
-        verdict = "to the byte" if size == told.value and exact else (
-            "in the interval" if told.low <= size <= told.high and not exact else "WRONG")  # fmt: skip
+        within = "to the byte" if exact else "in the interval"
+        verdict = within if told.low <= size <= told.high else "WRONG"
         print(f"{name}, {route.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
         text = f"{told.value:,.0f}" if exact else f"{told.low:,.0f} to {told.high:,.0f}"
         yield f"| {name} | {route.name} | {text} | {size:,} | {verdict} |"

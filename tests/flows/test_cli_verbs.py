@@ -164,7 +164,7 @@ def test_compare_refuses_a_model_of_another_form(run, few, tmp_path):
 def test_profile_counts_every_operator(run, tmp_path):
     done = run("profile", "zoo:fashion", "--json", cwd=tmp_path)
     found = json.loads(done.stdout)
-    assert found["schema"] == "Profile/2"
+    assert found["schema"] == "Profile/3"
     assert len(found["operators"]) == len(onnx.load(zoo.model_path("fashion")).graph.node)
     assert found["totals"]["size"]["value"] == zoo.model_path("fashion").stat().st_size
     shown = run("profile", "zoo:fashion", "--top", 3, cwd=tmp_path).stdout

@@ -1,4 +1,4 @@
-"""``packlight profile``: where size, arithmetic and memory go."""
+"""``packlight profile``: where size, arithmetic, memory and time go."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from packlight.cli.devices import DEVICE_HELP
 from packlight.cli.ending import DONE
-from packlight.cli.options import Inputs, Json, ModelName, ShapeTask
+from packlight.cli.options import Inputs, Json, ModelName, Seconds, ShapeTask, Threads
 from packlight.cli.screen import print_json, say, screen, working
 
 
@@ -21,28 +22,52 @@ def profile(
     download: Annotated[
         bool, typer.Option("--download", help="Count the bytes of a download too.")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run the model, and measure where its time goes.")
+    ] = False,
+    threads: Threads = 1,
+    seconds: Seconds = 2.0,
+    device: Annotated[str, typer.Option("--device", metavar="D", help=DEVICE_HELP)] = "",
+    unit: Annotated[
+        str, typer.Option("--unit", metavar="U", help="Of the device: cpu, gpu or npu.")
+    ] = "",
     csv: Annotated[
         Path | None,
         typer.Option("--csv", metavar="OUT.csv", help="Write a row for each operator."),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Show where size, arithmetic and memory go.
+    """Show where size, arithmetic, memory and time go.
 
     Operator by operator, counted without running the model: multiply-accumulates (MACs), other
     operations, weights, what is read and written, and the line of Python that each comes from,
-    where PyTorch's exporter noted it.
+    where PyTorch's exporter noted it. --measure runs the model and adds the time that each operator
+    takes on this machine, with what ONNX Runtime fused into it. --device adds the time that each
+    would take there, and whether arithmetic, memory or the call itself bounds it.
 
     \b
     Examples:
       packlight profile model.onnx --top 20
       packlight profile model.onnx --input image=1,3,224,224 --csv costs.csv
       packlight profile encoder.onnx --input ids=1,128 --input mask=1,128
+      packlight profile model.onnx --measure --threads 2
+      packlight profile model.onnx --device pixel-8
     """
     with working():
+        from packlight import SessionOptions
         from packlight import profile as count
 
-        found = count(model, task, inputs=inputs or (), download=download)
+        found = count(
+            model,
+            task,
+            inputs=inputs or (),
+            download=download,
+            measure=measure,
+            device=device,
+            unit=unit,
+            options=SessionOptions(threads=threads),
+            seconds=seconds,
+        )
     if csv is not None:
         from packlight.cli.operators import write_csv
 

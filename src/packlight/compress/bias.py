@@ -60,16 +60,32 @@ class Bias:
             return
         self.put(before, array)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether a shift needs a stored value of its own: there is none, or others read it."""
+        before = self.value
+        return before is None or before.producer() is not None or len(before.uses()) != 1
+
+    @property
+    def graph(self) -> ir.Graph:
+        """That stores the bias, or will."""
+        graph = self.node.graph if self.value is None else owning_graph(self.value)
+        assert isinstance(graph, ir.Graph)
+        return graph
+
+    def fresh_name(self) -> str:
+        """What a stored value of its own is called."""
+        name = f"{self.node.name}.bias"
+        while name in self.graph.initializers:
+            name += "_shifted"
+        return name
+
     def put(self, before: ir.Value | None, array: Doubles) -> None:
         """Let the operator read another bias, under the name of its own where it has one."""
-        if before is not None and before.producer() is None and len(before.uses()) == 1:
+        if before is not None and not self.is_new:
             before.const_value = ir.Tensor(array.astype(np.float32), name=before.name)
             return
-        graph = self.node.graph if before is None else owning_graph(before)
-        assert isinstance(graph, ir.Graph)
-        name = f"{self.node.name}.bias"
-        while name in graph.initializers:
-            name += "_shifted"
+        graph, name = self.graph, self.fresh_name()
         value = ir.Value(name=name, const_value=ir.Tensor(array.astype(np.float32), name=name))
         graph.register_initializer(value)
         self.node.resize_inputs(max(len(self.node.inputs), self.index + 1))

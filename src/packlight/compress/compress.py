@@ -99,7 +99,12 @@ def uses_data(recipe: Recipe) -> bool:
 
 
 def compress(
-    model: Model, recipe: Recipe, stream: Stream = NO_DATA, held: int = HELD
+    model: Model,
+    recipe: Recipe,
+    stream: Stream = NO_DATA,
+    held: int = HELD,
+    *,
+    in_place: bool = False,
 ) -> Compressed:
     """Apply a recipe.
 
@@ -107,11 +112,12 @@ def compress(
     model that runs beside it, and the compiled kernels.
 
     Args:
-        model: stays as it is.
+        model: stays as it is, unless it is to be edited in place.
         recipe: ordered steps; later ones see what earlier ones made.
         stream: runs the calibration samples.
         held: bytes of weights up to which the new ones are computed at once and held in memory;
             above, each is computed when it is written, and let go.
+        in_place: whether the model may be edited, which saves a copy of a large graph.
 
     Returns:
         The new model with its changes and refusals.
@@ -126,7 +132,10 @@ def compress(
     with threadpool_limits(max(1, cores() // 2), user_api="blas"):
         for place, step in enumerate(full.steps):
             opset = max((needed(current.graph, one) for one in full.steps[place + 1 :]), default=0)
-            current, changed, refused = apply_step(current, step, opset, (stream, held))
+            spare = in_place or current is not model
+            current, changed, refused = apply_step(
+                Spare(current, spare), step, opset, (stream, held)
+            )
             changes += changed
             refusals += refused
     return Compressed(current, full, tuple(changes), tuple(refusals))
@@ -145,13 +154,36 @@ def needed(graph: ir.Model, step: Step) -> int:
     return chosen.opset(config) if any(re.search(step.where, s.operator) for s in sites) else 0
 
 
+@dataclass(frozen=True, slots=True)
+class Spare:
+    """A model that a step starts from.
+
+    Attributes:
+        model: the model.
+        spare: whether nobody else needs it, so that it may be edited.
+    """
+
+    model: Model
+    spare: bool
+
+    def at(self, opset: int) -> ir.Model:
+        """A graph to edit, at this opset or a newer one.
+
+        A step that finds nothing to change leaves it as it is, so it is the model's own only where
+        it need not be raised.
+        """
+        if self.spare and self.model.opset() >= opset:
+            return self.model.graph
+        return raised(self.model.clone(), opset)
+
+
 def apply_step(
-    model: Model, step: Step, opset: int, samples: tuple[Stream, int]
+    start: Spare, step: Step, opset: int, samples: tuple[Stream, int]
 ) -> tuple[Model, list[Change], list[Refusal]]:
-    """Apply one step to a clone, which is raised to an opset at least where it is changed."""
+    """Apply one step to a graph that is raised to an opset at least where it is changed."""
     (stream, held), chosen = samples, method_named(step.method)
-    config = chosen.configured(step.config)
-    graph = raised(model.clone(), max(chosen.opset(config), opset))
+    model, config = start.model, chosen.configured(step.config)
+    before, graph = interface(model), start.at(max(chosen.opset(config), opset))
     found = [s for s in chosen.sites(graph, config) if re.search(step.where, s.operator)]
     if step.where and not found:
         raise RecipeError(
@@ -171,7 +203,7 @@ def apply_step(
     if weight_bytes(graph) <= held:
         hold(graph)
     made = Model(graph, model.name)
-    check_interface(model, made, chosen.name)
+    check_interface(before, interface(made), chosen.name)
     return made, changes, refusals
 
 
@@ -238,10 +270,21 @@ def hold(graph: ir.Model) -> None:
             value.const_value = value.const_value.raw()
 
 
-def check_interface(before: Model, after: Model, method: str) -> None:
+Interface = Mapping[str, Mapping[str, ir.DataType | None]]
+
+
+def interface(model: Model) -> Interface:
+    """Names and types of inputs and outputs."""
+    sides = {"inputs": model.inputs(), "outputs": model.outputs()}
+    return {
+        side: {name: value.dtype for name, value in values.items()}
+        for side, values in sides.items()
+    }
+
+
+def check_interface(before: Interface, after: Interface, method: str) -> None:
     """A method leaves names and types of inputs and outputs as they are."""
-    for side in ("inputs", "outputs"):
-        old = {name: value.dtype for name, value in getattr(before, side)().items()}
-        new = {name: value.dtype for name, value in getattr(after, side)().items()}
+    for side, old in before.items():
+        new = after[side]
         if old != new:
             raise CheckError(f"'{method}' changed the {side} of the model from {old} to {new}")

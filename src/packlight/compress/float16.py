@@ -16,7 +16,7 @@ import onnx_ir as ir
 from packlight.compress.sites import not_stored
 from packlight.compress.storage import Expansion
 from packlight.method import Look, Method
-from packlight.model import initializers, nodes, release
+from packlight.model import initializers, nodes, release, stored_tensor
 from packlight.records.variant import Change, Refusal
 
 LARGEST = float(np.finfo(np.float16).max)
@@ -49,7 +49,7 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
     del config
     constants = (n.outputs[0] for n in nodes(graph) if n.op_type == "Constant")
     for value in (*initializers(graph), *constants):
-        tensor = ir.convenience.get_const_tensor(value)
+        tensor = stored_tensor(value)
         readers = list(value.consumers())
         if tensor is None or tensor.dtype != ir.DataType.FLOAT or not readers:
             continue

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.model import nodes
+from packlight.model import nodes, stored_tensor
 
 MATRIX = 2
 
@@ -99,7 +99,7 @@ def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
     """The stored tensor behind a value: an initializer or the output of a Constant."""
     if value is None or value.is_graph_input():
         return None
-    return ir.convenience.get_const_tensor(value)
+    return stored_tensor(value)
 
 
 def computed_from_stored(graph: ir.Model) -> set[int]:

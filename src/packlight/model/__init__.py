@@ -1,7 +1,15 @@
 """An ONNX graph as a value: load, query, edit, convert, size, save."""
 
 from packlight.model.load import load
-from packlight.model.model import Model, graphs, initializers, name_operators, nodes, release
+from packlight.model.model import (
+    Model,
+    graphs,
+    initializers,
+    name_operators,
+    nodes,
+    release,
+    stored_tensor,
+)
 from packlight.model.opset import raised
 from packlight.model.save import save, stored_size, to_bytes
 from packlight.model.shapes import Shape, infer_shapes
@@ -21,5 +29,6 @@ __all__ = [
     "release",
     "save",
     "stored_size",
+    "stored_tensor",
     "to_bytes",
 ]

@@ -67,6 +67,20 @@ def nodes(model: ir.Model) -> Iterator[ir.Node]:
     return iter(RecursiveGraphIterator(model.graph))
 
 
+def stored_tensor(value: ir.Value) -> ir.TensorProtocol | None:
+    """The stored tensor of a value or of the Constant that gives it; None where it is computed.
+
+    onnx-ir's own way to ask gives the tensor of a Constant the value's name, which makes the file
+    larger.
+    """
+    maker = value.producer()
+    if value.const_value is None and maker is not None and maker.op_type == "Constant":
+        held = maker.attributes.get("value")
+        if held is not None and held.type == ir.AttributeType.TENSOR and not held.is_ref():
+            return held.as_tensor()
+    return ir.convenience.get_const_tensor(value)
+
+
 def name_operators(model: ir.Model) -> None:
     """Give every operator a name of its own that can be printed, in place."""
     seen: set[str] = set()

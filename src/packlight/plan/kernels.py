@@ -95,7 +95,7 @@ class Kernels:
         in_block = np.append(blocks, False)[self.place] & ~in_code
         chosen = [self.times * which for which in (~in_code & ~in_block, in_code, in_block)]
         times = np.concatenate([*chosen, *self.met(spread)])
-        return self.timed.total(np.bincount(self.which, times))
+        return self.timed.total(np.bincount(self.which, times).astype(np.float64))
 
     def met(self, codes: Sequence[bool]) -> tuple[Floats, Floats]:
         """Whether each value is converted to codes, and to floats."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from packlight.model import Model
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES, Route
+from packlight.plan.sizes import Tidied
 from packlight.plan.whatif import KEEP, Choice, WhatIf
 from packlight.plan.words import Case, recommendation
 from packlight.records.budget import Limit
@@ -16,12 +16,12 @@ from packlight.records.profile import Profile
 from packlight.records.recipe import Recipe, Step, parse_recipe
 
 
-def plan(model: Model, profile: Profile, target: Target, choices: Sequence[Choice] = ()) -> Plan:
+def plan(model: Tidied, profile: Profile, target: Target, choices: Sequence[Choice] = ()) -> Plan:
     """Whether a model can ship on a device, and how.
 
     Args:
-        model: tidied; its weights may be random.
-        profile: of it.
+        model: its weights may be random.
+        profile: of it, tidied.
         target: what it must run on, within what.
         choices: for single operators, as one more route.
     """

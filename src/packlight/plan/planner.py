@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from packlight.compress import canonical_recipe, compress
-from packlight.compress.sequence import absorber
-from packlight.compress.sites import Weight, weight_sites
 from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.measure.curves import CPU
 from packlight.model import Model, file_size
+from packlight.plan.biases import bias_growth
 from packlight.plan.density import density, download, some_rows
 from packlight.plan.integers import integer_size
 from packlight.plan.kernels import Kernels
 from packlight.plan.predict import MICRO, Kind, Predictor, between, load_of, missing
 from packlight.plan.routes import Route
-from packlight.plan.sizes import Part, Sizes, in_main_graph, least_opset
+from packlight.plan.sizes import TIDY, Base, Part, Sizes, Tidied, in_main_graph, least_opset
 from packlight.plan.words import PREDICTED, RUNTIME
 from packlight.records.budget import Budget, Limit, parse_budget
 from packlight.records.device import Device
@@ -80,15 +78,15 @@ class Planner:
     """Predicts what routes give.
 
     Args:
-        model: tidied.
-        profile: of it.
+        tidied: the model.
+        profile: of it, tidied.
         target: what it must run on, within what.
     """
 
-    def __init__(self, model: Model, profile: Profile, target: Target) -> None:
-        self.model = model
+    def __init__(self, tidied: Tidied, profile: Profile, target: Target) -> None:
+        self.model = model = tidied.model
         self.target = target
-        self.sizes = Sizes(model)
+        self.sizes = Sizes(tidied)
         self.adds_up = in_main_graph(model.graph)
         self.sample = some_rows(model.graph)
         self.load = load_of(model.graph, profile)
@@ -129,28 +127,27 @@ class Planner:
         if self.adds_up and all(step.method != "static" for step in recipe.steps):
             base = self.sizes.base(least_opset(blind))
             parts = self.sizes.parts(base, blind)
-            return self.with_biases(recipe, self.sizes.total(base, parts)), *joined(parts)
+            return self.size(recipe, base, parts), *joined(parts)
         if any(step.method == "static" for step in recipe.steps):
-            size, changes, refusals = integer_size(self.model, blind)
+            newer = Model(self.sizes.base(least_opset(blind)).model, self.model.name)
+            size, changes, refusals = integer_size(newer, blind)
             return counted(size, "B"), changes, refusals
-        found = compress(self.model, blind, held=0)
-        return counted(file_size(found.model.graph), "B"), found.changes, found.refusals
+        whole = replace(blind, steps=(*TIDY.steps, *blind.steps))
+        found = compress(self.sizes.tidied.source, whole, held=0)
+        changes = tuple(change for change in found.changes if change.method != "tidy")
+        return counted(file_size(found.model.graph), "B"), changes, found.refusals
 
-    def with_biases(self, recipe: Recipe, size: int) -> Measurement:
-        """The size of a file; an estimate where rounding by samples makes biases."""
-        learns = any(step.config.get("rounding") == "gptq" for step in recipe.steps)
-        if not learns or not self.biases:
-            return counted(size, "B")
-        high = size + self.biases
-        return Measurement((size + high) / 2, "B", size, high, "estimated", 1)
-
-    @cached_property
-    def biases(self) -> int:
-        """Bytes of the biases that rounding by samples may make, about."""
-        sites = (one for one in weight_sites(self.model.graph) if isinstance(one, Weight))
-        places = (absorber(site) for site in sites)
-        made = (place for place in places if place is not None and place.value is None)
-        return sum(place.outputs * 4 + NAMES for place in made)
+    def size(self, recipe: Recipe, base: Base, parts: Sequence[Part]) -> Measurement:
+        """The size of a file; an estimate where biases that samples make are halved later."""
+        plain = self.sizes.total(base, parts)
+        if not any(step.config.get("rounding") == "gptq" for step in recipe.steps):
+            return counted(plain, "B")
+        changed = {change.operator for change in joined(parts)[0]}
+        biases = Part(bias_growth(base.model, changed), {}, (), ())
+        whole = self.sizes.total(base, [*parts, biases])
+        if all(step.method != "float16" for step in recipe.steps):
+            return counted(whole, "B")
+        return Measurement((plain + whole) / 2, "B", plain, whole, "estimated", 1)
 
     def costs(
         self, route: Route, size: Measurement, changes: Sequence[Change], recipe: Recipe
@@ -262,10 +259,6 @@ class Planner:
             )
         if route.computes == "int8" and self.target.device.saturates:
             yield f"Sums of 8-bit products saturate on {title}: use static:7, whose sums do not."
-
-
-NAMES = 150
-"""Bytes at most, about, of the names around a bias."""
 
 
 def lacks(target: Target, profile: Profile) -> Iterator[Refusal]:

@@ -21,10 +21,10 @@ import onnx_ir as ir
 from packlight.compress import compress
 from packlight.compress.float16 import SMALLEST
 from packlight.compress.methods import method as method_named
-from packlight.model import Model, graphs, raised
+from packlight.model import Model, graphs, raised, stored_tensor
 from packlight.model.size import Skeleton, field_size, skeleton
 from packlight.records.codec import digest
-from packlight.records.recipe import Recipe
+from packlight.records.recipe import Recipe, parse_recipe
 from packlight.records.variant import Change, Refusal
 
 FUNCTION_TAG = 2
@@ -117,26 +117,54 @@ class Base:
         return [cluster.key() for cluster in self.clusters]
 
 
-class Sizes:
-    """File sizes of a model under any recipe that needs no samples.
-
-    Args:
-        model: as recipes find it; tidied, where they are to be compared with files that are.
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """A model before and after it is tidied.
 
     Attributes:
-        model: stays as it is.
+        source: before.
+        model: after.
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
+    source: Model
+    model: Model
+
+    @classmethod
+    def of(cls, source: Model) -> Tidied:
+        """Tidy a model, which stays as it is."""
+        return cls(source, compress(source, TIDY, held=0).model)
+
+    def at(self, opset: int) -> ir.Model:
+        """The tidied graph at an opset, or at its own where that is newer.
+
+        It is raised before it is tidied, as ``compress`` does it: converters leave notes.
+        """
+        if opset <= self.model.opset():
+            return self.model.graph
+        newer = Model(raised(self.source.clone(), opset), self.source.name)
+        return compress(newer, TIDY, held=0, in_place=True).model.graph
+
+
+TIDY = parse_recipe("tidy")
+
+
+class Sizes:
+    """File sizes of a model under any recipe that needs no samples, and tidies it first.
+
+    Args:
+        tidied: the model.
+    """
+
+    def __init__(self, tidied: Tidied) -> None:
+        self.tidied = tidied
+        self.model = tidied.model
         self.bases: dict[int, Base] = {}
 
     def base(self, opset: int) -> Base:
         """The model at an opset, or at its own where that is newer."""
         at = max(opset, self.model.opset())
         if at not in self.bases:
-            graph = self.model.graph
-            graph = raised(self.model.clone(), at) if at > self.model.opset() else graph
+            graph = self.tidied.at(at)
             self.bases[at] = Base(graph, skeleton(graph), tuple(clusters(graph)))
         return self.bases[at]
 
@@ -205,7 +233,7 @@ def clusters(model: ir.Model) -> Iterator[Cluster]:
 
 def large(value: ir.Value | None) -> bool:
     """Whether a value is stored, in a Constant too, and not too small for any method."""
-    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    tensor = None if value is None else stored_tensor(value)
     return tensor is not None and tensor.size >= SMALLEST
 
 

@@ -13,8 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import onnx_ir as ir
-
+from packlight.model import stored_tensor
 from packlight.profile.work import Around, Count, UnknownError, Work, names, numbers
 
 
@@ -165,7 +164,7 @@ def stft(around: Around) -> Work:
 def stored_integer(around: Around, place: int) -> int | None:
     """The value of an input that is one stored number."""
     value = around.node.inputs[place] if around.has(place) else None
-    tensor = None if value is None else ir.convenience.get_const_tensor(value)
+    tensor = None if value is None else stored_tensor(value)
     return None if tensor is None else int(tensor.numpy().ravel()[0])
 
 

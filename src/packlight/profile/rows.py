@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.model import Model, nodes
+from packlight.model import Model, nodes, stored_tensor
 from packlight.profile.counting import Counter, operator_type, shape
 from packlight.profile.expand import Expanded
 from packlight.profile.source import source_of
@@ -150,7 +150,7 @@ def leaves(value: ir.Value, active: list[ir.Node]) -> bool:
 
 def weights_of(node: ir.Node) -> dict[int, ir.TensorProtocol]:
     """What an operator reads that is stored, in a Constant too, by the identity of its value."""
-    read = {id(v): ir.convenience.get_const_tensor(v) for v in node.inputs if v is not None}
+    read = {id(v): stored_tensor(v) for v in node.inputs if v is not None}
     return {key: tensor for key, tensor in read.items() if tensor is not None}
 
 

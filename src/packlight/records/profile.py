@@ -1,12 +1,15 @@
-"""Where size, arithmetic and memory go."""
+"""Where size, arithmetic, memory and time go."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from packlight.records.measurement import Measurement
+
+Placement = Literal["", "kernel", "fused", "at load", "removed", "not run"]
+Bound = Literal["", "arithmetic", "memory", "overhead", "nothing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,17 @@ class OperatorCost:
             is loaded.
         shared: whether another operator reads some of the same weights and counts them too.
         source: where it comes from; None where the exporter left no note.
+        latency: its share of the time of one run on this machine, with what was fused into it; None
+            where that was not measured, or it has no kernel of its own.
+        placement: what ONNX Runtime made of it: a ``kernel`` of its own; ``fused`` into that of
+            another; computed ``at load``; ``removed``, for nothing is left to do; or a kernel that
+            the measured runs did ``not run``, as on the other branch. Empty where not measured.
+        into: name of the operator that it is fused into.
+        predicted: time of one run on a device; 0 where it is fused or moves nothing; None where no
+            device was named, or its cost is not known.
+        bound: what that time is bound by: ``arithmetic`` or ``memory``, the longer of the two sides
+            of the roofline, ``overhead`` of the call where that is longer than both, or ``nothing``
+            where it takes no time. Empty where ``predicted`` is None.
     """
 
     name: str
@@ -72,6 +86,11 @@ class OperatorCost:
     at_load: bool = False
     shared: bool = False
     source: SourceLine | None = None
+    latency: Measurement | None = None
+    placement: Placement = ""
+    into: str = ""
+    predicted: Measurement | None = None
+    bound: Bound = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +105,18 @@ class Profile:
             where all shapes are known, ``peak_activation_bytes`` and ``arena_bytes``; ``size`` of
             the file, and ``download`` where that was asked. Weights count once, however
             many operators read them. Arithmetic is estimated, not counted, where some operators
-            are unknown, which it leaves out.
+            are unknown, which it leaves out. Where it was measured, ``latency``, which is the sum
+            of those of the operators; ``profiling_ratio``, how many times as long the runs took
+            that kernels were timed in; and ``between_kernels``, the share of those runs that no
+            kernel took. For a device, ``predicted_latency``.
         peak_operator: the operator that runs while most memory for activations is needed.
         inputs: shapes that the model was counted for.
         unknown: operators whose arithmetic could not be counted, with why.
         notes: what was assumed, and what to give where something is open.
+        device: what times were predicted for, as ``pixel-8, cpu``; empty where that was not asked.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     model: str
     operators: tuple[OperatorCost, ...]
@@ -102,3 +125,4 @@ class Profile:
     inputs: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    device: str = ""

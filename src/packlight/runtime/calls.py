@@ -178,10 +178,21 @@ def start(
     Raises:
         ModelError: ONNX Runtime does not take the model.
     """
+    return started(source, name, options, native_options(options), inexact)
+
+
+def started(
+    source: Path | bytes,
+    name: str,
+    options: SessionOptions,
+    told: onnxruntime.SessionOptions,
+    inexact: tuple[str, ...] = (),
+) -> Session:
+    """Start a session as ``start`` does, with what ONNX Runtime is told already written out."""
     onnxruntime.set_default_logger_severity(SILENT)
     model = str(source) if isinstance(source, Path) else source
     try:
-        native = onnxruntime.InferenceSession(model, native_options(options), providers=PROVIDERS)
+        native = onnxruntime.InferenceSession(model, told, providers=PROVIDERS)
     except RAISED as error:
         raise ModelError(f"ONNX Runtime cannot open '{name}': {sentence(error)}") from error
     inputs = {

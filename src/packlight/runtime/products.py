@@ -9,6 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
+from packlight.model import stored_tensor
+
 
 def given(node: ir.Node, index: int) -> ir.Value | None:
     """An optional input."""
@@ -27,7 +29,7 @@ def as_type(tape: Tape, value: ir.Value | None, kind: ir.DataType) -> ir.Value:
 
 def known_shape(value: ir.Value) -> tuple[int, ...] | None:
     """Shape of a value where all of it is stated."""
-    stored = ir.convenience.get_const_tensor(value)
+    stored = stored_tensor(value)
     shape = value.shape if stored is None else stored.shape
     if shape is None or not all(isinstance(dim, int) for dim in shape):
         return None

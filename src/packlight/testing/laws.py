@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from packlight.compress.roles import roles, stored
 from packlight.errors import RecipeError
 from packlight.method import Method
-from packlight.model import Model, file_size, load, nodes, save, to_bytes
+from packlight.model import Model, file_size, load, nodes, save, stored_tensor, to_bytes
 from packlight.records import Change, Recipe, Refusal, SessionOptions, Step
 from packlight.records.recipe import Option
 from packlight.runtime import open_session
@@ -153,7 +153,7 @@ def float_weights(graph: ir.Model) -> dict[tuple[str, ...], list[bytes]]:
     """What float32 weights hold, by the operators that read them."""
     readers: dict[int, tuple[ir.TensorProtocol, list[str]]] = {}
     for role, value in roles(graph):
-        tensor = None if value is None else ir.convenience.get_const_tensor(value)
+        tensor = None if value is None else stored_tensor(value)
         if tensor is not None and tensor.dtype == ir.DataType.FLOAT:
             readers.setdefault(id(value), (tensor, []))[1].append(role.operator)
     found: dict[tuple[str, ...], list[bytes]] = {}

@@ -7,18 +7,18 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from packlight.compress import compress
 from packlight.devices import device as device_named
-from packlight.errors import RecipeError
 from packlight.model import Model
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
+from packlight.plan.sizes import Tidied
 from packlight.plan.whatif import WhatIf, parse_choice
 from packlight.profile import parse_inputs
-from packlight.records import Budget, Device, Plan, parse_budget, parse_recipe
+from packlight.records import Budget, Device, Plan, parse_budget
 from packlight.runtime import machine
 from packlight.workflow.exported import exported, is_code
 from packlight.workflow.profiling import profile_of
+from packlight.workflow.units import checked_unit
 from packlight.workflow.verbs import AnyModel, AnyTask, source_of, task_for
 
 Shapes = Mapping[str, Sequence[int]] | Sequence[str]
@@ -78,9 +78,9 @@ def plan(
     else:
         opened = source_of(model, runs=task is not None).model
     data = None if task is None else task_for(task, opened)
-    tidy = compress(opened, parse_recipe("tidy"), held=0).model
-    target = target_of(device, unit, limits_of(budget))
-    return plan_of(tidy, profile_of(tidy, shapes, data), target, [*map(parse_choice, choices)])
+    tidied, target = Tidied.of(opened), target_of(device, unit, limits_of(budget))
+    profile = profile_of(tidied.model, shapes, data)
+    return plan_of(tidied, profile, target, [*map(parse_choice, choices)])
 
 
 def what_if(
@@ -98,9 +98,9 @@ def what_if(
         inputs: shapes of inputs with open dimensions.
         unit: of the device, that computes.
     """
-    tidy = compress(model, parse_recipe("tidy"), held=0).model
-    profile = profile_of(tidy, inputs or {}, None)
-    return WhatIf(Planner(tidy, profile, target_of(device, unit, Budget())))
+    tidied = Tidied.of(model)
+    profile = profile_of(tidied.model, inputs or {}, None)
+    return WhatIf(Planner(tidied, profile, target_of(device, unit, Budget())))
 
 
 def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
@@ -112,24 +112,6 @@ def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
 def limits_of(budget: Sequence[str] | Budget) -> Budget:
     """A budget from its texts."""
     return budget if isinstance(budget, Budget) else parse_budget(budget)
-
-
-def checked_unit(device: Device, unit: str) -> str:
-    """A unit that the device has.
-
-    Raises:
-        RecipeError: it has none of this name, or no runtime reaches it.
-    """
-    if unit and unit not in device.units:
-        raise RecipeError(
-            f"'{device.name}' computes on {', '.join(device.units)}; there is no '{unit}'"
-        )
-    chosen = unit or ("cpu" if "cpu" in device.units else next(iter(device.units)))
-    if not device.units[chosen].runtimes:
-        raise RecipeError(
-            f"no runtime reaches the {chosen} of '{device.name}'; choose another unit"
-        )
-    return chosen
 
 
 def like_this() -> str:

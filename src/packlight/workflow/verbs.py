@@ -20,6 +20,7 @@ from packlight.model import Model, file_size, save, stored_size
 from packlight.profile import parse_inputs
 from packlight.records import (
     Budget,
+    Device,
     Evaluation,
     Outcome,
     Profile,
@@ -33,8 +34,10 @@ from packlight.records import (
 from packlight.task import Task, init_task
 from packlight.workflow.adopt import adopted, scratch
 from packlight.workflow.bench import environment
+from packlight.workflow.bounds import target_of, with_bounds
 from packlight.workflow.calibrate import calibration
 from packlight.workflow.fit import fit as search
+from packlight.workflow.measuring import measured_profile
 from packlight.workflow.opening import Opened, open_model, open_task
 from packlight.workflow.profiling import profile_of, with_files
 from packlight.workflow.progress import Progress, silent
@@ -217,23 +220,42 @@ def profile(
     *,
     inputs: Mapping[str, Sequence[int]] | Sequence[str] = (),
     download: bool = False,
+    measure: bool = False,
+    device: str | Path | Device = "",
+    unit: str = "",
+    options: SessionOptions = OPTIONS,
+    seconds: float = 2.0,
+    seed: int = 0,
 ) -> Profile:
-    """Where size, arithmetic and memory go.
+    """Where size, arithmetic, memory and time go.
 
     Args:
         model: to look at.
-        task: its first sample says the shapes of inputs.
+        task: its first sample says the shapes of inputs, and is what runs where time is measured.
         inputs: shapes of inputs with open dimensions, as ``{"image": (1, 3, 224, 224)}`` or
             ``["image=1,3,224,224"]``. Without them and a task, an input of which only the first
             dimension is open counts with a batch of 1.
         download: whether to count the bytes of a download, which takes a second for each 30 MB.
+        measure: whether to run the model here and measure the time of each operator.
+        device: to predict times for, and what bounds them; none where it is empty.
+        unit: of the device, that computes; its CPU where it is empty.
+        options: of the sessions that are measured.
+        seconds: to spend on measuring.
+        seed: of random inputs and of intervals.
 
     Raises:
-        InputError: the model or the task cannot be used, or an input cannot have such a shape.
+        InputError: the model, the task or the device cannot be used, an input cannot have such a
+            shape, or the model fails when it is measured.
     """
     shapes = inputs if isinstance(inputs, Mapping) else parse_inputs(inputs)
-    source = source_of(model, runs=task is not None)
-    found = profile_of(source.model, shapes, None if task is None else task_for(task, source.model))
+    target = target_of(device, unit)
+    source = source_of(model, runs=measure or task is not None)
+    data = None if task is None else task_for(task, source.model)
+    found = profile_of(source.model, shapes, data)
+    if measure:
+        found = measured_profile(source.model, found, data, options, seconds=seconds, seed=seed)
+    if target is not None:
+        found = with_bounds(found, source.model, *target)
     if not download:
         return with_files(found, source.size, ())
     with TemporaryDirectory(prefix="packlight-") as folder:

@@ -3,10 +3,13 @@
 import pytest
 
 from packlight.compress import canonical_recipe, compress
-from packlight.model import save, to_bytes
+from packlight.model import Model, save, to_bytes
+from packlight.plan.biases import bias_growth
+from packlight.plan.planner import without_samples
 from packlight.plan.routes import ROUTES
-from packlight.plan.sizes import Sizes, clusters, in_main_graph
+from packlight.plan.sizes import Part, Sizes, Tidied, clusters, in_main_graph, least_opset
 from packlight.records import parse_recipe
+from packlight.testing.cases import applied, sample_calls
 from packlight.testing.networks import NETWORKS
 from packlight.testing.sketch import Sketch, value_info
 
@@ -31,22 +34,24 @@ def tidied(name):
 
 @pytest.mark.parametrize("name", FLAT)
 def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
-    model = tidied(name)
-    sizes = Sizes(model)
+    model = NETWORKS[name]()
+    sizes = Sizes(Tidied.of(model))
 
     for text in RECIPES:
         recipe = canonical_recipe(parse_recipe(text))
-        assert sizes.size(recipe) == len(to_bytes(compress(model, recipe).model)), text
+        made = compress(model, parse_recipe(f"tidy+{text}"))
+        assert sizes.size(recipe) == len(to_bytes(made.model)), text
 
 
 @pytest.mark.parametrize("name", FLAT)
 def test_parts_change_and_refuse_what_the_whole_does(name):
-    model = tidied(name)
+    model = NETWORKS[name]()
     recipe = canonical_recipe(parse_recipe("weights:4,block=32"))
-    sizes = Sizes(model)
+    sizes = Sizes(Tidied.of(model))
 
-    parts = sizes.parts(sizes.base(21), recipe)
-    whole = compress(model, recipe)
+    base = sizes.base(21)
+    parts = sizes.parts(base, recipe)
+    whole = compress(Model(base.model, name), recipe)
 
     changes = {change for part in parts for change in part.changes}
     refusals = {refusal for part in parts for refusal in part.refusals}
@@ -73,7 +78,7 @@ def test_operators_that_differ_in_names_alone_are_looked_at_once():
     for _ in range(12):
         value = net.add("MatMul", value, net.keep(net.array(32, 32, fan_in=32)))
     model = net.model("twelve", [value_info("x", [1, 32])], {value: [1, 32]})
-    sizes, recipe = Sizes(model), canonical_recipe(parse_recipe("palette:4"))
+    sizes, recipe = Sizes(Tidied.of(model)), canonical_recipe(parse_recipe("palette:4"))
 
     base = sizes.base(21)
     found = sizes.parts(base, recipe)
@@ -85,7 +90,7 @@ def test_operators_that_differ_in_names_alone_are_looked_at_once():
 
 def test_no_weight_is_read_to_know_sizes(tmp_path):
     model = tidied("perceptron-21")
-    sizes = Sizes(model)
+    sizes = Sizes(Tidied(model, model))
     for cluster in clusters(model.graph):
         for node in cluster.nodes:
             for value in node.inputs:
@@ -110,11 +115,27 @@ class Unread:
 
 
 def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
-    model = tidied("depthwise-13")
-    sizes = Sizes(model)
+    model = NETWORKS["depthwise-13"]()
+    sizes = Sizes(Tidied.of(model))
     for route in ROUTES:
         recipe = route.recipe.replace(",rounding=gptq", "").replace(",weighted=true", "")
         if recipe and "static" not in recipe:
             full = canonical_recipe(parse_recipe(recipe))
             path = tmp_path / "made.onnx"
-            assert save(compress(model, full).model, path) == sizes.size(full), route.name
+            made = compress(model, parse_recipe(f"tidy+{recipe}")).model
+            assert save(made, path) == sizes.size(full), route.name
+
+
+@pytest.mark.parametrize("text", ["palette:4,rounding=gptq", "weights:8,rounding=gptq"])
+@pytest.mark.parametrize("name", FLAT)
+def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
+    model = NETWORKS[name]()
+    sizes, recipe = Sizes(Tidied.of(model)), canonical_recipe(parse_recipe(text))
+    base = sizes.base(least_opset(recipe))
+    parts = sizes.parts(base, without_samples(recipe))
+    changed = {change.operator for part in parts for change in part.changes}
+    biases = Part(bias_growth(base.model, changed), {}, (), ())
+
+    made = applied(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
+
+    assert sizes.total(base, [*parts, biases]) == len(to_bytes(made.model))

@@ -87,6 +87,23 @@ def test_a_wrong_input_ends_with_a_sentence(network, capsys, text, told):
     assert told in errors
 
 
+NESTED = {
+    "source": ("file", "line", "module"),
+    "latency": ("value", "unit", "low", "high", "how", "n"),
+    "predicted": ("value", "unit", "low", "high", "how", "n"),
+}
+
+
+def flat(one):
+    """An operator of the JSON as a row of the CSV has it."""
+    inner = {
+        f"{name}_{key}": (one[name] or dict.fromkeys(keys))[key]
+        for name, keys in NESTED.items()
+        for key in keys
+    }
+    return {**{name: value for name, value in one.items() if name not in NESTED}, **inner}
+
+
 def test_a_csv_has_a_row_for_each_operator_with_all_of_its_costs(network, tmp_path, capsys):
     out = tmp_path / "costs.csv"
 
@@ -97,11 +114,70 @@ def test_a_csv_has_a_row_for_each_operator_with_all_of_its_costs(network, tmp_pa
     rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
     assert [row["name"] for row in rows] == [one["name"] for one in record["operators"]]
     for row, one in zip(rows, record["operators"], strict=True):
-        source = one.pop("source") or {"file": "", "line": "", "module": ""}
-        costs = {**one, **{f"source_{key}": value for key, value in source.items()}}
+        costs = flat(one)
         assert row == {key: "" if value is None else str(value) for key, value in costs.items()}
     assert rows[0]["source_file"] == "/home/me/net/long/model_of_many_layers.py"
     assert rows[0]["macs"] == str(2 * 5 * 16 * 8)
+
+
+@pytest.mark.parametrize("device", [(), ("--device", "pixel-8")])
+def test_measured_times_are_in_the_table_the_csv_and_the_json(
+    device, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = tmp_path / "costs.csv"
+    asked = ("zoo:fashion", "--measure", "--seconds", "0.02", *device, "--top", "4")
+
+    code, table, _ = ended(capsys, *asked)
+    again, text, _ = ended(capsys, *asked, "--csv", out, "--json")
+
+    assert (code, again) == (0, 0)
+    assert all(len(line) <= 80 for line in table.splitlines())
+    assert "time of a run here" in table
+    heads = next(line.split() for line in table.splitlines() if line.startswith("operator"))
+    assert heads[-1] == "share"
+    assert "time" in heads
+    assert ("predicted" in heads) == bool(device)
+    shown = [line.split() for line in table.splitlines() if " Conv " in line]
+    assert len(shown) == 4
+    record = json.loads(text)
+    rows = list(csv.DictReader(out.read_text("utf-8").splitlines()))
+    for row, one in zip(rows, record["operators"], strict=True):
+        costs = flat(one)
+        assert row == {key: "" if value is None else str(value) for key, value in costs.items()}
+    assert {row["placement"] for row in rows} == {"kernel", "fused"}
+    assert all(bool(row["into"]) == (row["placement"] == "fused") for row in rows)
+    total = sum(float(row["latency_value"] or 0) for row in rows)
+    assert total == pytest.approx(record["totals"]["latency"]["value"])
+
+
+def test_the_table_for_a_device_shows_what_bounds_the_costliest(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+    code, table, _ = ended(capsys, "zoo:fashion", "--device", "stm32h7", "--top", "3")
+
+    assert code == 0
+    assert all(len(line) <= 80 for line in table.splitlines())
+    assert "time of a run on stm32h7, cpu" in table
+    lines = [line for line in table.splitlines() if " Conv " in line]
+    assert len(lines) == 3
+    assert all("arithmetic" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--measure",), "to measure a model all shapes must be known, and input 'x' is open"),
+        (("--device", "pixel-9"), "there is no device 'pixel-9'"),
+        (("--device", "pixel-8", "--unit", "npu"), "there is no 'npu'"),
+    ],
+)
+def test_what_cannot_be_measured_or_predicted_ends_with_a_sentence(network, capsys, options, told):
+    code, shown, errors = ended(capsys, network, *options)
+
+    assert (code, shown) == (2, "")
+    assert told in errors
+    assert len(errors.strip().splitlines()) == 1
 
 
 def test_a_csv_is_never_written_over_something_else(network, capsys, tmp_path):
@@ -120,6 +196,8 @@ def test_the_help_shows_examples(capsys):
 
     assert code == 0
     assert "packlight profile model.onnx --input image=1,3,224,224 --csv costs.csv" in shown
+    assert "packlight profile model.onnx --measure --threads 2" in shown
+    assert "packlight profile model.onnx --device pixel-8" in shown
 
 
 def test_a_download_is_the_file_after_deflate():

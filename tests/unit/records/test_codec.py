@@ -72,7 +72,8 @@ RESULT = Result(
 MISS = Miss("size<=1kB", 1e3, "a", "weights:4", SIZE, 1_999_000.0)
 LINE = SourceLine("net/model.py", 7, "blocks.0.conv")
 COST = OperatorCost(
-    "conv", "Conv", None, 12, 9, 36, 36, 8, 4, 12, 0.5, 2, False, True, LINE,
+    "conv", "Conv", None, 12, 9, 36, 36, 8, 4, 12, 0.5, 2, False, True, LINE, NUMBER, "fused",
+    "gemm", NUMBER, "memory",
 )  # fmt: skip
 OUTCOME = Outcome(
     None, "misses", (MISS,), ("few samples",), ("a",), (RESULT,), BUDGET, "top1", 0.01, "m", "t",
@@ -119,7 +120,9 @@ EXAMPLES = [
     OUTCOME,
     OperatorSet("a", "A", ("Conv",), "a document", ("Erf",), {"Conv": "2 axes"}, ("int8",)),
     Plan("m", "a, cpu", ("size<=2MB",), {"size": SIZE}, (ROUTE,), "yes", ("Take it.",), {"a": 0.5}),
-    Profile("m", (COST,), {"size": SIZE}, "conv", {"x": (1, None)}, ("x",), ("one branch",)),
+    Profile(
+        "m", (COST,), {"size": SIZE}, "conv", {"x": (1, None)}, ("x",), ("one branch",), "a, cpu"
+    ),
     RECIPE,
     RECIPE.steps[0],
     REFUSAL,

@@ -1,0 +1,96 @@
+"""Measure which operators of a model take the time of a run on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from packlight.errors import InputError
+from packlight.model import Model
+from packlight.profile.marks import marked
+from packlight.profile.shares import with_latency
+from packlight.records import Profile, SessionOptions
+from packlight.runtime import Feeds, Steps
+from packlight.runtime.kernels import time_kernels
+from packlight.task import Task
+
+MOST_STEPS = 8
+"""Calls of a sample that are timed; the rest would only take longer."""
+
+INTEGERS = 2
+"""Whole numbers that are drawn stay below this: valid indices nearly everywhere."""
+
+
+def measured_profile(
+    model: Model,
+    found: Profile,
+    task: Task | None,
+    options: SessionOptions,
+    *,
+    seconds: float = 2.0,
+    seed: int = 0,
+) -> Profile:
+    """A profile with the time that each operator takes on this machine.
+
+    Args:
+        model: the model.
+        found: its profile, which says the shapes of inputs.
+        task: whose first sample is run; random numbers where there is none, or where other shapes
+            than its own were asked for.
+        options: of the sessions.
+        seconds: to spend.
+        seed: of random inputs and of intervals.
+
+    Raises:
+        InputError: a shape is open, an input cannot be drawn, or the model fails.
+    """
+    if options.arithmetic == "exact":
+        raise InputError("times are those of the runtime's arithmetic; 'exact' cannot be measured")
+    copy = marked(model)
+    sample, state = sample_of(model, found, task, seed)
+    carried = {copy.renamed[output]: into for output, into in state.items()}
+    kernels = time_kernels(copy.model, sample, carried, options, seconds=seconds)
+    return with_latency(found, copy, kernels, seed)
+
+
+def sample_of(
+    model: Model, found: Profile, task: Task | None, seed: int
+) -> tuple[Steps, Mapping[str, str]]:
+    """What the model is run on: a task's first sample where it has the profile's shapes."""
+    if task is not None:
+        steps: Steps = task.samples[0][:MOST_STEPS]
+        if all(found.inputs[name] == array.shape for name, array in steps[0].items()):
+            return steps, task.state
+    return [drawn(model, found.inputs, seed)], {}
+
+
+def drawn(model: Model, shapes: Mapping[str, Sequence[int | None]], seed: int) -> Feeds:
+    """Random inputs: normal floats, whole numbers of 0 and 1, and true for truth values.
+
+    Raises:
+        InputError: a shape is open, or an input is of another type.
+    """
+    random = np.random.default_rng(seed)
+    feeds = {}
+    for name, value in model.inputs().items():
+        shape = [size for size in shapes.get(name, (None,)) if size is not None]
+        if len(shape) != len(shapes.get(name, (None,))):
+            raise InputError(
+                f"to measure a model all shapes must be known, and input '{name}' is open: give "
+                f"--input {name}=SIZES, or a task"
+            )
+        dtype = value.dtype
+        if dtype is None or dtype == ir.DataType.STRING:
+            raise InputError(
+                f"input '{name}' holds {dtype}, which cannot be drawn at random: give a task"
+            )
+        kind = dtype.numpy()
+        if dtype.is_floating_point():
+            feeds[name] = random.standard_normal(shape).astype(kind)
+        elif dtype == ir.DataType.BOOL:
+            feeds[name] = np.ones(shape, kind)
+        else:
+            feeds[name] = random.integers(0, INTEGERS, shape).astype(kind)
+    return feeds
