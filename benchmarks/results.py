@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,6 +82,17 @@ def read(path: Path) -> Result:
     """A result that was kept."""
     fields = json.loads(path.read_text())
     return Result(**{**fields, "remarks": tuple(fields["remarks"])})
+
+
+def latest(tool: str, case: str, settings: Collection[str]) -> list[Result]:
+    """The newest result of each setting, of whatever version of the tool."""
+    found: dict[str, Result] = {}
+    paths = cached("weights").glob(f"{tool}-*.json")
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime):
+        result = read(path)
+        if result.case == case and result.setting in settings:
+            found[result.setting] = result
+    return list(found.values())
 
 
 def best(results: Iterable[Result], size: int) -> Result | None:

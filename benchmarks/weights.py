@@ -4,6 +4,7 @@
     python benchmarks/weights.py           # everything that is not yet in the cache, then the table
     python benchmarks/weights.py --cases silero fashion --tools packlight nncf --widths 4 8
     python benchmarks/weights.py --table   # the table of what is in the cache
+    python benchmarks/weights.py --table --older   # with what earlier versions of the methods gave
 
 Every peer gets the same flat graph and the same calibration calls (plain.py), works in its own
 environment with the settings below, and says how many bytes its format takes. Its weights, restored
@@ -23,7 +24,7 @@ from pathlib import Path
 
 import ours
 import theirs
-from results import Result, best, read, write
+from results import Result, best, latest, read, write
 from settings import PEERS, WIDTHS, recipes
 from suite import SUITE, Case, case
 
@@ -64,13 +65,17 @@ def tell(result: Result) -> None:
 
 
 def found(
-    cases: Sequence[str], peers: Sequence[str], widths: Sequence[int]
+    cases: Sequence[str], peers: Sequence[str], widths: Sequence[int], *, older: bool
 ) -> Iterator[tuple[str, int, str, list[Result], list[Result]]]:
     """Every cell with the results that are in the cache: packlight's of all widths, the peer's."""
     for name in cases:
         chosen = case(name)
-        mine = [read(key) for width in WIDTHS for recipe in recipes(width, name)
-                if (key := ours.key(chosen, recipe)).exists()]  # fmt: skip
+        wanted = [recipe for width in WIDTHS for recipe in recipes(width, name)]
+        mine = (
+            latest(OURS, name, wanted)
+            if older
+            else [read(key) for recipe in wanted if (key := ours.key(chosen, recipe)).exists()]
+        )
         for width in widths:
             for peer in peers:
                 keys = (theirs.key(chosen, peer, setting)
@@ -78,7 +83,9 @@ def found(
                 yield name, width, peer, mine, [read(key) for key in keys if key.exists()]
 
 
-def table(cases: Sequence[str], peers: Sequence[str], widths: Sequence[int]) -> str:
+def table(
+    cases: Sequence[str], peers: Sequence[str], widths: Sequence[int], *, older: bool = False
+) -> str:
     """All cells as Markdown, and how many packlight wins."""
     lines = [
         "| model | bits | peer | its setting | MB | dB | metric | packlight, at most as large | MB "
@@ -86,7 +93,7 @@ def table(cases: Sequence[str], peers: Sequence[str], widths: Sequence[int]) -> 
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     won = played = 0
-    for name, width, peer, mine, others in found(cases, peers, widths):
+    for name, width, peer, mine, others in found(cases, peers, widths, older=older):
         made = [result for result in others if not result.failure]
         if not made:
             why = reason(others) if PEERS[peer](width, name) else "does not do this width"
@@ -127,12 +134,13 @@ def main() -> None:
     parser.add_argument("--tools", nargs="+", choices=[OURS, *PEERS], default=[OURS, *PEERS])
     parser.add_argument("--widths", nargs="+", type=int, choices=WIDTHS, default=list(WIDTHS))
     parser.add_argument("--table", action="store_true", help="only what is in the cache")
+    parser.add_argument("--older", action="store_true", help="results of earlier versions too")
     parser.add_argument("--out", type=Path, default=Path("weights.md"))
     chosen = parser.parse_args()
     if not chosen.table:
         fill(chosen.cases, chosen.tools, chosen.widths)
     peers = [tool for tool in chosen.tools if tool != OURS]
-    text = table(chosen.cases, peers, chosen.widths)
+    text = table(chosen.cases, peers, chosen.widths, older=chosen.older)
     chosen.out.write_text(f"{text}\n")
     print(text)
 

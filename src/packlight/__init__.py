@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     )
     from packlight.task import LazySamples, Task, load_task
     from packlight.workflow.beside import compare
+    from packlight.workflow.judging import evaluate
     from packlight.workflow.planning import plan, what_if
-    from packlight.workflow.verbs import Made, compress, evaluate, fit, load, profile
+    from packlight.workflow.verbs import Made, compress, fit, load, profile
 
 __all__ = [
     "METRICS",

@@ -91,7 +91,7 @@ def test_evaluate_prints_an_evaluation(run, few, tmp_path):
     done = run("evaluate", "zoo:fashion", "--task", few, "--json", "--threads", 2, cwd=tmp_path)
     found = json.loads(done.stdout)
     assert done.returncode == 0
-    assert found["schema"] == "Evaluation/1"
+    assert found["schema"] == "Evaluation/2"
     assert found["session"] == {"arithmetic": "runtime", "threads": 2, "matmul_accuracy": 4}
     assert found["metrics"]["top1"]["value"] == pytest.approx(accuracy(few))
     assert found["metrics"]["drop"]["value"] == 0
@@ -186,5 +186,5 @@ def test_what_a_task_prints_does_not_reach_the_json(run, tmp_path):
     text = (tmp_path / "task.py").read_text("utf-8")
     (tmp_path / "task.py").write_text(text + "\nprint('loading my data')\n", "utf-8")
     done = run("evaluate", "zoo:fashion", "--task", "task.py:task", "--json", cwd=tmp_path)
-    assert json.loads(done.stdout)["schema"] == "Evaluation/1"
+    assert json.loads(done.stdout)["schema"] == "Evaluation/2"
     assert "loading my data" in done.stderr

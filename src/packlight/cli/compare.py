@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from packlight.cli.ending import DONE
-from packlight.cli.options import MODEL_HELP, Json, Seconds, Seed, TaskName, Threads
+from packlight.cli.options import (
+    MODEL_HELP,
+    Json,
+    OptionalTask,
+    Samples,
+    Seconds,
+    Seed,
+    Threads,
+)
 from packlight.cli.screen import print_json, say, screen, working
+from packlight.errors import InputError
+
+if TYPE_CHECKING:
+    from packlight.records import Comparison
+
+SAVED = ".json"
 
 
 def compare(
@@ -18,25 +32,35 @@ def compare(
         list[str], typer.Argument(metavar="MODEL...", help="What it is compared with.")
     ],
     *,
-    task: TaskName,
+    task: OptionalTask = "",
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="OUT.html", help="Also write one HTML file."),
     ] = None,
+    samples: Samples = None,
     seed: Seed = 0,
     threads: Threads = 1,
     seconds: Seconds = 2.0,
+    quality: Annotated[
+        bool,
+        typer.Option("--quality", help="Size and quality alone: no latency, no memory, no report."),
+    ] = False,
     as_json: Json = False,
 ) -> int:
-    """Say what changed from a model to others.
+    """Say what changed from a model to others: for whom, and how surely.
 
     Whichever tool made them: all are measured in turns and on the same samples. They need the
-    same inputs and outputs.
+    same inputs and outputs. Instead of models it takes what evaluate --json printed, without
+    --task, and ranks what was judged under the same conditions.
 
     \b
-    Example:
+    Examples:
       packlight compare m.onnx int8.onnx int4.onnx --task data.npz --report out.html
+      packlight compare m.onnx int8.onnx --task data.npz --samples samples.csv
+      packlight compare here.json there.json
     """
+    if not task:
+        return shown(saved(base, *models), as_json=as_json)
     with working() as progress:
         from packlight import SessionOptions
         from packlight import compare as beside
@@ -46,11 +70,34 @@ def compare(
             models,
             task,
             report=report,
+            samples=samples,
             options=SessionOptions(threads=threads),
             seed=seed,
             seconds=seconds,
+            costs=not quality,
             progress=progress,
         )
+    return shown(found, as_json=as_json)
+
+
+def saved(*names: str) -> Comparison:
+    """Evaluations that were saved, beside each other.
+
+    Raises:
+        InputError: these are models, which take a task.
+    """
+    if not all(name.endswith(SAVED) for name in names):
+        raise InputError(
+            "models are compared on the samples of a task: give --task. Without one, compare takes "
+            "evaluations that were saved as .json"
+        )
+    from packlight.workflow import compare_saved
+
+    return compare_saved(names)
+
+
+def shown(found: Comparison, *, as_json: bool) -> int:
+    """A comparison on the screen."""
     if as_json:
         print_json(found)
     else:

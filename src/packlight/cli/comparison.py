@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from packlight.cli.tables import plain_table, results_table
+from packlight.cli.contrast import contrast_parts
+from packlight.cli.tables import UNKNOWN, plain_table, results_table
+from packlight.records.reading import show_named
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from packlight.records import Comparison
+    from packlight.records import Comparison, Result
 
 LEGEND = (
     "[low, high] are 95 % intervals. The latency ratio is the time of one run over the base's, "
@@ -20,19 +23,40 @@ LEGEND = (
 )
 FLIPS = (
     "Flips: decisions that were right and are wrong now (lost), the reverse (won), and wrong in "
-    "another way (changed)."
+    "another way (changed). Hit hardest: lost minus won, of groups of any size."
 )
 
 
 def comparison_parts(console: Console, found: Comparison) -> list[RenderableType]:
     """The models beside each other, their flips, and where the report lies."""
     results = (found.base, *found.others)
+    measured = "size" in found.base.metrics
     table = results_table(console, results, "", None, judged=False)
-    parts: list[RenderableType] = [table, Text(LEGEND, style="dim")]
+    legend = Text(LEGEND, style="dim")
+    parts: list[RenderableType] = [table, legend] if measured else [quality_table(results)]
     if found.flips:
         parts += [flips_table(found), Text(FLIPS, style="dim")]
+    names = {one.id: one.name for one in results}
+    for contrast in found.contrasts:
+        against = found.base.name if measured else "its reference"
+        parts += contrast_parts(contrast, names[contrast.variant], against)
+    for key, told in found.unlike.items():
+        parts.append(Text(f"Not ranked: {names[key]} differs in {'; '.join(told)}", style="yellow"))
     parts += [Text(f"Note: {told}", style="yellow") for told in found.warnings]
-    return [*parts, f"report  {found.report}"] if found.report else parts
+    places = (("report", found.report), ("samples", found.samples))
+    return [*parts, *(f"{what}  {place}" for what, place in places if place)]
+
+
+def quality_table(results: Sequence[Result]) -> Table:
+    """Every metric of models that were judged apart."""
+    table = plain_table("metric", *(result.name for result in results))
+    for name in dict.fromkeys(name for result in results for name in result.metrics):
+        cells = [
+            show_named(name, result.metrics[name]) if name in result.metrics else UNKNOWN
+            for result in results
+        ]
+        table.add_row(name, *cells)
+    return table
 
 
 def flips_table(found: Comparison) -> Table:

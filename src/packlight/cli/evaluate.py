@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from packlight.cli.ending import DONE
-from packlight.cli.options import Json, ModelName, Seed, TaskName, Threads
+from packlight.cli.options import Json, ModelName, Samples, Seed, TaskName, Threads
 from packlight.cli.screen import print_json, say, screen, working
 
 
@@ -19,6 +19,7 @@ def evaluate(
         str | None,
         typer.Option("--reference", metavar="MODEL", help="What drop and flips are against."),
     ] = None,
+    samples: Samples = None,
     seed: Seed = 0,
     threads: Threads = 1,
     as_json: Json = False,
@@ -38,8 +39,9 @@ def evaluate(
 
         options = SessionOptions(threads=threads)
         found = judge(
-            model, task, reference=reference, options=options, seed=seed, progress=progress
-        )
+            model, task, reference=reference, samples=samples, options=options, seed=seed,
+            progress=progress,
+        )  # fmt: skip
     if as_json:
         print_json(found)
     else:

@@ -18,6 +18,7 @@ ShapeTask = Annotated[
     str | None,
     typer.Option("--task", metavar="T", help=f"Whose first sample gives shapes: {TASK_HELP}"),
 ]
+OptionalTask = Annotated[str, typer.Option("--task", metavar="T", help=TASK_HELP)]
 TaskName = Annotated[str, typer.Option("--task", metavar="T", help=TASK_HELP)]
 Json = Annotated[bool, typer.Option("--json", help="Print the record as JSON, nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of everything random.")]
@@ -25,6 +26,12 @@ Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Of 
 Seconds = Annotated[
     float,
     typer.Option("--seconds", metavar="S", min=0.01, help="To spend on the latency of each model."),
+]
+Samples = Annotated[
+    Path | None,
+    typer.Option(
+        "--samples", metavar="OUT.csv", help="Also write a row for every sample (.csv or .parquet)."
+    ),
 ]
 Project = Annotated[
     Path | None,

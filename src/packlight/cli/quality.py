@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from packlight.cli.contrast import contrast_parts
 from packlight.cli.tables import plain_table
 from packlight.records.reading import show_named_interval, show_named_value, show_share
 
@@ -35,11 +36,14 @@ def quality_parts(found: Evaluation) -> list[RenderableType]:
         f"The smallest drop that these samples can tell from none is "
         f"{show_share(found.detectable)}."
     )
+    beside = found.contrast
     return [
         metrics_table(found, alone=alone),
         *(groups_table(found, column, alone=alone) for column in columns),
+        *([] if beside is None else contrast_parts(beside, "The model", "its reference")),
         *notes,
         Text(how, style="dim"),
+        *([f"samples  {found.samples}"] if found.samples else []),
     ]
 
 

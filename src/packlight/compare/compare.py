@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from packlight.compare.conditions import differences
 from packlight.compare.flips import flips
 from packlight.compare.front import pareto_front
-from packlight.records import Comparison, Measurement, Result
+from packlight.records import Comparison, Contrast, Evaluation, Measurement, Result
 from packlight.records.budget import COSTS, LOSSES
 from packlight.task import SampleTable
 
@@ -14,6 +15,7 @@ RATIOS = {*COSTS, "latency_p90", "latency_p99"}
 AGAINST_REFERENCE = {*LOSSES, "latency_ratio", "agreement", "snr", "kl", "cosine"}
 """What is measured against the reference already, so that it is its own delta."""
 
+NO_EVALUATIONS: Mapping[str, Evaluation] = {}
 FRONT = ("size", "latency", "drop")
 
 
@@ -22,6 +24,9 @@ def compare(
     others: Sequence[Result],
     tables: Mapping[str, SampleTable],
     groups: Mapping[str, Sequence[str]],
+    *,
+    evaluations: Mapping[str, Evaluation] = NO_EVALUATIONS,
+    contrasts: Sequence[Contrast] = (),
 ) -> Comparison:
     """Put variants beside their base.
 
@@ -30,6 +35,9 @@ def compare(
         others: evaluated on the same task.
         tables: by variant id; a variant without one, or without decisions, gets no flips.
         groups: by column, the group of each sample.
+        evaluations: by variant id; a variant that was judged otherwise than the base, on other data
+            or another machine, is not ranked: it gets no deltas and is not on the front.
+        contrasts: of the variants with the base.
 
     Returns:
         Deltas are ratios for costs and differences for quality; flips; and the ids on the front of
@@ -37,7 +45,8 @@ def compare(
         difference is made of the two intervals and so is too wide; ``drop`` and ``latency_ratio``
         are paired.
     """
-    everyone = [result for result in (base, *others) if not result.error]
+    unlike = conditions(base, others, evaluations)
+    everyone = [one for one in (base, *others) if not one.error and one.id not in unlike]
     names = [name for name in FRONT if all(name in result.metrics for result in everyone)]
     points = {
         result.id: {name: result.metrics[name].value for name in names} for result in everyone
@@ -45,14 +54,30 @@ def compare(
     return Comparison(
         base=base,
         others=tuple(others),
-        deltas={other.id: deltas(base, other) for other in others},
+        deltas={other.id: deltas(base, other) for other in others if other.id not in unlike},
         flips=tuple(
             flips(other.id, tables[base.id], tables[other.id], groups)
             for other in others
             if has_decisions(base.id, tables) and has_decisions(other.id, tables)
         ),
         front=pareto_front(points, minimize=names) if names else (),
+        contrasts=tuple(contrasts),
+        unlike=unlike,
     )
+
+
+def conditions(
+    base: Result, others: Sequence[Result], evaluations: Mapping[str, Evaluation]
+) -> dict[str, tuple[str, ...]]:
+    """By variant id, what differs from how the base was judged; only those where something does."""
+    if base.id not in evaluations:
+        return {}
+    found = {
+        other.id: differences(evaluations[base.id], evaluations[other.id])
+        for other in others
+        if other.id in evaluations
+    }
+    return {key: told for key, told in found.items() if told}
 
 
 def has_decisions(key: str, tables: Mapping[str, SampleTable]) -> bool:

@@ -35,14 +35,14 @@ def flips(
             f"variants are compared on the same samples; the base has {base.owner.size} "
             f"decisions, '{variant}' has {table.owner.size}. Evaluate both with one task"
         )
-    lost, won = base.right & ~table.right, ~base.right & table.right
-    changed = ~base.right & ~table.right & (base.decisions != table.decisions)
+    flags = outcomes(base, table)
+    lost, won = flags["lost"], flags["won"]
     net = lost.astype(np.float64) - won
     return Flips(
         variant=variant,
         lost=int(lost.sum()),
         won=int(won.sum()),
-        changed=int(changed.sum()),
+        changed=int(flags["changed"].sum()),
         n=lost.size,
         by_group={
             f"{column}/{name}": share
@@ -51,6 +51,20 @@ def flips(
         },
         examples=examples(base, lost),
     )
+
+
+def outcomes(
+    base: SampleTable, table: SampleTable
+) -> dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    """Which decisions (m,) were lost, won or changed without being right; and all that changed.
+
+    A decision can be right before and after and yet be another one, as under top-5; it counts as
+    churn alone.
+    """
+    other = base.decisions != table.decisions
+    lost, won = base.right & ~table.right, ~base.right & table.right
+    changed = ~base.right & ~table.right & other
+    return {"lost": lost, "won": won, "changed": changed, "churn": other | lost | won}
 
 
 def by_group(

@@ -2,6 +2,7 @@
 
 from packlight.evaluate.evaluate import Judgement, evaluate
 from packlight.evaluate.exactness import RUNTIME_DIFFERS, Exactness, runtime_differs
+from packlight.evaluate.judge import columns
 from packlight.evaluate.reference import Reference
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "Exactness",
     "Judgement",
     "Reference",
+    "columns",
     "evaluate",
     "runtime_differs",
 ]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from packlight.evaluate import judge
 from packlight.evaluate.observe import Progress, observe
 from packlight.evaluate.reference import Reference
+from packlight.metrics.paired import SMALLEST_GROUP, drop, measure
 from packlight.model.model import Model
-from packlight.records import Evaluation, Measurement, SessionOptions, counted
-from packlight.runtime import open_session
+from packlight.records import Evaluation, Group, Measurement, SessionOptions, counted, digest
+from packlight.runtime import machine, open_session
 from packlight.task import SampleTable, Task
 
 
@@ -20,10 +21,12 @@ class Judgement:
     Attributes:
         evaluation: the record.
         table: of single samples.
+        beside: the same of the reference.
     """
 
     evaluation: Evaluation
     table: SampleTable
+    beside: SampleTable
 
 
 def silent(done: int, total: int) -> None:
@@ -62,7 +65,8 @@ def evaluate(
     beside = reference if isinstance(reference, Reference) else Reference(reference, task, options)
     itself = beside.model.digest == model.digest
     session = None if itself else open_session(model, options)
-    after, before, reshaped = observe(session, model.name, beside, progress)
+    seen = observe(session, model.name, beside, progress)
+    after, before = seen.after, seen.before
     metric, loss, detectable = judge_metric(task, before, after, seed, itself=itself)
     found = judge.groups(task, before, after, seed)
     near = judge.fidelity(before, after, seed)
@@ -72,7 +76,7 @@ def evaluate(
         lost = judge.flips(before, after, seed)
         metrics["flips"] = counted(0.0, n=lost.n) if itself else lost
     groups = judge.no_loss(found) if itself else found
-    metrics.update(judge.worst(groups))
+    metrics.update(judge.worst(task, before, after, groups) if not itself else unharmed(groups))
     inexact = (session or beside.session).inexact
     evaluation = Evaluation(
         variant=variant,
@@ -82,18 +86,28 @@ def evaluate(
         session=options,
         metrics=metrics,
         groups=groups,
-        labels=labels(reshaped, inexact),
+        labels=labels(seen.reshaped, inexact),
         detectable=detectable,
+        seed=seed,
+        machine=digest(machine()),
+        code=task.code,
+        distance=seen.distance,
     )
-    return Judgement(evaluation, after)
+    return Judgement(evaluation, after, before)
+
+
+def unharmed(groups: tuple[Group, ...]) -> dict[str, Measurement]:
+    """``worst_group_drop`` of the reference itself: none."""
+    large = [group for group in groups if group.n >= SMALLEST_GROUP]
+    return {"worst_group_drop": counted(0.0, n=max(group.n for group in large))} if large else {}
 
 
 def judge_metric(
     task: Task, before: SampleTable, after: SampleTable, seed: int, *, itself: bool
 ) -> tuple[Measurement, Measurement, float]:
     """The task's metric, the drop, and the smallest drop that can be told from none."""
-    metric = judge.measure(task.metric, after.rows, seed)
-    loss, detectable = judge.drop(task.metric, before.rows, after.rows, seed)
+    metric = measure(task.metric, after.rows, seed)
+    loss, detectable = drop(task.metric, before.rows, after.rows, seed)
     return metric, counted(0.0, n=loss.n) if itself else loss, detectable
 
 

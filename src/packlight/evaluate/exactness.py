@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from packlight.evaluate.judge import measure
 from packlight.evaluate.reference import Reference, results
 from packlight.metrics import METRICS, Rows
 from packlight.metrics.fidelity import dot, energies, floats
+from packlight.metrics.paired import measure
 from packlight.model.model import Model
 from packlight.records import Measurement, SessionOptions
 from packlight.runtime import open_session
@@ -32,6 +32,8 @@ class Exactness:
         snr_runtime: the same as the runtime computes it.
         difference: between the two, relative to the exact outputs.
         sentence: what was found.
+        samples: of each sample (n,) the energies that the two levels are made of: ``exact_signal``
+            of the reference, ``exact_noise`` and ``runtime_noise``; NaN where it was not taken.
     """
 
     labels: tuple[str, ...]
@@ -39,6 +41,7 @@ class Exactness:
     snr_runtime: Measurement
     difference: float
     sentence: str
+    samples: Mapping[str, Rows]
 
     @property
     def differs(self) -> bool:
@@ -80,9 +83,18 @@ def runtime_differs(
         labels += (f"exact arithmetic not available: {', '.join(inexact)}",)
     snr_exact = measure(METRICS["snr"], rows[:, [0, 1]], seed)
     snr_runtime = measure(METRICS["snr"], rows[:, [0, 2]], seed)
-    return Exactness(
-        labels, snr_exact, snr_runtime, difference, sentence(snr_exact, snr_runtime, differs)
-    )
+    told = sentence(snr_exact, snr_runtime, differs)
+    samples = by_sample(rows, len(task.samples), limit)
+    return Exactness(labels, snr_exact, snr_runtime, difference, told, samples)
+
+
+def by_sample(rows: Rows, n: int, limit: int) -> dict[str, Rows]:
+    """Energies of the samples taken as columns over all n."""
+    found = {}
+    for column, name in enumerate(("exact_signal", "exact_noise", "runtime_noise")):
+        found[name] = np.full(n, np.nan)
+        found[name][list(spread(n, limit))] = rows[:, column]
+    return found
 
 
 def compared(

@@ -2,108 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.errors import TaskError
-from packlight.metrics import METRICS, Metric, Rows, ratio
-from packlight.metrics.intervals import (
-    Interval,
-    is_share,
-    matched,
-    percentiles,
-    resampled,
-    resampled_sums,
-    share,
-)  # fmt: skip
+from packlight.metrics import METRICS
+from packlight.metrics.paired import SMALLEST_GROUP, drop, measure, rate, widened
+from packlight.metrics.significance import sidak
 from packlight.records import Group, Measurement, counted
 from packlight.task import SampleTable, Task
 
-SMALLEST_GROUP = 30
-"""Samples below which a group's drop is shown but never called the worst."""
-
-POWER = 1.959963984540054 + 0.8416212335729143
-"""Standard errors that a difference must have to be told from none: 5 % two-sided, power 80 %."""
-
-RULE_OF_THREE = 3.0
-
-
-def measure(metric: Metric, rows: Rows, seed: int) -> Measurement:
-    """A metric over rows (n, k), with its interval."""
-    value = metric.total(rows)
-    if not np.isfinite(value):
-        raise TaskError(f"metric '{metric.name}' must give a finite number; it gives {value}")
-    if is_share(metric, rows):
-        low, high = share(float(rows[:, 0].sum()), len(rows))
-    else:
-        low, high = percentiles(resampled(metric, [rows], seed)[0])
-    return measured(value, (low, high), len(rows), metric)
-
-
-def measured(value: float, interval: Interval, n: int, metric: Metric) -> Measurement:
-    """A measured number whose interval holds it."""
-    low, high = min(interval[0], value), max(interval[1], value)
-    return Measurement(value, metric.unit, low, high, "measured", n)
-
-
-def drop(metric: Metric, before: Rows, after: Rows, seed: int) -> tuple[Measurement, float]:
-    """How much worse ``after`` is, paired, and the smallest drop that can be told from none.
-
-    In absolute points where the metric is bounded, else as a share of the reference.
-
-    The second number is ``(1.96 + 0.84) * se`` with the standard error ``se`` of the paired
-    difference: a true drop of this size is found in 4 of 5 test sets (normal approximation; Cohen,
-    Statistical Power Analysis, 1988, ch. 2). Shares, and samples that do not differ at all, have a
-    floor of 3 / n: a change of which n samples show none can still be that frequent (rule of three;
-    Hanley and Lippman-Hand, JAMA 1983).
-    """
-    n = len(before)
-    first, second = metric.total(before), metric.total(after)
-    scale = drop_scale(metric, first)
-    value = metric.worsening(first, second) / scale
-    floor = RULE_OF_THREE / n
-    if is_share(metric, before, after):
-        change = (before[:, 0] - after[:, 0]) * (1 if metric.higher_is_better else -1)
-        interval = matched(int((change > 0).sum()), int((change < 0).sum()), n)
-        found = Measurement(
-            value, "1", min(interval[0], value), max(interval[1], value), "measured", n
-        )
-        return found, max(POWER * float(change.std()) / np.sqrt(n), floor)
-    drawn = resampled_drops(metric, before, after, seed, scale)
-    low, high = percentiles(drawn)
-    spread = POWER * float(drawn.std())
-    same = np.array_equal(before, after)
-    return Measurement(value, "1", min(low, value), max(high, value), "measured", n), (
-        floor if same else spread
-    )
-
-
-def drop_scale(metric: Metric, reference: float) -> float:
-    """What a difference is divided by to be a drop.
-
-    Raises:
-        TaskError: the drop would be relative to zero.
-    """
-    if metric.bounded:
-        return 1.0
-    if reference == 0:
-        raise TaskError(
-            f"a drop of '{metric.name}' is told relative to the reference, which has exactly 0; "
-            "use a metric in [0, 1] (bounded), whose drops are absolute"
-        )
-    return abs(reference)
-
-
-def resampled_drops(metric: Metric, before: Rows, after: Rows, seed: int, scale: float) -> Rows:
-    """Drops over the same draws of samples from both (draws,)."""
-    first, second = resampled(metric, [before, after], seed)
-    worse = first - second if metric.higher_is_better else second - first
-    if metric.bounded:
-        return worse
-    return np.asarray(worse / np.where(first == 0, scale, np.abs(first)))
+TARGET = "target"
+"""Name of the column that the classes make."""
 
 
 def paired_decisions(before: SampleTable, after: SampleTable) -> bool:
@@ -114,22 +26,9 @@ def paired_decisions(before: SampleTable, after: SampleTable) -> bool:
 def flips(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
     """Share of decisions that were right and are wrong now.
 
-    Where the task has no targets, right means as the reference decides. The interval is Wilson's
-    where each sample is one decision; else samples are drawn again with all their decisions, since
-    the decisions within a sample depend on each other. Where none is lost it is Wilson's of the
-    samples.
+    Where the task has no targets, right means as the reference decides.
     """
-    lost = before.right & ~after.right
-    n, samples = len(lost), len(before.rows)
-    if n == samples or not lost.any():
-        low, high = share(float(lost.sum()), samples)
-    else:
-        counts = np.stack([
-            np.bincount(after.owner, lost, samples), np.bincount(after.owner, minlength=samples)
-        ], axis=1)  # fmt: skip
-        low, high = percentiles(ratio(resampled_sums(counts.astype(np.float64), seed)))
-    value = float(lost.mean())
-    return Measurement(value, "1", min(low, value), max(high, value), "measured", n)
+    return rate(before.right & ~after.right, after.owner, len(before.rows), seed)
 
 
 def agreement(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
@@ -155,19 +54,39 @@ def identity(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
     return {name: counted(near.value, near.unit, near.n) for name, near in found.items()}
 
 
+def columns(task: Task) -> dict[str, tuple[str, ...]]:
+    """The task's group columns, and its classes under ``target`` where no column has them."""
+    found = {column: tuple(map(str, names)) for column, names in task.groups.items()}
+    if task.metric.form != "classes" or task.metric.against != "target" or "target" in found:
+        return found
+    if any(np.asarray(target).size != 1 for target in task.targets):
+        return found
+    classes = tuple(str(np.asarray(target).reshape(-1)[0]) for target in task.targets)
+    sizes = len(set(classes))
+    same = any(
+        len(set(names)) == len(set(zip(names, classes, strict=True))) == sizes
+        for names in found.values()
+    )
+    return found if same or sizes == len(classes) else {**found, TARGET: classes}
+
+
 def groups(task: Task, before: SampleTable, after: SampleTable, seed: int) -> tuple[Group, ...]:
     """Every group of every column, with its metric, its own paired drop, and its flips."""
     found = []
-    for column, names in task.groups.items():
-        of_sample = np.array(list(map(str, names)))
-        for name in sorted(set(of_sample.tolist())):
-            places = np.flatnonzero(of_sample == name)
+    for column, names in columns(task).items():
+        for name, places in members(names):
             was, now = part(before, places), part(after, places)
             metric = measure(task.metric, now.rows, seed)
             loss, _ = drop(task.metric, was.rows, now.rows, seed)
             lost = flips(was, now, seed) if paired_decisions(was, now) else None
             found.append(Group(column, name, len(places), metric, loss, lost))
     return tuple(found)
+
+
+def members(names: Sequence[str]) -> list[tuple[str, NDArray[np.intp]]]:
+    """The groups of a column, sorted, with the indices of their samples."""
+    of_sample = np.array(names)
+    return [(name, np.flatnonzero(of_sample == name)) for name in sorted(set(names))]
 
 
 def part(table: SampleTable, places: NDArray[np.intp]) -> SampleTable:
@@ -182,16 +101,36 @@ def part(table: SampleTable, places: NDArray[np.intp]) -> SampleTable:
     )
 
 
-def worst(found: tuple[Group, ...]) -> Mapping[str, Measurement]:
-    """``worst_group_drop``: the highest drop of a group of 30 or more samples, with its interval.
+def worst(
+    task: Task, before: SampleTable, after: SampleTable, found: Sequence[Group]
+) -> Mapping[str, Measurement]:
+    """``worst_group_drop``: the highest drop of a group of 30 or more samples.
 
-    The worst of many groups looks worse than it is, by chance; its interval is that of the group
-    alone. Empty where no group is large enough.
+    The worst of many groups looks worse than it is, by chance, and a group that looks fine may be
+    worse. So the interval is of the highest *true* drop: all groups get intervals that hold
+    together in 95 % of cases, and its ends are the highest lower and the highest upper end among
+    them. Empty where no group is large enough.
+
+    Source: intersection bounds of Chernozhukov, Lee and Rosen, Econometrica 81 (2013), with the
+    intervals of :func:`~packlight.metrics.significance.sidak`.
     """
-    drops = [group.drop for group in found if group.n >= SMALLEST_GROUP]
-    if not drops:
+    large = [group for group in found if group.n >= SMALLEST_GROUP]
+    if not large:
         return {}
-    return {"worst_group_drop": max(drops, key=lambda loss: loss.value)}
+    places = {
+        (column, name): indices
+        for column, names in columns(task).items()
+        for name, indices in members(names)
+    }
+    score = sidak(len(large))
+    together = []
+    for group in large:
+        own = places[group.column, group.name]
+        rows = before.rows[own], after.rows[own]
+        together.append(widened(task.metric, *rows, group.drop, score))
+    top = max(together, key=lambda loss: loss.value)
+    low, high = (max(getattr(loss, end) for loss in together) for end in ("low", "high"))
+    return {"worst_group_drop": replace(top, low=min(low, top.value), high=high)}
 
 
 def no_loss(found: tuple[Group, ...]) -> tuple[Group, ...]:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from packlight.errors import TaskError
-from packlight.metrics import Outputs, Rows
-from packlight.metrics.fidelity import confidence, is_float
+from packlight.evaluate.inputs import statistics
+from packlight.metrics import Outputs, Rows, choose
+from packlight.metrics.calibration import chances, losses
+from packlight.metrics.fidelity import is_float
 from packlight.metrics.metric import Decisions, Truths
 from packlight.model.model import Model
 from packlight.records import SessionOptions
@@ -32,13 +34,17 @@ class Score:
         row: of the task's metric (k,).
         decisions: (m,); empty where the task decides nothing.
         right: whether each is right (m,).
-        confidence: highest probability behind each (m,).
+        confidence: highest probability behind each (m,); 0 where unknown.
+        nll: negative log likelihood of the right class, of each (m,); empty where unknown.
+        brier: Brier score of each (m,); empty where unknown.
     """
 
     row: Rows
     decisions: Decisions
     right: Truths
     confidence: Rows
+    nll: Rows
+    brier: Rows
 
 
 class Reference:
@@ -60,6 +66,7 @@ class Reference:
         self._keep = True
         self._outputs: dict[int, Outputs] = {}
         self._scores: dict[int, Score] = {}
+        self._inputs: dict[int, Rows] = {}
 
     def outputs(self, index: int, steps: Steps) -> Outputs:
         """What the reference gives on a sample.
@@ -85,6 +92,12 @@ class Reference:
         if index not in self._scores:
             self._scores[index] = score(self.task, index, outputs, outputs)
         return self._scores[index]
+
+    def inputs(self, index: int, steps: Steps) -> Rows:
+        """What the inputs of a sample are like, in a few numbers; computed once."""
+        if index not in self._inputs:
+            self._inputs[index] = statistics(steps)
+        return self._inputs[index]
 
     def _remember(self, index: int, found: Outputs) -> None:
         """Keep outputs while all of them can be expected to fit; else let all go."""
@@ -127,5 +140,21 @@ def score(task: Task, index: int, outputs: Outputs, reference: Outputs) -> Score
         right = np.zeros(0, bool) if metric.decide is None else metric.right(decisions, target)
     if row.ndim != 1 or not np.isfinite(row).all():
         raise TaskError(f"{where} must give a vector of finite numbers; it gives {row}")
-    sure = confidence(outputs, len(decisions)) if len(decisions) else np.zeros(0)
-    return Score(row, decisions, right, sure)
+    return Score(row, decisions, right, *trust(task, index, outputs, len(decisions)))
+
+
+NONE = np.zeros(0)
+
+
+def trust(task: Task, index: int, outputs: Outputs, count: int) -> tuple[Rows, Rows, Rows]:
+    """Confidence, negative log likelihood and Brier score of ``count`` decisions.
+
+    The last two are empty unless decisions are the most probable classes and targets are known.
+    """
+    table = chances(outputs, count) if count else np.zeros((0, 0))
+    if not table.size:
+        return np.zeros(count), NONE, NONE
+    sure, metric = table.max(axis=1), task.metric
+    if not metric.scores or metric.decide is not choose or metric.against != "target":
+        return sure, NONE, NONE
+    return sure, *losses(table, task.targets[index])

@@ -9,12 +9,14 @@ from typing import cast
 import numpy as np
 
 from packlight.errors import TaskError
+from packlight.metrics.calibration import LOSS_METRICS
 from packlight.metrics.classes import CLASS_METRICS, choose, top_k
 from packlight.metrics.fidelity import FIDELITY_METRICS
 from packlight.metrics.metric import Metric, Outputs, Rows, numbers, of_sums, primary, ratio
+from packlight.metrics.sequences import error_rate, greedy_ctc
 from packlight.metrics.values import VALUE_METRICS
 
-METRICS = {**CLASS_METRICS, **VALUE_METRICS, **FIDELITY_METRICS}
+METRICS = {**CLASS_METRICS, **VALUE_METRICS, **LOSS_METRICS, **FIDELITY_METRICS}
 """Every metric that has a name; ``top`` with any number is one too."""
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "Outputs",
     "Rows",
     "choose",
+    "error_rate",
+    "greedy_ctc",
     "named",
     "of_sums",
     "per_sample",

@@ -104,15 +104,6 @@ def log_softmax(table: Rows) -> Rows:
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
-def confidence(outputs: Outputs, count: int) -> Rows:
-    """Highest probability behind each of ``count`` decisions; 0 where there are no scores."""
-    table = score_table(outputs)
-    if len(table) != count or table.shape[1] == 1:
-        return np.zeros(count)
-    chances = table if are_probabilities(table) else np.exp(log_softmax(table))
-    return np.asarray(chances.max(axis=1))
-
-
 def fidelity_rows(found: Outputs, reference: Outputs, *, classes: bool) -> Mapping[str, Rows]:
     """The rows of ``snr`` and ``cosine``, and of ``kl`` where the first output scores classes.
 

@@ -90,14 +90,20 @@ def share(count: float, n: int) -> Interval:
     return (0.0 if count == 0 else float(low)), (1.0 if count == n else float(high))
 
 
-def matched(lost: int, won: int, n: int) -> Interval:
+def matched(lost: int, won: int, n: int, score: float = Z) -> Interval:
     """Tango's score interval for (lost - won) / n, of n samples judged twice.
+
+    Args:
+        lost: samples right before and wrong now.
+        won: the reverse.
+        n: samples.
+        score: standard errors to each side; 1.96 gives 95 %.
 
     >>> [round(end, 3) for end in matched(0, 0, 100)]
     [-0.037, 0.037]
     """
     value = (lost - won) / n
-    return edge(lost, won, n, (-1.0, value), Z), edge(lost, won, n, (value, 1.0), -Z)
+    return edge(lost, won, n, (-1.0, value), score), edge(lost, won, n, (value, 1.0), -score)
 
 
 def edge(lost: int, won: int, n: int, between: Interval, score: float) -> float:

@@ -22,6 +22,7 @@ Outputs = Mapping[str, NDArray[np.generic]]
 Rows = NDArray[np.float64]
 Decisions = NDArray[np.generic]
 Truths = NDArray[np.bool_]
+Form = Literal["classes", "sequences", "vectors", "values"]
 
 RESERVED = {
     *COSTS, *LOSSES, "latency_p90", "latency_p99", "latency_ratio", "latency_reference",
@@ -76,6 +77,15 @@ class Metric:
             raise TaskError(
                 f"a metric's name is an identifier that is not a cost or a loss; got '{self.name}'"
             )
+
+    @property
+    def form(self) -> Form:
+        """What kind of output is judged, which decides how change is told beside the drop."""
+        if self.scores:
+            return "classes"
+        if self.decide is not None:
+            return "sequences"
+        return "vectors" if self.against == "reference" else "values"
 
     @property
     def code(self) -> str:

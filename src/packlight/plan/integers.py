@@ -38,7 +38,9 @@ def integer_size(
     """
     stand_in = model.clone()
     shapes = dict(stood_in(stand_in))
-    made = compress(Model(stand_in, model.name), recipe, Stream(imagined_values), held=0, in_place=True)
+    made = compress(
+        Model(stand_in, model.name), recipe, Stream(imagined_values), held=0, in_place=True
+    )
     file = skeleton(made.model.graph)
     whole = replace(file, tensors=tuple(restored(tensor, shapes) for tensor in file.tensors))
     return whole.size(), tuple(widened(model, made)), made.refusals

@@ -3,6 +3,14 @@
 from packlight.records.budget import Budget, Limit, parse_budget
 from packlight.records.codec import canonical, digest, from_json, loads, to_json
 from packlight.records.comparison import Comparison, Flips
+from packlight.records.contrast import (
+    Contrast,
+    GroupContrast,
+    Moved,
+    Shift,
+    Slice,
+    WorstGroup,
+)
 from packlight.records.device import (
     Citation,
     Curve,
@@ -28,6 +36,7 @@ __all__ = [
     "Change",
     "Citation",
     "Comparison",
+    "Contrast",
     "Cost",
     "Curve",
     "Damage",
@@ -37,11 +46,13 @@ __all__ = [
     "Evaluation",
     "Flips",
     "Group",
+    "GroupContrast",
     "Limit",
     "Machine",
     "Measurement",
     "Meets",
     "Miss",
+    "Moved",
     "OperatorCost",
     "OperatorSet",
     "Outcome",
@@ -54,11 +65,14 @@ __all__ = [
     "Runtime",
     "SessionOptions",
     "Share",
+    "Shift",
+    "Slice",
     "SourceLine",
     "Step",
     "Unit",
     "Variant",
     "Verdict",
+    "WorstGroup",
     "canonical",
     "counted",
     "digest",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+from packlight.records.contrast import Contrast
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Result
 
@@ -45,9 +46,13 @@ class Comparison:
         front: ids that no other beats.
         report: path of the report; empty when none was written.
         warnings: sentences about the data.
+        contrasts: one for each variant: groups, slices, trust and the samples that changed most.
+        unlike: by variant id, what differs from how the base was judged, as ``seed: 0 and 1``; such
+            a variant has no deltas and is not ranked.
+        samples: file of the table of single samples; empty when none was written.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     base: Result
     others: tuple[Result, ...]
@@ -56,3 +61,6 @@ class Comparison:
     front: tuple[str, ...]
     report: str = ""
     warnings: tuple[str, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
+    unlike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    samples: str = ""

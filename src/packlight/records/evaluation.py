@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from packlight.records.contrast import Contrast
 from packlight.records.measurement import Measurement
 from packlight.records.session import SessionOptions
 
@@ -47,9 +48,17 @@ class Evaluation:
         detectable: the smallest drop that this many samples can tell from none.
         samples: file of the table of single samples; empty when not stored.
         warnings: sentences about the data.
+        seed: of everything random.
+        machine: digest of the machine.
+        code: digest of the Python text that made the task, preprocessing included; empty where
+            none did.
+        distance: what ``divergence`` in the table of single samples is.
+        beside: file of the reference's table of single samples; empty when not stored.
+        contrast: with the reference, group by group and sample by sample; None where it was not
+            asked for, or the variant is the reference.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     variant: str
     reference: str
@@ -62,6 +71,12 @@ class Evaluation:
     detectable: float = 0.0
     samples: str = ""
     warnings: tuple[str, ...] = ()
+    seed: int = 0
+    machine: str = ""
+    code: str = ""
+    distance: str = ""
+    beside: str = ""
+    contrast: Contrast | None = None
 
 
 @dataclass(frozen=True, slots=True)

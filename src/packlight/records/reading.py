@@ -38,7 +38,7 @@ SCALES = {
     "dB": (Scale(1, " dB"),),
     "nat": (Scale(1, " nat"),),
 }
-UNSHARED = ("spearman", "pearson", "cosine", "mae", "rmse", "kl")
+UNSHARED = ("spearman", "pearson", "cosine", "mae", "rmse", "kl", "brier", "rank_agreement")
 """Dimensionless metrics that nobody reads as a percentage."""
 
 

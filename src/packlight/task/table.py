@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from packlight.metrics.metric import Decisions, Rows, Truths
 
-FIDELITY = "fidelity."
+FIDELITY, SAMPLE, DECISION = "fidelity.", "sample.", "decision."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +25,9 @@ class SampleTable:
         owner: the sample each belongs to (m,).
         confidence: highest probability behind each (m,); 0 where unknown.
         fidelity: by name of a fidelity metric, its rows (n, 2).
+        samples: further numbers of each sample (n,) by name, as ``divergence`` from the reference,
+            or ``input_mean``; NaN where one has none.
+        details: further numbers of each decision (m,) by name, as ``nll``.
     """
 
     rows: Rows
@@ -33,6 +36,8 @@ class SampleTable:
     owner: NDArray[np.int64]
     confidence: Rows
     fidelity: Mapping[str, Rows] = field(default_factory=dict)
+    samples: Mapping[str, Rows] = field(default_factory=dict)
+    details: Mapping[str, Rows] = field(default_factory=dict)
 
     def to_bytes(self) -> bytes:
         """The table as an .npz; the same table gives the same bytes."""
@@ -43,6 +48,8 @@ class SampleTable:
             "owner": self.owner,
             "confidence": self.confidence,
             **{FIDELITY + name: rows for name, rows in sorted(self.fidelity.items())},
+            **{SAMPLE + name: values for name, values in sorted(self.samples.items())},
+            **{DECISION + name: values for name, values in sorted(self.details.items())},
         }
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
@@ -53,10 +60,25 @@ def read_table(data: bytes) -> SampleTable:
     """The table that ``to_bytes`` gave."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         kept = {name: arrays[name] for name in arrays.files}
-    fidelity = {
-        name.removeprefix(FIDELITY): kept.pop(name) for name in list(kept) if FIDELITY in name
+    return SampleTable(
+        rows=kept["rows"],
+        decisions=kept["decisions"],
+        right=kept["right"],
+        owner=kept["owner"],
+        confidence=kept["confidence"],
+        fidelity=under(FIDELITY, kept),
+        samples=under(SAMPLE, kept),
+        details=under(DECISION, kept),
+    )
+
+
+def under(prefix: str, arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Rows]:
+    """Arrays whose name begins with a prefix, by the rest of it."""
+    return {
+        name.removeprefix(prefix): array
+        for name, array in arrays.items()
+        if name.startswith(prefix)
     }
-    return SampleTable(**kept, fidelity=fidelity)
 
 
 def texts(decisions: Decisions) -> Decisions:

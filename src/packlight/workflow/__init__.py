@@ -2,11 +2,13 @@
 
 from packlight.workflow.bench import Bench
 from packlight.workflow.beside import compare
+from packlight.workflow.judging import evaluate
 from packlight.workflow.ladder import ladder
 from packlight.workflow.opening import Opened, open_model, open_task
 from packlight.workflow.planning import plan, what_if
 from packlight.workflow.progress import Progress
-from packlight.workflow.verbs import Made, compress, evaluate, fit, load, profile, write_task
+from packlight.workflow.saved import compare_saved
+from packlight.workflow.verbs import Made, compress, fit, load, profile, write_task
 
 __all__ = [
     "Bench",
@@ -14,6 +16,7 @@ __all__ = [
     "Opened",
     "Progress",
     "compare",
+    "compare_saved",
     "compress",
     "evaluate",
     "fit",

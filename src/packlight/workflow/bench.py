@@ -186,13 +186,15 @@ class Bench:
             seed=self.seed,
             progress=lambda done, total: self.progress("evaluating", done, total),
         )
-        table = self.store.put_file(found.table.to_bytes(), ".npz")
-        judged = replace(found.evaluation, samples=table)
+        beside = self.store.put_file(found.beside.to_bytes(), ".npz")
+        judged = replace(found.evaluation, beside=beside)
         if variant.id == self.original.id:
-            return judged
+            return replace(judged, samples=self.store.put_file(found.table.to_bytes(), ".npz"))
         exact = runtime_differs(
             model, self.exact_reference, self.task, self.options, seed=self.seed
         )
+        table = replace(found.table, samples={**found.table.samples, **exact.samples})
+        judged = replace(judged, samples=self.store.put_file(table.to_bytes(), ".npz"))
         metrics = {**judged.metrics, "snr_exact": exact.snr_exact, "snr_runtime": exact.snr_runtime}
         return replace(judged, metrics=metrics, labels=(*judged.labels, *exact.labels))
 

@@ -7,14 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from packlight.compare import compare as put_beside
+from packlight.errors import InputError
+from packlight.evaluate import columns
 from packlight.model import Model
-from packlight.records import Budget, Comparison, Outcome, SessionOptions, Variant
+from packlight.records import (
+    Budget,
+    Comparison,
+    Evaluation,
+    Outcome,
+    Result,
+    SessionOptions,
+    Variant,
+)
 from packlight.report import write_report
 from packlight.runtime import machine
 from packlight.workflow.adopt import adopted, check_alike, scratch
 from packlight.workflow.bench import Bench
 from packlight.workflow.choose import judged
 from packlight.workflow.fit import STEPS, measured
+from packlight.workflow.judging import check_samples, contrast, write_tables
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.verbs import OPTIONS, AnyModel, AnyTask, at_hand, task_for
 from packlight.workflow.writing import check_place
@@ -26,9 +37,11 @@ def compare(
     task: AnyTask,
     *,
     report: Path | None = None,
+    samples: Path | None = None,
     options: SessionOptions = OPTIONS,
     seed: int = 0,
     seconds: float = 2.0,
+    costs: bool = True,
     progress: Progress = silent,
 ) -> Comparison:
     """What changes from a base to other models, wherever these were made.
@@ -38,16 +51,22 @@ def compare(
         others: models with the same inputs and outputs.
         task: samples, metric and groups.
         report: where to write the HTML report; nowhere where there is none.
+        samples: ``.csv`` or ``.parquet`` with a row for every model and sample; none where there is
+            none.
         options: of every session.
         seed: of everything random.
         seconds: to spend on the latency of each model.
+        costs: whether latency and memory are measured; without, only size and quality are told,
+            and there is no report.
         progress: told what is being done, steps finished and steps in all.
 
     Raises:
         InputError: a model or the task cannot be used, or the models are not alike.
     """
+    check_samples(samples)
     if report is not None:
         check_place(report)
+        check_costs(costs)
     names = distinct([name_of(model) for model in (base, *others)])[1:]
     with at_hand(base, *others) as (first, *rest):
         for name, opened in zip(names, rest, strict=True):
@@ -57,27 +76,65 @@ def compare(
             variants = [
                 adopted(bench, opened, name) for name, opened in zip(names, rest, strict=True)
             ]
-            measurements, detectable = measure(bench, variants)
+            measurements, judged_by = measure(bench, variants, costs=costs)
             found = replace(measurements, warnings=data.notes)
+            if samples is not None:
+                write_tables(bench, judged_by[1:], names, samples)
+                found = replace(found, samples=str(samples))
             if report is None:
                 return found
-            shown = outcome(bench, found, detectable)
+            shown = outcome(bench, found, judged_by[0].detectable)
             write_report(shown, report, f"{bench.opened.model.name} and {len(rest)} beside it")
     return replace(found, report=str(report))
 
 
-def measure(bench: Bench, variants: Sequence[Variant]) -> tuple[Comparison, float]:
-    """All models measured and put beside each other, and the smallest drop that can be told."""
+def check_costs(costs: bool) -> None:
+    """Refuse a report without what it draws.
+
+    Raises:
+        InputError: latency and memory are not measured.
+    """
+    if not costs:
+        raise InputError(
+            "a report draws latency, which is not measured for quality alone. Leave out one of the "
+            "two"
+        )
+
+
+def measure(
+    bench: Bench, variants: Sequence[Variant], *, costs: bool
+) -> tuple[Comparison, Sequence[Evaluation]]:
+    """All models measured and put beside each other, and how each was judged, the base first."""
     total = STEPS * (len(variants) + 1)
-    base, own = measured(bench, bench.original, 0, total)
+    look = measured if costs else without_costs
+    base, own = look(bench, bench.original, 0, total)
     results, evaluations = [], [own]
     for place, variant in enumerate(variants, start=1):
-        result, evaluation = measured(bench, variant, STEPS * place, total)
-        results.append(judged(result, Budget(), base.metrics))
+        result, evaluation = look(bench, variant, STEPS * place, total)
+        results.append(judged(result, Budget(), base.metrics) if costs else result)
         evaluations.append(evaluation)
     bench.progress("done", total, total)
     tables = {found.variant: bench.table(found) for found in evaluations}
-    return put_beside(base, results, tables, bench.task.groups), own.detectable
+    contrasts = [found for found in (contrast(bench, one) for one in evaluations) if found]
+    judgements = {found.variant: found for found in evaluations}
+    groups = columns(bench.task)
+    return put_beside(
+        base, results, tables, groups, evaluations=judgements, contrasts=contrasts
+    ), evaluations
+
+
+def without_costs(
+    bench: Bench, variant: Variant, done: int, total: int
+) -> tuple[Result, Evaluation]:
+    """One variant with its size and quality alone."""
+    bench.progress(f"{variant.name}: quality", done + 1, total)
+    quality = bench.quality(variant)
+    metrics = {**bench.size(variant).metrics, **quality.metrics}
+    result = Result(
+        id=variant.id, parent=variant.parent, name=variant.name, recipe=variant.recipe.text(),
+        file=variant.file, metrics=metrics, groups=quality.groups, labels=quality.labels,
+    )  # fmt: skip
+    return result, quality
 
 
 def outcome(bench: Bench, found: Comparison, detectable: float) -> Outcome:

@@ -21,7 +21,6 @@ from packlight.profile import parse_inputs
 from packlight.records import (
     Budget,
     Device,
-    Evaluation,
     Outcome,
     Profile,
     Recipe,
@@ -32,7 +31,6 @@ from packlight.records import (
     variant_id,
 )
 from packlight.task import Task, init_task
-from packlight.workflow.adopt import adopted, scratch
 from packlight.workflow.bench import environment
 from packlight.workflow.bounds import target_of, with_bounds
 from packlight.workflow.calibrate import calibration
@@ -183,35 +181,6 @@ def record(source: Model, made: Compressed, name: str, calibration: str) -> Vari
         refusals=made.refusals,
         environment=environment(),
     )
-
-
-def evaluate(
-    model: AnyModel,
-    task: AnyTask,
-    *,
-    reference: AnyModel | None = None,
-    options: SessionOptions = OPTIONS,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Evaluation:
-    """Judge a model by a task.
-
-    Args:
-        model: to judge.
-        task: samples, metric and groups.
-        reference: what drops, flips and fidelity are against; the model itself where there is none.
-        options: of the session.
-        seed: of the bootstrap.
-        progress: told what is being done.
-
-    Raises:
-        InputError: a model or the task cannot be used, or the two models are not alike.
-    """
-    with at_hand(model, model if reference is None else reference) as (opened, base):
-        data = task_for(task, base.model)
-        with scratch(base, data, options, seed=seed, progress=progress) as bench:
-            found = bench.quality(adopted(bench, opened, opened.model.name))
-    return replace(found, samples="", warnings=data.notes)
 
 
 def profile(

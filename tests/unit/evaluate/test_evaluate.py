@@ -4,14 +4,19 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import special, stats
+from scipy.spatial.distance import jensenshannon
 
+from packlight.compare import contrast
 from packlight.errors import ModelError, TaskError
 from packlight.evaluate import Reference, evaluate
-from packlight.evaluate.judge import drop
+from packlight.evaluate.neighbours import rank_agreement
 from packlight.metrics import METRICS, of_sums, per_sample, ratio
 from packlight.metrics.metric import primary
+from packlight.metrics.paired import drop
 from packlight.records import SessionOptions, counted, digest, loads
 from packlight.records.codec import canonical
+from packlight.runtime import Session
 from packlight.task import ArraySamples, LazySamples, Task, read_table
 
 OPTIONS = SessionOptions()
@@ -101,13 +106,74 @@ def test_only_groups_of_thirty_can_be_the_worst(linear, weight, inputs, task):
 
     found = judge(linear(flipped), broken, linear(weight)).evaluation
 
-    drops = {group.name: group.drop for group in found.groups}
-    large = [drops["even"], drops["odd"], drops["many"]]
-    assert found.metrics["worst_group_drop"] == max(large, key=lambda one: one.value)
-    small = replace(broken, groups={"size": ["few" if i < 29 else f"g{i}" for i in range(N)]})
+    drops = {f"{one.column}/{one.name}": one.drop for one in found.groups if one.n >= 30}
+    assert {"half/even", "half/odd", "size/many"} <= set(drops)
+    assert "size/few" not in drops
+    told = found.metrics["worst_group_drop"]
+    assert told.value == max(one.value for one in drops.values())
+    assert told.low <= max(one.low for one in drops.values())
+    assert told.high >= max(one.high for one in drops.values())
+    alone = replace(broken, targets=np.arange(N) % CLASSES)
+    small = replace(alone, groups={"size": ["few" if i < 29 else f"g{i}" for i in range(N)]},
+                    metric=METRICS["agreement"], targets=())  # fmt: skip
     assert (
         "worst_group_drop" not in judge(linear(flipped), small, linear(weight)).evaluation.metrics
     )
+
+
+def test_classes_are_a_column_unless_one_has_them_already(linear, weight, task):
+    found = judge(linear(weight), task, linear(weight)).evaluation
+    names = {"label": [f"class {target}" for target in task.targets]}
+    named = judge(linear(weight), replace(task, groups=names), linear(weight)).evaluation
+
+    assert {one.name for one in found.groups if one.column == "target"} == {"0", "1", "2", "3"}
+    assert {one.column for one in named.groups} == {"label"}
+
+
+def test_every_sample_is_noted_with_its_losses_divergence_and_inputs(linear, weight, inputs, task):
+    other = weight + np.random.default_rng(2).normal(0, 0.3, weight.shape)
+
+    found = judge(linear(other), task, linear(weight))
+
+    before, after = (special.softmax(inputs @ one.astype(np.float32), 1) for one in (weight, other))
+    table, own = found.table, np.arange(N)
+    np.testing.assert_allclose(table.confidence, after.max(1), rtol=1e-5)
+    np.testing.assert_allclose(table.details["nll"], -np.log(after[own, task.targets]), rtol=1e-4)
+    hot = np.eye(CLASSES)[task.targets]
+    np.testing.assert_allclose(table.details["brier"], ((after - hot) ** 2).sum(1), rtol=1e-4)
+    far = jensenshannon(before, after, axis=1) ** 2
+    np.testing.assert_allclose(table.samples["divergence"], far, atol=1e-6)
+    assert found.evaluation.distance == "Jensen-Shannon"
+    np.testing.assert_allclose(table.samples["input_mean"], inputs.mean(1), atol=1e-6)
+    np.testing.assert_allclose(table.samples["input_spread"], inputs.std(1), rtol=1e-5)
+    np.testing.assert_allclose(table.samples["input_highest"], inputs.max(1))
+    assert "input_length" not in table.samples
+    np.testing.assert_array_equal(found.beside.right, before.argmax(1) == task.targets)
+
+
+def test_embeddings_are_told_by_cosine_and_by_who_is_near_whom(linear, inputs):
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((WIDTH, 5))
+    task = Task("near", ArraySamples({"x": inputs}, {"x": FLOAT}), METRICS["cosine"])
+
+    near = judge(linear(weight + rng.normal(0, 0.05, weight.shape)), task, linear(weight)).table
+    far = judge(linear(rng.standard_normal((WIDTH, 5))), task, linear(weight)).table
+
+    one = inputs @ weight.astype(np.float32)
+    assert judge(linear(weight), task, linear(weight)).evaluation.distance == "1 - cosine"
+    assert near.samples["rank_agreement"].mean() > 0.95
+    assert far.samples["rank_agreement"].mean() < 0.7
+    assert rank_agreement(one, one)[0] == pytest.approx(np.ones(N))
+    noisy = one + rng.normal(0, 1, one.shape)
+    assert rank_agreement(one, noisy)[0][7] == pytest.approx(spearman_by_hand(one, noisy, 7))
+
+
+def spearman_by_hand(one, other, place):
+    tables = []
+    for vectors in (one, other):
+        unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        tables.append(np.delete(unit @ unit[place], place))
+    return stats.spearmanr(*tables)[0]
 
 
 def test_the_same_seed_gives_the_same_record_and_table(linear, weight, task):
@@ -287,3 +353,24 @@ def test_a_group_has_the_flips_of_its_own_samples(graph_of):
         ("a", 1.0, 2), ("b", 0.0, 2)
     ]  # fmt: skip
     assert [group.flips for group in same.groups] == [counted(0.0, n=2)] * 2
+
+
+def test_comparing_two_models_runs_each_of_them_once_on_every_sample(
+    linear, weight, task, monkeypatch
+):
+    runs = []
+    whole = Session.run_steps
+
+    def counted_run(self, *given):
+        runs.append(self)
+        return whole(self, *given)
+
+    monkeypatch.setattr(Session, "run_steps", counted_run)
+    base = Reference(linear(weight), task, OPTIONS)
+
+    judge(base.model, task, base)
+    found = judge(linear(weight + 0.1), task, base)
+    contrast(task.metric, found.beside, found.table, {}, variant="v", reference="r")
+
+    assert len(runs) == 2 * N
+    assert len(set(map(id, runs))) == 2

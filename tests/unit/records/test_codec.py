@@ -14,6 +14,7 @@ from packlight.records import (
     Change,
     Citation,
     Comparison,
+    Contrast,
     Cost,
     Curve,
     Damage,
@@ -23,9 +24,11 @@ from packlight.records import (
     Evaluation,
     Flips,
     Group,
+    GroupContrast,
     Machine,
     Measurement,
     Miss,
+    Moved,
     OperatorCost,
     OperatorSet,
     Outcome,
@@ -38,10 +41,13 @@ from packlight.records import (
     Runtime,
     SessionOptions,
     Share,
+    Shift,
+    Slice,
     SourceLine,
     Step,
     Unit,
     Variant,
+    WorstGroup,
     canonical,
     counted,
     digest,
@@ -95,7 +101,35 @@ ROUTE = PlanOption(
     (REFUSAL,), EFFORT, DAMAGE, ("a note",),
 )  # fmt: skip
 CURVE = Curve(("macs",), (1.0,), (9.0,), (0.1, 0.2, 0.3), 0.05, 12)
+HARDER = GroupContrast("class", "b", 40, NUMBER, 0.01, 0.02, NUMBER, 1e-5, 1e-4, 0.07, "harder")
+FEW = GroupContrast("class", "c", 9, NUMBER, 1.0, 1.0, None, 1.0, 1.0, 0.3, "too small")
+WORST = WorstGroup("class", "b", NUMBER)
+SLICE = Slice("class = b and input_mean > 0.4", 60, NUMBER, NUMBER, 1e-4, 2e-4, 0.3)
+SHIFT, MOVED = Shift(NUMBER, NUMBER, NUMBER), Moved(7, 0.5, "1", "2", "lost")
+CONTRAST = Contrast(
+    "a", "b", "top1", "classes", 100, NUMBER, 0.03, "exact McNemar test", 0.03, {"lost": NUMBER},
+    0.03, "exact McNemar test", (HARDER, FEW), WORST, (SLICE,), {"nll": SHIFT}, {"p50": SHIFT},
+    {"rank_agreement": NUMBER}, "Jensen-Shannon", (MOVED,), ("a note",),
+)  # fmt: skip
 EXAMPLES = [
+    CONTRAST,
+    HARDER,
+    FEW,
+    WORST,
+    SLICE,
+    SHIFT,
+    MOVED,
+    Evaluation("a", "b", "d", "test", OPTIONS, {}, seed=3, machine="m", contrast=CONTRAST),
+    Comparison(
+        RESULT,
+        (RESULT,),
+        {},
+        (FLIPS,),
+        ("a",),
+        contrasts=(CONTRAST,),
+        unlike={"a": ("seed: 0 and 1",)},
+        samples="s.csv",
+    ),
     BUDGET,
     BUDGET.limits[0],
     CHANGE,

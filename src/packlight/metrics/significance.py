@@ -1,0 +1,194 @@
+"""Whether a difference between two models on the same samples is more than chance.
+
+Only ``scipy.special`` is used: ``scipy.stats`` takes long to load.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+LEVEL = 0.05
+"""Of tests, and what 95 % intervals leave out."""
+
+TWO = 2
+"""Samples that a variance takes at least."""
+
+NOISE, TINY = 1e-12, 1e-300
+"""Variance that counts as none, relative to the mean square; and where that is 0 too."""
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """Exact two-sided p of as uneven a split of the samples whose outcome changed.
+
+    Of ``lost + won`` changes each is a loss with probability 1/2 where nothing is worse. The exact
+    test never rejects more often than it says; its mid-p variant rejects more often where few
+    samples changed, at the price of going slightly over the level at times.
+
+    Source: McNemar, Psychometrika 12 (1947); exact and mid-p beside each other: Fagerland,
+    Lydersen and Laake, BMC Medical Research Methodology 13:91 (2013).
+
+    >>> mcnemar(5, 0), mcnemar(0, 0)
+    (0.0625, 1.0)
+    """
+    from scipy.special import bdtr  # noqa: PLC0415  loaded where it is used
+
+    if not lost + won:
+        return 1.0
+    return min(1.0, 2 * float(bdtr(min(lost, won), lost + won, 0.5)))
+
+
+def clustered(changes: Floats) -> float:
+    """Two-sided p that changes (n,), won minus lost within each sample, are 0 in the mean.
+
+    Where a sample holds several decisions these depend on each other, and pairs may not be counted
+    as if they were samples.
+
+    Source: Durkalski, Palesch, Lipsitz and Rust, Statistics in Medicine 22 (2003), eq. 4.
+    """
+    from scipy.special import ndtr  # noqa: PLC0415
+
+    squares = float(np.square(changes).sum())
+    return float(2 * ndtr(-abs(changes.sum()) / math.sqrt(squares))) if squares else 1.0
+
+
+def paired_t(differences: Floats) -> float:
+    """Two-sided p that differences (n,) have mean 0 (Student's t)."""
+    from scipy.special import stdtr  # noqa: PLC0415
+
+    n = len(differences)
+    if n < TWO or not differences.any():
+        return 1.0
+    error = float(differences.std(ddof=1)) / math.sqrt(n)
+    if error == 0:
+        return 0.0
+    return float(2 * stdtr(n - 1, -abs(float(differences.mean())) / error))
+
+
+def paired_interval(values: Floats) -> float:
+    """Half the width of the 95 % interval of the mean of values (n,), by Student's t."""
+    from scipy.special import stdtrit  # noqa: PLC0415
+
+    n = len(values)
+    if n < TWO:
+        return math.inf
+    return float(stdtrit(n - 1, 1 - LEVEL / 2) * values.std(ddof=1)) / math.sqrt(n)
+
+
+class Gap(NamedTuple):
+    """A difference of means for each of some slices (...).
+
+    Attributes:
+        value: mean inside minus mean outside.
+        half: half the width of its 95 % interval.
+        score: the difference in standard errors.
+        p: two-sided, that there is no difference.
+    """
+
+    value: Floats
+    half: Floats
+    score: Floats
+    p: Floats
+
+
+def gaps(counts: Floats, sums: Floats, squares: Floats) -> Gap:
+    """Difference of means inside and outside of each slice, by the weaker of two tests.
+
+    Welch's test allows unequal variances: a group whose outcomes change often in both directions is
+    not taken for one that loses. But where outcomes change rarely, a slice without any change seems
+    to have no variance. Student's test takes the variance of all samples together, and so is not
+    misled by that. What is said to differ does so by both.
+
+    Args:
+        counts: samples inside and outside (2, ...).
+        sums: of the values (2, ...).
+        squares: sums of squared values (2, ...).
+
+    Returns:
+        Of each slice (...); p is 1 where either side has fewer than two samples, or where nothing
+        varies and nothing differs.
+
+    Source: Student, Biometrika 6 (1908); Welch, Biometrika 34 (1947), with Satterthwaite's degrees
+    of freedom.
+    """
+    n = np.maximum(counts, TWO)
+    means = sums / np.maximum(counts, 1)
+    variances = np.maximum(squares - n * np.square(means), 0) / (n - 1)
+    noise = NOISE * np.maximum((squares / n).max(axis=0), TINY)
+    gap = np.where((counts < TWO).any(axis=0), 0.0, means[0] - means[1])
+    own = variances / n
+    freedom = np.square(own.sum(axis=0)) / np.maximum((np.square(own) / (n - 1)).sum(axis=0), TINY)
+    pooled = (variances * (n - 1)).sum(axis=0) / (n.sum(axis=0) - 2)
+    welch = by_t(gap, own.sum(axis=0), freedom, noise)
+    student = by_t(gap, pooled * (1 / n).sum(axis=0), n.sum(axis=0) - 2, noise)
+    weaker = np.abs(student.score) < np.abs(welch.score)
+    score = np.where(weaker, student.score, welch.score)
+    return Gap(gap, np.maximum(student.half, welch.half), score, np.maximum(student.p, welch.p))
+
+
+def by_t(gap: Floats, variance: Floats, freedom: Floats, noise: Floats) -> Gap:
+    """Differences with their variances (...), by Student's distribution."""
+    from scipy.special import stdtr, stdtrit  # noqa: PLC0415
+
+    flat = variance <= noise
+    error = np.sqrt(np.where(flat, noise, variance))
+    degrees = np.where(flat, 1, np.maximum(freedom, 1))
+    score = np.where(flat & (np.square(gap) <= noise), 0.0, gap / error)
+    return Gap(gap, stdtrit(degrees, 1 - LEVEL / 2) * error, score,
+               np.where(score == 0, 1.0, 2 * stdtr(degrees, -np.abs(score))))  # fmt: skip
+
+
+def sides(values: Floats, inside: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    """Counts, sums and sums of squares inside and outside of slices, as ``gaps`` takes them.
+
+    Args:
+        values: one for each sample (n,).
+        inside: which samples each slice holds (n, slices).
+
+    Returns:
+        Each (2, slices).
+    """
+    chosen = inside.astype(np.float64)
+    table = np.stack([np.ones(len(values)), values, np.square(values)])
+    within = table @ chosen
+    outside = table.sum(axis=1, keepdims=True) - within
+    counts, sums, squares = np.stack([within, outside], axis=1)
+    return counts, sums, squares
+
+
+def benjamini_hochberg(p: Sequence[float] | Floats) -> Floats:
+    """Adjusted p: among those at most q, a share of at most q is expected to be false.
+
+    Source: Benjamini and Hochberg, Journal of the Royal Statistical Society B 57 (1995).
+
+    >>> benjamini_hochberg([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.04, 0.04]
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    scaled = values[order] * len(values) / np.arange(1, len(values) + 1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum.accumulate(np.minimum(scaled, 1)[::-1])[::-1]
+    return adjusted
+
+
+def sidak(count: int) -> float:
+    """Standard errors of intervals of which all ``count`` hold together in 95 % of cases.
+
+    Exact for independent ones, as the groups of one column are; never too short for dependent
+    normal ones.
+
+    Source: Sidak, Journal of the American Statistical Association 62 (1967).
+
+    >>> round(sidak(1), 3), round(sidak(10), 3)
+    (1.96, 2.8)
+    """
+    from scipy.special import ndtri  # noqa: PLC0415
+
+    return float(ndtri((1 + (1 - LEVEL) ** (1 / max(count, 1))) / 2))
