@@ -27,7 +27,7 @@ RECIPES: Mapping[int, tuple[str, ...]] = {
 
 MORE: Mapping[int, tuple[str, ...]] = {
     8: (f"{PALETTE},bits=8,group=24",),
-    3: (f"{PALETTE},mixed=2.75", f"{PALETTE},mixed=2.4"),
+    3: (f"{PALETTE},mixed=2.75", f"{PALETTE},mixed=2.5", f"{PALETTE},mixed=2.4"),
 }
 """More of packlight's for models that take seconds."""
 

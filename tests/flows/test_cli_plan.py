@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from packlight.model import save
 from packlight.records import Plan, from_json
+from packlight.testing.sketch import Sketch, value_info
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -37,7 +39,7 @@ def test_what_no_route_keeps_ends_with_code_1(run, tmp_path):
     done = run("plan", "zoo:fashion", "--device", "esp32-s3", "--budget", "size<=9kB", cwd=tmp_path)
 
     assert done.returncode == 1
-    assert "may have at most" in "".join(done.stdout.replace("\n", " "))
+    assert "may have at most" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -87,3 +89,51 @@ def test_a_network_of_pytorch_is_exported_and_planned(run, tmp_path):
     wrong = run("plan", "net.py:wrong", "--input", "image=1,3,8,8", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "torch.nn.Module" in wrong.stderr
+
+
+def test_the_devices_own_limits_count_beside_a_budget_on_something_else(run, tmp_path):
+    done = run("plan", "zoo:fashion", "--device", "stm32h7", "--budget", "latency<=100s", "--json",
+               cwd=tmp_path)  # fmt: skip
+
+    assert "peak_memory<=524kB" in json.loads(done.stdout)["budgets"]
+
+
+def test_a_choice_that_the_device_cannot_keep_is_not_recommended(run, tmp_path):
+    done = run("plan", "zoo:fashion", "--device", "stm32h7", "--set", ".=weights:4", "--json",
+               cwd=tmp_path)  # fmt: skip
+
+    chosen = json.loads(done.stdout)["options"][0]
+    assert chosen["name"] == "as chosen"
+    assert chosen["meets"]["runtime"] == "no"
+    assert not any("as chosen" in said for said in json.loads(done.stdout)["recommendation"])
+
+
+def test_a_share_of_the_time_is_compared_with_shares(run, tmp_path):
+    done = run("plan", "zoo:fashion", "--device", "pixel-8", "--budget", "latency<=0.01x", "--json",
+               cwd=tmp_path)  # fmt: skip
+
+    (share,) = json.loads(done.stdout)["shrink"].values()
+    assert 0 < share < 1
+
+
+@pytest.mark.parametrize("arguments", [["--budget", "size<=-1MB"], ["--budget", "latency<=0ms"],
+                                       ["--set", "=weights:4"]])  # fmt: skip
+def test_budgets_and_choices_that_mean_nothing_are_refused(arguments, run, tmp_path):
+    done = run("plan", "zoo:fashion", *arguments, cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) <= 3
+
+
+def test_an_operator_without_a_runtime_is_the_first_thing_said(run, tmp_path):
+    sketch = Sketch(18)
+    value = sketch.add("Pow", sketch.add("MatMul", "x", sketch.weight(64, 64)), sketch.weight(1))
+    model = sketch.model("power", [value_info("x", (1, 64))], {value: (1, 64)})
+    save(model, tmp_path / "power.onnx")
+
+    done = run("plan", "power.onnx", "--device", "stm32h7", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "does not run on STM32H743: no runtime of its cpu runs Pow" in " ".join(
+        done.stdout.split()
+    )

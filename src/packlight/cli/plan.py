@@ -17,7 +17,8 @@ PLAN_MODEL_HELP = (
     "network, and its example inputs if it likes."
 )
 BUDGET_HELP = (
-    "As size<=2MB, latency<=8ms, latency<=0.5x, peak_memory<=64MB, energy<=5mJ. Repeatable."
+    "As size<=2MB, download<=1MB, latency<=8ms, latency<=0.5x, peak_memory<=64MB, energy<=5mJ, "
+    "drop<=1%. Repeatable."
 )
 SET_HELP = "How single operators are compressed: REGEX=STEP, as conv_3=weights:4, /blocks/=keep."
 
@@ -42,9 +43,9 @@ def plan(
     """Say whether a model can ship on a device, and by which route.
 
     Nothing is trained or run, and no data is needed: weights may be random. Sizes of files are
-    exact; what depends on the device is an estimate with its interval. Without --budget the
-    device's own limits count; without --device, the description nearest this machine. Ends with
-    code 1 where no route keeps every budget.
+    exact; what depends on the device is an estimate with its interval. The device's own limits
+    count where no --budget bounds the same cost; without --device, the description nearest this
+    machine is taken. Ends with code 1 where no route keeps every budget.
 
     \b
     Examples:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from packlight.compress import canonical_recipe
 from packlight.plan.planner import Planner, Target
-from packlight.plan.routes import ROUTES, Route
+from packlight.plan.routes import ROUTES, Dtype, Route
 from packlight.plan.sizes import Tidied
 from packlight.plan.whatif import KEEP, Choice, WhatIf
-from packlight.plan.words import Case, recommendation
+from packlight.plan.words import Case, recommendation, running
 from packlight.records.budget import Limit
 from packlight.records.measurement import Measurement, Meets
 from packlight.records.plan import Damage, Effort, Plan, PlanOption
@@ -16,7 +18,13 @@ from packlight.records.profile import Profile
 from packlight.records.recipe import Recipe, Step, parse_recipe
 
 
-def plan(model: Tidied, profile: Profile, target: Target, choices: Sequence[Choice] = ()) -> Plan:
+def plan(
+    model: Tidied,
+    profile: Profile,
+    target: Target,
+    choices: Sequence[Choice] = (),
+    called: str = "",
+) -> Plan:
     """Whether a model can ship on a device, and how.
 
     Args:
@@ -24,15 +32,19 @@ def plan(model: Tidied, profile: Profile, target: Target, choices: Sequence[Choi
         profile: of it, tidied.
         target: what it must run on, within what.
         choices: for single operators, as one more route.
+        called: what a command would call the model; its name where that is empty.
     """
     planner, limits = Planner(model, profile, target), target.limits
     original = planner.original()
     chosen = [as_chosen(planner, choices)] if choices else []
     options = (*chosen, *(planner.option(route) for route in ROUTES))
     ready = [one for one in (original, *options) if one.recipe or one is original]
-    shrink = dict(shrinks(ready, limits, original.predicted))
+    shrink = dict(shrinks(running(ready), limits, original.predicted))
     waiting = planner.predictor.waiting()
-    case = Case(profile.model, target.device, original, options, limits, shrink, waiting)
+    opened = [name for name, sizes in profile.inputs.items() if None in sizes]
+    case = Case(
+        called or profile.model, target.device, original, options, limits, shrink, waiting, opened
+    )
     return Plan(
         model=profile.model,
         device=f"{target.device.name}, {target.unit}",
@@ -52,8 +64,29 @@ def as_chosen(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
     samples = any("static" in choice.step or "gptq" in choice.step for choice in steps)
     effort = Effort("calibration samples", "minutes") if samples else Effort("no data", "seconds")
     text = "" if len(steps) < len(choices) else recipe_of(steps).text()
-    route = Route("as chosen", text, "", "float32", effort, Damage("unknown", "nobody tried it"))
+    plain = Route("as chosen", text, "", "float32", effort, Damage("unknown", "nobody tried it"))
+    ways = [replace(plain, stores=stored_as(choice.step), computes=computed_in(choice.step))
+            for choice in steps]  # fmt: skip
+    route = next((way for way in ways if list(planner.barred(way))), plain)
     return planner.judged(route, costs, (), ())
+
+
+def stored_as(step: str) -> str:
+    """What a runtime must know how to keep, for a step."""
+    found = canonical_recipe(parse_recipe(step)).steps[0]
+    if found.method == "weights":
+        bits = int(found.config["bits"])
+        return "int8" if bits > INT4 else "int4"
+    return {"static": "int8"}.get(found.method, found.method)
+
+
+INT4 = 4
+"""Bits of the narrower integers that runtimes keep."""
+
+
+def computed_in(step: str) -> Dtype:
+    """Data type of the products after a step."""
+    return "int8" if step.startswith("static") else "float32"
 
 
 def recipe_of(choices: Sequence[Choice]) -> Recipe:
@@ -73,6 +106,7 @@ def shrinks(
 ) -> Iterator[tuple[str, float]]:
     """For budgets that nothing keeps, the share of its cost that would be left."""
     for limit in limits:
-        found = [one.predicted[limit.metric] for one in ready if limit.metric in one.predicted]
+        cost = limit.judged_by
+        found = [one.predicted[cost] for one in ready if cost in one.predicted]
         if found and all(one.meets.get(limit.text) == "no" for one in ready):
-            yield limit.text, limit.bound(original) / min(cost.low for cost in found)
+            yield limit.text, limit.bound(original) / min(one.low for one in found)

@@ -41,7 +41,7 @@ class Target:
     Attributes:
         device: what the model must run on.
         unit: of it, that computes.
-        budget: what must be kept; the device's own limits where it is empty.
+        budget: what must be kept, besides the device's own limits.
     """
 
     device: Device
@@ -50,8 +50,11 @@ class Target:
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """Every bound."""
-        return self.budget.all() or own_limits(self.device)
+        """Every bound; the device's own where the budget has no absolute one on the same cost."""
+        asked = self.budget.all()
+        bounded = {limit.metric for limit in asked if not limit.relative}
+        own = own_limits(self.device)
+        return (*asked, *(limit for limit in own if limit.metric not in bounded))
 
 
 def own_limits(device: Device) -> tuple[Limit, ...]:

@@ -54,7 +54,7 @@ def parse_choice(text: str) -> Choice:
     """
     for place in (found.start() for found in re.finditer("=", text)):
         where, step = text[:place], text[place + 1 :]
-        if re.match(r"\w*", step)[0] in (*METHODS, KEEP):  # type: ignore[index]
+        if where and re.match(r"\w*", step)[0] in (*METHODS, KEEP):  # type: ignore[index]
             return checked(Choice(where, step), text)
     raise RecipeError(
         f"a choice is OPERATOR=STEP, as in 'conv_3=weights:4' or 'conv_3=keep'; got '{text}'"

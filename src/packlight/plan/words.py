@@ -46,6 +46,7 @@ class Case:
         limits: that must be kept.
         shrink: by budget that nothing keeps, the share of its cost that is left.
         waiting: share of its time that goes to memory traffic.
+        opened: inputs whose shapes are open, so that neither time nor memory is known.
     """
 
     model: str
@@ -55,6 +56,7 @@ class Case:
     limits: Sequence[Limit]
     shrink: Mapping[str, float]
     waiting: float
+    opened: Sequence[str] = ()
 
     def ready(self, verdict: Meets) -> list[PlanOption]:
         """Routes that can be taken and come out so."""
@@ -78,17 +80,26 @@ def recommendation(case: Case) -> Iterator[str]:
         )
     elif case.original.verdict != "yes":
         yield from nothing_suffices(case)
-    yield why(case)
+    if case.opened:
+        yield (
+            f"Time and memory are not known, for the shape of {listed(case.opened)} is open: give "
+            f"--input {case.opened[0]}=SIZES, as in image=1,3,224,224."
+        )
+    else:
+        yield why(case)
     if [limit for limit in case.limits if limit.metric not in PREDICTED]:
         yield (
             "What it does to quality shows only when it is measured: packlight fit "
-            f"{case.model} --task data.npz with the same budgets does that."
+            f"{case.model} --task {data_of(case.model)} with the same budgets does that."
         )
 
 
 def first(case: Case) -> str:
     """How the model stands as it is."""
     original, told = case.original, f"As it is, {case.model}"
+    if original.meets.get(RUNTIME) == "no":
+        reasons = [one.reason for one in original.refusals if not one.operator]
+        return f"{told} does not run on {case.device.title}: {'; '.join(reasons)}."
     misses = [
         f"{COST[limit.metric]} is {reading(original.predicted[limit.metric])}, "
         f"and {limit.text} is wanted"
@@ -127,7 +138,7 @@ def take(option: PlanOption, model: str, verb: str) -> Iterator[str]:
         figures.append(f"{ratio.low:.2g} to {ratio.high:.2g} times the time")
     yield (
         f"{verb} {option.name}: packlight compress {model} --recipe {recipe(option)}"
-        f"{' --task data.npz' if option.effort.needs != 'no data' else ''} -o small.onnx. "
+        f"{f' --task {data_of(model)}' if option.effort.needs != 'no data' else ''} -o small.onnx. "
         f"The file has {', '.join(figures)}."
     )
     yield (
@@ -135,6 +146,11 @@ def take(option: PlanOption, model: str, verb: str) -> Iterator[str]:
         f"quality: {option.damage.text} ({option.damage.source})."
     )
     yield from option.notes
+
+
+def data_of(model: str) -> str:
+    """The task to name in a command: that of a model of the zoo is there by its name."""
+    return model if model.startswith("zoo:") else "data.npz"
 
 
 def recipe(option: PlanOption) -> str:
@@ -157,7 +173,7 @@ def unclear(option: PlanOption) -> list[str]:
 def nothing_suffices(case: Case) -> Iterator[str]:
     """Why, and how far the architecture itself must shrink."""
     yield "No route that packlight has keeps every budget."
-    ready = case.ready("no")
+    ready = running(case.ready("no"))
     for limit in case.limits:
         keepers = [one.name for one in ready if one.meets.get(limit.text) in ("yes", "unclear")]
         if limit.text in case.shrink:
@@ -171,6 +187,12 @@ def nothing_suffices(case: Case) -> Iterator[str]:
     yield "Plan that before training: a smaller network trained anew keeps more than one cut later."
 
 
+def running(options: Sequence[PlanOption]) -> list[PlanOption]:
+    """The routes that the device has a runtime for; all where it has none for any."""
+    found = [one for one in options if one.meets.get(RUNTIME) != "no"]
+    return found or list(options)
+
+
 def bars(ready: Sequence[PlanOption]) -> Iterator[str]:
     """Why routes cannot be taken that keep every budget."""
     for one in ready:
@@ -180,8 +202,8 @@ def bars(ready: Sequence[PlanOption]) -> Iterator[str]:
 
 def nearest(limit: Limit, ready: Sequence[PlanOption], share: float) -> str:
     """How far the best route is from a budget."""
-    best = min(ready, key=lambda one: one.predicted[limit.metric].value)
-    cost = reading(best.predicted[limit.metric])
+    best = min(ready, key=lambda one: one.predicted[limit.judged_by].value)
+    cost = reading(best.predicted[limit.judged_by])
     return (
         f"For {limit.text} the nearest is {best.name} with {cost}: the architecture may have at "
         f"most {share:.0%} of its {SHRINKS[limit.metric]}, compressed in the same way."

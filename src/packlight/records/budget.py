@@ -115,6 +115,8 @@ def parse_limit(text: str) -> Limit:
     except (ValueError, KeyError) as error:
         known = " ".join(key for key in UNITS if key)
         raise RecipeError(f"'{text}' needs a number with one of the units {known}") from error
+    if metric in COSTS and value <= 0:
+        raise RecipeError(f"a bound on a cost must be above 0; got '{text}'")
     check_unit(metric, sense, unit, text)
     return Limit(metric, sense, value, unit == "x", text.replace(" ", ""))  # type: ignore[arg-type]
 

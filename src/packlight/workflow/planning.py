@@ -61,7 +61,7 @@ def plan(
     Args:
         model: its weights may be random; FILE.py:FUNCTION or module:function names a PyTorch
             network.
-        budget: what must be kept; the device's own limits where it is empty.
+        budget: what must be kept, besides what the device lets an application have.
         device: a name, the path of a description, or a value; the description nearest this machine
             where it is empty.
         task: its first sample says the shapes of inputs; nothing else of it is used.
@@ -80,7 +80,8 @@ def plan(
     data = None if task is None else task_for(task, opened)
     tidied, target = Tidied.of(opened), target_of(device, unit, limits_of(budget))
     profile = profile_of(tidied.model, shapes, data)
-    return plan_of(tidied, profile, target, [*map(parse_choice, choices)])
+    called = model if isinstance(model, str) else ""
+    return plan_of(tidied, profile, target, [*map(parse_choice, choices)], called)
 
 
 def what_if(
