@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from packlight.cli.ending import DONE, Stopped
-from packlight.cli.options import Json, Seed, Threads
+from packlight.cli.options import DEVICE_HELP, Json, Seed, Threads
 from packlight.cli.screen import print_json, say, screen, working
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-DEVICE_HELP = "A name or alias of `devices list`, or the path of a .toml or .json file."
 
 DeviceName = Annotated[str, typer.Argument(metavar="NAME", help=DEVICE_HELP)]
 

@@ -13,6 +13,10 @@ TASK_HELP = "data.npz, a folder of images, FILE.py:FUNCTION, module:function, or
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 INPUT_HELP = "Shape of an input with open dimensions, as image=1,3,224,224. Repeatable."
 
+DEVICE_HELP = "A name or alias of `devices list`, or the path of a .toml or .json file."
+
+OnDevice = Annotated[str, typer.Option("--device", metavar="D", help=DEVICE_HELP)]
+OnUnit = Annotated[str, typer.Option("--unit", metavar="U", help="Of the device: cpu, gpu or npu.")]
 Inputs = Annotated[list[str] | None, typer.Option("--input", metavar="N=DIMS", help=INPUT_HELP)]
 ShapeTask = Annotated[
     str | None,

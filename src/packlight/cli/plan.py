@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from packlight.cli.devices import DEVICE_HELP
 from packlight.cli.ending import DONE, UNMET
-from packlight.cli.options import Inputs, Json, ShapeTask
+from packlight.cli.options import Inputs, Json, OnDevice, OnUnit, ShapeTask
 from packlight.cli.screen import print_json, say, screen, working
 
 PLAN_MODEL_HELP = (
@@ -29,10 +28,8 @@ def plan(
     budget: Annotated[
         list[str] | None, typer.Option("--budget", metavar="B", help=BUDGET_HELP)
     ] = None,
-    device: Annotated[str, typer.Option("--device", metavar="D", help=DEVICE_HELP)] = "",
-    unit: Annotated[
-        str, typer.Option("--unit", metavar="U", help="Of the device: cpu, gpu or npu.")
-    ] = "",
+    device: OnDevice = "",
+    unit: OnUnit = "",
     inputs: Inputs = None,
     task: ShapeTask = None,
     choices: Annotated[

@@ -7,9 +7,17 @@ from typing import Annotated
 
 import typer
 
-from packlight.cli.devices import DEVICE_HELP
 from packlight.cli.ending import DONE
-from packlight.cli.options import Inputs, Json, ModelName, Seconds, ShapeTask, Threads
+from packlight.cli.options import (
+    Inputs,
+    Json,
+    ModelName,
+    OnDevice,
+    OnUnit,
+    Seconds,
+    ShapeTask,
+    Threads,
+)
 from packlight.cli.screen import print_json, say, screen, working
 
 
@@ -27,10 +35,8 @@ def profile(
     ] = False,
     threads: Threads = 1,
     seconds: Seconds = 2.0,
-    device: Annotated[str, typer.Option("--device", metavar="D", help=DEVICE_HELP)] = "",
-    unit: Annotated[
-        str, typer.Option("--unit", metavar="U", help="Of the device: cpu, gpu or npu.")
-    ] = "",
+    device: OnDevice = "",
+    unit: OnUnit = "",
     csv: Annotated[
         Path | None,
         typer.Option("--csv", metavar="OUT.csv", help="Write a row for each operator."),

@@ -86,18 +86,13 @@ def contrast(
         groups=groups.contrasts(own, shares, n),
         worst=groups.worst(metric, before, after, own),
         slices=found,
-        trust=shifts.trust(before, after, seed) if same_decisions(before, after) else {},
+        trust=shifts.trust(before, after, seed) if before.decides_as_often(after) else {},
         spread=spread(metric, before, after, seed),
         neighbours=shifts.neighbours(after, seed),
         distance=distance if "divergence" in after.samples else "",
         moved=moved(before, after),
         notes=notes(n, shares, own, len(found), tried),
     )
-
-
-def same_decisions(before: SampleTable, after: SampleTable) -> bool:
-    """Whether there are decisions, and as many on each sample."""
-    return bool(before.owner.size) and np.array_equal(before.owner, after.owner)
 
 
 def parts_of(metric: Metric, before: SampleTable, after: SampleTable) -> Rows:
@@ -118,7 +113,7 @@ def changes(
 ) -> tuple[dict[str, Measurement], float, str]:
     """Rates of what changed, p that as much got better as worse, and the test."""
     n = len(before.rows)
-    if same_decisions(before, after):
+    if before.decides_as_often(after):
         flags = outcomes(before, after)
         rates = {name: rate(one, after.owner, n, seed) for name, one in flags.items()}
         return rates, *flips_test(flags["lost"], flags["won"], after, n)
@@ -152,7 +147,7 @@ def moved(before: SampleTable, after: SampleTable) -> tuple[Moved, ...]:
         return ()
     far = after.samples["divergence"]
     order = np.argsort(-far, kind="stable")[:MOVED]
-    paired = same_decisions(before, after)
+    paired = before.decides_as_often(after)
     flags = outcomes(before, after) if paired else {}
     found = []
     for place in order[far[order] > 0].tolist():

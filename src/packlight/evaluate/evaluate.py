@@ -72,7 +72,7 @@ def evaluate(
     near = judge.fidelity(before, after, seed)
     near = judge.identity(near) if itself else near
     metrics = {**near, task.metric.name: metric, "drop": loss}
-    if judge.paired_decisions(before, after):
+    if before.decides_as_often(after):
         lost = judge.flips(before, after, seed)
         metrics["flips"] = counted(0.0, n=lost.n) if itself else lost
     groups = judge.no_loss(found) if itself else found

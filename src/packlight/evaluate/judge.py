@@ -18,11 +18,6 @@ TARGET = "target"
 """Name of the column that the classes make."""
 
 
-def paired_decisions(before: SampleTable, after: SampleTable) -> bool:
-    """Whether there are decisions, and as many on each sample."""
-    return bool(before.owner.size) and np.array_equal(before.owner, after.owner)
-
-
 def flips(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
     """Share of decisions that were right and are wrong now.
 
@@ -44,7 +39,7 @@ def agreement(before: SampleTable, after: SampleTable, seed: int) -> Measurement
 def fidelity(before: SampleTable, after: SampleTable, seed: int) -> dict[str, Measurement]:
     """Every fidelity metric that the outputs allow, by name."""
     found = {name: measure(METRICS[name], rows, seed) for name, rows in after.fidelity.items()}
-    if paired_decisions(before, after):
+    if before.decides_as_often(after):
         found["agreement"] = agreement(before, after, seed)
     return found
 
@@ -78,7 +73,7 @@ def groups(task: Task, before: SampleTable, after: SampleTable, seed: int) -> tu
             was, now = part(before, places), part(after, places)
             metric = measure(task.metric, now.rows, seed)
             loss, _ = drop(task.metric, was.rows, now.rows, seed)
-            lost = flips(was, now, seed) if paired_decisions(was, now) else None
+            lost = flips(was, now, seed) if was.decides_as_often(now) else None
             found.append(Group(column, name, len(places), metric, loss, lost))
     return tuple(found)
 

@@ -51,10 +51,10 @@ def predict_latency(
 
 def total(made: Mapping[Call, int], device: Device) -> Measurement:
     """Seconds that some calls of kernels take one after the other."""
-    return Timed(tuple(made), device).total(np.array(list(made.values()), np.float64))
+    return Priced(tuple(made), device).total(np.array(list(made.values()), np.float64))
 
 
-class Timed:
+class Priced:
     """What every one of some calls takes, so that the time of any choice among them is a sum.
 
     Args:

@@ -5,7 +5,8 @@ They take up what rounding does to the means of outputs, so there is one whereve
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -17,16 +18,18 @@ from packlight.compress.sites import Weight, weight_sites
 from packlight.model.size import field_size, tensor_size
 
 
-def bias_growth(model: ir.Model, changed: Collection[str]) -> int:
-    """Bytes that the graph grows by.
+def bias_growths(model: ir.Model) -> Mapping[str, int]:
+    """Bytes that the graph grows by where the weights of an operator are rounded, by its name.
 
     Args:
         model: before it is rounded.
-        changed: names of the operators whose weights are.
     """
-    sites = (one for one in weight_sites(model) if isinstance(one, Weight))
-    places = (absorber(site) for site in sites if site.operator in changed)
-    return sum(growth(place) for place in places if place is not None and place.is_new)
+    found: dict[str, int] = defaultdict(int)
+    for site in weight_sites(model):
+        place = absorber(site) if isinstance(site, Weight) else None
+        if place is not None and place.is_new:
+            found[site.operator] += growth(place)
+    return found
 
 
 def growth(place: Bias) -> int:

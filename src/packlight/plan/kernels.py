@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from packlight.compress.placement import ACTIVATIONS, CARRIERS, FLOAT_OUT, PASSES
 from packlight.measure import in_blocks, in_codes, named_calls
 from packlight.measure.call import BYTES, between
-from packlight.measure.latency import Timed
+from packlight.measure.latency import Priced
 from packlight.model import Model, nodes
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement
@@ -79,7 +79,7 @@ class Kernels:
         rows = [*calls, *map(in_codes, calls), *map(in_blocks, calls), *meetings]
         alike = {call: place for place, call in enumerate(dict.fromkeys(rows))}
         self.which = np.array([alike[call] for call in rows], np.int64)
-        self.timed = Timed(list(alike), device)
+        self.priced = Priced(list(alike), device)
 
     def latency(self, codes: Flags, blocks: Flags) -> Measurement:
         """Seconds of one run.
@@ -95,7 +95,7 @@ class Kernels:
         in_block = np.append(blocks, False)[self.place] & ~in_code
         chosen = [self.times * which for which in (~in_code & ~in_block, in_code, in_block)]
         times = np.concatenate([*chosen, *self.met(spread)])
-        return self.timed.total(np.bincount(self.which, times).astype(np.float64))
+        return self.priced.total(np.bincount(self.which, times).astype(np.float64))
 
     def met(self, codes: Sequence[bool]) -> tuple[Floats, Floats]:
         """Whether each value is converted to codes, and to floats."""

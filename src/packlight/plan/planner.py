@@ -13,7 +13,6 @@ from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.measure.curves import CPU
 from packlight.model import Model, file_size
-from packlight.plan.biases import bias_growth
 from packlight.plan.density import density, download, some_rows
 from packlight.plan.integers import integer_size
 from packlight.plan.kernels import Kernels
@@ -130,7 +129,8 @@ class Planner:
         if self.adds_up and all(step.method != "static" for step in recipe.steps):
             base = self.sizes.base(least_opset(blind))
             parts = self.sizes.parts(base, blind)
-            return self.size(recipe, base, parts), *joined(parts)
+            changes, refusals = joined(parts)
+            return self.size(recipe, base, parts, changes), changes, refusals
         if any(step.method == "static" for step in recipe.steps):
             newer = Model(self.sizes.base(least_opset(blind)).model, self.model.name)
             size, changes, refusals = integer_size(newer, blind)
@@ -140,14 +140,16 @@ class Planner:
         changes = tuple(change for change in found.changes if change.method != "tidy")
         return counted(file_size(found.model.graph), "B"), changes, found.refusals
 
-    def size(self, recipe: Recipe, base: Base, parts: Sequence[Part]) -> Measurement:
+    def size(
+        self, recipe: Recipe, base: Base, parts: Sequence[Part], changes: Sequence[Change]
+    ) -> Measurement:
         """The size of a file; an estimate where biases that samples make are halved later."""
         plain = self.sizes.total(base, parts)
         if not any(step.config.get("rounding") == "gptq" for step in recipe.steps):
             return counted(plain, "B")
-        changed = {change.operator for change in joined(parts)[0]}
-        biases = Part(bias_growth(base.model, changed), {}, (), ())
-        whole = self.sizes.total(base, [*parts, biases])
+        changed = {change.operator for change in changes}
+        growth = sum(base.biases.get(operator, 0) for operator in changed)
+        whole = self.sizes.total(base, [*parts, Part(growth, {}, (), ())])
         if all(step.method != "float16" for step in recipe.steps):
             return counted(whole, "B")
         return Measurement((plain + whole) / 2, "B", plain, whole, "estimated", 1)

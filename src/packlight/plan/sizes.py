@@ -23,6 +23,7 @@ from packlight.compress.float16 import SMALLEST
 from packlight.compress.methods import method as method_named
 from packlight.model import Model, graphs, raised, stored_tensor
 from packlight.model.size import Skeleton, field_size, skeleton
+from packlight.plan.biases import bias_growths
 from packlight.records.codec import digest
 from packlight.records.recipe import Recipe, parse_recipe
 from packlight.records.variant import Change, Refusal
@@ -115,6 +116,11 @@ class Base:
     def keys(self) -> list[tuple[object, ...]]:
         """Kinds of the clusters."""
         return [cluster.key() for cluster in self.clusters]
+
+    @cached_property
+    def biases(self) -> Mapping[str, int]:
+        """Bytes of the biases that rounding by samples makes, by operator; not of all."""
+        return bias_growths(self.model)
 
 
 @dataclass(frozen=True, slots=True)

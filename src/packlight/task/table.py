@@ -39,6 +39,10 @@ class SampleTable:
     samples: Mapping[str, Rows] = field(default_factory=dict)
     details: Mapping[str, Rows] = field(default_factory=dict)
 
+    def decides_as_often(self, other: SampleTable) -> bool:
+        """Whether there are decisions, and as many on each sample as in another table."""
+        return bool(self.owner.size) and np.array_equal(self.owner, other.owner)
+
     def to_bytes(self) -> bytes:
         """The table as an .npz; the same table gives the same bytes."""
         arrays = {

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from packlight.devices import device as device_named
 from packlight.errors import InputError
 from packlight.measure import Call, named_calls, predict_latency, seconds
 from packlight.measure.curves import CPU, arithmetic
@@ -22,7 +21,7 @@ from packlight.model import Model
 from packlight.plan.predict import Load, Predictor, between, load_of
 from packlight.records import Device, Measurement, OperatorCost, Profile
 from packlight.records.profile import Bound
-from packlight.workflow.units import checked_unit
+from packlight.workflow.units import device_and_unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,7 @@ def target_of(device: str | Path | Device, unit: str) -> tuple[Device, str] | No
         if unit:
             raise InputError(f"a unit is one of a device: name it with --device; got only '{unit}'")
         return None
-    named = device if isinstance(device, Device) else device_named(device)
-    return named, checked_unit(named, unit)
+    return device_and_unit(device, unit)
 
 
 def with_bounds(found: Profile, model: Model, device: Device, unit: str) -> Profile:

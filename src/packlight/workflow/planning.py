@@ -7,7 +7,6 @@ import gc
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from packlight.devices import device as device_named
 from packlight.model import Model
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
@@ -18,7 +17,7 @@ from packlight.records import Budget, Device, Plan, parse_budget
 from packlight.runtime import machine
 from packlight.workflow.exported import exported, is_code
 from packlight.workflow.profiling import profile_of
-from packlight.workflow.units import checked_unit
+from packlight.workflow.units import device_and_unit
 from packlight.workflow.verbs import AnyModel, AnyTask, source_of, task_for
 
 Shapes = Mapping[str, Sequence[int]] | Sequence[str]
@@ -106,8 +105,7 @@ def what_if(
 
 def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
     """What a model must run on; the description nearest this machine where none is named."""
-    named = device if isinstance(device, Device) else device_named(device or like_this())
-    return Target(named, checked_unit(named, unit), budget)
+    return Target(*device_and_unit(device or like_this(), unit), budget)
 
 
 def limits_of(budget: Sequence[str] | Budget) -> Budget:

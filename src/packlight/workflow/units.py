@@ -1,9 +1,22 @@
-"""Which unit of a device computes."""
+"""Which device, and which unit of it computes."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from packlight.devices import device as device_named
 from packlight.errors import RecipeError
 from packlight.records import Device
+
+
+def device_and_unit(device: str | Path | Device, unit: str) -> tuple[Device, str]:
+    """A device by its name, its description or itself, and a unit that it has.
+
+    Raises:
+        InputError: there is no such device, or no such unit of it.
+    """
+    named = device if isinstance(device, Device) else device_named(device)
+    return named, checked_unit(named, unit)
 
 
 def checked_unit(device: Device, unit: str) -> str:
