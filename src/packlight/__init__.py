@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     )
     from packlight.task import LazySamples, Task, load_task
     from packlight.workflow.beside import compare
+    from packlight.workflow.counting import profile
     from packlight.workflow.judging import evaluate
-    from packlight.workflow.planning import plan, what_if
-    from packlight.workflow.verbs import Made, compress, fit, load, profile
+    from packlight.workflow.planned import what_if
+    from packlight.workflow.planning import plan
+    from packlight.workflow.verbs import Made, compress, fit, load
 
 __all__ = [
     "METRICS",

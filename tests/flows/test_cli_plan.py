@@ -137,3 +137,23 @@ def test_an_operator_without_a_runtime_is_the_first_thing_said(run, tmp_path):
     assert "does not run on STM32H743: no runtime of its cpu runs Pow" in " ".join(
         done.stdout.split()
     )
+
+
+def test_an_operator_that_nobody_knows_is_named_and_sizes_are_told_all_the_same(run, tmp_path):
+    sketch = Sketch(18)
+    value = sketch.add("MatMul", "x", sketch.weight(64, 64))
+    model = sketch.model("odd", [value_info("x", (1, 64))], {value: (1, 64)})
+    (node,) = model.graph.graph
+    node.domain, node.op_type, node.name = "my.ops", "Fancy", "fancy"
+    model.graph.opset_imports["my.ops"] = 1
+    save(model, tmp_path / "odd.onnx")
+
+    planned = run("plan", "odd.onnx", "--json", cwd=tmp_path)
+    profiled = run("profile", "odd.onnx", cwd=tmp_path)
+
+    found = from_json(Plan, json.loads(planned.stdout))
+    assert any("arithmetic of my.ops.Fancy is not known" in one for one in found.recommendation)
+    assert found.options[0].predicted["size"].how == "counted"
+    assert "latency" not in found.original
+    assert profiled.returncode == 0
+    assert "my.ops.Fancy is not known" in " ".join(profiled.stdout.split())

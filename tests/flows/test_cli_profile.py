@@ -60,3 +60,10 @@ def test_the_python_example_runs():
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[-1].split()[0] == "classifier/gemm"
+
+
+def test_how_to_measure_is_refused_where_nothing_is_measured(run, tmp_path):
+    done = run("profile", "zoo:fashion", "--threads", "2", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "--measure" in done.stderr

@@ -31,6 +31,13 @@ Seconds = Annotated[
     float,
     typer.Option("--seconds", metavar="S", min=0.01, help="To spend on the latency of each model."),
 ]
+MeasuredThreads = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="N", min=1, help="Of the session that is measured: 1."),
+]
+MeasuredSeconds = Annotated[
+    float | None, typer.Option("--seconds", metavar="S", min=0.01, help="To spend on measuring: 2.")
+]
 Samples = Annotated[
     Path | None,
     typer.Option(

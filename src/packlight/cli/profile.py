@@ -11,14 +11,15 @@ from packlight.cli.ending import DONE
 from packlight.cli.options import (
     Inputs,
     Json,
+    MeasuredSeconds,
+    MeasuredThreads,
     ModelName,
     OnDevice,
     OnUnit,
-    Seconds,
     ShapeTask,
-    Threads,
 )
 from packlight.cli.screen import print_json, say, screen, working
+from packlight.errors import InputError
 
 
 def profile(
@@ -33,8 +34,8 @@ def profile(
     measure: Annotated[
         bool, typer.Option("--measure", help="Run the model, and measure where its time goes.")
     ] = False,
-    threads: Threads = 1,
-    seconds: Seconds = 2.0,
+    threads: MeasuredThreads = None,
+    seconds: MeasuredSeconds = None,
     device: OnDevice = "",
     unit: OnUnit = "",
     csv: Annotated[
@@ -59,6 +60,8 @@ def profile(
       packlight profile model.onnx --measure --threads 2
       packlight profile model.onnx --device pixel-8
     """
+    if not measure and (threads, seconds) != (None, None):
+        raise InputError("--threads and --seconds say how times are measured; give --measure too")
     with working():
         from packlight import SessionOptions
         from packlight import profile as count
@@ -71,8 +74,8 @@ def profile(
             measure=measure,
             device=device,
             unit=unit,
-            options=SessionOptions(threads=threads),
-            seconds=seconds,
+            options=SessionOptions(threads=threads or 1),
+            seconds=seconds or 2.0,
         )
     if csv is not None:
         from packlight.cli.operators import write_csv

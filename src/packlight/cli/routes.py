@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from packlight.cli.tables import UNKNOWN, plain_table
+from packlight.records.plan import RUNTIME, worst
 from packlight.records.reading import show_named_value
 
 if TYPE_CHECKING:
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from packlight.records import Measurement, Plan
+    from packlight.records.measurement import Meets
 
 COSTS = {"size": "file", "download": "download", "latency": "time", "peak_memory": "memory",
          "energy": "energy"}  # fmt: skip
 VERDICTS = {"yes": ("fits", "green"), "unclear": ("may fit", "yellow"), "no": ("misses", "red")}
+CANNOT = ("cannot run", "red")
 EFFORTS = {"no data": "", "calibration samples": "samples", "training data": "training"}
 
 
@@ -43,14 +46,17 @@ def plan_parts(found: Plan) -> list[RenderableType]:
 def routes_table(found: Plan) -> Table:
     """One line for each route."""
     table = plain_table("route", *COSTS.values(), "budgets", "needs")
-    table.add_row("as it is", *cells(found.original), "", "")
+    table.add_row("as it is", *cells(found.original), verdict(found.meets), "")
     for option in found.options:
-        word, tone = VERDICTS[option.verdict]
-        table.add_row(
-            option.name, *cells(option.predicted), Text(word, style=tone),
-            EFFORTS[option.effort.needs],
-        )  # fmt: skip
+        needs = EFFORTS[option.effort.needs]
+        table.add_row(option.name, *cells(option.predicted), verdict(option.meets), needs)
     return table
+
+
+def verdict(meets: Mapping[str, Meets]) -> Text:
+    """Whether all is kept, in a word or two."""
+    word, tone = CANNOT if meets.get(RUNTIME) == "no" else VERDICTS[worst(meets)]
+    return Text(word, style=tone)
 
 
 def cells(costs: Mapping[str, Measurement]) -> list[str]:

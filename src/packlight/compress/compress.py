@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -108,8 +109,8 @@ def compress(
 ) -> Compressed:
     """Apply a recipe.
 
-    Linear algebra gets half of the cores: its threads wait by spinning, which would slow down the
-    model that runs beside it, and the compiled kernels.
+    Linear algebra gets half of the cores where there is any: its threads wait by spinning, which
+    would slow down the model that runs beside it, and the compiled kernels.
 
     Args:
         model: stays as it is, unless it is to be edited in place.
@@ -129,7 +130,7 @@ def compress(
     changes: list[Change] = []
     refusals: list[Refusal] = []
     current = model
-    with threadpool_limits(max(1, cores() // 2), user_api="blas"):
+    with half_the_cores() if held or stream is not NO_DATA else nullcontext():
         for place, step in enumerate(full.steps):
             opset = max((needed(current.graph, one) for one in full.steps[place + 1 :]), default=0)
             spare = in_place or current is not model
@@ -139,6 +140,12 @@ def compress(
             changes += changed
             refusals += refused
     return Compressed(current, full, tuple(changes), tuple(refusals))
+
+
+def half_the_cores() -> AbstractContextManager[object]:
+    """Within it linear algebra takes half of the cores."""
+    found: AbstractContextManager[object] = threadpool_limits(max(1, cores() // 2), "blas")
+    return found
 
 
 def needed(graph: ir.Model, step: Step) -> int:

@@ -23,7 +23,7 @@ def names() -> tuple[str, ...]:
 
 def devices() -> tuple[Device, ...]:
     """All known devices, in the order of ``names``."""
-    return tuple(known().values())
+    return tuple(map(known, names()))
 
 
 def device(name_or_path: str | Path) -> Device:
@@ -38,6 +38,8 @@ def device(name_or_path: str | Path) -> Device:
     if Path(name_or_path).suffix in FORMS:
         return with_known_operators(read_device(Path(name_or_path)))
     wanted = str(name_or_path).strip().lower().replace(" ", "-")
+    if wanted in names():
+        return known(wanted)
     by_name = {name: one for one in devices() for name in (one.name, *one.aliases)}
     if wanted not in by_name:
         raise DeviceError(
@@ -77,9 +79,9 @@ def operator_set(name: str) -> OperatorSet:
 
 
 @cache
-def known() -> Mapping[str, Device]:
-    """Every device of the package, read once."""
-    return {name: read_device(DATA / f"{name}.toml") for name in names()}
+def known(name: str) -> Device:
+    """A device of the package, read once."""
+    return read_device(DATA / f"{name}.toml")
 
 
 @cache

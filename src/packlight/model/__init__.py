@@ -7,6 +7,7 @@ from packlight.model.model import (
     initializers,
     name_operators,
     nodes,
+    operators,
     release,
     stored_tensor,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "load",
     "name_operators",
     "nodes",
+    "operators",
     "raised",
     "release",
     "save",

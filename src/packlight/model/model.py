@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import onnx_ir as ir
-from onnx_ir.traversal import RecursiveGraphIterator
 
 from packlight.records.codec import ID_LENGTH
 
@@ -64,7 +63,25 @@ def copied(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 
 def nodes(model: ir.Model) -> Iterator[ir.Node]:
     """Every operator, those in subgraphs included, in the order they run."""
-    return iter(RecursiveGraphIterator(model.graph))
+    return operators(model.graph)
+
+
+def operators(graph: ir.Graph) -> Iterator[ir.Node]:
+    """Every operator of a graph, those in subgraphs included, in the order they run."""
+    for node in graph:
+        yield node
+        if node.attributes:
+            for body in bodies(node):
+                yield from operators(body)
+
+
+def bodies(node: ir.Node) -> Iterator[ir.Graph]:
+    """The subgraphs of an operator."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
 
 
 def stored_tensor(value: ir.Value) -> ir.TensorProtocol | None:
@@ -97,7 +114,8 @@ def name_operators(model: ir.Model) -> None:
 def graphs(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph, then every subgraph."""
     yield model.graph
-    yield from model.graph.subgraphs()
+    for node in nodes(model):
+        yield from bodies(node)
 
 
 def initializers(model: ir.Model) -> Iterator[ir.Value]:

@@ -8,8 +8,11 @@ Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/e
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import onnx
@@ -22,6 +25,9 @@ TAG = 1
 
 GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
 INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER
+
+NOTHING = ir.Tensor(np.zeros(0, np.uint8))
+"""Stands for what is stored while the rest of a file is written."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +73,20 @@ def file_size(model: ir.Model) -> int:
 
 def skeleton(model: ir.Model) -> Skeleton:
     """The model's file around the stored values of its main graph, which are not computed."""
-    clone = self_contained(model)
-    tensors = []
-    for name, value in clone.graph.initializers.items():
-        assert value.const_value is not None
-        value.const_value.name = name
-        tensors.append(value.const_value)
-        value.const_value = ir.Tensor(np.zeros(0, np.uint8), name=name)
-    proto = ir.to_proto(clone)
+    tensors = tuple(named(value) for value in model.graph.initializers.values())
+    proto = ir.to_proto(bare(self_contained(model)))
     proto.graph.ClearField("initializer")
     first, last = cut(proto.graph, INITIALIZER)
     proto.ClearField("graph")
     before, after = cut(proto, GRAPH)
-    return Skeleton(before, first, tuple(tensors), last, after)
+    return Skeleton(before, first, tensors, last, after)
+
+
+def named(value: ir.Value) -> ir.TensorProtocol:
+    """What is stored, under the name that it has in the file."""
+    assert value.const_value is not None
+    value.const_value.name = value.name
+    return value.const_value
 
 
 def cut(message: onnx.GraphProto | onnx.ModelProto, at: int) -> tuple[bytes, bytes]:
@@ -93,19 +100,63 @@ def cut(message: onnx.GraphProto | onnx.ModelProto, at: int) -> tuple[bytes, byt
 
 
 def self_contained(model: ir.Model) -> ir.Model:
-    """A clone as it is written: weights inside, and types of weights said once, in the tensor.
+    """The model with what subgraphs store as it is written: inside the file, its type said once.
 
-    External data of the main graph is still outside; it is read when the file is written.
+    It is the model itself where subgraphs store nothing.
     """
+    if not any(graph.initializers for graph in inner_graphs(model)):
+        return model
     clone = model.clone()
-    for graph in graphs(clone):
+    for graph in inner_graphs(clone):
         for value in graph.initializers.values():
-            tensor = value.const_value
-            if isinstance(tensor, ir.ExternalTensor) and graph is not clone.graph:
-                value.const_value = inlined(tensor)
-            if not (value.metadata_props or value.is_graph_input() or value.is_graph_output()):
+            if isinstance(value.const_value, ir.ExternalTensor):
+                value.const_value = inlined(value.const_value)
+            if is_plain(value):
                 value.type = value.shape = None
     return clone
+
+
+def bare(model: ir.Model) -> ir.Model:
+    """A view of a model in which nothing but names is left of what its main graph stores."""
+    graph = model.graph
+    view = ir.GraphView(
+        graph.inputs, graph.outputs, nodes=graph, name=graph.name, doc_string=graph.doc_string,
+        initializers=[emptied(value) for value in graph.initializers.values() if told(value)],
+        opset_imports=graph.opset_imports, metadata_props=graph.metadata_props,
+    )  # fmt: skip
+    return ir.Model(
+        cast("ir.Graph", view), ir_version=model.ir_version, producer_name=model.producer_name,
+        producer_version=model.producer_version, domain=model.domain,
+        model_version=model.model_version, doc_string=model.doc_string,
+        functions=[*model.functions.values()], metadata_props=model.metadata_props,
+        device_configurations=model.device_configurations,
+    )  # fmt: skip
+
+
+def told(value: ir.Value) -> bool:
+    """Whether a file says anything of a stored value beside its tensor."""
+    return bool(value.doc_string or value.meta) or not is_plain(value)
+
+
+def emptied(value: ir.Value) -> ir.Value:
+    """A stored value as the file states it beside its tensor: its type is said in the tensor."""
+    kind, shape = (None, None) if is_plain(value) else (value.type, value.shape)
+    copy = ir.Value(
+        name=value.name, type=kind, shape=shape, doc_string=value.doc_string,
+        const_value=NOTHING, metadata_props=dict(value.metadata_props),
+    )  # fmt: skip
+    copy.meta.update(value.meta)
+    return copy
+
+
+def is_plain(value: ir.Value) -> bool:
+    """Whether a stored value is nothing but its tensor."""
+    return not (value.metadata_props or value.is_graph_input() or value.is_graph_output())
+
+
+def inner_graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """Every subgraph."""
+    return itertools.islice(graphs(model), 1, None)
 
 
 def inlined(tensor: ir.ExternalTensor) -> ir.TensorProtocol:

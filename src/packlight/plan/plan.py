@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from packlight.compress import canonical_recipe
+from packlight.plan.files import Files
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES, Dtype, Route
-from packlight.plan.sizes import Tidied
 from packlight.plan.whatif import KEEP, Choice, WhatIf
 from packlight.plan.words import Case, recommendation, running
 from packlight.records.budget import Limit
@@ -19,7 +19,7 @@ from packlight.records.recipe import Recipe, Step, parse_recipe
 
 
 def plan(
-    model: Tidied,
+    files: Files,
     profile: Profile,
     target: Target,
     choices: Sequence[Choice] = (),
@@ -28,13 +28,13 @@ def plan(
     """Whether a model can ship on a device, and how.
 
     Args:
-        model: its weights may be random.
+        files: of the model, tidied, that recipes make; its weights may be random.
         profile: of it, tidied.
         target: what it must run on, within what.
         choices: for single operators, as one more route.
         called: what a command would call the model; its name where that is empty.
     """
-    planner, limits = Planner(model, profile, target), target.limits
+    planner, limits = Planner(files, profile, target), target.limits
     original = planner.original()
     chosen = [as_chosen(planner, choices)] if choices else []
     options = (*chosen, *(planner.option(route) for route in ROUTES))
@@ -43,7 +43,15 @@ def plan(
     waiting = planner.predictor.waiting()
     opened = [name for name, sizes in profile.inputs.items() if None in sizes]
     case = Case(
-        called or profile.model, target.device, original, options, limits, shrink, waiting, opened
+        model=called or profile.model,
+        device=target.device,
+        original=original,
+        options=options,
+        limits=limits,
+        shrink=shrink,
+        waiting=waiting,
+        opened=opened,
+        unknown=profile.unknown,
     )
     return Plan(
         model=profile.model,
@@ -54,12 +62,14 @@ def plan(
         feasible=best((original, *options)),
         recommendation=tuple(recommendation(case)),
         shrink=shrink,
+        meets=original.meets,
     )
 
 
 def as_chosen(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
     """The route of choices for single operators."""
-    costs = WhatIf(planner).choose(choices)
+    what_if = WhatIf(planner)
+    costs = what_if.choose(choices)
     steps = [choice for choice in reversed(choices) if choice.step != KEEP]
     samples = any("static" in choice.step or "gptq" in choice.step for choice in steps)
     effort = Effort("calibration samples", "minutes") if samples else Effort("no data", "seconds")
@@ -68,7 +78,8 @@ def as_chosen(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
     ways = [replace(plain, stores=stored_as(choice.step), computes=computed_in(choice.step))
             for choice in steps]  # fmt: skip
     route = next((way for way in ways if list(planner.barred(way))), plain)
-    return planner.judged(route, costs, (), ())
+    option = planner.judged(route, costs, (), ())
+    return replace(option, changed=what_if.changed(choices))
 
 
 def stored_as(step: str) -> str:

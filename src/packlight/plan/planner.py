@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from packlight.compress import canonical_recipe, compress
+from packlight.compress import canonical_recipe
 from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.measure.curves import CPU
-from packlight.model import Model, file_size
 from packlight.plan.density import density, download, some_rows
-from packlight.plan.integers import integer_size
+from packlight.plan.files import Files
 from packlight.plan.kernels import Kernels
 from packlight.plan.predict import MICRO, Kind, Predictor, between, load_of, missing
 from packlight.plan.routes import Route
-from packlight.plan.sizes import TIDY, Base, Part, Sizes, Tidied, in_main_graph, least_opset
-from packlight.plan.words import PREDICTED, RUNTIME
+from packlight.plan.words import PREDICTED
 from packlight.records.budget import Budget, Limit, parse_budget
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement, Meets, counted
-from packlight.records.plan import Damage, Effort, PlanOption
+from packlight.records.plan import RUNTIME, Damage, Effort, PlanOption
 from packlight.records.profile import Profile
-from packlight.records.recipe import Option as Value
 from packlight.records.recipe import Recipe, parse_recipe
 from packlight.records.variant import Change, Refusal
 
@@ -80,16 +77,15 @@ class Planner:
     """Predicts what routes give.
 
     Args:
-        tidied: the model.
+        files: of the model, that recipes make.
         profile: of it, tidied.
         target: what it must run on, within what.
     """
 
-    def __init__(self, tidied: Tidied, profile: Profile, target: Target) -> None:
-        self.model = model = tidied.model
+    def __init__(self, files: Files, profile: Profile, target: Target) -> None:
+        self.files, self.sizes = files, files.sizes
+        self.model = model = files.sizes.model
         self.target = target
-        self.sizes = Sizes(tidied)
-        self.adds_up = in_main_graph(model.graph)
         self.sample = some_rows(model.graph)
         self.load = load_of(model.graph, profile)
         self.predictor = Predictor(self.load, target.device, target.unit, self.kernels(profile))
@@ -119,40 +115,9 @@ class Planner:
         if route.shrinks is not None:
             return self.judged(route, self.imagined(route), (), ())
         recipe = canonical_recipe(parse_recipe(route.recipe))
-        size, changes, refusals = self.made(recipe)
-        costs = self.costs(route, size, changes, recipe)
-        return self.judged(route, costs, changes, refusals)
-
-    def made(self, recipe: Recipe) -> tuple[Measurement, tuple[Change, ...], tuple[Refusal, ...]]:
-        """The exact size of the file, and what is changed and what not."""
-        blind = without_samples(recipe)
-        if self.adds_up and all(step.method != "static" for step in recipe.steps):
-            base = self.sizes.base(least_opset(blind))
-            parts = self.sizes.parts(base, blind)
-            changes, refusals = joined(parts)
-            return self.size(recipe, base, parts, changes), changes, refusals
-        if any(step.method == "static" for step in recipe.steps):
-            newer = Model(self.sizes.base(least_opset(blind)).model, self.model.name)
-            size, changes, refusals = integer_size(newer, blind)
-            return counted(size, "B"), changes, refusals
-        whole = replace(blind, steps=(*TIDY.steps, *blind.steps))
-        found = compress(self.sizes.tidied.source, whole, held=0)
-        changes = tuple(change for change in found.changes if change.method != "tidy")
-        return counted(file_size(found.model.graph), "B"), changes, found.refusals
-
-    def size(
-        self, recipe: Recipe, base: Base, parts: Sequence[Part], changes: Sequence[Change]
-    ) -> Measurement:
-        """The size of a file; an estimate where biases that samples make are halved later."""
-        plain = self.sizes.total(base, parts)
-        if not any(step.config.get("rounding") == "gptq" for step in recipe.steps):
-            return counted(plain, "B")
-        changed = {change.operator for change in changes}
-        growth = sum(base.biases.get(operator, 0) for operator in changed)
-        whole = self.sizes.total(base, [*parts, Part(growth, {}, (), ())])
-        if all(step.method != "float16" for step in recipe.steps):
-            return counted(whole, "B")
-        return Measurement((plain + whole) / 2, "B", plain, whole, "estimated", 1)
+        file = self.files.made(recipe)
+        costs = self.costs(route, file.size, file.changes, recipe)
+        return self.judged(route, costs, file.changes, file.refusals)
 
     def costs(
         self, route: Route, size: Measurement, changes: Sequence[Change], recipe: Recipe
@@ -282,24 +247,3 @@ def spread_integers(dtypes: list[str], families: Sequence[str]) -> None:
     for place in range(1, len(dtypes)):
         if families[place] == "other" and dtypes[place - 1] == "int8":
             dtypes[place] = "int8"
-
-
-LEARNT: Mapping[str, Value] = {
-    "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
-}  # fmt: skip
-"""Options by which samples choose numbers, and what they are without samples."""
-
-
-def without_samples(recipe: Recipe) -> Recipe:
-    """What stores as much, for that does not depend on how numbers were chosen."""
-    steps = (
-        replace(step, config={key: LEARNT.get(key, value) for key, value in step.config.items()})
-        for step in recipe.steps
-    )
-    return replace(recipe, steps=tuple(steps))
-
-
-def joined(parts: Sequence[Part]) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:
-    """What all parts change and refuse."""
-    changes = tuple(change for part in parts for change in part.changes)
-    return changes, tuple(refusal for part in parts for refusal in part.refusals)

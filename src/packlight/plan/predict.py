@@ -247,7 +247,8 @@ class Predictor:
         """
         if math.isnan(self.load.arena):
             return {}
-        share = float(np.mean([BYTES.get(self.computes(dtype), 4) for dtype in kind.dtypes] or [4]))
+        widths = {dtype: BYTES.get(self.computes(dtype), 4) for dtype in set(kind.dtypes)}
+        share = float(np.mean([widths[dtype] for dtype in kind.dtypes] or [4]))
         arena = self.load.arena * share / 4
         if MICRO in self.unit.runtimes:
             return {"peak_memory": between(arena, arena * 1.2, "B")}

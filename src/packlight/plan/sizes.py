@@ -110,12 +110,13 @@ class Base:
     model: ir.Model
     file: Skeleton
     clusters: tuple[Cluster, ...]
-    parts: dict[tuple[str, tuple[object, ...]], tuple[Cluster, Part]] = field(default_factory=dict)
+    parts: dict[tuple[str, int], tuple[Cluster, Part]] = field(default_factory=dict)
 
     @cached_property
-    def keys(self) -> list[tuple[object, ...]]:
-        """Kinds of the clusters."""
-        return [cluster.key() for cluster in self.clusters]
+    def kinds(self) -> list[int]:
+        """Of each cluster, a number that those share which a recipe does the same to."""
+        numbers: dict[tuple[object, ...], int] = {}
+        return [numbers.setdefault(each.key(), len(numbers)) for each in self.clusters]
 
     @cached_property
     def biases(self) -> Mapping[str, int]:
@@ -181,11 +182,14 @@ class Sizes:
             RecipeError: the recipe looks at samples, or names what does not exist.
         """
         name, found = digest(recipe), list[Part]()
-        for kind, cluster in zip(base.keys, base.clusters, strict=True):
+        for kind, cluster in zip(base.kinds, base.clusters, strict=True):
             if (name, kind) not in base.parts:
                 base.parts[name, kind] = cluster, measured(base.model, cluster, recipe)
             like, part = base.parts[name, kind]
-            found.append(part.named(dict(zip(like.names, cluster.names, strict=True))))
+            same = like is cluster
+            found.append(
+                part if same else part.named(dict(zip(like.names, cluster.names, strict=True)))
+            )
         return found
 
     def total(self, base: Base, parts: Iterable[Part]) -> int:

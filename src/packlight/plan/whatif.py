@@ -16,7 +16,8 @@ from packlight.compress import canonical_recipe
 from packlight.compress.methods import METHODS
 from packlight.errors import RecipeError
 from packlight.plan.density import density, download
-from packlight.plan.planner import AS_IT_IS, Planner, without_samples
+from packlight.plan.files import without_samples
+from packlight.plan.planner import AS_IT_IS, Planner
 from packlight.plan.predict import Kind
 from packlight.plan.sizes import Part, least_opset
 from packlight.records.measurement import Measurement, counted
@@ -119,6 +120,25 @@ class WhatIf:
         Raises:
             RecipeError: a choice matches no operator that it could change.
         """
+        return self.predicted(self.steps(choices))
+
+    def changed(self, choices: Sequence[Choice]) -> int:
+        """How many operators choices change.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        steps = self.steps(choices)
+        at = max((self.opset(step) for step in set(steps) - {KEEP}), default=0)
+        found = (self.column(s, at).parts[i] for i, s in enumerate(steps) if s != KEEP)
+        return len({change.operator for part in found for change in part.changes})
+
+    def steps(self, choices: Sequence[Choice]) -> list[str]:
+        """The step for every cluster.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
         steps = [KEEP] * len(self.names)
         for choice in choices:
             where = re.compile(choice.where)
@@ -130,7 +150,7 @@ class WhatIf:
                 )
             for index in hit:
                 steps[index] = choice.step
-        return self.predicted(steps)
+        return steps
 
     def predicted(self, steps: Sequence[str]) -> dict[str, Measurement]:
         """What a step for every cluster gives."""

@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from packlight.records.budget import Limit
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement, Meets
-from packlight.records.plan import PlanOption
+from packlight.records.plan import RUNTIME, PlanOption
 from packlight.records.reading import show_interval, show_value
-
-RUNTIME = "runtime"
-"""What stands among the budgets where the device has no runtime for a route."""
 
 PREDICTED = ("size", "download", "latency", "peak_memory", "energy")
 
@@ -47,6 +44,7 @@ class Case:
         shrink: by budget that nothing keeps, the share of its cost that is left.
         waiting: share of its time that goes to memory traffic.
         opened: inputs whose shapes are open, so that neither time nor memory is known.
+        unknown: operators that could not be counted, with why.
     """
 
     model: str
@@ -57,6 +55,7 @@ class Case:
     shrink: Mapping[str, float]
     waiting: float
     opened: Sequence[str] = ()
+    unknown: Sequence[str] = ()
 
     def ready(self, verdict: Meets) -> list[PlanOption]:
         """Routes that can be taken and come out so."""
@@ -85,6 +84,9 @@ def recommendation(case: Case) -> Iterator[str]:
             f"Time and memory are not known, for the shape of {listed(case.opened)} is open: give "
             f"--input {case.opened[0]}=SIZES, as in image=1,3,224,224."
         )
+    elif case.unknown:
+        more = f"; and {len(case.unknown) - 1} more" if len(case.unknown) > 1 else ""
+        yield f"Time, memory and energy are not known: {case.unknown[0]}{more}."
     else:
         yield why(case)
     if [limit for limit in case.limits if limit.metric not in PREDICTED]:

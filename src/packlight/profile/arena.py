@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.profile.liveness import Buffer, Sizes, buffers
+from packlight.profile.liveness import Buffer, Sizes, alive_bytes, buffers
 
 LARGEST = 2**62
 """Bytes up to which 64 bits hold every sum of two places."""
@@ -34,8 +34,10 @@ def block_size(found: Sequence[Buffer], starts: Sequence[int]) -> int:
 
 def offsets(found: Sequence[Buffer]) -> list[int]:
     """Where each buffer starts; no two that live at the same time overlap."""
-    tries = [placed(found, forward=forward) for forward in (True, False)]
-    return min(tries, key=lambda starts: block_size(found, starts))
+    first, steps = placed(found, forward=True), max((one.last for one in found), default=-1) + 1
+    if block_size(found, first) == max(alive_bytes(found, steps), default=0):
+        return first  # no block is smaller than what it must hold at once
+    return min(first, placed(found, forward=False), key=lambda starts: block_size(found, starts))
 
 
 def placed(found: Sequence[Buffer], *, forward: bool) -> list[int]:

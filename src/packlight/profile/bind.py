@@ -24,33 +24,6 @@ class Bound:
     notes: tuple[str, ...] = ()
 
 
-def parse_inputs(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes from texts.
-
-    Raises:
-        InputError: a text is none, or two name the same input.
-
-    >>> parse_inputs(["image=1,3,224,224", "rate="])
-    {'image': (1, 3, 224, 224), 'rate': ()}
-    """
-    found: dict[str, tuple[int, ...]] = {}
-    for text in texts:
-        name, equals, dims = text.rpartition("=")
-        if not equals or not name:
-            raise InputError(f"an input's shape is NAME=SIZES, as image=1,3,224,224; got '{text}'")
-        if name in found:
-            raise InputError(f"input '{name}' has one shape; '{text}' is a second one")
-        sizes = [size.strip() for size in dims.split(",")] if dims.strip() else []
-        wrong = [size for size in sizes if not (size.isascii() and size.isdigit() and int(size))]
-        if wrong:
-            raise InputError(
-                f"sizes of an input are whole numbers from 1, separated by commas, as "
-                f"image=1,3,224,224; '{text}' has '{wrong[0]}'"
-            )
-        found[name] = tuple(map(int, sizes))
-    return found
-
-
 def bind(model: Model, asked: Mapping[str, Sequence[int]]) -> Bound:
     """Shapes of all inputs.
 

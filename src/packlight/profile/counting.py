@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 import onnx_ir as ir
-from onnx_ir.traversal import RecursiveGraphIterator
 
+from packlight.model import operators
 from packlight.profile.evaluation import ELSE, TAKEN, THEN, sizes_of
 from packlight.profile.expand import Expanded, bodies_of
 from packlight.profile.loading import is_constant
@@ -158,7 +158,7 @@ def operator_type(node: ir.Node) -> str:
 def by_name(graph: ir.Graph) -> dict[str, ir.Value]:
     """Values by name, those of the main graph first."""
     found = {str(value.name): value for value in (*graph.inputs, *graph.initializers.values())}
-    for node in RecursiveGraphIterator(graph):
+    for node in operators(graph):
         for value in node.outputs:
             found.setdefault(str(value.name), value)
     return found

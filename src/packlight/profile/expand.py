@@ -13,9 +13,8 @@ import numpy as np
 import onnx
 import onnx.inliner
 import onnx_ir as ir
-from onnx_ir.traversal import RecursiveGraphIterator
 
-from packlight.model import Model, Shape, graphs, nodes
+from packlight.model import Model, Shape, graphs, nodes, operators
 from packlight.model.shapes import LARGE, leave_out_weights
 from packlight.profile.evaluation import complete_shapes
 from packlight.profile.stand_ins import stand_in
@@ -153,7 +152,7 @@ def inner(
             yield from paired(copy, original, bodies)
     if called:
         for copy in bodies_of(found):
-            yield from ((each, node) for each in RecursiveGraphIterator(copy))
+            yield from ((each, node) for each in operators(copy))
 
 
 def bodies_of(node: ir.Node) -> list[ir.Graph]:

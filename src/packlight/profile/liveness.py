@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import onnx_ir as ir
-from onnx_ir.traversal import RecursiveGraphIterator
 
+from packlight.model import operators
 from packlight.profile.evaluation import TAKEN
 from packlight.profile.expand import bodies_of
 
@@ -123,7 +123,7 @@ def nested(body: ir.Graph, sizes: Sizes) -> dict[ir.Value, int]:
     return {
         value: sizes[value]
         for graph in graphs
-        for node in RecursiveGraphIterator(graph)
+        for node in operators(graph)
         for value in node.outputs
         if value in sizes
     }
@@ -137,6 +137,6 @@ def read_by(node: ir.Node) -> list[ir.Value]:
 def captured(node: ir.Node) -> list[ir.Value]:
     """Values around an operator that its bodies read."""
     bodies = bodies_of(node)
-    inner = [each for body in bodies for each in RecursiveGraphIterator(body)]
+    inner = [each for body in bodies for each in operators(body)]
     read = [value for each in inner for value in read_by(each)]
     return read + [value for body in bodies for value in body.outputs]

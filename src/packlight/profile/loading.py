@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import onnx_ir as ir
-from onnx_ir.traversal import RecursiveGraphIterator
 
+from packlight.model import operators
 from packlight.profile.stand_ins import ADDED, MICROSOFT
 from packlight.profile.work import names
 
@@ -34,7 +34,7 @@ def constants(graph: ir.Graph, stored: Collection[str]) -> set[ir.Value]:
     found = {value for value in graph.inputs if str(value.name) in stored}
     found |= {value for value in graph.inputs if str(value.name).startswith(ADDED)}
     found |= {value for key, value in graph.initializers.items() if key in stored}
-    for node in RecursiveGraphIterator(graph):
+    for node in operators(graph):
         found.update(
             value
             for value in node.inputs

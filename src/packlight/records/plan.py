@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from packlight.records.measurement import Measurement, Meets
@@ -39,6 +39,20 @@ class Damage:
     source: str
 
 
+RUNTIME = "runtime"
+"""What stands among the budgets where the device has no runtime for a route."""
+
+
+def worst(meets: Mapping[str, Meets]) -> Meets:
+    """Whether every budget is kept.
+
+    >>> worst({"size<=2MB": "yes", "latency<=8ms": "unclear"})
+    'unclear'
+    """
+    verdicts = meets.values()
+    return "no" if "no" in verdicts else "unclear" if "unclear" in verdicts else "yes"
+
+
 @dataclass(frozen=True, slots=True)
 class PlanOption:
     """One route, with what it would give.
@@ -72,9 +86,7 @@ class PlanOption:
     @property
     def verdict(self) -> Meets:
         """Whether it keeps every budget that can be predicted."""
-        if "no" in self.meets.values():
-            return "no"
-        return "unclear" if "unclear" in self.meets.values() else "yes"
+        return worst(self.meets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +103,7 @@ class Plan:
         recommendation: in sentences.
         shrink: where nothing suffices, by budget the share of its cost that the architecture may
             have at most.
+        meets: by budget, whether the model keeps it as it is.
     """
 
     VERSION: ClassVar[int] = 1
@@ -103,3 +116,9 @@ class Plan:
     feasible: Meets
     recommendation: tuple[str, ...]
     shrink: Mapping[str, float]
+    meets: Mapping[str, Meets] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> Meets:
+        """Whether the model keeps every budget as it is."""
+        return worst(self.meets)

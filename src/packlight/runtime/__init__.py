@@ -5,8 +5,9 @@ Names load on first use, so that a child process that measures memory loads no m
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from packlight.lazy import lazy
 
 if TYPE_CHECKING:
     from packlight.runtime.ahead import ahead
@@ -57,11 +58,4 @@ __all__ = [
     "vet",
 ]
 
-
-def __getattr__(name: str) -> object:
-    """Load a public name from its module (PEP 562)."""
-    if name not in HOME:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    value: object = getattr(import_module(f"{__name__}.{HOME[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy(__name__, HOME)

@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
 
 from packlight.records.measurement import Measurement, Unit
 
@@ -37,6 +36,8 @@ def resampled(runs: int, seed: int) -> NDArray[np.intp]:
 def stretch(runs: int) -> float:
     """How much wider an interval is for resting on few blocks."""
     blocks = -(-runs // block_length(runs))
+    from scipy.special import ndtri, stdtrit  # noqa: PLC0415  scipy takes long to load
+
     return float(stdtrit(max(blocks - 1, 1), 1 - TAIL) / ndtri(1 - TAIL))
 
 

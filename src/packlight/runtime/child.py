@@ -36,18 +36,19 @@ class Finished:
     late: bool = False
 
 
-def run_child(module: str, arguments: Sequence[str], seconds: float) -> Finished:
+def run_child(module: str, arguments: Sequence[str], seconds: float, given: str = "") -> Finished:
     """Call ``main(arguments)`` of a module in a fresh process; it never outlives this call.
 
     Args:
         module: its full name.
         arguments: texts.
         seconds: after which it is killed.
+        given: what it reads from its input.
     """
     command = [sys.executable, "-P", "-c", START, json.dumps(sys.path), module, *arguments]
     with subprocess.Popen(  # noqa: S603  (the command is ours, the arguments are no shell)
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, **ONE_THREAD},
@@ -55,7 +56,7 @@ def run_child(module: str, arguments: Sequence[str], seconds: float) -> Finished
         errors="replace",
     ) as child:
         try:
-            output, errors = child.communicate(timeout=seconds)
+            output, errors = child.communicate(given, timeout=seconds)
         except subprocess.TimeoutExpired:
             child.kill()
             child.communicate()

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from scipy.special import stdtrit
 
 from packlight.records.measurement import Measurement
 from packlight.runtime.bootstrap import TAIL
@@ -63,6 +62,8 @@ def race(
 
 def over_rounds(taken: Sequence[Seconds], within: Measurement) -> Measurement:
     """The ratio over rounds, each of (pairs, 2), no surer than within them."""
+    from scipy.special import stdtrit  # noqa: PLC0415  scipy takes long to load
+
     logs = np.array([np.log(np.median(pairs[:, 1]) / np.median(pairs[:, 0])) for pairs in taken])
     middle, count = float(logs.mean()), len(logs)
     reach = float(stdtrit(count - 1, 1 - TAIL) * logs.std(ddof=1) / np.sqrt(count))

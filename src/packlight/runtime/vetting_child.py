@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,23 +36,20 @@ def main(arguments: Sequence[str]) -> None:
     """Print one JSON object: what is wrong (or nothing), whether memory ran out, whether it ran.
 
     Args:
-        arguments: path of the model; seconds of processor time; whether a large model runs too,
-            as JSON.
+        arguments: path of the model; seconds of processor time. Whether a large model runs too is
+            read from the input, as JSON.
     """
-    path, seconds, runs = Path(arguments[0]), int(arguments[1]), bool(json.loads(arguments[2]))
+    runs = bool(json.load(sys.stdin))
     gc.disable()  # graphs are cycles all through, and this process ends soon
-    print(json.dumps(opened(path, seconds, runs)), flush=True)
+    print(json.dumps(opened(Path(arguments[0]), int(arguments[1]), runs=runs)), flush=True)
 
 
-def opened(path: Path, seconds: int, runs: bool) -> dict[str, str | bool]:
+def opened(path: Path, seconds: int, *, runs: bool) -> dict[str, str | bool]:
     """Load a model, start a session on it, and run it once."""
     try:
-        limit(path.stat().st_size if path.is_file() else 0, seconds)
-        model = load(path)
-        weights = weight_bytes(model)
-        limit(weights, seconds)
-        rehearse(model, path)
-        if weights > LARGE and not runs:
+        model = loaded(path, seconds)
+        rehearse(model, path.name)
+        if weight_bytes(model) > LARGE and not runs:
             return {"error": "", "memory": False, "ran": False}
         session = start(path, path.name, SessionOptions())
         return {"error": "", "memory": runs_out(session), "ran": True}
@@ -61,6 +59,19 @@ def opened(path: Path, seconds: int, runs: bool) -> dict[str, str | bool]:
         return {"error": "", "memory": True}
 
 
+def loaded(path: Path, seconds: int) -> Model:
+    """Load a model within limits on this process that suit its size.
+
+    Args:
+        path: of its file.
+        seconds: of processor time that this process gets in all.
+    """
+    limit(path.stat().st_size if path.is_file() else 0, seconds)
+    model = load(path)
+    limit(weight_bytes(model), seconds)
+    return model
+
+
 def limit(size: int, seconds: int) -> None:
     """Bound this process for a model of so many bytes."""
     room = max(LEAST, TIMES * size)
@@ -68,7 +79,7 @@ def limit(size: int, seconds: int) -> None:
     restrict(address_space() + (min(room, whole) if whole else room), seconds)
 
 
-def rehearse(model: Model, path: Path) -> None:
+def rehearse(model: Model, name: str) -> None:
     """Do once what is done with every model before it runs: copy it, infer its shapes, write it.
 
     Raises:
@@ -80,9 +91,7 @@ def rehearse(model: Model, path: Path) -> None:
     except MemoryError:
         raise
     except Exception as error:  # onnx and onnx-ir raise many types; all mean the same
-        raise ModelError(
-            f"'{path.name}' cannot be copied and written again: {reason(error)}"
-        ) from error
+        raise ModelError(f"'{name}' cannot be copied and written again: {reason(error)}") from error
 
 
 def weight_bytes(model: Model) -> int:

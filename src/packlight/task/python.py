@@ -39,7 +39,7 @@ def load_python(text: str) -> Task:
 def load_file(path: Path) -> ModuleType:
     """Run a Python file as a module of its own; it may import what lies beside it."""
     if not path.is_file():
-        raise TaskError(f"there is no file '{path}'; give the path of a Python file with the task")
+        raise TaskError(f"there is no file '{path}'; give the path of a Python file")
     name = f"packlight_task_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:ID_LENGTH]}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None

@@ -1,14 +1,47 @@
-"""Verbs joined: open what the user names, measure with a store, fit."""
+"""Verbs joined: open what the user names, measure with a store, fit.
 
-from packlight.workflow.bench import Bench
-from packlight.workflow.beside import compare
-from packlight.workflow.judging import evaluate
-from packlight.workflow.ladder import ladder
-from packlight.workflow.opening import Opened, open_model, open_task
-from packlight.workflow.planning import plan, what_if
-from packlight.workflow.progress import Progress
-from packlight.workflow.saved import compare_saved
-from packlight.workflow.verbs import Made, compress, fit, load, profile, write_task
+Names load on first use, so that a verb loads no more than it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packlight.lazy import lazy
+
+if TYPE_CHECKING:
+    from packlight.workflow.bench import Bench
+    from packlight.workflow.beside import compare
+    from packlight.workflow.counting import profile
+    from packlight.workflow.judging import evaluate
+    from packlight.workflow.ladder import ladder
+    from packlight.workflow.opening import Opened, open_model, open_task
+    from packlight.workflow.planned import what_if
+    from packlight.workflow.planning import plan
+    from packlight.workflow.progress import Progress
+    from packlight.workflow.saved import compare_saved
+    from packlight.workflow.verbs import Made, compress, fit, load, write_task
+
+HOME = {
+    "Bench": "bench",
+    "Made": "verbs",
+    "Opened": "opening",
+    "Progress": "progress",
+    "compare": "beside",
+    "compare_saved": "saved",
+    "compress": "verbs",
+    "evaluate": "judging",
+    "fit": "verbs",
+    "ladder": "ladder",
+    "load": "verbs",
+    "open_model": "opening",
+    "open_task": "opening",
+    "plan": "planning",
+    "profile": "counting",
+    "what_if": "planned",
+    "write_task": "verbs",
+}
+"""Module of each public name."""
 
 __all__ = [
     "Bench",
@@ -29,3 +62,5 @@ __all__ = [
     "what_if",
     "write_task",
 ]
+
+__getattr__ = lazy(__name__, HOME)

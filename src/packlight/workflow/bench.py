@@ -6,7 +6,6 @@ import math
 import platform
 import shutil
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,11 +34,11 @@ from packlight.store import Store
 from packlight.task import SampleTable, Task, read_table
 from packlight.workflow.calibrate import calibration
 from packlight.workflow.opening import Opened
+from packlight.workflow.packing import deflated
 from packlight.workflow.progress import Progress, silent
 
 T = TypeVar("T")
 MADE_WITH = ("packlight", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
-CHUNK = 1 << 20
 TIMED = 8
 """Samples that take turns while latency is measured, around the median size."""
 
@@ -249,12 +248,3 @@ def environment() -> dict[str, str]:
 def numbers(steps: Steps) -> int:
     """How many numbers a sample feeds."""
     return sum(math.prod(array.shape) for feeds in steps for array in feeds.values())
-
-
-def deflated(path: Path) -> int:
-    """Bytes of a file after deflate, as zip and app stores compress it."""
-    packer, size = zlib.compressobj(6), 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            size += len(packer.compress(chunk))
-    return size + len(packer.flush())

@@ -26,8 +26,9 @@ from packlight.workflow.bench import Bench
 from packlight.workflow.choose import judged
 from packlight.workflow.fit import STEPS, measured
 from packlight.workflow.judging import check_samples, contrast, write_tables
+from packlight.workflow.opening import AnyModel, AnyTask, task_for
 from packlight.workflow.progress import Progress, silent
-from packlight.workflow.verbs import OPTIONS, AnyModel, AnyTask, at_hand, task_for
+from packlight.workflow.verbs import OPTIONS, at_hand
 from packlight.workflow.writing import check_place
 
 

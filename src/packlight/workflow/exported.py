@@ -12,12 +12,6 @@ from packlight.model import Model, load
 from packlight.task.python import load_file, load_module, user_code
 
 
-def is_code(text: str) -> bool:
-    """Whether a text names a function, as FILE.py:FUNCTION or module:function, not a file."""
-    place, _, name = text.rpartition(":")
-    return bool(place) and name.isidentifier() and place != "zoo" and not Path(text).exists()
-
-
 def exported(text: str, shapes: Mapping[str, Sequence[int]]) -> Model:
     """Build a network and export it.
 

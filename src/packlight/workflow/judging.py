@@ -13,8 +13,9 @@ from packlight.records import Contrast, Evaluation, SessionOptions
 from packlight.task import SampleTable
 from packlight.workflow.adopt import adopted, scratch
 from packlight.workflow.bench import Bench
+from packlight.workflow.opening import AnyModel, AnyTask, task_for
 from packlight.workflow.progress import Progress, silent
-from packlight.workflow.verbs import OPTIONS, AnyModel, AnyTask, at_hand, task_for
+from packlight.workflow.verbs import OPTIONS, at_hand
 from packlight.workflow.writing import check_place
 
 

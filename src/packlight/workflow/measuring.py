@@ -11,10 +11,11 @@ from packlight.errors import InputError
 from packlight.model import Model
 from packlight.profile.marks import marked
 from packlight.profile.shares import with_latency
-from packlight.records import Profile, SessionOptions
+from packlight.records import Profile
 from packlight.runtime import Feeds, Steps
 from packlight.runtime.kernels import time_kernels
 from packlight.task import Task
+from packlight.workflow.counting import Timing
 
 MOST_STEPS = 8
 """Calls of a sample that are timed; the rest would only take longer."""
@@ -27,10 +28,7 @@ def measured_profile(
     model: Model,
     found: Profile,
     task: Task | None,
-    options: SessionOptions,
-    *,
-    seconds: float = 2.0,
-    seed: int = 0,
+    timing: Timing,
 ) -> Profile:
     """A profile with the time that each operator takes on this machine.
 
@@ -39,20 +37,18 @@ def measured_profile(
         found: its profile, which says the shapes of inputs.
         task: whose first sample is run; random numbers where there is none, or where other shapes
             than its own were asked for.
-        options: of the sessions.
-        seconds: to spend.
-        seed: of random inputs and of intervals.
+        timing: how it is measured.
 
     Raises:
         InputError: a shape is open, an input cannot be drawn, or the model fails.
     """
-    if options.arithmetic == "exact":
+    if timing.options.arithmetic == "exact":
         raise InputError("times are those of the runtime's arithmetic; 'exact' cannot be measured")
     copy = marked(model)
-    sample, state = sample_of(model, found, task, seed)
+    sample, state = sample_of(model, found, task, timing.seed)
     carried = {copy.renamed[output]: into for output, into in state.items()}
-    kernels = time_kernels(copy.model, sample, carried, options, seconds=seconds)
-    return with_latency(found, copy, kernels, seed)
+    kernels = time_kernels(copy.model, sample, carried, timing.options, seconds=timing.seconds)
+    return with_latency(found, copy, kernels, timing.seed)
 
 
 def sample_of(

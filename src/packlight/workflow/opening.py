@@ -7,11 +7,14 @@ from pathlib import Path
 
 from packlight import zoo
 from packlight.errors import InputError, ModelError
-from packlight.model import Model, load
+from packlight.model import Model, file_size, load, stored_size
 from packlight.runtime import unchanged, vet
 from packlight.task import Task, load_task
+from packlight.workflow.naming import ZOO
+from packlight.workflow.writing import outside_files
 
-ZOO = "zoo:"
+AnyModel = str | Path | Model
+AnyTask = str | Path | Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +65,36 @@ def open_task(text: str, model: Model) -> Task:
     if text.startswith(ZOO):
         return zoo.task(text.removeprefix(ZOO))
     return load_task(text, model)
+
+
+def task_for(task: AnyTask, model: Model) -> Task:
+    """The task that is named, once it fits the model."""
+    return task if isinstance(task, Task) else open_task(str(task), model)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a recipe is applied to.
+
+    Attributes:
+        model: as a value.
+        size: bytes of its file, external data included.
+        files: that it is read from, which nothing may be written over.
+    """
+
+    model: Model
+    size: int
+    files: frozenset[Path]
+
+    @classmethod
+    def of(cls, opened: Opened) -> Source:
+        """What a file gives."""
+        files = outside_files(opened.model) | {opened.path}
+        return cls(opened.model, stored_size(opened.path), files)
+
+
+def source_of(model: AnyModel, *, runs: bool) -> Source:
+    """A model with the files behind it; a value's weights may still lie in some."""
+    if isinstance(model, Model):
+        return Source(model, file_size(model.graph), outside_files(model))
+    return Source.of(open_model(model, runs=runs))

@@ -1,50 +1,43 @@
-"""Plan a model: tidy and count it, and look at every route to a device."""
+"""Plan a model: can it ship, by which route, before training and before any data."""
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from packlight.model import Model
-from packlight.plan.plan import plan as plan_of
-from packlight.plan.planner import Planner, Target
-from packlight.plan.sizes import Tidied
-from packlight.plan.whatif import WhatIf, parse_choice
-from packlight.profile import parse_inputs
 from packlight.records import Budget, Device, Plan, parse_budget
-from packlight.runtime import machine
-from packlight.workflow.exported import exported, is_code
-from packlight.workflow.profiling import profile_of
-from packlight.workflow.units import device_and_unit
-from packlight.workflow.verbs import AnyModel, AnyTask, source_of, task_for
+from packlight.workflow.apart import apart
+from packlight.workflow.naming import is_code
+from packlight.workflow.shapes import Shapes, shapes_of
 
-Shapes = Mapping[str, Sequence[int]] | Sequence[str]
-
-LIKE: Sequence[tuple[str, str, str]] = (
-    ("x86_64", "vnni", "x86-laptop-vnni"),
-    ("x86_64", "", "x86-laptop-avx2"),
-    ("amd64", "", "x86-laptop-avx2"),
-    ("arm64", "", "iphone-15-pro"),
-    ("aarch64", "", "raspberry-pi-5"),
-)
-"""Architecture, a feature, and the description that is nearest such a machine."""
+if TYPE_CHECKING:
+    from packlight.workflow.opening import AnyModel, AnyTask
 
 
-@contextlib.contextmanager
-def unhindered() -> Iterator[None]:
-    """Without the collector of cycles, which takes half of the time where graphs are large."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """What is asked of a plan.
+
+    Attributes:
+        called: what a command would call the model.
+        budget: what must be kept, besides what the device lets an application have.
+        device: a name, the path of a description, or a value; the description nearest this machine
+            where it is empty.
+        unit: of the device, that computes; its CPU where it is empty.
+        inputs: shapes of inputs with open dimensions.
+        choices: ``OPERATOR=STEP`` for single operators.
+    """
+
+    called: str
+    budget: Budget
+    device: str | Device
+    unit: str
+    inputs: Mapping[str, tuple[int, ...]]
+    choices: tuple[str, ...]
 
 
-@unhindered()
 def plan(
     model: AnyModel,
     budget: Sequence[str] | Budget = (),
@@ -71,52 +64,16 @@ def plan(
     Raises:
         InputError: the model, the budget, the device or a choice cannot be used.
     """
-    shapes = inputs if isinstance(inputs, Mapping) else parse_inputs(inputs)
-    if isinstance(model, str) and is_code(model):
-        opened, shapes = exported(model, shapes), {}
-    else:
-        opened = source_of(model, runs=task is not None).model
-    data = None if task is None else task_for(task, opened)
-    tidied, target = Tidied.of(opened), target_of(device, unit, limits_of(budget))
-    profile = profile_of(tidied.model, shapes, data)
-    called = model if isinstance(model, str) else ""
-    return plan_of(tidied, profile, target, [*map(parse_choice, choices)], called)
+    request = PlanRequest(
+        called=model if isinstance(model, str) else "",
+        budget=budget if isinstance(budget, Budget) else parse_budget(budget),
+        device=device if isinstance(device, Device) else str(device),
+        unit=unit,
+        inputs=shapes_of(inputs),
+        choices=tuple(choices),
+    )
+    if task is None and isinstance(model, str | Path) and not is_code(str(model)):
+        return apart("plan", model, request, Plan)
+    from packlight.workflow.planned import planned_here  # noqa: PLC0415  loaded where it is used
 
-
-def what_if(
-    model: Model,
-    device: str | Path | Device = "",
-    *,
-    inputs: Mapping[str, Sequence[int]] | None = None,
-    unit: str = "",
-) -> WhatIf:
-    """Predictions for choices per operator, each within milliseconds once steps are prepared.
-
-    Args:
-        model: is tidied first.
-        device: as for ``plan``.
-        inputs: shapes of inputs with open dimensions.
-        unit: of the device, that computes.
-    """
-    tidied = Tidied.of(model)
-    profile = profile_of(tidied.model, inputs or {}, None)
-    return WhatIf(Planner(tidied, profile, target_of(device, unit, Budget())))
-
-
-def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
-    """What a model must run on; the description nearest this machine where none is named."""
-    return Target(*device_and_unit(device or like_this(), unit), budget)
-
-
-def limits_of(budget: Sequence[str] | Budget) -> Budget:
-    """A budget from its texts."""
-    return budget if isinstance(budget, Budget) else parse_budget(budget)
-
-
-def like_this() -> str:
-    """The description nearest this machine."""
-    here = machine()
-    for architecture, feature, name in LIKE:
-        if here.architecture.lower() == architecture and any(feature in f for f in here.features):
-            return name
-    return "x86-laptop-avx2"
+    return planned_here(model, request, task)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from packlight.model import Model, Shape, nodes
+from packlight.model import Model, Shape, nodes, save
 from packlight.profile import profile
 from packlight.records import Profile, SessionOptions, counted
 from packlight.runtime import stream
 from packlight.task import Task
-from packlight.workflow.bench import deflated
+from packlight.workflow.bounds import target_of, with_bounds
+from packlight.workflow.counting import ProfileRequest, Timing
+from packlight.workflow.measuring import measured_profile
+from packlight.workflow.opening import AnyModel, AnyTask, Opened, Source, source_of, task_for
+from packlight.workflow.packing import deflated
 
 
 def profile_of(model: Model, inputs: Mapping[str, Sequence[int]], task: Task | None) -> Profile:
@@ -40,6 +45,45 @@ def shapes_in_use(model: Model, task: Task) -> dict[str, Shape]:
     first = task.samples[0][:1]
     calls = stream(model, names, [first], task.state, SessionOptions(arithmetic="exact"))
     return {name: tuple(value.shape) for values in calls for name, value in values.items()}
+
+
+def profiled(opened: Opened, request: ProfileRequest) -> Profile:
+    """The profile that is asked for, without running the model.
+
+    Raises:
+        InputError: the device cannot be used, or an input cannot have such a shape.
+    """
+    target = target_of(request.device, request.unit)
+    found = profile_of(opened.model, request.inputs, None)
+    bounded = found if target is None else with_bounds(found, opened.model, *target)
+    source = Source.of(opened)
+    return with_files(bounded, source.size, source.files if request.download else ())
+
+
+def profiled_here(
+    model: AnyModel, task: AnyTask | None, request: ProfileRequest, timing: Timing | None
+) -> Profile:
+    """A profile in this process: of a value, with a task's own code, or measured.
+
+    Raises:
+        InputError: the model, the task or the device cannot be used, an input cannot have such a
+            shape, or the model fails when it is measured.
+    """
+    target = target_of(request.device, request.unit)
+    source = source_of(model, runs=timing is not None or task is not None)
+    data = None if task is None else task_for(task, source.model)
+    found = profile_of(source.model, request.inputs, data)
+    if timing is not None:
+        found = measured_profile(source.model, found, data, timing)
+    if target is not None:
+        found = with_bounds(found, source.model, *target)
+    if not request.download:
+        return with_files(found, source.size, ())
+    with TemporaryDirectory(prefix="packlight-") as folder:
+        if isinstance(model, Model):
+            save(model, Path(folder) / "model.onnx")
+        files = Path(folder).iterdir() if isinstance(model, Model) else source.files
+        return with_files(found, source.size, files)
 
 
 def with_files(found: Profile, size: int, files: Iterable[Path]) -> Profile:

@@ -6,7 +6,7 @@ A model is a path, ``zoo:NAME`` or a ``Model``; a task is a text as for ``--task
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +16,10 @@ from packlight.compress import Compressed, uses_data
 from packlight.compress import compress as apply_recipe
 from packlight.compress.compress import NO_DATA
 from packlight.errors import InputError
-from packlight.model import Model, file_size, save, stored_size
-from packlight.profile import parse_inputs
+from packlight.model import Model, file_size, save
 from packlight.records import (
     Budget,
-    Device,
     Outcome,
-    Profile,
     Recipe,
     SessionOptions,
     Variant,
@@ -30,20 +27,22 @@ from packlight.records import (
     parse_budget,
     variant_id,
 )
-from packlight.task import Task, init_task
+from packlight.task import init_task
 from packlight.workflow.bench import environment
-from packlight.workflow.bounds import target_of, with_bounds
 from packlight.workflow.calibrate import calibration
 from packlight.workflow.fit import fit as search
-from packlight.workflow.measuring import measured_profile
-from packlight.workflow.opening import Opened, open_model, open_task
-from packlight.workflow.profiling import profile_of, with_files
+from packlight.workflow.opening import (
+    AnyModel,
+    AnyTask,
+    Opened,
+    open_model,
+    source_of,
+    task_for,
+)
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.recipes import read_recipe, recipe_name
-from packlight.workflow.writing import check_target, outside_files, write_model
+from packlight.workflow.writing import check_target, write_model
 
-AnyModel = str | Path | Model
-AnyTask = str | Path | Task
 OPTIONS = SessionOptions()
 """How models run where nothing else is said."""
 
@@ -92,11 +91,6 @@ def with_file(model: AnyModel, spare: Path) -> Opened:
     return Opened(model, spare)
 
 
-def task_for(task: AnyTask, model: Model) -> Task:
-    """The task that is named, once it fits the model."""
-    return task if isinstance(task, Task) else open_task(str(task), model)
-
-
 def compress(
     model: AnyModel,
     recipe: str | Recipe,
@@ -143,30 +137,6 @@ def compress(
     return Made(made.model, replace(variant, file=where, took=took), source.size, after)
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """What a recipe is applied to.
-
-    Attributes:
-        model: as a value.
-        size: bytes of its file, external data included.
-        files: that it is read from, which nothing may be written over.
-    """
-
-    model: Model
-    size: int
-    files: frozenset[Path]
-
-
-def source_of(model: AnyModel, *, runs: bool) -> Source:
-    """A model with the files behind it; a value's weights may still lie in some."""
-    if isinstance(model, Model):
-        return Source(model, file_size(model.graph), outside_files(model))
-    opened = open_model(model, runs=runs)
-    files = outside_files(opened.model) | {opened.path}
-    return Source(opened.model, stored_size(opened.path), files)
-
-
 def record(source: Model, made: Compressed, name: str, calibration: str) -> Variant:
     """What was made of a model, under the id that ``fit`` gives it too."""
     parent = digest({"original": source.digest})
@@ -181,57 +151,6 @@ def record(source: Model, made: Compressed, name: str, calibration: str) -> Vari
         refusals=made.refusals,
         environment=environment(),
     )
-
-
-def profile(
-    model: AnyModel,
-    task: AnyTask | None = None,
-    *,
-    inputs: Mapping[str, Sequence[int]] | Sequence[str] = (),
-    download: bool = False,
-    measure: bool = False,
-    device: str | Path | Device = "",
-    unit: str = "",
-    options: SessionOptions = OPTIONS,
-    seconds: float = 2.0,
-    seed: int = 0,
-) -> Profile:
-    """Where size, arithmetic, memory and time go.
-
-    Args:
-        model: to look at.
-        task: its first sample says the shapes of inputs, and is what runs where time is measured.
-        inputs: shapes of inputs with open dimensions, as ``{"image": (1, 3, 224, 224)}`` or
-            ``["image=1,3,224,224"]``. Without them and a task, an input of which only the first
-            dimension is open counts with a batch of 1.
-        download: whether to count the bytes of a download, which takes a second for each 30 MB.
-        measure: whether to run the model here and measure the time of each operator.
-        device: to predict times for, and what bounds them; none where it is empty.
-        unit: of the device, that computes; its CPU where it is empty.
-        options: of the sessions that are measured.
-        seconds: to spend on measuring.
-        seed: of random inputs and of intervals.
-
-    Raises:
-        InputError: the model, the task or the device cannot be used, an input cannot have such a
-            shape, or the model fails when it is measured.
-    """
-    shapes = inputs if isinstance(inputs, Mapping) else parse_inputs(inputs)
-    target = target_of(device, unit)
-    source = source_of(model, runs=measure or task is not None)
-    data = None if task is None else task_for(task, source.model)
-    found = profile_of(source.model, shapes, data)
-    if measure:
-        found = measured_profile(source.model, found, data, options, seconds=seconds, seed=seed)
-    if target is not None:
-        found = with_bounds(found, source.model, *target)
-    if not download:
-        return with_files(found, source.size, ())
-    with TemporaryDirectory(prefix="packlight-") as folder:
-        if isinstance(model, Model):
-            save(model, Path(folder) / "model.onnx")
-        files = Path(folder).iterdir() if isinstance(model, Model) else source.files
-        return with_files(found, source.size, files)
 
 
 def fit(

@@ -4,7 +4,7 @@ import pytest
 
 from packlight.compress import canonical_recipe, compress
 from packlight.model import Model, save, to_bytes
-from packlight.plan.planner import without_samples
+from packlight.plan.files import without_samples
 from packlight.plan.routes import ROUTES
 from packlight.plan.sizes import Part, Sizes, Tidied, clusters, in_main_graph, least_opset
 from packlight.records import parse_recipe

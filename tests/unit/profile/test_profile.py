@@ -9,8 +9,9 @@ from onnx import numpy_helper, parser
 from packlight import zoo
 from packlight.errors import InputError
 from packlight.model import Model, load
-from packlight.profile import parse_inputs, profile
+from packlight.profile import profile
 from packlight.records import Profile, canonical, loads
+from packlight.workflow.shapes import parse_inputs
 
 
 def network(body, inputs, outputs, **weights):

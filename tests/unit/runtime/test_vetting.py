@@ -13,8 +13,9 @@ from onnx import TensorProto, helper, numpy_helper
 from packlight.errors import CheckError, ModelError
 from packlight.runtime import unchanged, vet
 from packlight.runtime.child import Finished, run_child
+from packlight.runtime.confine import said
 from packlight.runtime.limits import cores
-from packlight.runtime.vetting import check
+from packlight.runtime.vetting import OPENS
 
 info = helper.make_tensor_value_info
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -117,14 +118,14 @@ def test_a_crash_of_the_child_becomes_a_sentence(good, number, tmp_path, monkeyp
     ended = run_child("crashing", [], 10)
 
     with pytest.raises(ModelError, match=f"crash .{number.name}.: it is damaged"):
-        check(good, ended, 10)
+        said(good, ended, 10, OPENS)
 
 
 def test_a_fault_of_the_child_itself_is_not_blamed_on_the_model(good):
     ended = run_child("no_such_module_at_all", [], 10)
 
     with pytest.raises(CheckError, match="no_such_module_at_all"):
-        check(good, ended, 10)
+        said(good, ended, 10, OPENS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -137,7 +138,7 @@ def test_a_fault_of_the_child_itself_is_not_blamed_on_the_model(good):
 )
 def test_signals_of_limits_are_told_apart_from_crashes(good, ended, message):
     with pytest.raises(ModelError, match=message):
-        check(good, ended, 15)
+        said(good, ended, 15, OPENS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -190,8 +191,8 @@ def test_the_child_finds_modules_as_the_parent_does_and_nothing_in_the_current_f
     (tmp_path / "json.py").write_text("raise SystemExit('a module of the current folder was run')")
     monkeypatch.chdir(tmp_path)
 
-    arguments = [str(tmp_path / "m.onnx"), "10", "true"]
-    ended = run_child("packlight.runtime.vetting_child", arguments, 20)
+    arguments = [str(tmp_path / "m.onnx"), "10"]
+    ended = run_child("packlight.runtime.vetting_child", arguments, 20, "true")
 
     assert ended.code == 0
     assert "there is no file" in ended.output
@@ -213,8 +214,8 @@ def test_a_large_file_gets_more_time_and_so_does_any_on_a_busy_machine(
     """Its external data counts: it lies in files named after it."""
     seen = []
     monkeypatch.setattr(
-        "packlight.runtime.vetting.run_child",
-        lambda module, arguments, seconds: seen.append(seconds) or Finished(0, "", ""),
+        "packlight.runtime.confine.run_child",
+        lambda module, arguments, seconds, given: seen.append(seconds) or Finished(0, "", ""),
     )
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))
     weights = good.with_name(f"{good.name}.data")

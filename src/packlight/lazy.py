@@ -1,0 +1,25 @@
+"""Public names of a package that load from their modules on first use (PEP 562)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+
+
+def lazy(package: str, home: Mapping[str, str]) -> Callable[[str], object]:
+    """What a package takes as its ``__getattr__``.
+
+    Args:
+        package: its full name.
+        home: by public name, the module in the package that has it.
+    """
+
+    def load(name: str) -> object:
+        if name not in home:
+            raise AttributeError(f"module '{package}' has no attribute '{name}'")
+        value: object = getattr(import_module(f"{package}.{home[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return load

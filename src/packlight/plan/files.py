@@ -1,0 +1,118 @@
+"""The files that recipes make: how large they are, and what is changed in them and what not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from packlight.compress import compress
+from packlight.model import Model, file_size
+from packlight.plan.integers import integer_size
+from packlight.plan.sizes import TIDY, Base, Part, Sizes, Tidied, in_main_graph, least_opset
+from packlight.records.codec import digest
+from packlight.records.measurement import Measurement, counted
+from packlight.records.recipe import Option as Value
+from packlight.records.recipe import Recipe
+from packlight.records.variant import Change, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """What a recipe makes.
+
+    Attributes:
+        size: bytes of the file.
+        changes: what is changed.
+        refusals: what could have been and was not.
+    """
+
+    size: Measurement
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+
+
+class Files:
+    """What recipes make of a model, without making it.
+
+    Args:
+        tidied: the model.
+    """
+
+    def __init__(self, tidied: Tidied) -> None:
+        self.sizes = Sizes(tidied)
+        self.adds_up = in_main_graph(tidied.model.graph)
+        self.known: dict[str, File] = {}
+
+    def made(self, recipe: Recipe) -> File:
+        """What a canonical recipe makes; it is looked at once."""
+        key = digest(recipe)
+        if key not in self.known:
+            self.known[key] = self.looked_at(recipe)
+        return self.known[key]
+
+    def all_made(self, recipes: Iterable[Recipe]) -> Mapping[str, File]:
+        """What is known once these recipes have been looked at."""
+        for recipe in recipes:
+            self.made(recipe)
+        return self.known
+
+    def raises(self, recipe: Recipe) -> bool:
+        """Whether a recipe raises the model's opset, and so begins with a copy of it."""
+        return least_opset(recipe) > self.sizes.model.opset()
+
+    def looked_at(self, recipe: Recipe) -> File:
+        """What a recipe makes."""
+        blind = without_samples(recipe)
+        if integer(recipe):
+            newer = Model(self.sizes.base(least_opset(blind)).model, self.sizes.model.name)
+            size, changes, refusals = integer_size(newer, blind)
+            return File(counted(size, "B"), changes, refusals)
+        if self.adds_up:
+            base = self.sizes.base(least_opset(blind))
+            parts = self.sizes.parts(base, blind)
+            changes, refusals = joined(parts)
+            return File(self.size(recipe, base, parts, changes), changes, refusals)
+        whole = replace(blind, steps=(*TIDY.steps, *blind.steps))
+        found = compress(self.sizes.tidied.source, whole, held=0)
+        changes = tuple(change for change in found.changes if change.method != "tidy")
+        return File(counted(file_size(found.model.graph), "B"), changes, found.refusals)
+
+    def size(
+        self, recipe: Recipe, base: Base, parts: Sequence[Part], changes: Sequence[Change]
+    ) -> Measurement:
+        """The size of a file; an estimate where biases that samples make are halved later."""
+        plain = self.sizes.total(base, parts)
+        if not any(step.config.get("rounding") == "gptq" for step in recipe.steps):
+            return counted(plain, "B")
+        changed = {change.operator for change in changes}
+        growth = sum(base.biases.get(operator, 0) for operator in changed)
+        whole = self.sizes.total(base, [*parts, Part(growth, {}, (), ())])
+        if all(step.method != "float16" for step in recipe.steps):
+            return counted(whole, "B")
+        return Measurement((plain + whole) / 2, "B", plain, whole, "estimated", 1)
+
+
+def integer(recipe: Recipe) -> bool:
+    """Whether a recipe changes the graph as a whole, for integer arithmetic."""
+    return any(step.method == "static" for step in recipe.steps)
+
+
+LEARNT: Mapping[str, Value] = {
+    "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
+}  # fmt: skip
+"""Options by which samples choose numbers, and what they are without samples."""
+
+
+def without_samples(recipe: Recipe) -> Recipe:
+    """What stores as much, for that does not depend on how numbers were chosen."""
+    steps = (
+        replace(step, config={key: LEARNT.get(key, value) for key, value in step.config.items()})
+        for step in recipe.steps
+    )
+    return replace(recipe, steps=tuple(steps))
+
+
+def joined(parts: Sequence[Part]) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:
+    """What all parts change and refuse."""
+    changes = tuple(change for part in parts for change in part.changes)
+    return changes, tuple(refusal for part in parts for refusal in part.refusals)

@@ -1,0 +1,59 @@
+"""Work in a copy of this process, on another core."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def forked(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Start work in a copy of this process; what is given waits for its result.
+
+    Only for a process with a single thread. Where the system cannot fork, the work is done when
+    the result is asked for. A signal that ends the copy, as where its time is over, ends this
+    process too.
+
+    Args:
+        work: what it returns or raises comes back pickled.
+    """
+    if "fork" not in multiprocessing.get_all_start_methods():
+        yield work
+        return
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    copy = context.Process(target=send, args=(sender, work), daemon=True)
+    copy.start()
+    sender.close()
+
+    def result() -> T:
+        try:
+            found, error = receiver.recv()
+        except EOFError:
+            copy.join()
+            os.kill(os.getpid(), -(copy.exitcode or 0))
+            raise
+        if error is not None:
+            raise error
+        value: T = found
+        return value
+
+    try:
+        yield result
+    finally:
+        copy.kill()
+        receiver.close()
+
+
+def send(sender: Connection, work: Callable[[], object]) -> None:
+    """Do the work and send what it gives or raises."""
+    try:
+        sender.send((work(), None))
+    except Exception as error:
+        sender.send((None, error))

@@ -1,0 +1,148 @@
+"""The plan of a model that is loaded: tidy and count it, and look at every route to a device."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from packlight.compress import canonical_recipe
+from packlight.metrics import named
+from packlight.model import Model
+from packlight.plan.files import Files
+from packlight.plan.plan import plan as plan_of
+from packlight.plan.planner import Planner, Target
+from packlight.plan.routes import ROUTES
+from packlight.plan.sizes import Tidied
+from packlight.plan.whatif import Choice, WhatIf, parse_choice
+from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
+from packlight.records.budget import LOSSES
+from packlight.runtime.fork import forked
+from packlight.runtime.processor import features
+from packlight.task import Task
+from packlight.workflow.exported import exported
+from packlight.workflow.naming import is_code
+from packlight.workflow.opening import AnyModel, AnyTask, Opened, source_of, task_for
+from packlight.workflow.planning import PlanRequest
+from packlight.workflow.profiling import profile_of
+from packlight.workflow.units import device_and_unit
+
+LIKE: Sequence[tuple[str, str, str]] = (
+    ("x86_64", "vnni", "x86-laptop-vnni"),
+    ("x86_64", "", "x86-laptop-avx2"),
+    ("amd64", "", "x86-laptop-avx2"),
+    ("arm64", "", "iphone-15-pro"),
+    ("aarch64", "", "raspberry-pi-5"),
+)
+"""Architecture, a feature, and the description that is nearest such a machine."""
+
+
+@contextlib.contextmanager
+def unhindered() -> Iterator[None]:
+    """Without the collector of cycles, which takes half of the time where graphs are large."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+def planned(opened: Opened, request: PlanRequest) -> Plan:
+    """The plan that is asked for of a file, in a process of its own: both of its halves at once.
+
+    Raises:
+        InputError: the device or a choice cannot be used.
+    """
+    target, choices = asked(request, None)
+    files = Files(Tidied.of(opened.model))
+    raised = [recipe for recipe in recipes() if files.raises(recipe)]
+    with forked(lambda: files.all_made(r for r in recipes() if r not in raised)) as others:
+        profile = profile_of(files.sizes.model, request.inputs, None)
+        files.all_made(raised)
+        files.known |= others()
+    return plan_of(files, profile, target, choices, request.called)
+
+
+def plan_for(model: Model, request: PlanRequest, data: Task | None) -> Plan:
+    """The plan that is asked for.
+
+    Args:
+        model: loaded.
+        request: what is asked.
+        data: its first sample says the shapes of inputs.
+
+    Raises:
+        InputError: the device or a choice cannot be used.
+    """
+    target, choices = asked(request, data)
+    files = Files(Tidied.of(model))
+    profile = profile_of(files.sizes.model, request.inputs, data)
+    return plan_of(files, profile, target, choices, request.called)
+
+
+def asked(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]]:
+    """What a model must run on and keep, and choices for single operators.
+
+    Raises:
+        InputError: the device or a choice cannot be used, or a budget bounds what nothing measures.
+    """
+    own = () if data is None else (data.metric.name,)
+    for floor in request.budget.floors:
+        if floor.metric not in (*LOSSES, *own):
+            named(floor.metric)
+    target = target_of(request.device, request.unit, request.budget)
+    return target, [*map(parse_choice, request.choices)]
+
+
+def recipes() -> list[Recipe]:
+    """Those of all routes that have a method."""
+    return [canonical_recipe(parse_recipe(route.recipe)) for route in ROUTES if route.recipe]
+
+
+@unhindered()
+def planned_here(model: AnyModel, request: PlanRequest, task: AnyTask | None) -> Plan:
+    """A plan in this process: of a value, of a network's code, or with a task's own code."""
+    if isinstance(model, str) and is_code(model):
+        opened, request = exported(model, request.inputs), replace(request, inputs={})
+    else:
+        opened = source_of(model, runs=task is not None).model
+    return plan_for(opened, request, None if task is None else task_for(task, opened))
+
+
+def what_if(
+    model: Model,
+    device: str | Path | Device = "",
+    *,
+    inputs: Mapping[str, Sequence[int]] | None = None,
+    unit: str = "",
+) -> WhatIf:
+    """Predictions for choices per operator, each within milliseconds once steps are prepared.
+
+    Args:
+        model: is tidied first.
+        device: as for ``plan``.
+        inputs: shapes of inputs with open dimensions.
+        unit: of the device, that computes.
+    """
+    files = Files(Tidied.of(model))
+    profile = profile_of(files.sizes.model, inputs or {}, None)
+    return WhatIf(Planner(files, profile, target_of(device, unit, Budget())))
+
+
+def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
+    """What a model must run on; the description nearest this machine where none is named."""
+    return Target(*device_and_unit(device or like_this(), unit), budget)
+
+
+def like_this() -> str:
+    """The description nearest this machine."""
+    here, flags = platform.machine().lower(), features()
+    for architecture, feature, name in LIKE:
+        if here == architecture and any(feature in flag for flag in flags):
+            return name
+    return "x86-laptop-avx2"
