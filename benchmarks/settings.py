@@ -25,11 +25,16 @@ RECIPES: Mapping[int, tuple[str, ...]] = {
 }
 """packlight's, by width. A file may serve in the cell of any width whose bytes it keeps."""
 
-MORE: Mapping[int, tuple[str, ...]] = {
-    8: (f"{PALETTE},bits=8,group=24",),
+SECONDS: Mapping[int, tuple[str, ...]] = {
+    8: (f"{PALETTE},bits=8,group=24", f"{PALETTE},bits=8,group=8"),
     3: (f"{PALETTE},mixed=2.75", f"{PALETTE},mixed=2.5", f"{PALETTE},mixed=2.4"),
 }
 """More of packlight's for models that take seconds."""
+
+MORE: Mapping[str, Mapping[int, tuple[str, ...]]] = {
+    "fashion": SECONDS, "silero": SECONDS, "ocr": {3: (f"{PALETTE},mixed=2.6",)},
+}  # fmt: skip
+"""More of packlight's by model, for sizes that peers have."""
 
 GROUPED = ("fashion", "silero")
 """Where coremltools fits a table to every 8 output channels. On EfficientNet-Lite0 at 8 bits that
@@ -40,7 +45,7 @@ GROUP = 8
 
 def recipes(width: int, case: str) -> tuple[str, ...]:
     """packlight's of a width for a model."""
-    return RECIPES[width] + (MORE.get(width, ()) if case in GROUPED else ())
+    return RECIPES[width] + MORE.get(case, {}).get(width, ())
 
 
 PRODUCTS = ("minilm", "ocr")
