@@ -2,6 +2,7 @@
 
     python benchmarks/kmeans.py            # 10M weights to 16 and 256 values
     python benchmarks/kmeans.py --optimum  # also the exact optimum by kmeans1d: minutes, kept
+    python benchmarks/kmeans.py --optimum --size 1000000 --peers  # 2 GB for 256 values, not 16
 
 All give a table for the same float32 weights; the squared error of each is that of nearest values.
 packlight's time includes finding the index of every weight, as coremltools' does, but not loading
@@ -34,12 +35,12 @@ Centres = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
 
-def weights() -> Path:
-    """The weights as a file, made once."""
-    path = cached("kmeans", "weights.npy")
+def weights(size: int) -> Path:
+    """So many weights as a file, made once."""
+    path = cached("kmeans", f"weights-{size}.npy")
     if not path.exists():
         rng = np.random.default_rng(SEED)
-        np.save(path, (rng.standard_t(TAIL, SIZE) * 0.05).astype(np.float32))
+        np.save(path, (rng.standard_t(TAIL, size) * 0.05).astype(np.float32))
     return path
 
 
@@ -71,13 +72,13 @@ def ours(values: Floats, k: int) -> tuple[float, Centres]:
     return min(seconds), centres
 
 
-def theirs(method: str, k: int) -> tuple[float, Centres]:
+def theirs(method: str, k: int, size: int) -> tuple[float, Centres]:
     """Seconds and centres of a peer; the optimum is kept."""
-    out = cached("kmeans", f"{method}-{k}.npz")
+    out = cached("kmeans", f"{method}-{k}-{size}.npz")
     if not (method == "optimum" and out.exists()):
         runner = PEERS / "time_kmeans.py"
         subprocess.run(
-            [installed("coremltools"), "-W", "ignore", runner, method, weights(), str(k), out],
+            [installed("coremltools"), "-W", "ignore", runner, method, weights(size), str(k), out],
             check=True, capture_output=True, stdin=subprocess.DEVNULL,
             env={**os.environ, **FEW_THREADS, "PYTHONPATH": ""},
         )  # fmt: skip
@@ -89,10 +90,11 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description="k-means of ten million weights")
     parser.add_argument("--optimum", action="store_true")
+    parser.add_argument("--size", type=int, default=SIZE)
     parser.add_argument("--clusters", nargs="+", type=int, default=list(CLUSTERS))
     parser.add_argument("--peers", nargs="*", default=["coremltools", "scikit-learn"])
     chosen = parser.parse_args()
-    values, start = np.load(weights()), time.perf_counter()
+    values, start = np.load(weights(chosen.size)), time.perf_counter()
     cluster(values[:CHUNK], None, 2)
     print(f"kernels ready in {time.perf_counter() - start:.1f} s\n")
     print("| values | tool | seconds | times packlight's | squared error | above packlight's |")
@@ -102,7 +104,7 @@ def main() -> None:
         error = squared_error(values, centres)
         print(f"| {k} | packlight | {seconds:.2f} | 1 | {error:.6g} | 0 % |", flush=True)
         for peer in [*chosen.peers, *(["optimum"] if chosen.optimum else [])]:
-            taken, other = theirs(peer, k)
+            taken, other = theirs(peer, k, chosen.size)
             gap = squared_error(values, other) / error - 1
             print(f"| {k} | {peer} | {taken:.2f} | {taken / seconds:.1f} | {error * (1 + gap):.6g} "
                   f"| {gap:+.3%} |", flush=True)  # fmt: skip

@@ -18,18 +18,30 @@ WIDTHS = (8, 6, 4, 3)
 PALETTE = f"tidy+palette,{FITTED}"
 
 RECIPES: Mapping[int, tuple[str, ...]] = {
-    8: (f"tidy+weights:8,{CALIBRATED}", f"{PALETTE},bits=8", f"{PALETTE},mixed=7.5"),
+    8: (
+        f"tidy+weights:8,{CALIBRATED}",
+        f"{PALETTE},bits=8",
+        f"{PALETTE},mixed=7.5",
+        "tidy+float16",
+    ),
     6: (f"{PALETTE},mixed=6.1", f"{PALETTE},mixed=5.6"),
     4: (f"{PALETTE},mixed=4.2", f"{PALETTE},mixed=3.7"),
     3: (f"{PALETTE},mixed=3.15", f"{PALETTE},mixed=2.7"),
 }
 """packlight's, by width. A file may serve in the cell of any width whose bytes it keeps."""
 
-MORE: Mapping[int, tuple[str, ...]] = {
-    8: (f"{PALETTE},bits=8,group=24",),
-    3: (f"{PALETTE},mixed=2.75", f"{PALETTE},mixed=2.5", f"{PALETTE},mixed=2.4"),
+GROUPS = f"{PALETTE},bits=8,group=24"
+SMALL = (f"{PALETTE},mixed=2.75", f"{PALETTE},mixed=2.5", f"{PALETTE},mixed=2.4")
+HALF = f"{PALETTE},bits=8,where=coder+float16"
+"""All of silero but its first convolution, where most of the error is, as palettes."""
+
+MORE: Mapping[str, Mapping[int, tuple[str, ...]]] = {
+    "fashion": {8: (GROUPS,), 3: SMALL},
+    "silero": {8: (GROUPS, HALF), 3: SMALL},
+    "ocr": {3: (f"{PALETTE},mixed=2.6",)},
 }
-"""More of packlight's for models that take seconds."""
+"""More of packlight's by model, for sizes that peers have."""
+
 
 GROUPED = ("fashion", "silero")
 """Where coremltools fits a table to every 8 output channels. On EfficientNet-Lite0 at 8 bits that
@@ -40,7 +52,12 @@ GROUP = 8
 
 def recipes(width: int, case: str) -> tuple[str, ...]:
     """packlight's of a width for a model."""
-    return RECIPES[width] + (MORE.get(width, ()) if case in GROUPED else ())
+    return RECIPES[width] + MORE.get(case, {}).get(width, ())
+
+
+def short(recipe: str) -> str:
+    """A recipe without what most of packlight's have in common."""
+    return recipe.removeprefix("tidy+").replace(f",{FITTED}", "").replace(f",{CALIBRATED}", "")
 
 
 PRODUCTS = ("minilm", "ocr")

@@ -25,7 +25,7 @@ from pathlib import Path
 import ours
 import theirs
 from results import Result, best, latest, read, write
-from settings import PEERS, WIDTHS, recipes
+from settings import PEERS, WIDTHS, recipes, short
 from suite import SUITE, Case, case
 
 OURS = "packlight"
@@ -119,7 +119,7 @@ def row(name: str, width: int, peer: str, other: Result, own: Result | None) -> 
     if own is None:
         return "| " + " | ".join([*start, "none so small", "", "", "", "no"]) + " |"
     ahead = "yes" if own.level > other.level else "no"
-    return "| " + " | ".join([*start, own.setting, *figures(own), ahead]) + " |"
+    return "| " + " | ".join([*start, short(own.setting), *figures(own), ahead]) + " |"
 
 
 def figures(result: Result) -> list[str]:

@@ -1,7 +1,8 @@
 """AIMET: per-channel weights of any width, by nearest, SeqMSE and AdaRound; activations in float.
 
 Widths below 8 apply to every weight. AdaRound takes 10,000 steps a layer at 8 bits and 15,000
-below, as its documentation recommends; SeqMSE 20 candidates. Both look at all calibration calls.
+below, as its documentation recommends, and 32 calls at a step, unless the setting says
+``iterations`` and ``batch``; SeqMSE 20 candidates. Both look at all calibration calls.
 """
 
 from __future__ import annotations
@@ -68,15 +69,20 @@ def tables(sim: QuantizationSimModel, model: onnx.ModelProto) -> dict[str, Float
     return found
 
 
-def seq_mse(sim: QuantizationSimModel, calls: Sequence[Feeds], bits: int) -> None:
+def seq_mse(sim: QuantizationSimModel, calls: Sequence[Feeds], iterations: int) -> None:
     """Ranges by squared error of each layer's output."""
-    del bits
+    del iterations
     aimet_onnx.apply_seq_mse(sim, calls)
 
 
-def adaround(sim: QuantizationSimModel, calls: Sequence[Feeds], bits: int) -> None:
+def adaround(sim: QuantizationSimModel, calls: Sequence[Feeds], iterations: int) -> None:
     """Rounding learnt layer by layer."""
-    aimet_onnx.apply_adaround(sim, calls, num_iterations=10_000 if bits >= BYTE else 15_000)
+    aimet_onnx.apply_adaround(sim, calls, num_iterations=iterations)
+
+
+def advised(bits: int) -> int:
+    """Steps a layer that the documentation recommends."""
+    return 10_000 if bits >= BYTE else 15_000
 
 
 ALGORITHMS: dict[str, Callable[[QuantizationSimModel, Sequence[Feeds], int], None]] = {
@@ -87,16 +93,18 @@ ALGORITHMS: dict[str, Callable[[QuantizationSimModel, Sequence[Feeds], int], Non
 def compress(job: Job) -> Answer:
     """Quantize every weight to so many bits."""
     bits, steps = int(str(job.setting["bits"])), list(job.setting["steps"])  # type: ignore[call-overload]
+    iterations = int(str(job.setting.get("iterations", advised(bits))))
     torch.manual_seed(0)
     np.random.seed(0)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     scheme = "tf_enhanced" if "enhanced" in steps else "min_max"
     sim = simulation(job, bits, scheme)
-    calls = list(job.batches(BATCH)) if set(steps) & set(ALGORITHMS) else []
+    batch = int(str(job.setting.get("batch", BATCH)))
+    calls = list(job.batches(batch)) if set(steps) & set(ALGORITHMS) else []
     sim._compute_param_encodings(overwrite=False)
     for step in steps:
         if step in ALGORITHMS:
-            ALGORITHMS[step](sim, calls, bits)
+            ALGORITHMS[step](sim, calls, iterations)
     found = sim._get_qdq_parameters()
     model = job.model()
     found |= tables(sim, model)

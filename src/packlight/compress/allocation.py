@@ -3,14 +3,15 @@
 How much of a weight's error reaches the outputs is measured, by rounding it alone and running a
 few samples. What every width would cost there is computed for some of its rows by error feedback.
 Their product is predicted for every weight and width, and the widths with the least sum within the
-bits that there are follow exactly, by integer programming.
+bits that there are follow exactly, by integer programming. Where errors come back through a state
+the product says little, so that every width is tried.
 Source: the sum is the first-order model of Nahshan et al., "Loss Aware Post-Training Quantization"
 (2021), and of Frantar and Alistarh, "SPDY" (ICML 2022).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,7 +19,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress.feedback import Columns
+from packlight.compress.bias import GATED
+from packlight.compress.feedback import Columns, round_rows
 from packlight.compress.moments import Moments
 from packlight.compress.sequence import (
     F,
@@ -84,9 +86,9 @@ def by_width(
     return found
 
 
-def middle(cost: Mapping[int, float], config: Rounding) -> dict[int, float]:
+def middle(widths: Collection[int], config: Rounding) -> dict[int, float]:
     """The mean width alone, for a weight that no sample reaches: nothing is known of it."""
-    width = min(cost, key=lambda width: (abs(width - config.mixed), width))
+    width = min(widths, key=lambda width: (abs(width - config.mixed), width))
     return {width: 0.0}
 
 
@@ -170,10 +172,8 @@ def survey(
     fit: Fit[S, F],
     config: Rounding,
 ) -> Iterator[dict[int, float]]:
-    """For every weight, the relative error of the outputs that is predicted for each width."""
-    reals = [str(value.name) for value in graph.graph.outputs if is_float(value)]
-    kept = {name: Kept() for name in reals if name not in look.carried}
-    look(graph, {name: [values] for name, values in kept.items()}, PROBED)
+    """For every weight, the relative error of the outputs for each width, predicted or measured."""
+    outputs = Outputs.seen(graph, look)
     probed = [sites[probe(sites)] for sites in options]
     by_site = {id(site): sites for site, sites in zip(probed, options, strict=True)}
     for few in stages(probed, len(options)):
@@ -183,18 +183,94 @@ def survey(
             weight, sites = site.weight.read(), by_site[id(site)]
             matters = importance(moments, form_of(site.weight))
             fits = {width: fit(one, weight, matters) for width, one in sites.items()}
-            costs = errors(site, weight, fits, moments, ordered=config.ordered)
-            own = disturb(site, weight, fits[probe(fits)], moments)
-            gaps = {name: Distance(values) for name, values in kept.items()}
-            look(graph, {name: [gap] for name, gap in gaps.items()}, PROBED)
-            site.weight.restore()
-            far = sum(gap.gap / gap.power for gap in gaps.values() if gap.power)
-            reached = own > 0 < far
-            yield (
-                {width: cost * far / own for width, cost in costs.items()}
-                if reached
-                else middle(costs, config)
+            trial = Trial(site, weight, fits, moments)
+            found = (
+                trial.measured(outputs, config)
+                if returns(site, look)
+                else trial.predicted(outputs, config)
             )
+            yield found or middle(fits, config)
+
+
+def returns(site: WeightSite, look: Look) -> bool:
+    """Whether what a weight loses comes back to it through a state.
+
+    Such errors grow from call to call and are not in proportion to the squared error of a weight.
+    """
+    return bool(look.carried) or site.weight.roles[0].node.op_type in GATED
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the real outputs are before anything is rounded.
+
+    Attributes:
+        graph: whose outputs they are.
+        look: streams calibration samples.
+        kept: values by name, call by call.
+    """
+
+    graph: ir.Model
+    look: Look
+    kept: Mapping[str, Kept]
+
+    @classmethod
+    def seen(cls, graph: ir.Model, look: Look) -> Outputs:
+        """Of a graph as it is now."""
+        reals = [str(value.name) for value in graph.graph.outputs if is_float(value)]
+        kept = {name: Kept() for name in reals if name not in look.carried}
+        look(graph, {name: [values] for name, values in kept.items()}, PROBED)
+        return cls(graph, look, kept)
+
+    def distance(self) -> float:
+        """Relative squared error of the outputs that the graph gives now."""
+        gaps = {name: Distance(values) for name, values in self.kept.items()}
+        self.look(self.graph, {name: [gap] for name, gap in gaps.items()}, PROBED)
+        return sum(gap.gap / gap.power for gap in gaps.values() if gap.power)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One weight with the values that it can take at every width.
+
+    Attributes:
+        site: the weight at one of the widths.
+        weight: its numbers.
+        fits: by width.
+        moments: second moments of its inputs.
+    """
+
+    site: WeightSite
+    weight: Floats
+    fits: Mapping[int, Fitted]
+    moments: Doubles
+
+    def predicted(self, outputs: Outputs, config: Rounding) -> dict[int, float]:
+        """Errors of the outputs, from one width that is tried; none where they are not reached."""
+        costs = errors(self.site, self.weight, self.fits, self.moments, ordered=config.ordered)
+        own = disturb(self.site, self.weight, self.fits[probe(self.fits)], self.moments)
+        far = outputs.distance()
+        self.site.weight.restore()
+        reached = own > 0 < far
+        return {width: cost * far / own for width, cost in costs.items()} if reached else {}
+
+    def measured(self, outputs: Outputs, config: Rounding) -> dict[int, float]:
+        """Errors of the outputs with every width tried; none where no width reaches them."""
+        found = {}
+        for width, fitted in self.fits.items():
+            self.site.weight.put(fitted.values(self.codes(fitted, config)))
+            found[width] = outputs.distance()
+        self.site.weight.restore()
+        return found if any(found.values()) else {}
+
+    def codes(self, fitted: Fitted, config: Rounding) -> Floats:
+        """As the weight will be rounded."""
+        if config.rounding != "gptq":
+            return fitted.nearest(self.weight)
+        form = form_of(self.site.weight)
+        matrices = form.matrices(self.weight).astype(np.float64)
+        rows = round_rows(matrices, self.moments, fitted.lattice(form), config.ordered)
+        return np.asarray(form.weight(rows), np.float32)
 
 
 SEEN = 64

@@ -146,11 +146,17 @@ def rounded_later(sites: Sequence[S], fit: Fit[S, F], stored: Stored[S, F]) -> l
 
 
 def rounded_now(rounded: Iterable[Rounded[S, F]], stored: Stored[S, F]) -> list[Coded[S]]:
-    """Every weight as it was rounded in order; all are, before the first is written."""
-    return [
-        Coded(one.site, Parts(partial(stored, one.site, one.fitted, one.codes)), one.how)
-        for one in rounded
-    ]
+    """Every weight as it was rounded in order; all are, before the first is written.
+
+    Until then each is kept as it is stored, which is smaller than its codes as floats.
+    """
+    return [Coded(one.site, kept(stored(one.site, one.fitted, one.codes)), one.how)
+            for one in rounded]  # fmt: skip
+
+
+def kept(parts: Mapping[str, NDArray[np.generic]]) -> Parts:
+    """Parts that are computed already."""
+    return Parts(lambda: parts)
 
 
 def round_in_order(

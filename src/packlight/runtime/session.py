@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import onnxruntime
+
 from packlight.model import Model, file_size, load, save, to_bytes
 from packlight.model.save import INLINE_LIMIT
 from packlight.records.session import SessionOptions
-from packlight.runtime.calls import Session, start
+from packlight.runtime.calls import Session, start, started
 from packlight.runtime.integers import exact
+from packlight.runtime.options import native_options
+from packlight.runtime.sharing import apart
 
 __all__ = ["Session", "open_session"]
 
@@ -36,12 +40,17 @@ def open_session(model: Model | Path, options: SessionOptions) -> Session:
 
 
 def from_value(model: Model, options: SessionOptions, inexact: tuple[str, ...]) -> Session:
-    """Open a value: from memory, or through a file where protobuf cannot hold it.
+    """Open a value: weights stay where they are, the rest goes through memory.
 
-    The session maps the weights of that file, so they outlive its name.
+    What protobuf cannot hold goes through a file; the session maps the weights of that file, so
+    they outlive its name.
     """
-    if file_size(model.graph) <= INLINE_LIMIT:
-        return start(to_bytes(model), model.name, options, inexact)
+    rest, shared = apart(model)
+    if file_size(rest.graph) <= INLINE_LIMIT:
+        told = native_options(options)
+        values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in shared.values()]
+        told.add_external_initializers(list(shared), values)
+        return started(to_bytes(rest), model.name, options, told, inexact)
     with TemporaryDirectory(prefix="packlight-") as folder:
         path = Path(folder) / "model.onnx"
         save(model, path)
