@@ -53,6 +53,17 @@ OTHER_OPTIONS = {
     ),
     "static of 7 bits": ("static", {"bits": 7}, 15),
     "static per tensor": ("static", {"per": "tensor", "range": "percentile"}, 10),
+    "static, plain": (
+        "static",
+        {"rounding": "nearest", "bias": False, "portable": False, "range": "minmax"}
+        | {"search": "minmax"},
+        15,
+    ),
+    "static, ends in float": (
+        "static",
+        {"first": "float", "last": "float", "range": "kl", "search": "moments"},
+        15,
+    ),
 }
 
 

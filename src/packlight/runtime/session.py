@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +15,9 @@ from packlight.runtime.integers import exact
 __all__ = ["Session", "open_session"]
 
 
-def open_session(model: Model | Path, options: SessionOptions) -> Session:
+def open_session(
+    model: Model | Path, options: SessionOptions, *, without: Sequence[str] = ()
+) -> Session:
     """Open a model to run it.
 
     Args:
@@ -23,26 +26,29 @@ def open_session(model: Model | Path, options: SessionOptions) -> Session:
         options: how it runs. With ``arithmetic="exact"`` graph optimisations are off and integer
             operators are replaced by exact references; ``Session.inexact`` names those that
             have none.
+        without: optimisations of ONNX Runtime that are left out, by its names for them.
 
     Raises:
         ModelError: the file cannot be read, or ONNX Runtime does not take the model.
     """
     if options.arithmetic == "exact":
         rewritten, inexact = exact(load(model) if isinstance(model, Path) else model)
-        return from_value(rewritten, options, inexact)
+        return from_value(rewritten, options, inexact, without)
     if isinstance(model, Path):
-        return start(model, model.name, options)
-    return from_value(model, options, ())
+        return start(model, model.name, options, without=without)
+    return from_value(model, options, (), without)
 
 
-def from_value(model: Model, options: SessionOptions, inexact: tuple[str, ...]) -> Session:
+def from_value(
+    model: Model, options: SessionOptions, inexact: tuple[str, ...], without: Sequence[str]
+) -> Session:
     """Open a value: from memory, or through a file where protobuf cannot hold it.
 
     The session maps the weights of that file, so they outlive its name.
     """
     if file_size(model.graph) <= INLINE_LIMIT:
-        return start(to_bytes(model), model.name, options, inexact)
+        return start(to_bytes(model), model.name, options, inexact, without=without)
     with TemporaryDirectory(prefix="packlight-") as folder:
         path = Path(folder) / "model.onnx"
         save(model, path)
-        return start(path, model.name, options, inexact)
+        return start(path, model.name, options, inexact, without=without)
