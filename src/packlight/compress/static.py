@@ -152,6 +152,8 @@ def apply(
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     kept, done = ends_left(graph, found, config)
+    if not kept:
+        return done
     plan = placement.place(graph, [site.node for site in kept], floats=config.is_float)
     grids = ranged(graph, plan, look, config)
     unseen = set(plan.ranges()) - set(grids)
