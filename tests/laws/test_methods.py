@@ -53,6 +53,8 @@ OTHER_OPTIONS = {
     ),
     "static of 7 bits": ("static", {"bits": 7}, 15),
     "static per tensor": ("static", {"per": "tensor", "range": "percentile"}, 10),
+    "dynamic by gptq": ("dynamic", {"rounding": "gptq"}, 15),
+    "dynamic per tensor": ("dynamic", {"bits": 7, "per": "tensor", "portable": False}, 15),
     "static, plain": (
         "static",
         {"rounding": "nearest", "bias": False, "portable": False, "range": "minmax"}
