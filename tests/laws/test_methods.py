@@ -7,6 +7,7 @@ from packlight.testing import DECIBELS, NETWORKS, check_method
 
 OTHER_OPTIONS = {
     "equalise by weights": ("equalise", {"by": "weights"}, 200),
+    "equalise by activations": ("equalise", {"by": "activations"}, 200),
     "equalise by any scales": ("equalise", {"scales": "any"}, 100),
     "weights per tensor": ("weights", {"per": "tensor"}, 20),
     "weights at run": ("weights", {"expand": "run"}, 25),
