@@ -20,16 +20,19 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import theirs
-from judging import KEPT, reference
+from judging import KEPT
 from packlight.evaluate import Reference, evaluate
+from packlight.evaluate.exactness import spread
 from packlight.model import load
 from packlight.records import SessionOptions
 from packlight.runtime import open_session, race, saturation
+from packlight.task import Task
 from plain import plain_model
 from sources import HERE, cached
 from suite import EXACT, SUITE, Case, case
@@ -141,6 +144,7 @@ import json, resource, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import packlight
+from packlight.task import Task
 from plain import plain_model
 from suite import case
 
@@ -165,18 +169,33 @@ def ours(chosen: Case, setting: Mapping[str, object], out: Path) -> str:
     return "" if done.returncode == 0 else (said or ["failed in silence"])[-1][:160]
 
 
-def judged(chosen: Case, tool: str, name: str, path: Path, seconds: float) -> Row:
+@cache
+def references(name: str, most: int) -> tuple[Task, Reference, Reference]:
+    """Samples of a case, evenly spread, and the original on them, exactly and in the kernels."""
+    chosen = case(name)
+    whole, model = chosen.task(), load(chosen.model_path())
+    places = list(spread(len(whole.samples), most))
+    task = replace(
+        whole, samples=[whole.samples[place] for place in places],
+        targets=[whole.targets[place] for place in places] if len(whole.targets) else (),
+        groups={},
+    )  # fmt: skip
+    runs = SessionOptions(threads=1)
+    return task, *(Reference(model, task, how, limit=KEPT) for how in (EXACT, runs))
+
+
+def judged(chosen: Case, what: tuple[str, str], path: Path, seconds: float, most: int) -> Row:
     """Run a file beside the original."""
-    task, beside = reference(chosen.name)
+    task, beside, original = references(chosen.name, most)
     model, report = load(path), json.loads(path.with_suffix(".json").read_text())
     exactly = evaluate(model, task, EXACT, reference=beside, variant="v", reference_id="o")
-    options = SessionOptions(threads=1)
-    original = Reference(load(chosen.model_path()), task, options, limit=KEPT)
-    runs = evaluate(model, task, options, reference=original, variant="v", reference_id="o")
+    runs = evaluate(
+        model, task, SessionOptions(threads=1), reference=original, variant="v", reference_id="o"
+    )
     ratios = tuple(ratio(chosen, path, threads, seconds) for threads in (1, 2))
     risks = sum(not one.safe for one in saturation(model))
     return Row(
-        chosen.name, tool, name, path.stat().st_size, report["seconds"], report["peak_bytes"],
+        chosen.name, *what, path.stat().st_size, report["seconds"], report["peak_bytes"],
         exactly.evaluation.metrics["snr"].value, runs.evaluation.metrics["snr"].value,
         runs.evaluation.metrics[task.metric.name].value, risks, ratios,
     )  # fmt: skip
@@ -184,7 +203,7 @@ def judged(chosen: Case, tool: str, name: str, path: Path, seconds: float) -> Ro
 
 def ratio(chosen: Case, path: Path, threads: int, seconds: float) -> tuple[float, float, float]:
     """Latency over that of the float model, with its interval."""
-    task, options = reference(chosen.name)[0], SessionOptions(threads=threads)
+    task, options = chosen.task(), SessionOptions(threads=threads)
     samples = [task.samples[index] for index in range(min(TIMED, len(task.samples)))]
     flat, model = load(plain_model(chosen)), load(path)
     took = race(
@@ -200,6 +219,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=list(SUITE), default=list(SUITE))
     parser.add_argument("--tools", nargs="+", default=[OURS, "onnxruntime", "nncf", "aimet"])
     parser.add_argument("--seconds", type=float, default=4.0, help="for each latency")
+    parser.add_argument("--samples", type=int, default=10_000, help="of a task, at most")
     parser.add_argument("--make", action="store_true", help="only make the files")
     chosen = parser.parse_args()
     print(HEADER)
@@ -215,7 +235,7 @@ def main() -> None:
             row = (
                 Row(name, tool, setting, failure=failure)
                 if failure
-                else judged(one, tool, setting, path, chosen.seconds)
+                else judged(one, (tool, setting), path, chosen.seconds, chosen.samples)
             )
             print(row.line(), flush=True)
             cached("integers", f"{path.stem}.row.json").write_text(json.dumps(asdict(row)))

@@ -30,6 +30,9 @@ from packlight.records.recipe import Recipe, parse_recipe
 from packlight.records.variant import Change, Refusal
 
 NO_EFFORT, NO_DAMAGE = Effort("no data", "seconds"), Damage("none", "the model itself")
+INTEGER = ("static", "dynamic")
+"""Methods that compute in integers, which change the graph as a whole."""
+
 AS_IT_IS = Route("as it is", "", "", "float32", NO_EFFORT, NO_DAMAGE)
 
 
@@ -126,7 +129,7 @@ class Planner:
     def made(self, recipe: Recipe) -> tuple[Measurement, tuple[Change, ...], tuple[Refusal, ...]]:
         """The exact size of the file, and what is changed and what not."""
         blind = without_samples(recipe)
-        if self.adds_up and all(step.method != "static" for step in recipe.steps):
+        if self.adds_up and all(step.method not in INTEGER for step in recipe.steps):
             base = self.sizes.base(least_opset(blind))
             parts = self.sizes.parts(base, blind)
             changes, refusals = joined(parts)
@@ -169,7 +172,7 @@ class Planner:
 
         ONNX Runtime's CPU computes 16-bit weights in float32; what a model is converted to may not.
         """
-        integer = {change.operator for change in changes if change.method == "static"}
+        integer = {change.operator for change in changes if change.method in INTEGER}
         at_run = {
             change.operator: change.after / change.before
             for change in changes
@@ -263,7 +266,10 @@ class Planner:
                 f"computes in {route.computes}. It saves size, not time."
             )
         if route.computes == "int8" and self.target.device.saturates:
-            yield f"Sums of 8-bit products saturate on {title}: use static:7, whose sums do not."
+            yield (
+                f"Sums of 8-bit products saturate on {title}: keep portable=true, under which the "
+                "weights of static and dynamic are such that none does."
+            )
 
 
 def lacks(target: Target, profile: Profile) -> Iterator[Refusal]:
