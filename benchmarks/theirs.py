@@ -56,11 +56,14 @@ def judged(chosen: Case, width: int, peer: str, name: str, setting: Mapping[str,
         )  # fmt: skip
 
 
-def run(chosen: Case, peer: str, setting: Mapping[str, object], out: Path) -> str:
-    """Run a peer; why it failed, or nothing."""
+def run(
+    chosen: Case, peer: str, setting: Mapping[str, object], out: Path, *, script: str = ""
+) -> str:
+    """Run a peer, by another script of its own where one is named; why it failed, or nothing."""
     python = installed(peer)
     command = [
-        str(python), "-W", "ignore", str(PEERS / f"run_{peer}.py"), str(plain_model(chosen)),
+        str(python), "-W", "ignore", str(PEERS / (script or f"run_{peer}.py")),
+        str(plain_model(chosen)),
         str(calibration_file(chosen)), json.dumps(dict(setting)), str(out),
     ]  # fmt: skip
     try:

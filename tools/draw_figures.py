@@ -25,6 +25,7 @@ import packlight
 from packlight.compress.codebook import blank
 from packlight.compress.codebook import fit as fit_tables
 from packlight.compress.grid import per_tensor
+from packlight.compress.pairs import Neighbours, excess, in_pairs
 from packlight.compress.sites import Weight, weight_sites
 from packlight.compress.uniform import fit as fit_grid
 from packlight.model import initializers
@@ -267,6 +268,52 @@ def reaches(weight: Weight) -> Floats:
     return found
 
 
+PLAIN = "static,rounding=nearest,bias=false"
+SAFE = 128
+"""What two neighbours of one sign may sum up to."""
+
+SHOWN = 2000
+"""Pairs that are drawn."""
+
+
+def integers() -> Drawing:
+    """Neighbouring codes of one weight, and where their products fit 16 bits in pairs."""
+    drawing = Drawing("Pairs of neighbouring 8-bit weights, and which of them are safe", 860, 400)
+    across = Axis("first weight of a pair", -128, 128, 70, 370, 64)
+    up = Axis("second weight", -128, 128, 350, 50, 64)
+    drawing.axes(across, up)
+    pairs = in_pairs(widest_codes()).reshape(-1, 2)
+    over = excess(pairs) != 0
+    some = np.linspace(0, len(pairs) - 1, SHOWN).astype(int)
+    few, wide = pairs[some], over[some]
+    for colour, chosen in ((SKY, few[~wide]), (ORANGE, few[wide])):
+        drawing.dots([(across.at(a), up.at(b)) for a, b in chosen.tolist()], 1.5, colour)
+    edge = [(SAFE, -SAFE), (SAFE, 0), (0, SAFE), (-SAFE, SAFE), (-SAFE, 0), (0, -SAFE)]
+    for (a, b), (c, d) in pairwise([*edge, edge[0]]):
+        drawing.line(across.at(a), up.at(b), across.at(c), up.at(d), BLUE, width=2)
+    box = [(-63, -63), (63, -63), (63, 63), (-63, 63), (-63, -63)]
+    for (a, b), (c, d) in pairwise(box):
+        drawing.line(across.at(a), up.at(b), across.at(c), up.at(d), RED, width=2)
+    drawing.key(410, 80, SKY, f"safe pairs: {float(1 - over.mean()):.1%}")
+    drawing.key(410, 106, ORANGE, f"pairs that can saturate: {float(over.mean()):.1%}")
+    drawing.key(410, 132, BLUE, "where pairs are safe: portable=true")
+    drawing.key(410, 158, RED, "where weights of 7 bits lie")
+    for place, options in enumerate(("portable=false", "portable=true", "portable=false,bits=7")):
+        recipe, y = f"{PLAIN},{options}", 210 + 44 * place
+        drawing.text(410, y, recipe, size=11)
+        drawing.text(430, y + 16, f"{decibels(recipe):.1f} dB of the logits, exactly", size=12)
+    return drawing
+
+
+def widest_codes() -> Floats:
+    """Codes (out, in) of the convolution with the most weights, in the order they are added up."""
+    graph = made(f"{PLAIN},portable=false").model.graph
+    codes = [v.const_value.numpy() for v in initializers(graph) if v.const_value is not None]
+    convolutions = [array for array in codes if array.dtype == np.int8 and array.ndim == 4]
+    largest = max(convolutions, key=lambda array: array.size)
+    return Neighbours(largest.shape, (0, 2, 3, 1)).rows(largest.astype(np.float32))
+
+
 PARTS = {
     "codes, indices or values": (BLUE, ("codes", "values")),
     "scales": (ORANGE, ("scale", "half", "widest")),
@@ -323,6 +370,7 @@ FIGURES: dict[str, Callable[[], Drawing]] = {
     "sparse": sparse,
     "equalisation": equalisation,
     "storage": storage,
+    "integers": integers,
 }
 
 

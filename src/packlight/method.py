@@ -42,6 +42,10 @@ class Look(Protocol):
     def carried(self) -> Collection[str]:
         """Outputs that the model is fed again at the next call of a sample."""
 
+    @property
+    def imagined(self) -> bool:
+        """Whether the values say nothing, because only the size of what is made is asked for."""
+
     def __call__(
         self, graph: ir.Model, statistics: Mapping[str, Sequence[Statistic]], most: int = 0
     ) -> None:

@@ -7,6 +7,7 @@ from packlight.testing import DECIBELS, NETWORKS, check_method
 
 OTHER_OPTIONS = {
     "equalise by weights": ("equalise", {"by": "weights"}, 200),
+    "equalise by activations": ("equalise", {"by": "activations"}, 200),
     "equalise by any scales": ("equalise", {"scales": "any"}, 100),
     "weights per tensor": ("weights", {"per": "tensor"}, 20),
     "weights at run": ("weights", {"expand": "run"}, 25),
@@ -53,6 +54,19 @@ OTHER_OPTIONS = {
     ),
     "static of 7 bits": ("static", {"bits": 7}, 15),
     "static per tensor": ("static", {"per": "tensor", "range": "percentile"}, 10),
+    "dynamic by gptq": ("dynamic", {"rounding": "gptq"}, 15),
+    "dynamic per tensor": ("dynamic", {"bits": 7, "per": "tensor", "portable": False}, 15),
+    "static, plain": (
+        "static",
+        {"rounding": "nearest", "bias": False, "portable": False, "range": "minmax"}
+        | {"search": "minmax"},
+        15,
+    ),
+    "static, ends in float": (
+        "static",
+        {"first": "float", "last": "float", "range": "kl", "search": "moments"},
+        15,
+    ),
 }
 
 

@@ -190,3 +190,28 @@ def candidates(chain: Chain, weights: Sequence[Weighed], kind: Scales) -> Iterat
         if scales.tobytes() not in seen:
             seen.add(scales.tobytes())
             yield scales
+
+
+def even_activations(
+    chain: Chain, peaks: Sequence[Doubles], strength: float, kind: Scales
+) -> Doubles:
+    """Scales (channels,) that make channels of activations more even, and weights less.
+
+    Source: Xiao et al., "SmoothQuant" (ICML 2023), equation 4, about their geometric mean, so that
+    neither side grows as a whole.
+
+    Args:
+        chain: between what gives the activations and what multiplies them.
+        peaks: for each consumer, largest magnitudes of its input channels (in,).
+        strength: share of the unevenness that moves into the weights.
+        kind: which scales are allowed.
+    """
+    count = chain.free.size
+    ends = [Weighed(end, peak) for end, peak in zip(chain.consumers, peaks, strict=True)]
+    activations = np.maximum.reduce([end.largest(end.squares, count) for end in ends])
+    weights = np.maximum.reduce([end.largest(np.abs(end.weight), count) for end in ends])
+    used = chain.free & (activations > 0) & (weights > 0)
+    logs = np.zeros(count)
+    logs[used] = strength * np.log2(activations[used]) - (1 - strength) * np.log2(weights[used])
+    logs[used] -= logs[used].mean() if used.any() else 0.0
+    return scales_of(logs, kind)

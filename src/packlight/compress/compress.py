@@ -43,10 +43,13 @@ class Stream:
     Attributes:
         values: gives values of tensors.
         carried: outputs that the model is fed again at the next call of a sample.
+        imagined: whether the values say nothing, because only the size of what is made is asked
+            for.
     """
 
     values: Values = no_values
     carried: Collection[str] = ()
+    imagined: bool = False
 
 
 NO_DATA = Stream()
@@ -238,6 +241,11 @@ class Looking:
     def carried(self) -> Collection[str]:
         """Outputs that the model is fed again."""
         return self.stream.carried
+
+    @property
+    def imagined(self) -> bool:
+        """Whether the values say nothing."""
+        return self.stream.imagined
 
     def __call__(
         self, graph: ir.Model, statistics: Mapping[str, Sequence[Statistic]], most: int = 0

@@ -18,13 +18,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress.balance import Doubles, Scales, equal_ranges, least_error
+from packlight.compress.balance import Doubles, Scales, equal_ranges, even_activations, least_error
 from packlight.compress.chains import Chain, Chains
 from packlight.compress.edits import Blocked, Edit, multiply
 from packlight.compress.ends import Consumer
 from packlight.compress.roles import Role
 from packlight.compress.sites import Weight, weight_sites
 from packlight.compress.stock import Stock
+from packlight.errors import RecipeError
 from packlight.method import Look, Method
 from packlight.records.variant import Change, Refusal
 
@@ -41,15 +42,23 @@ class Equalise:
     Attributes:
         by: ``inputs`` seeks the scales with the least rounding error of the weights behind, each
             error counted by the mean square of what the weight multiplies in calibration samples;
-            ``weights`` makes the ranges before and behind equal and needs no data.
+            ``weights`` makes the ranges before and behind equal and needs no data;
+            ``activations`` moves what makes channels of activations uneven into the weights that
+            multiply them, which helps where activations are rounded too.
         bits: width to which weights will be rounded, with by=inputs.
+        strength: share of the unevenness that moves into the weights, with by=activations.
         scales: ``powers`` of two leave every result of the model as it is, bit for bit; ``any``
             fit better, and leave it as it is but for rounding in float32.
     """
 
-    by: Literal["inputs", "weights"] = "inputs"
+    by: Literal["inputs", "weights", "activations"] = "inputs"
     bits: Literal[2, 3, 4, 5, 6, 7, 8] = 4
     scales: Scales = "powers"
+    strength: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise RecipeError(f"equalise,strength= is from 0 to 1; got {self.strength}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,7 @@ def unsuited(roles: Sequence[Role]) -> Blocked | None:
 
 
 class Squares:
-    """Mean squares of channels along one axis, streamed.
+    """Mean squares and largest magnitudes of channels along one axis, streamed.
 
     Args:
         axis: counted from the end.
@@ -119,6 +128,7 @@ class Squares:
     def __init__(self, axis: int) -> None:
         self.axis = axis
         self.sums: dict[int, Doubles] = {}
+        self.peaks: dict[int, Doubles] = {}
         self.counts: dict[int, int] = {}
 
     def update(self, value: NDArray[np.generic]) -> None:
@@ -126,13 +136,20 @@ class Squares:
         rows = np.moveaxis(np.asarray(value, np.float64), self.axis, 0)
         rows = rows.reshape(rows.shape[0], -1)
         width, count = rows.shape
-        self.sums[width] = self.sums.get(width, np.zeros(width)) + np.square(rows).sum(axis=1)
+        none = np.zeros(width)
+        self.sums[width] = self.sums.get(width, none) + np.square(rows).sum(axis=1)
+        most = np.abs(rows).max(axis=1, initial=0.0)
+        self.peaks[width] = np.maximum(self.peaks.get(width, none), most)
         self.counts[width] = self.counts.get(width, 0) + count
 
     def mean(self, channels: int) -> Doubles:
         """Mean squares (channels,); of no size where no sample reached the value."""
         count = self.counts.get(channels, 0)
         return self.sums[channels] / count if count else np.zeros(0)
+
+    def peak(self, channels: int) -> Doubles:
+        """Largest magnitudes (channels,); of no size where no sample reached the value."""
+        return self.peaks[channels] if self.counts.get(channels, 0) else np.zeros(0)
 
 
 def apply(
@@ -178,12 +195,16 @@ def measured(
         look(graph, watched)
     chosen: list[Doubles | Blocked] = []
     for site in found:
-        means = [squares[id(end)].mean(channels(end)) for end in site.chain.consumers]
-        if all(mean.size and np.isfinite(mean).all() for mean in means):
-            chosen.append(least_error(site.chain, means, config.bits, config.scales))
-        else:
+        seen = [(squares[id(end)], channels(end)) for end in site.chain.consumers]
+        means = [one.mean(count) for one, count in seen]
+        if not all(mean.size and np.isfinite(mean).all() for mean in means):
             reason = "no calibration sample gives what it reads a finite value"
             chosen.append(Blocked(reason, "add samples that reach it"))
+        elif config.by == "activations":
+            peaks = [one.peak(count) for one, count in seen]
+            chosen.append(even_activations(site.chain, peaks, config.strength, config.scales))
+        else:
+            chosen.append(least_error(site.chain, means, config.bits, config.scales))
     return chosen
 
 
@@ -236,5 +257,5 @@ METHOD = Method(
     opset=lambda _: 1,
     sites=sites,
     apply=apply,
-    uses_data=lambda config: config.by == "inputs",
+    uses_data=lambda config: config.by != "weights",
 )

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from packlight.compress import equalise, float16, palette, sparse, static, tidy, weights
+from packlight.compress import (
+    dynamic,
+    equalise,
+    float16,
+    palette,
+    sparse,
+    static,
+    tidy,
+    weights,
+)
 from packlight.errors import RecipeError
 from packlight.method import Method
 
@@ -18,6 +27,7 @@ METHODS: dict[str, Method[Any, Any]] = {
         palette.METHOD,
         sparse.METHOD,
         static.METHOD,
+        dynamic.METHOD,
     )
 }
 

@@ -7,7 +7,7 @@ Source: ONNX Runtime, "QDQ" selectors of the CPU execution provider.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
@@ -18,7 +18,7 @@ from packlight.model import nodes
 ACTIVATIONS = ("Relu", "Clip")
 """Operators that disappear in the clipping of the grid behind them."""
 
-CARRIERS = ("Add", "Concat", "GlobalAveragePool", "AveragePool")
+CARRIERS = ("Add", "Mul", "Concat", "GlobalAveragePool", "AveragePool", "Sigmoid", "LeakyRelu")
 """Operators with integer kernels that give a new range."""
 
 PASSES = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
@@ -26,6 +26,12 @@ PASSES = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
 
 FLOAT_OUT = ("Gemm", "MatMul")
 """Operators with integer kernels that can give floats."""
+
+
+def none_is_float(node: ir.Node) -> bool:
+    """Lets every operator without a weight compute in integers."""
+    del node
+    return False
 
 
 @dataclass(slots=True)
@@ -48,19 +54,30 @@ class Plan:
         """Names of the values whose range must be known."""
         return [name for name in {**self.read, **self.given} if name not in self.same]
 
+    def root(self, name: str) -> str:
+        """Name of the value whose range a value's grid is of."""
+        while name in self.same:
+            name = self.same[name]
+        return name
+
     def source(self, node: ir.Node) -> str:
         """Name of the value whose range decides the grid of an operator's first input."""
-        name = str(node.inputs[0].name)  # type: ignore[union-attr]
-        return self.same.get(name, name)
+        return self.root(str(node.inputs[0].name))  # type: ignore[union-attr]
 
 
-def place(graph: ir.Model, weighted: Sequence[ir.Node], unseen: Collection[str] = ()) -> Plan:
+def place(
+    graph: ir.Model,
+    weighted: Sequence[ir.Node],
+    unseen: Collection[str] = (),
+    floats: Callable[[ir.Node], bool] = none_is_float,
+) -> Plan:
     """Decide what gets a grid.
 
     Args:
         graph: the model.
         weighted: operators with stored weights that are to compute in integers.
         unseen: names of values without a known range, which no other operator may give.
+        floats: whether an operator without a weight is to stay in float.
     """
     plan = Plan()
     chosen = set(map(id, weighted))
@@ -70,10 +87,23 @@ def place(graph: ir.Model, weighted: Sequence[ir.Node], unseen: Collection[str] 
             assert source is not None
             plan.read[str(source.name)] = source
             give(plan, node)
-        elif node.op_type in CARRIERS + PASSES and carries(plan, node, unseen):
+        elif node.op_type in CARRIERS + PASSES and not floats(node) and carries(plan, node, unseen):
             carry(plan, node)
     drop_floats(plan, chosen)
+    for node in plan.carriers:
+        if node.op_type == "Concat":
+            share_scale(plan, node)
     return plan
+
+
+def share_scale(plan: Plan, node: ir.Node) -> None:
+    """Give the parts that only a Concat reads the grid of the whole, so that it only copies."""
+    whole = plan.root(str(behind_activation(node).name))
+    for value in node.inputs:
+        assert value is not None
+        name = str(value.name)
+        if len(value.uses()) == 1 and name not in plan.same and name != whole:
+            plan.same[name] = whole
 
 
 def carries(plan: Plan, node: ir.Node, unseen: Collection[str]) -> bool:
@@ -93,7 +123,7 @@ def carry(plan: Plan, node: ir.Node) -> None:
     plan.carriers.append(node)
     if node.op_type in PASSES:
         source = str(node.inputs[0].name)  # type: ignore[union-attr]
-        plan.same[str(node.outputs[0].name)] = plan.same.get(source, source)
+        plan.same[str(node.outputs[0].name)] = source
 
 
 def give(plan: Plan, node: ir.Node) -> None:
@@ -121,3 +151,52 @@ def drop_floats(plan: Plan, chosen: set[int]) -> None:
         assert producer is not None
         if producer.op_type in FLOAT_OUT and id(producer) in chosen and name not in plan.read:
             del plan.given[name]
+
+
+FLOAT_ONLY = {
+    "LayerNormalization": "its sums over a row need more than 8 bits",
+    "Softmax": "its exponentials need more than 8 bits",
+}
+"""Operators that stay in float although some runtimes have integer kernels, and why."""
+
+
+def left_out(
+    graph: ir.Model, plan: Plan, floats: Callable[[ir.Node], bool]
+) -> Iterator[tuple[ir.Node, str]]:
+    """Operators without a weight that stay in float although integers reach them, and why."""
+    carried = set(map(id, plan.carriers))
+    for node in nodes(graph):
+        if node.op_type in FLOAT_ONLY:
+            yield node, FLOAT_ONLY[node.op_type]
+        if node.op_type not in CARRIERS or id(node) in carried:
+            continue
+        missing = [v for v in node.inputs if v is not None and v.name not in plan.given]
+        if floats(node):
+            yield node, "skip= names it"
+        elif missing and len(missing) < len(node.inputs):
+            yield node, f"it also reads {missing[0].name}, which no integer operator gives"
+
+
+def ends(graph: ir.Model, weighted: Sequence[ir.Node]) -> tuple[set[ir.Node], set[ir.Node]]:
+    """The operators that read the model's inputs, and those behind which there is no other.
+
+    Args:
+        graph: the model.
+        weighted: operators with weights, in the order they run.
+    """
+    chosen = set(weighted)
+    first = reached_by(list(graph.graph.inputs), chosen)
+    return first, {node for node in weighted if not reached_by(list(node.outputs), chosen)}
+
+
+def reached_by(values: list[ir.Value], chosen: Collection[ir.Node]) -> set[ir.Node]:
+    """The first of some operators on every way on from values."""
+    found, seen = set[ir.Node](), set[ir.Node]()
+    while values:
+        for node in values.pop().consumers():
+            if node in chosen:
+                found.add(node)
+            elif node not in seen:
+                seen.add(node)
+                values.extend(node.outputs)
+    return found

@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress import grid
 from packlight.compress.grid import Float
 from packlight.compress.ranges import Affine
 from packlight.compress.roles import stored
 from packlight.compress.sites import Weight
 from packlight.compress.stock import Array, Stock
-from packlight.compress.uniform import Uniform
 
 LIMIT = 2**30
 """Largest code of a bias: half of what int32 holds leaves room for the sum it is added to."""
 
 BIAS = 2
 """Input of Conv and Gemm that is the bias."""
-
-
-class Settings(Protocol):
-    """What decides how a weight is stored."""
-
-    @property
-    def bits(self) -> int:
-        """Of a code."""
-
-    @property
-    def per(self) -> Literal["channel", "tensor"]:
-        """Who shares a scale."""
 
 
 class Pairs:
@@ -64,6 +49,10 @@ class Pairs:
                 first = first or str(value.name)
                 node.replace_input_with(index, self.pair(value, node))
         return self.grids[first]
+
+    def grid_of(self, node: ir.Node) -> Affine:
+        """The grid of an operator's first input."""
+        return self.grids[self.origin(node.inputs[0])]
 
     def origin(self, value: ir.Value | None) -> str:
         """Name of the value that a pair was put on."""
@@ -119,33 +108,19 @@ def take_name(value: ir.Value, restored: ir.Value, stock: Stock) -> None:
     value.name, restored.name = stock.fresh(f"{name}.float"), name
 
 
-def integer_weight(
-    node: ir.Node, weight: Weight, settings: Settings, least: Float, stock: Stock
-) -> Float:
+def integer_weight(node: ir.Node, weight: Weight, codes: Array, scale: Float, stock: Stock) -> None:
     """Let an operator read its weight from int8 codes.
 
     Args:
         node: the operator.
         weight: what it reads.
-        settings: bits of a code, and who shares a scale.
-        least: of shape (1,) or (out,), what its scales must reach.
-        stock: keeps codes and scales.
-
-    Returns:
+        codes: of the weight's shape.
         scale: one for each output channel, or of shape () for the whole tensor.
+        stock: keeps codes and scales.
     """
-    array = weight.read()
-    one, bits = settings.per == "tensor", settings.bits
-    groups = grid.per_tensor(weight.shape) if one else grid.per_channel(weight.shape, weight.summed)
-    wide, zero = grid.widest_scale(array, groups, bits)
-    scale: Float = np.maximum(wide.ravel(), least.max() if one else least)
-    points = Uniform(groups, bits, True, scale.reshape(wide.shape), zero)
-    codes = points.nearest(array).astype(np.int8)
-    scale = scale.reshape(() if one else (-1,))
-    axis = 0 if one else next(i for i in range(len(weight.shape)) if i not in weight.summed)
+    axis = next(i for i in range(len(weight.shape)) if i not in weight.summed) if scale.ndim else 0
     restored = integers(node, str(weight.value.name), codes, scale, axis=axis, stock=stock)
     node.replace_input_with(1, restored)
-    return scale
 
 
 def integer_bias(node: ir.Node, affine: Affine, scale: Float, stock: Stock) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.compress.clipping import least_divergent, least_squares
 from packlight.method import Statistic
 
 BINS = 4096
@@ -16,6 +18,8 @@ BINS = 4096
 
 LEVELS = 255
 """Integer steps of an 8-bit grid."""
+
+Rule = Literal["minmax", "percentile", "mse", "kl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +38,15 @@ class Affine:
 class Histogram:
     """Counts of values in equal bins around zero; the bins widen by doubling as values come.
 
-    Two-sided and independent of the order of the values up to the first bin width.
+    Two-sided, and independent of the order of the values and of how they were split up before they
+    were merged, up to the first bin width. Zeros are also counted apart: they lie on every grid.
     """
 
     def __init__(self) -> None:
         self.low, self.high = math.inf, -math.inf
         self.reach = 0.0
         self.counts = np.zeros(BINS, np.int64)
+        self.zeros = 0
         self.bad = 0
 
     def update(self, value: NDArray[np.generic]) -> None:
@@ -58,6 +64,19 @@ class Histogram:
             np.int64
         )
         self.counts += np.bincount(np.clip(places, 0, BINS - 1), minlength=BINS)
+        self.zeros += int(flat.size - np.count_nonzero(flat))
+
+    def merge(self, other: Histogram) -> None:
+        """Take in what another histogram saw; the other one stays as it is up to its bin width."""
+        if not other.reach:
+            self.bad += other.bad
+            return
+        self.widen(other.reach)
+        other.widen(self.reach)
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        self.counts += other.counts
+        self.zeros += other.zeros
+        self.bad += other.bad
 
     def widen(self, reach: float) -> None:
         """Let the bins reach at least so far, merging neighbours around zero."""
@@ -73,6 +92,10 @@ class Histogram:
         """The smallest and the largest value seen."""
         return self.low, self.high
 
+    def edges(self) -> NDArray[np.float64]:
+        """Where bins begin and the last one ends, (BINS + 1,)."""
+        return np.linspace(-self.reach, self.reach, BINS + 1)
+
     def percentile(self, share: float) -> tuple[float, float]:
         """The range that holds this share, in percent, of the values on each side of it.
 
@@ -84,7 +107,7 @@ class Histogram:
         """
         total = int(self.counts.sum())
         outside = total * (1 - share / 100)
-        edges = np.linspace(-self.reach, self.reach, BINS + 1)
+        edges = self.edges()
         below = np.cumsum(self.counts)
         first = int(np.searchsorted(below, outside, side="right"))
         above = np.cumsum(self.counts[::-1])
@@ -92,11 +115,52 @@ class Histogram:
         low, high = float(edges[first]), float(edges[last + 1])
         return max(low, self.low), min(high, self.high)
 
+    def centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Values in the middle of the bins that hold any, as far as they were seen; their counts.
 
-def affine(histogram: Statistic, rule: Literal["minmax", "percentile"], share: float) -> Affine:
+        Zeros are left out.
+        """
+        middle = (self.edges()[:-1] + self.edges()[1:]) / 2
+        counts = self.counts.astype(np.float64)
+        counts[BINS // 2] -= self.zeros
+        held = counts > 0
+        return np.clip(middle[held], self.low, self.high), counts[held]
+
+    def outside(self, low: float, high: float) -> float:
+        """Share of the values that bins put below or above a range."""
+        centres, counts = self.centres()
+        total = float(counts.sum()) + self.zeros
+        return float(counts[(centres < low) | (centres > high)].sum()) / total if total else 0.0
+
+
+def affine(histogram: Statistic, rule: Rule, share: float) -> Affine:
     """The 8-bit grid for what a histogram saw."""
     assert isinstance(histogram, Histogram)
-    low, high = histogram.minmax() if rule == "minmax" else histogram.percentile(share)
+    return spanned(*RULES[rule](histogram, share))
+
+
+def spanned(low: float, high: float) -> Affine:
+    """The 8-bit grid from one number to another, widened to hold 0."""
     low, high = min(low, 0.0), max(high, 0.0)
     scale = float(np.float32((high - low) / LEVELS)) or 1.0
     return Affine(scale, int(np.clip(round(-low / scale), 0, LEVELS)))
+
+
+def clipped(
+    histogram: Histogram, search: Callable[..., tuple[float, float]]
+) -> tuple[float, float]:
+    """The range that a search over what was seen finds."""
+    centres, counts = histogram.centres()
+    if not len(counts):
+        return histogram.minmax()
+    low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
+    return search(centres, counts, low, high)
+
+
+RULES: Mapping[str, Callable[[Histogram, float], tuple[float, float]]] = {
+    "minmax": lambda histogram, _: histogram.minmax(),
+    "percentile": lambda histogram, share: histogram.percentile(share),
+    "mse": lambda histogram, _: clipped(histogram, least_squares),
+    "kl": lambda histogram, _: clipped(histogram, least_divergent),
+}
+"""How wide a range is, by its name."""

@@ -8,6 +8,7 @@ DequantizeLinear-13.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,19 +17,15 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.compress import placement
-from packlight.compress.qdq import (
-    Pairs,
-    integer_bias,
-    integer_weight,
-    least_scale,
-    stored_bias,
-)
-from packlight.compress.ranges import Histogram, affine
+from packlight.compress.integer_rounding import Reader, grow, nearest, rounded
+from packlight.compress.qdq import Pairs, integer_bias, integer_weight, least_scale, stored_bias
+from packlight.compress.ranges import Affine, Histogram, Rule, affine
 from packlight.compress.roles import SUMMED, Role, roles, stored
 from packlight.compress.sites import Weight, not_stored, unusable, weight_site
 from packlight.compress.stock import Stock
+from packlight.compress.uniform import Range
 from packlight.errors import RecipeError
-from packlight.method import Look, Method, Statistic
+from packlight.method import Look, Method
 from packlight.model import nodes
 from packlight.records.variant import Change, Refusal
 
@@ -44,23 +41,56 @@ class Static:
     """Compute in 8-bit integers with ranges from calibration samples.
 
     Attributes:
-        bits: of a weight. 7 keeps the sums of pairs of products within 16 bits, which x86
-            processors without VNNI need.
-        range: ``minmax`` keeps every value seen, ``percentile`` cuts off rare ones.
+        bits: of a weight.
+        range: of an activation: ``minmax`` keeps every value seen, ``percentile`` cuts off rare
+            ones, ``mse`` has the least squared error, ``kl`` keeps the distribution best.
         percentile: share of the values kept at each end, in percent, with range=percentile.
         per: one scale for each output ``channel`` of a weight, or for the whole ``tensor``.
+        rounding: of weights, to the ``nearest``, or by ``gptq``, where errors are made up for by
+            the other weights of the same output.
+        search: how wide the grid of a weight is: ``minmax``, or of least squared error, each error
+            counted alike (``mse``) or by its inputs (``moments``).
+        bias: whether biases take up what integers do to the means of outputs.
+        portable: whether weights are chosen so that x86 processors without VNNI, which add pairs
+            of products in 16 bits, never saturate.
+        first: whether operators that read the model's inputs stay in ``float``.
+        last: whether operators behind which there is no other weight stay in ``float``.
+        skip: operators that stay in float: a regular expression that their names match as a whole.
     """
 
     bits: Literal[7, 8] = 8
-    range: Literal["minmax", "percentile"] = "minmax"
+    range: Rule = "mse"
     percentile: float = 99.99
     per: Literal["channel", "tensor"] = "channel"
+    rounding: Literal["nearest", "gptq"] = "gptq"
+    search: Range = "mse"
+    bias: bool = True
+    portable: bool = True
+    first: Literal["integer", "float"] = "integer"
+    last: Literal["integer", "float"] = "integer"
+    skip: str = ""
 
     def __post_init__(self) -> None:
         if not HALF < self.percentile <= 100:  # noqa: PLR2004
             raise RecipeError(
                 f"static,percentile= is above 50 and at most 100; got {self.percentile}"
             )
+        try:
+            re.compile(self.skip)
+        except re.error as error:
+            raise RecipeError(
+                f"static,skip='{self.skip}' is no regular expression: {error}"
+            ) from error
+
+    def is_float(self, node: ir.Node) -> bool:
+        """Whether an operator is named by ``skip``."""
+        return bool(self.skip) and re.fullmatch(self.skip, str(node.name)) is not None
+
+    def words(self) -> str:
+        """What is done to an operator with a weight."""
+        how = "by gptq" if self.rounding == "gptq" else "to nearest"
+        safe = ", pairs within 16 bits" if self.portable else ""
+        return f"8-bit integers, int{self.bits} weights per {self.per} {how}{safe}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,52 +151,97 @@ def apply(
     graph: ir.Model, found: Sequence[Site], look: Look, config: Static
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
-    first = placement.place(graph, [site.node for site in found])
-    observed = {name: Histogram() for name in first.ranges()}
-    look(graph, {name: [histogram] for name, histogram in observed.items()})
-    unseen = {name for name, statistic in observed.items() if not reached(statistic)}
-    ready, done = list[Site](), list[Change | Refusal]()
-    for site in found:
-        if unseen & touched(first, site.node):
-            reason = "no calibration sample reaches it"
-            done.append(Refusal(site.operator, reason, "add samples that do"))
-        else:
-            ready.append(site)
-    plan = placement.place(graph, [site.node for site in ready], unseen)
-    grids = {
-        name: affine(observed[name], config.range, config.percentile) for name in plan.ranges()
-    }
-    grids |= {name: grids[source] for name, source in plan.same.items()}
+    kept, done = ends_left(graph, found, config)
+    if not kept:
+        return done
+    plan = placement.place(graph, [site.node for site in kept], floats=config.is_float)
+    grids = ranged(graph, plan, look, config)
+    unseen = set(plan.ranges()) - set(grids)
+    ready = [site for site in kept if not unseen & touched(plan, site.node)]
+    reason, remedy = "no calibration sample reaches it", "add samples that do"
+    done += [Refusal(site.operator, reason, remedy) for site in kept if site not in ready]
+    if unseen:
+        plan = placement.place(graph, [site.node for site in ready], unseen, config.is_float)
     pairs = Pairs(grids, Stock(graph))
-    done += [encode(site, pairs, config) for site in ready]
+    readers = [reader_of(site, pairs) for site in ready]
     for node in plan.carriers:
         pairs.on_inputs(node)
-        done.append(Change(str(node.name), "static", "8-bit integers, no weight"))
     for value in plan.given.values():
         pairs.on_output(value)
-    return done
+    done += encoded(graph, readers, pairs, look, config)
+    done += [
+        Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.carriers
+    ]
+    left = placement.left_out(graph, plan, config.is_float)
+    return [*done, *(Refusal(str(node.name), f"it stays in float: {why}") for node, why in left)]
+
+
+def ranged(graph: ir.Model, plan: placement.Plan, look: Look, config: Static) -> dict[str, Affine]:
+    """One pass over the samples: the grid of every value that has one and is ever reached."""
+    observed = {name: Histogram() for name in plan.ranges()}
+    look(graph, {name: [one] for name, one in observed.items()})
+    grids = {
+        name: affine(one, config.range, config.percentile)
+        for name, one in observed.items()
+        if one.counts.any()
+    }
+    shared = {name: plan.root(name) for name in plan.same}
+    return grids | {name: grids[root] for name, root in shared.items() if root in grids}
+
+
+def ends_left(
+    graph: ir.Model, found: Sequence[Site], config: Static
+) -> tuple[list[Site], list[Change | Refusal]]:
+    """Operators that are to compute in integers, and refusals of those that are asked to stay."""
+    first, last = placement.ends(graph, [site.node for site in found])
+    kept, refused = list[Site](), list[Change | Refusal]()
+    for site in found:
+        reasons = {
+            "it reads the model's input, and first=float": config.first == "float"
+            and site.node in first,
+            "nothing behind it has a weight, and last=float": config.last == "float"
+            and site.node in last,
+            "skip= names it": config.is_float(site.node),
+        }
+        why = next((reason for reason, holds in reasons.items() if holds), "")
+        if why:
+            refused.append(Refusal(site.operator, why))
+        else:
+            kept.append(site)
+    return kept, refused
+
+
+def reader_of(site: Site, pairs: Pairs) -> Reader:
+    """Put a grid on what an operator reads."""
+    return Reader(site.weight, least_scale(site.node, pairs.on_inputs(site.node, 0)))
+
+
+def encoded(
+    graph: ir.Model, readers: Sequence[Reader], pairs: Pairs, look: Look, config: Static
+) -> Iterator[Change]:
+    """Round every weight, and store it and its bias in integers.
+
+    A weight that others read too goes to the nearest, for it has no inputs of its own.
+    """
+    learns = config.rounding == "gptq" or config.bias
+    alone = [one for one in readers if learns and len(one.weight.value.uses()) == 1]
+    if config.bias:
+        grow(alone)
+    own = {}
+    if not look.imagined:
+        own = dict(zip(map(id, alone), rounded(graph, alone, look, config), strict=True))
+    for reader in readers:
+        one = own.get(id(reader)) or nearest(reader, config)
+        integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
+        integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
+        size = reader.weight.tensor.nbytes
+        what = config.words()
+        yield Change(reader.operator, "static", what, size, size // 4 + one.scale.nbytes)
 
 
 def touched(plan: placement.Plan, node: ir.Node) -> set[str]:
     """Names of the values whose ranges an operator needs."""
-    return {plan.source(node), str(placement.behind_activation(node).name)}
-
-
-def reached(statistic: Statistic) -> bool:
-    """Whether a histogram saw any number."""
-    assert isinstance(statistic, Histogram)
-    return bool(statistic.counts.any())
-
-
-def encode(site: Site, pairs: Pairs, config: Static) -> Change:
-    """Put grids on what one operator reads."""
-    before = site.weight.tensor.nbytes
-    grid = pairs.on_inputs(site.node, 0)
-    least = least_scale(site.node, grid)
-    scale = integer_weight(site.node, site.weight, config, least, pairs.stock)
-    integer_bias(site.node, grid, scale, pairs.stock)
-    what = f"8-bit integers, int{config.bits} weights per {config.per}"
-    return Change(site.operator, "static", what, before, before // 4 + scale.nbytes)
+    return {plan.source(node), plan.root(str(placement.behind_activation(node).name))}
 
 
 def unfit(site: Site) -> str:

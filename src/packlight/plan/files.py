@@ -15,6 +15,9 @@ from packlight.records.recipe import Option as Value
 from packlight.records.recipe import Recipe
 from packlight.records.variant import Change, Refusal
 
+INTEGER = ("static", "dynamic")
+"""Methods that compute in integers, which change the graph as a whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -63,11 +66,11 @@ class Files:
     def looked_at(self, recipe: Recipe) -> File:
         """What a recipe makes."""
         blind = without_samples(recipe)
-        if integer(recipe):
+        if any(step.method == "static" for step in recipe.steps):
             newer = Model(self.sizes.base(least_opset(blind)).model, self.sizes.model.name)
             size, changes, refusals = integer_size(newer, blind)
             return File(counted(size, "B"), changes, refusals)
-        if self.adds_up:
+        if self.adds_up and all(step.method not in INTEGER for step in recipe.steps):
             base = self.sizes.base(least_opset(blind))
             parts = self.sizes.parts(base, blind)
             changes, refusals = joined(parts)
@@ -90,11 +93,6 @@ class Files:
         if all(step.method != "float16" for step in recipe.steps):
             return counted(whole, "B")
         return Measurement((plain + whole) / 2, "B", plain, whole, "estimated", 1)
-
-
-def integer(recipe: Recipe) -> bool:
-    """Whether a recipe changes the graph as a whole, for integer arithmetic."""
-    return any(step.method == "static" for step in recipe.steps)
 
 
 LEARNT: Mapping[str, Value] = {

@@ -39,7 +39,11 @@ def integer_size(
     stand_in = model.clone()
     shapes = dict(stood_in(stand_in))
     made = compress(
-        Model(stand_in, model.name), recipe, Stream(imagined_values), held=0, in_place=True
+        Model(stand_in, model.name),
+        recipe,
+        Stream(imagined_values, imagined=True),
+        held=0,
+        in_place=True,
     )
     file = skeleton(made.model.graph)
     whole = replace(file, tensors=tuple(restored(tensor, shapes) for tensor in file.tensors))

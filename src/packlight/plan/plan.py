@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from packlight.compress import canonical_recipe
-from packlight.plan.files import Files
+from packlight.plan.files import INTEGER, Files
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES, Dtype, Route
 from packlight.plan.whatif import KEEP, Choice, WhatIf
@@ -88,7 +88,7 @@ def stored_as(step: str) -> str:
     if found.method == "weights":
         bits = int(found.config["bits"])
         return "int8" if bits > INT4 else "int4"
-    return {"static": "int8"}.get(found.method, found.method)
+    return {"static": "int8", "dynamic": "int8"}.get(found.method, found.method)
 
 
 INT4 = 4
@@ -97,7 +97,7 @@ INT4 = 4
 
 def computed_in(step: str) -> Dtype:
     """Data type of the products after a step."""
-    return "int8" if step.startswith("static") else "float32"
+    return "int8" if step.startswith(INTEGER) else "float32"
 
 
 def recipe_of(choices: Sequence[Choice]) -> Recipe:

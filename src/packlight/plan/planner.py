@@ -13,7 +13,7 @@ from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.measure.curves import CPU
 from packlight.plan.density import density, download, some_rows
-from packlight.plan.files import Files
+from packlight.plan.files import INTEGER, Files
 from packlight.plan.kernels import Kernels
 from packlight.plan.predict import MICRO, Kind, Predictor, between, load_of, missing
 from packlight.plan.routes import Route
@@ -134,7 +134,7 @@ class Planner:
 
         ONNX Runtime's CPU computes 16-bit weights in float32; what a model is converted to may not.
         """
-        integer = {change.operator for change in changes if change.method == "static"}
+        integer = {change.operator for change in changes if change.method in INTEGER}
         at_run = {
             change.operator: change.after / change.before
             for change in changes
@@ -228,7 +228,10 @@ class Planner:
                 f"computes in {route.computes}. It saves size, not time."
             )
         if route.computes == "int8" and self.target.device.saturates:
-            yield f"Sums of 8-bit products saturate on {title}: use static:7, whose sums do not."
+            yield (
+                f"Sums of 8-bit products saturate on {title}: keep portable=true, under which the "
+                "weights of static and dynamic are such that none does."
+            )
 
 
 def lacks(target: Target, profile: Profile) -> Iterator[Refusal]:

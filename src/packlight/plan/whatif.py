@@ -16,7 +16,7 @@ from packlight.compress import canonical_recipe
 from packlight.compress.methods import METHODS
 from packlight.errors import RecipeError
 from packlight.plan.density import density, download
-from packlight.plan.files import without_samples
+from packlight.plan.files import INTEGER, without_samples
 from packlight.plan.planner import AS_IT_IS, Planner
 from packlight.plan.predict import Kind
 from packlight.plan.sizes import Part, least_opset
@@ -26,9 +26,8 @@ from packlight.records.recipe import Recipe, parse_recipe
 KEEP = "keep"
 """The choice to leave operators as they are."""
 
-STATIC = "static"
 STAND_IN = "weights:8"
-"""What ``static`` stores of a weight is about that."""
+"""What methods that compute in integers store of a weight is about that."""
 
 PAIRS = (500, 4500)
 """Bytes that integer arithmetic adds for each operator: pairs, scales and names; from, to."""
@@ -160,7 +159,7 @@ class WhatIf:
         columns = {step: self.column(step, at) for step in used}
         chosen = [(i, columns[step]) for i, step in enumerate(steps) if step != KEEP]
         exact = self.planner.sizes.total(base, [column.parts[i] for i, column in chosen])
-        size = self.widened(exact, sum(step.startswith(STATIC) for step in steps))
+        size = self.widened(exact, sum(step.startswith(INTEGER) for step in steps))
         coded = sum(float(column.coded[i]) for i, column in chosen)
         shares = [column.shares for column in columns.values()]
         ends = (
@@ -178,7 +177,7 @@ class WhatIf:
         kind = self.planner.kind(route, changes)
         dtypes, weights = list(kind.dtypes), kind.weight_bytes.copy()
         for index, step in enumerate(steps):
-            if step.startswith(STATIC):
+            if step.startswith(INTEGER):
                 for place in self.places[index]:
                     dtypes[place], weights[place] = "int8", 1.0
         return Kind(tuple(dtypes), weights)
@@ -209,8 +208,8 @@ class WhatIf:
         return max(least_opset(self.recipe(step)), self.planner.model.opset())
 
     def recipe(self, step: str) -> Recipe:
-        """What is stored by a step; about that, where it is ``static``."""
+        """What is stored by a step; about that, where it computes in integers."""
         if step not in self.recipes:
-            text = STAND_IN if step.startswith(STATIC) else step
+            text = STAND_IN if step.startswith(INTEGER) else step
             self.recipes[step] = canonical_recipe(parse_recipe(text))
         return self.recipes[step]

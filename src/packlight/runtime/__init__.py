@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from packlight.runtime.integers import exact
     from packlight.runtime.memory import peak_memory
     from packlight.runtime.rounds import race
+    from packlight.runtime.saturation import Saturation, saturation
     from packlight.runtime.session import open_session
     from packlight.runtime.taps import stream, tapped
     from packlight.runtime.vetting import unchanged, vet
@@ -32,6 +33,8 @@ HOME = {
     "open_session": "session",
     "peak_memory": "memory",
     "race": "rounds",
+    "Saturation": "saturation",
+    "saturation": "saturation",
     "stream": "taps",
     "tapped": "taps",
     "time_against": "clock",
@@ -42,6 +45,7 @@ HOME = {
 
 __all__ = [
     "Feeds",
+    "Saturation",
     "Session",
     "Steps",
     "ahead",
@@ -51,6 +55,7 @@ __all__ = [
     "open_session",
     "peak_memory",
     "race",
+    "saturation",
     "stream",
     "tapped",
     "time_against",

@@ -171,14 +171,19 @@ def described(dtype: object, shape: Sequence[int | None]) -> str:
 
 
 def start(
-    source: Path | bytes, name: str, options: SessionOptions, inexact: tuple[str, ...] = ()
+    source: Path | bytes,
+    name: str,
+    options: SessionOptions,
+    inexact: tuple[str, ...] = (),
+    *,
+    without: Sequence[str] = (),
 ) -> Session:
-    """Start a session on a file, or on the bytes of one.
+    """Start a session on a file, or on the bytes of one, without some of the optimisations.
 
     Raises:
         ModelError: ONNX Runtime does not take the model.
     """
-    return started(source, name, options, native_options(options), inexact)
+    return started(source, name, options, native_options(options), inexact, without=without)
 
 
 def started(
@@ -187,12 +192,16 @@ def started(
     options: SessionOptions,
     told: onnxruntime.SessionOptions,
     inexact: tuple[str, ...] = (),
+    *,
+    without: Sequence[str] = (),
 ) -> Session:
     """Start a session as ``start`` does, with what ONNX Runtime is told already written out."""
     onnxruntime.set_default_logger_severity(SILENT)
     model = str(source) if isinstance(source, Path) else source
     try:
-        native = onnxruntime.InferenceSession(model, told, providers=PROVIDERS)
+        native = onnxruntime.InferenceSession(
+            model, told, providers=PROVIDERS, disabled_optimizers=list(without)
+        )
     except RAISED as error:
         raise ModelError(f"ONNX Runtime cannot open '{name}': {sentence(error)}") from error
     inputs = {

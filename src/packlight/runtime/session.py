@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +19,9 @@ from packlight.runtime.sharing import apart
 __all__ = ["Session", "open_session"]
 
 
-def open_session(model: Model | Path, options: SessionOptions) -> Session:
+def open_session(
+    model: Model | Path, options: SessionOptions, *, without: Sequence[str] = ()
+) -> Session:
     """Open a model to run it.
 
     Args:
@@ -27,19 +30,22 @@ def open_session(model: Model | Path, options: SessionOptions) -> Session:
         options: how it runs. With ``arithmetic="exact"`` graph optimisations are off and integer
             operators are replaced by exact references; ``Session.inexact`` names those that
             have none.
+        without: optimisations of ONNX Runtime that are left out, by its names for them.
 
     Raises:
         ModelError: the file cannot be read, or ONNX Runtime does not take the model.
     """
     if options.arithmetic == "exact":
         rewritten, inexact = exact(load(model) if isinstance(model, Path) else model)
-        return from_value(rewritten, options, inexact)
+        return from_value(rewritten, options, inexact, without)
     if isinstance(model, Path):
-        return start(model, model.name, options)
-    return from_value(model, options, ())
+        return start(model, model.name, options, without=without)
+    return from_value(model, options, (), without)
 
 
-def from_value(model: Model, options: SessionOptions, inexact: tuple[str, ...]) -> Session:
+def from_value(
+    model: Model, options: SessionOptions, inexact: tuple[str, ...], without: Sequence[str]
+) -> Session:
     """Open a value: weights stay where they are, the rest goes through memory.
 
     What protobuf cannot hold goes through a file; the session maps the weights of that file, so
@@ -50,8 +56,8 @@ def from_value(model: Model, options: SessionOptions, inexact: tuple[str, ...]) 
         told = native_options(options)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in shared.values()]
         told.add_external_initializers(list(shared), values)
-        return started(to_bytes(rest), model.name, options, told, inexact)
+        return started(to_bytes(rest), model.name, options, told, inexact, without=without)
     with TemporaryDirectory(prefix="packlight-") as folder:
         path = Path(folder) / "model.onnx"
         save(model, path)
-        return start(path, model.name, options, inexact)
+        return start(path, model.name, options, inexact, without=without)

@@ -30,6 +30,10 @@ SEQUENCES_FROM = 13
 
 PREFIX = "packlight.tap."
 
+ROUNDING = ("WeightBiasQuantization",)
+"""Optimisations that round float weights between pairs of QuantizeLinear and DequantizeLinear,
+which would show values of another graph than the one that is looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tap:
@@ -72,7 +76,7 @@ def stream(
     """
     watched, taps = tapped(model, names)
     wanted = {tap.output for found in taps.values() for tap in found}
-    session = open_session(pruned(watched, wanted | set(state)), options)
+    session = open_session(pruned(watched, wanted | set(state)), options, without=ROUNDING)
     for steps in samples:
         yield from calls(session, steps, state, taps)
 

@@ -33,6 +33,7 @@ DECIBELS = {
     "palette": 10.0,
     "sparse": 6.0,
     "static": 15.0,
+    "dynamic": 15.0,
 }
 """Signal to noise that the default options of each method keep on random networks."""
 

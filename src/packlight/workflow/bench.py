@@ -16,7 +16,8 @@ from typing import TypeVar
 import onnx_ir as ir
 
 from packlight.compress import compress, uses_data
-from packlight.evaluate import Reference, evaluate, runtime_differs
+from packlight.evaluate import Reference, evaluate, misfits, runtime_differs
+from packlight.evaluate.misfit import sentence
 from packlight.model import Model, initializers, load, save
 from packlight.records import (
     Cost,
@@ -195,7 +196,9 @@ class Bench:
         table = replace(found.table, samples={**found.table.samples, **exact.samples})
         judged = replace(judged, samples=self.store.put_file(table.to_bytes(), ".npz"))
         metrics = {**judged.metrics, "snr_exact": exact.snr_exact, "snr_runtime": exact.snr_runtime}
-        return replace(judged, metrics=metrics, labels=(*judged.labels, *exact.labels))
+        poor = sentence(misfits(model, self.task, self.options))
+        labels = (*judged.labels, *exact.labels, *([poor] if poor else []))
+        return replace(judged, metrics=metrics, labels=labels)
 
     def table(self, evaluation: Evaluation) -> SampleTable:
         """What single samples did."""

@@ -22,7 +22,7 @@ WITH_DATA = (
     "best4",
     "tidy+static+weights:8",
     "tidy+static,range=percentile+weights:8",
-    "tidy+static:7+weights:8",
+    "tidy+static,first=float+weights:8",
     "tidy+static,per=tensor+weights:8",
 )
 """``weights:8`` takes what has no integer kernel, as recurrent operators and embeddings."""

@@ -132,3 +132,60 @@ def test_a_percentile_cuts_off_what_is_rare():
 
     assert kept == pytest.approx(101 / LEVELS, rel=0.01)
     assert cut == pytest.approx(2 / LEVELS, rel=0.1)
+
+
+@given(VALUES, st.integers(1, 299))
+def test_histograms_of_parts_merge_to_that_of_the_whole(values, cut):
+    merged = seen(values[:cut])
+
+    merged.merge(seen(values[cut:]))
+
+    whole = seen(values[:cut], values[cut:])
+    assert (merged.minmax(), merged.zeros) == (whole.minmax(), whole.zeros)
+    assert merged.counts.sum() == whole.counts.sum()
+    if merged.reach == whole.reach:
+        np.testing.assert_array_equal(merged.counts, whole.counts)
+
+
+def rounded(values, grid):
+    codes = np.clip(np.rint(values / grid.scale) + grid.zero_point, 0, LEVELS)
+    return (codes - grid.zero_point) * grid.scale
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7, -3.0])
+def test_a_range_of_least_squares_costs_no_more_than_any_other(shift):
+    random = np.random.default_rng(0)
+    values = (random.standard_t(3, 50_000) + shift).astype(np.float32)
+    histogram = seen(values)
+
+    def cost(rule, share=99.99):
+        return float(np.square(rounded(values, affine(histogram, rule, share)) - values).mean())
+
+    best = cost("mse")
+    assert best < cost("minmax")
+    assert all(best <= 1.05 * cost("percentile", share) for share in (99, 99.9, 99.99, 99.999))
+
+
+def test_a_range_of_least_divergence_cuts_off_what_is_rare_and_far():
+    random = np.random.default_rng(0)
+    values = random.standard_normal(100_000).astype(np.float32)
+    values[0] = 40.0
+
+    grid = affine(seen(values), "kl", 100.0)
+
+    assert grid.scale * LEVELS < 15
+    assert float(np.mean(np.abs(rounded(values, grid) - values) > grid.scale)) < 0.005
+
+
+@pytest.mark.parametrize("rule", ["minmax", "percentile", "mse", "kl"])
+def test_zeros_and_constants_have_a_grid_under_every_rule(rule):
+    for values in (np.zeros(9, np.float32), np.full(9, -2.5, np.float32), np.float32([1e-30, 0])):
+        grid = affine(seen(values), rule, 99.99)
+        assert grid.scale > 0
+        assert 0 <= grid.zero_point <= LEVELS
+
+
+def test_the_share_outside_of_a_range_is_counted_by_bins():
+    values = np.float32([-1, 0, 0, 0, 1, 2, 3, 4])
+
+    assert seen(values).outside(-0.5, 2.5) == 3 / 8

@@ -6,10 +6,12 @@ import pytest
 
 from packlight.compress import compress
 from packlight.compress.compress import Stream, uses_data
+from packlight.compress.pairs import excess, held, in_pairs
 from packlight.errors import RecipeError
 from packlight.model import initializers, nodes, to_bytes
 from packlight.records import SessionOptions, parse_recipe
-from packlight.runtime import open_session, stream
+from packlight.runtime import open_session, saturation, stream
+from packlight.runtime.pairsums import risky
 from packlight.testing import NETWORKS, make_case, sample_calls
 from packlight.testing.cases import EXACT
 from packlight.testing.laws import signal_to_noise
@@ -67,12 +69,15 @@ def test_the_step_of_a_bias_is_the_product_of_both_scales():
         assert arrays[node.inputs[2].producer().inputs[0].name].dtype == np.int32
         checked += 1
 
-    assert checked == 2
+    assert checked == 3
 
 
 @pytest.mark.parametrize(("bits", "top"), [(7, 63), (8, 127)])
 def test_weights_stay_within_their_bits(bits, top):
-    made = make_case(NETWORKS["residual-17"](), parse_recipe(f"static,bits={bits}")).made
+    plain = "rounding=nearest,portable=false"
+    made = make_case(
+        NETWORKS["residual-17"](), parse_recipe(f"static:{bits},search=minmax,{plain}")
+    ).made
 
     codes = [a for key, a in stored(made.model).items() if key.endswith(".codes") and a.ndim > 1]
     assert len(codes) == 3
@@ -277,3 +282,80 @@ def test_a_value_without_any_spread_gets_a_grid_too():
 
     (found,) = open_session(made.model, EXACT).run(calls[0]).values()
     np.testing.assert_allclose(found, 1, atol=0.01)
+
+
+def carried_by_float(made):
+    return {refusal.operator: refusal.reason for refusal in made.refusals}
+
+
+def test_ends_and_named_operators_stay_in_float_and_say_why():
+    made = make_case(
+        NETWORKS["residual-17"](), parse_recipe("static,first=float,last=float,skip=add_.*")
+    ).made
+
+    reasons = carried_by_float(made)
+
+    (conv,) = [node for node in by_kind(made.model, "Conv") if "DequantizeLinear" in maker(node)]
+    assert sorted(reasons.values()) == [
+        "it reads the model's input, and first=float",
+        "it stays in float: skip= names it",
+        "nothing behind it has a weight, and last=float",
+    ]
+    assert str(conv.name) not in reasons
+
+
+def maker(node):
+    return node.inputs[1].producer().op_type if node.inputs[1].producer() else ""
+
+
+def test_a_skip_that_is_no_regular_expression_is_refused():
+    with pytest.raises(RecipeError, match="no regular expression"):
+        make_case(NETWORKS["residual-17"](), parse_recipe("static,skip=("))
+
+
+def test_parts_that_only_a_concat_reads_have_the_scale_of_the_whole():
+    net = Sketch(17)
+    parts = [
+        net.add("Relu", net.add("Conv", "x", net.weight(8, 4, 1, 1), net.weight(8)))
+        for _ in range(2)
+    ]
+    value = net.add("Conv", net.add("Concat", *parts, axis=1), net.weight(8, 16, 1, 1))
+    model = net.model("concat", [value_info("x", ["n", 4, 6, 6])], {value: ["n", 8, 6, 6]})
+
+    made = make_case(model, STATIC).made
+
+    (concat,) = by_kind(made.model, "Concat")
+    arrays = stored(made.model)
+    values = [*concat.inputs, next(iter(concat.outputs[0].consumers())).outputs[0]]
+    scales = {float(arrays[value.producer().inputs[1].name]) for value in values}
+    assert len(scales) == 1
+
+
+def test_portable_weights_keep_more_than_7_bits_and_never_saturate():
+    random = np.random.default_rng(0)
+    weight = (random.standard_normal((16, 16, 3, 3)) / 12).astype(np.float32)
+    model = convolution(weight, random.standard_normal(16).astype(np.float32))
+    kept = {}
+
+    for recipe in ("static", "static,portable=false", "static:7,portable=false"):
+        case = make_case(model, parse_recipe(recipe + ",rounding=nearest,bias=false"))
+        (expected,) = open_session(model, EXACT).run(case.calls[0]).values()
+        (found,) = open_session(case.made.model, EXACT).run(case.calls[0]).values()
+        (one,) = saturation(case.made.model, [[call] for call in case.calls])
+        kept[recipe] = signal_to_noise(expected, found), one.safe
+
+    assert [safe for _, safe in kept.values()] == [True, False, True]
+    assert kept["static:7,portable=false"][0] < kept["static"][0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_held_codes_are_the_nearest_that_are_safe(seed):
+    random = np.random.default_rng(seed)
+    codes = random.integers(-127, 128, (6, 9)).astype(np.float32)
+
+    safe = held(codes)
+
+    np.testing.assert_array_equal(safe, np.rint(safe))
+    assert not risky(safe.T.astype(np.int8)).any()
+    change = np.abs(in_pairs(safe) - in_pairs(codes)).sum(axis=-1)
+    np.testing.assert_array_equal(change, np.abs(excess(in_pairs(codes))))

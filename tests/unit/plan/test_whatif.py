@@ -3,7 +3,7 @@
 import pytest
 
 import packlight
-from packlight.compress import compress
+from packlight.compress import canonical_recipe, compress
 from packlight.errors import RecipeError
 from packlight.model import file_size, load
 from packlight.plan.whatif import Choice, parse_choice
@@ -60,6 +60,16 @@ def test_integers_are_an_estimate_that_holds_the_file(what_if):
     assert found["size"].how == "estimated"
     assert found["size"].low <= made.after <= found["size"].high
     assert found["latency_ratio"].high < 1
+
+
+@pytest.mark.parametrize("recipe", ["tidy+static", "tidy+dynamic", "tidy+static,bias=false"])
+def test_the_size_of_integer_models_is_known_to_the_byte(what_if, recipe):
+    from packlight.zoo import task
+
+    size, _, _ = what_if.planner.made(canonical_recipe(parse_recipe(recipe)))
+    made = packlight.compress("zoo:fashion", recipe, task=task("fashion"))
+
+    assert (size.value, size.how) == (made.after, "counted")
 
 
 @pytest.mark.parametrize(
