@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Comparison,
         Device,
         Evaluation,
+        Layers,
         Measurement,
         Outcome,
         Plan,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     )
     from packlight.task import LazySamples, Task, load_task
     from packlight.workflow.beside import compare
+    from packlight.workflow.inside import layers
     from packlight.workflow.judging import evaluate
     from packlight.workflow.planning import plan, what_if
     from packlight.workflow.verbs import Made, compress, fit, load, profile
@@ -56,6 +58,7 @@ __all__ = [
     "DeviceError",
     "Evaluation",
     "InputError",
+    "Layers",
     "LazySamples",
     "Made",
     "Measurement",
@@ -77,6 +80,7 @@ __all__ = [
     "devices",
     "evaluate",
     "fit",
+    "layers",
     "load",
     "load_task",
     "measure_device",
@@ -100,12 +104,13 @@ PLACES = {
     "metrics": ("METRICS",),
     "model": ("Model", "save"),
     "records": (
-        "Budget", "Comparison", "Device", "Evaluation", "Measurement", "Outcome", "Plan",
+        "Budget", "Comparison", "Device", "Evaluation", "Layers", "Measurement", "Outcome", "Plan",
         "Profile", "Recipe", "SessionOptions", "Variant", "parse_budget", "parse_recipe", "to_json",
     ),
     "task": ("LazySamples", "Task", "load_task"),
     "workflow": (
-        "Made", "compare", "compress", "evaluate", "fit", "load", "plan", "profile", "what_if",
+        "Made", "compare", "compress", "evaluate", "fit", "layers", "load", "plan", "profile",
+        "what_if",
     ),
 }  # fmt: skip
 """Public names by the folder that they come from."""

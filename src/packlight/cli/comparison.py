@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from packlight.cli.contrast import contrast_parts
+from packlight.cli.inside import layers_parts
 from packlight.cli.tables import UNKNOWN, plain_table, results_table
 from packlight.records.reading import show_named
 
@@ -40,6 +41,8 @@ def comparison_parts(console: Console, found: Comparison) -> list[RenderableType
     for contrast in found.contrasts:
         against = found.base.name if measured else "its reference"
         parts += contrast_parts(contrast, names[contrast.variant], against)
+    for inside in found.layers:
+        parts += layers_parts(inside)
     for key, told in found.unlike.items():
         parts.append(Text(f"Not ranked: {names[key]} differs in {'; '.join(told)}", style="yellow"))
     parts += [Text(f"Note: {told}", style="yellow") for told in found.warnings]

@@ -22,6 +22,7 @@ from packlight.records.device import (
     Unit,
 )
 from packlight.records.evaluation import Cost, Evaluation, Group
+from packlight.records.layers import Layer, Layers, WeightContrast
 from packlight.records.machine import Machine
 from packlight.records.measurement import Measurement, Meets, counted
 from packlight.records.outcome import Miss, Outcome, Result, Verdict
@@ -47,6 +48,8 @@ __all__ = [
     "Flips",
     "Group",
     "GroupContrast",
+    "Layer",
+    "Layers",
     "Limit",
     "Machine",
     "Measurement",
@@ -72,6 +75,7 @@ __all__ = [
     "Unit",
     "Variant",
     "Verdict",
+    "WeightContrast",
     "WorstGroup",
     "canonical",
     "counted",

@@ -2,6 +2,7 @@
 
 from packlight.workflow.bench import Bench
 from packlight.workflow.beside import compare
+from packlight.workflow.inside import layers
 from packlight.workflow.judging import evaluate
 from packlight.workflow.ladder import ladder
 from packlight.workflow.opening import Opened, open_model, open_task
@@ -21,6 +22,7 @@ __all__ = [
     "evaluate",
     "fit",
     "ladder",
+    "layers",
     "load",
     "open_model",
     "open_task",

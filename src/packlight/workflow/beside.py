@@ -25,6 +25,7 @@ from packlight.workflow.adopt import adopted, check_alike, scratch
 from packlight.workflow.bench import Bench
 from packlight.workflow.choose import judged
 from packlight.workflow.fit import STEPS, measured
+from packlight.workflow.inside import layers
 from packlight.workflow.judging import check_samples, contrast, write_tables
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.verbs import OPTIONS, AnyModel, AnyTask, at_hand, task_for
@@ -42,6 +43,7 @@ def compare(
     seed: int = 0,
     seconds: float = 2.0,
     costs: bool = True,
+    inside: bool = False,
     progress: Progress = silent,
 ) -> Comparison:
     """What changes from a base to other models, wherever these were made.
@@ -58,6 +60,7 @@ def compare(
         seconds: to spend on the latency of each model.
         costs: whether latency and memory are measured; without, only size and quality are told,
             and there is no report.
+        inside: whether values and weights inside the models are compared too.
         progress: told what is being done, steps finished and steps in all.
 
     Raises:
@@ -78,6 +81,12 @@ def compare(
             ]
             measurements, judged_by = measure(bench, variants, costs=costs)
             found = replace(measurements, warnings=data.notes)
+            if inside:
+                seen = [
+                    layers(first.model, one.model, data, options=options, progress=progress)
+                    for one in rest
+                ]
+                found = replace(found, layers=tuple(seen))
             if samples is not None:
                 write_tables(bench, judged_by[1:], names, samples)
                 found = replace(found, samples=str(samples))

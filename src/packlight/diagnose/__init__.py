@@ -1,0 +1,1 @@
+"""Why a variant lost quality, or did not get faster or smaller."""
