@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from packlight.runtime.integers import exact
     from packlight.runtime.memory import peak_memory
     from packlight.runtime.rounds import race
+    from packlight.runtime.saturation import Saturation, saturation
     from packlight.runtime.session import open_session
     from packlight.runtime.taps import stream, tapped
     from packlight.runtime.vetting import unchanged, vet
@@ -31,6 +32,8 @@ HOME = {
     "open_session": "session",
     "peak_memory": "memory",
     "race": "rounds",
+    "Saturation": "saturation",
+    "saturation": "saturation",
     "stream": "taps",
     "tapped": "taps",
     "time_against": "clock",
@@ -41,6 +44,7 @@ HOME = {
 
 __all__ = [
     "Feeds",
+    "Saturation",
     "Session",
     "Steps",
     "ahead",
@@ -50,6 +54,7 @@ __all__ = [
     "open_session",
     "peak_memory",
     "race",
+    "saturation",
     "stream",
     "tapped",
     "time_against",
