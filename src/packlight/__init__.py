@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Comparison,
         Device,
         Evaluation,
+        Finding,
         Layers,
         Measurement,
         Outcome,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     )
     from packlight.task import LazySamples, Task, load_task
     from packlight.workflow.beside import compare
+    from packlight.workflow.diagnosing import diagnose
     from packlight.workflow.inside import layers
     from packlight.workflow.judging import evaluate
     from packlight.workflow.planning import plan, what_if
@@ -57,6 +59,7 @@ __all__ = [
     "Device",
     "DeviceError",
     "Evaluation",
+    "Finding",
     "InputError",
     "Layers",
     "LazySamples",
@@ -78,6 +81,7 @@ __all__ = [
     "compress",
     "device",
     "devices",
+    "diagnose",
     "evaluate",
     "fit",
     "layers",
@@ -104,13 +108,14 @@ PLACES = {
     "metrics": ("METRICS",),
     "model": ("Model", "save"),
     "records": (
-        "Budget", "Comparison", "Device", "Evaluation", "Layers", "Measurement", "Outcome", "Plan",
-        "Profile", "Recipe", "SessionOptions", "Variant", "parse_budget", "parse_recipe", "to_json",
+        "Budget", "Comparison", "Device", "Evaluation", "Finding", "Layers", "Measurement",
+        "Outcome", "Plan", "Profile", "Recipe", "SessionOptions", "Variant", "parse_budget",
+        "parse_recipe", "to_json",
     ),
     "task": ("LazySamples", "Task", "load_task"),
     "workflow": (
-        "Made", "compare", "compress", "evaluate", "fit", "layers", "load", "plan", "profile",
-        "what_if",
+        "Made", "compare", "compress", "diagnose", "evaluate", "fit", "layers", "load", "plan",
+        "profile", "what_if",
     ),
 }  # fmt: skip
 """Public names by the folder that they come from."""

@@ -22,6 +22,7 @@ from packlight.records.device import (
     Unit,
 )
 from packlight.records.evaluation import Cost, Evaluation, Group
+from packlight.records.finding import Finding
 from packlight.records.layers import Layer, Layers, WeightContrast
 from packlight.records.machine import Machine
 from packlight.records.measurement import Measurement, Meets, counted
@@ -45,6 +46,7 @@ __all__ = [
     "Effort",
     "Energy",
     "Evaluation",
+    "Finding",
     "Flips",
     "Group",
     "GroupContrast",

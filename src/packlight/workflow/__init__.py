@@ -2,6 +2,7 @@
 
 from packlight.workflow.bench import Bench
 from packlight.workflow.beside import compare
+from packlight.workflow.diagnosing import diagnose
 from packlight.workflow.inside import layers
 from packlight.workflow.judging import evaluate
 from packlight.workflow.ladder import ladder
@@ -19,6 +20,7 @@ __all__ = [
     "compare",
     "compare_saved",
     "compress",
+    "diagnose",
     "evaluate",
     "fit",
     "ladder",
