@@ -31,10 +31,13 @@ FEWER = 0.75
 """Share of the usual bits below which a layer has fewer than the others."""
 
 EIGHT, GRID = 8.0, 256
-FULL = 5.0
+FULL, MATRIX = 5.0, 2
 """Bits from which on zeros are a choice, and no coarse grid."""
 
 HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+NEAR, MOST_POINTS = 1e-3, 1024
+"""How near numbers come to whole steps of a grid that is no chance, and its points at most."""
+
 REALS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
 
 NORMS = frozenset({
@@ -194,14 +197,31 @@ ROUNDING_TESTS: tuple[tuple[str, Callable[[Sites, Rounding], bool]], ...] = (
 
 def is_on_grid(one: Weight) -> bool:
     """Whether a weight is stored, or looks, as on a grid or in a table."""
-    return one.storage.kind not in HALVES and (one.storage.unpacked or one.levels <= GRID)
+    if one.storage.kind in HALVES:
+        return False
+    few = one.levels <= min(GRID, one.found.shape[1] // 4)
+    return one.storage.unpacked or few or grid_points(one.found) > 0
 
 
 def stored_bits(one: Weight) -> float:
     """Bits of one number: as stored, else by how many different ones there are."""
     if one.storage.unpacked and one.storage.kind not in REALS:
         return one.storage.codes * 8 / one.wanted.size
-    return one.bits
+    return float(np.log2(grid_points(one.found))) if grid_points(one.found) else one.bits
+
+
+def grid_points(rows: Rows) -> int:
+    """Points between the lowest and the highest number of the first channel (channels, n) that has
+    several, where all its numbers are whole steps apart; 0 where they are not."""
+    for row in rows:
+        levels = np.unique(row.astype(np.float32)).astype(np.float64)
+        if len(levels) <= MATRIX:
+            continue
+        steps = np.diff(levels) / np.diff(levels).min()
+        whole_steps = np.abs(steps - np.rint(steps)).max() < NEAR * steps.max()
+        points = int(np.rint(steps).sum()) + 1
+        return points if whole_steps and points <= MOST_POINTS else 0
+    return 0
 
 
 def is_half(sites: Sites, one: Weight) -> bool:
@@ -225,17 +245,24 @@ def is_other(sites: Sites, one: Weight) -> bool:
 def shares_a_scale(sites: Sites, one: Weight) -> bool:
     """Whether a scale for each channel would leave far less noise at the same width."""
     del sites
-    return one.noise > BETTER * per_channel_noise(one)
+    return channel_noise(one.wanted, one.found) > BETTER * per_channel_noise(one)
+
+
+def channel_noise(wanted: Rows, found: Rows) -> float:
+    """Noise relative to the signal on average over channels: what follows may bring them all to
+    one size again."""
+    signal, noise = (wanted**2).sum(axis=1), ((found - wanted) ** 2).sum(axis=1)
+    held = signal > 0
+    return float(np.mean(noise[held] / signal[held])) if held.any() else 0.0
 
 
 def per_channel_noise(one: Weight) -> float:
-    """Noise of the reference's weight on a grid of as many points for each channel."""
-    top = 2.0 ** (round(stored_bits(one)) - 1) - 1
-    scale = np.abs(one.wanted).max(axis=1, keepdims=True) / max(top, 1.0)
+    """The same for the reference's weight on a grid of as many points for each channel."""
+    widest = one.found[[int(np.abs(one.found).max(axis=1).argmax())]]
+    points = grid_points(widest) or 2.0 ** round(stored_bits(one))
+    scale = np.abs(one.wanted).max(axis=1, keepdims=True) / max(points / 2 - 1, 1.0)
     scale[scale == 0] = 1
-    error = np.rint(one.wanted / scale) * scale - one.wanted
-    energy = float((one.wanted**2).sum())
-    return float((error**2).sum()) / energy if energy else 0.0
+    return channel_noise(one.wanted, np.rint(one.wanted / scale) * scale)
 
 
 def has_fewer_bits(sites: Sites, one: Weight) -> bool:
@@ -246,8 +273,8 @@ def has_fewer_bits(sites: Sites, one: Weight) -> bool:
 WEIGHT_TESTS: tuple[tuple[str, Callable[[Sites, Weight], bool]], ...] = (
     ("half", is_half),
     ("other weights", is_other),
-    ("pruned", is_pruned),
     ("channels", shares_a_scale),
+    ("pruned", is_pruned),
     ("bits", has_fewer_bits),
     ("sensitive", lambda sites, one: one.operator in sites.ends or one.node.op_type in GATES),
 )

@@ -23,6 +23,8 @@ DETECTORS: Mapping[str, Callable[[Survey], Iterator[Finding]]] = {
 """What looks for causes, by family."""
 
 RANKS = ("serious", "warning", "note")
+HARMS = ("quality", "time", "size")
+"""In the order that they count at one severity: a model that is wrong need not be fast or small."""
 
 
 def diagnose(subject: Subject) -> tuple[Finding, ...]:
@@ -34,4 +36,10 @@ def diagnose(subject: Subject) -> tuple[Finding, ...]:
     """
     survey = Survey(subject)
     found = [finding for detector in DETECTORS.values() for finding in detector(survey)]
-    return tuple(sorted(found, key=lambda one: (RANKS.index(one.severity), -one.weight)))
+    return tuple(sorted(found, key=gravity))
+
+
+def gravity(one: Finding) -> tuple[int, int, float]:
+    """What findings are ranked by; notes by their weight alone."""
+    harm = 0 if one.severity == "note" else HARMS.index(one.harm)
+    return RANKS.index(one.severity), harm, -one.weight

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.diagnose.classes import Sites
+from packlight.diagnose.classes import HALVES, Sites, is_on_grid
 from packlight.diagnose.findings import level, measured, named, of_quality
 from packlight.diagnose.spread import HALF_HIGHEST, HALF_LOWEST
 from packlight.diagnose.survey import Survey, apart
@@ -132,7 +132,7 @@ def is_plain(survey: Survey, key: str) -> bool:
     compressed = {
         (pair.matched.operators[one.node], one.place)
         for one in survey.weights
-        if one.storage.kind not in (ir.DataType.FLOAT, ir.DataType.DOUBLE) or one.levels <= FEW
+        if one.storage.kind in HALVES or is_on_grid(one)
     }
     for node in segment(flow, root, set(pair.matched.values.values())):
         if node.op_type in (*ROUNDERS, *RESTORERS) or "Quant" in node.op_type:
@@ -142,10 +142,6 @@ def is_plain(survey: Survey, key: str) -> bool:
         if any("Integer" in node.op_type or is_short(value) for _, value in flow.weights(node)):
             return False
     return True
-
-
-FEW = 256
-"""Different numbers in one channel up to which a weight is compressed, however it is stored."""
 
 
 def is_short(value: ir.Value) -> bool:
@@ -207,20 +203,32 @@ def alike(one: ir.Node, other: ir.Node) -> bool:
 
 def half(survey: Survey) -> Iterator[Finding]:
     """Numbers too large or too small for float16, in weights and in what is computed."""
-    sites = Sites(survey)
-    stored = sites.weights["half"]
+    told = list(half_weights(survey))
+    yield from told
+    known = {one.cause for one in told}
+    yield from (one for one in half_values(survey) if one.cause not in known)
+
+
+def half_weights(survey: Survey) -> Iterator[Finding]:
+    """Weights that do not fit into float16; what is worst of each kind."""
+    stored = Sites(survey).weights["half"]
     for cause, test in (("float16-overflow", overflows), ("float16-underflow", underflows)):
         hit = [one for one in stored if test(one.wanted) and one.noise > LOSS]
-        if hit:
-            part = sites.cure("half")
-            kept = {(one.node, one.place): part.weights[one.node, one.place] for one in hit}
-            operators = [one.operator for one in sorted(hit, key=lambda one: -one.noise)]
+        hit.sort(key=lambda one: -one.noise)
+        keys = [key for one in hit[:1] for key in given_by(survey, one.node)]
+        for key in keys[:1]:
+            operators = [one.operator for one in hit]
+            largest = max(float(np.abs(one.wanted).max()) for one in hit)
             yield from of_quality(
                 survey, cause, f"weights of {named(operators)} {SAYS[cause]}", REMEDY[cause],
-                cured=survey.cure(type(part)(weights=kept)), operators=operators,
-                evidence={"largest": measured(max(np.abs(one.wanted).max() for one in hit))},
+                cured=restored(survey, key), operators=operators,
+                evidence={"largest": measured(largest)},
             )  # fmt: skip
-    yield from half_values(survey)
+
+
+def given_by(survey: Survey, node: ir.Node) -> list[str]:
+    """Matched values that an operator of the reference gives."""
+    return [str(v.name) for v in node.outputs if str(v.name) in survey.pair.names]
 
 
 SAYS = {
@@ -248,28 +256,51 @@ def underflows(numbers: Rows) -> bool:
 
 def half_values(survey: Survey) -> Iterator[Finding]:
     """What is computed in float16 and does not fit there; the first of each kind."""
-    flow = survey.pair.matched.variant
-    noise = survey.own_noise
-    for cause in ("float16-overflow", "float16-underflow"):
-        for key, name in survey.pair.names.items():
-            seen, small = survey.spreads[key], HALF_LOWEST * 2**11
-            bad = (
-                seen.huge
-                if cause == "float16-overflow"
-                else seen.high < small and -seen.low < small
-            )
-            computed = HALF in (flow.values[name].dtype, flow.delivered(flow.values[name]).dtype)
-            if not computed or not bad or noise[key] <= LOSS:
-                continue
-            operator = survey.operator(key)
+    for cause, gives in GIVES.items():
+        suspects = [key for key in survey.pair.names if is_unfit(survey, cause, key)]
+        lossy = [key for key in suspects if survey.own_noise[key] > LOSS]
+        for key in lossy[:1]:
+            seen, operator = survey.spreads[key], survey.operator(key)
             yield from of_quality(
-                survey, cause, f"what '{operator}' gives {GIVES[cause]}", REMEDY[cause],
+                survey, cause, f"what '{operator}' gives {gives}", REMEDY[cause],
                 cured=restored(survey, key), operators=[operator],
                 evidence={"largest": measured(max(seen.high, -seen.low), n=seen.count)},
             )  # fmt: skip
-            break
+        if suspects and not lossy and cause == "float16-overflow":
+            yield foretold(survey, suspects)
 
 
+def is_unfit(survey: Survey, cause: str, key: str) -> bool:
+    """Whether a value is computed in float16 and too large, or all too small, for it."""
+    flow, seen = survey.pair.matched.variant, survey.spreads[key]
+    root = flow.values[survey.pair.names[key]]
+    faint = max(seen.high, -seen.low) < HALF_LOWEST * 2**11
+    bad = seen.huge > 0 if cause == "float16-overflow" else faint
+    return bad and HALF in (root.dtype, flow.delivered(root).dtype)
+
+
+def foretold(survey: Survey, keys: list[str]) -> Finding:
+    """An overflow that this CPU hides, because it computes such operators in float32."""
+    operators = [survey.operator(key) for key in keys]
+    seen = survey.spreads[keys[0]]
+    share = seen.huge / seen.count
+    return Finding(
+        "float16-overflow", "warning", "quality",
+        f"what {named(operators)} {GIVE_ON[len(operators) > 1]}; the runtime here computes it in "
+        "float32, but hardware that computes in float16 gives infinity",
+        operator=operators[0],
+        evidence={
+            "largest": measured(max(seen.high, -seen.low), n=seen.count),
+            "share_of_numbers_too_large": measured(share, n=seen.count),
+        },
+        next_step=REMEDY["float16-overflow"],
+        operators=tuple(operators),
+        source=survey.source(operators[0]),
+        weight=share,
+    )  # fmt: skip
+
+
+GIVE_ON = ("gives is too large for float16 (65504)", "give is too large for float16 (65504)")
 GIVES = {
     "float16-overflow": "is too large for float16 (65504)",
     "float16-underflow": "is so small that float16 keeps few digits of it, or none",

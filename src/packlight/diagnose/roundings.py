@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from packlight.diagnose.classes import Sites, per_channel_noise, role, stored_bits
+from packlight.diagnose.classes import Sites, channel_noise, per_channel_noise, role, stored_bits
 from packlight.diagnose.findings import level, measured, named, of_quality
 from packlight.diagnose.survey import Survey
 from packlight.records import Finding, Measurement
@@ -103,7 +103,8 @@ def outlier_numbers(sites: Sites) -> Numbers:
 def channel_numbers(sites: Sites) -> Numbers:
     """What a scale for each channel would change; how far the ranges lie apart."""
     for one in sites.weights["channels"][:1]:
-        yield "weight_snr", measured(level(one.noise, 1), "dB", one.wanted.size)
+        own = channel_noise(one.wanted, one.found)
+        yield "weight_snr", measured(level(own, 1), "dB", one.wanted.size)
         yield "weight_snr_per_channel", measured(level(per_channel_noise(one), 1), "dB")
         tops = np.abs(one.wanted).max(axis=1)
         yield "widest_over_median_channel", measured(tops.max() / max(np.median(tops), 1e-30))

@@ -23,6 +23,8 @@ float32 scale for every 32 they take 0.2."""
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
 FLOAT_BYTES = 4
+HALF = 0.5
+"""Share of what codes save that scales and tables may eat."""
 
 
 def sizes(survey: Survey) -> Iterator[Finding]:
@@ -91,7 +93,7 @@ def tables(survey: Survey, compressed: list[Weight]) -> Iterator[Finding]:
     saved = sum(one.wanted.size * FLOAT_BYTES for one in compressed) - codes
     grown = bool(before) and after >= before
     yield Finding(
-        "scales-and-tables", "serious" if grown else "warning" if beside > saved / 2 else "note",
+        "scales-and-tables", gravity(beside / max(saved, 1), grown=grown),
         "size",
         f"scales, zero points and tables take {share:.0%} of what is stored for compressed "
         f"weights, most at {named(operators)}",
@@ -106,6 +108,13 @@ def tables(survey: Survey, compressed: list[Weight]) -> Iterator[Finding]:
         source=survey.source(operators[0]),
         weight=min(1.0, beside / max(saved, 1)),
     )  # fmt: skip
+
+
+def gravity(eaten: float, *, grown: bool) -> Severity:
+    """How much it matters that so large a share of what was saved is eaten."""
+    if eaten <= HALF:
+        return "note"
+    return "serious" if grown else "warning"
 
 
 def unpacked(survey: Survey, compressed: list[Weight]) -> Iterator[Finding]:

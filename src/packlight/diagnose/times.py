@@ -33,6 +33,9 @@ INTEGER = frozenset({
 """Operators that ONNX Runtime's CPU computes in integers, or passes integers through, between
 pairs. Source: its QDQ selectors and transformers."""
 
+EXTRA = frozenset({"no-integer-kernel", "unfused-pairs", "weights-unpacked-at-every-run"})
+"""Causes that add work that the reference does not have."""
+
 SMALL_WORK, SMALL_BYTES = 20_000, 32_768
 """Operations and bytes below which a call of a kernel costs more than what it does: a core does
 20,000 operations in about 2 us, and a call takes 1 to 5."""
@@ -60,9 +63,12 @@ def seconds(costs: Sequence[OperatorCost]) -> float:
     return sum(one.latency.value for one in costs if one.latency is not None)
 
 
-def urgency(ratio: Measurement, share: float) -> Severity:
-    """How much a cause of lost time matters, by how slow the variant is."""
-    if ratio.high < FASTER or share < MOST / 2:
+def urgency(ratio: Measurement, cause: str) -> Severity:
+    """How much a cause of lost time matters, by how slow the variant is.
+
+    What only keeps a variant from getting faster never makes it slower, and is a note.
+    """
+    if cause not in EXTRA or ratio.high < FASTER:
         return "note"
     if ratio.low > MUCH_SLOWER:
         return "serious"
@@ -84,7 +90,7 @@ def of_time(
     ordered = sorted(costs, key=lambda one: -seconds([one]))
     operators = list(dict.fromkeys(one.name for one in ordered))
     yield Finding(
-        cause, urgency(subject.ratio, share), "time",
+        cause, urgency(subject.ratio, cause), "time",
         sentence.format(operators=named(operators), count=len(operators), share=f"{share:.0%}"),
         operator=operators[0],
         evidence={

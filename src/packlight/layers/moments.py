@@ -62,9 +62,7 @@ class Moments:
         exact = ours.astype(np.float64)
         lost = np.isfinite(exact) & ~np.isfinite(theirs)
         self.broken += int(np.count_nonzero(lost))
-        noise = np.nan_to_num(theirs.astype(np.float64) - exact, posinf=0, neginf=0)
-        own = np.nan_to_num(alone.astype(np.float64) - exact, posinf=0, neginf=0)
-        noise[lost] = exact[lost]  # what is no number carries nothing of the signal
+        noise, own = (difference(side.astype(np.float64), exact) for side in (theirs, alone))
         self.energies[part] += [exact @ exact, noise @ noise, own @ own]
         low, high = self.reference
         beyond = np.count_nonzero((theirs < low) | (theirs > high) | lost)
@@ -81,6 +79,15 @@ class Moments:
     def share(self) -> Measurement:
         """Share of the variant's numbers outside the range."""
         return jackknifed(self.outside[self.outside[:, 1] > 0], ratio, "1")
+
+
+def difference(found: Rows, wanted: Rows) -> Rows:
+    """What is found minus what is wanted; what is no number carries nothing of the signal."""
+    with np.errstate(invalid="ignore"):
+        noise = np.asarray(found - wanted)
+    lost = ~np.isfinite(noise)
+    noise[lost] = np.where(np.isfinite(wanted[lost]), wanted[lost], 0.0)
+    return noise
 
 
 def widen(range_: Rows, numbers: Array) -> None:

@@ -70,7 +70,7 @@ def paired(reference: Model, variant: Model, options: SessionOptions) -> Pair:
     names = {
         str(a.name): str(b.name)
         for a, b in matched.values.items()
-        if is_measured(ours, a) and is_measured(theirs, b)
+        if is_real(ours, a) and is_real(theirs, b) and is_computed(ours, a, theirs, b)
     }
     read = {
         key: (
@@ -84,10 +84,14 @@ def paired(reference: Model, variant: Model, options: SessionOptions) -> Pair:
     )
 
 
-def is_measured(flow: Flow, root: ir.Value) -> bool:
-    """Whether a value holds real numbers, and is no input that is read as it came."""
-    if root.producer() is None and flow.delivered(root) is root:
-        return False
+def is_computed(ours: Flow, one: ir.Value, theirs: Flow, other: ir.Value) -> bool:
+    """Whether a value is more than an input that both models read as it came."""
+    as_it_came = ours.delivered(one) is one and theirs.delivered(other) is other
+    return one.producer() is not None or not as_it_came
+
+
+def is_real(flow: Flow, root: ir.Value) -> bool:
+    """Whether a value holds real numbers."""
     return flow.delivered(root).dtype in FLOATS and root.dtype in FLOATS
 
 
