@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import onnx_ir as ir
 
 from packlight.diagnose.findings import measured, named
+from packlight.diagnose.pairs import PAIRS, pairs_by_cause
 from packlight.diagnose.survey import Survey
-from packlight.model import nodes
 from packlight.records import Finding, Measurement, OperatorCost, Profile
 from packlight.records.finding import Severity
 
@@ -23,15 +23,6 @@ TOLD = 0.15
 
 MOST = 0.5
 """Share of the time that makes a model be dominated."""
-
-PAIRS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
-INTEGER = frozenset({
-    "Conv", "MatMul", "Gemm", "Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Sigmoid",
-    "LeakyRelu", "Softmax", "MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Resize",
-    "Flatten", "Gather", "Relu", "Clip", "Slice", "Split", "Where",
-})  # fmt: skip
-"""Operators that ONNX Runtime's CPU computes in integers, or passes integers through, between
-pairs. Source: its QDQ selectors and transformers."""
 
 EXTRA = frozenset({"no-integer-kernel", "unfused-pairs", "weights-unpacked-at-every-run"})
 """Causes that add work that the reference does not have."""
@@ -76,14 +67,29 @@ def urgency(ratio: Measurement, cause: str) -> Severity:
 
 
 def of_time(
-    survey: Survey, cause: str, costs: Sequence[OperatorCost], sentence: str, next_step: str
+    survey: Survey,
+    cause: str,
+    costs: Sequence[OperatorCost],
+    sentence: str,
+    next_step: str,
+    *,
+    lost: float = 0.0,
 ) -> Iterator[Finding]:
-    """A finding on operators that take a good part of the variant's time."""
+    """A finding on operators that take a good part of the variant's time.
+
+    Args:
+        survey: what was measured.
+        cause: in a word or two.
+        costs: of these operators.
+        sentence: what was found.
+        next_step: what to do.
+        lost: seconds that others lose by them.
+    """
     subject = survey.subject
     assert subject.profiles is not None
     assert subject.ratio is not None
     whole = seconds(subject.profiles[1].operators)
-    taken = seconds(costs)
+    taken = seconds(costs) + lost
     share = taken / whole if whole else 0.0
     if share < TOLD:
         return
@@ -97,6 +103,7 @@ def of_time(
             "latency_ratio": subject.ratio,
             "share_of_time": measured(share),
             "time": measured(taken, "s"),
+            **({"of_that_lost_by_neighbours": measured(lost, "s")} if lost else {}),
             "operators": measured(len(operators)),
         },
         next_step=next_step,
@@ -106,63 +113,35 @@ def of_time(
     )  # fmt: skip
 
 
-def pairs(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
-    """Q/DQ that run as operators of their own: around what has no integer kernel, or unfused."""
-    del before
-    graph = survey.subject.variant.graph
-    every = {str(node.name): node for node in nodes(graph)}
-    loose = [
-        one
-        for one in after.operators
-        if one.op.split(".")[-1] in PAIRS and one.placement == "kernel" and one.latency is not None
-    ]
-    weights, missing, unfused = [], [], []
-    for one in loose:
-        around = neighbours(every[one.name])
-        if around is None:
-            weights.append(one)
-        elif around and all(op not in INTEGER for op in around):
-            missing.append(one)
-        else:
-            unfused.append(one)
-    yield from of_time(
-        survey, "no-integer-kernel", missing,
-        "{count} QuantizeLinear and DequantizeLinear run as extra work ({share} of the time) "
-        "around operators that have no integer kernel here, as {operators}",
+TELLINGS = {
+    "no-integer-kernel": (
+        "{count} QuantizeLinear and DequantizeLinear run as extra work around operators that have "
+        "no integer kernel here: {share} of the time, as {operators}",
         "leave those operators in float: name what is quantized with where=, or take the pairs out",
-    )  # fmt: skip
-    yield from of_time(
-        survey, "unfused-pairs", unfused,
-        "{count} QuantizeLinear and DequantizeLinear were not fused into the operators between "
-        "them ({share} of the time), as {operators}",
+    ),
+    "unfused-pairs": (
+        "{count} QuantizeLinear and DequantizeLinear are not fused with the operators between "
+        "them, which compute in float32 and lose their own fusions: {share} of the time, as "
+        "{operators}",
         "quantize all inputs and the output of each operator, with one reader for each pair; "
         "static places pairs so that ONNX Runtime fuses them",
-    )  # fmt: skip
-    yield from of_time(
-        survey, "weights-unpacked-at-every-run", weights,
-        "{count} weights are unpacked at every run ({share} of the time), as {operators}: ONNX "
+    ),
+    "weights-unpacked-at-every-run": (
+        "{count} weights are unpacked at every run: {share} of the time, as {operators}. ONNX "
         "Runtime never folds a DequantizeLinear of a stored weight",
         "store them with expand=load, which is folded when the session starts, or quantize the "
         "activations too",
-    )  # fmt: skip
+    ),
+}
+"""What is said of each cause of pairs that run by themselves, and what to do."""
 
 
-def neighbours(node: ir.Node) -> list[str] | None:
-    """Types of the operators that a pair stands around; None where it restores a weight."""
-    if node.op_type == "DequantizeLinear":
-        source = node.inputs[0]
-        maker = None if source is None else source.producer()
-        if maker is None or maker.op_type == "Constant":
-            return None
-        return [use.node.op_type for use in node.outputs[0].uses()]
-    source = node.inputs[0]
-    maker = None if source is None else source.producer()
-    behind = [
-        reader.node.op_type
-        for use in node.outputs[0].uses()
-        for reader in use.node.outputs[0].uses()
-    ]
-    return [*([] if maker is None else [maker.op_type]), *behind]
+def pairs(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
+    """Q/DQ that run as operators of their own, and what they keep from being fused."""
+    matched = {str(b.name): str(a.name) for a, b in survey.pair.matched.operators.items()}
+    for cause, found in pairs_by_cause(survey.subject.variant, before, after, matched).items():
+        sentence, step = TELLINGS[cause]
+        yield from of_time(survey, cause, found.pairs, sentence, step, lost=found.lost)
 
 
 def small(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
