@@ -16,6 +16,8 @@ LARGEST_GRID = 256
 """Different numbers in one channel up to which a weight lies on a grid or in a table."""
 
 MATRIX = 2
+REWRITTEN = ".exact."
+"""Part of the names of operators that stand for an integer operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,13 @@ def storage_of(value: ir.Value) -> Storage:
         beside=int(sum(tensor.nbytes for tensor in parts.values()) - largest.nbytes),
         block=max(blocks, default=0),
         unpacked=bool(makers),
-        folded=bool(makers) and not restoring,
+        folded=bool(makers) and not restoring and not any(map(is_rewritten, makers)),
     )
+
+
+def is_rewritten(node: ir.Node) -> bool:
+    """Whether an operator only writes out what an integer operator of the variant does."""
+    return REWRITTEN in str(node.name)
 
 
 def channel_axis(node: ir.Node, place: int, rank: int) -> int:
