@@ -16,6 +16,7 @@ from packlight.cli import (
     fit,
     init_task,
     layers,
+    lessons,
     plan,
     profile,
 )
@@ -36,6 +37,7 @@ VERBS: dict[str, Callable[..., int]] = {
     "profile": profile.profile,
     "plan": plan.plan,
     "init-task": init_task.init_task,
+    "lessons": lessons.lessons,
 }
 
 

@@ -48,6 +48,9 @@ def compare(
     inside: Annotated[
         bool, typer.Option("--layers", help="Also compare values and weights inside the models.")
     ] = False,
+    robust: Annotated[
+        bool, typer.Option("--robustness", help="Also compare drops under small changes of inputs.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Say what changed from a model to others: for whom, and how surely.
@@ -79,6 +82,7 @@ def compare(
             seconds=seconds,
             costs=not quality,
             inside=inside,
+            robust=robust,
             progress=progress,
         )
     return shown(found, as_json=as_json)

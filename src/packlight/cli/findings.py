@@ -41,6 +41,8 @@ def finding_parts(number: int, one: Finding) -> Iterator[RenderableType]:
     for name, m in one.evidence.items():
         table.add_row(name.replace("_", " "), shown(name, m))
     table.add_row("do", one.next_step)
+    for lesson in one.lessons:
+        table.add_row("read", f"packlight lessons {lesson}")
     yield Padding(table, INDENT)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from packlight.cli.lessons import advice_parts
 from packlight.cli.tables import UNKNOWN, plain_table
 from packlight.records.reading import show_named_value
 
@@ -37,6 +38,7 @@ def plan_parts(found: Plan) -> list[RenderableType]:
             style="dim",
         ),
         *refusals(found),
+        *advice_parts(found.lessons),
     ]
 
 

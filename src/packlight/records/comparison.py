@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from packlight.records.advice import Advice
 from packlight.records.contrast import Contrast
 from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Result
+from packlight.records.robustness import Robustness
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class Comparison:
             a variant has no deltas and is not ranked.
         samples: file of the table of single samples; empty when none was written.
         layers: one for each variant, what it does inside; empty where that was not asked for.
+        robustness: by variant and change of the inputs; empty where that was not asked for.
+        lessons: what practitioners know that these results call for.
     """
 
     VERSION: ClassVar[int] = 2
@@ -67,3 +71,5 @@ class Comparison:
     unlike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     samples: str = ""
     layers: tuple[Layers, ...] = ()
+    robustness: tuple[Robustness, ...] = ()
+    lessons: tuple[Advice, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from packlight.records.advice import Advice
 from packlight.records.measurement import Measurement, Meets
 from packlight.records.variant import Refusal
 
@@ -91,6 +92,7 @@ class Plan:
         recommendation: in sentences.
         shrink: where nothing suffices, by budget the share of its cost that the architecture may
             have at most.
+        lessons: what practitioners know that this plan calls for.
     """
 
     VERSION: ClassVar[int] = 1
@@ -103,3 +105,4 @@ class Plan:
     feasible: Meets
     recommendation: tuple[str, ...]
     shrink: Mapping[str, float]
+    lessons: tuple[Advice, ...] = ()

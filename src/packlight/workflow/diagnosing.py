@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from packlight.advice import for_finding
 from packlight.diagnose import Subject
 from packlight.diagnose import diagnose as find_causes
 from packlight.metrics import METRICS
@@ -91,7 +92,7 @@ def diagnose(
         )
         found = find_causes(subject)
         progress("done", 2, 2)
-    return (*found, *([RANDOM] if task is None else []))
+    return (*map(for_finding, found), *([RANDOM] if task is None else []))
 
 
 RANDOM = Finding(

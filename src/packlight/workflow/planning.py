@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from packlight.advice import for_plan
 from packlight.model import Model
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
@@ -80,7 +82,8 @@ def plan(
     tidied, target = Tidied.of(opened), target_of(device, unit, limits_of(budget))
     profile = profile_of(tidied.model, shapes, data)
     called = model if isinstance(model, str) else ""
-    return plan_of(tidied, profile, target, [*map(parse_choice, choices)], called)
+    found = plan_of(tidied, profile, target, [*map(parse_choice, choices)], called)
+    return replace(found, lessons=for_plan(found))
 
 
 def what_if(
