@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         Comparison,
         Device,
         Evaluation,
+        Finding,
+        Layers,
         Measurement,
         Outcome,
         Plan,
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from packlight.task import LazySamples, Task, load_task
     from packlight.workflow.beside import compare
     from packlight.workflow.counting import profile
+    from packlight.workflow.diagnosing import diagnose
+    from packlight.workflow.inside import layers
     from packlight.workflow.judging import evaluate
     from packlight.workflow.planned import what_if
     from packlight.workflow.planning import plan
@@ -57,7 +61,9 @@ __all__ = [
     "Device",
     "DeviceError",
     "Evaluation",
+    "Finding",
     "InputError",
+    "Layers",
     "LazySamples",
     "Made",
     "Measurement",
@@ -77,8 +83,10 @@ __all__ = [
     "compress",
     "device",
     "devices",
+    "diagnose",
     "evaluate",
     "fit",
+    "layers",
     "load",
     "load_task",
     "measure_device",
@@ -102,12 +110,14 @@ PLACES = {
     "metrics": ("METRICS",),
     "model": ("Model", "save"),
     "records": (
-        "Budget", "Comparison", "Device", "Evaluation", "Measurement", "Outcome", "Plan",
-        "Profile", "Recipe", "SessionOptions", "Variant", "parse_budget", "parse_recipe", "to_json",
+        "Budget", "Comparison", "Device", "Evaluation", "Finding", "Layers", "Measurement",
+        "Outcome", "Plan", "Profile", "Recipe", "SessionOptions", "Variant", "parse_budget",
+        "parse_recipe", "to_json",
     ),
     "task": ("LazySamples", "Task", "load_task"),
     "workflow": (
-        "Made", "compare", "compress", "evaluate", "fit", "load", "plan", "profile", "what_if",
+        "Made", "compare", "compress", "diagnose", "evaluate", "fit", "layers", "load", "plan",
+        "profile", "what_if",
     ),
 }  # fmt: skip
 """Public names by the folder that they come from."""

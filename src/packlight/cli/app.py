@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli import compare, compress, demo, devices, evaluate, fit, init_task, plan, profile
+from packlight.cli import (
+    compare,
+    compress,
+    demo,
+    devices,
+    diagnose,
+    evaluate,
+    fit,
+    init_task,
+    layers,
+    lessons,
+    plan,
+    profile,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,9 +32,12 @@ VERBS: dict[str, Callable[..., int]] = {
     "compress": compress.compress,
     "evaluate": evaluate.evaluate,
     "compare": compare.compare,
+    "layers": layers.layers,
+    "diagnose": diagnose.diagnose,
     "profile": profile.profile,
     "plan": plan.plan,
     "init-task": init_task.init_task,
+    "lessons": lessons.lessons,
 }
 
 

@@ -45,6 +45,12 @@ def compare(
         bool,
         typer.Option("--quality", help="Size and quality alone: no latency, no memory, no report."),
     ] = False,
+    inside: Annotated[
+        bool, typer.Option("--layers", help="Also compare values and weights inside the models.")
+    ] = False,
+    robust: Annotated[
+        bool, typer.Option("--robustness", help="Also compare drops under small changes of inputs.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Say what changed from a model to others: for whom, and how surely.
@@ -75,6 +81,8 @@ def compare(
             seed=seed,
             seconds=seconds,
             costs=not quality,
+            inside=inside,
+            robust=robust,
             progress=progress,
         )
     return shown(found, as_json=as_json)

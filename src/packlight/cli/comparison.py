@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from packlight.cli.contrast import contrast_parts
+from packlight.cli.inside import layers_parts
+from packlight.cli.lessons import advice_parts
 from packlight.cli.tables import UNKNOWN, plain_table, results_table
-from packlight.records.reading import show_named
+from packlight.records.reading import show_named, show_named_interval, show_named_value
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -40,9 +42,14 @@ def comparison_parts(console: Console, found: Comparison) -> list[RenderableType
     for contrast in found.contrasts:
         against = found.base.name if measured else "its reference"
         parts += contrast_parts(contrast, names[contrast.variant], against)
+    if found.robustness:
+        parts += [robustness_table(found), Text(CHANGED, style="dim")]
+    for inside in found.layers:
+        parts += layers_parts(inside)
     for key, told in found.unlike.items():
         parts.append(Text(f"Not ranked: {names[key]} differs in {'; '.join(told)}", style="yellow"))
     parts += [Text(f"Note: {told}", style="yellow") for told in found.warnings]
+    parts += advice_parts(found.lessons)
     places = (("report", found.report), ("samples", found.samples))
     return [*parts, *(f"{what}  {place}" for what, place in places if place)]
 
@@ -56,6 +63,24 @@ def quality_table(results: Sequence[Result]) -> Table:
             for result in results
         ]
         table.add_row(name, *cells)
+    return table
+
+
+CHANGED = (
+    "Drops against the same model on inputs as they are; extra: the model's minus the base's, "
+    "positive where it bears less."
+)
+
+
+def robustness_table(found: Comparison) -> Table:
+    """What small changes of the inputs cost each model."""
+    names = {other.id: other.name for other in found.others}
+    heads = ("inputs changed by", "model", "base's drop", "drop", "extra", "interval")
+    table = plain_table(*heads, left=2)
+    for one in found.robustness:
+        numbers = [show_named_value("drop", m) for m in (one.reference, one.drop, one.extra)]
+        interval = show_named_interval("drop", one.extra)
+        table.add_row(one.change, names[one.variant], *numbers, interval)
     return table
 
 

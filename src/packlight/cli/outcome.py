@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from packlight.cli.lessons import advice_parts
 from packlight.cli.tables import counts, results_table
 from packlight.records.verdict import choice, sentence
 
@@ -32,6 +33,7 @@ def outcome_parts(console: Console, found: Outcome) -> list[RenderableType]:
         Text(f"{LEGEND} Budgets: {asked}.", style="dim"),
         *remarks,
         Text(sentence(found), style="bold"),
+        *advice_parts(found.lessons),
         counts(places(found)),
     ]
 

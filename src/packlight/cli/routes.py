@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from packlight.cli.lessons import advice_parts
 from packlight.cli.tables import UNKNOWN, plain_table
 from packlight.records.plan import RUNTIME, worst
 from packlight.records.reading import show_named_value
@@ -40,6 +41,7 @@ def plan_parts(found: Plan) -> list[RenderableType]:
             style="dim",
         ),
         *refusals(found),
+        *advice_parts(found.lessons),
     ]
 
 

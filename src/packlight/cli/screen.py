@@ -21,7 +21,7 @@ WITHIN = ("calibrating", "evaluating")
 
 def print_json(record: object) -> None:
     """A record, or plain values, as JSON in ASCII, which every terminal and pipe can take."""
-    plain = record if isinstance(record, dict) else to_json(record)
+    plain = record if isinstance(record, dict | list) else to_json(record)
     print(json.dumps(plain, indent=2, allow_nan=False))
 
 

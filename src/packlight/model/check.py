@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto
 
 from packlight.errors import ModelError
+from packlight.model.order import put_in_order
 
 OLDEST_OPSET = 7
 """The first opset that ONNX Runtime promises to compute."""
@@ -30,7 +31,7 @@ WIDTH: dict[int, int] = {
 
 
 def check_proto(proto: onnx.ModelProto, file: Path) -> None:
-    """Check a model that was read from a file.
+    """Check a model that was read from a file; its operators are put in order.
 
     Raises:
         ModelError: it is damaged, hostile, or not supported.
@@ -40,6 +41,7 @@ def check_proto(proto: onnx.ModelProto, file: Path) -> None:
     check_kinds(proto, file)
     for tensor in tensors(proto):
         check_tensor(tensor, file)
+    put_in_order(proto.graph)
     check_graph(proto, file)
 
 

@@ -1,5 +1,6 @@
 """Frozen records with canonical JSON: the one schema that every view shares."""
 
+from packlight.records.advice import Advice, Lesson
 from packlight.records.budget import Budget, Limit, parse_budget
 from packlight.records.codec import canonical, digest, from_json, loads, to_json
 from packlight.records.comparison import Comparison, Flips
@@ -22,16 +23,20 @@ from packlight.records.device import (
     Unit,
 )
 from packlight.records.evaluation import Cost, Evaluation, Group
+from packlight.records.finding import Finding
+from packlight.records.layers import Layer, Layers, WeightContrast
 from packlight.records.machine import Machine
 from packlight.records.measurement import Measurement, Meets, counted
 from packlight.records.outcome import Miss, Outcome, Result, Verdict
 from packlight.records.plan import Damage, Effort, Plan, PlanOption
 from packlight.records.profile import OperatorCost, Profile, SourceLine
 from packlight.records.recipe import Recipe, Step, parse_recipe
+from packlight.records.robustness import Robustness
 from packlight.records.session import SessionOptions
 from packlight.records.variant import Change, Refusal, Variant, variant_id
 
 __all__ = [
+    "Advice",
     "Budget",
     "Change",
     "Citation",
@@ -44,9 +49,13 @@ __all__ = [
     "Effort",
     "Energy",
     "Evaluation",
+    "Finding",
     "Flips",
     "Group",
     "GroupContrast",
+    "Layer",
+    "Layers",
+    "Lesson",
     "Limit",
     "Machine",
     "Measurement",
@@ -62,6 +71,7 @@ __all__ = [
     "Recipe",
     "Refusal",
     "Result",
+    "Robustness",
     "Runtime",
     "SessionOptions",
     "Share",
@@ -72,6 +82,7 @@ __all__ = [
     "Unit",
     "Variant",
     "Verdict",
+    "WeightContrast",
     "WorstGroup",
     "canonical",
     "counted",

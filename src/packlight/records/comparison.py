@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from packlight.records.advice import Advice
 from packlight.records.contrast import Contrast
+from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Result
+from packlight.records.robustness import Robustness
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,9 @@ class Comparison:
         unlike: by variant id, what differs from how the base was judged, as ``seed: 0 and 1``; such
             a variant has no deltas and is not ranked.
         samples: file of the table of single samples; empty when none was written.
+        layers: one for each variant, what it does inside; empty where that was not asked for.
+        robustness: by variant and change of the inputs; empty where that was not asked for.
+        lessons: what practitioners know that these results call for.
     """
 
     VERSION: ClassVar[int] = 2
@@ -64,3 +70,6 @@ class Comparison:
     contrasts: tuple[Contrast, ...] = ()
     unlike: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     samples: str = ""
+    layers: tuple[Layers, ...] = ()
+    robustness: tuple[Robustness, ...] = ()
+    lessons: tuple[Advice, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from packlight.records.advice import Advice
 from packlight.records.budget import Budget
 from packlight.records.evaluation import Group
 from packlight.records.machine import Machine
@@ -94,6 +95,7 @@ class Outcome:
         machine: where.
         project: folder.
         report: path of the report; empty when none was written.
+        lessons: what practitioners know that these results call for.
     """
 
     VERSION: ClassVar[int] = 1
@@ -115,3 +117,4 @@ class Outcome:
     machine: Machine
     project: str
     report: str = ""
+    lessons: tuple[Advice, ...] = ()

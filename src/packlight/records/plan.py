@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from packlight.records.advice import Advice
 from packlight.records.measurement import Measurement, Meets
 from packlight.records.variant import Refusal
 
@@ -104,6 +105,7 @@ class Plan:
         shrink: where nothing suffices, by budget the share of its cost that the architecture may
             have at most.
         meets: by budget, whether the model keeps it as it is.
+        lessons: what practitioners know that this plan calls for.
     """
 
     VERSION: ClassVar[int] = 1
@@ -117,6 +119,7 @@ class Plan:
     recommendation: tuple[str, ...]
     shrink: Mapping[str, float]
     meets: Mapping[str, Meets] = field(default_factory=dict)
+    lessons: tuple[Advice, ...] = ()
 
     @property
     def verdict(self) -> Meets:

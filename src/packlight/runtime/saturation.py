@@ -211,7 +211,8 @@ class Product:
         total = exact_product(rows, weight).astype(np.float64)
         self.sums += total.size
         self.saturated += int(np.count_nonzero(count))
-        apart = total - total.mean(axis=0)
+        middle = total.mean(axis=0) if len(total) > 1 else total.mean()
+        apart = total - middle  # of one row there is no mean for each column
         self.energies += [np.square(change, dtype=np.float64).sum(), np.square(apart).sum()]
 
     def result(self) -> Saturation:

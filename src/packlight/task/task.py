@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ class Task:
         state: output of a call -> input that it feeds at the next.
         split: name of the data.
         remarks: sentences about the data that go wherever the task is shown.
+        changes: small changes of inputs by name, (calls of a sample, seed) -> changed calls, for
+            ``compare --robustness``; beside those that fit images and sound.
         code: digest of the Python text that made it; empty where none did.
     """
 
@@ -54,6 +56,7 @@ class Task:
     split: str = "test"
     remarks: tuple[str, ...] = ()
     code: str = ""
+    changes: Mapping[str, Callable[[Steps, int], Steps]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         count = len(self.samples)

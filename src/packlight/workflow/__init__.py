@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from packlight.workflow.bench import Bench
     from packlight.workflow.beside import compare
     from packlight.workflow.counting import profile
+    from packlight.workflow.diagnosing import diagnose
+    from packlight.workflow.inside import layers
     from packlight.workflow.judging import evaluate
     from packlight.workflow.ladder import ladder
     from packlight.workflow.opening import Opened, open_model, open_task
@@ -30,9 +32,11 @@ HOME = {
     "compare": "beside",
     "compare_saved": "saved",
     "compress": "verbs",
+    "diagnose": "diagnosing",
     "evaluate": "judging",
     "fit": "verbs",
     "ladder": "ladder",
+    "layers": "inside",
     "load": "verbs",
     "open_model": "opening",
     "open_task": "opening",
@@ -51,9 +55,11 @@ __all__ = [
     "compare",
     "compare_saved",
     "compress",
+    "diagnose",
     "evaluate",
     "fit",
     "ladder",
+    "layers",
     "load",
     "open_model",
     "open_task",

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packlight.advice import for_results
 from packlight.compare import compare as put_beside
 from packlight.errors import InputError
 from packlight.evaluate import columns
+from packlight.evaluate.robustness import robustness
 from packlight.model import Model
 from packlight.records import (
     Budget,
@@ -16,6 +18,7 @@ from packlight.records import (
     Evaluation,
     Outcome,
     Result,
+    Robustness,
     SessionOptions,
     Variant,
 )
@@ -25,8 +28,9 @@ from packlight.workflow.adopt import adopted, check_alike, scratch
 from packlight.workflow.bench import Bench
 from packlight.workflow.choose import judged
 from packlight.workflow.fit import STEPS, measured
+from packlight.workflow.inside import layers
 from packlight.workflow.judging import check_samples, contrast, write_tables
-from packlight.workflow.opening import AnyModel, AnyTask, task_for
+from packlight.workflow.opening import AnyModel, AnyTask, Opened, task_for
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.verbs import OPTIONS, at_hand
 from packlight.workflow.writing import check_place
@@ -43,6 +47,8 @@ def compare(
     seed: int = 0,
     seconds: float = 2.0,
     costs: bool = True,
+    inside: bool = False,
+    robust: bool = False,
     progress: Progress = silent,
 ) -> Comparison:
     """What changes from a base to other models, wherever these were made.
@@ -59,6 +65,8 @@ def compare(
         seconds: to spend on the latency of each model.
         costs: whether latency and memory are measured; without, only size and quality are told,
             and there is no report.
+        inside: whether values and weights inside the models are compared too.
+        robust: whether drops under small changes of the inputs are compared too.
         progress: told what is being done, steps finished and steps in all.
 
     Raises:
@@ -79,6 +87,16 @@ def compare(
             ]
             measurements, judged_by = measure(bench, variants, costs=costs)
             found = replace(measurements, warnings=data.notes)
+            if inside:
+                seen = [
+                    layers(first.model, one.model, data, options=options, progress=progress)
+                    for one in rest
+                ]
+                found = replace(found, layers=tuple(seen))
+            if robust:
+                found = replace(found, robustness=shaken(bench, rest, judged_by[1:]))
+            told = for_results(found.base, found.others, judged_by[0].detectable)
+            found = replace(found, lessons=told)
             if samples is not None:
                 write_tables(bench, judged_by[1:], names, samples)
                 found = replace(found, samples=str(samples))
@@ -87,6 +105,21 @@ def compare(
             shown = outcome(bench, found, judged_by[0].detectable)
             write_report(shown, report, f"{bench.opened.model.name} and {len(rest)} beside it")
     return replace(found, report=str(report))
+
+
+def shaken(
+    bench: Bench, others: Sequence[Opened], judged_by: Sequence[Evaluation]
+) -> tuple[Robustness, ...]:
+    """Drops of every variant under small changes of the inputs."""
+    return tuple(
+        found
+        for opened, one in zip(others, judged_by, strict=True)
+        for found in robustness(
+            opened.model, bench.opened.model, bench.task, bench.options,
+            variant=one.variant, seed=bench.seed,
+            progress=lambda done, total: bench.progress("evaluating", done, total),
+        )
+    )  # fmt: skip
 
 
 def check_costs(costs: bool) -> None:

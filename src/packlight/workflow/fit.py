@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packlight.advice import for_results
 from packlight.errors import ModelError, RecipeError, TaskError
 from packlight.records import (
     Budget,
@@ -71,6 +72,8 @@ def fit(
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
         results, evaluations = measure_all(bench, tried, budget)
         outcome = decide(bench, budget, results, evaluations, allow_slower)
+        told = for_results(results[0], results[1:], outcome.detectable)
+        outcome = replace(outcome, lessons=told)
     report = project / "report.html"
     write_report(outcome, report, f"{opened.model.name} on {task.name}")
     return replace(outcome, report=str(report))

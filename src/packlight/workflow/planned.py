@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packlight.advice import for_plan
 from packlight.compress import canonical_recipe
 from packlight.metrics import named
 from packlight.model import Model
@@ -65,7 +66,7 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
         profile = profile_of(files.sizes.model, request.inputs, None)
         files.all_made(raised)
         files.known |= others()
-    return plan_of(files, profile, target, choices, request.called)
+    return with_lessons(plan_of(files, profile, target, choices, request.called))
 
 
 def plan_for(model: Model, request: PlanRequest, data: Task | None) -> Plan:
@@ -82,7 +83,12 @@ def plan_for(model: Model, request: PlanRequest, data: Task | None) -> Plan:
     target, choices = asked(request, data)
     files = Files(Tidied.of(model))
     profile = profile_of(files.sizes.model, request.inputs, data)
-    return plan_of(files, profile, target, choices, request.called)
+    return with_lessons(plan_of(files, profile, target, choices, request.called))
+
+
+def with_lessons(found: Plan) -> Plan:
+    """A plan with what practitioners know that it calls for."""
+    return replace(found, lessons=for_plan(found))
 
 
 def asked(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]]:

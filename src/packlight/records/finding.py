@@ -1,0 +1,49 @@
+"""One cause of lost quality, time or size, with what shows it and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from packlight.records.measurement import Measurement
+from packlight.records.profile import SourceLine
+
+Severity = Literal["serious", "warning", "note"]
+Harm = Literal["quality", "time", "size"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A diagnosed cause.
+
+    Attributes:
+        cause: in a word or two, as ``integer-saturation``.
+        severity: of quality, by the signal to noise that the cause alone leaves: ``serious`` below
+            10 dB, ``warning`` below 20 dB, else ``note``; of time and size, by how much the variant
+            is slower, or larger, than it should be.
+        harm: what suffers.
+        sentence: what was found.
+        operator: of the reference, where it is worst; empty where it is everywhere.
+        evidence: the measurements that show it, by name.
+        next_step: what to do.
+        source: where the operator comes from; None where the exporter left no note.
+        operators: all that are concerned, the worst first.
+        weight: by which findings of one severity are ranked: noise over signal in amplitude, or a
+            share of time or bytes.
+        lessons: ids of what practitioners know about it.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    cause: str
+    severity: Severity
+    harm: Harm
+    sentence: str
+    operator: str = ""
+    evidence: Mapping[str, Measurement] = field(default_factory=dict)
+    next_step: str = ""
+    source: SourceLine | None = None
+    operators: tuple[str, ...] = ()
+    weight: float = 0.0
+    lessons: tuple[str, ...] = ()
