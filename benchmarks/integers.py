@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -220,13 +221,14 @@ def main() -> None:
     parser.add_argument("--tools", nargs="+", default=[OURS, "onnxruntime", "nncf", "aimet"])
     parser.add_argument("--seconds", type=float, default=4.0, help="for each latency")
     parser.add_argument("--samples", type=int, default=10_000, help="of a task, at most")
+    parser.add_argument("--settings", default="", help="only those that match")
     parser.add_argument("--make", action="store_true", help="only make the files")
     chosen = parser.parse_args()
     print(HEADER)
     for name in chosen.cases:
         one = case(name)
         for tool, setting, said in settings(name):
-            if tool not in chosen.tools:
+            if tool not in chosen.tools or not re.search(chosen.settings, setting):
                 continue
             path, failure = made(one, tool, said)
             if chosen.make:
