@@ -98,6 +98,14 @@ def nearest(reader: Reader, settings: Settings) -> Codes:
     return coded(reader, points, points.nearest(weight), settings)
 
 
+def blank(reader: Reader, settings: Settings) -> Codes:
+    """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
+    shape, summed = reader.weight.shape, reader.weight.summed
+    outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
+    scale = np.ones(() if settings.per == "tensor" else outputs, np.float32)
+    return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
+
+
 def grid_of(reader: Reader, weight: Floats, matters: Floats, settings: Settings) -> Uniform:
     """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
     one = settings.per == "tensor"

@@ -186,7 +186,17 @@ def ends(graph: ir.Model, weighted: Sequence[ir.Node]) -> tuple[set[ir.Node], se
     """
     chosen = set(weighted)
     first = reached_by(list(graph.graph.inputs), chosen)
-    return first, {node for node in weighted if not reached_by(list(node.outputs), chosen)}
+    return first, chosen - followed(graph, chosen)
+
+
+def followed(graph: ir.Model, chosen: Collection[ir.Node]) -> set[ir.Node]:
+    """The operators behind which there is one of those chosen."""
+    found = set[ir.Node]()
+    for node in reversed(list(nodes(graph))):
+        readers = (reader for value in node.outputs for reader in value.consumers())
+        if any(reader in chosen or reader in found for reader in readers):
+            found.add(node)
+    return found
 
 
 def reached_by(values: list[ir.Value], chosen: Collection[ir.Node]) -> set[ir.Node]:

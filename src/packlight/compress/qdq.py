@@ -27,11 +27,16 @@ class Pairs:
     Args:
         grids: the grid of each value by its name.
         stock: keeps scales and zero points.
+
+    Attributes:
+        made: the values behind pairs, by the name of what they were put on and by graph.
+        origins: by such a value, the name of what the pair was put on.
     """
 
     def __init__(self, grids: Mapping[str, Affine], stock: Stock) -> None:
         self.grids, self.stock = grids, stock
         self.made: dict[tuple[str, int], ir.Value] = {}
+        self.origins: dict[ir.Value | None, str] = {None: ""}
 
     def on_inputs(self, node: ir.Node, *indices: int) -> Affine:
         """Let an operator read its inputs through a pair; all of them where none is named.
@@ -42,8 +47,8 @@ class Pairs:
         first = ""
         for index in indices or range(len(node.inputs)):
             value = node.inputs[index]
-            if value is None or value in self.made.values():
-                first = first or self.origin(value)
+            if value is None or value in self.origins:
+                first = first or self.origins[value]
                 continue
             if value.name in self.grids:
                 first = first or str(value.name)
@@ -52,11 +57,7 @@ class Pairs:
 
     def grid_of(self, node: ir.Node) -> Affine:
         """The grid of an operator's first input."""
-        return self.grids[self.origin(node.inputs[0])]
-
-    def origin(self, value: ir.Value | None) -> str:
-        """Name of the value that a pair was put on."""
-        return next((name for (name, _), made in self.made.items() if made is value), "")
+        return self.grids[self.origins[node.inputs[0]]]
 
     def on_output(self, value: ir.Value) -> None:
         """Let all readers of a value, and the model's outputs, see it through a pair."""
@@ -76,7 +77,8 @@ class Pairs:
         assert isinstance(graph, ir.Graph)
         key = (str(value.name), id(graph))
         if key not in self.made:
-            self.made[key] = insert_pair(value, self.grids[key[0]], graph, self.stock)
+            made = insert_pair(value, self.grids[key[0]], graph, self.stock)
+            self.made[key], self.origins[made] = made, key[0]
         return self.made[key]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.compress import placement
-from packlight.compress.integer_rounding import Reader, grow, nearest, rounded
+from packlight.compress.integer_rounding import Reader, blank, grow, nearest, rounded
 from packlight.compress.qdq import Pairs, integer_bias, integer_weight, least_scale, stored_bias
 from packlight.compress.ranges import Affine, Histogram, Rule, affine
 from packlight.compress.roles import SUMMED, Role, roles, stored
@@ -231,7 +231,7 @@ def encoded(
     if not look.imagined:
         own = dict(zip(map(id, alone), rounded(graph, alone, look, config), strict=True))
     for reader in readers:
-        one = own.get(id(reader)) or nearest(reader, config)
+        one = own.get(id(reader)) or (blank if look.imagined else nearest)(reader, config)
         integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
         size = reader.weight.tensor.nbytes
