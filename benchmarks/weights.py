@@ -103,7 +103,7 @@ def table(
         ahead = all(own is not None and own.level > other.level for other, own in pairs)
         played, won = played + 1, won + ahead
         lines += [row(name, width, peer, *pair) for pair in pairs]
-    share = f"{won / played:.0%}" if played else "none"
+    share = f"{won / played:.1%}" if played else "none"
     return "\n".join([*lines, "", f"packlight is ahead in {won} of {played} cells ({share})."])
 
 
