@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from packlight.task import LazySamples, Task, load_task
     from packlight.workflow.beside import compare
+    from packlight.workflow.integers import Judged, integers
     from packlight.workflow.judging import evaluate
     from packlight.workflow.planning import plan, what_if
     from packlight.workflow.verbs import Made, compress, fit, load, profile
@@ -56,6 +57,7 @@ __all__ = [
     "DeviceError",
     "Evaluation",
     "InputError",
+    "Judged",
     "LazySamples",
     "Made",
     "Measurement",
@@ -77,6 +79,7 @@ __all__ = [
     "devices",
     "evaluate",
     "fit",
+    "integers",
     "load",
     "load_task",
     "measure_device",
@@ -105,7 +108,8 @@ PLACES = {
     ),
     "task": ("LazySamples", "Task", "load_task"),
     "workflow": (
-        "Made", "compare", "compress", "evaluate", "fit", "load", "plan", "profile", "what_if",
+        "Judged", "Made", "compare", "compress", "evaluate", "fit", "integers", "load", "plan",
+        "profile", "what_if",
     ),
 }  # fmt: skip
 """Public names by the folder that they come from."""

@@ -2,6 +2,7 @@
 
 from packlight.workflow.bench import Bench
 from packlight.workflow.beside import compare
+from packlight.workflow.integers import Judged, integers
 from packlight.workflow.judging import evaluate
 from packlight.workflow.ladder import ladder
 from packlight.workflow.opening import Opened, open_model, open_task
@@ -12,6 +13,7 @@ from packlight.workflow.verbs import Made, compress, fit, load, profile, write_t
 
 __all__ = [
     "Bench",
+    "Judged",
     "Made",
     "Opened",
     "Progress",
@@ -20,6 +22,7 @@ __all__ = [
     "compress",
     "evaluate",
     "fit",
+    "integers",
     "ladder",
     "load",
     "open_model",
