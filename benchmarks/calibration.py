@@ -3,9 +3,9 @@
     python benchmarks/calibration.py 32 2000
 
 Each row is a fresh process that finds the ranges of ``static``, with weights to nearest, so that
-the samples pass by once; samples beyond those that there are come again. Beside the time stands
-that of running the model over the same samples with every value that gets a range led out, and
-nothing done to it. The peak is the largest resident set that the system states for the process.
+the samples pass by once; samples beyond those that there are come again. Beside it is the time that
+the model takes over the same samples with every value that gets a range led out, and nothing else
+done. The peak is the largest resident set that the system states for the process.
 """
 
 from __future__ import annotations

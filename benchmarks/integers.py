@@ -28,6 +28,7 @@ from tempfile import TemporaryDirectory
 
 import theirs
 from judging import KEPT
+from packlight.errors import ModelError
 from packlight.evaluate import Reference, evaluate
 from packlight.evaluate.exactness import spread
 from packlight.model import load
@@ -185,6 +186,14 @@ def references(name: str, most: int) -> tuple[Task, Reference, Reference]:
     return task, *(Reference(model, task, how, limit=KEPT) for how in (EXACT, runs))
 
 
+def tried(chosen: Case, what: tuple[str, str], path: Path, seconds: float, most: int) -> Row:
+    """A file as it was judged, or why it cannot be."""
+    try:
+        return judged(chosen, what, path, seconds, most)
+    except ModelError as error:
+        return Row(chosen.name, *what, failure=str(error)[:160])
+
+
 def judged(chosen: Case, what: tuple[str, str], path: Path, seconds: float, most: int) -> Row:
     """Run a file beside the original."""
     task, beside, original = references(chosen.name, most)
@@ -234,11 +243,9 @@ def main() -> None:
             if chosen.make:
                 print(name, tool, setting, failure or "made", file=sys.stderr, flush=True)
                 continue
-            row = (
-                Row(name, tool, setting, failure=failure)
-                if failure
-                else judged(one, (tool, setting), path, chosen.seconds, chosen.samples)
-            )
+            row = Row(name, tool, setting, failure=failure)
+            if not failure:
+                row = tried(one, (tool, setting), path, chosen.seconds, chosen.samples)
             print(row.line(), flush=True)
             cached("integers", f"{path.stem}.row.json").write_text(json.dumps(asdict(row)))
 

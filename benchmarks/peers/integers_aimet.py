@@ -19,7 +19,11 @@ def compress(job: Job) -> Answer:
         quant_scheme=str(job.setting["scheme"]), config_file=str(config), dummy_input=calls[0],
     )  # fmt: skip
     sim.compute_encodings(calls)
-    return Answer(sim.to_onnx_qdq(export_int32_bias=True, prequantize_constants=True), {})
+    made = sim.to_onnx_qdq(export_int32_bias=True, prequantize_constants=True)
+    wanted = [value.name for value in job.model().graph.output]
+    for value in [value for value in made.graph.output if value.name not in wanted]:
+        made.graph.output.remove(value)
+    return Answer(made, {})
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from packlight.workflow.beside import compare
     from packlight.workflow.counting import profile
     from packlight.workflow.diagnosing import diagnose
+    from packlight.workflow.gaining import Judged, integers
     from packlight.workflow.inside import layers
     from packlight.workflow.judging import evaluate
     from packlight.workflow.planned import what_if
@@ -63,6 +64,7 @@ __all__ = [
     "Evaluation",
     "Finding",
     "InputError",
+    "Judged",
     "Layers",
     "LazySamples",
     "Made",
@@ -86,6 +88,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "fit",
+    "integers",
     "layers",
     "load",
     "load_task",
@@ -116,8 +119,8 @@ PLACES = {
     ),
     "task": ("LazySamples", "Task", "load_task"),
     "workflow": (
-        "Made", "compare", "compress", "diagnose", "evaluate", "fit", "layers", "load", "plan",
-        "profile", "what_if",
+        "Judged", "Made", "compare", "compress", "diagnose", "evaluate", "fit", "integers",
+        "layers", "load", "plan", "profile", "what_if",
     ),
 }  # fmt: skip
 """Public names by the folder that they come from."""

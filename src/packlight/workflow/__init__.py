@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from packlight.workflow.beside import compare
     from packlight.workflow.counting import profile
     from packlight.workflow.diagnosing import diagnose
+    from packlight.workflow.gaining import Judged, integers
     from packlight.workflow.inside import layers
     from packlight.workflow.judging import evaluate
-    from packlight.workflow.ladder import ladder
     from packlight.workflow.opening import Opened, open_model, open_task
     from packlight.workflow.planned import what_if
     from packlight.workflow.planning import plan
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 HOME = {
     "Bench": "bench",
+    "Judged": "gaining",
     "Made": "verbs",
     "Opened": "opening",
     "Progress": "progress",
@@ -35,7 +36,7 @@ HOME = {
     "diagnose": "diagnosing",
     "evaluate": "judging",
     "fit": "verbs",
-    "ladder": "ladder",
+    "integers": "gaining",
     "layers": "inside",
     "load": "verbs",
     "open_model": "opening",
@@ -49,6 +50,7 @@ HOME = {
 
 __all__ = [
     "Bench",
+    "Judged",
     "Made",
     "Opened",
     "Progress",
@@ -58,7 +60,7 @@ __all__ = [
     "diagnose",
     "evaluate",
     "fit",
-    "ladder",
+    "integers",
     "layers",
     "load",
     "open_model",

@@ -11,6 +11,7 @@ from packlight.records import SessionOptions, parse_recipe
 from packlight.task import LazySamples, Task
 from packlight.testing.cases import applied, sample_calls
 from packlight.testing.networks import NETWORKS
+from packlight.testing.sketch import Sketch, value_info
 
 OPTIONS = SessionOptions()
 EXACT = 150.0
@@ -159,7 +160,11 @@ def test_levels_are_what_numpy_computes():
 
 
 def test_memory_does_not_grow_with_samples():
-    model = NETWORKS["perceptron-21"]()
+    """What is kept of a sample are a few numbers; its activations, here 256 kB each, are let go."""
+    sketch = Sketch(17)
+    hidden = sketch.add("Relu", sketch.add("Add", "x", sketch.weight(1024)))
+    out = sketch.add("MatMul", hidden, sketch.weight(1024, 16))
+    model = sketch.model("wide", [value_info("x", (64, 1024))], {out: (64, 16)})
     variant = made(model, "weights:4")
     call = sample_calls(model, 1)[0]
     peaks = []
@@ -171,19 +176,3 @@ def test_memory_does_not_grow_with_samples():
         tracemalloc.stop()
 
     assert peaks[2] < 1.1 * peaks[1]
-
-
-def test_an_operator_of_another_type_shows_as_an_error_of_its_own():
-    model = NETWORKS["gemms-13"]()
-    copy = model.clone()
-    tanh = next(node for node in copy.graph if node.op_type == "Tanh")
-    turned = ir.node("Sigmoid", [tanh.inputs[0]], name="instead")
-    copy.graph.insert_before(tanh, turned)
-    turned.outputs[0].name = "instead.out"
-    tanh.outputs[0].replace_all_uses_with(turned.outputs[0])
-    copy.graph.remove(tanh, safe=True)
-
-    found = layers(model, Model(copy, "changed"), task_of(model), OPTIONS)
-
-    assert [row.name for row in found.layers if row.own.value < EXACT] == [tanh.name]
-    assert found.first == tanh.name

@@ -6,7 +6,7 @@ from packlight.metrics import METRICS
 from packlight.plan.cut import Times
 from packlight.task import Task
 from packlight.testing import NETWORKS, sample_calls
-from packlight.workflow.integers import conversions, integers, of_products, regions
+from packlight.workflow.gaining import conversions, integers, of_products, regions
 from packlight.workflow.verbs import OPTIONS, compress
 
 

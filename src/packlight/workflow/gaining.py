@@ -27,6 +27,7 @@ from packlight.runtime import Feeds, latency_of, open_session, race
 from packlight.task import Task
 from packlight.workflow.counting import Timing
 from packlight.workflow.measuring import measured_profile
+from packlight.workflow.opening import AnyModel, AnyTask, source_of, task_for
 from packlight.workflow.profiling import profile_of, shapes_in_use
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.verbs import OPTIONS, Made, compress
@@ -65,8 +66,8 @@ class Judged:
 
 
 def integers(
-    model: Model,
-    task: Task,
+    model: AnyModel,
+    task: AnyTask,
     method: Method = "static",
     config: Mapping[str, Option] | None = None,
     *,
@@ -90,9 +91,11 @@ def integers(
     Raises:
         InputError: the model or the task cannot be used.
     """
-    make = partial(compress, model, task=task, options=options, progress=progress)
+    original = source_of(model, runs=True).model
+    data = task_for(task, original)
+    make = partial(compress, original, task=data, options=options, progress=progress)
     sketch = make(Recipe((Step(method, dict(SKETCH[method])),), seed))
-    times = [by_name(timed(one, task, options, seconds, seed)) for one in (model, sketch.model)]
+    times = [by_name(timed(one, data, options, seconds, seed)) for one in (original, sketch.model)]
     able = tuple(change.operator for change in sketch.variant.changes)
     if method == "dynamic":
         chosen = cheapest(of_products(able, sketch.model, times[0], times[1]), ())
@@ -100,16 +103,16 @@ def integers(
         each = conversions(options, seconds, seed)
         counts = {
             name: math.prod(size for size in shape if size is not None)
-            for name, shape in shapes_in_use(model, task).items()
+            for name, shape in shapes_in_use(original, data).items()
         }
         moved = {name: (each[0] * n, each[1] * n) for name, n in counts.items()}
         costs = {name: Times(times[0].get(name, 0.0), times[1].get(name, 0.0)) for name in able}
-        chosen = regions(model, costs, moved)
+        chosen = regions(original, costs, moved)
     floats = tuple(name for name in able if name not in chosen)
     made = make(recipe_of(method, dict(config or {}), chosen, floats, seed))
     ratio = race(
-        lambda: open_session(model, options), lambda: open_session(made.model, options),
-        task.samples[:1], task.state, seconds=seconds, seed=seed,
+        lambda: open_session(original, options), lambda: open_session(made.model, options),
+        data.samples[:1], data.state, seconds=seconds, seed=seed,
     )["latency_ratio"]  # fmt: skip
     return Judged(made, ratio, floats, reason(chosen, ratio))
 
