@@ -101,6 +101,13 @@ class Sites:
             [one for cause in causes for one in self.weights[cause]],
         )
 
+    def cure_at(self, operator: str, *causes: str) -> Cure:
+        """What takes away what falls under some causes at one operator."""
+        return cure_of(
+            [one for cause in causes for one in self.roundings[cause] if one.operator == operator],
+            [one for cause in causes for one in self.weights[cause] if one.operator == operator],
+        )
+
     def operators(self, *causes: str) -> list[str]:
         """Operators under some causes, the noisiest first."""
         found = [

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from packlight.diagnose.classes import Sites, channel_noise, per_channel_noise, role, stored_bits
-from packlight.diagnose.findings import level, measured, named, of_quality
+from packlight.diagnose.classes import (
+    Rows,
+    Sites,
+    channel_noise,
+    per_channel_noise,
+    role,
+    stored_bits,
+)
+from packlight.diagnose.findings import WARNING, level, measured, named, of_quality
 from packlight.diagnose.survey import Survey
 from packlight.records import Finding, Measurement
+
+TRIED = 6
+"""Operators that are cured one by one to find the worst."""
 
 MOST = 0.5
 """Share of the noise from which on few sensitive operators are the cause."""
@@ -71,17 +81,31 @@ def roundings(survey: Survey) -> Iterator[Finding]:
     sites = Sites(survey)
     for key, telling in TELLINGS.items():
         if sites.any(key):
-            operators = sites.operators(key)
+            cured = survey.cure(sites.cure(key))
+            operators = worst_first(survey, sites, cured, key)
             yield from of_quality(
                 survey,
                 telling.cause,
                 telling.sentence.format(operators=named(operators)),
                 telling.next_step,
-                cured=survey.cure(sites.cure(key)),
+                cured=cured,
                 operators=operators,
                 evidence=dict(EVIDENCE.get(key, nothing)(sites)),
             )
     yield from sensitive_or_short(survey, sites)
+
+
+def worst_first(survey: Survey, sites: Sites, cured: Rows, *causes: str) -> list[str]:
+    """Operators under some causes, by what the outputs gain when each alone is cured.
+
+    Tried for those that are noisiest themselves, and only where there is much to gain.
+    """
+    operators = sites.operators(*causes)
+    signal, noise = survey.energies
+    if len(operators) == 1 or level(max(noise - cured[1], 0.0), signal) >= WARNING:
+        return operators
+    left = {name: survey.cure(sites.cure_at(name, *causes))[1] for name in operators[:TRIED]}
+    return [*sorted(left, key=left.__getitem__), *operators[TRIED:]]
 
 
 Numbers = Iterator[tuple[str, Measurement]]
@@ -140,7 +164,7 @@ def sensitive_or_short(survey: Survey, sites: Sites) -> Iterator[Finding]:
     if sites.any("sensitive"):
         cured = survey.cure(sites.cure("sensitive"))
         if is_sensitive(survey, sites, float(cured[1])):
-            operators = sites.operators("sensitive")
+            operators = worst_first(survey, sites, cured, "sensitive")
             roles = {role(sites, one) for one in sites.roundings["sensitive"]} or {
                 "the first or last layer"
             }
@@ -174,7 +198,8 @@ def short(survey: Survey, sites: Sites, *causes: str) -> Iterator[Finding]:
     """Too few bits, at one layer or everywhere."""
     if not sites.any(*causes):
         return
-    operators = sites.operators(*causes)
+    cured = survey.cure(sites.cure(*causes))
+    operators = worst_first(survey, sites, cured, *causes)
     bits = {one.operator: stored_bits(one) for cause in causes for one in sites.weights[cause]} | {
         one.operator: one.grid.bits
         for cause in causes
@@ -188,7 +213,7 @@ def short(survey: Survey, sites: Sites, *causes: str) -> Iterator[Finding]:
         f"the grids of {named(operators)} are too coarse for what they hold",
         "give the worst of these more bits, or let samples choose the widths (weights or palette "
         "with mixed=); rounding=gptq loses less at the same width",
-        cured=survey.cure(sites.cure(*causes)),
+        cured=cured,
         operators=operators,
         evidence=evidence,
     )

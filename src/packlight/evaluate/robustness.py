@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from packlight.evaluate.evaluate import evaluate, silent
+from packlight.evaluate.exactness import spread
 from packlight.evaluate.observe import Progress
 from packlight.metrics import Metric, Rows
 from packlight.metrics.intervals import percentiles
 from packlight.metrics.paired import drop, drop_scale, resampled_drops
 from packlight.model.model import Model
 from packlight.records import Measurement, Robustness, SessionOptions
-from packlight.task import Task
+from packlight.task import Selection, Task
 from packlight.task.changes import changed_tasks
+
+MOST = 1000
+"""Samples that are changed."""
 
 
 def robustness(
@@ -23,6 +29,7 @@ def robustness(
     *,
     variant: str,
     seed: int = 0,
+    limit: int = MOST,
     progress: Progress = silent,
 ) -> tuple[Robustness, ...]:
     """Drops of both models under every change that fits the task's inputs, or that it brings.
@@ -34,6 +41,7 @@ def robustness(
         options: of both sessions.
         variant: id of the model.
         seed: of the changes and of intervals.
+        limit: samples at most, evenly spread: every change runs both models on all of them.
         progress: told the samples done and all of them.
 
     Raises:
@@ -47,11 +55,25 @@ def robustness(
         )  # fmt: skip
         return judged.beside.rows, judged.table.rows
 
-    changed = changed_tasks(task, seed)
-    before = tables(task)
+    some = part_of(task, limit)
+    changed = changed_tasks(some, seed)
+    before = tables(some)
     return tuple(
         Robustness(variant, name, *drops(task.metric, before, tables(data), seed))
         for name, data in changed.items()
+    )
+
+
+def part_of(task: Task, limit: int) -> Task:
+    """The task with some of its samples, evenly spread."""
+    if len(task.samples) <= limit:
+        return task
+    places = list(spread(len(task.samples), limit))
+    return replace(
+        task,
+        samples=Selection(task.samples, places),
+        targets=[task.targets[place] for place in places] if len(task.targets) else (),
+        groups={name: [of[place] for place in places] for name, of in task.groups.items()},
     )
 
 

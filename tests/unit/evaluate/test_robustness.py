@@ -95,3 +95,12 @@ def test_inputs_that_cannot_be_changed_are_refused():
 
     with pytest.raises(TaskError, match="changes="):
         robustness(model, model, task, OPTIONS, variant="same")
+
+
+def test_no_more_samples_are_changed_than_asked():
+    net = NETS["conv"]()
+    task = labelled(net.model, drawn(net, count=30))
+
+    found = robustness(net.model, net.model, task, OPTIONS, variant="same", limit=10)
+
+    assert {one.drop.n for one in found} == {10}

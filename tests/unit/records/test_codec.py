@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from packlight import records
 from packlight.errors import InputError
 from packlight.records import (
+    Advice,
     Change,
     Citation,
     Comparison,
@@ -22,9 +23,13 @@ from packlight.records import (
     Effort,
     Energy,
     Evaluation,
+    Finding,
     Flips,
     Group,
     GroupContrast,
+    Layer,
+    Layers,
+    Lesson,
     Machine,
     Measurement,
     Miss,
@@ -38,6 +43,7 @@ from packlight.records import (
     Recipe,
     Refusal,
     Result,
+    Robustness,
     Runtime,
     SessionOptions,
     Share,
@@ -47,6 +53,7 @@ from packlight.records import (
     Step,
     Unit,
     Variant,
+    WeightContrast,
     WorstGroup,
     canonical,
     counted,
@@ -111,7 +118,26 @@ CONTRAST = Contrast(
     0.03, "exact McNemar test", (HARDER, FEW), WORST, (SLICE,), {"nll": SHIFT}, {"p50": SHIFT},
     {"rank_agreement": NUMBER}, "Jensen-Shannon", (MOVED,), ("a note",),
 )  # fmt: skip
+ADVICE = Advice("granularity", "scales matter", "somebody", "it lost much", NUMBER)
+LESSON = Lesson("granularity", "scales matter", "somebody", ("bits",), ("channel-imbalance",))
+FINDING = Finding(
+    "clipped-ranges", "serious", "quality", "numbers are cut off", "conv", {"snr": NUMBER},
+    "use a wider range", SourceLine("net.py", 3, "conv"), ("conv",), 0.5, ("granularity",),
+)  # fmt: skip
+LAYER = Layer("conv", "Conv", "a", "b", NUMBER, NUMBER, -1.0, 1.0, -2.0, 2.0, NUMBER)
+WEIGHT = WeightContrast(
+    "w", "conv", (2, 3), NUMBER, 0.0, 0.5, 3, (0.0, 1.0), (6,), (5,), folded=True
+)
+LAYERS = Layers("net", "int8", 9, (LAYER,), (WEIGHT,), "conv", ("relu",), ("a note",))
+ROBUST = Robustness("a", "noise", NUMBER, NUMBER, NUMBER)
 EXAMPLES = [
+    ADVICE,
+    LESSON,
+    FINDING,
+    LAYER,
+    WEIGHT,
+    LAYERS,
+    ROBUST,
     CONTRAST,
     HARDER,
     FEW,
