@@ -58,9 +58,11 @@ def layers(
     return told(pair, found, len(places))
 
 
-def spread(n: int, limit: int) -> list[int]:
-    """At most ``limit`` indices below n, evenly spread."""
-    return [int(at) for at in np.unique(np.linspace(0, n - 1, min(n, limit)).round())]
+def spread(n: int, limit: int) -> Sequence[int]:
+    """At most ``limit`` indices below n, evenly spread; all of them in no memory."""
+    if n <= limit:
+        return range(n)
+    return [int(at) for at in np.unique(np.linspace(0, n - 1, limit).round())]
 
 
 def summed(
@@ -68,9 +70,9 @@ def summed(
 ) -> dict[str, Moments]:
     """Energies and ranges of every value over samples."""
     found = {key: Moments() for key in pair.names}
-    order = {place: turn for turn, place in enumerate(places)}
+    turn, last = -1, -1
     for seen in Walk(pair, task.state).over(task.samples, places):
-        turn = order[seen.sample]
+        turn, last = turn + (seen.sample != last), seen.sample
         for key, one in found.items():
             one.add(turn, seen.reference[key], seen.variant[key], seen.own[key])
         progress(turn + 1, len(places))
