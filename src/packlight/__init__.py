@@ -6,10 +6,10 @@ what the command line does; the nouns are frozen records. Everything loads on fi
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING
+
+from packlight.lazy import lazy
 
 if TYPE_CHECKING:
     from packlight.devices import device, devices
@@ -128,33 +128,16 @@ PLACES = {
 HOME = {name: folder for folder, names in PLACES.items() for name in names}
 
 
+load_name = lazy(__name__, HOME)
+
+
 def __getattr__(name: str) -> object:
-    """Load a public name on first use (PEP 562)."""
+    """Load a public name on first use."""
     if name == "__version__":
-        value: object = import_module("importlib.metadata").version("packlight")
-    elif name in HOME:
-        value = getattr(import_module(f"{__name__}.{HOME[name]}"), name)
-    else:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    globals()[name] = value
-    return value
+        return import_module("importlib.metadata").version("packlight")
+    return load_name(name)
 
 
 def __dir__() -> list[str]:
     """The public names."""
     return sorted([*__all__, "__version__"])
-
-
-class Package(ModuleType):
-    """This package as a module in which verbs are not hidden by the folders of the same name.
-
-    Importing ``packlight.compress`` would set the folder as an attribute here, over the verb.
-    ``from packlight.compress import METHODS`` reaches the folder all the same.
-    """
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if not (isinstance(value, ModuleType) and name in HOME):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = Package
