@@ -66,7 +66,7 @@ def test_integers_are_an_estimate_that_holds_the_file(what_if):
 def test_the_size_of_integer_models_is_known_to_the_byte(what_if, recipe):
     from packlight.zoo import task
 
-    size, _, _ = what_if.planner.made(canonical_recipe(parse_recipe(recipe)))
+    size = what_if.planner.files.made(canonical_recipe(parse_recipe(recipe))).size
     made = packlight.compress("zoo:fashion", f"tidy+{recipe}", task=task("fashion"))
 
     assert (size.value, size.how) == (made.after, "counted")

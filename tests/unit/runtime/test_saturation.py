@@ -217,7 +217,7 @@ def made(network, recipe):
 
 def test_weights_of_7_bits_are_safe_and_those_of_8_are_told_by_operator():
     seven, samples = made("residual-17", "static:7")
-    eight, _ = made("residual-17", "static:8")
+    eight, _ = made("residual-17", "static:8,portable=false")
 
     safe, told = saturation(seven, samples), saturation(eight, samples)
 
@@ -230,7 +230,7 @@ def test_weights_of_7_bits_are_safe_and_those_of_8_are_told_by_operator():
 
 
 def test_without_samples_only_what_is_possible_is_told():
-    model, _ = made("residual-17", "static:8")
+    model, _ = made("residual-17", "static:8,portable=false")
 
     found = saturation(model)
 
