@@ -210,7 +210,7 @@ def apply_step(
     refusals += [replace(e, method=chosen.name) for e in done if isinstance(e, Refusal)]
     drop_unread(graph)
     name_operators(graph)
-    if weight_bytes(graph) <= held:
+    if held and weight_bytes(graph) <= held:
         hold(graph)
     made = Model(graph, model.name)
     check_interface(before, interface(made), chosen.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -104,11 +105,11 @@ def decided(graph: ir.Model, decide: Callable[[Weight], S | Refusal]) -> Iterato
 def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
     """Every stored float32 weight once, and why others are none."""
     found: dict[int, list[tuple[Role, ir.Value]]] = {}
-    constants = computed_from_stored(graph)
+    constants = cache(partial(computed_from_stored, graph))  # hardly any model needs it
     for role, value in roles(graph):
         if value is not None and stored(value) is not None:
             found.setdefault(id(value), []).append((role, value))
-        elif role.node.op_type not in OPTIONAL or id(value) in constants:
+        elif role.node.op_type not in OPTIONAL or id(value) in constants():
             yield not_stored(role.operator, value)
     for readers in found.values():
         site = weight_site(readers[0][1], tuple(role for role, _ in readers))

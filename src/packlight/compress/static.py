@@ -157,9 +157,10 @@ def apply(
     plan = placement.place(graph, [site.node for site in kept], floats=config.is_float)
     grids = ranged(graph, plan, look, config)
     unseen = set(plan.ranges()) - set(grids)
+    missed = [site for site in kept if unseen & touched(plan, site.node)]
     ready = [site for site in kept if not unseen & touched(plan, site.node)]
     reason, remedy = "no calibration sample reaches it", "add samples that do"
-    done += [Refusal(site.operator, reason, remedy) for site in kept if site not in ready]
+    done += [Refusal(site.operator, reason, remedy) for site in missed]
     if unseen:
         plan = placement.place(graph, [site.node for site in ready], unseen, config.is_float)
     pairs = Pairs(grids, Stock(graph))

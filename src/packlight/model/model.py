@@ -103,12 +103,17 @@ def name_operators(model: ir.Model) -> None:
     seen: set[str] = set()
     for index, node in sorted(enumerate(nodes(model)), key=lambda found: not found[1].name):
         given = node.name or f"{node.op_type}_{index}"
-        stem = "".join(mark if mark.isprintable() else "?" for mark in given)
+        stem = given if given.isprintable() else "".join(map(printable, given))
         name, copy = stem, 2
         while name in seen:
             name, copy = f"{stem}_{copy}", copy + 1
         seen.add(name)
         node.name = name
+
+
+def printable(mark: str) -> str:
+    """A character, or a mark for one that cannot be printed."""
+    return mark if mark.isprintable() else "?"
 
 
 def graphs(model: ir.Model) -> Iterator[ir.Graph]:

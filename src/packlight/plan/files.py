@@ -59,9 +59,10 @@ class Files:
             self.made(recipe)
         return self.known
 
-    def raises(self, recipe: Recipe) -> bool:
-        """Whether a recipe raises the model's opset, and so begins with a copy of it."""
-        return least_opset(recipe) > self.sizes.model.opset()
+    def copies(self, recipe: Recipe) -> bool:
+        """Whether a recipe is looked at in a copy of the whole model."""
+        whole = any(step.method in INTEGER for step in recipe.steps)
+        return whole or least_opset(recipe) > self.sizes.model.opset()
 
     def looked_at(self, recipe: Recipe) -> File:
         """What a recipe makes."""

@@ -11,7 +11,8 @@ import hashlib
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from packlight.errors import InputError
@@ -154,7 +155,7 @@ READERS: dict[object, Callable[[tuple[Any, ...], Json], Any]] = {
 
 def read_dataclass(cls: type[Any], data: Json) -> Any:
     """A dataclass from its fields; a field left out takes its default."""
-    hints = typing.get_type_hints(cls)
+    hints = types_of(cast("Hashable", cls))
     names = {field.name for field in dataclasses.fields(cls)}
     unknown = set(expect(dict, data)) - names
     if unknown:
@@ -164,3 +165,9 @@ def read_dataclass(cls: type[Any], data: Json) -> Any:
         return cls(**values)
     except TypeError as error:
         raise InputError(f"{cls.__name__}: {error}") from error
+
+
+@cache
+def types_of(cls: Hashable) -> Mapping[str, Any]:
+    """Types of a dataclass's fields by name, resolved once."""
+    return typing.get_type_hints(cls)

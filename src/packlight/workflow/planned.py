@@ -61,11 +61,10 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
     """
     target, choices = asked(request, None)
     files = Files(Tidied.of(opened.model))
-    raised = [recipe for recipe in recipes() if files.raises(recipe)]
-    with forked(lambda: files.all_made(r for r in recipes() if r not in raised)) as others:
+    with forked(lambda: files.all_made(filter(files.copies, recipes()))) as copied:
         profile = profile_of(files.sizes.model, request.inputs, None)
-        files.all_made(raised)
-        files.known |= others()
+        files.all_made(recipe for recipe in recipes() if not files.copies(recipe))
+        files.known |= copied()
     return with_lessons(plan_of(files, profile, target, choices, request.called))
 
 
