@@ -60,8 +60,8 @@ def advice_parts(found: Sequence[Advice]) -> Iterator[Text]:
     for one in found:
         name = "latency_ratio" if one.lesson in RATIOS else "drop"
         number = "" if one.number is None else f" ({show_named(name, one.number)})"
-        because = f"{one.because[:1].upper()}{one.because[1:]}{number}: "
-        yield Text.assemble(("Lesson ", "bold"), f"{because}{one.text} ", (one.source, "dim"))
+        told = f"{one.text} Here {one.because}{number}. "
+        yield Text.assemble(("Lesson: ", "bold"), told, (f"Source: {one.source}", "dim"))
 
 
 RATIOS = ("fallbacks", "size-is-not-speed")
