@@ -87,7 +87,6 @@ ORDER: dict[str, Build] = {
     ), node("Relu", ["v999"], ["y"])),
     "a cycle in a body": in_body(node("Relu", ["b"], ["a"]), node("Relu", ["a"], ["b"]),
                                  node("Relu", ["b"], ["r"])),
-    "backwards": of(node("Relu", ["a"], ["y"]), node("Relu", ["x"], ["a"])),
     "a value of nobody": of(node("Relu", ["nowhere"], ["y"])),
     "a value given twice": of(node("Relu", ["x"], ["y"]), node("Tanh", ["x"], ["y"])),
     "an output of nobody": of(node("Relu", ["x"], ["z"])),
@@ -113,6 +112,7 @@ def carrying(op: str, *attributes: AttributeProto, read: Sequence[str] = ("x",))
 
 
 OPERATORS: dict[str, Build] = {
+    "backwards": of(node("Relu", ["a"], ["y"]), node("Relu", ["x"], ["a"])),
     "unknown": of(node("Frobnicate", ["x"], ["y"])),
     "of an unknown domain": made(lambda: with_domain("org.nobody")),
     "of a domain that is not imported": of(node("Frobnicate", ["x"], ["y"], domain="org.nobody")),

@@ -68,5 +68,10 @@ def plan(
     else:
         from packlight.cli.routes import plan_parts
 
-        say(screen(), *plan_parts(found))
+        say(screen(), *plan_parts(found), *([] if device else [nearest(found.device)]))
     return UNMET if found.feasible == "no" else DONE
+
+
+def nearest(device: str) -> str:
+    """That a device was chosen by packlight."""
+    return f"No --device was named: {device} is the description nearest to this machine."

@@ -38,7 +38,7 @@ def plan(
     original = planner.original()
     chosen = [as_chosen(planner, choices)] if choices else []
     options = (*chosen, *(planner.option(route) for route in ROUTES))
-    ready = [one for one in (original, *options) if one.recipe or one is original]
+    ready = [one for one in (original, *options) if not one.trains]
     shrink = dict(shrinks(running(ready), limits, original.predicted))
     waiting = planner.predictor.waiting()
     opened = [name for name, sizes in profile.inputs.items() if None in sizes]
@@ -70,16 +70,27 @@ def as_chosen(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
     """The route of choices for single operators."""
     what_if = WhatIf(planner)
     costs = what_if.choose(choices)
-    steps = [choice for choice in reversed(choices) if choice.step != KEEP]
+    steps = [*written(choices)]
     samples = any("static" in choice.step or "gptq" in choice.step for choice in steps)
     effort = Effort("calibration samples", "minutes") if samples else Effort("no data", "seconds")
-    text = "" if len(steps) < len(choices) else recipe_of(steps).text()
+    text = recipe_of(steps).text() if steps else ""
     plain = Route("as chosen", text, "", "float32", effort, Damage("unknown", "nobody tried it"))
     ways = [replace(plain, stores=stored_as(choice.step), computes=computed_in(choice.step))
             for choice in steps]  # fmt: skip
     route = next((way for way in ways if list(planner.barred(way))), plain)
     option = planner.judged(route, costs, (), ())
     return replace(option, changed=what_if.changed(choices))
+
+
+def written(choices: Sequence[Choice]) -> Iterator[Choice]:
+    """The steps of choices, later ones first, each without what a later one keeps as it is."""
+    kept: list[str] = []
+    for choice in reversed(choices):
+        if choice.step == KEEP:
+            kept.append(choice.where)
+        else:
+            but = f"^(?!.*({'|'.join(kept)})).*" if kept else ""
+            yield Choice(f"{but}({choice.where})" if but else choice.where, choice.step)
 
 
 def stored_as(step: str) -> str:
@@ -108,7 +119,7 @@ def recipe_of(choices: Sequence[Choice]) -> Recipe:
 
 def best(options: Sequence[PlanOption]) -> Meets:
     """Whether one of the routes that can be taken keeps every budget."""
-    verdicts = {one.verdict for one in options if one.recipe or one is options[0]}
+    verdicts = {one.verdict for one in options if not one.trains}
     return "yes" if "yes" in verdicts else "unclear" if "unclear" in verdicts else "no"
 
 

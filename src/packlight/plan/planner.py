@@ -156,8 +156,10 @@ class Planner:
     def imagined(self, route: Route) -> dict[str, Measurement]:
         """What a route without a method would leave, as an estimate."""
         assert route.shrinks is not None
-        weights, arithmetic = route.shrinks
-        share = {"size": weights, "download": weights, "peak_memory": weights}
+        weights, arithmetic, activations = route.shrinks
+        both = (min(weights[0], activations[0]), max(weights[1], activations[1]))
+        held = activations if MICRO in self.runtimes else both
+        share = {"size": weights, "download": weights, "peak_memory": held}
         return {
             name: between(
                 cost.low * share.get(name, arithmetic)[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from packlight.records.reading import show_interval, show_value
 PREDICTED = ("size", "download", "latency", "peak_memory", "energy")
 
 MOSTLY = 0.5
+HOPELESS = 0.05
+"""Share of an architecture below which it is another one."""
 
 COST = {
     "size": "its file", "download": "its download", "latency": "the time of one run",
@@ -66,8 +69,13 @@ def recommendation(case: Case) -> Iterator[str]:
     """Whether the model can ship, how, what that costs, what it will hurt, and why."""
     yield first(case)
     sure, maybe = case.ready("yes"), case.ready("unclear")
+    if case.original.meets.get(RUNTIME) == "no":
+        yield from remedies(case.original)
+        return
     if case.original.verdict == "yes":
-        yield "It can ship as it is. What follows makes it smaller."
+        sure = [one for one in sure if smaller(one, case.original)]
+        maybe = []
+        yield f"It can ship as it is{'. What follows makes it smaller' if sure else ''}."
     if sure:
         yield from take(sure[0], case.model, "Take")
         yield from spare(sure)
@@ -94,6 +102,17 @@ def recommendation(case: Case) -> Iterator[str]:
             "What it does to quality shows only when it is measured: packlight fit "
             f"{case.model} --task {data_of(case.model)} with the same budgets does that."
         )
+
+
+def smaller(option: PlanOption, original: PlanOption) -> bool:
+    """Whether a route makes the file smaller."""
+    return option.predicted["size"].value < original.predicted["size"].value
+
+
+def remedies(original: PlanOption) -> Iterator[str]:
+    """What to do where the model itself cannot run."""
+    told = dict.fromkeys(one.remedy for one in original.refusals if not one.operator)
+    yield from (f"{remedy[:1].upper()}{remedy[1:]}." for remedy in told if remedy)
 
 
 def first(case: Case) -> str:
@@ -183,7 +202,7 @@ def nothing_suffices(case: Case) -> Iterator[str]:
         elif keepers:
             yield f"{limit.text} alone is within reach: {listed(keepers[:3])}."
     yield from dict.fromkeys(f"Besides, {reason}." for reason in bars(ready))
-    trained = [one.name for one in case.options if not one.recipe and one.verdict != "no"]
+    trained = [one.name for one in case.options if one.trains and one.verdict != "no"]
     if trained:
         yield f"By estimate {listed(trained)} might do, with hours of training."
     yield "Plan that before training: a smaller network trained anew keeps more than one cut later."
@@ -206,9 +225,12 @@ def nearest(limit: Limit, ready: Sequence[PlanOption], share: float) -> str:
     """How far the best route is from a budget."""
     best = min(ready, key=lambda one: one.predicted[limit.judged_by].value)
     cost = reading(best.predicted[limit.judged_by])
+    near = f"For {limit.text} the nearest is {best.name} with {cost}"
+    if share < HOPELESS:
+        return f"{near}: no version of this architecture comes near."
     return (
-        f"For {limit.text} the nearest is {best.name} with {cost}: the architecture may have at "
-        f"most {share:.0%} of its {SHRINKS[limit.metric]}, compressed in the same way."
+        f"{near}: the architecture may have at most {math.floor(share * 100)}% of its "
+        f"{SHRINKS[limit.metric]}, compressed in the same way."
     )
 
 

@@ -85,6 +85,11 @@ class PlanOption:
     notes: tuple[str, ...] = ()
 
     @property
+    def trains(self) -> bool:
+        """Whether it needs training, for which packlight has no method yet."""
+        return self.effort.needs == "training data"
+
+    @property
     def verdict(self) -> Meets:
         """Whether it keeps every budget that can be predicted."""
         return worst(self.meets)

@@ -98,7 +98,15 @@ def overload() -> float:
 def stored_bytes(path: Path) -> int:
     """Bytes of a model's file and of files named after it, where its external data may be."""
     beside = path.parent.glob(f"{glob.escape(path.name)}*")
-    return sum(each.stat().st_size for each in beside if each.is_file())
+    return sum(map(own_bytes, beside))
+
+
+def own_bytes(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:  # no name that the system takes
+        return 0
 
 
 def signal_name(number: int) -> str:

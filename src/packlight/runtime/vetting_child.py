@@ -16,6 +16,7 @@ from packlight.model import Model, file_size, infer_shapes, initializers, load
 from packlight.model.check import reason
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import DTYPES, Array, Session, start
+from packlight.runtime.confine import own_bytes
 from packlight.runtime.failures import exhausted
 from packlight.runtime.limits import address_space, physical_memory, restrict
 
@@ -66,7 +67,7 @@ def loaded(path: Path, seconds: int) -> Model:
         path: of its file.
         seconds: of processor time that this process gets in all.
     """
-    limit(path.stat().st_size if path.is_file() else 0, seconds)
+    limit(own_bytes(path), seconds)
     model = load(path)
     limit(weight_bytes(model), seconds)
     return model

@@ -5,6 +5,7 @@ The exporter notes for every operator the module and the line of Python that it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
@@ -15,6 +16,8 @@ import torch
 from packlight.errors import ModelError
 
 OPSET = 21
+PAINT = re.compile(r"\x1b\[[0-9;]*m")
+"""How terminals are told a colour."""
 
 Inputs = Mapping[str, torch.Tensor]
 
@@ -42,8 +45,13 @@ def export(made: object, text: str, shapes: Mapping[str, Sequence[int]], path: P
         assert program is not None
         program.save(str(path), external_data=False)
     except Exception as error:  # the exporter raises many types; all mean that it cannot
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(PAINT.sub("", str(root(error))).split())[:300]
         raise ModelError(f"PyTorch could not export '{text}': {reason}") from error
+
+
+def root(error: BaseException) -> BaseException:
+    """What an error was first caused by."""
+    return error if error.__cause__ is None else root(error.__cause__)
 
 
 def parts_of(

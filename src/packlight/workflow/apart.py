@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from packlight import errors
 from packlight.records import from_json, to_json
-from packlight.runtime.confine import allowance, confined
+from packlight.runtime.confine import allowance, confined, own_bytes
 
 T = TypeVar("T")
 
-TIMES = 6
-"""How many times as long as opening it once may take what is found of a model."""
+BYTES_PER_SECOND = 100_000
+"""What is found of a model may take a second more than opening it for each so many bytes."""
 
 
 def apart(verb: str, model: str | Path, request: object, kind: type[T]) -> T:
@@ -32,9 +32,8 @@ def apart(verb: str, model: str | Path, request: object, kind: type[T]) -> T:
     """
     path = Path(model)
     asked = {"verb": verb, "request": to_json(request)}
-    said = confined(
-        "packlight.workflow.apart_child", path, TIMES * allowance(path), asked, f"get a {verb}"
-    )
+    seconds = allowance(path) + own_bytes(path) // BYTES_PER_SECOND
+    said = confined("packlight.workflow.apart_child", path, seconds, asked, f"get a {verb}")
     if "error" in said:
         raise getattr(errors, said["error"])(said["text"])
     return from_json(kind, said["found"])

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from packlight.errors import InputError
-from packlight.records import from_json, to_json
+from packlight.records import SessionOptions, from_json, to_json
+from packlight.runtime.calls import start
 from packlight.runtime.confine import SWALLOWED
 from packlight.runtime.vetting_child import loaded, rehearse
 from packlight.workflow.counting import ProfileRequest
@@ -70,7 +71,8 @@ def found(name: str, seconds: int, asked: Mapping[str, Any]) -> object:
     except (InputError, MemoryError):
         raise
     except Exception:
-        rehearse(opened.model, name)  # says so where the model is to blame
+        rehearse(opened.model, name)  # says so where the model is to blame,
+        start(opened.path, name, SessionOptions())  # and ONNX Runtime so
         raise
 
 

@@ -112,11 +112,17 @@ def recipes() -> list[Recipe]:
 @unhindered()
 def planned_here(model: AnyModel, request: PlanRequest, task: AnyTask | None) -> Plan:
     """A plan in this process: of a value, of a network's code, or with a task's own code."""
+    data = None
     if isinstance(model, str) and is_code(model):
-        opened, request = exported(model, request.inputs), replace(request, inputs={})
-    else:
-        opened = source_of(model, runs=task is not None).model
-    return plan_for(opened, request, None if task is None else task_for(task, opened))
+        file = f"{model.rpartition(':')[2]}.onnx"
+        opened = exported(model, request.inputs)
+        found = plan_for(opened, replace(request, inputs={}, called=file), data)
+        first = f"Export the network to {file} first, with torch.onnx.export(..., dynamo=True)."
+        return replace(found, recommendation=(*found.recommendation, first))
+    opened = source_of(model, runs=task is not None).model
+    if task is not None:
+        data = task_for(task, opened)
+    return plan_for(opened, request, data)
 
 
 def what_if(

@@ -100,13 +100,13 @@ def test_operators_that_are_fused_or_done_at_load_cost_nothing():
     assert predictor.seconds(predictor.plain)[0] == pytest.approx(1e-3 + 0.5e-6)
 
 
-def test_energy_is_that_of_arithmetic_and_traffic_within_a_factor_of_two():
+def test_energy_is_that_of_arithmetic_and_traffic_with_room_for_instructions():
     predictor = Predictor(load(), described(), "cpu")
 
     found = predictor.energy(predictor.plain)["energy"]
 
     by_hand = 1e6 * 1e-12 + (4e6 + 400) * 1e-11
-    assert (found.low, found.high) == (pytest.approx(by_hand / 2), pytest.approx(by_hand * 2))
+    assert (found.low, found.high) == (pytest.approx(by_hand / 2), pytest.approx(by_hand * 20))
     assert predictor.energy(Kind(("int8", "int8"), np.ones(2)))["energy"].high < found.high
 
 
