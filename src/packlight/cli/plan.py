@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Annotated
 
 import typer
@@ -50,7 +49,6 @@ def plan(
       packlight plan net.py:make --input image=1,3,224,224 --device stm32h7
       packlight plan model.onnx --device pixel-8 --set "conv_3=weights:4"
     """
-    gc.disable()  # graphs are cycles all through, and the process ends with this command
     with working():
         from packlight import plan as make
 

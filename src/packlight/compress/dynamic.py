@@ -16,13 +16,11 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.compress.integer_rounding import Codes, Reader, grow, nearest, rounded
-from packlight.compress.roles import SUMMED, Role, roles, stored
-from packlight.compress.sites import not_stored, unusable, weight_site
-from packlight.compress.static import plain_gemm
+from packlight.compress.integer_sites import integer_sites
+from packlight.compress.sites import unusable
 from packlight.compress.stock import Array, Stock
 from packlight.compress.uniform import Range
 from packlight.method import Look, Method
-from packlight.model import nodes
 from packlight.records.variant import Change, Refusal
 
 MATRIX = 2
@@ -63,29 +61,8 @@ class Dynamic:
 def sites(graph: ir.Model, config: Dynamic) -> Iterator[Reader | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""
     del config
-    known = list(roles(graph))
-    weights = {id(r.node): (r, v) for r, v in known if r.index == 1}
-    tables = {id(r.node) for r, v in known if r.node.op_type == "Gather" and stored(v) is not None}
-    for node in nodes(graph):
-        if node.op_type in SUMMED and (node.op_type != "Gather" or id(node) in tables):
-            yield site(node, *weights.get(id(node), (None, None)))
-
-
-def site(node: ir.Node, role: Role | None, value: ir.Value | None) -> Reader | Refusal:
-    """One operator as a site, or why it stays in float."""
-    name = str(node.name)
-    if node.op_type in KEPT:
-        return Refusal(name, KEPT[node.op_type])
-    if role is None or value is None or stored(value) is None:
-        return not_stored(name, value)
-    weight = weight_site(value, (role,))
-    if isinstance(weight, Refusal):
-        return weight
-    if len(weight.shape) != MATRIX:
-        return Refusal(name, f"its weight has shape {weight.shape}, not (in, out)")
-    if node.op_type == "Gemm" and not plain_gemm(node):
-        return Refusal(name, "it scales or transposes what it reads", "run it as MatMul and Add")
-    return Reader(weight, np.zeros(1, np.float32))
+    for found in integer_sites(graph, lambda node: KEPT.get(node.op_type, "")):
+        yield found if isinstance(found, Refusal) else Reader(found[1], np.zeros(1, np.float32))
 
 
 def apply(

@@ -18,15 +18,14 @@ import onnx_ir as ir
 
 from packlight.compress import placement
 from packlight.compress.integer_rounding import Reader, blank, grow, nearest, rounded
+from packlight.compress.integer_sites import integer_sites
 from packlight.compress.qdq import Pairs, integer_bias, integer_weight, least_scale, stored_bias
 from packlight.compress.ranges import Affine, Histogram, Rule, affine
-from packlight.compress.roles import SUMMED, Role, roles, stored
-from packlight.compress.sites import Weight, not_stored, unusable, weight_site
+from packlight.compress.sites import Weight, unusable
 from packlight.compress.stock import Stock
 from packlight.compress.uniform import Range
 from packlight.errors import RecipeError
 from packlight.method import Look, Method
-from packlight.model import nodes
 from packlight.records.variant import Change, Refusal
 
 INTEGER = ("Conv", "Gemm", "MatMul")
@@ -114,37 +113,14 @@ class Site:
 def sites(graph: ir.Model, config: Static) -> Iterator[Site | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""
     del config
-    known = list(roles(graph))
-    weights = {id(r.node): (r, v) for r, v in known if r.index == 1}
-    tables = {id(r.node) for r, v in known if r.node.op_type == "Gather" and stored(v) is not None}
-    for node in nodes(graph):
-        if node.op_type in SUMMED and (node.op_type != "Gather" or id(node) in tables):
-            yield site(node, *weights.get(id(node), (None, None)))
+    for found in integer_sites(graph, kernelless):
+        yield found if isinstance(found, Refusal) else Site(*found)
 
 
-def site(node: ir.Node, role: Role | None, value: ir.Value | None) -> Site | Refusal:
-    """One operator as a site, or why it stays in float."""
-    name = str(node.name)
-    if node.op_type not in INTEGER:
-        what = f"ONNX Runtime's CPU has no integer kernel with fixed ranges for {node.op_type}"
-        return Refusal(name, what)
-    if role is None or value is None or stored(value) is None:
-        return not_stored(name, value)
-    weight = weight_site(value, (role,))
-    if isinstance(weight, Refusal):
-        return weight
-    if node.op_type == "MatMul" and len(weight.shape) != MATRIX:
-        return Refusal(name, f"its weight has shape {weight.shape}, not (in, out)")
-    if node.op_type == "Gemm" and not plain_gemm(node):
-        return Refusal(name, "it scales or transposes what it reads", "run it as MatMul and Add")
-    return Site(node, weight)
-
-
-def plain_gemm(node: ir.Node) -> bool:
-    """Whether a Gemm is a product and a sum, as integer kernels compute it."""
-    given = node.attributes
-    factors = given.get_float("alpha", 1.0) == 1.0 and given.get_float("beta", 1.0) == 1.0
-    return factors and not given.get_int("transA", 0)
+def kernelless(node: ir.Node) -> str:
+    """That an operator has no kernel; empty where it has one."""
+    told = f"ONNX Runtime's CPU has no integer kernel with fixed ranges for {node.op_type}"
+    return "" if node.op_type in INTEGER else told
 
 
 def apply(

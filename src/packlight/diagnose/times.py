@@ -144,16 +144,27 @@ def pairs(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
         yield from of_time(survey, cause, found.pairs, sentence, step, lost=found.lost)
 
 
+def computing(profile: Profile) -> Iterator[OperatorCost]:
+    """Operators with a time of their own that are no Q/DQ."""
+    return (
+        one
+        for one in profile.operators
+        if one.latency is not None and one.op.split(".")[-1] not in PAIRS
+    )
+
+
+def moved_bytes(one: OperatorCost) -> int:
+    """Bytes that an operator reads and writes at a run."""
+    return (one.activation_bytes or 0) + one.loaded_bytes
+
+
 def small(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
     """Time in calls of kernels that do next to nothing."""
     del before
     tiny = [
         one
-        for one in after.operators
-        if one.latency is not None
-        and one.op.split(".")[-1] not in PAIRS
-        and (one.macs or 0) + (one.other_ops or 0) < SMALL_WORK
-        and (one.activation_bytes or 0) + one.loaded_bytes < SMALL_BYTES
+        for one in computing(after)
+        if (one.macs or 0) + (one.other_ops or 0) < SMALL_WORK and moved_bytes(one) < SMALL_BYTES
     ]
     if share_of(tiny, after) >= MOST:
         yield from of_time(
@@ -170,11 +181,8 @@ def thin(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
     del before
     bound = [
         one
-        for one in after.operators
-        if one.latency is not None
-        and one.op.split(".")[-1] not in PAIRS
-        and (one.activation_bytes or 0) + one.loaded_bytes >= WIDE_BYTES
-        and (one.intensity or 0.0) < THIN
+        for one in computing(after)
+        if moved_bytes(one) >= WIDE_BYTES and (one.intensity or 0.0) < THIN
     ]
     if share_of(bound, after) >= MOST:
         yield from of_time(

@@ -3,6 +3,7 @@
 from packlight.model.load import load
 from packlight.model.model import (
     Model,
+    bodies,
     graphs,
     initializers,
     name_operators,
@@ -19,6 +20,7 @@ from packlight.model.size import file_size
 __all__ = [
     "Model",
     "Shape",
+    "bodies",
     "file_size",
     "graphs",
     "infer_shapes",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx
 import onnx_ir as ir
 
-from packlight.model import graphs, nodes
+from packlight.model import bodies, graphs, nodes
 from packlight.model.shapes import leave_out_weights
 
 
@@ -52,17 +52,6 @@ class Index:
             assert isinstance(outer, ir.Graph)
             graph = outer
         return found
-
-
-def bodies(node: ir.Node) -> list[ir.Graph]:
-    """Graphs in the attributes of an operator."""
-    found: list[ir.Graph] = []
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            found.append(attribute.as_graph())
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            found.extend(attribute.as_graphs())
-    return found
 
 
 def indexed(model: ir.Model) -> Index:
