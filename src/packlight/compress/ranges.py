@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -52,19 +54,17 @@ class Histogram:
     def update(self, value: NDArray[np.generic]) -> None:
         """Count the finite numbers of an array of any shape."""
         flat = np.asarray(value, np.float32).ravel()
-        finite = np.isfinite(flat)
-        if not finite.all():
-            self.bad += int(flat.size - np.count_nonzero(finite))
-            flat = flat[finite]
         if not flat.size:
             return
-        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
+        low, high = float(flat.min()), float(flat.max())
+        if not math.isfinite(low + high):
+            finite = flat[np.isfinite(flat)]
+            self.bad += flat.size - finite.size
+            self.update(finite)
+            return
+        self.low, self.high = min(self.low, low), max(self.high, high)
         self.widen(max(abs(self.low), abs(self.high)))
-        places = ((flat.astype(np.float64) + self.reach) * (BINS / (2 * self.reach))).astype(
-            np.int64
-        )
-        self.counts += np.bincount(np.clip(places, 0, BINS - 1), minlength=BINS)
-        self.zeros += int(flat.size - np.count_nonzero(flat))
+        self.zeros += compiled().count(flat, self.reach, self.counts)
 
     def merge(self, other: Histogram) -> None:
         """Take in what another histogram saw; the other one stays as it is up to its bin width."""
@@ -164,3 +164,8 @@ RULES: Mapping[str, Callable[[Histogram, float], tuple[float, float]]] = {
     "kl": lambda histogram, _: clipped(histogram, least_divergent),
 }
 """How wide a range is, by its name."""
+
+
+def compiled() -> ModuleType:
+    """The compiled loop; numba is loaded only when it is used."""
+    return import_module("packlight.compress.ranges_kernels")

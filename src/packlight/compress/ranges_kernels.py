@@ -1,0 +1,27 @@
+"""Compiled inner loop of histograms; see ``ranges``."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def count(flat, reach, counts):
+    """Count numbers in equal bins from ``-reach`` to ``reach``.
+
+    Args:
+        flat: finite numbers (n,), none beyond the bins.
+        reach: where the last bin ends, which belongs to it.
+        counts: (bins,), added to.
+
+    Returns:
+        How many were zero.
+    """
+    bins, zeros = counts.shape[0], 0
+    each = bins / (2 * reach)
+    for i in range(flat.shape[0]):
+        place = int((np.float64(flat[i]) + reach) * each)
+        counts[min(place, bins - 1)] += 1
+        zeros += flat[i] == 0
+    return zeros
