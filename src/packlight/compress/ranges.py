@@ -42,6 +42,7 @@ class Histogram:
 
     Two-sided, and independent of the order of the values and of how they were split up before they
     were merged, up to the first bin width. Zeros are also counted apart: they lie on every grid.
+    So are numbers that are not whole: where there are none, a grid of step 1 may hold all.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class Histogram:
         self.reach = 0.0
         self.counts = np.zeros(BINS, np.int64)
         self.zeros = 0
+        self.broken = 0
         self.bad = 0
 
     def update(self, value: NDArray[np.generic]) -> None:
@@ -64,7 +66,9 @@ class Histogram:
             return
         self.low, self.high = min(self.low, low), max(self.high, high)
         self.widen(max(abs(self.low), abs(self.high)))
-        self.zeros += compiled().count(flat, self.reach, self.counts)
+        zeros, broken = compiled().count(flat, self.reach, self.counts)
+        self.zeros += zeros
+        self.broken += broken
 
     def merge(self, other: Histogram) -> None:
         """Take in what another histogram saw; the other one stays as it is up to its bin width."""
@@ -76,6 +80,7 @@ class Histogram:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
         self.counts += other.counts
         self.zeros += other.zeros
+        self.broken += other.broken
         self.bad += other.bad
 
     def widen(self, reach: float) -> None:
@@ -134,8 +139,11 @@ class Histogram:
 
 
 def affine(histogram: Statistic, rule: Rule, share: float) -> Affine:
-    """The 8-bit grid for what a histogram saw."""
+    """The 8-bit grid for what a histogram saw; of step 1 where that holds all of it."""
     assert isinstance(histogram, Histogram)
+    low, high = min(round(histogram.low), 0), max(round(histogram.high), 0)
+    if not histogram.broken and high - low <= LEVELS:
+        return Affine(1.0, -low)
     return spanned(*RULES[rule](histogram, share))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+WHOLE = np.float32(1e-3)
+
 
 @njit(cache=True, nogil=True)
 def count(flat, reach, counts):
@@ -16,12 +18,13 @@ def count(flat, reach, counts):
         counts: (bins,), added to.
 
     Returns:
-        How many were zero.
+        How many were zero, and how many not within a thousandth of a whole number.
     """
-    bins, zeros = counts.shape[0], 0
+    bins, zeros, broken = counts.shape[0], 0, 0
     each = bins / (2 * reach)
     for i in range(flat.shape[0]):
         place = int((np.float64(flat[i]) + reach) * each)
         counts[min(place, bins - 1)] += 1
         zeros += flat[i] == 0
-    return zeros
+        broken += abs(flat[i] - np.rint(flat[i])) > WHOLE
+    return zeros, broken
