@@ -64,7 +64,10 @@ MARKS = {"harder": "+", "lighter": "-", "alike": "", "too small": "?"}
 
 def contrast_parts(found: Contrast, name: str, base: str) -> list[RenderableType]:
     """A variant against its reference: sentences and tables, only of what there is."""
-    parts: list[RenderableType] = [Text(f"{name} against {base}", style="bold"), headline(found)]
+    parts: list[RenderableType] = [Text(f"{name} against {base}", style="bold")]
+    if found.level:
+        parts.append(level_table(found.level))
+    parts.append(headline(found))
     if found.rates:
         parts.append(rates_table(found))
     if found.groups:
@@ -82,6 +85,14 @@ def contrast_parts(found: Contrast, name: str, base: str) -> list[RenderableType
     if found.moved:
         parts.append(moved_table(found))
     return [*parts, *(Text(f"Note: {told}.", style="yellow") for told in found.notes)]
+
+
+def level_table(levels: Mapping[str, Shift]) -> Table:
+    """The metric of both models."""
+    table = plain_table("metric", "before", "now", "change")
+    for name, one in levels.items():
+        table.add_row(name, *(show_named(name, m) for m in (one.before, one.after, one.change)))
+    return table
 
 
 def headline(found: Contrast) -> str:

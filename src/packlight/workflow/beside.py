@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from packlight.model import Model
 from packlight.records import (
     Budget,
     Comparison,
+    Cost,
     Evaluation,
     Outcome,
     Result,
@@ -139,7 +141,10 @@ def measure(
     bench: Bench, variants: Sequence[Variant], *, costs: bool
 ) -> tuple[Comparison, Sequence[Evaluation]]:
     """All models measured and put beside each other, and how each was judged, the base first."""
-    total = STEPS * (len(variants) + 1)
+    everyone = (bench.original, *variants)
+    total = STEPS * len(everyone)
+    if costs:
+        measure_costs(bench, everyone, total)
     look = measured if costs else without_costs
     base, own = look(bench, bench.original, 0, total)
     results, evaluations = [], [own]
@@ -155,6 +160,29 @@ def measure(
     return put_beside(
         base, results, tables, groups, evaluations=judgements, contrasts=contrasts
     ), evaluations
+
+
+def measure_costs(bench: Bench, everyone: Sequence[Variant], total: int) -> None:
+    """Latency of all while nothing else runs; then memory, in processes that run beside quality.
+
+    The base's latency comes from the race with the first model that is another.
+    """
+    models = {variant.id: variant for variant in everyone}
+    others = [variant for variant in models.values() if variant.id != bench.original.id]
+    for place, variant in enumerate(others):
+        bench.progress(f"{variant.name}: latency", place, total)
+        if place == 0:
+            bench.latency_of_both(variant)
+        bench.latency(variant)
+    sample, aside = bench.timed_samples[0], ThreadPoolExecutor(1)
+    try:
+        peaks = {key: aside.submit(bench.fill, one, sample) for key, one in models.items()}
+        for place, (key, variant) in enumerate(models.items(), start=len(others)):
+            bench.progress(f"{variant.name}: quality and memory", place, total)
+            bench.quality(variant)
+            bench.once("memory", variant, Cost, peaks[key].result)
+    finally:
+        aside.shutdown(cancel_futures=True)
 
 
 def without_costs(
