@@ -203,7 +203,7 @@ def givers(node: ir.Node) -> Iterator[ir.Node]:
     """The operators that give what an operator reads, seen through activations."""
     for value in node.inputs:
         maker = None if value is None else value.producer()
-        while maker is not None and maker.op_type in placement.ACTIVATIONS:
+        while maker is not None and maker.op_type in placement.ONNXRUNTIME.activations:
             source = maker.inputs[0]
             maker = None if source is None else source.producer()
         if maker is not None:
