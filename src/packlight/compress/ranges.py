@@ -21,6 +21,9 @@ BINS = 4096
 LEVELS = 255
 """Integer steps of an 8-bit grid."""
 
+MIDDLE = 127
+"""Codes above the one in the middle."""
+
 Rule = Literal["minmax", "percentile", "mse", "kl"]
 
 
@@ -150,7 +153,7 @@ def affine(histogram: Statistic, rule: Rule, share: float, *, symmetric: bool = 
     assert isinstance(histogram, Histogram)
     if symmetric:
         reach = max(map(abs, RULES[rule](histogram, share)))
-        return spanned(-reach, reach)
+        return Affine(float(np.float32(reach / MIDDLE)) or 1.0, MIDDLE + 1)
     low, high = min(round(histogram.low), 0), max(round(histogram.high), 0)
     if not histogram.broken and high - low <= LEVELS:
         return Affine(1.0, -low)
