@@ -1,76 +1,121 @@
 """Calibration of MiniLM: peak memory and time of ranges, by the number of samples.
 
     python benchmarks/calibration.py 32 2000
+    python benchmarks/calibration.py --entropy 32 200    # ONNX Runtime's beside it
 
-Each row is a fresh process that finds the ranges of ``static``, with weights to nearest, so that
-the samples pass by once; samples beyond those that there are come again. Beside it is the time that
-the model takes over the same samples with every value that gets a range led out, and nothing else
-done. The peak is the largest resident set that the system states for the process.
+Each figure is of a fresh process on one thread, on texts of 128 tokens, which come again where more
+are asked for: ``static`` as a whole, with weights to nearest, so that the samples pass by once;
+its ranges alone, session and search included; and the model on the same samples with every value
+that gets a range led out, and nothing else done. Seconds are by the clock and of all cores, for
+on a busy machine only the latter say what a thing costs. ONNX Runtime's entropy calibration, in an
+environment of its own, keeps all activations and fails where they are not of one shape.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import os
 import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
 
 KIB, MB = 1024, 1e6
 RECIPE = "static,rounding=nearest,bias=false,search=minmax"
+Taken = tuple[float, float, float]
+"""Peak bytes, seconds by the clock, seconds of all cores."""
 
 
-def calibrate(count: int, *, plain: bool) -> None:
-    """Find ranges in this process, or only run with taps; print peak and seconds as JSON."""
+def parts(count: int) -> Mapping[str, Callable[[], object]]:
+    """What is timed, by its name."""
     import packlight
     from packlight.compress import placement
-    from packlight.compress.static import INTEGER
+    from packlight.compress.compress import Looking
+    from packlight.compress.static import INTEGER, Static, ranged
     from packlight.metrics import METRICS
     from packlight.model import load, nodes
     from packlight.records import SessionOptions
     from packlight.runtime import stream
     from packlight.task import LazySamples, Task
+    from packlight.workflow.calibrate import calibration
+    from packlight.workflow.progress import silent
     from plain import plain_model
     from suite import case
+    from texts import CALIBRATION_LONGEST
 
     chosen = case("minilm")
     whole, model = chosen.task(), load(plain_model(chosen))
-    have = len(whole.calibration)
-    samples = LazySamples(count, lambda index: whole.calibration[index % have])
+    full = [one for one in whole.calibration if one[0]["input_ids"].size == CALIBRATION_LONGEST]
+    samples = LazySamples(count, lambda index: full[index % len(full)])
     task = Task(name="calibration", samples=samples, metric=METRICS["snr"], calibration=samples)
     weighted = [node for node in nodes(model.graph) if node.op_type in INTEGER]
-    names = list(placement.place(model.graph, weighted).ranges())
-    start = time.perf_counter()
-    if plain:
-        for _ in stream(model, names, task.calibration, {}, SessionOptions()):
-            pass
-    else:
-        packlight.compress(model, RECIPE, task=task)
-    seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
-    print(json.dumps([peak, seconds]))
+    plan, options = placement.place(model.graph, weighted), SessionOptions()
+    look = Looking(calibration(task, options, silent), model.name, "static")
+    import_module("packlight.compress.ranges_kernels")
+    return {
+        "static": partial(packlight.compress, model, RECIPE, task=task),
+        "ranges": partial(ranged, model.graph, plan, look, Static()),
+        "taps": lambda: sum(1 for _ in stream(model, list(plan.ranges()), samples, {}, options)),
+    }
 
 
-def measured(count: int, how: str) -> tuple[float, float]:
-    """Peak bytes and seconds of a fresh process."""
-    command = [sys.executable, "-W", "ignore", __file__, how, str(count)]
+def timed(what: str, count: int) -> Taken:
+    """One part in this process."""
+    do = parts(count)[what]
+    start, busy = time.perf_counter(), time.process_time()
+    do()
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB, seconds, busy
+
+
+def measured(what: str, count: int) -> Taken:
+    """One part in a fresh process."""
+    command = [sys.executable, "-W", "ignore", __file__, what, str(count)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    peak, seconds = json.loads(done.stdout.splitlines()[-1])
-    return peak, seconds
+    peak, seconds, busy = json.loads(done.stdout.splitlines()[-1])
+    return peak, seconds, busy
+
+
+def entropy(count: int) -> Taken:
+    """ONNX Runtime's entropy calibration; not a number where it fails."""
+    import theirs
+    from plain import calibration_file, plain_model
+    from suite import case
+
+    chosen = case("minilm")
+    command = [str(theirs.installed("onnxruntime")), str(theirs.PEERS / "time_entropy.py")]
+    done = subprocess.run(
+        [*command, str(plain_model(chosen)), str(calibration_file(chosen)), str(count)],
+        check=False, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    if done.returncode:
+        return math.nan, math.nan, math.nan
+    peak, seconds, busy = json.loads(done.stdout.splitlines()[-1])
+    return peak, seconds, busy
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table, or do what the arguments say."""
-    if arguments[0] in ("ranges", "taps"):
-        calibrate(int(arguments[1]), plain=arguments[0] == "taps")
+    if arguments[0] in ("static", "ranges", "taps"):
+        print(json.dumps(timed(arguments[0], int(arguments[1]))))
         return
-    print("| samples | peak MB | s | with taps alone, s |")
-    print("| --: | --: | --: | --: |")
-    for count in map(int, arguments):
-        peak, seconds = measured(count, "ranges")
-        _, alone = measured(count, "taps")
-        print(f"| {count} | {peak / MB:.0f} | {seconds:.0f} | {alone:.0f} |", flush=True)
+    print("| samples | what | peak MB | s | s of all cores | of taps alone | of all cores |")
+    print("| --: | --- | --: | --: | --: | --: | --: |")
+    for count in [int(one) for one in arguments if one.isdigit()]:
+        found = {what: measured(what, count) for what in ("taps", "ranges", "static")}
+        if "--entropy" in arguments:
+            found["ONNX Runtime, entropy"] = entropy(count)
+        _, clock, cores = found["taps"]
+        for what, (peak, seconds, busy) in found.items():
+            print(
+                f"| {count} | {what} | {peak / MB:.0f} | {seconds:.1f} | {busy:.1f} "
+                f"| {seconds / clock:.2f} | {busy / cores:.2f} |", flush=True,
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

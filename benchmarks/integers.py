@@ -40,13 +40,14 @@ from sources import HERE, cached
 from suite import EXACT, SUITE, Case, case
 
 OURS = "packlight"
+EVEN = "equalise,by=activations,scales=any"
 TRANSFORMERS = ("minilm", "ocr")
 RECIPES = {
     "fashion": ("static", "static,first=float"),
     "efficientnet": ("static", "static,first=float", "static,first=float,portable=false"),
-    "minilm": ("static", "dynamic"),
+    "minilm": ("static,range=minmax", "dynamic"),
     "silero": ("static", "dynamic"),
-    "ocr": ("static", "dynamic"),
+    "ocr": ("static", f"{EVEN}+static", f"{EVEN}+static,range=percentile", "dynamic"),
 }
 """packlight's, by model; ``tidy`` goes before each."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Literal
 
 import numpy as np
@@ -40,6 +42,7 @@ class Histogram:
 
     Two-sided, and independent of the order of the values and of how they were split up before they
     were merged, up to the first bin width. Zeros are also counted apart: they lie on every grid.
+    So are numbers that are not whole: where there are none, a grid of step 1 may hold all.
     """
 
     def __init__(self) -> None:
@@ -47,24 +50,25 @@ class Histogram:
         self.reach = 0.0
         self.counts = np.zeros(BINS, np.int64)
         self.zeros = 0
+        self.broken = 0
         self.bad = 0
 
     def update(self, value: NDArray[np.generic]) -> None:
         """Count the finite numbers of an array of any shape."""
         flat = np.asarray(value, np.float32).ravel()
-        finite = np.isfinite(flat)
-        if not finite.all():
-            self.bad += int(flat.size - np.count_nonzero(finite))
-            flat = flat[finite]
         if not flat.size:
             return
-        self.low, self.high = min(self.low, float(flat.min())), max(self.high, float(flat.max()))
+        low, high = float(flat.min()), float(flat.max())
+        if not math.isfinite(low + high):
+            finite = flat[np.isfinite(flat)]
+            self.bad += flat.size - finite.size
+            self.update(finite)
+            return
+        self.low, self.high = min(self.low, low), max(self.high, high)
         self.widen(max(abs(self.low), abs(self.high)))
-        places = ((flat.astype(np.float64) + self.reach) * (BINS / (2 * self.reach))).astype(
-            np.int64
-        )
-        self.counts += np.bincount(np.clip(places, 0, BINS - 1), minlength=BINS)
-        self.zeros += int(flat.size - np.count_nonzero(flat))
+        zeros, broken = compiled().count(flat, self.reach, self.counts)
+        self.zeros += zeros
+        self.broken += broken
 
     def merge(self, other: Histogram) -> None:
         """Take in what another histogram saw; the other one stays as it is up to its bin width."""
@@ -76,6 +80,7 @@ class Histogram:
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
         self.counts += other.counts
         self.zeros += other.zeros
+        self.broken += other.broken
         self.bad += other.bad
 
     def widen(self, reach: float) -> None:
@@ -134,8 +139,11 @@ class Histogram:
 
 
 def affine(histogram: Statistic, rule: Rule, share: float) -> Affine:
-    """The 8-bit grid for what a histogram saw."""
+    """The 8-bit grid for what a histogram saw; of step 1 where that holds all of it."""
     assert isinstance(histogram, Histogram)
+    low, high = min(round(histogram.low), 0), max(round(histogram.high), 0)
+    if not histogram.broken and high - low <= LEVELS:
+        return Affine(1.0, -low)
     return spanned(*RULES[rule](histogram, share))
 
 
@@ -164,3 +172,8 @@ RULES: Mapping[str, Callable[[Histogram, float], tuple[float, float]]] = {
     "kl": lambda histogram, _: clipped(histogram, least_divergent),
 }
 """How wide a range is, by its name."""
+
+
+def compiled() -> ModuleType:
+    """The compiled loop; numba is loaded only when it is used."""
+    return import_module("packlight.compress.ranges_kernels")

@@ -19,6 +19,7 @@ import onnx_ir as ir
 from packlight.compress import placement
 from packlight.compress.integer_rounding import Reader, blank, grow, nearest, rounded
 from packlight.compress.integer_sites import integer_sites
+from packlight.compress.levels import lead
 from packlight.compress.qdq import Pairs, integer_bias, integer_weight, least_scale, stored_bias
 from packlight.compress.ranges import Affine, Histogram, Rule, affine
 from packlight.compress.sites import Weight, unusable
@@ -52,7 +53,9 @@ class Static:
         bias: whether biases take up what integers do to the means of outputs.
         portable: whether weights are chosen so that x86 processors without VNNI, which add pairs
             of products in 16 bits, never saturate.
-        first: whether operators that read the model's inputs stay in ``float``.
+        first: whether operators that read the model's inputs compute in ``integer``, stay in
+            ``float``, or compute in integers on the numbers of their input's ``levels``, where
+            it has 256 evenly spaced ones in each channel, as photos have.
         last: whether operators behind which there is no other weight stay in ``float``.
         skip: operators that stay in float: a regular expression that their names match as a whole.
     """
@@ -65,7 +68,7 @@ class Static:
     search: Range = "mse"
     bias: bool = True
     portable: bool = True
-    first: Literal["integer", "float"] = "integer"
+    first: Literal["integer", "float", "levels"] = "integer"
     last: Literal["integer", "float"] = "integer"
     skip: str = ""
 
@@ -130,6 +133,9 @@ def apply(
     kept, done = ends_left(graph, found, config)
     if not kept:
         return done
+    if config.first == "levels":
+        kept, left = levelled(graph, kept, look)
+        done += left
     plan = placement.place(graph, [site.node for site in kept], floats=config.is_float)
     grids = ranged(graph, plan, look, config)
     unseen = set(plan.ranges()) - set(grids)
@@ -151,6 +157,19 @@ def apply(
     ]
     left = placement.left_out(graph, plan, config.is_float)
     return [*done, *(Refusal(str(node.name), f"it stays in float: {why}") for node, why in left)]
+
+
+def levelled(graph: ir.Model, kept: Sequence[Site], look: Look) -> tuple[list[Site], list[Refusal]]:
+    """Operators, those that read the model's inputs on the numbers of levels; where not, why."""
+    first, _ = placement.ends(graph, [site.node for site in kept])
+    sites, refused = list[Site](), list[Refusal]()
+    for site in kept:
+        weight, refusal = site.weight, None
+        if site.node in first:
+            weight, refusal = lead(graph, site.node, site.weight, look)
+        sites.append(Site(site.node, weight))
+        refused += [refusal] if refusal else []
+    return sites, refused
 
 
 def ranged(graph: ir.Model, plan: placement.Plan, look: Look, config: Static) -> dict[str, Affine]:

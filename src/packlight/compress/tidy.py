@@ -1,8 +1,9 @@
 """Take out what a model does not need: exact in real numbers, and a rounding apart in float32.
 
-Batch normalisations fold into the convolution or product before them, constant expressions are
-computed, equal weights are stored once, and what nobody reads is dropped. Compressed weights of
-earlier steps are left as they are.
+Batch normalisations fold into the convolution or product before them, and constants added to
+channels into the bias of the convolution before; constant expressions are computed, equal weights
+are stored once, and what nobody reads is dropped. Compressed weights of earlier steps are left as
+they are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-from packlight.compress import batchnorm
+from packlight.compress import added, batchnorm
+from packlight.compress.added import Added
 from packlight.compress.batchnorm import BatchNorm
 from packlight.compress.roles import stored
 from packlight.method import Look, Method
@@ -60,13 +62,14 @@ class Constant:
         return str(self.node.name)
 
 
-Site = BatchNorm | Constant
+Site = BatchNorm | Added | Constant
 
 
 def sites(graph: ir.Model, config: Tidy) -> Iterator[Site | Refusal]:
-    """Batch normalisations that fold, and operators that can be computed now."""
+    """Batch normalisations and sums that fold, and operators that can be computed now."""
     del config
     yield from batchnorm.sites(graph)
+    yield from added.sites(graph)
     for node in nodes(graph):
         if node.op_type != "Constant" and node.inputs and foldable(node):
             yield Constant(node)
@@ -93,6 +96,7 @@ def apply(
     changes: list[Change | Refusal] = [
         batchnorm.fold(site) for site in found if isinstance(site, BatchNorm)
     ]
+    changes += added.folded(graph)
     if names:
         fold_constants(graph)
     drop_identities(graph)
@@ -199,7 +203,7 @@ def detach_removed(graph: ir.Model) -> None:
 
 METHOD: Method[Tidy, Site] = Method(
     name="tidy",
-    summary="fold batch norms and constants, drop what nobody reads",
+    summary="fold batch norms, biases and constants, drop what nobody reads",
     config=Tidy,
     opset=lambda _: 1,
     whole=True,

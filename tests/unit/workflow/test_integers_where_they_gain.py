@@ -6,6 +6,7 @@ from packlight.metrics import METRICS
 from packlight.plan.cut import Times
 from packlight.task import Task
 from packlight.testing import NETWORKS, sample_calls
+from packlight.testing.sketch import Sketch, value_info
 from packlight.workflow.gaining import conversions, integers, of_products, regions
 from packlight.workflow.verbs import OPTIONS, compress
 
@@ -83,3 +84,32 @@ def test_what_is_not_surely_faster_is_declined_with_the_reason(method):
     assert not changed & set(judged.floats)
     if not judged.offered:
         assert "no operator gains" in judged.reason or "times as long" in judged.reason
+
+
+def tiny():
+    """A product of four numbers: two conversions take longer than it."""
+    net = Sketch(17)
+    value = net.add("Gemm", "x", net.weight(4, 4), net.weight(4))
+    return net.model("tiny", [value_info("x", ["n", 4])], {value: ["n", 4]})
+
+
+def mostly_unfused():
+    """Thin products between functions of many numbers that have no kernel on codes."""
+    net, value = Sketch(17), "x"
+    for _ in range(3):
+        value = net.add("Erf", net.add("Exp", net.add("Sin", value)))
+        value = net.add("MatMul", value, net.weight(4, 4))
+    return net.model("unfused", [value_info("x", [1, 16384, 4])], {value: [1, 16384, 4]})
+
+
+@pytest.mark.parametrize("method", ["static", "dynamic"])
+@pytest.mark.parametrize("build", [tiny, mostly_unfused])
+def test_models_where_integers_cannot_win_are_declined(build, method):
+    model = build()
+    samples = [[feeds] for feeds in sample_calls(model, 2)]
+    task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
+
+    judged = integers(model, task, method, seconds=0.1)
+
+    assert not judged.offered
+    assert "no operator gains" in judged.reason or "times as long" in judged.reason
