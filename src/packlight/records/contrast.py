@@ -131,7 +131,6 @@ class Contrast:
         p: that there is no drop, two-sided.
         test: that gave ``p``.
         detectable: the smallest drop that this many samples can tell from none in 4 of 5 test sets.
-        level: the metric by its name, and ``perplexity`` where it is the loss of tokens.
         rates: of decisions ``lost`` (right to wrong), ``won``, ``changed`` (wrong, in another way)
             and ``churn`` (any change); or of samples ``worse`` and ``better`` where the metric is
             no share.
@@ -147,6 +146,7 @@ class Contrast:
         distance: by which ``moved`` is ranked; empty where outputs cannot be compared.
         moved: the samples that changed most.
         notes: sentences on what was not judged, and why.
+        level: the metric by its name, and ``perplexity`` where it is the loss of tokens.
     """
 
     VERSION: ClassVar[int] = 1
@@ -160,7 +160,6 @@ class Contrast:
     p: float
     test: str
     detectable: float
-    level: Mapping[str, Shift] = field(default_factory=dict)
     rates: Mapping[str, Measurement] = field(default_factory=dict)
     rates_p: float = 1.0
     rates_test: str = ""
@@ -173,3 +172,4 @@ class Contrast:
     distance: str = ""
     moved: tuple[Moved, ...] = ()
     notes: tuple[str, ...] = ()
+    level: Mapping[str, Shift] = field(default_factory=dict)

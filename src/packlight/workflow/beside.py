@@ -29,9 +29,11 @@ from packlight.runtime import machine
 from packlight.workflow.adopt import adopted, check_alike, scratch
 from packlight.workflow.bench import Bench
 from packlight.workflow.choose import judged
+from packlight.workflow.contrasting import contrast
+from packlight.workflow.explaining import inputs_of
 from packlight.workflow.fit import STEPS, measured
 from packlight.workflow.inside import layers
-from packlight.workflow.judging import check_samples, contrast, write_tables
+from packlight.workflow.judging import check_samples, write_tables
 from packlight.workflow.opening import AnyModel, AnyTask, Opened, task_for
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.verbs import OPTIONS, at_hand
@@ -105,7 +107,8 @@ def compare(
             if report is None:
                 return found
             shown = outcome(bench, found, judged_by[0].detectable)
-            write_report(shown, report, f"{bench.opened.model.name} and {len(rest)} beside it")
+            title = f"{bench.opened.model.name} and {len(rest)} beside it"
+            write_report(shown, report, title, inputs_of(bench, found.contrasts))
     return replace(found, report=str(report))
 
 
@@ -218,6 +221,8 @@ def outcome(bench: Bench, found: Comparison, detectable: float) -> Outcome:
         session=bench.options,
         machine=machine(),
         project="",
+        lessons=found.lessons,
+        contrasts=found.contrasts,
     )
 
 
