@@ -270,7 +270,7 @@ def round_site(
 
 
 def compact(codes: Codes) -> NDArray[np.floating]:
-    """Codes in 16 bits where these hold them, as whole numbers up to 2,048 and NaN; else as they are."""
+    """Codes in 16 bits where these hold them, as integers up to 2,048 and NaN; else as they are."""
     with np.errstate(over="ignore"):
         half = codes.astype(np.float16)
     return half if np.array_equal(half.astype(np.float32), codes, equal_nan=True) else codes
