@@ -173,7 +173,10 @@ def stored(graph, value):
 
 
 def store(graph, name, array):
-    value = ir.Value(name=name, const_value=ir.Tensor(array, name=name))
+    tensor = ir.Tensor(array, name=name)
+    value = ir.Value(
+        name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor
+    )
     graph.graph.register_initializer(value)
     return value
 
@@ -508,6 +511,63 @@ def saturating(net):
     )
 
 
+def pruned(net):
+    """Half of each weight's numbers, the smallest, are zero, and the rest is as it was."""
+    graph = net.model.clone()
+    for node in [node for node in graph.graph if node.op_type in ("Conv", "MatMul", "Gemm")]:
+        if node.inputs[1].const_value is not None:
+            weight = stored(graph, node.inputs[1])
+            kept = np.abs(weight) >= np.median(np.abs(weight))
+            set_weight(graph, node, 1, weight * kept)
+    return Planted(net.model, Model(graph, "pruned"), task_of(drawn(net)))
+
+
+def pruned_in_codes(net):
+    """The same in 8 bits."""
+    zeros = pruned(net)
+    variant = quantized(zeros.variant, drawn(net), How(activations=False))
+    return Planted(net.model, variant, zeros.task)
+
+
+DIVIDING = {"conv": 16, "depthwise": 32, "perceptron": 64, "transformer": 32, "recurrent": 32}
+"""By network, a block that divides the inputs of some weights and not of the largest other."""
+
+
+def indivisible(net):
+    """Weights in blocks of 8 bits, and those that blocks do not divide as they were."""
+    block = DIVIDING[net.model.name]
+    graph = net.model.clone()
+    for node in [node for node in graph.graph if node.op_type == "GRU"]:
+        round_weights(graph, node, How(top=127))
+    graph.opset_imports[""] = 21
+    for node in [node for node in graph.graph if node.op_type in ("Conv", "MatMul")]:
+        axis = 1 if node.op_type == "Conv" else 0
+        weight = node.inputs[1].const_value
+        if weight is not None and weight.shape[axis] % block == 0:
+            in_codes(graph, node, axis, block)
+    return Planted(net.model, Model(graph, "blocks"), task_of(drawn(net)))
+
+
+def in_codes(graph, node, axis, block):
+    value = node.inputs[1]
+    weight = stored(graph, value)
+    shape = list(weight.shape)
+    split = [*shape[:axis], shape[axis] // block, block, *shape[axis + 1 :]]
+    scale = np.abs(weight.reshape(split)).max(axis=axis + 1) / 127
+    codes = np.rint(weight / np.repeat(scale, block, axis=axis)).astype(np.int8)
+    arrays = {"codes": codes, "scale": scale.astype(np.float32)}
+    parts = [store(graph, f"{value.name}.{name}", array) for name, array in arrays.items()]
+    restored = ir.node(
+        "DequantizeLinear", parts, attributes={"axis": axis, "block_size": block},
+        name=f"{value.name}.restored",
+    )  # fmt: skip
+    restored.outputs[0].name = f"{value.name}.float"
+    graph.graph.insert_before(node, restored)
+    node.replace_input_with(1, restored.outputs[0])
+    if not value.uses():
+        graph.graph.initializers.pop(value.name)
+
+
 DEFECTS: Mapping[str, tuple[str, Callable[[Net], Planted]]] = {
     "outliers": ("activation-outliers", outliers),
     "imbalance": ("channel-imbalance", imbalance),
@@ -522,6 +582,9 @@ DEFECTS: Mapping[str, tuple[str, Callable[[Net], Planted]]] = {
     "other preprocessing": ("preprocessing-mismatch", preprocessing),
     "no preprocessing": ("preprocessing-mismatch", no_preprocessing),
     "skipped": ("skipped-operators", skipped),
+    "pruned": ("pruned-weights", pruned),
+    "pruned codes": ("pruned-weights", pruned_in_codes),
+    "indivisible": ("indivisible-blocks", indivisible),
     "tables": ("scales-and-tables", tables),
     "unpacked": ("unpacked-at-load", unpacked),
     "fusion": ("runtime-fusion", fused),

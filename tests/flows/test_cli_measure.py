@@ -21,6 +21,15 @@ def test_quick_measures_writes_and_shows_in_80_columns(run, tmp_path):
     assert refused.stderr.startswith("packlight: 'here.toml' exists and is not written over")
 
 
+def test_a_measurement_after_a_whole_one_times_anew_and_keeps_the_old_timings(run, tmp_path):
+    (tmp_path / "here.timings.jsonl").write_text("old\n")
+    done = run("devices", "measure", "--quick", "-o", "here.toml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "timings are in here.timings.2.jsonl" in done.stdout
+    assert (tmp_path / "here.timings.jsonl").read_text() == "old\n"
+    assert not (tmp_path / "here.unfinished.jsonl").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -155,6 +155,13 @@ def for_finding(finding: Finding) -> Finding:
     return replace(finding, lessons=by_cause().get(finding.cause, ()))
 
 
+def for_findings(found: Sequence[Finding]) -> tuple[Advice, ...]:
+    """What practitioners know about diagnosed causes, each lesson once."""
+    return advised(
+        (lesson, f"{one.cause} was found", None) for one in found for lesson in one.lessons[:1]
+    )
+
+
 def by_cause() -> Mapping[str, tuple[str, ...]]:
     """Lessons by cause."""
     found: dict[str, tuple[str, ...]] = {}

@@ -19,10 +19,8 @@ if TYPE_CHECKING:
 
     from packlight.records import Comparison, Result
 
-LEGEND = (
-    "[low, high] are 95 % intervals. The latency ratio is the time of one run over the base's, "
-    "measured in turns; a positive drop is worse, on the same samples."
-)
+LEGEND = "[low, high] are 95 % intervals. A positive drop is worse, on the same samples."
+TIMED = "The latency ratio is the time of one run over the base's, measured in turns."
 FLIPS = (
     "Flips: decisions that were right and are wrong now (lost), the reverse (won), and wrong in "
     "another way (changed). Hit hardest: lost minus won, of groups of any size."
@@ -34,7 +32,8 @@ def comparison_parts(console: Console, found: Comparison) -> list[RenderableType
     results = (found.base, *found.others)
     measured = "size" in found.base.metrics
     table = results_table(console, results, "", None, judged=False)
-    legend = Text(LEGEND, style="dim")
+    timed = "latency_ratio" in found.base.metrics
+    legend = Text(f"{LEGEND} {TIMED}" if timed else LEGEND, style="dim")
     parts: list[RenderableType] = [table, legend] if measured else [quality_table(results)]
     if found.flips:
         parts += [flips_table(found), Text(FLIPS, style="dim")]

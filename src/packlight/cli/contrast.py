@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from packlight.cli.tables import plain_table
-from packlight.records.reading import (
-    show,
-    show_named,
-    show_named_interval,
-    show_named_value,
-    show_share,
+from packlight.records.reading import show_named, show_named_interval, show_named_value
+from packlight.records.telling import (
+    NEAR,
+    RATES,
+    SPREAD,
+    TRUST,
+    bare_p,
+    headline,
+    p_of,
+    worst_sentence,
 )
 
 if TYPE_CHECKING:
@@ -23,33 +27,7 @@ if TYPE_CHECKING:
     from packlight.records import Contrast, GroupContrast, Measurement, Shift
 
 MOST_GROUPS, MOST_MOVED = 6, 8
-SURE = 0.001
-"""p below which digits say nothing more."""
 
-RATES = {
-    "lost": "right before, wrong now",
-    "won": "wrong before, right now",
-    "changed": "wrong before and now, differently",
-    "churn": "changed in any way",
-    "worse": "samples that got worse",
-    "better": "samples that got better",
-}
-TRUST = {
-    "confidence": "confidence",
-    "calibration_error": "calibration error",
-    "nll": "negative log likelihood",
-    "brier": "Brier score",
-}
-SPREAD = {
-    "p50": "the middle sample",
-    "p90": "9 of 10 this good or better",
-    "p99": "99 of 100 this good or better",
-    "most": "the worst sample",
-}
-NEAR = {
-    "rank_agreement": "order of neighbours kept (rank correlation)",
-    "same_nearest": "nearest neighbour kept",
-}
 LEGEND = (
     "q: p adjusted over all groups (Benjamini-Hochberg). Extra: drop in the group above that in "
     "the rest; + harder hit, - lighter hit, where q of the extra drop is at most 0.05; ? fewer "
@@ -64,7 +42,10 @@ MARKS = {"harder": "+", "lighter": "-", "alike": "", "too small": "?"}
 
 def contrast_parts(found: Contrast, name: str, base: str) -> list[RenderableType]:
     """A variant against its reference: sentences and tables, only of what there is."""
-    parts: list[RenderableType] = [Text(f"{name} against {base}", style="bold"), headline(found)]
+    parts: list[RenderableType] = [Text(f"{name} against {base}", style="bold")]
+    if found.level:
+        parts.append(level_table(found.level))
+    parts.append(headline(found))
     if found.rates:
         parts.append(rates_table(found))
     if found.groups:
@@ -84,27 +65,12 @@ def contrast_parts(found: Contrast, name: str, base: str) -> list[RenderableType
     return [*parts, *(Text(f"Note: {told}.", style="yellow") for told in found.notes)]
 
 
-def headline(found: Contrast) -> str:
-    """The drop, whether it is more than chance, and what could have been seen."""
-    return (
-        f"{found.metric} drop {show(found.drop)}, {p_of(found.p)} ({found.test}), on {found.n:,} "
-        f"samples. The smallest drop that these can tell from none in 4 of 5 cases is "
-        f"{show_share(found.detectable)}."
-    )
-
-
-def p_of(p: float, name: str = "p") -> str:
-    """A probability with two digits.
-
-    >>> p_of(0.0349), p_of(1e-9)
-    ('p = 0.035', 'p < 0.001')
-    """
-    return f"{name} < {SURE}" if p < SURE else f"{name} = {p:.2g}"
-
-
-def bare(p: float) -> str:
-    """A probability for a table."""
-    return f"<{SURE}" if p < SURE else f"{p:.2g}"
+def level_table(levels: Mapping[str, Shift]) -> Table:
+    """The metric of both models."""
+    table = plain_table("metric", "before", "now", "change")
+    for name, one in levels.items():
+        table.add_row(name, *(show_named(name, m) for m in (one.before, one.after, one.change)))
+    return table
 
 
 def rates_table(found: Contrast) -> Table:
@@ -129,7 +95,7 @@ def groups_table(groups: Sequence[GroupContrast]) -> Table:
     for one in order[:MOST_GROUPS]:
         extra = "" if one.extra is None else show_named_value("drop", one.extra)
         judged = one.standing != "too small"
-        tests = [bare(one.q), extra, bare(one.extra_q)] if judged else ["", "", ""]
+        tests = [bare_p(one.q), extra, bare_p(one.extra_q)] if judged else ["", "", ""]
         name = f"{one.column} = {one.name}"
         table.add_row(name, f"{one.n:,}", *cells("drop", one.drop), *tests, MARKS[one.standing])
     if len(order) > MOST_GROUPS:
@@ -137,22 +103,12 @@ def groups_table(groups: Sequence[GroupContrast]) -> Table:
     return table
 
 
-def worst_sentence(found: Contrast) -> str:
-    """The worst group, with an interval that knows that it was picked."""
-    assert found.worst is not None
-    judged = sum(one.standing != "too small" for one in found.groups)
-    return (
-        f"Worst group: {found.worst.column} = {found.worst.name}, drop {show(found.worst.drop)}; "
-        f"the interval allows for having picked the worst of {judged}."
-    )
-
-
 def slices_table(found: Contrast) -> Table:
     """Slices that were found and confirmed."""
     table = plain_table("samples that lose more", "n", "drop", "extra", "interval", "q")
     for one in found.slices:
         numbers = show_named_value("drop", one.drop), *cells("drop", one.extra)
-        table.add_row(one.rule, f"{one.n:,}", *numbers, bare(one.q))
+        table.add_row(one.rule, f"{one.n:,}", *numbers, bare_p(one.q))
     return table
 
 

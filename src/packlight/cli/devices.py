@@ -106,23 +106,36 @@ def measure(
 
     named = device_name(name)
     target = free_target(out or Path(f"{named}.toml"))
-    timings = target.with_suffix(".timings.jsonl")
+    timings = target.with_suffix(".unfinished.jsonl")
     try:
         with working() as progress:
             found = measure_device(timings, name=named, threads=threads, seconds=seconds,
                                    quick=quick, seed=seed, progress=progress)  # fmt: skip
     except KeyboardInterrupt as error:
-        kept = f"what was timed is kept in '{timings}'; the same command goes on from there"
-        raise Stopped(kept) from error
+        said = f"what was timed is kept in '{timings}'; the same command goes on from there"
+        raise Stopped(said) from error
     write_device(found, target)
+    kept = finished(timings, target.with_suffix(".timings.jsonl"))
     if as_json:
         print_json(found)
     else:
         from packlight.cli.device_tables import device_parts
 
         say(screen(), *device_parts(found))
-        say(screen(), f"Written to {target}; timings are in {timings}")
+        say(screen(), f"Written to {target}; timings are in {kept}")
     return DONE
+
+
+def finished(timings: Path, wanted: Path) -> Path:
+    """Give timings of a whole measurement their name, or one with a number where that is taken.
+
+    The next measurement then begins anew.
+    """
+    free, count = wanted, 1
+    while free.exists():
+        count += 1
+        free = wanted.with_suffix(f".{count}.jsonl")
+    return timings.rename(free)
 
 
 def free_target(path: Path) -> Path:

@@ -9,12 +9,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from packlight.cli.tables import plain_table
-from packlight.records.reading import show_named
+from packlight.records.telling import place, show_evidence
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from packlight.records import Finding, Measurement, SourceLine
+    from packlight.records import Finding
 
 TONE = {"serious": "bold red", "warning": "yellow", "note": "dim"}
 INDENT = (0, 0, 0, 2)
@@ -39,24 +39,8 @@ def finding_parts(number: int, one: Finding) -> Iterator[RenderableType]:
     if one.source is not None:
         table.add_row("where", place(one.source))
     for name, m in one.evidence.items():
-        table.add_row(name.replace("_", " "), shown(name, m))
+        table.add_row(name.replace("_", " "), show_evidence(name, m))
     table.add_row("do", one.next_step)
     for lesson in one.lessons:
         table.add_row("read", f"packlight lessons {lesson}")
     yield Padding(table, INDENT)
-
-
-def shown(name: str, m: Measurement) -> str:
-    """A number of evidence: counts plain, shares as percentages, the rest in its unit."""
-    counts = m.unit == "1" and not name.startswith(SHARES)
-    plain = counts and not name.endswith("_ratio")
-    return f"{m.value:.4g}" if plain else show_named(name, m)
-
-
-SHARES = ("share", "numbers_cut", "sums_that")
-
-
-def place(source: SourceLine) -> str:
-    """Line and module."""
-    line = f"{source.file}:{source.line}" if source.file else ""
-    return " ".join(part for part in (line, source.module) if part)

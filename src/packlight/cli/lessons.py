@@ -55,14 +55,8 @@ def advice_parts(found: Sequence[Advice]) -> Iterator[Text]:
     """Lessons beside a result, each with the number that called for it."""
     from rich.text import Text
 
-    from packlight.records.reading import show_named
+    from packlight.records.telling import called_for
 
     for one in found:
-        name = "latency_ratio" if one.lesson in RATIOS else "drop"
-        number = "" if one.number is None else f" ({show_named(name, one.number)})"
-        told = f"{one.text} Here {one.because}{number}. "
+        told = f"{one.text} Here {called_for(one)}. "
         yield Text.assemble(("Lesson: ", "bold"), told, (f"Source: {one.source}", "dim"))
-
-
-RATIOS = ("fallbacks", "size-is-not-speed")
-"""Lessons that a ratio of times calls for."""

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from packlight.cli.lessons import advice_parts
 from packlight.cli.tables import counts, results_table
+from packlight.records.telling import headline, worst_sentence
 from packlight.records.verdict import choice, sentence
 
 if TYPE_CHECKING:
@@ -33,9 +34,26 @@ def outcome_parts(console: Console, found: Outcome) -> list[RenderableType]:
         Text(f"{LEGEND} Budgets: {asked}.", style="dim"),
         *remarks,
         Text(sentence(found), style="bold"),
+        *summary(found),
         *advice_parts(found.lessons),
         counts(places(found)),
     ]
+
+
+def summary(found: Outcome) -> list[RenderableType]:
+    """For whom it changed and why, in short; the report has the rest."""
+    told: list[RenderableType] = []
+    for one in found.contrasts:
+        told.append(headline(one))
+        told += [worst_sentence(one)] if one.worst is not None else []
+    grave = [cause for cause in found.findings if cause.severity != "note"]
+    for cause in grave[:MOST_CAUSES]:
+        why = Text.assemble(("Why: ", "bold"), f"{cause.cause} ({cause.severity}): ")
+        told.append(Text.assemble(why, f"{cause.sentence}. Next: {cause.next_step}."))
+    return told
+
+
+MOST_CAUSES = 3
 
 
 def places(found: Outcome) -> list[tuple[str, str]]:

@@ -36,8 +36,9 @@ def plan_parts(found: Plan) -> list[RenderableType]:
         *advice,
         routes_table(found),
         Text(
-            "Sizes are exact; ~ marks estimates, whose intervals --json has. 'samples': needs some "
-            "hundred without labels. 'training': hours, and no method of packlight's yet.",
+            "Sizes without ~ are exact; ~ marks estimates, whose intervals --json has. 'samples': "
+            "needs some hundred without labels. 'training': hours, and no method of packlight's "
+            "yet.",
             style="dim",
         ),
         *refusals(found),

@@ -56,11 +56,12 @@ def results_table(
 def rows_of(
     results: Sequence[Result], metric: str, best: str | None, *, judged: bool, narrow: bool
 ) -> Table:
-    """The table with intervals beside (wide) or below (narrow) their values."""
-    heads = [HEADS.get(name, name).format(metric=metric).strip() for name in COSTS]
+    """The table of what was measured, intervals beside (wide) or below (narrow) their values."""
+    known = [name for name in COSTS if any(name in result.metrics for result in results)]
+    heads = [HEADS.get(name, name).format(metric=metric).strip() for name in known]
     table = plain_table("", "variant", *heads, *(["budgets"] if judged else []), left=2)
     for result in results:
-        cells = [cell(name, result.metrics, narrow=narrow) for name in COSTS]
+        cells = [cell(name, result.metrics, narrow=narrow) for name in known]
         verdict = "failed" if result.error else result.verdict
         state = [Text(verdict, style=TONE[verdict])] if judged else []
         chosen = result.id == best

@@ -80,6 +80,7 @@ def contrast(
         p=p,
         test=test,
         detectable=detectable,
+        level=shifts.level(metric, before.rows, after.rows, seed),
         rates=rates,
         rates_p=rates_p,
         rates_test=rates_test,

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from packlight.metrics import Metric, Rows, ratio
 from packlight.metrics.calibration import calibration_error
-from packlight.metrics.intervals import draws, is_share, percentiles, resampled_sums
+from packlight.metrics.intervals import (
+    draws,
+    is_share,
+    percentiles,
+    resampled,
+    resampled_sums,
+)
+from packlight.metrics.paired import drop, measure
 from packlight.metrics.values import root_ratio
 from packlight.records import Measurement, Shift
 from packlight.records.measurement import Unit
@@ -19,6 +26,37 @@ UNITS: Mapping[str, Unit] = {"nll": "nat"}
 DRAWS = 300
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
 PAIR = 2
+
+
+def level(metric: Metric, before: Rows, after: Rows, seed: int) -> dict[str, Shift]:
+    """The metric of both, and of a loss of tokens the perplexity, its exponential.
+
+    Args:
+        metric: of the task.
+        before: rows (n, k) of the reference.
+        after: rows (n, k) of the variant.
+        seed: of the draws.
+    """
+    was, now = (measure(metric, rows, seed) for rows in (before, after))
+    if is_share(metric, before, after):
+        loss, _ = drop(metric, before, after, seed)
+        return {metric.name: Shift(was, now, minus(loss) if metric.higher_is_better else loss)}
+    values = np.array([was.value, now.value])
+    drawn = np.stack(resampled(metric, [before, after], seed), axis=1)
+    n = len(before)
+    found = {metric.name: shift(values, drawn, metric.unit, n)}
+    if metric.name == LOSS:
+        found["perplexity"] = shift(np.exp(values), np.exp(drawn), "1", n)
+    return found
+
+
+LOSS = "nll"
+"""Name of the metric of which the exponential is called perplexity."""
+
+
+def minus(m: Measurement) -> Measurement:
+    """The same in the other direction."""
+    return Measurement(0.0 - m.value, m.unit, 0.0 - m.high, 0.0 - m.low, m.how, m.n)
 
 
 def trust(before: SampleTable, after: SampleTable, seed: int) -> dict[str, Shift]:

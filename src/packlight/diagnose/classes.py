@@ -31,8 +31,7 @@ FEWER = 0.75
 """Share of the usual bits below which a layer has fewer than the others."""
 
 EIGHT, GRID = 8.0, 256
-FULL, MATRIX = 5.0, 2
-"""Bits from which on zeros are a choice, and no coarse grid."""
+MATRIX = 2
 
 HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 NEAR, MOST_POINTS = 1e-3, 1024
@@ -240,7 +239,18 @@ def is_half(sites: Sites, one: Weight) -> bool:
 def is_pruned(sites: Sites, one: Weight) -> bool:
     """Many zeros where there were none."""
     del sites
-    return float(np.mean((one.found == 0) & (one.wanted != 0))) >= GONE and stored_bits(one) > FULL
+    return is_zeroed(one)
+
+
+def is_zeroed(one: Weight) -> bool:
+    """Whether many numbers became zero that no rounding makes zero: further from it than a step.
+
+    A step is the least distance of two numbers that a channel has, next to nothing in plain floats.
+    """
+    ordered = np.sort(one.found.astype(np.float32), axis=1)
+    gaps = np.diff(ordered, axis=1)
+    step = np.min(gaps, axis=1, keepdims=True, initial=np.inf, where=gaps > 0)
+    return float(np.mean((one.found == 0) & (np.abs(one.wanted) > step))) >= GONE
 
 
 def is_other(sites: Sites, one: Weight) -> bool:
@@ -279,9 +289,9 @@ def has_fewer_bits(sites: Sites, one: Weight) -> bool:
 
 WEIGHT_TESTS: tuple[tuple[str, Callable[[Sites, Weight], bool]], ...] = (
     ("half", is_half),
+    ("pruned", is_pruned),
     ("other weights", is_other),
     ("channels", shares_a_scale),
-    ("pruned", is_pruned),
     ("bits", has_fewer_bits),
     ("sensitive", lambda sites, one: one.operator in sites.ends or one.node.op_type in GATES),
 )

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.diagnose.classes import HALVES, Sites, is_on_grid
+from packlight.diagnose.classes import HALVES, Sites, is_on_grid, is_zeroed
 from packlight.diagnose.findings import level, measured, named, of_quality
 from packlight.diagnose.spread import HALF_HIGHEST, HALF_LOWEST
 from packlight.diagnose.survey import Survey, apart
@@ -132,7 +132,7 @@ def is_plain(survey: Survey, key: str) -> bool:
     compressed = {
         (pair.matched.operators[one.node], one.place)
         for one in survey.weights
-        if one.storage.kind in HALVES or is_on_grid(one)
+        if one.storage.kind in HALVES or is_on_grid(one) or is_zeroed(one)
     }
     for node in segment(flow, root, set(pair.matched.values.values())):
         if node.op_type in (*ROUNDERS, *RESTORERS) or "Quant" in node.op_type:

@@ -78,7 +78,7 @@ def measure_device(
     known = counted(schedule.models, rows, progress)
     roof = roof_of(known)
     return describe(
-        known, fit(known, roof, seed), roof, machine(),
+        known, fit(known, roof, seed, drift(list(rows.values()))), roof, machine(),
         name=named,
         threads=threads,
         date=date or datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -107,6 +107,22 @@ def counted(
         taken = float(np.median([row.seconds for row in rows[model.key]]))
         found.append(Timing(calls_of(model), taken, BLOCK in model.design))
     return found
+
+
+def drift(rows: Sequence[Sequence[Row]]) -> float:
+    """How much all models together are slower in one round than in another.
+
+    Args:
+        rows: of every model, round by round; those with fewer rounds than most say nothing.
+
+    Returns:
+        Standard deviation over rounds of the logarithm, for the model in the middle.
+    """
+    most = max(map(len, rows))
+    if most == 1:
+        return 0.0
+    times = np.log([[row.seconds for row in one] for one in rows if len(one) == most])
+    return float(np.std(np.median(times - np.median(times, axis=1, keepdims=True), axis=0), ddof=1))
 
 
 def calls_of(timed: Timed) -> Mapping[Call, int]:

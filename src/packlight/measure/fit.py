@@ -219,13 +219,15 @@ def solve(design: Sums, seen: Floats, near: Floats | None = None) -> Floats:
     return solution
 
 
-def fit(timings: Sequence[Timing], roof: Roof, seed: int = 0) -> Fit:
+def fit(timings: Sequence[Timing], roof: Roof, seed: int = 0, drift: float = 0.0) -> Fit:
     """Fit overheads and curves, and find their spread on timings that a fit did not see.
 
     Args:
         timings: at least one; few or equal ones give constants with a wide spread.
         roof: that curves are relative to.
         seed: of the folds.
+        drift: standard deviation, as a logarithm, by which all times of one occasion differ from
+            those of another; it widens what is said of whole models.
     """
     design = Sums(timings, roof)
     worth = np.array([WHOLE if one.composite else 1.0 for one in timings])
@@ -233,7 +235,7 @@ def fit(timings: Sequence[Timing], roof: Roof, seed: int = 0) -> Fit:
         solution, weights = robust(design, worth)
         residuals = unseen(design, weights, solution, seed)
     overhead = float(np.exp(solution[1]))
-    return Fit(overhead, curves(design, solution, residuals, timings), residuals)
+    return Fit(overhead, curves(design, solution, residuals, timings, drift), residuals)
 
 
 def robust(design: Sums, worth: Floats) -> tuple[Floats, Floats]:
@@ -258,7 +260,7 @@ def unseen(design: Sums, weights: Floats, near: Floats, seed: int) -> Floats:
 
 
 def curves(
-    design: Sums, solution: Floats, residuals: Floats, timings: Sequence[Timing]
+    design: Sums, solution: Floats, residuals: Floats, timings: Sequence[Timing], drift: float
 ) -> dict[str, Curve]:
     """The curves of a solution; that of a run carries the spread of whole models."""
     moving, sums = design.parts(solution)
@@ -276,7 +278,7 @@ def curves(
             n=max(1, int(told.sum())),
         )
     whole = np.array([one.composite for one in timings]) if timings else np.zeros(0, bool)
-    common = spread(residuals[whole], np.ones(int(whole.sum())))
+    common = float(np.hypot(spread(residuals[whole], np.ones(int(whole.sum()))), drift))
     ratio = float(solution[0] - solution[1])
     found[RUN.curve] = Curve((), (), (), (ratio,), common, max(1, int(whole.sum())))
     return found

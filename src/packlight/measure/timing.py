@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +18,7 @@ from packlight.measure.designs import Timed
 from packlight.records.codec import canonical, digest, from_json
 from packlight.records.session import SessionOptions
 from packlight.runtime import machine, open_session
-from packlight.runtime.clock import WARM_UP, Clock, timed, undisturbed
+from packlight.runtime.clock import WARM_UP, Clock, frozen, timed, undisturbed
 
 Progress = Callable[[str, int, int], None]
 """(what is done, steps finished, steps in all)."""
@@ -207,14 +205,3 @@ def by_model(models: Sequence[Timed], rows: Iterable[Row]) -> dict[str, tuple[Ro
         if row.key in wanted:
             found[row.key].append(row)
     return {key: tuple(own) for key, own in found.items()}
-
-
-@contextmanager
-def frozen() -> Iterator[None]:
-    """Spare what is there already from garbage collection, which comes before every timing."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

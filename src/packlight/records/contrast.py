@@ -146,6 +146,7 @@ class Contrast:
         distance: by which ``moved`` is ranked; empty where outputs cannot be compared.
         moved: the samples that changed most.
         notes: sentences on what was not judged, and why.
+        level: the metric by its name, and ``perplexity`` where it is the loss of tokens.
     """
 
     VERSION: ClassVar[int] = 1
@@ -171,3 +172,4 @@ class Contrast:
     distance: str = ""
     moved: tuple[Moved, ...] = ()
     notes: tuple[str, ...] = ()
+    level: Mapping[str, Shift] = field(default_factory=dict)

@@ -8,7 +8,9 @@ from typing import ClassVar, Literal
 
 from packlight.records.advice import Advice
 from packlight.records.budget import Budget
+from packlight.records.contrast import Contrast
 from packlight.records.evaluation import Group
+from packlight.records.finding import Finding
 from packlight.records.machine import Machine
 from packlight.records.measurement import Measurement, Meets
 from packlight.records.session import SessionOptions
@@ -96,6 +98,9 @@ class Outcome:
         project: folder.
         report: path of the report; empty when none was written.
         lessons: what practitioners know that these results call for.
+        contrasts: what changed from the original, sample by sample: to the variant that is chosen
+            or nearest, and where no budget was asked to each.
+        findings: why that variant lost quality; empty where it surely did not lose any.
     """
 
     VERSION: ClassVar[int] = 1
@@ -118,3 +123,5 @@ class Outcome:
     project: str
     report: str = ""
     lessons: tuple[Advice, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
+    findings: tuple[Finding, ...] = ()

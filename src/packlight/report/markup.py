@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from html import escape
 
-VOID = ("meta", "link", "br")
+VOID = ("meta", "link", "br", "img")
 UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )

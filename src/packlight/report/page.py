@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from packlight.errors import InputError
 from packlight.records import Outcome, Result, canonical
@@ -17,11 +20,17 @@ from packlight.records.reading import (
     show_share,
 )
 from packlight.records.verdict import choice, details, headline, original
+from packlight.report.causes import findings, lessons
+from packlight.report.contrast import contrast
 from packlight.report.groups import groups
 from packlight.report.markup import Html, element, join
+from packlight.report.pictures import picture
 from packlight.report.plot import trade_off
 from packlight.report.tables import MINUS, budgets, minus, refusals, shown, variants
 from packlight.report.words import ACCURACY, ARITHMETIC, MEANINGS, VERDICT, pill
+
+if TYPE_CHECKING:
+    from packlight.runtime import Steps
 
 TILES = ("size", "latency_ratio", "drop", "flips", "peak_memory")
 TILE_NAMES = {
@@ -33,20 +42,26 @@ TILE_NAMES = {
 }
 
 
-def write_report(outcome: Outcome, path: Path, title: str) -> None:
+NO_INPUTS: Mapping[int, Steps] = MappingProxyType({})
+
+
+def write_report(
+    outcome: Outcome, path: Path, title: str, inputs: Mapping[int, Steps] = NO_INPUTS
+) -> None:
     """Write the report of a search as one HTML file that asks nothing of the network.
 
     Args:
         outcome: what was found.
         path: of the file; replaced at once when it is whole.
         title: of the page.
+        inputs: of samples by index, to draw beside what changed most.
 
     Raises:
         InputError: the file cannot be written.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"a report is written to a file; '{path}' is something else")
-    content = page(outcome, title).encode("utf-8", "replace")
+    content = page(outcome, title, inputs).encode("utf-8", "replace")
     aside = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
         aside.write_bytes(content)
@@ -59,10 +74,10 @@ def write_report(outcome: Outcome, path: Path, title: str) -> None:
         aside.unlink(missing_ok=True)
 
 
-def page(outcome: Outcome, title: str) -> str:
+def page(outcome: Outcome, title: str, inputs: Mapping[int, Steps] = NO_INPUTS) -> str:
     """The whole document."""
     css = resources.files("packlight.report").joinpath("report.css").read_text("utf-8")
-    body = element("body", *sections(outcome, title), data(outcome))
+    body = element("body", *sections(outcome, title, inputs), data(outcome))
     return f"<!doctype html>\n{element('html', head(title, css), body, lang='en')}\n"
 
 
@@ -91,7 +106,7 @@ def data(outcome: Outcome) -> Html:
     return element("script", text, type="application/json", id="outcome")
 
 
-def sections(outcome: Outcome, title: str) -> list[Html]:
+def sections(outcome: Outcome, title: str, inputs: Mapping[int, Steps]) -> list[Html]:
     """What the page says, in order."""
     chosen = shown(outcome)
     found = [chosen] if chosen else outcome.variants[1:] if not outcome.budget.all() else []
@@ -100,11 +115,21 @@ def sections(outcome: Outcome, title: str) -> list[Html]:
         "Size against quality": trade_off(outcome),
         "Variants": variants(outcome),
         "By group": join(by_group(outcome, result) for result in found),
+        "What changed": changed(outcome, inputs),
+        "Why": findings(outcome.findings),
+        "What practitioners know": lessons(outcome.lessons),
         "What was left as it is": refusals(outcome),
         "How it was measured": element("div", measured(outcome), meanings(), class_="two"),
     }
     told = [section(name, content) for name, content in parts.items() if content]
     return [top(outcome, title), element("main", verdict(outcome), warnings(outcome), *told)]
+
+
+def changed(outcome: Outcome, inputs: Mapping[int, Steps]) -> Html:
+    """Variants against the original, sample by sample."""
+    names = {result.id: result.name for result in outcome.variants}
+    pictures = {index: picture(steps) for index, steps in inputs.items()}
+    return join(contrast(one, names[one.variant], pictures) for one in outcome.contrasts)
 
 
 def section(name: str, content: Html) -> Html:

@@ -15,10 +15,13 @@ QUANTITY = {
     "worst_group_drop": "Worst group's drop",
     "flips": "Flips",
 }
-MARK = {"yes": "✓", "unclear": "?", "no": "✕", "fits": "✓", "undecided": "?", "misses": "✕"}
+MARK = {
+    "yes": "✓", "unclear": "?", "no": "✕", "fits": "✓", "undecided": "?", "misses": "✕",
+    "serious": "✕", "warning": "!", "note": "·",
+}  # fmt: skip
 TONE = {
     "yes": "good", "fits": "good", "unclear": "open", "undecided": "open", "no": "bad",
-    "misses": "bad",
+    "misses": "bad", "serious": "bad", "warning": "open", "note": "plain",
 }  # fmt: skip
 VERDICT = {"fits": "Fits", "undecided": "Undecided", "misses": "Budget missed"}
 
@@ -38,6 +41,8 @@ MEANINGS = (
      "the metric lies between 0 and 1, else relative to the original. Negative is better."),
     ("Flips", "Share of decisions that were right and are wrong now; without labels, of those that "
      "are no longer the original's."),
+    ("q", "Probability that a group this unlike the rest comes by chance, adjusted over all "
+     "groups (Benjamini-Hochberg); at most 0.05 is told."),
     ("Front", "No other variant is better in size, time and drop at once."),
     ("yes, unclear, no", "A budget is met when the whole interval keeps it, and missed when none "
      "of it does."),

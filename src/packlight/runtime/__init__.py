@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from packlight.runtime.hardware import machine
     from packlight.runtime.integers import exact
     from packlight.runtime.memory import peak_memory
-    from packlight.runtime.rounds import race
+    from packlight.runtime.rounds import race, race_both
     from packlight.runtime.saturation import Saturation, saturation
     from packlight.runtime.session import open_session
     from packlight.runtime.taps import stream, tapped
@@ -33,6 +33,7 @@ HOME = {
     "open_session": "session",
     "peak_memory": "memory",
     "race": "rounds",
+    "race_both": "rounds",
     "Saturation": "saturation",
     "saturation": "saturation",
     "stream": "taps",
@@ -55,6 +56,7 @@ __all__ = [
     "open_session",
     "peak_memory",
     "race",
+    "race_both",
     "saturation",
     "stream",
     "tapped",

@@ -77,7 +77,11 @@ def latency_of(
 
     Arguments and errors are those of ``time_against``.
     """
-    taken = interleaved([session], samples, state, seconds, clock)[:, 0]
+    return alone(interleaved([session], samples, state, seconds, clock)[:, 0], seed)
+
+
+def alone(taken: Seconds, seed: int) -> dict[str, Measurement]:
+    """``latency``, ``latency_p90`` and ``latency_p99`` from the seconds of one session (runs,)."""
     return quantiles(taken, spread_of(taken, resampled(len(taken), seed)))
 
 
@@ -126,6 +130,17 @@ def undisturbed() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
+
+
+@contextmanager
+def frozen() -> Iterator[None]:
+    """Spare what is there already from garbage collection, which comes before every timing."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def compared(reference: Seconds, candidate: Seconds, seed: int) -> dict[str, Measurement]:

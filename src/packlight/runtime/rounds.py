@@ -15,7 +15,7 @@ import numpy as np
 from packlight.records.measurement import Measurement
 from packlight.runtime.bootstrap import TAIL
 from packlight.runtime.calls import Session, Steps
-from packlight.runtime.clock import Clock, Seconds, compared, interleaved
+from packlight.runtime.clock import Clock, Seconds, alone, compared, frozen, interleaved
 
 ROUNDS = 5
 Opener = Callable[[], Session]
@@ -51,13 +51,35 @@ def race(
         TaskError: there are no samples, or they do not fit a session.
         ModelError: a model fails.
     """
-    taken = [
-        interleaved([reference(), candidate()], samples, state, seconds / rounds, clock)
-        for _ in range(rounds)
-    ]
+    return race_both(
+        reference, candidate, samples, state, rounds=rounds, seconds=seconds, seed=seed, clock=clock
+    )[1]
+
+
+def race_both(
+    reference: Opener,
+    candidate: Opener,
+    samples: Sequence[Steps],
+    state: Mapping[str, str],
+    *,
+    rounds: int = ROUNDS,
+    seconds: float = 2.0,
+    seed: int = 0,
+    clock: Clock = time.perf_counter,
+) -> tuple[dict[str, Measurement], dict[str, Measurement]]:
+    """The latency of the reference, as of ``latency_of``, and what ``race`` gives, from one race.
+
+    Arguments and errors are those of ``race``.
+    """
+    with frozen():
+        taken = [
+            interleaved([reference(), candidate()], samples, state, seconds / rounds, clock)
+            for _ in range(rounds)
+        ]
     every = np.concatenate(taken)
     found = compared(every[:, 0], every[:, 1], seed)
-    return {**found, "latency_ratio": over_rounds(taken, found["latency_ratio"])}
+    found["latency_ratio"] = over_rounds(taken, found["latency_ratio"])
+    return alone(every[:, 0], seed), found
 
 
 def over_rounds(taken: Sequence[Seconds], within: Measurement) -> Measurement:

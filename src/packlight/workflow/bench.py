@@ -22,7 +22,6 @@ from packlight.model import Model, initializers, load, save
 from packlight.records import (
     Cost,
     Evaluation,
-    Measurement,
     Recipe,
     SessionOptions,
     Variant,
@@ -30,7 +29,7 @@ from packlight.records import (
     digest,
     variant_id,
 )
-from packlight.runtime import Steps, machine, open_session, peak_memory, race
+from packlight.runtime import Steps, machine, open_session, peak_memory, race_both
 from packlight.store import Store
 from packlight.task import SampleTable, Task, read_table
 from packlight.workflow.calibrate import calibration
@@ -206,12 +205,18 @@ class Bench:
 
     def latency(self, variant: Variant) -> Cost:
         """Latency beside the original, interleaved."""
-        return self.once("latency", variant, Cost, lambda: self.timed(variant))
+        return self.once("latency", variant, Cost, lambda: self.timed(variant)[1])
 
-    def timed(self, variant: Variant) -> Cost:
-        """Time a variant against the original in one process."""
+    def latency_of_both(self, variant: Variant) -> None:
+        """Latency of a variant and of the original from one race, in which both run as often."""
+        base, own = self.timed(variant)
+        self.once("latency", self.original, Cost, lambda: base)
+        self.once("latency", variant, Cost, lambda: own)
+
+    def timed(self, variant: Variant) -> tuple[Cost, Cost]:
+        """Time the original and a variant against each other in one process."""
         model = self.model(variant)
-        metrics: dict[str, Measurement] = race(
+        base, own = race_both(
             lambda: open_session(self.opened.model, self.options),
             lambda: open_session(model, self.options),
             self.timed_samples,
@@ -219,18 +224,24 @@ class Bench:
             seconds=self.seconds,
             seed=self.seed,
         )
+        base.update(latency_reference=base["latency"], latency_ratio=counted(1.0))
         if variant.id == self.original.id:
-            metrics["latency_ratio"] = counted(1.0)
-        return Cost(variant.id, metrics, self.options, digest(machine()))
+            own["latency_ratio"] = counted(1.0)
+        here = digest(machine())
+        return (
+            Cost(self.original.id, base, self.options, here),
+            Cost(variant.id, own, self.options, here),
+        )
 
     def memory(self, variant: Variant) -> Cost:
         """Peak memory of a fresh process."""
-        return self.once("memory", variant, Cost, lambda: self.fill(variant))
+        sample = self.timed_samples[0]
+        return self.once("memory", variant, Cost, lambda: self.fill(variant, sample))
 
-    def fill(self, variant: Variant) -> Cost:
-        """Run a variant in processes of its own."""
+    def fill(self, variant: Variant, sample: Steps) -> Cost:
+        """Run a variant on a sample in processes of its own."""
         path = self.store.path(variant.file)
-        peak = peak_memory(path, self.timed_samples[0], self.task.state, self.options)
+        peak = peak_memory(path, sample, self.task.state, self.options)
         return Cost(variant.id, {"peak_memory": peak}, self.options, digest(machine()))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from packlight.model import Model
 from packlight.records import (
     Budget,
     Comparison,
+    Cost,
     Evaluation,
     Outcome,
     Result,
@@ -27,9 +29,11 @@ from packlight.runtime import machine
 from packlight.workflow.adopt import adopted, check_alike, scratch
 from packlight.workflow.bench import Bench
 from packlight.workflow.choose import judged
+from packlight.workflow.contrasting import contrast
+from packlight.workflow.explaining import inputs_of
 from packlight.workflow.fit import STEPS, measured
 from packlight.workflow.inside import layers
-from packlight.workflow.judging import check_samples, contrast, write_tables
+from packlight.workflow.judging import check_samples, write_tables
 from packlight.workflow.opening import AnyModel, AnyTask, Opened, task_for
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.verbs import OPTIONS, at_hand
@@ -103,7 +107,8 @@ def compare(
             if report is None:
                 return found
             shown = outcome(bench, found, judged_by[0].detectable)
-            write_report(shown, report, f"{bench.opened.model.name} and {len(rest)} beside it")
+            title = f"{bench.opened.model.name} and {len(rest)} beside it"
+            write_report(shown, report, title, inputs_of(bench, found.contrasts))
     return replace(found, report=str(report))
 
 
@@ -139,7 +144,10 @@ def measure(
     bench: Bench, variants: Sequence[Variant], *, costs: bool
 ) -> tuple[Comparison, Sequence[Evaluation]]:
     """All models measured and put beside each other, and how each was judged, the base first."""
-    total = STEPS * (len(variants) + 1)
+    everyone = (bench.original, *variants)
+    total = STEPS * len(everyone)
+    if costs:
+        measure_costs(bench, everyone, total)
     look = measured if costs else without_costs
     base, own = look(bench, bench.original, 0, total)
     results, evaluations = [], [own]
@@ -155,6 +163,29 @@ def measure(
     return put_beside(
         base, results, tables, groups, evaluations=judgements, contrasts=contrasts
     ), evaluations
+
+
+def measure_costs(bench: Bench, everyone: Sequence[Variant], total: int) -> None:
+    """Latency of all while nothing else runs; then memory, in processes that run beside quality.
+
+    The base's latency comes from the race with the first model that is another.
+    """
+    models = {variant.id: variant for variant in everyone}
+    others = [variant for variant in models.values() if variant.id != bench.original.id]
+    for place, variant in enumerate(others):
+        bench.progress(f"{variant.name}: latency", place, total)
+        if place == 0:
+            bench.latency_of_both(variant)
+        bench.latency(variant)
+    sample, aside = bench.timed_samples[0], ThreadPoolExecutor(1)
+    try:
+        peaks = {key: aside.submit(bench.fill, one, sample) for key, one in models.items()}
+        for place, (key, variant) in enumerate(models.items(), start=len(others)):
+            bench.progress(f"{variant.name}: quality and memory", place, total)
+            bench.quality(variant)
+            bench.once("memory", variant, Cost, peaks[key].result)
+    finally:
+        aside.shutdown(cancel_futures=True)
 
 
 def without_costs(
@@ -190,6 +221,8 @@ def outcome(bench: Bench, found: Comparison, detectable: float) -> Outcome:
         session=bench.options,
         machine=machine(),
         project="",
+        lessons=found.lessons,
+        contrasts=found.contrasts,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from packlight.records import SessionOptions
 from packlight.runtime import Steps, ahead, stream
 from packlight.task import Task
 from packlight.workflow.progress import Progress
+from packlight.workflow.relay import Relay
 from packlight.workflow.spool import Spool
 
 
@@ -27,9 +29,13 @@ def calibration(task: Task, options: SessionOptions, progress: Progress) -> Stre
             progress("calibrating", place, few)
             yield samples[place * total // few]
 
+    relay = Relay(partial(watched, 0), options, progress)
+
     def values(
         model: Model, names: Sequence[str], most: int
     ) -> Iterable[Mapping[str, NDArray[np.generic]]]:
-        return ahead(stream(model, names, watched(most), task.state, options))
+        if most or task.state:
+            return ahead(stream(model, names, watched(most), task.state, options))
+        return ahead(relay.values(model, names))
 
     return Stream(values, frozenset(task.state))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from packlight.advice import for_results
 from packlight.errors import ModelError, RecipeError, TaskError
 from packlight.records import (
     Budget,
@@ -23,6 +22,7 @@ from packlight.store import Store
 from packlight.task import Task
 from packlight.workflow import choose
 from packlight.workflow.bench import Bench
+from packlight.workflow.explaining import explained, inputs_of
 from packlight.workflow.ladder import ladder, named
 from packlight.workflow.opening import Opened
 from packlight.workflow.progress import Progress, silent
@@ -72,10 +72,11 @@ def fit(
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
         results, evaluations = measure_all(bench, tried, budget)
         outcome = decide(bench, budget, results, evaluations, allow_slower)
-        told = for_results(results[0], results[1:], outcome.detectable)
-        outcome = replace(outcome, lessons=told)
+        outcome = explained(bench, outcome, evaluations)
+        inputs = inputs_of(bench, outcome.contrasts)
+        bench.progress("done", 1, 1)
     report = project / "report.html"
-    write_report(outcome, report, f"{opened.model.name} on {task.name}")
+    write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
     return replace(outcome, report=str(report))
 
 

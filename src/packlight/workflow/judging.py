@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from packlight.compare import check_format, write_samples
-from packlight.compare import contrast as set_beside
 from packlight.evaluate import columns
-from packlight.records import Contrast, Evaluation, SessionOptions
-from packlight.task import SampleTable
+from packlight.records import Evaluation, SessionOptions
 from packlight.workflow.adopt import adopted, scratch
 from packlight.workflow.bench import Bench
+from packlight.workflow.contrasting import contrast, reference_table
 from packlight.workflow.opening import AnyModel, AnyTask, task_for
 from packlight.workflow.progress import Progress, silent
 from packlight.workflow.verbs import OPTIONS, at_hand
@@ -62,27 +61,6 @@ def check_samples(out: Path | None) -> None:
     if out is not None:
         check_format(out)
         check_place(out)
-
-
-def contrast(bench: Bench, found: Evaluation) -> Contrast | None:
-    """What changed from the original to a variant that was judged; None for the original itself."""
-    if found.variant == found.reference:
-        return None
-    return set_beside(
-        bench.task.metric,
-        reference_table(bench, found),
-        bench.table(found),
-        columns(bench.task),
-        variant=found.variant,
-        reference=found.reference,
-        distance=found.distance,
-        seed=bench.seed,
-    )
-
-
-def reference_table(bench: Bench, found: Evaluation) -> SampleTable:
-    """What the original did on single samples, kept when the variant was judged beside it."""
-    return bench.table(replace(found, samples=found.beside))
 
 
 def write_tables(

@@ -56,6 +56,10 @@ class Spool:
             a.dtype.hasobject for a in arrays
         ):
             return
-        for array in arrays:
-            npy.write_array(self.file, array, allow_pickle=False)
+        try:
+            for array in arrays:
+                npy.write_array(self.file, array, allow_pickle=False)
+        except OSError:  # the disk is full
+            self.most = 0
+            return
         self.places[index] = place, [list(feeds) for feeds in made]

@@ -325,3 +325,44 @@ def test_what_cannot_be_judged_is_said():
     assert few.detectable == pytest.approx(3 / 50)
     with pytest.raises(InputError, match="same samples; the reference has 3, 'v' has 4"):
         contrast(TOP1, table([1, 1, 1]), table([1] * 4), {}, variant="v", reference="r")
+
+
+def losses_of(nats, tokens):
+    """A table of texts with the loss of all their tokens, and how many these are."""
+    rows = np.stack([nats, tokens], axis=1).astype(float)
+    nothing = np.zeros(0)
+    return SampleTable(rows, nothing, nothing.astype(bool), nothing.astype(int), nothing)
+
+
+def test_the_loss_of_tokens_is_told_as_perplexity_too_with_paired_intervals():
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(20, 90, 300)
+    was = tokens * rng.normal(3.0, 0.4, 300)
+    before, after = losses_of(was, tokens), losses_of(was + 0.05 * tokens, tokens)
+
+    found = contrast(METRICS["nll"], before, after, {}, variant="v", reference="r").level
+
+    per_token = was.sum() / tokens.sum()
+    assert found["nll"].before.value == pytest.approx(per_token)
+    assert found["nll"].change.value == pytest.approx(0.05)
+    assert found["nll"].change.high - found["nll"].change.low < 1e-9
+    assert found["perplexity"].after.value == pytest.approx(np.exp(per_token + 0.05))
+    for end in ("low", "value", "high"):
+        assert getattr(found["perplexity"].before, end) == pytest.approx(
+            np.exp(getattr(found["nll"].before, end))
+        )
+    assert found["perplexity"].change.low > 0
+
+
+@pytest.mark.parametrize("name", ["top1", "mae"])
+def test_the_level_of_a_metric_changes_by_its_drop(name):
+    metric = METRICS[name]
+    before, after = simulated(3, 400, 0.1)
+
+    found = contrast(metric, before, after, {}, variant="v", reference="r")
+
+    change, sign = found.level[name].change, -1 if metric.higher_is_better else 1
+    scale = 1 if metric.bounded else found.level[name].before.value
+    assert change.value == pytest.approx(sign * found.drop.value * scale)
+    assert change.low <= change.value <= change.high
+    assert list(found.level) == [name]

@@ -2,12 +2,15 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 import packlight
 from packlight.devices import read_device, write_device
 from packlight.errors import DeviceError
 from packlight.measure.call import KINDS
+from packlight.measure.device import drift
+from packlight.measure.timing import Row
 from packlight.plan.predict import Predictor, load_of
 from packlight.profile import profile
 from packlight.runtime import machine
@@ -101,3 +104,27 @@ def test_a_name_must_be_one(tmp_path):
     with pytest.raises(DeviceError, match="small letters, digits and dashes; got 'My PC'"):
         packlight.measure_device(tmp_path / "t.jsonl", name="My PC")
     assert not list(tmp_path.iterdir())
+
+
+def test_drift_is_what_all_models_share_from_round_to_round():
+    random = np.random.default_rng(0)
+    shared = np.array([0.0, 0.1, -0.1, 0.2, 0.05])
+    rows = [
+        [
+            Row(
+                "c",
+                str(model),
+                at,
+                float(np.exp(model / 10 + common + random.normal(0, 0.01))),
+                9,
+                1,
+            )
+            for at, common in enumerate(shared)
+        ]
+        for model in range(200)
+    ]
+    short = [rows[0][:2]]
+
+    assert drift(rows + short) == pytest.approx(shared.std(ddof=1), rel=0.03)
+    assert drift(short) > 0
+    assert drift([row[:1] for row in rows]) == 0.0

@@ -117,6 +117,7 @@ CONTRAST = Contrast(
     "a", "b", "top1", "classes", 100, NUMBER, 0.03, "exact McNemar test", 0.03, {"lost": NUMBER},
     0.03, "exact McNemar test", (HARDER, FEW), WORST, (SLICE,), {"nll": SHIFT}, {"p50": SHIFT},
     {"rank_agreement": NUMBER}, "Jensen-Shannon", (MOVED,), ("a note",),
+    {"top1": SHIFT},
 )  # fmt: skip
 ADVICE = Advice("granularity", "scales matter", "somebody", "it lost much", NUMBER)
 LESSON = Lesson("granularity", "scales matter", "somebody", ("bits",), ("channel-imbalance",))

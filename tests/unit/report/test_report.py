@@ -22,7 +22,7 @@ from packlight.report.plot import CANVASES, trade_off
 from packlight.report.scene import scene
 from packlight.report.tables import budgets, grouped, refusals, variants
 
-VOID = {"meta", "link", "br", "wbr"}
+VOID = {"meta", "link", "br", "wbr", "img"}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\x00\u202e\ud800"
 
 

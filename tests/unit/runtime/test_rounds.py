@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from packlight.runtime import race
+from packlight.runtime import race, race_both
 from packlight.runtime.clock import compared
 from packlight.runtime.rounds import over_rounds
 
@@ -42,6 +42,18 @@ def test_a_known_ratio_is_recovered_over_fresh_sessions():
     assert found["latency_ratio"].value == pytest.approx(0.7)
     assert found["latency"].value == pytest.approx(0.007)
     assert found["latency_reference"].value == pytest.approx(0.01)
+
+
+def test_one_race_tells_the_latency_of_both():
+    time = Time()
+    openers = time.opener([0.01] * 5), time.opener([0.007] * 5)
+
+    base, own = race_both(*openers, [SAMPLE], {}, seconds=1.0, clock=time)
+
+    assert base["latency"].value == pytest.approx(0.01)
+    assert base["latency"] == own["latency_reference"]
+    assert base["latency"].n == own["latency"].n
+    assert set(base) == {"latency", "latency_p90", "latency_p99"}
 
 
 def test_openings_that_differ_widen_the_interval():

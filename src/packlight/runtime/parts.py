@@ -1,0 +1,155 @@
+"""A model run in parts, each from where the one before it ended.
+
+A line parts a graph in two: what crosses it are the values that operators behind it read of those
+before it. Whoever keeps them can run what lies behind without what lies before.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from packlight.model import Model, bodies
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """A place between two operators of a model.
+
+    Attributes:
+        place: how many operators of the main graph lie before it.
+        crossing: names of the values that operators behind it read of those before it, inputs of
+            the model among them.
+        settled: all that these values are made from, as it was when the line was drawn; what is
+            no longer there was replaced.
+    """
+
+    place: int
+    crossing: tuple[str, ...]
+    settled: tuple[weakref.ref[object], ...]
+
+    def holds(self, graph: ir.Model) -> bool:
+        """Whether the values that crossed it are still those that the graph would give."""
+        made = sources(graph, self.crossing)
+        return len(made) == len(self.settled) and all(
+            old() is new for old, new in zip(self.settled, made, strict=True)
+        )
+
+
+def line_before(graph: ir.Model, names: Collection[str]) -> Line:
+    """The last line behind which every reader of these values lies."""
+    place = least_place(graph, names)
+    order = list(graph.graph)
+    fed = fed_values(graph)
+    made = {id(value) for node in order[place:] for value in node.outputs}
+    read = dict.fromkeys(value for node in order[place:] for value in reads(node))
+    crossing = tuple(str(value.name) for value in read if value in fed and id(value) not in made)
+    settled = tuple(weakref.ref(thing) for thing in sources(graph, crossing))
+    return Line(place, crossing, settled)
+
+
+def least_place(graph: ir.Model, names: Collection[str]) -> int:
+    """Place of the first operator that reads one of these values, or makes one that none reads."""
+    unread, found = set(names), len(graph.graph)
+    for place, node in enumerate(graph.graph):
+        seen = unread & {str(value.name) for value in reads(node)}
+        if seen:
+            found = min(found, place)
+            unread -= seen
+    for place, node in enumerate(graph.graph):
+        if unread & {str(value.name) for value in makes(node)}:
+            return min(found, place)
+    return found
+
+
+def reads(node: ir.Node) -> Iterator[ir.Value]:
+    """What an operator reads, the operators in its bodies included."""
+    yield from (value for value in node.inputs if value is not None)
+    for body in bodies(node):
+        yield from body.outputs
+        for inner in body:
+            yield from reads(inner)
+
+
+def makes(node: ir.Node) -> Iterator[ir.Value]:
+    """What an operator makes, the operators in its bodies included."""
+    yield from node.outputs
+    for body in bodies(node):
+        for inner in body:
+            yield from makes(inner)
+
+
+def fed_values(graph: ir.Model) -> set[ir.Value]:
+    """Values of the main graph that follow from what the model is fed."""
+    found = {value for value in graph.graph.inputs if value.const_value is None}
+    for node in graph.graph:
+        if any(value in found for value in reads(node)):
+            found.update(node.outputs)
+    return found
+
+
+def sources(graph: ir.Model, names: Collection[str]) -> list[object]:
+    """Every operator and stored tensor from which values of the main graph are made, in order."""
+    needed = set(names)
+    found: list[object] = []
+    for node in reversed(list(graph.graph)):
+        if needed & {str(value.name) for value in node.outputs}:
+            found.append(node)
+            found += stored_in(node)
+            needed.update(str(value.name) for value in reads(node))
+    return found
+
+
+def stored_in(node: ir.Node) -> Iterator[object]:
+    """Values that an operator reads, with tensors they store, and tensors among its attributes."""
+    for value in reads(node):
+        yield value
+        if value.const_value is not None:
+            yield value.const_value
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.TENSOR:
+            yield attribute.as_tensor()
+
+
+def behind(model: Model, line: Line, types: Mapping[str, ir.DataType]) -> Model:
+    """A model of what lies behind a line, fed with the values that cross it.
+
+    Args:
+        model: stays as it is.
+        line: drawn in its graph.
+        types: of the values, by name.
+    """
+    clone = model.graph.clone()
+    graph = clone.graph
+    before = list(graph)[: line.place]
+    fed = fed_values(clone)
+    known = {value.name: value for node in before for value in node.outputs}
+    known.update({value.name: value for value in graph.inputs})
+    gone = [node for node in before if any(value in fed for value in node.outputs)]
+    leave_out_outputs(graph, {id(value) for node in gone for value in node.outputs})
+    entries = [entry(known[name], types[name]) for name in line.crossing]
+    graph.remove(gone, safe=True)
+    stored = [value for value in graph.inputs if value.const_value is not None]
+    graph.inputs.clear()
+    graph.inputs.extend([*entries, *stored])
+    return Model(clone, model.name)
+
+
+def entry(value: ir.Value, kind: ir.DataType) -> ir.Value:
+    """An input for everyone who reads a value; an input of the model is one already."""
+    if value.is_graph_input():
+        return value
+    made = ir.Value(name=value.name, shape=value.shape, type=ir.TensorType(kind))
+    value.name = None
+    ir.convenience.replace_all_uses_with(value, made)
+    return made
+
+
+def leave_out_outputs(graph: ir.Graph, gone: Collection[int]) -> None:
+    """Take outputs out by identity of their values, in place."""
+    kept = [value for value in graph.outputs if id(value) not in gone]
+    graph.outputs.clear()
+    graph.outputs.extend(kept)

@@ -1,0 +1,98 @@
+"""Calibration samples that go on from where they were when a method looked before.
+
+Methods that round in the order operators run look again and again, each time further on. What lies
+before is settled then, so its values are kept, and the next look begins with them: every operator
+runs about once, and no more than a part of the model is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.model import Model
+from packlight.records import SessionOptions
+from packlight.runtime import Steps, stream
+from packlight.runtime.parts import Line, behind, line_before
+from packlight.workflow.progress import Progress
+from packlight.workflow.spool import MOST, Spool
+
+Values = Mapping[str, NDArray[np.generic]]
+
+
+class Crossed:
+    """The values that crossed a line, call by call.
+
+    Args:
+        most: bytes that are kept; where there are more, none are.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.spool = Spool((), most)
+        self.types: Mapping[str, ir.DataType] = {}
+        self.calls = 0
+
+    def keep(self, values: Values) -> None:
+        """Keep those of one call."""
+        if not self.calls:
+            self.types = {n: ir.DataType.from_numpy(v.dtype) for n, v in values.items()}
+        self.spool.keep(self.calls, [values])
+        self.calls += 1
+        if not self.whole:
+            self.spool = Spool((), 0)
+
+    @property
+    def whole(self) -> bool:
+        """Whether every call is kept."""
+        return 0 < self.calls == len(self.spool.places)
+
+    def steps(self, progress: Progress) -> Iterator[Steps]:
+        """What lies behind the line is fed, each call as a sample."""
+        for place in range(self.calls):
+            progress("calibrating", place, self.calls)
+            yield self.spool[place]
+
+
+class Relay:
+    """Values of chosen tensors over samples without a state.
+
+    Args:
+        samples: makes them anew at every look that begins at the model's inputs.
+        options: of the sessions.
+        progress: is told how far a look is.
+        most: bytes of values that are kept between looks; where they are more, the next look
+            begins at the inputs.
+    """
+
+    def __init__(
+        self, samples: Callable[[], Iterable[Steps]], options: SessionOptions,
+        progress: Progress, most: int = MOST,
+    ) -> None:  # fmt: skip
+        self.samples = samples
+        self.options = options
+        self.progress = progress
+        self.most = most
+        self.kept: tuple[Line, Crossed] | None = None
+
+    def values(self, model: Model, names: Sequence[str]) -> Iterator[Values]:
+        """Values of each call, one after the other."""
+        line = line_before(model.graph, names)
+        start, calls = self.begun(model, line)
+        crossing = line.crossing if line.place else ()
+        crossed = Crossed(self.most if crossing else 0)
+        for found in stream(start, [*names, *crossing], calls, {}, self.options):
+            yield {name: found[name] for name in names if name in found}
+            crossed.keep({name: found[name] for name in crossing})
+        if crossing and crossed.whole:
+            self.kept = line, crossed
+
+    def begun(self, model: Model, line: Line) -> tuple[Model, Iterator[Steps]]:
+        """The model from where the last look ended, if that still holds, and what it is fed."""
+        kept, self.kept = self.kept, None
+        if kept is None or kept[0].place > line.place or not kept[0].holds(model.graph):
+            return model, ([feeds] for steps in self.samples() for feeds in steps)
+        before, crossed = kept
+        return behind(model, before, crossed.types), crossed.steps(self.progress)

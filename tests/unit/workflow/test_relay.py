@@ -1,0 +1,164 @@
+"""Looks that go on from where the one before ended, against looks that begin at the inputs."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from packlight.compress.roles import roles, stored
+from packlight.model import nodes
+from packlight.runtime import stream
+from packlight.runtime.parts import behind, line_before
+from packlight.testing import NETWORKS, sample_calls
+from packlight.testing.cases import EXACT
+from packlight.testing.sketch import Sketch, value_info
+from packlight.workflow.progress import silent
+from packlight.workflow.relay import Relay
+
+ROOM = 2**24
+
+
+class Samples:
+    """Single calls, and how often they were asked for."""
+
+    def __init__(self, model, count=3):
+        self.calls = sample_calls(model, count)
+        self.asked = 0
+
+    def __call__(self):
+        self.asked += 1
+        return ([feeds] for feeds in self.calls)
+
+
+def fed_weights(model):
+    """What each stored weight multiplies, and the weight, in the order they run."""
+    found = [(role.node.inputs[0], value) for role, value in roles(model.graph) if role.index == 1]
+    return [(str(fed.name), value) for fed, value in found if stored(value) is not None]
+
+
+def halve(value):
+    """Store another tensor in the place of a weight."""
+    half = ir.Tensor((stored(value).numpy() / 2).astype(np.float32), name=value.name)
+    if value.producer() is None:
+        value.const_value = half
+    else:
+        value.producer().attributes["value"] = ir.AttrTensor("value", half)
+
+
+def plainly(model, names, calls):
+    return list(stream(model, names, ([feeds] for feeds in calls), {}, EXACT))
+
+
+def same(found, wanted):
+    for one, other in zip(found, wanted, strict=True):
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            np.testing.assert_array_equal(value, other[name], strict=True)
+
+
+@pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS)
+def test_values_are_those_of_the_whole_model_while_weights_change_in_order(make):
+    model = make()
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+    for name, value in fed_weights(model):
+        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+        halve(value)
+
+
+def chain(layers=4, width=8):
+    """A network of products in a row, with what each multiplies."""
+    net, value = Sketch(17), "x"
+    for _ in range(layers):
+        made = net.add("MatMul", value, net.keep(net.array(width, width, fan_in=width)))
+        value = net.add("Tanh", made)
+    model = net.model("chain", [value_info("x", ["n", width])], {value: ["n", width]})
+    return model, fed_weights(model)
+
+
+def test_samples_are_asked_for_once_where_each_look_lies_further_on():
+    model, weights = chain()
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+
+    for name, value in weights:
+        list(relay.values(model, [name]))
+        halve(value)
+
+    # the first product reads the input itself, so nothing is kept before the second look
+    assert samples.asked == 2
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_where_there_is_no_room_every_look_begins_at_the_inputs(room):
+    model, weights = chain()
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, room)
+
+    for name, value in weights:
+        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+        halve(value)
+
+    assert samples.asked == len(weights)
+
+
+def test_a_change_before_the_line_makes_the_next_look_begin_at_the_inputs():
+    model, weights = chain()
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+    (_, first), *_, (last, _) = weights
+
+    before = list(relay.values(model, [last]))
+    halve(first)
+    after = list(relay.values(model, [last]))
+
+    same(after, plainly(model, [last], samples.calls))
+    assert not np.array_equal(before[0][last], after[0][last])
+
+
+def test_a_look_further_back_begins_at_the_inputs():
+    model, weights = chain()
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+
+    list(relay.values(model, [weights[-1][0]]))
+    name = weights[1][0]
+
+    same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+
+
+def test_a_look_that_was_not_ended_leaves_nothing_behind():
+    model, weights = chain()
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+    name = weights[-1][0]
+
+    next(relay.values(model, [name]))
+
+    same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+    assert samples.asked == 2
+
+
+def test_behind_a_line_there_are_neither_operators_nor_weights_of_before():
+    model, weights = chain()
+    line = line_before(model.graph, [weights[-1][0]])
+    types = dict.fromkeys(line.crossing, ir.DataType.FLOAT)
+
+    rest = behind(model, line, types)
+
+    assert [value.name for value in rest.graph.graph.inputs] == list(line.crossing)
+    assert len(list(nodes(rest.graph))) == len(list(nodes(model.graph))) - line.place
+    assert list(nodes(model.graph)), "the model itself stays whole"
+
+
+def test_what_follows_from_constants_alone_is_computed_again_and_not_kept():
+    net = Sketch(17)
+    made = net.add("Mul", net.keep(net.array(4, 4)), net.keep(net.array(4, 4)))
+    first = net.add("MatMul", "x", made)
+    second = net.add("MatMul", first, made)
+    model = net.model("two", [value_info("x", ["n", 4])], {second: ["n", 4]})
+
+    line = line_before(model.graph, [first])
+    rest = behind(model, line, {first: ir.DataType.FLOAT})
+
+    assert line.crossing == (first,)
+    assert [node.op_type for node in nodes(rest.graph)] == ["Mul", "MatMul"]
