@@ -34,8 +34,9 @@ def parts(count: int) -> Mapping[str, Callable[[], object]]:
     """What is timed, by its name."""
     import packlight
     from packlight.compress import placement
+    from packlight.compress.activations import ranged
     from packlight.compress.compress import Looking
-    from packlight.compress.static import INTEGER, Static, ranged
+    from packlight.compress.static import INTEGER, Static
     from packlight.metrics import METRICS
     from packlight.model import load, nodes
     from packlight.records import SessionOptions

@@ -27,15 +27,15 @@ class Pairs:
     Args:
         grids: the grid of each value by its name.
         stock: keeps scales and zero points.
-        codes: type of the codes.
+        codes: type of the codes, without its bits.
 
     Attributes:
         made: the values behind pairs, by the name of what they were put on and by graph.
         origins: by such a value, the name of what the pair was put on.
     """
 
-    def __init__(self, grids: Mapping[str, Affine], stock: Stock, codes: str = "uint8") -> None:
-        self.grids, self.stock, self.codes = grids, stock, np.dtype(codes)
+    def __init__(self, grids: Mapping[str, Affine], stock: Stock, codes: str = "uint") -> None:
+        self.grids, self.stock, self.codes = grids, stock, codes
         self.made: dict[tuple[str, int], ir.Value] = {}
         self.origins: dict[ir.Value | None, str] = {None: ""}
 
@@ -78,9 +78,10 @@ class Pairs:
         assert isinstance(graph, ir.Graph)
         key = (str(value.name), id(graph))
         if key not in self.made:
-            point = self.grids[key[0]].zero_point + np.iinfo(self.codes).min
-            zero = np.asarray(point, self.codes)
-            made = insert_pair(value, (self.grids[key[0]].scale, zero), graph, self.stock)
+            grid = self.grids[key[0]]
+            codes = np.dtype(f"{self.codes}{grid.bits}")
+            zero = np.asarray(grid.zero_point + np.iinfo(codes).min, codes)
+            made = insert_pair(value, (grid.scale, zero), graph, self.stock)
             self.made[key], self.origins[made] = made, key[0]
         return self.made[key]
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compress.clipping import least_divergent, least_squares
+from packlight.compress.clipping import least_divergent, least_squares, squared_error
 from packlight.method import Statistic
 
 BINS = 4096
@@ -21,23 +21,25 @@ BINS = 4096
 LEVELS = 255
 """Integer steps of an 8-bit grid."""
 
-MIDDLE = 127
-"""Codes above the one in the middle."""
+MIDDLE, HALF_WIDE = 127, 32767
+"""Codes above the one in the middle, of 8 and 16 bits."""
 
 Rule = Literal["minmax", "percentile", "mse", "kl"]
 
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """A grid for activations: value = (code - zero_point) * scale, codes in [0, 255].
+    """A grid for activations: value = (code - zero_point) * scale, codes in [0, 2**bits).
 
     Attributes:
         scale: real value of one step, > 0.
         zero_point: the code of 0.0, which is always on the grid.
+        bits: of a code.
     """
 
     scale: float
     zero_point: int
+    bits: Literal[8, 16] = 8
 
 
 class Histogram:
@@ -160,11 +162,30 @@ def affine(histogram: Statistic, rule: Rule, share: float, *, symmetric: bool = 
     return spanned(*RULES[rule](histogram, share))
 
 
-def spanned(low: float, high: float) -> Affine:
-    """The 8-bit grid from one number to another, widened to hold 0."""
-    low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32((high - low) / LEVELS)) or 1.0
-    return Affine(scale, int(np.clip(round(-low / scale), 0, LEVELS)))
+def spanned(low: float, high: float, bits: Literal[8, 16] = 8) -> Affine:
+    """The grid from one number to another, widened to hold 0."""
+    low, high, steps = min(low, 0.0), max(high, 0.0), (1 << bits) - 1
+    scale = float(np.float32((high - low) / steps)) or 1.0
+    return Affine(scale, int(np.clip(round(-low / scale), 0, steps)), bits)
+
+
+def widened(histogram: Statistic, *, symmetric: bool = False) -> Affine:
+    """The 16-bit grid for all that a histogram saw."""
+    assert isinstance(histogram, Histogram)
+    low, high = histogram.minmax()
+    if symmetric:
+        reach = max(-low, high)
+        return Affine(float(np.float32(reach / HALF_WIDE)) or 1.0, HALF_WIDE + 1, 16)
+    return spanned(low, high, 16)
+
+
+def fidelity(histogram: Statistic, grid: Affine) -> float:
+    """How far the energy of what was seen is above the error of an 8-bit grid, in dB."""
+    assert isinstance(histogram, Histogram)
+    centres, counts = histogram.centres()
+    low, high = (float((code - grid.zero_point) * grid.scale) for code in (0, LEVELS))
+    lost = squared_error(centres, counts, low, high)
+    return 10 * math.log10(float(counts @ centres**2) / lost) if lost else math.inf
 
 
 def clipped(

@@ -18,12 +18,13 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.compress import placement
+from packlight.compress.activations import AUTO, ranged
 from packlight.compress.fusions import Fusions, Runtime, fusions
 from packlight.compress.integer_rounding import Reader, blank, grow, nearest, rounded
 from packlight.compress.integer_sites import integer_sites
 from packlight.compress.levels import lead
 from packlight.compress.qdq import Pairs, integer_bias, integer_weight, least_scale, stored_bias
-from packlight.compress.ranges import Affine, Histogram, Rule, affine
+from packlight.compress.ranges import Rule
 from packlight.compress.sites import Weight, unusable
 from packlight.compress.stock import Stock
 from packlight.compress.uniform import Range
@@ -60,6 +61,9 @@ class Static:
             it has 256 evenly spaced ones in each channel, as photos have.
         last: whether operators behind which there is no other weight stay in ``float``.
         skip: operators that stay in float: a regular expression that their names match as a whole.
+        wide: operators that read activations of 16 bits: a regular expression that their names
+            match as a whole, or ``auto`` for those of which 8 bits lose most. What else reads
+            these values reads 16 bits too.
         runtime: whose fusions decide where pairs go, and of which type activations are.
     """
 
@@ -74,6 +78,7 @@ class Static:
     first: Literal["integer", "float", "levels"] = "integer"
     last: Literal["integer", "float"] = "integer"
     skip: str = ""
+    wide: str = ""
     runtime: Runtime = "onnxruntime"
 
     def __post_init__(self) -> None:
@@ -81,16 +86,22 @@ class Static:
             raise RecipeError(
                 f"static,percentile= is above 50 and at most 100; got {self.percentile}"
             )
-        try:
-            re.compile(self.skip)
-        except re.error as error:
-            raise RecipeError(
-                f"static,skip='{self.skip}' is no regular expression: {error}"
-            ) from error
+        for name, text in (("skip", self.skip), ("wide", self.wide)):
+            try:
+                re.compile(text)
+            except re.error as error:
+                raise RecipeError(
+                    f"static,{name}='{text}' is no regular expression: {error}"
+                ) from error
 
     def is_float(self, node: ir.Node) -> bool:
         """Whether an operator is named by ``skip``."""
         return bool(self.skip) and re.fullmatch(self.skip, str(node.name)) is not None
+
+    def is_wide(self, node: ir.Node) -> bool:
+        """Whether an operator is named by ``wide``."""
+        named = bool(self.wide) and self.wide != AUTO
+        return named and re.fullmatch(self.wide, str(node.name)) is not None
 
     @property
     def by(self) -> Fusions:
@@ -158,7 +169,7 @@ def apply(
     done += [Refusal(site.operator, reason, remedy) for site in missed]
     if unseen:
         plan = place([site.node for site in ready], unseen)
-    pairs = Pairs(grids, Stock(graph), config.by.codes)
+    pairs = Pairs(grids, Stock(graph), config.by.codes.removesuffix("8"))
     readers = [reader_of(site, pairs) for site in ready]
     for node in plan.carriers:
         pairs.on_inputs(node)
@@ -183,28 +194,6 @@ def levelled(graph: ir.Model, kept: Sequence[Site], look: Look) -> tuple[list[Si
         sites.append(Site(site.node, weight))
         refused += [refusal] if refusal else []
     return sites, refused
-
-
-def ranged(graph: ir.Model, plan: placement.Plan, look: Look, config: Static) -> dict[str, Affine]:
-    """One pass over the samples: the grid of every value that has one and is ever reached."""
-    observed = {name: Histogram() for name in plan.ranges()}
-    look(graph, {name: [one] for name, one in observed.items()})
-    grids = {
-        name: affine(one, config.range, config.percentile, symmetric=plan.by.symmetric)
-        for name, one in observed.items()
-        if one.counts.any()
-    }
-    grids |= {name: one for name, one in given_grids(plan).items() if name in grids}
-    shared = {name: plan.root(name) for name in plan.same}
-    return grids | {name: grids[root] for name, root in shared.items() if root in grids}
-
-
-def given_grids(plan: placement.Plan) -> dict[str, Affine]:
-    """Grids that the runtime fixes, by the name of the value."""
-    values = {**plan.read, **plan.given}
-    makers = {name: value.producer() for name, value in values.items()}
-    fixed = {name: plan.by.fixed.get(node.op_type) for name, node in makers.items() if node}
-    return {name: Affine(one[0], int(one[1])) for name, one in fixed.items() if one}
 
 
 def ends_left(
@@ -274,7 +263,7 @@ METHOD = Method(
     name="static",
     summary="compute in 8-bit integers with ranges from calibration samples",
     config=Static,
-    opset=lambda _: 13,
+    opset=lambda config: 21 if config.wide else 13,
     sites=sites,
     apply=apply,
     uses_data=lambda _: True,

@@ -1,0 +1,72 @@
+"""The grid of every activation, from one pass over the calibration samples."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import onnx_ir as ir
+
+from packlight.compress import placement
+from packlight.compress.ranges import Affine, Histogram, Rule, affine, fidelity, widened
+from packlight.method import Look
+from packlight.model import nodes
+
+AUTO = "auto"
+POOR = 25.0
+"""Decibels below which ``wide=auto`` gives a value 16 bits."""
+
+
+class Settings(Protocol):
+    """What decides on the grids of activations."""
+
+    @property
+    def range(self) -> Rule:
+        """How wide a grid is."""
+
+    @property
+    def percentile(self) -> float:
+        """Share kept at each end, in percent."""
+
+    @property
+    def wide(self) -> str:
+        """Which operators read 16 bits."""
+
+    def is_wide(self, node: ir.Node) -> bool:
+        """Whether an operator is named by ``wide``."""
+
+
+def ranged(
+    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings
+) -> dict[str, Affine]:
+    """One pass over the samples: the grid of every value that has one and is ever reached."""
+    observed = {name: Histogram() for name in plan.ranges()}
+    look(graph, {name: [one] for name, one in observed.items()})
+    grids = {
+        name: affine(one, config.range, config.percentile, symmetric=plan.by.symmetric)
+        for name, one in observed.items()
+        if one.counts.any()
+    }
+    for name in wide_values(graph, plan, config):
+        if name in grids:
+            grids[name] = widened(observed[name], symmetric=plan.by.symmetric)
+    if config.wide == AUTO:
+        poor = [n for n, one in grids.items() if fidelity(observed[n], one) < POOR]
+        grids |= {name: widened(observed[name], symmetric=plan.by.symmetric) for name in poor}
+    grids |= {name: one for name, one in given_grids(plan).items() if name in grids}
+    shared = {name: plan.root(name) for name in plan.same}
+    return grids | {name: grids[root] for name, root in shared.items() if root in grids}
+
+
+def wide_values(graph: ir.Model, plan: placement.Plan, config: Settings) -> set[str]:
+    """Names of the values that get 16 bits because an operator is named that reads them."""
+    readers = [node for node in nodes(graph) if config.is_wide(node)]
+    read = {str(value.name) for node in readers for value in node.inputs if value is not None}
+    return {plan.root(name) for name in read & {*plan.read, *plan.given}}
+
+
+def given_grids(plan: placement.Plan) -> dict[str, Affine]:
+    """Grids that the runtime fixes, by the name of the value."""
+    values = {**plan.read, **plan.given}
+    makers = {name: value.producer() for name, value in values.items()}
+    fixed = {name: plan.by.fixed.get(node.op_type) for name, node in makers.items() if node}
+    return {name: Affine(one[0], int(one[1])) for name, one in fixed.items() if one}
