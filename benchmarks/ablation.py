@@ -1,26 +1,28 @@
 """What each part of integer arithmetic adds: the full recipe, and the same without one part.
 
     python benchmarks/ablation.py                 # EfficientNet-Lite0 and MiniLM
-    python benchmarks/ablation.py efficientnet
+    python benchmarks/ablation.py --samples 40 --calibration 50 efficientnet
 
 dB of the outputs against float32, in exact arithmetic and in the kernels of this processor, the
-task's metric, and how many operators can saturate on x86 processors without VNNI.
+task's metric, and how many operators can saturate on x86 processors without VNNI; on all samples
+of the task, or on so many, evenly spread.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 import packlight
-from judging import KEPT, judge, reference
-from packlight.evaluate import Reference, evaluate
-from packlight.model import load
+from integers import references
+from packlight.evaluate import evaluate
+from packlight.evaluate.exactness import spread
 from packlight.records import SessionOptions
 from packlight.runtime import saturation
 from plain import plain_model
-from suite import Case, case
+from suite import EXACT, Case, case
 
 FULL = "tidy+static,first=float"
 EVEN = "tidy+equalise,by=activations,scales=any+static"
@@ -34,6 +36,8 @@ RECIPES: Mapping[str, Mapping[str, str]] = {
         "ranges: 99.99 %": f"{FULL},range=percentile",
         "ranges: divergence": f"{FULL},range=kl",
         "first operator in integers": "tidy+static",
+        "first operator in integers, on levels": "tidy+static,first=levels",
+        "scales moved before": f"{EVEN},first=float",
         "pairs may saturate": f"{FULL},portable=false",
         "7 bits in place of safe pairs": f"{FULL},portable=false,bits=7",
         "nothing of it": "tidy+static,rounding=nearest,bias=false,search=minmax,range=minmax,"
@@ -53,31 +57,40 @@ RECIPES: Mapping[str, Mapping[str, str]] = {
 OPTIONS = SessionOptions(threads=2)
 
 
-def row(chosen: Case, name: str, recipe: str) -> str:
+def row(chosen: Case, name: str, recipe: str, samples: int, calibration: int) -> str:
     """One recipe as a line of the table."""
-    task, _ = reference(chosen.name)
+    whole = chosen.task()
+    places = spread(len(whole.calibration), calibration)
+    task = replace(whole, calibration=[whole.calibration[place] for place in places])
     start = time.perf_counter()
     made = packlight.compress(plain_model(chosen), recipe, task=task, options=OPTIONS).model
     seconds = time.perf_counter() - start
-    exactly = judge(chosen, made)
-    options = SessionOptions(threads=1)
-    original = Reference(load(chosen.model_path()), task, options, limit=KEPT)
-    runs = evaluate(made, task, options, reference=original, variant="v", reference_id="o")
+    some, beside, original = references(chosen.name, samples)
+    found = [
+        evaluate(made, some, options, reference=one, variant="v", reference_id="o").evaluation
+        for options, one in ((EXACT, beside), (SessionOptions(threads=1), original))
+    ]
+    exact, kernel = (one.metrics["snr"].value for one in found)
     risks = sum(not one.safe for one in saturation(made))
-    kernel = runs.evaluation.metrics["snr"].value
     return (
-        f"| {chosen.name} | {name} | {exactly['level']:.1f} | {kernel:.1f} "
-        f"| {exactly['metric']:.3f} | {risks} | {seconds:.0f} |"
+        f"| {chosen.name} | {name} | {exact:.1f} | {kernel:.1f} "
+        f"| {found[1].metrics[whole.metric.name].value:.3f} | {risks} | {seconds:.0f} |"
     )
 
 
 def main() -> None:
     """Print the table as it grows."""
+    parser = argparse.ArgumentParser(description="what each part of integer arithmetic adds")
+    parser.add_argument("models", nargs="*", default=list(RECIPES), help="of the table above")
+    parser.add_argument("--samples", type=int, default=10_000, help="to judge by, at most")
+    parser.add_argument("--calibration", type=int, default=10_000, help="samples, at most")
+    chosen = parser.parse_args()
     print("| model | recipe | dB exact | dB kernel | metric | unsafe | s |")
     print("| --- | --- | --: | --: | --: | --: | --: |")
-    for name in sys.argv[1:] or RECIPES:
+    for name in chosen.models:
         for what, recipe in RECIPES[name].items():
-            print(row(case(name), what, recipe), flush=True)
+            line = row(case(name), what, recipe, chosen.samples, chosen.calibration)
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ TRANSFORMERS = ("minilm", "ocr")
 RECIPES = {
     "fashion": ("static", "static,first=float"),
     "efficientnet": ("static", "static,first=float", "static,first=float,portable=false"),
-    "minilm": ("static,range=minmax", "dynamic"),
+    "minilm": ("static,range=minmax", "dynamic", "dynamic+weights:8"),
     "silero": ("static", "dynamic"),
     "ocr": ("static", f"{EVEN}+static", f"{EVEN}+static,range=percentile", "dynamic"),
 }

@@ -57,6 +57,11 @@ class Dynamic:
     bias: bool = True
     portable: bool = True
 
+    def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
+        """Who shares a scale of an operator's weight."""
+        del node
+        return self.per
+
 
 def sites(graph: ir.Model, config: Dynamic) -> Iterator[Reader | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""

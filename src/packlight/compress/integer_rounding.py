@@ -39,9 +39,8 @@ class Settings(Protocol):
     def bits(self) -> int:
         """Of a code."""
 
-    @property
-    def per(self) -> Literal["channel", "tensor"]:
-        """Who shares a scale."""
+    def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
+        """Who shares a scale of an operator's weight."""
 
     @property
     def rounding(self) -> Literal["nearest", "gptq"]:
@@ -102,13 +101,13 @@ def blank(reader: Reader, settings: Settings) -> Codes:
     """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
     shape, summed = reader.weight.shape, reader.weight.summed
     outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
-    scale = np.ones(() if settings.per == "tensor" else outputs, np.float32)
+    scale = np.ones(() if settings.per_of(reader.node) == "tensor" else outputs, np.float32)
     return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
 
 
 def grid_of(reader: Reader, weight: Floats, matters: Floats, settings: Settings) -> Uniform:
     """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
-    one = settings.per == "tensor"
+    one = settings.per_of(reader.node) == "tensor"
     shape, summed = reader.weight.shape, reader.weight.summed
     groups = grid.per_tensor(shape) if one else grid.per_channel(shape, summed)
     found = fit(weight, matters, groups, settings.bits, symmetric=True, search=settings.search)
@@ -129,7 +128,8 @@ def coded(reader: Reader, points: Uniform, codes: Floats, settings: Settings) ->
     form = neighbours(reader.node, reader.weight.shape) if settings.portable else None
     if form is not None:
         codes = form.weight(held(form.rows(codes)))
-    scale = points.scale.reshape(() if settings.per == "tensor" else (-1,))
+    one = settings.per_of(reader.node) == "tensor"
+    scale = points.scale.reshape(() if one else (-1,))
     return Codes(codes.astype(np.int8), scale, points.values(codes))
 
 

@@ -1,8 +1,8 @@
-"""Where QuantizeLinear and DequantizeLinear go, so that ONNX Runtime fuses integer operators.
+"""Where QuantizeLinear and DequantizeLinear go, so that a runtime fuses integer operators.
 
-The runtime computes an operator in integers when all it reads comes out of a DequantizeLinear and
+A runtime computes an operator in integers when all it reads comes out of a DequantizeLinear and
 what it gives goes into a QuantizeLinear. An activation behind a convolution belongs to it.
-Source: ONNX Runtime, "QDQ" selectors of the CPU execution provider.
+Which operators that holds for is in ``fusions``.
 """
 
 from __future__ import annotations
@@ -12,20 +12,11 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from packlight.compress.fusions import Fusions, fusions
 from packlight.compress.roles import stored
 from packlight.model import nodes
 
-ACTIVATIONS = ("Relu", "Clip")
-"""Operators that disappear in the clipping of the grid behind them."""
-
-CARRIERS = ("Add", "Mul", "Concat", "GlobalAveragePool", "AveragePool", "Sigmoid", "LeakyRelu")
-"""Operators with integer kernels that give a new range."""
-
-PASSES = ("MaxPool", "Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze")
-"""Operators that move integers and keep their range."""
-
-FLOAT_OUT = ("Gemm", "MatMul")
-"""Operators with integer kernels that can give floats."""
+ONNXRUNTIME = fusions("onnxruntime")
 
 
 def none_is_float(node: ir.Node) -> bool:
@@ -43,12 +34,14 @@ class Plan:
         given: values that integer operators give and that get a grid of their own.
         same: values that take over the grid of another, by name.
         carriers: operators that compute in integers without a weight.
+        by: what the runtime computes in integers.
     """
 
     read: dict[str, ir.Value] = field(default_factory=dict)
     given: dict[str, ir.Value] = field(default_factory=dict)
     same: dict[str, str] = field(default_factory=dict)
     carriers: list[ir.Node] = field(default_factory=list)
+    by: Fusions = field(kw_only=True)
 
     def ranges(self) -> Iterable[str]:
         """Names of the values whose range must be known."""
@@ -64,12 +57,17 @@ class Plan:
         """Name of the value whose range decides the grid of an operator's first input."""
         return self.root(str(node.inputs[0].name))  # type: ignore[union-attr]
 
+    def behind(self, node: ir.Node) -> ir.Value:
+        """The value behind the activation that belongs to an operator, or its own."""
+        return behind_activation(node, self.by.activations)
+
 
 def place(
     graph: ir.Model,
     weighted: Sequence[ir.Node],
     unseen: Collection[str] = (),
     floats: Callable[[ir.Node], bool] = none_is_float,
+    by: Fusions = ONNXRUNTIME,
 ) -> Plan:
     """Decide what gets a grid.
 
@@ -78,8 +76,9 @@ def place(
         weighted: operators with stored weights that are to compute in integers.
         unseen: names of values without a known range, which no other operator may give.
         floats: whether an operator without a weight is to stay in float.
+        by: what the runtime computes in integers.
     """
-    plan = Plan()
+    plan = Plan(by=by)
     chosen = set(map(id, weighted))
     for node in nodes(graph):
         if id(node) in chosen:
@@ -87,18 +86,18 @@ def place(
             assert source is not None
             plan.read[str(source.name)] = source
             give(plan, node)
-        elif node.op_type in CARRIERS + PASSES and not floats(node) and carries(plan, node, unseen):
+        elif not floats(node) and carries(plan, node, unseen):
             carry(plan, node)
     drop_floats(plan, chosen)
     for node in plan.carriers:
-        if node.op_type == "Concat":
+        if node.op_type in by.one_scale:
             share_scale(plan, node)
     return plan
 
 
 def share_scale(plan: Plan, node: ir.Node) -> None:
     """Give the parts that only a Concat reads the grid of the whole, so that it only copies."""
-    whole = plan.root(str(behind_activation(node).name))
+    whole = plan.root(str(plan.behind(node).name))
     for value in node.inputs:
         assert value is not None
         name = str(value.name)
@@ -107,36 +106,53 @@ def share_scale(plan: Plan, node: ir.Node) -> None:
 
 
 def carries(plan: Plan, node: ir.Node, unseen: Collection[str]) -> bool:
-    """Whether all that an operator reads comes from integer operators, and its range is known."""
-    if behind_activation(node).name in unseen:
+    """Whether the runtime computes an operator without a weight, and all it reads, in integers."""
+    known = node.op_type in plan.by.carriers + plan.by.passes
+    if not known or plan.behind(node).name in unseen:
         return False
-    data = node.inputs[:1] if node.op_type in PASSES else node.inputs
-    return all(value is not None and value.name in plan.given for value in data)
+    data = list(moved(plan, node))
+    computed = [value for value in data if value is not None and stored(value) is None]
+    return bool(computed) and all(value is not None and on_grid(plan, value) for value in data)
+
+
+def moved(plan: Plan, node: ir.Node) -> Iterator[ir.Value | None]:
+    """What an operator without a weight reads, but for indices and shapes."""
+    for value in node.inputs[:1] if node.op_type in plan.by.passes else node.inputs:
+        tensor = stored(value)
+        if tensor is None or tensor.dtype == ir.DataType.FLOAT:
+            yield value
+
+
+def on_grid(plan: Plan, value: ir.Value) -> bool:
+    """Whether a value comes from an integer operator, or is stored and may get a grid."""
+    return value.name in plan.given or (plan.by.constants and stored(value) is not None)
 
 
 def carry(plan: Plan, node: ir.Node) -> None:
     """Let an operator without a weight compute in integers."""
-    for value in node.inputs[:1] if node.op_type in PASSES else node.inputs:
+    for value in moved(plan, node):
         assert value is not None
         plan.read[str(value.name)] = value
     give(plan, node)
     plan.carriers.append(node)
-    if node.op_type in PASSES:
+    if node.op_type in plan.by.passes:
         source = str(node.inputs[0].name)  # type: ignore[union-attr]
         plan.same[str(node.outputs[0].name)] = source
 
 
 def give(plan: Plan, node: ir.Node) -> None:
     """Give a grid to what an operator gives, behind its activation."""
-    value = behind_activation(node)
+    value = plan.behind(node)
     plan.given[str(value.name)] = value
 
 
-def behind_activation(node: ir.Node) -> ir.Value:
+def behind_activation(
+    node: ir.Node, activations: Collection[str] = ONNXRUNTIME.activations
+) -> ir.Value:
     """The value behind the activation that belongs to an operator, or its own."""
     value = node.outputs[0]
     readers = list(value.consumers())
-    if len(readers) == 1 and not value.is_graph_output() and readers[0].op_type in ACTIVATIONS:
+    if len(readers) == 1 and not value.is_graph_output() and readers[0].op_type in activations:
         (reader,) = readers
         constant = all(stored(v) is not None for v in reader.inputs[1:] if v is not None)
         if constant and reader.graph is node.graph:
@@ -149,15 +165,9 @@ def drop_floats(plan: Plan, chosen: set[int]) -> None:
     for name, value in list(plan.given.items()):
         producer = value.producer()
         assert producer is not None
-        if producer.op_type in FLOAT_OUT and id(producer) in chosen and name not in plan.read:
+        gives = producer.op_type in plan.by.float_out and id(producer) in chosen
+        if gives and name not in plan.read:
             del plan.given[name]
-
-
-FLOAT_ONLY = {
-    "LayerNormalization": "its sums over a row need more than 8 bits",
-    "Softmax": "its exponentials need more than 8 bits",
-}
-"""Operators that stay in float although some runtimes have integer kernels, and why."""
 
 
 def left_out(
@@ -166,11 +176,11 @@ def left_out(
     """Operators without a weight that stay in float although integers reach them, and why."""
     carried = set(map(id, plan.carriers))
     for node in nodes(graph):
-        if node.op_type in FLOAT_ONLY:
-            yield node, FLOAT_ONLY[node.op_type]
-        if node.op_type not in CARRIERS or id(node) in carried:
+        if node.op_type in plan.by.floats:
+            yield node, plan.by.floats[node.op_type]
+        if node.op_type not in plan.by.carriers or id(node) in carried:
             continue
-        missing = [v for v in node.inputs if v is not None and v.name not in plan.given]
+        missing = [v for v in moved(plan, node) if v is not None and not on_grid(plan, v)]
         if floats(node):
             yield node, "skip= names it"
         elif missing and len(missing) < len(node.inputs):

@@ -27,14 +27,15 @@ class Pairs:
     Args:
         grids: the grid of each value by its name.
         stock: keeps scales and zero points.
+        codes: type of the codes.
 
     Attributes:
         made: the values behind pairs, by the name of what they were put on and by graph.
         origins: by such a value, the name of what the pair was put on.
     """
 
-    def __init__(self, grids: Mapping[str, Affine], stock: Stock) -> None:
-        self.grids, self.stock = grids, stock
+    def __init__(self, grids: Mapping[str, Affine], stock: Stock, codes: str = "uint8") -> None:
+        self.grids, self.stock, self.codes = grids, stock, np.dtype(codes)
         self.made: dict[tuple[str, int], ir.Value] = {}
         self.origins: dict[ir.Value | None, str] = {None: ""}
 
@@ -77,15 +78,19 @@ class Pairs:
         assert isinstance(graph, ir.Graph)
         key = (str(value.name), id(graph))
         if key not in self.made:
-            made = insert_pair(value, self.grids[key[0]], graph, self.stock)
+            point = self.grids[key[0]].zero_point + np.iinfo(self.codes).min
+            zero = np.asarray(point, self.codes)
+            made = insert_pair(value, (self.grids[key[0]].scale, zero), graph, self.stock)
             self.made[key], self.origins[made] = made, key[0]
         return self.made[key]
 
 
-def insert_pair(value: ir.Value, affine: Affine, graph: ir.Graph, stock: Stock) -> ir.Value:
-    """Write a QuantizeLinear and a DequantizeLinear behind a value."""
-    stem, point = str(value.name), np.asarray(affine.zero_point, np.uint8)
-    scale = stock.keep(graph, f"{stem}.scale", np.asarray(affine.scale, np.float32))
+def insert_pair(
+    value: ir.Value, grid: tuple[float, Array], graph: ir.Graph, stock: Stock
+) -> ir.Value:
+    """Write a QuantizeLinear and a DequantizeLinear with a step and a zero point behind a value."""
+    stem, point = str(value.name), grid[1]
+    scale = stock.keep(graph, f"{stem}.scale", np.asarray(grid[0], np.float32))
     zero = stock.keep(graph, f"{stem}.zero", point)
     codes = ir.node("QuantizeLinear", [value, scale, zero], name=f"{stem}.quantize")
     codes.outputs[0].name = stock.fresh(f"{stem}.codes")

@@ -21,6 +21,9 @@ BINS = 4096
 LEVELS = 255
 """Integer steps of an 8-bit grid."""
 
+MIDDLE = 127
+"""Codes above the one in the middle."""
+
 Rule = Literal["minmax", "percentile", "mse", "kl"]
 
 
@@ -138,9 +141,19 @@ class Histogram:
         return float(counts[(centres < low) | (centres > high)].sum()) / total if total else 0.0
 
 
-def affine(histogram: Statistic, rule: Rule, share: float) -> Affine:
-    """The 8-bit grid for what a histogram saw; of step 1 where that holds all of it."""
+def affine(histogram: Statistic, rule: Rule, share: float, *, symmetric: bool = False) -> Affine:
+    """The 8-bit grid for what a histogram saw; of step 1 where that holds all of it.
+
+    Args:
+        histogram: what was seen.
+        rule: how wide the range is.
+        share: kept at each end, in percent, by the rule ``percentile``.
+        symmetric: whether the code of 0.0 is to be the one in the middle.
+    """
     assert isinstance(histogram, Histogram)
+    if symmetric:
+        reach = max(map(abs, RULES[rule](histogram, share)))
+        return Affine(float(np.float32(reach / MIDDLE)) or 1.0, MIDDLE + 1)
     low, high = min(round(histogram.low), 0), max(round(histogram.high), 0)
     if not histogram.broken and high - low <= LEVELS:
         return Affine(1.0, -low)

@@ -261,13 +261,24 @@ def round_site(
             start = form.matrices(codes).astype(np.float64)
             rows = round_kept(matrices, start, moments, lattice, sparsity)
         codes = form.weight(rows).astype(np.float32)
-    floats = fitted.values(codes)
-    site.weight.put(floats)
+    site.weight.put_later(partial(decoded, fitted, compact(codes)))
     if place is not None:
-        lost = form.matrices(weight - floats).astype(np.float64)
+        lost = form.matrices(weight - fitted.values(codes)).astype(np.float64)
         place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
     how = "by gptq" if config.rounding == "gptq" else "to nearest"
     return Rounded(site, fitted, codes, how)
+
+
+def compact(codes: Codes) -> NDArray[np.floating]:
+    """Codes in 16 bits where these hold them, as integers up to 2,048 and NaN; else as they are."""
+    with np.errstate(over="ignore"):
+        half = codes.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), codes, equal_nan=True) else codes
+
+
+def decoded(fitted: Fitted, codes: NDArray[np.floating]) -> Floats:
+    """What compact codes stand for."""
+    return fitted.values(codes.astype(np.float32))
 
 
 def unfed(site: WeightSite, fed: Moments | None) -> str:

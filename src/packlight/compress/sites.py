@@ -9,10 +9,13 @@ from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from packlight.compress.roles import Role, computed_from_stored, roles, stored
 from packlight.model import release
 from packlight.records.variant import Refusal
+
+Floats = NDArray[np.float32]
 
 SMALLEST = 256
 """Weights with fewer numbers than this are left alone: scales and operators would eat the gain."""
@@ -53,15 +56,21 @@ class Weight:
         """Axes that its operators sum over."""
         return self.roles[0].summed
 
-    def read(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def read(self) -> Floats:
         """A copy of the weight; what lies in external data is let go again."""
         array = np.array(self.tensor.numpy(), np.float32)
         release(self.tensor)
         return array
 
-    def put(self, array: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+    def put(self, array: Floats) -> None:
         """Let its operators read other numbers from now on; ``read`` still gives the old ones."""
         self.hold(ir.Tensor(np.ascontiguousarray(array), name=self.value.name))
+
+    def put_later(self, compute: Callable[[], Floats]) -> None:
+        """As ``put``, with numbers that are computed whenever they are read."""
+        dtype, shape = ir.DataType.FLOAT, ir.Shape(self.shape)
+        made = partial(tensor_of, compute)
+        self.hold(ir.LazyTensor(made, dtype=dtype, shape=shape, name=self.value.name))
 
     def restore(self) -> None:
         """Let its operators read what was stored when the site was found."""
@@ -75,6 +84,13 @@ class Weight:
         else:
             node.attributes.clear()
             node.attributes["value"] = ir.AttrTensor("value", tensor)
+
+
+def tensor_of(
+    compute: Callable[[], Floats],
+) -> ir.TensorProtocol:
+    """Numbers that were computed, as a tensor."""
+    return ir.Tensor(np.ascontiguousarray(compute()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from packlight.compress import placement
+from packlight.compress.fusions import Fusions, Runtime, fusions
 from packlight.compress.integer_rounding import Reader, blank, grow, nearest, rounded
 from packlight.compress.integer_sites import integer_sites
 from packlight.compress.levels import lead
@@ -29,7 +31,7 @@ from packlight.errors import RecipeError
 from packlight.method import Look, Method
 from packlight.records.variant import Change, Refusal
 
-INTEGER = ("Conv", "Gemm", "MatMul")
+INTEGER = fusions("onnxruntime").weighted
 """Operators for which ONNX Runtime's CPU has kernels on 8-bit codes."""
 
 MATRIX = 2
@@ -58,6 +60,7 @@ class Static:
             it has 256 evenly spaced ones in each channel, as photos have.
         last: whether operators behind which there is no other weight stay in ``float``.
         skip: operators that stay in float: a regular expression that their names match as a whole.
+        runtime: whose fusions decide where pairs go, and of which type activations are.
     """
 
     bits: Literal[7, 8] = 8
@@ -71,6 +74,7 @@ class Static:
     first: Literal["integer", "float", "levels"] = "integer"
     last: Literal["integer", "float"] = "integer"
     skip: str = ""
+    runtime: Runtime = "onnxruntime"
 
     def __post_init__(self) -> None:
         if not HALF < self.percentile <= 100:  # noqa: PLR2004
@@ -87,6 +91,15 @@ class Static:
     def is_float(self, node: ir.Node) -> bool:
         """Whether an operator is named by ``skip``."""
         return bool(self.skip) and re.fullmatch(self.skip, str(node.name)) is not None
+
+    @property
+    def by(self) -> Fusions:
+        """What the runtime computes in integers."""
+        return fusions(self.runtime)
+
+    def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
+        """Who shares a scale of an operator's weight."""
+        return self.per if node.op_type in self.by.per_channel else "tensor"
 
     def words(self) -> str:
         """What is done to an operator with a weight."""
@@ -115,15 +128,14 @@ class Site:
 
 def sites(graph: ir.Model, config: Static) -> Iterator[Site | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""
-    del config
-    for found in integer_sites(graph, kernelless):
+    for found in integer_sites(graph, partial(kernelless, config.by)):
         yield found if isinstance(found, Refusal) else Site(*found)
 
 
-def kernelless(node: ir.Node) -> str:
-    """That an operator has no kernel; empty where it has one."""
-    told = f"ONNX Runtime's CPU has no integer kernel with fixed ranges for {node.op_type}"
-    return "" if node.op_type in INTEGER else told
+def kernelless(by: Fusions, node: ir.Node) -> str:
+    """That a runtime has no kernel for an operator; empty where it has one."""
+    told = f"{by.title} has no integer kernel with fixed ranges for {node.op_type}"
+    return "" if node.op_type in by.weighted else told
 
 
 def apply(
@@ -134,9 +146,10 @@ def apply(
     if not kept:
         return done
     if config.first == "levels":
-        kept, left = levelled(graph, kept, look)
-        done += left
-    plan = placement.place(graph, [site.node for site in kept], floats=config.is_float)
+        kept, without = levelled(graph, kept, look)
+        done += without
+    place = partial(placement.place, graph, floats=config.is_float, by=config.by)
+    plan = place([site.node for site in kept])
     grids = ranged(graph, plan, look, config)
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]
@@ -144,8 +157,8 @@ def apply(
     reason, remedy = "no calibration sample reaches it", "add samples that do"
     done += [Refusal(site.operator, reason, remedy) for site in missed]
     if unseen:
-        plan = placement.place(graph, [site.node for site in ready], unseen, config.is_float)
-    pairs = Pairs(grids, Stock(graph))
+        plan = place([site.node for site in ready], unseen)
+    pairs = Pairs(grids, Stock(graph), config.by.codes)
     readers = [reader_of(site, pairs) for site in ready]
     for node in plan.carriers:
         pairs.on_inputs(node)
@@ -177,12 +190,21 @@ def ranged(graph: ir.Model, plan: placement.Plan, look: Look, config: Static) ->
     observed = {name: Histogram() for name in plan.ranges()}
     look(graph, {name: [one] for name, one in observed.items()})
     grids = {
-        name: affine(one, config.range, config.percentile)
+        name: affine(one, config.range, config.percentile, symmetric=plan.by.symmetric)
         for name, one in observed.items()
         if one.counts.any()
     }
+    grids |= {name: one for name, one in given_grids(plan).items() if name in grids}
     shared = {name: plan.root(name) for name in plan.same}
     return grids | {name: grids[root] for name, root in shared.items() if root in grids}
+
+
+def given_grids(plan: placement.Plan) -> dict[str, Affine]:
+    """Grids that the runtime fixes, by the name of the value."""
+    values = {**plan.read, **plan.given}
+    makers = {name: value.producer() for name, value in values.items()}
+    fixed = {name: plan.by.fixed.get(node.op_type) for name, node in makers.items() if node}
+    return {name: Affine(one[0], int(one[1])) for name, one in fixed.items() if one}
 
 
 def ends_left(
@@ -237,7 +259,7 @@ def encoded(
 
 def touched(plan: placement.Plan, node: ir.Node) -> set[str]:
     """Names of the values whose ranges an operator needs."""
-    return {plan.source(node), plan.root(str(placement.behind_activation(node).name))}
+    return {plan.source(node), plan.root(str(plan.behind(node).name))}
 
 
 def unfit(site: Site) -> str:

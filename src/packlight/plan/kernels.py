@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress.placement import ACTIVATIONS, CARRIERS, FLOAT_OUT, PASSES
+from packlight.compress.placement import ONNXRUNTIME
 from packlight.measure import in_blocks, in_codes, named_calls
 from packlight.measure.call import BYTES, between
 from packlight.measure.latency import Priced
@@ -29,7 +29,7 @@ Flags = NDArray[np.bool_]
 NOWHERE = -1
 """The place of what belongs to no operator; it computes in floats."""
 
-CARRIES = (*CARRIERS, *PASSES, *ACTIVATIONS)
+CARRIES = (*ONNXRUNTIME.carriers, *ONNXRUNTIME.passes, *ONNXRUNTIME.activations)
 """What passes codes on where all that it reads is codes."""
 
 
@@ -134,7 +134,7 @@ def values(model: Model, profile: Profile, places: Mapping[str, int]) -> Iterato
                 moved / BYTES["float32"],
                 maker_of(value, places),
                 tuple(places.get(reader, NOWHERE) for reader in readers),
-                maker is not None and maker.op_type in FLOAT_OUT,
+                maker is not None and maker.op_type in ONNXRUNTIME.float_out,
             )
 
 

@@ -21,7 +21,7 @@ NOWHERE = "shared"
 def apart(model: Model) -> tuple[Model, dict[str, Floats]]:
     """A clone that only names its larger float32 weights, and those weights by name.
 
-    Those that are computed when they are written stay inside, as all in subgraphs.
+    Those in subgraphs stay inside.
     """
     clone = model.graph.clone()
     shared = {}
@@ -40,9 +40,8 @@ def only_read(value: ir.Value) -> bool:
 
 
 def shareable(tensor: ir.TensorProtocol) -> bool:
-    """Whether a stored value is there as float32 already, and large enough."""
-    held = not isinstance(tensor, ir.LazyTensor)
-    return held and tensor.dtype == ir.DataType.FLOAT and tensor.nbytes >= LEAST
+    """Whether a stored value is float32, and large enough."""
+    return tensor.dtype == ir.DataType.FLOAT and tensor.nbytes >= LEAST
 
 
 def read(tensor: ir.TensorProtocol) -> Floats:

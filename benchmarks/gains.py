@@ -1,0 +1,51 @@
+"""Integers only where they gain: every model of the suite, offered or declined with the reason.
+
+    python benchmarks/gains.py                 # the suite
+    python benchmarks/gains.py fashion silero
+
+``packlight.integers`` times every operator in float and in integers on this machine, on one thread,
+chooses by a minimum cut, and times what comes out in turns with the float model. Weights go to the
+nearest point and few samples find the ranges, for neither changes the speed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+
+import packlight
+from packlight.workflow.gaining import SKETCH
+from plain import plain_model
+from suite import SUITE, case
+
+SAMPLES, SECONDS = 8, 3.0
+
+
+def rows(name: str) -> Iterator[str]:
+    """Both methods on one model."""
+    chosen = case(name)
+    task = chosen.task()
+    few = replace(task, calibration=task.calibration[:SAMPLES])
+    model = packlight.compress(plain_model(chosen), "tidy").model
+    for method, config in SKETCH.items():
+        found = packlight.integers(model, few, method, config, seconds=SECONDS)
+        changed = sum(entry.method == method for entry in found.made.variant.changes)
+        ratio = found.ratio
+        yield (
+            f"| {name} | {method} | {changed} | {len(found.floats)} | {ratio.value:.2f} "
+            f"({ratio.low:.2f} to {ratio.high:.2f}) | {found.reason or 'offered'} |"
+        )
+
+
+def main() -> None:
+    """Print the table as it grows."""
+    print("| model | method | in integers | left in float, for speed | ratio | |")
+    print("| --- | --- | --: | --: | --- | --- |")
+    for name in sys.argv[1:] or SUITE:
+        for line in rows(name):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
