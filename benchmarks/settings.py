@@ -35,13 +35,13 @@ SMALL = (f"{PALETTE},mixed=2.75", f"{PALETTE},mixed=2.5", f"{PALETTE},mixed=2.4"
 HALF = f"{PALETTE},bits=8,where=coder+float16"
 """All of silero but its first convolution, where most of the error is, as palettes."""
 
-BLOCKS = f"tidy+weights:8,{CALIBRATED},block=32,where=MatMul"
+BLOCKS = tuple(f"tidy+weights:8,{CALIBRATED},block={size},where=MatMul" for size in (32, 128))
 """Convolutions in float32, as the tools for products leave them."""
 
 MORE: Mapping[str, Mapping[int, tuple[str, ...]]] = {
     "fashion": {8: (GROUPS,), 3: SMALL},
     "silero": {8: (GROUPS, HALF), 3: SMALL},
-    "ocr": {8: (BLOCKS,), 3: (f"{PALETTE},mixed=2.6",)},
+    "ocr": {8: BLOCKS, 3: (f"{PALETTE},mixed=2.6",)},
 }
 """More of packlight's by model, for sizes that peers have."""
 

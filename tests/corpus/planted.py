@@ -20,7 +20,7 @@ from packlight.task import Task
 from packlight.testing.cases import applied
 from packlight.testing.sketch import Sketch, value_info
 
-COUNT = 12
+COUNT, IMAGE = 12, 4
 EXACT = SessionOptions(arithmetic="exact", matmul_accuracy=1)
 WEIGHTED = ("Conv", "MatMul", "Gemm", "GRU")
 
@@ -186,10 +186,10 @@ def set_weight(graph, node, place, array):
     value.const_value = ir.Tensor(array.astype(np.float32), name=value.name)
 
 
-def insert(graph, value, op, *others, name):
+def insert(graph, value, op, *others, name, **attributes):
     """Put an operator behind a value, for all that read it."""
     uses = list(value.uses())
-    node = ir.node(op, [value, *others], name=name)
+    node = ir.node(op, [value, *others], attributes=attributes, name=name)
     node.outputs[0].name = f"{name}.out"
     maker = value.producer()
     if maker is None:
@@ -366,6 +366,47 @@ def sensitive(net):
     highest = max(float(sample[0]["x"].max()) for sample in samples)
     round_value(variant, variant.graph.inputs[0], min(lowest, 0), highest)
     return Planted(reference, Model(variant, "rough"), task_of(drawn(net, shift=1000), samples))
+
+
+def before_softmax(net):
+    """A softmax over numbers far from zero, whose steps are coarse beside their differences."""
+    over_channels = len(shape_of(net, net.hidden)) == IMAGE
+    return far_from_zero(net, "Softmax", {"axis": 1 if over_channels else -1})
+
+
+def before_norm(net):
+    """A normalisation that takes out what the grid is spent on."""
+    return far_from_zero(net, "LayerNormalization", {"axis": -1})
+
+
+def far_from_zero(net, op, attributes):
+    """The network with an operator that a common distance from zero does not matter to."""
+    graph = net.model.clone()
+    value = next(v for node in graph.graph for v in node.outputs if v.name == net.hidden)
+    width = shape_of(net, net.hidden)[-1]
+    value = insert(graph, value, "Add", store(graph, "far", np.float32([1500])), name="far")
+    ones = [store(graph, "gain", np.ones(width, np.float32))] if "Norm" in op else []
+    insert(graph, value, op, *ones, name="sensitive", **attributes)
+    reference = Model(graph, net.model.name)
+    samples = drawn(net, 2)
+    variant = quantized(reference, samples).clone()
+    read = named(variant, "sensitive").inputs[0]
+    low, high = ends(reference, str(read.name), samples)
+    round_value(variant, read, low, high)
+    return Planted(reference, Model(variant, "rough"), task_of(drawn(net), samples))
+
+
+def shape_of(net, name):
+    calls = stream(net.model, [name], drawn(net, count=1), {}, EXACT)
+    return next(values[name].shape for values in calls)
+
+
+def ends(model, name, samples):
+    """The lowest and the highest number of a value, and 0."""
+    low = high = 0.0
+    for values in stream(model, [name], samples, {}, EXACT):
+        low, high = min(low, float(values[name].min())), max(high, float(values[name].max()))
+    return low, high
 
 
 def few_bits(net):
@@ -574,6 +615,8 @@ DEFECTS: Mapping[str, tuple[str, Callable[[Net], Planted]]] = {
     "calibration": ("calibration-mismatch", calibration),
     "clipping": ("clipped-ranges", clipping),
     "sensitive": ("sensitive-operators", sensitive),
+    "sensitive softmax": ("sensitive-operators", before_softmax),
+    "sensitive norm": ("sensitive-operators", before_norm),
     "few bits": ("not-enough-bits", few_bits),
     "overflow": ("float16-overflow", overflow),
     "underflow": ("float16-underflow", underflow),

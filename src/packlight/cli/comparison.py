@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
     from packlight.records import Comparison, Result
 
-LEGEND = "[low, high] are 95 % intervals. A positive drop is worse, on the same samples."
+LEGEND = (
+    "[low, high] are 95 % intervals. A positive drop is worse, on the same samples: in points of "
+    "the metric where it lies between 0 and 1, else as a share of the base's value."
+)
 TIMED = "The latency ratio is the time of one run over the base's, measured in turns."
+DRAWN = "The report draws the inputs of the samples that changed most: --report OUT.html."
 FLIPS = (
     "Flips: decisions that were right and are wrong now (lost), the reverse (won), and wrong in "
     "another way (changed). Hit hardest: lost minus won, of groups of any size."
@@ -41,6 +45,8 @@ def comparison_parts(console: Console, found: Comparison) -> list[RenderableType
     for contrast in found.contrasts:
         against = found.base.name if measured else "its reference"
         parts += contrast_parts(contrast, names[contrast.variant], against)
+    if any(one.moved for one in found.contrasts) and measured and not found.report:
+        parts.append(Text(DRAWN, style="dim"))
     if found.robustness:
         parts += [robustness_table(found), Text(CHANGED, style="dim")]
     for inside in found.layers:

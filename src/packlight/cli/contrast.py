@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 MOST_GROUPS, MOST_MOVED = 6, 8
 
 LEGEND = (
-    "q: p adjusted over all groups (Benjamini-Hochberg). Extra: drop in the group above that in "
-    "the rest; + harder hit, - lighter hit, where q of the extra drop is at most 0.05; ? fewer "
-    "than 30 samples, not judged."
+    "q: p that there is no drop, adjusted over all groups (Benjamini-Hochberg). Extra: drop in the "
+    "group above that in the rest, and its q; + harder hit, - lighter hit, where that is at most "
+    "0.05; ? fewer than 30 samples, not judged."
 )
 SLICES = (
     "Found on one half of the samples; the numbers are of the other half, without samples of "
@@ -47,7 +47,8 @@ def contrast_parts(found: Contrast, name: str, base: str) -> list[RenderableType
         parts.append(level_table(found.level))
     parts.append(headline(found))
     if found.rates:
-        parts.append(rates_table(found))
+        told = f"That as many got worse as better: {p_of(found.rates_p)} ({found.rates_test})."
+        parts += [rates_table(found), Text(told, style="dim")]
     if found.groups:
         parts += [groups_table(found.groups), Text(LEGEND, style="dim")]
     if found.worst is not None:
@@ -79,7 +80,6 @@ def rates_table(found: Contrast) -> Table:
     for name, text in RATES.items():
         if name in found.rates:
             table.add_row(text, *cells("flips", found.rates[name]), f"{found.rates[name].n:,}")
-    table.add_row(f"as many each way: {p_of(found.rates_p)}, {found.rates_test}")
     return table
 
 
@@ -91,7 +91,7 @@ def cells(name: str, m: Measurement) -> tuple[str, str]:
 def groups_table(groups: Sequence[GroupContrast]) -> Table:
     """The groups that lose most, those too small last."""
     order = sorted(groups, key=lambda one: (one.standing == "too small", -one.drop.value))
-    table = plain_table("group", "n", "drop", "interval", "q", "extra", "q", "")
+    table = plain_table("group", "n", "drop", "interval", "q", "extra", "extra q", "")
     for one in order[:MOST_GROUPS]:
         extra = "" if one.extra is None else show_named_value("drop", one.extra)
         judged = one.standing != "too small"

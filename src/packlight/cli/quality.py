@@ -21,6 +21,11 @@ TO_A_REFERENCE = (
     "snr_exact", "snr_runtime",
 )  # fmt: skip
 MOST_GROUPS = 10
+BESIDE = (
+    "Beside the reference's outputs: cosine, kl (divergence of the probabilities) and snr (signal "
+    "to noise; exact: by exact arithmetic, runtime: as it runs here); agreement: the same "
+    "decisions; flips: right before and wrong now. A positive drop is worse."
+)
 
 
 def quality_parts(found: Evaluation) -> list[RenderableType]:
@@ -39,6 +44,7 @@ def quality_parts(found: Evaluation) -> list[RenderableType]:
     beside = found.contrast
     return [
         metrics_table(found, alone=alone),
+        *([] if alone else [Text(BESIDE, style="dim")]),
         *(groups_table(found, column, alone=alone) for column in columns),
         *([] if beside is None else contrast_parts(beside, "The model", "its reference")),
         *notes,

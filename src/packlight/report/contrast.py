@@ -82,7 +82,7 @@ def rates(found: Contrast) -> Html:
         for key, text in RATES.items()
         if key in found.rates
     ]
-    told = f"As many each way: {p_of(found.rates_p)} ({found.rates_test})."
+    told = f"That as many got worse as better: {p_of(found.rates_p)} ({found.rates_test})."
     words = element("p", told, class_="quiet")
     return join([named_table(("", "Share", "Of"), rows, "Decisions that changed"), words])
 
