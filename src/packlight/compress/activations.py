@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from packlight.compress import placement
 from packlight.compress.ranges import Affine, Histogram, Rule, affine, fidelity, widened
+from packlight.errors import RecipeError
 from packlight.method import Look
 from packlight.model import nodes
 
@@ -58,8 +59,16 @@ def ranged(
 
 
 def wide_values(graph: ir.Model, plan: placement.Plan, config: Settings) -> set[str]:
-    """Names of the values that get 16 bits because an operator is named that reads them."""
+    """Names of the values that get 16 bits because an operator is named that reads them.
+
+    Raises:
+        RecipeError: no operator is named.
+    """
     readers = [node for node in nodes(graph) if config.is_wide(node)]
+    if config.wide not in ("", AUTO) and not readers:
+        raise RecipeError(
+            f"static,wide='{config.wide}' names no operator; packlight profile MODEL names them"
+        )
     read = {str(value.name) for node in readers for value in node.inputs if value is not None}
     return {plan.root(name) for name in read & {*plan.read, *plan.given}}
 

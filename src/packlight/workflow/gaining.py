@@ -121,7 +121,8 @@ def integers(
     made = make(build(dict(config or {}), chosen))
     ratio = time(made.model)
     floats = tuple(name for name in able if name not in chosen)
-    return Judged(made, ratio, floats, reason(chosen, ratio))
+    why = reason(chosen, ratio) if able else f"'{method}' has no integers for any of its operators"
+    return Judged(made, ratio, floats, why)
 
 
 def against(

@@ -87,6 +87,11 @@ def test_auto_leaves_alone_what_8_bits_hold_well():
     assert any(zero.dtype == np.uint8 for zero in zeros(automatic.made.model).values())
 
 
+def test_names_that_no_operator_has_are_refused():
+    with pytest.raises(RecipeError, match="names no operator"):
+        made_with("wide=nothing")
+
+
 def test_a_name_that_is_no_regular_expression_is_refused():
     with pytest.raises(RecipeError, match="static,wide='\\(' is no regular expression"):
         made_with("wide=(")

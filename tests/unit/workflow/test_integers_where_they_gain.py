@@ -86,6 +86,19 @@ def test_what_is_not_surely_faster_is_declined_with_the_reason(method):
         assert "no operator gains" in judged.reason or "times as long" in judged.reason
 
 
+def test_a_model_without_operators_for_integers_is_declined_for_that():
+    net = Sketch(17)
+    value = net.add("Erf", net.add("Exp", "x"))
+    model = net.model("functions", [value_info("x", ["n", 4])], {value: ["n", 4]})
+    samples = [[feeds] for feeds in sample_calls(model, 1)]
+    task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
+
+    judged = integers(model, task, "dynamic", seconds=0.1)
+
+    assert not judged.offered
+    assert "has no integers for any" in judged.reason
+
+
 def tiny():
     """A product of four numbers: two conversions take longer than it."""
     net = Sketch(17)
