@@ -25,7 +25,7 @@ def finding(one: Finding) -> Html:
 
 def facts(one: Finding) -> Iterator[Html]:
     """Evidence, place and next step of a cause."""
-    for name, m in one.evidence.items():
+    for name, m in sorted(one.evidence.items()):
         yield pair(name.replace("_", " "), minus(show_evidence(name, m)))
     if one.source is not None:
         yield pair("where", breakable(place(one.source)))
