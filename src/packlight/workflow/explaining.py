@@ -56,7 +56,6 @@ def explained(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation])
     found: tuple[Finding, ...] = ()
     for evaluation, beside in zip(own, besides, strict=False):
         if beside.drop.low > 0 or RUNTIME_DIFFERS in evaluation.labels:
-            bench.progress("looking for causes", 0, 1)
             found = causes(bench, evaluation.variant)
     lessons = {one.lesson: one for one in (*for_findings(found), *told)}
     return replace(

@@ -74,7 +74,6 @@ def fit(
         outcome = decide(bench, budget, results, evaluations, allow_slower)
         outcome = explained(bench, outcome, evaluations)
         inputs = inputs_of(bench, outcome.contrasts)
-        bench.progress("done", 1, 1)
     report = project / "report.html"
     write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
     return replace(outcome, report=str(report))
