@@ -14,9 +14,9 @@ from packlight.records.telling import (
     RATES,
     SPREAD,
     TRUST,
+    balance,
     bare_p,
     headline,
-    p_of,
     worst_sentence,
 )
 
@@ -47,8 +47,7 @@ def contrast_parts(found: Contrast, name: str, base: str) -> list[RenderableType
         parts.append(level_table(found.level))
     parts.append(headline(found))
     if found.rates:
-        told = f"That as many got worse as better: {p_of(found.rates_p)} ({found.rates_test})."
-        parts += [rates_table(found), Text(told, style="dim")]
+        parts += [rates_table(found), Text(balance(found), style="dim")]
     if found.groups:
         parts += [groups_table(found.groups), Text(LEGEND, style="dim")]
     if found.worst is not None:

@@ -70,7 +70,13 @@ def wide_values(graph: ir.Model, plan: placement.Plan, config: Settings) -> set[
             f"static,wide='{config.wide}' names no operator; packlight profile MODEL names them"
         )
     read = {str(value.name) for node in readers for value in node.inputs if value is not None}
-    return {plan.root(name) for name in read & {*plan.read, *plan.given}}
+    found = {plan.root(name) for name in read & {*plan.read, *plan.given}}
+    if readers and not found:
+        raise RecipeError(
+            f"static,wide='{config.wide}' names no operator that computes in integers; packlight "
+            "compress --json names those that do"
+        )
+    return found
 
 
 def given_grids(plan: placement.Plan) -> dict[str, Affine]:

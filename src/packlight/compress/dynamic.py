@@ -23,7 +23,6 @@ from packlight.compress.uniform import Range
 from packlight.method import Look, Method
 from packlight.records.variant import Change, Refusal
 
-MATRIX = 2
 BIAS = 2
 RECURRENT = "ONNX has no recurrent operator that computes in integers"
 KEPT = {

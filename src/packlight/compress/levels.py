@@ -3,7 +3,8 @@
 Photos have 256 levels. Normalised, each channel has evenly spaced ones of its own, on which no
 grid for all channels together lies; so a grid rounds what was exact. A product and a sum for each
 channel give the numbers of the levels back, the convolution takes up what that changes, and a grid
-of step 1 holds them exactly. Source: Jacob et al. (CVPR 2018), section 2, for grids.
+of step 1 holds them exactly; a padded 0 lies between two of them. Source: Jacob et al. (CVPR
+2018), section 2, for grids.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress.bias import Bias
+from packlight.compress.ranges import Affine
 from packlight.compress.sites import Weight, weight_site
 from packlight.compress.stock import Stock
 from packlight.method import Look
@@ -27,6 +29,9 @@ CODES = 256
 
 EVEN = 0.01
 """Share of a step by which a level may be off, because float32 rounds."""
+
+GRID = Affine(1.0, CODES // 2)
+"""The grid of the numbers; where a convolution pads, its 0 is rounded to the nearest level."""
 
 BIAS = 2
 CHANNELS = 1
@@ -108,6 +113,8 @@ def lead(
     if not why and not look.imagined:
         look(graph, {str(source.name): [found]})
     even = found.evenly()
+    if not why and look.imagined:
+        even = Evenly(np.zeros(weight.shape[1]), np.ones(weight.shape[1]))
     if not why and even is None:
         why = "what it reads does not have 256 evenly spaced levels in each channel, or fewer"
     if even is None or why:

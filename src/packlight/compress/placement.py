@@ -108,6 +108,8 @@ def share_scale(plan: Plan, node: ir.Node) -> None:
 def carries(plan: Plan, node: ir.Node, unseen: Collection[str]) -> bool:
     """Whether the runtime computes an operator without a weight, and all it reads, in integers."""
     known = node.op_type in plan.by.carriers + plan.by.passes
+    if node.op_type in plan.by.weighted and any(map(stored, node.inputs[1:2])):
+        return False  # its weight would get the grid of an activation
     if not known or plan.behind(node).name in unseen:
         return False
     data = list(moved(plan, node))

@@ -182,6 +182,8 @@ def widened(histogram: Statistic, *, symmetric: bool = False) -> Affine:
 def fidelity(histogram: Statistic, grid: Affine) -> float:
     """How far the energy of what was seen is above the error of an 8-bit grid, in dB."""
     assert isinstance(histogram, Histogram)
+    if grid.scale == 1.0 and not histogram.broken:
+        return math.inf
     centres, counts = histogram.centres()
     low, high = (float((code - grid.zero_point) * grid.scale) for code in (0, LEVELS))
     lost = squared_error(centres, counts, low, high)

@@ -22,7 +22,7 @@ from packlight.compress.activations import AUTO, ranged
 from packlight.compress.fusions import Fusions, Runtime, fusions
 from packlight.compress.integer_rounding import Reader, blank, grow, nearest, rounded
 from packlight.compress.integer_sites import integer_sites
-from packlight.compress.levels import lead
+from packlight.compress.levels import GRID, lead
 from packlight.compress.qdq import Pairs, integer_bias, integer_weight, least_scale, stored_bias
 from packlight.compress.ranges import Rule
 from packlight.compress.sites import Weight, unusable
@@ -35,7 +35,7 @@ from packlight.records.variant import Change, Refusal
 INTEGER = fusions("onnxruntime").weighted
 """Operators for which ONNX Runtime's CPU has kernels on 8-bit codes."""
 
-MATRIX = 2
+BYTE = 8
 HALF = 50.0
 
 
@@ -112,11 +112,12 @@ class Static:
         """Who shares a scale of an operator's weight."""
         return self.per if node.op_type in self.by.per_channel else "tensor"
 
-    def words(self) -> str:
-        """What is done to an operator with a weight."""
+    def words(self, node: ir.Node, bits: int) -> str:
+        """What is done to an operator with a weight that reads activations of so many bits."""
         how = "by gptq" if self.rounding == "gptq" else "to nearest"
         safe = ", pairs within 16 bits" if self.portable else ""
-        return f"8-bit integers, int{self.bits} weights per {self.per} {how}{safe}"
+        weights = f"int{self.bits} weights per {self.per_of(node)} {how}{safe}"
+        return f"{bits}-bit integers, {weights}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +157,14 @@ def apply(
     kept, done = ends_left(graph, found, config)
     if not kept:
         return done
+    led = list[ir.Node]()
     if config.first == "levels":
-        kept, without = levelled(graph, kept, look)
+        kept, led, without = levelled(graph, kept, look)
         done += without
     place = partial(placement.place, graph, floats=config.is_float, by=config.by)
     plan = place([site.node for site in kept])
     grids = ranged(graph, plan, look, config)
+    grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]
     ready = [site for site in kept if not unseen & touched(plan, site.node)]
@@ -183,17 +186,23 @@ def apply(
     return [*done, *(Refusal(str(node.name), f"it stays in float: {why}") for node, why in left)]
 
 
-def levelled(graph: ir.Model, kept: Sequence[Site], look: Look) -> tuple[list[Site], list[Refusal]]:
-    """Operators, those that read the model's inputs on the numbers of levels; where not, why."""
+def levelled(
+    graph: ir.Model, kept: Sequence[Site], look: Look
+) -> tuple[list[Site], list[ir.Node], list[Refusal]]:
+    """Operators, those of them that read numbers of levels now, and why others do not."""
     first, _ = placement.ends(graph, [site.node for site in kept])
-    sites, refused = list[Site](), list[Refusal]()
+    sites, led, refused = list[Site](), list[ir.Node](), list[Refusal]()
     for site in kept:
-        weight, refusal = site.weight, None
-        if site.node in first:
-            weight, refusal = lead(graph, site.node, site.weight, look)
+        if site.node not in first:
+            sites.append(site)
+            continue
+        weight, refusal = lead(graph, site.node, site.weight, look)
         sites.append(Site(site.node, weight))
-        refused += [refusal] if refusal else []
-    return sites, refused
+        if refusal is None:
+            led.append(site.node)
+        else:
+            refused.append(refusal)
+    return sites, led, refused
 
 
 def ends_left(
@@ -242,7 +251,7 @@ def encoded(
         integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
         size = reader.weight.tensor.nbytes
-        what = config.words()
+        what = config.words(reader.node, pairs.grid_of(reader.node).bits)
         yield Change(reader.operator, "static", what, size, size // 4 + one.scale.nbytes)
 
 

@@ -56,6 +56,11 @@ def p_of(p: float, name: str = "p") -> str:
     return f"{name} < {SURE}" if p < SURE else f"{name} = {p:.2g}"
 
 
+def balance(found: Contrast) -> str:
+    """How likely it is that as many samples got worse as better."""
+    return f"That as many got worse as better: {p_of(found.rates_p)} ({found.rates_test})."
+
+
 def bare_p(p: float) -> str:
     """A probability for a table."""
     return f"<{SURE}" if p < SURE else f"{p:.2g}"

@@ -10,9 +10,9 @@ from packlight.records.telling import (
     RATES,
     SPREAD,
     TRUST,
+    balance,
     bare_p,
     headline,
-    p_of,
     worst_sentence,
 )
 from packlight.report.markup import Html, element, join
@@ -82,9 +82,8 @@ def rates(found: Contrast) -> Html:
         for key, text in RATES.items()
         if key in found.rates
     ]
-    told = f"That as many got worse as better: {p_of(found.rates_p)} ({found.rates_test})."
-    words = element("p", told, class_="quiet")
-    return join([named_table(("", "Share", "Of"), rows, "Decisions that changed"), words])
+    words = element("p", balance(found), class_="quiet")
+    return join([named_table(("", "Share", "Of"), rows, "What changed"), words])
 
 
 def count(found: Measurement) -> Html:

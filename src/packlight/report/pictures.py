@@ -42,8 +42,13 @@ def picture(steps: Steps) -> Html:
         return drawn(image)
     whole = np.concatenate([value.reshape(-1) for value in values])
     if whole.dtype.kind == "f" and len(whole) >= SOUND and first.ndim <= 1:
-        return wave(whole.astype(np.float64))
-    return element("code", numbers(whole), class_="numbers")
+        return wave(whole.astype(np.float64)) if np.isfinite(whole).all() else told(whole)
+    return told(whole)
+
+
+def told(values: Array) -> Html:
+    """The first numbers of an input."""
+    return element("code", numbers(values), class_="numbers")
 
 
 def pixels(value: Array) -> Bytes | None:
@@ -91,7 +96,7 @@ def png(image: Bytes) -> bytes:
 
 
 def wave(values: NDArray[np.float64]) -> Html:
-    """Lowest and highest numbers of even parts of a sound, as strokes."""
+    """Lowest and highest numbers of even parts of a sound or another row, as strokes."""
     parts = np.array_split(values, min(POINTS, len(values)))
     top = float(np.abs(values).max()) or 1.0
     middle = HEIGHT / 2
@@ -99,7 +104,7 @@ def wave(values: NDArray[np.float64]) -> Html:
     path = "".join(f"M{x} {low:.1f}V{high + 0.5:.1f}" for x, (low, high) in enumerate(ends))
     return element(
         "svg", element("path", d=path), viewBox=f"0 0 {len(parts)} {HEIGHT}", class_="wave",
-        role="img", aria_label=f"input, {len(values):,} numbers as sound",
+        role="img", aria_label=f"input, {len(values):,} numbers in order",
     )  # fmt: skip
 
 

@@ -149,10 +149,11 @@ def measure(
     if costs:
         measure_costs(bench, everyone, total)
     look = measured if costs else without_costs
-    base, own = look(bench, bench.original, 0, total)
+    told = replace(bench, progress=silent) if costs else bench  # with costs all is measured by now
+    base, own = look(told, bench.original, 0, total)
     results, evaluations = [], [own]
     for place, variant in enumerate(variants, start=1):
-        result, evaluation = look(bench, variant, STEPS * place, total)
+        result, evaluation = look(told, variant, STEPS * place, total)
         results.append(judged(result, Budget(), base.metrics) if costs else result)
         evaluations.append(evaluation)
     bench.progress("done", total, total)

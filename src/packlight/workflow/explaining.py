@@ -9,16 +9,15 @@ from typing import ClassVar
 from packlight.advice import for_finding, for_findings, for_results
 from packlight.diagnose import Subject
 from packlight.diagnose import diagnose as find_causes
+from packlight.errors import ModelError, TaskError
 from packlight.evaluate.exactness import RUNTIME_DIFFERS
 from packlight.model import stored_size
 from packlight.records import Contrast, Evaluation, Finding, Outcome, Variant
 from packlight.records.verdict import choice
+from packlight.report.contrast import MOST_MOVED
 from packlight.runtime import Steps
 from packlight.workflow.bench import Bench
 from packlight.workflow.contrasting import contrast
-
-DRAWN = 12
-"""Samples of each variant whose inputs are drawn."""
 
 LOOKED_AT = 16
 """Samples that causes are sought on: enough for what is grave, at a small part of a search."""
@@ -53,13 +52,20 @@ def explained(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation])
     told = for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
     own = [one for one in evaluations if one.variant == subject_of(outcome)]
     besides = [found for found in (contrast(bench, one) for one in own) if found is not None]
-    found: tuple[Finding, ...] = ()
+    found, warnings = tuple[Finding, ...](), outcome.warnings
     for evaluation, beside in zip(own, besides, strict=False):
         if beside.drop.low > 0 or RUNTIME_DIFFERS in evaluation.labels:
-            found = causes(bench, evaluation.variant)
+            try:
+                found = causes(bench, evaluation.variant)
+            except (ModelError, TaskError) as error:
+                warnings = (*warnings, f"Why it lost quality was not found: {error}")
     lessons = {one.lesson: one for one in (*for_findings(found), *told)}
     return replace(
-        outcome, contrasts=tuple(besides), findings=found, lessons=tuple(lessons.values())
+        outcome,
+        warnings=warnings,
+        contrasts=tuple(besides),
+        findings=found,
+        lessons=tuple(lessons.values()),
     )
 
 
@@ -94,5 +100,5 @@ def diagnosed(bench: Bench, variant: Variant) -> Findings:
 
 def inputs_of(bench: Bench, found: Sequence[Contrast]) -> Mapping[int, Steps]:
     """Inputs of the samples that changed most, by index."""
-    indices = {one.sample for contrast in found for one in contrast.moved[:DRAWN]}
+    indices = {one.sample for contrast in found for one in contrast.moved[:MOST_MOVED]}
     return {index: bench.task.samples[index] for index in sorted(indices)}

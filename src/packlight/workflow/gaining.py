@@ -160,7 +160,8 @@ def recipe_of(
         return Recipe((), seed)
     floats = [name for name in able if name not in chosen]
     if method == "static" and floats:
-        config["skip"] = "|".join(map(re.escape, floats))
+        asked = [f"(?:{config['skip']})"] if config.get("skip") else []
+        config["skip"] = "|".join([*asked, *map(re.escape, floats)])
     where = f"^({'|'.join(map(re.escape, sorted(chosen)))})$" if method == "dynamic" else ""
     return Recipe((Step(method, config, where),), seed)
 

@@ -36,7 +36,10 @@ class Crossed:
         self.calls = 0
 
     def keep(self, values: Values) -> None:
-        """Keep those of one call."""
+        """Keep those of one call, if all are arrays; what is none cannot be fed again."""
+        if not all(isinstance(value, np.ndarray) for value in values.values()):
+            self.calls, self.spool = self.calls + 1, Spool((), 0)
+            return
         if not self.calls:
             self.types = {n: ir.DataType.from_numpy(v.dtype) for n, v in values.items()}
         self.spool.keep(self.calls, [values])

@@ -127,3 +127,15 @@ def test_a_refusal_names_the_runtime():
     made = made_for("coreml", "upsampling-17")
 
     assert any("Core ML" in refusal.reason for refusal in made.made.refusals)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("network", ["perceptron-21", "attention-17"])
+def test_a_weight_that_stays_in_float_gets_no_grid_of_activations(runtime, network):
+    case = made_for(runtime, network, "rounding=nearest,last=float")
+
+    kept = {refusal.operator for refusal in case.made.refusals if "last=float" in refusal.reason}
+    changed = {change.operator for change in case.made.changes}
+
+    assert kept
+    assert not kept & changed

@@ -7,7 +7,7 @@ from packlight.compress import compress
 from packlight.compress.compress import Stream
 from packlight.compress.levels import Levels
 from packlight.compress.ranges import Affine, Histogram, affine
-from packlight.model import nodes
+from packlight.model import file_size, nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream
 from packlight.testing.cases import EXACT
@@ -159,3 +159,34 @@ def test_convolutions_that_cannot_take_levels_up_say_why(model, reason):
     made = made_with(model, photos(), "first=levels")
 
     assert any(reason in refusal.reason for refusal in made.refusals)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_dull_photos_are_on_the_grid_of_their_levels_where_a_convolution_pads(rule):
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(20, 220, (3, 3, 32, 32))
+    dull = ((pixels / 255 - MEAN) / SPREAD).astype(np.float32)
+    made = made_with(convolution(pads=[1, 1, 1, 1]), dull, f"first=levels,range={rule}")
+
+    scales = [
+        value.const_value.numpy()
+        for name, value in made.model.graph.graph.initializers.items()
+        if name.endswith("levels.add.given.scale")
+    ]
+    assert scales == [1.0]
+
+
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 1, 1, 1]])
+def test_the_size_that_is_foretold_is_that_of_the_file(pads):
+    model = convolution(pads=pads)
+    recipe = parse_recipe("static,rounding=nearest,bias=false,first=levels")
+
+    told = compress(model, recipe, Stream(imagined_values, imagined=True))
+    made = made_with(model, photos(), "first=levels")
+
+    assert file_size(told.model.graph) == file_size(made.model.graph)
+    assert told.refusals == made.refusals
+
+
+def imagined_values(model, names, most):
+    return stream(model, names, [[{"x": image[None]}] for image in photos(1)], {}, EXACT)

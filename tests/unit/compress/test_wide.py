@@ -95,3 +95,14 @@ def test_names_that_no_operator_has_are_refused():
 def test_a_name_that_is_no_regular_expression_is_refused():
     with pytest.raises(RecipeError, match="static,wide='\\(' is no regular expression"):
         made_with("wide=(")
+
+
+def test_whole_numbers_that_8_bits_hold_exactly_lose_nothing():
+    values = np.random.default_rng(0).integers(0, 2, 1000).astype(np.float32)
+
+    assert fidelity(seen(values), affine(seen(values), "mse", 100)) == np.inf
+
+
+def test_a_name_of_operators_in_float_alone_is_refused():
+    with pytest.raises(RecipeError, match="names no operator that computes in integers"):
+        made_with("wide=softmax.*", "attention-17")

@@ -201,7 +201,7 @@ def test_a_large_image_is_thinned_and_one_of_one_colour_is_black():
 
 def test_sound_is_drawn_over_all_calls_and_what_is_neither_is_told_in_numbers():
     steps = [{"x": np.sin(np.arange(512) / 9, dtype=np.float32)[None]} for _ in range(4)]
-    assert "2,048 numbers as sound" in picture(steps)
+    assert "2,048 numbers in order" in picture(steps)
     assert "5, 6, 7" in picture([{"ids": np.array([[5, 6, 7]])}])
     assert "... (40)" in picture([{"ids": np.arange(40)}])
     assert "0.5, 1.5" in picture([{"x": np.array([0.5, 1.5])}])

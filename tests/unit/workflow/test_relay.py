@@ -162,3 +162,20 @@ def test_what_follows_from_constants_alone_is_computed_again_and_not_kept():
 
     assert line.crossing == (first,)
     assert [node.op_type for node in nodes(rest.graph)] == ["Mul", "MatMul"]
+
+
+def test_where_a_sequence_crosses_the_line_every_look_begins_at_the_inputs():
+    net = Sketch(17)
+    pieces = net.add("SplitToSequence", "x", axis=0)
+    first = net.add("MatMul", "x", net.keep(net.array(4, 4)))
+    second = net.add("MatMul", first, net.keep(net.array(4, 4)))
+    piece = net.add("SequenceAt", pieces, net.keep(np.array(0)))
+    model = net.model("pieces", [value_info("x", ["n", 4])],
+                      {net.add("Add", second, piece): ["n", 4]})  # fmt: skip
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+
+    for name in (first, second):
+        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+
+    assert samples.asked == 2
