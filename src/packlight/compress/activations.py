@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import onnx_ir as ir
 
 from packlight.compress import placement
-from packlight.compress.ranges import Affine, Histogram, Rule, affine, fidelity, widened
+from packlight.compress.ranges import Affine, Histogram, Rule, affine, fidelity, spanned, widened
 from packlight.errors import RecipeError
 from packlight.method import Look
 from packlight.model import nodes
@@ -39,7 +40,18 @@ class Settings(Protocol):
 def ranged(
     graph: ir.Model, plan: placement.Plan, look: Look, config: Settings
 ) -> dict[str, Affine]:
-    """One pass over the samples: the grid of every value that has one and is ever reached."""
+    """The grid of every value that has one and is ever reached."""
+    wide = wide_values(graph, plan, config)
+    grids = imagined(plan, wide) if look.imagined else seen(graph, plan, look, config, wide)
+    grids |= {name: one for name, one in given_grids(plan).items() if name in grids}
+    shared = {name: plan.root(name) for name in plan.same}
+    return grids | {name: grids[root] for name, root in shared.items() if root in grids}
+
+
+def seen(
+    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings, wide: Collection[str]
+) -> dict[str, Affine]:
+    """Grids from one pass over the samples, of 16 bits for ``wide`` or what 8 bits spoil."""
     observed = {name: Histogram() for name in plan.ranges()}
     look(graph, {name: [one] for name, one in observed.items()})
     grids = {
@@ -47,15 +59,16 @@ def ranged(
         for name, one in observed.items()
         if one.counts.any()
     }
-    for name in wide_values(graph, plan, config):
-        if name in grids:
-            grids[name] = widened(observed[name], symmetric=plan.by.symmetric)
     if config.wide == AUTO:
-        poor = [n for n, one in grids.items() if fidelity(observed[n], one) < POOR]
-        grids |= {name: widened(observed[name], symmetric=plan.by.symmetric) for name in poor}
-    grids |= {name: one for name, one in given_grids(plan).items() if name in grids}
-    shared = {name: plan.root(name) for name in plan.same}
-    return grids | {name: grids[root] for name, root in shared.items() if root in grids}
+        wide = [name for name, one in grids.items() if fidelity(observed[name], one) < POOR]
+    more = [name for name in wide if name in grids]
+    return grids | {name: widened(observed[name], symmetric=plan.by.symmetric) for name in more}
+
+
+def imagined(plan: placement.Plan, wide: Collection[str]) -> dict[str, Affine]:
+    """Grids that take as many bytes as real ones."""
+    narrow, broad = spanned(-1.0, 1.0), spanned(-1.0, 1.0, 16)
+    return {name: broad if name in wide else narrow for name in plan.ranges()}
 
 
 def wide_values(graph: ir.Model, plan: placement.Plan, config: Settings) -> set[str]:

@@ -19,6 +19,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.compress.aside import Aside
 from packlight.compress.bias import Bias, bias
 from packlight.compress.feedback import Lattice, round_rows
 from packlight.compress.matrix import Layout, layout, source, view
@@ -148,15 +149,17 @@ def rounded_later(sites: Sequence[S], fit: Fit[S, F], stored: Stored[S, F]) -> l
 def rounded_now(rounded: Iterable[Rounded[S, F]], stored: Stored[S, F]) -> list[Coded[S]]:
     """Every weight as it was rounded in order; all are, before the first is written.
 
-    Until then each is kept as it is stored, which is smaller than its codes as floats.
+    Until then each is kept on disk as it is stored.
     """
-    return [Coded(one.site, kept(stored(one.site, one.fitted, one.codes)), one.how)
+    aside = Aside()
+    return [Coded(one.site, kept(stored(one.site, one.fitted, one.codes), aside), one.how)
             for one in rounded]  # fmt: skip
 
 
-def kept(parts: Mapping[str, NDArray[np.generic]]) -> Parts:
+def kept(parts: Mapping[str, NDArray[np.generic]], aside: Aside) -> Parts:
     """Parts that are computed already."""
-    return Parts(lambda: parts)
+    waiting = {name: aside.put(part) for name, part in parts.items()}
+    return Parts(lambda: {name: back() for name, back in waiting.items()})
 
 
 def round_in_order(
@@ -178,10 +181,14 @@ def round_in_order(
         config: how to round.
         sparsity: how many weights become zero.
     """
+    aside = Aside()
     for few in stages(sites, math.ceil(len(sites) / STAGES)):
         fed = gathered(graph, few, look)
         for site in few:
-            yield round_site(site, fed.get(id(site)), fit, config, sparsity)
+            found = round_site(site, fed.get(id(site)), fit, config, sparsity)
+            values = partial(decoded, found.fitted, aside.put(compact(found.codes)))
+            site.weight.put_later(values)
+            yield found
 
 
 def stages(sites: Sequence[S], most: int) -> Iterator[list[S]]:
@@ -241,12 +248,11 @@ def round_site(
     config: Rounding,
     sparsity: Sparsity,
 ) -> Rounded[S, F]:
-    """Round one weight, and store what its codes stand for."""
+    """Round one weight; its bias takes up what that does to means."""
     weight, form = site.weight.read(), form_of(site.weight)
     if fed is None or not fed.calls:
         fitted = fit(site, weight, np.ones_like(weight))
         codes = fitted.nearest(weight)
-        site.weight.put(fitted.values(codes))
         return Rounded(site, fitted, codes, f"to nearest: {unfed(site, fed)}")
     place = absorber(site.weight) if config.bias else None
     moments = damped(fed, config.damping, centred=place is not None)
@@ -261,7 +267,6 @@ def round_site(
             start = form.matrices(codes).astype(np.float64)
             rows = round_kept(matrices, start, moments, lattice, sparsity)
         codes = form.weight(rows).astype(np.float32)
-    site.weight.put_later(partial(decoded, fitted, compact(codes)))
     if place is not None:
         lost = form.matrices(weight - fitted.values(codes)).astype(np.float64)
         place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
@@ -276,9 +281,9 @@ def compact(codes: Codes) -> NDArray[np.floating]:
     return half if np.array_equal(half.astype(np.float32), codes, equal_nan=True) else codes
 
 
-def decoded(fitted: Fitted, codes: NDArray[np.floating]) -> Floats:
+def decoded(fitted: Fitted, codes: Callable[[], NDArray[np.floating]]) -> Floats:
     """What compact codes stand for."""
-    return fitted.values(codes.astype(np.float32))
+    return fitted.values(codes().astype(np.float32))
 
 
 def unfed(site: WeightSite, fed: Moments | None) -> str:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 from onnx_ir.passes import common
-from onnxscript import optimizer
 
 from packlight.compress import added, batchnorm
 from packlight.compress.added import Added
@@ -111,6 +110,8 @@ def apply(
 
 def fold_constants(graph: ir.Model) -> None:
     """Compute what is constant, where that does not make the file larger by much."""
+    from onnxscript import optimizer  # noqa: PLC0415  takes long to load
+
     optimizer.fold_constants(
         graph,
         input_size_limit=GROWTH,

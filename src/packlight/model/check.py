@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -39,8 +40,9 @@ def check_proto(proto: onnx.ModelProto, file: Path) -> None:
     check_header(proto, file)
     check_names(proto, file)
     check_kinds(proto, file)
+    beside = Beside(file)
     for tensor in tensors(proto):
-        check_tensor(tensor, file)
+        check_tensor(tensor, beside)
     put_in_order(proto.graph)
     check_graph(proto, file)
 
@@ -150,9 +152,9 @@ def subgraphs(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
                 yield from subgraphs(graph.node)
 
 
-def check_tensor(tensor: TensorProto, file: Path) -> None:
+def check_tensor(tensor: TensorProto, beside: Beside) -> None:
     """Compare the size that a tensor states with the bytes that are there."""
-    where = f"tensor '{tensor.name}' of '{file.name}'"
+    where = f"tensor '{tensor.name}' of '{beside.file.name}'"
     if any(dim < 0 for dim in tensor.dims):
         raise ModelError(f"{where} has a negative dimension: {list(tensor.dims)}")
     if tensor.data_type not in TensorProto.DataType.values() or not tensor.data_type:
@@ -162,7 +164,7 @@ def check_tensor(tensor: TensorProto, file: Path) -> None:
         if count != len(tensor.string_data):
             raise ModelError(f"{where} needs {count} texts; the file holds no such number of them")
     elif is_external(tensor):
-        check_external(tensor, stored_bytes(tensor, count), file, where)
+        check_external(tensor, stored_bytes(tensor, count), beside, where)
     elif tensor.raw_data or not any_typed_data(tensor):
         if len(tensor.raw_data) != stored_bytes(tensor, count):
             raise ModelError(
@@ -190,30 +192,61 @@ def any_typed_data(tensor: TensorProto) -> bool:
     )  # fmt: skip
 
 
-def check_external(tensor: TensorProto, size: int, file: Path, where: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The files that hold a model's external data, each looked at once.
+
+    Attributes:
+        file: of the model.
+        sizes: bytes of those looked at, by path; None where there is no file.
+    """
+
+    file: Path
+    sizes: dict[str, int | None] = field(default_factory=dict)
+
+    def size(self, location: str, where: str) -> int | None:
+        """Bytes of a file, or None where there is none.
+
+        Args:
+            location: path as a tensor states it.
+            where: the tensor.
+
+        Raises:
+            ModelError: it is outside the model's folder, or cannot be a file's.
+        """
+        if location not in self.sizes:
+            folder = self.file.parent.resolve()
+            try:
+                target = (folder / location).resolve()
+                size = target.stat().st_size if target.is_file() else None
+            except (OSError, ValueError) as error:
+                raise ModelError(
+                    f"{where} names external data that cannot be a file: {error}"
+                ) from error
+            if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+                raise ModelError(
+                    f"{where} names external data '{location}', outside the model's folder; it is "
+                    "not read"
+                )
+            self.sizes[location] = size
+        return self.sizes[location]
+
+
+def check_external(tensor: TensorProto, size: int, beside: Beside, where: str) -> None:
     """Refuse external data outside the model's folder, missing, or of another size."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    folder = file.parent.resolve()
-    try:
-        target = (folder / location).resolve()
-        is_file = target.is_file()
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{where} names external data that cannot be a file: {error}") from error
-    if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
-        raise ModelError(
-            f"{where} names external data '{location}', outside the model's folder; it is not read"
-        )
-    if not is_file:
+    there = beside.size(location, where)
+    if there is None:
         raise ModelError(f"{where} needs the file '{location}' beside the model; it is missing")
     try:
         offset, length = int(entries.get("offset", "0")), int(entries.get("length", str(size)))
     except ValueError as error:
         raise ModelError(f"{where} has external data with an offset that is no number") from error
-    if length != size or offset < 0 or offset + length > target.stat().st_size:
+    if length != size or offset < 0 or offset + length > there:
         raise ModelError(
             f"{where} needs {size} bytes at {offset} of '{location}'; "
-            f"the file has {target.stat().st_size} and the model states {length}"
+            f"the file has {there} and the model states {length}"
         )
 
 
@@ -244,8 +277,8 @@ def checkable(proto: onnx.ModelProto) -> onnx.ModelProto:
         if not whole(end):
             end.type.tensor_type.shape.SetInParent()
     for tensor in filter(is_external, tensors(copy)):
-        for field in ("data_location", "external_data"):
-            tensor.ClearField(field)
+        for name in ("data_location", "external_data"):
+            tensor.ClearField(name)
         tensor.dims[:] = [0]
     return copy
 

@@ -90,11 +90,14 @@ def stored_tensor(value: ir.Value) -> ir.TensorProtocol | None:
     onnx-ir's own way to ask gives the tensor of a Constant the value's name, which makes the file
     larger.
     """
+    if value.const_value is not None:
+        return value.const_value
     maker = value.producer()
-    if value.const_value is None and maker is not None and maker.op_type == "Constant":
-        held = maker.attributes.get("value")
-        if held is not None and held.type == ir.AttributeType.TENSOR and not held.is_ref():
-            return held.as_tensor()
+    if maker is None or maker.op_type != "Constant":
+        return None
+    held = maker.attributes.get("value")
+    if held is not None and held.type == ir.AttributeType.TENSOR and not held.is_ref():
+        return held.as_tensor()
     return ir.convenience.get_const_tensor(value)
 
 

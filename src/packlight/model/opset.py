@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import onnx
 import onnx_ir as ir
-from onnxscript import version_converter
 
 from packlight.errors import ModelError
 from packlight.model.model import name_operators, nodes
@@ -46,6 +45,8 @@ def raised(model: ir.Model, opset: int) -> ir.Model:
 
 def by_onnxscript(model: ir.Model, opset: int) -> ir.Model:
     """Convert with onnxscript, in place."""
+    from onnxscript import version_converter  # noqa: PLC0415  takes long to load
+
     version_converter.convert_version(model, opset)
     if model.opset_imports[""] != opset:
         raise ValueError(f"onnxscript stopped at opset {model.opset_imports['']}")

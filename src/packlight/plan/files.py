@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from packlight.compress import compress
 from packlight.model import Model, file_size
 from packlight.plan.integers import integer_size
-from packlight.plan.sizes import TIDY, Base, Part, Sizes, Tidied, in_main_graph, least_opset
+from packlight.plan.sizes import TIDY, Base, Part, Sizes, Tidied, least_opset
 from packlight.records.codec import digest
 from packlight.records.measurement import Measurement, counted
 from packlight.records.recipe import Option as Value
@@ -43,7 +43,6 @@ class Files:
 
     def __init__(self, tidied: Tidied) -> None:
         self.sizes = Sizes(tidied)
-        self.adds_up = in_main_graph(tidied.model.graph)
         self.known: dict[str, File] = {}
 
     def made(self, recipe: Recipe) -> File:
@@ -59,20 +58,24 @@ class Files:
             self.made(recipe)
         return self.known
 
-    def copies(self, recipe: Recipe) -> bool:
+    def is_whole(self, recipe: Recipe) -> bool:
         """Whether a recipe is looked at in a copy of the whole model."""
-        whole = any(step.method in INTEGER for step in recipe.steps)
-        return whole or least_opset(recipe) > self.sizes.model.opset()
+        return any(step.method in INTEGER for step in recipe.steps)
+
+    def is_newer(self, recipe: Recipe) -> bool:
+        """Whether a recipe is looked at in the model raised to a newer opset, part by part."""
+        newer = least_opset(recipe) > self.sizes.tidied.source.opset()
+        return newer and not self.is_whole(recipe)
 
     def looked_at(self, recipe: Recipe) -> File:
         """What a recipe makes."""
         blind = without_samples(recipe)
+        base = self.sizes.base(least_opset(blind))
         if any(step.method == "static" for step in recipe.steps):
-            newer = Model(self.sizes.base(least_opset(blind)).model, self.sizes.model.name)
+            newer = Model(base.model, self.sizes.tidied.source.name)
             size, changes, refusals = integer_size(newer, blind)
             return File(counted(size, "B"), changes, refusals)
-        if self.adds_up and all(step.method not in INTEGER for step in recipe.steps):
-            base = self.sizes.base(least_opset(blind))
+        if base.adds_up and not self.is_whole(recipe):
             parts = self.sizes.parts(base, blind)
             changes, refusals = joined(parts)
             return File(self.size(recipe, base, parts, changes), changes, refusals)

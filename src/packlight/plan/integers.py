@@ -37,7 +37,8 @@ def integer_size(
         recipe: one of its steps is ``static``.
     """
     stand_in = model.clone()
-    shapes = dict(stood_in(stand_in))
+    sites = [site for site in weight_sites(stand_in) if isinstance(site, Weight)]
+    shapes = dict(stood_in(sites))
     made = compress(
         Model(stand_in, model.name),
         recipe,
@@ -47,13 +48,14 @@ def integer_size(
     )
     file = skeleton(made.model.graph)
     whole = replace(file, tensors=tuple(restored(tensor, shapes) for tensor in file.tensors))
-    return whole.size(), tuple(widened(model, made)), made.refusals
+    sizes = {site.operator: site.tensor.nbytes for site in sites}
+    return whole.size(), tuple(widened(made, sizes)), made.refusals
 
 
-def stood_in(graph: ir.Model) -> Iterator[tuple[str, tuple[int, ...]]]:
+def stood_in(sites: Sequence[Weight]) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Give every weight of an integer operator a single input, in place; their shapes by name."""
-    for site in list(weight_sites(graph)):
-        if isinstance(site, Weight) and site.roles[0].node.op_type in INTEGER:
+    for site in sites:
+        if site.roles[0].node.op_type in INTEGER:
             shape = site.shape
             small = [1 if axis in site.summed else size for axis, size in enumerate(shape)]
             site.hold(ir.Tensor(np.ones(small, np.float32), name=site.value.name))
@@ -73,10 +75,8 @@ def restored(tensor: ir.TensorProtocol, shapes: Mapping[str, tuple[int, ...]]) -
     )  # fmt: skip
 
 
-def widened(model: Model, made: Compressed) -> Iterator[Change]:
-    """The changes with the bytes of the whole weights."""
-    sites = (site for site in weight_sites(model.graph) if isinstance(site, Weight))
-    sizes = {site.operator: site.tensor.nbytes for site in sites}
+def widened(made: Compressed, sizes: Mapping[str, int]) -> Iterator[Change]:
+    """The changes with the bytes of the whole weights, which are given by operator."""
     for change in made.changes:
         before = sizes.get(change.operator, change.before)
         scales = change.after - change.before // 4

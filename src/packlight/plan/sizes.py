@@ -102,15 +102,26 @@ class Base:
 
     Attributes:
         model: at that opset.
-        file: its file without stored values.
-        clusters: operators that read large stored values.
         parts: what was found so far, by recipe and kind of cluster, and of which cluster.
     """
 
     model: ir.Model
-    file: Skeleton
-    clusters: tuple[Cluster, ...]
     parts: dict[tuple[str, int], tuple[Cluster, Part]] = field(default_factory=dict)
+
+    @cached_property
+    def file(self) -> Skeleton:
+        """Its file without stored values."""
+        return skeleton(self.model)
+
+    @cached_property
+    def clusters(self) -> tuple[Cluster, ...]:
+        """Operators that read large stored values."""
+        return tuple(clusters(self.model))
+
+    @cached_property
+    def adds_up(self) -> bool:
+        """Whether what a recipe does to the file is the sum of what it does to clusters."""
+        return in_main_graph(self.model)
 
     @cached_property
     def kinds(self) -> list[int]:
@@ -124,29 +135,27 @@ class Base:
         return bias_growths(self.model)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Tidied:
     """A model before and after it is tidied.
 
     Attributes:
-        source: before.
-        model: after.
+        source: before; it stays as it is.
     """
 
     source: Model
-    model: Model
 
-    @classmethod
-    def of(cls, source: Model) -> Tidied:
-        """Tidy a model, which stays as it is."""
-        return cls(source, compress(source, TIDY, held=0).model)
+    @cached_property
+    def model(self) -> Model:
+        """After."""
+        return compress(self.source, TIDY, held=0).model
 
     def at(self, opset: int) -> ir.Model:
         """The tidied graph at an opset, or at its own where that is newer.
 
         It is raised before it is tidied, as ``compress`` does it: converters leave notes.
         """
-        if opset <= self.model.opset():
+        if opset <= self.source.opset():
             return self.model.graph
         newer = Model(raised(self.source.clone(), opset), self.source.name)
         return compress(newer, TIDY, held=0, in_place=True).model.graph
@@ -164,15 +173,18 @@ class Sizes:
 
     def __init__(self, tidied: Tidied) -> None:
         self.tidied = tidied
-        self.model = tidied.model
         self.bases: dict[int, Base] = {}
+
+    @property
+    def model(self) -> Model:
+        """The model, tidied."""
+        return self.tidied.model
 
     def base(self, opset: int) -> Base:
         """The model at an opset, or at its own where that is newer."""
-        at = max(opset, self.model.opset())
+        at = max(opset, self.tidied.source.opset())
         if at not in self.bases:
-            graph = self.tidied.at(at)
-            self.bases[at] = Base(graph, skeleton(graph), tuple(clusters(graph)))
+            self.bases[at] = Base(self.tidied.at(at))
         return self.bases[at]
 
     def parts(self, base: Base, recipe: Recipe) -> list[Part]:

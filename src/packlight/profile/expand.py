@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import onnx
@@ -17,7 +18,7 @@ import onnx_ir as ir
 from packlight.model import Model, Shape, graphs, nodes, operators
 from packlight.model.shapes import LARGE, leave_out_weights
 from packlight.profile.evaluation import complete_shapes
-from packlight.profile.stand_ins import stand_in
+from packlight.profile.stand_ins import is_replaced, stand_in
 
 ORIGIN = "packlight.origin"
 """Note on an operator of the copy: the place of the one it comes from, in the order they run."""
@@ -51,9 +52,11 @@ def expand(model: Model, inputs: Mapping[str, Shape], seen: Mapping[str, Shape])
         seen: shapes that a run showed, by name of the value.
     """
     copy = model.clone()
+    replaced = any(map(is_replaced, nodes(copy)))
     for place, node in enumerate(nodes(copy)):
         node.metadata_props.clear()
-        node.metadata_props[ORIGIN] = str(place)
+        if replaced or model.graph.functions:
+            node.metadata_props[ORIGIN] = str(place)
     state_shapes(copy, inputs)
     stand_in(copy)
     take_in_small(copy)
@@ -62,8 +65,14 @@ def expand(model: Model, inputs: Mapping[str, Shape], seen: Mapping[str, Shape])
     bodies = function_sizes(proto)
     if bodies:
         proto = onnx.inliner.inline_local_functions(proto)
-    whole = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
-    origin = dict(paired(whole.graph, model.graph.graph, bodies))
+        whole = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+    else:
+        whole = copy
+        adopt_inferred(copy.graph, onnx.shape_inference.infer_shapes(proto, data_prop=True).graph)
+    if replaced or bodies:
+        origin = dict(paired(whole.graph, model.graph.graph, bodies))
+    else:
+        origin = dict(zip(nodes(whole), nodes(model.graph), strict=True))
     adopt_seen(whole, seen)
     complete_shapes(whole)
     return Expanded(whole, origin)
@@ -83,6 +92,36 @@ def state_shapes(model: ir.Model, inputs: Mapping[str, Shape]) -> None:
             if value.shape is not None and not value.is_graph_output():
                 fixed = [size if isinstance(size, int) else None for size in value.shape]
                 value.shape = ir.Shape(fixed)
+
+
+def adopt_inferred(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
+    """Write types and shapes that ONNX inferred into the graph that it inferred them of."""
+    for value in graph.initializers.values():
+        tensor = value.const_value
+        assert tensor is not None
+        value.type, value.shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
+    told = {info.name: info.type for info in (*inferred.value_info, *inferred.output)}
+    for node, proto in zip(graph, inferred.node, strict=True):
+        for value in node.outputs:
+            if value.name in told:
+                value.type, value.shape = type_and_shape(told[value.name].SerializeToString())
+        for body, inner in zip(bodies_of(node), proto_bodies(proto), strict=True):
+            adopt_inferred(body, inner)
+
+
+@lru_cache(maxsize=1024)
+def type_and_shape(proto: bytes) -> tuple[ir.TypeProtocol | None, ir.Shape | None]:
+    """The type and the shape that a serialised ``TypeProto`` states; the shape may be shared."""
+    told = onnx.TypeProto.FromString(proto)
+    shape = ir.serde.deserialize_type_proto_for_shape(told)
+    frozen = None if shape is None else ir.Shape(list(shape), frozen=True)
+    return ir.serde.deserialize_type_proto_for_type(told), frozen
+
+
+def proto_bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The subgraphs of an operator, in the order of their names."""
+    held = sorted(node.attribute, key=lambda attribute: attribute.name)
+    return [graph for one in held for graph in ([one.g] if one.HasField("g") else one.graphs)]
 
 
 def adopt_seen(model: ir.Model, seen: Mapping[str, Shape]) -> None:
@@ -157,6 +196,8 @@ def inner(
 
 def bodies_of(node: ir.Node) -> list[ir.Graph]:
     """The subgraphs of an operator, in the order of their names."""
+    if not node.attributes:
+        return []
     held = [name for name, attribute in node.attributes.items() if attribute.type in HOLD_GRAPHS]
     found: list[ir.Graph] = []
     for name in sorted(held):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from packlight.model import Model, Shape, nodes
+from packlight.model import Model, Shape
 from packlight.profile.arena import arena_bytes
 from packlight.profile.bind import bind
 from packlight.profile.counting import Counter
 from packlight.profile.expand import expand
 from packlight.profile.liveness import peak
 from packlight.profile.loading import constants
-from packlight.profile.rows import Rows, bytes_of, parameters_of, weights_of
+from packlight.profile.rows import Rows, bytes_of
 from packlight.records import Measurement, OperatorCost, Profile, counted
 
 NOTHING: Mapping[str, Shape] = MappingProxyType({})
@@ -49,7 +49,7 @@ def profile(
     return Profile(
         model=model.name,
         operators=operators,
-        totals={**totals(model, operators, rows), **needed},
+        totals={**totals(operators, rows), **needed},
         peak_operator=where,
         inputs=dict(bound.inputs),
         unknown=tuple(rows.unknown),
@@ -57,18 +57,16 @@ def profile(
     )
 
 
-def totals(model: Model, operators: Sequence[OperatorCost], rows: Rows) -> dict[str, Measurement]:
+def totals(operators: Sequence[OperatorCost], rows: Rows) -> dict[str, Measurement]:
     """The model's own costs; each weight counts once."""
-    stored = {key: t for node in nodes(model.graph) for key, t in weights_of(node).items()}
-    trained = {key: n for node in nodes(model.graph) for key, n in parameters_of(node).items()}
     macs = sum(operator.macs or 0 for operator in operators)
     other = sum(operator.other_ops or 0 for operator in operators)
     whole = not rows.unknown
     return {
         "macs": arithmetic(macs, whole=whole),
         "other_ops": arithmetic(other, whole=whole),
-        "parameters": counted(sum(trained.values())),
-        "weight_bytes": counted(sum(tensor.nbytes for tensor in stored.values()), "B"),
+        "parameters": counted(sum(rows.parameters.values())),
+        "weight_bytes": counted(sum(rows.stored_bytes.values()), "B"),
         "loaded_bytes": counted(sum(bytes_of(value) or 0 for value in rows.loaded), "B"),
     }
 

@@ -47,6 +47,8 @@ class Rows:
     Attributes:
         unknown: operators that could not be counted, with why.
         loaded: values read at a run that are the same at each.
+        stored_bytes: of each stored value of the rows so far, by its identity.
+        parameters: of each of them, the numbers which training found.
     """
 
     def __init__(
@@ -57,23 +59,24 @@ class Rows:
         self.stored = set(model.graph.graph.initializers)
         self.unknown: list[str] = []
         self.loaded: set[ir.Value] = set()
+        self.stored_bytes: dict[int, int] = {}
+        self.parameters: dict[int, int] = {}
         self.parts: dict[ir.Node, list[ir.Node]] = defaultdict(list)
         for part, origin in expanded.origin.items():
             self.parts[origin].append(part)
 
     def costs(self) -> Iterator[OperatorCost]:
         """A row for each operator, in the order they run."""
-        seen: set[int] = set()
         for node in nodes(self.model.graph):
             weights = weights_of(node)
-            shared = not seen.isdisjoint(weights)
-            seen.update(weights)
-            yield self.cost(node, list(weights.values()), shared=shared)
+            shared = not self.stored_bytes.keys().isdisjoint(weights)
+            self.stored_bytes |= {key: tensor.nbytes for key, tensor in weights.items()}
+            yield self.cost(node, weights, shared=shared)
 
-    def cost(
-        self, node: ir.Node, weights: list[ir.TensorProtocol], *, shared: bool
-    ) -> OperatorCost:
+    def cost(self, node: ir.Node, weights: Weights, *, shared: bool) -> OperatorCost:
         """What one operator costs."""
+        trained = parameters_of(node, weights)
+        self.parameters |= trained
         parts = self.parts[node]
         active = [part for part in parts if self.counter.runs[part]]
         runs = max((self.counter.runs[part] for part in parts), default=0)
@@ -88,8 +91,8 @@ class Rows:
             op=operator_type(node),
             macs=macs,
             other_ops=other,
-            parameters=sum(parameters_of(node).values()),
-            weight_bytes=sum(tensor.nbytes for tensor in weights),
+            parameters=sum(trained.values()),
+            weight_bytes=sum(tensor.nbytes for tensor in weights.values()),
             loaded_bytes=held,
             activation_bytes_in=read,
             activation_bytes_out=given,
@@ -148,14 +151,18 @@ def leaves(value: ir.Value, active: list[ir.Node]) -> bool:
     return value.is_graph_output() or any(use.node not in active for use in value.uses())
 
 
-def weights_of(node: ir.Node) -> dict[int, ir.TensorProtocol]:
-    """What an operator reads that is stored, in a Constant too, by the identity of its value."""
+Weights = dict[int, ir.TensorProtocol]
+"""Stored tensors by the identity of their value."""
+
+
+def weights_of(node: ir.Node) -> Weights:
+    """What an operator reads that is stored, in a Constant too."""
     read = {id(v): stored_tensor(v) for v in node.inputs if v is not None}
     return {key: tensor for key, tensor in read.items() if tensor is not None}
 
 
-def parameters_of(node: ir.Node) -> dict[int, int]:
-    """Numbers that an operator reads which training found, by the identity of their value.
+def parameters_of(node: ir.Node, weights: Weights) -> dict[int, int]:
+    """Numbers in an operator's stored values which training found, by the identity of the value.
 
     Indices, sizes and truth values are none, nor single numbers without a dimension, as limits
     are, nor the statistics of a batch normalisation.
@@ -163,7 +170,7 @@ def parameters_of(node: ir.Node) -> dict[int, int]:
     statistics = [id(v) for v in node.inputs[3:5]] if node.op_type == "BatchNormalization" else []
     return {
         key: int(tensor.size)
-        for key, tensor in weights_of(node).items()
+        for key, tensor in weights.items()
         if key not in statistics and tensor.dtype not in NO_PARAMETERS and len(tensor.shape)
     }
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 START = (
     "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from packlight.postponed import postpone; postpone(); "
     "importlib.import_module(sys.argv[2]).main(sys.argv[3:])"
 )
 """Gives the child the parent's module path, as it is now, and nothing of the current folder."""

@@ -54,17 +54,24 @@ def unhindered() -> Iterator[None]:
 
 
 def planned(opened: Opened, request: PlanRequest) -> Plan:
-    """The plan that is asked for of a file, in a process of its own: both of its halves at once.
+    """The plan that is asked for of a file, in a process of its own: its parts at once.
 
     Raises:
         InputError: the device or a choice cannot be used.
     """
     target, choices = asked(request, None)
-    files = Files(Tidied.of(opened.model))
-    with forked(lambda: files.all_made(filter(files.copies, recipes()))) as copied:
-        profile = profile_of(files.sizes.model, request.inputs, None)
-        files.all_made(recipe for recipe in recipes() if not files.copies(recipe))
-        files.known |= copied()
+    files = Files(Tidied(opened.model))
+    newer = [recipe for recipe in recipes() if files.is_newer(recipe)]
+    whole = [recipe for recipe in recipes() if files.is_whole(recipe)]
+    others = [recipe for recipe in recipes() if recipe not in [*newer, *whole]]
+    with forked(lambda: files.all_made(newer)) as from_newer:
+        model = files.sizes.model  # tidied, which those of a newer opset do not start from
+        with (
+            forked(lambda: files.all_made(whole)) as from_whole,
+            forked(lambda: files.all_made(others)) as from_others,
+        ):
+            profile = profile_of(model, request.inputs, None)
+            files.known |= {**from_newer(), **from_whole(), **from_others()}
     return with_lessons(plan_of(files, profile, target, choices, request.called))
 
 
@@ -80,7 +87,7 @@ def plan_for(model: Model, request: PlanRequest, data: Task | None) -> Plan:
         InputError: the device or a choice cannot be used.
     """
     target, choices = asked(request, data)
-    files = Files(Tidied.of(model))
+    files = Files(Tidied(model))
     profile = profile_of(files.sizes.model, request.inputs, data)
     return with_lessons(plan_of(files, profile, target, choices, request.called))
 
@@ -140,7 +147,7 @@ def what_if(
         inputs: shapes of inputs with open dimensions.
         unit: of the device, that computes.
     """
-    files = Files(Tidied.of(model))
+    files = Files(Tidied(model))
     profile = profile_of(files.sizes.model, inputs or {}, None)
     return WhatIf(Planner(files, profile, target_of(device, unit, Budget())))
 

@@ -130,13 +130,13 @@ def test_blocks_of_codes_take_what_the_compressed_model_takes(machine):
 def test_a_plan_for_a_measured_device_sums_kernels_and_for_others_the_roofline(machine):
     model = chain()
     found = profile(model, {})
-    planner = Planner(Files(Tidied(model, model)), found, Target(machine, "cpu", Budget()))
+    planner = Planner(Files(Tidied(model)), found, Target(machine, "cpu", Budget()))
 
     assert planner.original().predicted["latency"].value == pytest.approx(
         predict_latency(model, found, machine).value
     )
     described = Planner(
-        Files(Tidied(model, model)), found, Target(without_curves(machine), "cpu", Budget())
+        Files(Tidied(model)), found, Target(without_curves(machine), "cpu", Budget())
     )
     assert described.predictor.kernels is None
 

@@ -34,7 +34,7 @@ def tidied(name):
 @pytest.mark.parametrize("name", FLAT)
 def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
     model = NETWORKS[name]()
-    sizes = Sizes(Tidied.of(model))
+    sizes = Sizes(Tidied(model))
 
     for text in RECIPES:
         recipe = canonical_recipe(parse_recipe(text))
@@ -46,7 +46,7 @@ def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
 def test_parts_change_and_refuse_what_the_whole_does(name):
     model = NETWORKS[name]()
     recipe = canonical_recipe(parse_recipe("weights:4,block=32"))
-    sizes = Sizes(Tidied.of(model))
+    sizes = Sizes(Tidied(model))
 
     base = sizes.base(21)
     parts = sizes.parts(base, recipe)
@@ -77,7 +77,7 @@ def test_operators_that_differ_in_names_alone_are_looked_at_once():
     for _ in range(12):
         value = net.add("MatMul", value, net.keep(net.array(32, 32, fan_in=32)))
     model = net.model("twelve", [value_info("x", [1, 32])], {value: [1, 32]})
-    sizes, recipe = Sizes(Tidied.of(model)), canonical_recipe(parse_recipe("palette:4"))
+    sizes, recipe = Sizes(Tidied(model)), canonical_recipe(parse_recipe("palette:4"))
 
     base = sizes.base(21)
     found = sizes.parts(base, recipe)
@@ -88,9 +88,8 @@ def test_operators_that_differ_in_names_alone_are_looked_at_once():
 
 
 def test_no_weight_is_read_to_know_sizes(tmp_path):
-    model = tidied("perceptron-21")
-    sizes = Sizes(Tidied(model, model))
-    for cluster in clusters(model.graph):
+    sizes = Sizes(Tidied(tidied("perceptron-21")))
+    for cluster in clusters(sizes.model.graph):
         for node in cluster.nodes:
             for value in node.inputs:
                 if value is not None and value.const_value is not None:
@@ -115,7 +114,7 @@ class Unread:
 
 def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
     model = NETWORKS["depthwise-13"]()
-    sizes = Sizes(Tidied.of(model))
+    sizes = Sizes(Tidied(model))
     for route in ROUTES:
         recipe = route.recipe.replace(",rounding=gptq", "").replace(",weighted=true", "")
         if recipe and "static" not in recipe:
@@ -129,7 +128,7 @@ def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
 @pytest.mark.parametrize("name", FLAT)
 def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
     model = NETWORKS[name]()
-    sizes, recipe = Sizes(Tidied.of(model)), canonical_recipe(parse_recipe(text))
+    sizes, recipe = Sizes(Tidied(model)), canonical_recipe(parse_recipe(text))
     base = sizes.base(least_opset(recipe))
     parts = sizes.parts(base, without_samples(recipe))
     changed = {change.operator for part in parts for change in part.changes}
