@@ -70,14 +70,14 @@ def operators(graph: ir.Graph) -> Iterator[ir.Node]:
     """Every operator of a graph, those in subgraphs included, in the order they run."""
     for node in graph:
         yield node
-        if node.attributes:
+        if node.attributes.data:
             for body in bodies(node):
                 yield from operators(body)
 
 
 def bodies(node: ir.Node) -> Iterator[ir.Graph]:
     """The subgraphs of an operator."""
-    for attribute in node.attributes.values():
+    for attribute in node.attributes.data.values():
         if attribute.type == ir.AttributeType.GRAPH:
             yield attribute.as_graph()
         elif attribute.type == ir.AttributeType.GRAPHS:

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
-from onnx.reference import ReferenceEvaluator
 
 from packlight.model import nodes
 from packlight.profile.work import names
@@ -138,6 +137,8 @@ class Pass:
 
     def run(self, node: ir.Node, feeds: dict[str, Array]) -> list[Array]:
         """What a node gives."""
+        from onnx.reference import ReferenceEvaluator  # noqa: PLC0415  takes long to load
+
         info = onnx.helper.make_empty_tensor_value_info
         graph = onnx.helper.make_graph(
             [ir.to_proto(node)], "one", [info(name) for name in feeds],

@@ -196,7 +196,7 @@ def inner(
 
 def bodies_of(node: ir.Node) -> list[ir.Graph]:
     """The subgraphs of an operator, in the order of their names."""
-    if not node.attributes:
+    if not node.attributes.data:
         return []
     held = [name for name, attribute in node.attributes.items() if attribute.type in HOLD_GRAPHS]
     found: list[ir.Graph] = []
