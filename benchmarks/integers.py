@@ -44,7 +44,11 @@ EVEN = "equalise,by=activations,scales=any"
 TRANSFORMERS = ("minilm", "ocr")
 RECIPES = {
     "fashion": ("static", "static,first=float"),
-    "efficientnet": ("static", "static,first=float", "static,first=float,portable=false"),
+    "efficientnet": (
+        "static,first=levels",
+        "static,first=float",
+        "static,first=float,portable=false",
+    ),
     "minilm": ("static,range=minmax", "dynamic", "dynamic+weights:8"),
     "silero": ("static", "dynamic"),
     "ocr": ("static", f"{EVEN}+static", f"{EVEN}+static,range=percentile", "dynamic"),

@@ -38,8 +38,12 @@ Codes = NDArray[np.float32]
 STAGES = 8
 """Times, at most or so, that calibration samples run through the model."""
 
-HELD = 128 * 2**20
-"""Bytes of moments that are gathered at a time; one weight's may be more."""
+HELD = 32 * 2**20
+"""Bytes that weights looked at together take with their moments; one weight's may be more."""
+
+COPIES = 6
+"""Of a weight while the part of the model that it is in runs: in the file's form, in the session's,
+and as the session lays it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +199,7 @@ def stages(sites: Sequence[S], most: int) -> Iterator[list[S]]:
     """Weights whose moments are gathered at a time: so many at most, as memory allows."""
     few, held = list[S](), 0
     for site in sites:
-        size = moment_bytes(site)
+        size = moment_bytes(site) + COPIES * site.weight.tensor.nbytes
         if few and (len(few) >= most or held + size > HELD):
             yield few
             few, held = [], 0
