@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -252,7 +252,6 @@ def main() -> None:
             if not failure:
                 row = tried(one, (tool, setting), path, chosen.seconds, chosen.samples)
             print(row.line(), flush=True)
-            cached("integers", f"{path.stem}.row.json").write_text(json.dumps(asdict(row)))
 
 
 if __name__ == "__main__":

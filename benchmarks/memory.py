@@ -53,6 +53,7 @@ RUNS = (
     Run("chain", 64, 8, 512),
     Run("chain", 1024, 8, 512),
     Run("chain", 64, 64, 512),
+    Run("chain", 64, 128, 512),
     Run("chain", 64, 8, 2048),
 )
 
