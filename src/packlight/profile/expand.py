@@ -5,6 +5,7 @@ It is a copy with large weights left out, so that nothing of them is read or kep
 
 from __future__ import annotations
 
+import copy as copies
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -51,24 +52,24 @@ def expand(model: Model, inputs: Mapping[str, Shape], seen: Mapping[str, Shape])
         inputs: shapes of its inputs; those not named stay as declared.
         seen: shapes that a run showed, by name of the value.
     """
-    copy = model.clone()
-    replaced = any(map(is_replaced, nodes(copy)))
-    for place, node in enumerate(nodes(copy)):
+    clone = model.clone()
+    replaced = any(map(is_replaced, nodes(clone)))
+    for place, node in enumerate(nodes(clone)):
         node.metadata_props.clear()
         if replaced or model.graph.functions:
             node.metadata_props[ORIGIN] = str(place)
-    state_shapes(copy, inputs)
-    stand_in(copy)
-    take_in_small(copy)
-    leave_out_weights(copy)
-    proto = ir.to_proto(copy)
+    state_shapes(clone, inputs)
+    stand_in(clone)
+    take_in_small(clone)
+    leave_out_weights(clone)
+    proto = ir.to_proto(clone)
     bodies = function_sizes(proto)
     if bodies:
         proto = onnx.inliner.inline_local_functions(proto)
         whole = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
     else:
-        whole = copy
-        adopt_inferred(copy.graph, onnx.shape_inference.infer_shapes(proto, data_prop=True).graph)
+        whole = clone
+        adopt_inferred(clone.graph, onnx.shape_inference.infer_shapes(proto, data_prop=True).graph)
     if replaced or bodies:
         origin = dict(paired(whole.graph, model.graph.graph, bodies))
     else:
@@ -104,7 +105,8 @@ def adopt_inferred(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
     for node, proto in zip(graph, inferred.node, strict=True):
         for value in node.outputs:
             if value.name in told:
-                value.type, value.shape = type_and_shape(told[value.name].SerializeToString())
+                kind, value.shape = type_and_shape(told[value.name].SerializeToString())
+                value.type = copies.copy(kind)  # values change theirs in place
         for body, inner in zip(bodies_of(node), proto_bodies(proto), strict=True):
             adopt_inferred(body, inner)
 
