@@ -17,38 +17,54 @@ from packlight.model import Model, bodies
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A place between two operators of a model.
+    """A place between the operators of a model.
 
     Attributes:
-        place: how many operators of the main graph lie before it.
+        before: the operators of the main graph that lie before it, those that are still there.
         crossing: names of the values that operators behind it read of those before it, inputs of
             the model among them.
         settled: all that these values are made from, as it was when the line was drawn; what is
             no longer there was replaced.
     """
 
-    place: int
+    before: tuple[weakref.ref[ir.Node], ...]
     crossing: tuple[str, ...]
     settled: tuple[weakref.ref[object], ...]
 
+    def first(self) -> set[ir.Node]:
+        """The operators before it."""
+        return {node for node in (one() for one in self.before) if node is not None}
+
     def holds(self, graph: ir.Model) -> bool:
-        """Whether the values that crossed it are still those that the graph would give."""
+        """Whether the values that crossed it are still those that the graph would give.
+
+        Operators that were put in since lie behind it, whatever their place; they must read
+        nothing of before that did not cross.
+        """
         made = sources(graph, self.crossing)
-        return len(made) == len(self.settled) and all(
-            old() is new for old, new in zip(self.settled, made, strict=True)
+        first = self.first()
+        behind = [node for node in graph.graph if node not in first]
+        return (
+            len(made) == len(self.settled)
+            and all(old() is new for old, new in zip(self.settled, made, strict=True))
+            and set(crossing(graph, behind)) <= set(self.crossing)
         )
 
 
 def line_before(graph: ir.Model, names: Collection[str]) -> Line:
     """The last line behind which every reader of these values lies."""
-    place = least_place(graph, names)
-    order = list(graph.graph)
+    place, order = least_place(graph, names), list(graph.graph)
+    found = crossing(graph, order[place:])
+    settled = tuple(weakref.ref(thing) for thing in sources(graph, found))
+    return Line(tuple(map(weakref.ref, order[:place])), found, settled)
+
+
+def crossing(graph: ir.Model, behind: Collection[ir.Node]) -> tuple[str, ...]:
+    """Names of the values that some operators read of the others, or of the model's inputs."""
     fed = fed_values(graph)
-    made = {id(value) for node in order[place:] for value in node.outputs}
-    read = dict.fromkeys(value for node in order[place:] for value in reads(node))
-    crossing = tuple(str(value.name) for value in read if value in fed and id(value) not in made)
-    settled = tuple(weakref.ref(thing) for thing in sources(graph, crossing))
-    return Line(place, crossing, settled)
+    made = {id(value) for node in behind for value in node.outputs}
+    read = dict.fromkeys(value for node in behind for value in reads(node))
+    return tuple(str(value.name) for value in read if value in fed and id(value) not in made)
 
 
 def least_place(graph: ir.Model, names: Collection[str]) -> int:
@@ -123,8 +139,9 @@ def behind(model: Model, line: Line, types: Mapping[str, ir.DataType]) -> Model:
         types: of the values, by name.
     """
     clone = model.graph.clone()
-    graph = clone.graph
-    before = list(graph)[: line.place]
+    graph, first = clone.graph, line.first()
+    copies = zip(model.graph.graph, graph, strict=True)
+    before = [copy for node, copy in copies if node in first]
     fed = fed_values(clone)
     known = {value.name: value for node in before for value in node.outputs}
     known.update({value.name: value for value in graph.inputs})

@@ -84,7 +84,7 @@ class Relay:
         """Values of each call, one after the other."""
         line = line_before(model.graph, names)
         start, calls = self.begun(model, line)
-        crossing = line.crossing if line.place else ()
+        crossing = line.crossing if line.before else ()
         crossed = Crossed(self.most if crossing else 0)
         for found in stream(start, [*names, *crossing], calls, {}, self.options):
             yield {name: found[name] for name in names if name in found}
@@ -95,7 +95,7 @@ class Relay:
     def begun(self, model: Model, line: Line) -> tuple[Model, Iterator[Steps]]:
         """The model from where the last look ended, if that still holds, and what it is fed."""
         kept, self.kept = self.kept, None
-        if kept is None or kept[0].place > line.place or not kept[0].holds(model.graph):
+        if kept is None or kept[0].first() - line.first() or not kept[0].holds(model.graph):
             return model, ([feeds] for steps in self.samples() for feeds in steps)
         before, crossed = kept
         return behind(model, before, crossed.types), crossed.steps(self.progress)

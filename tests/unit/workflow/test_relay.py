@@ -146,8 +146,44 @@ def test_behind_a_line_there_are_neither_operators_nor_weights_of_before():
     rest = behind(model, line, types)
 
     assert [value.name for value in rest.graph.graph.inputs] == list(line.crossing)
-    assert len(list(nodes(rest.graph))) == len(list(nodes(model.graph))) - line.place
+    assert len(list(nodes(rest.graph))) == len(list(nodes(model.graph))) - len(line.before)
     assert list(nodes(model.graph)), "the model itself stays whole"
+
+
+def test_operators_that_are_put_in_between_looks_do_not_move_the_line():
+    model, weights = chain()
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+    name, value = weights[-1]
+    list(relay.values(model, [name]))
+
+    graph = model.graph.graph
+    twice = [ir.node("Neg", [value]), ir.node("Neg", [value])]
+    twice[1].replace_input_with(0, twice[0].outputs[0])
+    ir.convenience.replace_all_uses_with(value, twice[1].outputs[0])
+    twice[0].replace_input_with(0, value)
+    graph.insert_before(graph[0], twice)  # as pairs around weights are
+
+    same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+    assert samples.asked == 1
+
+
+def test_a_reader_that_is_put_in_before_the_line_makes_the_next_look_begin_at_the_inputs():
+    model, weights = chain()
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+    last, _ = weights[-1]
+    list(relay.values(model, [last]))
+
+    value = next(node.inputs[0] for node in nodes(model.graph) if node.op_type == "Tanh")
+    reader = ir.node("Neg", [value], name="late")
+    reader.outputs[0].name = "late"
+    reader.outputs[0].dtype = ir.DataType.FLOAT
+    model.graph.graph.append(reader)
+    model.graph.graph.outputs.append(reader.outputs[0])
+
+    same(list(relay.values(model, [last])), plainly(model, [last], samples.calls))
+    assert samples.asked == 2
 
 
 def test_what_follows_from_constants_alone_is_computed_again_and_not_kept():
