@@ -114,7 +114,10 @@ HEADER = (
 
 
 def made(chosen: Case, tool: str, setting: Mapping[str, object]) -> tuple[Path, str]:
-    """The file that a tool makes, made once, and why it failed."""
+    """The file that a tool makes, made once, and why it failed.
+
+    The kernels that run here (``without_vnni.py`` changes them) play no part in what is made.
+    """
     names = ["job.py", f"integers_{tool}.py"] if tool != OURS else []
     code = "".join((theirs.PEERS / name).read_text() for name in names) or source_code()
     content = json.dumps([chosen.name, tool, dict(setting), code], sort_keys=True)

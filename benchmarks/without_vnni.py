@@ -6,7 +6,8 @@ Runs ``integers.py`` with a copy of ONNX Runtime that believes the system does n
 registers of AVX-512, so that it computes float and integers alike with its kernels for AVX2, as on
 a processor of 2013 to 2019; the silicon stays that of this machine. The copy differs in two bytes
 at each place where the library asks (``xgetbv``, and what follows is made to clear these bits). It
-is used only if its sums of pairs then saturate. Arguments are those of ``integers.py``.
+is used only if its sums of pairs then saturate. Files come from ``integers.py`` where it made them,
+before it is run so. Arguments are those of ``integers.py``.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ def main() -> None:
         paths = [folder, os.environ.get("PYTHONPATH", "")]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
         check = subprocess.run([sys.executable, "-c", CHECK], env=env, check=False)
-        if not places or check.returncode:
-            raise SystemExit(f"{places} places changed; this ONNX Runtime still uses VNNI")
+        if not places:
+            raise SystemExit("this build of ONNX Runtime asks in another way; nothing was changed")
+        if check.returncode:
+            raise SystemExit("sums of pairs do not saturate in the copy, or it does not run")
         print(f"{places} places changed; sums of pairs saturate\n", flush=True)
         command = [sys.executable, str(HERE / "integers.py"), *sys.argv[1:]]
         raise SystemExit(subprocess.run(command, env=env, check=False).returncode)

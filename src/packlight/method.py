@@ -44,7 +44,7 @@ class Look(Protocol):
 
     @property
     def imagined(self) -> bool:
-        """Whether the values say nothing, because only the size of what is made is asked for."""
+        """Whether nothing is looked at, because only the size of what is made is asked for."""
 
     def __call__(
         self, graph: ir.Model, statistics: Mapping[str, Sequence[Statistic]], most: int = 0

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from packlight.runtime.child import run_child
+
 LOADED = "print('sympy.core' in sys.modules)"
 
 
@@ -25,6 +27,15 @@ import packlight.model
 sys.stdout = kept
 {LOADED}"""
     assert said(code) == ["False"]
+
+
+def test_children_do_not_load_it_either(tmp_path, monkeypatch):
+    (tmp_path / "looking.py").write_text(
+        f"import sys, packlight.model\ndef main(arguments): {LOADED}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert run_child("looking", [], 60).output.split() == ["False"]
 
 
 def test_a_library_loads_as_always():

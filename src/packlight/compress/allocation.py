@@ -23,17 +23,19 @@ from packlight.compress.bias import GATED
 from packlight.compress.feedback import Columns, round_rows
 from packlight.compress.moments import Moments
 from packlight.compress.sequence import (
+    HELD,
     F,
     Fit,
     Fitted,
     Floats,
     Rounding,
     S,
+    batched,
     damped,
     form_of,
     gathered,
     importance,
-    stages,
+    moment_bytes,
 )
 from packlight.compress.sites import Weight, WeightSite
 from packlight.compress.sparsity import DENSE
@@ -176,7 +178,7 @@ def survey(
     outputs = Outputs.seen(graph, look)
     probed = [sites[probe(sites)] for sites in options]
     by_site = {id(site): sites for site, sites in zip(probed, options, strict=True)}
-    for few in stages(probed, len(options)):
+    for few in batched(probed, moment_bytes, HELD, len(options)):
         fed = gathered(graph, few, look, SEEN)
         for site in few:
             moments = moments_of(site, fed.get(id(site)))

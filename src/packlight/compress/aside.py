@@ -1,4 +1,4 @@
-"""Arrays that wait on disk until the file is written.
+"""Arrays that wait in a temporary file until the model is written.
 
 What a method finds for one weight after the other must be kept until the last is found. In memory
 that would grow with the depth of a model.
@@ -10,10 +10,10 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from threading import Lock
+from typing import IO, Any
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -25,26 +25,50 @@ SMALL = 4096
 class Aside:
     """Arrays in a temporary file, which is gone with the last of them.
 
-    Where the disk is full, they stay in memory.
+    They come back to any thread. Where there is no room for a file, they stay in memory; where the
+    system keeps temporary files in memory, so do they.
     """
 
     def __init__(self) -> None:
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this
-        weakref.finalize(self, self.file.close)
+        self.file: IO[bytes] | None = None
+        self.lock = Lock()
+        self.end = 0
+        self.full = False
 
     def put(self, array: Array) -> Callable[[], Array]:
         """Put an array aside; what is given brings it back."""
-        if array.nbytes <= SMALL or array.dtype.hasobject:
+        if array.nbytes <= SMALL or array.dtype.kind not in "biufc" or self.full:
             return lambda: array
-        place = self.file.seek(0, 2)
+        place, data = self.end, np.ascontiguousarray(array).data.cast("B")
         try:
-            npy.write_array(self.file, array, allow_pickle=False)
-            self.file.flush()
-        except OSError:  # the disk is full
+            with self.lock:
+                file = self.opened()
+                file.seek(place)
+                while data:
+                    data = data[file.write(data) :]
+        except OSError:  # no folder for it, or the disk is full
+            self.full = True
             return lambda: array
-        return partial(self.get, place)
+        self.end = place + array.nbytes
+        return partial(self.get, place, array.dtype, array.shape)
 
-    def get(self, place: int) -> Array:
+    def opened(self) -> IO[bytes]:
+        """The file, made when it is needed first; unbuffered, so that what fails leaves nothing."""
+        if self.file is None:
+            self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as this
+            weakref.finalize(self, self.file.close)
+        return self.file
+
+    def get(self, place: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         """The array that was put at a place of the file."""
-        self.file.seek(place)
-        return np.asarray(npy.read_array(self.file, allow_pickle=False))
+        found = np.empty(shape, dtype)
+        rest = found.data.cast("B")
+        with self.lock:
+            file = self.opened()
+            file.seek(place)
+            while rest:
+                read = file.readinto(rest)  # type: ignore[attr-defined]
+                if not read:
+                    raise OSError(f"a temporary file ended {len(rest)} bytes too early")
+                rest = rest[read:]
+        return found

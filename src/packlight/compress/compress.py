@@ -43,8 +43,7 @@ class Stream:
     Attributes:
         values: gives values of tensors.
         carried: outputs that the model is fed again at the next call of a sample.
-        imagined: whether the values say nothing, because only the size of what is made is asked
-            for.
+        imagined: whether nothing is looked at, because only the size of what is made is asked for.
     """
 
     values: Values = no_values

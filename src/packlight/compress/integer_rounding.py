@@ -22,7 +22,7 @@ from packlight.compress.bias import Bias, bias
 from packlight.compress.feedback import round_rows
 from packlight.compress.moments import Moments
 from packlight.compress.pairs import held, neighbours, portable_scale
-from packlight.compress.sequence import STAGES, damped, form_of, gathered, importance, stages
+from packlight.compress.sequence import damped, form_of, gathered, importance, stages
 from packlight.compress.sites import WeightSite
 from packlight.compress.uniform import Range, Uniform, fit
 from packlight.method import Look
@@ -162,7 +162,7 @@ def rounded(
         look: streams calibration samples.
         settings: how to round.
     """
-    for few in stages(readers, math.ceil(len(readers) / STAGES)):
+    for few in stages(readers, look):
         fed = gathered(graph, few, look)
         for reader in few:
             yield round_one(reader, fed[id(reader)], settings)

@@ -2,7 +2,8 @@
 
 A few weights at a time: what they multiply is streamed through the model as it stands, with the
 weights before them rounded already; they are rounded by error feedback, and the model goes on with
-what they stand for. Memory is that of the moments of a few weights, whatever the number of samples.
+what they stand for. Memory is that of the moments of a few weights and of the part of the model
+they are in, whatever the number of samples and the depth of the model.
 Source: Frantar et al., "GPTQ" (ICLR 2023), section 3; Nagel et al., "Data-Free Quantization" (ICCV
 2019) for the biases.
 """
@@ -36,14 +37,18 @@ Doubles = NDArray[np.float64]
 Codes = NDArray[np.float32]
 
 STAGES = 8
-"""Times, at most or so, that calibration samples run through the model."""
+"""Times, at least where memory is short, that calibration samples are looked at."""
 
-HELD = 32 * 2**20
-"""Bytes that weights looked at together take with their moments; one weight's may be more."""
+HELD = 128 * 2**20
+"""Bytes of moments that are gathered at a time; one weight's may be more."""
+
+TOGETHER = 32 * 2**20
+"""Bytes that weights looked at together take where each look goes on from the last one, with their
+moments and with the part of the model that runs then. One weight may take more."""
 
 COPIES = 6
-"""Of a weight while the part of the model that it is in runs: in the file's form, in the session's,
-and as the session lays it out."""
+"""Of a weight while its part of the model runs: in the file's form, in the session's, and as the
+session lays it out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +158,7 @@ def rounded_later(sites: Sequence[S], fit: Fit[S, F], stored: Stored[S, F]) -> l
 def rounded_now(rounded: Iterable[Rounded[S, F]], stored: Stored[S, F]) -> list[Coded[S]]:
     """Every weight as it was rounded in order; all are, before the first is written.
 
-    Until then each is kept on disk as it is stored.
+    Until then each waits in a temporary file as it is stored.
     """
     aside = Aside()
     return [Coded(one.site, kept(stored(one.site, one.fitted, one.codes), aside), one.how)
@@ -186,7 +191,7 @@ def round_in_order(
         sparsity: how many weights become zero.
     """
     aside = Aside()
-    for few in stages(sites, math.ceil(len(sites) / STAGES)):
+    for few in stages(sites, look):
         fed = gathered(graph, few, look)
         for site in few:
             found = round_site(site, fed.get(id(site)), fit, config, sparsity)
@@ -195,18 +200,36 @@ def round_in_order(
             yield found
 
 
-def stages(sites: Sequence[S], most: int) -> Iterator[list[S]]:
-    """Weights whose moments are gathered at a time: so many at most, as memory allows."""
+def stages(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
+    """Weights whose moments are gathered at a time, a share of all at most, as memory allows.
+
+    Where each look goes on from the last one, more looks cost little, and memory is that of a part
+    of the model. A state makes every look begin at the inputs.
+    """
+    if look.carried:
+        return batched(sites, moment_bytes, HELD, math.ceil(len(sites) / STAGES))
+    return batched(sites, part_bytes, TOGETHER, math.ceil(len(sites) / STAGES))
+
+
+def batched(
+    sites: Sequence[S], size: Callable[[WeightSite], int], most_bytes: int, most: int
+) -> Iterator[list[S]]:
+    """Weights in order, so many and of so many bytes at a time; a single one may be larger."""
     few, held = list[S](), 0
     for site in sites:
-        size = moment_bytes(site) + COPIES * site.weight.tensor.nbytes
-        if few and (len(few) >= most or held + size > HELD):
+        own = size(site)
+        if few and (len(few) >= most or held + own > most_bytes):
             yield few
             few, held = [], 0
         few.append(site)
-        held += size
+        held += own
     if few:
         yield few
+
+
+def part_bytes(site: WeightSite) -> int:
+    """Bytes of a weight's moments and of the weight in a part of the model that runs."""
+    return moment_bytes(site) + COPIES * site.weight.tensor.nbytes
 
 
 def moment_bytes(site: WeightSite) -> int:

@@ -70,15 +70,17 @@ class Files:
     def looked_at(self, recipe: Recipe) -> File:
         """What a recipe makes."""
         blind = without_samples(recipe)
-        base = self.sizes.base(least_opset(blind))
         if any(step.method == "static" for step in recipe.steps):
-            newer = Model(base.model, self.sizes.tidied.source.name)
+            graph = self.sizes.base(least_opset(blind)).model
+            newer = Model(graph, self.sizes.tidied.source.name)
             size, changes, refusals = integer_size(newer, blind)
             return File(counted(size, "B"), changes, refusals)
-        if base.adds_up and not self.is_whole(recipe):
-            parts = self.sizes.parts(base, blind)
-            changes, refusals = joined(parts)
-            return File(self.size(recipe, base, parts, changes), changes, refusals)
+        if not self.is_whole(recipe):
+            base = self.sizes.base(least_opset(blind))
+            if base.adds_up:
+                parts = self.sizes.parts(base, blind)
+                changes, refusals = joined(parts)
+                return File(self.size(recipe, base, parts, changes), changes, refusals)
         whole = replace(blind, steps=(*TIDY.steps, *blind.steps))
         found = compress(self.sizes.tidied.source, whole, held=0)
         changes = tuple(change for change in found.changes if change.method != "tidy")

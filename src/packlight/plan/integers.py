@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from packlight.compress import Compressed, compress
 from packlight.compress.compress import Stream
@@ -38,11 +37,11 @@ def integer_size(
     """
     stand_in = model.clone()
     sites = [site for site in weight_sites(stand_in) if isinstance(site, Weight)]
-    shapes = dict(stood_in(sites))
+    shapes = dict(stood_in(stand_in, sites))
     made = compress(
         Model(stand_in, model.name),
         recipe,
-        Stream(imagined_values, imagined=True),
+        Stream(imagined=True),
         held=0,
         in_place=True,
     )
@@ -52,10 +51,14 @@ def integer_size(
     return whole.size(), tuple(widened(made, sizes)), made.refusals
 
 
-def stood_in(sites: Sequence[Weight]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Give every weight of an integer operator a single input, in place; their shapes by name."""
+def stood_in(graph: ir.Model, sites: Sequence[Weight]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Give weights of integer operators a single input, in place; their shapes by name.
+
+    Only those that the main graph stores: others are not counted by name.
+    """
+    stored = graph.graph.initializers
     for site in sites:
-        if site.roles[0].node.op_type in INTEGER:
+        if stored.get(str(site.value.name)) is site.value and site.roles[0].node.op_type in INTEGER:
             shape = site.shape
             small = [1 if axis in site.summed else size for axis, size in enumerate(shape)]
             site.hold(ir.Tensor(np.ones(small, np.float32), name=site.value.name))
@@ -82,11 +85,3 @@ def widened(made: Compressed, sizes: Mapping[str, int]) -> Iterator[Change]:
         scales = change.after - change.before // 4
         whole = change.method == "static" and change.before
         yield replace(change, before=before, after=before // 4 + scales) if whole else change
-
-
-def imagined_values(
-    model: Model, names: Sequence[str], most: int
-) -> Iterator[Mapping[str, NDArray[np.generic]]]:
-    """Values that say nothing, for methods whose files have the same size whatever they see."""
-    del model, most
-    yield {name: np.linspace(-1, 1, 64, dtype=np.float32) for name in names}

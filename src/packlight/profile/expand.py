@@ -22,7 +22,9 @@ from packlight.profile.evaluation import complete_shapes
 from packlight.profile.stand_ins import is_replaced, stand_in
 
 ORIGIN = "packlight.origin"
-"""Note on an operator of the copy: the place of the one it comes from, in the order they run."""
+"""Note on an operator of the copy: the place of the one it comes from, in the order they run.
+
+It is there where operators are replaced or functions are called."""
 
 HOLD_GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
@@ -105,10 +107,20 @@ def adopt_inferred(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
     for node, proto in zip(graph, inferred.node, strict=True):
         for value in node.outputs:
             if value.name in told:
-                kind, value.shape = type_and_shape(told[value.name].SerializeToString())
-                value.type = copies.copy(kind)  # values change theirs in place
+                adopt(value, told[value.name])
         for body, inner in zip(bodies_of(node), proto_bodies(proto), strict=True):
+            for value, info in zip(body.inputs, inner.input, strict=True):
+                adopt(value, info.type)
             adopt_inferred(body, inner)
+
+
+def adopt(value: ir.Value, told: onnx.TypeProto) -> None:
+    """Write a type and a shape into a value, as far as they are stated."""
+    kind, shape = type_and_shape(told.SerializeToString())
+    if kind is not None:
+        value.type = copies.deepcopy(kind)  # values change theirs in place
+    if shape is not None:
+        value.shape = shape
 
 
 @lru_cache(maxsize=1024)

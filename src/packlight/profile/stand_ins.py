@@ -41,11 +41,14 @@ def is_replaced(node: ir.Node) -> bool:
 def put_in_place(model: ir.Model, node: ir.Node, replace: Replace) -> None:
     """Put what stands for an operator in its place, with its names and notes.
 
-    Further results of a normalisation are sums like the first; those of others stay unknown.
+    Further results of a normalisation are sums like the first; those of others stay unknown. What
+    nobody asks for has no name.
     """
     graph = node.graph
     assert graph is not None
     for place, old in enumerate(node.outputs):
+        if not old.name:
+            continue
         if place == 0 or node.op_type in SUMS:
             inserted = replace(model, node)
         else:

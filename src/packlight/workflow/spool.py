@@ -28,7 +28,7 @@ class Spool:
     def __init__(self, source: Sequence[Steps], most: int = MOST) -> None:
         self.source = source
         self.most = most
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the spool
+        self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the spool
         weakref.finalize(self, self.file.close)
         self.places: dict[int, tuple[int, list[list[str]]]] = {}
 

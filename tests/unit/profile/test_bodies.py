@@ -7,7 +7,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from packlight.compress import compress
-from packlight.model import Model
+from packlight.model import Model, bodies, nodes
 from packlight.profile import profile
 from packlight.records import parse_recipe
 from packlight.testing import NETWORKS
@@ -102,6 +102,23 @@ def test_a_scan_counts_for_each_step_of_its_input():
 
     found = profile(model_of(text, w=(2, 3)), {})
 
+    assert found.totals["macs"].value == 5 * 2 * 3
+    assert found.totals["other_ops"].value == 5 * 2
+
+
+def test_a_scan_whose_body_states_no_shapes_counts_all_the_same():
+    text = """g (float[2] s, float[5,2] x) => (float[2] z, float[5,3] y) {
+        z, y = Scan <num_scan_inputs = 1, body = b (float r, float c)
+            => (float n, float o) { n = Add(r, c) [product] o = MatMul(n, w) }> (s, x)
+    }"""
+    model = model_of(text, w=(2, 3))
+    for body in bodies(next(nodes(model.graph))):
+        for value in (*body.inputs, *body.outputs):
+            value.shape = None
+
+    found = profile(model, {})
+
+    assert found.unknown == ()
     assert found.totals["macs"].value == 5 * 2 * 3
     assert found.totals["other_ops"].value == 5 * 2
 

@@ -350,3 +350,19 @@ def test_statistics_of_a_normalisation_and_limits_and_shapes_are_no_parameters()
 
     assert found.totals["parameters"].value == 6
     assert found.totals["weight_bytes"].value == 4 * 12 + 4 + 8
+
+
+def test_results_that_nobody_asks_for_do_not_stop_a_count():
+    body = """a, , , s = com.microsoft.SkipLayerNormalization(x, r, g)
+              y = MatMul(a, w) z = MatMul(s, w)"""
+    model = network(
+        body, "float[1,3,8] x, float[1,3,8] r", "float[1,3,5] y, float[1,3,5] z",
+        {"g": (8,), "w": (8, 5)},
+    )  # fmt: skip
+    graph = model.graph.graph
+    assert [bool(value.name) for value in graph[0].outputs] == [True, False, False, True]
+
+    found = profile(model, {})
+
+    assert [row.macs for row in found.operators] == [0, 3 * 8 * 5, 3 * 8 * 5]
+    assert found.unknown == ()

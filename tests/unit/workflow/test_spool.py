@@ -1,6 +1,10 @@
 """Samples that are made once."""
 
+import subprocess
+import sys
+
 import numpy as np
+import pytest
 
 from packlight.workflow.spool import Spool
 
@@ -52,3 +56,24 @@ def test_what_a_file_cannot_hold_is_made_anew():
 
     assert spool[3][0]["image"][0, 0] == spool[3][0]["image"][0, 0] == 3
     assert source.made == [3, 3]
+
+
+FULL = """
+import resource, signal
+import numpy as np
+from packlight.workflow.spool import Spool
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+spool = Spool([[{"x": np.full(20_000, number, np.uint8)}] for number in range(6)])
+for _ in range(2):
+    print(all((spool[number][0]["x"] == number).all() for number in range(6)), len(spool.places))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sizes of files are limited as on Linux")
+def test_on_a_full_disk_the_rest_is_made_anew_and_nothing_is_lost():
+    done = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["True", "2", "True", "2"]
+    assert done.stderr == ""

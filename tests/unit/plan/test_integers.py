@@ -1,0 +1,33 @@
+"""Sizes of integer models that are foretold, against the files."""
+
+import pytest
+
+from packlight.compress import canonical_recipe, compress
+from packlight.compress.compress import Stream
+from packlight.model import to_bytes
+from packlight.plan.files import Files
+from packlight.plan.sizes import Tidied
+from packlight.records import SessionOptions, parse_recipe
+from packlight.runtime import stream
+from packlight.testing import NETWORKS, sample_calls
+
+WAYS = ["static", "static,wide=.*", "static,first=float,last=float", "static,runtime=qnn",
+        "static,runtime=litert,per=tensor", "static:7,range=percentile"]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["residual-17", "around-17", "perceptron-21"])
+def test_an_integer_model_is_as_large_as_foretold(name, way):
+    model = NETWORKS[name]()
+    calls = [[feeds] for feeds in sample_calls(model)]
+    options = SessionOptions(arithmetic="exact", matmul_accuracy=1)
+
+    def values(graph, names, most):
+        return stream(graph, names, calls[: most or None], {}, options)
+
+    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(way)))
+    made = compress(model, parse_recipe(f"tidy+{way}"), Stream(values))
+
+    assert told.size.low == told.size.high == len(to_bytes(made.model))
+    changed = {change.operator for change in made.changes if change.method == "static"}
+    assert {change.operator for change in told.changes} == changed

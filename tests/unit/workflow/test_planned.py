@@ -1,0 +1,31 @@
+"""A plan whose parts are found in processes of their own is the plan that one process finds."""
+
+import pytest
+
+from packlight.plan.files import Files
+from packlight.plan.sizes import Tidied
+from packlight.records import Budget
+from packlight.testing import NETWORKS
+from packlight.workflow.opening import Opened
+from packlight.workflow.planned import plan_for, planned, recipes
+from packlight.workflow.planning import PlanRequest
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_both_ways_find_the_same(name, tmp_path):
+    model = NETWORKS[name]()
+    request = PlanRequest("model.onnx", Budget(), "pixel-8", "", {}, ())
+
+    assert planned(Opened(model, tmp_path / "model.onnx"), request) == plan_for(
+        model, request, None
+    )
+
+
+@pytest.mark.parametrize(("name", "newer"), [("around-17", True), ("perceptron-21", False)])
+def test_only_recipes_that_raise_the_opset_wait_for_it(name, newer):
+    files = Files(Tidied(NETWORKS[name]()))
+
+    found = [files.is_newer(recipe) for recipe in recipes()]
+
+    assert any(found) == newer
+    assert not any(files.is_newer(one) and files.is_whole(one) for one in recipes())
