@@ -116,7 +116,7 @@ HEADER = (
 def made(chosen: Case, tool: str, setting: Mapping[str, object]) -> tuple[Path, str]:
     """The file that a tool makes, made once, and why it failed.
 
-    The kernels that run here (``without_vnni.py`` changes them) play no part in what is made.
+    Files that were made with one processor's kernels serve where ``without_vnni.py`` runs others.
     """
     names = ["job.py", f"integers_{tool}.py"] if tool != OURS else []
     code = "".join((theirs.PEERS / name).read_text() for name in names) or source_code()
