@@ -37,7 +37,8 @@ def forked(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
             found, error = receiver.recv()
         except EOFError:
             copy.join()
-            os.kill(os.getpid(), -(copy.exitcode or 0))
+            if copy.exitcode is not None and copy.exitcode < 0:
+                os.kill(os.getpid(), -copy.exitcode)
             raise
         if error is not None:
             raise error

@@ -51,7 +51,7 @@ def test_what_surely_lost_quality_is_explained_and_the_causes_are_kept(
 
 
 def test_what_lost_nothing_needs_no_causes(model, task, tmp_path):
-    found = searched(model, task, tmp_path / "P", "tidy", "size<=1.2x")
+    found = searched(model, task, tmp_path / "P", "float16")
 
     assert [one.variant for one in found.contrasts] == [found.best]
     assert found.findings == ()

@@ -2,23 +2,22 @@
 
 import pytest
 
+from packlight.model import load, save
 from packlight.plan.files import Files
 from packlight.plan.sizes import Tidied
 from packlight.records import Budget
 from packlight.testing import NETWORKS
-from packlight.workflow.opening import Opened
-from packlight.workflow.planned import plan_for, planned, recipes
-from packlight.workflow.planning import PlanRequest
+from packlight.workflow.planned import plan_for, recipes
+from packlight.workflow.planning import PlanRequest, plan
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_both_ways_find_the_same(name, tmp_path):
-    model = NETWORKS[name]()
-    request = PlanRequest("model.onnx", Budget(), "pixel-8", "", {}, ())
+    path = tmp_path / "model.onnx"
+    save(NETWORKS[name](), path)
+    request = PlanRequest(str(path), Budget(), "pixel-8", "", {}, ())
 
-    assert planned(Opened(model, tmp_path / "model.onnx"), request) == plan_for(
-        model, request, None
-    )
+    assert plan(str(path), device="pixel-8") == plan_for(load(path), request, None)
 
 
 @pytest.mark.parametrize(("name", "newer"), [("around-17", True), ("perceptron-21", False)])
