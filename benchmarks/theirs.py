@@ -24,7 +24,7 @@ PEERS = HERE / "peers"
 USES = {"nncf": ("densify.py",), "onnxruntime": ("densify.py",)}
 """Files beside the runner that say what a peer's result is."""
 
-HOURS = 1
+HOURS = 3
 THREADS = "2"
 FEW_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), THREADS)
 LAST_WORDS = 160
@@ -72,7 +72,7 @@ def run(
             timeout=HOURS * 3600, env={**os.environ, **FEW_THREADS, "PYTHONPATH": ""},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return f"not done in {HOURS} hour"
+        return f"not done in {HOURS} hours"
     if done.returncode < 0:
         raise SystemExit(f"the run of '{peer}' was ended by signal {-done.returncode}; run again")
     said = [line for line in done.stderr.strip().splitlines() if line.strip()]

@@ -20,27 +20,26 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import ours
 import theirs
 from results import Result, best, latest, read, write
-from settings import PEERS, WIDTHS, recipes, short
+from settings import PEERS, WIDTHS, lengthy, recipes, short
 from suite import SUITE, Case, case
 
 OURS = "packlight"
 
 
 def fill(cases: Sequence[str], tools: Sequence[str], widths: Sequence[int]) -> None:
-    """Compute what the cache lacks."""
-    for name in cases:
-        chosen = case(name)
-        for width in widths:
-            for tool in tools:
-                if tool == OURS:
-                    fill_ours(chosen, width)
-                else:
-                    fill_peer(chosen, width, tool)
+    """Compute what the cache lacks; what takes longest comes last."""
+    for late in (False, True):
+        for name, width, tool in product(cases, widths, tools):
+            if tool != OURS:
+                fill_peer(case(name), width, tool, late=late)
+            elif not late:
+                fill_ours(case(name), width)
 
 
 def fill_ours(chosen: Case, width: int) -> None:
@@ -51,11 +50,11 @@ def fill_ours(chosen: Case, width: int) -> None:
             tell(write(key, ours.judged(chosen, width, recipe)))
 
 
-def fill_peer(chosen: Case, width: int, peer: str) -> None:
-    """A peer's settings of a width."""
+def fill_peer(chosen: Case, width: int, peer: str, *, late: bool) -> None:
+    """A peer's settings of a width, either those that take long or the others."""
     for name, setting in PEERS[peer](width, chosen.name).items():
         key = theirs.key(chosen, peer, setting)
-        if not key.exists():
+        if lengthy(setting) == late and not key.exists():
             tell(write(key, theirs.judged(chosen, width, peer, name, setting)))
 
 
