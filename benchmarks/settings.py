@@ -103,9 +103,9 @@ def aimet(width: int, case: str) -> Settings:
 
 
 LEARNT = (("fashion", 4), ("efficientnet", 4))
-"""Where AdaRound is run: for every layer the 15,000 steps that its documentation recommends, each on
-one calibration sample. On batches a depthwise convolution learns tens of times slower on a CPU, so
-that it does not end within hours."""
+"""Where AdaRound is run: for every layer the 15,000 steps that its documentation recommends, each
+on one calibration sample. On batches a depthwise convolution learns tens of times slower on a CPU,
+so that it does not end within hours."""
 
 SEARCHED = (("fashion", 4), ("efficientnet", 4))
 """Where SeqMSE is run."""
