@@ -13,7 +13,8 @@ from packlight.model.model import (
     stored_tensor,
 )
 from packlight.model.opset import raised
-from packlight.model.save import save, stored_size, to_bytes
+from packlight.model.outside import stored_files, stored_size
+from packlight.model.save import save, to_bytes
 from packlight.model.shapes import Shape, infer_shapes
 from packlight.model.size import file_size
 
@@ -32,6 +33,7 @@ __all__ = [
     "raised",
     "release",
     "save",
+    "stored_files",
     "stored_size",
     "stored_tensor",
     "to_bytes",

@@ -11,13 +11,14 @@ from google.protobuf.message import DecodeError
 from packlight.errors import ModelError
 from packlight.model.check import check_file, check_proto, reason
 from packlight.model.model import Model, graphs, name_operators, nodes
+from packlight.model.outside import take_in_small
 
 SEPARATE = 4
 """The first version of the format in which a stored value need not be an input as well."""
 
 
 def load(path: str | Path) -> Model:
-    """Read a model; weights in external data stay on disk until they are used.
+    """Read a model; large weights in external data stay on disk until they are used.
 
     Args:
         path: an ONNX file; its external data must lie in the same folder or below.
@@ -38,6 +39,7 @@ def load(path: str | Path) -> Model:
     except DecodeError as error:
         raise ModelError(f"'{file.name}' is not an ONNX model, or it is damaged") from error
     check_proto(proto, file)
+    take_in_small(proto, file)
     graph = read_graph(proto, file)
     name_operators(graph)
     return Model(graph, file.stem)

@@ -126,12 +126,3 @@ def write_two(model: Model, path: Path) -> None:
                     base_dir=path.parent,
                 )  # fmt: skip
     path.write_bytes(ir.to_proto(graph).SerializeToString(deterministic=True))
-
-
-def stored_size(path: str | Path) -> int:
-    """Bytes of a model's file with all its external data, each file counted once."""
-    file = Path(path)
-    graph = ir.load(file, format="protobuf")
-    tensors = [value.const_value for value in initializers(graph)]
-    locations = {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
-    return file.stat().st_size + sum((file.parent / name).stat().st_size for name in locations)

@@ -201,8 +201,8 @@ class Predictor:
             found = self.kernels.latency(codes & self.products, kind.weight_bytes < WHOLE)
             return found.low, found.high
         which = {dtype: place for place, dtype in enumerate(dict.fromkeys(kind.dtypes))}
-        times = np.array([self.columns(dtype) for dtype in which])
         rows = np.array([which[dtype] for dtype in kind.dtypes], np.int64)
+        times = np.array([self.columns(dtype) for dtype in which]).reshape(len(which), 4, len(rows))
         pick = np.arange(len(rows))
         arithmetic, low, high = (times[rows, index, pick] for index in range(3))
         moved = times[rows, 3, pick] + self.load.weights * kind.weight_bytes

@@ -13,12 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-import onnx_ir as ir
-
 from packlight.compress import compress, uses_data
 from packlight.evaluate import Reference, evaluate, misfits, runtime_differs
 from packlight.evaluate.misfit import sentence
-from packlight.model import Model, initializers, load, save
+from packlight.model import Model, load, save, stored_files
 from packlight.records import (
     Cost,
     Evaluation,
@@ -247,8 +245,7 @@ class Bench:
 
 def copy_model(opened: Opened, target: Path) -> None:
     """Copy a model's file as it is, or gather its external data into the project."""
-    stored = [value.const_value for value in initializers(opened.model.graph)]
-    if any(isinstance(tensor, ir.ExternalTensor) for tensor in stored):
+    if len(stored_files(opened.path)) > 1:
         save(opened.model, target)
     else:
         shutil.copyfile(opened.path, target)

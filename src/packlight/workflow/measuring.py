@@ -40,10 +40,15 @@ def measured_profile(
         timing: how it is measured.
 
     Raises:
-        InputError: a shape is open, an input cannot be drawn, or the model fails.
+        InputError: a shape is open, an input cannot be drawn, the model fails, or nothing runs.
     """
     if timing.options.arithmetic == "exact":
         raise InputError("times are those of the runtime's arithmetic; 'exact' cannot be measured")
+    if all(one.at_load for one in found.operators):
+        raise InputError(
+            "there is no time of a run to measure: all that this model gives is computed when it "
+            "is loaded"
+        )
     copy = marked(model)
     sample, state = sample_of(model, found, task, timing.seed)
     carried = {copy.renamed[output]: into for output, into in state.items()}

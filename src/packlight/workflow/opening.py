@@ -7,7 +7,7 @@ from pathlib import Path
 
 from packlight import zoo
 from packlight.errors import InputError, ModelError
-from packlight.model import Model, file_size, load, stored_size
+from packlight.model import Model, file_size, load, stored_files, stored_size
 from packlight.runtime import unchanged, vet
 from packlight.task import Task, load_task
 from packlight.workflow.naming import ZOO
@@ -89,8 +89,7 @@ class Source:
     @classmethod
     def of(cls, opened: Opened) -> Source:
         """What a file gives."""
-        files = outside_files(opened.model) | {opened.path}
-        return cls(opened.model, stored_size(opened.path), files)
+        return cls(opened.model, stored_size(opened.path), stored_files(opened.path))
 
 
 def source_of(model: AnyModel, *, runs: bool) -> Source:

@@ -6,9 +6,18 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from onnx import TensorProto, helper
 
 from packlight.errors import ModelError
-from packlight.model import file_size, initializers, load, save, stored_size, to_bytes
+from packlight.model import (
+    file_size,
+    initializers,
+    load,
+    save,
+    stored_files,
+    stored_size,
+    to_bytes,
+)
 from packlight.testing import NETWORKS
 
 NESTED = "branches-16"
@@ -31,6 +40,31 @@ def external(inline):
         size_threshold=0, convert_attribute=True,
     )  # fmt: skip
     return path
+
+
+def beside(folder, stored):
+    """A sum of stored values that lie in a file beside the model."""
+    path, data, tensors = folder / "beside.onnx", bytearray(), []
+    for name, array in stored.items():
+        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in {"location": "beside.data", "offset": len(data)}.items():
+            tensor.external_data.add(key=key, value=str(value))
+        data += array.tobytes()
+        tensors.append(tensor)
+    path.with_name("beside.data").write_bytes(data)
+    write_graph(path, [helper.make_node("Sum", list(stored), ["y"])], tensors, TensorProto.FLOAT)
+    return path
+
+
+def write_graph(path, nodes, stored, kind, shape=None):
+    """Write a model with one output, y."""
+    output = helper.make_tensor_value_info("y", kind, shape)
+    graph = helper.make_graph(nodes, "graph", [], [output], stored)
+    imports = [helper.make_opsetid("", 21)]
+    path.write_bytes(
+        helper.make_model(graph, opset_imports=imports, ir_version=10).SerializeToString()
+    )
 
 
 def names(folder):
@@ -70,10 +104,36 @@ def test_saving_brings_external_weights_into_one_file(external, tmp_path):
     assert load(target).digest == load(external).digest
 
 
-def test_weights_stay_on_disk_until_they_are_used(external):
-    model = load(external)
+def test_large_weights_stay_on_disk_until_they_are_used_and_small_ones_are_read(tmp_path):
+    stored = {"large": np.ones((64, 64), np.float32), "small": np.arange(64, dtype=np.float32)}
+    path = beside(tmp_path, stored)
 
-    assert all(isinstance(v.const_value, ir.ExternalTensor) for v in initializers(model.graph))
+    tensors = {value.name: value.const_value for value in initializers(load(path).graph)}
+
+    assert isinstance(tensors["large"], ir.ExternalTensor)
+    assert not isinstance(tensors["small"], ir.ExternalTensor)
+    for name, array in stored.items():
+        np.testing.assert_array_equal(tensors[name].numpy(), array)
+
+
+def test_small_weights_of_every_type_and_place_are_read_as_they_were(external, inline):
+    assert all(
+        not isinstance(value.const_value, ir.ExternalTensor)
+        for value in initializers(load(external).graph)
+    )
+    assert to_bytes(load(external)) == to_bytes(load(inline))
+    assert stored_files(external) == {external, external.with_name("external.data")}
+
+
+def test_texts_that_claim_to_lie_outside_are_refused(tmp_path):
+    path = tmp_path / "texts.onnx"
+    text = helper.make_tensor("t", TensorProto.STRING, [5], [b"a"] * 5)
+    text.data_location = TensorProto.EXTERNAL
+    text.external_data.add(key="location", value="/etc/passwd")
+    write_graph(path, [helper.make_node("Identity", ["t"], ["y"])], [text], TensorProto.STRING, [5])
+
+    with pytest.raises(ModelError, match="not a valid ONNX model"):
+        load(path)
 
 
 def test_the_stored_size_counts_every_file_once(external):
