@@ -123,7 +123,8 @@ def graphs(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph, then every subgraph."""
     yield model.graph
     for node in nodes(model):
-        yield from bodies(node)
+        if node.attributes.data:
+            yield from bodies(node)
 
 
 def initializers(model: ir.Model) -> Iterator[ir.Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from packlight.compress import compress
@@ -45,17 +45,27 @@ class Files:
         self.sizes = Sizes(tidied)
         self.known: dict[str, File] = {}
 
-    def made(self, recipe: Recipe) -> File:
-        """What a canonical recipe makes; it is looked at once."""
+    def made(self, recipe: Recipe, *, last: bool = False) -> File:
+        """What a canonical recipe makes; it is looked at once.
+
+        Args:
+            recipe: the recipe.
+            last: whether nobody needs the model afterwards, so that it may be edited.
+        """
         key = digest(recipe)
         if key not in self.known:
-            self.known[key] = self.looked_at(recipe)
+            self.known[key] = self.looked_at(recipe, last=last)
         return self.known[key]
 
-    def all_made(self, recipes: Iterable[Recipe]) -> Mapping[str, File]:
-        """What is known once these recipes have been looked at."""
+    def all_made(self, recipes: Sequence[Recipe], *, last: bool = False) -> Mapping[str, File]:
+        """What is known once these recipes have been looked at.
+
+        Args:
+            recipes: canonical ones.
+            last: whether nobody needs the model after the last of them, so that it may be edited.
+        """
         for recipe in recipes:
-            self.made(recipe)
+            self.made(recipe, last=last and recipe is recipes[-1])
         return self.known
 
     def is_whole(self, recipe: Recipe) -> bool:
@@ -67,13 +77,13 @@ class Files:
         newer = least_opset(recipe) > self.sizes.tidied.source.opset()
         return newer and not self.is_whole(recipe)
 
-    def looked_at(self, recipe: Recipe) -> File:
+    def looked_at(self, recipe: Recipe, *, last: bool) -> File:
         """What a recipe makes."""
         blind = without_samples(recipe)
         if any(step.method == "static" for step in recipe.steps):
             graph = self.sizes.base(least_opset(blind)).model
             newer = Model(graph, self.sizes.tidied.source.name)
-            size, changes, refusals = integer_size(newer, blind)
+            size, changes, refusals = integer_size(newer, blind, in_place=last)
             return File(counted(size, "B"), changes, refusals)
         if not self.is_whole(recipe):
             base = self.sizes.base(least_opset(blind))

@@ -140,15 +140,17 @@ class Tidied:
     """A model before and after it is tidied.
 
     Attributes:
-        source: before; it stays as it is.
+        source: before; it stays as it is, unless it is spare.
+        spare: whether nobody else needs the source, nor a newer opset of it, so that it is edited.
     """
 
     source: Model
+    spare: bool = False
 
     @cached_property
     def model(self) -> Model:
         """After."""
-        return compress(self.source, TIDY, held=0).model
+        return compress(self.source, TIDY, held=0, in_place=self.spare).model
 
     def at(self, opset: int) -> ir.Model:
         """The tidied graph at an opset, or at its own where that is newer.
@@ -157,6 +159,7 @@ class Tidied:
         """
         if opset <= self.source.opset():
             return self.model.graph
+        assert "model" not in vars(self) or not self.spare, "the source is used up"
         newer = Model(raised(self.source.clone(), opset), self.source.name)
         return compress(newer, TIDY, held=0, in_place=True).model.graph
 
@@ -209,7 +212,8 @@ class Sizes:
         found = list(parts)
         if not any(part.changes for part in found):
             return self.base(0).file.size()
-        functions = {name: size for part in found for name, size in part.functions.items()}
+        called = {id(part.functions): part.functions for part in found}  # parts alike share theirs
+        functions = {name: size for sizes in called.values() for name, size in sizes.items()}
         graph = base.file.graph_size + sum(part.growth for part in found)
         whole = len(base.file.before) + field_size(graph) + len(base.file.after)
         return whole + sum(functions.values())

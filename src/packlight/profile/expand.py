@@ -5,9 +5,9 @@ It is a copy with large weights left out, so that nothing of them is read or kep
 
 from __future__ import annotations
 
-import copy as copies
 from collections import deque
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -118,9 +118,15 @@ def adopt(value: ir.Value, told: onnx.TypeProto) -> None:
     """Write a type and a shape into a value, as far as they are stated."""
     kind, shape = type_and_shape(told.SerializeToString())
     if kind is not None:
-        value.type = copies.deepcopy(kind)  # values change theirs in place
+        value.type = own(kind)  # values change theirs in place
     if shape is not None:
         value.shape = shape
+
+
+def own(kind: ir.TypeProtocol) -> ir.TypeProtocol:
+    """A copy of a type."""
+    plain = type(kind) is ir.TensorType  # nearly all are, and there may be very many
+    return ir.TensorType(kind.dtype, denotation=kind.denotation) if plain else deepcopy(kind)
 
 
 @lru_cache(maxsize=1024)

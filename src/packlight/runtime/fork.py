@@ -23,7 +23,7 @@ def forked(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
     Args:
         work: what it returns or raises comes back pickled.
     """
-    if "fork" not in multiprocessing.get_all_start_methods():
+    if not can_fork():
         yield work
         return
     context = multiprocessing.get_context("fork")
@@ -50,6 +50,11 @@ def forked(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
     finally:
         copy.kill()
         receiver.close()
+
+
+def can_fork() -> bool:
+    """Whether the system can copy a process."""
+    return "fork" in multiprocessing.get_all_start_methods()
 
 
 def send(sender: Connection, work: Callable[[], object]) -> None:

@@ -17,11 +17,11 @@ from packlight.plan.files import Files
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES
-from packlight.plan.sizes import Tidied
+from packlight.plan.sizes import Tidied, in_main_graph, least_opset
 from packlight.plan.whatif import Choice, WhatIf, parse_choice
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
 from packlight.records.budget import LOSSES
-from packlight.runtime.fork import forked
+from packlight.runtime.fork import can_fork, forked
 from packlight.runtime.processor import features
 from packlight.task import Task
 from packlight.workflow.exported import exported
@@ -60,19 +60,30 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
         InputError: the device or a choice cannot be used.
     """
     target, choices = asked(request, None)
-    files = Files(Tidied(opened.model))
-    newer = [recipe for recipe in recipes() if files.is_newer(recipe)]
-    whole = [recipe for recipe in recipes() if files.is_whole(recipe)]
+    raising = Files(Tidied(opened.model))
+    newer = [recipe for recipe in recipes() if raising.is_newer(recipe)]
+    whole = [recipe for recipe in recipes() if raising.is_whole(recipe)]
     others = [recipe for recipe in recipes() if recipe not in [*newer, *whole]]
-    with forked(lambda: files.all_made(newer)) as from_newer:
+    spare = not choices and is_spare(opened.model, [*whole, *others])
+    files = Files(Tidied(opened.model, spare))
+    with forked(lambda: raising.all_made(newer)) as from_newer:
         model = files.sizes.model  # tidied, which those of a newer opset do not start from
         with (
-            forked(lambda: files.all_made(whole)) as from_whole,
+            forked(lambda: files.all_made(whole, last=True)) as from_whole,
             forked(lambda: files.all_made(others)) as from_others,
         ):
             profile = profile_of(model, request.inputs, None)
             files.known |= {**from_newer(), **from_whole(), **from_others()}
     return with_lessons(plan_of(files, profile, target, choices, request.called))
+
+
+def is_spare(model: Model, recipes: Sequence[Recipe]) -> bool:
+    """Whether recipes start from a model tidied at its own opset, so that no other is needed.
+
+    Those that start from a newer one do so in a process with a copy of its own.
+    """
+    opset = max(map(least_opset, recipes), default=0)
+    return can_fork() and opset <= model.opset() and in_main_graph(model.graph)
 
 
 def plan_for(model: Model, request: PlanRequest, data: Task | None) -> Plan:
