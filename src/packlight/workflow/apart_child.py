@@ -14,6 +14,7 @@ from packlight.errors import InputError
 from packlight.records import SessionOptions, from_json, to_json
 from packlight.runtime.calls import start
 from packlight.runtime.confine import SWALLOWED
+from packlight.runtime.failures import exhausted
 from packlight.runtime.vetting_child import loaded, rehearse
 from packlight.workflow.counting import ProfileRequest
 from packlight.workflow.naming import ZOO
@@ -70,7 +71,9 @@ def found(name: str, seconds: int, asked: Mapping[str, Any]) -> object:
         return verb(opened, request)
     except (InputError, MemoryError):
         raise
-    except Exception:
+    except Exception as error:
+        if exhausted(error):
+            raise MemoryError from error
         rehearse(opened.model, name)  # says so where the model is to blame,
         start(opened.path, name, SessionOptions())  # and ONNX Runtime so
         raise

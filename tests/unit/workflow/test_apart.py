@@ -1,13 +1,16 @@
 """What a child process finds of a file is what is found of the model here."""
 
+import errno
+
 import pytest
 from onnx import TensorProto, helper
 
 from packlight import plan, profile
 from packlight.errors import DeviceError, InputError, ModelError
 from packlight.model import load, save
-from packlight.records import to_json
+from packlight.records import Budget, to_json
 from packlight.testing.networks import NETWORKS
+from packlight.workflow.planning import PlanRequest
 
 DEVICE = "pixel-8"
 
@@ -99,3 +102,18 @@ def test_a_device_that_is_a_value_is_taken_as_it_is(saved):
     found = plan(saved, device=device(DEVICE))
 
     assert found.device == "pixel-8, cpu"
+
+
+def test_memory_that_runs_out_is_the_file_that_asks_for_too_much(monkeypatch):
+    from packlight.workflow import apart_child
+
+    def exhausting(opened, request):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(apart_child, "VERBS", {"plan": (exhausting, PlanRequest)})
+    request = to_json(PlanRequest("zoo:fashion", Budget(), DEVICE, "", {}, ()))
+
+    said = apart_child.answered("zoo:fashion", 10, {"verb": "plan", "request": request})
+
+    assert said["error"] == "ModelError"
+    assert "far more memory" in said["text"]
