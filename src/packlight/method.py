@@ -35,6 +35,13 @@ class Statistic(Protocol):
         """Take in the value of one call of the model."""
 
 
+class Comparison(Protocol):
+    """What is kept of values beside those of another graph, call by call."""
+
+    def compare(self, value: NDArray[np.generic], meant: NDArray[np.generic]) -> None:
+        """Take in the value of one call, and what the other graph has there."""
+
+
 class Look(Protocol):
     """Lets a method look at calibration samples."""
 
@@ -55,6 +62,20 @@ class Look(Protocol):
             graph: what to run.
             statistics: by the name of the value that they are made of.
             most: samples, spread evenly over all of them; 0 takes all.
+
+        Raises:
+            RecipeError: there are no calibration samples.
+        """
+
+    def beside(
+        self, graph: ir.Model, other: ir.Model, comparisons: Mapping[str, Sequence[Comparison]]
+    ) -> None:
+        """Stream values through two graphs at once, call by call.
+
+        Args:
+            graph: what to run.
+            other: what to run beside it; values of the same names are compared.
+            comparisons: by the name of the value.
 
         Raises:
             RecipeError: there are no calibration samples.

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from packlight.compress.methods import method as method_named
 from packlight.errors import CheckError, RecipeError
-from packlight.method import Method, Place, Statistic
+from packlight.method import Comparison, Method, Place, Statistic
 from packlight.model import Model, graphs, initializers, name_operators, raised
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
@@ -256,7 +256,28 @@ class Looking:
             for name, value in values.items():
                 for statistic in statistics[name]:
                     statistic.update(value)
-        if not calls and statistics:
+        self.check_any(calls, statistics)
+
+    def beside(
+        self, graph: ir.Model, other: ir.Model, comparisons: Mapping[str, Sequence[Comparison]]
+    ) -> None:
+        """Show comparisons the values of both graphs; one that only one graph has is left out."""
+        calls, names = 0, list(comparisons)
+        both = (self.stream.values(Model(one, self.model), names, 0) for one in (graph, other))
+        for values, meant in zip(*both, strict=True):
+            calls += 1
+            for name in values.keys() & meant.keys():
+                for comparison in comparisons[name]:
+                    comparison.compare(values[name], meant[name])
+        self.check_any(calls, comparisons)
+
+    def check_any(self, calls: int, wanted: Mapping[str, object]) -> None:
+        """Refuse a task without calibration samples where something is made of them.
+
+        Raises:
+            RecipeError: there are none.
+        """
+        if not calls and wanted:
             raise RecipeError(
                 f"'{self.method}' looks at calibration samples and the task has none; "
                 "give it calibration data, or choose a method that needs none, as 'weights'"

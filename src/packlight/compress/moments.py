@@ -26,6 +26,9 @@ class Moments:
     up is how far inputs are from the first, so that what they have in common costs no digits and
     inputs that never change have a variance of exactly 0.
 
+    Beside the inputs, it may be shown those that the weight would have if nothing before it had
+    been rounded; then it keeps how far they are apart, and how that goes with the inputs.
+
     Args:
         role: whose inputs these are.
 
@@ -39,17 +42,25 @@ class Moments:
         self.first: Floats = np.zeros((0, 0), np.float32)
         self.outer: Doubles = np.zeros((0, 0, 0))
         self.total: Doubles = np.zeros((0, 0))
+        self.cross: Doubles = np.zeros((0, 0, 0))
+        self.apart: Doubles = np.zeros((0, 0))
         self.waiting: list[Floats] = []
+        self.gaps: list[Floats] = []
+        self.astray = False
         self.count = 0
         self.calls = 0
         self.skipped = 0
 
     def update(self, value: Array) -> None:
         """Take in what one call fed; inputs that are not finite, or too large, are skipped."""
+        self.compare(value, value)
+
+    def compare(self, value: Array, meant: Array) -> None:
+        """Take in what one call fed, and what it was meant to feed."""
         inputs = inputs_of(self.role, np.asarray(value, np.float32), self.places)
         if inputs.size == 0:
             return
-        if not -LARGEST < inputs.min() <= inputs.max() < LARGEST:
+        if not is_tame(inputs):
             self.skipped += 1
             return
         groups, rows, width = inputs.shape
@@ -57,6 +68,8 @@ class Moments:
             self.first = inputs[:, 0].copy()
             self.total = np.zeros((groups, width))
             self.outer = np.zeros((groups, width, width))
+            self.apart = np.zeros((groups, width))
+        self.gaps.append(self.gap(inputs, value, meant))
         inputs = inputs - self.first[:, None]
         self.total += inputs.sum(axis=1, dtype=np.float64)
         self.count += rows
@@ -65,12 +78,29 @@ class Moments:
         if sum(part.shape[1] for part in self.waiting) >= width:
             self.add_up()
 
+    def gap(self, inputs: Floats, value: Array, meant: Array) -> Floats:
+        """How far inputs of one call are from those meant; nothing where these make no sense."""
+        if meant is not value and np.shape(meant) == np.shape(value):
+            others = inputs_of(self.role, np.asarray(meant, np.float32), self.places)
+            if is_tame(others):
+                others = others - inputs
+                self.astray |= bool(others.any())
+                return others
+        return np.broadcast_to(np.float32(0), inputs.shape)
+
     def add_up(self) -> None:
         """Add the products of the inputs that wait for it; many at a time are cheaper."""
         if self.waiting:
             inputs = np.concatenate(self.waiting, axis=1)
             self.outer += np.swapaxes(inputs, 1, 2) @ inputs
+            if self.astray:
+                gaps = np.concatenate(self.gaps, axis=1)
+                if not self.cross.size:
+                    self.cross = np.zeros_like(self.outer)
+                self.cross += np.swapaxes(gaps, 1, 2) @ inputs
+                self.apart += gaps.sum(axis=1, dtype=np.float64)
             self.waiting.clear()
+            self.gaps.clear()
 
     def places(self, width: int) -> int:
         """Inputs to take of one call for a weight of so many inputs."""
@@ -79,6 +109,25 @@ class Moments:
     def mean(self) -> Doubles:
         """(groups, in)."""
         return self.first + self.total / self.count
+
+    def missed(self) -> Doubles:
+        """What was meant less what was fed, on average, (groups, in)."""
+        self.add_up()
+        return self.apart / self.count
+
+    def missed_with(self, *, centred: bool) -> Doubles:
+        """Products of what was meant less what was fed with what was fed.
+
+        (groups, in, in), about the means or about zero; the first axis of the two is what was
+        missed. There are none where all was fed as it was meant.
+        """
+        self.add_up()
+        if not self.cross.size:
+            return self.cross
+        found = self.cross / self.count
+        mean = self.total / self.count if centred else -self.first
+        found -= self.missed()[:, :, None] * mean[:, None, :]
+        return found
 
     def second(self, *, centred: bool) -> Doubles:
         """(groups, in, in), about the means or about zero."""
@@ -89,3 +138,8 @@ class Moments:
         if not centred:
             found += mean[:, :, None] * mean[:, None, :]
         return found
+
+
+def is_tame(inputs: Floats) -> bool:
+    """Whether inputs are finite and their squares stay within float32."""
+    return bool(-LARGEST < inputs.min() <= inputs.max() < LARGEST)

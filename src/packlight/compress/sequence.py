@@ -1,11 +1,14 @@
 """Round weights in the order they run, each for the inputs that those before it really give.
 
-A few weights at a time: what they multiply is streamed through the model as it stands, with the
-weights before them rounded already; they are rounded by error feedback, and the model goes on with
-what they stand for. Memory is that of the moments of a few weights and of the part of the model
-they are in, whatever the number of samples and the depth of the model.
-Source: Frantar et al., "GPTQ" (ICLR 2023), section 3; Nagel et al., "Data-Free Quantization" (ICCV
-2019) for the biases.
+A weight at a time: what it multiplies is streamed through the model as it stands, with the weights
+before it rounded already, and beside it through the model as it was. The weight moves to where its
+outputs come nearest to those of the model as it was, and is rounded by error feedback; the model
+goes on with what its codes stand for. So each weight makes up for what those before it lost, as far
+as its inputs still tell. Memory is that of the moments of a few weights and of the part of the
+model they are in, whatever the number of samples and the depth of the model.
+Source: Frantar et al., "GPTQ" (ICLR 2023), section 3; Li et al., "GPTAQ: Efficient Finetuning-Free
+Quantization for Asymmetric Calibration" (ICML 2025) for aiming at the model as it was, here by
+least squares before rounding; Nagel et al., "Data-Free Quantization" (ICCV 2019) for the biases.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -30,7 +34,7 @@ from packlight.compress.sparse_rows import prune_rows, round_kept
 from packlight.compress.sparsity import DENSE, Sparsity
 from packlight.compress.storage import Parts
 from packlight.errors import RecipeError
-from packlight.method import Look, Statistic
+from packlight.method import Look
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -60,6 +64,8 @@ class Rounding:
             weights of the same output; it needs calibration samples.
         damping: share of the mean squared input by which gptq trusts its samples less.
         ordered: whether gptq begins with the largest inputs.
+        aim: at which outputs of a weight gptq aims: those of the ``original`` model, so that it
+            makes up for weights before it, or those that its ``present`` inputs would give.
         bias: whether biases take up what rounding by calibration samples does to the means of
             outputs, where there is a bias.
         mixed: bits of a weight on average, where every weight has a width of its own, found with
@@ -69,6 +75,7 @@ class Rounding:
     rounding: Literal["nearest", "gptq"] = "nearest"
     damping: float = 0.1
     ordered: bool = True
+    aim: Literal["original", "present"] = "original"
     bias: bool = True
     mixed: float = 0.0
 
@@ -83,6 +90,11 @@ class Rounding:
     def calibrated(self) -> bool:
         """Whether rounding or widths follow from calibration samples."""
         return self.rounding == "gptq" or self.mixed > 0
+
+    @property
+    def makes_up(self) -> bool:
+        """Whether each weight makes up for those before it."""
+        return self.rounding == "gptq" and self.aim == "original"
 
 
 WIDEST = 8
@@ -190,14 +202,20 @@ def round_in_order(
         config: how to round.
         sparsity: how many weights become zero.
     """
-    aside = Aside()
-    for few in stages(sites, look):
-        fed = gathered(graph, few, look)
+    aside, original = Aside(), graph.clone() if config.makes_up else None
+    for few in stages(sites, look) if original is None else in_turn(sites):
+        fed = gathered(graph, few, look, original=original)
         for site in few:
             found = round_site(site, fed.get(id(site)), fit, config, sparsity)
             values = partial(decoded, found.fitted, aside.put(compact(found.codes)))
             site.weight.put_later(values)
             yield found
+
+
+def in_turn(sites: Sequence[S]) -> Iterator[list[S]]:
+    """Weights that see all those before them rounded: those that multiply one value at a time."""
+    for _, few in groupby(sites, lambda site: id(source(site.weight.roles[0]) or site)):
+        yield list(few)
 
 
 def stages(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
@@ -244,14 +262,27 @@ def form_of(weight: Weight) -> Layout:
 
 
 def gathered(
-    graph: ir.Model, sites: Sequence[WeightSite], look: Look, most: int = 0
+    graph: ir.Model,
+    sites: Sequence[WeightSite],
+    look: Look,
+    most: int = 0,
+    *,
+    original: ir.Model | None = None,
 ) -> Mapping[int, Moments]:
     """Moments of what each weight multiplies, by identity of its site; none where it is unknown.
 
     Weights that multiply the same value share them.
+
+    Args:
+        graph: as it stands.
+        sites: the weights.
+        look: streams calibration samples.
+        most: of them; 0 takes all.
+        original: the graph before any weight was rounded, to compare what they multiply with; it
+            needs all samples.
     """
     found: dict[tuple[object, ...], Moments] = {}
-    watched: dict[str, list[Statistic]] = {}
+    watched: dict[str, list[Moments]] = {}
     by_site: dict[int, Moments] = {}
     for site in sites:
         role = site.weight.roles[0]
@@ -263,7 +294,9 @@ def gathered(
             found[key] = Moments(role)
             watched.setdefault(value.name, []).append(found[key])
         by_site[id(site)] = found[key]
-    if watched:
+    if watched and original is not None:
+        look.beside(graph, original, watched)
+    elif watched:
         look(graph, watched, most)
     return by_site
 
@@ -283,11 +316,14 @@ def round_site(
         return Rounded(site, fitted, codes, f"to nearest: {unfed(site, fed)}")
     place = absorber(site.weight) if config.bias else None
     moments = damped(fed, config.damping, centred=place is not None)
-    goal = pruned(weight, form, moments, config, sparsity)
+    exact = form.matrices(weight).astype(np.float64)
+    matrices = made_up(exact, fed, moments, centred=place is not None)
+    aimed = form.weight(matrices).astype(np.float32)
+    goal = pruned(aimed, form, moments, config, sparsity)
     fitted = fit(site, goal, importance(moments, form))
     codes = fitted.nearest(goal)
     if config.rounding == "gptq":
-        matrices, lattice = form.matrices(weight).astype(np.float64), fitted.lattice(form)
+        lattice = fitted.lattice(form)
         if sparsity == DENSE:
             rows = round_rows(matrices, moments, lattice, config.ordered)
         else:
@@ -295,10 +331,36 @@ def round_site(
             rows = round_kept(matrices, start, moments, lattice, sparsity)
         codes = form.weight(rows).astype(np.float32)
     if place is not None:
-        lost = form.matrices(weight - fitted.values(codes)).astype(np.float64)
-        place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
+        lost = exact - form.matrices(fitted.values(codes)).astype(np.float64)
+        means = lost @ fed.mean()[:, :, None] + exact @ fed.missed()[:, :, None]
+        place.shift(means[:, :, 0])
     how = "by gptq" if config.rounding == "gptq" else "to nearest"
     return Rounded(site, fitted, codes, how)
+
+
+WARY = 3.0
+"""Mean powers of inputs that are added to each where a weight makes up for what was lost before it:
+it is to follow the few directions that most of that lies in, not what samples happened to show."""
+
+
+def made_up(weight: Doubles, fed: Moments, moments: Doubles, *, centred: bool) -> Doubles:
+    """The weight whose outputs come nearest to those that it was meant to have.
+
+    Where x were meant and y are fed, that is W E[x y'] E[y y']^-1 = W + W E[(x - y) y'] E[y y']^-1,
+    drawn towards W.
+
+    Args:
+        weight: (groups, out, in).
+        fed: what it multiplies, and was meant to.
+        moments: of that, damped, (groups, in, in).
+        centred: whether a bias takes up means.
+    """
+    missed = fed.missed_with(centred=centred)
+    if not missed.size:
+        return weight
+    power = np.einsum("gii->g", moments) / moments.shape[-1]
+    trusted = moments + WARY * power[:, None, None] * np.eye(moments.shape[-1])
+    return weight + np.swapaxes(np.linalg.solve(trusted, np.swapaxes(weight @ missed, 1, 2)), 1, 2)
 
 
 def compact(codes: Codes) -> NDArray[np.floating]:

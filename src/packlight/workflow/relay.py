@@ -8,6 +8,7 @@ runs about once, and no more than a part of the model is in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import Lock
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +22,10 @@ from packlight.workflow.progress import Progress
 from packlight.workflow.spool import MOST, Spool
 
 Values = Mapping[str, NDArray[np.generic]]
+
+
+BESIDE = 2
+"""Models that are looked at in turns or at once, each with a line of its own."""
 
 
 class Crossed:
@@ -66,8 +71,8 @@ class Relay:
         samples: makes them anew at every look that begins at the model's inputs.
         options: of the sessions.
         progress: is told how far a look is.
-        most: bytes of values that are kept between looks; where they are more, the next look
-            begins at the inputs.
+        most: bytes of values of one model that are kept between looks; where they are more, the
+            next look begins at the inputs.
     """
 
     def __init__(
@@ -78,7 +83,8 @@ class Relay:
         self.options = options
         self.progress = progress
         self.most = most
-        self.kept: tuple[Line, Crossed] | None = None
+        self.kept: list[tuple[Line, Crossed]] = []
+        self.lock = Lock()
 
     def values(self, model: Model, names: Sequence[str]) -> Iterator[Values]:
         """Values of each call, one after the other."""
@@ -90,12 +96,19 @@ class Relay:
             yield {name: found[name] for name in names if name in found}
             crossed.keep({name: found[name] for name in crossing})
         if crossing and crossed.whole:
-            self.kept = line, crossed
+            with self.lock:
+                self.kept = [*self.kept[1 - BESIDE :], (line, crossed)]
 
     def begun(self, model: Model, line: Line) -> tuple[Model, Iterator[Steps]]:
         """The model from where the last look ended, if that still holds, and what it is fed."""
-        kept, self.kept = self.kept, None
-        if kept is None or kept[0].first() - line.first() or not kept[0].holds(model.graph):
-            return model, ([feeds] for steps in self.samples() for feeds in steps)
-        before, crossed = kept
-        return behind(model, before, crossed.types), crossed.steps(self.progress)
+        for before, crossed in self.taken(model.graph):
+            if before.first() <= line.first() and before.holds(model.graph):
+                return behind(model, before, crossed.types), crossed.steps(self.progress)
+        return model, ([feeds] for steps in self.samples() for feeds in steps)
+
+    def taken(self, graph: ir.Model) -> list[tuple[Line, Crossed]]:
+        """What is kept of a graph, which is let go of; of others it stays."""
+        with self.lock:
+            own = [one for one in self.kept if not one[0].first().isdisjoint(graph.graph)]
+            self.kept = [one for one in self.kept if one not in own]
+        return own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import weakref
 from collections.abc import Sequence
+from threading import RLock
 
 import numpy as np
 from numpy.lib import format as npy
@@ -31,14 +32,16 @@ class Spool:
         self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - lives as long as the spool
         weakref.finalize(self, self.file.close)
         self.places: dict[int, tuple[int, list[list[str]]]] = {}
+        self.lock = RLock()
 
     def __getitem__(self, index: int) -> Steps:
-        """The sample at an index, as its source made it."""
-        if index in self.places:
-            return self.read(*self.places[index])
-        made = self.source[index]
-        self.keep(index, made)
-        return made
+        """The sample at an index, as its source made it; several threads may ask."""
+        with self.lock:
+            if index in self.places:
+                return self.read(*self.places[index])
+            made = self.source[index]
+            self.keep(index, made)
+            return made
 
     def read(self, place: int, calls: Sequence[Sequence[str]]) -> Steps:
         """A sample that is kept."""

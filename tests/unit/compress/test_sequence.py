@@ -171,6 +171,52 @@ def test_moments_do_not_depend_on_how_many_wait_to_be_added():
     np.testing.assert_allclose(seen.second(centred=True)[0], centred, atol=1e-5)
 
 
+def test_what_was_missed_goes_with_what_was_fed_as_numpy_says():
+    role = first_role(deep())
+    fed, meant = (np.concatenate([c["x"] for c in correlated(40, seed=seed)]) for seed in (3, 4))
+    seen = Moments(role)
+    for start in range(0, len(fed), 16):
+        seen.compare(fed[start : start + 16], meant[start : start + 16])
+
+    gap, rows = (meant - fed).astype(np.float64), fed.astype(np.float64)
+    about_zero = gap.T @ rows / len(rows)
+    about_means = (gap - gap.mean(0)).T @ (rows - rows.mean(0)) / len(rows)
+    np.testing.assert_allclose(seen.missed()[0], gap.mean(0), atol=1e-5)
+    np.testing.assert_allclose(seen.missed_with(centred=False)[0], about_zero, atol=1e-4)
+    np.testing.assert_allclose(seen.missed_with(centred=True)[0], about_means, atol=1e-4)
+
+
+def test_inputs_as_they_were_meant_miss_nothing():
+    role = first_role(deep())
+    seen = Moments(role)
+    for feeds in correlated(5):
+        seen.compare(feeds["x"], feeds["x"].copy())
+
+    assert not seen.missed_with(centred=True).size
+    assert not seen.missed().any()
+
+
+def test_the_only_weight_has_nothing_to_make_up_for():
+    model, calls = deep(layers=1), correlated(20)
+
+    one, other = (
+        compress(model, parse_recipe(f"weights:3,rounding=gptq,aim={aim}"), running(calls)).model
+        for aim in ("original", "present")
+    )
+
+    assert to_bytes(one) == to_bytes(other)
+
+
+def test_weights_that_make_up_for_those_before_them_lose_less_on_samples_not_seen():
+    model, calls = deep(), correlated(200)
+    recipe = "weights:3,rounding=gptq,aim="
+
+    present = error(f"{recipe}present", model, calls[40:], calls[:40])
+    original = error(f"{recipe}original", model, calls[40:], calls[:40])
+
+    assert original < 0.8 * present
+
+
 def test_inputs_that_are_not_finite_are_left_out():
     role = first_role(deep())
     seen = Moments(role)

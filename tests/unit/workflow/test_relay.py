@@ -6,7 +6,7 @@ import pytest
 
 from packlight.compress.roles import roles, stored
 from packlight.model import nodes
-from packlight.runtime import stream
+from packlight.runtime import ahead, stream
 from packlight.runtime.parts import behind, line_before
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.cases import EXACT
@@ -124,6 +124,35 @@ def test_a_look_further_back_begins_at_the_inputs():
     name = weights[1][0]
 
     same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+
+
+def test_two_models_at_once_each_go_on_from_their_own_line():
+    model, weights = chain()
+    other, others = chain()
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+
+    for (name, value), (_, same_there) in zip(weights, others, strict=True):
+        both = (ahead(relay.values(one, [name])) for one in (model, other))
+        found, meant = zip(*zip(*both, strict=True), strict=True)
+        same(found, plainly(model, [name], samples.calls))
+        same(meant, plainly(other, [name], samples.calls))
+        halve(value)
+        assert same_there is not value
+
+    # both begin at the inputs at the first two looks, for nothing is kept before the second
+    assert samples.asked == 4
+
+
+def test_what_is_kept_of_two_models_is_never_more_than_two_lines():
+    model, weights = chain()
+    other, _ = chain()
+    relay = Relay(Samples(model), EXACT, silent, ROOM)
+
+    for name, _ in weights:
+        for one in (model, other):
+            list(relay.values(one, [name]))
+        assert len(relay.kept) <= 2
 
 
 def test_a_look_that_was_not_ended_leaves_nothing_behind():

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -77,3 +78,18 @@ def test_on_a_full_disk_the_rest_is_made_anew_and_nothing_is_lost():
 
     assert done.stdout.split() == ["True", "2", "True", "2"]
     assert done.stderr == ""
+
+
+def test_several_threads_may_read_one_spool():
+    spool = Spool(Source())
+    wanted = [spool[index] for index in range(8)]
+
+    def read(_):
+        return all(
+            np.array_equal(one["image"], other["image"])
+            for index in range(8)
+            for one, other in zip(spool[index], wanted[index], strict=True)
+        )
+
+    with ThreadPoolExecutor(4) as readers:
+        assert all(readers.map(read, range(200)))
