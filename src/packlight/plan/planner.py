@@ -13,7 +13,7 @@ from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.measure.curves import CPU
 from packlight.plan.density import density, download, some_rows
-from packlight.plan.files import INTEGER, Files
+from packlight.plan.files import INTEGER, Files, Original
 from packlight.plan.kernels import Kernels
 from packlight.plan.predict import MICRO, Kind, Predictor, between, load_of, missing
 from packlight.plan.routes import Route
@@ -80,9 +80,10 @@ class Planner:
         files: of the model, that recipes make.
         profile: of it, tidied.
         target: what it must run on, within what.
+        original: the file as the user has it.
     """
 
-    def __init__(self, files: Files, profile: Profile, target: Target) -> None:
+    def __init__(self, files: Files, profile: Profile, target: Target, original: Original) -> None:
         self.files, self.sizes = files, files.sizes
         self.model = model = files.sizes.model
         self.target = target
@@ -92,9 +93,9 @@ class Planner:
         self.lacking = tuple(lacks(target, profile))
         self.runtimes = target.device.units[target.unit].runtimes
         self.converts = "onnxruntime" not in self.runtimes
-        self.as_it_is = self.costs(
-            AS_IT_IS, counted(self.sizes.base(0).file.size(), "B"), (), Recipe()
-        )
+        self.as_it_is = self.floats(original)
+        file = self.sizes.base(0).file
+        self.tidied = self.floats(Original(file.size(), file.operators()))
 
     def kernels(self, profile: Profile) -> Kernels | None:
         """Times of single kernels, where the device was measured and every shape is known."""
@@ -119,11 +120,18 @@ class Planner:
         costs = self.costs(route, file.size, file.changes, recipe)
         return self.judged(route, costs, file.changes, file.refusals)
 
+    def floats(self, file: Original) -> dict[str, Measurement]:
+        """Everything that is predicted of a file that nothing has compressed."""
+        size = counted(file.size, "B")
+        zipped = download(size, 0.0, file.operators, density(Recipe(), self.sample))
+        costs = self.predictor.costs(self.predictor.plain, size)
+        return {"size": size, "download": zipped, **costs}
+
     def costs(
         self, route: Route, size: Measurement, changes: Sequence[Change], recipe: Recipe
     ) -> dict[str, Measurement]:
         """Everything that is predicted of a file."""
-        kind = self.predictor.plain if route is AS_IT_IS else self.kind(route, changes)
+        kind = self.kind(route, changes)
         coded = float(sum(change.after for change in changes))
         shares = density(recipe, self.sample)
         zipped = download(size, coded, self.sizes.base(0).file.operators(), shares)
@@ -166,7 +174,7 @@ class Planner:
                 cost.high * share.get(name, arithmetic)[1],
                 cost.unit,
             )
-            for name, cost in self.as_it_is.items()
+            for name, cost in self.tidied.items()
         }
 
     def judged(

@@ -1,5 +1,6 @@
 """Plans: can it ship, how, what does it cost, what will it hurt, and why."""
 
+import onnx
 import pytest
 
 import packlight
@@ -9,6 +10,7 @@ from packlight.model import file_size, load, save
 from packlight.plan.routes import ROUTES
 from packlight.records import Plan, from_json, parse_recipe, to_json
 from packlight.testing.networks import NETWORKS
+from packlight.testing.sketch import Sketch, value_info
 from packlight.zoo import model_path
 
 FASHION = str(model_path("fashion"))
@@ -39,6 +41,42 @@ def test_sizes_are_exact_and_the_rest_is_an_estimate(tight):
             assert size.value == file_size(made.graph)
         assert option.predicted["latency"].how == "estimated"
         assert option.predicted["download"].high <= size.high
+
+
+@pytest.mark.parametrize("read", [str, load], ids=["file", "value"])
+def test_as_it_is_is_the_file_that_the_user_has_not_what_tidying_would_make_of_it(tmp_path, read):
+    path = with_unused_weights(tmp_path / "m.onnx")
+    whole = path.stat().st_size
+
+    plan = packlight.plan(read(path), ["size<=50kB", "size<=0.1x", "download<=0.9x"], "pixel-8")
+
+    assert plan.original["size"].value == whole > 400_000
+    assert plan.original["download"].low > 0.8 * whole
+    assert plan.meets["size<=50kB"] == "no"
+    (half,) = [one for one in plan.options if one.recipe == "float16"]
+    assert half.predicted["size"].value < 0.05 * whole
+    assert half.meets["size<=0.1x"] == half.meets["download<=0.9x"] == "yes"
+    (narrow,) = [one for one in plan.options if one.name == "low rank"]
+    assert narrow.predicted["size"].high < 0.05 * whole
+
+
+def with_unused_weights(path):
+    """A file of 400 kB, of which 8 kB are read."""
+    sketch = Sketch(opset=17)
+    y = sketch.add("MatMul", "x", sketch.weight(32, 64))
+    sketch.weight(1000, 100)
+    save(sketch.model("m", [value_info("x", (1, 32))], {y: (1, 64)}), path)
+    return path
+
+
+def test_external_data_is_part_of_the_file_as_it_is(tmp_path):
+    path = tmp_path / "m.onnx"
+    proto = onnx.load(with_unused_weights(path))
+    onnx.save(proto, path, save_as_external_data=True, location="beside", size_threshold=0)
+
+    plan = packlight.plan(path, device="pixel-8")
+
+    assert plan.original["size"].value == sum(file.stat().st_size for file in tmp_path.iterdir())
 
 
 def test_routes_with_samples_have_the_size_of_the_file_too(tmp_path, tight):
