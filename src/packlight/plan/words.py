@@ -196,16 +196,31 @@ def nothing_suffices(case: Case) -> Iterator[str]:
     yield "No route that packlight has keeps every budget."
     ready = running(case.ready("no"))
     for limit in case.limits:
-        keepers = [one.name for one in ready if one.meets.get(limit.text) in ("yes", "unclear")]
+        keepers = [one.name for one in ready if one.meets.get(limit.text) == "yes"]
         if limit.text in case.shrink:
             yield nearest(limit, ready, case.shrink[limit.text])
         elif keepers:
             yield f"{limit.text} alone is within reach: {listed(keepers[:3])}."
+        elif perhaps := [one.name for one in ready if one.meets.get(limit.text) == "unclear"]:
+            yield untold(case, limit, perhaps)
     yield from dict.fromkeys(f"Besides, {reason}." for reason in bars(ready))
     trained = [one.name for one in case.options if one.trains and one.verdict != "no"]
     if trained:
         yield f"By estimate {listed(trained)} might do, with hours of training."
     yield "Plan that before training: a smaller network trained anew keeps more than one cut later."
+
+
+def untold(case: Case, limit: Limit, perhaps: Sequence[str]) -> str:
+    """What must be known before a budget can be judged."""
+    if limit.judged_by in case.original.predicted:
+        return (
+            f"{limit.text} alone may be within reach: {listed(perhaps[:3])}. That must be measured "
+            "on the device."
+        )
+    wanted = "measuring, for it cannot be computed"
+    if case.opened:
+        wanted = f"the shape of {listed(case.opened)}"
+    return f"Whether a route keeps {limit.text} cannot be told without {wanted}."
 
 
 def running(options: Sequence[PlanOption]) -> list[PlanOption]:

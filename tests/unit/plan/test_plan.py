@@ -114,7 +114,29 @@ def test_budgets_that_only_different_routes_keep_are_told_apart():
     told = " ".join(plan.recommendation)
     assert plan.feasible == "no"
     assert "size<=250kB alone is within reach: palettes of 4 bits" in told
-    assert "latency<=0.7x alone is within reach: 8-bit integers" in told
+    assert "latency<=0.7x alone may be within reach: 8-bit integers" in told
+
+
+def test_what_is_not_known_is_not_said_to_be_within_reach(tmp_path):
+    sketch = Sketch(17)
+    y = sketch.add("MatMul", "x", sketch.weight(64, 64))
+    save(sketch.model("m", [value_info("x", (1, "n", 64))], {y: (1, "n", 64)}), tmp_path / "m.onnx")
+
+    wanted = ["size<=1kB", "latency<=1us", "peak_memory<=1B"]
+    told = " ".join(packlight.plan(tmp_path / "m.onnx", wanted, "pixel-8").recommendation)
+
+    assert "within reach" not in told
+    for budget in wanted[1:]:
+        assert f"keeps {budget} cannot be told without the shape of x" in told
+
+
+def test_what_an_interval_spans_must_be_measured():
+    plan = packlight.plan("zoo:fashion", ["size<=50kB", "latency<=400us"], "pixel-8")
+
+    told = " ".join(plan.recommendation)
+    assert "latency<=400us alone is within reach" not in told
+    assert "latency<=400us alone may be within reach: 16-bit floats" in told
+    assert "must be measured on the device" in told
 
 
 def test_without_budgets_the_limits_of_the_device_count():
