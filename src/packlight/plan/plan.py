@@ -55,6 +55,7 @@ def plan(
         waiting=waiting,
         opened=opened,
         unknown=profile.unknown,
+        foreign=planner.foreign,
     )
     return Plan(
         model=profile.model,

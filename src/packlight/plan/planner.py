@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,16 @@ from packlight.measure.curves import CPU
 from packlight.plan.density import density, download, some_rows
 from packlight.plan.files import INTEGER, Files, Original
 from packlight.plan.kernels import Kernels
-from packlight.plan.predict import MICRO, Kind, Predictor, between, load_of, missing
+from packlight.plan.predict import (
+    MICRO,
+    Kind,
+    Predictor,
+    between,
+    foreign,
+    functions_of,
+    load_of,
+    missing,
+)
 from packlight.plan.routes import Route
 from packlight.plan.words import PREDICTED
 from packlight.records.budget import Budget, Limit, parse_budget
@@ -90,7 +99,9 @@ class Planner:
         self.sample = some_rows(model.graph)
         self.load = load_of(model.graph, profile)
         self.predictor = Predictor(self.load, target.device, target.unit, self.kernels(profile))
-        self.lacking = tuple(lacks(target, profile))
+        own = functions_of(model.graph)
+        self.lacking = tuple(lacks(target, profile, own))
+        self.foreign = foreign(target.device, target.unit, profile, own)
         self.runtimes = target.device.units[target.unit].runtimes
         self.converts = "onnxruntime" not in self.runtimes
         self.as_it_is = self.floats(original)
@@ -196,6 +207,8 @@ class Planner:
         barred = tuple(self.barred(route))
         if self.lacking or barred:
             meets[RUNTIME] = "no"
+        elif self.foreign:
+            meets[RUNTIME] = "unclear"
         touched = {change.operator for change in changes}
         left = tuple(refusal for refusal in refusals if refusal.operator not in touched)
         return PlanOption(
@@ -244,10 +257,10 @@ class Planner:
             )
 
 
-def lacks(target: Target, profile: Profile) -> Iterator[Refusal]:
+def lacks(target: Target, profile: Profile, own: Collection[str]) -> Iterator[Refusal]:
     """Types of operators that no runtime of the unit runs, with the first place of each."""
     found: dict[str, list[str]] = {}
-    for name, op in missing(target.device, target.unit, profile):
+    for name, op in missing(target.device, target.unit, profile, own):
         found.setdefault(op, []).append(name)
     for op, names in found.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

@@ -48,6 +48,7 @@ class Case:
         waiting: share of its time that goes to memory traffic.
         opened: inputs whose shapes are open, so that neither time nor memory is known.
         unknown: operators that could not be counted, with why.
+        foreign: types of operators that no runtime is known to have.
     """
 
     model: str
@@ -59,6 +60,7 @@ class Case:
     waiting: float
     opened: Sequence[str] = ()
     unknown: Sequence[str] = ()
+    foreign: Sequence[str] = ()
 
     def ready(self, verdict: Meets) -> list[PlanOption]:
         """Routes that can be taken and come out so."""
@@ -72,6 +74,8 @@ def recommendation(case: Case) -> Iterator[str]:
     if case.original.meets.get(RUNTIME) == "no":
         yield from remedies(case.original)
         return
+    if case.foreign and case.original.verdict == "no":
+        yield f"Besides, {unregistered(case.foreign)}."
     if case.original.verdict == "yes":
         sure = [one for one in sure if smaller(one, case.original)]
         maybe = []
@@ -81,10 +85,11 @@ def recommendation(case: Case) -> Iterator[str]:
         yield from spare(sure)
     elif maybe:
         yield from take(maybe[0], case.model, "Try")
-        yield (
-            "Whether it keeps every budget cannot be told from a description: "
-            f"{listed(unclear(maybe[0]))} must be measured on the device."
-        )
+        if unclear(maybe[0]):
+            yield (
+                "Whether it keeps every budget cannot be told from a description: "
+                f"{listed(unclear(maybe[0]))} must be measured on the device."
+            )
     elif case.original.verdict != "yes":
         yield from nothing_suffices(case)
     if case.opened:
@@ -102,6 +107,11 @@ def recommendation(case: Case) -> Iterator[str]:
             "What it does to quality shows only when it is measured: packlight fit "
             f"{case.model} --task {data_of(case.model)} with the same budgets does that."
         )
+
+
+def unregistered(foreign: Sequence[str]) -> str:
+    """Under what operators run that no runtime is known to have."""
+    return f"no runtime has {listed(foreign)} unless you register it with ONNX Runtime"
 
 
 def smaller(option: PlanOption, original: PlanOption) -> bool:
@@ -129,6 +139,10 @@ def first(case: Case) -> str:
     ]
     if misses:
         return f"{told} does not fit {case.device.title}: {'; '.join(misses)}."
+    if case.foreign:
+        return (
+            f"{told} may fit {case.device.title}, if it runs there: {unregistered(case.foreign)}."
+        )
     if original.verdict == "unclear":
         return (
             f"{told} may fit {case.device.title}: {listed(unclear(original))} cannot be told "
@@ -188,7 +202,7 @@ def spare(sure: Sequence[PlanOption]) -> Iterator[str]:
 
 def unclear(option: PlanOption) -> list[str]:
     """Budgets that cannot be told."""
-    return [text for text, met in option.meets.items() if met == "unclear"]
+    return [text for text, met in option.meets.items() if met == "unclear" and text != RUNTIME]
 
 
 def nothing_suffices(case: Case) -> Iterator[str]:
