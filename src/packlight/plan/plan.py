@@ -53,6 +53,7 @@ def plan(
         limits=limits,
         shrink=shrink,
         waiting=waiting,
+        graph=files.sizes.base(0).file.operators(),
         opened=opened,
         unknown=profile.unknown,
         foreign=planner.foreign,

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from packlight.plan.density import GRAPH
 from packlight.records.budget import Limit
 from packlight.records.device import Device
-from packlight.records.measurement import Measurement, Meets
+from packlight.records.measurement import Measurement, Meets, counted
 from packlight.records.plan import RUNTIME, PlanOption
 from packlight.records.reading import show_interval, show_value
 
@@ -26,6 +27,9 @@ SHRINKS = {
     "size": "weights", "download": "weights", "latency": "arithmetic and traffic",
     "peak_memory": "weights and activations", "energy": "arithmetic and traffic",
 }  # fmt: skip
+
+STAYING = {"size": 1.0, "download": GRAPH[0]}
+"""By cost, the share of a graph's bytes that are in it however few weights there are."""
 
 LEVEL = {
     "no data": "It needs no data",
@@ -48,6 +52,7 @@ class Case:
         waiting: share of its time that goes to memory traffic.
         opened: inputs whose shapes are open, so that neither time nor memory is known.
         unknown: operators that could not be counted, with why.
+        graph: bytes of the file that are not weights: operators, names, types, functions.
         foreign: types of operators that no runtime is known to have.
     """
 
@@ -58,6 +63,7 @@ class Case:
     limits: Sequence[Limit]
     shrink: Mapping[str, float]
     waiting: float
+    graph: int
     opened: Sequence[str] = ()
     unknown: Sequence[str] = ()
     foreign: Sequence[str] = ()
@@ -100,7 +106,7 @@ def recommendation(case: Case) -> Iterator[str]:
     elif case.unknown:
         more = f"; and {len(case.unknown) - 1} more" if len(case.unknown) > 1 else ""
         yield f"Time, memory and energy are not known: {case.unknown[0]}{more}."
-    else:
+    elif takes_time(case.original):
         yield why(case)
     if [limit for limit in case.limits if limit.metric not in PREDICTED]:
         yield (
@@ -149,6 +155,11 @@ def first(case: Case) -> str:
             "without measuring."
         )
     return f"{told} fits {case.device.title}."
+
+
+def takes_time(original: PlanOption) -> bool:
+    """Whether anything runs at all, once the model is loaded."""
+    return "latency" in original.predicted and original.predicted["latency"].value > 0
 
 
 def why(case: Case) -> str:
@@ -212,7 +223,7 @@ def nothing_suffices(case: Case) -> Iterator[str]:
     for limit in case.limits:
         keepers = [one.name for one in ready if one.meets.get(limit.text) == "yes"]
         if limit.text in case.shrink:
-            yield nearest(limit, ready, case.shrink[limit.text])
+            yield nearest(case, limit, ready)
         elif keepers:
             yield f"{limit.text} alone is within reach: {listed(keepers[:3])}."
         elif perhaps := [one.name for one in ready if one.meets.get(limit.text) == "unclear"]:
@@ -250,16 +261,25 @@ def bars(ready: Sequence[PlanOption]) -> Iterator[str]:
             yield from (refusal.reason for refusal in one.refusals if not refusal.operator)
 
 
-def nearest(limit: Limit, ready: Sequence[PlanOption], share: float) -> str:
+def nearest(case: Case, limit: Limit, ready: Sequence[PlanOption]) -> str:
     """How far the best route is from a budget."""
     best = min(ready, key=lambda one: one.predicted[limit.judged_by].value)
     cost = reading(best.predicted[limit.judged_by])
     near = f"For {limit.text} the nearest is {best.name} with {cost}"
+    kept = case.graph * STAYING.get(limit.metric, 0.0)
+    least = min(one.predicted[limit.judged_by].low for one in ready)
+    bound = case.shrink[limit.text] * least
+    if SHRINKS[limit.metric] == "weights" and not any(one.changed for one in ready):
+        return f"For {limit.text} there is nothing to compress: no route changes a weight."
+    if kept and kept >= bound:
+        return f"{near}: its operators and names alone take {show_value(counted(kept, 'B'))}."
+    share = (bound - kept) / (least - kept) if least > kept else 0.0
     if share < HOPELESS:
         return f"{near}: no version of this architecture comes near."
+    alike = ", compressed in the same way" if best.changed else ""
     return (
         f"{near}: the architecture may have at most {math.floor(share * 100)}% of its "
-        f"{SHRINKS[limit.metric]}, compressed in the same way."
+        f"{SHRINKS[limit.metric]}{alike}."
     )
 
 

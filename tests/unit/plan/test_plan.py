@@ -7,6 +7,7 @@ import packlight
 from packlight.compress import compress
 from packlight.errors import DeviceError, InputError, RecipeError
 from packlight.model import file_size, load, save
+from packlight.model.size import skeleton
 from packlight.plan.routes import ROUTES
 from packlight.records import Plan, from_json, parse_recipe, to_json
 from packlight.testing.networks import NETWORKS
@@ -105,7 +106,44 @@ def test_where_nothing_suffices_it_says_how_far_to_shrink():
     smallest = min(o.predicted["size"].value for o in plan.options if o.recipe)
     assert plan.shrink["size<=50kB"] == pytest.approx(50_000 / smallest)
     assert "No route" in " ".join(plan.recommendation)
-    assert f"{plan.shrink['size<=50kB']:.0%} of its weights" in " ".join(plan.recommendation)
+    graph = skeleton(compress(load(FASHION), parse_recipe("tidy")).model.graph).operators()
+    share = int((50_000 - graph) / (smallest - graph) * 100)
+    assert f"at most {share}% of its weights" in " ".join(plan.recommendation)
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ("size<=500B", "its operators and names alone take"),
+        ("size<=900B", "% of its weights, compressed in the same way"),
+        ("download<=10B", "its operators and names alone take"),
+    ],
+)
+def test_operators_and_names_stay_however_few_weights_there_are(budget, told):
+    sketch = Sketch(17)
+    value = "x"
+    for _ in range(4):
+        value = sketch.add("MatMul", value, sketch.weight(8, 16))
+        value = sketch.add("MatMul", value, sketch.weight(16, 8))
+    model = sketch.model("m", [value_info("x", (1, 8))], {value: (1, 8)})
+    assert 500 < skeleton(model.graph).operators() < 900
+
+    plan = packlight.plan(model, [budget], "pixel-8")
+
+    assert told in " ".join(plan.recommendation)
+
+
+def test_where_nothing_can_be_compressed_or_runs_it_says_so():
+    sketch = Sketch(17)
+    model = sketch.model("m", [value_info("x", (1, 8))], {sketch.add("Relu", "x"): (1, 8)})
+    still = Sketch(17)
+    given = still.add("Relu", still.weight(8, 8))
+    idle = still.model("i", [], {given: (8, 8)})
+
+    told = " ".join(packlight.plan(model, ["size<=30B"], "pixel-8").recommendation)
+    assert "For size<=30B there is nothing to compress" in told
+    assert "Why" in told
+    assert "Why" not in " ".join(packlight.plan(idle, device="pixel-8").recommendation)
 
 
 def test_budgets_that_only_different_routes_keep_are_told_apart():
