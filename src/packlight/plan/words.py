@@ -181,7 +181,7 @@ def take(option: PlanOption, model: str, verb: str) -> Iterator[str]:
     figures = [f"{reading(option.predicted['size'])}"]
     if "latency_ratio" in option.predicted:
         ratio = option.predicted["latency_ratio"]
-        figures.append(f"{ratio.low:.2g} to {ratio.high:.2g} times the time")
+        figures.append(f"{times(ratio.low)} to {times(ratio.high)} times the time")
     yield (
         f"{verb} {option.name}: packlight compress {model} --recipe {recipe(option)}"
         f"{f' --task {data_of(model)}' if option.effort.needs != 'no data' else ''} -o small.onnx. "
@@ -192,6 +192,18 @@ def take(option: PlanOption, model: str, verb: str) -> Iterator[str]:
         f"quality: {option.damage.text} ({option.damage.source})."
     )
     yield from option.notes
+
+
+def times(ratio: float) -> str:
+    """A ratio, with as many digits as tell 0.97 and 1.03 apart.
+
+    >>> times(0.97), times(1.03), times(0.012)
+    ('0.97', '1.03', '0.012')
+    """
+    return f"{ratio:.2f}" if ratio >= TENTH else f"{ratio:.2g}"
+
+
+TENTH = 0.1
 
 
 def data_of(model: str) -> str:

@@ -177,6 +177,12 @@ def test_what_an_interval_spans_must_be_measured():
     assert "must be measured on the device" in told
 
 
+def test_ratios_of_times_have_the_digits_that_tell_their_ends_apart():
+    plan = packlight.plan("zoo:fashion", ["size<=300kB"], "raspberry-pi-5")
+
+    assert "0.97 to 1.03 times the time" in " ".join(plan.recommendation)
+
+
 def test_without_budgets_the_limits_of_the_device_count():
     plan = packlight.plan("zoo:fashion", device="stm32h7")
 
