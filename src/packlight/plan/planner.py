@@ -27,7 +27,7 @@ from packlight.plan.predict import (
 )
 from packlight.plan.routes import Route
 from packlight.plan.words import PREDICTED
-from packlight.records.budget import Budget, Limit, parse_budget
+from packlight.records.budget import LOSSES, Budget, Limit, parse_budget
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement, Meets, counted
 from packlight.records.plan import RUNTIME, Damage, Effort, PlanOption
@@ -205,6 +205,8 @@ class Planner:
             if limit.metric in PREDICTED
         }
         barred = tuple(self.barred(route))
+        if route is AS_IT_IS:
+            meets |= dict.fromkeys(asked_of_itself(self.target.limits), "no")
         if self.lacking or barred:
             meets[RUNTIME] = "no"
         elif self.foreign:
@@ -255,6 +257,11 @@ class Planner:
                 f"Sums of 8-bit products saturate on {title}: keep portable=true, under which the "
                 "weights of static and dynamic are such that none does."
             )
+
+
+def asked_of_itself(limits: Sequence[Limit]) -> Iterator[str]:
+    """Budgets by which a model must be better than it is: it loses nothing against itself."""
+    return (limit.text for limit in limits if limit.metric in LOSSES and limit.value < 0)
 
 
 def lacks(target: Target, profile: Profile, own: Collection[str]) -> Iterator[Refusal]:

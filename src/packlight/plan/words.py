@@ -115,6 +115,13 @@ def recommendation(case: Case) -> Iterator[str]:
         )
 
 
+def standing(limit: Limit, original: PlanOption) -> str:
+    """How a model stands in what a budget bounds."""
+    if limit.metric not in COST:
+        return "it is no better than itself"
+    return f"{COST[limit.metric]} is {reading(original.predicted[limit.metric])}"
+
+
 def unregistered(foreign: Sequence[str]) -> str:
     """Under what operators run that no runtime is known to have."""
     return f"no runtime has {listed(foreign)} unless you register it with ONNX Runtime"
@@ -138,8 +145,7 @@ def first(case: Case) -> str:
         reasons = [one.reason for one in original.refusals if not one.operator]
         return f"{told} does not run on {case.device.title}: {'; '.join(reasons)}."
     misses = [
-        f"{COST[limit.metric]} is {reading(original.predicted[limit.metric])}, "
-        f"and {limit.text} is wanted"
+        f"{standing(limit, original)}, and {limit.text} is wanted"
         for limit in case.limits
         if original.meets.get(limit.text) == "no"
     ]

@@ -20,7 +20,7 @@ from packlight.plan.routes import ROUTES
 from packlight.plan.sizes import Tidied, in_main_graph, least_opset
 from packlight.plan.whatif import Choice, WhatIf, parse_choice
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
-from packlight.records.budget import LOSSES
+from packlight.records.budget import LOSSES, check_sense
 from packlight.runtime.fork import can_fork, forked
 from packlight.runtime.processor import features
 from packlight.task import Task
@@ -114,12 +114,14 @@ def asked(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]
     """What a model must run on and keep, and choices for single operators.
 
     Raises:
-        InputError: the device or a choice cannot be used, or a budget bounds what nothing measures.
+        InputError: the device or a choice cannot be used, or a budget bounds what nothing measures,
+            or from the side on which a metric only gets better.
     """
-    own = () if data is None else (data.metric.name,)
+    own = {} if data is None else {data.metric.name: data.metric}
     for floor in request.budget.floors:
-        if floor.metric not in (*LOSSES, *own):
-            named(floor.metric)
+        if floor.metric not in LOSSES:
+            metric = own.get(floor.metric) or named(floor.metric)
+            check_sense(floor, higher_is_better=metric.higher_is_better)
     target = target_of(request.device, request.unit, request.budget)
     return target, [*map(parse_choice, request.choices)]
 

@@ -183,6 +183,15 @@ def test_ratios_of_times_have_the_digits_that_tell_their_ends_apart():
     assert "0.97 to 1.03 times the time" in " ".join(plan.recommendation)
 
 
+def test_a_model_is_no_better_than_itself():
+    plan = packlight.plan("zoo:fashion", ["drop<=-1%"], "pixel-8")
+
+    assert plan.meets["drop<=-1%"] == plan.verdict == "no"
+    assert "does not fit" in plan.recommendation[0]
+    assert "no better than itself, and drop<=-1% is wanted" in plan.recommendation[0]
+    assert "packlight fit" in plan.recommendation[-1]
+
+
 def test_without_budgets_the_limits_of_the_device_count():
     plan = packlight.plan("zoo:fashion", device="stm32h7")
 
