@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from packlight.cli.app import VERBS
+from packlight.cli.ending import told
 
 FIT = ("fit", "zoo:fashion", "--task", "few.npz")
 BAD = {
@@ -164,3 +165,7 @@ def test_help_loads_nothing_heavy():
         "with contextlib.redirect_stdout(io.StringIO()):\n    assert main() == 0"
     )
     assert not loaded(code) & HEAVY
+
+
+def test_memory_that_runs_out_is_not_blamed_on_samples_alone():
+    assert "a smaller model, or fewer or smaller samples" in told(MemoryError())[1]

@@ -150,10 +150,16 @@ def test_an_operator_that_nobody_knows_is_named_and_sizes_are_told_all_the_same(
     save(model, tmp_path / "odd.onnx")
 
     planned = run("plan", "odd.onnx", "--json", cwd=tmp_path)
+    tight = run("plan", "odd.onnx", "--budget", "size<=1kB", cwd=tmp_path)
     profiled = run("profile", "odd.onnx", cwd=tmp_path)
 
     found = from_json(Plan, json.loads(planned.stdout))
     assert any("arithmetic of my.ops.Fancy is not known" in one for one in found.recommendation)
+    assert "may fit" in found.recommendation[0]
+    assert "no runtime has my.ops.Fancy unless you register it" in found.recommendation[0]
+    assert not any("as it is" in one for one in found.recommendation)
+    assert found.feasible == "unclear"
+    assert "Besides, no runtime has my.ops.Fancy unless" in " ".join(tight.stdout.split())
     assert found.options[0].predicted["size"].how == "counted"
     assert "latency" not in found.original
     assert profiled.returncode == 0

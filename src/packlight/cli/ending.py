@@ -96,7 +96,9 @@ def told(error: BaseException) -> tuple[int, str]:
 def machine_sentence(error: BaseException) -> str:
     """What the machine refused: memory, or a file."""
     if isinstance(error, MemoryError):
-        return "this needs more memory than there is; try fewer or smaller samples"
+        return (
+            "this needs more memory than there is; try a smaller model, or fewer or smaller samples"
+        )
     name, why = getattr(error, "filename", None), getattr(error, "strerror", None) or error
     return f"'{name}' cannot be used: {why}" if name else f"the system refused: {why}"
 

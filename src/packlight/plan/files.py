@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import onnx_ir as ir
+
 from packlight.compress import compress
-from packlight.model import Model, file_size
+from packlight.model import Model, file_size, initializers, nodes, stored_tensor
 from packlight.plan.integers import integer_size
 from packlight.plan.sizes import TIDY, Base, Part, Sizes, Tidied, least_opset
 from packlight.records.codec import digest
@@ -17,6 +20,33 @@ from packlight.records.variant import Change, Refusal
 
 INTEGER = ("static", "dynamic")
 """Methods that compute in integers, which change the graph as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The user's own file, which nothing has tidied.
+
+    Attributes:
+        size: bytes, external data included.
+        operators: bytes of it that are not numbers: operators, names, types, functions.
+    """
+
+    size: int
+    operators: int
+
+
+def original_of(model: Model, size: int) -> Original:
+    """A model's file as the user has it.
+
+    Args:
+        model: as it was loaded.
+        size: bytes of its file, external data included.
+    """
+    constants = (node.outputs[0] for node in nodes(model.graph) if node.op_type == "Constant")
+    values = itertools.chain(initializers(model.graph), constants)
+    tensors = (tensor for tensor in map(stored_tensor, values) if tensor is not None)
+    numbers = sum(one.nbytes for one in tensors if one.dtype != ir.DataType.STRING)
+    return Original(size, max(0, size - numbers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from packlight.compress import canonical_recipe
-from packlight.plan.files import INTEGER, Files
+from packlight.plan.files import INTEGER, Files, Original
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES, Dtype, Route
 from packlight.plan.whatif import KEEP, Choice, WhatIf
@@ -22,7 +22,9 @@ def plan(
     files: Files,
     profile: Profile,
     target: Target,
+    own: Original,
     choices: Sequence[Choice] = (),
+    *,
     called: str = "",
 ) -> Plan:
     """Whether a model can ship on a device, and how.
@@ -31,10 +33,11 @@ def plan(
         files: of the model, tidied, that recipes make; its weights may be random.
         profile: of it, tidied.
         target: what it must run on, within what.
+        own: the file as the user has it.
         choices: for single operators, as one more route.
         called: what a command would call the model; its name where that is empty.
     """
-    planner, limits = Planner(files, profile, target), target.limits
+    planner, limits = Planner(files, profile, target, own), target.limits
     original = planner.original()
     chosen = [as_chosen(planner, choices)] if choices else []
     options = (*chosen, *(planner.option(route) for route in ROUTES))
@@ -50,8 +53,10 @@ def plan(
         limits=limits,
         shrink=shrink,
         waiting=waiting,
+        graph=files.sizes.base(0).file.operators(),
         opened=opened,
         unknown=profile.unknown,
+        foreign=planner.foreign,
     )
     return Plan(
         model=profile.model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,21 @@ from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.measure.curves import CPU
 from packlight.plan.density import density, download, some_rows
-from packlight.plan.files import INTEGER, Files
+from packlight.plan.files import INTEGER, Files, Original
 from packlight.plan.kernels import Kernels
-from packlight.plan.predict import MICRO, Kind, Predictor, between, load_of, missing
+from packlight.plan.predict import (
+    MICRO,
+    Kind,
+    Predictor,
+    between,
+    foreign,
+    functions_of,
+    load_of,
+    missing,
+)
 from packlight.plan.routes import Route
 from packlight.plan.words import PREDICTED
-from packlight.records.budget import Budget, Limit, parse_budget
+from packlight.records.budget import LOSSES, Budget, Limit, parse_budget
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement, Meets, counted
 from packlight.records.plan import RUNTIME, Damage, Effort, PlanOption
@@ -80,21 +89,24 @@ class Planner:
         files: of the model, that recipes make.
         profile: of it, tidied.
         target: what it must run on, within what.
+        original: the file as the user has it.
     """
 
-    def __init__(self, files: Files, profile: Profile, target: Target) -> None:
+    def __init__(self, files: Files, profile: Profile, target: Target, original: Original) -> None:
         self.files, self.sizes = files, files.sizes
         self.model = model = files.sizes.model
         self.target = target
         self.sample = some_rows(model.graph)
         self.load = load_of(model.graph, profile)
         self.predictor = Predictor(self.load, target.device, target.unit, self.kernels(profile))
-        self.lacking = tuple(lacks(target, profile))
+        own = functions_of(model.graph)
+        self.lacking = tuple(lacks(target, profile, own))
+        self.foreign = foreign(target.device, target.unit, profile, own)
         self.runtimes = target.device.units[target.unit].runtimes
         self.converts = "onnxruntime" not in self.runtimes
-        self.as_it_is = self.costs(
-            AS_IT_IS, counted(self.sizes.base(0).file.size(), "B"), (), Recipe()
-        )
+        self.as_it_is = self.floats(original)
+        file = self.sizes.base(0).file
+        self.tidied = self.floats(Original(file.size(), file.operators()))
 
     def kernels(self, profile: Profile) -> Kernels | None:
         """Times of single kernels, where the device was measured and every shape is known."""
@@ -119,11 +131,18 @@ class Planner:
         costs = self.costs(route, file.size, file.changes, recipe)
         return self.judged(route, costs, file.changes, file.refusals)
 
+    def floats(self, file: Original) -> dict[str, Measurement]:
+        """Everything that is predicted of a file that nothing has compressed."""
+        size = counted(file.size, "B")
+        zipped = download(size, 0.0, file.operators, density(Recipe(), self.sample))
+        costs = self.predictor.costs(self.predictor.plain, size)
+        return {"size": size, "download": zipped, **costs}
+
     def costs(
         self, route: Route, size: Measurement, changes: Sequence[Change], recipe: Recipe
     ) -> dict[str, Measurement]:
         """Everything that is predicted of a file."""
-        kind = self.predictor.plain if route is AS_IT_IS else self.kind(route, changes)
+        kind = self.kind(route, changes)
         coded = float(sum(change.after for change in changes))
         shares = density(recipe, self.sample)
         zipped = download(size, coded, self.sizes.base(0).file.operators(), shares)
@@ -166,7 +185,7 @@ class Planner:
                 cost.high * share.get(name, arithmetic)[1],
                 cost.unit,
             )
-            for name, cost in self.as_it_is.items()
+            for name, cost in self.tidied.items()
         }
 
     def judged(
@@ -186,8 +205,12 @@ class Planner:
             if limit.metric in PREDICTED
         }
         barred = tuple(self.barred(route))
+        if route is AS_IT_IS:
+            meets |= dict.fromkeys(asked_of_itself(self.target.limits), "no")
         if self.lacking or barred:
             meets[RUNTIME] = "no"
+        elif self.foreign:
+            meets[RUNTIME] = "unclear"
         touched = {change.operator for change in changes}
         left = tuple(refusal for refusal in refusals if refusal.operator not in touched)
         return PlanOption(
@@ -236,10 +259,15 @@ class Planner:
             )
 
 
-def lacks(target: Target, profile: Profile) -> Iterator[Refusal]:
+def asked_of_itself(limits: Sequence[Limit]) -> Iterator[str]:
+    """Budgets by which a model must be better than it is: it loses nothing against itself."""
+    return (limit.text for limit in limits if limit.metric in LOSSES and limit.value < 0)
+
+
+def lacks(target: Target, profile: Profile, own: Collection[str]) -> Iterator[Refusal]:
     """Types of operators that no runtime of the unit runs, with the first place of each."""
     found: dict[str, list[str]] = {}
-    for name, op in missing(target.device, target.unit, profile):
+    for name, op in missing(target.device, target.unit, profile, own):
         found.setdefault(op, []).append(name)
     for op, names in found.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

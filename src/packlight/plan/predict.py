@@ -9,7 +9,7 @@ into the operator before them cost nothing. On a measured device ``kernels`` tel
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +53,11 @@ ALLOWANCE = 0.1
 """Of a ratio of times: what is common to both mostly cancels, not quite."""
 
 ONNXRUNTIME = "onnxruntime"
+DOMAINS: Final = frozenset(
+    ("ai.onnx.ml", "com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
+)
+"""Of operators that ONNX Runtime has beside those of ONNX's own domain."""
+
 MICRO = "tflite-micro"
 """The runtime of microcontrollers, which leaves weights where they are stored."""
 
@@ -291,14 +296,35 @@ def between(low: float, high: float, unit: str) -> Measurement:
     return Measurement(middle, unit, low, high, "estimated", 1)  # type: ignore[arg-type]
 
 
-def missing(device: Device, unit: str, profile: Profile) -> Iterator[tuple[str, str]]:
-    """Operators that no runtime of a unit runs, with their types."""
+def functions_of(graph: ir.Model) -> frozenset[str]:
+    """Types of operators that are functions of the model's own, which a runtime writes out."""
+    return frozenset(f"{domain}.{name}" for domain, name, _ in graph.functions)
+
+
+def missing(
+    device: Device, unit: str, profile: Profile, own: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Operators that no runtime of a unit runs, with their types.
+
+    Args:
+        device: what the model must run on.
+        unit: of it, that computes.
+        profile: of the model.
+        own: types of functions of the model's own.
+    """
     runtimes = device.units[unit].runtimes
     names = {device.runtimes[name].operators for name in runtimes}
     sets = [operator_set(name) for name in sorted(names)]
     for one in profile.operators:
-        named = "." in one.op
-        if named and (one.macs is not None or ONNXRUNTIME in runtimes):
-            continue  # a function of the model's own, or what a user may have registered
+        if one.op in own or (ONNXRUNTIME in runtimes and "." in one.op):
+            continue  # ONNX Runtime has some of its own, and users register others: see ``foreign``
         if not one.at_load and not any(known.runs(one.op) for known in sets):
             yield one.name, one.op
+
+
+def foreign(device: Device, unit: str, profile: Profile, own: Collection[str]) -> tuple[str, ...]:
+    """Types of operators that run only where a user registers them; arguments as ``missing``."""
+    if ONNXRUNTIME not in device.units[unit].runtimes:
+        return ()
+    named = dict.fromkeys(one.op for one in profile.operators if "." in one.op)
+    return tuple(op for op in named if op not in own and op.rpartition(".")[0] not in DOMAINS)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from packlight.plan.density import GRAPH
 from packlight.records.budget import Limit
 from packlight.records.device import Device
-from packlight.records.measurement import Measurement, Meets
+from packlight.records.measurement import Measurement, Meets, counted
 from packlight.records.plan import RUNTIME, PlanOption
 from packlight.records.reading import show_interval, show_value
 
@@ -26,6 +27,9 @@ SHRINKS = {
     "size": "weights", "download": "weights", "latency": "arithmetic and traffic",
     "peak_memory": "weights and activations", "energy": "arithmetic and traffic",
 }  # fmt: skip
+
+STAYING = {"size": 1.0, "download": GRAPH[0]}
+"""By cost, the share of a graph's bytes that are in it however few weights there are."""
 
 LEVEL = {
     "no data": "It needs no data",
@@ -48,6 +52,8 @@ class Case:
         waiting: share of its time that goes to memory traffic.
         opened: inputs whose shapes are open, so that neither time nor memory is known.
         unknown: operators that could not be counted, with why.
+        graph: bytes of the file that are not weights: operators, names, types, functions.
+        foreign: types of operators that no runtime is known to have.
     """
 
     model: str
@@ -57,8 +63,10 @@ class Case:
     limits: Sequence[Limit]
     shrink: Mapping[str, float]
     waiting: float
+    graph: int
     opened: Sequence[str] = ()
     unknown: Sequence[str] = ()
+    foreign: Sequence[str] = ()
 
     def ready(self, verdict: Meets) -> list[PlanOption]:
         """Routes that can be taken and come out so."""
@@ -72,6 +80,8 @@ def recommendation(case: Case) -> Iterator[str]:
     if case.original.meets.get(RUNTIME) == "no":
         yield from remedies(case.original)
         return
+    if case.foreign and case.original.verdict == "no":
+        yield f"Besides, {unregistered(case.foreign)}."
     if case.original.verdict == "yes":
         sure = [one for one in sure if smaller(one, case.original)]
         maybe = []
@@ -81,10 +91,11 @@ def recommendation(case: Case) -> Iterator[str]:
         yield from spare(sure)
     elif maybe:
         yield from take(maybe[0], case.model, "Try")
-        yield (
-            "Whether it keeps every budget cannot be told from a description: "
-            f"{listed(unclear(maybe[0]))} must be measured on the device."
-        )
+        if unclear(maybe[0]):
+            yield (
+                "Whether it keeps every budget cannot be told from a description: "
+                f"{listed(unclear(maybe[0]))} must be measured on the device."
+            )
     elif case.original.verdict != "yes":
         yield from nothing_suffices(case)
     if case.opened:
@@ -95,13 +106,25 @@ def recommendation(case: Case) -> Iterator[str]:
     elif case.unknown:
         more = f"; and {len(case.unknown) - 1} more" if len(case.unknown) > 1 else ""
         yield f"Time, memory and energy are not known: {case.unknown[0]}{more}."
-    else:
+    elif takes_time(case.original):
         yield why(case)
     if [limit for limit in case.limits if limit.metric not in PREDICTED]:
         yield (
             "What it does to quality shows only when it is measured: packlight fit "
             f"{case.model} --task {data_of(case.model)} with the same budgets does that."
         )
+
+
+def standing(limit: Limit, original: PlanOption) -> str:
+    """How a model stands in what a budget bounds."""
+    if limit.metric not in COST:
+        return "it is no better than itself"
+    return f"{COST[limit.metric]} is {reading(original.predicted[limit.metric])}"
+
+
+def unregistered(foreign: Sequence[str]) -> str:
+    """Under what operators run that no runtime is known to have."""
+    return f"no runtime has {listed(foreign)} unless you register it with ONNX Runtime"
 
 
 def smaller(option: PlanOption, original: PlanOption) -> bool:
@@ -122,19 +145,27 @@ def first(case: Case) -> str:
         reasons = [one.reason for one in original.refusals if not one.operator]
         return f"{told} does not run on {case.device.title}: {'; '.join(reasons)}."
     misses = [
-        f"{COST[limit.metric]} is {reading(original.predicted[limit.metric])}, "
-        f"and {limit.text} is wanted"
+        f"{standing(limit, original)}, and {limit.text} is wanted"
         for limit in case.limits
         if original.meets.get(limit.text) == "no"
     ]
     if misses:
         return f"{told} does not fit {case.device.title}: {'; '.join(misses)}."
+    if case.foreign:
+        return (
+            f"{told} may fit {case.device.title}, if it runs there: {unregistered(case.foreign)}."
+        )
     if original.verdict == "unclear":
         return (
             f"{told} may fit {case.device.title}: {listed(unclear(original))} cannot be told "
             "without measuring."
         )
     return f"{told} fits {case.device.title}."
+
+
+def takes_time(original: PlanOption) -> bool:
+    """Whether anything runs at all, once the model is loaded."""
+    return "latency" in original.predicted and original.predicted["latency"].value > 0
 
 
 def why(case: Case) -> str:
@@ -156,7 +187,7 @@ def take(option: PlanOption, model: str, verb: str) -> Iterator[str]:
     figures = [f"{reading(option.predicted['size'])}"]
     if "latency_ratio" in option.predicted:
         ratio = option.predicted["latency_ratio"]
-        figures.append(f"{ratio.low:.2g} to {ratio.high:.2g} times the time")
+        figures.append(f"{times(ratio.low)} to {times(ratio.high)} times the time")
     yield (
         f"{verb} {option.name}: packlight compress {model} --recipe {recipe(option)}"
         f"{f' --task {data_of(model)}' if option.effort.needs != 'no data' else ''} -o small.onnx. "
@@ -167,6 +198,18 @@ def take(option: PlanOption, model: str, verb: str) -> Iterator[str]:
         f"quality: {option.damage.text} ({option.damage.source})."
     )
     yield from option.notes
+
+
+def times(ratio: float) -> str:
+    """A ratio, with as many digits as tell 0.97 and 1.03 apart.
+
+    >>> times(0.97), times(1.03), times(0.012)
+    ('0.97', '1.03', '0.012')
+    """
+    return f"{ratio:.2f}" if ratio >= TENTH else f"{ratio:.2g}"
+
+
+TENTH = 0.1
 
 
 def data_of(model: str) -> str:
@@ -188,7 +231,7 @@ def spare(sure: Sequence[PlanOption]) -> Iterator[str]:
 
 def unclear(option: PlanOption) -> list[str]:
     """Budgets that cannot be told."""
-    return [text for text, met in option.meets.items() if met == "unclear"]
+    return [text for text, met in option.meets.items() if met == "unclear" and text != RUNTIME]
 
 
 def nothing_suffices(case: Case) -> Iterator[str]:
@@ -196,16 +239,31 @@ def nothing_suffices(case: Case) -> Iterator[str]:
     yield "No route that packlight has keeps every budget."
     ready = running(case.ready("no"))
     for limit in case.limits:
-        keepers = [one.name for one in ready if one.meets.get(limit.text) in ("yes", "unclear")]
+        keepers = [one.name for one in ready if one.meets.get(limit.text) == "yes"]
         if limit.text in case.shrink:
-            yield nearest(limit, ready, case.shrink[limit.text])
+            yield nearest(case, limit, ready)
         elif keepers:
             yield f"{limit.text} alone is within reach: {listed(keepers[:3])}."
+        elif perhaps := [one.name for one in ready if one.meets.get(limit.text) == "unclear"]:
+            yield untold(case, limit, perhaps)
     yield from dict.fromkeys(f"Besides, {reason}." for reason in bars(ready))
     trained = [one.name for one in case.options if one.trains and one.verdict != "no"]
     if trained:
         yield f"By estimate {listed(trained)} might do, with hours of training."
     yield "Plan that before training: a smaller network trained anew keeps more than one cut later."
+
+
+def untold(case: Case, limit: Limit, perhaps: Sequence[str]) -> str:
+    """What must be known before a budget can be judged."""
+    if limit.judged_by in case.original.predicted:
+        return (
+            f"{limit.text} alone may be within reach: {listed(perhaps[:3])}. That must be measured "
+            "on the device."
+        )
+    wanted = "measuring, for it cannot be computed"
+    if case.opened:
+        wanted = f"the shape of {listed(case.opened)}"
+    return f"Whether a route keeps {limit.text} cannot be told without {wanted}."
 
 
 def running(options: Sequence[PlanOption]) -> list[PlanOption]:
@@ -221,16 +279,25 @@ def bars(ready: Sequence[PlanOption]) -> Iterator[str]:
             yield from (refusal.reason for refusal in one.refusals if not refusal.operator)
 
 
-def nearest(limit: Limit, ready: Sequence[PlanOption], share: float) -> str:
+def nearest(case: Case, limit: Limit, ready: Sequence[PlanOption]) -> str:
     """How far the best route is from a budget."""
     best = min(ready, key=lambda one: one.predicted[limit.judged_by].value)
     cost = reading(best.predicted[limit.judged_by])
     near = f"For {limit.text} the nearest is {best.name} with {cost}"
+    kept = case.graph * STAYING.get(limit.metric, 0.0)
+    least = min(one.predicted[limit.judged_by].low for one in ready)
+    bound = case.shrink[limit.text] * least
+    if SHRINKS[limit.metric] == "weights" and not any(one.changed for one in ready):
+        return f"For {limit.text} there is nothing to compress: no route changes a weight."
+    if kept and kept >= bound:
+        return f"{near}: its operators and names alone take {show_value(counted(kept, 'B'))}."
+    share = (bound - kept) / (least - kept) if least > kept else 0.0
     if share < HOPELESS:
         return f"{near}: no version of this architecture comes near."
+    alike = ", compressed in the same way" if best.changed else ""
     return (
         f"{near}: the architecture may have at most {math.floor(share * 100)}% of its "
-        f"{SHRINKS[limit.metric]}, compressed in the same way."
+        f"{SHRINKS[limit.metric]}{alike}."
     )
 
 

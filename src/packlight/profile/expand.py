@@ -19,7 +19,7 @@ import onnx_ir as ir
 from packlight.model import Model, Shape, graphs, nodes, operators
 from packlight.model.shapes import LARGE, leave_out_weights
 from packlight.profile.evaluation import complete_shapes
-from packlight.profile.stand_ins import is_replaced, stand_in
+from packlight.profile.stand_ins import is_added, is_replaced, stand_in
 
 ORIGIN = "packlight.origin"
 """Note on an operator of the copy: the place of the one it comes from, in the order they run.
@@ -79,6 +79,35 @@ def expand(model: Model, inputs: Mapping[str, Shape], seen: Mapping[str, Shape])
     adopt_seen(whole, seen)
     complete_shapes(whole)
     return Expanded(whole, origin)
+
+
+def reconnect(expanded: Expanded) -> None:
+    """Give what stands for an operator its type, its name and all that it reads, in place.
+
+    Shapes are known by then, and what must be in memory at once depends on all that is read.
+    """
+    reconnect_within(expanded.graph.graph, expanded.origin, {})
+
+
+def reconnect_within(
+    graph: ir.Graph, origin: Mapping[ir.Node, ir.Node], around: Mapping[str, ir.Value]
+) -> None:
+    """The same for one graph, of which the values around it are known by name."""
+    known = {**around, **{str(value.name): value for value in graph.inputs}, **graph.initializers}
+    for node in graph:
+        for body in bodies_of(node):
+            reconnect_within(body, origin, known)
+        if is_replaced(origin[node]) and not is_added(node.outputs[0]):
+            take_after(node, origin[node], known)
+        known.update((str(value.name), value) for value in node.outputs)
+
+
+def take_after(node: ir.Node, original: ir.Node, known: Mapping[str, ir.Value]) -> None:
+    """Make an operator what it stands for, in place; it keeps its results."""
+    node.domain, node.op_type, node.name = original.domain, original.op_type, original.name
+    node.resize_inputs(len(original.inputs))
+    for place, value in enumerate(original.inputs):
+        node.replace_input_with(place, None if value is None else known.get(str(value.name)))
 
 
 def state_shapes(model: ir.Model, inputs: Mapping[str, Shape]) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection
 import onnx_ir as ir
 
 from packlight.model import operators
-from packlight.profile.stand_ins import ADDED, MICROSOFT
+from packlight.profile.stand_ins import MICROSOFT, is_added
 from packlight.profile.work import names
 
 EVERY_RUN = names(
@@ -32,7 +32,7 @@ def constants(graph: ir.Graph, stored: Collection[str]) -> set[ir.Value]:
         stored: names of values of the main graph that are stored and cannot be fed.
     """
     found = {value for value in graph.inputs if str(value.name) in stored}
-    found |= {value for value in graph.inputs if str(value.name).startswith(ADDED)}
+    found |= {value for value in graph.inputs if is_added(value)}
     found |= {value for key, value in graph.initializers.items() if key in stored}
     for node in operators(graph):
         found.update(

@@ -9,7 +9,7 @@ from packlight.model import Model, Shape
 from packlight.profile.arena import arena_bytes
 from packlight.profile.bind import bind
 from packlight.profile.counting import Counter
-from packlight.profile.expand import expand
+from packlight.profile.expand import expand, reconnect
 from packlight.profile.liveness import peak
 from packlight.profile.loading import constants
 from packlight.profile.rows import Rows, bytes_of
@@ -45,6 +45,7 @@ def profile(
     constant = constants(expanded.graph.graph, stored)
     rows = Rows(model, expanded, Counter(expanded, constant), constant)
     operators = tuple(rows.costs())
+    reconnect(expanded)  # arithmetic is that of stand-ins, memory is not
     needed, where = memory(rows)
     return Profile(
         model=model.name,

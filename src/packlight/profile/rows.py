@@ -13,7 +13,7 @@ from packlight.model import Model, nodes, stored_tensor
 from packlight.profile.counting import Counter, operator_type, shape
 from packlight.profile.expand import Expanded
 from packlight.profile.source import source_of
-from packlight.profile.stand_ins import is_replaced
+from packlight.profile.stand_ins import is_added, is_replaced
 from packlight.records import OperatorCost
 
 NO_PARAMETERS = (ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING)
@@ -135,13 +135,19 @@ class Rows:
         read = [value for value in outside if value not in held]
         return Moved(tuple(read), tuple(held), tuple(given))
 
+    def running(self) -> Iterator[ir.Node]:
+        """Operators that give something at a run: of stand-ins for one, all or none."""
+        runs = self.counter.runs
+        for node, parts in self.parts.items():
+            together = is_replaced(node) and any(runs[part] for part in parts)
+            yield from (part for part in parts if together or runs[part])
+
     def sizes(self) -> dict[ir.Value, int] | None:
         """Bytes of every value that needs memory at a run; None where one is not known."""
         fed = [value for value in self.graph.inputs if value not in self.constant]
-        made = [
-            v for part, runs in self.counter.runs.items() if runs for v in part.outputs if v.name
-        ]
-        sizes = {value: bytes_of(value) for value in (*fed, *made) if value.name not in self.stored}
+        made = [v for part in self.running() for v in part.outputs if v.name]
+        own = [v for v in (*fed, *made) if v.name not in self.stored and not is_added(v)]
+        sizes = {value: bytes_of(value) for value in own}
         known = {value: size for value, size in sizes.items() if size is not None}
         return known if len(known) == len(sizes) else None
 

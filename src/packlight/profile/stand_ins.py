@@ -38,6 +38,11 @@ def is_replaced(node: ir.Node) -> bool:
     return node.domain == MICROSOFT and node.op_type in REPLACE
 
 
+def is_added(value: ir.Value) -> bool:
+    """Whether a value is none of the model's."""
+    return str(value.name).startswith(ADDED)
+
+
 def put_in_place(model: ir.Model, node: ir.Node, replace: Replace) -> None:
     """Put what stands for an operator in its place, with its names and notes.
 

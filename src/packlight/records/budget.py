@@ -69,6 +69,21 @@ class Limit:
         return found.meets(bound) if self.sense == "<=" else found.negative().meets(-bound)
 
 
+def check_sense(limit: Limit, *, higher_is_better: bool) -> None:
+    """Refuse a bound on a metric from the side on which it only gets better.
+
+    Raises:
+        RecipeError: it is bounded so.
+    """
+    wanted = ">=" if higher_is_better else "<="
+    if limit.sense != wanted:
+        better = "higher" if higher_is_better else "lower"
+        raise RecipeError(
+            f"{better} is better for '{limit.metric}': write '{limit.metric}{wanted}...', not "
+            f"'{limit.text}'"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """Limits on what the model costs and floors under what it does.
@@ -132,5 +147,8 @@ def check_unit(metric: str, sense: str, unit: str, text: str) -> None:
     if wanted and unit in ("", "%"):
         fits = False
     if not fits:
+        if not wanted and metric not in LOSSES and unit in FAMILY:
+            costs = ", ".join(key for key, own in COST_UNIT.items() if own == FAMILY[unit])
+            raise RecipeError(f"'{text}' bounds '{metric}', but what has {unit} is: {costs}")
         example = {"B": "2MB", "s": "8ms", "J": "5mJ", "": "1%"}[wanted]
         raise RecipeError(f"'{text}' needs a unit that fits {metric}, as in '{metric}<={example}'")

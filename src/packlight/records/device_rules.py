@@ -16,6 +16,15 @@ DTYPES = ("float32", "float16", "int8", "int4")
 FAMILIES = ("conv", "depthwise", "matmul", "recurrent", "other")
 """Families of operators whose kernels reach like shares of the roofline."""
 SHARES = (*FAMILIES, *(f"{family}:{dtype}" for family in FAMILIES for dtype in DTYPES))
+SENSIBLE = {
+    "bandwidth": (1e3, 1e16, "bytes a second"),
+    "peak": (1e3, 1e19, "multiply-accumulates a second"),
+    "overhead": (1e-12, 10.0, "seconds"),
+    "ram": (1.0, 1e18, "bytes"),
+    "storage": (1.0, 1e18, "bytes"),
+}
+"""By figure, what no machine is beyond, with its unit: a slip of units or of an exponent is."""
+
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
@@ -76,6 +85,9 @@ def wrong_numbers(device: Device) -> Iterator[str]:
     for path, value in figures(device).items():
         if not (math.isfinite(value) and value > 0):
             yield f"'{path}' must be a finite number above 0; got {value}"
+        for part, (low, high, unit) in SENSIBLE.items():
+            if part in path.split(".") and 0 < value < math.inf and not low <= value <= high:
+                yield f"'{path}' must be between {low:g} and {high:g} {unit}; got {value:g}"
 
 
 def wrong_units(device: Device) -> Iterator[str]:

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from packlight.compare import pareto_front
 from packlight.errors import RecipeError
-from packlight.metrics import FIDELITY_METRICS
+from packlight.metrics import FIDELITY_METRICS, Metric
 from packlight.records import Budget, Limit, Measurement, Meets, Miss, Result, Verdict
-from packlight.records.budget import COSTS, LOSSES
+from packlight.records.budget import COSTS, LOSSES, check_sense
 
 TENTH = 0.1
 MEASURED = (
@@ -26,18 +26,21 @@ FRONT = ("size", "latency", "drop")
 SLOWER, FASTER, LARGER = "slower", "faster", "larger"
 
 
-def check_names(budget: Budget, metric: str) -> None:
-    """Refuse a bound on what no task measures, before anything is measured.
+def check_names(budget: Budget, metric: Metric) -> None:
+    """Refuse a bound on what no task measures, or from the wrong side, before anything is measured.
 
     Args:
         budget: what was asked.
-        metric: name of the task's metric.
+        metric: of the task.
 
     Raises:
         RecipeError: naming what can be bounded.
     """
-    known = (*MEASURED, *LOSSES, *FIDELITY_METRICS, metric)
-    check_measured(budget, known)
+    metrics = {**FIDELITY_METRICS, metric.name: metric}
+    check_measured(budget, (*MEASURED, *LOSSES, *metrics))
+    for floor in budget.floors:
+        if floor.metric in metrics:
+            check_sense(floor, higher_is_better=metrics[floor.metric].higher_is_better)
 
 
 def check_measured(budget: Budget, known: Collection[str]) -> None:

@@ -83,7 +83,7 @@ def measure_all(
     bench: Bench, tried: Sequence[tuple[str, Recipe]], budget: Budget
 ) -> tuple[list[Result], list[Evaluation]]:
     """Measure the original and every recipe; a recipe that fails is kept with its error."""
-    choose.check_names(budget, bench.task.metric.name)
+    choose.check_names(budget, bench.task.metric)
     total = STEPS * (len(tried) + 1)
     base, evaluation = measured(bench, bench.original, 0, total)
     choose.check_measured(budget, base.metrics)

@@ -12,15 +12,15 @@ from pathlib import Path
 from packlight.advice import for_plan
 from packlight.compress import canonical_recipe
 from packlight.metrics import named
-from packlight.model import Model
-from packlight.plan.files import Files
+from packlight.model import Model, file_size, stored_size
+from packlight.plan.files import Files, original_of
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES
 from packlight.plan.sizes import Tidied, in_main_graph, least_opset
 from packlight.plan.whatif import Choice, WhatIf, parse_choice
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
-from packlight.records.budget import LOSSES
+from packlight.records.budget import LOSSES, check_sense
 from packlight.runtime.fork import can_fork, forked
 from packlight.runtime.processor import features
 from packlight.task import Task
@@ -60,6 +60,7 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
         InputError: the device or a choice cannot be used.
     """
     target, choices = asked(request, None)
+    own = original_of(opened.model, stored_size(opened.path))
     raising = Files(Tidied(opened.model))
     newer = [recipe for recipe in recipes() if raising.is_newer(recipe)]
     whole = [recipe for recipe in recipes() if raising.is_whole(recipe)]
@@ -74,7 +75,7 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
         ):
             profile = profile_of(model, request.inputs, None)
             files.known |= {**from_newer(), **from_whole(), **from_others()}
-    return with_lessons(plan_of(files, profile, target, choices, request.called))
+    return with_lessons(plan_of(files, profile, target, own, choices, called=request.called))
 
 
 def is_spare(model: Model, recipes: Sequence[Recipe]) -> bool:
@@ -86,11 +87,12 @@ def is_spare(model: Model, recipes: Sequence[Recipe]) -> bool:
     return can_fork() and opset <= model.opset() and in_main_graph(model.graph)
 
 
-def plan_for(model: Model, request: PlanRequest, data: Task | None) -> Plan:
+def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -> Plan:
     """The plan that is asked for.
 
     Args:
         model: loaded.
+        size: bytes of its file, external data included.
         request: what is asked.
         data: its first sample says the shapes of inputs.
 
@@ -98,9 +100,9 @@ def plan_for(model: Model, request: PlanRequest, data: Task | None) -> Plan:
         InputError: the device or a choice cannot be used.
     """
     target, choices = asked(request, data)
-    files = Files(Tidied(model))
+    own, files = original_of(model, size), Files(Tidied(model))
     profile = profile_of(files.sizes.model, request.inputs, data)
-    return with_lessons(plan_of(files, profile, target, choices, request.called))
+    return with_lessons(plan_of(files, profile, target, own, choices, called=request.called))
 
 
 def with_lessons(found: Plan) -> Plan:
@@ -112,12 +114,14 @@ def asked(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]
     """What a model must run on and keep, and choices for single operators.
 
     Raises:
-        InputError: the device or a choice cannot be used, or a budget bounds what nothing measures.
+        InputError: the device or a choice cannot be used, or a budget bounds what nothing measures,
+            or from the side on which a metric only gets better.
     """
-    own = () if data is None else (data.metric.name,)
+    own = {} if data is None else {data.metric.name: data.metric}
     for floor in request.budget.floors:
-        if floor.metric not in (*LOSSES, *own):
-            named(floor.metric)
+        if floor.metric not in LOSSES:
+            metric = own.get(floor.metric) or named(floor.metric)
+            check_sense(floor, higher_is_better=metric.higher_is_better)
     target = target_of(request.device, request.unit, request.budget)
     return target, [*map(parse_choice, request.choices)]
 
@@ -133,14 +137,15 @@ def planned_here(model: AnyModel, request: PlanRequest, task: AnyTask | None) ->
     data = None
     if isinstance(model, str) and is_code(model):
         file = f"{model.rpartition(':')[2]}.onnx"
-        opened = exported(model, request.inputs)
-        found = plan_for(opened, replace(request, inputs={}, called=file), data)
+        made = exported(model, request.inputs)
+        size = file_size(made.graph)
+        found = plan_for(made, size, replace(request, inputs={}, called=file), data)
         first = f"Export the network to {file} first, with torch.onnx.export(..., dynamo=True)."
         return replace(found, recommendation=(*found.recommendation, first))
-    opened = source_of(model, runs=task is not None).model
+    source = source_of(model, runs=task is not None)
     if task is not None:
-        data = task_for(task, opened)
-    return plan_for(opened, request, data)
+        data = task_for(task, source.model)
+    return plan_for(source.model, source.size, request, data)
 
 
 def what_if(
@@ -158,9 +163,9 @@ def what_if(
         inputs: shapes of inputs with open dimensions.
         unit: of the device, that computes.
     """
-    files = Files(Tidied(model))
+    own, files = original_of(model, file_size(model.graph)), Files(Tidied(model))
     profile = profile_of(files.sizes.model, inputs or {}, None)
-    return WhatIf(Planner(files, profile, target_of(device, unit, Budget())))
+    return WhatIf(Planner(files, profile, target_of(device, unit, Budget()), own))
 
 
 def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:

@@ -7,8 +7,8 @@ import pytest
 
 from packlight.compress import compress
 from packlight.measure import predict_latency
-from packlight.model import load
-from packlight.plan.files import Files
+from packlight.model import file_size, load
+from packlight.plan.files import Files, original_of
 from packlight.plan.kernels import NOWHERE, Kernels
 from packlight.plan.planner import Planner, Target
 from packlight.plan.sizes import Tidied
@@ -130,13 +130,14 @@ def test_blocks_of_codes_take_what_the_compressed_model_takes(machine):
 def test_a_plan_for_a_measured_device_sums_kernels_and_for_others_the_roofline(machine):
     model = chain()
     found = profile(model, {})
-    planner = Planner(Files(Tidied(model)), found, Target(machine, "cpu", Budget()))
+    own = original_of(model, file_size(model.graph))
+    planner = Planner(Files(Tidied(model)), found, Target(machine, "cpu", Budget()), own)
 
     assert planner.original().predicted["latency"].value == pytest.approx(
         predict_latency(model, found, machine).value
     )
     described = Planner(
-        Files(Tidied(model)), found, Target(without_curves(machine), "cpu", Budget())
+        Files(Tidied(model)), found, Target(without_curves(machine), "cpu", Budget()), own
     )
     assert described.predictor.kernels is None
 

@@ -1,14 +1,17 @@
 """Plans: can it ship, how, what does it cost, what will it hurt, and why."""
 
+import onnx
 import pytest
 
 import packlight
 from packlight.compress import compress
 from packlight.errors import DeviceError, InputError, RecipeError
 from packlight.model import file_size, load, save
+from packlight.model.size import skeleton
 from packlight.plan.routes import ROUTES
 from packlight.records import Plan, from_json, parse_recipe, to_json
 from packlight.testing.networks import NETWORKS
+from packlight.testing.sketch import Sketch, value_info
 from packlight.zoo import model_path
 
 FASHION = str(model_path("fashion"))
@@ -41,6 +44,42 @@ def test_sizes_are_exact_and_the_rest_is_an_estimate(tight):
         assert option.predicted["download"].high <= size.high
 
 
+@pytest.mark.parametrize("read", [str, load], ids=["file", "value"])
+def test_as_it_is_is_the_file_that_the_user_has_not_what_tidying_would_make_of_it(tmp_path, read):
+    path = with_unused_weights(tmp_path / "m.onnx")
+    whole = path.stat().st_size
+
+    plan = packlight.plan(read(path), ["size<=50kB", "size<=0.1x", "download<=0.9x"], "pixel-8")
+
+    assert plan.original["size"].value == whole > 400_000
+    assert plan.original["download"].low > 0.8 * whole
+    assert plan.meets["size<=50kB"] == "no"
+    (half,) = [one for one in plan.options if one.recipe == "float16"]
+    assert half.predicted["size"].value < 0.05 * whole
+    assert half.meets["size<=0.1x"] == half.meets["download<=0.9x"] == "yes"
+    (narrow,) = [one for one in plan.options if one.name == "low rank"]
+    assert narrow.predicted["size"].high < 0.05 * whole
+
+
+def with_unused_weights(path):
+    """A file of 400 kB, of which 8 kB are read."""
+    sketch = Sketch(opset=17)
+    y = sketch.add("MatMul", "x", sketch.weight(32, 64))
+    sketch.weight(1000, 100)
+    save(sketch.model("m", [value_info("x", (1, 32))], {y: (1, 64)}), path)
+    return path
+
+
+def test_external_data_is_part_of_the_file_as_it_is(tmp_path):
+    path = tmp_path / "m.onnx"
+    proto = onnx.load(with_unused_weights(path))
+    onnx.save(proto, path, save_as_external_data=True, location="beside", size_threshold=0)
+
+    plan = packlight.plan(path, device="pixel-8")
+
+    assert plan.original["size"].value == sum(file.stat().st_size for file in tmp_path.iterdir())
+
+
 def test_routes_with_samples_have_the_size_of_the_file_too(tmp_path, tight):
     from packlight.zoo import task
 
@@ -67,7 +106,44 @@ def test_where_nothing_suffices_it_says_how_far_to_shrink():
     smallest = min(o.predicted["size"].value for o in plan.options if o.recipe)
     assert plan.shrink["size<=50kB"] == pytest.approx(50_000 / smallest)
     assert "No route" in " ".join(plan.recommendation)
-    assert f"{plan.shrink['size<=50kB']:.0%} of its weights" in " ".join(plan.recommendation)
+    graph = skeleton(compress(load(FASHION), parse_recipe("tidy")).model.graph).operators()
+    share = int((50_000 - graph) / (smallest - graph) * 100)
+    assert f"at most {share}% of its weights" in " ".join(plan.recommendation)
+
+
+@pytest.mark.parametrize(
+    ("budget", "told"),
+    [
+        ("size<=500B", "its operators and names alone take"),
+        ("size<=900B", "% of its weights, compressed in the same way"),
+        ("download<=10B", "its operators and names alone take"),
+    ],
+)
+def test_operators_and_names_stay_however_few_weights_there_are(budget, told):
+    sketch = Sketch(17)
+    value = "x"
+    for _ in range(4):
+        value = sketch.add("MatMul", value, sketch.weight(8, 16))
+        value = sketch.add("MatMul", value, sketch.weight(16, 8))
+    model = sketch.model("m", [value_info("x", (1, 8))], {value: (1, 8)})
+    assert 500 < skeleton(model.graph).operators() < 900
+
+    plan = packlight.plan(model, [budget], "pixel-8")
+
+    assert told in " ".join(plan.recommendation)
+
+
+def test_where_nothing_can_be_compressed_or_runs_it_says_so():
+    sketch = Sketch(17)
+    model = sketch.model("m", [value_info("x", (1, 8))], {sketch.add("Relu", "x"): (1, 8)})
+    still = Sketch(17)
+    given = still.add("Relu", still.weight(8, 8))
+    idle = still.model("i", [], {given: (8, 8)})
+
+    told = " ".join(packlight.plan(model, ["size<=30B"], "pixel-8").recommendation)
+    assert "For size<=30B there is nothing to compress" in told
+    assert "Why" in told
+    assert "Why" not in " ".join(packlight.plan(idle, device="pixel-8").recommendation)
 
 
 def test_budgets_that_only_different_routes_keep_are_told_apart():
@@ -76,7 +152,44 @@ def test_budgets_that_only_different_routes_keep_are_told_apart():
     told = " ".join(plan.recommendation)
     assert plan.feasible == "no"
     assert "size<=250kB alone is within reach: palettes of 4 bits" in told
-    assert "latency<=0.7x alone is within reach: 8-bit integers" in told
+    assert "latency<=0.7x alone may be within reach: 8-bit integers" in told
+
+
+def test_what_is_not_known_is_not_said_to_be_within_reach(tmp_path):
+    sketch = Sketch(17)
+    y = sketch.add("MatMul", "x", sketch.weight(64, 64))
+    save(sketch.model("m", [value_info("x", (1, "n", 64))], {y: (1, "n", 64)}), tmp_path / "m.onnx")
+
+    wanted = ["size<=1kB", "latency<=1us", "peak_memory<=1B"]
+    told = " ".join(packlight.plan(tmp_path / "m.onnx", wanted, "pixel-8").recommendation)
+
+    assert "within reach" not in told
+    for budget in wanted[1:]:
+        assert f"keeps {budget} cannot be told without the shape of x" in told
+
+
+def test_what_an_interval_spans_must_be_measured():
+    plan = packlight.plan("zoo:fashion", ["size<=50kB", "latency<=400us"], "pixel-8")
+
+    told = " ".join(plan.recommendation)
+    assert "latency<=400us alone is within reach" not in told
+    assert "latency<=400us alone may be within reach: 16-bit floats" in told
+    assert "must be measured on the device" in told
+
+
+def test_ratios_of_times_have_the_digits_that_tell_their_ends_apart():
+    plan = packlight.plan("zoo:fashion", ["size<=300kB"], "raspberry-pi-5")
+
+    assert "0.97 to 1.03 times the time" in " ".join(plan.recommendation)
+
+
+def test_a_model_is_no_better_than_itself():
+    plan = packlight.plan("zoo:fashion", ["drop<=-1%"], "pixel-8")
+
+    assert plan.meets["drop<=-1%"] == plan.verdict == "no"
+    assert "does not fit" in plan.recommendation[0]
+    assert "no better than itself, and drop<=-1% is wanted" in plan.recommendation[0]
+    assert "packlight fit" in plan.recommendation[-1]
 
 
 def test_without_budgets_the_limits_of_the_device_count():

@@ -6,10 +6,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from packlight.compress import compress
 from packlight.devices import device
-from packlight.plan.predict import Kind, Load, Predictor, load_of, missing
+from packlight.plan.predict import (
+    Kind,
+    Load,
+    Predictor,
+    foreign,
+    functions_of,
+    load_of,
+    missing,
+)
 from packlight.profile import profile
-from packlight.records import Citation, Device, Energy, Runtime, Share, Unit, counted
+from packlight.records import (
+    Citation,
+    Device,
+    Energy,
+    Runtime,
+    Share,
+    Unit,
+    counted,
+    parse_recipe,
+)
 from packlight.testing.networks import NETWORKS
 from packlight.testing.sketch import Sketch, value_info
 
@@ -167,6 +185,47 @@ def test_operators_that_no_runtime_has_are_named():
     value = net.add("Det", "x")
     model = net.model("odd", [value_info("x", [4, 4])], {value: []})
 
-    found = list(missing(device("stm32h7"), "cpu", profile(model, {})))
+    found = list(missing(device("stm32h7"), "cpu", profile(model, {}), ()))
 
     assert [op for _, op in found] == ["Det"]
+
+
+def of_domain(domain, op):
+    """A model whose one operator is of a domain, and its profile."""
+    net = Sketch(17)
+    model = net.model("odd", [value_info("x", [1, 64])], {net.add("Gelu", "x"): [1, 64]})
+    (node,) = model.graph.graph
+    node.domain, node.op_type = domain, op
+    model.graph.opset_imports[domain] = 1
+    return model, profile(model, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "unit", "domain", "lacking", "unknown"),
+    [
+        ("stm32h7", "cpu", "com.microsoft", True, False),
+        ("iphone-15-pro", "npu", "com.microsoft", True, False),
+        ("pixel-8", "cpu", "com.microsoft", False, False),
+        ("stm32h7", "cpu", "acme", True, False),
+        ("pixel-8", "cpu", "acme", False, True),
+    ],
+)
+def test_operators_of_other_domains_run_where_a_runtime_has_them(
+    name, unit, domain, lacking, unknown
+):
+    model, found = of_domain(domain, "Gelu")
+    described = device(name)
+
+    own = functions_of(model.graph)
+    assert [op for _, op in missing(described, unit, found, own)] == [f"{domain}.Gelu"] * lacking
+    assert foreign(described, unit, found, own) == (f"{domain}.Gelu",) * unknown
+
+
+def test_functions_of_the_models_own_run_everywhere():
+    model = compress(NETWORKS["perceptron-21"](), parse_recipe("weights:4")).model
+    own = functions_of(model.graph)
+    found = profile(model, {})
+
+    assert own & {one.op for one in found.operators}
+    assert [op for _, op in missing(device("stm32h7"), "cpu", found, own) if op in own] == []
+    assert foreign(device("pixel-8"), "cpu", found, own) == ()

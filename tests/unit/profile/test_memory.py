@@ -182,3 +182,62 @@ def test_the_peak_is_where_input_and_output_of_the_widest_operator_live():
 
     assert found.totals["peak_activation_bytes"].value == 400 + 400
     assert found.peak_operator == "first"
+
+
+def of_onnxruntime(text):
+    """A model with operators of ONNX Runtime's own, from the text of its graph."""
+    head = '<ir_version: 10, opset_import: ["" : 18, "com.microsoft" : 1]>'
+    return Model(ir.from_proto(parser.parse_model(f"{head}\n{text}")), "m")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "where"),
+    [
+        (
+            """m (float[1,256,32] q, float[1,256,32] k, float[1,256,32] v, float[1,4,256,256] ab)
+            => (float[1,256,32] y) {
+            [attend] y = com.microsoft.MultiHeadAttention <num_heads: int = 4> (q, k, v, "", "", ab)
+            }""",
+            4 * (4 * 256 * 32 + 4 * 256 * 256),
+            "attend",
+        ),
+        (
+            """m (float[1,64] x) => (float[1,64] z) {
+            [shift] y = Add (x, x)
+            [bend] z = com.microsoft.Gelu (y)
+            }""",
+            4 * (64 + 64),
+            "shift",
+        ),
+        (
+            """m (float[8,64] x, float[8,32] w) => (float[64,32] y) {
+            [turned] y = com.microsoft.FusedMatMul <transA: int = 1> (x, w)
+            }""",
+            4 * (8 * 64 + 8 * 32 + 64 * 32),
+            "turned",
+        ),
+        (
+            """m (float[1,8,64] x, float[1,8,64] s, float[64] g) => (float[1,8,64] y) {
+            [summed] y, , , t = com.microsoft.SkipLayerNormalization (x, s, g)
+            [used] z = Neg (t)
+            }""",
+            4 * (4 * 8 * 64 + 64),
+            "summed",
+        ),
+        (
+            """m (float[1,8,64] q, float[1,8,64] k, float[1,8,64] v)
+            => (float[1,8,64] y, float[1,4,8,16] p) {
+            [cached] y, p = com.microsoft.MultiHeadAttention <num_heads: int = 4>
+                (q, k, v, "", "", "", "", "")
+            }""",
+            4 * (5 * 8 * 64),
+            "cached",
+        ),
+    ],
+)
+def test_operators_of_onnxruntimes_own_need_all_that_they_read_and_give(text, wanted, where):
+    found = profile(of_onnxruntime(text), {})
+
+    assert found.totals["peak_activation_bytes"].value == wanted
+    assert found.totals["arena_bytes"].value == wanted
+    assert found.peak_operator == where

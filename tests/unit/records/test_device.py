@@ -80,6 +80,8 @@ def test_a_share_for_a_data_type_goes_before_that_of_its_family():
         ({"sources": {**SOURCES, "ram": Citation("stated", "\x07")}}, r"'sources.ram' must be"),
         ({"bandwidth": 0.0}, r"'bandwidth' must be a finite number above 0; got 0.0"),
         ({"bandwidth": float("inf")}, r"'bandwidth' must be a finite number above 0; got inf"),
+        ({"bandwidth": 1e-300}, r"'bandwidth' must be between 1000 and 1e\+16 bytes a second"),
+        ({"bandwidth": 1e300}, r"'bandwidth' must be between 1000 and 1e\+16 bytes a second"),
         ({"ram": -1}, r"'ram' must be a finite number above 0; got -1"),
         ({"units": {}}, r"'units' must hold at least one unit"),
         (unit(peak={}), r"'units.cpu.peak' must hold at least one data type"),

@@ -1,10 +1,13 @@
 """The choice among measured variants, on made-up measurements."""
 
 import dataclasses
+import re
 
 import pytest
 
+from packlight import plan
 from packlight.errors import RecipeError
+from packlight.metrics import named
 from packlight.records import Measurement, Result, counted, parse_budget
 from packlight.workflow import choose
 
@@ -104,8 +107,20 @@ def test_the_front_leaves_out_what_another_beats_on_everything():
 
 def test_a_bound_on_what_is_not_measured_names_what_is():
     with pytest.raises(RecipeError, match=r"bounds 'beauty'.*drop.*size"):
-        choose.check_names(parse_budget(["beauty>=0.5"]), "top1")
-    choose.check_names(parse_budget(["top1>=0.5", "latency<=8ms", "flips<=5%"]), "top1")
+        choose.check_names(parse_budget(["beauty>=0.5"]), named("top1"))
+    choose.check_names(parse_budget(["top1>=0.5", "latency<=8ms", "flips<=5%"]), named("top1"))
+
+
+@pytest.mark.parametrize(
+    ("metric", "text", "told"),
+    [("top1", "top1<=0.9", "higher is better for 'top1': write 'top1>=..."),
+     ("mae", "mae>=0.9", "lower is better for 'mae': write 'mae<=...")],
+)  # fmt: skip
+def test_a_metric_is_bounded_on_the_side_on_which_it_gets_worse(metric, text, told):
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        choose.check_names(parse_budget([text]), named(metric))
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        plan("zoo:fashion", [text], "pixel-8")
 
 
 def test_a_slow_machine_meanwhile_does_not_make_a_variant_miss_a_relative_latency():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from packlight.model import load, save
+from packlight.model import load, save, stored_size
 from packlight.plan.files import Files
 from packlight.plan.sizes import Tidied
 from packlight.records import Budget
@@ -17,7 +17,9 @@ def test_both_ways_find_the_same(name, tmp_path):
     save(NETWORKS[name](), path)
     request = PlanRequest(str(path), Budget(), "pixel-8", "", {}, ())
 
-    assert plan(str(path), device="pixel-8") == plan_for(load(path), request, None)
+    assert plan(str(path), device="pixel-8") == plan_for(
+        load(path), stored_size(path), request, None
+    )
 
 
 @pytest.mark.parametrize(("name", "newer"), [("around-17", True), ("perceptron-21", False)])
