@@ -20,6 +20,7 @@ from onnx_ir.passes import common
 from packlight.compress import added, batchnorm
 from packlight.compress.added import Added
 from packlight.compress.batchnorm import BatchNorm
+from packlight.compress.names import Names
 from packlight.compress.roles import stored
 from packlight.method import Look, Method
 from packlight.model import graphs, initializers, nodes, release
@@ -92,13 +93,13 @@ def apply(
 ) -> list[Change | Refusal]:
     """Fold, compute, share and drop, in this order."""
     del look, config
-    names = {site.operator for site in found if isinstance(site, Constant)}
+    constant, names = any(isinstance(site, Constant) for site in found), Names(graph)
     before = {str(node.name) for node in nodes(graph)}
     changes: list[Change | Refusal] = [
-        batchnorm.fold(site) for site in found if isinstance(site, BatchNorm)
+        batchnorm.fold(site, names) for site in found if isinstance(site, BatchNorm)
     ]
-    changes += added.folded(graph)
-    if names:
+    changes += added.folded(graph, names)
+    if constant:
         fold_constants(graph)
     drop_identities(graph)
     common.DeduplicateInitializersPass()(graph)
