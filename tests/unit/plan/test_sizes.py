@@ -1,6 +1,7 @@
 """Sizes that are foreseen part by part are those of the files."""
 
 import pytest
+from onnx import helper
 
 from packlight.compress import canonical_recipe, compress
 from packlight.model import Model, save, to_bytes
@@ -124,10 +125,24 @@ def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
             assert save(made, path) == sizes.size(full), route.name
 
 
+def named_as_biases_are():
+    """Convolutions without biases, and results that are called as their biases would be."""
+    net, value = Sketch(17), "x"
+    for name in ("first", "second"):
+        weight = net.weight(8, 8, 3, 3)
+        conv = helper.make_node("Conv", [value, weight], [f"{name}.out"], name=name)
+        net.nodes += [conv, helper.make_node("Relu", [f"{name}.out"], [f"{name}.bias"])]
+        value = f"{name}.bias"
+    return net.model("named", [value_info("x", [1, 8, 8, 8])], {value: [1, 8, 4, 4]})
+
+
+WITH_BIASES = {name: NETWORKS[name] for name in FLAT} | {"named": named_as_biases_are}
+
+
 @pytest.mark.parametrize("text", ["palette:4,rounding=gptq", "weights:8,rounding=gptq"])
-@pytest.mark.parametrize("name", FLAT)
+@pytest.mark.parametrize("name", WITH_BIASES)
 def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
-    model = NETWORKS[name]()
+    model = WITH_BIASES[name]()
     sizes, recipe = Sizes(Tidied(model)), canonical_recipe(parse_recipe(text))
     base = sizes.base(least_opset(recipe))
     parts = sizes.parts(base, without_samples(recipe))
