@@ -1,5 +1,6 @@
 """Sizes that are foreseen part by part are those of the files."""
 
+import onnx
 import pytest
 from onnx import helper
 
@@ -153,3 +154,20 @@ def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
     made = applied(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
 
     assert sizes.total(base, [*parts, biases]) == len(to_bytes(made.model))
+
+
+@pytest.mark.parametrize("text", ["weights:3", "palette:4", "sparse:6", "weights:8"])
+def test_sizes_of_a_model_that_was_compressed_in_part_are_foreseen(text):
+    net, names = Sketch(17), list[str]()
+    value = "x"
+    for _ in range(2):
+        value = net.add("MatMul", value, net.keep(net.array(64, 64, fan_in=64)))
+        names.append(net.nodes[-1].name)
+    model = net.model("part", [value_info("x", [1, 64])], {value: [1, 64]})
+    half = compress(model, parse_recipe(f"weights:8,where=^{names[0]}$")).model
+    recipe = canonical_recipe(parse_recipe(text))
+
+    made = compress(half, parse_recipe(f"tidy+{text}")).model
+
+    onnx.checker.check_model(to_bytes(made))
+    assert Sizes(Tidied(half)).size(recipe) == len(to_bytes(made))
