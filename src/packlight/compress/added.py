@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compress.batchnorm import CHANNEL, add, read, replace_output
+from packlight.compress.batchnorm import CHANNEL, MARK, add, read, replace_output
+from packlight.compress.names import Names
 from packlight.compress.roles import stored
 from packlight.model import nodes
 from packlight.records.variant import Change
@@ -80,19 +81,20 @@ def outputs(into: ir.Node, weight: ir.TensorProtocol) -> int:
     return weight.shape.numpy()[CHANNEL[into.op_type]] * groups
 
 
-def folded(graph: ir.Model) -> list[Change]:
+def folded(graph: ir.Model, names: Names) -> list[Change]:
     """Fold every sum, those behind folded ones too, in place."""
     places = [node for node in nodes(graph) if node.op_type == "Add"]
-    return [fold(found) for node in places for found in site(node)]
+    return [fold(found, names) for node in places for found in site(node)]
 
 
-def fold(found: Added) -> Change:
+def fold(found: Added, names: Names) -> Change:
     """Move what is added into the bias, in place."""
     node, into = found.node, found.into
     new = read(found.constant).ravel()
     if len(into.inputs) > BIAS and into.inputs[BIAS] is not None:
         new = new + read(into.inputs[BIAS])
     into.resize_inputs(BIAS + 1)
-    into.replace_input_with(BIAS, add(into, f"{into.name}.bias", np.asarray(new, np.float64)))
+    name = names.fresh(f"{into.name}.bias", MARK)
+    into.replace_input_with(BIAS, add(into, name, np.asarray(new, np.float64)))
     replace_output(node, into)
     return Change(found.operator, "tidy", f"folded into {into.name}")

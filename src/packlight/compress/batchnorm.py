@@ -14,6 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.compress.names import Names
 from packlight.compress.roles import stored
 from packlight.model import nodes
 from packlight.records.variant import Change, Refusal
@@ -22,6 +23,9 @@ CHANNEL = {"Conv": 0, "ConvTranspose": 1}
 """Axis of the weight that counts output channels."""
 
 PARAMETERS = 4
+
+MARK = "_folded"
+"""Behind the name of what is stored where that is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def site(node: ir.Node) -> BatchNorm | Refusal:
     return BatchNorm(node, into)
 
 
-def fold(found: BatchNorm) -> Change:
+def fold(found: BatchNorm, names: Names) -> Change:
     """Move the normalisation into the weight and bias before it, in place."""
     node, into = found.node, found.into
     scale, bias, mean, variance = (read(value) for value in node.inputs[1 : 1 + PARAMETERS])
@@ -80,10 +84,10 @@ def fold(found: BatchNorm) -> Change:
     new_weight = weight * spread(factor, into, weight.ndim)
     new_bias = (beta * old - mean) * factor + bias
     stem = str(into.name)
-    into.replace_input_with(1, add(into, f"{stem}.weight", new_weight))
+    into.replace_input_with(1, add(into, names.fresh(f"{stem}.weight", MARK), new_weight))
     while len(into.inputs) < 3:  # noqa: PLR2004
         into.resize_inputs(3)
-    into.replace_input_with(2, add(into, f"{stem}.bias", new_bias))
+    into.replace_input_with(2, add(into, names.fresh(f"{stem}.bias", MARK), new_bias))
     if beta != 1.0:
         into.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     replace_output(node, into)
@@ -107,11 +111,9 @@ def read(value: ir.Value | None) -> NDArray[np.float64]:
 
 
 def add(node: ir.Node, name: str, array: NDArray[np.float64]) -> ir.Value:
-    """Store an array as float32 in the graph of an operator, under a name of its own."""
+    """Store an array as float32 in the graph of an operator, under a name that is free."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    while name in graph.initializers:
-        name += "_folded"
     value = ir.Value(name=name, const_value=ir.Tensor(array.astype(np.float32), name=name))
     graph.register_initializer(value)
     return value

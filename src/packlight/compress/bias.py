@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.compress.names import Names
 from packlight.compress.roles import Role, stored
 from packlight.compress.storage import owning_graph
 
@@ -28,6 +29,7 @@ class Bias:
         node: that reads it.
         index: which input it is.
         outputs: how many shifts there are.
+        names: of the model's values, of which a new one's must differ.
         start: in the last axis, where they begin.
         factor: what a shift is multiplied with.
     """
@@ -35,6 +37,7 @@ class Bias:
     node: ir.Node
     index: int
     outputs: int
+    names: Names
     start: int = 0
     factor: float = 1.0
 
@@ -74,11 +77,8 @@ class Bias:
         return graph
 
     def fresh_name(self) -> str:
-        """What a stored value of its own is called."""
-        name = f"{self.node.name}.bias"
-        while name in self.graph.initializers:
-            name += "_shifted"
-        return name
+        """What a stored value of its own is called, and nothing else from now on."""
+        return self.names.fresh(f"{self.node.name}.bias", "_shifted")
 
     def put(self, before: ir.Value | None, array: Doubles) -> None:
         """Let the operator read another bias, under the name of its own where it has one."""
@@ -110,7 +110,8 @@ def own(role: Role, outputs: int) -> Bias | None:
     beta, given = node.attributes.get_float("beta", 1.0), node.inputs[index:][:1]
     if beta == 0 or not all(value is None or in_row(value, outputs) for value in given):
         return None
-    return Bias(node, index, outputs, factor=node.attributes.get_float("alpha", 1.0) / beta)
+    factor = node.attributes.get_float("alpha", 1.0) / beta
+    return Bias(node, index, outputs, role.names, factor=factor)
 
 
 def added(role: Role, outputs: int) -> Bias | None:
@@ -124,7 +125,7 @@ def added(role: Role, outputs: int) -> Bias | None:
     if node.op_type != "Add" or node.graph is not role.node.graph:
         return None
     given = node.inputs[index]
-    return Bias(node, index, outputs) if in_row(given, outputs) else None
+    return Bias(node, index, outputs, role.names) if in_row(given, outputs) else None
 
 
 def of_gates(role: Role, outputs: int) -> Bias | None:
@@ -135,7 +136,7 @@ def of_gates(role: Role, outputs: int) -> Bias | None:
     if role.index != INPUT_WEIGHT or numbers(given) != 2 * outputs:
         return None
     assert outputs % directions == 0
-    return Bias(node, index, outputs)
+    return Bias(node, index, outputs, role.names)
 
 
 def in_row(value: ir.Value | None, outputs: int) -> bool:

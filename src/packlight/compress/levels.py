@@ -123,7 +123,7 @@ def lead(
     old = weight.read().astype(np.float64)
     shift = (old * even.zero.reshape(wide)).sum(axis=weight.summed)
     numbered(graph, node, even, wide)
-    Bias(node, BIAS, weight.shape[0]).shift(shift[None])
+    Bias(node, BIAS, weight.shape[0], weight.roles[0].names).shift(shift[None])
     weight.put((old * even.step.reshape(wide)).astype(np.float32))
     made = weight_site(weight.value, weight.roles)
     assert isinstance(made, Weight)

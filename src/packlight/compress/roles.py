@@ -8,10 +8,11 @@ Source: the operator specifications of ONNX, opset 21.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from packlight.compress.names import Names
 from packlight.model import nodes, stored_tensor
 
 MATRIX = 2
@@ -26,12 +27,14 @@ class Role:
         index: which of its inputs the weight is.
         rank: of the weight.
         summed: the axes that are summed over, sorted; the others tell outputs apart.
+        names: of the model's values.
     """
 
     node: ir.Node
     index: int
     rank: int
     summed: tuple[int, ...]
+    names: Names = field(compare=False, repr=False)
 
     @property
     def operator(self) -> str:
@@ -119,6 +122,7 @@ def roles(graph: ir.Model) -> Iterator[tuple[Role, ir.Value | None]]:
     The value is one that is stored where the operator's weight is stored, and one that is
     computed where it is computed.
     """
+    names = Names(graph)
     for node in nodes(graph):
         summed = SUMMED.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         if summed is None:
@@ -128,4 +132,4 @@ def roles(graph: ir.Model) -> Iterator[tuple[Role, ir.Value | None]]:
             rank = len(tensor.shape) if tensor is not None else MATRIX
             axes = summed(node, index, rank)
             if axes is not None:
-                yield Role(node, index, rank, axes), value
+                yield Role(node, index, rank, axes, names), value

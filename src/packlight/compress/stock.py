@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx_ir as ir
 
+from packlight.compress.names import Names
 from packlight.compress.roles import stored
-from packlight.model import graphs
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
@@ -16,22 +14,17 @@ Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 class Stock:
     """Stores values once for each graph that reads them, under names that no other value has.
 
-    A name in a body must differ from those around it, so it is looked for in the whole model.
-
     Args:
         model: what they are added to.
     """
 
     def __init__(self, model: ir.Model) -> None:
-        self.taken = {str(value.name) for graph in graphs(model) for value in values(graph)}
+        self.names = Names(model)
         self.kept: dict[tuple[int, str], ir.Value] = {}
 
     def fresh(self, name: str) -> str:
         """The name, or one like it that is not taken."""
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
+        return self.names.fresh(name)
 
     def keep(self, graph: ir.Graph, name: str, array: Array) -> ir.Value:
         """Store an array, or give what was kept for this graph under this name if it is equal."""
@@ -47,10 +40,3 @@ def holds(value: ir.Value, array: Array) -> bool:
     """Whether this is what a value stores."""
     tensor = stored(value)
     return tensor is not None and np.array_equal(tensor.numpy(), array)
-
-
-def values(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Every value of a graph, those of its subgraphs left out."""
-    yield from (*graph.inputs, *graph.initializers.values())
-    for node in graph:
-        yield from node.outputs

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import ml_dtypes
 import numpy as np
@@ -18,6 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress.functions import DOMAIN, Body, function
+from packlight.compress.names import Names
 from packlight.compress.packing import EIGHT, pack, packed_bytes
 from packlight.model import initializers
 
@@ -164,16 +165,24 @@ class Expansion:
 
 
 NEXT = "packlight.next"
+COMPUTED = "packlight.computed"
 
 
 def fresh_stem(model: ir.Model) -> str:
     """Names of what is stored of one weight begin with it; no other value's do."""
     if NEXT not in model.meta:
-        stems = (str(value.name).split(".")[0] for value in initializers(model))
-        taken = [int(stem[1:]) for stem in stems if re.fullmatch(r"w\d+", stem)]
-        model.meta[NEXT] = max(taken, default=-1) + 1
+        taken = stems(str(value.name) for value in initializers(model))
+        model.meta[NEXT] = max((int(stem[1:]) for stem in taken), default=-1) + 1
+        model.meta[COMPUTED] = stems(Names(model).taken) - taken
+    while (stem := f"w{model.meta[NEXT]:04}") in model.meta[COMPUTED]:
+        model.meta[NEXT] += 1
     model.meta[NEXT] += 1
-    return f"w{model.meta[NEXT] - 1:04}"
+    return stem
+
+
+def stems(names: Iterable[str]) -> set[str]:
+    """Those of names that begin as what is stored of a weight does."""
+    return {stem for name in names if re.fullmatch(r"w\d+", stem := name.split(".")[0])}
 
 
 def owning_graph(value: ir.Value) -> ir.Graph:

@@ -11,16 +11,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from mmap import mmap
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from packlight.compress import added, batchnorm
 from packlight.compress.added import Added
 from packlight.compress.batchnorm import BatchNorm
+from packlight.compress.names import Names
 from packlight.compress.roles import stored
 from packlight.method import Look, Method
-from packlight.model import graphs, initializers, nodes
+from packlight.model import graphs, initializers, nodes, release
 from packlight.records.variant import Change, Refusal
 
 GROWTH = 1024
@@ -90,13 +93,13 @@ def apply(
 ) -> list[Change | Refusal]:
     """Fold, compute, share and drop, in this order."""
     del look, config
-    names = {site.operator for site in found if isinstance(site, Constant)}
+    constant, names = any(isinstance(site, Constant) for site in found), Names(graph)
     before = {str(node.name) for node in nodes(graph)}
     changes: list[Change | Refusal] = [
-        batchnorm.fold(site) for site in found if isinstance(site, BatchNorm)
+        batchnorm.fold(site, names) for site in found if isinstance(site, BatchNorm)
     ]
-    changes += added.folded(graph)
-    if names:
+    changes += added.folded(graph, names)
+    if constant:
         fold_constants(graph)
     drop_identities(graph)
     common.DeduplicateInitializersPass()(graph)
@@ -112,6 +115,7 @@ def fold_constants(graph: ir.Model) -> None:
     """Compute what is constant, where that does not make the file larger by much."""
     from onnxscript import optimizer  # noqa: PLC0415  takes long to load
 
+    outside = [value.const_value for value in initializers(graph) if value.const_value]
     optimizer.fold_constants(
         graph,
         input_size_limit=GROWTH,
@@ -119,6 +123,28 @@ def fold_constants(graph: ir.Model) -> None:
         should_fold=should_fold,
     )
     common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=FEW)(graph)
+    take_in_views(graph)
+    for tensor in outside:
+        release(tensor)
+
+
+def take_in_views(graph: ir.Model) -> None:
+    """Copy what was stored as a view of external data, as a Transpose of it is.
+
+    A view would keep the file open, and show what becomes of it.
+    """
+    for value in initializers(graph):
+        tensor = value.const_value
+        if isinstance(tensor, ir.Tensor) and shows_file(tensor.numpy()):
+            copy = np.array(tensor.numpy(), order="C")
+            value.const_value = ir.Tensor(copy, tensor.dtype, name=tensor.name)
+
+
+def shows_file(array: object) -> bool:
+    """Whether the numbers of an array lie in a memory map."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array.obj if isinstance(array, memoryview) else array, mmap)
 
 
 def should_fold(node: ir.Node) -> bool | None:

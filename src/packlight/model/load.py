@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 
 from packlight.errors import ModelError
 from packlight.model.check import check_file, check_proto, reason
-from packlight.model.model import Model, graphs, name_operators, nodes
+from packlight.model.model import Model, graphs, name_operators, nodes, release
 from packlight.model.outside import take_in_small
 
 SEPARATE = 4
@@ -68,7 +68,7 @@ def take_in_constants(graph: ir.Model) -> None:
                 if isinstance(tensor, ir.ExternalTensor):
                     inner = ir.Tensor(tensor.numpy().copy(), dtype=tensor.dtype, name=tensor.name)
                     node.attributes[name] = ir.AttrTensor(name, inner)
-                    tensor.release()
+                    release(tensor)
 
 
 def take_out_defaults(graph: ir.Model) -> None:

@@ -174,6 +174,12 @@ def hollow(model: ir.Model) -> ir.Model:
 
 
 def release(tensor: ir.TensorProtocol) -> None:
-    """Let go of the memory map of a tensor in external data."""
+    """Let go of the memory map of a tensor in external data.
+
+    It is closed at once, or with the last array that shows a part of it.
+    """
     if isinstance(tensor, ir.ExternalTensor):
-        tensor.release()
+        try:
+            tensor.release()
+        except BufferError:
+            tensor.raw = None

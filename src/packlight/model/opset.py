@@ -1,7 +1,8 @@
 """Raise a model to a newer opset, with its weights kept out of the converter's hands.
 
 Two converters exist and each fails where the other works: onnx's own is right from below opset
-18 (onnxscript's leaves reductions behind there), onnxscript's from 18 on.
+18 (onnxscript's leaves reductions behind there), onnxscript's from 18 on. Neither knows functions
+of the model's own, so calls are written out.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 
 import onnx
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from packlight.errors import ModelError
 from packlight.model.model import name_operators, nodes
@@ -30,6 +32,7 @@ def raised(model: ir.Model, opset: int) -> ir.Model:
         return model
     try:
         newer = by_onnx(model, opset) if current < SCRIPT_FROM else by_onnxscript(model, opset)
+        check_domains(newer)
     except Exception as error:  # the converters raise many types; all mean that they cannot
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
@@ -53,8 +56,29 @@ def by_onnxscript(model: ir.Model, opset: int) -> ir.Model:
     return model
 
 
+def check_domains(model: ir.Model) -> None:
+    """Refuse operators that nothing in the model defines."""
+    known = {"ai.onnx", *model.opset_imports}
+    strange = next((node for node in nodes(model) if node.domain not in known), None)
+    if strange is not None:
+        raise ValueError(
+            f"the model neither imports nor defines '{strange.domain}', which "
+            f"{strange.name or strange.op_type} is of"
+        )
+
+
+def dissolve(model: ir.Model) -> None:
+    """Write out calls of the model's own functions, in place: onnx's converter drops these."""
+    own = model.functions
+    if any(node.op_identifier() in own for node in nodes(model)):
+        common.InlinePass()(model)
+        own.clear()
+        common.RemoveUnusedOpsetsPass()(model)
+
+
 def by_onnx(model: ir.Model, opset: int) -> ir.Model:
     """Convert with onnx; large weights are inputs meanwhile, so that they are never copied."""
+    dissolve(model)
     described = {value.name for value in values(model) if value.type is not None}
     weights = {
         name: value.const_value

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from packlight.model.model import graphs
+from packlight.model.model import graphs, release
 
 TAG = 1
 """Bytes of the tag of every field that matters here: all have numbers below 16."""
@@ -162,7 +162,7 @@ def inner_graphs(model: ir.Model) -> Iterator[ir.Graph]:
 def inlined(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
     """The same tensor in memory."""
     array = np.array(tensor.numpy())
-    tensor.release()
+    release(tensor)
     return ir.Tensor(array, dtype=tensor.dtype, name=tensor.name)
 
 

@@ -130,6 +130,11 @@ class Base:
         return [numbers.setdefault(each.key(), len(numbers)) for each in self.clusters]
 
     @cached_property
+    def functions(self) -> frozenset[str]:
+        """Functions and imports that its file has already."""
+        return frozenset({*functions(self.model), *self.model.opset_imports})
+
+    @cached_property
     def biases(self) -> Mapping[str, int]:
         """Bytes of the biases that rounding by samples makes, by operator; not of all."""
         return bias_growths(self.model)
@@ -213,7 +218,12 @@ class Sizes:
         if not any(part.changes for part in found):
             return self.base(0).file.size()
         called = {id(part.functions): part.functions for part in found}  # parts alike share theirs
-        functions = {name: size for sizes in called.values() for name, size in sizes.items()}
+        functions = {
+            name: size
+            for sizes in called.values()
+            for name, size in sizes.items()
+            if name not in base.functions
+        }
         graph = base.file.graph_size + sum(part.growth for part in found)
         whole = len(base.file.before) + field_size(graph) + len(base.file.after)
         return whole + sum(functions.values())

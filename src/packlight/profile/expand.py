@@ -16,7 +16,7 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 
-from packlight.model import Model, Shape, graphs, nodes, operators
+from packlight.model import Model, Shape, graphs, nodes, operators, release
 from packlight.model.shapes import LARGE, leave_out_weights
 from packlight.profile.evaluation import complete_shapes
 from packlight.profile.stand_ins import is_added, is_replaced, stand_in
@@ -188,7 +188,7 @@ def take_in_small(model: ir.Model) -> None:
             tensor = value.const_value
             if isinstance(tensor, ir.ExternalTensor) and tensor.nbytes <= LARGE:
                 value.const_value = ir.Tensor(np.array(tensor.numpy()), tensor.dtype, name=name)
-                tensor.release()
+                release(tensor)
 
 
 def function_key(node: ir.Node) -> FunctionKey:

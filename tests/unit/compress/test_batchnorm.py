@@ -1,7 +1,9 @@
 """Folding of batch normalisation against ONNX Runtime on the unfolded graph."""
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from packlight.compress import compress
 from packlight.model import load, nodes, save, to_bytes
@@ -139,6 +141,57 @@ def test_two_normalisations_behind_one_operator_fold_one_after_the_other(tmp_pat
     assert [node.op_type for node in nodes(once.model.graph)] == ["Conv", "BatchNormalization"]
     assert [node.op_type for node in nodes(twice.model.graph)] == ["Conv"]
     save(twice.model, tmp_path / "m.onnx")
+    (call,) = sample_calls(model, 1)
+    (expected,) = open_session(model, EXACT).run(call).values()
+    (found,) = open_session(load(tmp_path / "m.onnx"), EXACT).run(call).values()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def taken_by_a_constant(net):
+    """Two convolutions read a Constant that is called as the bias of the first would be."""
+    name = f"conv_{len(net.nodes) + len(net.stored) + 2}.bias"
+    net.nodes.append(helper.make_node("Constant", [], [name], value=tensor(net.array(6))))
+    first = net.norm(net.add("Conv", "x", net.weight(6, 4, 1, 1), name), 6)
+    assert net.nodes[1].name == name.removesuffix(".bias")
+    return {net.add("Conv", first, net.weight(6, 6, 1, 1), name): ["n", 6, 5, 5]}
+
+
+def taken_by_a_result(net):
+    """What an operator gives is called as the weight of the convolution would be."""
+    value = net.norm(net.add("Conv", "x", net.weight(6, 4, 1, 1)), 6)
+    name = f"{net.nodes[0].name}.weight"
+    net.nodes.append(helper.make_node("Relu", [value], [name]))
+    return {net.add("Neg", name): ["n", 6, 5, 5]}
+
+
+def taken_around_a_body(net):
+    """A body folds, and reads from around it a value that is called as its bias would be."""
+    body = Sketch(17, prefix="then.")
+    value = body.norm(body.add("Conv", "x", body.weight(6, 4, 1, 1)), 6)
+    name = f"{body.nodes[0].name}.bias"
+    net.stored.append(numpy_helper.from_array(net.array(1, 6, 1, 1), name))
+    then_branch = body.body(body.add("Mul", value, name), ["n", 6, 5, 5])
+    other = Sketch(17, prefix="else.")
+    value = other.add("Conv", "x", other.weight(6, 4, 1, 1))
+    else_branch = other.body(value, ["n", 6, 5, 5])
+    total = net.add("ReduceSum", "x", keepdims=0)
+    above = net.add("Greater", total, net.keep(np.float32(-1e9)))
+    return {net.add("If", above, then_branch=then_branch, else_branch=else_branch): ["n", 6, 5, 5]}
+
+
+def tensor(array):
+    return numpy_helper.from_array(array, "")
+
+
+@pytest.mark.parametrize("build", [taken_by_a_constant, taken_by_a_result, taken_around_a_body])
+def test_names_that_other_values_have_are_not_given_to_what_is_folded(build, tmp_path):
+    model = chain(build)
+
+    made = compress(model, TIDY)
+
+    assert [change.operator for change in made.changes if change.what.startswith("folded")]
+    save(made.model, tmp_path / "m.onnx")
+    onnx.checker.check_model(tmp_path / "m.onnx")
     (call,) = sample_calls(model, 1)
     (expected,) = open_session(model, EXACT).run(call).values()
     (found,) = open_session(load(tmp_path / "m.onnx"), EXACT).run(call).values()

@@ -1,10 +1,13 @@
 """Tidying: smaller, the same numbers, and compressed weights stay compressed."""
 
+import sys
+
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 from packlight.compress import compress
-from packlight.model import nodes, to_bytes
+from packlight.model import load, nodes, release, save, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS, make_case, sample_calls
@@ -112,3 +115,45 @@ def test_what_is_random_is_not_computed_beforehand():
     made = compress(model, parse_recipe("tidy"))
 
     assert [node.op_type for node in nodes(made.model.graph)] == ["RandomNormal", "Add"]
+
+
+BEHIND = {
+    "Transpose": ([], {"perm": [1, 0]}),
+    "Reshape": ([[64, 96]], {}),
+    "Slice": ([[0, 0], [96, 48]], {}),
+}
+"""Operators that NumPy computes without a copy: constants that they read, and attributes."""
+
+
+@pytest.mark.parametrize("op", BEHIND)
+def test_a_large_weight_outside_the_file_is_tidied_behind_an_operator(op, tmp_path, monkeypatch):
+    net, (constants, attributes) = Sketch(17), BEHIND[op]
+    stored = net.weight(96, 64)
+    given = [net.keep(np.array(array)) for array in constants]
+    weight = net.add(op, stored, *given, **attributes)
+    values = [net.add("MatMul", "x", weight), net.add("Gather", stored, net.keep(np.array([3])))]
+    rows = 96 if op == "Slice" else 64
+    model = net.model("behind", [value_info("x", ["n", rows])], {key: ["n", "m"] for key in values})
+    monkeypatch.setattr(sys.modules["packlight.model.save"], "INLINE_LIMIT", 1000)
+    save(model, tmp_path / "m.onnx")
+    monkeypatch.undo()
+    outside = load(tmp_path / "m.onnx")
+
+    made = compress(outside, parse_recipe("tidy")).model
+
+    assert to_bytes(made) == to_bytes(compress(model, parse_recipe("tidy")).model)
+    assert outside.digest == model.digest
+
+
+def test_memory_maps_are_let_go_while_an_array_shows_them(tmp_path):
+    (tmp_path / "w.bin").write_bytes(np.arange(8, dtype=np.float32).tobytes())
+    tensor = ir.ExternalTensor(
+        "w.bin", 0, 32, ir.DataType.FLOAT, shape=ir.Shape([8]), name="w", base_dir=tmp_path
+    )
+    shown = tensor.numpy()[2:4]
+
+    release(tensor)
+
+    assert tensor.raw is None
+    np.testing.assert_array_equal(shown, [2, 3])
+    np.testing.assert_array_equal(tensor.numpy(), np.arange(8))

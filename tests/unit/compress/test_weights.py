@@ -6,10 +6,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from onnx import helper
 
 from packlight.compress import compress
 from packlight.errors import RecipeError
-from packlight.model import load, nodes, save, to_bytes
+from packlight.model import initializers, load, nodes, save, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream
 from packlight.testing import NETWORKS, make_case, sample_calls
@@ -312,3 +313,19 @@ def test_finer_groups_are_more_faithful():
     recipes = ["weights:8", "weights:4,block=8", "weights:4,block=32", "weights:4,per=tensor"]
     ordered = [noise(recipe) for recipe in recipes]
     assert ordered == sorted(ordered)
+
+
+def test_what_is_stored_of_a_weight_is_not_called_as_a_computed_value_is():
+    net = Sketch(17)
+    net.nodes.append(helper.make_node("MatMul", ["x", net.weight(32, 16)], ["w0000.codes"]))
+    value = net.add("MatMul", "w0000.codes", net.weight(16, 32))
+    model = net.model("taken", [value_info("x", ["n", 32])], {value: ["n", 32]})
+
+    made = compress(model, parse_recipe("weights:8")).model
+
+    names = [str(value.name) for value in initializers(made.graph)]
+    assert sorted(name for name in names if name.endswith("codes")) == [
+        "w0001.codes",
+        "w0002.codes",
+    ]
+    onnx.checker.check_model(to_bytes(made))

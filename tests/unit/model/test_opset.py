@@ -3,10 +3,13 @@
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
+from packlight.compress import compress
 from packlight.errors import ModelError
 from packlight.model import Model, file_size, infer_shapes, load, nodes, raised, save, to_bytes
+from packlight.records import parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.cases import EXACT
@@ -114,3 +117,41 @@ def test_raising_works_on_weights_that_stay_on_disk(tmp_path, monkeypatch):
     save(newer, tmp_path / "newer.onnx")
     inline = Model(raised(NETWORKS["residual-11"]().clone(), 21), "m")
     assert load(tmp_path / "newer.onnx").digest == inline.digest
+
+
+def compressed(name):
+    """A network at its own opset, below 18, that calls functions of its own."""
+    model = compress(NETWORKS[name](), parse_recipe("weights:8")).model
+    assert model.opset() < 18
+    assert model.graph.functions
+    return model
+
+
+WITH_FUNCTIONS = ["residual-17", "depthwise-13", "branches-16"]
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+@pytest.mark.parametrize("name", WITH_FUNCTIONS)
+def test_a_raised_model_with_functions_computes_the_same(name, opset):
+    model = compressed(name)
+
+    newer = Model(raised(model.clone(), opset), "newer")
+
+    onnx.checker.check_model(to_bytes(newer))
+    assert newer.opset() == opset
+    assert {node.domain for node in nodes(newer.graph)} <= {"", *newer.graph.opset_imports}
+    assert len(to_bytes(compress(newer, parse_recipe("tidy")).model)) < 1.1 * len(to_bytes(model))
+    old, new = open_session(model, EXACT), open_session(newer, EXACT)
+    for call in sample_calls(model, 2):
+        expected, found = old.run(call), new.run(call)
+        for key, array in expected.items():
+            np.testing.assert_allclose(found[key], array, rtol=1e-5, atol=1e-6)
+
+
+def test_functions_of_another_opset_than_the_models_are_refused():
+    model = compressed("residual-17").clone()
+    for function in model.functions.values():
+        function.opset_imports[""] = 13
+
+    with pytest.raises(ModelError, match=r"cannot be raised to 21.*version 13 in the function"):
+        raised(model, 21)

@@ -1,6 +1,8 @@
 """Sizes that are foreseen part by part are those of the files."""
 
+import onnx
 import pytest
+from onnx import helper
 
 from packlight.compress import canonical_recipe, compress
 from packlight.model import Model, save, to_bytes
@@ -124,10 +126,24 @@ def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
             assert save(made, path) == sizes.size(full), route.name
 
 
+def named_as_biases_are():
+    """Convolutions without biases, and results that are called as their biases would be."""
+    net, value = Sketch(17), "x"
+    for name in ("first", "second"):
+        weight = net.weight(8, 8, 3, 3)
+        conv = helper.make_node("Conv", [value, weight], [f"{name}.out"], name=name)
+        net.nodes += [conv, helper.make_node("Relu", [f"{name}.out"], [f"{name}.bias"])]
+        value = f"{name}.bias"
+    return net.model("named", [value_info("x", [1, 8, 8, 8])], {value: [1, 8, 4, 4]})
+
+
+WITH_BIASES = {name: NETWORKS[name] for name in FLAT} | {"named": named_as_biases_are}
+
+
 @pytest.mark.parametrize("text", ["palette:4,rounding=gptq", "weights:8,rounding=gptq"])
-@pytest.mark.parametrize("name", FLAT)
+@pytest.mark.parametrize("name", WITH_BIASES)
 def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
-    model = NETWORKS[name]()
+    model = WITH_BIASES[name]()
     sizes, recipe = Sizes(Tidied(model)), canonical_recipe(parse_recipe(text))
     base = sizes.base(least_opset(recipe))
     parts = sizes.parts(base, without_samples(recipe))
@@ -138,3 +154,20 @@ def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
     made = applied(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
 
     assert sizes.total(base, [*parts, biases]) == len(to_bytes(made.model))
+
+
+@pytest.mark.parametrize("text", ["weights:3", "palette:4", "sparse:6", "weights:8"])
+def test_sizes_of_a_model_that_was_compressed_in_part_are_foreseen(text):
+    net, names = Sketch(17), list[str]()
+    value = "x"
+    for _ in range(2):
+        value = net.add("MatMul", value, net.keep(net.array(64, 64, fan_in=64)))
+        names.append(net.nodes[-1].name)
+    model = net.model("part", [value_info("x", [1, 64])], {value: [1, 64]})
+    half = compress(model, parse_recipe(f"weights:8,where=^{names[0]}$")).model
+    recipe = canonical_recipe(parse_recipe(text))
+
+    made = compress(half, parse_recipe(f"tidy+{text}")).model
+
+    onnx.checker.check_model(to_bytes(made))
+    assert Sizes(Tidied(half)).size(recipe) == len(to_bytes(made))
