@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from packlight.compress import canonical_recipe
 from packlight.compress.methods import METHODS
+from packlight.compress.methods import method as method_named
 from packlight.errors import RecipeError
 from packlight.plan.density import density, download
 from packlight.plan.files import INTEGER, without_samples
@@ -21,7 +22,7 @@ from packlight.plan.planner import AS_IT_IS, Planner
 from packlight.plan.predict import Kind
 from packlight.plan.sizes import Part, least_opset
 from packlight.records.measurement import Measurement, counted
-from packlight.records.recipe import Recipe, parse_recipe
+from packlight.records.recipe import Recipe, Step, parse_recipe
 
 KEEP = "keep"
 """The choice to leave operators as they are."""
@@ -70,8 +71,22 @@ def checked(choice: Choice, text: str) -> Choice:
             f"'{choice.where}' in '{text}' is no regular expression: {error}"
         ) from error
     if choice.step != KEEP:
-        canonical_recipe(parse_recipe(choice.step))
+        for step in canonical_recipe(parse_recipe(choice.step)).steps:
+            check_step(step, text)
     return choice
+
+
+def check_step(step: Step, text: str) -> None:
+    """Refuse a step that is not for the operators that a choice names."""
+    if method_named(step.method).whole:
+        raise RecipeError(
+            f"a choice is for single operators and '{step.method}' works on the whole model; "
+            f"leave it out of '{text}'"
+        )
+    if step.where:
+        raise RecipeError(
+            f"a choice names its operators before the step; leave where= out of '{text}'"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +142,24 @@ class WhatIf:
         Raises:
             RecipeError: a choice matches no operator that it could change.
         """
-        steps = self.steps(choices)
-        at = max((self.opset(step) for step in set(steps) - {KEEP}), default=0)
-        found = (self.column(s, at).parts[i] for i, s in enumerate(steps) if s != KEEP)
+        found = (part for parts in self.parts(choices).values() for part in parts)
         return len({change.operator for part in found for change in part.changes})
+
+    def parts(self, choices: Sequence[Choice]) -> dict[int, list[Part]]:
+        """What choices do, by their places; those that later ones leave nothing are not there.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        places = self.chosen(choices)
+        used = {choices[place].step for place in places if place is not None} - {KEEP}
+        at = max((self.opset(step) for step in used), default=0)
+        found: dict[int, list[Part]] = {}
+        for index, place in enumerate(places):
+            if place is not None and choices[place].step != KEEP:
+                part = self.column(choices[place].step, at).parts[index]
+                found.setdefault(place, []).append(part)
+        return found
 
     def steps(self, choices: Sequence[Choice]) -> list[str]:
         """The step for every cluster.
@@ -138,8 +167,16 @@ class WhatIf:
         Raises:
             RecipeError: a choice matches no operator that it could change.
         """
-        steps = [KEEP] * len(self.names)
-        for choice in choices:
+        return [KEEP if place is None else choices[place].step for place in self.chosen(choices)]
+
+    def chosen(self, choices: Sequence[Choice]) -> list[int | None]:
+        """For every cluster the place of the last choice that names it.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        places: list[int | None] = [None] * len(self.names)
+        for place, choice in enumerate(choices):
             where = re.compile(choice.where)
             hit = [i for i, names in enumerate(self.names) if any(map(where.search, names))]
             if not hit:
@@ -148,8 +185,8 @@ class WhatIf:
                     "them"
                 )
             for index in hit:
-                steps[index] = choice.step
-        return steps
+                places[index] = place
+        return places
 
     def predicted(self, steps: Sequence[str]) -> dict[str, Measurement]:
         """What a step for every cluster gives."""
