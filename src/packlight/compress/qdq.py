@@ -112,7 +112,9 @@ def take_name(value: ir.Value, restored: ir.Value, stock: Stock) -> None:
     assert isinstance(graph, ir.Graph)
     name = str(value.name)
     restored.type, restored.shape = value.type, value.shape
-    graph.outputs[list(graph.outputs).index(value)] = restored
+    for place, output in enumerate(graph.outputs):  # a file may list one twice
+        if output is value:
+            graph.outputs[place] = restored
     value.name, restored.name = stock.fresh(f"{name}.float"), name
 
 

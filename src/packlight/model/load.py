@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -56,6 +57,8 @@ def read_graph(proto: onnx.ModelProto, file: Path) -> ir.Model:
     take_in_constants(graph)
     if graph.ir_version < SEPARATE:
         take_out_defaults(graph)
+    for value in shaped(graph):
+        value.shape = opened(value.shape)
     return graph
 
 
@@ -77,3 +80,17 @@ def take_out_defaults(graph: ir.Model) -> None:
         if value.name in graph.graph.initializers:
             graph.graph.inputs.remove(value)
     graph.ir_version = SEPARATE
+
+
+def shaped(model: ir.Model) -> Iterator[ir.Value]:
+    """Every value with a shape, stored ones apart, whose shape is that of the tensor."""
+    for graph in graphs(model):
+        given = (value for node in graph for value in node.outputs)
+        yield from (value for value in (*graph.inputs, *given) if value.shape is not None)
+
+
+def opened(shape: ir.Shape | None) -> ir.Shape | None:
+    """A shape in which sizes below 0 are open, as old exporters and ONNX Runtime have it."""
+    if shape is None or not any(isinstance(size, int) and size < 0 for size in shape):
+        return shape
+    return ir.Shape(None if isinstance(size, int) and size < 0 else size for size in shape)

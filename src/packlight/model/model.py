@@ -158,11 +158,17 @@ def tensor_digest(tensor: ir.TensorProtocol) -> bytes:
 
 def content(tensor: ir.TensorProtocol) -> bytes:
     """A stored value's bytes, kept nowhere else; what is computed for it leaves its digest."""
-    data = tensor.tobytes()
+    data = texts(tensor) if tensor.dtype == ir.DataType.STRING else tensor.tobytes()
     release(tensor)
     if isinstance(tensor, ir.LazyTensor):
         tensor.meta[DIGEST] = hashlib.sha256(data).digest()
     return data
+
+
+def texts(tensor: ir.TensorProtocol) -> bytes:
+    """The texts of a tensor one after the other, the length of each before it."""
+    held = ir.to_proto(tensor).string_data
+    return b"".join(len(text).to_bytes(8, "little") + text for text in held)
 
 
 def hollow(model: ir.Model) -> ir.Model:

@@ -45,7 +45,7 @@ def download(
     Args:
         size: of the file.
         coded: bytes of what a recipe changed.
-        operators: bytes of operators and names, about.
+        operators: bytes of operators and names, about, those of stored Constants included.
         shares: of their bytes that the codes zip to, at least and at most.
     """
     rest = max(0.0, size.value - coded - operators)
@@ -53,7 +53,8 @@ def download(
         coded * of_codes + rest * of_floats + min(operators, size.value) * of_graph
         for of_codes, of_floats, of_graph in zip(shares, FLOATS, GRAPH, strict=True)
     ]
-    return Measurement(sum(ends) / 2, "B", ends[0], min(ends[1], size.high), "estimated", 1)
+    low, high = (min(end, size.high) for end in ends)
+    return Measurement((low + high) / 2, "B", low, high, "estimated", 1)
 
 
 def density(recipe: Recipe, sample: Sequence[Floats]) -> tuple[float, float]:

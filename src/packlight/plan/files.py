@@ -116,9 +116,8 @@ class Files:
             size, changes, refusals = integer_size(newer, blind, in_place=last)
             return File(counted(size, "B"), changes, refusals)
         if not self.is_whole(recipe):
-            base = self.sizes.base(least_opset(blind))
+            base, parts = self.sizes.looked_at(blind)
             if base.adds_up:
-                parts = self.sizes.parts(base, blind)
                 changes, refusals = joined(parts)
                 return File(self.size(recipe, base, parts, changes), changes, refusals)
         whole = replace(blind, steps=(*TIDY.steps, *blind.steps))

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from packlight.compress import canonical_recipe
+from packlight.compress.compress import uses_data
 from packlight.plan.files import INTEGER, Files, Original
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES, Dtype, Route
+from packlight.plan.sizes import Part
 from packlight.plan.whatif import KEEP, Choice, WhatIf
 from packlight.plan.words import Case, recommendation, running
 from packlight.records.budget import Limit
@@ -75,10 +77,11 @@ def as_chosen(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
     """The route of choices for single operators."""
     what_if = WhatIf(planner)
     costs = what_if.choose(choices)
-    steps = [*written(choices)]
-    samples = any("static" in choice.step or "gptq" in choice.step for choice in steps)
+    steps = [*written(choices, what_if.parts(choices))]
+    recipe = recipe_of(steps)
+    samples = uses_data(canonical_recipe(recipe))
     effort = Effort("calibration samples", "minutes") if samples else Effort("no data", "seconds")
-    text = recipe_of(steps).text() if steps else ""
+    text = recipe.text() if steps else ""
     plain = Route("as chosen", text, "", "float32", effort, Damage("unknown", "nobody tried it"))
     ways = [replace(plain, stores=stored_as(choice.step), computes=computed_in(choice.step))
             for choice in steps]  # fmt: skip
@@ -87,15 +90,38 @@ def as_chosen(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
     return replace(option, changed=what_if.changed(choices))
 
 
-def written(choices: Sequence[Choice]) -> Iterator[Choice]:
-    """The steps of choices, later ones first, each without what a later one keeps as it is."""
+def written(choices: Sequence[Choice], parts: Mapping[int, Sequence[Part]]) -> Iterator[Choice]:
+    """The steps of choices one by one, later choices first, without what later ones keep.
+
+    A step that finds nothing, as one of a choice of which later ones leave nothing, is left out:
+    ``compress`` refuses it.
+
+    Args:
+        choices: all of them.
+        parts: what they do, by their places.
+    """
     kept: list[str] = []
-    for choice in reversed(choices):
+    for place in reversed(range(len(choices))):
+        choice = choices[place]
         if choice.step == KEEP:
             kept.append(choice.where)
-        else:
-            but = f"^(?!.*({'|'.join(kept)})).*" if kept else ""
-            yield Choice(f"{but}({choice.where})" if but else choice.where, choice.step)
+            continue
+        but = f"^(?!.*({'|'.join(kept)})).*" if kept else ""
+        where = f"{but}({choice.where})" if but else choice.where
+        for step in parse_recipe(choice.step).steps if place in parts else ():
+            if step.method in ACROSS or finds(step.method, parts[place]):
+                yield Choice(where, step.text())
+
+
+ACROSS = (*INTEGER, "equalise")
+"""Methods that look at several operators at once, so that a part alone does not show what they do.
+"""
+
+
+def finds(method: str, parts: Sequence[Part]) -> bool:
+    """Whether a method finds what it could change, be it that it refuses it."""
+    changes = any(change.method == method for part in parts for change in part.changes)
+    return changes or any(left.method == method for part in parts for left in part.refusals)
 
 
 def stored_as(step: str) -> str:
@@ -104,7 +130,8 @@ def stored_as(step: str) -> str:
     if found.method == "weights":
         bits = int(found.config["bits"])
         return "int8" if bits > INT4 else "int4"
-    return {"static": "int8", "dynamic": "int8"}.get(found.method, found.method)
+    kinds = {"static": "int8", "dynamic": "int8", "equalise": ""}
+    return kinds.get(found.method, found.method)
 
 
 INT4 = 4

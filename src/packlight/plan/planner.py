@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -73,13 +72,20 @@ def own_limits(device: Device) -> tuple[Limit, ...]:
 
 
 def rounded(size: int) -> str:
-    """Bytes as a budget says them, never more.
+    """Bytes as a budget says them, never more, and in three digits at least.
 
-    >>> rounded(524_288), rounded(200_000_000)
-    ('524kB', '200MB')
+    >>> rounded(1_900), rounded(524_288), rounded(10_990_000), rounded(200_000_000)
+    ('1900B', '524kB', '10.9MB', '200MB')
     """
-    unit, label = (1e6, "MB") if size >= 10**7 else (1e3, "kB")
-    return f"{math.floor(size / unit)}{label}"
+    if size < EXACT:
+        return f"{size}B"
+    if size < MANY:
+        return f"{size // 10**3}kB"
+    return f"{size // 10**5 / 10:g}MB" if size < 10 * MANY else f"{size // 10**6}MB"
+
+
+EXACT, MANY = 10**5, 10**7
+"""Bytes from which on a limit is told in kB, and from which on in MB."""
 
 
 class Planner:

@@ -230,14 +230,30 @@ class Sizes:
 
     def size(self, recipe: Recipe) -> int:
         """Bytes of the file that a recipe makes."""
+        base, parts = self.looked_at(recipe)
+        return self.total(base, parts)
+
+    def looked_at(self, recipe: Recipe) -> tuple[Base, list[Part]]:
+        """What a recipe does, to the model at the opset to which it raises it.
+
+        A step that changes nothing raises nothing. Without parts where they do not add up.
+        """
         base = self.base(least_opset(recipe))
-        return self.total(base, self.parts(base, recipe))
+        parts = self.parts(base, recipe) if base.adds_up else []
+        lower = self.base(least_opset(acting(recipe, parts))) if parts else base
+        return (base, parts) if lower is base else (lower, self.parts(lower, recipe))
 
 
 def least_opset(recipe: Recipe) -> int:
     """The opset that a recipe raises a model to where it changes anything."""
     chosen = [(method_named(step.method), step) for step in recipe.steps]
     return max((m.opset(m.configured(step.config)) for m, step in chosen), default=0)
+
+
+def acting(recipe: Recipe, parts: Iterable[Part]) -> Recipe:
+    """The steps of a recipe whose methods change something."""
+    methods = {change.method for part in parts for change in part.changes}
+    return replace(recipe, steps=tuple(step for step in recipe.steps if step.method in methods))
 
 
 def clusters(model: ir.Model) -> Iterator[Cluster]:

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 
 from packlight.compress import canonical_recipe
 from packlight.compress.methods import METHODS
+from packlight.compress.methods import method as method_named
 from packlight.errors import RecipeError
 from packlight.plan.density import density, download
 from packlight.plan.files import INTEGER, without_samples
 from packlight.plan.planner import AS_IT_IS, Planner
 from packlight.plan.predict import Kind
-from packlight.plan.sizes import Part, least_opset
+from packlight.plan.sizes import Base, Part, least_opset
 from packlight.records.measurement import Measurement, counted
-from packlight.records.recipe import Recipe, parse_recipe
+from packlight.records.recipe import Recipe, Step, parse_recipe
+from packlight.records.variant import Refusal
 
 KEEP = "keep"
 """The choice to leave operators as they are."""
@@ -29,7 +31,7 @@ KEEP = "keep"
 STAND_IN = "weights:8"
 """What methods that compute in integers store of a weight is about that."""
 
-PAIRS = (500, 4500)
+PAIRS = {"static": (500, 4500), "dynamic": (0, 2000)}
 """Bytes that integer arithmetic adds for each operator: pairs, scales and names; from, to."""
 
 
@@ -70,8 +72,22 @@ def checked(choice: Choice, text: str) -> Choice:
             f"'{choice.where}' in '{text}' is no regular expression: {error}"
         ) from error
     if choice.step != KEEP:
-        canonical_recipe(parse_recipe(choice.step))
+        for step in canonical_recipe(parse_recipe(choice.step)).steps:
+            check_step(step, text)
     return choice
+
+
+def check_step(step: Step, text: str) -> None:
+    """Refuse a step that is not for the operators that a choice names."""
+    if method_named(step.method).whole:
+        raise RecipeError(
+            f"a choice is for single operators and '{step.method}' works on the whole model; "
+            f"leave it out of '{text}'"
+        )
+    if step.where:
+        raise RecipeError(
+            f"a choice names its operators before the step; leave where= out of '{text}'"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +98,13 @@ class Column:
         parts: of each.
         coded: bytes of codes, of each.
         shares: of their bytes that the codes zip to, at least and at most.
+        integer: the method by which each computes in integers; empty where it does in floats.
     """
 
     parts: Sequence[Part]
     coded: NDArray[np.float64]
     shares: tuple[float, float]
+    integer: Sequence[str]
 
 
 class WhatIf:
@@ -127,10 +145,24 @@ class WhatIf:
         Raises:
             RecipeError: a choice matches no operator that it could change.
         """
-        steps = self.steps(choices)
-        at = max((self.opset(step) for step in set(steps) - {KEEP}), default=0)
-        found = (self.column(s, at).parts[i] for i, s in enumerate(steps) if s != KEEP)
+        found = (part for parts in self.parts(choices).values() for part in parts)
         return len({change.operator for part in found for change in part.changes})
+
+    def parts(self, choices: Sequence[Choice]) -> dict[int, list[Part]]:
+        """What choices do, by their places; those that later ones leave nothing are not there.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        places = self.chosen(choices)
+        used = {choices[place].step for place in places if place is not None} - {KEEP}
+        at = max((self.opset(step) for step in used), default=0)
+        found: dict[int, list[Part]] = {}
+        for index, place in enumerate(places):
+            if place is not None and choices[place].step != KEEP:
+                part = self.column(choices[place].step, at).parts[index]
+                found.setdefault(place, []).append(part)
+        return found
 
     def steps(self, choices: Sequence[Choice]) -> list[str]:
         """The step for every cluster.
@@ -138,8 +170,16 @@ class WhatIf:
         Raises:
             RecipeError: a choice matches no operator that it could change.
         """
-        steps = [KEEP] * len(self.names)
-        for choice in choices:
+        return [KEEP if place is None else choices[place].step for place in self.chosen(choices)]
+
+    def chosen(self, choices: Sequence[Choice]) -> list[int | None]:
+        """For every cluster the place of the last choice that names it.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        places: list[int | None] = [None] * len(self.names)
+        for place, choice in enumerate(choices):
             where = re.compile(choice.where)
             hit = [i for i, names in enumerate(self.names) if any(map(where.search, names))]
             if not hit:
@@ -148,8 +188,8 @@ class WhatIf:
                     "them"
                 )
             for index in hit:
-                steps[index] = choice.step
-        return steps
+                places[index] = place
+        return places
 
     def predicted(self, steps: Sequence[str]) -> dict[str, Measurement]:
         """What a step for every cluster gives."""
@@ -159,7 +199,7 @@ class WhatIf:
         columns = {step: self.column(step, at) for step in used}
         chosen = [(i, columns[step]) for i, step in enumerate(steps) if step != KEEP]
         exact = self.planner.sizes.total(base, [column.parts[i] for i, column in chosen])
-        size = self.widened(exact, sum(step.startswith(INTEGER) for step in steps))
+        size = self.widened(exact, [c.integer[i] for i, c in chosen if c.integer[i]])
         coded = sum(float(column.coded[i]) for i, column in chosen)
         shares = [column.shares for column in columns.values()]
         ends = (
@@ -167,26 +207,26 @@ class WhatIf:
             max((h for _, h in shares), default=1.0),
         )
         zipped = download(size, coded, base.file.operators(), ends)
-        kind = self.kind(steps, chosen) if used else self.planner.predictor.plain
+        kind = self.kind(chosen) if used else self.planner.predictor.plain
         return {"size": size, "download": zipped, **self.planner.predictor.costs(kind, size)}
 
-    def kind(self, steps: Sequence[str], chosen: Sequence[tuple[int, Column]]) -> Kind:
+    def kind(self, chosen: Sequence[tuple[int, Column]]) -> Kind:
         """How each operator computes."""
         route = replace(AS_IT_IS, computes="float32")
         changes = [change for i, column in chosen for change in column.parts[i].changes]
         kind = self.planner.kind(route, changes)
         dtypes, weights = list(kind.dtypes), kind.weight_bytes.copy()
-        for index, step in enumerate(steps):
-            if step.startswith(INTEGER):
+        for index, column in chosen:
+            if column.integer[index]:
                 for place in self.places[index]:
                     dtypes[place], weights[place] = "int8", 1.0
         return Kind(tuple(dtypes), weights)
 
-    def widened(self, size: int, integers: int) -> Measurement:
+    def widened(self, size: int, integers: Sequence[str]) -> Measurement:
         """A size; an estimate where operators compute in integers, whose pairs are shared."""
         if not integers:
             return counted(size, "B")
-        low, high = (size + integers * extra for extra in PAIRS)
+        low, high = (size + sum(PAIRS[one][end] for one in integers) for end in (0, 1))
         return Measurement((low + high) / 2, "B", low, high, "estimated", 1)
 
     def column(self, step: str, at: int) -> Column:
@@ -195,13 +235,45 @@ class WhatIf:
             recipe = self.recipe(step)
             base = self.planner.sizes.base(at)
             parts = self.planner.sizes.parts(base, without_samples(recipe))
+            integer = [""] * len(parts)
+            if step.startswith(INTEGER):
+                parts, integer = self.in_integers(base, parts, step)
             self.planner.sizes.total(base, parts)  # what it sums up once is kept
             self.columns[at, step] = Column(
                 parts,
                 np.array([float(sum(c.after for c in part.changes)) for part in parts]),
                 density(recipe, self.planner.sample),
+                integer,
             )
         return self.columns[at, step]
+
+    def in_integers(
+        self, base: Base, parts: Sequence[Part], step: str
+    ) -> tuple[list[Part], list[str]]:
+        """What a step does that computes in integers, and by which method each cluster does.
+
+        Args:
+            base: the model.
+            parts: what stands in for it, of every cluster.
+            step: its first method computes in integers; others do what that leaves in float.
+        """
+        first, *others = canonical_recipe(parse_recipe(step)).steps
+        method = method_named(first.method)
+        sites = list(method.sites(base.model, method.configured(first.config)))
+        able = {site.operator for site in sites if not isinstance(site, Refusal)}
+        left = {
+            site.operator: replace(site, method=first.method)
+            for site in sites
+            if isinstance(site, Refusal)
+        }
+        found = [first.method * any(n in able for n in one.names) for one in base.clusters]
+        then = self.planner.sizes.parts(base, without_samples(Recipe(tuple(others))))
+        refused = (
+            replace(part, refusals=(*(left[n] for n in cluster.names if n in left), *part.refusals))
+            for cluster, part in zip(base.clusters, then, strict=True)
+        )
+        both = zip(found, parts, refused, strict=True)
+        return [stands if integer else rest for integer, stands, rest in both], found
 
     def opset(self, step: str) -> int:
         """The opset of a model after a step, at least its own."""

@@ -71,8 +71,10 @@ def completed(name: str, sizes: Shape, value: ir.Value) -> tuple[Shape, str]:
 
 def check(value: ir.Value, sizes: tuple[int, ...]) -> None:
     """Refuse a shape that an input cannot have."""
-    if any(isinstance(size, bool) or not isinstance(size, int) or size < 0 for size in sizes):
-        raise InputError(f"sizes of input '{value.name}' are whole numbers; got {sizes}")
+    if not all(type(size) is int and 0 <= size < 2**63 for size in sizes):
+        raise InputError(
+            f"sizes of input '{value.name}' are whole numbers from 0 to 2**63-1; got {sizes}"
+        )
     if value.shape is None:
         return
     told = f"input {described(value)}"

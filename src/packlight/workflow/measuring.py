@@ -23,6 +23,10 @@ MOST_STEPS = 8
 INTEGERS = 2
 """Whole numbers that are drawn stay below this: valid indices nearly everywhere."""
 
+NOTHING_RUNS = (
+    "there is no time of a run to measure: all that this model gives is computed when it is loaded"
+)
+
 
 def measured_profile(
     model: Model,
@@ -45,14 +49,13 @@ def measured_profile(
     if timing.options.arithmetic == "exact":
         raise InputError("times are those of the runtime's arithmetic; 'exact' cannot be measured")
     if all(one.at_load for one in found.operators):
-        raise InputError(
-            "there is no time of a run to measure: all that this model gives is computed when it "
-            "is loaded"
-        )
+        raise InputError(NOTHING_RUNS)
     copy = marked(model)
     sample, state = sample_of(model, found, task, timing.seed)
     carried = {copy.renamed[output]: into for output, into in state.items()}
     kernels = time_kernels(copy.model, sample, carried, timing.options, seconds=timing.seconds)
+    if not any(run.taken for run in kernels.runs):
+        raise InputError(NOTHING_RUNS)
     return with_latency(found, copy, kernels, timing.seed)
 
 

@@ -56,6 +56,21 @@ def test_activations_are_uint8_weights_int8_and_biases_int32(name):
     assert {str(kind) for key, kind in codes.items() if ".bias." not in key} == {"int8"}
 
 
+def test_an_output_that_is_listed_twice_is_the_restored_one_both_times():
+    net = Sketch(17)
+    value = net.add("Conv", "x", net.keep(np.ones((4, 3, 3, 3), np.float32)))
+    dims = [[value_info("x", ["n", 3, 6, 6])], {value: ["n", 4, 4, 4]}]
+    model = net.model("twice", *dims)
+    model.graph.graph.outputs.append(model.graph.graph.outputs[0])
+
+    made = make_case(model, STATIC).made
+
+    outputs = list(made.model.graph.graph.outputs)
+    assert [output.name for output in outputs] == [value, value]
+    assert outputs[0] is outputs[1]
+    assert outputs[0].producer().op_type == "DequantizeLinear"
+
+
 def test_the_step_of_a_bias_is_the_product_of_both_scales():
     made = make_case(NETWORKS["residual-17"](), STATIC).made
     arrays = stored(made.model)

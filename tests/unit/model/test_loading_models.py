@@ -7,6 +7,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from packlight.errors import ModelError
 from packlight.model import load, nodes, save, to_bytes
+from packlight.profile import profile
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS, sample_calls
@@ -42,6 +43,23 @@ def test_what_is_saved_is_loaded_again(name, tmp_path):
     assert load(path).digest == model.digest
     assert to_bytes(load(path)) == path.read_bytes()
     assert load(path).name == "m"
+
+
+def test_sizes_below_0_are_open_as_onnx_runtime_has_them(tmp_path):
+    proto = proto_of([node("Relu", ["x"], ["h"]), node("Neg", ["h"], ["y"])])
+    proto.graph.value_info.append(value_info("h", [-1, 4]))
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = -1
+
+    model = load(written(tmp_path, proto))
+
+    inner = next(nodes(model.graph)).outputs[0]
+    for value in (model.inputs()["x"], inner, model.outputs()["y"]):
+        assert [size if isinstance(size, int) else size.value for size in value.shape] == [None, 4]
+    found = open_session(model, SessionOptions()).run({"x": np.ones((3, 4), np.float32)})
+    assert found["y"].shape == (3, 4)
+    assert profile(model, {}).totals["other_ops"].value == 2 * 4
+    assert profile(model, {"x": (3, 4)}).totals["other_ops"].value == 2 * 3 * 4
 
 
 def test_a_missing_file_a_folder_and_an_empty_file_are_told_apart(tmp_path):

@@ -4,7 +4,8 @@ import onnx
 import pytest
 
 import packlight
-from packlight.compress import compress
+from packlight.compress import canonical_recipe, compress
+from packlight.compress.compress import uses_data
 from packlight.errors import DeviceError, InputError, RecipeError
 from packlight.model import file_size, load, save
 from packlight.model.size import skeleton
@@ -226,6 +227,53 @@ def test_choices_for_single_operators_are_one_more_route():
     assert plan.original["size"].value > chosen.predicted["size"].value
 
 
+def chosen(*choices):
+    return packlight.plan("zoo:fashion", device="pixel-8", choices=choices).options[0]
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [".=palette:4+float16"],
+        ["stage2=palette:4+float16"],
+        [".=weights:2", ".=keep", "stage2=weights:4"],
+        [".=weights:2", ".=weights:8"],
+        [".=palette:4", "stage2=weights:8+palette:6", "stage1=keep"],
+    ],
+)
+def test_the_recipe_of_choices_makes_the_file_that_is_predicted(choices):
+    option = chosen(*choices)
+
+    made = packlight.compress("zoo:fashion", f"tidy+{option.recipe}")
+
+    assert option.predicted["size"].how == "counted"
+    assert option.predicted["size"].value == made.after
+
+
+def test_choices_that_leave_nothing_have_no_recipe():
+    option = chosen(".=weights:2", ".=keep")
+
+    assert (option.recipe, option.changed) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "needs"),
+    [
+        ("weights:4", "no data"),
+        ("weights:4,mixed=4", "calibration samples"),
+        ("weights:4,rounding=gptq", "calibration samples"),
+        ("equalise", "calibration samples"),
+        ("equalise,by=weights", "no data"),
+        ("dynamic", "no data"),
+    ],
+)
+def test_choices_need_samples_where_compressing_does(step, needs):
+    option = chosen(f".={step}")
+
+    assert option.effort.needs == needs
+    assert uses_data(canonical_recipe(parse_recipe(option.recipe))) == (needs != "no data")
+
+
 def test_a_plan_survives_json(tight):
     assert from_json(Plan, to_json(tight)) == tight
 
@@ -251,6 +299,12 @@ def test_a_model_whose_weights_lie_in_bodies_is_planned_as_exactly(tmp_path):
             RecipeError,
             "matches no operator",
             {"device": "pixel-8", "choices": ["none=weights:4"]},
+        ),
+        (RecipeError, "'tidy' works on the whole", {"device": "pixel-8", "choices": [".=tidy"]}),
+        (
+            RecipeError,
+            "leave where= out of",
+            {"device": "pixel-8", "choices": [".=weights:4,where=a"]},
         ),
         (RecipeError, "OPERATOR=STEP", {"device": "pixel-8", "choices": ["conv"]}),
         (InputError, "NAME=SIZES", {"device": "pixel-8", "inputs": ["image"]}),

@@ -44,6 +44,20 @@ def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
         assert sizes.size(recipe) == len(to_bytes(made.model)), text
 
 
+def test_a_step_that_changes_nothing_raises_no_opset():
+    net = Sketch(17)
+    value = net.add("MatMul", "x", net.keep(net.array(12, 12, fan_in=12)))
+    value = net.add("ReduceMean", value, axes=[1])  # from opset 18 on axes are an input
+    model = net.model("small", [value_info("x", [1, 12])], {value: [1, 1]})
+    recipe = parse_recipe("palette:6+float16")
+
+    made = compress(model, parse_recipe("tidy+palette:6+float16"))
+
+    assert {change.method for change in made.changes} == {"float16"}
+    assert made.model.opset() == 17 < least_opset(canonical_recipe(recipe))
+    assert Sizes(Tidied(model)).size(canonical_recipe(recipe)) == len(to_bytes(made.model))
+
+
 @pytest.mark.parametrize("name", FLAT)
 def test_parts_change_and_refuse_what_the_whole_does(name):
     model = NETWORKS[name]()

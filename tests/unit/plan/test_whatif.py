@@ -62,6 +62,24 @@ def test_integers_are_an_estimate_that_holds_the_file(what_if):
     assert found["latency_ratio"].value < 1
 
 
+def test_operators_that_integer_methods_refuse_stay_as_they_are(what_if):
+    choices = [Choice(".", "dynamic")]
+    found = what_if.choose(choices)
+    made = packlight.compress("zoo:fashion", "tidy+dynamic")
+
+    changed = [change for change in made.variant.changes if change.method == "dynamic"]
+    assert what_if.changed(choices) == len(changed) < len(made.variant.refusals)
+    assert found["size"].low <= made.after <= found["size"].high
+    assert found["size"].high < found["size"].low + 3000
+
+
+def test_what_integers_leave_in_float_the_next_step_of_a_choice_takes(what_if):
+    found = what_if.choose([Choice(".", "dynamic+palette:4")])
+    made = packlight.compress("zoo:fashion", "tidy+dynamic+palette:4")
+
+    assert found["size"].low <= made.after <= found["size"].high
+
+
 @pytest.mark.parametrize("recipe", ["static", "dynamic", "static,bias=false"])
 def test_the_size_of_integer_models_is_known_to_the_byte(what_if, recipe):
     from packlight.zoo import task

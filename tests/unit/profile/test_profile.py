@@ -85,6 +85,7 @@ WRONG = {
     "too few dimensions": ({"x": (3, 16)}, r"input 'x' \(n,k,16\) has 3 dimensions; 3,16 has 2"),
     "another fixed size": ({"x": (3, 2, 8)}, "fixes dimension 2 at 16; 3,2,8 has 8 there"),
     "a negative size": ({"x": (3, -2, 16)}, "sizes of input 'x' are whole numbers"),
+    "a size that no file can state": ({"x": (2**63, 2, 16)}, "sizes of input 'x' are whole numb"),
     "no whole number": ({"x": (3, 2.5, 16)}, "sizes of input 'x' are whole numbers"),
 }
 
@@ -104,6 +105,8 @@ def test_a_shape_that_an_input_cannot_have_is_refused_in_a_sentence(case):
         (["=1,2"], "an input's shape is NAME=SIZES"),
         (["x=1,b,3"], "'x=1,b,3' has 'b'"),
         (["x=1,0"], "'x=1,0' has '0'"),
+        (["x=9223372036854775808"], "2**63-1, separated by commas, as image=1,3,224,224; 'x=92233"),
+        ([f"x={'9' * 5000}"], "sizes of an input are whole numbers from 1 to 2**63-1"),
         (["x=1,,2"], "'x=1,,2' has ''"),
         (["x=1", "x=2"], "input 'x' has one shape; 'x=2' is a second one"),
     ],
@@ -117,6 +120,10 @@ def test_texts_that_are_no_shapes_are_refused_in_a_sentence(texts, told):
 
 def test_names_of_inputs_may_hold_the_sign_between_name_and_sizes():
     assert parse_inputs(["a=b=2, 3"]) == {"a=b": (2, 3)}
+
+
+def test_sizes_may_be_as_large_as_files_can_state():
+    assert parse_inputs(["x=9223372036854775807, 007"]) == {"x": (2**63 - 1, 7)}
 
 
 def test_shapes_that_are_computed_from_shapes_are_known():

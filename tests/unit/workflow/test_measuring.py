@@ -133,6 +133,18 @@ def test_a_state_is_carried_from_step_to_step():
     checked(model, packlight.profile(model, task, measure=True, seconds=BRIEF))
 
 
+def test_a_model_of_which_the_runtime_runs_nothing_is_refused_in_a_sentence():
+    proto = parser.parse_model(
+        '<ir_version: 9, opset_import: ["" : 17]> g (float[4,8] x) => (int64[2] y) '
+        "{ [sizes] y = Shape(x) }"
+    )
+    model = Model(ir.from_proto(proto), "g")
+
+    assert not any(one.at_load for one in packlight.profile(model).operators)
+    with pytest.raises(InputError, match="there is no time of a run to measure"):
+        packlight.profile(model, measure=True, seconds=BRIEF)
+
+
 def test_exact_arithmetic_has_no_times():
     with pytest.raises(InputError, match="'exact' cannot be measured"):
         packlight.profile("zoo:fashion", measure=True, options=SessionOptions(arithmetic="exact"))
