@@ -98,6 +98,16 @@ SUMMED: dict[str, Summed] = {
 }
 
 
+OTHERS: dict[str, tuple[tuple[int, ...], str]] = {
+    "Einsum": ((0, 1, 2), "export it as a MatMul"),
+    "Gather": ((0,), "gather along the first axis of a matrix"),
+    "Gemm": ((0,), "export it with the weight as the second input"),
+    "com.microsoft.FusedConv": ((1,), "take the model before ONNX Runtime fused it"),
+    "com.microsoft.FusedMatMul": ((0, 1), "take the model before ONNX Runtime fused it"),
+}
+"""Inputs that may hold a weight whose axes are not known, and what to do about it."""
+
+
 def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
     """The stored tensor behind a value: an initializer or the output of a Constant."""
     if value is None or value.is_graph_input():
@@ -114,6 +124,32 @@ def computed_from_stored(graph: ir.Model) -> set[int]:
         if given and all(id(value) in found or stored(value) is not None for value in given):
             found.update(map(id, node.outputs))
     return found
+
+
+def unclaimed(graph: ir.Model, least: int) -> Iterator[tuple[ir.Node, ir.Value, str]]:
+    """Stored float32 weights that no role takes, each once, with an operator and what to do.
+
+    Args:
+        graph: the model.
+        least: numbers that a weight has.
+    """
+    seen = {id(value) for _, value in roles(graph)}
+    for node in nodes(graph):
+        plain = node.domain in ("", "ai.onnx")
+        kind = node.op_type if plain else f"{node.domain}.{node.op_type}"
+        places, remedy = OTHERS.get(kind, ((), ""))
+        for value in (node.inputs[index] for index in places if index < len(node.inputs)):
+            tensor = stored(value)
+            if value is None or tensor is None or id(value) in seen:
+                continue
+            if is_weight(tensor) and tensor.size >= least:
+                seen.add(id(value))
+                yield node, value, remedy
+
+
+def is_weight(tensor: ir.TensorProtocol) -> bool:
+    """Whether a tensor may be a weight: a float32 matrix, or more than one."""
+    return tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) >= MATRIX
 
 
 def roles(graph: ir.Model) -> Iterator[tuple[Role, ir.Value | None]]:

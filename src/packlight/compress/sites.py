@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress.roles import Role, computed_from_stored, roles, stored
+from packlight.compress.roles import Role, computed_from_stored, roles, stored, unclaimed
 from packlight.model import release
 from packlight.records.variant import Refusal
 
@@ -116,6 +116,9 @@ def decided(graph: ir.Model, decide: Callable[[Weight], S | Refusal]) -> Iterato
     """Every stored weight as a method decides about it, and why others are none."""
     for found in weight_sites(graph):
         yield found if isinstance(found, Refusal) else decide(found)
+    for node, value, remedy in unclaimed(graph, SMALLEST):
+        reason = f"how {node.op_type} reads its weight '{value.name}' is not supported"
+        yield Refusal(str(node.name), reason, remedy)
 
 
 def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:

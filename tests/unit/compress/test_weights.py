@@ -329,3 +329,22 @@ def test_what_is_stored_of_a_weight_is_not_called_as_a_computed_value_is():
         "w0002.codes",
     ]
     onnx.checker.check_model(to_bytes(made))
+
+
+def test_weights_that_operators_read_in_other_ways_are_refused_by_name():
+    net = Sketch(17)
+    large, small = net.weight(32, 32), net.weight(4, 4)
+    value = net.add("Einsum", "x", large, equation="ij,jk->ik")
+    value = net.add("Gemm", net.weight(16, 16), net.add("Transpose", value), transB=1)
+    value = net.add("Add", value, net.weight(16, 16))
+    columns = net.add("Gather", net.weight(16, 64), net.keep(np.arange(16)), axis=1)
+    value = net.add("Add", value, columns)
+    value = net.add("Einsum", value, small, equation="ij,kl->ij")
+    model = net.model("others", [value_info("x", [16, 32])], {value: [16, 16]})
+
+    refusals = compress(model, parse_recipe("weights:8")).refusals
+
+    others = [refusal for refusal in refusals if "is not supported" in refusal.reason]
+    assert [refusal.operator.split("_")[0] for refusal in others] == ["einsum", "gemm", "gather"]
+    assert f"'{large}'" in others[0].reason
+    assert all(refusal.remedy for refusal in others)
