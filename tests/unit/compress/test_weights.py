@@ -279,6 +279,33 @@ def test_naming_a_block_means_a_scale_for_each_block():
     assert to_bytes(first.model) == to_bytes(second.model)
 
 
+@pytest.mark.parametrize("expand", ["load", "run"])
+@pytest.mark.parametrize("scales", [16, 32])
+def test_a_block_larger_than_the_axis_is_the_whole_axis(expand, scales):
+    rest = f"expand={expand},scales={scales}"
+
+    large = compress(product(60, 24), parse_recipe(f"weights:4,block=100000,{rest}"))
+    whole = compress(product(60, 24), parse_recipe(f"weights:4,block=60,{rest}"))
+
+    assert to_bytes(large.model) == to_bytes(whole.model)
+    assert [change.what for change in large.changes] == [change.what for change in whole.changes]
+
+
+def test_a_block_that_is_cut_to_an_odd_axis_becomes_float_when_the_model_is_loaded():
+    made = compress(product(60, 24), parse_recipe("weights:4,block=64"))
+
+    assert [change.what.split(", ")[-1] for change in made.changes] == ["float at load"]
+
+
+def test_what_is_refused_in_blocks_gains_in_the_larger_groups_that_are_advised():
+    small, rest = product(5, 52), "symmetric=false,expand=load"
+
+    made = compress(small, parse_recipe(f"weights:8,block=4,{rest}"))
+
+    assert [refusal.remedy for refusal in made.refusals] == ["use larger groups"]
+    assert compress(small, parse_recipe(f"weights:8,block=100000,{rest}")).changes
+
+
 def test_codes_computed_while_the_file_is_written_are_those_computed_before():
     model = NETWORKS["residual-17"]()
     early = compress(model, parse_recipe("weights:4,block=10,expand=load"))
