@@ -112,3 +112,14 @@ def test_what_is_random_is_not_computed_beforehand():
     made = compress(model, parse_recipe("tidy"))
 
     assert [node.op_type for node in nodes(made.model.graph)] == ["RandomNormal", "Add"]
+
+
+def test_what_the_optimizer_leaves_alone_is_not_logged(caplog):
+    net = Sketch(18)
+    stored = net.weight(300)
+    model = net.model("stored", [value_info("x", [300])], {net.add("Add", "x", stored): [300]})
+    model.graph.graph.outputs.append(model.graph.graph.initializers[stored])
+
+    compress(model, parse_recipe("tidy"))
+
+    assert not caplog.records
