@@ -138,4 +138,13 @@ def check_option(what: str, value: Option, kind: object) -> None:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return
     if isinstance(kind, type) and type(value) is not kind:
-        raise RecipeError(f"{what} takes a {kind.__name__}; got '{value}'")
+        raise RecipeError(f"{what} takes {KINDS.get(kind, kind.__name__)}; got '{value}'")
+
+
+KINDS: Mapping[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+"""Types of options in words."""

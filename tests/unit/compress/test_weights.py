@@ -254,7 +254,7 @@ def test_only_operators_that_match_are_changed():
     [
         ("weights:9", "weights,bits= is one of 2, 3, 4, 5, 6, 7, 8; got '9'"),
         ("weights,block=0", "at least 1; got 0"),
-        ("weights,block=8.5", "takes a int; got '8.5'"),
+        ("weights,block=8.5", "takes a whole number; got '8.5'"),
         ("weights:4.0", "weights,bits= is one of 2, 3, 4, 5, 6, 7, 8; got '4.0'"),
         ("weights,scales=16.0", "weights,scales= is one of 16, 32; got '16.0'"),
         ("palette:4.0", "palette,bits= is one of 1, 2, 3, 4, 5, 6, 7, 8; got '4.0'"),
