@@ -154,9 +154,18 @@ class Method(Generic[C, S]):
 def check_option(what: str, value: Option, kind: object) -> None:
     """Refuse a value that an option's annotation does not allow."""
     choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
-    if choices and (value not in choices or isinstance(value, bool)):
+    if choices and not any(value == one and type(value) is type(one) for one in choices):
         raise RecipeError(f"{what} is one of {', '.join(map(str, choices))}; got '{value}'")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return
     if isinstance(kind, type) and type(value) is not kind:
-        raise RecipeError(f"{what} takes a {kind.__name__}; got '{value}'")
+        raise RecipeError(f"{what} takes {KINDS.get(kind, kind.__name__)}; got '{value}'")
+
+
+KINDS: Mapping[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+"""Types of options in words."""

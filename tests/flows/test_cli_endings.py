@@ -139,6 +139,63 @@ def test_output_that_cannot_be_written_is_bad_input(tmp_path):
     assert done.stderr == "packlight: the system refused: No space left on device\n"
 
 
+INTERRUPTED = {
+    "Ctrl-C": "stop(signal.SIGINT)",
+    "SIGTERM": "stop(signal.SIGTERM)",
+    "an error of compiled code that was interrupted": """
+    try:
+        stop(signal.SIGINT)
+    except KeyboardInterrupt as error:
+        raise SystemError("returned a result with an exception set") from error
+    """,
+    "an error after an interruption that nobody saw": """
+    with contextlib.suppress(KeyboardInterrupt):
+        stop(signal.SIGTERM)
+    raise ValueError("half a result")
+    """,
+    "a thread that goes on": """
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    stop(signal.SIGINT)
+    """,
+    "a search that keeps what it measured": """
+    with ending.resumable(pathlib.Path(".")):
+        try:
+            stop(signal.SIGINT)
+        except KeyboardInterrupt as error:
+            raise SystemError("returned a result with an exception set") from error
+    """,
+}
+STOPPING = """
+import contextlib, os, pathlib, signal, sys, threading, time
+from packlight.cli import app, ending, main
+
+def stop(number):
+    os.kill(os.getpid(), number)
+    time.sleep(60)
+
+def verb() -> int:
+    print("so far")
+    {body}
+
+app.VERBS["lessons"] = verb
+sys.argv = ["packlight", "lessons"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("body", INTERRUPTED.values(), ids=INTERRUPTED)
+def test_whatever_an_interruption_becomes_the_command_ends_as_interrupted(body, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPING.format(body=body.strip())],
+        check=False, cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert done.stdout == "so far\n"
+    assert done.stderr.startswith("packlight: interrupted")
+    assert ("goes on from there" in done.stderr) == ("resumable" in body)
+    assert done.stderr.count("\n") == 1
+
+
 def loaded(code: str) -> set[str]:
     """Names of the modules that are loaded after running some Python."""
     done = subprocess.run(

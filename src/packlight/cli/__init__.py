@@ -11,8 +11,9 @@ def main() -> int:
     """Run the command of this process; its exit code, as :mod:`packlight.cli.ending` lists them."""
     try:
         postpone()
+        from packlight.cli.ending import leave
         from packlight.cli.run import run
 
-        return run(sys.argv[1:])
+        return leave(run(sys.argv[1:]))
     except KeyboardInterrupt:  # while modules load; later ones end in a sentence
         return 130

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli.ending import DONE, Stopped
+from packlight.cli.ending import DONE, Stopped, interruption
 from packlight.cli.options import DEVICE_HELP, Json, Seed, Threads
 from packlight.cli.screen import print_json, say, screen, working
 
@@ -111,7 +111,9 @@ def measure(
         with working() as progress:
             found = measure_device(timings, name=named, threads=threads, seconds=seconds,
                                    quick=quick, seed=seed, progress=progress)  # fmt: skip
-    except KeyboardInterrupt as error:
+    except BaseException as error:
+        if interruption(error) is None:
+            raise
         said = f"what was timed is kept in '{timings}'; the same command goes on from there"
         raise Stopped(said) from error
     write_device(found, target)

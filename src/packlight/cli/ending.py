@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
@@ -37,16 +38,35 @@ def resumable(project: Path) -> Iterator[None]:
     """Say where an interrupted command left its work."""
     try:
         yield
-    except KeyboardInterrupt as error:
-        if not project.is_dir():
+    except BaseException as error:
+        if interruption(error) is None or not project.is_dir():
             raise
         raise Stopped(
             f"what was measured is kept in '{project}'; the same command goes on from there"
         ) from error
 
 
-def ended(error: BaseException, *, debug: bool) -> int:
-    """The exit code for an error, after telling it on stderr."""
+def interruption(error: BaseException) -> KeyboardInterrupt | None:
+    """What was interrupted, where an error is or comes of that.
+
+    Compiled code and converters that are interrupted raise errors of their own.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def ended(error: BaseException, *, debug: bool, stopped: bool = False) -> int:
+    """The exit code for an error, after telling it on stderr.
+
+    Args:
+        error: that a command ends with.
+        debug: whether to show where it comes from.
+        stopped: whether the command was told to stop before.
+    """
+    if stopped or interruption(error) is not None:
+        error = interruption(error) or KeyboardInterrupt()
     if isinstance(error, SystemExit | typer.Exit):
         return exit_code(error)
     if isinstance(error, BrokenPipeError):
@@ -115,6 +135,20 @@ def exit_code(error: SystemExit | typer.Exit) -> int:
     """The code that an exit carries."""
     code = error.exit_code if isinstance(error, typer.Exit) else error.code
     return code if isinstance(code, int) else DONE if code is None else UNMET
+
+
+def leave(code: int) -> int:
+    """The exit code; an interrupted process that others still work in ends here and now.
+
+    The interpreter would wait for them, or take away what compiled code still uses. What is in
+    files of their own they leave behind.
+    """
+    if code != INTERRUPTED or threading.active_count() == 1:
+        return code
+    with suppress(OSError):
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    os._exit(code)
 
 
 def hush() -> None:

@@ -115,10 +115,13 @@ def own(role: Role, outputs: int) -> Bias | None:
 
 
 def added(role: Role, outputs: int) -> Bias | None:
-    """Of the Add right behind a product."""
-    output = role.node.outputs[0]
+    """Of the Add right behind a product, if its last axis is that of the weight's outputs."""
+    output, weight = role.node.outputs[0], stored(role.node.inputs[role.index])
     readers = list(output.consumers())
-    if role.index != INPUT_WEIGHT or len(readers) != 1 or output.is_graph_output():
+    assert weight is not None, "products whose weight is computed are no sites"
+    if role.index != INPUT_WEIGHT or weight.shape.numpy()[-1] != outputs:
+        return None
+    if len(readers) != 1 or output.is_graph_output():
         return None
     node = readers[0]
     index = 1 - list(node.inputs).index(output) if node.op_type == "Add" else 0

@@ -75,11 +75,12 @@ def blocks(shape: tuple[int, ...], summed: tuple[int, ...], size: int) -> Groupi
     Args:
         shape: of the weight.
         summed: consecutive axes.
-        size: inputs in a block, at least 1.
+        size: inputs in a block, at least 1; all there are where these are fewer.
     """
     first, last = summed[0], summed[-1] + 1
     assert summed == tuple(range(first, last)), "blocks run along consecutive axes"
     length = math.prod(shape[first:last])
+    size = max(1, min(size, length))
     count = -(-length // size)
     flat = (*shape[:first], length, *shape[last:])
     padded = (*shape[:first], count * size, *shape[last:])

@@ -132,12 +132,10 @@ def inputs_of(role: Role, value: Floats, limit: Limit) -> Floats:
     make = {"Conv": patches, "ConvTranspose": channels}.get(role.node.op_type)
     if make is not None:
         return make(role.node, value, limit)
+    if role.node.op_type == "MatMul":
+        return thinned(factors(role, value), limit)
     if role.node.op_type == "Gemm" and role.node.attributes.get_int("transA", 0) == 1:
         value = value.T
-    if role.node.op_type == "MatMul" and role.index == 0:
-        value = np.swapaxes(value, -1, -2)
-    if role.rank > MATRIX and value.ndim >= role.rank and role.node.op_type == "MatMul":
-        return thinned(value.reshape(-1, *value.shape[-2:]), limit)
     if role.node.op_type in ("LSTM", "GRU", "RNN") and role.index == RECURRENCE:
         return states(value, limit)
     return thinned(value.reshape(1, -1, value.shape[-1]), limit)
@@ -145,6 +143,45 @@ def inputs_of(role: Role, value: Floats, limit: Limit) -> Floats:
 
 MATRIX = 2
 STATES = 3
+
+
+def factors(role: Role, value: Floats) -> Floats:
+    """What a product's weight multiplies, all of it: (groups, n, in) or (1, n, in).
+
+    Source: ONNX, MatMul, which is ``numpy.matmul``: leading axes are aligned from the right, and a
+    vector is a matrix of one row or one column.
+    """
+    if value.ndim == 1:
+        value = value[None]
+    elif role.index == 0:
+        value = np.swapaxes(value, -1, -2)
+    if role.rank == MATRIX:
+        return value.reshape(1, -1, value.shape[-1])
+    weight = stored(role.node.inputs[role.index])
+    assert weight is not None, "products whose weight is computed are no sites"
+    return in_groups(value, tuple(int(size) for size in weight.shape.numpy()[:-MATRIX]))
+
+
+def in_groups(value: Floats, leading: tuple[int, ...]) -> Floats:
+    """What each of a weight's matrices sees of a value (..., n, in): (groups, n, in).
+
+    Axes that the weight lacks, or along which it has one matrix for all, are more rows of a group.
+
+    Args:
+        value: as the product takes it.
+        leading: axes of the weight before its matrices.
+
+    Returns:
+        (groups, n, in), or (1, n, in) where all groups see the same.
+    """
+    value = value.reshape((1,) * (len(leading) + MATRIX - value.ndim) + value.shape)
+    last = value.ndim - 1
+    own = [last - 1 - len(leading) + axis for axis, size in enumerate(leading) if size > 1]
+    rows = [axis for axis in range(last) if axis not in own]
+    sizes = [value.shape[axis] for axis in own]
+    seen = value.transpose(*own, *rows, last).reshape(*sizes, -1, value.shape[last])
+    every = [size for size in leading if size > 1] if max(sizes, default=1) > 1 else sizes
+    return np.broadcast_to(seen, (*every, *seen.shape[-MATRIX:])).reshape(-1, *seen.shape[-MATRIX:])
 
 
 def states(value: Floats, limit: Limit) -> Floats:

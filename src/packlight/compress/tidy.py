@@ -8,8 +8,10 @@ they are.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import mmap
 
@@ -77,6 +79,17 @@ def sites(graph: ir.Model, config: Tidy) -> Iterator[Site | Refusal]:
             yield Constant(node)
 
 
+@contextmanager
+def silent(module: str) -> Iterator[None]:
+    """Let a module log nothing: what it leaves as it is, is nothing that a person can change."""
+    logger = logging.getLogger(module)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
 def foldable(node: ir.Node) -> bool:
     """Whether all an operator reads is stored, and none of it compressed."""
     tensors = [stored(value) for value in node.inputs if value is not None]
@@ -102,7 +115,8 @@ def apply(
     if constant:
         fold_constants(graph)
     drop_identities(graph)
-    common.DeduplicateInitializersPass()(graph)
+    with silent(common.DeduplicateInitializersPass.__module__):
+        common.DeduplicateInitializersPass()(graph)
     drop_unused(graph)
     drop_notes(graph)
     after = {str(node.name) for node in nodes(graph)}

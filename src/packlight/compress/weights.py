@@ -169,7 +169,7 @@ def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load",
     if config.bits not in STORED:
         return "load"
     fused = all(fuses(role.node) for role in weight.roles) and weight.summed == (0,)
-    whole = grouping.padded == grouping.shape
+    whole = grouping.padded == grouping.shape and grouping.block == config.block
     return "run" if fused and whole and config.per == "block" else "load"
 
 
@@ -277,7 +277,7 @@ def encode(graph: ir.Model, one: Coded[Site], config: Weights) -> Change:
     encoding = Encoding(place, site, one.parts, config)
     place.replace(encoding.at_load() if site.expand == "load" else encoding.at_run())
     what = f"int{site.bits} per {config.per}" + (
-        f" of {config.block}" if config.per == "block" else ""
+        f" of {site.grouping.block}" if config.per == "block" else ""
     )
     what = f"{what}, {one.how}, float at {site.expand}"
     return Change(site.operator, "weights", what, before, stored_bytes(site, config))
@@ -328,7 +328,7 @@ class Encoding:
         if not self.config.symmetric:
             inputs.append(self.store("zero", UNSIGNED[self.site.bits], sizes))
         operator = partial(self.place.operator, "DequantizeLinear", inputs, axis=axis)
-        return operator(block_size=self.config.block) if of_blocks else operator()
+        return operator(block_size=grouping.block) if of_blocks else operator()
 
     def codes(self, shape: Sequence[int]) -> ir.Value:
         """The codes, in a type of their width or packed."""

@@ -79,7 +79,7 @@ def check_header(proto: onnx.ModelProto, file: Path) -> None:
     if not proto.graph.output:
         raise ModelError(f"the graph of '{file.name}' must have an output; it has none")
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    version = opsets.get("", opsets.get("ai.onnx", 0))
+    version = opsets.get("", 0)
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= version <= newest:
         raise ModelError(

@@ -10,9 +10,12 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from packlight.errors import ModelError
-from packlight.model.check import check_file, check_proto, reason
+from packlight.model.check import check_file, check_proto, operators, reason
 from packlight.model.model import Model, graphs, name_operators, nodes, release
 from packlight.model.outside import take_in_small
+
+ALIAS = "ai.onnx"
+"""Another name of the standard operators, whose name is empty."""
 
 SEPARATE = 4
 """The first version of the format in which a stored value need not be an input as well."""
@@ -39,11 +42,25 @@ def load(path: str | Path) -> Model:
         raise ModelError(f"'{file}' cannot be read: {error.strerror}") from error
     except DecodeError as error:
         raise ModelError(f"'{file.name}' is not an ONNX model, or it is damaged") from error
+    rename_alias(proto)
     check_proto(proto, file)
     take_in_small(proto, file)
     graph = read_graph(proto, file)
     name_operators(graph)
     return Model(graph, file.stem)
+
+
+def rename_alias(proto: onnx.ModelProto) -> None:
+    """Let the standard operators have one name, where files may write two."""
+    for scope in (proto, *proto.functions):
+        named = {entry.domain: entry for entry in scope.opset_import}
+        if ALIAS in named and "" in named:
+            scope.opset_import.remove(named[ALIAS])
+        elif ALIAS in named:
+            named[ALIAS].domain = ""
+    for part in (*proto.functions, *operators(proto)):
+        if part.domain == ALIAS:
+            part.domain = ""
 
 
 def read_graph(proto: onnx.ModelProto, file: Path) -> ir.Model:

@@ -19,6 +19,9 @@ INLINE_LIMIT = 2**31 - 2**20
 OUTSIDE = 1024
 """Bytes above which a stored value lies beside the graph in a model of two files."""
 
+DRAFT = ".packlight-"
+"""How the folder's name begins that holds a file in the making; short, whatever the file's is."""
+
 BASE = 128
 LENGTH = 2
 """How protobuf marks a field that states its length."""
@@ -40,7 +43,7 @@ def save(model: Model, path: str | Path) -> int:
     if target.exists() and not target.is_file():
         raise InputError(f"a model is written to a file; '{target}' is something else")
     found = skeleton(model.graph)
-    with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+    with TemporaryDirectory(prefix=DRAFT, dir=target.parent) as folder:
         draft = Path(folder) / target.name
         if found.size() > INLINE_LIMIT:
             write_two(model, draft)

@@ -140,7 +140,21 @@ def read_union(args: tuple[Any, ...], data: Json) -> Any:
                 return read(member, data)
             except InputError:
                 continue
-    raise InputError(f"{data!r} fits none of {', '.join(map(str, args))}")
+    raise InputError(f"one of {', '.join(map(said, args))} is expected; got {data!r}")
+
+
+KINDS: Mapping[object, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+"""Plain types in words."""
+
+
+def said(kind: object) -> str:
+    """A type in words, or as its name or annotation has it."""
+    return KINDS.get(kind) or str(getattr(kind, "__name__", kind))
 
 
 READERS: dict[object, Callable[[tuple[Any, ...], Json], Any]] = {
@@ -159,12 +173,25 @@ def read_dataclass(cls: type[Any], data: Json) -> Any:
     names = {field.name for field in dataclasses.fields(cls)}
     unknown = set(expect(dict, data)) - names
     if unknown:
-        raise InputError(f"{cls.__name__} has no {', '.join(sorted(unknown))}")
+        raise InputError(
+            f"a {cls.__name__.lower()} has no {', '.join(sorted(unknown))}; "
+            f"it has {', '.join(field.name for field in dataclasses.fields(cls))}"
+        )
+    missing = [field.name for field in dataclasses.fields(cls) if lacks(field, data)]
+    if missing:
+        raise InputError(f"a {cls.__name__.lower()} must have {', '.join(missing)}")
     values = {name: read(hints[name], data[name]) for name in names & set(data)}
     try:
         return cls(**values)
     except TypeError as error:
         raise InputError(f"{cls.__name__}: {error}") from error
+
+
+def lacks(field: dataclasses.Field[Any], data: Mapping[str, Json]) -> bool:
+    """Whether a field without a default is left out."""
+    none = dataclasses.MISSING
+    needed = field.init and field.default is none and field.default_factory is none
+    return needed and field.name not in data
 
 
 @cache

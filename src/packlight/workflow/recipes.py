@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from packlight.compress import canonical_recipe
+from packlight.compress import METHODS, canonical_recipe
 from packlight.errors import InputError, RecipeError
 from packlight.records import Recipe, from_json, parse_recipe
 from packlight.workflow.presets import PRESETS
@@ -29,20 +30,47 @@ def read_recipe(text: str, seed: int = 0) -> Recipe:
     Raises:
         RecipeError: the text or the file has another form, or names what does not exist.
     """
-    if Path(text).suffix in READERS:
-        return canonical_recipe(read_file(Path(text), seed))
-    return canonical_recipe(parse_recipe(PRESETS.get(text, text), seed))
+    if suffix(text) in READERS:
+        return known(read_file(Path(text), seed))
+    if suffix(text)[1:].isalpha() and not FIRST.split(text)[0].strip().isidentifier():
+        raise RecipeError(f"a recipe file ends in {' or '.join(READERS)}; got '{text}'")
+    return known(parse_recipe(PRESETS.get(text, text), seed))
+
+
+FIRST = re.compile("[:,+]")
+"""What ends the name of a recipe's first method."""
+
+
+def suffix(text: str) -> str:
+    """Of a file's name, in small letters."""
+    return Path(text).suffix.lower()
+
+
+def known(recipe: Recipe) -> Recipe:
+    """The recipe with every option spelled out, if its methods exist."""
+    for step in recipe.steps:
+        if step.method in PRESETS:
+            raise RecipeError(
+                f"'{step.method}' is a preset, and presets stand alone; "
+                f"beside other steps write out its own: {PRESETS[step.method]}"
+            )
+        if step.method not in METHODS:
+            raise RecipeError(
+                f"there is no method '{step.method}'; there are {', '.join(METHODS)}, "
+                f"and presets, which stand alone: {', '.join(PRESETS)}"
+            )
+    return canonical_recipe(recipe)
 
 
 def recipe_name(text: str) -> str:
     """What a variant made by this recipe is called: the steps in short, or the file's name."""
-    return Path(text).stem if Path(text).suffix in READERS else text
+    return Path(text).stem if suffix(text) in READERS else text
 
 
 def read_file(path: Path, seed: int) -> Recipe:
     """The recipe in a file."""
     try:
-        data = READERS[path.suffix](path.read_text("utf-8"))
+        data = READERS[suffix(str(path))](path.read_text("utf-8"))
     except OSError as error:
         raise RecipeError(f"the recipe '{path}' cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from packlight.compress import Compressed, uses_data
 from packlight.compress import compress as apply_recipe
 from packlight.compress.compress import NO_DATA
-from packlight.errors import InputError
+from packlight.errors import InputError, RecipeError
 from packlight.model import Model, file_size, save
 from packlight.records import (
     Budget,
@@ -116,6 +116,13 @@ def compress(
         InputError: the model, the recipe or the task cannot be used, or ``out`` not be written.
     """
     steps = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, seed)
+    if task is None and uses_data(steps):
+        raise RecipeError(
+            f"'{recipe if isinstance(recipe, str) else recipe.text()}' learns from calibration "
+            "samples, and no task is given: name data with --task, as in --task data.npz, or leave "
+            "out what learns, as rounding=gptq, mixed=, range=moments or static; quick8 and quick4 "
+            "need no data"
+        )
     source = source_of(model, runs=task is not None)
     target = None if out is None else Path(out)
     if target is not None:

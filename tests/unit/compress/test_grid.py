@@ -145,7 +145,7 @@ def test_a_searched_range_is_never_worse_than_the_widest(drawn, bits, symmetric)
 
 @pytest.mark.parametrize(
     ("size", "count", "padded"),
-    [(1, 10, (10, 3)), (4, 3, (12, 3)), (10, 1, (10, 3)), (64, 1, (64, 3))],
+    [(1, 10, (10, 3)), (4, 3, (12, 3)), (10, 1, (10, 3)), (7, 2, (14, 3))],
 )
 def test_the_last_block_may_be_shorter(size, count, padded):
     grouping = grid.blocks((10, 3), (0,), size)
@@ -158,3 +158,8 @@ def test_the_last_block_may_be_shorter(size, count, padded):
 @pytest.mark.parametrize("bits", range(2, 9))
 def test_the_grid_is_symmetric_and_fits_its_width(bits):
     assert -(2 ** (bits - 1)) < -grid.top_code(bits) < grid.top_code(bits) < 2 ** (bits - 1)
+
+
+@pytest.mark.parametrize("size", [10, 11, 100_000])
+def test_a_block_has_no_more_inputs_than_there_are(size):
+    assert grid.blocks((10, 3), (0,), size) == grid.blocks((10, 3), (0,), 10)

@@ -157,3 +157,14 @@ def test_memory_maps_are_let_go_while_an_array_shows_them(tmp_path):
     assert tensor.raw is None
     np.testing.assert_array_equal(shown, [2, 3])
     np.testing.assert_array_equal(tensor.numpy(), np.arange(8))
+
+
+def test_what_the_optimizer_leaves_alone_is_not_logged(caplog):
+    net = Sketch(18)
+    stored = net.weight(300)
+    model = net.model("stored", [value_info("x", [300])], {net.add("Add", "x", stored): [300]})
+    model.graph.graph.outputs.append(model.graph.graph.initializers[stored])
+
+    compress(model, parse_recipe("tidy"))
+
+    assert not caplog.records

@@ -255,7 +255,11 @@ def test_only_operators_that_match_are_changed():
     [
         ("weights:9", "weights,bits= is one of 2, 3, 4, 5, 6, 7, 8; got '9'"),
         ("weights,block=0", "at least 1; got 0"),
-        ("weights,block=8.5", "takes a int; got '8.5'"),
+        ("weights,block=8.5", "takes a whole number; got '8.5'"),
+        ("weights:4.0", "weights,bits= is one of 2, 3, 4, 5, 6, 7, 8; got '4.0'"),
+        ("weights,scales=16.0", "weights,scales= is one of 16, 32; got '16.0'"),
+        ("palette:4.0", "palette,bits= is one of 1, 2, 3, 4, 5, 6, 7, 8; got '4.0'"),
+        ("sparse:4.0", "sparse,bits= is one of 1, 2, 3, 4, 5, 6, 7, 8; got '4.0'"),
         ("weights,per=row", "is one of tensor, channel, block; got 'row'"),
         ("weights,colour=red", "has no option 'colour'"),
         ("shrink", "there is no method 'shrink'"),
@@ -274,6 +278,33 @@ def test_naming_a_block_means_a_scale_for_each_block():
 
     assert first.recipe == second.recipe
     assert to_bytes(first.model) == to_bytes(second.model)
+
+
+@pytest.mark.parametrize("expand", ["load", "run"])
+@pytest.mark.parametrize("scales", [16, 32])
+def test_a_block_larger_than_the_axis_is_the_whole_axis(expand, scales):
+    rest = f"expand={expand},scales={scales}"
+
+    large = compress(product(60, 24), parse_recipe(f"weights:4,block=100000,{rest}"))
+    whole = compress(product(60, 24), parse_recipe(f"weights:4,block=60,{rest}"))
+
+    assert to_bytes(large.model) == to_bytes(whole.model)
+    assert [change.what for change in large.changes] == [change.what for change in whole.changes]
+
+
+def test_a_block_that_is_cut_to_an_odd_axis_becomes_float_when_the_model_is_loaded():
+    made = compress(product(60, 24), parse_recipe("weights:4,block=64"))
+
+    assert [change.what.split(", ")[-1] for change in made.changes] == ["float at load"]
+
+
+def test_what_is_refused_in_blocks_gains_in_the_larger_groups_that_are_advised():
+    small, rest = product(5, 52), "symmetric=false,expand=load"
+
+    made = compress(small, parse_recipe(f"weights:8,block=4,{rest}"))
+
+    assert [refusal.remedy for refusal in made.refusals] == ["use larger groups"]
+    assert compress(small, parse_recipe(f"weights:8,block=100000,{rest}")).changes
 
 
 def test_codes_computed_while_the_file_is_written_are_those_computed_before():

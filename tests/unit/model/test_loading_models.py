@@ -5,10 +5,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from packlight.compress import compress
 from packlight.errors import ModelError
 from packlight.model import load, nodes, save, to_bytes
 from packlight.profile import profile
-from packlight.records import SessionOptions
+from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.sketch import value_info
@@ -162,6 +163,40 @@ def test_stored_values_of_old_files_are_no_inputs(tmp_path):
     old = open_session(NETWORKS["residual-11"](), SessionOptions()).run(call)
     new = open_session(model, SessionOptions()).run(call)
     assert all(np.array_equal(old[name], new[name]) for name in old)
+
+
+@pytest.mark.parametrize("imports", [["ai.onnx"], ["ai.onnx", ""], ["", "ai.onnx"]])
+def test_the_other_name_of_the_standard_operators_is_the_empty_one(imports, tmp_path):
+    inner = [node("Relu", ["a"], ["b"], domain="ai.onnx")]
+    held = [helper.make_opsetid("ai.onnx", 17)]
+    function = helper.make_function("own", "Same", ["a"], ["b"], inner, held)
+    proto = proto_of([node("Same", ["x"], ["h"], domain="own"), node("Relu", ["h"], ["y"])])
+    del proto.opset_import[:]
+    known = [helper.make_opsetid(name, 17) for name in imports]
+    proto.opset_import.extend([*known, helper.make_opsetid("own", 1)])
+    proto.functions.append(function)
+
+    model = load(written(tmp_path, proto))
+
+    assert model.opset() == 17
+    assert dict(model.graph.opset_imports) == {"": 17, "own": 1}
+    (own,) = model.graph.functions.values()
+    assert dict(own.opset_imports) == {"": 17}
+    assert model.digest == load(written(tmp_path, to_bytes(model))).digest
+
+
+def test_weights_of_a_file_that_imports_the_other_name_are_compressed(tmp_path):
+    weight = numpy_helper.from_array(np.ones((4, 128), np.float32), "w")
+    back = numpy_helper.from_array(np.ones((128, 4), np.float32), "v")
+    graph = [node("MatMul", ["x", "w"], ["h"]), node("MatMul", ["h", "v"], ["y"])]
+    proto = proto_of(graph, [weight, back])
+    proto.opset_import[0].domain = "ai.onnx"
+
+    made = compress(load(written(tmp_path, proto)), parse_recipe("tidy+weights:8"))
+
+    feeds = {"x": np.ones((2, 4), np.float32)}
+    (found,) = open_session(made.model, SessionOptions()).run(feeds).values()
+    np.testing.assert_allclose(found, np.full((2, 4), 512.0), rtol=1e-5)
 
 
 def nested(names):

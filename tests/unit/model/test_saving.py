@@ -130,6 +130,12 @@ def test_numbers_are_written_as_protobuf_writes_them(number):
     assert len(field) in (1 + len(varint(number)), 2 + len(varint(number)))
 
 
+def test_a_name_may_be_as_long_as_a_file_system_allows(tmp_path):
+    path = tmp_path / f"{'m' * 248}.onnx"
+
+    assert save(NETWORKS["perceptron-21"](), path) == path.stat().st_size
+
+
 def test_a_weight_that_cannot_be_computed_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "m.onnx"
     save(NETWORKS["residual-17"](), path)

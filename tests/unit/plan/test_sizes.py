@@ -21,6 +21,7 @@ RECIPES = [
     "float16",
     "weights:8",
     "weights:4,block=32",
+    "weights:4,block=100000",
     "weights:3,symmetric=false,scales=16",
     "palette:6",
     "palette:2,scaled=true",
