@@ -31,14 +31,13 @@ from packlight.compress.sequence import (
     Rounding,
     S,
     batched,
-    damped,
     form_of,
     gathered,
-    importance,
     moment_bytes,
 )
 from packlight.compress.sites import Weight, WeightSite
 from packlight.compress.sparsity import DENSE
+from packlight.compress.trust import damped, importance
 from packlight.method import Look
 from packlight.records.variant import Refusal
 

@@ -22,8 +22,9 @@ from packlight.compress.bias import Bias, bias
 from packlight.compress.feedback import round_rows
 from packlight.compress.moments import Moments
 from packlight.compress.pairs import held, neighbours, portable_scale
-from packlight.compress.sequence import damped, form_of, gathered, importance, stages
+from packlight.compress.sequence import form_of, gathered, stages
 from packlight.compress.sites import WeightSite
+from packlight.compress.trust import damped, importance
 from packlight.compress.uniform import Range, Uniform, fit
 from packlight.method import Look
 

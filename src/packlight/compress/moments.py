@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,10 @@ Floats = NDArray[np.float32]
 
 MOST, LEAST = 128, 16
 """Inputs taken of one call: neighbours in a feature map tell little that is new."""
+
+COMPARED = 32
+"""Of these about so many are set beside those that were meant: what most of that lies in is clear
+from few."""
 
 LARGEST = np.float32(2.0**50)
 """Inputs above are left out as those that are not finite: sums of their squares leave float32."""
@@ -44,10 +50,11 @@ class Moments:
         self.total: Doubles = np.zeros((0, 0))
         self.cross: Doubles = np.zeros((0, 0, 0))
         self.apart: Doubles = np.zeros((0, 0))
+        self.beside: Doubles = np.zeros((0, 0))
         self.waiting: list[Floats] = []
-        self.gaps: list[Floats] = []
-        self.astray = False
+        self.pairs: list[tuple[Floats, Floats]] = []
         self.count = 0
+        self.compared = 0
         self.calls = 0
         self.skipped = 0
 
@@ -68,39 +75,47 @@ class Moments:
             self.first = inputs[:, 0].copy()
             self.total = np.zeros((groups, width))
             self.outer = np.zeros((groups, width, width))
-            self.apart = np.zeros((groups, width))
-        self.gaps.append(self.gap(inputs, value, meant))
+            self.apart, self.beside = np.zeros((2, groups, width))
+        gaps = None if meant is value else self.others(meant, inputs) - inputs
         inputs = inputs - self.first[:, None]
+        if gaps is not None:
+            self.set_beside(inputs, gaps)
         self.total += inputs.sum(axis=1, dtype=np.float64)
         self.count += rows
         self.calls += 1
         self.waiting.append(inputs)
         if sum(part.shape[1] for part in self.waiting) >= width:
             self.add_up()
+        if sum(part.shape[1] for part, _ in self.pairs) >= width:
+            self.add_up_pairs()
 
-    def gap(self, inputs: Floats, value: Array, meant: Array) -> Floats:
-        """How far inputs of one call are from those meant; nothing where these make no sense."""
-        if meant is not value and np.shape(meant) == np.shape(value):
-            others = inputs_of(self.role, np.asarray(meant, np.float32), self.places)
-            if is_tame(others):
-                others = others - inputs
-                self.astray |= bool(others.any())
-                return others
-        return np.broadcast_to(np.float32(0), inputs.shape)
+    def others(self, meant: Array, inputs: Floats) -> Floats:
+        """The inputs that were meant; those that were fed where they make no sense."""
+        others = inputs_of(self.role, np.asarray(meant, np.float32), self.places)
+        return others if others.shape == inputs.shape and is_tame(others) else inputs
+
+    def set_beside(self, inputs: Floats, gaps: Floats) -> None:
+        """Add up how far some inputs of a call are from those meant, and what goes with that."""
+        step = max(1, inputs.shape[1] // COMPARED)
+        some, gaps = inputs[:, ::step], gaps[:, ::step]
+        self.compared += some.shape[1]
+        self.beside += some.sum(axis=1, dtype=np.float64)
+        self.apart += gaps.sum(axis=1, dtype=np.float64)
+        if gaps.any():
+            self.pairs.append((gaps, some))
 
     def add_up(self) -> None:
         """Add the products of the inputs that wait for it; many at a time are cheaper."""
         if self.waiting:
-            inputs = np.concatenate(self.waiting, axis=1)
-            self.outer += np.swapaxes(inputs, 1, 2) @ inputs
-            if self.astray:
-                gaps = np.concatenate(self.gaps, axis=1)
-                if not self.cross.size:
-                    self.cross = np.zeros_like(self.outer)
-                self.cross += np.swapaxes(gaps, 1, 2) @ inputs
-                self.apart += gaps.sum(axis=1, dtype=np.float64)
+            self.outer += products([(inputs, inputs) for inputs in self.waiting])
             self.waiting.clear()
-            self.gaps.clear()
+
+    def add_up_pairs(self) -> None:
+        """Add the products of what was missed with what was fed, as far as they wait for it."""
+        if self.pairs:
+            found = products(self.pairs)
+            self.cross = self.cross + found if self.cross.size else found.astype(np.float64)
+            self.pairs.clear()
 
     def places(self, width: int) -> int:
         """Inputs to take of one call for a weight of so many inputs."""
@@ -112,8 +127,7 @@ class Moments:
 
     def missed(self) -> Doubles:
         """What was meant less what was fed, on average, (groups, in)."""
-        self.add_up()
-        return self.apart / self.count
+        return self.apart / max(1, self.compared)
 
     def missed_with(self, *, centred: bool) -> Doubles:
         """Products of what was meant less what was fed with what was fed.
@@ -121,11 +135,11 @@ class Moments:
         (groups, in, in), about the means or about zero; the first axis of the two is what was
         missed. There are none where all was fed as it was meant.
         """
-        self.add_up()
+        self.add_up_pairs()
         if not self.cross.size:
             return self.cross
-        found = self.cross / self.count
-        mean = self.total / self.count if centred else -self.first
+        found = self.cross / self.compared
+        mean = self.beside / self.compared if centred else -self.first
         found -= self.missed()[:, :, None] * mean[:, None, :]
         return found
 
@@ -138,6 +152,13 @@ class Moments:
         if not centred:
             found += mean[:, :, None] * mean[:, None, :]
         return found
+
+
+def products(pairs: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """Sums of outer products of rows (groups, n, in), (groups, in, in)."""
+    first, second = (np.concatenate(side, axis=1) for side in zip(*pairs, strict=True))
+    found: Floats = np.swapaxes(first, 1, 2) @ second
+    return found
 
 
 def is_tame(inputs: Floats) -> bool:

@@ -33,6 +33,7 @@ from packlight.compress.sites import Weight, WeightSite
 from packlight.compress.sparse_rows import prune_rows, round_kept
 from packlight.compress.sparsity import DENSE, Sparsity
 from packlight.compress.storage import Parts
+from packlight.compress.trust import damped, importance, made_up
 from packlight.errors import RecipeError
 from packlight.method import Look
 
@@ -338,31 +339,6 @@ def round_site(
     return Rounded(site, fitted, codes, how)
 
 
-WARY = 3.0
-"""Mean powers of inputs that are added to each where a weight makes up for what was lost before it:
-it is to follow the few directions that most of that lies in, not what samples happened to show."""
-
-
-def made_up(weight: Doubles, fed: Moments, moments: Doubles, *, centred: bool) -> Doubles:
-    """The weight whose outputs come nearest to those that it was meant to have.
-
-    Where x were meant and y are fed, that is W E[x y'] E[y y']^-1 = W + W E[(x - y) y'] E[y y']^-1,
-    drawn towards W.
-
-    Args:
-        weight: (groups, out, in).
-        fed: what it multiplies, and was meant to.
-        moments: of that, damped, (groups, in, in).
-        centred: whether a bias takes up means.
-    """
-    missed = fed.missed_with(centred=centred)
-    if not missed.size:
-        return weight
-    power = np.einsum("gii->g", moments) / moments.shape[-1]
-    trusted = moments + WARY * power[:, None, None] * np.eye(moments.shape[-1])
-    return weight + np.swapaxes(np.linalg.solve(trusted, np.swapaxes(weight @ missed, 1, 2)), 1, 2)
-
-
 def compact(codes: Codes) -> NDArray[np.floating]:
     """Codes in 16 bits where these hold them, as integers up to 2,048 and NaN; else as they are."""
     with np.errstate(over="ignore"):
@@ -392,42 +368,6 @@ def pruned(
         return weight
     rows = form.matrices(weight).astype(np.float64)
     return form.weight(prune_rows(rows, moments, config.ordered, sparsity)).astype(np.float32)
-
-
-def damped(fed: Moments, damping: float, *, centred: bool) -> Doubles:
-    """Second moments that are positive definite, trusted less where samples are few.
-
-    Errors of inputs that only happened to go together in the samples must not make up for each
-    other, so the moments are drawn towards independent inputs: at least by ``damping``, and by
-    what is best for normal samples, one for each call. Where a bias takes up what the means make,
-    moments are those about the means.
-    Source: Chen et al., "Shrinkage Algorithms for MMSE Covariance Estimation" (2010), OAS.
-    """
-    moments = fed.second(centred=centred)
-    diagonal = np.einsum("gii->gi", moments)
-    power = diagonal.mean(axis=1, keepdims=True)
-    power[power < np.finfo(np.float32).tiny] = 1.0  # squares of such inputs underflow float32
-    share = np.maximum(damping, shrinkage(moments, fed.calls))
-    moments *= (1 - share)[:, None, None]
-    np.einsum("gii->gi", moments)[:] += share[:, None] * power
-    return moments
-
-
-def shrinkage(moments: Doubles, calls: int) -> Doubles:
-    """How far to draw moments (groups, in, in) towards their mean power, (groups,) in [0, 1]."""
-    width = moments.shape[-1]
-    square = np.einsum("gij,gij->g", moments, moments)
-    trace = np.einsum("gii->g", moments) ** 2
-    above = (1 - 2 / width) * square + trace
-    below = (calls + 1 - 2 / width) * (square - trace / width)
-    share = np.divide(above, below, out=np.ones_like(above), where=below > above)
-    return np.asarray(np.clip(share, 0, 1), np.float64)
-
-
-def importance(moments: Doubles, form: Layout) -> Floats:
-    """How much each number of a weight matters: the second moment of what it multiplies."""
-    diagonal = np.einsum("gii->gi", moments).astype(np.float32)
-    return np.asarray(form.weight(np.broadcast_to(diagonal[:, None], form.sizes())), np.float32)
 
 
 def absorber(weight: Weight) -> Bias | None:

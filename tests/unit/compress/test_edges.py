@@ -8,10 +8,10 @@ from packlight.compress import compress
 from packlight.compress.feedback import Lattice
 from packlight.compress.kmeans import cluster
 from packlight.compress.moments import Moments
-from packlight.compress.sequence import damped
 from packlight.compress.sites import Weight, weight_sites
 from packlight.compress.sparse_rows import round_kept
 from packlight.compress.sparsity import Sparsity
+from packlight.compress.trust import damped
 from packlight.model import file_size, nodes, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream

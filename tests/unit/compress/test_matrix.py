@@ -12,6 +12,7 @@ from packlight.compress import compress
 from packlight.compress.compress import Stream
 from packlight.compress.matrix import inputs_of, layout
 from packlight.compress.moments import Moments
+from packlight.compress.names import Names
 from packlight.compress.roles import Role
 from packlight.model import nodes
 from packlight.records import parse_recipe
@@ -25,7 +26,12 @@ def role_of(weight, index):
     stored = ir.Value(name="w", const_value=ir.Tensor(weight, name="w"))
     inputs = [ir.Value(name="x"), stored] if index else [stored, ir.Value(name="x")]
     summed = (weight.ndim - 2,) if index else (weight.ndim - 1,)
-    return Role(ir.node("MatMul", inputs), index, weight.ndim, summed)
+    node = ir.node("MatMul", inputs)
+    graph = ir.Graph(
+        inputs[1 - index : 2 - index], node.outputs, nodes=[node], initializers=[stored]
+    )
+    names = Names(ir.Model(graph, ir_version=10))
+    return Role(node, index, weight.ndim, summed, names)
 
 
 def everything(width):

@@ -13,8 +13,8 @@ from packlight.compress.compress import Stream
 from packlight.compress.matrix import inputs_of, layout
 from packlight.compress.moments import Moments
 from packlight.compress.roles import roles
-from packlight.compress.sequence import damped
 from packlight.compress.sites import Weight, weight_sites
+from packlight.compress.trust import damped
 from packlight.errors import RecipeError
 from packlight.model import nodes, to_bytes
 from packlight.records import parse_recipe
