@@ -93,3 +93,25 @@ def test_several_threads_may_read_one_spool():
 
     with ThreadPoolExecutor(4) as readers:
         assert all(readers.map(read, range(200)))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array(3.5),
+        np.zeros((0, 3), np.float32),
+        np.array(["one", "three"]),
+        np.arange(12, dtype=np.int64).reshape(3, 4).T,
+        np.array([True, False]),
+        np.ones(5, np.float16)[::2],
+    ],
+)
+def test_arrays_of_every_kind_come_back_as_they_were(array):
+    class One:
+        def __getitem__(self, index):
+            return [{"x": array}]
+
+    spool = Spool(One())
+    np.testing.assert_array_equal(spool[0][0]["x"], array)
+
+    np.testing.assert_array_equal(spool[0][0]["x"], array, strict=True)
