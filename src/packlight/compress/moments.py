@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -107,14 +105,17 @@ class Moments:
     def add_up(self) -> None:
         """Add the products of the inputs that wait for it; many at a time are cheaper."""
         if self.waiting:
-            self.outer += products([(inputs, inputs) for inputs in self.waiting])
+            inputs = np.concatenate(self.waiting, axis=1)
+            self.outer += np.swapaxes(inputs, 1, 2) @ inputs
             self.waiting.clear()
 
     def add_up_pairs(self) -> None:
         """Add the products of what was missed with what was fed, as far as they wait for it."""
         if self.pairs:
-            found = products(self.pairs)
-            self.cross = self.cross + found if self.cross.size else found.astype(np.float64)
+            gaps, some = (np.concatenate(side, axis=1) for side in zip(*self.pairs, strict=True))
+            if not self.cross.size:
+                self.cross = np.zeros_like(self.outer)
+            self.cross += np.swapaxes(gaps, 1, 2) @ some
             self.pairs.clear()
 
     def places(self, width: int) -> int:
@@ -152,13 +153,6 @@ class Moments:
         if not centred:
             found += mean[:, :, None] * mean[:, None, :]
         return found
-
-
-def products(pairs: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """Sums of outer products of rows (groups, n, in), (groups, in, in)."""
-    first, second = (np.concatenate(side, axis=1) for side in zip(*pairs, strict=True))
-    found: Floats = np.swapaxes(first, 1, 2) @ second
-    return found
 
 
 def is_tame(inputs: Floats) -> bool:
