@@ -21,9 +21,9 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper
+from onnx import helper
 
-from scale import IR, KIB, MB, outside
+from scale import KIB, MB, outside, write_chain
 
 LAYERS, WIDTH = 2_500, 346
 LOOK = 0.03
@@ -49,14 +49,7 @@ def generate(path: Path, layers: int, width: int, opset: int) -> int:
                 stored.append(outside(name, array, data.name, file.tell()))
                 file.write(array)
             nodes += layer_nodes(layer)
-    ends = [
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, width])]
-        for name in ("h0", f"h{layers}")
-    ]
-    graph = helper.make_graph(nodes, "chain", *ends, stored)
-    imports = [helper.make_opsetid("", opset)]
-    proto = helper.make_model(graph, opset_imports=imports, ir_version=IR)
-    path.write_bytes(proto.SerializeToString())
+    write_chain(path, nodes, stored, (layers, width), opset)
     return path.stat().st_size + data.stat().st_size
 
 

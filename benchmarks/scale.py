@@ -97,15 +97,27 @@ def generate(path: Path, layers: int, width: int) -> int:
             file.write(weight)
             op = ("MatMul", "Gemm")[layer % 2]
             nodes.append(helper.make_node(op, [f"h{layer}", f"w{layer}"], [f"h{layer + 1}"]))
+    write_chain(path, nodes, stored, (layers, width), OPSET)
+    return path.stat().st_size + data.stat().st_size
+
+
+def write_chain(
+    path: Path,
+    nodes: list[onnx.NodeProto],
+    stored: list[onnx.TensorProto],
+    size: tuple[int, int],
+    opset: int,
+) -> None:
+    """Write the graph of a chain from ``h0`` to the last ``h``; ``size`` is (layers, width)."""
+    layers, width = size
     ends = [
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, width])]
         for name in ("h0", f"h{layers}")
     ]
     graph = helper.make_graph(nodes, "chain", *ends, stored)
-    imports = [helper.make_opsetid("", OPSET)]
+    imports = [helper.make_opsetid("", opset)]
     proto = helper.make_model(graph, opset_imports=imports, ir_version=IR)
     path.write_bytes(proto.SerializeToString())
-    return path.stat().st_size + data.stat().st_size
 
 
 def outside(name: str, weight: np.ndarray, location: str, offset: int) -> onnx.TensorProto:

@@ -13,6 +13,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.errors import RecipeError
+from packlight.records.codec import said
 from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
 
@@ -159,13 +160,4 @@ def check_option(what: str, value: Option, kind: object) -> None:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return
     if isinstance(kind, type) and type(value) is not kind:
-        raise RecipeError(f"{what} takes {KINDS.get(kind, kind.__name__)}; got '{value}'")
-
-
-KINDS: Mapping[type, str] = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-}
-"""Types of options in words."""
+        raise RecipeError(f"{what} takes {said(kind)}; got '{value}'")

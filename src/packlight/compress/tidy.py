@@ -22,7 +22,7 @@ from onnx_ir.passes import common
 from packlight.compress import added, batchnorm
 from packlight.compress.added import Added
 from packlight.compress.batchnorm import BatchNorm
-from packlight.compress.names import Names
+from packlight.compress.names import Names, values
 from packlight.compress.roles import stored
 from packlight.method import Look, Method
 from packlight.model import graphs, initializers, nodes, release
@@ -218,12 +218,6 @@ def drop_notes(graph: ir.Model) -> None:
             if inner or not (value.is_graph_input() or value.is_graph_output()):
                 value.doc_string = None
     unname_constants(graph)
-
-
-def values(graph: ir.Graph) -> list[ir.Value]:
-    """Every value of one graph: what it is given, stores and computes."""
-    results = [output for node in graph for output in node.outputs]
-    return [*graph.inputs, *graph.initializers.values(), *results]
 
 
 def unname_constants(graph: ir.Model) -> None:
