@@ -79,12 +79,13 @@ def judged(name):
     return found
 
 
-def test_the_voice_detector_is_right_in_98_5_percent_of_frames():
+def test_the_voice_detector_is_right_in_98_5_percent_of_frames_98_0_of_the_first_three_quarters():
     installed("silero_vad", "pyannote")
+    expected = 0.985 if example("voice_activity").other_speech() else 0.980
 
     found = judged("voice_activity")
 
-    assert found.metrics["accuracy"].value == pytest.approx(0.985, abs=0.002)
+    assert found.metrics["accuracy"].value == pytest.approx(expected, abs=0.002)
     assert {group.name for group in found.groups} == {"speech", "silence", "change"}
 
 
