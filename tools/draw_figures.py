@@ -140,16 +140,18 @@ def grids() -> Drawing:
 
 
 def error_feedback() -> Drawing:
-    """Fidelity of three ways to round."""
+    """Fidelity of four ways to round."""
     kinds = {
-        "rounding=nearest": ("rounding=nearest", ORANGE),
-        "rounding=gptq,bias=false": ("rounding=gptq,bias=false", SKY),
-        "rounding=gptq": ("rounding=gptq", BLUE),
+        "rounding=nearest": ORANGE,
+        "rounding=gptq,aim=present,bias=false": SKY,
+        "rounding=gptq,aim=present": BLUE,
+        "rounding=gptq": GREEN,
     }
     curves = [
-        Curve(name, colour, [(b, decibels(f"weights:{b},{options}")) for b in WIDTHS])
-        for name, (options, colour) in kinds.items()
-    ]
+        Curve(options.removeprefix("rounding="), colour,
+              [(bits, decibels(f"weights:{bits},{options}")) for bits in WIDTHS])
+        for options, colour in kinds.items()
+    ]  # fmt: skip
     across = Axis("bits of a weight; files of one width differ by less than 1 %", 2, 8, 70, 600, 1)
     up = Axis("dB of the logits", 0, 60, 330, 60)
     return chart("What error feedback and bias correction gain", across, up, curves)
