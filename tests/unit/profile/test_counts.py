@@ -170,6 +170,9 @@ ATTENTION = {
     "product that quantizes its input": (
         "y = com.microsoft.DynamicQuantizeMatMul(x, w, s)", "float[4,6] x", "float[4,5] y",
         {"w": of(U8, 6, 5), "s": single(np.float32, 1)}, 4 * 6 * 5, 6 * 24 + 20, 21),
+    "product of codes with a bias": (
+        "y = com.microsoft.QGemm<transB=1>(x, s, z, w, s, z, b, s, z)", "uint8[4,6] x",
+        "uint8[4,5] y", {"w": of(U8, 5, 6), "b": of(np.int32, 5), **SIX}, 4 * 6 * 5, 4 * 20, 21),
 }  # fmt: skip
 
 OTHER = {
@@ -336,6 +339,41 @@ def test_types_say_how_many_bytes_a_number_takes():
 
     assert (first.activation_bytes_in, first.activation_bytes_out) == (48, 6)
     assert (second.activation_bytes_in, second.activation_bytes_out) == (6, 12)
+
+
+@pytest.mark.parametrize(
+    ("call", "inputs", "given", "other"),
+    [
+        ("QLinearAdd(x, s, z, o, s, z, s, z)", "uint8[2,8,6] x, uint8[2,8,6] o", (2, 8, 6), 9 * 96),
+        ("QLinearMul(x, s, z, o, s, z, s, z)", "uint8[2,8,6] x, uint8[6] o", (2, 8, 6), 9 * 96),
+        ("QLinearConcat<axis=1>(s, z, x, s, z, o, s, z)", "uint8[2,8] x, uint8[2,3] o", (2, 11),
+         6 * 22),
+        ("QLinearSigmoid(x, s, z, s, z)", "uint8[2,8] x", (2, 8), 16),
+        ("QLinearLeakyRelu(x, s, z, s, z)", "uint8[2,8] x", (2, 8), 16),
+        ("QLinearSoftmax<opset=13>(x, s, z, s, z)", "uint8[2,8] x", (2, 8), 9 * 16),
+        ("QLinearGlobalAveragePool(x, s, z, s, z)", "uint8[1,2,8,8] x", (1, 2, 1, 1), 128),
+        ("QLinearAveragePool<kernel_shape=[2,2]>(x, s, z, s, z)", "uint8[1,2,8,8] x", (1, 2, 7, 7),
+         4 * 98),
+    ],
+)  # fmt: skip
+def test_operators_on_codes_are_counted_and_say_what_they_give(call, inputs, given, other):
+    model = network(f"a = com.microsoft.{call} y = Identity(a)", inputs, "uint8 y", SIX)
+
+    found = profile(model, {})
+
+    row = found.operators[0]
+    assert found.unknown == ()
+    assert (row.macs, row.other_ops) == (0, other)
+    assert row.activation_bytes_out == np.prod(given)
+
+
+def test_a_product_of_codes_gives_floats_where_it_is_told_no_scale():
+    body = "a = com.microsoft.QGemm(x, s, z, w, s, z) y = Relu(a)"
+    weights = {"w": of(U8, 6, 5), **SIX}
+
+    found = profile(network(body, "uint8[4,6] x", "float[4,5] y", weights), {})
+
+    assert [row.activation_bytes_out for row in found.operators] == [4 * 20, 4 * 20]
 
 
 def test_statistics_of_a_normalisation_and_limits_and_shapes_are_no_parameters():
