@@ -25,6 +25,7 @@ from packlight.plan.predict import (
 )
 from packlight.plan.present import quantized
 from packlight.plan.routes import Route
+from packlight.plan.types import rare_types
 from packlight.plan.words import PREDICTED
 from packlight.records.budget import LOSSES, Budget, Limit, parse_budget
 from packlight.records.device import Device
@@ -107,7 +108,7 @@ class Planner:
         self.predictor = Predictor(self.load, target.device, target.unit, self.kernels(profile))
         self.quantized = quantized(model.graph, self.predictor.integer_products())
         own = functions_of(model.graph)
-        self.lacking = tuple(lacks(target, profile, own))
+        self.lacking = tuple(lacks(target, profile, own, rare_types(model.graph)))
         self.foreign = foreign(target.device, target.unit, profile, own)
         self.runtimes = target.device.units[target.unit].runtimes
         self.converts = "onnxruntime" not in self.runtimes
@@ -282,15 +283,19 @@ def asked_of_itself(limits: Sequence[Limit]) -> Iterator[str]:
     return (limit.text for limit in limits if limit.metric in LOSSES and limit.value < 0)
 
 
-def lacks(target: Target, profile: Profile, own: Collection[str]) -> Iterator[Refusal]:
+def lacks(
+    target: Target, profile: Profile, own: Collection[str], dtypes: Mapping[str, str]
+) -> Iterator[Refusal]:
     """Types of operators that no runtime of the unit runs, with the first place of each."""
+    types = {one.op for one in profile.operators}
     found: dict[str, list[str]] = {}
-    for name, op in missing(target.device, target.unit, profile, own):
+    for name, op in missing(target.device, target.unit, profile, own, dtypes):
         found.setdefault(op, []).append(name)
     for op, names in found.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         reason = f"no runtime of its {target.unit} runs {op} ({names[0]}{more})"
-        yield Refusal("", reason, "replace the operator, or choose another unit")
+        remedy = "replace the operator" if op in types else "export the model in float32"
+        yield Refusal("", reason, f"{remedy}, or choose another unit")
 
 
 def spread_integers(dtypes: list[str], load: Load) -> None:

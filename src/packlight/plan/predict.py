@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.devices import operator_set
+from packlight.measure.curves import CPU
 from packlight.model import nodes
 from packlight.plan.kernels import Kernels
 from packlight.plan.present import present
@@ -63,6 +65,8 @@ DOMAINS: Final = frozenset(
 
 MICRO = "tflite-micro"
 """The runtime of microcontrollers, which leaves weights where they are stored."""
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 SAME = Measurement(1.0, "1", 0.97, 1.03, "estimated", 1)
 """The ratio of times where arithmetic and traffic stay as they are; measured ones differ so far."""
@@ -320,15 +324,21 @@ def functions_of(graph: ir.Model) -> frozenset[str]:
 
 
 def missing(
-    device: Device, unit: str, profile: Profile, own: Collection[str]
+    device: Device,
+    unit: str,
+    profile: Profile,
+    own: Collection[str],
+    dtypes: Mapping[str, str] = NOTHING,
 ) -> Iterator[tuple[str, str]]:
-    """Operators that no runtime of a unit runs, with their types.
+    """Operators that no runtime of a unit runs, with their types, as ``Conv in bfloat16`` if only
+    that is why.
 
     Args:
         device: what the model must run on.
         unit: of it, that computes.
         profile: of the model.
         own: types of functions of the model's own.
+        dtypes: data types that operators compute in, by their names, where these are rare.
     """
     runtimes = device.units[unit].runtimes
     names = {device.runtimes[name].operators for name in runtimes}
@@ -336,8 +346,13 @@ def missing(
     for one in profile.operators:
         if one.op in own or (ONNXRUNTIME in runtimes and "." in one.op):
             continue  # ONNX Runtime has some of its own, and users register others: see ``foreign``
-        if not one.at_load and not any(known.runs(one.op) for known in sets):
+        dtype = dtypes.get(one.name, "") if unit == CPU else ""
+        if one.at_load:
+            continue
+        if not any(known.runs(one.op) for known in sets):
             yield one.name, one.op
+        elif any(one.op in known.lacks.get(dtype, ()) for known in sets):
+            yield one.name, f"{one.op} in {dtype}"  # whether a converter changes types is not known
 
 
 def foreign(device: Device, unit: str, profile: Profile, own: Collection[str]) -> tuple[str, ...]:
