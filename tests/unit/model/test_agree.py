@@ -8,7 +8,7 @@ from onnx import numpy_helper, parser
 import packlight
 from packlight.compress import compress
 from packlight.errors import ModelError
-from packlight.model import Model, check_shapes, name_operators, save
+from packlight.model import Model, check_shapes, initializers, name_operators, save, to_bytes
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS
@@ -96,6 +96,16 @@ def test_networks_and_what_recipes_make_of_them_agree(name, recipe):
 
     check_shapes(model)
     check_shapes(compress(model, parse_recipe(recipe)).model)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_model_that_is_checked_stays_as_it_is(name):
+    model = NETWORKS[name]()
+    before = to_bytes(model), [value.graph for value in initializers(model.graph)]
+
+    check_shapes(model)
+
+    assert (to_bytes(model), [value.graph for value in initializers(model.graph)]) == before
 
 
 @pytest.mark.parametrize("name", ["a product", "a bias"])
