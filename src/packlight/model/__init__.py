@@ -1,5 +1,6 @@
 """An ONNX graph as a value: load, query, edit, convert, size, save."""
 
+from packlight.model.agree import check_shapes
 from packlight.model.load import load
 from packlight.model.model import (
     Model,
@@ -22,6 +23,7 @@ __all__ = [
     "Model",
     "Shape",
     "bodies",
+    "check_shapes",
     "file_size",
     "graphs",
     "infer_shapes",

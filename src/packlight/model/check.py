@@ -21,6 +21,10 @@ from packlight.model.order import put_in_order
 OLDEST_OPSET = 7
 """The first opset that ONNX Runtime promises to compute."""
 
+NEWEST_FORMAT = 13
+"""The newest version of the format (IR version) that ONNX Runtime reads.
+Source: onnxruntime/core/graph/model.cc of 1.31, which refuses newer ones."""
+
 PROTO_LIMIT = 2**31 - 1
 """Protobuf cannot hold more bytes in one message."""
 
@@ -73,11 +77,16 @@ def check_file(file: Path) -> None:
 
 
 def check_header(proto: onnx.ModelProto, file: Path) -> None:
-    """Refuse a file that parses by chance, and opsets out of range."""
+    """Refuse a file that parses by chance, and formats and opsets out of range."""
     if not proto.graph.node and not proto.graph.output:
         raise ModelError(f"'{file.name}' holds no graph: it is not an ONNX model")
     if not proto.graph.output:
         raise ModelError(f"the graph of '{file.name}' must have an output; it has none")
+    if proto.ir_version > NEWEST_FORMAT:
+        raise ModelError(
+            f"'{file.name}' is written in IR version {proto.ir_version}; ONNX Runtime reads "
+            f"versions up to {NEWEST_FORMAT}. Export it with ir_version={NEWEST_FORMAT}"
+        )
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     version = opsets.get("", 0)
     newest = onnx.defs.onnx_opset_version()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from packlight.compress import canonical_recipe
 from packlight.devices import operator_set
@@ -17,6 +15,7 @@ from packlight.plan.kernels import Kernels
 from packlight.plan.predict import (
     MICRO,
     Kind,
+    Load,
     Predictor,
     between,
     foreign,
@@ -24,7 +23,9 @@ from packlight.plan.predict import (
     load_of,
     missing,
 )
+from packlight.plan.present import quantized
 from packlight.plan.routes import Route
+from packlight.plan.types import rare_types
 from packlight.plan.words import PREDICTED
 from packlight.records.budget import LOSSES, Budget, Limit, parse_budget
 from packlight.records.device import Device
@@ -105,8 +106,9 @@ class Planner:
         self.sample = some_rows(model.graph)
         self.load = load_of(model.graph, profile)
         self.predictor = Predictor(self.load, target.device, target.unit, self.kernels(profile))
+        self.quantized = quantized(model.graph, self.predictor.integer_products())
         own = functions_of(model.graph)
-        self.lacking = tuple(lacks(target, profile, own))
+        self.lacking = tuple(lacks(target, profile, own, rare_types(model.graph)))
         self.foreign = foreign(target.device, target.unit, profile, own)
         self.runtimes = target.device.units[target.unit].runtimes
         self.converts = "onnxruntime" not in self.runtimes
@@ -135,7 +137,16 @@ class Planner:
         recipe = canonical_recipe(parse_recipe(route.recipe))
         file = self.files.made(recipe)
         costs = self.costs(route, file.size, file.changes, recipe)
-        return self.judged(route, costs, file.changes, file.refusals)
+        found = self.judged(route, costs, file.changes, self.told(file.refusals))
+        if file.changes or not self.quantized:
+            return found
+        reason = f"It changes nothing: {len(self.quantized)} operators are quantized already."
+        return replace(found, notes=(reason,))
+
+    def told(self, refusals: Sequence[Refusal]) -> Iterator[Refusal]:
+        """Refusals, which say of what is quantized already that it is."""
+        yield from (one for one in refusals if one.operator not in self.quantized)
+        yield from (Refusal(name, reason) for name, reason in self.quantized.items())
 
     def floats(self, file: Original) -> dict[str, Measurement]:
         """Everything that is predicted of a file that nothing has compressed."""
@@ -167,15 +178,17 @@ class Planner:
         }
         half = route.computes == "float16" and self.converts
         half = half and self.predictor.computes("float16") == "float16"
-        bytes_of = np.full(len(self.load.names), 2.0 if half else 4.0)
-        dtypes = ["float16" if half else "float32"] * len(self.load.names)
+        plain = self.predictor.plain
+        bytes_of, dtypes = plain.weight_bytes.copy(), list(plain.dtypes)
         for place, name in enumerate(self.load.names):
             if name in integer:
                 bytes_of[place], dtypes[place] = 1.0, "int8"
             elif name in at_run:
                 bytes_of[place] = 4.0 * at_run[name]
+            elif half and dtypes[place] == "float32":
+                bytes_of[place], dtypes[place] = 2.0, "float16"
         if integer:
-            spread_integers(dtypes, self.load.families)
+            spread_integers(dtypes, self.load)
         return Kind(tuple(dtypes), bytes_of)
 
     def imagined(self, route: Route) -> dict[str, Measurement]:
@@ -199,7 +212,7 @@ class Planner:
         route: Route,
         costs: Mapping[str, Measurement],
         changes: Sequence[Change],
-        refusals: Sequence[Refusal],
+        refusals: Iterable[Refusal],
     ) -> PlanOption:
         """An option beside the budgets."""
         original = costs if route is AS_IT_IS else self.as_it_is
@@ -270,19 +283,24 @@ def asked_of_itself(limits: Sequence[Limit]) -> Iterator[str]:
     return (limit.text for limit in limits if limit.metric in LOSSES and limit.value < 0)
 
 
-def lacks(target: Target, profile: Profile, own: Collection[str]) -> Iterator[Refusal]:
+def lacks(
+    target: Target, profile: Profile, own: Collection[str], dtypes: Mapping[str, str]
+) -> Iterator[Refusal]:
     """Types of operators that no runtime of the unit runs, with the first place of each."""
+    types = {one.op for one in profile.operators}
     found: dict[str, list[str]] = {}
-    for name, op in missing(target.device, target.unit, profile, own):
+    for name, op in missing(target.device, target.unit, profile, own, dtypes):
         found.setdefault(op, []).append(name)
     for op, names in found.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         reason = f"no runtime of its {target.unit} runs {op} ({names[0]}{more})"
-        yield Refusal("", reason, "replace the operator, or choose another unit")
+        remedy = "replace the operator" if op in types else "export the model in float32"
+        yield Refusal("", reason, f"{remedy}, or choose another unit")
 
 
-def spread_integers(dtypes: list[str], families: Sequence[str]) -> None:
-    """What lies between integer operators moves codes too, in place."""
+def spread_integers(dtypes: list[str], load: Load) -> None:
+    """What lies between operators that a route puts in integers moves codes too, in place."""
     for place in range(1, len(dtypes)):
-        if families[place] == "other" and dtypes[place - 1] == "int8":
+        put = dtypes[place - 1] == "int8" and load.dtypes[place - 1] != "int8"
+        if load.families[place] == "other" and put:
             dtypes[place] = "int8"

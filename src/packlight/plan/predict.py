@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -18,8 +19,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.devices import operator_set
+from packlight.measure.curves import CPU
 from packlight.model import nodes
 from packlight.plan.kernels import Kernels
+from packlight.plan.present import present
 from packlight.records.device import Device, Unit
 from packlight.records.measurement import Measurement, counted
 from packlight.records.profile import OperatorCost, Profile
@@ -33,7 +36,9 @@ FAMILIES: Final[Mapping[str, str]] = {
     "Conv": "conv", "ConvTranspose": "conv", "DeformConv": "conv", "ConvInteger": "conv",
     "QLinearConv": "conv", "Gemm": "matmul", "MatMul": "matmul", "Einsum": "matmul",
     "Attention": "matmul", "MatMulInteger": "matmul", "QLinearMatMul": "matmul",
-    "MatMulNBits": "matmul", "LSTM": "recurrent", "GRU": "recurrent", "RNN": "recurrent",
+    "MatMulNBits": "matmul", "DynamicQuantizeMatMul": "matmul", "MatMulIntegerToFloat": "matmul",
+    "QAttention": "matmul", "QGemm": "matmul", "DynamicQuantizeLSTM": "recurrent",
+    "LSTM": "recurrent", "GRU": "recurrent", "RNN": "recurrent",
 }  # fmt: skip
 """Kinds of operators whose kernels are alike; all others are ``other``."""
 
@@ -61,6 +66,8 @@ DOMAINS: Final = frozenset(
 MICRO = "tflite-micro"
 """The runtime of microcontrollers, which leaves weights where they are stored."""
 
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+
 SAME = Measurement(1.0, "1", 0.97, 1.03, "estimated", 1)
 """The ratio of times where arithmetic and traffic stay as they are; measured ones differ so far."""
 
@@ -87,16 +94,18 @@ class Load:
         names: of operators.
         families: of each.
         macs: of each.
+        dtypes: in which each computes as it is.
         numbers: activations read and written, each.
-        weights: stored numbers that are read, each.
+        weights: what is stored and read at every run, each, in numbers of four bytes.
         calls: whether each is a call of a kernel: 1, or 0 where it is fused, free or done at load.
-        arena: bytes for activations in float32.
-        stored: numbers that are stored in all.
+        arena: bytes for activations as it is.
+        stored: as ``weights``, in all, where operators that read the same count it once.
         unknown: operators whose cost is not known.
     """
 
     names: tuple[str, ...]
     families: tuple[str, ...]
+    dtypes: tuple[str, ...]
     macs: Floats
     numbers: Floats
     weights: Floats
@@ -110,24 +119,26 @@ def load_of(graph: ir.Model, profile: Profile) -> Load:
     """What a profiled model asks of a machine."""
     by_name = {str(node.name): node for node in nodes(graph)}
     costs = [one for one in profile.operators if one.name in by_name]
-    families = tuple(family(by_name[one.name]) for one in costs)
-    arena = profile.totals.get("arena_bytes") or profile.totals.get("peak_activation_bytes")
+    now = present(graph, profile)
+    width = [1 if one.name in now.coded else BYTES["float32"] for one in costs]
+    calls = [one.name not in now.gone and is_call(by_name[one.name], one) for one in costs]
     return Load(
         names=tuple(one.name for one in costs),
-        families=families,
+        families=tuple(family(by_name[one.name]) for one in costs),
+        dtypes=tuple("int8" if one.name in now.integer else "float32" for one in costs),
         macs=column(costs, "macs"),
-        numbers=column(costs, "activation_bytes") / BYTES["float32"],
-        weights=column(costs, "parameters"),
-        calls=np.array([float(is_call(by_name[one.name], one)) for one in costs]),
-        arena=arena.value if arena else math.nan,
-        stored=profile.totals["parameters"].value,
+        numbers=column(costs, "activation_bytes") / np.array(width),
+        weights=column(costs, "loaded_bytes") / BYTES["float32"],
+        calls=np.array(calls, float),
+        arena=now.arena,
+        stored=profile.totals["loaded_bytes"].value / BYTES["float32"],
         unknown=sum(one.macs is None for one in costs),
     )
 
 
 def column(costs: Sequence[OperatorCost], field: str) -> Floats:
     """A cost of every operator in one run; 0 where it is not known."""
-    return np.array([float(getattr(one, field) or 0) * one.runs for one in costs])
+    return np.array([float(getattr(one, field) or 0) for one in costs])
 
 
 def family(node: ir.Node) -> str:
@@ -185,9 +196,14 @@ class Predictor:
         self.kernels = kernels
         self.device = device
         self.unit: Unit = device.units[unit]
-        self.plain = Kind(("float32",) * len(load.names), np.full(len(load.names), 4.0))
+        self.plain = Kind(load.dtypes, np.full(len(load.names), float(BYTES["float32"])))
         self.products = np.array([name != "other" for name in load.families], bool)
         self.tables: dict[str, Floats] = {}
+
+    def integer_products(self) -> frozenset[str]:
+        """Names of the products that compute in integers as the model is."""
+        codes = np.array([dtype == "int8" for dtype in self.plain.dtypes], bool)
+        return frozenset(self.load.names[at] for at in np.flatnonzero(codes & self.products))
 
     def computes(self, dtype: str) -> str:
         """The data type that a wanted one is really computed in."""
@@ -203,24 +219,27 @@ class Predictor:
         """The least and the most time of one run."""
         if self.kernels is not None:
             codes = np.array([dtype == "int8" for dtype in kind.dtypes], bool)
+            codes &= np.array([dtype != "int8" for dtype in self.plain.dtypes], bool)
             found = self.kernels.latency(codes & self.products, kind.weight_bytes < WHOLE)
             return found.low, found.high
-        which = {dtype: place for place, dtype in enumerate(dict.fromkeys(kind.dtypes))}
-        rows = np.array([which[dtype] for dtype in kind.dtypes], np.int64)
-        times = np.array([self.columns(dtype) for dtype in which]).reshape(len(which), 4, len(rows))
-        pick = np.arange(len(rows))
-        arithmetic, low, high = (times[rows, index, pick] for index in range(3))
-        moved = times[rows, 3, pick] + self.load.weights * kind.weight_bytes
-        traffic = moved / self.device.bandwidth if self.device.bandwidth else np.zeros_like(moved)
+        arithmetic, traffic, low, high = self.roofline(kind)
         bound = np.maximum(arithmetic, traffic) * self.load.calls
         wait = self.unit.overhead * float(self.load.calls.sum())
         return float((bound / high).sum()) + wait / 2, float((bound / low).sum()) + wait * 2
 
+    def roofline(self, kind: Kind) -> Floats:
+        """(4, operators): seconds of arithmetic and of traffic, shares of slow and fast kernels."""
+        which = {dtype: place for place, dtype in enumerate(dict.fromkeys(kind.dtypes))}
+        rows = np.array([which[dtype] for dtype in kind.dtypes], np.int64)
+        times = np.array([self.columns(dtype) for dtype in which]).reshape(len(which), 4, len(rows))
+        arithmetic, low, high, moved = (times[rows, at, np.arange(len(rows))] for at in range(4))
+        moved = moved + self.load.weights * kind.weight_bytes
+        traffic = moved / self.device.bandwidth if self.device.bandwidth else np.zeros_like(moved)
+        return np.stack([arithmetic, traffic, low, high])
+
     def waiting(self) -> float:
         """Share of the time of the model as it is that goes to memory traffic, not arithmetic."""
-        arithmetic, _, high, moved = self.columns("float32")
-        speed = self.device.bandwidth or math.inf
-        traffic = (moved + self.load.weights * self.plain.weight_bytes) / speed
+        arithmetic, traffic, _, high = self.roofline(self.plain)
         times = np.maximum(arithmetic, traffic) * self.load.calls / high
         return float(times[traffic > arithmetic].sum() / (times.sum() or 1.0))
 
@@ -259,15 +278,18 @@ class Predictor:
         """
         if math.isnan(self.load.arena):
             return {}
-        widths = {dtype: BYTES.get(self.computes(dtype), 4) for dtype in set(kind.dtypes)}
-        share = float(np.mean([widths[dtype] for dtype in kind.dtypes] or [4]))
-        arena = self.load.arena * share / 4
+        arena = self.load.arena * self.width(kind) / self.width(self.plain)
         if MICRO in self.unit.runtimes:
             return {"peak_memory": between(arena, arena * 1.2, "B")}
         shared = self.load.weights.sum() or 1.0
         loaded = float(self.load.weights @ kind.weight_bytes) * min(1.0, self.load.stored / shared)
         most = loaded + arena * 1.2 + size.high + RESTING
         return {"peak_memory": between(loaded + arena, most, "B")}
+
+    def width(self, kind: Kind) -> float:
+        """Bytes of one activation, in the mean over operators."""
+        widths = {dtype: BYTES.get(self.computes(dtype), 4) for dtype in set(kind.dtypes)}
+        return float(np.mean([widths[dtype] for dtype in kind.dtypes] or [4]))
 
     def energy(self, kind: Kind) -> dict[str, Measurement]:
         """Joules of arithmetic and of traffic to memory, with room for what else that takes."""
@@ -302,15 +324,21 @@ def functions_of(graph: ir.Model) -> frozenset[str]:
 
 
 def missing(
-    device: Device, unit: str, profile: Profile, own: Collection[str]
+    device: Device,
+    unit: str,
+    profile: Profile,
+    own: Collection[str],
+    dtypes: Mapping[str, str] = NOTHING,
 ) -> Iterator[tuple[str, str]]:
-    """Operators that no runtime of a unit runs, with their types.
+    """Operators that no runtime of a unit runs, with their types, as ``Conv in bfloat16`` if only
+    that is why.
 
     Args:
         device: what the model must run on.
         unit: of it, that computes.
         profile: of the model.
         own: types of functions of the model's own.
+        dtypes: data types that operators compute in, by their names, where these are rare.
     """
     runtimes = device.units[unit].runtimes
     names = {device.runtimes[name].operators for name in runtimes}
@@ -318,8 +346,13 @@ def missing(
     for one in profile.operators:
         if one.op in own or (ONNXRUNTIME in runtimes and "." in one.op):
             continue  # ONNX Runtime has some of its own, and users register others: see ``foreign``
-        if not one.at_load and not any(known.runs(one.op) for known in sets):
+        dtype = dtypes.get(one.name, "") if unit == CPU else ""
+        if one.at_load:
+            continue
+        if not any(known.runs(one.op) for known in sets):
             yield one.name, one.op
+        elif any(one.op in known.lacks.get(dtype, ()) for known in sets):
+            yield one.name, f"{one.op} in {dtype}"  # whether a converter changes types is not known
 
 
 def foreign(device: Device, unit: str, profile: Profile, own: Collection[str]) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ def recommendation(case: Case) -> Iterator[str]:
     if case.foreign and case.original.verdict == "no":
         yield f"Besides, {unregistered(case.foreign)}."
     if case.original.verdict == "yes":
-        sure = [one for one in sure if smaller(one, case.original)]
+        sure = [one for one in sure if one.changed and smaller(one, case.original)]
         maybe = []
         yield f"It can ship as it is{'. What follows makes it smaller' if sure else ''}."
     if sure:

@@ -72,6 +72,11 @@ def quantized_matmul(around: Around) -> Work:
     return Work(given * around.read(0)[-1], REQUANTIZE * given)
 
 
+def quantized_gemm(around: Around) -> Work:
+    """QGemm: a product of matrices, and every sum is scaled, rounded and limited."""
+    return Work(gemm(around).macs, REQUANTIZE * numbers(around.given()))
+
+
 QUANTIZE_INPUT = 6
 """Operations on each number of an input whose range is found first."""
 
@@ -145,6 +150,7 @@ MICROSOFT_MACS: Mapping[str, Count] = {
     "FusedMatMul": matmul,
     "MatMulIntegerToFloat": scaled_matmul,
     "MatMulNBits": block_product,
+    "QGemm": quantized_gemm,
     "QLinearConv": quantized_conv,
     "TransposeMatMul": matmul,
     **MICROSOFT_ATTENTION,

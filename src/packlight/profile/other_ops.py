@@ -240,6 +240,14 @@ MICROSOFT_OTHER_OPS: Mapping[str, Count] = {
     "BiasGelu": each_given(6),
     "DequantizeLinear": each_given(2),
     "FastGelu": each_given(5),
+    "QLinearAdd": each_given(9),
+    "QLinearAveragePool": pooled(1),
+    "QLinearConcat": each_given(6),
+    "QLinearGlobalAveragePool": each_read(1),
+    "QLinearLeakyRelu": each_given(1),
+    "QLinearMul": each_given(9),
+    "QLinearSigmoid": each_given(1),
+    "QLinearSoftmax": each_read(9),
     "Gelu": each_given(5),
     "QuantizeLinear": each_given(4),
     "QuickGelu": each_given(3),
@@ -248,4 +256,5 @@ MICROSOFT_OTHER_OPS: Mapping[str, Count] = {
     "SkipLayerNormalization": each_read(8),
     "SkipSimplifiedLayerNormalization": each_read(5),
 }
-"""ONNX Runtime's own."""
+"""ONNX Runtime's own. Codes are restored in two operations and made in four; functions of single
+codes are looked up in a table."""

@@ -12,12 +12,10 @@ import onnx_ir as ir
 from packlight.model import Model, nodes, stored_tensor
 from packlight.profile.counting import Counter, operator_type, shape
 from packlight.profile.expand import Expanded
+from packlight.profile.parameters import parameters_of
 from packlight.profile.source import source_of
 from packlight.profile.stand_ins import is_added, is_replaced
 from packlight.records import OperatorCost
-
-NO_PARAMETERS = (ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING)
-"""Types of indices, sizes, truth values and texts, which nobody trains."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +73,7 @@ class Rows:
 
     def cost(self, node: ir.Node, weights: Weights, *, shared: bool) -> OperatorCost:
         """What one operator costs."""
-        trained = parameters_of(node, weights)
+        trained = parameters_of(node, weights, lambda: self.given(node))
         self.parameters |= trained
         parts = self.parts[node]
         active = [part for part in parts if self.counter.runs[part]]
@@ -103,6 +101,12 @@ class Rows:
             shared=shared,
             source=source_of(node),
         )
+
+    def given(self, node: ir.Node) -> int | None:
+        """How many numbers an operator gives, without padding; None where that is not known."""
+        given = unpadded(node.outputs[0]) if node.outputs else None
+        sizes = None if given is None else shape(self.counter.values.get(str(given.name)))
+        return None if sizes is None else math.prod(sizes)
 
     def arithmetic(self, node: ir.Node, active: list[ir.Node]) -> tuple[int | None, int | None]:
         """Multiply-accumulates and other operations in one run of the model."""
@@ -152,6 +156,13 @@ class Rows:
         return known if len(known) == len(sizes) else None
 
 
+def unpadded(value: ir.Value) -> ir.Value:
+    """What is left of a value once padding of its last block is cut off."""
+    readers = value.consumers()
+    cuts = len(readers) == 1 and readers[0].op_type in ("Reshape", "Slice")
+    return unpadded(readers[0].outputs[0]) if cuts else value
+
+
 def leaves(value: ir.Value, active: list[ir.Node]) -> bool:
     """Whether a value is read outside the operators that make up a row."""
     return value.is_graph_output() or any(use.node not in active for use in value.uses())
@@ -165,20 +176,6 @@ def weights_of(node: ir.Node) -> Weights:
     """What an operator reads that is stored, in a Constant too."""
     read = {id(v): stored_tensor(v) for v in node.inputs if v is not None}
     return {key: tensor for key, tensor in read.items() if tensor is not None}
-
-
-def parameters_of(node: ir.Node, weights: Weights) -> dict[int, int]:
-    """Numbers in an operator's stored values which training found, by the identity of the value.
-
-    Indices, sizes and truth values are none, nor single numbers without a dimension, as limits
-    are, nor the statistics of a batch normalisation.
-    """
-    statistics = [id(v) for v in node.inputs[3:5]] if node.op_type == "BatchNormalization" else []
-    return {
-        key: int(tensor.size)
-        for key, tensor in weights.items()
-        if key not in statistics and tensor.dtype not in NO_PARAMETERS and len(tensor.shape)
-    }
 
 
 def bytes_of(value: ir.Value) -> int | None:

@@ -22,6 +22,7 @@ SUMS = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
 """Operators whose further results have the shape of the first."""
 
 MATRIX = 2
+QGEMM_SCALE = 7
 
 Replace = Callable[[ir.Model, ir.Node], list[ir.Node]]
 
@@ -99,6 +100,32 @@ def as_standard(op: str, inputs: int) -> Replace:
     return replace
 
 
+def of_codes(op: str, *places: int) -> Replace:
+    """What is like a standard operator on the codes among its inputs, which are at such places."""
+
+    def replace(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+        del model
+        read = [node.inputs[place] for place in places]
+        return [ir.node(op, read, attributes=dict(node.attributes))]
+
+    return replace
+
+
+def gemm_of_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+    """QGemm: gives floats where it is not told the scale of what it gives."""
+    (product,) = of_codes("Gemm", 0, 3)(model, node)
+    if len(node.inputs) > QGEMM_SCALE and node.inputs[QGEMM_SCALE] is not None:
+        return [product]
+    product.outputs[0].name = f"{ADDED}{node.outputs[0].name}.codes"
+    return [product, ir.node("Cast", product.outputs, {"to": int(ir.DataType.FLOAT)})]
+
+
+def joined_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+    """QLinearConcat: its own scale and zero point come first, then codes with both of theirs."""
+    del model
+    return [ir.node("Concat", node.inputs[2::3], attributes=dict(node.attributes))]
+
+
 def block_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     """MatMulNBits: a product with a stored (K, N)."""
     sizes = (node.attributes.get_int("K", 0), node.attributes.get_int("N", 0))
@@ -146,6 +173,12 @@ REPLACE: Mapping[str, Replace] = {
     "MatMulIntegerToFloat": as_standard("MatMul", 2),
     "QuantizeLinear": as_standard("QuantizeLinear", 3),
     "DequantizeLinear": as_standard("DequantizeLinear", 3),
+    "QGemm": gemm_of_codes,
+    "QLinearAdd": of_codes("Add", 0, 3),
+    "QLinearMul": of_codes("Mul", 0, 3),
+    "QLinearAveragePool": of_codes("AveragePool", 0),
+    "QLinearGlobalAveragePool": of_codes("GlobalAveragePool", 0),
+    "QLinearConcat": joined_codes,
     "Attention": projected,
     "QAttention": projected,
     **dict.fromkeys(
@@ -155,6 +188,9 @@ REPLACE: Mapping[str, Replace] = {
             "Gelu",
             "GroupQueryAttention",
             "MultiHeadAttention",
+            "QLinearLeakyRelu",
+            "QLinearSigmoid",
+            "QLinearSoftmax",
             "QuickGelu",
             "RotaryEmbedding",
             "SimplifiedLayerNormalization",

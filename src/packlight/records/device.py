@@ -125,6 +125,7 @@ class OperatorSet:
         limits: by type: what must hold.
         weights: how it can store weights and expand them itself: data types, ``palette``,
             ``sparse``.
+        lacks: by data type: ONNX types that it runs, but not on a CPU with numbers of this type.
         source: documents, with address and date.
     """
 
@@ -137,6 +138,7 @@ class OperatorSet:
     slow: tuple[str, ...] = ()
     limits: Mapping[str, str] = field(default_factory=dict)
     weights: tuple[str, ...] = ()
+    lacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def runs(self, op: str) -> bool:
         """Whether operators of an ONNX type run at all."""

@@ -40,8 +40,8 @@ class OperatorCost:
         other_ops: further arithmetic, in elementary operations on single numbers; None where it
             is not known.
         parameters: stored numbers that it reads and that training found: no indices, sizes, single
-            limits, or statistics of a batch normalisation. Codes of a compressed weight count as
-            they are stored.
+            limits, or statistics of a batch normalisation. A weight in another form counts the
+            numbers that it stands for, and its scales and zero points none.
         weight_bytes: of all that is stored for it, as in the file.
         loaded_bytes: of the same as it is read at every run: what is restored when the model is
             loaded counts at the operator that uses it, in the form that it has then.

@@ -126,8 +126,9 @@ def single(load: Load, place: int) -> Load:
     """One operator of a load, as a load."""
     at = slice(place, place + 1)
     return replace(
-        load, names=load.names[at], families=load.families[at], macs=load.macs[at],
-        numbers=load.numbers[at], weights=load.weights[at], calls=load.calls[at], unknown=0,
+        load, names=load.names[at], families=load.families[at], dtypes=load.dtypes[at],
+        macs=load.macs[at], numbers=load.numbers[at], weights=load.weights[at],
+        calls=load.calls[at], unknown=0,
     )  # fmt: skip
 
 

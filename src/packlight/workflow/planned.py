@@ -12,7 +12,7 @@ from pathlib import Path
 from packlight.advice import for_plan
 from packlight.compress import canonical_recipe
 from packlight.metrics import named
-from packlight.model import Model, file_size, stored_size
+from packlight.model import Model, check_shapes, file_size, stored_size
 from packlight.plan.files import Files, original_of
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
@@ -57,9 +57,10 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
     """The plan that is asked for of a file, in a process of its own: its parts at once.
 
     Raises:
-        InputError: the device or a choice cannot be used.
+        InputError: the device or a choice cannot be used, or shapes in the model disagree.
     """
     target, choices = asked(request, None)
+    check_shapes(opened.model)
     own = original_of(opened.model, stored_size(opened.path))
     raising = Files(Tidied(opened.model))
     newer = [recipe for recipe in recipes() if raising.is_newer(recipe)]
@@ -97,9 +98,10 @@ def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -
         data: its first sample says the shapes of inputs.
 
     Raises:
-        InputError: the device or a choice cannot be used.
+        InputError: the device or a choice cannot be used, or shapes in the model disagree.
     """
     target, choices = asked(request, data)
+    check_shapes(model)
     own, files = original_of(model, size), Files(Tidied(model))
     profile = profile_of(files.sizes.model, request.inputs, data)
     return with_lessons(plan_of(files, profile, target, own, choices, called=request.called))

@@ -159,6 +159,28 @@ def test_the_set_of_onnx_runtime_is_what_it_registers():
     )
 
 
+TYPES = {"bfloat16": "tensor(bfloat16)", "float64": "tensor(double)"}
+
+
+@pytest.mark.skipif(
+    not onnxruntime.__version__.startswith("1.31."), reason="the list is of ONNX Runtime 1.31"
+)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_what_lacks_a_type_is_registered_without_it(dtype):
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    taken = {}
+    for kernel in state.get_all_opkernel_def():
+        if kernel.provider == "CPUExecutionProvider" and kernel.domain in ("", "ai.onnx"):
+            taken.setdefault(kernel.op_name, set()).update(*kernel.type_constraints.values())
+
+    one = operator_set("onnxruntime")
+
+    assert {*one.lacks[dtype]} < {*one.operators}
+    alone = {op for op in one.lacks[dtype] if TYPES[dtype] not in taken[op]}
+    assert alone >= {"Conv", "Erf"}
+    assert len(alone) > 0.8 * len(one.lacks[dtype])  # others take it beside what they compute
+
+
 def test_an_unknown_set_gets_the_nearest_ones():
     with pytest.raises(DeviceError, match=r"'onnx-runtime'. Did you mean 'onnxruntime'\? Known"):
         operator_set("onnx-runtime")

@@ -6,9 +6,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime import InferenceSession
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
 from packlight.errors import ModelError
 from packlight.model import load, nodes, to_bytes
+from packlight.model.check import NEWEST_FORMAT
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS
@@ -55,6 +58,19 @@ def test_a_graph_without_outputs_is_refused(proto, tmp_path):
 
     with pytest.raises(ModelError, match="must have an output"):
         load(written(tmp_path, proto))
+
+
+def test_a_format_newer_than_onnx_runtime_reads_is_refused(proto, tmp_path):
+    for version in (NEWEST_FORMAT, NEWEST_FORMAT + 1):
+        proto.ir_version = version
+        path = written(tmp_path, proto, f"{version}.onnx")
+        if version == NEWEST_FORMAT:
+            open_session(load(path), SessionOptions())
+            continue
+        with pytest.raises(Fail):
+            InferenceSession(path, providers=["CPUExecutionProvider"])
+        with pytest.raises(ModelError, match="IR version 14; ONNX Runtime reads versions up to 13"):
+            load(path)
 
 
 def test_a_damaged_graph_is_refused_where_its_outputs_have_no_shape(proto, tmp_path):

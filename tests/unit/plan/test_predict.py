@@ -4,10 +4,13 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import onnx_ir as ir
 import pytest
+from onnx import numpy_helper, parser
 
 from packlight.compress import compress
 from packlight.devices import device
+from packlight.model import Model, name_operators
 from packlight.plan.predict import (
     Kind,
     Load,
@@ -62,6 +65,7 @@ def load(**changes):
     plain = Load(
         names=("product", "sum"),
         families=("matmul", "other"),
+        dtypes=("float32", "float32"),
         macs=np.array([1e6, 0.0]),
         numbers=np.array([0.0, 1e6]),
         weights=np.array([100.0, 0.0]),
@@ -165,6 +169,28 @@ def test_more_bandwidth_or_peak_never_takes_longer(name):
 
     assert after.seconds(after.plain) < before.seconds(before.plain)
     assert sum(work.macs) == sum(o.macs or 0 for o in profile(model, {}).operators)
+
+
+LOOP = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[2,4] x) => (float[2,4] y) <int64 m = {5}> {
+    [around] y = Loop (m, , x) <body = b (int64 i, bool go, float[2,4] s)
+        => (bool on, float[2,4] t) { on = Identity(go) [inside] t = MatMul(s, w) }>
+}"""
+
+
+def test_what_a_loop_repeats_counts_as_often_as_it_runs():
+    proto = parser.parse_model(LOOP)
+    proto.graph.initializer.append(numpy_helper.from_array(np.ones((4, 4), np.float32), "w"))
+    model = Model(ir.from_proto(proto), "loop")
+    name_operators(model.graph)
+
+    work = load_of(model.graph, profile(model, {}))
+
+    place = work.names.index("inside")
+    assert work.macs[place] == 5 * 2 * 4 * 4
+    assert work.numbers[place] == 5 * (2 * 4 + 2 * 4)
+    assert work.weights[place] == 5 * 4 * 4
+    assert work.stored >= 4 * 4
 
 
 def test_an_activation_after_a_convolution_is_no_call_and_one_after_a_sum_is():

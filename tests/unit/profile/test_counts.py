@@ -6,11 +6,14 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import numpy_helper, parser
+from onnx import TensorProto, helper, numpy_helper, parser
 
+from packlight.compress import compress
 from packlight.model import Model
 from packlight.profile import profile
 from packlight.profile.counting import COUNTS
+from packlight.records import parse_recipe
+from packlight.testing import NETWORKS
 
 
 def network(body, inputs, outputs, weights=(), opset=21):
@@ -170,6 +173,9 @@ ATTENTION = {
     "product that quantizes its input": (
         "y = com.microsoft.DynamicQuantizeMatMul(x, w, s)", "float[4,6] x", "float[4,5] y",
         {"w": of(U8, 6, 5), "s": single(np.float32, 1)}, 4 * 6 * 5, 6 * 24 + 20, 21),
+    "product of codes with a bias": (
+        "y = com.microsoft.QGemm<transB=1>(x, s, z, w, s, z, b, s, z)", "uint8[4,6] x",
+        "uint8[4,5] y", {"w": of(U8, 5, 6), "b": of(np.int32, 5), **SIX}, 4 * 6 * 5, 4 * 20, 21),
 }  # fmt: skip
 
 OTHER = {
@@ -338,6 +344,41 @@ def test_types_say_how_many_bytes_a_number_takes():
     assert (second.activation_bytes_in, second.activation_bytes_out) == (6, 12)
 
 
+@pytest.mark.parametrize(
+    ("call", "inputs", "given", "other"),
+    [
+        ("QLinearAdd(x, s, z, o, s, z, s, z)", "uint8[2,8,6] x, uint8[2,8,6] o", (2, 8, 6), 9 * 96),
+        ("QLinearMul(x, s, z, o, s, z, s, z)", "uint8[2,8,6] x, uint8[6] o", (2, 8, 6), 9 * 96),
+        ("QLinearConcat<axis=1>(s, z, x, s, z, o, s, z)", "uint8[2,8] x, uint8[2,3] o", (2, 11),
+         6 * 22),
+        ("QLinearSigmoid(x, s, z, s, z)", "uint8[2,8] x", (2, 8), 16),
+        ("QLinearLeakyRelu(x, s, z, s, z)", "uint8[2,8] x", (2, 8), 16),
+        ("QLinearSoftmax<opset=13>(x, s, z, s, z)", "uint8[2,8] x", (2, 8), 9 * 16),
+        ("QLinearGlobalAveragePool(x, s, z, s, z)", "uint8[1,2,8,8] x", (1, 2, 1, 1), 128),
+        ("QLinearAveragePool<kernel_shape=[2,2]>(x, s, z, s, z)", "uint8[1,2,8,8] x", (1, 2, 7, 7),
+         4 * 98),
+    ],
+)  # fmt: skip
+def test_operators_on_codes_are_counted_and_say_what_they_give(call, inputs, given, other):
+    model = network(f"a = com.microsoft.{call} y = Identity(a)", inputs, "uint8 y", SIX)
+
+    found = profile(model, {})
+
+    row = found.operators[0]
+    assert found.unknown == ()
+    assert (row.macs, row.other_ops) == (0, other)
+    assert row.activation_bytes_out == np.prod(given)
+
+
+def test_a_product_of_codes_gives_floats_where_it_is_told_no_scale():
+    body = "a = com.microsoft.QGemm(x, s, z, w, s, z) y = Relu(a)"
+    weights = {"w": of(U8, 6, 5), **SIX}
+
+    found = profile(network(body, "uint8[4,6] x", "float[4,5] y", weights), {})
+
+    assert [row.activation_bytes_out for row in found.operators] == [4 * 20, 4 * 20]
+
+
 def test_statistics_of_a_normalisation_and_limits_and_shapes_are_no_parameters():
     model = network(
         "a = BatchNormalization(x, a1, b, c, d) e = Clip(a, l) y = Reshape(e, n)",
@@ -350,6 +391,78 @@ def test_statistics_of_a_normalisation_and_limits_and_shapes_are_no_parameters()
 
     assert found.totals["parameters"].value == 6
     assert found.totals["weight_bytes"].value == 4 * 12 + 4 + 8
+
+
+STORED_FORMS = {
+    "blocks of four bits": (
+        "y = com.microsoft.MatMulNBits<K=64, N=16, bits=4, block_size=32>(x, w, s, z)",
+        {"w": of(U8, 16, 2, 16), "s": (16, 2), "z": of(U8, 16, 1)}, 64 * 16),
+    "blocks of which the last is padded, and a bias": (
+        "y = com.microsoft.MatMulNBits<K=40, N=16, bits=4, block_size=32>(x, w, s, , , b)",
+        {"w": of(U8, 16, 2, 16), "s": (16, 2), "b": (16,)}, 40 * 16 + 16),
+    "blocks of eight bits": (
+        "y = com.microsoft.MatMulNBits<K=64, N=16, bits=8, block_size=32>(x, w, s)",
+        {"w": of(U8, 16, 2, 32), "s": (16, 2)}, 64 * 16),
+    "rows of packed blocks": (
+        "y = com.microsoft.GatherBlockQuantized<block_size=32, quantize_axis=1>(w, i, s)",
+        {"w": of(U8, 100, 32), "s": (100, 2), "i": of(I64, 3)}, 100 * 64),
+    "rows of blocks of eight bits": (
+        "y = com.microsoft.GatherBlockQuantized<block_size=32, quantize_axis=1, bits=8>(w, i, s)",
+        {"w": of(U8, 100, 64), "s": (100, 2), "i": of(I64, 3)}, 100 * 64),
+    "experts": (
+        "y = com.microsoft.QMoE<expert_weight_bits=4>(x, r, v, s, , w, t)",
+        {"v": of(U8, 2, 8, 4), "s": (2, 8), "w": of(U8, 2, 8, 4), "t": (2, 8)}, 2 * 2 * 8 * 8),
+    "codes for each channel": (
+        "d = DequantizeLinear<axis=1>(w, s, z) y = MatMul(x, d)",
+        {"w": of(I8, 64, 16), "s": (16,), "z": of(I8, 16)}, 64 * 16),
+    "codes of a bias": (
+        "d = DequantizeLinear<axis=0>(w, s) y = Add(x, d)",
+        {"w": of(np.int32, 64), "s": (64,)}, 64),
+    "a convolution of codes": (
+        "y = QLinearConv(x, s, z, w, t, u, s, z, b)",
+        {"w": of(I8, 8, 4, 1, 1), "t": (8,), "u": of(I8, 8), "b": of(np.int32, 8), **SIX},
+        8 * 4 + 8),
+    "a product of codes": (
+        "y = MatMulInteger(x, w, z, u)", {"w": of(I8, 64, 16), "u": of(I8, 16), **SIX}, 64 * 16),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STORED_FORMS)
+def test_a_weight_in_another_form_counts_the_numbers_that_it_stands_for(name):
+    body, weights, parameters = STORED_FORMS[name]
+
+    found = profile(network(body, "float x, float r", "float y", weights), {})
+
+    assert found.totals["parameters"].value == parameters
+
+
+@pytest.mark.parametrize("kind", [TensorProto.INT4, TensorProto.UINT4])
+def test_codes_of_four_bits_count_one_by_one_however_they_are_packed(kind):
+    model = network("d = DequantizeLinear<axis=1>(w, s) y = MatMul(x, d)", "float[3,64] x",
+                    "float[3,16] y", {"s": (16,)})  # fmt: skip
+    codes = helper.make_tensor("w", kind, [64, 16], bytes(64 * 16 // 2), raw=True)
+    node = model.graph.graph[0]
+    node.replace_input_with(0, ir.Value(name="w", const_value=ir.from_proto(codes)))
+    model.graph.graph.register_initializer(node.inputs[0])
+
+    found = profile(model, {})
+
+    assert found.totals["parameters"].value == 64 * 16
+    assert found.totals["weight_bytes"].value == 64 * 16 // 2 + 64
+
+
+@pytest.mark.parametrize("recipe", [
+    "weights:8", "weights:6", "weights:4,block=32", "palette:4", "palette:3,per=group",
+    "sparse:8,share=0.5", "sparse",
+])  # fmt: skip
+def test_compressing_a_model_leaves_as_many_parameters_as_there_were(recipe):
+    model = compress(NETWORKS["residual-17"](), parse_recipe("tidy")).model
+    before = profile(model, {}).totals["parameters"].value
+
+    made = compress(model, parse_recipe(recipe))
+
+    assert made.changes
+    assert profile(made.model, {}).totals["parameters"].value == before
 
 
 def test_results_that_nobody_asks_for_do_not_stop_a_count():
