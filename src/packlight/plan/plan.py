@@ -55,7 +55,7 @@ def plan(
         limits=limits,
         shrink=shrink,
         waiting=waiting,
-        graph=files.sizes.base(0).file.operators(),
+        graph=planner.operators,
         opened=opened,
         unknown=profile.unknown,
         foreign=planner.foreign,

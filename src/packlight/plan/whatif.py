@@ -16,7 +16,7 @@ from packlight.compress import canonical_recipe
 from packlight.compress.methods import METHODS
 from packlight.compress.methods import method as method_named
 from packlight.errors import RecipeError
-from packlight.plan.density import density, download
+from packlight.plan.density import download
 from packlight.plan.files import INTEGER, without_samples
 from packlight.plan.planner import AS_IT_IS, Planner
 from packlight.plan.predict import Kind
@@ -96,7 +96,7 @@ class Column:
 
     Attributes:
         parts: of each.
-        coded: bytes of codes, of each.
+        coded: bytes of weights that become codes, and of codes; of each.
         shares: of their bytes that the codes zip to, at least and at most.
         integer: the method by which each computes in integers; empty where it does in floats.
     """
@@ -105,6 +105,11 @@ class Column:
     coded: NDArray[np.float64]
     shares: tuple[float, float]
     integer: Sequence[str]
+
+
+def coded_by(part: Part) -> tuple[float, float]:
+    """Bytes of weights that become codes, and of these."""
+    return float(sum(c.before for c in part.changes)), float(sum(c.after for c in part.changes))
 
 
 class WhatIf:
@@ -200,13 +205,13 @@ class WhatIf:
         chosen = [(i, columns[step]) for i, step in enumerate(steps) if step != KEEP]
         exact = self.planner.sizes.total(base, [column.parts[i] for i, column in chosen])
         size = self.widened(exact, [c.integer[i] for i, c in chosen if c.integer[i]])
-        coded = sum(float(column.coded[i]) for i, column in chosen)
+        before, after = (sum(float(column.coded[i][end]) for i, column in chosen) for end in (0, 1))
         shares = [column.shares for column in columns.values()]
         ends = (
             min((low for low, _ in shares), default=1.0),
             max((h for _, h in shares), default=1.0),
         )
-        zipped = download(size, coded, base.file.operators(), ends)
+        zipped = download(size, before, after, ends, self.planner.sample)
         kind = self.kind(chosen) if used else self.planner.predictor.plain
         return {"size": size, "download": zipped, **self.planner.predictor.costs(kind, size)}
 
@@ -241,8 +246,8 @@ class WhatIf:
             self.planner.sizes.total(base, parts)  # what it sums up once is kept
             self.columns[at, step] = Column(
                 parts,
-                np.array([float(sum(c.after for c in part.changes)) for part in parts]),
-                density(recipe, self.planner.sample),
+                np.array([coded_by(part) for part in parts]).reshape(-1, 2),
+                self.planner.sample.codes(recipe),
                 integer,
             )
         return self.columns[at, step]
