@@ -6,7 +6,7 @@ What each choice does to each operator is computed once, by ``sizes``; after tha
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,8 @@ from packlight.records.variant import Refusal
 
 KEEP = "keep"
 """The choice to leave operators as they are."""
+
+OTHER_STEP = "choose another step, or keep"
 
 STAND_IN = "weights:8"
 """What methods that compute in integers store of a weight is about that."""
@@ -160,8 +162,7 @@ class WhatIf:
             RecipeError: a choice matches no operator that it could change.
         """
         places = self.chosen(choices)
-        used = {choices[place].step for place in places if place is not None} - {KEEP}
-        at = max((self.opset(step) for step in used), default=0)
+        at = self.newest(self.steps(choices))
         found: dict[int, list[Part]] = {}
         for index, place in enumerate(places):
             if place is not None and choices[place].step != KEEP:
@@ -198,11 +199,11 @@ class WhatIf:
 
     def predicted(self, steps: Sequence[str]) -> dict[str, Measurement]:
         """What a step for every cluster gives."""
-        used = sorted(set(steps) - {KEEP})
-        at = max((self.opset(step) for step in used), default=0)
+        used = self.acting(steps)
+        at = self.newest(used)
         base = self.planner.sizes.base(at)
         columns = {step: self.column(step, at) for step in used}
-        chosen = [(i, columns[step]) for i, step in enumerate(steps) if step != KEEP]
+        chosen = [(i, columns[step]) for i, step in enumerate(steps) if step in columns]
         exact = self.planner.sizes.total(base, [column.parts[i] for i, column in chosen])
         size = self.widened(exact, [c.integer[i] for i, c in chosen if c.integer[i]])
         before, after = (sum(float(column.coded[i][end]) for i, column in chosen) for end in (0, 1))
@@ -214,6 +215,39 @@ class WhatIf:
         zipped = download(size, before, after, ends, self.planner.sample)
         kind = self.kind(chosen) if used else self.planner.predictor.plain
         return {"size": size, "download": zipped, **self.planner.predictor.costs(kind, size)}
+
+    def newest(self, steps: Iterable[str]) -> int:
+        """The opset that steps for every cluster raise a model to, where they change anything."""
+        return max((self.opset(step) for step in set(steps) - {KEEP}), default=0)
+
+    def acting(self, steps: Sequence[str]) -> list[str]:
+        """The steps for clusters that change any; what changes nothing raises no opset."""
+        at, found = self.newest(steps), list[str]()
+        for step in sorted(set(steps) - {KEEP}):
+            column = self.column(step, at)
+            own = [i for i, one in enumerate(steps) if one == step]
+            if any(column.parts[i].changes or column.integer[i] for i in own):
+                found.append(step)
+        return found
+
+    def refused(self, choices: Sequence[Choice]) -> list[Refusal]:
+        """What choices name and leave as it is, with the reason.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        steps, found = self.steps(choices), list[Refusal]()
+        at = self.newest(steps)
+        for index, step in enumerate(steps):
+            if step == KEEP:
+                continue
+            part = self.column(step, at).parts[index]
+            touched = {change.operator for change in part.changes}
+            found += [one for one in part.refusals if one.operator not in touched]
+            if not part.changes and not part.refusals:
+                reason = f"'{step}' finds nothing in it that it could change"
+                found.append(Refusal(self.names[index][0], reason, OTHER_STEP))
+        return found
 
     def kind(self, chosen: Sequence[tuple[int, Column]]) -> Kind:
         """How each operator computes."""
