@@ -87,6 +87,7 @@ def test_a_network_of_pytorch_is_exported_and_planned(run, tmp_path):
         json.loads(d.stdout)["options"][1]["predicted"]["size"] for d in (by_shape, by_example)
     ]
     assert abs(sizes[0]["value"] - sizes[1]["value"]) < 100
+    assert (by_shape.stderr, by_example.stderr) == ("", "")
     wrong = run("plan", "net.py:wrong", "--input", "image=1,3,8,8", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "torch.nn.Module" in wrong.stderr

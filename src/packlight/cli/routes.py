@@ -8,11 +8,11 @@ from rich.text import Text
 
 from packlight.cli.lessons import advice_parts
 from packlight.cli.tables import UNKNOWN, plain_table
-from packlight.records.plan import RUNTIME, worst
+from packlight.records.plan import CHOSEN, RUNTIME, worst
 from packlight.records.reading import show_named_value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import RenderableType
     from rich.table import Table
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 COSTS = {"size": "file", "download": "download", "latency": "time", "peak_memory": "memory",
          "energy": "energy"}  # fmt: skip
 VERDICTS = {"yes": ("fits", "green"), "unclear": ("may fit", "yellow"), "no": ("misses", "red")}
+SHOWN = 3
+"""Operators that are named where many have the same reason."""
+
 CANNOT = ("cannot run", "red")
 EFFORTS = {"no data": "", "calibration samples": "samples", "training data": "training"}
 
@@ -74,8 +77,33 @@ def refusals(found: Plan) -> list[RenderableType]:
         for refusal in option.refusals:
             if not refusal.operator:
                 barred.setdefault(refusal.reason, []).append(option.name)
-    left = sum(1 for option in found.options for refusal in option.refusals if refusal.operator)
+    routes = [option for option in found.options if option.name != CHOSEN]
+    left = sum(1 for option in routes for refusal in option.refusals if refusal.operator)
     lines = [f"{reason}: {', '.join(names)}" for reason, names in barred.items()]
     parts = [Text("Not on this device\n" + "\n".join(lines))] if lines else []
     note = "Routes leave some weights as they are, mostly small ones: --json says which and why."
-    return [*parts, *([Text(note, style="dim")] if left else [])]
+    return [*parts, *not_as_chosen(found), *([Text(note, style="dim")] if left else [])]
+
+
+def not_as_chosen(found: Plan) -> list[RenderableType]:
+    """Operators that the user chose a step for and that it leaves as they are, and why."""
+    places: dict[tuple[str, str], list[str]] = {}
+    for option in found.options:
+        for left in option.refusals if option.name == CHOSEN else ():
+            if left.operator:
+                places.setdefault((left.reason, left.remedy), []).append(left.operator)
+    lines = [
+        f"{named(operators)}: {reason}; {remedy}" if remedy else f"{named(operators)}: {reason}"
+        for (reason, remedy), operators in places.items()
+    ]
+    return [Text("Not as chosen\n" + "\n".join(lines))] if lines else []
+
+
+def named(operators: Sequence[str]) -> str:
+    """Some operators by name, and how many more there are.
+
+    >>> named(["a", "b"]), named(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    more = f" and {len(operators) - SHOWN} more" if len(operators) > SHOWN else ""
+    return ", ".join(operators[:SHOWN]) + more

@@ -201,6 +201,16 @@ def any_typed_data(tensor: TensorProto) -> bool:
     )  # fmt: skip
 
 
+COPY = "copy the model and its data to a folder of their own, as with cp -rL"
+"""What helps where files are links."""
+
+
+def has_link(folder: Path, location: str) -> bool:
+    """Whether a path in a folder passes through a symbolic link."""
+    inside = folder / location
+    return any((folder / part).is_symlink() for part in (inside, *inside.parents))
+
+
 @dataclass(frozen=True, slots=True)
 class Beside:
     """The files that hold a model's external data, each looked at once.
@@ -224,21 +234,39 @@ class Beside:
             ModelError: it is outside the model's folder, or cannot be a file's.
         """
         if location not in self.sizes:
-            folder = self.file.parent.resolve()
-            try:
-                target = (folder / location).resolve()
-                size = target.stat().st_size if target.is_file() else None
-            except (OSError, ValueError) as error:
-                raise ModelError(
-                    f"{where} names external data that cannot be a file: {error}"
-                ) from error
-            if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
-                raise ModelError(
-                    f"{where} names external data '{location}', outside the model's folder; it is "
-                    "not read"
-                )
-            self.sizes[location] = size
+            self.sizes[location] = self.looked_at(location, where)
         return self.sizes[location]
+
+    def looked_at(self, location: str, where: str) -> int | None:
+        """As ``size``, of a file that was not looked at before."""
+        folder = self.file.parent.resolve()
+        try:
+            target = (folder / location).resolve()
+            found = target.stat() if target.is_file() else None
+        except (OSError, ValueError, RuntimeError) as error:  # the last where links go round
+            raise ModelError(
+                f"{where} names external data that cannot be a file: {error}"
+            ) from error
+        linked = target != (folder / location) and has_link(folder, location)
+        if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+            raise ModelError(
+                f"{where} names external data '{location}', "
+                + (f"a link to '{target}', " if linked else "")
+                + "outside the model's folder; it is not read"
+                + (f"; {COPY}" if linked else "")
+            )
+        if found is None and linked:
+            raise ModelError(
+                f"{where} needs the file '{location}' beside the model; it is a link to "
+                f"'{target}', which is missing"
+            )
+        if found is not None and found.st_nlink > 1:
+            raise ModelError(
+                f"{where} needs external data in a file of one name; '{location}' has "
+                f"{found.st_nlink} (hard links), so that others may change it, and is not read; "
+                f"{COPY}"
+            )
+        return None if found is None else found.st_size
 
 
 def check_external(tensor: TensorProto, size: int, beside: Beside, where: str) -> None:
@@ -247,7 +275,11 @@ def check_external(tensor: TensorProto, size: int, beside: Beside, where: str) -
     location = entries.get("location", "")
     there = beside.size(location, where)
     if there is None:
-        raise ModelError(f"{where} needs the file '{location}' beside the model; it is missing")
+        link = f", for '{beside.file.name}' is a link; give the path of the file that it leads to"
+        raise ModelError(
+            f"{where} needs the file '{location}' beside the model; it is missing"
+            + (link if beside.file.is_symlink() else "")
+        )
     try:
         offset, length = int(entries.get("offset", "0")), int(entries.get("length", str(size)))
     except ValueError as error:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -42,11 +41,19 @@ def original_of(model: Model, size: int) -> Original:
         model: as it was loaded.
         size: bytes of its file, external data included.
     """
-    constants = (node.outputs[0] for node in nodes(model.graph) if node.op_type == "Constant")
-    values = itertools.chain(initializers(model.graph), constants)
-    tensors = (tensor for tensor in map(stored_tensor, values) if tensor is not None)
-    numbers = sum(one.nbytes for one in tensors if one.dtype != ir.DataType.STRING)
+    numbers = bytes_of(initializers(model.graph)) + in_constants(model)
     return Original(size, max(0, size - numbers))
+
+
+def in_constants(model: Model) -> int:
+    """Bytes of the numbers of Constants, which lie among the operators of a file."""
+    return bytes_of(node.outputs[0] for node in nodes(model.graph) if node.op_type == "Constant")
+
+
+def bytes_of(values: Iterable[ir.Value]) -> int:
+    """Bytes of the numbers that are stored."""
+    tensors = (tensor for tensor in map(stored_tensor, values) if tensor is not None)
+    return sum(one.nbytes for one in tensors if one.dtype != ir.DataType.STRING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from packlight.plan.whatif import KEEP, Choice, WhatIf
 from packlight.plan.words import Case, recommendation, running
 from packlight.records.budget import Limit
 from packlight.records.measurement import Measurement, Meets
-from packlight.records.plan import Damage, Effort, Plan, PlanOption
+from packlight.records.plan import CHOSEN, Damage, Effort, Plan, PlanOption
 from packlight.records.profile import Profile
 from packlight.records.recipe import Recipe, Step, parse_recipe
 
@@ -55,7 +55,7 @@ def plan(
         limits=limits,
         shrink=shrink,
         waiting=waiting,
-        graph=files.sizes.base(0).file.operators(),
+        graph=planner.operators,
         opened=opened,
         unknown=profile.unknown,
         foreign=planner.foreign,
@@ -82,11 +82,11 @@ def as_chosen(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
     samples = uses_data(canonical_recipe(recipe))
     effort = Effort("calibration samples", "minutes") if samples else Effort("no data", "seconds")
     text = recipe.text() if steps else ""
-    plain = Route("as chosen", text, "", "float32", effort, Damage("unknown", "nobody tried it"))
+    plain = Route(CHOSEN, text, "", "float32", effort, Damage("unknown", "nobody tried it"))
     ways = [replace(plain, stores=stored_as(choice.step), computes=computed_in(choice.step))
             for choice in steps]  # fmt: skip
     route = next((way for way in ways if list(planner.barred(way))), plain)
-    option = planner.judged(route, costs, (), ())
+    option = planner.judged(route, costs, (), what_if.refused(choices))
     return replace(option, changed=what_if.changed(choices))
 
 

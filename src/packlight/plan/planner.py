@@ -9,8 +9,8 @@ from packlight.compress import canonical_recipe
 from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.measure.curves import CPU
-from packlight.plan.density import density, download, some_rows
-from packlight.plan.files import INTEGER, Files, Original
+from packlight.plan.density import download, download_of_floats, sample_of
+from packlight.plan.files import INTEGER, Files, Original, in_constants, original_of
 from packlight.plan.kernels import Kernels
 from packlight.plan.predict import (
     MICRO,
@@ -103,7 +103,7 @@ class Planner:
         self.files, self.sizes = files, files.sizes
         self.model = model = files.sizes.model
         self.target = target
-        self.sample = some_rows(model.graph)
+        self.sample = sample_of(model.graph)
         self.load = load_of(model.graph, profile)
         self.predictor = Predictor(self.load, target.device, target.unit, self.kernels(profile))
         self.quantized = quantized(model.graph, self.predictor.integer_products())
@@ -114,7 +114,8 @@ class Planner:
         self.converts = "onnxruntime" not in self.runtimes
         self.as_it_is = self.floats(original)
         file = self.sizes.base(0).file
-        self.tidied = self.floats(Original(file.size(), file.operators()))
+        self.operators = max(0, file.operators() - in_constants(model))
+        self.tidied = self.floats(original_of(model, file.size()))
 
     def kernels(self, profile: Profile) -> Kernels | None:
         """Times of single kernels, where the device was measured and every shape is known."""
@@ -151,7 +152,7 @@ class Planner:
     def floats(self, file: Original) -> dict[str, Measurement]:
         """Everything that is predicted of a file that nothing has compressed."""
         size = counted(file.size, "B")
-        zipped = download(size, 0.0, file.operators, density(Recipe(), self.sample))
+        zipped = download_of_floats(size, file.operators, self.sample)
         costs = self.predictor.costs(self.predictor.plain, size)
         return {"size": size, "download": zipped, **costs}
 
@@ -160,9 +161,8 @@ class Planner:
     ) -> dict[str, Measurement]:
         """Everything that is predicted of a file."""
         kind = self.kind(route, changes)
-        coded = float(sum(change.after for change in changes))
-        shares = density(recipe, self.sample)
-        zipped = download(size, coded, self.sizes.base(0).file.operators(), shares)
+        before, after = (sum(c.before for c in changes), sum(c.after for c in changes))
+        zipped = download(size, before, after, self.sample.codes(recipe), self.sample)
         return {"size": size, "download": zipped, **self.predictor.costs(kind, size)}
 
     def kind(self, route: Route, changes: Sequence[Change]) -> Kind:

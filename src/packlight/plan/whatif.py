@@ -6,7 +6,7 @@ What each choice does to each operator is computed once, by ``sizes``; after tha
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from packlight.compress import canonical_recipe
 from packlight.compress.methods import METHODS
 from packlight.compress.methods import method as method_named
 from packlight.errors import RecipeError
-from packlight.plan.density import density, download
+from packlight.plan.density import download
 from packlight.plan.files import INTEGER, without_samples
 from packlight.plan.planner import AS_IT_IS, Planner
 from packlight.plan.predict import Kind
@@ -27,6 +27,8 @@ from packlight.records.variant import Refusal
 
 KEEP = "keep"
 """The choice to leave operators as they are."""
+
+OTHER_STEP = "choose another step, or keep"
 
 STAND_IN = "weights:8"
 """What methods that compute in integers store of a weight is about that."""
@@ -96,7 +98,7 @@ class Column:
 
     Attributes:
         parts: of each.
-        coded: bytes of codes, of each.
+        coded: bytes of weights that become codes, and of codes; of each.
         shares: of their bytes that the codes zip to, at least and at most.
         integer: the method by which each computes in integers; empty where it does in floats.
     """
@@ -105,6 +107,11 @@ class Column:
     coded: NDArray[np.float64]
     shares: tuple[float, float]
     integer: Sequence[str]
+
+
+def coded_by(part: Part) -> tuple[float, float]:
+    """Bytes of weights that become codes, and of these."""
+    return float(sum(c.before for c in part.changes)), float(sum(c.after for c in part.changes))
 
 
 class WhatIf:
@@ -155,8 +162,7 @@ class WhatIf:
             RecipeError: a choice matches no operator that it could change.
         """
         places = self.chosen(choices)
-        used = {choices[place].step for place in places if place is not None} - {KEEP}
-        at = max((self.opset(step) for step in used), default=0)
+        at = self.newest(self.steps(choices))
         found: dict[int, list[Part]] = {}
         for index, place in enumerate(places):
             if place is not None and choices[place].step != KEEP:
@@ -193,22 +199,55 @@ class WhatIf:
 
     def predicted(self, steps: Sequence[str]) -> dict[str, Measurement]:
         """What a step for every cluster gives."""
-        used = sorted(set(steps) - {KEEP})
-        at = max((self.opset(step) for step in used), default=0)
+        used = self.acting(steps)
+        at = self.newest(used)
         base = self.planner.sizes.base(at)
         columns = {step: self.column(step, at) for step in used}
-        chosen = [(i, columns[step]) for i, step in enumerate(steps) if step != KEEP]
+        chosen = [(i, columns[step]) for i, step in enumerate(steps) if step in columns]
         exact = self.planner.sizes.total(base, [column.parts[i] for i, column in chosen])
         size = self.widened(exact, [c.integer[i] for i, c in chosen if c.integer[i]])
-        coded = sum(float(column.coded[i]) for i, column in chosen)
+        before, after = (sum(float(column.coded[i][end]) for i, column in chosen) for end in (0, 1))
         shares = [column.shares for column in columns.values()]
         ends = (
             min((low for low, _ in shares), default=1.0),
             max((h for _, h in shares), default=1.0),
         )
-        zipped = download(size, coded, base.file.operators(), ends)
+        zipped = download(size, before, after, ends, self.planner.sample)
         kind = self.kind(chosen) if used else self.planner.predictor.plain
         return {"size": size, "download": zipped, **self.planner.predictor.costs(kind, size)}
+
+    def newest(self, steps: Iterable[str]) -> int:
+        """The opset that steps for every cluster raise a model to, where they change anything."""
+        return max((self.opset(step) for step in set(steps) - {KEEP}), default=0)
+
+    def acting(self, steps: Sequence[str]) -> list[str]:
+        """The steps for clusters that change any; what changes nothing raises no opset."""
+        at, found = self.newest(steps), list[str]()
+        for step in sorted(set(steps) - {KEEP}):
+            column = self.column(step, at)
+            own = [i for i, one in enumerate(steps) if one == step]
+            if any(column.parts[i].changes or column.integer[i] for i in own):
+                found.append(step)
+        return found
+
+    def refused(self, choices: Sequence[Choice]) -> list[Refusal]:
+        """What choices name and leave as it is, with the reason.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        steps, found = self.steps(choices), list[Refusal]()
+        at = self.newest(steps)
+        for index, step in enumerate(steps):
+            if step == KEEP:
+                continue
+            part = self.column(step, at).parts[index]
+            touched = {change.operator for change in part.changes}
+            found += [one for one in part.refusals if one.operator not in touched]
+            if not part.changes and not part.refusals:
+                reason = f"'{step}' finds nothing in it that it could change"
+                found.append(Refusal(self.names[index][0], reason, OTHER_STEP))
+        return found
 
     def kind(self, chosen: Sequence[tuple[int, Column]]) -> Kind:
         """How each operator computes."""
@@ -241,8 +280,8 @@ class WhatIf:
             self.planner.sizes.total(base, parts)  # what it sums up once is kept
             self.columns[at, step] = Column(
                 parts,
-                np.array([float(sum(c.after for c in part.changes)) for part in parts]),
-                density(recipe, self.planner.sample),
+                np.array([coded_by(part) for part in parts]).reshape(-1, 2),
+                self.planner.sample.codes(recipe),
                 integer,
             )
         return self.columns[at, step]

@@ -40,6 +40,9 @@ class Damage:
     source: str
 
 
+CHOSEN = "as chosen"
+"""The route of choices for single operators."""
+
 RUNTIME = "runtime"
 """What stands among the budgets where the device has no runtime for a route."""
 

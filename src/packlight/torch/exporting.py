@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
+import onnx_ir as ir
 import torch
 
 from packlight.errors import ModelError
+from packlight.torch.calling import Given, arguments_of
+from packlight.torch.quiet import quiet
 
 OPSET = 21
 PAINT = re.compile(r"\x1b\[[0-9;]*m")
 """How terminals are told a colour."""
-
-Inputs = Mapping[str, torch.Tensor]
 
 
 def export(made: object, text: str, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
@@ -27,26 +26,36 @@ def export(made: object, text: str, shapes: Mapping[str, Sequence[int]], path: P
 
     Args:
         made: a ``torch.nn.Module``, or that and its example inputs: a tensor, a sequence of
-            tensors, or a mapping by name, in the order of the network's arguments.
+            tensors in the order of the network's arguments, or a mapping by their names.
         text: what the user called it.
-        shapes: of float32 inputs, where there are no examples.
+        shapes: of float32 inputs, where there are no examples; by the names of the network's
+            arguments, or by other names in their order.
         path: where to.
 
     Raises:
-        ModelError: it is no network, has no example inputs, or cannot be exported.
+        ModelError: it is no network, has no example inputs or others than it takes, or cannot be
+            exported.
     """
-    module, inputs = parts_of(made, text, shapes)
+    module, given = parts_of(made, text, shapes)
+    called = arguments_of(module, given, text)
     try:
-        with redirect_stdout(StringIO()):
+        with quiet():
             program = torch.onnx.export(
-                module.eval(), tuple(inputs.values()), dynamo=True, opset_version=OPSET,
-                input_names=list(inputs), verbose=False,
+                module.eval(), called.args, kwargs=called.kwargs, dynamo=True,
+                opset_version=OPSET, verbose=False,
             )  # fmt: skip
-        assert program is not None
-        program.save(str(path), external_data=False)
+            assert program is not None
+            name_inputs(program.model, called.names)
+            program.save(str(path), external_data=False)
     except Exception as error:  # the exporter raises many types; all mean that it cannot
-        reason = " ".join(PAINT.sub("", str(root(error))).split())[:300]
-        raise ModelError(f"PyTorch could not export '{text}': {reason}") from error
+        reason = " ".join(PAINT.sub("", str(root(error))).split())[:300].rstrip(".")
+        hint = FLOATS if shapes and OF_TYPES.search(reason) else ""
+        raise ModelError(f"PyTorch could not export '{text}': {reason}{hint}") from error
+
+
+FLOATS = ". --input gives float32 numbers; for others return (network, inputs)"
+OF_TYPES = re.compile(r"dtype|scalar type|float32", re.IGNORECASE)
+"""What helps where the reason is the type of an input, and what such reasons say."""
 
 
 def root(error: BaseException) -> BaseException:
@@ -54,10 +63,40 @@ def root(error: BaseException) -> BaseException:
     return error if error.__cause__ is None else root(error.__cause__)
 
 
+def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
+    """Give the inputs of a graph the names that the user knows, in place.
+
+    The exporter can do that too, and then leaves two values of one name where a value inside has
+    the user's. Where an argument is no single tensor, its own names stay.
+    """
+    inputs = model.graph.inputs
+    if len(names) != len(inputs):
+        return
+    inside = [value for node in model.graph for value in node.outputs]
+    others = [*inside, *model.graph.initializers.values()]
+    taken = {*names, *(str(value.name) for value in others)}
+    for value in others:
+        if value.name in names:
+            value.name = unused(str(value.name), taken)
+    for place, value in enumerate(inputs):
+        value.name = f"{place}\0"  # two may change their names
+    for name, value in zip(names, inputs, strict=True):
+        value.name = name
+
+
+def unused(name: str, taken: set[str]) -> str:
+    """A name like another that no value has; it is taken then."""
+    place = 1
+    while f"{name}_{place}" in taken:
+        place += 1
+    taken.add(f"{name}_{place}")
+    return f"{name}_{place}"
+
+
 def parts_of(
     made: object, text: str, shapes: Mapping[str, Sequence[int]]
-) -> tuple[torch.nn.Module, Inputs]:
-    """A network and example inputs by name."""
+) -> tuple[torch.nn.Module, Given]:
+    """A network and example inputs."""
     module, examples = made if isinstance(made, tuple) and len(made) == 2 else (made, None)  # noqa: PLR2004
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
@@ -70,9 +109,30 @@ def parts_of(
             "or return (network, inputs)"
         )
     if examples is None:
-        return module, {name: torch.rand(*shape) for name, shape in shapes.items()}
-    if isinstance(examples, torch.Tensor):
-        return module, {"input": examples}
+        return module, {name: random(name, shape) for name, shape in shapes.items()}
+    if shapes:
+        raise ModelError(
+            f"'{text}' returns example inputs, so their shapes count and --input "
+            f"{next(iter(shapes))} cannot be kept; leave --input out, or return the network alone"
+        )
     if isinstance(examples, Mapping):
         return module, {str(name): value for name, value in examples.items()}
-    return module, {f"input_{place}": value for place, value in enumerate(examples)}
+    if isinstance(examples, torch.Tensor):
+        return module, (examples,)
+    if not isinstance(examples, Sequence):
+        raise ModelError(
+            f"example inputs are a tensor, a tuple of tensors or a dict by name; '{text}' returns "
+            f"{type(examples).__name__}"
+        )
+    return module, tuple(examples)
+
+
+def random(name: str, shape: Sequence[int]) -> torch.Tensor:
+    """An example input, of float32 numbers."""
+    try:
+        return torch.rand(*shape)
+    except RuntimeError as error:
+        raise ModelError(
+            f"an input of shape {','.join(map(str, shape))} has to fit into memory, for PyTorch "
+            f"runs the network with it; '{name}' does not"
+        ) from error

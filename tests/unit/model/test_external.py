@@ -193,6 +193,47 @@ def test_a_linked_folder_is_refused(external):
         load(altered(external, location="folder/w.bin"))
 
 
+def test_links_are_told_with_where_they_lead_and_what_to_do(external):
+    outside = external.parent.with_name("led.bin")
+    outside.write_bytes(bytes(10**5))
+    external.with_name("out.bin").symlink_to(outside)
+    external.with_name("nowhere.bin").symlink_to("gone.bin")
+    external.with_name("round.bin").symlink_to("round.bin")
+
+    with pytest.raises(ModelError, match=r"'out.bin', a link to '.*led.bin', .*cp -rL"):
+        load(altered(external, location="out.bin"))
+    with pytest.raises(ModelError, match=r"'nowhere.bin' .* a link to '.*gone.bin'.* is missing"):
+        load(altered(external, location="nowhere.bin"))
+    with pytest.raises(ModelError, match="cannot be a file"):
+        load(altered(external, location="round.bin"))
+
+
+def test_a_link_within_the_folder_is_followed(external):
+    external.with_name("real.data").write_bytes(external.with_name("external.data").read_bytes())
+    external.with_name("inner.data").symlink_to("real.data")
+
+    digest = load(external).digest
+    assert load(altered(external, location="inner.data")).digest == digest
+
+
+def test_a_file_of_several_names_is_refused(external):
+    external.with_name("other.data").hardlink_to(external.with_name("external.data"))
+
+    with pytest.raises(ModelError, match=r"has 2 \(hard links\).*cp -rL"):
+        load(external)
+
+
+def test_a_model_that_is_a_link_away_from_its_data_is_told_so(external):
+    folder = external.parent.with_name("elsewhere")
+    folder.mkdir(exist_ok=True)
+    link = folder / "model.onnx"
+    link.unlink(missing_ok=True)
+    link.symlink_to(external)
+
+    with pytest.raises(ModelError, match=r"'model\.onnx' is a link; give the path of the file"):
+        load(link)
+
+
 def test_a_missing_file_is_named(external):
     external.with_name("external.data").unlink()
 

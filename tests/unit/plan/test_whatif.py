@@ -1,13 +1,19 @@
 """Predictions for choices per operator."""
 
+import io
+import re
+
 import pytest
+from rich.console import Console
 
 import packlight
+from packlight.cli.routes import not_as_chosen
 from packlight.compress import canonical_recipe, compress
 from packlight.errors import RecipeError
 from packlight.model import file_size, load
 from packlight.plan.whatif import Choice, parse_choice
 from packlight.records import parse_recipe
+from packlight.testing.sketch import Sketch, value_info
 from packlight.zoo import model_path
 
 
@@ -107,3 +113,46 @@ def test_choices_are_read(text, choice):
 def test_choices_that_say_nothing_are_refused(text):
     with pytest.raises(RecipeError):
         parse_choice(text)
+
+
+def layers(shapes, opset=17):
+    """Products one after the other, by the names of their weights."""
+    sketch = Sketch(opset)
+    value = "x"
+    for rows, columns in shapes:
+        value = sketch.add("MatMul", value, sketch.weight(rows, columns))
+    return sketch.model("m", [value_info("x", (1, shapes[0][0]))], {value: (1, shapes[-1][1])})
+
+
+def test_a_step_that_changes_nothing_raises_no_opset():
+    """Blocks of 4 bits need opset 21; where they gain nothing the file stays as it was."""
+    model = layers([(300, 1), (1, 256), (256, 30)])
+    names = [n.name for n in model.graph.graph if n.op_type == "MatMul"]
+    found = packlight.what_if(model, "pixel-8")
+    first, second, _ = (re.escape(name) for name in names)
+    choices = [Choice(f"^{first}$", "weights:8"), Choice(f"^{second}$", "weights:4,block=16")]
+
+    chosen = found.choose(choices)
+    refused = found.refused(choices)
+
+    written = f"weights:8,where=^{first}$"
+    assert [left.operator for left in refused] == [names[1]]
+    assert refused[0].reason
+    assert chosen["size"].value == size_of(model, written)
+
+
+def test_what_choices_leave_as_it_is_reaches_the_plan():
+    model = layers([(300, 1), (1, 256)])
+    last = [n.name for n in model.graph.graph if n.op_type == "MatMul"][-1]
+
+    plan = packlight.plan(
+        model, device="pixel-8", choices=[".=weights:8", f"{last}=weights:4,block=16"]
+    )
+
+    assert plan.options[0].name == "as chosen"
+    assert [left.operator for left in plan.options[0].refusals] == [last]
+    console = Console(width=200, file=io.StringIO())
+    for part in not_as_chosen(plan):
+        console.print(part)
+    assert last in console.file.getvalue()
+    assert plan.options[0].refusals[0].reason in console.file.getvalue()
