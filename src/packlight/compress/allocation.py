@@ -183,13 +183,11 @@ def survey(
             moments = moments_of(site, fed.get(id(site)))
             weight, sites = site.weight.read(), by_site[id(site)]
             matters = importance(moments, form_of(site.weight))
-            fits = {width: fit(one, weight, matters) for width, one in sites.items()}
+            back = returns(site, look)
+            tried = [*near(sites, config.mixed)] if back else [*sites]
+            fits = {width: fit(sites[width], weight, matters) for width in tried}
             trial = Trial(site, weight, fits, moments)
-            found = (
-                trial.measured(outputs, config)
-                if returns(site, look)
-                else trial.predicted(outputs, config)
-            )
+            found = trial.measured(outputs, config) if back else trial.predicted(outputs, config)
             yield found or middle(fits, config)
 
 
@@ -199,6 +197,17 @@ def returns(site: WeightSite, look: Look) -> bool:
     Such errors grow from call to call and are not in proportion to the squared error of a weight.
     """
     return bool(look.carried) or site.weight.roles[0].node.op_type in GATED
+
+
+NEAR = 1.5
+"""Bits below the mean that are not tried where errors come back: what samples show of those holds
+least for others. With 2 bits for its LSTM a voice detector kept 29 dB on its calibration samples,
+and 13 dB on other speech; with 4 bits for its first convolution it kept 29 and 19 dB."""
+
+
+def near(widths: Collection[int], mean: float) -> list[int]:
+    """The widths that are not far below a mean; all where there is none."""
+    return [width for width in widths if width > mean - NEAR] or [*widths]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,6 @@ Floats = NDArray[np.float32]
 MOST, LEAST = 128, 16
 """Inputs taken of one call: neighbours in a feature map tell little that is new."""
 
-COMPARED = 32
-"""Of these about so many are set beside those that were meant: what most of that lies in is clear
-from few."""
-
 LARGEST = np.float32(2.0**50)
 """Inputs above are left out as those that are not finite: sums of their squares leave float32."""
 
@@ -48,11 +44,9 @@ class Moments:
         self.total: Doubles = np.zeros((0, 0))
         self.cross: Doubles = np.zeros((0, 0, 0))
         self.apart: Doubles = np.zeros((0, 0))
-        self.beside: Doubles = np.zeros((0, 0))
         self.waiting: list[Floats] = []
         self.pairs: list[tuple[Floats, Floats]] = []
         self.count = 0
-        self.compared = 0
         self.calls = 0
         self.skipped = 0
 
@@ -73,11 +67,12 @@ class Moments:
             self.first = inputs[:, 0].copy()
             self.total = np.zeros((groups, width))
             self.outer = np.zeros((groups, width, width))
-            self.apart, self.beside = np.zeros((2, groups, width))
+            self.apart = np.zeros((groups, width))
         gaps = None if meant is value else self.others(meant, inputs) - inputs
         inputs = inputs - self.first[:, None]
-        if gaps is not None:
-            self.set_beside(inputs, gaps)
+        if gaps is not None and gaps.any():
+            self.apart += gaps.sum(axis=1, dtype=np.float64)
+            self.pairs.append((gaps, inputs))
         self.total += inputs.sum(axis=1, dtype=np.float64)
         self.count += rows
         self.calls += 1
@@ -92,16 +87,6 @@ class Moments:
         others = inputs_of(self.role, np.asarray(meant, np.float32), self.places)
         return others if others.shape == inputs.shape and is_tame(others) else inputs
 
-    def set_beside(self, inputs: Floats, gaps: Floats) -> None:
-        """Add up how far some inputs of a call are from those meant, and what goes with that."""
-        step = max(1, inputs.shape[1] // COMPARED)
-        some, gaps = inputs[:, ::step], gaps[:, ::step]
-        self.compared += some.shape[1]
-        self.beside += some.sum(axis=1, dtype=np.float64)
-        self.apart += gaps.sum(axis=1, dtype=np.float64)
-        if gaps.any():
-            self.pairs.append((gaps, some))
-
     def add_up(self) -> None:
         """Add the products of the inputs that wait for it; many at a time are cheaper."""
         if self.waiting:
@@ -112,10 +97,10 @@ class Moments:
     def add_up_pairs(self) -> None:
         """Add the products of what was missed with what was fed, as far as they wait for it."""
         if self.pairs:
-            gaps, some = (np.concatenate(side, axis=1) for side in zip(*self.pairs, strict=True))
+            gaps, fed = (np.concatenate(side, axis=1) for side in zip(*self.pairs, strict=True))
             if not self.cross.size:
                 self.cross = np.zeros_like(self.outer)
-            self.cross += np.swapaxes(gaps, 1, 2) @ some
+            self.cross += np.swapaxes(gaps, 1, 2) @ fed
             self.pairs.clear()
 
     def places(self, width: int) -> int:
@@ -128,7 +113,7 @@ class Moments:
 
     def missed(self) -> Doubles:
         """What was meant less what was fed, on average, (groups, in)."""
-        return self.apart / max(1, self.compared)
+        return self.apart / max(1, self.count)
 
     def missed_with(self, *, centred: bool) -> Doubles:
         """Products of what was meant less what was fed with what was fed.
@@ -139,8 +124,8 @@ class Moments:
         self.add_up_pairs()
         if not self.cross.size:
             return self.cross
-        found = self.cross / self.compared
-        mean = self.beside / self.compared if centred else -self.first
+        found = self.cross / self.count
+        mean = self.total / self.count if centred else -self.first
         found -= self.missed()[:, :, None] * mean[:, None, :]
         return found
 

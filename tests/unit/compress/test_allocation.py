@@ -80,7 +80,7 @@ def outputs(model, samples, state):
 
 
 @pytest.mark.parametrize("make", [remembering, recurrent])
-@pytest.mark.parametrize("bits", [2, 5])
+@pytest.mark.parametrize("bits", [3, 5])
 def test_where_there_is_a_state_a_width_costs_what_the_rounded_model_loses(make, bits):
     model, state = make()
     samples = samples_for(model, state)
@@ -94,6 +94,15 @@ def test_where_there_is_a_state_a_width_costs_what_the_rounded_model_loses(make,
         assert cost[bits] == pytest.approx(
             np.sum((after - before) ** 2) / np.sum(before**2), rel=1e-4
         )
+
+
+def test_where_there_is_a_state_no_width_is_far_below_the_mean():
+    model, state = remembering()
+    samples = samples_for(model, state)
+
+    for mean, least in ((2.4, 2), (3.5, 3), (4.2, 3), (6.1, 5)):
+        costs = surveyed(model.clone(), samples, state, Weights(mixed=mean))
+        assert {min(cost) for cost in costs.values()} == {least}
 
 
 def test_the_graph_is_as_it_was_after_every_width_was_tried():
