@@ -183,6 +183,8 @@ def decimals(m: Measurement, scale: Scale) -> int:
 
     >>> decimals(Measurement(0.0030, "1", 0.001, 0.009, "measured", 500), PERCENT)
     1
+    >>> decimals(Measurement(0.9987, "1", 0.9979, 0.9994, "measured", 9), TIMES)
+    3
     """
     largest = max(abs(end) / scale.size for end in (m.low, m.value, m.high))
     width = (m.high - m.low) / scale.size
@@ -191,7 +193,8 @@ def decimals(m: Measurement, scale: Scale) -> int:
     if width == 0:
         return places_of(largest, DIGITS)
     wanted = math.ceil(-math.log10(width / scale.steps))
-    return max(0, min(wanted, places_of(largest, MOST_DIGITS)))
+    near_one = scale == TIMES and 0.1 <= largest < 1  # noqa: PLR2004 - 0.999 and 1.001 alike
+    return max(0, min(wanted, places_of(1 if near_one else largest, MOST_DIGITS)))
 
 
 def places_of(size: float, digits: int) -> int:
