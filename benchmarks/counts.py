@@ -11,7 +11,6 @@ channel: stored and folded ones together are those of the module.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import texts
 import torch_networks
 from packlight.model import load
 from packlight.profile import profile
+from sources import asked
 
 HEADS = (
     "model", "MACs", "PyTorch", "difference", "stored + folded", "parameters", "published",
@@ -118,9 +118,10 @@ def line(name: str, case: Case) -> str:
 
 def main() -> None:
     """Print the table."""
+    names = asked(__doc__, CASES)
     print(f"| {' | '.join(HEADS)} |")
     print("| --- | --: | --: | --: | --: | --: | --- | --: | --: |")
-    for name in sys.argv[1:] or CASES:
+    for name in names:
         print(line(name, CASES[name]), flush=True)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import packlight
 from packlight.records import Finding, Measurement
 from packlight.records.reading import show_named
 from packlight.task import Task
-from sources import HERE
+from sources import HERE, asked
 from suite import case
 from theirs import FEW_THREADS, installed
 
@@ -99,7 +98,7 @@ def text(name: str, m: Measurement) -> str:
 
 def main() -> None:
     """Diagnose every pair that is asked for."""
-    for name in sys.argv[1:] or PAIRS:
+    for name in asked(__doc__, PAIRS):
         pair = PAIRS[name]
         chosen = case(pair.model)
         task, start = chosen.task(), time.perf_counter()

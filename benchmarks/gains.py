@@ -10,13 +10,13 @@ nearest point and few samples find the ranges, for neither changes the speed.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
 import packlight
 from packlight.workflow.gaining import SKETCH
 from plain import plain_model
+from sources import asked
 from suite import SUITE, case
 
 SAMPLES, SECONDS = 8, 3.0
@@ -40,9 +40,10 @@ def rows(name: str) -> Iterator[str]:
 
 def main() -> None:
     """Print the table as it grows."""
+    names = asked(__doc__, SUITE)
     print("| model | method | in integers | left in float, for speed | ratio | |")
     print("| --- | --- | --: | --: | --- | --- |")
-    for name in sys.argv[1:] or SUITE:
+    for name in names:
         for line in rows(name):
             print(line, flush=True)
 

@@ -31,7 +31,7 @@ from packlight.metrics import METRICS, Metric, Rows
 from packlight.records import Contrast, from_json
 from packlight.task import SampleTable, Task
 from packlight.workflow import compress
-from sources import HERE, cached, example
+from sources import HERE, asked, cached, example
 
 FORMATS = (".csv", ".parquet")
 SLOW = ("tokens",)
@@ -280,9 +280,10 @@ def show(name: str) -> str:
 
 def main() -> None:
     """Print a row for each kind."""
+    names = asked(__doc__, KINDS)
     print("| kind | samples | metric | drop | changed or worse | the same from csv, parquet | s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for name in sys.argv[1:] or KINDS:
+    for name in names:
         print(show(name), flush=True)
 
 

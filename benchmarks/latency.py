@@ -30,7 +30,7 @@ from packlight.records import Measurement
 from packlight.runtime import latency_of, open_session
 from packlight.task import Task
 from packlight.workflow.profiling import profile_of, shapes_in_use
-from sources import cached
+from sources import asked, cached
 from suite import SUITE, case
 
 FORMS: Mapping[str, str] = {
@@ -202,12 +202,11 @@ def table(rows: list[Row]) -> Iterator[str]:
 
 def main() -> None:
     """Print the table for a measured device."""
-    if len(sys.argv) == 1:
-        raise SystemExit("usage: python benchmarks/latency.py DEVICE.toml [MODEL ...]")
-    device = packlight.device(sys.argv[1])
+    measured, *names = asked(__doc__, CASES, "DEVICE.toml")
+    device = packlight.device(measured)
     threads = device.units["cpu"].cores or 1
     rows = []
-    for name in sys.argv[2:] or CASES:
+    for name in names:
         for row in rows_of(name, device, threads):
             print(f"{name}, {row.form}: {row.error:+.0%}", file=sys.stderr, flush=True)
             rows.append(row)

@@ -10,7 +10,6 @@ where the preset would choose one for every weight.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -20,6 +19,7 @@ from tempfile import TemporaryDirectory
 import packlight
 from packlight.runtime import open_session, race
 from packlight.workflow.presets import PRESETS
+from sources import asked
 from suite import SUITE, case
 
 OFFERED = ("best8", "best6", "best4", "best3")
@@ -48,8 +48,9 @@ def rows(name: str) -> Iterator[str]:
 
 def main() -> None:
     """Print the table."""
+    names = asked(__doc__, SUITE)
     print("| model | preset | ms | ratio | interval | |\n| --- | --- | --: | --: | --- | --- |")
-    for name in sys.argv[1:] or SUITE:
+    for name in names:
         for line in rows(name):
             print(line, flush=True)
 

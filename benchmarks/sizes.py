@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import packlight
 from latency import CASES
 from packlight.plan.routes import ROUTES
+from sources import asked
 
 SAMPLES = 4
 """That methods look at."""
@@ -48,8 +49,9 @@ def rows(name: str) -> Iterator[str]:
 
 def main() -> None:
     """Print the table."""
+    names = asked(__doc__, CASES)
     print("| model | route | foretold, bytes | written | |\n| --- | --- | --: | --: | --- |")
-    for name in sys.argv[1:] or CASES:
+    for name in names:
         for line in rows(name):
             print(line, flush=True)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -36,3 +38,25 @@ def cached(*parts: str) -> Path:
     path = CACHE.joinpath(*parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def asked(about: str | None, known: Iterable[str], *needed: str) -> list[str]:
+    """What a script is asked for: what it needs, then names; all that are known without any.
+
+    Args:
+        about: the script's own description, for ``--help``.
+        known: names that there are.
+        needed: what must come before them.
+    """
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for one in needed:
+        parser.add_argument(one)
+    every = list(known)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(every)}")
+    found = vars(parser.parse_args())
+    unknown = sorted({*found["names"]} - {*every})
+    if unknown:
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(every)}")
+    return [*(found[one] for one in needed), *(found["names"] or every)]

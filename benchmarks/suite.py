@@ -9,7 +9,6 @@ python benchmarks/suite.py silero ocr # some of them
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from packlight.records import Evaluation, SessionOptions
 from packlight.task import Task
 from packlight.zoo import model_path as zoo_path
 from packlight.zoo import task as zoo_task
-from sources import example
+from sources import asked, example
 
 EXACT = SessionOptions(arithmetic="exact", threads=1)
 
@@ -101,7 +100,7 @@ def show(name: str) -> str:
 
 def main() -> None:
     """Print the baselines."""
-    for name in sys.argv[1:] or SUITE:
+    for name in asked(__doc__, SUITE):
         print(show(name), flush=True)
         if name == "efficientnet":
             right = photos.labelled_accuracy(photos.model_path())
