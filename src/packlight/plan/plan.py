@@ -59,6 +59,7 @@ def plan(
         opened=opened,
         unknown=profile.unknown,
         foreign=planner.foreign,
+        quantized=len(planner.quantized),
     )
     return Plan(
         model=profile.model,

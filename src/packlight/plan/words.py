@@ -54,6 +54,7 @@ class Case:
         unknown: operators that could not be counted, with why.
         graph: bytes of the file that are not weights: operators, names, types, functions.
         foreign: types of operators that no runtime is known to have.
+        quantized: how many operators compute in integers or have a weight in codes already.
     """
 
     model: str
@@ -67,6 +68,7 @@ class Case:
     opened: Sequence[str] = ()
     unknown: Sequence[str] = ()
     foreign: Sequence[str] = ()
+    quantized: int = 0
 
     def ready(self, verdict: Meets) -> list[PlanOption]:
         """Routes that can be taken and come out so."""
@@ -82,6 +84,13 @@ def recommendation(case: Case) -> Iterator[str]:
         return
     if case.foreign and case.original.verdict == "no":
         yield f"Besides, {unregistered(case.foreign)}."
+    if case.quantized and case.original.verdict != "yes":
+        many = case.quantized > 1
+        yield (
+            f"{f'{case.quantized} of its operators are' if many else 'One of its operators is'} "
+            "quantized already, and no route quantizes anything twice: start from the float model "
+            "that it was made of."
+        )
     if case.original.verdict == "yes":
         sure = [one for one in sure if one.changed and smaller(one, case.original)]
         maybe = []

@@ -149,3 +149,13 @@ def test_a_model_of_floats_computes_in_floats(name):
     found = present(model.graph, profile(model, {}))
 
     assert not found.integer
+
+
+def test_who_plans_what_is_quantized_is_sent_to_the_float_model_where_it_does_not_fit(integers):
+    sentence = "24 of its operators are quantized already, and no route quantizes anything twice"
+
+    misses = packlight.plan(integers, ["size<=400kB"], DEVICE).recommendation
+    fits = packlight.plan(integers, ["size<=2MB"], DEVICE).recommendation
+
+    assert any(line.startswith(sentence) for line in misses)
+    assert not any(sentence in line for line in fits)
