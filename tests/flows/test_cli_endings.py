@@ -169,6 +169,8 @@ STOPPING = """
 import contextlib, os, pathlib, signal, sys, threading, time
 from packlight.cli import app, ending, main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
+
 def stop(number):
     os.kill(os.getpid(), number)
     time.sleep(60)
