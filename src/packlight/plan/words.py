@@ -107,6 +107,16 @@ def recommendation(case: Case) -> Iterator[str]:
             )
     elif case.original.verdict != "yes":
         yield from nothing_suffices(case)
+    yield from about_time(case)
+    if [limit for limit in case.limits if limit.metric not in PREDICTED]:
+        yield (
+            "What it does to quality shows only when it is measured: packlight fit "
+            f"{case.model} --task {data_of(case.model)} with the same budgets does that."
+        )
+
+
+def about_time(case: Case) -> Iterator[str]:
+    """Where its time goes, or why that is not known."""
     if case.opened:
         yield (
             f"Time and memory are not known, for the shape of {listed(case.opened)} is open: give "
@@ -117,11 +127,6 @@ def recommendation(case: Case) -> Iterator[str]:
         yield f"Time, memory and energy are not known: {case.unknown[0]}{more}."
     elif takes_time(case.original):
         yield why(case)
-    if [limit for limit in case.limits if limit.metric not in PREDICTED]:
-        yield (
-            "What it does to quality shows only when it is measured: packlight fit "
-            f"{case.model} --task {data_of(case.model)} with the same budgets does that."
-        )
 
 
 def standing(limit: Limit, original: PlanOption) -> str:
