@@ -318,7 +318,7 @@ def round_site(
     place = absorber(site.weight) if config.bias else None
     moments = damped(fed, config.damping, centred=place is not None)
     exact = form.matrices(weight).astype(np.float64)
-    matrices = made_up(exact, fed, moments, centred=place is not None)
+    matrices = made_up(exact, fed, centred=place is not None)
     aimed = form.weight(matrices).astype(np.float32)
     goal = pruned(aimed, form, moments, config, sparsity)
     fitted = fit(site, goal, importance(moments, form))

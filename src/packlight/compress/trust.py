@@ -59,22 +59,25 @@ def importance(moments: Doubles, form: Layout) -> Floats:
     return np.asarray(form.weight(np.broadcast_to(diagonal[:, None], form.sizes())), np.float32)
 
 
-def made_up(weight: Doubles, fed: Moments, moments: Doubles, *, centred: bool) -> Doubles:
+def made_up(weight: Doubles, fed: Moments, *, centred: bool) -> Doubles:
     """The weight whose outputs come nearest to those that it was meant to have.
 
     Where x were meant and y are fed, that is W E[x y'] E[y y']^-1 = W + W E[(x - y) y'] E[y y']^-1,
-    drawn towards W.
+    drawn towards W. Both moments are those of the samples: were the second damped, and the first
+    not, then W would overshoot where inputs go together.
 
     Args:
         weight: (groups, out, in).
         fed: what it multiplies, and was meant to.
-        moments: of that, damped, (groups, in, in).
         centred: whether a bias takes up means.
     """
     missed = fed.missed_with(centred=centred)
     if not missed.size:
         return weight
-    power = np.einsum("gii->g", moments) / moments.shape[-1]
-    trusted = moments + WARY * power[:, None, None] * np.eye(moments.shape[-1])
+    trusted = fed.second(centred=centred)
+    diagonal = np.einsum("gii->gi", trusted)
+    power = diagonal.mean(axis=1, keepdims=True)
+    power[power < np.finfo(np.float32).tiny] = 1.0
+    diagonal[:] += WARY * power
     step = np.swapaxes(np.linalg.solve(trusted, np.swapaxes(weight @ missed, 1, 2)), 1, 2)
     return weight + fed.calls / (fed.calls + FEW) * step

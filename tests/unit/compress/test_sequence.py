@@ -16,7 +16,7 @@ from packlight.compress.matrix import inputs_of, layout
 from packlight.compress.moments import Moments
 from packlight.compress.roles import roles
 from packlight.compress.sites import Weight, weight_sites
-from packlight.compress.trust import damped
+from packlight.compress.trust import damped, made_up
 from packlight.errors import RecipeError
 from packlight.model import nodes, to_bytes
 from packlight.records import parse_recipe
@@ -190,6 +190,22 @@ def test_what_was_missed_goes_with_what_was_fed_as_numpy_says_in_calls_of_any_le
     np.testing.assert_allclose(seen.missed()[0], gap.mean(0), atol=1e-5)
     np.testing.assert_allclose(seen.missed_with(centred=False)[0], about_zero, atol=1e-4)
     np.testing.assert_allclose(seen.missed_with(centred=True)[0], about_means, atol=1e-4)
+
+
+def test_what_is_made_up_for_does_not_overshoot_where_few_inputs_go_together():
+    role = first_role(deep(width=128, layers=1))
+    random = np.random.default_rng(5)
+    fed = random.standard_normal((20, 1)) * random.standard_normal((1, 128)).astype(np.float32)
+    seen = Moments(role)
+    for row in fed.astype(np.float32):
+        seen.compare(row[None], 1.2 * row[None])
+    weight = random.standard_normal((1, 8, 128))
+
+    gained = (made_up(weight, seen, centred=False) - weight)[0] @ fed.T
+    wanted = weight[0] @ (0.2 * fed).T
+
+    share = np.sum(gained * wanted) / np.sum(wanted**2)
+    assert 0.3 < share <= 1
 
 
 def test_inputs_as_they_were_meant_miss_nothing():
