@@ -33,13 +33,18 @@ def damped(fed: Moments, damping: float, *, centred: bool) -> Doubles:
     Source: Chen et al., "Shrinkage Algorithms for MMSE Covariance Estimation" (2010), OAS.
     """
     moments = fed.second(centred=centred)
-    diagonal = np.einsum("gii->gi", moments)
-    power = diagonal.mean(axis=1, keepdims=True)
-    power[power < np.finfo(np.float32).tiny] = 1.0  # squares of such inputs underflow float32
+    power = powers(moments)
     share = np.maximum(damping, shrinkage(moments, fed.calls))
     moments *= (1 - share)[:, None, None]
     np.einsum("gii->gi", moments)[:] += share[:, None] * power
     return moments
+
+
+def powers(moments: Doubles) -> Doubles:
+    """The mean power of the inputs of each group, (groups, 1); 1 where it underflows float32."""
+    power: Doubles = np.einsum("gii->gi", moments).mean(axis=1, keepdims=True)
+    power[power < np.finfo(np.float32).tiny] = 1.0
+    return power
 
 
 def shrinkage(moments: Doubles, calls: int) -> Doubles:
@@ -75,9 +80,6 @@ def made_up(weight: Doubles, fed: Moments, *, centred: bool) -> Doubles:
     if not missed.size:
         return weight
     trusted = fed.second(centred=centred)
-    diagonal = np.einsum("gii->gi", trusted)
-    power = diagonal.mean(axis=1, keepdims=True)
-    power[power < np.finfo(np.float32).tiny] = 1.0
-    diagonal[:] += WARY * power
+    np.einsum("gii->gi", trusted)[:] += WARY * powers(trusted)
     step = np.swapaxes(np.linalg.solve(trusted, np.swapaxes(weight @ missed, 1, 2)), 1, 2)
     return weight + fed.calls / (fed.calls + FEW) * step

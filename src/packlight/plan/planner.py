@@ -161,7 +161,7 @@ class Planner:
     ) -> dict[str, Measurement]:
         """Everything that is predicted of a file."""
         kind = self.kind(route, changes)
-        before, after = (sum(c.before for c in changes), sum(c.after for c in changes))
+        before, after = coded_by(changes)
         zipped = download(size, before, after, self.sample.codes(recipe), self.sample)
         return {"size": size, "download": zipped, **self.predictor.costs(kind, size)}
 
@@ -276,6 +276,11 @@ class Planner:
                 f"Sums of 8-bit products saturate on {title}: keep portable=true, under which the "
                 "weights of static and dynamic are such that none does."
             )
+
+
+def coded_by(changes: Sequence[Change]) -> tuple[float, float]:
+    """Bytes of weights that become codes, and of these."""
+    return float(sum(one.before for one in changes)), float(sum(one.after for one in changes))
 
 
 def asked_of_itself(limits: Sequence[Limit]) -> Iterator[str]:

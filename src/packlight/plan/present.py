@@ -17,6 +17,7 @@ from packlight.compress.sites import SMALLEST
 from packlight.measure.fusion import codes, cut_off, integers
 from packlight.measure.view import Fusion
 from packlight.model import nodes, stored_tensor
+from packlight.profile import parameters
 from packlight.profile.arena import arena_bytes
 from packlight.profile.loading import constants
 from packlight.profile.rows import bytes_of
@@ -131,11 +132,6 @@ CODES = "its weight is stored in codes already"
 BLOCKS = names("GatherBlockQuantized MatMulBnb4 MatMulNBits QMoE")
 """Operators that restore blocks of codes themselves."""
 
-NARROW = frozenset({
-    ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT2,
-    ir.DataType.UINT2,
-})  # fmt: skip
-
 
 def quantized(graph: ir.Model, integer: Collection[str]) -> Mapping[str, str]:
     """Operators with nothing left to quantize, by name, with what they are already.
@@ -159,4 +155,4 @@ def restored(value: ir.Value | None) -> bool:
     read = [] if maker is None else [stored_tensor(one) for one in maker.inputs if one is not None]
     tensors = [tensor for tensor in read if tensor is not None]
     whole = bool(read) and len(tensors) == len(read)
-    return whole and any(one.dtype in NARROW and one.size >= SMALLEST for one in tensors)
+    return whole and any(one.dtype in parameters.CODES and one.size >= SMALLEST for one in tensors)

@@ -16,9 +16,9 @@ from packlight.compress import canonical_recipe
 from packlight.compress.methods import METHODS
 from packlight.compress.methods import method as method_named
 from packlight.errors import RecipeError
-from packlight.plan.density import download
+from packlight.plan.density import STAND_IN, download
 from packlight.plan.files import INTEGER, without_samples
-from packlight.plan.planner import AS_IT_IS, Planner
+from packlight.plan.planner import AS_IT_IS, Planner, coded_by
 from packlight.plan.predict import Kind
 from packlight.plan.sizes import Base, Part, least_opset
 from packlight.records.measurement import Measurement, counted
@@ -29,9 +29,6 @@ KEEP = "keep"
 """The choice to leave operators as they are."""
 
 OTHER_STEP = "choose another step, or keep"
-
-STAND_IN = "weights:8"
-"""What methods that compute in integers store of a weight is about that."""
 
 PAIRS = {"static": (500, 4500), "dynamic": (0, 2000)}
 """Bytes that integer arithmetic adds for each operator: pairs, scales and names; from, to."""
@@ -107,11 +104,6 @@ class Column:
     coded: NDArray[np.float64]
     shares: tuple[float, float]
     integer: Sequence[str]
-
-
-def coded_by(part: Part) -> tuple[float, float]:
-    """Bytes of weights that become codes, and of these."""
-    return float(sum(c.before for c in part.changes)), float(sum(c.after for c in part.changes))
 
 
 class WhatIf:
@@ -280,7 +272,7 @@ class WhatIf:
             self.planner.sizes.total(base, parts)  # what it sums up once is kept
             self.columns[at, step] = Column(
                 parts,
-                np.array([coded_by(part) for part in parts]).reshape(-1, 2),
+                np.array([coded_by(part.changes) for part in parts]).reshape(-1, 2),
                 self.planner.sample.codes(recipe),
                 integer,
             )
@@ -321,6 +313,7 @@ class WhatIf:
     def recipe(self, step: str) -> Recipe:
         """What is stored by a step; about that, where it computes in integers."""
         if step not in self.recipes:
-            text = STAND_IN if step.startswith(INTEGER) else step
-            self.recipes[step] = canonical_recipe(parse_recipe(text))
+            self.recipes[step] = (
+                STAND_IN if step.startswith(INTEGER) else canonical_recipe(parse_recipe(step))
+            )
         return self.recipes[step]

@@ -85,11 +85,10 @@ def recommendation(case: Case) -> Iterator[str]:
     if case.foreign and case.original.verdict == "no":
         yield f"Besides, {unregistered(case.foreign)}."
     if case.quantized and case.original.verdict != "yes":
-        many = case.quantized > 1
+        count, verb = (case.quantized, "are") if case.quantized > 1 else ("One", "is")
         yield (
-            f"{f'{case.quantized} of its operators are' if many else 'One of its operators is'} "
-            "quantized already, and no route quantizes anything twice: start from the float model "
-            "that it was made of."
+            f"{count} of its operators {verb} quantized already, and no route quantizes anything "
+            "twice: start from the float model that it was made of."
         )
     if case.original.verdict == "yes":
         sure = [one for one in sure if one.changed and smaller(one, case.original)]

@@ -12,6 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
+from packlight.compress.names import Names, values
 from packlight.errors import ModelError
 from packlight.torch.calling import Given, arguments_of
 from packlight.torch.quiet import quiet
@@ -72,25 +73,15 @@ def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
     inputs = model.graph.inputs
     if len(names) != len(inputs):
         return
-    inside = [value for node in model.graph for value in node.outputs]
-    others = [*inside, *model.graph.initializers.values()]
-    taken = {*names, *(str(value.name) for value in others)}
-    for value in others:
-        if value.name in names:
-            value.name = unused(str(value.name), taken)
+    free = Names(model)
+    free.taken.update(names)
+    for value in values(model.graph):
+        if value.name in names and value not in inputs:
+            value.name = free.fresh(str(value.name))
     for place, value in enumerate(inputs):
         value.name = f"{place}\0"  # two may change their names
     for name, value in zip(names, inputs, strict=True):
         value.name = name
-
-
-def unused(name: str, taken: set[str]) -> str:
-    """A name like another that no value has; it is taken then."""
-    place = 1
-    while f"{name}_{place}" in taken:
-        place += 1
-    taken.add(f"{name}_{place}")
-    return f"{name}_{place}"
 
 
 def parts_of(
