@@ -1,6 +1,6 @@
 """Refuse a graph whose operators cannot take what they are given, before anything is told of it.
 
-ONNX finds most of it while it infers shapes. What a graph merely states of results in between is
+ONNX finds most of it while it infers types and shapes. What a graph merely states of results in between is
 left out, for ONNX Runtime believes the operators where the two differ. Of convolutions ONNX does
 not compare channels, so that is done here.
 """
@@ -23,12 +23,19 @@ from packlight.model.shapes import LARGE
 FAULT = re.compile(r"\(op_type:(?P<op>[^,]*), node name: (?P<name>.*?)\): (?P<why>.*)")
 """A line in which ONNX says what an operator cannot take."""
 
+MARK = re.compile(r"^\[\w+Error\] *")
+TYPES = "elem type"
+"""What ONNX says before numbers of types."""
+
 STATED = "existing shape"
 """What ONNX says where an output of the model is of another shape than the model states."""
 
+UNKNOWN = "instead is null"
+"""What ONNX says where it does not know the type that an operator reads."""
+
 
 def check_shapes(model: Model) -> None:
-    """Check that all shapes that are known agree.
+    """Check that all shapes and types that are known agree.
 
     Raises:
         ModelError: an operator cannot take what it reads.
@@ -75,17 +82,20 @@ def sketched(model: ir.Model) -> onnx.ModelProto:
 def faults(proto: onnx.ModelProto) -> Iterator[str]:
     """What operators cannot take, one by one."""
     try:
-        whole = onnx.shape_inference.infer_shapes(proto, strict_mode=True)
+        whole = onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True)
     except onnx.shape_inference.InferenceError as error:
-        found = (FAULT.search(line) for line in str(error).splitlines() if STATED not in line)
+        lines = str(error).splitlines()
+        found = (FAULT.search(line) for line in lines if STATED not in line and UNKNOWN not in line)
         yield from (told(one) for one in found if one is not None)
         whole = onnx.shape_inference.infer_shapes(proto)
     yield from channels(whole.graph)
 
 
 def told(fault: re.Match[str]) -> str:
-    """What an operator cannot take, without ONNX's marks."""
-    why = fault["why"].replace("[ShapeInferenceError]", "").strip()
+    """What an operator cannot take, without ONNX's marks and numbers of types."""
+    why = MARK.sub("", fault["why"])
+    if TYPES in why:
+        why = re.sub(r"\((\d+)\)", lambda one: ir.DataType(int(one[1])).name.lower(), why)
     return f"{fault['op']} '{fault['name']}' cannot take what it reads ({why})"
 
 

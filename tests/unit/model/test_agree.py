@@ -14,9 +14,9 @@ from packlight.runtime import open_session
 from packlight.testing import NETWORKS
 
 
-def network(body, given="float[1,3,8,8] x", made="float y", **weights):
+def network(body, given="float[1,3,8,8] x", made="float y", opset=17, **weights):
     """A model from ONNX text with stored floats of the given shapes."""
-    text = f'<ir_version: 8, opset_import: ["" : 17]> g ({given}) => ({made}) {{ {body} }}'
+    text = f'<ir_version: 8, opset_import: ["" : {opset}]> g ({given}) => ({made}) {{ {body} }}'
     proto = parser.parse_model(text)
     for name, value in weights.items():
         array = value if isinstance(value, np.ndarray) else np.ones(value, np.float32)
@@ -52,6 +52,16 @@ WRONG = {
     "a convolution of codes": (
         network("y = QLinearConv(x, s, z, w, s, z, s, z)", "uint8[1,3,8,8] x", "uint8 y",
                 w=of(U8, 4, 2, 3, 3), **CODES), "is for 2 channels"),
+    "two types": (
+        network("y = Add(x, w)", "double[1,64] x", "double y", w=(64,)), r"type tensor\(float\)"),
+    "a type that it is not defined for": (
+        network("y = Conv(x, w)", "int32[1,3,8,8] x", "int32 y", w=of(np.int32, 4, 3, 3, 3)),
+        r"unsupported type: tensor\(int32\)"),
+    "indices that are floats": (
+        network("y = Gather(w, x)", "float[4] x", w=(64, 8)), r"unsupported type: tensor\(float"),
+    "an output of another type": (
+        network("y = Cast<to=11>(x)", "float[4] x", "float y"),
+        r"cannot take what it reads \(Inferred .*: double vs float\)"),
 }  # fmt: skip
 
 
@@ -71,6 +81,9 @@ RIGHT = {
     "one channel for all groups": network("y = Conv<group=3>(x, w)", w=(6, 1, 3, 3)),
     "a transposed convolution in groups": network(
         "y = ConvTranspose<group=3>(x, w, b)", w=(3, 2, 3, 3), b=(6,)),
+    "a type that ONNX does not infer": network(
+        "a = GroupNormalization<num_groups=1>(x, w, w) b = PRelu(a, s) y = Add(b, a)",
+        opset=21, w=(3,), s=(1,)),
 }  # fmt: skip
 
 
