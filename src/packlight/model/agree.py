@@ -1,8 +1,8 @@
 """Refuse a graph whose operators cannot take what they are given, before anything is told of it.
 
-ONNX finds most of it while it infers types and shapes. What a graph merely states of results in between is
-left out, for ONNX Runtime believes the operators where the two differ. Of convolutions ONNX does
-not compare channels, so that is done here.
+ONNX finds most of it while it infers types and shapes. What a graph merely states of results in
+between is left out, for ONNX Runtime believes the operators where the two differ. Of convolutions
+ONNX does not compare channels, so that is done here.
 """
 
 from __future__ import annotations
