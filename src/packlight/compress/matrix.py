@@ -90,28 +90,54 @@ LAYOUTS: dict[str, Callable[[Role, tuple[int, ...]], Layout]] = {
 }
 
 
-def source(role: Role) -> ir.Value | None:
-    """The value that a weight multiplies; None where it multiplies none."""
+def sources(role: Role) -> tuple[ir.Value, ...]:
+    """The values that hold what a weight multiplies; none where that is unknown."""
     node, index = role.node, role.index
     if node.op_type == "Gather":
-        return None
+        return ()
     if node.op_type == "MatMul":
-        return node.inputs[1 - index]
-    if node.op_type in ("LSTM", "GRU", "RNN") and index == RECURRENCE:
-        return hidden(node)
-    return node.inputs[0]
+        found = [node.inputs[1 - index]]
+    elif is_recurrence(role):
+        found = hidden(node)
+    else:
+        found = [node.inputs[0]]
+    return tuple(value for value in found if value is not None and value.name)
 
 
 RECURRENCE, INITIAL = 2, 5
+STATES = 3
+"""Axes of states: directions, batch and hidden; those of every step have one more before."""
 
 
-def hidden(node: ir.Node) -> ir.Value | None:
-    """The states that the recurrence weight multiplies: those given, else those it gives."""
+def is_recurrence(role: Role) -> bool:
+    """Whether a weight multiplies the states of its own operator."""
+    return role.node.op_type in ("LSTM", "GRU", "RNN") and role.index == RECURRENCE
+
+
+def hidden(node: ir.Node) -> list[ir.Value | None]:
+    """The states that the recurrence weight multiplies: the first, and those of every step.
+
+    Where the operator gives neither, the last stand for them.
+    """
     given = node.inputs[INITIAL] if len(node.inputs) > INITIAL else None
-    if given is not None and given.const_value is None:
-        return given
-    outputs = [value for value in node.outputs if value.name and value.uses()]
-    return outputs[0] if outputs else None
+    first = None if given is None or is_fixed(given) else given
+    every, last = (*node.outputs, None, None)[:2]
+    if every is not None and every.name:
+        return [first, every]
+    return [first or last]
+
+
+MOVING = ("Expand", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze")
+"""Operators that move or repeat the numbers of their first input."""
+
+
+def is_fixed(value: ir.Value) -> bool:
+    """Whether the numbers of a value do not depend on what the model is fed."""
+    maker = value.producer()
+    if maker is None or stored(value) is not None:
+        return stored(value) is not None
+    first = maker.inputs[0] if maker.op_type in MOVING else None
+    return maker.op_type == "ConstantOfShape" or (first is not None and is_fixed(first))
 
 
 Limit = Callable[[int], int]
@@ -123,7 +149,8 @@ def inputs_of(role: Role, value: Floats, limit: Limit) -> Floats:
 
     Args:
         role: of the weight.
-        value: of ``source`` at one call.
+        value: one of ``sources`` at one call; in the body of a Loop or Scan the values of all
+            iterations, along an axis before its own.
         limit: inputs at most for each group.
 
     Returns:
@@ -135,14 +162,13 @@ def inputs_of(role: Role, value: Floats, limit: Limit) -> Floats:
     if role.node.op_type == "MatMul":
         return thinned(factors(role, value), limit)
     if role.node.op_type == "Gemm" and role.node.attributes.get_int("transA", 0) == 1:
-        value = value.T
-    if role.node.op_type in ("LSTM", "GRU", "RNN") and role.index == RECURRENCE:
-        return states(value, limit)
+        value = np.swapaxes(value, -1, -2)
+    if is_recurrence(role):
+        return states(role.node, value, limit)
     return thinned(value.reshape(1, -1, value.shape[-1]), limit)
 
 
 MATRIX = 2
-STATES = 3
 
 
 def factors(role: Role, value: Floats) -> Floats:
@@ -151,8 +177,8 @@ def factors(role: Role, value: Floats) -> Floats:
     Source: ONNX, MatMul, which is ``numpy.matmul``: leading axes are aligned from the right, and a
     vector is a matrix of one row or one column.
     """
-    if value.ndim == 1:
-        value = value[None]
+    if is_vector(role.node.inputs[1 - role.index], value):
+        value = np.atleast_2d(value)
     elif role.index == 0:
         value = np.swapaxes(value, -1, -2)
     if role.rank == MATRIX:
@@ -160,6 +186,12 @@ def factors(role: Role, value: Floats) -> Floats:
     weight = stored(role.node.inputs[role.index])
     assert weight is not None, "products whose weight is computed are no sites"
     return in_groups(value, tuple(int(size) for size in weight.shape.numpy()[:-MATRIX]))
+
+
+def is_vector(given: ir.Value | None, value: Floats) -> bool:
+    """Whether an operator reads a vector, which iterations of a Loop may have piled up."""
+    known = given.shape if given is not None else None
+    return value.ndim == 1 or (value.ndim == MATRIX and known is not None and len(known) == 1)
 
 
 def in_groups(value: Floats, leading: tuple[int, ...]) -> Floats:
@@ -184,12 +216,21 @@ def in_groups(value: Floats, leading: tuple[int, ...]) -> Floats:
     return np.broadcast_to(seen, (*every, *seen.shape[-MATRIX:])).reshape(-1, *seen.shape[-MATRIX:])
 
 
-def states(value: Floats, limit: Limit) -> Floats:
-    """States (directions, batch, hidden) or (steps, directions, batch, hidden)."""
-    if value.ndim == STATES:
-        return thinned(value, limit)
-    moved = np.moveaxis(value, 1, 0)
-    return thinned(moved.reshape(moved.shape[0], -1, value.shape[-1]), limit)
+def states(node: ir.Node, value: Floats, limit: Limit) -> Floats:
+    """States (directions, batch, hidden); those of every step have an axis of steps before.
+
+    Those after the last step are multiplied by nothing.
+    """
+    if value.ndim == STATES or not node.outputs[0].name:
+        moved = np.moveaxis(value, -STATES, 0)
+        return thinned(moved.reshape(len(moved), -1, value.shape[-1]), limit)
+    turned = node.attributes.get_string("direction", "forward") == "reverse"
+    found = []
+    for direction in range(value.shape[-STATES]):
+        steps = slice(1, None) if turned or direction else slice(None, -1)
+        own = value[..., steps, direction, :, :]
+        found.append(own.reshape(-1, value.shape[-1]))
+    return thinned(np.stack(found), limit)
 
 
 def thinned(value: Floats, limit: Limit) -> Floats:
@@ -200,9 +241,15 @@ def thinned(value: Floats, limit: Limit) -> Floats:
     return value[:, np.linspace(0, count - 1, most).astype(np.int64)]
 
 
+def in_batch(value: Floats, rank: int) -> Floats:
+    """A value of so many axes, with what comes before them taken into its batch."""
+    return value.reshape(-1, *value.shape[value.ndim + 1 - rank :])
+
+
 def channels(node: ir.Node, value: Floats, limit: Limit) -> Floats:
     """The channels at each place, (groups, places, in / groups)."""
     groups = node.attributes.get_int("group", 1)
+    value = in_batch(value, SPATIAL + len(kernel_shape(node)))
     split = value.reshape(value.shape[0], groups, value.shape[1] // groups, -1)
     moved = split.transpose(1, 0, 3, 2)
     return thinned(moved.reshape(groups, -1, moved.shape[-1]), limit)
@@ -212,6 +259,7 @@ def patches(node: ir.Node, value: Floats, limit: Limit) -> Floats:
     """What a convolution's kernel sees at each place, (groups, places, in / groups x kernel)."""
     kernel = kernel_shape(node)
     rank = len(kernel)
+    value = in_batch(value, SPATIAL + rank)
     strides = node.attributes.get_ints("strides", [1] * rank)
     dilations = node.attributes.get_ints("dilations", [1] * rank)
     edges = pads(node, value.shape, kernel, strides, dilations)

@@ -56,19 +56,22 @@ class Moments:
 
     def compare(self, value: Array, meant: Array) -> None:
         """Take in what one call fed, and what it was meant to feed."""
-        inputs = inputs_of(self.role, np.asarray(value, np.float32), self.places)
+        inputs = self.read(value)
         if inputs.size == 0:
             return
         if not is_tame(inputs):
             self.skipped += 1
             return
-        groups, rows, width = inputs.shape
         if not self.calls:
+            groups, _, width = inputs.shape
             self.first = inputs[:, 0].copy()
             self.total = np.zeros((groups, width))
             self.outer = np.zeros((groups, width, width))
             self.apart = np.zeros((groups, width))
-        gaps = None if meant is value else self.others(meant, inputs) - inputs
+        inputs = self.in_groups(inputs)
+        rows, width = inputs.shape[1:]
+        alike = meant is not value and np.shape(meant) == np.shape(value)
+        gaps = self.others(meant, inputs) - inputs if alike else None
         inputs = inputs - self.first[:, None]
         if gaps is not None and gaps.any():
             self.apart += gaps.sum(axis=1, dtype=np.float64)
@@ -82,10 +85,29 @@ class Moments:
         if sum(part.shape[1] for part, _ in self.pairs) >= width:
             self.add_up_pairs()
 
+    def in_groups(self, inputs: Floats) -> Floats:
+        """Inputs of as many groups as are kept; more are from now on, where these are of more."""
+        groups = max(len(inputs), len(self.first))
+        if len(self.first) < groups:
+            self.add_up()
+            self.add_up_pairs()
+            self.first = np.repeat(self.first, groups, axis=0)
+            self.total = np.repeat(self.total, groups, axis=0)
+            self.outer = np.repeat(self.outer, groups, axis=0)
+            self.cross = np.repeat(self.cross, groups, axis=0)
+            self.apart = np.repeat(self.apart, groups, axis=0)
+        return np.broadcast_to(inputs, (groups, *inputs.shape[1:]))
+
     def others(self, meant: Array, inputs: Floats) -> Floats:
         """The inputs that were meant; those that were fed where they make no sense."""
-        others = inputs_of(self.role, np.asarray(meant, np.float32), self.places)
-        return others if others.shape == inputs.shape and is_tame(others) else inputs
+        others = self.read(meant)
+        return others if others.shape[1:] == inputs.shape[1:] and is_tame(others) else inputs
+
+    def read(self, value: Array) -> Floats:
+        """What the weight multiplies of a value, (groups, n, in); nothing of an empty one."""
+        if not value.size:
+            return np.zeros((0, 0, 0), np.float32)
+        return inputs_of(self.role, np.asarray(value, np.float32), self.places)
 
     def add_up(self) -> None:
         """Add the products of the inputs that wait for it; many at a time are cheaper."""

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from packlight.compress.aside import Aside
 from packlight.compress.bias import Bias, bias
 from packlight.compress.feedback import Lattice, round_rows
-from packlight.compress.matrix import Layout, layout, source, view
+from packlight.compress.matrix import Layout, layout, sources, view
 from packlight.compress.moments import Moments
 from packlight.compress.sites import Weight, WeightSite
 from packlight.compress.sparse_rows import prune_rows, round_kept
@@ -215,7 +215,7 @@ def round_in_order(
 
 def in_turn(sites: Sequence[S]) -> Iterator[list[S]]:
     """Weights that see all those before them rounded: those that multiply one value at a time."""
-    for _, few in groupby(sites, lambda site: id(source(site.weight.roles[0]) or site)):
+    for _, few in groupby(sites, lambda site: id(next(iter(sources(site.weight.roles[0])), site))):
         yield list(few)
 
 
@@ -287,13 +287,14 @@ def gathered(
     by_site: dict[int, Moments] = {}
     for site in sites:
         role = site.weight.roles[0]
-        value = source(role)
-        if value is None or not value.name or len(site.weight.roles) > 1:
+        values = [str(value.name) for value in sources(role)]
+        if not values or len(site.weight.roles) > 1:
             continue
-        key = (value.name, *view(role))
+        key = (values[0], *view(role))
         if key not in found:
             found[key] = Moments(role)
-            watched.setdefault(value.name, []).append(found[key])
+            for value in values:
+                watched.setdefault(value, []).append(found[key])
         by_site[id(site)] = found[key]
     if watched and original is not None:
         look.beside(graph, original, watched)

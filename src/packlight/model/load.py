@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError
 
 from packlight.errors import ModelError
 from packlight.model.check import check_file, check_proto, operators, reason
-from packlight.model.model import Model, graphs, name_operators, nodes, release
+from packlight.model.model import Model, graphs, name_operators, name_values, nodes, release
 from packlight.model.outside import take_in_small
 
 ALIAS = "ai.onnx"
@@ -28,7 +28,7 @@ def load(path: str | Path) -> Model:
         path: an ONNX file; its external data must lie in the same folder or below.
 
     Returns:
-        The model, with every operator named, and every name used once.
+        The model, with every operator named, and every name of operators and of values used once.
 
     Raises:
         ModelError: the file is missing, damaged, hostile, or needs operators of an opset that is
@@ -47,6 +47,7 @@ def load(path: str | Path) -> Model:
     take_in_small(proto, file)
     graph = read_graph(proto, file)
     name_operators(graph)
+    name_values(graph)
     return Model(graph, file.stem)
 
 

@@ -114,6 +114,36 @@ def name_operators(model: ir.Model) -> None:
         node.name = name
 
 
+def name_values(model: ir.Model) -> None:
+    """Give every value in the bodies of operators a name that no other value has, in place.
+
+    The standard lets bodies side by side use one name, as branches of an If; what looks at values
+    by name would take one for the other.
+    """
+    inner = [graph for graph in graphs(model) if graph is not model.graph]
+    if not inner:
+        return
+    values = [value for graph in inner for value in own_values(graph) if value.name]
+    taken = {str(value.name) for value in (*own_values(model.graph), *values)}
+    seen = {str(value.name) for value in own_values(model.graph)}
+    for value in values:
+        stem = name = str(value.name)
+        copy = 2
+        while name in seen or (name != stem and name in taken):
+            name, copy = f"{stem}_{copy}", copy + 1
+        seen.add(name)
+        value.name = name
+
+
+def own_values(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Every value of a graph, those of bodies in it left out; each once."""
+    inputs = set(map(id, graph.inputs))
+    yield from graph.inputs
+    yield from (value for value in graph.initializers.values() if id(value) not in inputs)
+    for node in graph:
+        yield from node.outputs
+
+
 def printable(mark: str) -> str:
     """A character, or a mark for one that cannot be printed."""
     return mark if mark.isprintable() else "?"

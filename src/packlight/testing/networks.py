@@ -143,7 +143,7 @@ def branches(opset: int) -> Model:
 
 
 def around(opset: int) -> Model:
-    """An If whose bodies use equal names and read what an integer operator around them gives."""
+    """An If whose bodies read what an integer operator around them gives."""
     net, bodies = Sketch(opset), []
     outer = net.add("Relu", net.add("Conv", "x", net.weight(16, 8, 3)))
     for seed in (1, 2):

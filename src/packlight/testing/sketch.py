@@ -12,7 +12,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from packlight.model import Model, name_operators
+from packlight.model import Model, name_operators, name_values
 
 Dims = Sequence[int | str]
 
@@ -90,4 +90,5 @@ class Sketch:
         proto = helper.make_model(graph, opset_imports=imports, ir_version=max(least, 4))
         drawn = ir.from_proto(proto)
         name_operators(drawn)
+        name_values(drawn)
         return Model(drawn, name)

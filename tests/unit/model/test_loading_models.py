@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, parser
 
 from packlight.compress import compress
 from packlight.errors import ModelError
@@ -275,3 +275,21 @@ def test_the_digest_sees_one_changed_number_and_the_graph():
 
     digests = {Model(graph, "m").digest for graph in (model.graph, other, renamed)}
     assert len(digests) == 3
+
+
+def test_bodies_side_by_side_that_use_one_name_get_names_of_their_own(tmp_path):
+    inner = "() => (float[n] o) { h = Relu(x) h_2 = Neg(h) o = Abs(h_2) }"
+    proto = parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n] x, bool c) => (float[n] h_2_2) '
+        f"{{ h_2_2 = If (c) <then_branch = t {inner}, else_branch = e {inner}> }}"
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+
+    model = load(tmp_path / "m.onnx")
+
+    names = [value.name for node in nodes(model.graph) for value in node.outputs]
+    assert len(set(names)) == len(names)
+    assert names[:4] == ["h_2_2", "h", "h_2", "o"]
+    feeds = {"x": np.array([-2, 3], np.float32), "c": np.array(False)}
+    found = open_session(model, SessionOptions()).run(feeds)
+    np.testing.assert_array_equal(found["h_2_2"], [0, 3])
