@@ -3,7 +3,7 @@
 How much of a weight's error reaches the outputs is measured, by rounding it alone and running a
 few samples. What every width would cost there is computed for some of its rows by error feedback.
 Their product is predicted for every weight and width, and the widths with the least sum within the
-bits that there are follow exactly, by integer programming. Where errors come back through a state
+bits that there are follow by integer programming. Where errors come back through a state
 the product says little, so that every width is tried.
 Source: the sum is the first-order model of Nahshan et al., "Loss Aware Post-Training Quantization"
 (2021), and of Frantar and Alistarh, "SPDY" (ICML 2022).
@@ -98,10 +98,14 @@ def probe(sites: Mapping[int, object]) -> int:
     return min(sites, key=lambda width: abs(width - PROBE))
 
 
+GAP = 1e-4
+"""Share by which a sum of errors may be above the least."""
+
+
 def cheapest_widths(
     predicted: Sequence[Mapping[int, float]], sizes: NDArray[np.int64], mean: float
 ) -> list[int]:
-    """The widths with the least sum of errors within a mean, exactly.
+    """The widths with the least sum of errors within a mean, but for a share of ``GAP``.
 
     Args:
         predicted: for every weight, the error by width.
@@ -109,23 +113,52 @@ def cheapest_widths(
         mean: bits for each number, on average at most; where even the least widths are above it,
             those are taken.
     """
-    from scipy.optimize import LinearConstraint, milp  # noqa: PLC0415  scipy takes long to load
-
     pairs = [(index, width) for index, cost in enumerate(predicted) for width in sorted(cost)]
     costs = np.array([predicted[index][width] for index, width in pairs])
     bits = np.array([sizes[index] * width for index, width in pairs], np.float64)
     least = sum(size * min(cost) for size, cost in zip(sizes, predicted, strict=True))
     one = np.zeros((len(predicted), len(pairs)))
     one[[index for index, _ in pairs], np.arange(len(pairs))] = 1
-    total = float(max(mean * sizes.sum(), least))
-    limits = [LinearConstraint(one, 1, 1), LinearConstraint(bits / total, -np.inf, 1)]
+    share = bits / float(max(mean * sizes.sum(), least))
+    taken = cheapest(costs, one, share)
+    return [width for _, width in sorted(pairs[place] for place in taken)]
+
+
+def cheapest(costs: Doubles, one: Doubles, share: Doubles) -> NDArray[np.intp]:
+    """The choices with the least sum of costs, but for a share of ``GAP``.
+
+    The solver stops within a millionth of its unit, which may be more than the least sum where one
+    cost is far above the others. So it starts again in units of the sum that it found, without the
+    costs that are above that, until nothing is gained.
+
+    Args:
+        costs: (choices,) from 0.
+        one: (weights, choices) 1 for the choices of a weight, of which one is taken.
+        share: (choices,) of all that may be spent.
+    """
+    unit = float(costs.max())
+    found = solved(costs, unit, one, share)
+    while 0 < (total := float(costs[found].sum())) < unit * (1 - GAP):
+        unit, again = total, solved(costs, total, one, share)
+        if costs[again].sum() < total * (1 - GAP):
+            found = again
+    return found
+
+
+def solved(costs: Doubles, unit: float, one: Doubles, share: Doubles) -> NDArray[np.intp]:
+    """The choices that integer programming takes of those that cost at most a unit."""
+    from scipy.optimize import LinearConstraint, milp  # noqa: PLC0415  scipy takes long to load
+
+    limits = [LinearConstraint(one, 1, 1), LinearConstraint(share, -np.inf, 1)]
     found = milp(
-        costs / max(costs.max(), 1e-300), constraints=limits, integrality=np.ones(len(pairs)),
-        bounds=(0, 1), options={"mip_rel_gap": 1e-4},
-    )  # fmt: skip
+        np.minimum(costs, unit) / (unit or 1.0),
+        constraints=limits,
+        integrality=np.ones_like(costs),
+        bounds=(0, costs <= unit),
+        options={"mip_rel_gap": GAP},
+    )
     assert found.x is not None, "the least widths are always within the mean"
-    taken = [pair for pair, share in zip(pairs, found.x, strict=True) if share > 1 / 2]
-    return [width for _, width in sorted(taken)]
+    return np.flatnonzero(found.x > 1 / 2)
 
 
 @dataclass(slots=True)
