@@ -20,6 +20,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress.bias import GATED
+from packlight.compress.compared import compared
 from packlight.compress.feedback import Columns, round_rows
 from packlight.compress.moments import Moments
 from packlight.compress.sequence import (
@@ -245,10 +246,10 @@ def near(widths: Collection[int], mean: float) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the real outputs are before anything is rounded.
+    """What is compared, before anything is rounded: real outputs, or what comes nearest to them.
 
     Attributes:
-        graph: whose outputs they are.
+        graph: whose values they are.
         look: streams calibration samples.
         kept: values by name, call by call.
     """
@@ -260,8 +261,7 @@ class Outputs:
     @classmethod
     def seen(cls, graph: ir.Model, look: Look) -> Outputs:
         """Of a graph as it is now."""
-        reals = [str(value.name) for value in graph.graph.outputs if is_float(value)]
-        kept = {name: Kept() for name in reals if name not in look.carried}
+        kept = {name: Kept() for name in compared(graph, look.carried)}
         look(graph, {name: [values] for name, values in kept.items()}, PROBED)
         return cls(graph, look, kept)
 
@@ -318,11 +318,6 @@ class Trial:
 
 SEEN = 64
 """Calibration samples whose second moments tell the errors of widths apart."""
-
-
-def is_float(value: ir.Value) -> bool:
-    """Whether an output holds real numbers."""
-    return value.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 
 
 def disturb(site: WeightSite, weight: Floats, fitted: Fitted, moments: Doubles) -> float:
