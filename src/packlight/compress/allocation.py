@@ -12,7 +12,7 @@ Source: the sum is the first-order model of Nahshan et al., "Loss Aware Post-Tra
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -72,9 +72,20 @@ def allocate(
         config: how weights will be rounded.
     """
     sizes = np.array([next(iter(sites.values())).weight.tensor.size for sites in options])
-    predicted = list(survey(graph, options, look, fit, config))
+    found = list(survey(graph, options, look, fit, config))
+    predicted = [
+        cost or middle(tried(sites, look, config.mixed), config.mixed)
+        for sites, cost in zip(options, found, strict=True)
+    ]
     widths = cheapest_widths(predicted, sizes, config.mixed)
-    return [sites[width] for sites, width in zip(options, widths, strict=True)]
+    return [
+        sites[width] if cost else replace(sites[width], note=UNMOVED)
+        for sites, width, cost in zip(options, widths, found, strict=True)
+    ]
+
+
+UNMOVED = "the mean width, for rounding it changes nothing that is compared"
+"""What is said of a weight whose errors reach no output."""
 
 
 def by_width(
@@ -88,10 +99,9 @@ def by_width(
     return found
 
 
-def middle(widths: Collection[int], config: Rounding) -> dict[int, float]:
-    """The mean width alone, for a weight that no sample reaches: nothing is known of it."""
-    width = min(widths, key=lambda width: (abs(width - config.mixed), width))
-    return {width: 0.0}
+def middle(widths: Collection[int], mean: float) -> dict[int, float]:
+    """The mean width alone, for a weight whose errors reach no output: nothing is known of it."""
+    return {min(widths, key=lambda width: (abs(width - mean), width)): 0.0}
 
 
 def probe(sites: Mapping[int, object]) -> int:
@@ -207,7 +217,10 @@ def survey(
     fit: Fit[S, F],
     config: Rounding,
 ) -> Iterator[dict[int, float]]:
-    """For every weight, the relative error of the outputs for each width, predicted or measured."""
+    """For every weight, the relative error of the outputs for each width, predicted or measured.
+
+    Nothing for a weight whose errors do not reach them.
+    """
     outputs = Outputs.seen(graph, look)
     probed = [sites[probe(sites)] for sites in options]
     by_site = {id(site): sites for site, sites in zip(probed, options, strict=True)}
@@ -217,12 +230,16 @@ def survey(
             moments = moments_of(site, fed.get(id(site)))
             weight, sites = site.weight.read(), by_site[id(site)]
             matters = importance(moments, form_of(site.weight))
-            back = returns(site, look)
-            tried = [*near(sites, config.mixed)] if back else [*sites]
-            fits = {width: fit(sites[width], weight, matters) for width in tried}
+            widths = tried(sites, look, config.mixed)
+            fits = {width: fit(sites[width], weight, matters) for width in widths}
             trial = Trial(site, weight, fits, moments)
-            found = trial.measured(outputs, config) if back else trial.predicted(outputs, config)
-            yield found or middle(fits, config)
+            back = returns(site, look)
+            yield trial.measured(outputs, config) if back else trial.predicted(outputs, config)
+
+
+def tried(sites: Mapping[int, WeightSite], look: Look, mean: float) -> list[int]:
+    """Widths that a weight may get."""
+    return near(sites, mean) if returns(sites[probe(sites)], look) else [*sites]
 
 
 def returns(site: WeightSite, look: Look) -> bool:

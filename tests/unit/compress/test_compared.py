@@ -38,6 +38,11 @@ def drawn(net, outputs, inputs=("x",)):
 
 def widths(model, state):
     """Of the weights, in the order they run."""
+    return [change.what.split()[0] for change in changes(model, state)]
+
+
+def changes(model, state, recipe="weights,mixed=4.5,rounding=gptq"):
+    """What is done to the weights, in the order they run."""
     random = np.random.default_rng(0)
     fed = [name for name in model.inputs() if name not in state.values()]
     calls = random.standard_normal((SAMPLES, STEPS, ROWS, WIDTH)).astype(np.float32)
@@ -50,8 +55,7 @@ def widths(model, state):
         lambda made, names, most: stream(made, names, samples[: most or None], state, EXACT),
         frozenset(state),
     )
-    made = compress(model, parse_recipe("weights,mixed=4.5,rounding=gptq"), shown)
-    return [change.what.split()[0] for change in made.changes]
+    return compress(model, parse_recipe(recipe), shown).changes
 
 
 def classifier(last):
@@ -135,3 +139,24 @@ def test_a_model_whose_outputs_follow_from_no_real_value_is_refused_in_words():
 
     with pytest.raises(RecipeError, match="leave mixed= out, so that all weights get one width"):
         widths(model, {})
+
+
+@pytest.mark.parametrize("method", ["weights", "palette"])
+def test_a_weight_that_moves_nothing_that_is_compared_is_said_to_have_the_mean_width(method):
+    net = Sketch(17)
+    real = layers(net, "x")
+    rank = net.add("ArgMax", net.add("MatMul", "x", net.weight(WIDTH, WIDTH)), axis=1, keepdims=0)
+    model = drawn(
+        net,
+        {
+            real: (ir.DataType.FLOAT, [ROWS, WIDTH]),
+            rank: (ir.DataType.INT64, [ROWS]),
+        },
+    )
+
+    *moving, still = changes(model, {}, f"{method},mixed=4.3")
+
+    assert still.what.endswith("the mean width, for rounding it changes nothing that is compared")
+    assert still.what.startswith(("int4", "palette of 16"))
+    assert len(moving) == LAYERS
+    assert not any("mean width" in change.what for change in moving)
