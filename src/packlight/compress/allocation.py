@@ -3,7 +3,7 @@
 How much of a weight's error reaches the outputs is measured, by rounding it alone and running a
 few samples. What every width would cost there is computed for some of its rows by error feedback.
 Their product is predicted for every weight and width, and the widths with the least sum within the
-bits that there are follow exactly, by integer programming. Where errors come back through a state
+bits that there are follow by integer programming. Where errors come back through a state
 the product says little, so that every width is tried.
 Source: the sum is the first-order model of Nahshan et al., "Loss Aware Post-Training Quantization"
 (2021), and of Frantar and Alistarh, "SPDY" (ICML 2022).
@@ -12,7 +12,7 @@ Source: the sum is the first-order model of Nahshan et al., "Loss Aware Post-Tra
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress.bias import GATED
+from packlight.compress.compared import compared
 from packlight.compress.feedback import Columns, round_rows
 from packlight.compress.moments import Moments
 from packlight.compress.sequence import (
@@ -71,9 +72,20 @@ def allocate(
         config: how weights will be rounded.
     """
     sizes = np.array([next(iter(sites.values())).weight.tensor.size for sites in options])
-    predicted = list(survey(graph, options, look, fit, config))
+    found = list(survey(graph, options, look, fit, config))
+    predicted = [
+        cost or middle(tried(sites, look, config.mixed), config.mixed)
+        for sites, cost in zip(options, found, strict=True)
+    ]
     widths = cheapest_widths(predicted, sizes, config.mixed)
-    return [sites[width] for sites, width in zip(options, widths, strict=True)]
+    return [
+        sites[width] if cost else replace(sites[width], note=UNMOVED)
+        for sites, width, cost in zip(options, widths, found, strict=True)
+    ]
+
+
+UNMOVED = "the mean width, for rounding it changes nothing that is compared"
+"""What is said of a weight whose errors reach no output."""
 
 
 def by_width(
@@ -87,10 +99,9 @@ def by_width(
     return found
 
 
-def middle(widths: Collection[int], config: Rounding) -> dict[int, float]:
-    """The mean width alone, for a weight that no sample reaches: nothing is known of it."""
-    width = min(widths, key=lambda width: (abs(width - config.mixed), width))
-    return {width: 0.0}
+def middle(widths: Collection[int], mean: float) -> dict[int, float]:
+    """The mean width alone, for a weight whose errors reach no output: nothing is known of it."""
+    return {min(widths, key=lambda width: (abs(width - mean), width)): 0.0}
 
 
 def probe(sites: Mapping[int, object]) -> int:
@@ -98,10 +109,14 @@ def probe(sites: Mapping[int, object]) -> int:
     return min(sites, key=lambda width: abs(width - PROBE))
 
 
+GAP = 1e-4
+"""Share by which a sum of errors may be above the least."""
+
+
 def cheapest_widths(
     predicted: Sequence[Mapping[int, float]], sizes: NDArray[np.int64], mean: float
 ) -> list[int]:
-    """The widths with the least sum of errors within a mean, exactly.
+    """The widths with the least sum of errors within a mean, but for a share of ``GAP``.
 
     Args:
         predicted: for every weight, the error by width.
@@ -109,23 +124,52 @@ def cheapest_widths(
         mean: bits for each number, on average at most; where even the least widths are above it,
             those are taken.
     """
-    from scipy.optimize import LinearConstraint, milp  # noqa: PLC0415  scipy takes long to load
-
     pairs = [(index, width) for index, cost in enumerate(predicted) for width in sorted(cost)]
     costs = np.array([predicted[index][width] for index, width in pairs])
     bits = np.array([sizes[index] * width for index, width in pairs], np.float64)
     least = sum(size * min(cost) for size, cost in zip(sizes, predicted, strict=True))
     one = np.zeros((len(predicted), len(pairs)))
     one[[index for index, _ in pairs], np.arange(len(pairs))] = 1
-    total = float(max(mean * sizes.sum(), least))
-    limits = [LinearConstraint(one, 1, 1), LinearConstraint(bits / total, -np.inf, 1)]
+    share = bits / float(max(mean * sizes.sum(), least))
+    taken = cheapest(costs, one, share)
+    return [width for _, width in sorted(pairs[place] for place in taken)]
+
+
+def cheapest(costs: Doubles, one: Doubles, share: Doubles) -> NDArray[np.intp]:
+    """The choices with the least sum of costs, but for a share of ``GAP``.
+
+    The solver stops within a millionth of its unit, which may be more than the least sum where one
+    cost is far above the others. So it starts again in units of the sum that it found, without the
+    costs that are above that, until nothing is gained.
+
+    Args:
+        costs: (choices,) from 0.
+        one: (weights, choices) 1 for the choices of a weight, of which one is taken.
+        share: (choices,) of all that may be spent.
+    """
+    unit = float(costs.max())
+    found = solved(costs, unit, one, share)
+    while 0 < (total := float(costs[found].sum())) < unit * (1 - GAP):
+        unit, again = total, solved(costs, total, one, share)
+        if costs[again].sum() < total * (1 - GAP):
+            found = again
+    return found
+
+
+def solved(costs: Doubles, unit: float, one: Doubles, share: Doubles) -> NDArray[np.intp]:
+    """The choices that integer programming takes of those that cost at most a unit."""
+    from scipy.optimize import LinearConstraint, milp  # noqa: PLC0415  scipy takes long to load
+
+    limits = [LinearConstraint(one, 1, 1), LinearConstraint(share, -np.inf, 1)]
     found = milp(
-        costs / max(costs.max(), 1e-300), constraints=limits, integrality=np.ones(len(pairs)),
-        bounds=(0, 1), options={"mip_rel_gap": 1e-4},
-    )  # fmt: skip
+        np.minimum(costs, unit) / (unit or 1.0),
+        constraints=limits,
+        integrality=np.ones_like(costs),
+        bounds=(0, costs <= unit),
+        options={"mip_rel_gap": GAP},
+    )
     assert found.x is not None, "the least widths are always within the mean"
-    taken = [pair for pair, share in zip(pairs, found.x, strict=True) if share > 1 / 2]
-    return [width for _, width in sorted(taken)]
+    return np.flatnonzero(found.x > 1 / 2)
 
 
 @dataclass(slots=True)
@@ -173,7 +217,10 @@ def survey(
     fit: Fit[S, F],
     config: Rounding,
 ) -> Iterator[dict[int, float]]:
-    """For every weight, the relative error of the outputs for each width, predicted or measured."""
+    """For every weight, the relative error of the outputs for each width, predicted or measured.
+
+    Nothing for a weight whose errors do not reach them.
+    """
     outputs = Outputs.seen(graph, look)
     probed = [sites[probe(sites)] for sites in options]
     by_site = {id(site): sites for site, sites in zip(probed, options, strict=True)}
@@ -183,12 +230,16 @@ def survey(
             moments = moments_of(site, fed.get(id(site)))
             weight, sites = site.weight.read(), by_site[id(site)]
             matters = importance(moments, form_of(site.weight))
-            back = returns(site, look)
-            tried = [*near(sites, config.mixed)] if back else [*sites]
-            fits = {width: fit(sites[width], weight, matters) for width in tried}
+            widths = tried(sites, look, config.mixed)
+            fits = {width: fit(sites[width], weight, matters) for width in widths}
             trial = Trial(site, weight, fits, moments)
-            found = trial.measured(outputs, config) if back else trial.predicted(outputs, config)
-            yield found or middle(fits, config)
+            back = returns(site, look)
+            yield trial.measured(outputs, config) if back else trial.predicted(outputs, config)
+
+
+def tried(sites: Mapping[int, WeightSite], look: Look, mean: float) -> list[int]:
+    """Widths that a weight may get."""
+    return near(sites, mean) if returns(sites[probe(sites)], look) else [*sites]
 
 
 def returns(site: WeightSite, look: Look) -> bool:
@@ -212,10 +263,10 @@ def near(widths: Collection[int], mean: float) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the real outputs are before anything is rounded.
+    """What is compared, before anything is rounded: real outputs, or what comes nearest to them.
 
     Attributes:
-        graph: whose outputs they are.
+        graph: whose values they are.
         look: streams calibration samples.
         kept: values by name, call by call.
     """
@@ -227,8 +278,7 @@ class Outputs:
     @classmethod
     def seen(cls, graph: ir.Model, look: Look) -> Outputs:
         """Of a graph as it is now."""
-        reals = [str(value.name) for value in graph.graph.outputs if is_float(value)]
-        kept = {name: Kept() for name in reals if name not in look.carried}
+        kept = {name: Kept() for name in compared(graph, look.carried)}
         look(graph, {name: [values] for name, values in kept.items()}, PROBED)
         return cls(graph, look, kept)
 
@@ -285,11 +335,6 @@ class Trial:
 
 SEEN = 64
 """Calibration samples whose second moments tell the errors of widths apart."""
-
-
-def is_float(value: ir.Value) -> bool:
-    """Whether an output holds real numbers."""
-    return value.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 
 
 def disturb(site: WeightSite, weight: Floats, fitted: Fitted, moments: Doubles) -> float:

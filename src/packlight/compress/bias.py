@@ -65,9 +65,11 @@ class Bias:
 
     @property
     def is_new(self) -> bool:
-        """Whether a shift needs a stored value of its own: there is none, or others read it."""
+        """Whether a shift needs a stored value of its own: there is none, or others see it."""
         before = self.value
-        return before is None or before.producer() is not None or len(before.uses()) != 1
+        if before is None or before.producer() is not None:
+            return True
+        return len(before.uses()) != 1 or before.is_graph_output()
 
     @property
     def graph(self) -> ir.Graph:

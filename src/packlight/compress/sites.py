@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TypeVar
 
@@ -99,9 +99,11 @@ class WeightSite:
 
     Attributes:
         weight: what is stored now.
+        note: what is said of the decision, if anything.
     """
 
     weight: Weight
+    note: str = field(default="", kw_only=True)
 
     @property
     def operator(self) -> str:

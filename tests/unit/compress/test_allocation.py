@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from packlight.compress import compress
-from packlight.compress.allocation import by_width, survey
+from packlight.compress.allocation import by_width, cheapest_widths, survey
 from packlight.compress.compress import Looking, Stream
 from packlight.compress.weights import WIDTHS, Weights, decide, fitted, sites
 from packlight.model import Model
@@ -113,3 +113,47 @@ def test_the_graph_is_as_it_was_after_every_width_was_tried():
     surveyed(graph, samples, state, Weights(mixed=4.0, rounding="gptq"))
 
     assert Model(graph, model.name).digest == model.digest
+
+
+def least_sum(predicted, bits):
+    """Of errors, where every weight has one number: by dynamic programming over the bits spent."""
+    best = {0: 0.0}
+    for cost in predicted:
+        after = {}
+        for spent, total in best.items():
+            for width, error in cost.items():
+                if spent + width <= bits:
+                    now = spent + width
+                    after[now] = min(after.get(now, np.inf), total + error)
+        best = after
+    return min(best.values())
+
+
+@pytest.mark.parametrize("mean", [3, 5, 6, 7])
+@pytest.mark.parametrize("outlier", [0.0, 1e3, 1e12, 1e300])
+@pytest.mark.parametrize("scale", [1.0, 1e-12, 1e-300])
+def test_widths_are_the_best_however_far_apart_costs_are(mean, outlier, scale):
+    random, count = np.random.default_rng(0), 30
+    reach = 10.0 ** random.uniform(-3, 1, count) * scale
+    predicted = [
+        {bits: float(one * 4.0**-bits * random.uniform(0.7, 1.4)) for bits in range(2, 9)}
+        for one in reach
+    ]
+    predicted[0][2] += outlier
+    predicted[1][3] += outlier / 1e3
+
+    found = cheapest_widths(predicted, np.full(count, 1000), mean)
+
+    total = sum(cost[bits] for cost, bits in zip(predicted, found, strict=True))
+    assert sum(found) <= mean * count
+    assert total <= least_sum(predicted, mean * count) * 1.001
+
+
+@pytest.mark.parametrize("cost", [0.0, 5e-324])
+def test_widths_keep_the_mean_where_errors_are_none_or_the_smallest_there_are(cost):
+    predicted = [{2: cost, 8: 0.0}, {2: cost, 8: cost}, {2: 1e3 * bool(cost), 8: 0.0}]
+
+    found = cheapest_widths(predicted, np.array([10, 10, 10]), 6)
+
+    assert sum(found) <= 18
+    assert not cost or found == [8, 2, 8]

@@ -339,6 +339,29 @@ def test_a_bias_that_takes_up_means_is_not_called_as_a_constant_is(shared):
     assert shift(model, made, calls) < 0.2 * shift(model, plain, calls)
 
 
+@pytest.mark.parametrize("kind", ["Conv", "Add"])
+@pytest.mark.parametrize("recipe", ["weights:3,rounding=gptq", "static"])
+def test_a_bias_that_is_also_an_output_of_the_model_keeps_its_values(kind, recipe):
+    net, width = Sketch(17), 16
+    bias = net.keep(net.array(width), "bias")
+    if kind == "Conv":
+        y = net.add("Conv", "x", net.weight(width, width, 3, 3), bias)
+        shape, result = [1, width, 8, 8], [1, width, 6, 6]
+    else:
+        y = net.add("Add", net.add("MatMul", "x", net.weight(width, width)), bias)
+        shape, result = [8, width], [8, width]
+    model = net.model("told", [value_info("x", shape)], {y: result, bias: [width]})
+    random = np.random.default_rng(5)
+    calls = [{"x": random.random(shape).astype(np.float32) + 1} for _ in range(24)]
+
+    made = compress(model, parse_recipe(recipe), running(calls)).model
+
+    before, after = (open_session(one, EXACT).run(calls[0])[bias] for one in (model, made))
+    assert np.array_equal(before, after)
+    readers = [node for node in nodes(made.graph) if node.op_type == kind]
+    assert all(value is None or value.name != bias for value in readers[-1].inputs)
+
+
 def shift(model, made, calls):
     """Root of the mean square by which means of channels change."""
     pairs = zip(outputs(model, calls), outputs(made, calls), strict=True)

@@ -152,7 +152,20 @@ def named_as_biases_are():
     return net.model("named", [value_info("x", [1, 8, 8, 8])], {value: [1, 8, 4, 4]})
 
 
-WITH_BIASES = {name: NETWORKS[name] for name in FLAT} | {"named": named_as_biases_are}
+def told():
+    """A product and a convolution whose biases are outputs of the model, too."""
+    net = Sketch(17)
+    biases = net.keep(net.array(8), "bias"), net.keep(net.array(64), "bias")
+    value = net.add("Conv", "x", net.weight(8, 8, 3, 3), biases[0])
+    value = net.add("Add", net.add("MatMul", value, net.weight(6, 64)), biases[1])
+    outputs = {value: [1, 8, 6, 64], biases[0]: [8], biases[1]: [64]}
+    return net.model("told", [value_info("x", [1, 8, 8, 8])], outputs)
+
+
+WITH_BIASES = {name: NETWORKS[name] for name in FLAT} | {
+    "named": named_as_biases_are,
+    "told": told,
+}
 
 
 @pytest.mark.parametrize("text", ["palette:4,rounding=gptq", "weights:8,rounding=gptq"])
