@@ -228,3 +228,19 @@ def test_help_loads_nothing_heavy():
 
 def test_memory_that_runs_out_is_not_blamed_on_samples_alone():
     assert "a smaller model, or fewer or smaller samples" in told(MemoryError())[1]
+
+
+def test_what_compiled_code_prints_while_a_command_works_leaves_stdout_to_the_result():
+    code = (
+        "import ctypes, sys\n"
+        "from packlight.cli.screen import working\n"
+        "with working():\n"
+        "    ctypes.CDLL(None).printf(b'of a library\\n')\n"
+        "    print('of a task')\n"
+        "print('the result')\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "the result\n"
+    assert sorted(done.stderr.splitlines()) == ["of a library", "of a task"]

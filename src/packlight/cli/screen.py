@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
@@ -49,14 +51,35 @@ def say(console: Console, *parts: RenderableType) -> None:
 def working() -> Iterator[Progress]:
     """Show progress on stderr if it is a terminal, and keep stdout for the result.
 
-    What a task's own code prints meanwhile goes to stderr.
+    What a task's own code prints meanwhile goes to stderr, and what libraries print below Python.
     """
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(sys.stderr), below_python():
         if sys.stderr.isatty():
             with bars() as progress:
                 yield progress
         else:
             yield unseen
+
+
+STDOUT, STDERR = 1, 2
+
+
+@contextlib.contextmanager
+def below_python() -> Iterator[None]:
+    """Lead what compiled code writes to stdout to stderr; HiGHS, for one, tells of its steps."""
+    try:
+        kept = os.dup(STDOUT)
+        os.dup2(STDERR, STDOUT)
+    except OSError:  # one of the two is closed
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, TypeError):
+            ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, STDOUT)
+        os.close(kept)
 
 
 def unseen(what: str, done: int, total: int) -> None:
