@@ -24,6 +24,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.compress.aims import Aims, value_names
 from packlight.compress.aside import Aside
 from packlight.compress.bias import Bias, bias
 from packlight.compress.feedback import Lattice, round_rows
@@ -203,9 +204,9 @@ def round_in_order(
         config: how to round.
         sparsity: how many weights become zero.
     """
-    aside, original = Aside(), graph.clone() if config.makes_up else None
-    for few in stages(sites, look) if original is None else in_turn(sites):
-        fed = gathered(graph, few, look, original=original)
+    aside, aims = Aside(), Aims.of(graph, look) if config.makes_up else None
+    for few in stages(sites, look) if aims is None else in_turn(sites):
+        fed = gathered(graph, few, look, original=aims.meant(few) if aims else None)
         for site in few:
             found = round_site(site, fed.get(id(site)), fit, config, sparsity)
             values = partial(decoded, found.fitted, aside.put(compact(found.codes)))
@@ -280,7 +281,7 @@ def gathered(
         look: streams calibration samples.
         most: of them; 0 takes all.
         original: the graph before any weight was rounded, to compare what they multiply with; it
-            needs all samples.
+            needs all samples. What it has no value for counts as it was meant.
     """
     found: dict[tuple[object, ...], Moments] = {}
     watched: dict[str, list[Moments]] = {}
@@ -295,9 +296,11 @@ def gathered(
             found[key] = Moments(role)
             watched.setdefault(value.name, []).append(found[key])
         by_site[id(site)] = found[key]
-    if watched and original is not None:
-        look.beside(graph, original, watched)
-    elif watched:
+    known = value_names(original)
+    compared = {name: watched.pop(name) for name in list(watched) if name in known}
+    if compared and original is not None:
+        look.beside(graph, original, compared)
+    if watched:
         look(graph, watched, most)
     return by_site
 
