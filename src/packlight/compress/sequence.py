@@ -118,6 +118,7 @@ class Fitted(Protocol):
 
 S = TypeVar("S", bound=WeightSite)
 F = TypeVar("F", bound=Fitted)
+T = TypeVar("T")
 Fit = Callable[[S, Floats, Floats], F]
 """Chooses the values from the weight and how much each number of it matters, of one shape."""
 
@@ -205,7 +206,7 @@ def round_in_order(
         sparsity: how many weights become zero.
     """
     aside, aims = Aside(), Aims.of(graph, look) if config.makes_up else None
-    for few in stages(sites, look) if aims is None else in_turn(sites):
+    for few in stages(sites, look) if aims is None else in_turn(sites, look):
         fed = gathered(graph, few, look, original=aims.meant(few) if aims else None)
         for site in few:
             found = round_site(site, fed.get(id(site)), fit, config, sparsity)
@@ -214,10 +215,21 @@ def round_in_order(
             yield found
 
 
-def in_turn(sites: Sequence[S]) -> Iterator[list[S]]:
-    """Weights that see all those before them rounded: those that multiply one value at a time."""
-    for _, few in groupby(sites, lambda site: id(source(site.weight.roles[0]) or site)):
-        yield list(few)
+def in_turn(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
+    """Weights that see all those before them rounded: those that multiply one value at a time.
+
+    A state makes every look begin at the inputs, so there it is a share of all, as memory allows.
+    Weights of one share do not see each other rounded, and make up for the same losses.
+    """
+    turns = [list(few) for _, few in groupby(sites, lambda s: id(source(s.weight.roles[0]) or s))]
+    most = math.ceil(len(turns) / STAGES) if look.carried else 1
+    for few in batched(turns, compared_bytes, HELD, most):
+        yield [site for turn in few for site in turn]
+
+
+def compared_bytes(sites: Sequence[WeightSite]) -> int:
+    """Bytes of moments of what weights multiply, and as many of what it is apart from."""
+    return 2 * sum(map(moment_bytes, sites))
 
 
 def stages(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
@@ -232,10 +244,10 @@ def stages(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
 
 
 def batched(
-    sites: Sequence[S], size: Callable[[WeightSite], int], most_bytes: int, most: int
-) -> Iterator[list[S]]:
+    sites: Sequence[T], size: Callable[[T], int], most_bytes: int, most: int
+) -> Iterator[list[T]]:
     """Weights in order, so many and of so many bytes at a time; a single one may be larger."""
-    few, held = list[S](), 0
+    few, held = list[T](), 0
     for site in sites:
         own = size(site)
         if few and (len(few) >= most or held + own > most_bytes):

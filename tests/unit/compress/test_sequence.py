@@ -443,3 +443,29 @@ def test_what_the_original_has_no_value_for_counts_as_it_was_meant():
     for with_other, alone in zip(*(found.values() for found in fed), strict=True):
         assert not with_other.missed().any()
         np.testing.assert_array_equal(with_other.second(centred=False), alone.second(centred=False))
+
+
+@pytest.mark.parametrize(("layers", "looks"), [(2, 2), (8, 8), (16, 8), (20, 7)])
+def test_with_a_state_there_are_no_more_looks_than_stages_and_each_runs_both_models(layers, looks):
+    net = Sketch(17)
+    value = net.add("Add", "x", "before")
+    for _ in range(layers):
+        value = net.add("MatMul", value, net.keep(net.array(32, 32, fan_in=32)))
+        value = net.add("Tanh", value)
+    after = net.add("Tanh", value)
+    inputs = [value_info(name, [1, 32]) for name in ("x", "before")]
+    model = net.model("carried", inputs, {value: [1, 32], after: [1, 32]})
+    zero, random, begun = np.zeros((1, 32), np.float32), np.random.default_rng(0), []
+    calls = [{"x": random.standard_normal((1, 32)).astype(np.float32)} for _ in range(6)]
+    samples = [[{"before": zero, **calls[2 * i]}, calls[2 * i + 1]] for i in range(3)]
+
+    def values(model, names, most):
+        begun.append(names)
+        return stream(model, names, samples[: most or None], {after: "before"}, EXACT)
+
+    made = compress(
+        model, parse_recipe("weights:4,rounding=gptq"), Stream(values, frozenset([after]))
+    )
+
+    assert len(made.changes) == layers
+    assert len(begun) == 2 * looks
