@@ -209,7 +209,7 @@ def round_in_order(
     for few in stages(sites, look) if aims is None else in_turn(sites, look):
         fed = gathered(graph, few, look, original=aims.meant(few) if aims else None)
         for site in few:
-            found = round_site(site, fed.get(id(site)), fit, config, sparsity)
+            found = round_site(site, fed.pop(id(site), None), fit, config, sparsity)
             values = partial(decoded, found.fitted, aside.put(compact(found.codes)))
             site.weight.put_later(values)
             yield found
@@ -282,10 +282,11 @@ def gathered(
     most: int = 0,
     *,
     original: ir.Model | None = None,
-) -> Mapping[int, Moments]:
+) -> dict[int, Moments]:
     """Moments of what each weight multiplies, by identity of its site; none where it is unknown.
 
-    Weights that multiply the same value share them.
+    Weights that multiply the same value share them. They are large: whoever takes them out lets go
+    of them after the last such weight.
 
     Args:
         graph: as it stands.
@@ -331,9 +332,11 @@ def round_site(
         codes = fitted.nearest(weight)
         return Rounded(site, fitted, codes, f"to nearest: {unfed(site, fed)}")
     place = absorber(site.weight) if config.bias else None
-    moments = damped(fed, config.damping, centred=place is not None)
     exact = form.matrices(weight).astype(np.float64)
     matrices = made_up(exact, fed, centred=place is not None)
+    moments = damped(fed, config.damping, centred=place is not None)
+    mean, missed = fed.mean(), fed.missed()
+    del fed  # three times the size of what is needed from here on
     aimed = form.weight(matrices).astype(np.float32)
     goal = pruned(aimed, form, moments, config, sparsity)
     fitted = fit(site, goal, importance(moments, form))
@@ -348,7 +351,7 @@ def round_site(
         codes = form.weight(rows).astype(np.float32)
     if place is not None:
         lost = exact - form.matrices(fitted.values(codes)).astype(np.float64)
-        means = lost @ fed.mean()[:, :, None] + exact @ fed.missed()[:, :, None]
+        means = lost @ mean[:, :, None] + exact @ missed[:, :, None]
         place.shift(means[:, :, 0])
     how = "by gptq" if config.rounding == "gptq" else "to nearest"
     return Rounded(site, fitted, codes, how)

@@ -1,5 +1,6 @@
 """Rounding in order: what weights are shown, what biases take up, what widths are chosen."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -469,3 +470,22 @@ def test_with_a_state_there_are_no_more_looks_than_stages_and_each_runs_both_mod
 
     assert len(made.changes) == layers
     assert len(begun) == 2 * looks
+
+
+@pytest.mark.parametrize(("aim", "most"), [("present", 4.5), ("original", 5.5)])
+def test_memory_is_a_few_times_that_of_the_moments_of_one_weight(aim, most):
+    net, width = Sketch(17), 768
+    value = "x"
+    for sizes in ((32, width), (width, 32)) * 2:
+        value = net.add("MatMul", value, net.keep(net.array(*sizes, fan_in=sizes[0])))
+        value = net.add("Tanh", value)
+    model = net.model("wide", [value_info("x", ["n", 32])], {value: ["n", 32]})
+    recipe, calls = parse_recipe(f"weights:4,rounding=gptq,aim={aim}"), correlated(4)
+    compress(model, recipe, running(calls))  # kernels are compiled
+
+    tracemalloc.start()
+    compress(model, recipe, running(calls))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < most * width**2 * 8
