@@ -43,6 +43,20 @@ class Comparison(Protocol):
         """Take in the value of one call, and what the other graph has there."""
 
 
+@dataclass(frozen=True, slots=True)
+class Original:
+    """What a model was before steps that only replaced weights.
+
+    Attributes:
+        graph: before the first of them; its values are those that the values of the same names were
+            meant to be.
+        settled: operators whose weights made up for those before them as these steps replaced them.
+    """
+
+    graph: ir.Model
+    settled: frozenset[str] = frozenset()
+
+
 class Look(Protocol):
     """Lets a method look at calibration samples."""
 
@@ -53,6 +67,13 @@ class Look(Protocol):
     @property
     def imagined(self) -> bool:
         """Whether nothing is looked at, because only the size of what is made is asked for."""
+
+    @property
+    def original(self) -> Original | None:
+        """What the model was before the steps ahead of this one that, like it, replaced weights.
+
+        None where the step finds it as it was.
+        """
 
     def __call__(
         self, graph: ir.Model, statistics: Mapping[str, Sequence[Statistic]], most: int = 0
@@ -118,6 +139,10 @@ class Method(Generic[C, S]):
         inspect: reads a site's weights and says what is wrong with them; empty when nothing is.
         implied: options that follow from those given.
         whole: it works on the model as a whole, so that ``where`` makes no sense.
+        replaces: all it does is to store other weights, so that every value that is computed from
+            inputs keeps its name and what it stands for. Steps of such methods one after the other
+            are a run, and aim at the graph before the first of them.
+        makes_up: whether by a config each weight makes up for what those before it lost.
     """
 
     name: str
@@ -130,6 +155,8 @@ class Method(Generic[C, S]):
     inspect: Callable[[S], str] = sound
     implied: Callable[[Mapping[str, Option]], Mapping[str, Option]] = as_given
     whole: bool = False
+    replaces: bool = False
+    makes_up: Callable[[C], bool] = looks_at_nothing
 
     def configured(self, options: Mapping[str, Option]) -> C:
         """The config of plain options, defaults filled in.

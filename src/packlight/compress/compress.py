@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from packlight.compress.methods import method as method_named
 from packlight.errors import CheckError, RecipeError
-from packlight.method import Comparison, Method, Place, Statistic
+from packlight.method import Comparison, Method, Original, Place, Statistic
 from packlight.model import Model, graphs, initializers, name_operators, raised
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
@@ -97,8 +98,13 @@ def canonical_step(step: Step) -> Step:
 
 def uses_data(recipe: Recipe) -> bool:
     """Whether a step of the recipe looks at calibration samples."""
-    chosen = [(method_named(step.method), step) for step in recipe.steps]
-    return any(method.uses_data(method.configured(step.config)) for method, step in chosen)
+    return any(map(looks, recipe.steps))
+
+
+def looks(step: Step) -> bool:
+    """Whether a step looks at calibration samples."""
+    chosen = method_named(step.method)
+    return chosen.uses_data(chosen.configured(step.config))
 
 
 def compress(
@@ -131,16 +137,16 @@ def compress(
     full = canonical_recipe(recipe)
     changes: list[Change] = []
     refusals: list[Refusal] = []
-    current = model
+    current, original = model, None
     with half_the_cores() if held or stream is not NO_DATA else nullcontext():
         for place, step in enumerate(full.steps):
             opset = max((needed(current.graph, one) for one in full.steps[place + 1 :]), default=0)
             spare = in_place or current is not model
-            current, changed, refused = apply_step(
-                Spare(current, spare), step, opset, (stream, held)
-            )
-            changes += changed
-            refusals += refused
+            start = Start(current, spare, original, looked_back_on(full.steps[place:]))
+            done = apply_step(start, step, opset, (stream, held))
+            current, original = done.model, done.original
+            changes += done.changes
+            refusals += done.refusals
     return Compressed(current, full, tuple(changes), tuple(refusals))
 
 
@@ -163,17 +169,31 @@ def needed(graph: ir.Model, step: Step) -> int:
     return chosen.opset(config) if any(re.search(step.where, s.operator) for s in sites) else 0
 
 
+def looked_back_on(steps: Sequence[Step]) -> bool:
+    """Whether a later step of the same run may aim at the graph that the first of these finds.
+
+    A run are steps one after the other that only replace weights.
+    """
+    run = list(takewhile(lambda step: method_named(step.method).replaces, steps))
+    return any(map(looks, run[1:]))
+
+
 @dataclass(frozen=True, slots=True)
-class Spare:
-    """A model that a step starts from.
+class Start:
+    """What a step starts from.
 
     Attributes:
         model: the model.
         spare: whether nobody else needs it, so that it may be edited.
+        original: what it was before the first step of the run that this step goes on with, if one
+            did anything.
+        looked_back_on: whether a later step of the run may ask for it.
     """
 
     model: Model
     spare: bool
+    original: Original | None = None
+    looked_back_on: bool = False
 
     def at(self, opset: int) -> ir.Model:
         """A graph to edit, at this opset or a newer one.
@@ -185,10 +205,32 @@ class Spare:
             return self.model.graph
         return raised(self.model.clone(), opset)
 
+    def before_run(self, graph: ir.Model) -> Original | None:
+        """What the model was before the run, where this graph is what the step is about to edit."""
+        if self.original is None and self.looked_back_on:
+            return Original(graph.clone())
+        return self.original
 
-def apply_step(
-    start: Spare, step: Step, opset: int, samples: tuple[Stream, int]
-) -> tuple[Model, list[Change], list[Refusal]]:
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a step made.
+
+    Attributes:
+        model: after it.
+        original: what it was before the run that the step belongs to, where a later step may ask
+            for it.
+        changes: what was changed.
+        refusals: what could have been and was not.
+    """
+
+    model: Model
+    original: Original | None
+    changes: Sequence[Change]
+    refusals: Sequence[Refusal]
+
+
+def apply_step(start: Start, step: Step, opset: int, samples: tuple[Stream, int]) -> Done:
     """Apply one step to a graph that is raised to an opset at least where it is changed."""
     (stream, held), chosen = samples, method_named(step.method)
     model, config = start.model, chosen.configured(step.config)
@@ -203,9 +245,14 @@ def apply_step(
     sites = [s for s in checked if not isinstance(s, Refusal)]
     refusals = [replace(s, method=chosen.name) for s in checked if isinstance(s, Refusal)]
     if not sites and not chosen.whole:
-        return model, [], refusals
-    done = chosen.apply(graph, sites, Looking(stream, model.name, chosen.name), config)
+        return Done(model, start.original if chosen.replaces else None, [], refusals)
+    original = start.before_run(graph) if chosen.replaces else None
+    look = Looking(stream, model.name, chosen.name, original)
+    done = chosen.apply(graph, sites, look, config)
     changes = [entry for entry in done if isinstance(entry, Change)]
+    if original is not None and chosen.makes_up(config):
+        settled = original.settled.union(change.operator for change in changes)
+        original = replace(original, settled=settled)
     refusals += [replace(e, method=chosen.name) for e in done if isinstance(e, Refusal)]
     drop_unread(graph)
     name_operators(graph)
@@ -213,7 +260,7 @@ def apply_step(
         hold(graph)
     made = Model(graph, model.name)
     check_interface(before, interface(made), chosen.name)
-    return made, changes, refusals
+    return Done(made, original, changes, refusals)
 
 
 def inspected(site: Place, chosen: Method[Any, Any]) -> Place | Refusal:
@@ -230,11 +277,14 @@ class Looking:
         stream: the samples.
         model: name of the model.
         method: name of the method.
+        original: what the model was before the run of steps that this one belongs to; None where it
+            finds it as it was.
     """
 
     stream: Stream
     model: str
     method: str
+    original: Original | None = None
 
     @property
     def carried(self) -> Collection[str]:

@@ -139,9 +139,8 @@ class Columns:
         """Of moments (groups, in, in)."""
         diagonal = np.einsum("gii->gi", moments)
         order = np.argsort(-diagonal if ordered else np.zeros_like(diagonal), kind="stable")
-        across = np.take_along_axis(moments, order[:, :, None], axis=1)
-        sorted_both = np.take_along_axis(across, order[:, None, :], axis=2)
-        return cls(np.ascontiguousarray(moments), order, inverse_factor(sorted_both))
+        upper = inverse_factor(arranged(moments, order))
+        return cls(np.ascontiguousarray(moments), order, upper)
 
     def planned(self, weight: Doubles, sparsity: Sparsity) -> Mask:
         """About which weights (groups, out, in) become zero; a lane drops as many as it has here.
@@ -198,6 +197,12 @@ def dropped(lane: Doubles, diagonal: Doubles, sparsity: Sparsity, plan: Mask) ->
     return cheapest(cost, int(np.count_nonzero(plan)))
 
 
+def arranged(moments: Doubles, order: Integers) -> Doubles:
+    """Moments (groups, in, in) with both axes in an order (groups, in)."""
+    across = np.take_along_axis(moments, order[:, :, None], axis=1)
+    return np.take_along_axis(across, order[:, None, :], axis=2)
+
+
 def inverse_factor(moments: Doubles) -> Doubles:
     """Upper triangular U (groups, in, in) with U'U the inverse of the moments."""
     from scipy.linalg import lapack  # noqa: PLC0415  scipy takes long to load
@@ -205,8 +210,10 @@ def inverse_factor(moments: Doubles) -> Doubles:
     if len(moments) > 1:
         return np.ascontiguousarray(np.swapaxes(np.linalg.cholesky(np.linalg.inv(moments)), 1, 2))
     lower, _ = lapack.dpotrf(moments[0], lower=1, clean=1)
-    inverse, _ = lapack.dpotri(lower, lower=1)
+    del moments  # each of these takes as much memory as all that a weight's samples left
+    inverse, _ = lapack.dpotri(lower, lower=1, overwrite_c=1)
     factor, info = lapack.dpotrf(inverse.T, lower=0, clean=1)
+    del lower, inverse
     assert info == 0, "damped moments are positive definite"
     return np.ascontiguousarray(factor[None])
 

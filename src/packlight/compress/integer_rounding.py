@@ -166,7 +166,7 @@ def rounded(
     for few in stages(readers, look):
         fed = gathered(graph, few, look)
         for reader in few:
-            yield round_one(reader, fed[id(reader)], settings)
+            yield round_one(reader, fed.pop(id(reader)), settings)
 
 
 def round_one(reader: Reader, fed: Moments, settings: Settings) -> Codes:

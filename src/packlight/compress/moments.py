@@ -148,7 +148,7 @@ class Moments:
             return self.cross
         found = self.cross / self.count
         mean = self.total / self.count if centred else -self.first
-        found -= self.missed()[:, :, None] * mean[:, None, :]
+        add_product(found, -self.missed(), mean)
         return found
 
     def second(self, *, centred: bool) -> Doubles:
@@ -156,10 +156,20 @@ class Moments:
         self.add_up()
         apart, mean = self.total / self.count, self.mean()
         found = self.outer / self.count
-        found -= apart[:, :, None] * apart[:, None, :]
+        add_product(found, -apart, apart)
         if not centred:
-            found += mean[:, :, None] * mean[:, None, :]
+            add_product(found, mean, mean)
         return found
+
+
+ROWS = 64
+
+
+def add_product(moments: Doubles, left: Doubles, right: Doubles) -> None:
+    """Add products of two vectors of each group, (groups, in), some rows at a time, in place."""
+    for start in range(0, left.shape[1], ROWS):
+        rows = slice(start, start + ROWS)
+        moments[:, rows] += left[:, rows, None] * right[:, None, :]
 
 
 def is_tame(inputs: Floats) -> bool:

@@ -316,4 +316,6 @@ METHOD = Method(
     inspect=lambda site: unusable(site.weight),
     implied=implied,
     uses_data=looks,
+    replaces=True,
+    makes_up=lambda config: config.makes_up,
 )

@@ -24,6 +24,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.compress.aims import Aims, value_names
 from packlight.compress.aside import Aside
 from packlight.compress.bias import Bias, bias
 from packlight.compress.feedback import Lattice, round_rows
@@ -117,6 +118,7 @@ class Fitted(Protocol):
 
 S = TypeVar("S", bound=WeightSite)
 F = TypeVar("F", bound=Fitted)
+T = TypeVar("T")
 Fit = Callable[[S, Floats, Floats], F]
 """Chooses the values from the weight and how much each number of it matters, of one shape."""
 
@@ -203,20 +205,36 @@ def round_in_order(
         config: how to round.
         sparsity: how many weights become zero.
     """
-    aside, original = Aside(), graph.clone() if config.makes_up else None
-    for few in stages(sites, look) if original is None else in_turn(sites):
-        fed = gathered(graph, few, look, original=original)
+    aside, aims = Aside(), Aims.of(graph, look) if config.makes_up else None
+    for few in stages(sites, look) if aims is None else in_turn(sites, look):
+        fed = gathered(graph, few, look, original=aims.meant(few) if aims else None)
         for site in few:
-            found = round_site(site, fed.get(id(site)), fit, config, sparsity)
+            found = round_site(site, fed.pop(id(site), None), fit, config, sparsity)
             values = partial(decoded, found.fitted, aside.put(compact(found.codes)))
             site.weight.put_later(values)
             yield found
 
 
-def in_turn(sites: Sequence[S]) -> Iterator[list[S]]:
-    """Weights that see all those before them rounded: those that multiply one value at a time."""
-    for _, few in groupby(sites, lambda site: id(next(iter(sources(site.weight.roles[0])), site))):
-        yield list(few)
+def in_turn(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
+    """Weights that see all those before them rounded: those that multiply one value at a time.
+
+    A state makes every look begin at the inputs, so there it is a share of all, as memory allows.
+    Weights of one share do not see each other rounded, and make up for the same losses.
+    """
+    turns = [list(few) for _, few in groupby(sites, multiplied)]
+    most = math.ceil(len(turns) / STAGES) if look.carried else 1
+    for few in batched(turns, compared_bytes, HELD, most):
+        yield [site for turn in few for site in turn]
+
+
+def multiplied(site: WeightSite) -> int:
+    """Identity of the value that a weight multiplies; of the weight where that is unknown."""
+    return id(next(iter(sources(site.weight.roles[0])), site))
+
+
+def compared_bytes(sites: Sequence[WeightSite]) -> int:
+    """Bytes of moments of what weights multiply, and as many of what it is apart from."""
+    return 2 * sum(map(moment_bytes, sites))
 
 
 def stages(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
@@ -231,10 +249,10 @@ def stages(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
 
 
 def batched(
-    sites: Sequence[S], size: Callable[[WeightSite], int], most_bytes: int, most: int
-) -> Iterator[list[S]]:
+    sites: Sequence[T], size: Callable[[T], int], most_bytes: int, most: int
+) -> Iterator[list[T]]:
     """Weights in order, so many and of so many bytes at a time; a single one may be larger."""
-    few, held = list[S](), 0
+    few, held = list[T](), 0
     for site in sites:
         own = size(site)
         if few and (len(few) >= most or held + own > most_bytes):
@@ -269,10 +287,11 @@ def gathered(
     most: int = 0,
     *,
     original: ir.Model | None = None,
-) -> Mapping[int, Moments]:
+) -> dict[int, Moments]:
     """Moments of what each weight multiplies, by identity of its site; none where it is unknown.
 
-    Weights that multiply the same value share them.
+    Weights that multiply the same value share them. They are large: whoever takes them out lets go
+    of them after the last such weight.
 
     Args:
         graph: as it stands.
@@ -280,7 +299,7 @@ def gathered(
         look: streams calibration samples.
         most: of them; 0 takes all.
         original: the graph before any weight was rounded, to compare what they multiply with; it
-            needs all samples.
+            needs all samples. What it has no value for counts as it was meant.
     """
     found: dict[tuple[object, ...], Moments] = {}
     watched: dict[str, list[Moments]] = {}
@@ -296,9 +315,11 @@ def gathered(
             for value in values:
                 watched.setdefault(value, []).append(found[key])
         by_site[id(site)] = found[key]
-    if watched and original is not None:
-        look.beside(graph, original, watched)
-    elif watched:
+    known = value_names(original)
+    compared = {name: watched.pop(name) for name in list(watched) if name in known}
+    if compared and original is not None:
+        look.beside(graph, original, compared)
+    if watched:
         look(graph, watched, most)
     return by_site
 
@@ -317,9 +338,11 @@ def round_site(
         codes = fitted.nearest(weight)
         return Rounded(site, fitted, codes, f"to nearest: {unfed(site, fed)}")
     place = absorber(site.weight) if config.bias else None
-    moments = damped(fed, config.damping, centred=place is not None)
     exact = form.matrices(weight).astype(np.float64)
     matrices = made_up(exact, fed, centred=place is not None)
+    moments = damped(fed, config.damping, centred=place is not None)
+    mean, missed = fed.mean(), fed.missed()
+    del fed  # three times the size of what is needed from here on
     aimed = form.weight(matrices).astype(np.float32)
     goal = pruned(aimed, form, moments, config, sparsity)
     fitted = fit(site, goal, importance(moments, form))
@@ -334,7 +357,7 @@ def round_site(
         codes = form.weight(rows).astype(np.float32)
     if place is not None:
         lost = exact - form.matrices(fitted.values(codes)).astype(np.float64)
-        means = lost @ fed.mean()[:, :, None] + exact @ fed.missed()[:, :, None]
+        means = lost @ mean[:, :, None] + exact @ missed[:, :, None]
         place.shift(means[:, :, 0])
     how = "by gptq" if config.rounding == "gptq" else "to nearest"
     return Rounded(site, fitted, codes, how)

@@ -79,7 +79,9 @@ def made_up(weight: Doubles, fed: Moments, *, centred: bool) -> Doubles:
     missed = fed.missed_with(centred=centred)
     if not missed.size:
         return weight
+    lost = np.swapaxes(weight @ missed, 1, 2)
+    del missed  # as large as all that is still to come
     trusted = fed.second(centred=centred)
     np.einsum("gii->gi", trusted)[:] += WARY * powers(trusted)
-    step = np.swapaxes(np.linalg.solve(trusted, np.swapaxes(weight @ missed, 1, 2)), 1, 2)
+    step = np.swapaxes(np.linalg.solve(trusted, lost), 1, 2)
     return weight + fed.calls / (fed.calls + FEW) * step

@@ -51,6 +51,39 @@ class Line:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the values that crossed a line at one place have in common.
+
+    Attributes:
+        kind: their type.
+        shape: of all of them; None for a dimension in which they differ, or alone for the number of
+            dimensions.
+    """
+
+    kind: ir.DataType
+    shape: tuple[int | None, ...] | None
+
+    def with_another(self, shape: tuple[int, ...]) -> Form:
+        """The form of these values and of one more."""
+        if self.shape is None or len(self.shape) != len(shape):
+            return Form(self.kind, None)
+        both = zip(self.shape, shape, strict=True)
+        return Form(self.kind, tuple(one if one == other else None for one, other in both))
+
+    def believed(self, stored: ir.Shape | None) -> ir.Shape | None:
+        """What a model says of the shape, as far as it holds.
+
+        A stored shape of an inner value binds nobody: exporters leave those of the batch that they
+        saw, and ONNX Runtime runs others all the same. An input of that shape would refuse them.
+        """
+        if stored is None or self.shape is None or len(stored) != len(self.shape):
+            return None
+        both = zip(stored, self.shape, strict=True)
+        return ir.Shape(None if isinstance(told, int) and told != seen else told
+                        for told, seen in both)  # fmt: skip
+
+
 def line_before(graph: ir.Model, names: Collection[str]) -> Line:
     """The last line behind which every reader of these values lies."""
     place, order = least_place(graph, names), list(graph.graph)
@@ -130,13 +163,13 @@ def stored_in(node: ir.Node) -> Iterator[object]:
             yield attribute.as_tensor()
 
 
-def behind(model: Model, line: Line, types: Mapping[str, ir.DataType]) -> Model:
+def behind(model: Model, line: Line, forms: Mapping[str, Form]) -> Model:
     """A model of what lies behind a line, fed with the values that cross it.
 
     Args:
         model: stays as it is.
         line: drawn in its graph.
-        types: of the values, by name.
+        forms: of the values, by name.
     """
     clone = model.graph.clone()
     graph, first = clone.graph, line.first()
@@ -147,7 +180,7 @@ def behind(model: Model, line: Line, types: Mapping[str, ir.DataType]) -> Model:
     known.update({value.name: value for value in graph.inputs})
     gone = [node for node in before if any(value in fed for value in node.outputs)]
     leave_out_outputs(graph, {id(value) for node in gone for value in node.outputs})
-    entries = [entry(known[name], types[name]) for name in line.crossing]
+    entries = [entry(known[name], forms[name]) for name in line.crossing]
     graph.remove(gone, safe=True)
     stored = [value for value in graph.inputs if value.const_value is not None]
     graph.inputs.clear()
@@ -155,11 +188,13 @@ def behind(model: Model, line: Line, types: Mapping[str, ir.DataType]) -> Model:
     return Model(clone, model.name)
 
 
-def entry(value: ir.Value, kind: ir.DataType) -> ir.Value:
+def entry(value: ir.Value, form: Form) -> ir.Value:
     """An input for everyone who reads a value; an input of the model is one already."""
     if value.is_graph_input():
         return value
-    made = ir.Value(name=value.name, shape=value.shape, type=ir.TensorType(kind))
+    made = ir.Value(
+        name=value.name, shape=form.believed(value.shape), type=ir.TensorType(form.kind)
+    )
     value.name = None
     ir.convenience.replace_all_uses_with(value, made)
     return made

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import Steps, stream
-from packlight.runtime.parts import Line, behind, line_before
+from packlight.runtime.parts import Form, Line, behind, line_before
 from packlight.workflow.progress import Progress
 from packlight.workflow.spool import MOST, Spool
 
@@ -37,7 +37,7 @@ class Crossed:
 
     def __init__(self, most: int) -> None:
         self.spool = Spool((), most)
-        self.types: Mapping[str, ir.DataType] = {}
+        self.forms: dict[str, Form] = {}
         self.calls = 0
 
     def keep(self, values: Values) -> None:
@@ -45,8 +45,9 @@ class Crossed:
         if not all(isinstance(value, np.ndarray) for value in values.values()):
             self.calls, self.spool = self.calls + 1, Spool((), 0)
             return
-        if not self.calls:
-            self.types = {n: ir.DataType.from_numpy(v.dtype) for n, v in values.items()}
+        for name, value in values.items():
+            form = self.forms.get(name) or Form(ir.DataType.from_numpy(value.dtype), value.shape)
+            self.forms[name] = form.with_another(value.shape)
         self.spool.keep(self.calls, [values])
         self.calls += 1
         if not self.whole:
@@ -103,7 +104,7 @@ class Relay:
         """The model from where the last look ended, if that still holds, and what it is fed."""
         for before, crossed in self.taken(model.graph):
             if before.first() <= line.first() and before.holds(model.graph):
-                return behind(model, before, crossed.types), crossed.steps(self.progress)
+                return behind(model, before, crossed.forms), crossed.steps(self.progress)
         return model, ([feeds] for steps in self.samples() for feeds in steps)
 
     def taken(self, graph: ir.Model) -> list[tuple[Line, Crossed]]:

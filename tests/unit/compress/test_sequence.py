@@ -1,5 +1,6 @@
 """Rounding in order: what weights are shown, what biases take up, what widths are chosen."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -11,11 +12,12 @@ from scipy.signal import correlate
 
 from packlight.compress import compress
 from packlight.compress.allocation import cheapest_widths
-from packlight.compress.compress import Stream
+from packlight.compress.compress import Looking, Stream
 from packlight.compress.matrix import inputs_of, layout
 from packlight.compress.moments import Moments
 from packlight.compress.roles import roles
-from packlight.compress.sites import Weight, weight_sites
+from packlight.compress.sequence import gathered
+from packlight.compress.sites import Weight, WeightSite, weight_sites
 from packlight.compress.trust import damped, made_up
 from packlight.errors import RecipeError
 from packlight.model import nodes, to_bytes
@@ -367,3 +369,146 @@ def shift(model, made, calls):
     pairs = zip(outputs(model, calls), outputs(made, calls), strict=True)
     lost = np.mean([(a - b).mean(axis=(0, 2, 3)) for a, b in pairs], axis=0)
     return np.sqrt(np.mean(lost**2))
+
+
+def half_and_half(step, between=""):
+    """A recipe that rounds the first half of ``deep`` in one step, and the second in another."""
+    first, second = (f"{step},where=matmul_({few})$" for few in ("1|6|11", "16|21|26"))
+    return f"{first}{between}+{second}"
+
+
+def test_two_steps_aim_at_the_model_before_the_first_and_give_what_one_step_gives():
+    model, calls = deep(), correlated(60)
+    step = "weights:3,rounding=gptq"
+
+    one, two, present = (
+        compress(model, parse_recipe(recipe), running(calls)).model
+        for recipe in (step, half_and_half(step), half_and_half(f"{step},aim=present"))
+    )
+
+    assert to_bytes(one) == to_bytes(two)
+    assert to_bytes(one) != to_bytes(present)
+
+
+def test_the_second_of_two_steps_makes_up_for_what_the_first_lost():
+    model, calls = deep(), correlated(200)
+    rough, fine = "weights:2,rounding=gptq,where=matmul_1$", "weights:8,rounding=gptq"
+
+    present, original = (
+        error(f"{rough}+{fine},aim={aim}", model, calls[40:], calls[:40])
+        for aim in ("present", "original")
+    )
+
+    assert original < 0.8 * present
+
+
+def test_steps_to_nearest_are_made_up_for_too():
+    model, calls = deep(), correlated(200)
+    recipe = "weights:2,where=matmul_1$+weights:8,rounding=gptq,aim="
+
+    present, original = (
+        error(f"{recipe}{aim}", model, calls[40:], calls[:40]) for aim in ("present", "original")
+    )
+
+    assert original < 0.8 * present
+
+
+def test_a_step_of_another_kind_ends_the_run_and_the_next_aims_at_what_it_finds():
+    model, calls = deep(), correlated(40)
+    step = "weights:3,rounding=gptq"
+    first, second = half_and_half(step).split("+")
+
+    halves = compress(model, parse_recipe(f"{first}+tidy"), running(calls)).model
+    apart = compress(halves, parse_recipe(second), running(calls)).model
+    through = compress(model, parse_recipe(half_and_half(step, "+tidy")), running(calls)).model
+    run = compress(model, parse_recipe(half_and_half(step)), running(calls)).model
+
+    assert to_bytes(through) == to_bytes(apart)
+    assert to_bytes(run) != to_bytes(apart)
+
+
+def test_a_weight_before_one_that_made_up_already_aims_at_what_its_step_finds():
+    model, calls = deep(), correlated(40)
+    odd, step = "weights:3,rounding=gptq,where=matmul_(6|16|26)$", "weights:3,rounding=gptq"
+
+    first = compress(model, parse_recipe(odd), running(calls)).model
+    apart = compress(first, parse_recipe(step), running(calls)).model
+    run = compress(model, parse_recipe(f"{odd}+{step}"), running(calls)).model
+
+    assert to_bytes(run) == to_bytes(apart)
+
+
+@pytest.mark.parametrize("rough", ["rounding=nearest", "rounding=gptq,aim=present"])
+def test_a_weight_before_one_that_made_up_for_nothing_aims_at_the_original(rough):
+    model, calls = deep(), correlated(200)
+    odd, fine = f"weights:3,{rough},where=matmul_(1|11|21)$", "weights:6,rounding=gptq"
+
+    present, original = (
+        error(f"{odd}+{fine},aim={aim}", model, calls[40:], calls[:40])
+        for aim in ("present", "original")
+    )
+
+    assert original < 0.8 * present
+
+
+def test_what_the_original_has_no_value_for_counts_as_it_was_meant():
+    model, calls = deep(layers=2), correlated(20)
+    sites = [site for site in weight_sites(model.graph) if isinstance(site, Weight)]
+    other = model.clone()
+    for node in nodes(other):
+        node.outputs[0].name = f"other.{node.outputs[0].name}"
+
+    look = Looking(running(calls), "deep", "weights")
+    fed = [
+        gathered(model.graph, [WeightSite(site) for site in sites], look, original=original)
+        for original in (other, None)
+    ]
+
+    for with_other, alone in zip(*(found.values() for found in fed), strict=True):
+        assert not with_other.missed().any()
+        np.testing.assert_array_equal(with_other.second(centred=False), alone.second(centred=False))
+
+
+@pytest.mark.parametrize(("layers", "looks"), [(2, 2), (8, 8), (16, 8), (20, 7)])
+def test_with_a_state_there_are_no_more_looks_than_stages_and_each_runs_both_models(layers, looks):
+    net = Sketch(17)
+    value = net.add("Add", "x", "before")
+    for _ in range(layers):
+        value = net.add("MatMul", value, net.keep(net.array(32, 32, fan_in=32)))
+        value = net.add("Tanh", value)
+    after = net.add("Tanh", value)
+    inputs = [value_info(name, [1, 32]) for name in ("x", "before")]
+    model = net.model("carried", inputs, {value: [1, 32], after: [1, 32]})
+    zero, random, begun = np.zeros((1, 32), np.float32), np.random.default_rng(0), []
+    calls = [{"x": random.standard_normal((1, 32)).astype(np.float32)} for _ in range(6)]
+    samples = [[{"before": zero, **calls[2 * i]}, calls[2 * i + 1]] for i in range(3)]
+
+    def values(model, names, most):
+        begun.append(names)
+        return stream(model, names, samples[: most or None], {after: "before"}, EXACT)
+
+    made = compress(
+        model, parse_recipe("weights:4,rounding=gptq"), Stream(values, frozenset([after]))
+    )
+
+    assert len(made.changes) == layers
+    assert len(begun) == 2 * looks
+
+
+@pytest.mark.parametrize(("aim", "most"), [("present", 4.5), ("original", 5.5)])
+def test_memory_is_a_few_times_that_of_the_moments_of_one_weight(aim, most):
+    net, width = Sketch(17), 768
+    value = "x"
+    for sizes in ((32, width), (width, 32)) * 2:
+        value = net.add("MatMul", value, net.keep(net.array(*sizes, fan_in=sizes[0])))
+        value = net.add("Tanh", value)
+    model = net.model("wide", [value_info("x", ["n", 32])], {value: ["n", 32]})
+    recipe, calls = parse_recipe(f"weights:4,rounding=gptq,aim={aim}"), correlated(4)
+    compress(model, recipe, running(calls))  # kernels are compiled
+
+    tracemalloc.start()
+    compress(model, recipe, running(calls))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < most * width**2 * 8

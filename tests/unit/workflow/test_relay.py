@@ -7,7 +7,7 @@ import pytest
 from packlight.compress.roles import roles, stored
 from packlight.model import nodes
 from packlight.runtime import ahead, stream
-from packlight.runtime.parts import behind, line_before
+from packlight.runtime.parts import Form, behind, line_before
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
@@ -170,9 +170,9 @@ def test_a_look_that_was_not_ended_leaves_nothing_behind():
 def test_behind_a_line_there_are_neither_operators_nor_weights_of_before():
     model, weights = chain()
     line = line_before(model.graph, [weights[-1][0]])
-    types = dict.fromkeys(line.crossing, ir.DataType.FLOAT)
+    forms = dict.fromkeys(line.crossing, Form(ir.DataType.FLOAT, None))
 
-    rest = behind(model, line, types)
+    rest = behind(model, line, forms)
 
     assert [value.name for value in rest.graph.graph.inputs] == list(line.crossing)
     assert len(list(nodes(rest.graph))) == len(list(nodes(model.graph))) - len(line.before)
@@ -223,7 +223,7 @@ def test_what_follows_from_constants_alone_is_computed_again_and_not_kept():
     model = net.model("two", [value_info("x", ["n", 4])], {second: ["n", 4]})
 
     line = line_before(model.graph, [first])
-    rest = behind(model, line, {first: ir.DataType.FLOAT})
+    rest = behind(model, line, {first: Form(ir.DataType.FLOAT, None)})
 
     assert line.crossing == (first,)
     assert [node.op_type for node in nodes(rest.graph)] == ["Mul", "MatMul"]
@@ -244,3 +244,39 @@ def test_where_a_sequence_crosses_the_line_every_look_begins_at_the_inputs():
         same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
 
     assert samples.asked == 2
+
+
+def test_a_stored_shape_that_does_not_hold_stops_no_look():
+    model, weights = chain()
+    for node in nodes(model.graph):
+        node.outputs[0].shape = ir.Shape([2, 8])  # as of another batch
+    samples = Samples(model)
+    samples.calls = [{"x": np.ones((rows, 8), np.float32)} for rows in (3, 5)]
+    relay = Relay(samples, EXACT, silent, ROOM)
+
+    for name, value in weights:
+        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+        halve(value)
+
+    assert samples.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("stored", "seen", "wanted"),
+    [
+        (["n", 1, 8], [(4, 1, 8), (2, 1, 8)], ["n", 1, 8]),
+        ([2, 1, 8], [(4, 1, 8), (2, 1, 8)], [None, 1, 8]),
+        ([2, 1, 8], [(4, 1, 8)], [None, 1, 8]),
+        ([2, 8], [(4, 1, 8)], None),
+        ([2, 8], [(2, 8), (2, 1, 8)], None),
+        (None, [(2, 8)], None),
+    ],
+)
+def test_a_stored_shape_is_believed_as_far_as_all_values_have_it(stored, seen, wanted):
+    form = Form(ir.DataType.FLOAT, seen[0])
+    for shape in seen:
+        form = form.with_another(shape)
+
+    found = form.believed(None if stored is None else ir.Shape(stored))
+
+    assert found == (None if wanted is None else ir.Shape(wanted))
