@@ -71,7 +71,9 @@ def test_operators_read_exactly_the_rounded_weights(name):
         if stored_parts(made.model, value.name)
     }
 
-    (found,) = stream(made.model, list(weights), [[sample_calls(model)[0]]], {}, EXACT)
+    found = {}
+    for values in stream(made.model, list(weights), [sample_calls(model)], {}, EXACT):
+        found |= values  # an If gives those of the branch that it takes
 
     for key, array in weights.items():
         np.testing.assert_array_equal(found[key], array)
