@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from packlight.compress.batchnorm import CHANNEL, MARK, add, read, replace_output
 from packlight.compress.names import Names
-from packlight.compress.roles import stored
+from packlight.compress.roles import is_standard, stored
 from packlight.model import nodes
 from packlight.records.variant import Change
 
@@ -41,7 +41,7 @@ class Added:
 def sites(graph: ir.Model) -> Iterator[Added]:
     """Every sum that folds."""
     for node in nodes(graph):
-        if node.op_type == "Add":
+        if is_standard(node, "Add"):
             yield from site(node)
 
 
@@ -49,7 +49,7 @@ def site(node: ir.Node) -> Iterator[Added]:
     """A sum that folds, or nothing."""
     for value, constant in (tuple(node.inputs), tuple(reversed(node.inputs))):
         into = None if value is None else value.producer()
-        if into is None or into.op_type not in CHANNEL or into.graph is not node.graph:
+        if into is None or not is_standard(into, *CHANNEL) or into.graph is not node.graph:
             continue
         assert value is not None
         alone = len(value.uses()) == 1 and not value.is_graph_output()
@@ -83,7 +83,7 @@ def outputs(into: ir.Node, weight: ir.TensorProtocol) -> int:
 
 def folded(graph: ir.Model, names: Names) -> list[Change]:
     """Fold every sum, those behind folded ones too, in place."""
-    places = [node for node in nodes(graph) if node.op_type == "Add"]
+    places = [node for node in nodes(graph) if is_standard(node, "Add")]
     return [fold(found, names) for node in places for found in site(node)]
 
 

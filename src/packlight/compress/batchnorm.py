@@ -15,7 +15,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress.names import Names
-from packlight.compress.roles import stored
+from packlight.compress.roles import is_standard, stored
 from packlight.model import nodes
 from packlight.records.variant import Change, Refusal
 
@@ -44,7 +44,7 @@ class BatchNorm:
 def sites(graph: ir.Model) -> Iterator[BatchNorm | Refusal]:
     """Every batch normalisation, or why it stays."""
     for node in nodes(graph):
-        if node.op_type == "BatchNormalization":
+        if is_standard(node, "BatchNormalization"):
             yield site(node)
 
 
@@ -53,7 +53,7 @@ def site(node: ir.Node) -> BatchNorm | Refusal:
     name = str(node.name)
     source = node.inputs[0]
     into = source.producer() if source is not None else None
-    if into is None or into.op_type not in (*CHANNEL, "Gemm"):
+    if into is None or not is_standard(into, *CHANNEL, "Gemm"):
         what = into.op_type if into is not None else "an input of the model"
         return Refusal(name, f"it follows {what}, which cannot take it in")
     assert source is not None
@@ -64,16 +64,34 @@ def site(node: ir.Node) -> BatchNorm | Refusal:
     parameters = [stored(value) for value in (*node.inputs[1:], *into.inputs[1:])]
     if any(tensor is None or tensor.dtype != ir.DataType.FLOAT for tensor in parameters):
         return Refusal(name, "its numbers or the weight before it are not stored as float32")
-    if into.op_type == "ConvTranspose" and into.attributes.get_int("group", 1) > 1:
-        return Refusal(name, "it follows a ConvTranspose in groups")
+    grouped = into.op_type == "ConvTranspose" and into.attributes.get_int("group", 1) > 1
+    if grouped or not node.attributes.get_int("spatial", 1):
+        what = "follows a ConvTranspose in groups" if grouped else "has numbers for every place"
+        return Refusal(name, f"it {what}")
     if node.attributes.get_int("training_mode", 0) or len(node.outputs) > 1:
         return Refusal(name, "it is in training mode", "export the model in evaluation mode")
     return BatchNorm(node, into)
 
 
-def fold(found: BatchNorm, names: Names) -> Change:
+def fold(found: BatchNorm, names: Names) -> Change | Refusal:
     """Move the normalisation into the weight and bias before it, in place."""
     node, into = found.node, found.into
+    with np.errstate(all="ignore"):
+        new_weight, new_bias = moved(node, into)
+    if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
+        return Refusal(found.operator, f"with it the numbers of {into.name} would leave float32")
+    stem = str(into.name)
+    into.replace_input_with(1, add(into, names.fresh(f"{stem}.weight", MARK), new_weight))
+    into.resize_inputs(max(len(into.inputs), 3))
+    into.replace_input_with(2, add(into, names.fresh(f"{stem}.bias", MARK), new_bias))
+    if "beta" in into.attributes:
+        into.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
+    replace_output(node, into)
+    return Change(found.operator, "tidy", f"folded into {into.name}")
+
+
+def moved(node: ir.Node, into: ir.Node) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The weight and bias that do what an operator and the normalisation behind it do."""
     scale, bias, mean, variance = (read(value) for value in node.inputs[1 : 1 + PARAMETERS])
     epsilon = node.attributes.get_float("epsilon", 1e-5)
     factor = scale / np.sqrt(variance + epsilon)
@@ -83,15 +101,7 @@ def fold(found: BatchNorm, names: Names) -> Change:
     beta = into.attributes.get_float("beta", 1.0) if into.op_type == "Gemm" else 1.0
     new_weight = weight * spread(factor, into, weight.ndim)
     new_bias = (beta * old - mean) * factor + bias
-    stem = str(into.name)
-    into.replace_input_with(1, add(into, names.fresh(f"{stem}.weight", MARK), new_weight))
-    while len(into.inputs) < 3:  # noqa: PLR2004
-        into.resize_inputs(3)
-    into.replace_input_with(2, add(into, names.fresh(f"{stem}.bias", MARK), new_bias))
-    if beta != 1.0:
-        into.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
-    replace_output(node, into)
-    return Change(found.operator, "tidy", f"folded into {into.name}")
+    return new_weight.astype(np.float32), new_bias.astype(np.float32)
 
 
 def spread(factor: NDArray[np.float64], into: ir.Node, rank: int) -> NDArray[np.float64]:
@@ -110,7 +120,7 @@ def read(value: ir.Value | None) -> NDArray[np.float64]:
     return np.asarray(tensor.numpy(), np.float64)
 
 
-def add(node: ir.Node, name: str, array: NDArray[np.float64]) -> ir.Value:
+def add(node: ir.Node, name: str, array: NDArray[np.floating]) -> ir.Value:
     """Store an array as float32 in the graph of an operator, under a name that is free."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)

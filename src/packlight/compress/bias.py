@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compress.names import Names
-from packlight.compress.roles import Role, stored
+from packlight.compress.roles import Role, is_standard, stored
 from packlight.compress.storage import owning_graph
 
 Doubles = NDArray[np.float64]
@@ -126,9 +126,9 @@ def added(role: Role, outputs: int) -> Bias | None:
     if len(readers) != 1 or output.is_graph_output():
         return None
     node = readers[0]
-    index = 1 - list(node.inputs).index(output) if node.op_type == "Add" else 0
-    if node.op_type != "Add" or node.graph is not role.node.graph:
+    if not is_standard(node, "Add") or node.graph is not role.node.graph:
         return None
+    index = 1 - list(node.inputs).index(output)
     given = node.inputs[index]
     return Bias(node, index, outputs, role.names) if in_row(given, outputs) else None
 

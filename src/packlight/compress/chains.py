@@ -25,9 +25,7 @@ from packlight.compress.following import (
     not_proportional,
 )
 from packlight.compress.labels import Labels, Shapes, ranked
-from packlight.compress.roles import Role, stored
-
-STANDARD = ("", "ai.onnx")
+from packlight.compress.roles import STANDARD, Role, stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +203,8 @@ class Walk:
     def finish(self) -> Chain | Blocked:
         """The chain, where a channel is left that may be scaled."""
         self.check_sums()
+        for key in self.starts.keys() & self.met.keys():  # it would be divided at both ends
+            self.block(self.starts[key].labels, within(self.starts[key].node))
         ends = tuple(end for end in self.consumers if self.free[end.edit.labels].any())
         if not ends:
             return self.blocks[0] if self.blocks else Blocked("nothing with a weight reads it")
@@ -214,6 +214,11 @@ class Walk:
 def unequal(node: ir.Node) -> Blocked:
     """Why scales of values that are added cannot be the same."""
     return Blocked(f"{node.name} adds values whose channels do not correspond")
+
+
+def within(node: ir.Node) -> Blocked:
+    """Why an operator that passes scales on cannot be where they begin as well."""
+    return Blocked(f"{node.name} multiplies channels that are added to what it gives")
 
 
 def walked(start: Producer, origins: Origins) -> Chain | Blocked:

@@ -264,9 +264,9 @@ def matmul_consumer(node: ir.Node, index: int, labels: Labels) -> Consumer | Blo
     """(..., in, out) on the right; (..., out, in) on the left."""
     other = 1 - index
     rank = rank_of(node, other)
-    if rank < MATRIX:
-        return NOT_SUMMED
     axis, own = (-2, -1) if other else (-1, -2)
+    if rank < MATRIX or labels.ndim < -own:
+        return NOT_SUMMED
     inputs = shaped(row(size_of(node, other, axis)), rank, axis)
     return takes_in(node, other, inputs, labels, own)
 

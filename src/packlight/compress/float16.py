@@ -20,6 +20,9 @@ from packlight.model import initializers, nodes, release, stored_tensor
 from packlight.records.variant import Change, Refusal
 
 LARGEST = float(np.finfo(np.float16).max)
+LEAST = 2.0**-17
+"""The least number of which a half keeps 8 binary digits, of 11 that it has elsewhere."""
+
 SMALLEST = 128
 """Numbers below which the Cast and its names take more bytes than the halving saves."""
 
@@ -64,12 +67,17 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
             yield Site(value, tensor, name)
 
 
-def too_large(site: Site) -> str:
+def unfit(site: Site) -> str:
     """Why a tensor does not fit into 16 bits; empty when it does. NaN and infinity do."""
     array = np.abs(site.tensor.numpy())
     release(site.tensor)
-    over = int(np.count_nonzero(np.isfinite(array) & (array > LARGEST)))
-    return f"{over} numbers of '{site.value.name}' are above {LARGEST:.0f}" if over else ""
+    finite = np.isfinite(array)
+    over = int(np.count_nonzero(finite & (array > LARGEST)))
+    if over:
+        return f"{over} numbers of '{site.value.name}' are above {LARGEST:.0f}"
+    if 0 < array.max(initial=0.0, where=finite) < LEAST:
+        return f"all numbers of '{site.value.name}' are below {LEAST:.2g}, where digits get lost"
+    return ""
 
 
 def apply(
@@ -103,5 +111,5 @@ METHOD = Method(
     opset=lambda _: 1,
     sites=sites,
     apply=apply,
-    inspect=too_large,
+    inspect=unfit,
 )

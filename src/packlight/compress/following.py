@@ -246,7 +246,7 @@ def padded(reading: Reading) -> Passed | Blocked:
     if (
         pads is None
         or len(pads) != 2 * rank
-        or any(np.add(pads[:rank], pads[rank:])[varying(reading.labels)])
+        or np.any(np.reshape(pads, (2, rank))[:, varying(reading.labels)])
     ):
         return not_proportional(reading)
     return Passed((reading.labels,))

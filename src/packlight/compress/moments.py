@@ -165,7 +165,7 @@ class Moments:
 ROWS = 64
 
 
-def add_product(moments: Doubles, left: Doubles, right: Doubles) -> None:
+def add_product(moments: Doubles, left: Doubles, right: Doubles | Floats) -> None:
     """Add products of two vectors of each group, (groups, in), some rows at a time, in place."""
     for start in range(0, left.shape[1], ROWS):
         rows = slice(start, start + ROWS)

@@ -42,6 +42,15 @@ class Role:
         return str(self.node.name)
 
 
+STANDARD = ("", "ai.onnx")
+"""Names of the domain of the operators that ONNX defines."""
+
+
+def is_standard(node: ir.Node, *kinds: str) -> bool:
+    """Whether an operator is one of these that ONNX defines, not a function of that name."""
+    return node.domain in STANDARD and node.op_type in kinds
+
+
 Summed = Callable[[ir.Node, int, int], tuple[int, ...] | None]
 """(operator, input index, rank of the weight) -> axes summed over; None where it is no weight."""
 
@@ -135,8 +144,7 @@ def unclaimed(graph: ir.Model, least: int) -> Iterator[tuple[ir.Node, ir.Value, 
     """
     seen = {id(value) for _, value in roles(graph)}
     for node in nodes(graph):
-        plain = node.domain in ("", "ai.onnx")
-        kind = node.op_type if plain else f"{node.domain}.{node.op_type}"
+        kind = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
         places, remedy = OTHERS.get(kind, ((), ""))
         for value in (node.inputs[index] for index in places if index < len(node.inputs)):
             tensor = stored(value)
@@ -160,7 +168,7 @@ def roles(graph: ir.Model) -> Iterator[tuple[Role, ir.Value | None]]:
     """
     names = Names(graph)
     for node in nodes(graph):
-        summed = SUMMED.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        summed = SUMMED.get(node.op_type) if node.domain in STANDARD else None
         if summed is None:
             continue
         for index, value in enumerate(node.inputs):

@@ -23,7 +23,7 @@ from packlight.compress import added, batchnorm
 from packlight.compress.added import Added
 from packlight.compress.batchnorm import BatchNorm
 from packlight.compress.names import Names, values
-from packlight.compress.roles import stored
+from packlight.compress.roles import is_standard, stored
 from packlight.method import Look, Method
 from packlight.model import graphs, initializers, nodes, release
 from packlight.records.variant import Change, Refusal
@@ -185,7 +185,7 @@ GROWING = ("Expand", "Tile", "ConstantOfShape", "Range", "Gather", "OneHot", "Pa
 def drop_identities(graph: ir.Model) -> None:
     """Let readers of a copy read the original; a copy that is a graph's output stays."""
     for node in list(nodes(graph)):
-        if node.op_type == "Identity" and not node.outputs[0].is_graph_output():
+        if is_standard(node, "Identity") and not node.outputs[0].is_graph_output():
             source = node.inputs[0]
             assert source is not None
             node.outputs[0].replace_all_uses_with(source)

@@ -2,11 +2,12 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
 from packlight.compress import compress
-from packlight.model import load, nodes, save, to_bytes
+from packlight.model import Model, load, name_operators, nodes, save, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import sample_calls
@@ -88,6 +89,13 @@ def in_groups(net):
     return {net.norm(value, 6): ["n", 6, 5, 5]}
 
 
+def beyond_float32(net):
+    value = net.add("Conv", "x", net.keep(np.full((6, 4, 3, 3), 3e37, np.float32)))
+    tiny = [np.full(6, number, np.float32) for number in (1, 0, 0, 1e-30)]
+    value = net.add("BatchNormalization", value, *map(net.keep, tiny), epsilon=1e-12)
+    return {value: ["n", 6, 3, 3]}
+
+
 def behind_relu(net):
     return {net.norm(net.add("Relu", "x"), 4): ["n", 4, 5, 5]}
 
@@ -103,6 +111,7 @@ def behind_input(net):
         (is_output, "read elsewhere too"),
         (shared_weight, "read elsewhere too"),
         (in_groups, "a ConvTranspose in groups"),
+        (beyond_float32, "would leave float32"),
         (behind_relu, "it follows Relu, which cannot take it in"),
         (behind_input, "it follows an input of the model"),
     ],
@@ -196,3 +205,54 @@ def test_names_that_other_values_have_are_not_given_to_what_is_folded(build, tmp
     (expected,) = open_session(model, EXACT).run(call).values()
     (found,) = open_session(load(tmp_path / "m.onnx"), EXACT).run(call).values()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_normalisation_of_every_place_stays(tmp_path):
+    places = [np.random.default_rng(i).uniform(0.5, 1, (6, 3, 3)) for i in range(4)]
+    net = Sketch(8)
+    value = net.add("Conv", "x", net.weight(6, 4, 3, 3))
+    stored = [net.keep(array.astype(np.float32)) for array in places]
+    value = net.add("BatchNormalization", value, *stored, spatial=0)
+    model = net.model("places", [value_info("x", ["n", 4, 5, 5])], {value: ["n", 6, 3, 3]})
+
+    made = compress(model, TIDY)
+
+    assert [refusal.reason for refusal in made.refusals] == ["it has numbers for every place"]
+    assert to_bytes(made.model) == to_bytes(model)
+
+
+FUNCTIONS = {
+    "Identity": ("(a) => (b) { b = Neg(a) }", "c = Conv(x, w) h = own.Identity(c) y = Relu(h)"),
+    "Add": ("(a, k) => (b) { b = Mul(a, k) }", "c = Conv(x, w) y = own.Add(c, k)"),
+    "Conv": (
+        "(a, w) => (b) { b = Conv(a, w) }",
+        "c = own.Conv(x, w) y = BatchNormalization(c, s, s, s, s)",
+    ),
+    "BatchNormalization": (
+        "(a, r, s, t, u) => (b) { b = Neg(a) }",
+        "c = Conv(x, w) y = own.BatchNormalization(c, s, s, s, s)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_of_the_models_own_are_not_taken_for_the_operators_of_their_names(name):
+    function, body = FUNCTIONS[name]
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17, "own" : 1]> g (float[n,4,5,5] x) => '
+        f"(float[n,6,3,3] y) {{ {body} }} "
+        f'<domain: "own", opset_import: ["" : 17]> {name} {function}'
+    )
+    random = np.random.default_rng(0)
+    for key, shape in {"w": (6, 4, 3, 3), "k": (1, 6, 1, 1), "s": (6,)}.items():
+        array = random.uniform(0.5, 2, shape).astype(np.float32)
+        proto.graph.initializer.append(numpy_helper.from_array(array, key))
+    graph = ir.from_proto(proto)
+    name_operators(graph)
+    model = Model(graph, "own")
+
+    made = compress(model, TIDY).model
+
+    old, new = open_session(model, EXACT), open_session(made, EXACT)
+    (call,) = sample_calls(model, 1)
+    np.testing.assert_allclose(new.run(call)["y"], old.run(call)["y"], rtol=1e-5, atol=1e-5)

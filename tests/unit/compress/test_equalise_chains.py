@@ -430,3 +430,32 @@ def test_a_shortcut_around_a_norm_keeps_its_scale():
     assert len(case.made.changes) == 1
     assert "LayerNormalization is not proportional" in case.made.refusals[-1].reason
     same_bits(case.model, case.made.model, case.calls)
+
+
+def scaled_shortcut(net, value):
+    scaled = net.add("Mul", net.add("Relu", value), row(net, WIDTH, 1, 1))
+    return conv(net, net.add("Add", value, scaled))
+
+
+def shifted_channels(net, value):
+    pads = net.keep(np.array([0, -1, 0, 0, 0, 1, 0, 0]))
+    return conv(net, net.add("Pad", value, pads))
+
+
+def times_a_vector(net, value):
+    """A stack of matrices on the left of the means of channels, of one image."""
+    means = net.add("ReduceMean", value, axes=[0, 2, 3], keepdims=0)
+    return net.add("MatMul", uneven(net, 3, 10, WIDTH), means)
+
+
+@pytest.mark.parametrize("end", [scaled_shortcut, shifted_channels, times_a_vector])
+def test_what_would_be_scaled_twice_or_for_other_channels_stays_as_it_is(end):
+    net = Sketch(17)
+    value = end(net, conv(net, "x", 8))
+    rank = 2 if end is times_a_vector else 4
+    model = net.model("kept", [IMAGE], {value: [f"d{axis}" for axis in range(rank)]})
+
+    case = make_case(model, BY_WEIGHTS)
+
+    assert not case.made.changes
+    same_bits(case.model, case.made.model, case.calls)

@@ -31,6 +31,7 @@ def stored(made):
 
 @given(arrays.arrays(np.float32, 150, elements=st.floats(-65504, 65504, width=32)))
 def test_what_is_stored_is_the_nearest_half(array):
+    array[0] = 1.5
     made = compress(bias(array), RECIPE)
 
     assert stored(made).dtype == ir.DataType.FLOAT16
@@ -59,6 +60,21 @@ def test_numbers_above_the_largest_half_are_refused(large):
     (refusal,) = made.refusals
     assert refusal.reason == "2 numbers of 'bias_0' are above 65504"
     assert to_bytes(made.model) == to_bytes(model)
+
+
+@pytest.mark.parametrize("small", [7e-6, 1e-8])
+def test_numbers_that_are_all_too_small_for_halves_are_refused(small):
+    array = np.full(150, small, np.float32)
+    array[:2] = [np.nan, 0]
+
+    made = compress(bias(array), RECIPE)
+
+    (refusal,) = made.refusals
+    assert refusal.reason == "all numbers of 'bias_0' are below 7.6e-06, where digits get lost"
+
+
+def test_zeros_are_stored_in_halves():
+    assert compress(bias(np.zeros(150, np.float32)), RECIPE).changes
 
 
 @pytest.mark.parametrize("name", NETWORKS)
