@@ -20,7 +20,7 @@ from onnx_ir.passes import common
 
 from packlight.compress.roles import stored
 from packlight.errors import ModelError
-from packlight.model import Model, initializers, release
+from packlight.model import Model, initializers, only_confirmed, release
 from packlight.records import SessionOptions
 
 EXACT = SessionOptions(arithmetic="exact")
@@ -78,7 +78,7 @@ def fold_constants(graph: ir.Model) -> None:
     from onnxscript import optimizer  # noqa: PLC0415  takes long to load
 
     outside = [value.const_value for value in initializers(graph) if value.const_value]
-    with without_functions(graph):
+    with only_confirmed(graph), without_functions(graph):
         optimizer.fold_constants(
             graph,
             input_size_limit=GROWTH,
