@@ -20,7 +20,8 @@ from onnx_ir.passes import common
 
 from packlight.compress.roles import stored
 from packlight.errors import ModelError
-from packlight.model import Model, initializers, only_confirmed, release
+from packlight.model import Model, initializers, nodes, only_confirmed, release
+from packlight.model.model import TEXTS, stored_texts
 from packlight.records import SessionOptions
 
 EXACT = SessionOptions(arithmetic="exact")
@@ -78,6 +79,7 @@ def fold_constants(graph: ir.Model) -> None:
     from onnxscript import optimizer  # noqa: PLC0415  takes long to load
 
     outside = [value.const_value for value in initializers(graph) if value.const_value]
+    write_out_texts(graph)
     with only_confirmed(graph), without_functions(graph):
         optimizer.fold_constants(
             graph,
@@ -88,6 +90,16 @@ def fold_constants(graph: ir.Model) -> None:
     common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=FEW)(graph)
     for tensor in outside:
         release(tensor)
+
+
+def write_out_texts(model: ir.Model) -> None:
+    """Let Constants hold texts that are not ASCII as tensors, in place, for the optimizer."""
+    for node in nodes(model):
+        if node.op_type == "Constant" and any(name in node.attributes for name in TEXTS):
+            texts = stored_texts(node)
+            if texts is not None and not b"".join(texts.string_data()).isascii():
+                node.attributes.clear()
+                node.attributes.add(ir.AttrTensor("value", texts))
 
 
 @contextmanager

@@ -111,10 +111,15 @@ TEXTS = numpy_helper.from_array(np.array(["b", "a"], object))
 LABELS = helper.make_node("Constant", [], ["labels"], value=TEXTS)
 NAMED = helper.make_node("Constant", [], ["labels"], value_strings=["b", "a"])
 FIRST = helper.make_node("Constant", [], ["first"], value_ints=[0])
+FOREIGN = helper.make_node("Constant", [], ["labels"], value_strings=["café", "thé"])
+ONE = helper.make_node("Constant", [], ["labels"], value_string="café")
+THREE = helper.make_node("Constant", [], ["three"], value_ints=[3])
 WITH_TEXTS = {
     "a copy": [LABELS, helper.make_node("Identity", ["labels"], ["texts"])],
     "joined": [NAMED, helper.make_node("Concat", ["labels", "labels"], ["texts"], axis=0)],
     "picked": [LABELS, FIRST, helper.make_node("Gather", ["labels", "first"], ["texts"])],
+    "foreign": [FOREIGN, FIRST, helper.make_node("Gather", ["labels", "first"], ["texts"])],
+    "one": [ONE, THREE, helper.make_node("Expand", ["labels", "three"], ["texts"])],
     "numbers": [FIRST, helper.make_node("Cast", ["first"], ["texts"], to=TensorProto.STRING)],
 }
 
