@@ -9,44 +9,22 @@ they are.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from mmap import mmap
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from packlight.compress import added, batchnorm
 from packlight.compress.added import Added
 from packlight.compress.batchnorm import BatchNorm
+from packlight.compress.folding import fold_constants, foldable
 from packlight.compress.names import Names, values
-from packlight.compress.roles import is_standard, stored
+from packlight.compress.roles import is_standard
 from packlight.method import Look, Method
-from packlight.model import graphs, initializers, nodes, release
+from packlight.model import graphs, initializers, nodes
 from packlight.records.variant import Change, Refusal
-
-GROWTH = 1024
-"""Numbers up to which the result of a growing operator is stored."""
-
-UNLIMITED = 2**40
-"""For the optimizer, whose limit by size is replaced by ours by operator."""
-
-FEW = 64
-"""Numbers up to which a narrow tensor is an index or a shape, not a compressed weight."""
-
-WIDE = (
-    ir.DataType.FLOAT,
-    ir.DataType.DOUBLE,
-    ir.DataType.INT32,
-    ir.DataType.INT64,
-    ir.DataType.UINT32,
-    ir.DataType.UINT64,
-    ir.DataType.BOOL,
-    ir.DataType.STRING,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +68,6 @@ def silent(module: str) -> Iterator[None]:
         logger.disabled = before
 
 
-def foldable(node: ir.Node) -> bool:
-    """Whether all an operator reads is stored, and none of it compressed."""
-    tensors = [stored(value) for value in node.inputs if value is not None]
-    return all(tensor is not None and not compressed(tensor) for tensor in tensors)
-
-
-def compressed(tensor: ir.TensorProtocol) -> bool:
-    """Whether a stored tensor is a weight in a narrow type."""
-    return tensor.dtype not in WIDE and tensor.size > FEW
-
-
 def apply(
     graph: ir.Model, found: Sequence[Site], look: Look, config: Tidy
 ) -> list[Change | Refusal]:
@@ -123,63 +90,6 @@ def apply(
     folded = {change.operator for change in changes}
     gone = sorted(before - after - folded)
     return changes + [Change(name, "tidy", "computed or dropped") for name in gone]
-
-
-def fold_constants(graph: ir.Model) -> None:
-    """Compute what is constant, where that does not make the file larger by much."""
-    from onnxscript import optimizer  # noqa: PLC0415  takes long to load
-
-    outside = [value.const_value for value in initializers(graph) if value.const_value]
-    optimizer.fold_constants(
-        graph,
-        input_size_limit=GROWTH,
-        output_size_limit=UNLIMITED,
-        should_fold=should_fold,
-    )
-    common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=FEW)(graph)
-    take_in_views(graph)
-    for tensor in outside:
-        release(tensor)
-
-
-def take_in_views(graph: ir.Model) -> None:
-    """Copy what was stored as a view of external data, as a Transpose of it is.
-
-    A view would keep the file open, and show what becomes of it.
-    """
-    for value in initializers(graph):
-        tensor = value.const_value
-        if isinstance(tensor, ir.Tensor) and shows_file(tensor.numpy()):
-            copy = np.array(tensor.numpy(), order="C")
-            value.const_value = ir.Tensor(copy, tensor.dtype, name=tensor.name)
-
-
-def shows_file(array: object) -> bool:
-    """Whether the numbers of an array lie in a memory map."""
-    while isinstance(array, np.ndarray):
-        array = array.base
-    return isinstance(array.obj if isinstance(array, memoryview) else array, mmap)
-
-
-def should_fold(node: ir.Node) -> bool | None:
-    """Whether what is constant is computed now; None leaves it to the optimizer's own rules."""
-    tensors = [stored(value) for value in node.inputs if value is not None]
-    known = [tensor for tensor in tensors if tensor is not None]
-    if any(compressed(tensor) for tensor in known):
-        return False
-    if len(known) < len(tensors):
-        return None
-    return node.op_type not in GROWING or is_small(node.outputs[0])
-
-
-def is_small(value: ir.Value) -> bool:
-    """Whether a value is known to have few numbers."""
-    shape = value.shape
-    return shape is not None and shape.is_static() and math.prod(shape.numpy()) <= GROWTH
-
-
-GROWING = ("Expand", "Tile", "ConstantOfShape", "Range", "Gather", "OneHot", "Pad", "Resize")
-"""Operators whose result can be much larger than what they read."""
 
 
 def drop_identities(graph: ir.Model) -> None:

@@ -1,6 +1,7 @@
 """An ONNX graph as a value: load, query, edit, convert, size, save."""
 
 from packlight.model.agree import check_shapes
+from packlight.model.confirmed import only_confirmed
 from packlight.model.load import load
 from packlight.model.model import (
     Model,
@@ -33,6 +34,7 @@ __all__ = [
     "name_operators",
     "name_values",
     "nodes",
+    "only_confirmed",
     "operators",
     "raised",
     "release",

@@ -98,7 +98,24 @@ def stored_tensor(value: ir.Value) -> ir.TensorProtocol | None:
     held = maker.attributes.get("value")
     if held is not None and held.type == ir.AttributeType.TENSOR and not held.is_ref():
         return held.as_tensor()
+    if any(name in maker.attributes for name in TEXTS):
+        return stored_texts(maker)
     return ir.convenience.get_const_tensor(value)
+
+
+TEXTS = ("value_string", "value_strings")
+"""Attributes of a Constant that hold texts."""
+
+
+def stored_texts(constant: ir.Node) -> ir.StringTensor | None:
+    """The texts of a Constant as a tensor; onnx-ir's own way takes no more than ASCII."""
+    ((name, attribute),) = constant.attributes.items()
+    if attribute.is_ref():
+        return None
+    if name == "value_string":
+        return ir.StringTensor([attribute.as_string().encode()], shape=ir.Shape([]))
+    texts = [text.encode() for text in attribute.as_strings()]
+    return ir.StringTensor(texts, shape=ir.Shape([len(texts)]))
 
 
 def name_operators(model: ir.Model) -> None:

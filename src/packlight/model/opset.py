@@ -2,7 +2,7 @@
 
 Two converters exist and each fails where the other works: onnx's own is right from below opset
 18 (onnxscript's leaves reductions behind there), onnxscript's from 18 on. Neither knows functions
-of the model's own, so calls are written out.
+of the model's own, so calls are written out. What onnx's gets wrong is in ``meaning.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from packlight.errors import ModelError
+from packlight.model.meaning import flatten_hardmax, place_resizes
 from packlight.model.model import name_operators, nodes
 
 SCRIPT_FROM = 18
@@ -78,7 +79,9 @@ def dissolve(model: ir.Model) -> None:
 
 def by_onnx(model: ir.Model, opset: int) -> ir.Model:
     """Convert with onnx; large weights are inputs meanwhile, so that they are never copied."""
+    before = model.opset_imports[""]
     dissolve(model)
+    flatten_hardmax(model, opset)
     described = {value.name for value in values(model) if value.type is not None}
     weights = {
         name: value.const_value
@@ -96,6 +99,7 @@ def by_onnx(model: ir.Model, opset: int) -> ir.Model:
             added.append(name)
     newer = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), opset))
     restore(newer, weights, added)
+    place_resizes(newer, before)
     newer.metadata_props.update(model.metadata_props)
     for value in values(newer):
         if value.name not in described and not value.is_graph_output():
