@@ -42,7 +42,7 @@ def multiplies(weight: Weight) -> bool:
     if node.op_type == "MatMul":
         return True
     given = node.attributes
-    if given.get_float("alpha", 1.0) != 1 or given.get_int("transA", 0):
+    if given.get_float("alpha", 1.0) != 1 or given.get_int("transA", 0) != 0:
         return False
     bias = node.inputs[2] if len(node.inputs) > MATRIX else None
     even = given.get_float("beta", 1.0) == 1
