@@ -139,9 +139,15 @@ def fit(
 
 
 def spreads(rows: Float) -> Float:
-    """The largest of each row, so that one outlier does not stretch a table; 1 where all are 0."""
+    """The largest of each row, so that one outlier does not stretch a table.
+
+    A row of zeros gets 1, but no more than the widest has: by the squares of their scales rows have
+    their say in the table.
+    """
     wide = np.abs(rows).max(axis=1)
-    return np.where(wide > 0, wide, np.float32(1))
+    widest = wide.max() or np.float32(1)
+    spread: Float = np.where(wide > 0, wide, np.minimum(widest, np.float32(1)))
+    return spread
 
 
 def clustered(found: Codebook, rows: Float, matters: Float, distinct: int) -> Float:

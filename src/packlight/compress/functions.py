@@ -8,9 +8,11 @@ Source: ONNX IR, "Functions", and attributes of a function's operators that refe
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Literal
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
@@ -71,36 +73,58 @@ class Body:
         """Add a Cast to float32."""
         return self.cast(value, ir.DataType.FLOAT)
 
-    def add(self, name: str, result: ir.Value) -> None:
-        """Give the model the function."""
+    def add(self, name: str, result: ir.Value) -> str:
+        """Give the model the function, unless it has it; gives the name that it has there.
+
+        A function of another content keeps its name, whoever wrote it; this one gets a number.
+        """
         imports = {"": self.model.opset_imports[""], DOMAIN: 1}
         graph = ir.Graph(
             list(self.inputs.values()), [result], nodes=self.nodes, opset_imports=imports
         )
         attributes = list(self.attributes.values())
         function = ir.Function(DOMAIN, name, graph=graph, attributes=attributes)
-        self.model.functions[DOMAIN, name, ""] = function
-        self.model.opset_imports[DOMAIN] = 1
+        wanted, known, numbers = content(function), self.model.functions, count(2)
+        while (key := function.identifier()) in known and content(known[key]) != wanted:
+            function.name = f"{name}_{next(numbers)}"
+        if key not in known:
+            known[key] = function
+            self.model.opset_imports[DOMAIN] = 1
+        return function.name
 
 
-def has_function(model: ir.Model, name: str) -> bool:
-    """Whether the model has a function of this name already."""
-    return (DOMAIN, name, "") in model.functions
+def content(function: ir.Function) -> bytes:
+    """What a function computes and how it is called, without its name, notes and versions.
+
+    Other tools add shapes, and take away imports that nothing needs. No operator that is written
+    here has changed its meaning from one opset to another.
+    """
+    whole = ir.serde.serialize_function(function)
+    for node in whole.node:
+        for note in ("name", "doc_string", "metadata_props"):
+            node.ClearField(note)
+    part = onnx.FunctionProto(input=whole.input, output=whole.output, node=whole.node)
+    part.attribute.extend(whole.attribute)
+    part.attribute_proto.extend(whole.attribute_proto)
+    written: bytes = part.SerializeToString(deterministic=True)
+    return written
 
 
 UNPACK = "unpack"
 """Name of the function that unpacks codes."""
 
 
-def add_unpack(model: ir.Model) -> None:
-    """Give the model the function, once; it maps bytes (n, bits) to codes (8 n).
+def add_unpack(model: ir.Model) -> str:
+    """Give the model the function, once; it maps bytes (n, bits) to codes (8 n). Gives its name."""
+    return function(model, UNPACK, ("packed",), unpack)
+
+
+def unpack(body: Body) -> ir.Value:
+    """Write the operators of the function that unpacks codes.
 
     Each code lies in the byte where its first bit does and that where its last bit does, which may
     be the same.
     """
-    if has_function(model, UNPACK):
-        return
-    body = Body(model, "packed")
     operator, packed = body.operator, body.inputs["packed"]
     one, eight = body.constant(np.array([1])), body.constant(np.array([EIGHT]))
     bits = operator("Shape", packed, start=1)
@@ -119,7 +143,7 @@ def add_unpack(model: ir.Model) -> None:
     unit = body.constant(np.asarray(1, np.uint8))
     above = operator("BitShift", unit, body.cast(bits, ir.DataType.UINT8), direction="LEFT")
     codes = operator("BitwiseAnd", codes, operator("Sub", above, unit))
-    body.add(UNPACK, operator("Reshape", codes, body.constant(np.array([-1]))))
+    return operator("Reshape", codes, body.constant(np.array([-1])))
 
 
 def shifted(
@@ -132,8 +156,7 @@ def shifted(
 
 def unpacked(body: Body, packed: ir.Value) -> ir.Value:
     """Codes from bytes, and up to seven more."""
-    add_unpack(body.model)
-    return body.operator(UNPACK, packed, domain=DOMAIN)
+    return body.operator(add_unpack(body.model), packed, domain=DOMAIN)
 
 
 def shaped(body: Body, flat: ir.Value, shape: str) -> ir.Value:
@@ -157,6 +180,9 @@ def widened(body: Body) -> ir.Value:
     return body.operator("Mul", body.floats(body.inputs["half"]), body.inputs["widest"])
 
 
+WRITTEN = "packlight.functions"
+
+
 def function(
     model: ir.Model, name: str, inputs: tuple[str, ...], build: Callable[[Body], ir.Value]
 ) -> str:
@@ -169,9 +195,10 @@ def function(
         build: writes the operators; gives the result.
 
     Returns:
-        The name.
+        The name that it has in the model: this one, unless another function has it.
     """
-    if not has_function(model, name):
+    written: dict[str, str] = model.meta.setdefault(WRITTEN, {})
+    if (DOMAIN, written.get(name, ""), "") not in model.functions:
         body = Body(model, *inputs)
-        body.add(name, build(body))
-    return name
+        written[name] = body.add(name, build(body))
+    return written[name]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Sums = tuple[Doubles, Doubles, Doubles]
 
 DISTINCT = 65_536
 """Distinct values up to which the result is exact; above, values share bins of float16 width."""
@@ -30,6 +31,14 @@ HALF_TOP = 32_768.0
 LARGEST = float(np.finfo(np.float32).max)
 
 BISECTIONS = 80
+LOST = 2.0**26
+"""Times the cost that the squared distances to the mean may be for their sums to be trusted.
+
+A difference of two sums of float64 is off by some sqrt(n) 2^-53 of the sums. With n = 65,536 values
+in k = 256 runs, each of which ends in two sums, the cost of what is found is at most 2 k 2^8 2^-53
+of the squared distances above the least: 0.1 % of a cost 2^26 times smaller.
+"""
+
 PART = 1 << 18
 """Numbers that are looked at together: what is made of them fits a processor's cache."""
 
@@ -57,9 +66,42 @@ def cluster(
     if len(points) <= k:
         return points
     middle = float(np.average(points, weights=mass))
-    ends = boundaries(points - middle, mass, first - middle * mass, k)
-    totals = np.add.reduceat(first, ends[:-1])
-    return np.asarray(totals / np.add.reduceat(mass, ends[:-1]), np.float64)
+    sums = running(points - middle, mass, first - middle * mass, 0)
+    ends = boundaries(sums, k, bare=False)
+    centres = means(mass, first, ends)
+    if sums[2][-1] > LOST * remaining(points, mass, centres, ends):
+        ends = boundaries(from_the_middle(points, mass), k, bare=True)
+        centres = means(mass, first, ends)
+    return centres
+
+
+def means(mass: Doubles, first: Doubles, ends: Indices) -> Doubles:
+    """The mean of each run."""
+    return np.asarray(np.add.reduceat(first, ends[:-1]) / np.add.reduceat(mass, ends[:-1]))
+
+
+def remaining(points: Doubles, mass: Doubles, centres: Doubles, ends: Indices) -> float:
+    """The weighted squared distances to the means of the runs, without a difference of sums."""
+    return float(mass @ (points - np.repeat(centres, np.diff(ends))) ** 2)
+
+
+def from_the_middle(points: Doubles, mass: Doubles) -> Sums:
+    """Sums that grow from the weighted median outwards, so that far values spoil no near ones."""
+    total = np.cumsum(mass)
+    start = int(np.searchsorted(total, total[-1] / 2))
+    near = points - points[start]
+    return running(near, mass, near * mass, start)
+
+
+def running(points: Doubles, mass: Doubles, first: Doubles, start: int) -> Sums:
+    """Cumulative sums of mass, of mass times value and of mass times its square, 0 at a place."""
+    parts = (mass, first, first * points)
+    below = [-np.cumsum(part[:start][::-1])[::-1] for part in parts]
+    above = [np.cumsum(part[start:]) for part in parts]
+    mass_sum, first_sum, second_sum = (
+        np.concatenate([low, [0.0], high]) for low, high in zip(below, above, strict=True)
+    )
+    return mass_sum, first_sum, second_sum
 
 
 def condensed(
@@ -118,24 +160,28 @@ def half_keys(values: NDArray[np.float32], widest: float) -> NDArray[np.uint16]:
     return np.where(bits & 0x8000, ~bits, bits | 0x8000).astype(np.uint16)
 
 
-def boundaries(points: Doubles, mass: Doubles, first: Doubles, k: int) -> Indices:
-    """Start of each of k runs, and the end of the last."""
-    sums = [np.concatenate([[0.0], np.cumsum(part)]) for part in (mass, first, first * points)]
-    kernels = compiled()
-    mass_sum, first_sum, second_sum = sums
-    low, high = 0.0, float(sums[2][-1]) + 1e-300
+def boundaries(sums: Sums, k: int, *, bare: bool) -> Indices:
+    """Start of each of k runs, and the end of the last.
+
+    Args:
+        sums: cumulative, (n + 1,) each.
+        k: below n.
+        bare: whether a run of one value costs exactly nothing.
+    """
+    kernels, second = compiled(), sums[2]
+    low, high = 0.0, float(second[-1] - second[0]) + 1e-300
     for _ in range(BISECTIONS):
         price = high * 2.0**-40 if low == 0 else float(np.sqrt(low * high))
-        origin, count = kernels.priced(mass_sum, first_sum, second_sum, price)
+        origin, count = kernels.priced(*sums, bare, price)
         if count == k:
-            return traced(origin, len(points))
+            return traced(origin, len(second) - 1)
         if count > k:
             low = price
         else:
             high = price
         if low and high / low < 1 + 1e-14:
             break
-    return np.asarray(kernels.layered(mass_sum, first_sum, second_sum, k), np.int64)
+    return np.asarray(kernels.layered(*sums, bare, k), np.int64)
 
 
 def traced(origin: Indices, end: int) -> Indices:

@@ -1,6 +1,7 @@
 """Compiled inner loops of exact k-means; see ``kmeans``.
 
-Arguments ``mass``, ``first`` and ``second`` are cumulative sums (n + 1,) of w, w x and w x^2.
+Arguments ``mass``, ``first`` and ``second`` are cumulative sums (n + 1,) of w, w x and w x^2, from
+any place on. ``bare`` says that a run of one value costs exactly 0, not what rounding leaves of it.
 """
 
 from __future__ import annotations
@@ -10,22 +11,22 @@ from numba import njit
 
 
 @njit(cache=True, inline="always")
-def cost(mass, first, second, i, j):
+def cost(mass, first, second, bare, i, j):
     """Weighted squared distance of values i to j - 1 to their mean."""
     total = mass[j] - mass[i]
-    if total <= 0.0:
+    if total <= 0.0 or (bare and j - i == 1):
         return 0.0
     moment = first[j] - first[i]
     return max(0.0, second[j] - second[i] - moment * moment / total)
 
 
 @njit(cache=True)
-def crossing(mass, first, second, best, a, b, low, high):
+def crossing(mass, first, second, bare, best, a, b, low, high):
     """The first end from which a later start b is at least as good as a; high + 1 where none."""
     while low <= high:
         middle = (low + high) // 2
-        one = best[a] + cost(mass, first, second, a, middle)
-        other = best[b] + cost(mass, first, second, b, middle)
+        one = best[a] + cost(mass, first, second, bare, a, middle)
+        other = best[b] + cost(mass, first, second, bare, b, middle)
         if other <= one:
             high = middle - 1
         else:
@@ -34,7 +35,7 @@ def crossing(mass, first, second, best, a, b, low, high):
 
 
 @njit(cache=True)
-def priced(mass, first, second, price):
+def priced(mass, first, second, bare, price):
     """Best runs where each costs a price more: where each end's run starts, and how many."""
     n = len(mass) - 1
     best = np.zeros(n + 1)
@@ -48,13 +49,13 @@ def priced(mass, first, second, price):
         while head < tail and since[head + 1] <= j:
             head += 1
         start = queue[head]
-        best[j] = best[start] + cost(mass, first, second, start, j) + price
+        best[j] = best[start] + cost(mass, first, second, bare, start, j) + price
         count[j] = count[start] + 1
         origin[j] = start
         if j == n:
             break
         while True:
-            enter = crossing(mass, first, second, best, queue[tail], j, j + 1, n)
+            enter = crossing(mass, first, second, bare, best, queue[tail], j, j + 1, n)
             if tail > head and enter <= since[tail]:
                 tail -= 1
                 continue
@@ -67,12 +68,12 @@ def priced(mass, first, second, price):
 
 
 @njit(cache=True)
-def layered(mass, first, second, k):
+def layered(mass, first, second, bare, k):
     """Best k runs by one layer of the program for each run."""
     n = len(mass) - 1
     before = np.empty(n + 1)
     for j in range(n + 1):
-        before[j] = cost(mass, first, second, 0, j)
+        before[j] = cost(mass, first, second, bare, 0, j)
     origin = np.zeros((k, n + 1), np.int32)
     for layer in range(1, k):
         after = np.full(n + 1, np.inf)
@@ -87,7 +88,7 @@ def layered(mass, first, second, k):
             middle = (low + high) // 2
             chosen, value = left, np.inf
             for i in range(max(left, layer), min(right, middle - 1) + 1):
-                found = before[i] + cost(mass, first, second, i, middle)
+                found = before[i] + cost(mass, first, second, bare, i, middle)
                 if found < value:
                     chosen, value = i, found
             after[middle] = value

@@ -138,13 +138,14 @@ class Expansion:
         """Add a call of a function of the model's own, which the model gets once.
 
         Args:
-            name: says all that ``build`` depends on.
+            name: says all that ``build`` depends on; it gets a number where the model has another
+                function of this name.
             inputs: of the call, by the names that they have in the function.
             build: writes the function; gives its result.
             attributes: of the call.
         """
-        function(self.model, name, tuple(inputs), build)
-        return self.operator(name, list(inputs.values()), DOMAIN, **attributes)
+        called = function(self.model, name, tuple(inputs), build)
+        return self.operator(called, list(inputs.values()), DOMAIN, **attributes)
 
     def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
         """Add a Reshape."""

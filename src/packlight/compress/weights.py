@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from packlight.compress import grid, uniform
 from packlight.compress.allocation import allocate, by_width
 from packlight.compress.functions import Body, middle, shaped, unpacked, widened
+from packlight.compress.fused import fuses
 from packlight.compress.grid import Float, Grouping
 from packlight.compress.scales import (
     Bits,
@@ -71,7 +72,7 @@ class Weights(Rounding):
         scales: bits of a scale.
         expand: when integers become floats: at ``load`` (speed and memory of float), at every
             ``run`` (memory of integers where the runtime fuses it), or what is ``best`` for
-            each operator: ``run`` for blocked MatMul, ``load`` elsewhere.
+            each operator: ``run`` where the runtime fuses it, ``load`` elsewhere.
     """
 
     bits: Width = 8
@@ -161,28 +162,19 @@ def group(weight: Weight, config: Weights) -> Grouping:
 def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load", "run"]:
     """When the weight becomes float.
 
-    ONNX Runtime fuses DequantizeLinear with a MatMul where blocks run along axis 0 of a matrix;
-    elsewhere it would compute it at every run, at 2.4 to 2.7 times the time of float.
+    Where ONNX Runtime does not fuse DequantizeLinear it computes it at every run, at 2.4 to 2.7
+    times the time of float.
     """
     if config.expand != "best":
         return config.expand
-    if config.bits not in STORED:
-        return "load"
-    fused = all(fuses(role.node) for role in weight.roles) and weight.summed == (0,)
     whole = grouping.padded == grouping.shape and grouping.block == config.block
-    return "run" if fused and whole and config.per == "block" else "load"
+    blocked = config.per == "block" and whole and config.bits in STORED
+    return "run" if blocked and fuses(weight, config.block) else "load"
 
 
 def along(grouping: Grouping) -> list[int]:
     """Axes that have more than one scale."""
     return [axis for axis, size in enumerate(grouping.scale) if size > 1]
-
-
-def fuses(node: ir.Node) -> bool:
-    """Whether ONNX Runtime makes a MatMulNBits of it."""
-    return node.op_type == "MatMul" or (
-        node.op_type == "Gemm" and not node.attributes.get_int("transB", 0)
-    )
 
 
 def stored_bytes(site: Site, config: Weights) -> int:

@@ -1,6 +1,7 @@
 """Exact k-means against brute force, and against a program of its own on larger cases."""
 
-from itertools import combinations, pairwise
+from fractions import Fraction
+from itertools import accumulate, combinations, pairwise
 
 import numpy as np
 import pytest
@@ -100,6 +101,71 @@ def test_the_cost_equals_that_of_an_independent_program(mass, name, k):
     expected = quadratic_program(values, weights, k)
     found = squared_error(values, centres, weights)
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-7)
+
+
+def exact_program(values, weights, k):
+    """The least cost of at most k runs, in fractions."""
+    order = np.argsort(values, kind="stable")
+    points = [Fraction(float(value)) for value in values[order]]
+    mass = [Fraction(float(weight)) for weight in weights[order]]
+    moments = [
+        list(accumulate((m * x**power for m, x in zip(mass, points, strict=True)), initial=0))
+        for power in range(3)
+    ]
+
+    def cost(start, end):
+        total, first, second = (sums[end] - sums[start] for sums in moments)
+        return second - first**2 / total
+
+    ends = range(1, len(points) + 1)
+    costs = {(start, end): cost(start, end) for end in ends for start in range(end)}
+    best = [Fraction(0), *(costs[0, end] for end in ends)]
+    for _ in range(k - 1):
+        best = [
+            Fraction(0),
+            *(min(best[start] + costs[start, end] for start in range(end)) for end in ends),
+        ]
+    return best[-1]
+
+
+def exact_cost(values, weights, centres):
+    """The cost of centres, in fractions; far values at centres near them cost what they do."""
+    points = [Fraction(float(value)) for value in values]
+    known = [Fraction(float(centre)) for centre in centres]
+    return sum(
+        Fraction(float(weight)) * min((point - centre) ** 2 for centre in known)
+        for point, weight in zip(points, weights, strict=True)
+    )
+
+
+FAR = [1e3, 1e5, 1e6, 1e7, 1e8, 1e10, 1e15, 1e20]
+
+
+@pytest.mark.parametrize("signs", [(1,), (-1,), (1, -1), (-1, -1.5)])
+@pytest.mark.parametrize("far", FAR)
+@pytest.mark.parametrize("even", [True, False])
+def test_values_far_away_spoil_no_runs_of_the_others(even, far, signs):
+    rng = np.random.default_rng(0)
+    values = (0.02 * rng.standard_normal(48)).astype(np.float32)
+    values[: len(signs)] = np.multiply(signs, far)
+    weights = np.ones(48, np.float32) if even else np.exp2(rng.uniform(-6, 2, 48), dtype=np.float32)
+
+    centres = kmeans.cluster(values, None if even else weights, 6)
+
+    expected = exact_program(values, weights, 6)
+    assert exact_cost(values, weights, centres) <= expected * Fraction(1.001)
+
+
+@pytest.mark.parametrize("far", [-1e7, 1e7, -1e20])
+def test_one_value_far_away_among_many_costs_one_centre(far):
+    values = (0.02 * np.random.default_rng(0).standard_normal(1600)).astype(np.float32)
+    without = kmeans.cluster(values[1:], None, 15)
+    values[0] = far
+
+    centres = kmeans.cluster(values, None, 16)
+
+    near = centres[np.abs(centres) < 1]
+    np.testing.assert_allclose(near, without, rtol=1e-9)
 
 
 def test_many_distinct_values_are_within_a_thousandth_of_the_optimum():

@@ -73,3 +73,29 @@ def test_a_weight_too_small_for_its_tables_is_refused_with_a_remedy():
     (refusal,) = made.refusals
     assert "indices and tables would take" in refusal.reason
     assert refusal.remedy == "use larger groups"
+
+
+@pytest.mark.parametrize("size", [1, 1e-2, 1e-5, 1e-8, 1e-20])
+@pytest.mark.parametrize("recipe", ["palette:4,scaled=true", "palette:4,scaled=true,scales=16"])
+def test_channels_of_zeros_cost_the_others_nothing(recipe, size):
+    weight = (size * np.random.default_rng(0).standard_normal((50, 37))).astype(np.float32)
+    dead = weight.copy()
+    dead[:, [0, 9]] = 0
+
+    whole, part = (
+        restored(compress(product(array), parse_recipe(recipe)).model, 50)
+        for array in (weight, dead)
+    )
+
+    error = {
+        name: float(np.square((found - array).astype(np.float64) / size).sum())
+        for name, found, array in (("whole", whole, weight), ("part", part, dead))
+    }
+    assert error["part"] <= error["whole"] * 1.05
+
+
+@pytest.mark.parametrize("recipe", ["palette:4,scaled=true", "palette:2,scaled=true,group=4"])
+def test_a_weight_of_zeros_stays_zero(recipe):
+    made = compress(product(np.zeros_like(WEIGHT)), parse_recipe(recipe)).model
+
+    assert not restored(made, 50).any()
