@@ -7,15 +7,16 @@ of the model's own, so calls are written out. What onnx's gets wrong is in ``mea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
 from packlight.errors import ModelError
+from packlight.model.check import reason
 from packlight.model.meaning import flatten_hardmax, place_resizes
-from packlight.model.model import name_operators, nodes
+from packlight.model.model import graphs, name_operators, nodes
 
 SCRIPT_FROM = 18
 SMALL = 1024
@@ -35,10 +36,9 @@ def raised(model: ir.Model, opset: int) -> ir.Model:
         newer = by_onnx(model, opset) if current < SCRIPT_FROM else by_onnxscript(model, opset)
         check_domains(newer)
     except Exception as error:  # the converters raise many types; all mean that they cannot
-        reason = " ".join(str(error).split())[:300]
         raise ModelError(
             f"the model has opset {current} and cannot be raised to {opset}, which this recipe "
-            f"needs: {reason}. Export it with opset {opset}, or choose 8 bits"
+            f"needs: {reason(error)}. Export it with opset {opset}, or choose 8 bits"
         ) from error
     imports = [onnx.helper.make_opsetid(d, v) for d, v in newer.opset_imports.items()]
     least = onnx.helper.find_min_ir_version_for(imports, ignore_unknown=True)
@@ -97,8 +97,11 @@ def by_onnx(model: ir.Model, opset: int) -> ir.Model:
         if value not in model.graph.inputs:
             model.graph.inputs.append(value)
             added.append(name)
+    inner = {value.name: value.const_value for value in stored_in_bodies(model)}
     newer = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), opset))
     restore(newer, weights, added)
+    for value in stored_in_bodies(newer):  # which no longer know in which folder their bytes lie
+        value.const_value = inner.get(value.name, value.const_value)
     place_resizes(newer, before)
     newer.metadata_props.update(model.metadata_props)
     for value in values(newer):
@@ -116,6 +119,13 @@ def restore(model: ir.Model, weights: Mapping[str, ir.TensorProtocol], added: li
             if name in added:
                 model.graph.inputs.remove(value)
             model.graph.register_initializer(value)
+
+
+def stored_in_bodies(model: ir.Model) -> Iterator[ir.Value]:
+    """Stored values of the bodies of operators."""
+    for graph in graphs(model):
+        if graph is not model.graph:
+            yield from graph.initializers.values()
 
 
 def values(model: ir.Model) -> list[ir.Value]:

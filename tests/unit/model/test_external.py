@@ -8,6 +8,7 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
+from packlight.compress import compress
 from packlight.errors import ModelError
 from packlight.model import (
     file_size,
@@ -18,7 +19,9 @@ from packlight.model import (
     stored_size,
     to_bytes,
 )
+from packlight.records import parse_recipe
 from packlight.testing import NETWORKS
+from packlight.testing.sketch import Sketch, value_info
 
 NESTED = "branches-16"
 
@@ -277,3 +280,32 @@ def test_external_data_in_a_folder_below_is_read(external):
     (value,) = [v for v in initializers(load(external).graph) if v.name == "weight_0"]
 
     assert np.isfinite(value.const_value.numpy()).all()
+
+
+def test_large_weights_of_bodies_are_found_from_any_folder_at_a_newer_opset(tmp_path, monkeypatch):
+    inner = Sketch(13, prefix="inner.")
+    value = inner.add("MatMul", "x", inner.weight(80, 80, fan_in=80))
+    net = Sketch(13)
+    other = Sketch(13, prefix="other.")
+    bodies = {
+        "then_branch": inner.body(value, ["n", 80]),
+        "else_branch": other.body(other.add("Identity", "x"), ["n", 80]),
+    }
+    inputs = [value_info("x", ["n", 80]), value_info("c", [], TensorProto.BOOL)]
+    model = net.model("bodies", inputs, {net.add("If", "c", **bodies): ["n", 80]})
+    save(model, tmp_path / "inline.onnx")
+    onnx.save_model(
+        onnx.load(tmp_path / "inline.onnx"), tmp_path / "m.onnx", save_as_external_data=True,
+        location="m.data", size_threshold=0,
+    )  # fmt: skip
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "m.data").write_bytes(bytes((tmp_path / "m.data").stat().st_size))
+    monkeypatch.chdir(elsewhere)
+
+    made, same = (
+        compress(load(tmp_path / name), parse_recipe("weights:3")).model
+        for name in ("m.onnx", "inline.onnx")
+    )
+
+    assert to_bytes(made) == to_bytes(same)
