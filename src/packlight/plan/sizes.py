@@ -93,7 +93,11 @@ class Cluster:
                 name = "" if value is None else str(value.name)
                 yield len(name), seen.setdefault(name, len(seen))
                 tensor = None if value is None else value.const_value
-                yield None if tensor is None else (tensor.dtype, tuple(tensor.shape.numpy()))
+                if value is None or tensor is None:
+                    yield None
+                else:
+                    yield tensor.dtype, tuple(tensor.shape.numpy())
+                    yield value.is_graph_input(), value.is_graph_output()
 
 
 @dataclass

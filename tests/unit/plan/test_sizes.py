@@ -104,6 +104,26 @@ def test_operators_that_differ_in_names_alone_are_looked_at_once():
     assert len(base.parts) <= 4  # names have one digit or two
 
 
+@pytest.mark.parametrize("seen", ["fed", "given"])
+def test_alike_operators_differ_where_the_weight_of_one_is_seen_from_outside(seen):
+    net, value, stored = Sketch(17), "x", list[str]()
+    for _ in range(3):
+        stored.append(net.keep(net.array(40, 40, fan_in=40)))
+        value = net.add("MatMul", value, stored[-1])
+    inputs, outputs = [value_info("x", [1, 40])], {value: [1, 40]}
+    if seen == "fed":
+        inputs.append(value_info(stored[2], [40, 40]))
+    else:
+        outputs[stored[2]] = [40, 40]
+    model = net.model("seen", inputs, outputs)
+
+    made = compress(model, parse_recipe("tidy+weights:8"))
+
+    assert len([one for one in made.changes if one.method == "weights"]) == 2
+    recipe = canonical_recipe(parse_recipe("weights:8"))
+    assert Sizes(Tidied(model)).size(recipe) == len(to_bytes(made.model))
+
+
 def test_no_weight_is_read_to_know_sizes(tmp_path):
     sizes = Sizes(Tidied(tidied("perceptron-21")))
     for cluster in clusters(sizes.model.graph):
