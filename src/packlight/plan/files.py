@@ -120,7 +120,7 @@ class Files:
         if any(step.method == "static" for step in recipe.steps):
             graph = self.sizes.base(least_opset(blind)).model
             newer = Model(graph, self.sizes.tidied.source.name)
-            size, changes, refusals = integer_size(newer, blind, in_place=last)
+            size, changes, refusals = integer_size(newer, blind, self.sizes.numbers, in_place=last)
             return File(counted(size, "B"), changes, refusals)
         if not self.is_whole(recipe):
             base, parts = self.sizes.looked_at(blind)
