@@ -24,7 +24,7 @@ from packlight.compress.float16 import LARGEST, SMALLEST
 from packlight.compress.methods import method as method_named
 from packlight.model import Model, graphs, raised, release, stored_tensor
 from packlight.model.size import Skeleton, field_size, skeleton
-from packlight.plan.biases import bias_growths
+from packlight.plan.biases import Place, bias_places
 from packlight.records.codec import digest
 from packlight.records.recipe import Recipe, parse_recipe
 from packlight.records.variant import Change, Refusal
@@ -167,9 +167,9 @@ class Base:
         return frozenset({*functions(self.model), *self.model.opset_imports})
 
     @cached_property
-    def biases(self) -> Mapping[str, int]:
-        """Bytes of the biases that rounding by samples makes, by operator; not of all."""
-        return bias_growths(self.model)
+    def biases(self) -> tuple[Place, ...]:
+        """Where steps with samples make biases."""
+        return tuple(bias_places(self.model))
 
 
 @dataclass(frozen=True)

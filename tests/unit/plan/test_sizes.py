@@ -7,9 +7,9 @@ from onnx import helper
 
 from packlight.compress import canonical_recipe, compress
 from packlight.model import Model, save, to_bytes
-from packlight.plan.files import without_samples
+from packlight.plan.files import Files
 from packlight.plan.routes import ROUTES
-from packlight.plan.sizes import Part, Sizes, Tidied, clusters, in_main_graph, least_opset
+from packlight.plan.sizes import Sizes, Tidied, clusters, in_main_graph, least_opset
 from packlight.records import parse_recipe
 from packlight.testing.cases import applied, sample_calls
 from packlight.testing.networks import NETWORKS
@@ -212,20 +212,64 @@ WITH_BIASES = {name: NETWORKS[name] for name in FLAT} | {
 }
 
 
-@pytest.mark.parametrize("text", ["palette:4,rounding=gptq", "weights:8,rounding=gptq"])
+def alike():
+    """Operators that share a stored bias, and one whose weight is another's, too."""
+    net, value = Sketch(17), "x"
+    bias, twice = net.keep(net.array(40, fan_in=40)), net.keep(net.array(40, 40, fan_in=40))
+    for weight in (*[net.weight(40, 40, fan_in=40) for _ in range(3)], twice, twice):
+        value = net.add("Add", net.add("MatMul", value, weight), bias)
+    value = net.add("Gemm", value, net.weight(40, 40, fan_in=40))
+    return net.model("alike", [value_info("x", [1, 40])], {value: [1, 40]})
+
+
+WITH_BIASES["alike"] = alike
+LEARNING = [
+    "palette:4,rounding=gptq",
+    "weights:8,rounding=gptq",
+    "weights:4,rounding=gptq,bias=false",
+    "weights:4,range=moments",
+    "palette:3,weighted=true",
+    "sparse:4,weighted=true",
+]
+
+
+@pytest.mark.parametrize("text", LEARNING)
 @pytest.mark.parametrize("name", WITH_BIASES)
 def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
     model = WITH_BIASES[name]()
-    sizes, recipe = Sizes(Tidied(model)), canonical_recipe(parse_recipe(text))
-    base = sizes.base(least_opset(recipe))
-    parts = sizes.parts(base, without_samples(recipe))
-    changed = {change.operator for part in parts for change in part.changes}
-    growth = sum(base.biases.get(operator, 0) for operator in changed)
-    biases = Part(growth, {}, (), ())
+    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(text))).size
 
     made = applied(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
 
-    assert sizes.total(base, [*parts, biases]) == len(to_bytes(made.model))
+    assert told.low == told.high == len(to_bytes(made.model))
+
+
+WIDENED = [
+    "palette:4,rounding=gptq+float16",
+    "dynamic+weights:4,rounding=gptq",
+    "dynamic+weights:8,mixed=4",
+    "weights:8,mixed=3,bias=false",
+    "weights:4,mixed=8",
+    "palette:2,mixed=4.5",
+]
+
+
+@pytest.mark.parametrize("text", WIDENED)
+@pytest.mark.parametrize("name", ["alike", "branches-16", "depthwise-13"])
+def test_what_only_samples_say_widens_the_foreseen_size(name, text):
+    model = {**WITH_BIASES, **NETWORKS}[name]()
+    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(text))).size
+
+    made = applied(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
+
+    assert told.low <= len(to_bytes(made.model)) <= told.high
+
+
+def test_files_are_foreseen_of_recipes_for_all_operators_alone():
+    files = Files(Tidied(NETWORKS["shared-17"]()))
+
+    with pytest.raises(AssertionError, match="names"):
+        files.made(canonical_recipe(parse_recipe("weights:8,where=matmul")))
 
 
 @pytest.mark.parametrize("text", ["weights:3", "palette:4", "sparse:6", "weights:8"])
