@@ -22,8 +22,9 @@ import onnx_ir as ir
 from packlight.compress import compress
 from packlight.compress.float16 import LARGEST, SMALLEST
 from packlight.compress.methods import method as method_named
+from packlight.compress.storage import COMPUTED, NEXT, fresh_stem
 from packlight.model import Model, graphs, raised, release, stored_tensor
-from packlight.model.size import Skeleton, field_size, skeleton
+from packlight.model.size import Skeleton, field_size, skeleton, tensor_size
 from packlight.plan.biases import Place, bias_places
 from packlight.records.codec import digest
 from packlight.records.recipe import Recipe, parse_recipe
@@ -124,6 +125,18 @@ class Cluster:
                     yield tensor.dtype, tuple(tensor.shape.numpy())
                     yield value.is_graph_input(), value.is_graph_output()
                     yield id(tensor) if numbers.extreme(tensor) else 0
+                    yield tensor_size(tensor), told_lengths(value)
+
+
+ANNOTATION = "quant_parameter_tensor_names"
+"""Where onnx-ir notes the quantization annotation of a value."""
+
+
+def told_lengths(value: ir.Value) -> tuple[object, ...]:
+    """How long all is that a file says of a stored value beside its tensor."""
+    notes = (value.metadata_props, value.meta.get(ANNOTATION, {}))
+    pairs = ((len(key), len(text)) for note in notes for key, text in note.items())
+    return len(value.doc_string or ""), *pairs
 
 
 @dataclass
@@ -160,6 +173,15 @@ class Base:
         """Of each cluster, a number that those share which a recipe does the same to."""
         numbers: dict[tuple[object, ...], int] = {}
         return [numbers.setdefault(each.key(self.numbers), len(numbers)) for each in self.clusters]
+
+    @cached_property
+    def first_stem(self) -> int:
+        """Number of the first name under which a recipe stores anything."""
+        view = ir.Model(
+            self.model.graph, ir_version=self.model.ir_version,
+            functions=[*self.model.functions.values()],
+        )  # fmt: skip
+        return int(fresh_stem(view)[1:])
 
     @cached_property
     def functions(self) -> frozenset[str]:
@@ -326,11 +348,22 @@ def measured(base: Base, cluster: Cluster, recipe: Recipe) -> Part:
     """Apply a recipe to a model of some operators alone."""
     small = alone(base, cluster)
     before = skeleton(small).graph_size
-    made = compress(Model(small, "part"), recipe, held=0)
+    made = compress(Model(small, "part"), recipe, held=0, in_place=True)
     if not made.changes:
         return Part(0, {}, (), made.refusals)
     growth = skeleton(made.model.graph).graph_size - before
+    left = made.model.graph.graph.initializers
+    stored = {str(v.name): v for node in cluster.nodes for v in node.inputs if v and v.const_value}
+    growth -= sum(notes_size(value) for name, value in stored.items() if name not in left)
     return Part(growth, functions(made.model.graph), made.changes, made.refusals)
+
+
+def notes_size(value: ir.Value) -> int:
+    """Bytes of what the tensor of a stored value says beside name, type, shape and numbers."""
+    real, plain = value.const_value, standing_in(value)
+    assert real is not None
+    real.name = value.name
+    return field_size(tensor_size(real)) - field_size(tensor_size(plain))
 
 
 def alone(base: Base, cluster: Cluster) -> ir.Model:
@@ -359,7 +392,9 @@ def alone(base: Base, cluster: Cluster) -> ir.Model:
         fed, outputs, nodes=nodes, initializers=stored,
         opset_imports=dict(model.graph.opset_imports), name="part",
     )  # fmt: skip
-    return ir.Model(graph, ir_version=model.ir_version)
+    small = ir.Model(graph, ir_version=model.ir_version)
+    small.meta.update({NEXT: base.first_stem, COMPUTED: set[str]()})
+    return small
 
 
 def copied(value: ir.Value, numbers: Numbers) -> ir.Value:
@@ -369,15 +404,23 @@ def copied(value: ir.Value, numbers: Numbers) -> ir.Value:
     """
     tensor = value.const_value
     new = ir.Value(name=value.name, type=value.type, shape=value.shape)
-    if tensor is not None and numbers.extreme(tensor):
-        new.const_value = tensor
-    elif tensor is not None:
-        dtype, shape = tensor.dtype, tensor.shape.numpy()
-        new.const_value = ir.LazyTensor(
-            lambda: ir.Tensor(np.zeros(shape, dtype.numpy()), dtype=dtype),
-            dtype=dtype, shape=ir.Shape(shape), name=tensor.name, cache=False,
-        )  # fmt: skip
+    if tensor is None:
+        return new
+    new.const_value = tensor if numbers.extreme(tensor) else standing_in(value)
+    new.doc_string, new.meta[ANNOTATION] = value.doc_string, value.meta.get(ANNOTATION)
+    new.metadata_props.update(value.metadata_props)
     return new
+
+
+def standing_in(value: ir.Value) -> ir.TensorProtocol:
+    """Zeros of a stored value's type and shape, made when they are read."""
+    tensor = value.const_value
+    assert tensor is not None
+    dtype, shape = tensor.dtype, tensor.shape.numpy()
+    return ir.LazyTensor(
+        lambda: ir.Tensor(np.zeros(shape, dtype.numpy()), dtype=dtype),
+        dtype=dtype, shape=ir.Shape(shape), name=value.name, cache=False,
+    )  # fmt: skip
 
 
 def functions(model: ir.Model) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import helper
 
@@ -287,3 +288,39 @@ def test_sizes_of_a_model_that_was_compressed_in_part_are_foreseen(text):
 
     onnx.checker.check_model(to_bytes(made))
     assert Sizes(Tidied(half)).size(recipe) == len(to_bytes(made))
+
+
+def noted(proto, what):
+    """A model of which something more is said, or whose names are longer."""
+    graph, tensor = proto.graph, proto.graph.initializer[2]
+    if what == "text of a tensor":
+        tensor.doc_string = "said" * 50
+    if what == "notes of a tensor":
+        tensor.metadata_props.add(key="who", value="said" * 50)
+    if what == "notes of a value":
+        graph.value_info.append(value_info(tensor.name, [40, 40]))
+        graph.value_info[-1].metadata_props.add(key="who", value="said" * 50)
+    if what == "annotation":
+        note = graph.quantization_annotation.add(tensor_name=tensor.name)
+        note.quant_parameter_tensor_names.add(key="SCALE_TENSOR", value="scale")
+    if what == "long names":
+        tensor.name = graph.node[2].input[1] = "w99999"
+    return proto
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["text of a tensor", "notes of a tensor", "notes of a value", "annotation", "long names"],
+)
+def test_what_is_said_of_a_weight_is_counted(what):
+    net, value = Sketch(17), "x"
+    for _ in range(4):
+        value = net.add("MatMul", value, net.keep(net.array(40, 40, fan_in=40)))
+    plain = net.model("noted", [value_info("x", [1, 40])], {value: [1, 40]})
+    model = Model(ir.from_proto(noted(ir.to_proto(plain.graph), what)), "noted")
+    sizes = Sizes(Tidied(model))
+
+    for text in RECIPES:
+        made = compress(model, parse_recipe(f"tidy+{text}"))
+        foreseen = sizes.size(canonical_recipe(parse_recipe(text)))
+        assert foreseen == len(to_bytes(made.model)), text
