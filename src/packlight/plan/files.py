@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from packlight.compress import compress
+from packlight.compress import compress, palette, weights
 from packlight.model import Model, file_size, initializers, nodes, stored_tensor
+from packlight.plan.biases import Place, bytes_made, is_doubtful, shifted, shifts
 from packlight.plan.integers import integer_size
 from packlight.plan.sizes import TIDY, Base, Part, Sizes, Tidied, least_opset
 from packlight.records.codec import digest
 from packlight.records.measurement import Measurement, counted
 from packlight.records.recipe import Option as Value
-from packlight.records.recipe import Recipe
+from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 
 INTEGER = ("static", "dynamic")
@@ -116,41 +117,112 @@ class Files:
 
     def looked_at(self, recipe: Recipe, *, last: bool) -> File:
         """What a recipe makes."""
+        assert not any(step.where for step in recipe.steps), "operators alike differ in names"
         blind = without_samples(recipe)
+        if self.is_whole(recipe):
+            return self.of_whole(recipe, last=last)
+        base, parts = self.sizes.looked_at(blind)
+        if not base.adds_up:
+            return self.of_whole(recipe, last=last)
+        if is_mixed(recipe) and any(part.changes for part in parts):
+            base = self.sizes.base(least_opset(recipe))
+        changes, refusals = joined(parts)
+        return File(self.size(recipe, base, changes), changes, refusals)
+
+    def of_whole(self, recipe: Recipe, *, last: bool) -> File:
+        """What a recipe makes, looked at in a copy of the whole model."""
+        widths = every_width(recipe) if is_mixed(recipe) else []
+        sizes = [self.looked_at_whole(each, last=False)[0] for each in widths]
+        blind, places = without_samples(recipe), tuple[Place, ...]()
+        if any(map(shifts, recipe.steps)):
+            places = self.sizes.base(least_opset(blind)).biases
+        size, changes, refusals = self.looked_at_whole(blind, last=last)
+        growth = bytes_made(places, shifted(recipe, changes))
+        most = max([*sizes, size]) + (growth + LENGTHS if growth else 0)
+        return File(between(min([*sizes, size]), most), changes, refusals)
+
+    def looked_at_whole(
+        self, recipe: Recipe, *, last: bool
+    ) -> tuple[int, tuple[Change, ...], tuple[Refusal, ...]]:
+        """Bytes of the file that a recipe without samples makes, its changes and its refusals."""
         if any(step.method == "static" for step in recipe.steps):
-            graph = self.sizes.base(least_opset(blind)).model
+            graph = self.sizes.base(least_opset(recipe)).model
             newer = Model(graph, self.sizes.tidied.source.name)
-            size, changes, refusals = integer_size(newer, blind, in_place=last)
-            return File(counted(size, "B"), changes, refusals)
-        if not self.is_whole(recipe):
-            base, parts = self.sizes.looked_at(blind)
-            if base.adds_up:
-                changes, refusals = joined(parts)
-                return File(self.size(recipe, base, parts, changes), changes, refusals)
-        whole = replace(blind, steps=(*TIDY.steps, *blind.steps))
+            return integer_size(newer, recipe, self.sizes.numbers, in_place=last)
+        whole = replace(recipe, steps=(*TIDY.steps, *recipe.steps))
         found = compress(self.sizes.tidied.source, whole, held=0)
         changes = tuple(change for change in found.changes if change.method != "tidy")
-        return File(counted(file_size(found.model.graph), "B"), changes, found.refusals)
+        return file_size(found.model.graph), changes, found.refusals
 
-    def size(
-        self, recipe: Recipe, base: Base, parts: Sequence[Part], changes: Sequence[Change]
-    ) -> Measurement:
-        """The size of a file; an estimate where biases that samples make are halved later."""
-        plain = self.sizes.total(base, parts)
-        if not any(step.config.get("rounding") == "gptq" for step in recipe.steps):
-            return counted(plain, "B")
-        changed = {change.operator for change in changes}
-        growth = sum(base.biases.get(operator, 0) for operator in changed)
-        whole = self.sizes.total(base, [*parts, Part(growth, {}, (), ())])
-        if all(step.method != "float16" for step in recipe.steps):
-            return counted(whole, "B")
-        return Measurement((plain + whole) / 2, "B", plain, whole, "estimated", 1)
+    def size(self, recipe: Recipe, base: Base, changes: Sequence[Change]) -> Measurement:
+        """The size of a file; an estimate where widths are chosen by samples, or biases halved."""
+        changed = shifted(recipe, changes)
+        growth = Part(bytes_made(base.biases, changed) if changed else 0, {}, (), ())
+        narrow, wide = extremes(self.sizes.parts(base, each) for each in every_width(recipe))
+        least = narrow if is_doubtful(recipe) else [*narrow, growth]
+        return between(self.sizes.total(base, least), self.sizes.total(base, [*wide, growth]))
+
+
+LENGTHS = 4
+"""Bytes that the lengths of graphs may grow by."""
+
+
+def between(low: int, high: int) -> Measurement:
+    """A size that is known, or lies between two."""
+    if low == high:
+        return counted(low, "B")
+    return Measurement((low + high) / 2, "B", low, high, "estimated", 1)
 
 
 LEARNT: Mapping[str, Value] = {
     "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
 }  # fmt: skip
 """Options by which samples choose numbers, and what they are without samples."""
+
+
+def is_mixed(recipe: Recipe) -> bool:
+    """Whether every weight has a width of its own, which samples choose."""
+    return any(step.config.get("mixed") for step in recipe.steps)
+
+
+def every_width(recipe: Recipe) -> list[Recipe]:
+    """What stores as much as a recipe, without samples, for each width that they may choose."""
+    mixed = [step for step in recipe.steps if step.config.get("mixed")]
+    widths = sorted({bits for step in mixed for bits in WIDTHS[step.method]})
+    wider = (
+        replace(recipe, steps=tuple(with_bits(step, bits) for step in recipe.steps))
+        for bits in widths
+    )
+    return [without_samples(each) for each in (wider if mixed else (recipe,))]
+
+
+def extremes(every: Iterable[Sequence[Part]]) -> tuple[Sequence[Part], Sequence[Part]]:
+    """Of each cluster what takes least and most, of its parts for every width.
+
+    The least needs no function, the most all that any width needs.
+    """
+    first, *others = every
+    if not others:
+        return first, first
+    least, most = list[Part](), list[Part]()
+    for parts in zip(first, *others, strict=True):
+        called = {name: size for part in parts for name, size in part.functions.items()}
+        low, high = (pick(parts, key=lambda part: part.growth) for pick in (min, max))
+        least.append(replace(low, functions={}))
+        most.append(replace(high, functions=called))
+    return least, most
+
+
+WIDTHS = {"weights": weights.WIDTHS, "palette": palette.WIDTHS}
+"""Bits of codes, by method, narrowest first."""
+
+
+def with_bits(step: Step, bits: int) -> Step:
+    """A step with codes of a width where samples choose it, or of the nearest that it has."""
+    if not step.config.get("mixed"):
+        return step
+    near = min(WIDTHS[step.method], key=lambda width: abs(width - bits))
+    return replace(step, config={**step.config, "bits": near})
 
 
 def without_samples(recipe: Recipe) -> Recipe:

@@ -2,7 +2,7 @@
 
 Integer arithmetic changes the graph as a whole, so its parts do not add up over operators. The file
 is made for a stand-in whose weights have a single input each; then every stand-in's codes are
-counted as those of the weight.
+counted as those of the weight. What may be refused for its numbers stays as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from packlight.compress.sites import Weight, weight_sites
 from packlight.compress.static import INTEGER
 from packlight.model import Model
 from packlight.model.size import skeleton
+from packlight.plan.sizes import Numbers
 from packlight.records.recipe import Recipe
 from packlight.records.variant import Change, Refusal
 
@@ -27,18 +28,19 @@ CODES = ".codes"
 
 
 def integer_size(
-    model: Model, recipe: Recipe, *, in_place: bool = False
+    model: Model, recipe: Recipe, numbers: Numbers, *, in_place: bool = False
 ) -> tuple[int, tuple[Change, ...], tuple[Refusal, ...]]:
     """Bytes of the file that a recipe with ``static`` makes, its changes and its refusals.
 
     Args:
         model: stays as it is, unless it is to be edited in place.
         recipe: one of its steps is ``static``.
+        numbers: that are stored.
         in_place: whether the model may be edited, which saves a copy of a large graph.
     """
     stand_in = model.graph if in_place else model.clone()
     sites = [site for site in weight_sites(stand_in) if isinstance(site, Weight)]
-    shapes = dict(stood_in(stand_in, sites))
+    shapes = dict(stood_in(stand_in, [s for s in sites if not numbers.extreme(s.tensor)]))
     made = compress(
         Model(stand_in, model.name),
         recipe,

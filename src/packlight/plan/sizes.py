@@ -3,7 +3,8 @@
 What a method adds to a file and takes from it lies in fields of their own, one for each operator
 and stored value, so it adds up over operators. A part is found by the very code that writes files:
 the recipe is applied to a model of this one operator, whose weights nobody computes. Operators that
-differ in names alone cost the same, and are looked at once.
+differ in names alone cost the same, and are looked at once. All that is read of weights is whether
+a number is NaN or too large for a method: such weights are shown to the method as they are.
 Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding
 """
 
@@ -19,11 +20,12 @@ import onnx
 import onnx_ir as ir
 
 from packlight.compress import compress
-from packlight.compress.float16 import SMALLEST
+from packlight.compress.float16 import LARGEST, SMALLEST
 from packlight.compress.methods import method as method_named
-from packlight.model import Model, graphs, raised, stored_tensor
-from packlight.model.size import Skeleton, field_size, skeleton
-from packlight.plan.biases import bias_growths
+from packlight.compress.storage import COMPUTED, NEXT, fresh_stem
+from packlight.model import Model, graphs, raised, release, stored_tensor
+from packlight.model.size import Skeleton, field_size, skeleton, tensor_size
+from packlight.plan.biases import Place, bias_places
 from packlight.records.codec import digest
 from packlight.records.recipe import Recipe, parse_recipe
 from packlight.records.variant import Change, Refusal
@@ -64,6 +66,30 @@ class Part:
 NOTHING = Part(0, {}, (), ())
 
 
+class Numbers:
+    """Whether methods may refuse what is stored for its numbers; each tensor is read once."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[ir.TensorProtocol, bool]] = {}
+
+    def extreme(self, tensor: ir.TensorProtocol) -> bool:
+        """Whether a number of a tensor is NaN, or larger than any that every method takes."""
+        if id(tensor) not in self.known:
+            self.known[id(tensor)] = tensor, extreme(tensor)
+        return self.known[id(tensor)][1]
+
+
+def extreme(tensor: ir.TensorProtocol) -> bool:
+    """Whether a float32 number of a tensor is NaN, or larger than any that every method takes."""
+    if tensor.dtype != ir.DataType.FLOAT or tensor.size < SMALLEST:
+        return False
+    array = tensor.numpy()
+    usual = array.min() >= -LARGEST and array.max() <= LARGEST  # neither holds of a NaN
+    del array
+    release(tensor)
+    return not usual
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """Operators that share stored values, mostly a single one.
@@ -79,11 +105,11 @@ class Cluster:
         """Of its operators."""
         return tuple(str(node.name) for node in self.nodes)
 
-    def key(self) -> tuple[object, ...]:
+    def key(self, numbers: Numbers) -> tuple[object, ...]:
         """Equal for clusters that a recipe does the same to, up to names of equal length."""
-        return tuple(self.described())
+        return tuple(self.described(numbers))
 
-    def described(self) -> Iterator[object]:
+    def described(self, numbers: Numbers) -> Iterator[object]:
         """All that sizes depend on."""
         seen: dict[str, int] = {}
         for node in self.nodes:
@@ -93,7 +119,24 @@ class Cluster:
                 name = "" if value is None else str(value.name)
                 yield len(name), seen.setdefault(name, len(seen))
                 tensor = None if value is None else value.const_value
-                yield None if tensor is None else (tensor.dtype, tuple(tensor.shape.numpy()))
+                if value is None or tensor is None:
+                    yield None
+                else:
+                    yield tensor.dtype, tuple(tensor.shape.numpy())
+                    yield value.is_graph_input(), value.is_graph_output()
+                    yield id(tensor) if numbers.extreme(tensor) else 0
+                    yield tensor_size(tensor), told_lengths(value)
+
+
+ANNOTATION = "quant_parameter_tensor_names"
+"""Where onnx-ir notes the quantization annotation of a value."""
+
+
+def told_lengths(value: ir.Value) -> tuple[object, ...]:
+    """How long all is that a file says of a stored value beside its tensor."""
+    notes = (value.metadata_props, value.meta.get(ANNOTATION, {}))
+    pairs = ((len(key), len(text)) for note in notes for key, text in note.items())
+    return len(value.doc_string or ""), *pairs
 
 
 @dataclass
@@ -102,10 +145,12 @@ class Base:
 
     Attributes:
         model: at that opset.
+        numbers: that are stored.
         parts: what was found so far, by recipe and kind of cluster, and of which cluster.
     """
 
     model: ir.Model
+    numbers: Numbers
     parts: dict[tuple[str, int], tuple[Cluster, Part]] = field(default_factory=dict)
 
     @cached_property
@@ -127,7 +172,16 @@ class Base:
     def kinds(self) -> list[int]:
         """Of each cluster, a number that those share which a recipe does the same to."""
         numbers: dict[tuple[object, ...], int] = {}
-        return [numbers.setdefault(each.key(), len(numbers)) for each in self.clusters]
+        return [numbers.setdefault(each.key(self.numbers), len(numbers)) for each in self.clusters]
+
+    @cached_property
+    def first_stem(self) -> int:
+        """Number of the first name under which a recipe stores anything."""
+        view = ir.Model(
+            self.model.graph, ir_version=self.model.ir_version,
+            functions=[*self.model.functions.values()],
+        )  # fmt: skip
+        return int(fresh_stem(view)[1:])
 
     @cached_property
     def functions(self) -> frozenset[str]:
@@ -135,9 +189,9 @@ class Base:
         return frozenset({*functions(self.model), *self.model.opset_imports})
 
     @cached_property
-    def biases(self) -> Mapping[str, int]:
-        """Bytes of the biases that rounding by samples makes, by operator; not of all."""
-        return bias_growths(self.model)
+    def biases(self) -> tuple[Place, ...]:
+        """Where steps with samples make biases."""
+        return tuple(bias_places(self.model))
 
 
 @dataclass(frozen=True)
@@ -182,6 +236,7 @@ class Sizes:
     def __init__(self, tidied: Tidied) -> None:
         self.tidied = tidied
         self.bases: dict[int, Base] = {}
+        self.numbers = Numbers()
 
     @property
     def model(self) -> Model:
@@ -192,7 +247,7 @@ class Sizes:
         """The model at an opset, or at its own where that is newer."""
         at = max(opset, self.tidied.source.opset())
         if at not in self.bases:
-            self.bases[at] = Base(self.tidied.at(at))
+            self.bases[at] = Base(self.tidied.at(at), self.numbers)
         return self.bases[at]
 
     def parts(self, base: Base, recipe: Recipe) -> list[Part]:
@@ -204,7 +259,7 @@ class Sizes:
         name, found = digest(recipe), list[Part]()
         for kind, cluster in zip(base.kinds, base.clusters, strict=True):
             if (name, kind) not in base.parts:
-                base.parts[name, kind] = cluster, measured(base.model, cluster, recipe)
+                base.parts[name, kind] = cluster, measured(base, cluster, recipe)
             like, part = base.parts[name, kind]
             same = like is cluster
             found.append(
@@ -289,27 +344,39 @@ def large(value: ir.Value | None) -> bool:
     return tensor is not None and tensor.size >= SMALLEST
 
 
-def measured(model: ir.Model, cluster: Cluster, recipe: Recipe) -> Part:
+def measured(base: Base, cluster: Cluster, recipe: Recipe) -> Part:
     """Apply a recipe to a model of some operators alone."""
-    small = alone(model, cluster)
+    small = alone(base, cluster)
     before = skeleton(small).graph_size
-    made = compress(Model(small, "part"), recipe, held=0)
+    made = compress(Model(small, "part"), recipe, held=0, in_place=True)
     if not made.changes:
         return Part(0, {}, (), made.refusals)
     growth = skeleton(made.model.graph).graph_size - before
+    left = made.model.graph.graph.initializers
+    stored = {str(v.name): v for node in cluster.nodes for v in node.inputs if v and v.const_value}
+    growth -= sum(notes_size(value) for name, value in stored.items() if name not in left)
     return Part(growth, functions(made.model.graph), made.changes, made.refusals)
 
 
-def alone(model: ir.Model, cluster: Cluster) -> ir.Model:
-    """A model of some operators, whose stored values have shapes and no content."""
+def notes_size(value: ir.Value) -> int:
+    """Bytes of what the tensor of a stored value says beside name, type, shape and numbers."""
+    real, plain = value.const_value, standing_in(value)
+    assert real is not None
+    real.name = value.name
+    return field_size(tensor_size(real)) - field_size(tensor_size(plain))
+
+
+def alone(base: Base, cluster: Cluster) -> ir.Model:
+    """A model of some operators, whose stored values have shapes and no content, if any will do."""
+    model, numbers = base.model, base.numbers
     values: dict[int, ir.Value] = {}
     read, outputs, nodes = list[ir.Value](), list[ir.Value](), list[ir.Node]()
     for node in cluster.nodes:
         for value in node.inputs:
             if value is not None and id(value) not in values:
-                values[id(value)] = copied(value)
+                values[id(value)] = copied(value, numbers)
                 read.append(value)
-        made = [copied(value) for value in node.outputs]
+        made = [copied(value, numbers) for value in node.outputs]
         values |= {id(old): new for old, new in zip(node.outputs, made, strict=True)}
         outputs += [value for value in made if value.name]
         inputs = [None if value is None else values[id(value)] for value in node.inputs]
@@ -325,20 +392,35 @@ def alone(model: ir.Model, cluster: Cluster) -> ir.Model:
         fed, outputs, nodes=nodes, initializers=stored,
         opset_imports=dict(model.graph.opset_imports), name="part",
     )  # fmt: skip
-    return ir.Model(graph, ir_version=model.ir_version)
+    small = ir.Model(graph, ir_version=model.ir_version)
+    small.meta.update({NEXT: base.first_stem, COMPUTED: set[str]()})
+    return small
 
 
-def copied(value: ir.Value) -> ir.Value:
-    """A value of the same name and type; zeros, made when they are read, where it is stored."""
+def copied(value: ir.Value, numbers: Numbers) -> ir.Value:
+    """A value of the same name and type; zeros, made when they are read, where it is stored.
+
+    What is stored stays as it is where a method may refuse its numbers.
+    """
     tensor = value.const_value
     new = ir.Value(name=value.name, type=value.type, shape=value.shape)
-    if tensor is not None:
-        dtype, shape = tensor.dtype, tensor.shape.numpy()
-        new.const_value = ir.LazyTensor(
-            lambda: ir.Tensor(np.zeros(shape, dtype.numpy()), dtype=dtype),
-            dtype=dtype, shape=ir.Shape(shape), name=tensor.name, cache=False,
-        )  # fmt: skip
+    if tensor is None:
+        return new
+    new.const_value = tensor if numbers.extreme(tensor) else standing_in(value)
+    new.doc_string, new.meta[ANNOTATION] = value.doc_string, value.meta.get(ANNOTATION)
+    new.metadata_props.update(value.metadata_props)
     return new
+
+
+def standing_in(value: ir.Value) -> ir.TensorProtocol:
+    """Zeros of a stored value's type and shape, made when they are read."""
+    tensor = value.const_value
+    assert tensor is not None
+    dtype, shape = tensor.dtype, tensor.shape.numpy()
+    return ir.LazyTensor(
+        lambda: ir.Tensor(np.zeros(shape, dtype.numpy()), dtype=dtype),
+        dtype=dtype, shape=ir.Shape(shape), name=value.name, cache=False,
+    )  # fmt: skip
 
 
 def functions(model: ir.Model) -> dict[str, int]:

@@ -16,12 +16,13 @@ from packlight.compress import canonical_recipe
 from packlight.compress.methods import METHODS
 from packlight.compress.methods import method as method_named
 from packlight.errors import RecipeError
+from packlight.plan.biases import bytes_made, is_doubtful, shifted
 from packlight.plan.density import STAND_IN, download
-from packlight.plan.files import INTEGER, without_samples
+from packlight.plan.files import INTEGER, between, every_width, extremes, without_samples
 from packlight.plan.planner import AS_IT_IS, Planner, coded_by
 from packlight.plan.predict import Kind
 from packlight.plan.sizes import Base, Part, least_opset
-from packlight.records.measurement import Measurement, counted
+from packlight.records.measurement import Measurement
 from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.variant import Refusal
 
@@ -95,15 +96,19 @@ class Column:
 
     Attributes:
         parts: of each.
+        ends: parts that grow least and most, where samples choose widths; else those of each.
         coded: bytes of weights that become codes, and of codes; of each.
         shares: of their bytes that the codes zip to, at least and at most.
         integer: the method by which each computes in integers; empty where it does in floats.
+        recipe: the step, as it was chosen.
     """
 
     parts: Sequence[Part]
+    ends: tuple[Sequence[Part], Sequence[Part]]
     coded: NDArray[np.float64]
     shares: tuple[float, float]
     integer: Sequence[str]
+    recipe: Recipe
 
 
 class WhatIf:
@@ -196,8 +201,7 @@ class WhatIf:
         base = self.planner.sizes.base(at)
         columns = {step: self.column(step, at) for step in used}
         chosen = [(i, columns[step]) for i, step in enumerate(steps) if step in columns]
-        exact = self.planner.sizes.total(base, [column.parts[i] for i, column in chosen])
-        size = self.widened(exact, [c.integer[i] for i, c in chosen if c.integer[i]])
+        size = self.size(base, chosen)
         before, after = (sum(float(column.coded[i][end]) for i, column in chosen) for end in (0, 1))
         shares = [column.shares for column in columns.values()]
         ends = (
@@ -207,6 +211,18 @@ class WhatIf:
         zipped = download(size, before, after, ends, self.planner.sample)
         kind = self.kind(chosen) if used else self.planner.predictor.plain
         return {"size": size, "download": zipped, **self.planner.predictor.costs(kind, size)}
+
+    def size(self, base: Base, chosen: Sequence[tuple[int, Column]]) -> Measurement:
+        """Bytes of the file, with the biases that steps with samples make."""
+        narrow, wide = ([column.ends[end][i] for i, column in chosen] for end in (0, 1))
+        floats = [(i, column) for i, column in chosen if not column.integer[i]]
+        changed = {one for i, c in floats for one in shifted(c.recipe, c.parts[i].changes)}
+        growth = bytes_made(base.biases, changed) if changed else 0
+        biases = Part(growth, {}, (), ())
+        doubtful = any(is_doubtful(column.recipe) for _, column in floats)
+        least = self.planner.sizes.total(base, narrow if doubtful else [*narrow, biases])
+        most = self.planner.sizes.total(base, [*wide, biases])
+        return self.widened(least, most, [c.integer[i] for i, c in chosen if c.integer[i]])
 
     def newest(self, steps: Iterable[str]) -> int:
         """The opset that steps for every cluster raise a model to, where they change anything."""
@@ -253,12 +269,10 @@ class WhatIf:
                     dtypes[place], weights[place] = "int8", 1.0
         return Kind(tuple(dtypes), weights)
 
-    def widened(self, size: int, integers: Sequence[str]) -> Measurement:
+    def widened(self, least: int, most: int, integers: Sequence[str]) -> Measurement:
         """A size; an estimate where operators compute in integers, whose pairs are shared."""
-        if not integers:
-            return counted(size, "B")
-        low, high = (size + sum(PAIRS[one][end] for one in integers) for end in (0, 1))
-        return Measurement((low + high) / 2, "B", low, high, "estimated", 1)
+        low, high = (sum(PAIRS[one][end] for one in integers) for end in (0, 1))
+        return between(least + low, most + high)
 
     def column(self, step: str, at: int) -> Column:
         """What a step does to every cluster of the model at an opset."""
@@ -266,15 +280,20 @@ class WhatIf:
             recipe = self.recipe(step)
             base = self.planner.sizes.base(at)
             parts = self.planner.sizes.parts(base, without_samples(recipe))
+            every = (self.planner.sizes.parts(base, each) for each in every_width(recipe))
+            ends = extremes(every)
             integer = [""] * len(parts)
             if step.startswith(INTEGER):
                 parts, integer = self.in_integers(base, parts, step)
+                ends = parts, parts
             self.planner.sizes.total(base, parts)  # what it sums up once is kept
             self.columns[at, step] = Column(
                 parts,
+                ends,
                 np.array([coded_by(part.changes) for part in parts]).reshape(-1, 2),
                 self.planner.sample.codes(recipe),
                 integer,
+                canonical_recipe(parse_recipe(step)),
             )
         return self.columns[at, step]
 

@@ -1,5 +1,6 @@
 """Sizes of integer models that are foretold, against the files."""
 
+import numpy as np
 import pytest
 
 from packlight.compress import canonical_recipe, compress
@@ -10,6 +11,8 @@ from packlight.plan.sizes import Tidied
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import stream
 from packlight.testing import NETWORKS, sample_calls
+from packlight.testing.cases import applied
+from packlight.testing.sketch import Sketch, value_info
 
 WAYS = ["static", "static,wide=.*", "static,first=float,last=float", "static,runtime=qnn",
         "static,runtime=litert,per=tensor", "static:7,range=percentile"]  # fmt: skip
@@ -31,3 +34,19 @@ def test_an_integer_model_is_as_large_as_foretold(name, way):
     assert told.size.low == told.size.high == len(to_bytes(made.model))
     changed = {change.operator for change in made.changes if change.method == "static"}
     assert {change.operator for change in told.changes} == changed
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e38, 1e5])
+def test_a_weight_that_is_refused_for_its_numbers_is_foretold(number):
+    net, value = Sketch(17), "x"
+    for place in range(3):
+        array = net.array(40, 40, fan_in=40)
+        array[3, 5] = number if place == 2 else array[3, 5]
+        value = net.add("Relu", net.add("MatMul", value, net.keep(array)))
+    model = net.model("numbers", [value_info("x", [1, 40])], {value: [1, 40]})
+
+    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe("static")))
+    made = applied(model, parse_recipe("tidy+static"), sample_calls(model))
+
+    assert told.size.low == told.size.high == len(to_bytes(made.model))
+    assert len([change for change in made.changes if change.before]) == 2 + (number == 1e5)

@@ -10,9 +10,10 @@ import packlight
 from packlight.cli.routes import not_as_chosen
 from packlight.compress import canonical_recipe, compress
 from packlight.errors import RecipeError
-from packlight.model import file_size, load
+from packlight.model import file_size, load, to_bytes
 from packlight.plan.whatif import Choice, parse_choice
 from packlight.records import parse_recipe
+from packlight.testing.cases import applied, sample_calls
 from packlight.testing.sketch import Sketch, value_info
 from packlight.zoo import model_path
 
@@ -156,3 +157,22 @@ def test_what_choices_leave_as_it_is_reaches_the_plan():
         console.print(part)
     assert last in console.file.getvalue()
     assert plan.options[0].refusals[0].reason in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "step", ["weights:4,rounding=gptq", "weights:4,rounding=gptq,bias=false", "weights:4,mixed=4"]
+)
+def test_biases_that_samples_make_are_foreseen_for_choices(step):
+    sketch, names, value = Sketch(21), list[str](), "x"
+    for _ in range(3):
+        value = sketch.add("Conv", value, sketch.weight(16, 16, 3, 3), pads=[1] * 4)
+        names.append(sketch.nodes[-1].name)
+    model = sketch.model("m", [value_info("x", (1, 16, 6, 6))], {value: (1, 16, 6, 6)})
+    where = f"{names[0]}|{names[2]}"
+
+    found = packlight.what_if(model, "pixel-8").choose([Choice(where, step)])["size"]
+
+    recipe = parse_recipe(f"tidy+{step},where={where}")
+    made = len(to_bytes(applied(model, recipe, sample_calls(model)).model))
+    assert found.low <= made <= found.high
+    assert (found.how == "counted") == ("mixed" not in step)
