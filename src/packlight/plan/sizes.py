@@ -4,7 +4,7 @@ What a method adds to a file and takes from it lies in fields of their own, one 
 and stored value, so it adds up over operators. A part is found by the very code that writes files:
 the recipe is applied to a model of this one operator, whose weights nobody computes. Operators that
 differ in names alone cost the same, and are looked at once. All that is read of weights is whether
-a number is NaN or too large for a method: such weights are shown to the method as they are.
+numbers are NaN, too large or all too small for a method: such weights it is shown as they are.
 Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding
 """
 
@@ -20,7 +20,8 @@ import onnx
 import onnx_ir as ir
 
 from packlight.compress import compress
-from packlight.compress.float16 import LARGEST, SMALLEST
+from packlight.compress.float16 import LARGEST, LEAST, SMALLEST
+from packlight.compress.functions import DOMAIN
 from packlight.compress.methods import method as method_named
 from packlight.compress.storage import COMPUTED, NEXT, fresh_stem
 from packlight.model import Model, graphs, raised, release, stored_tensor
@@ -73,18 +74,19 @@ class Numbers:
         self.known: dict[int, tuple[ir.TensorProtocol, bool]] = {}
 
     def extreme(self, tensor: ir.TensorProtocol) -> bool:
-        """Whether a number of a tensor is NaN, or larger than any that every method takes."""
+        """Whether a method may refuse a tensor for its numbers."""
         if id(tensor) not in self.known:
             self.known[id(tensor)] = tensor, extreme(tensor)
         return self.known[id(tensor)][1]
 
 
 def extreme(tensor: ir.TensorProtocol) -> bool:
-    """Whether a float32 number of a tensor is NaN, or larger than any that every method takes."""
+    """Whether a float32 number of a tensor is NaN or too large for a method, or all too small."""
     if tensor.dtype != ir.DataType.FLOAT or tensor.size < SMALLEST:
         return False
     array = tensor.numpy()
-    usual = array.min() >= -LARGEST and array.max() <= LARGEST  # neither holds of a NaN
+    low, high = array.min(), array.max()
+    usual = low >= -LARGEST and high <= LARGEST and not 0 < max(-low, high) < LEAST  # not of a NaN
     del array
     release(tensor)
     return not usual
@@ -392,7 +394,8 @@ def alone(base: Base, cluster: Cluster) -> ir.Model:
         fed, outputs, nodes=nodes, initializers=stored,
         opset_imports=dict(model.graph.opset_imports), name="part",
     )  # fmt: skip
-    small = ir.Model(graph, ir_version=model.ir_version)
+    own = [function for function in model.functions.values() if function.domain == DOMAIN]
+    small = ir.Model(graph, ir_version=model.ir_version, functions=own)
     small.meta.update({NEXT: base.first_stem, COMPUTED: set[str]()})
     return small
 

@@ -126,12 +126,14 @@ def test_alike_operators_differ_where_the_weight_of_one_is_seen_from_outside(see
     assert Sizes(Tidied(model)).size(recipe) == len(to_bytes(made.model))
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -1e38, 1e5, -1e5])
+@pytest.mark.parametrize("number", [np.nan, np.inf, -1e38, 1e5, -1e5, 1e-8])
 def test_weights_that_methods_refuse_for_their_numbers_are_foreseen(number):
     net, value = Sketch(17), "x"
     for place in range(4):
         array = net.array(40, 40, fan_in=40)
-        array[3, 5] = number if place == 2 else array[3, 5]
+        if place == 2:
+            array[3, 5] = number
+            array *= np.float32(1e-8 if number == 1e-8 else 1)
         value = net.add("MatMul", value, net.keep(array))
     model = net.model("numbers", [value_info("x", [1, 40])], {value: [1, 40]})
     sizes = Sizes(Tidied(model))
