@@ -11,7 +11,7 @@ from packlight.compress import compress, palette, weights
 from packlight.model import Model, file_size, initializers, nodes, stored_tensor
 from packlight.plan.biases import Place, bytes_made, is_doubtful, shifted, shifts
 from packlight.plan.integers import integer_size
-from packlight.plan.sizes import TIDY, Base, Part, Sizes, Tidied, least_opset
+from packlight.plan.sizes import TIDY, Base, Numbers, Part, Sizes, Tidied, least_opset
 from packlight.records.codec import digest
 from packlight.records.measurement import Measurement, counted
 from packlight.records.recipe import Option as Value
@@ -77,10 +77,11 @@ class Files:
 
     Args:
         tidied: the model.
+        numbers: that are stored, as far as they were read already.
     """
 
-    def __init__(self, tidied: Tidied) -> None:
-        self.sizes = Sizes(tidied)
+    def __init__(self, tidied: Tidied, numbers: Numbers | None = None) -> None:
+        self.sizes = Sizes(tidied, numbers)
         self.known: dict[str, File] = {}
 
     def made(self, recipe: Recipe, *, last: bool = False) -> File:

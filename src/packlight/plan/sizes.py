@@ -18,13 +18,14 @@ from functools import cached_property
 import numpy as np
 import onnx
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from packlight.compress import compress
 from packlight.compress.float16 import LARGEST, LEAST, SMALLEST
 from packlight.compress.functions import DOMAIN
 from packlight.compress.methods import method as method_named
 from packlight.compress.storage import COMPUTED, NEXT, fresh_stem
-from packlight.model import Model, graphs, raised, release, stored_tensor
+from packlight.model import Model, graphs, initializers, raised, release, stored_tensor
 from packlight.model.size import Skeleton, field_size, skeleton, tensor_size
 from packlight.plan.biases import Place, bias_places
 from packlight.records.codec import digest
@@ -68,10 +69,18 @@ NOTHING = Part(0, {}, (), ())
 
 
 class Numbers:
-    """Whether methods may refuse what is stored for its numbers; each tensor is read once."""
+    """Whether methods may refuse what is stored for its numbers; each tensor is read once.
 
-    def __init__(self) -> None:
+    Args:
+        model: whose tensors are read now, so that processes to come need not; None reads each when
+            it is asked for.
+    """
+
+    def __init__(self, model: ir.Model | None = None) -> None:
         self.known: dict[int, tuple[ir.TensorProtocol, bool]] = {}
+        for value in () if model is None else initializers(model):
+            if value.const_value is not None:
+                self.extreme(value.const_value)
 
     def extreme(self, tensor: ir.TensorProtocol) -> bool:
         """Whether a method may refuse a tensor for its numbers."""
@@ -84,12 +93,19 @@ def extreme(tensor: ir.TensorProtocol) -> bool:
     """Whether a float32 number of a tensor is NaN or too large for a method, or all too small."""
     if tensor.dtype != ir.DataType.FLOAT or tensor.size < SMALLEST:
         return False
-    array = tensor.numpy()
+    array = read(tensor)
     low, high = array.min(), array.max()
     usual = low >= -LARGEST and high <= LARGEST and not 0 < max(-low, high) < LEAST  # not of a NaN
     del array
     release(tensor)
     return not usual
+
+
+def read(tensor: ir.TensorProtocol) -> NDArray[np.float32]:
+    """The float32 numbers of a tensor; a map of a file would take twice the time."""
+    if isinstance(tensor, ir.ExternalTensor):
+        return np.fromfile(tensor.path, np.float32, tensor.size, offset=tensor.offset or 0)
+    return np.asarray(tensor.numpy(), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +249,13 @@ class Sizes:
 
     Args:
         tidied: the model.
+        numbers: that are stored, as far as they were read already.
     """
 
-    def __init__(self, tidied: Tidied) -> None:
+    def __init__(self, tidied: Tidied, numbers: Numbers | None = None) -> None:
         self.tidied = tidied
         self.bases: dict[int, Base] = {}
-        self.numbers = Numbers()
+        self.numbers = numbers or Numbers()
 
     @property
     def model(self) -> Model:

@@ -17,7 +17,7 @@ from packlight.plan.files import Files, original_of
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES
-from packlight.plan.sizes import Tidied, in_main_graph, least_opset
+from packlight.plan.sizes import Numbers, Tidied, in_main_graph, least_opset
 from packlight.plan.whatif import Choice, WhatIf, parse_choice
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
 from packlight.records.budget import LOSSES, check_sense
@@ -62,12 +62,13 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
     target, choices = asked(request, None)
     check_shapes(opened.model)
     own = original_of(opened.model, stored_size(opened.path))
-    raising = Files(Tidied(opened.model))
+    numbers = Numbers(opened.model.graph)
+    raising = Files(Tidied(opened.model), numbers)
     newer = [recipe for recipe in recipes() if raising.is_newer(recipe)]
     whole = [recipe for recipe in recipes() if raising.is_whole(recipe)]
     others = [recipe for recipe in recipes() if recipe not in [*newer, *whole]]
     spare = not choices and is_spare(opened.model, [*whole, *others])
-    files = Files(Tidied(opened.model, spare))
+    files = Files(Tidied(opened.model, spare), numbers)
     with forked(lambda: raising.all_made(newer)) as from_newer:
         model = files.sizes.model  # tidied, which those of a newer opset do not start from
         with (
