@@ -11,7 +11,8 @@ from packlight.compress import compress, palette, weights
 from packlight.model import Model, file_size, initializers, nodes, stored_tensor
 from packlight.plan.biases import Place, bytes_made, is_doubtful, shifted, shifts
 from packlight.plan.integers import integer_size
-from packlight.plan.sizes import TIDY, Base, Numbers, Part, Sizes, Tidied, least_opset
+from packlight.plan.numbers import Numbers
+from packlight.plan.sizes import TIDY, Base, Part, Sizes, Tidied, least_opset
 from packlight.records.codec import digest
 from packlight.records.measurement import Measurement, counted
 from packlight.records.recipe import Option as Value

@@ -19,7 +19,7 @@ from packlight.compress.sites import Weight, weight_sites
 from packlight.compress.static import INTEGER
 from packlight.model import Model
 from packlight.model.size import skeleton
-from packlight.plan.sizes import Numbers
+from packlight.plan.numbers import Numbers
 from packlight.records.recipe import Recipe
 from packlight.records.variant import Change, Refusal
 

@@ -11,23 +11,23 @@ Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/e
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from packlight.compress import compress
-from packlight.compress.float16 import LARGEST, LEAST, SMALLEST
 from packlight.compress.functions import DOMAIN
 from packlight.compress.methods import method as method_named
 from packlight.compress.storage import COMPUTED, NEXT, fresh_stem
-from packlight.model import Model, graphs, initializers, raised, release, stored_tensor
+from packlight.model import Model, graphs, raised
 from packlight.model.size import Skeleton, field_size, skeleton, tensor_size
 from packlight.plan.biases import Place, bias_places
+from packlight.plan.clusters import ANNOTATION, Cluster, clusters, large
+from packlight.plan.numbers import Numbers
 from packlight.records.codec import digest
 from packlight.records.recipe import Recipe, parse_recipe
 from packlight.records.variant import Change, Refusal
@@ -66,95 +66,6 @@ class Part:
 
 
 NOTHING = Part(0, {}, (), ())
-
-
-class Numbers:
-    """Whether methods may refuse what is stored for its numbers; each tensor is read once.
-
-    Args:
-        model: whose tensors are read now, so that processes to come need not; None reads each when
-            it is asked for.
-    """
-
-    def __init__(self, model: ir.Model | None = None) -> None:
-        self.known: dict[int, tuple[ir.TensorProtocol, bool]] = {}
-        for value in () if model is None else initializers(model):
-            if value.const_value is not None:
-                self.extreme(value.const_value)
-
-    def extreme(self, tensor: ir.TensorProtocol) -> bool:
-        """Whether a method may refuse a tensor for its numbers."""
-        if id(tensor) not in self.known:
-            self.known[id(tensor)] = tensor, extreme(tensor)
-        return self.known[id(tensor)][1]
-
-
-def extreme(tensor: ir.TensorProtocol) -> bool:
-    """Whether a float32 number of a tensor is NaN or too large for a method, or all too small."""
-    if tensor.dtype != ir.DataType.FLOAT or tensor.size < SMALLEST:
-        return False
-    array = read(tensor)
-    low, high = array.min(), array.max()
-    usual = low >= -LARGEST and high <= LARGEST and not 0 < max(-low, high) < LEAST  # not of a NaN
-    del array
-    release(tensor)
-    return not usual
-
-
-def read(tensor: ir.TensorProtocol) -> NDArray[np.float32]:
-    """The float32 numbers of a tensor; a map of a file would take twice the time."""
-    if isinstance(tensor, ir.ExternalTensor):
-        return np.fromfile(tensor.path, np.float32, tensor.size, offset=tensor.offset or 0)
-    return np.asarray(tensor.numpy(), np.float32)
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """Operators that share stored values, mostly a single one.
-
-    Attributes:
-        nodes: in the order they run.
-    """
-
-    nodes: tuple[ir.Node, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of its operators."""
-        return tuple(str(node.name) for node in self.nodes)
-
-    def key(self, numbers: Numbers) -> tuple[object, ...]:
-        """Equal for clusters that a recipe does the same to, up to names of equal length."""
-        return tuple(self.described(numbers))
-
-    def described(self, numbers: Numbers) -> Iterator[object]:
-        """All that sizes depend on."""
-        seen: dict[str, int] = {}
-        for node in self.nodes:
-            attributes = [str(attribute) for attribute in node.attributes.values()]
-            yield node.domain, node.op_type, len(str(node.name)), *attributes
-            for value in (*node.inputs, *node.outputs):
-                name = "" if value is None else str(value.name)
-                yield len(name), seen.setdefault(name, len(seen))
-                tensor = None if value is None else value.const_value
-                if value is None or tensor is None:
-                    yield None
-                else:
-                    yield tensor.dtype, tuple(tensor.shape.numpy())
-                    yield value.is_graph_input(), value.is_graph_output()
-                    yield id(tensor) if numbers.extreme(tensor) else 0
-                    yield tensor_size(tensor), told_lengths(value)
-
-
-ANNOTATION = "quant_parameter_tensor_names"
-"""Where onnx-ir notes the quantization annotation of a value."""
-
-
-def told_lengths(value: ir.Value) -> tuple[object, ...]:
-    """How long all is that a file says of a stored value beside its tensor."""
-    notes = (value.metadata_props, value.meta.get(ANNOTATION, {}))
-    pairs = ((len(key), len(text)) for note in notes for key, text in note.items())
-    return len(value.doc_string or ""), *pairs
 
 
 @dataclass
@@ -328,39 +239,6 @@ def acting(recipe: Recipe, parts: Iterable[Part]) -> Recipe:
     """The steps of a recipe whose methods change something."""
     methods = {change.method for part in parts for change in part.changes}
     return replace(recipe, steps=tuple(step for step in recipe.steps if step.method in methods))
-
-
-def clusters(model: ir.Model) -> Iterator[Cluster]:
-    """Operators of the main graph that read large stored values, in the order they run.
-
-    Those that share one belong together, also by way of others.
-    """
-    leader: dict[ir.Node, ir.Node] = {}
-
-    def first(node: ir.Node) -> ir.Node:
-        while leader[node] is not node:
-            node = leader[node]
-        return node
-
-    for node in model.graph:
-        if not any(large(value) for value in node.inputs):
-            continue
-        leader[node] = node
-        for value in filter(large, node.inputs):
-            assert value is not None
-            for other in value.consumers():
-                if other in leader:
-                    leader[first(node)] = first(other)
-    together: dict[ir.Node, list[ir.Node]] = {}
-    for node in leader:
-        together.setdefault(first(node), []).append(node)
-    return (Cluster(tuple(nodes)) for nodes in together.values())
-
-
-def large(value: ir.Value | None) -> bool:
-    """Whether a value is stored, in a Constant too, and not too small for any method."""
-    tensor = None if value is None else stored_tensor(value)
-    return tensor is not None and tensor.size >= SMALLEST
 
 
 def measured(base: Base, cluster: Cluster, recipe: Recipe) -> Part:

@@ -14,10 +14,11 @@ from packlight.compress import canonical_recipe
 from packlight.metrics import named
 from packlight.model import Model, check_shapes, file_size, stored_size
 from packlight.plan.files import Files, original_of
+from packlight.plan.numbers import Numbers
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES
-from packlight.plan.sizes import Numbers, Tidied, in_main_graph, least_opset
+from packlight.plan.sizes import Tidied, in_main_graph, least_opset
 from packlight.plan.whatif import Choice, WhatIf, parse_choice
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
 from packlight.records.budget import LOSSES, check_sense

@@ -8,9 +8,10 @@ from onnx import helper
 
 from packlight.compress import canonical_recipe, compress
 from packlight.model import Model, save, to_bytes
+from packlight.plan.clusters import clusters
 from packlight.plan.files import Files
 from packlight.plan.routes import ROUTES
-from packlight.plan.sizes import Sizes, Tidied, clusters, in_main_graph, least_opset
+from packlight.plan.sizes import Sizes, Tidied, in_main_graph, least_opset
 from packlight.records import parse_recipe
 from packlight.testing.cases import applied, sample_calls
 from packlight.testing.networks import NETWORKS
