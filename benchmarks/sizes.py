@@ -3,8 +3,8 @@
     python benchmarks/sizes.py                 # the suite and three networks
     python benchmarks/sizes.py silero ocr
 
-Sizes do not depend on how many samples a method sees, so it sees few. Where rounding by samples may
-add a bias, the plan says an interval, and the file must lie in it; all else is to the byte.
+Sizes do not depend on how many samples a method sees, so it sees few. Where the plan says an
+interval the file must lie in it; all else is to the byte.
 """
 
 from __future__ import annotations
