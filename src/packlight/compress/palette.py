@@ -230,8 +230,7 @@ def encode(graph: ir.Model, one: Coded[Site], config: Palette) -> Change:
     form = Form(packed=bits not in UNSIGNED, grouped=site.tables > 1)
     place.replace(place.call(form.name(inputs), inputs, form.restore, **shapes(site, form)))
     share = "tensor" if config.per == "tensor" else f"{site.channels} channels"
-    note = f", {site.note}" if site.note else ""
-    what = f"palette of {2**bits} per {share}, {one.how}, float at load{note}"
+    what = site.told(f"palette of {2**bits} per {share}, {one.how}, float at load")
     return Change(site.operator, "palette", what, before, stored_bytes(site, config))
 
 

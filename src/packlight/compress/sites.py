@@ -105,6 +105,10 @@ class WeightSite:
     weight: Weight
     note: str = field(default="", kw_only=True)
 
+    def told(self, what: str) -> str:
+        """What is done to the weight, with what is said of the decision."""
+        return f"{what}, {self.note}" if self.note else what
+
     @property
     def operator(self) -> str:
         """Name of the operator."""

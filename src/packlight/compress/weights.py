@@ -271,8 +271,7 @@ def encode(graph: ir.Model, one: Coded[Site], config: Weights) -> Change:
     what = f"int{site.bits} per {config.per}" + (
         f" of {site.grouping.block}" if config.per == "block" else ""
     )
-    note = f", {site.note}" if site.note else ""
-    what = f"{what}, {one.how}, float at {site.expand}{note}"
+    what = site.told(f"{what}, {one.how}, float at {site.expand}")
     return Change(site.operator, "weights", what, before, stored_bytes(site, config))
 
 

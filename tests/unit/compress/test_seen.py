@@ -5,8 +5,6 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper, parser
 
-from packlight.compress import compress
-from packlight.compress.compress import Stream
 from packlight.compress.matrix import inputs_of, sources
 from packlight.compress.moments import Moments
 from packlight.compress.roles import roles
@@ -15,7 +13,7 @@ from packlight.model import Model, name_operators, name_values, nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream
 from packlight.testing import NETWORKS, sample_calls
-from packlight.testing.cases import EXACT
+from packlight.testing.cases import EXACT, applied
 
 WEIGHTED = sorted(set(NETWORKS) - {"aliased-17"})
 """All but the one whose weights are shared, and multiply what is not known."""
@@ -48,16 +46,9 @@ def normal(*shape, seed=0):
     return random.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(shape[-1]))
 
 
-def running(calls):
-    samples = [[feeds] for feeds in calls]
-    return Stream(
-        lambda model, names, most: stream(model, names, samples[: most or None], {}, EXACT)
-    )
-
-
 def lost(model, recipe, calls):
     """Squared errors of outputs, over all calls."""
-    made = compress(model, parse_recipe(recipe), running(calls)).model
+    made = applied(model, parse_recipe(recipe), calls).model
     sessions = [open_session(one, EXACT) for one in (model, made)]
     pairs = [[next(iter(one.run(feeds).values())) for one in sessions] for feeds in calls]
     return sum(float(np.sum((a - b) ** 2, dtype=np.float64)) for a, b in pairs)
@@ -124,7 +115,7 @@ def test_branches_that_use_one_name_are_not_taken_for_each_other():
     names = [value.name for node in nodes(model.graph) for value in node.outputs]
     calls = [{"x": normal(8, 32, seed=i), "c": np.array(i % 2 == 0)} for i in range(12)]
 
-    made = compress(model, parse_recipe("weights:4,rounding=gptq"), running(calls))
+    made = applied(model, parse_recipe("weights:4,rounding=gptq"), calls)
 
     assert len(set(names)) == len(names)
     assert ["by gptq" in change.what for change in made.changes] == [True] * 4
@@ -176,9 +167,7 @@ def test_zeros_that_begin_a_recurrence_do_not_hide_its_states():
         **numbers,
     )
 
-    made = compress(
-        model, parse_recipe("weights:4,rounding=gptq"), running([{"x": normal(4, 3, 5)}] * 4)
-    )
+    made = applied(model, parse_recipe("weights:4,rounding=gptq"), [{"x": normal(4, 3, 5)}] * 4)
 
     role = role_of(model, 2)
     assert [value.name for value in sources(role)] == ["y"]
