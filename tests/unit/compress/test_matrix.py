@@ -8,16 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packlight.compress import compress
-from packlight.compress.compress import Stream
 from packlight.compress.matrix import inputs_of, layout
 from packlight.compress.moments import Moments
 from packlight.compress.names import Names
 from packlight.compress.roles import Role
 from packlight.model import nodes
 from packlight.records import parse_recipe
-from packlight.runtime import open_session, stream
-from packlight.testing.cases import EXACT
+from packlight.runtime import open_session
+from packlight.testing.cases import EXACT, applied
 from packlight.testing.sketch import Sketch, value_info
 
 
@@ -129,14 +127,6 @@ def test_groups_are_the_axes_of_the_weight_and_the_batch_is_more_inputs(weight, 
     assert seen.shape[2] == weight[-2]
 
 
-def running(calls):
-    """Streams values of a model over single calls."""
-    samples = [[feeds] for feeds in calls]
-    return Stream(
-        lambda model, names, most: stream(model, names, samples[: most or None], {}, EXACT)
-    )
-
-
 @pytest.mark.parametrize("sizes", [[3, 3, 3, 3], [2, 2, 2, 2], [1, 4, 2, 3]])
 def test_heads_learn_from_all_of_a_batch_whatever_its_size(sizes):
     random = np.random.default_rng(7)
@@ -178,7 +168,7 @@ def turned(what):
 
 def lost(model, recipe, calls):
     """Squared errors of outputs, over all calls."""
-    made = compress(model, parse_recipe(recipe), running(calls)).model
+    made = applied(model, parse_recipe(recipe), calls).model
     sessions = [open_session(one, EXACT) for one in (model, made)]
     pairs = [[next(iter(one.run(feeds).values())) for one in sessions] for feeds in calls]
     return sum(float(np.sum((a - b) ** 2, dtype=np.float64)) for a, b in pairs)
@@ -189,9 +179,9 @@ def test_a_bias_of_another_axis_than_that_of_the_outputs_stays():
     product = net.add("MatMul", "x", net.weight(16, 32, 1))
     out = net.add("Add", product, net.keep(net.array(16)))
     model = net.model("turned", [value_info("x", ["b", 5, 32])], {out: [16, 5, 16]})
-    calls = running([{"x": np.ones((1, 5, 32), np.float32)}])
+    calls = [{"x": np.ones((1, 5, 32), np.float32)}]
 
-    made = compress(model, parse_recipe("weights:2,rounding=gptq"), calls).model
+    made = applied(model, parse_recipe("weights:2,rounding=gptq"), calls).model
 
     before, after = (
         next(node for node in nodes(one.graph) if node.op_type == "Add").inputs[1].const_value
