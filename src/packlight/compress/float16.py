@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compress.sites import not_stored
+from packlight.compress.sites import STANDS_IN, not_stored
 from packlight.compress.storage import Expansion
 from packlight.method import Look, Method
 from packlight.model import initializers, nodes, release, stored_tensor
@@ -69,6 +69,8 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
 
 def unfit(site: Site) -> str:
     """Why a tensor does not fit into 16 bits; empty when it does. NaN and infinity do."""
+    if STANDS_IN in site.tensor.meta:
+        return ""
     array = np.abs(site.tensor.numpy())
     release(site.tensor)
     finite = np.isfinite(array)

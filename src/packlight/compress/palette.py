@@ -29,7 +29,14 @@ from packlight.compress.scales import (
     scale_parts,
     store_scale,
 )
-from packlight.compress.sequence import Coded, Rounding, round_in_order, rounded_later, rounded_now
+from packlight.compress.sequence import (
+    Coded,
+    Rounding,
+    round_in_order,
+    rounded_later,
+    rounded_now,
+    rounded_unseen,
+)
 from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.storage import (
     FLOAT_BYTES,
@@ -106,7 +113,8 @@ class Site(WeightSite):
     @property
     def turned(self) -> tuple[int, ...]:
         """Shape of the weight with its axes in ``order``."""
-        return tuple(self.weight.shape[axis] for axis in self.order)
+        shape = self.weight.shape
+        return tuple(shape[axis] for axis in self.order)
 
     @property
     def outputs(self) -> int:
@@ -164,6 +172,8 @@ def apply(
     stored, fit = partial(stored_parts, config), partial(fitted, config)
     if not looks(config):
         made = rounded_later(found, fit, stored)
+    elif look.imagined:
+        made = rounded_unseen(found, fit, stored, config)
     else:
         found = widths(graph, found, look, config) if config.mixed else found
         made = rounded_now(round_in_order(graph, found, look, fit, config), stored)

@@ -170,6 +170,23 @@ def rounded_later(sites: Sequence[S], fit: Fit[S, F], stored: Stored[S, F]) -> l
     return [Coded(site, Parts(partial(content, site)), "to nearest") for site in sites]
 
 
+def rounded_unseen(
+    sites: Sequence[S], fit: Fit[S, F], stored: Stored[S, F], config: Rounding
+) -> list[Coded[S]]:
+    """Every weight to the nearest, with the biases that samples would make, of which none are seen.
+
+    The file is as large as with samples, as long as a sample reaches every weight.
+    """
+    for site in sites if config.bias else ():
+        role = site.weight.roles[0]
+        is_fed = len(site.weight.roles) == 1 and bool(sources(role))
+        place = absorber(site.weight) if is_fed else None
+        if place is not None:
+            groups, outputs, _ = form_of(site.weight).sizes()
+            place.shift(np.zeros((groups, outputs)))
+    return rounded_later(sites, fit, stored)
+
+
 def rounded_now(rounded: Iterable[Rounded[S, F]], stored: Stored[S, F]) -> list[Coded[S]]:
     """Every weight as it was rounded in order; all are, before the first is written.
 

@@ -182,8 +182,31 @@ def published(value: ir.Value) -> bool:
     return value.is_graph_output() or any(published(other) for other in again)
 
 
+STANDS_IN = "packlight.stands_in"
+"""Note of a tensor that stands in for one whose numbers no method refuses."""
+
+
+def stand_in(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Zeros of a tensor's type and shape, made when they are read.
+
+    Methods take its numbers as usable: give none for a tensor that they may refuse.
+    """
+    dtype, shape = tensor.dtype, tensor.shape.numpy()
+    zeros = ir.LazyTensor(
+        lambda: ir.Tensor(np.zeros(shape, dtype.numpy()), dtype=dtype),
+        dtype=dtype,
+        shape=ir.Shape(shape),
+        name=tensor.name,
+        cache=False,
+    )
+    zeros.meta[STANDS_IN] = True
+    return zeros
+
+
 def unusable(site: Weight) -> str:
     """What is wrong with a site's numbers; empty when nothing is."""
+    if STANDS_IN in site.tensor.meta:
+        return ""
     sizes = np.abs(site.read())
     bad = int(np.count_nonzero(~np.isfinite(sizes)))
     if bad:

@@ -24,6 +24,7 @@ from packlight.compress.sequence import (
     round_in_order,
     rounded_later,
     rounded_now,
+    rounded_unseen,
 )
 from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.sparse_storage import (
@@ -179,6 +180,8 @@ def apply(
     fit = partial(fitted, config)
     if not looks(config):
         made = rounded_later(found, fit, stored)
+    elif look.imagined:
+        made = rounded_unseen(found, fit, stored, config)
     else:
         sparsity = config.sparsity
         rounded = round_in_order(graph, found, look, fit, config, sparsity=sparsity)

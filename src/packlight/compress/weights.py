@@ -30,7 +30,14 @@ from packlight.compress.scales import (
     scale_parts,
     store_scale,
 )
-from packlight.compress.sequence import Coded, Rounding, round_in_order, rounded_later, rounded_now
+from packlight.compress.sequence import (
+    Coded,
+    Rounding,
+    round_in_order,
+    rounded_later,
+    rounded_now,
+    rounded_unseen,
+)
 from packlight.compress.sites import Weight, WeightSite, decided, unusable
 from packlight.compress.storage import (
     BLOCKED_OPSET,
@@ -205,6 +212,8 @@ def apply(
     stored, fit = partial(parts, config), partial(fitted, config)
     if not looks(config):
         made = rounded_later(found, fit, stored)
+    elif look.imagined:
+        made = rounded_unseen(found, fit, stored, config)
     else:
         found = widths(graph, found, look, config) if config.mixed else found
         made = rounded_now(round_in_order(graph, found, look, fit, config), stored)

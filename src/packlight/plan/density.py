@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from packlight.compress import canonical_recipe, compress
 from packlight.compress.sites import Weight, weight_sites
 from packlight.model import Model, initializers, nodes, stored_tensor
-from packlight.plan.files import INTEGER, without_samples
+from packlight.plan.files import without_samples
+from packlight.plan.sizes import INTEGER
 from packlight.records.codec import digest
 from packlight.records.measurement import Measurement
 from packlight.records.recipe import Recipe, Step, parse_recipe

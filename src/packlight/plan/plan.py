@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from packlight.compress import canonical_recipe
 from packlight.compress.compress import uses_data
-from packlight.plan.files import INTEGER, Files, Original
+from packlight.plan.files import Files, Original
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES, Dtype, Route
-from packlight.plan.sizes import Part
-from packlight.plan.whatif import KEEP, Choice, WhatIf
+from packlight.plan.sizes import INTEGER
+from packlight.plan.whatif import KEEP, Choice, Part, WhatIf
 from packlight.plan.words import Case, recommendation, running
 from packlight.records.budget import Limit
 from packlight.records.measurement import Measurement, Meets

@@ -10,7 +10,7 @@ from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.measure.curves import CPU
 from packlight.plan.density import download, download_of_floats, sample_of
-from packlight.plan.files import INTEGER, Files, Original, in_constants, original_of
+from packlight.plan.files import Files, Original, in_constants, original_of
 from packlight.plan.kernels import Kernels
 from packlight.plan.predict import (
     MICRO,
@@ -25,6 +25,7 @@ from packlight.plan.predict import (
 )
 from packlight.plan.present import quantized
 from packlight.plan.routes import Route
+from packlight.plan.sizes import INTEGER
 from packlight.plan.types import rare_types
 from packlight.plan.words import PREDICTED
 from packlight.records.budget import LOSSES, Budget, Limit, parse_budget

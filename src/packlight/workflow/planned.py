@@ -18,7 +18,7 @@ from packlight.plan.numbers import Numbers
 from packlight.plan.plan import plan as plan_of
 from packlight.plan.planner import Planner, Target
 from packlight.plan.routes import ROUTES
-from packlight.plan.sizes import Tidied, in_main_graph, least_opset
+from packlight.plan.sizes import Tidied, least_opset
 from packlight.plan.whatif import Choice, WhatIf, parse_choice
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
 from packlight.records.budget import LOSSES, check_sense
@@ -74,10 +74,11 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
         model = files.sizes.model  # tidied, which those of a newer opset do not start from
         with (
             forked(lambda: files.all_made(whole, last=True)) as from_whole,
-            forked(lambda: files.all_made(others)) as from_others,
+            forked(lambda: files.all_made(others[::2])) as from_others,
+            forked(lambda: files.all_made(others[1::2])) as from_more,
         ):
             profile = profile_of(model, request.inputs, None)
-            files.known |= {**from_newer(), **from_whole(), **from_others()}
+            files.known |= {**from_newer(), **from_whole(), **from_others(), **from_more()}
     return with_lessons(plan_of(files, profile, target, own, choices, called=request.called))
 
 
@@ -87,7 +88,7 @@ def is_spare(model: Model, recipes: Sequence[Recipe]) -> bool:
     Those that start from a newer one do so in a process with a copy of its own.
     """
     opset = max(map(least_opset, recipes), default=0)
-    return can_fork() and opset <= model.opset() and in_main_graph(model.graph)
+    return can_fork() and opset <= model.opset()
 
 
 def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -> Plan:

@@ -143,6 +143,6 @@ def test_sizes_are_foreseen_wherever_codes_become_float(form):
     for text in ("weights:4,block=32", "weights:8,block=8,symmetric=false"):
         made = compress(model, parse_recipe(f"tidy+{text}")).model
 
-        assert Sizes(Tidied(model)).size(canonical_recipe(parse_recipe(text))) == len(
+        assert Sizes(Tidied(model)).apply(canonical_recipe(parse_recipe(text))).size == len(
             to_bytes(made)
         )
