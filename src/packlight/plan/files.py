@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from packlight.compress import palette, uses_data, weights
+from packlight.compress import palette, weights
+from packlight.compress.compress import looks
 from packlight.model import Model, graphs, initializers, nodes, stored_tensor
 from packlight.plan.numbers import Numbers
 from packlight.plan.sizes import INTEGER, Applied, Sizes, Tidied, least_opset
@@ -108,7 +109,7 @@ class Files:
         return any(step.method in INTEGER for step in recipe.steps)
 
     def is_newer(self, recipe: Recipe) -> bool:
-        """Whether a recipe is looked at in the model raised to a newer opset, part by part."""
+        """Whether a recipe is looked at in the model raised to a newer opset."""
         newer = least_opset(recipe) > self.sizes.tidied.source.opset()
         return newer and not self.is_whole(recipe)
 
@@ -119,12 +120,19 @@ class Files:
         """
         assert not any(step.where for step in recipe.steps), "operators alike differ in names"
         versions = [self.sizes.apply(each) for each in every_width(recipe)]
+        sizes = [self.sizes.apply(each).size for each in self.unreached(recipe)]
         applied = self.sizes.apply(recipe, last=last)
         size = size_of([*versions, applied])
-        if len([*graphs(self.sizes.model.graph)]) > 1 and uses_data(recipe):
-            unreached = self.sizes.apply(without_biases(recipe))
-            size = between(min(int(size.low), unreached.size), int(size.high))
+        low = min([int(size.low), *sizes])
+        if low < size.low:
+            size = between(low, int(size.high))
         return File(size, applied.changes, applied.refusals)
+
+    def unreached(self, recipe: Recipe) -> list[Recipe]:
+        """A recipe as it is where no sample reaches a weight; none where all are surely reached."""
+        has_bodies = len([*graphs(self.sizes.model.graph)]) > 1
+        shifts = any(looks(step) for step in recipe.steps if step.method not in INTEGER)
+        return [without_biases(recipe)] if has_bodies and shifts else []
 
 
 def without_biases(recipe: Recipe) -> Recipe:

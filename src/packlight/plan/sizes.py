@@ -197,9 +197,9 @@ class Sizes:
         lower = self.base(least_opset(acting(recipe, applied.changes)))
         if lower is not base:
             applied = lower.apply(recipe)
-        if not applied.changes:
-            return replace(applied, size=self.base(0).file.size())
-        return applied
+        if applied.changes or last:
+            return applied  # after the last one the model is not what it was
+        return replace(applied, size=self.base(0).file.size())
 
 
 def least_opset(recipe: Recipe) -> int:
