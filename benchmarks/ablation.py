@@ -17,8 +17,8 @@ from dataclasses import replace
 
 import packlight
 from integers import references
-from packlight.evaluate import evaluate
-from packlight.evaluate.exactness import spread
+from packlight.evaluation import evaluate
+from packlight.evaluation.exactness import spread
 from packlight.records import SessionOptions
 from packlight.runtime import saturation
 from plain import plain_model

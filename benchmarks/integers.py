@@ -29,8 +29,8 @@ from tempfile import TemporaryDirectory
 import theirs
 from judging import KEPT
 from packlight.errors import ModelError
-from packlight.evaluate import Reference, evaluate
-from packlight.evaluate.exactness import spread
+from packlight.evaluation import Reference, evaluate
+from packlight.evaluation.exactness import spread
 from packlight.model import load
 from packlight.records import SessionOptions
 from packlight.runtime import open_session, race, saturation

@@ -22,14 +22,14 @@ from pathlib import Path
 import numpy as np
 
 import packlight
+from packlight.api.profile_detail import profile_of, shapes_in_use
 from packlight.errors import ModelError
 from packlight.metrics import METRICS
 from packlight.model import load
-from packlight.plan.whatif import KEEP, Choice
+from packlight.planning.what_if import KEEP, Choice
 from packlight.records import Measurement
 from packlight.runtime import latency_of, open_session
 from packlight.task import Task
-from packlight.workflow.profiling import profile_of, shapes_in_use
 from sources import asked, cached
 from suite import SUITE, case
 
@@ -203,7 +203,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 def main() -> None:
     """Print the table for a measured device."""
     measured, *names = asked(__doc__, CASES, "DEVICE.toml")
-    device = packlight.device(measured)
+    device = packlight.load_device(measured)
     threads = device.units["cpu"].cores or 1
     rows = []
     for name in names:

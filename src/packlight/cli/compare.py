@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli.ending import DONE
-from packlight.cli.options import (
-    MODEL_HELP,
-    Json,
-    OptionalTask,
-    Samples,
-    Seconds,
-    Seed,
-    Threads,
-)
+from packlight.cli.exit_codes import DONE
+from packlight.cli.options import MODEL_HELP, Json, OptionalTask, Samples, Seconds, Seed, Threads
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.errors import InputError
 
@@ -99,7 +91,7 @@ def saved(*names: str) -> Comparison:
             "models are compared on the samples of a task: give --task. Without one, compare takes "
             "evaluations that were saved as .json"
         )
-    from packlight.workflow import compare_saved
+    from packlight.api.compare_saved import compare_saved
 
     return compare_saved(names)
 
@@ -109,7 +101,7 @@ def shown(found: Comparison, *, as_json: bool) -> int:
     if as_json:
         print_json(found)
     else:
-        from packlight.cli.comparison import comparison_parts
+        from packlight.cli.compare_tables import comparison_parts
 
         console = screen()
         say(console, *comparison_parts(console, found))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from packlight.records.reading import show_named_interval, show_named_value
+from packlight.presentation.numbers import show_named_interval, show_named_value
 
 if TYPE_CHECKING:
     from rich.console import Console

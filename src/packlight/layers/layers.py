@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from packlight.layers.moments import Moments
+from packlight.layers.signal_noise import Moments
 from packlight.layers.walk import Pair, Walk, paired
 from packlight.layers.weights import weight_contrasts
 from packlight.model import Model
-from packlight.profile.source import source_of
+from packlight.profiling.source_lines import source_of
 from packlight.records import Layer, Layers, SessionOptions
 from packlight.task import Task
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.layers.flow import FLOATS, ROUNDERS, Flow
+from packlight.layers.data_flow import FLOATS, ROUNDERS, Flow
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import Feeds, Session, open_session

@@ -9,11 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.layers.canonical import canonical
-from packlight.layers.flow import FLOATS, Flow
-from packlight.layers.match import Matched, Matcher
+from packlight.layers.data_flow import FLOATS, Flow
+from packlight.layers.integer_to_qdq import canonical
+from packlight.layers.matching import Matched, Matcher
 from packlight.layers.probe import Probe, Values, open_probe
-from packlight.layers.stored import prints_of
+from packlight.layers.stored_weights import prints_of
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import Feeds, Steps

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.layers.stored import SMALLEST, unpacked
+from packlight.layers.stored_weights import SMALLEST, unpacked
 from packlight.layers.walk import Pair
 from packlight.metrics.fidelity import decibels
 from packlight.records import WeightContrast, counted

@@ -11,7 +11,28 @@ from packlight.records.contrast import Contrast
 from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Result
-from packlight.records.robustness import Robustness
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """One kind of change of the inputs.
+
+    Attributes:
+        variant: id.
+        change: of the inputs, as ``noise``.
+        reference: drop of the reference on changed inputs, against itself on the inputs as they
+            are.
+        drop: the same of the variant.
+        extra: the variant's drop minus the reference's, paired; positive where it bears less.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    variant: str
+    change: str
+    reference: Measurement
+    drop: Measurement
+    extra: Measurement
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from packlight.errors import DeviceError
-from packlight.records.device_rules import covers, faults
+from packlight.records.device_checks import covers, faults
 
 How = Literal["stated", "derived", "assumed", "measured"]
 

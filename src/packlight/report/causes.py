@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from packlight.presentation.contrasts import called_for, place, show_evidence
 from packlight.records import Advice, Finding
-from packlight.records.telling import called_for, place, show_evidence
+from packlight.report.labels import pill
 from packlight.report.markup import Html, breakable, element, join
 from packlight.report.tables import minus
-from packlight.report.words import pill
 
 
 def findings(found: Sequence[Finding]) -> Html:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from packlight.records import Contrast, GroupContrast, Measurement, Moved, Shift
-from packlight.records.telling import (
+from packlight.presentation.contrasts import (
     NEAR,
     RATES,
     SPREAD,
@@ -15,6 +14,7 @@ from packlight.records.telling import (
     headline,
     worst_sentence,
 )
+from packlight.records import Contrast, GroupContrast, Measurement, Moved, Shift
 from packlight.report.markup import Html, element, join
 from packlight.report.tables import minus, number, table
 

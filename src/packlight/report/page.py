@@ -12,22 +12,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from packlight.errors import InputError
-from packlight.records import Outcome, Result, canonical
-from packlight.records.reading import (
+from packlight.presentation.numbers import (
     show_bytes,
     show_named_interval,
     show_named_value,
     show_share,
 )
-from packlight.records.verdict import choice, details, headline, original
+from packlight.presentation.verdict import choice, details, headline, original
+from packlight.records import Outcome, Result, canonical
 from packlight.report.causes import findings, lessons
 from packlight.report.contrast import contrast
 from packlight.report.groups import groups
+from packlight.report.labels import ACCURACY, ARITHMETIC, MEANINGS, VERDICT, pill
 from packlight.report.markup import Html, element, join
 from packlight.report.pictures import picture
 from packlight.report.plot import trade_off
 from packlight.report.tables import MINUS, budgets, minus, refusals, shown, variants
-from packlight.report.words import ACCURACY, ARITHMETIC, MEANINGS, VERDICT, pill
 
 if TYPE_CHECKING:
     from packlight.runtime import Steps

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from packlight.records import Outcome
-from packlight.report.marks import figures, ground, symbol, told
 from packlight.report.markup import Html, element
-from packlight.report.scene import Canvas, Scene, plotted, scene
+from packlight.report.plot_marks import figures, ground, symbol, told
+from packlight.report.plot_scene import Canvas, Scene, plotted, scene
 
 CANVASES = {
     "wide": Canvas(1060, 430, ticks=11),

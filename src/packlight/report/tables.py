@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from packlight.presentation.numbers import show_named_interval, show_named_value, show_number
+from packlight.presentation.verdict import choice, original
 from packlight.records import Limit, Measurement, Outcome, Refusal, Result
-from packlight.records.reading import show_named_interval, show_named_value, show_number
-from packlight.records.verdict import choice, original
+from packlight.report.labels import VERDICT, badge, name_of, pill
 from packlight.report.markup import Html, breakable, element, join
-from packlight.report.words import VERDICT, badge, name_of, pill
 
 MOST_NAMES = 200
 COSTS_SHOWN = ("size", "download", "latency_ratio", "latency", "peak_memory")

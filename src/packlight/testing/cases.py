@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress import Compressed, compress
-from packlight.compress.compress import Stream
+from packlight.compression import Compressed, compress
+from packlight.compression.compress import Stream
 from packlight.model import Model, graphs, to_bytes
 from packlight.records import Recipe, SessionOptions
 from packlight.runtime import Feeds, stream

@@ -15,9 +15,9 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compress.roles import roles, stored
+from packlight.compression.method import Method
+from packlight.compression.sites.weight_roles import roles, stored
 from packlight.errors import RecipeError
-from packlight.method import Method
 from packlight.model import Model, file_size, load, nodes, save, stored_tensor, to_bytes
 from packlight.records import Change, Recipe, Refusal, SessionOptions, Step
 from packlight.records.recipe import Option

@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packlight.errors import InputError
+from packlight.presentation.verdict import headline
 from packlight.records import Outcome, Refusal, canonical, loads, parse_budget
-from packlight.records.verdict import headline
 from packlight.report import write_report
-from packlight.report.axis import Axis, Box, place_labels, ticks
 from packlight.report.markup import text
 from packlight.report.page import page
 from packlight.report.plot import CANVASES, trade_off
-from packlight.report.scene import scene
+from packlight.report.plot_axes import Axis, Box, place_labels, ticks
+from packlight.report.plot_scene import scene
 from packlight.report.tables import budgets, grouped, refusals, variants
 
 VOID = {"meta", "link", "br", "wbr", "img"}

@@ -1,0 +1,108 @@
+"""The grid of every activation, from one pass over the calibration samples."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+import onnx_ir as ir
+
+from packlight.compression.grids.ranges import (
+    Affine,
+    Histogram,
+    Rule,
+    affine,
+    fidelity,
+    spanned,
+    widened,
+)
+from packlight.compression.method import Look
+from packlight.compression.qdq import placement
+from packlight.errors import RecipeError
+from packlight.model import nodes
+
+AUTO = "auto"
+POOR = 25.0
+"""Decibels below which ``wide=auto`` gives a value 16 bits."""
+
+
+class Settings(Protocol):
+    """What decides on the grids of activations."""
+
+    @property
+    def range(self) -> Rule:
+        """How wide a grid is."""
+
+    @property
+    def percentile(self) -> float:
+        """Share kept at each end, in percent."""
+
+    @property
+    def wide(self) -> str:
+        """Which operators read 16 bits."""
+
+    def is_wide(self, node: ir.Node) -> bool:
+        """Whether an operator is named by ``wide``."""
+
+
+def ranged(
+    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings
+) -> dict[str, Affine]:
+    """The grid of every value that has one and is ever reached."""
+    wide = wide_values(graph, plan, config)
+    grids = imagined(plan, wide) if look.imagined else seen(graph, plan, look, config, wide)
+    grids |= {name: one for name, one in given_grids(plan).items() if name in grids}
+    shared = {name: plan.root(name) for name in plan.same}
+    return grids | {name: grids[root] for name, root in shared.items() if root in grids}
+
+
+def seen(
+    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings, wide: Collection[str]
+) -> dict[str, Affine]:
+    """Grids from one pass over the samples, of 16 bits for ``wide`` or what 8 bits spoil."""
+    observed = {name: Histogram() for name in plan.ranges()}
+    look(graph, {name: [one] for name, one in observed.items()})
+    grids = {
+        name: affine(one, config.range, config.percentile, symmetric=plan.by.symmetric)
+        for name, one in observed.items()
+        if one.counts.any()
+    }
+    if config.wide == AUTO:
+        wide = [name for name, one in grids.items() if fidelity(observed[name], one) < POOR]
+    more = [name for name in wide if name in grids]
+    return grids | {name: widened(observed[name], symmetric=plan.by.symmetric) for name in more}
+
+
+def imagined(plan: placement.Plan, wide: Collection[str]) -> dict[str, Affine]:
+    """Grids that take as many bytes as real ones."""
+    narrow, broad = spanned(-1.0, 1.0), spanned(-1.0, 1.0, 16)
+    return {name: broad if name in wide else narrow for name in plan.ranges()}
+
+
+def wide_values(graph: ir.Model, plan: placement.Plan, config: Settings) -> set[str]:
+    """Names of the values that get 16 bits because an operator is named that reads them.
+
+    Raises:
+        RecipeError: no operator is named.
+    """
+    readers = [node for node in nodes(graph) if config.is_wide(node)]
+    if config.wide not in ("", AUTO) and not readers:
+        raise RecipeError(
+            f"static,wide='{config.wide}' names no operator; packlight profile MODEL names them"
+        )
+    read = {str(value.name) for node in readers for value in node.inputs if value is not None}
+    found = {plan.root(name) for name in read & {*plan.read, *plan.given}}
+    if readers and not found:
+        raise RecipeError(
+            f"static,wide='{config.wide}' names no operator that computes in integers; packlight "
+            "compress --json names those that do"
+        )
+    return found
+
+
+def given_grids(plan: placement.Plan) -> dict[str, Affine]:
+    """Grids that the runtime fixes, by the name of the value."""
+    values = {**plan.read, **plan.given}
+    makers = {name: value.producer() for name, value in values.items()}
+    fixed = {name: plan.by.fixed.get(node.op_type) for name, node in makers.items() if node}
+    return {name: Affine(one[0], int(one[1])) for name, one in fixed.items() if one}

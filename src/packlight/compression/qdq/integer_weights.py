@@ -1,0 +1,192 @@
+"""Weights of integer operators, rounded in the order they run, behind quantized activations.
+
+Each is rounded for the inputs that it really gets: those of quantized activations and of the
+weights rounded before. Its bias takes up what that does to the means of its outputs.
+Source: Frantar et al., "GPTQ" (ICLR 2023); Nagel et al., "Data-Free Quantization" (ICCV 2019),
+section 4.2, for the means, which are measured on samples here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compression.grids import granularity
+from packlight.compression.grids.uniform import Range, Uniform, fit
+from packlight.compression.method import Look
+from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
+from packlight.compression.reconstruction.bias_correction import Bias, bias
+from packlight.compression.reconstruction.gptq import round_rows
+from packlight.compression.reconstruction.hessian import Moments
+from packlight.compression.reconstruction.sequential import form_of, gathered, stages
+from packlight.compression.reconstruction.shrinkage import damped, importance
+from packlight.compression.sites.weight_sites import WeightSite
+
+Floats = NDArray[np.float32]
+DAMPING = 0.1
+"""Share of the mean squared input by which error feedback trusts its samples less."""
+
+
+class Settings(Protocol):
+    """What decides how a weight is rounded."""
+
+    @property
+    def bits(self) -> int:
+        """Of a code."""
+
+    def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
+        """Who shares a scale of an operator's weight."""
+
+    @property
+    def rounding(self) -> Literal["nearest", "gptq"]:
+        """How a number goes to a point."""
+
+    @property
+    def search(self) -> Range:
+        """How wide a grid is."""
+
+    @property
+    def bias(self) -> bool:
+        """Whether biases take up what rounding does to means."""
+
+    @property
+    def portable(self) -> bool:
+        """Whether pairs of neighbours stay within 16 bits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader(WeightSite):
+    """An operator in integers with its weight.
+
+    Attributes:
+        least: of shape (1,) or (out,), what its scales must reach.
+    """
+
+    least: Floats
+
+    @property
+    def node(self) -> ir.Node:
+        """The operator."""
+        return self.weight.roles[0].node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codes:
+    """A weight in integers.
+
+    Attributes:
+        codes: of the weight's shape.
+        scale: of shape (out,), or () for the whole tensor.
+        floats: what they stand for.
+    """
+
+    codes: NDArray[np.int8]
+    scale: Floats
+    floats: Floats
+
+
+def nearest(reader: Reader, settings: Settings) -> Codes:
+    """A weight to the nearest points of its grid."""
+    weight = reader.weight.read()
+    points = grid_of(reader, weight, np.ones_like(weight), settings)
+    return coded(reader, points, points.nearest(weight), settings)
+
+
+def blank(reader: Reader, settings: Settings) -> Codes:
+    """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
+    shape, summed = reader.weight.shape, reader.weight.summed
+    outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
+    scale = np.ones(() if settings.per_of(reader.node) == "tensor" else outputs, np.float32)
+    return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
+
+
+def grid_of(reader: Reader, weight: Floats, matters: Floats, settings: Settings) -> Uniform:
+    """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
+    one = settings.per_of(reader.node) == "tensor"
+    shape, summed = reader.weight.shape, reader.weight.summed
+    groups = granularity.per_tensor(shape) if one else granularity.per_channel(shape, summed)
+    found = fit(weight, matters, groups, settings.bits, symmetric=True, search=settings.search)
+    least = reader.least.max() if one else reader.least
+    scale = np.maximum(found.scale.ravel(), least)
+    form = neighbours(reader.node, shape) if settings.portable else None
+    if form is not None:
+        rows, top = form.rows(weight), granularity.top_code(settings.bits)
+        wanted = np.broadcast_to(scale, len(rows)).astype(np.float32)
+        scale = portable_scale(rows, form.rows(matters), wanted, top)
+        scale = scale.max() if one else scale
+    scale = scale.reshape(found.scale.shape).astype(np.float32)
+    return Uniform(groups, settings.bits, True, scale, np.zeros_like(scale))
+
+
+def coded(reader: Reader, points: Uniform, codes: Floats, settings: Settings) -> Codes:
+    """Codes as they are stored, their pairs held within 16 bits where that is asked for."""
+    form = neighbours(reader.node, reader.weight.shape) if settings.portable else None
+    if form is not None:
+        codes = form.weight(held(form.rows(codes)))
+    one = settings.per_of(reader.node) == "tensor"
+    scale = points.scale.reshape(() if one else (-1,))
+    return Codes(codes.astype(np.int8), scale, points.values(codes))
+
+
+def absorber(reader: Reader) -> Bias | None:
+    """The bias that can take up what integers do to the means of an operator's outputs."""
+    groups, outputs, _ = form_of(reader.weight).sizes()
+    return bias(reader.weight.roles[0], groups * outputs)
+
+
+def grow(readers: Sequence[Reader]) -> None:
+    """Give every operator that can have one a bias of its own, so that the file's size is known."""
+    for reader in readers:
+        place = absorber(reader)
+        if place is not None and place.is_new:
+            groups, outputs, _ = form_of(reader.weight).sizes()
+            place.shift(np.zeros((groups, outputs)))
+
+
+def rounded(
+    graph: ir.Model,
+    readers: Sequence[Reader],
+    look: Look,
+    settings: Settings,
+) -> Iterator[Codes]:
+    """Round weight after weight, and leave in the graph what their codes stand for.
+
+    Args:
+        graph: changed in place; its activations are quantized already.
+        readers: in the order they run.
+        look: streams calibration samples.
+        settings: how to round.
+    """
+    for few in stages(readers, look):
+        fed = gathered(graph, few, look)
+        for reader in few:
+            yield round_one(reader, fed.pop(id(reader)), settings)
+
+
+def round_one(reader: Reader, fed: Moments, settings: Settings) -> Codes:
+    """Round one weight."""
+    if not fed.calls:
+        found = nearest(reader, settings)
+        reader.weight.put(found.floats)
+        return found
+    weight, form = reader.weight.read(), form_of(reader.weight)
+    place = absorber(reader) if settings.bias else None
+    moments = damped(fed, DAMPING, centred=place is not None)
+    points = grid_of(reader, weight, importance(moments, form), settings)
+    codes = points.nearest(weight)
+    matrices = form.matrices(weight).astype(np.float64)
+    if settings.rounding == "gptq":
+        rows = round_rows(matrices, moments, points.lattice(form), ordered=True)
+        codes = form.weight(rows).astype(np.float32)
+    found = coded(reader, points, codes, settings)
+    reader.weight.put(found.floats)
+    if place is not None:
+        lost = matrices - form.matrices(found.floats).astype(np.float64)
+        place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
+    return found

@@ -1,0 +1,338 @@
+"""What a file and a run would cost if operators were compressed one by one.
+
+What each choice does to each operator is computed once, by ``sizes``; after that a change is a sum.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packlight.compression import canonical_recipe
+from packlight.compression.methods.table import METHODS
+from packlight.compression.methods.table import method as method_named
+from packlight.errors import RecipeError
+from packlight.planning.cost.predict import Kind
+from packlight.planning.feasibility import AS_IT_IS, Planner, coded_by
+from packlight.planning.size.biases import bytes_made, is_doubtful, shifted
+from packlight.planning.size.download_estimate import STAND_IN, download
+from packlight.planning.size.files import INTEGER, between, every_width, extremes, without_samples
+from packlight.planning.size.parts import Base, Part, least_opset
+from packlight.records.measurement import Measurement
+from packlight.records.recipe import Recipe, Step, parse_recipe
+from packlight.records.variant import Refusal
+
+KEEP = "keep"
+"""The choice to leave operators as they are."""
+
+OTHER_STEP = "choose another step, or keep"
+
+PAIRS = {"static": (500, 4500), "dynamic": (0, 2000)}
+"""Bytes that integer arithmetic adds for each operator: pairs, scales and names; from, to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How some operators are compressed.
+
+    Attributes:
+        where: regular expression searched in their names.
+        step: as recipes write it, or ``keep``.
+    """
+
+    where: str
+    step: str
+
+
+def parse_choice(text: str) -> Choice:
+    """Read ``REGEX=STEP``, as in ``/blocks.*/=weights:4,block=32``.
+
+    Raises:
+        RecipeError: it has another form, or names no method or no regular expression.
+    """
+    for place in (found.start() for found in re.finditer("=", text)):
+        where, step = text[:place], text[place + 1 :]
+        if where and re.match(r"\w*", step)[0] in (*METHODS, KEEP):  # type: ignore[index]
+            return checked(Choice(where, step), text)
+    raise RecipeError(
+        f"a choice is OPERATOR=STEP, as in 'conv_3=weights:4' or 'conv_3=keep'; got '{text}'"
+    )
+
+
+def checked(choice: Choice, text: str) -> Choice:
+    """A choice whose parts can be used."""
+    try:
+        re.compile(choice.where)
+    except re.error as error:
+        raise RecipeError(
+            f"'{choice.where}' in '{text}' is no regular expression: {error}"
+        ) from error
+    if choice.step != KEEP:
+        for step in canonical_recipe(parse_recipe(choice.step)).steps:
+            check_step(step, text)
+    return choice
+
+
+def check_step(step: Step, text: str) -> None:
+    """Refuse a step that is not for the operators that a choice names."""
+    if method_named(step.method).whole:
+        raise RecipeError(
+            f"a choice is for single operators and '{step.method}' works on the whole model; "
+            f"leave it out of '{text}'"
+        )
+    if step.where:
+        raise RecipeError(
+            f"a choice names its operators before the step; leave where= out of '{text}'"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one step does to every cluster.
+
+    Attributes:
+        parts: of each.
+        ends: parts that grow least and most, where samples choose widths; else those of each.
+        coded: bytes of weights that become codes, and of codes; of each.
+        shares: of their bytes that the codes zip to, at least and at most.
+        integer: the method by which each computes in integers; empty where it does in floats.
+        recipe: the step, as it was chosen.
+    """
+
+    parts: Sequence[Part]
+    ends: tuple[Sequence[Part], Sequence[Part]]
+    coded: NDArray[np.float64]
+    shares: tuple[float, float]
+    integer: Sequence[str]
+    recipe: Recipe
+
+
+class WhatIf:
+    """Predictions for choices per operator.
+
+    Args:
+        planner: of the model and its target.
+    """
+
+    def __init__(self, planner: Planner) -> None:
+        self.planner = planner
+        self.columns: dict[tuple[int, str], Column] = {}
+        self.recipes: dict[str, Recipe] = {}
+        base = planner.sizes.base(0)
+        self.names = [cluster.names for cluster in base.clusters]
+        places = {name: index for index, name in enumerate(planner.load.names)}
+        self.places = [[places[name] for name in names if name in places] for names in self.names]
+
+    def prepare(self, steps: Sequence[str]) -> None:
+        """Compute what steps do to every operator, so that a choice among them is a sum."""
+        opsets = {self.opset(step) for step in steps}
+        for at in opsets:
+            for step in steps:
+                if self.opset(step) <= at:
+                    self.column(step, at)
+
+    def choose(self, choices: Sequence[Choice]) -> dict[str, Measurement]:
+        """Size, download, latency, memory and energy; later choices go before earlier ones.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        return self.predicted(self.steps(choices))
+
+    def changed(self, choices: Sequence[Choice]) -> int:
+        """How many operators choices change.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        found = (part for parts in self.parts(choices).values() for part in parts)
+        return len({change.operator for part in found for change in part.changes})
+
+    def parts(self, choices: Sequence[Choice]) -> dict[int, list[Part]]:
+        """What choices do, by their places; those that later ones leave nothing are not there.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        places = self.chosen(choices)
+        at = self.newest(self.steps(choices))
+        found: dict[int, list[Part]] = {}
+        for index, place in enumerate(places):
+            if place is not None and choices[place].step != KEEP:
+                part = self.column(choices[place].step, at).parts[index]
+                found.setdefault(place, []).append(part)
+        return found
+
+    def steps(self, choices: Sequence[Choice]) -> list[str]:
+        """The step for every cluster.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        return [KEEP if place is None else choices[place].step for place in self.chosen(choices)]
+
+    def chosen(self, choices: Sequence[Choice]) -> list[int | None]:
+        """For every cluster the place of the last choice that names it.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        places: list[int | None] = [None] * len(self.names)
+        for place, choice in enumerate(choices):
+            where = re.compile(choice.where)
+            hit = [i for i, names in enumerate(self.names) if any(map(where.search, names))]
+            if not hit:
+                raise RecipeError(
+                    f"'{choice.where}' matches no operator with a weight; packlight profile names "
+                    "them"
+                )
+            for index in hit:
+                places[index] = place
+        return places
+
+    def predicted(self, steps: Sequence[str]) -> dict[str, Measurement]:
+        """What a step for every cluster gives."""
+        used = self.acting(steps)
+        at = self.newest(used)
+        base = self.planner.sizes.base(at)
+        columns = {step: self.column(step, at) for step in used}
+        chosen = [(i, columns[step]) for i, step in enumerate(steps) if step in columns]
+        size = self.size(base, chosen)
+        before, after = (sum(float(column.coded[i][end]) for i, column in chosen) for end in (0, 1))
+        shares = [column.shares for column in columns.values()]
+        ends = (
+            min((low for low, _ in shares), default=1.0),
+            max((h for _, h in shares), default=1.0),
+        )
+        zipped = download(size, before, after, ends, self.planner.sample)
+        kind = self.kind(chosen) if used else self.planner.predictor.plain
+        return {"size": size, "download": zipped, **self.planner.predictor.costs(kind, size)}
+
+    def size(self, base: Base, chosen: Sequence[tuple[int, Column]]) -> Measurement:
+        """Bytes of the file, with the biases that steps with samples make."""
+        narrow, wide = ([column.ends[end][i] for i, column in chosen] for end in (0, 1))
+        floats = [(i, column) for i, column in chosen if not column.integer[i]]
+        changed = {one for i, c in floats for one in shifted(c.recipe, c.parts[i].changes)}
+        growth = bytes_made(base.biases, changed) if changed else 0
+        biases = Part(growth, {}, (), ())
+        doubtful = any(is_doubtful(column.recipe) for _, column in floats)
+        least = self.planner.sizes.total(base, narrow if doubtful else [*narrow, biases])
+        most = self.planner.sizes.total(base, [*wide, biases])
+        return self.widened(least, most, [c.integer[i] for i, c in chosen if c.integer[i]])
+
+    def newest(self, steps: Iterable[str]) -> int:
+        """The opset that steps for every cluster raise a model to, where they change anything."""
+        return max((self.opset(step) for step in set(steps) - {KEEP}), default=0)
+
+    def acting(self, steps: Sequence[str]) -> list[str]:
+        """The steps for clusters that change any; what changes nothing raises no opset."""
+        at, found = self.newest(steps), list[str]()
+        for step in sorted(set(steps) - {KEEP}):
+            column = self.column(step, at)
+            own = [i for i, one in enumerate(steps) if one == step]
+            if any(column.parts[i].changes or column.integer[i] for i in own):
+                found.append(step)
+        return found
+
+    def refused(self, choices: Sequence[Choice]) -> list[Refusal]:
+        """What choices name and leave as it is, with the reason.
+
+        Raises:
+            RecipeError: a choice matches no operator that it could change.
+        """
+        steps, found = self.steps(choices), list[Refusal]()
+        at = self.newest(steps)
+        for index, step in enumerate(steps):
+            if step == KEEP:
+                continue
+            part = self.column(step, at).parts[index]
+            touched = {change.operator for change in part.changes}
+            found += [one for one in part.refusals if one.operator not in touched]
+            if not part.changes and not part.refusals:
+                reason = f"'{step}' finds nothing in it that it could change"
+                found.append(Refusal(self.names[index][0], reason, OTHER_STEP))
+        return found
+
+    def kind(self, chosen: Sequence[tuple[int, Column]]) -> Kind:
+        """How each operator computes."""
+        route = replace(AS_IT_IS, computes="float32")
+        changes = [change for i, column in chosen for change in column.parts[i].changes]
+        kind = self.planner.kind(route, changes)
+        dtypes, weights = list(kind.dtypes), kind.weight_bytes.copy()
+        for index, column in chosen:
+            if column.integer[index]:
+                for place in self.places[index]:
+                    dtypes[place], weights[place] = "int8", 1.0
+        return Kind(tuple(dtypes), weights)
+
+    def widened(self, least: int, most: int, integers: Sequence[str]) -> Measurement:
+        """A size; an estimate where operators compute in integers, whose pairs are shared."""
+        low, high = (sum(PAIRS[one][end] for one in integers) for end in (0, 1))
+        return between(least + low, most + high)
+
+    def column(self, step: str, at: int) -> Column:
+        """What a step does to every cluster of the model at an opset."""
+        if (at, step) not in self.columns:
+            recipe = self.recipe(step)
+            base = self.planner.sizes.base(at)
+            parts = self.planner.sizes.parts(base, without_samples(recipe))
+            every = (self.planner.sizes.parts(base, each) for each in every_width(recipe))
+            ends = extremes(every)
+            integer = [""] * len(parts)
+            if step.startswith(INTEGER):
+                parts, integer = self.in_integers(base, parts, step)
+                ends = parts, parts
+            self.planner.sizes.total(base, parts)  # what it sums up once is kept
+            self.columns[at, step] = Column(
+                parts,
+                ends,
+                np.array([coded_by(part.changes) for part in parts]).reshape(-1, 2),
+                self.planner.sample.codes(recipe),
+                integer,
+                canonical_recipe(parse_recipe(step)),
+            )
+        return self.columns[at, step]
+
+    def in_integers(
+        self, base: Base, parts: Sequence[Part], step: str
+    ) -> tuple[list[Part], list[str]]:
+        """What a step does that computes in integers, and by which method each cluster does.
+
+        Args:
+            base: the model.
+            parts: what stands in for it, of every cluster.
+            step: its first method computes in integers; others do what that leaves in float.
+        """
+        first, *others = canonical_recipe(parse_recipe(step)).steps
+        method = method_named(first.method)
+        sites = list(method.sites(base.model, method.configured(first.config)))
+        able = {site.operator for site in sites if not isinstance(site, Refusal)}
+        left = {
+            site.operator: replace(site, method=first.method)
+            for site in sites
+            if isinstance(site, Refusal)
+        }
+        found = [first.method * any(n in able for n in one.names) for one in base.clusters]
+        then = self.planner.sizes.parts(base, without_samples(Recipe(tuple(others))))
+        refused = (
+            replace(part, refusals=(*(left[n] for n in cluster.names if n in left), *part.refusals))
+            for cluster, part in zip(base.clusters, then, strict=True)
+        )
+        both = zip(found, parts, refused, strict=True)
+        return [stands if integer else rest for integer, stands, rest in both], found
+
+    def opset(self, step: str) -> int:
+        """The opset of a model after a step, at least its own."""
+        return max(least_opset(self.recipe(step)), self.planner.model.opset())
+
+    def recipe(self, step: str) -> Recipe:
+        """What is stored by a step; about that, where it computes in integers."""
+        if step not in self.recipes:
+            self.recipes[step] = (
+                STAND_IN if step.startswith(INTEGER) else canonical_recipe(parse_recipe(step))
+            )
+        return self.recipes[step]

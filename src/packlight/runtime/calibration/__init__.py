@@ -1,0 +1,1 @@
+"""From calibration samples to observers."""

@@ -1,0 +1,1 @@
+"""The search behind ``fit``: measure variants, choose, explain."""

@@ -1,0 +1,156 @@
+"""Search for the version of a model that fits its budgets; what was measured is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from packlight.errors import ModelError, RecipeError, TaskError
+from packlight.records import Budget, Evaluation, Outcome, Recipe, Result, SessionOptions, Variant
+from packlight.report import write_report
+from packlight.runtime import machine
+from packlight.runtime.progress import Progress, silent
+from packlight.search import choice
+from packlight.search.bench import Bench
+from packlight.search.explain import explained, inputs_of
+from packlight.search.recipe_ladder import ladder, named
+from packlight.sources.opening import Opened
+from packlight.store import Store
+from packlight.task import Task
+
+STEPS = 4
+"""Committed one by one for each variant: model and size, quality, latency, memory."""
+
+
+def fit(
+    opened: Opened,
+    task: Task,
+    budget: Budget,
+    project: Path,
+    *,
+    recipes: Sequence[str] = (),
+    options: SessionOptions | None = None,
+    allow_slower: bool = False,
+    seed: int = 0,
+    seconds: float = 2.0,
+    progress: Progress = silent,
+) -> Outcome:
+    """Try recipes from free to costly, measure all, and choose the best that keeps every budget.
+
+    Every measurement is committed before the next starts. The same call on the same project
+    measures only what is missing, and gives the same ids.
+
+    Args:
+        opened: the original.
+        task: how good a model is.
+        budget: what it may cost and lose.
+        project: folder, new or of an earlier call.
+        recipes: in short; the built-in ladder where there are none.
+        options: of every session; one thread, optimised, where none are given.
+        allow_slower: whether a variant measured slower than the original may be chosen.
+        seed: of everything random.
+        seconds: to spend on the latency of one variant.
+        progress: told what is being done, steps finished and steps in all.
+
+    Returns:
+        The choice, or the budgets that stand in the way, with every variant and the report.
+
+    Raises:
+        InputError: the model, the task, a recipe or a budget cannot be used.
+    """
+    tried = tuple(named(text, seed) for text in recipes) or ladder(task, seed)
+    with Store.open(project) as store:
+        bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
+        results, evaluations = measure_all(bench, tried, budget)
+        outcome = decide(bench, budget, results, evaluations, allow_slower)
+        outcome = explained(bench, outcome, evaluations)
+        inputs = inputs_of(bench, outcome.contrasts)
+    report = project / "report.html"
+    write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
+    return replace(outcome, report=str(report))
+
+
+def measure_all(
+    bench: Bench, tried: Sequence[tuple[str, Recipe]], budget: Budget
+) -> tuple[list[Result], list[Evaluation]]:
+    """Measure the original and every recipe; a recipe that fails is kept with its error."""
+    choice.check_names(budget, bench.task.metric)
+    total = STEPS * (len(tried) + 1)
+    base, evaluation = measured(bench, bench.original, 0, total)
+    choice.check_measured(budget, base.metrics)
+    results, evaluations = [choice.judged(base, budget, base.metrics)], [evaluation]
+    for place, (name, recipe) in enumerate(tried, start=1):
+        try:
+            variant = bench.variant(name, recipe)
+            result, evaluation = measured(bench, variant, STEPS * place, total)
+        except (ModelError, TaskError, RecipeError) as error:
+            results.append(failed(bench, name, recipe, str(error)))
+            continue
+        results.append(choice.judged(result, budget, base.metrics))
+        evaluations.append(evaluation)
+    bench.progress("done", total, total)
+    return results, evaluations
+
+
+def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Result, Evaluation]:
+    """One variant with all that is measured of it."""
+    metrics = dict(bench.size(variant).metrics)
+    bench.progress(f"{variant.name}: quality", done + 1, total)
+    quality = bench.quality(variant)
+    metrics.update(quality.metrics)
+    bench.progress(f"{variant.name}: latency", done + 2, total)
+    metrics.update(bench.latency(variant).metrics)
+    bench.progress(f"{variant.name}: memory", done + 3, total)
+    metrics.update(bench.memory(variant).metrics)
+    result = Result(
+        id=variant.id,
+        parent=variant.parent,
+        name=variant.name,
+        recipe=variant.recipe.text(),
+        file=variant.file,
+        refusals=variant.refusals,
+        changes=variant.changes,
+        metrics=metrics,
+        groups=quality.groups,
+        labels=quality.labels,
+    )
+    return result, quality
+
+
+def failed(bench: Bench, name: str, recipe: Recipe, error: str) -> Result:
+    """A recipe that could not be made or measured, with why."""
+    return Result(bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error)
+
+
+def decide(
+    bench: Bench,
+    budget: Budget,
+    results: Sequence[Result],
+    evaluations: Sequence[Evaluation],
+    allow_slower: bool,
+) -> Outcome:
+    """The outcome of all measurements together."""
+    base = results[0]
+    best = choice.best(results, allow_slower)
+    shown = best or choice.nearest(results, budget, base.metrics, allow_slower)
+    detectable = {found.variant: found.detectable for found in evaluations}
+    fine = choice.too_fine(budget, shown, detectable[base.id], detectable[shown.id])
+    return Outcome(
+        best=best.id if best else None,
+        verdict=best.verdict if best else "misses",
+        misses=choice.misses(shown, budget, base.metrics),
+        warnings=(*bench.task.notes, *fine, *choice.slower_fits(results, best)),
+        front=choice.front(results),
+        variants=tuple(results),
+        budget=budget,
+        metric=bench.task.metric.name,
+        detectable=detectable[shown.id],
+        model=bench.opened.model.name,
+        task=bench.task.name,
+        samples=len(bench.task.samples),
+        calibration=len(bench.task.calibration),
+        session=bench.options,
+        machine=machine(),
+        project=str(bench.store.folder),
+    )

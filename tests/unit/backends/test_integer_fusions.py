@@ -1,0 +1,141 @@
+"""Runtimes as data: every field has a source, and models follow what the files say."""
+
+import dataclasses
+import typing
+
+import pytest
+
+from packlight.backends.integer_fusions import FOLDER, Fusions, Runtime, fusions
+from packlight.model import initializers, nodes
+from packlight.records import parse_recipe
+from packlight.runtime import open_session
+from packlight.testing import NETWORKS, make_case
+from packlight.testing.cases import EXACT
+from packlight.testing.laws import signal_to_noise
+
+RUNTIMES = typing.get_args(Runtime)
+MIDDLE = {"uint8": 128, "int8": 0}
+
+
+def made_for(runtime, network, options="rounding=nearest"):
+    recipe = parse_recipe(f"tidy+static,runtime={runtime},{options}")
+    return make_case(NETWORKS[network](), recipe)
+
+
+def stored(model):
+    return {value.name: value.const_value.numpy() for value in initializers(model.graph)}
+
+
+def pairs(model):
+    """Every value that has a pair, its step and zero point."""
+    arrays = stored(model)
+    for node in nodes(model.graph):
+        if node.op_type == "QuantizeLinear":
+            scale, zero = (arrays[value.name] for value in node.inputs[1:])
+            yield node, scale, zero
+
+
+def kinds_behind_pairs(model):
+    """Types of operators that read a value out of a pair."""
+    return {
+        reader.op_type
+        for node, _, _ in pairs(model)
+        for back in node.outputs[0].consumers()
+        for reader in back.outputs[0].consumers()
+    }
+
+
+def test_every_runtime_has_a_file_and_every_file_is_a_runtime():
+    assert {path.stem for path in FOLDER.glob("*.toml")} == set(RUNTIMES)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_every_field_has_a_source(runtime):
+    found = fusions(runtime)
+
+    fields = {field.name for field in dataclasses.fields(Fusions)} - {"title", "sources"}
+    assert set(found.sources) == fields
+    assert all(found.sources.values())
+    assert any("https://" in text for text in found.sources.values())
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_no_operator_has_two_parts(runtime):
+    found = fusions(runtime)
+
+    ways = [set(found.carriers), set(found.passes), set(found.floats), set(found.activations)]
+    assert sum(map(len, ways)) == len(set.union(*ways))
+    assert set(found.per_channel) | set(found.float_out) <= set(found.weighted)
+    assert set(found.one_scale) | set(found.fixed) <= set(found.carriers)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("network", ["residual-17", "depthwise-13", "gemms-13", "attention-17"])
+def test_models_follow_the_file_and_compute_what_they_did(runtime, network):
+    case, found = made_for(runtime, network), fusions(runtime)
+    model = case.made.model
+
+    changed = {one.operator for one in case.made.changes if one.method == "static"}
+    kinds = {node.op_type for node in nodes(model.graph) if node.name in changed}
+    assert kinds
+    assert kinds <= {*found.weighted, *found.carriers, *found.passes}
+    for _, scale, zero in pairs(model):
+        assert zero.dtype == found.codes
+        assert scale > 0
+        assert not found.symmetric or zero == MIDDLE[found.codes]
+    old, new = (open_session(one, EXACT) for one in (case.model, model))
+    for call in case.calls:
+        for before, after in zip(old.run(call).values(), new.run(call).values(), strict=True):
+            assert signal_to_noise(before, after) > 12
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_weights_have_a_scale_for_each_channel_only_where_the_runtime_takes_it(runtime):
+    found = fusions(runtime)
+    for network in ("gemms-13", "residual-17"):
+        model = made_for(runtime, network).made.model
+        arrays = stored(model)
+        for node in nodes(model.graph):
+            if node.op_type in found.weighted and node.inputs[1].producer() is not None:
+                scale = arrays[node.inputs[1].producer().inputs[1].name]
+                assert (scale.ndim == 1) == (node.op_type in found.per_channel)
+
+
+def test_grids_that_litert_fixes_are_taken():
+    model = made_for("litert", "attention-17").made.model
+
+    steps = {
+        node.inputs[0].producer().op_type: (float(scale), int(zero))
+        for node, scale, zero in pairs(model)
+        if node.inputs[0].producer() is not None
+    }
+    assert steps["Softmax"] == (1 / 256, -128)
+
+
+def test_what_is_stored_and_added_has_a_pair_where_a_runtime_needs_integers_everywhere():
+    npu, cpu = (made_for(one, "attention-17").made.model for one in ("qnn", "onnxruntime"))
+
+    def constants(model):
+        return [node for node, _, _ in pairs(model) if node.inputs[0].producer() is None]
+
+    assert "Softmax" in kinds_behind_pairs(npu)
+    assert "Softmax" not in kinds_behind_pairs(cpu)
+    assert len(constants(npu)) > len(constants(cpu))
+
+
+def test_a_refusal_names_the_runtime():
+    made = made_for("coreml", "upsampling-17")
+
+    assert any("Core ML" in refusal.reason for refusal in made.made.refusals)
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("network", ["perceptron-21", "attention-17"])
+def test_a_weight_that_stays_in_float_gets_no_grid_of_activations(runtime, network):
+    case = made_for(runtime, network, "rounding=nearest,last=float")
+
+    kept = {refusal.operator for refusal in case.made.refusals if "last=float" in refusal.reason}
+    changed = {change.operator for change in case.made.changes}
+
+    assert kept
+    assert not kept & changed
