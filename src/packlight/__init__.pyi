@@ -5,9 +5,9 @@ from .api.layers import compare_layers as compare_layers
 from .api.plan import plan as plan
 from .api.plan_detail import what_if as what_if
 from .api.profile import profile as profile
-from .api.quantize_where_faster import Judged as Judged
-from .api.quantize_where_faster import integers as integers
-from .api.verbs import Made as Made
+from .api.quantize_where_faster import IntegerSearch as IntegerSearch
+from .api.quantize_where_faster import quantize_where_faster as quantize_where_faster
+from .api.verbs import Compressed as Compressed
 from .api.verbs import compress as compress
 from .api.verbs import fit as fit
 from .api.verbs import load as load

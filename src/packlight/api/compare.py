@@ -23,7 +23,7 @@ from packlight.records import (
     Cost,
     Evaluation,
     Outcome,
-    Result,
+    VariantResult,
     Robustness,
     SessionOptions,
     Variant,
@@ -191,12 +191,12 @@ def measure_costs(bench: Bench, everyone: Sequence[Variant], total: int) -> None
 
 def without_costs(
     bench: Bench, variant: Variant, done: int, total: int
-) -> tuple[Result, Evaluation]:
+) -> tuple[VariantResult, Evaluation]:
     """One variant with its size and quality alone."""
     bench.progress(f"{variant.name}: quality", done + 1, total)
     quality = bench.quality(variant)
     metrics = {**bench.size(variant).metrics, **quality.metrics}
-    result = Result(
+    result = VariantResult(
         id=variant.id, parent=variant.parent, name=variant.name, recipe=variant.recipe.text(),
         file=variant.file, metrics=metrics, groups=quality.groups, labels=quality.labels,
     )  # fmt: skip

@@ -22,7 +22,7 @@ import onnx_ir as ir
 from packlight.api.measured_profile import measured_profile
 from packlight.api.profile import Timing
 from packlight.api.profile_detail import profile_of, shapes_in_use
-from packlight.api.verbs import OPTIONS, Made, compress
+from packlight.api.verbs import OPTIONS, Compressed, compress
 from packlight.compression.methods.static import INTEGER
 from packlight.compression.qdq import placement
 from packlight.model import Model, nodes
@@ -46,7 +46,7 @@ SIZES = (1 << 12, 1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class IntegerSearch:
     """Integer arithmetic on this machine.
 
     Attributes:
@@ -56,7 +56,7 @@ class Judged:
         reason: why it is declined; empty where it is offered.
     """
 
-    made: Made
+    made: Compressed
     ratio: Measurement
     floats: tuple[str, ...]
     reason: str
@@ -67,7 +67,7 @@ class Judged:
         return not self.reason
 
 
-def integers(
+def quantize_where_faster(
     model: AnyModel,
     task: AnyTask,
     method: Method = "static",
@@ -77,7 +77,7 @@ def integers(
     seconds: float = 2.0,
     seed: int = 0,
     progress: Progress = silent,
-) -> Judged:
+) -> IntegerSearch:
     """Compute in integers exactly what gains by it here.
 
     Args:
@@ -122,7 +122,7 @@ def integers(
     ratio = time(made.model)
     floats = tuple(name for name in able if name not in chosen)
     why = reason(chosen, ratio) if able else f"'{method}' has no integers for any of its operators"
-    return Judged(made, ratio, floats, why)
+    return IntegerSearch(made, ratio, floats, why)
 
 
 def against(

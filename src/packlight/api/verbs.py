@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from packlight.compression import Compressed, uses_data
+from packlight.compression import AppliedRecipe, uses_data
 from packlight.compression import compress as apply_recipe
 from packlight.compression.compress import NO_DATA
 from packlight.compression.recipe_text import read_recipe, recipe_name
@@ -41,7 +41,7 @@ OPTIONS = SessionOptions()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Made:
+class Compressed:
     """What a recipe made.
 
     Attributes:
@@ -93,7 +93,7 @@ def compress(
     options: SessionOptions = OPTIONS,
     seed: int = 0,
     progress: Progress = silent,
-) -> Made:
+) -> Compressed:
     """Apply a recipe.
 
     Args:
@@ -134,10 +134,10 @@ def compress(
     seen = data.calibration_digest if data is not None and uses_data(steps) else ""
     variant = record(source.model, made, name, seen)
     where, took = "" if target is None else str(target), time.perf_counter() - start
-    return Made(made.model, replace(variant, file=where, took=took), source.size, after)
+    return Compressed(made.model, replace(variant, file=where, took=took), source.size, after)
 
 
-def record(source: Model, made: Compressed, name: str, calibration: str) -> Variant:
+def record(source: Model, made: AppliedRecipe, name: str, calibration: str) -> Variant:
     """What was made of a model, under the id that ``fit`` gives it too."""
     parent = digest({"original": source.digest})
     return Variant(

@@ -38,7 +38,7 @@ from .measurement import Meets as Meets
 from .measurement import counted as counted
 from .outcome import Miss as Miss
 from .outcome import Outcome as Outcome
-from .outcome import Result as Result
+from .outcome import VariantResult as VariantResult
 from .outcome import Verdict as Verdict
 from .plan import Damage as Damage
 from .plan import Effort as Effort

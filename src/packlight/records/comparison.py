@@ -10,7 +10,7 @@ from packlight.records.advice import Advice
 from packlight.records.contrast import Contrast
 from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
-from packlight.records.outcome import Result
+from packlight.records.outcome import VariantResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ class Comparison:
 
     VERSION: ClassVar[int] = 2
 
-    base: Result
-    others: tuple[Result, ...]
+    base: VariantResult
+    others: tuple[VariantResult, ...]
     deltas: Mapping[str, Mapping[str, Measurement]]
     flips: tuple[Flips, ...]
     front: tuple[str, ...]

@@ -20,7 +20,7 @@ Verdict = Literal["fits", "undecided", "misses"]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class VariantResult:
     """One variant with all that was measured of it.
 
     Attributes:
@@ -110,7 +110,7 @@ class Outcome:
     misses: tuple[Miss, ...]
     warnings: tuple[str, ...]
     front: tuple[str, ...]
-    variants: tuple[Result, ...]
+    variants: tuple[VariantResult, ...]
     budget: Budget
     metric: str
     detectable: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from packlight.records import Group, Measurement, Result
+from packlight.records import Group, Measurement, VariantResult
 from packlight.report.markup import Html, element, join
 from packlight.report.tables import number, table
 
@@ -12,7 +12,7 @@ BAR, MIDDLE, HEIGHT = 8, 9, 18
 LEAST_SPAN = 0.01
 
 
-def groups(result: Result, metric: str) -> Html:
+def groups(result: VariantResult, metric: str) -> Html:
     """One table for each column of groups, worst group first."""
     columns = dict.fromkeys(group.column for group in result.groups)
     return join(column_table(column, result.groups, metric) for column in columns)

@@ -19,7 +19,7 @@ from packlight.presentation.numbers import (
     show_share,
 )
 from packlight.presentation.verdict import choice, details, headline, original
-from packlight.records import Outcome, Result, canonical
+from packlight.records import Outcome, VariantResult, canonical
 from packlight.report.causes import findings, lessons
 from packlight.report.contrast import contrast
 from packlight.report.groups import groups
@@ -163,13 +163,13 @@ def minus_numbers(told: str) -> str:
     return told.replace(" -", f" {MINUS}").replace("[-", f"[{MINUS}").replace(" us", " µs")
 
 
-def tiles(chosen: Result, base: Result) -> Html:
+def tiles(chosen: VariantResult, base: VariantResult) -> Html:
     """The chosen variant's key numbers, large."""
     known = [name for name in TILES if name in chosen.metrics]
     return element("dl", *(tile(name, chosen, base) for name in known), class_="tiles")
 
 
-def tile(name: str, chosen: Result, base: Result) -> Html:
+def tile(name: str, chosen: VariantResult, base: VariantResult) -> Html:
     """One key number with its interval, or with what it was before."""
     found, before = chosen.metrics[name], base.metrics.get(name)
     value, under = show_named_value(name, found), show_named_interval(name, found)
@@ -189,7 +189,7 @@ def warnings(outcome: Outcome) -> Html:
     return element("aside", element("h2", "Please note"), element("ul", *items), class_="warnings")
 
 
-def by_group(outcome: Outcome, found: Result) -> Html:
+def by_group(outcome: Outcome, found: VariantResult) -> Html:
     """Who pays for a variant."""
     if not found.groups:
         return Html("")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from packlight.presentation.numbers import show_named_interval, show_named_value, show_number
 from packlight.presentation.verdict import choice, original
-from packlight.records import Limit, Measurement, Outcome, Refusal, Result
+from packlight.records import Limit, Measurement, Outcome, Refusal, VariantResult
 from packlight.report.labels import VERDICT, badge, name_of, pill
 from packlight.report.markup import Html, breakable, element, join
 
@@ -44,7 +44,7 @@ def minus(text: str) -> str:
     return text.replace("-", MINUS).replace(" us", " µs").replace(" uJ", " µJ")
 
 
-def shown(outcome: Outcome) -> Result | None:
+def shown(outcome: Outcome) -> VariantResult | None:
     """The variant whose details the report tells: the chosen one, or that nearest to fitting."""
     nearest = outcome.misses[0].nearest if outcome.misses else ""
     others = (result for result in outcome.variants if result.id == nearest)
@@ -63,7 +63,7 @@ def budgets(outcome: Outcome) -> Html:
     return table(("Budget", "Bound", whose, "Met"), rows, "Budgets", "budgets")
 
 
-def budget_row(limit: Limit, outcome: Outcome, found: Result | None) -> Html:
+def budget_row(limit: Limit, outcome: Outcome, found: VariantResult | None) -> Html:
     """One bound."""
     value = found.metrics.get(limit.judged_by) if found else None
     met = found.meets.get(limit.text) if found else None
@@ -78,7 +78,7 @@ def budget_row(limit: Limit, outcome: Outcome, found: Result | None) -> Html:
     )
 
 
-def bound_text(limit: Limit, base: Result) -> str:
+def bound_text(limit: Limit, base: VariantResult) -> str:
     """A bound in the unit of its metric."""
     known = base.metrics.get(limit.judged_by)
     if known is None and limit.relative:
@@ -99,7 +99,7 @@ def variants(outcome: Outcome) -> Html:
     return table(heads, rows, "Variants", "variants")
 
 
-def variant_row(place: int, result: Result, outcome: Outcome, columns: Sequence[str]) -> Html:
+def variant_row(place: int, result: VariantResult, outcome: Outcome, columns: Sequence[str]) -> Html:
     """One variant; one that failed says why."""
     chosen = result.id == outcome.best
     head = [
@@ -115,7 +115,7 @@ def variant_row(place: int, result: Result, outcome: Outcome, columns: Sequence[
     return element("tr", *head, met, *cells, class_="chosen" if chosen else "other")
 
 
-def cell(column: str, result: Result, base: Result) -> Html:
+def cell(column: str, result: VariantResult, base: VariantResult) -> Html:
     """One number of a variant; a size also as a multiple of the original's."""
     found, before = result.metrics.get(column), base.metrics.get(column)
     multiple = ""
@@ -124,7 +124,7 @@ def cell(column: str, result: Result, base: Result) -> Html:
     return number(column, found, multiple)
 
 
-def variant_name(result: Result, outcome: Outcome) -> Html:
+def variant_name(result: VariantResult, outcome: Outcome) -> Html:
     """A variant's name with its badges and, where it says more, its recipe."""
     states = {
         "chosen": result.id == outcome.best,
@@ -155,7 +155,7 @@ Places = dict[str, set[str]]
 """Operators, each with the ids of the variants it was refused in."""
 
 
-def grouped(results: Sequence[Result]) -> dict[Refusal, Places]:
+def grouped(results: Sequence[VariantResult]) -> dict[Refusal, Places]:
     """Refusals that differ in the operator only, most operators first."""
     found: dict[Refusal, Places] = {}
     for result in results:

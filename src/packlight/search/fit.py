@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from packlight.errors import ModelError, RecipeError, TaskError
-from packlight.records import Budget, Evaluation, Outcome, Recipe, Result, SessionOptions, Variant
+from packlight.records import Budget, Evaluation, Outcome, Recipe, VariantResult, SessionOptions, Variant
 from packlight.report import write_report
 from packlight.runtime import machine
 from packlight.runtime.progress import Progress, silent
@@ -73,7 +73,7 @@ def fit(
 
 def measure_all(
     bench: Bench, tried: Sequence[tuple[str, Recipe]], budget: Budget
-) -> tuple[list[Result], list[Evaluation]]:
+) -> tuple[list[VariantResult], list[Evaluation]]:
     """Measure the original and every recipe; a recipe that fails is kept with its error."""
     choice.check_names(budget, bench.task.metric)
     total = STEPS * (len(tried) + 1)
@@ -93,7 +93,7 @@ def measure_all(
     return results, evaluations
 
 
-def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Result, Evaluation]:
+def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[VariantResult, Evaluation]:
     """One variant with all that is measured of it."""
     metrics = dict(bench.size(variant).metrics)
     bench.progress(f"{variant.name}: quality", done + 1, total)
@@ -103,7 +103,7 @@ def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Res
     metrics.update(bench.latency(variant).metrics)
     bench.progress(f"{variant.name}: memory", done + 3, total)
     metrics.update(bench.memory(variant).metrics)
-    result = Result(
+    result = VariantResult(
         id=variant.id,
         parent=variant.parent,
         name=variant.name,
@@ -118,15 +118,15 @@ def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Res
     return result, quality
 
 
-def failed(bench: Bench, name: str, recipe: Recipe, error: str) -> Result:
+def failed(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
     """A recipe that could not be made or measured, with why."""
-    return Result(bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error)
+    return VariantResult(bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error)
 
 
 def decide(
     bench: Bench,
     budget: Budget,
-    results: Sequence[Result],
+    results: Sequence[VariantResult],
     evaluations: Sequence[Evaluation],
     allow_slower: bool,
 ) -> Outcome:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from packlight.api.quantize_where_faster import conversions, integers, of_products, regions
+from packlight.api.quantize_where_faster import conversions, quantize_where_faster, of_products, regions
 from packlight.api.verbs import OPTIONS, compress
 from packlight.metrics import METRICS
 from packlight.planning.cost.integer_cut import Times
@@ -77,7 +77,7 @@ def test_what_is_not_surely_faster_is_declined_with_the_reason(method):
     samples = [[feeds] for feeds in sample_calls(model)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = integers(model, task, method, seconds=0.2)
+    judged = quantize_where_faster(model, task, method, seconds=0.2)
 
     changed = {change.operator for change in judged.made.variant.changes}
     assert judged.offered == (bool(changed) and judged.ratio.high < 1)
@@ -93,7 +93,7 @@ def test_a_model_without_operators_for_integers_is_declined_for_that():
     samples = [[feeds] for feeds in sample_calls(model, 1)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = integers(model, task, "dynamic", seconds=0.1)
+    judged = quantize_where_faster(model, task, "dynamic", seconds=0.1)
 
     assert not judged.offered
     assert "has no integers for any" in judged.reason
@@ -122,7 +122,7 @@ def test_models_where_integers_cannot_win_are_declined(build, method):
     samples = [[feeds] for feeds in sample_calls(model, 2)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = integers(model, task, method, seconds=0.1)
+    judged = quantize_where_faster(model, task, method, seconds=0.1)
 
     assert not judged.offered
     assert "no operator gains" in judged.reason or "times as long" in judged.reason
