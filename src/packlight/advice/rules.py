@@ -79,7 +79,9 @@ def uneven_damage(base: VariantResult, one: VariantResult, detectable: float) ->
         yield "groups-suffer", f"the worst group of {one.name} loses more than all together", worst
 
 
-def smaller_not_faster(base: VariantResult, one: VariantResult, detectable: float) -> Iterator[Because]:
+def smaller_not_faster(
+    base: VariantResult, one: VariantResult, detectable: float
+) -> Iterator[Because]:
     """Fewer bytes, no less time."""
     del detectable
     ratio, size, whole = (
@@ -102,7 +104,9 @@ def too_few_bits(base: VariantResult, one: VariantResult, detectable: float) -> 
         yield "below-four-bits", f"{one.name} has {min(widths)} bits and loses", drop
 
 
-def too_few_samples(base: VariantResult, one: VariantResult, detectable: float) -> Iterator[Because]:
+def too_few_samples(
+    base: VariantResult, one: VariantResult, detectable: float
+) -> Iterator[Because]:
     """Samples that cannot tell small drops."""
     del base
     if detectable > GROUP and "drop" in one.metrics:

@@ -23,10 +23,10 @@ from packlight.records import (
     Cost,
     Evaluation,
     Outcome,
-    VariantResult,
     Robustness,
     SessionOptions,
     Variant,
+    VariantResult,
 )
 from packlight.report import write_report
 from packlight.runtime import machine

@@ -17,7 +17,7 @@ from packlight.diagnosis import diagnose as find_causes
 from packlight.metrics import METRICS
 from packlight.model import Model, stored_size
 from packlight.planning.cost.operator_latency import target_of, with_bounds
-from packlight.records import Device, Finding, Measurement, OperatorCost, Profile, SessionOptions
+from packlight.records import Device, Finding, Findings, Measurement, OperatorCost, Profile, SessionOptions
 from packlight.runtime import open_session, time_against
 from packlight.runtime.progress import Progress, silent
 from packlight.search.adopted import check_alike
@@ -43,7 +43,7 @@ def diagnose(
     seconds: float = 2.0,
     seed: int = 0,
     progress: Progress = silent,
-) -> tuple[Finding, ...]:
+) -> Findings:
     """Why a variant lost quality, or did not get faster or smaller: causes, the gravest first.
 
     Args:
@@ -87,7 +87,7 @@ def diagnose(
         )
         found = find_causes(subject)
         progress("done", 2, 2)
-    return (*map(for_finding, found), *([RANDOM] if task is None else []))
+    return Findings((*map(for_finding, found), *([RANDOM] if task is None else [])))
 
 
 RANDOM = Finding(

@@ -35,7 +35,12 @@ def plain_table(*heads: str, left: int = 1) -> Table:
 
 
 def results_table(
-    console: Console, results: Sequence[VariantResult], metric: str, best: str | None, *, judged: bool
+    console: Console,
+    results: Sequence[VariantResult],
+    metric: str,
+    best: str | None,
+    *,
+    judged: bool,
 ) -> Table:
     """Variants with what they cost and lose: one line each where that fits, else two.
 

@@ -29,6 +29,7 @@ from .evaluation import Cost as Cost
 from .evaluation import Evaluation as Evaluation
 from .evaluation import Group as Group
 from .finding import Finding as Finding
+from .finding import Findings as Findings
 from .layers import Layer as Layer
 from .layers import Layers as Layers
 from .layers import WeightContrast as WeightContrast

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from packlight.records.advice import Advice
 from packlight.records.budget import Budget
 from packlight.records.contrast import Contrast
+from packlight.records.display import Displayed
 from packlight.records.evaluation import Group
 from packlight.records.finding import Finding
 from packlight.records.machine import Machine
@@ -75,8 +76,8 @@ class Miss:
     by: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+@dataclass(frozen=True, slots=True, repr=False)
+class Outcome(Displayed):
     """What ``fit`` found.
 
     Attributes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
+from packlight.presentation.markup import element
 from packlight.records import Outcome
-from packlight.report.markup import Html, element
 from packlight.report.plot_marks import figures, ground, symbol, told
 from packlight.report.plot_scene import Canvas, Scene, plotted, scene
 
@@ -13,7 +15,7 @@ CANVASES = {
 }
 
 
-def trade_off(outcome: Outcome) -> Html:
+def trade_off(outcome: Outcome) -> Markup:
     """The plot in two widths, of which the page shows the one that fits, with its legend."""
     if not plotted(outcome):
         return element("p", "No variant has both a size and a drop.", class_="quiet")
@@ -22,7 +24,7 @@ def trade_off(outcome: Outcome) -> Html:
     return element("figure", *drawings, element("figcaption", *legend(scenes["wide"])))
 
 
-def drawing(shown: Scene, kind: str) -> Html:
+def drawing(shown: Scene, kind: str) -> Markup:
     """The plot for one width."""
     count, size = len(shown.points), shown.canvas
     words = "; ".join(told(point) for point in shown.points)
@@ -40,7 +42,7 @@ def drawing(shown: Scene, kind: str) -> Html:
     )
 
 
-def legend(shown: Scene) -> list[Html]:
+def legend(shown: Scene) -> list[Markup]:
     """What the marks mean, and how to read the plot."""
     drawn = {shown.mark(point) for point in shown.points} | ({"region"} if shown.bounds else set())
     keys = [key(kind, words) for kind, words in KEYS.items() if kind in drawn]
@@ -57,7 +59,7 @@ KEYS = {
 }
 
 
-def key(kind: str, words: str) -> Html:
+def key(kind: str, words: str) -> Markup:
     """One mark with its words."""
     mark = element("svg", symbol(kind, 8, 8), width=16, height=16, aria_hidden="true")
     return element("span", mark, words, class_="key")

@@ -57,7 +57,9 @@ def check_measured(budget: Budget, known: Collection[str]) -> None:
             )
 
 
-def judged(result: VariantResult, budget: Budget, original: Mapping[str, Measurement]) -> VariantResult:
+def judged(
+    result: VariantResult, budget: Budget, original: Mapping[str, Measurement]
+) -> VariantResult:
     """A result with its budgets, its verdict and its labels."""
     if result.error:
         return replace(result, verdict="misses")
@@ -129,7 +131,10 @@ def saving(result: VariantResult) -> tuple[float, float, str]:
 
 
 def nearest(
-    results: Sequence[VariantResult], budget: Budget, original: Mapping[str, Measurement], slower: bool
+    results: Sequence[VariantResult],
+    budget: Budget,
+    original: Mapping[str, Measurement],
+    slower: bool,
 ) -> VariantResult:
     """The result whose bounds are exceeded least, added up in proportion."""
     usable = [result for result in results if not result.error]
@@ -163,7 +168,9 @@ def shortfall(limit: Limit, found: Measurement, original: Mapping[str, Measureme
     return gap if limit.sense == "<=" else -gap
 
 
-def misses(result: VariantResult, budget: Budget, original: Mapping[str, Measurement]) -> tuple[Miss, ...]:
+def misses(
+    result: VariantResult, budget: Budget, original: Mapping[str, Measurement]
+) -> tuple[Miss, ...]:
     """The budgets that a result does not surely keep."""
     return tuple(
         Miss(

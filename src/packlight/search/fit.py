@@ -7,7 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from packlight.errors import ModelError, RecipeError, TaskError
-from packlight.records import Budget, Evaluation, Outcome, Recipe, VariantResult, SessionOptions, Variant
+from packlight.records import (
+    Budget,
+    Evaluation,
+    Outcome,
+    Recipe,
+    SessionOptions,
+    Variant,
+    VariantResult,
+)
 from packlight.report import write_report
 from packlight.runtime import machine
 from packlight.runtime.progress import Progress, silent
@@ -93,7 +101,9 @@ def measure_all(
     return results, evaluations
 
 
-def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[VariantResult, Evaluation]:
+def measured(
+    bench: Bench, variant: Variant, done: int, total: int
+) -> tuple[VariantResult, Evaluation]:
     """One variant with all that is measured of it."""
     metrics = dict(bench.size(variant).metrics)
     bench.progress(f"{variant.name}: quality", done + 1, total)
@@ -120,7 +130,9 @@ def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Var
 
 def failed(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
     """A recipe that could not be made or measured, with why."""
-    return VariantResult(bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error)
+    return VariantResult(
+        bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error
+    )
 
 
 def decide(

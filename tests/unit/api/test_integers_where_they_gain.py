@@ -2,7 +2,12 @@
 
 import pytest
 
-from packlight.api.quantize_where_faster import conversions, quantize_where_faster, of_products, regions
+from packlight.api.quantize_where_faster import (
+    conversions,
+    of_products,
+    quantize_where_faster,
+    regions,
+)
 from packlight.api.verbs import OPTIONS, compress
 from packlight.metrics import METRICS
 from packlight.planning.cost.integer_cut import Times

@@ -8,8 +8,8 @@ from packlight.records import (
     Measurement,
     Miss,
     Outcome,
-    VariantResult,
     SessionOptions,
+    VariantResult,
     counted,
     parse_budget,
 )
@@ -25,7 +25,9 @@ DROP, RATIO = measured(0.005, 0.003), measured(0.81, 0.03)
 def small(drop=DROP, ratio=RATIO, meets="yes"):
     metrics = {"size": counted(500_000, "B"), "latency_ratio": ratio, "drop": drop,
                "top1": measured(0.915, 0.007)}  # fmt: skip
-    return VariantResult("b", "a", "weights:4", "weights:4", "f", {"drop<=1%": meets}, metrics=metrics)
+    return VariantResult(
+        "b", "a", "weights:4", "weights:4", "f", {"drop<=1%": meets}, metrics=metrics
+    )
 
 
 def outcome(*others, best="b", verdict="fits", misses=()):

@@ -12,8 +12,8 @@ from packlight.records import (
     Miss,
     Outcome,
     Refusal,
-    VariantResult,
     SessionOptions,
+    VariantResult,
     counted,
     parse_budget,
 )
