@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 import packlight
-from packlight.api.verbs import Compressed
+from packlight.api.compress import Compressed
 from packlight.compression.grids.codebook import blank
 from packlight.compression.grids.codebook import fit as fit_tables
 from packlight.compression.grids.granularity import per_tensor

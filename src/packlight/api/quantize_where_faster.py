@@ -19,16 +19,17 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
+from packlight.api.compress import Compressed, compress
 from packlight.api.measured_profile import measured_profile
 from packlight.api.profile import Timing
 from packlight.api.profile_detail import profile_of, shapes_in_use
-from packlight.api.verbs import OPTIONS, Compressed, compress
 from packlight.compression.methods.static import INTEGER
 from packlight.compression.qdq import placement
 from packlight.model import Model, nodes
 from packlight.planning.cost.integer_cut import Passing, Times, cheapest
 from packlight.records import Measurement, Profile, Recipe, SessionOptions, Step
 from packlight.records.recipe import Option
+from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime import Feeds, latency_of, open_session, race
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
@@ -73,7 +74,7 @@ def quantize_where_faster(
     method: Method = "static",
     config: Mapping[str, Option] | None = None,
     *,
-    options: SessionOptions = OPTIONS,
+    options: SessionOptions = DEFAULT_SESSION,
     seconds: float = 2.0,
     seed: int = 0,
     progress: Progress = silent,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from packlight.api.verbs import Compressed
+    from packlight.api.compress import Compressed
     from packlight.records import Change, Refusal
 
 MOST_KINDS = 8
@@ -66,7 +66,7 @@ def refusal_lines(refusals: Iterable[Refusal]) -> list[Text]:
 
 
 if TYPE_CHECKING:
-    from packlight.api.verbs import Compressed
+    from packlight.api.compress import Compressed
 
 
 def compress(

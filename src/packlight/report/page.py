@@ -6,7 +6,6 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -28,7 +27,7 @@ from packlight.report.contrast import contrast
 from packlight.report.groups import groups
 from packlight.report.labels import ACCURACY, ARITHMETIC, MEANINGS, VERDICT, pill
 from packlight.report.pictures import picture
-from packlight.report.plot import trade_off
+from packlight.report.plot import stylesheet, trade_off
 from packlight.report.tables import MINUS, budgets, minus, refusals, shown, variants
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def write_report(
 
 def page(outcome: Outcome, title: str, inputs: Mapping[int, Steps] = NO_INPUTS) -> str:
     """The whole document."""
-    css = resources.files("packlight.report").joinpath("report.css").read_text("utf-8")
+    css = stylesheet()
     body = element("body", *sections(outcome, title, inputs), data(outcome))
     return f"<!doctype html>\n{element('html', head(title, css), body, lang='en')}\n"
 

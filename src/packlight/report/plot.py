@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 from markupsafe import Markup
 
 from packlight.presentation.markup import element
 from packlight.records import Outcome
 from packlight.report.plot_marks import figures, ground, symbol, told
 from packlight.report.plot_scene import Canvas, Scene, plotted, scene
+
+FRAME_HEIGHT = 560
+"""Pixels of a notebook that the plot takes."""
 
 CANVASES = {
     "wide": Canvas(1060, 430, ticks=11),
@@ -22,6 +27,18 @@ def trade_off(outcome: Outcome) -> Markup:
     scenes = {kind: scene(outcome, canvas) for kind, canvas in CANVASES.items()}
     drawings = [drawing(shown, kind) for kind, shown in scenes.items()]
     return element("figure", *drawings, element("figcaption", *legend(scenes["wide"])))
+
+
+def plot_frame(outcome: Outcome) -> Markup:
+    """The plot in a frame of its own, whose styles do not reach the notebook around it."""
+    style = element("style", Markup(stylesheet()))
+    page = Markup("<!doctype html>") + style + trade_off(outcome)
+    return element("iframe", srcdoc=str(page), width="100%", height=FRAME_HEIGHT, style="border: 0")
+
+
+def stylesheet() -> str:
+    """The report's styles."""
+    return resources.files("packlight.report").joinpath("report.css").read_text("utf-8")
 
 
 def drawing(shown: Scene, kind: str) -> Markup:

@@ -23,6 +23,7 @@ from packlight.search import choice
 from packlight.search.bench import Bench
 from packlight.search.explain import explained, inputs_of
 from packlight.search.recipe_ladder import ladder, named
+from packlight.search.study import Study, keep_outcome
 from packlight.sources.opening import Opened
 from packlight.store import Store
 from packlight.task import Task
@@ -43,7 +44,7 @@ def fit(
     seed: int = 0,
     seconds: float = 2.0,
     progress: Progress = silent,
-) -> Outcome:
+) -> Study:
     """Try recipes from free to costly, measure all, and choose the best that keeps every budget.
 
     Every measurement is committed before the next starts. The same call on the same project
@@ -74,9 +75,11 @@ def fit(
         outcome = decide(bench, budget, results, evaluations, allow_slower)
         outcome = explained(bench, outcome, evaluations)
         inputs = inputs_of(bench, outcome.contrasts)
-    report = project / "report.html"
-    write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
-    return replace(outcome, report=str(report))
+        report = project / "report.html"
+        write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
+        outcome = replace(outcome, report=str(report))
+        keep_outcome(store, outcome)
+    return Study(outcome)
 
 
 def measure_all(

@@ -2,15 +2,16 @@
 
 import pytest
 
+from packlight.api.compress import compress
 from packlight.api.quantize_where_faster import (
     conversions,
     of_products,
     quantize_where_faster,
     regions,
 )
-from packlight.api.verbs import OPTIONS, compress
 from packlight.metrics import METRICS
 from packlight.planning.cost.integer_cut import Times
+from packlight.records.session import DEFAULT_SESSION
 from packlight.task import Task
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.sketch import Sketch, value_info
@@ -73,7 +74,7 @@ def test_products_that_share_codes_share_what_making_them_costs():
 
 
 def test_conversions_take_no_negative_time():
-    assert min(conversions(OPTIONS, 0.1, 0)) >= 0
+    assert min(conversions(DEFAULT_SESSION, 0.1, 0)) >= 0
 
 
 @pytest.mark.parametrize("method", ["static", "dynamic"])
