@@ -35,6 +35,9 @@ UNLIMITED = 2**40
 FEW = 64
 """Numbers up to which a narrow tensor is an index or a shape, not a compressed weight."""
 
+BARE_NUMBERS = 12
+"""The first opset whose Constant holds numbers without a tensor, as the optimizer writes them."""
+
 WIDE = (
     ir.DataType.FLOAT,
     ir.DataType.DOUBLE,
@@ -87,7 +90,9 @@ def fold_constants(graph: ir.Model) -> None:
             output_size_limit=UNLIMITED,
             should_fold=partial(fold, graph),
         )
-    common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=FEW)(graph)
+    old = graph.opset_imports.get("", 0) < BARE_NUMBERS
+    limit = 0 if old else FEW
+    common.LiftConstantsToInitializersPass(lift_all_constants=old, size_limit=limit)(graph)
     for tensor in outside:
         release(tensor)
 

@@ -170,3 +170,17 @@ def test_what_a_function_computes_from_its_attributes_is_not_computed_without_th
 
     assert operators(made) == ["shift", "Mul"]
     np.testing.assert_array_equal(outputs(made, x=drawn(3))[0], outputs(model, x=drawn(3))[0])
+
+
+@pytest.mark.parametrize("opset", [7, 10, 11, 12])
+def test_what_is_computed_is_stored_in_a_form_that_the_opset_has(opset):
+    net = Sketch(opset)
+    total = net.add("Add", net.weight(3), net.weight(3))
+    moved = net.add("Add", "x", total)
+    flat = net.add("Reshape", moved, net.add("Shape", "x"))
+    model = net.model("shapes", [value_info("x", [2, 3])], {net.add("Relu", flat): [2, 3]})
+
+    proto = ir.to_proto(tidied(model).graph)
+
+    onnx.checker.check_model(proto, full_check=True)
+    assert "Shape" not in {node.op_type for node in proto.graph.node}
