@@ -43,6 +43,10 @@ operator, and the noise only at what is stored and fed."""
 
 NOISE_DRAWS = 3
 
+STORED_RESULT = 4 * 1024 + 200
+"""Bytes of the largest result that is stored in place of an operator whatever it read, with names.
+Larger ones are stored only where what they are made of goes."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -236,9 +240,11 @@ def a_second_time_gives_the_same_bytes(case: Case) -> None:
     assert to_bytes(again.made.model) == to_bytes(case.made.model)
 
 
-def it_is_no_larger(case: Case) -> None:
-    """The file does not grow."""
-    assert case.made.after <= case.made.before, f"{case.made.before} -> {case.made.after} bytes"
+def it_is_hardly_larger(case: Case) -> None:
+    """The file grows at most by the small results that are stored in place of operators."""
+    changes = case.made.variant.changes
+    allowed = case.made.before + STORED_RESULT * len(changes)
+    assert case.made.after <= allowed, f"{case.made.before} -> {case.made.after} bytes"
 
 
 def it_computes_the_same(case: Case) -> None:

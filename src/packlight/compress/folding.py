@@ -139,7 +139,35 @@ def computable(node: ir.Node) -> bool:
         and not any(attribute.is_ref() for attribute in node.attributes.values())
         and not is_random(node)
         and not any(tensor.dtype == ir.DataType.STRING or compressed(tensor) for tensor in read)
-        and (node.op_type not in GROWING or is_small(node.outputs[0]))
+        and (is_small(node.outputs[0]) or not (node.op_type in GROWING or doubles(node)))
+    )
+
+
+def doubles(node: ir.Node) -> bool:
+    """Whether what an operator gives would be stored beside a large tensor that it reads.
+
+    So it is where another operator reads that tensor too, as the table of tied embeddings.
+    """
+    return any(
+        tensor is not None and tensor.size > GROWTH and stays(value, node)
+        for value, tensor in ((value, stored(value)) for value in node.inputs)
+    )
+
+
+def stays(value: ir.Value | None, node: ir.Node) -> bool:
+    """Whether anything reads a value but an operator and others that give the same."""
+    assert value is not None
+    readers = [reader for reader in value.consumers() if reader is not node]
+    return value.is_graph_output() or not all(same(reader, node) for reader in readers)
+
+
+def same(first: ir.Node, second: ir.Node) -> bool:
+    """Whether two operators do the same to the same values."""
+    settings = [{name: a.value for name, a in n.attributes.items()} for n in (first, second)]
+    return (
+        first.op_identifier() == second.op_identifier()
+        and tuple(first.inputs) == tuple(second.inputs)
+        and settings[0] == settings[1]
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from packlight.compress import compress
-from packlight.model import Model, name_operators, nodes
+from packlight.model import Model, file_size, name_operators, nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
 from packlight.testing.cases import EXACT
@@ -184,3 +184,19 @@ def test_what_is_computed_is_stored_in_a_form_that_the_opset_has(opset):
 
     onnx.checker.check_model(proto, full_check=True)
     assert "Shape" not in {node.op_type for node in proto.graph.node}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_large_weight_that_others_read_too_is_not_stored_a_second_time(tied):
+    net = Sketch(17)
+    table = net.weight(200, 8)
+    value = net.add("Gather", table, "x") if tied else net.add("Relu", net.weight(3, 8))
+    turned = [net.add("Transpose", table, perm=[1, 0]) for _ in range(2)]
+    sides = [net.add("MatMul", value, one) for one in turned]
+    ids = value_info("x", [3], TensorProto.INT64)
+    model = net.model("tied", [ids], {net.add("Add", *sides): [3, 200]})
+
+    made = tidied(model)
+
+    assert file_size(made.graph) <= file_size(model.graph)
+    assert ("Transpose" in operators(made)) is tied
