@@ -83,7 +83,7 @@ def fold_constants(graph: ir.Model) -> None:
 
     outside = [value.const_value for value in initializers(graph) if value.const_value]
     write_out_texts(graph)
-    with only_confirmed(graph), without_functions(graph):
+    with only_confirmed(graph), without_functions(graph), without_defaults(graph):
         optimizer.fold_constants(
             graph,
             input_size_limit=GROWTH,
@@ -116,6 +116,24 @@ def without_functions(model: ir.Model) -> Iterator[None]:
         yield
     finally:
         model.functions.update(functions)
+
+
+@contextmanager
+def without_defaults(model: ir.Model) -> Iterator[None]:
+    """Hide what inputs have where nobody feeds them: to the optimizer it would be constant."""
+    graph = model.graph
+    defaults = {
+        value: value.const_value for value in graph.inputs if value.name in graph.initializers
+    }
+    for value in defaults:
+        del graph.initializers[str(value.name)]
+        value.const_value = None
+    try:
+        yield
+    finally:
+        for value, tensor in defaults.items():
+            value.const_value = tensor
+            graph.initializers[str(value.name)] = value
 
 
 def fold(model: ir.Model, node: ir.Node) -> bool:

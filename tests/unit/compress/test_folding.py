@@ -200,3 +200,24 @@ def test_a_large_weight_that_others_read_too_is_not_stored_a_second_time(tied):
 
     assert file_size(made.graph) <= file_size(model.graph)
     assert ("Transpose" in operators(made)) is tied
+
+
+def test_an_if_stays_where_its_condition_may_be_fed():
+    net = Sketch(17)
+    truth = net.keep(np.array(True))
+    bodies = {}
+    for op in ("Relu", "Neg"):
+        body = Sketch(17, prefix=op)
+        bodies[op] = body.body(body.add(op, "x"), [3])
+    value = net.add("If", truth, then_branch=bodies["Relu"], else_branch=bodies["Neg"])
+    total = net.add("Add", net.weight(3), net.weight(3))
+    truth_input = value_info(truth, [], TensorProto.BOOL)
+    inputs = [value_info("x", [3]), truth_input]
+    model = net.model("fed", inputs, {net.add("Add", value, total): [3]})
+
+    made = tidied(model)
+
+    assert "If" in operators(made)
+    feeds = {"x": drawn(3), truth: np.array(False)}
+    old, new = (open_session(m, EXACT).native.run(None, feeds) for m in (model, made))
+    np.testing.assert_array_equal(new[0], old[0])
