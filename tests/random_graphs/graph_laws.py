@@ -299,15 +299,21 @@ def weights_within(share: float) -> Callable[[Case], None]:
     return each_weight_is_near
 
 
-def outputs_within(noise: float) -> Callable[[Case], None]:
-    """Make the law that outputs change as they do under noise of what is stored and fed."""
+def outputs_within(noise: float, margin: float = 1.0) -> Callable[[Case], None]:
+    """Make the law that outputs change no more than under noise of all that is stored and fed.
+
+    Args:
+        noise: see ``Reference.disturbance``. An 8-bit grid is off by 2**-8 of the largest number
+            at most, and half precision by 2**-12 to 2**-11 of each number.
+        margin: times that change that is allowed, where a method also rounds results in between.
+    """
 
     def each_output_is_near(case: Case) -> None:
         caused = case.reference.disturbance(noise)
         for name, limit in caused.items():
             pairs = zip(case.outputs, case.reference.outputs, strict=True)
             difference = max(largest_difference(a[name], b[name]) for a, b in pairs)
-            allowed = AMPLIFIED * (limit + noise * case.reference.scale(name))
+            allowed = margin * (limit + noise * case.reference.scale(name))
             assert difference <= allowed, (
                 f"output '{name}' differs by {difference:.3g} of "
                 f"{case.reference.scale(name):.3g}; noise of {noise:.3g} explains {allowed:.3g}"
