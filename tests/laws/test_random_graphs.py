@@ -23,7 +23,7 @@ SAME_WEIGHTS = it_computes_with_the_weights_that_it_stores
 
 
 INTEGERS = outputs_within(2**-5, 4.0)
-"""Ranges come from few samples, so that numbers of others are cut off."""
+"""Results of every operator are rounded too, to grids that cut off the outermost numbers."""
 
 
 def codes(bits: int) -> tuple[object, ...]:

