@@ -15,7 +15,7 @@ from packlight.profiling import profile
 from packlight.records import Profile, SessionOptions, counted
 from packlight.runtime import stream
 from packlight.sources.opening import AnyModel, AnyTask, Opened, Source, source_of, task_for
-from packlight.store.deflate import deflated
+from packlight.store.deflate import deflated_size
 from packlight.task import Task
 
 
@@ -94,6 +94,6 @@ def with_files(found: Profile, size: int, files: Iterable[Path]) -> Profile:
         size: bytes of the model's files.
         files: to compress as for a download; none where that is not asked.
     """
-    packed = [deflated(path) for path in files]
+    packed = [deflated_size(path) for path in files]
     download = {"download": counted(sum(packed), "B")} if packed else {}
     return replace(found, totals={**found.totals, "size": counted(size, "B"), **download})

@@ -32,7 +32,7 @@ from packlight.runtime.progress import Progress, silent
 from packlight.search.calibrate import calibration
 from packlight.sources.opening import Opened
 from packlight.store import Store
-from packlight.store.deflate import deflated
+from packlight.store.deflate import deflated_size
 from packlight.task import SampleTable, Task, read_table
 
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class Bench:
         folder = self.store.path(variant.file).parent
         files = sorted(path for path in folder.iterdir() if path.is_file())
         size = sum(path.stat().st_size for path in files)
-        download = sum(deflated(path) for path in files)
+        download = sum(deflated_size(path) for path in files)
         metrics = {"size": counted(size, "B"), "download": counted(download, "B")}
         return Cost(variant.id, metrics, self.options)
 
