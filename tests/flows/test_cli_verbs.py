@@ -136,7 +136,7 @@ def test_compare_says_what_changed_and_writes_a_report(run, smaller, few, tmp_pa
     assert found["flips"][0]["n"] == 200
     page = (tmp_path / "r.html").read_text("utf-8")
     assert found["report"] == "r.html"
-    assert "no budget was asked" in page
+    assert "no budget was set" in page
     assert "keeps every budget" not in page
 
 

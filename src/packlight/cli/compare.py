@@ -47,7 +47,7 @@ def compare(
 ) -> int:
     """Say what changed from a model to others: for whom, and how surely.
 
-    Whichever tool made them: all are measured in turns and on the same samples. They need the
+    Models may come from any tool: all are measured on the same samples, interleaved. They need the
     same inputs and outputs. Instead of models it takes what evaluate --json printed, without
     --task, and ranks what was judged under the same conditions.
 
