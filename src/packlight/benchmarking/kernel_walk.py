@@ -9,8 +9,7 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
-from packlight.backends.onnxruntime.fusion import fused
-from packlight.backends.onnxruntime.graph_view import Fusion, kept
+from packlight.backends.onnxruntime.fusion import Fusion, fuse
 from packlight.backends.onnxruntime.kernel_call import BYTES, RUN, Call, Dtype
 from packlight.backends.onnxruntime.kernel_calls import Place, kernel
 from packlight.backends.onnxruntime.layout import reorders
@@ -69,8 +68,8 @@ def named_calls(
     for node in expanded.origin:
         pass_through(node)
     active = [node for node in expanded.origin if runs.get(node) and is_read(node)]
-    found = fused(active, constant, fixed=is_fixed(model))
-    made = [(node, kernel(place(found, node))) for node in kept(found)]
+    found = fuse(active, constant, fixed=is_fixed(model))
+    made = [(node, kernel(place(found, node))) for node in found.kernels()]
     made += reorders(found)
     around = sum(call.moved * runs[node] for node, call in made)
     named = [(str(expanded.origin[node].name), call.within(around), runs[node])

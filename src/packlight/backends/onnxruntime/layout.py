@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from packlight.backends.onnxruntime.graph_view import Fusion, alike, kept
+from packlight.backends.onnxruntime.fusion import Fusion, same_shapes
 from packlight.backends.onnxruntime.kernel_call import BYTES, Call, Dtype, log2
 from packlight.backends.onnxruntime.kernel_calls import IMAGE, STEM
 from packlight.profiling.counts import names
@@ -28,35 +28,37 @@ FOLLOW = names(
 """What computes in any order, and leaves it as it is."""
 
 
-def reorders(found: Fusion) -> Iterator[tuple[ir.Node, Call]]:
+def reorders(fusion: Fusion) -> Iterator[tuple[ir.Node, Call]]:
     """Each time that a value is laid out anew, with the operator that wants it."""
     order: dict[ir.Value, str] = {}
     done: set[tuple[ir.Value, str]] = set()
-    for node in kept(found):
-        reads = [*map(found.source, found.computed(node)), *found.read.get(node, [])]
-        wanted, given = orders(found, node, [order.get(value, PLAIN) for value in reads])
+    for node in fusion.kernels():
+        reads = [*map(fusion.source, fusion.computed(node)), *fusion.read.get(node, [])]
+        wanted, given = orders(fusion, node, [order.get(value, PLAIN) for value in reads])
         for value in reads:
             now = order.get(value, PLAIN)
             if now != wanted and (value, wanted) not in done:
                 done.add((value, wanted))
                 yield node, reorder(value, "int8" if LAST in (now, wanted) else "float32")
-        for value in (*node.outputs, found.result(node)):
+        for value in (*node.outputs, fusion.result(node)):
             order[value] = given
-        if given != PLAIN and found.result(node).is_graph_output():
-            yield node, reorder(found.result(node), "int8" if given == LAST else "float32")
+        if given != PLAIN and fusion.result(node).is_graph_output():
+            yield node, reorder(fusion.result(node), "int8" if given == LAST else "float32")
 
 
-def orders(found: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
+def orders(fusion: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
     """In which order an operator reads, and in which it gives."""
     shape = sizes_of(node.outputs[0])
     if node.op_type == "Conv" and shape is not None and len(shape) == IMAGE:
-        return convolved(found, node)
-    if node.op_type == "MaxPool" and node not in found.integer and whole_blocks(shape):
+        return convolved(fusion, node)
+    if node.op_type == "MaxPool" and node not in fusion.integer and whole_blocks(shape):
         return BLOCKED, BLOCKED
-    fused = node in found.named
-    same = len(set(now)) == 1 and (fused or node.op_type == "Concat" or alike(node) or not now[1:])
-    if (found.named.get(node, node.op_type) in FOLLOW) and same:
-        fits = now[0] != LAST or node in found.integer
+    fused = node in fusion.named
+    same = len(set(now)) == 1 and (
+        fused or node.op_type == "Concat" or same_shapes(node) or not now[1:]
+    )
+    if (fusion.named.get(node, node.op_type) in FOLLOW) and same:
+        fits = now[0] != LAST or node in fusion.integer
         return (now[0], now[0]) if fits else (PLAIN, PLAIN)
     return PLAIN, PLAIN
 
@@ -66,9 +68,9 @@ def whole_blocks(shape: tuple[int, ...] | None) -> bool:
     return shape is not None and len(shape) == IMAGE and shape[1] % STEM == 0
 
 
-def convolved(found: Fusion, node: ir.Node) -> tuple[str, str]:
+def convolved(fusion: Fusion, node: ir.Node) -> tuple[str, str]:
     """The same for a convolution of pictures."""
-    if node in found.integer:
+    if node in fusion.integer:
         return LAST, LAST
     weight = sizes_of(node.inputs[1]) if node.inputs[1] is not None else None
     groups = node.attributes.get_int("group", 1)
