@@ -162,7 +162,7 @@ def integer_kernel(fusion: Fusion, node: ir.Node) -> None:
     """Compute between codes and codes in codes."""
     runtime = capabilities("onnxruntime")
     op_type = str(node.op_type)
-    outputs = [value for value in node.outputs if value.uses()]
+    outputs = [value for value in node.outputs if value.uses() or value.is_graph_output()]
     reads = [_read_grid(fusion, value) for value in data_inputs(runtime, node)]
     followers: list[ir.Node] = []
     bias = stored_bias(fusion, node)
@@ -172,6 +172,8 @@ def integer_kernel(fusion: Fusion, node: ir.Node) -> None:
         reads.append(STORED)
         followers.append(bias)
     ends = [_quantized(fusion, value) for value in outputs]
+    if bias is not None and not _is_matrix(node.outputs[0]) and ends[0][1:]:
+        return  # the Gemm's result is reshaped before the clipping, so no codes reach it
     writes = [grid_of(end[-1]) if end else None for end in ends]
     if not runtime.fuses_qdq(op_type, reads, writes, effective_attributes(node)):
         return
@@ -218,9 +220,12 @@ def stored_bias(fusion: Fusion, node: ir.Node) -> ir.Node | None:
     if reader is None or reader.op_type != "Add" or len(fusion.computed(reader)) != 1:
         return None
     bias = [sizes_of(value) for value in reader.inputs if value and fusion.stored(value)]
-    flat = len(sizes_of(node.outputs[0]) or ()) == MATRIX
     is_vector = bias[0] is not None and len(bias[0]) == 1
-    return reader if (flat or fusion.fixed) and is_vector else None
+    return reader if is_vector and (fusion.fixed or _is_matrix(node.outputs[0])) else None
+
+
+def _is_matrix(value: ir.Value) -> bool:
+    return len(sizes_of(value) or ()) == MATRIX
 
 
 def unread_floats(fusion: Fusion, node: ir.Node) -> None:
@@ -289,7 +294,7 @@ def matrix(fusion: Fusion, node: ir.Node) -> None:
     """A product of two matrices takes up a stored bias and an activation."""
     if node.op_type not in PRODUCTS or node in fusion.integer:
         return
-    flat = len(sizes_of(node.outputs[0]) or ()) == MATRIX
+    flat = _is_matrix(node.outputs[0])
     reader = fusion.only_reader(fusion.result(node))
     bias = stored_bias(fusion, node)
     if bias is not None:
