@@ -23,7 +23,9 @@ SMALLEST = 7
 
 def attention_block(draft: Draft) -> Sequence[ir.Value]:
     """Blocks of a transformer: what is around its products too."""
-    tokens, heads, each = drawn(draft, 8, 256), chosen(draft, 2, 4, 6, 8, 12), chosen(draft, 32, 64)
+    tokens = drawn(draft, 8, 256)
+    heads = chosen(draft, 2, 4, 6, 8, 12)
+    each = chosen(draft, 32, 64)
     x = draft.feed(1, tokens, heads * each)
     for _ in range(chosen(draft, 1, 1, 2, 4)):
         x = encoder(draft, x, tokens, heads, each)
@@ -32,7 +34,8 @@ def attention_block(draft: Draft) -> Sequence[ir.Value]:
 
 def encoder(draft: Draft, x: ir.Value, tokens: int, heads: int, each: int) -> ir.Value:
     """One block: attention, then two layers with a Gelu as exporters write it out."""
-    width, parts = heads * each, []
+    width = heads * each
+    parts = []
     for _ in range(3):
         made = biased(draft, x, width, width)
         split = draft.op("Reshape", made, draft.whole(0, tokens, heads, each))
@@ -63,7 +66,8 @@ def normed(draft: Draft, x: ir.Value, width: int) -> ir.Value:
 
 def mobile_block(draft: Draft) -> Sequence[ir.Value]:
     """A stem and blocks of a mobile network: wider, depthwise, narrow again, and the sum."""
-    side, width = drawn(draft, 16, 224, 2), drawn(draft, 8, 96, GRAIN)
+    side = drawn(draft, 16, 224, 2)
+    width = drawn(draft, 8, 96, GRAIN)
     width = max(GRAIN, min(width, 2 * WIDEST // side // GRAIN * GRAIN))
     x = draft.feed(1, 3, side, side)
     x = activated(draft, convolved(draft, x, 3, width, 3, stride=2))
@@ -72,7 +76,8 @@ def mobile_block(draft: Draft) -> Sequence[ir.Value]:
         narrow = side > SMALLEST and chosen(draft, 0, 0, 1)
         outputs = min(WIDEST // 6, drawn(draft, width, 2 * width, GRAIN)) if narrow else width
         x = inverted(draft, x, width, outputs, 2 if narrow else 1)
-        width, side = outputs, -(-side // 2) if narrow else side
+        width = outputs
+        side = -(-side // 2) if narrow else side
     pooled = draft.settled(draft.op("GlobalAveragePool", x))
     return [draft.product("Gemm", draft.op("Flatten", pooled), (width, 1000), 1)]
 
@@ -98,7 +103,8 @@ def convolved(
 
 def residual_block(draft: Draft) -> Sequence[ir.Value]:
     """A stem, a pooling, and bottlenecks with their residuals."""
-    side, narrow = drawn(draft, 7, 56), drawn(draft, 16, 128, GRAIN)
+    side = drawn(draft, 7, 56)
+    narrow = drawn(draft, 16, 128, GRAIN)
     while narrow * side > WIDEST:
         side = side * 3 // 4
     wide = 4 * narrow
@@ -114,7 +120,8 @@ def residual_block(draft: Draft) -> Sequence[ir.Value]:
 
 def gated_block(draft: Draft) -> Sequence[ir.Value]:
     """Channels weighed by what all of the picture gives (squeeze and excitation)."""
-    side, width = drawn(draft, 5, 40), drawn(draft, 16, 128, GRAIN)
+    side = drawn(draft, 5, 40)
+    width = drawn(draft, 16, 128, GRAIN)
     few = max(GRAIN, width // 4 // GRAIN * GRAIN)
     x = draft.feed(1, width, side, side)
     for _ in range(chosen(draft, 1, 2, 4)):

@@ -19,20 +19,26 @@ from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, Call
 from packlight.benchmarking.kernel_curves import Floats, arithmetic, centred, expanded
 from packlight.records.device import Curve
 
-CONSTANT, SLOPE, BEND, OVERHEAD = 0.02, 0.1, 0.4, 0.001
+CONSTANT = 0.02
+SLOPE = 0.1
+BEND = 0.4
+OVERHEAD = 0.001
 """Ridge on a curve's constant, on its linear terms, on its products of two, and on overheads."""
 
-STEPS, FOLDS = 60, 5
+STEPS = 60
+FOLDS = 5
 ENOUGH = 1e-5
 """Fall of the loss from which on steps end."""
 
-LEAST, MOST = 0.05, 1.5
+LEAST = 0.05
+MOST = 1.5
 """Spread of a curve, however few timings tell of it."""
 
 GUESS = 0.5
 """Spread of a curve of which timings tell too little to say."""
 
-FAR, AGAIN = 0.15, 3
+FAR = 0.15
+AGAIN = 3
 """Error of a logarithm from which on a timing counts less (Huber 1964), and how often that is set:
 a machine that does something else meanwhile takes much longer now and then."""
 
@@ -122,7 +128,8 @@ class Sums:
         self.low: dict[str, Floats] = {}
         self.high: dict[str, Floats] = {}
         self.start = {}
-        blocks, place = [], 2
+        blocks = []
+        place = 2
         for name in self.names:
             chosen = np.flatnonzero(self.curve == name)
             shapes = np.array([rows[at][1].shape for at in chosen]).reshape(len(chosen), -1)
@@ -190,7 +197,8 @@ def solve(design: Sums, seen: Floats, near: Floats | None = None) -> Floats:
         seen: (models,) weight of each; 0 for one that is held out.
         near: where to begin; what is pulled to stays the same.
     """
-    pull, known = design.ridge(), seen > 0
+    pull = design.ridge()
+    known = seen > 0
     start = design.guess(float(np.exp(design.logs[known].min())) / 2)
     solution = start if near is None else near
     damping, (logs, slopes) = 1e-2, design.slopes(solution)
@@ -240,7 +248,8 @@ def fit(timings: Sequence[Timing], roof: Roof, seed: int = 0, drift: float = 0.0
 
 def robust(design: Sums, worth: Floats) -> tuple[Floats, Floats]:
     """Coefficients, and weights of the timings: less for those far from what the rest says."""
-    weights, solution = worth, solve(design, worth)
+    weights = worth
+    solution = solve(design, worth)
     for _ in range(AGAIN):
         miss = np.abs(design.slopes(solution)[0] - design.logs)
         weights = worth * FAR / np.maximum(miss, FAR)

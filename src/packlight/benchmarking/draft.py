@@ -17,15 +17,18 @@ from packlight.model import Model
 Array = NDArray[np.generic]
 Attribute = int | float | str | Sequence[int]
 
-OPSET, IR_VERSION = 21, 10
+OPSET = 21
+IR_VERSION = 10
 BLOCK = 32
 """Stored numbers that share a scale, in blocks."""
 
-STEP, MIDDLE = 0.02, 128
+STEP = 0.02
+MIDDLE = 128
 """Grid of activations in codes: they stay near 1, whatever the depth."""
 
 BATCH = "batch"
-LOW, HIGH = 0.5, 1.5
+LOW = 0.5
+HIGH = 1.5
 """Between which inputs lie, so that neither products nor powers of them leave normal numbers."""
 
 NUMPY: Final[Mapping[ir.DataType, type[np.generic]]] = {

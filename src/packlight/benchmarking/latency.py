@@ -80,7 +80,8 @@ class Priced:
         Args:
             times: (calls,).
         """
-        whole, errors = float(self.seconds @ times), self.errors * times
+        whole = float(self.seconds @ times)
+        errors = self.errors * times
         shared = np.bincount(self.curves, errors)
         kernels = (1 - TOGETHER) * float(errors @ errors) + TOGETHER * float(shared @ shared)
         reach = math.exp(REACH * math.hypot(math.sqrt(kernels) / whole, self.whole_models))

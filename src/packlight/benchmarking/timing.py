@@ -26,10 +26,12 @@ Progress = Callable[[str, int, int], None]
 ROUNDS = 20
 """Most rounds, however much time is left."""
 
-EACH, QUICK_EACH = 0.05, 0.002
+EACH = 0.05
+QUICK_EACH = 0.002
 """Seconds of runs of one model in one round."""
 
-LEAST, MOST = 4, 200
+LEAST = 4
+MOST = 200
 """Runs of one model in one round."""
 
 
@@ -163,7 +165,8 @@ def time_all(
         ModelError: a model fails.
     """
     journal = Journal(path, conditions(schedule.options))
-    done, total = len(journal.rows), len(schedule.models)
+    done = len(journal.rows)
+    total = len(schedule.models)
     with frozen():
         for number, model in turns(schedule):
             if number and journal.spent() >= schedule.seconds:
@@ -186,7 +189,8 @@ def time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: C
     """Open a model anew, warm it up and time its runs."""
     start = clock()
     drawn, feeds = model.draw()
-    session, taken = open_session(drawn, schedule.options), [0.0]
+    session = open_session(drawn, schedule.options)
+    taken = [0.0]
     for _ in range(WARM_UP):
         session.run_steps([feeds], {})
     with undisturbed():

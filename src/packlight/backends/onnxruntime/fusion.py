@@ -261,7 +261,8 @@ def convolution(fusion: Fusion, node: ir.Node) -> None:
     if node.op_type not in ("Conv", "FusedConv") or node in fusion.integer:
         return
     while (reader := fusion.only_reader(fusion.result(node))) is not None:
-        op, folded = reader.op_type, len(fusion.computed(reader)) == 1
+        op = reader.op_type
+        folded = len(fusion.computed(reader)) == 1
         if op in ACTIVATIONS and (folded or op == "Clip"):
             fusion.absorb(node, reader)
             return

@@ -124,7 +124,8 @@ def in_blocks(call: Call) -> Call:
     if call.kind not in BLOCKED or call.dtype != "float32":
         return call
     shape = call.shape if call.kind == "matmul" else (0.0, *call.shape)
-    columns, sums = shape[1], shape[2]
+    columns = shape[1]
+    sums = shape[2]
     saved = 2.0 ** (columns + sums) * (BYTES["float32"] - BYTES["int4"])
     return replace(call, kind="blocks", moved=call.moved - saved, shape=shape)
 

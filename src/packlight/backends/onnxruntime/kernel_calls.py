@@ -15,7 +15,8 @@ from packlight.profiling.shape_values import sizes_of
 
 Sizes = tuple[int, ...]
 
-IMAGE, MATRIX = 4, 2
+IMAGE = 4
+MATRIX = 2
 """Dimensions of a batch of pictures, and of a matrix."""
 
 STEM = 16
@@ -83,10 +84,15 @@ def sizes(value: ir.Value | None, node: ir.Node) -> Sizes:
 
 def conv(place: Place) -> Call:
     """A convolution; which kernel computes it goes by its dimensions and groups."""
-    x, weight, y = place.read(0), place.read(1), place.given()
+    x = place.read(0)
+    weight = place.read(1)
+    y = place.given()
     groups = place.node.attributes.get_int("group", 1)
-    inputs, outputs, area = weight[1], weight[0], math.prod(weight[2:])
-    positions, macs = y[0] * math.prod(y[2:]), math.prod(y) * inputs * area
+    inputs = weight[1]
+    outputs = weight[0]
+    area = math.prod(weight[2:])
+    positions = y[0] * math.prod(y[2:])
+    macs = math.prod(y) * inputs * area
     stride = math.prod(x[2:]) / math.prod(y[2:])
     moved = place.moved(x, y, stored=weight)
     lost = waste(outputs) * (waste(inputs) if inputs > 1 else 1)
@@ -116,8 +122,12 @@ def waste(channels: int) -> float:
 
 def transposed(place: Place) -> Call:
     """A transposed convolution: every input makes a patch of outputs."""
-    x, weight, y = place.read(0), place.read(1), place.given()
-    outputs, area, positions = weight[1], math.prod(weight[2:]), x[0] * math.prod(x[2:])
+    x = place.read(0)
+    weight = place.read(1)
+    y = place.given()
+    outputs = weight[1]
+    area = math.prod(weight[2:])
+    positions = x[0] * math.prod(x[2:])
     macs = math.prod(x) * outputs * area
     moved = place.moved(x, y, stored=weight)
     return place.call("transposed", macs, moved, x[1], outputs, area, positions)
@@ -125,7 +135,8 @@ def transposed(place: Place) -> Call:
 
 def gemm(place: Place) -> Call:
     """A product of two matrices, the second stored."""
-    y, inner = place.given(), place.read(0)
+    y = place.given()
+    inner = place.read(0)
     sums = inner[0] if place.node.attributes.get_int("transA", 0) else inner[-1]
     return product(place, y, sums, stored=True)
 
@@ -139,7 +150,8 @@ def matmul(place: Place) -> Call:
 
 def product(place: Place, y: Sizes, sums: int, stored: bool) -> Call:
     """What multiplies (..., rows, sums) with (..., sums, columns)."""
-    columns, macs = y[-1], math.prod(y) * sums
+    columns = y[-1]
+    macs = math.prod(y) * sums
     if stored:
         rows = math.prod(y[:-1])
         moved = place.moved((rows, sums), y, stored=(sums, columns))
@@ -148,7 +160,8 @@ def product(place: Place, y: Sizes, sums: int, stored: bool) -> Call:
         if rows == 1:
             return place.call("vector", macs, moved, columns, sums)
         return place.call("matmul", macs, moved, rows, columns, sums)
-    rows, batch = y[-2], math.prod(y[:-2])
+    rows = y[-2]
+    batch = math.prod(y[:-2])
     moved = place.moved((batch, rows, sums), (batch, sums, columns), y)
     return place.call("batched", macs, moved, rows, columns, sums, batch)
 
@@ -184,8 +197,10 @@ def rows(kind: str) -> Callable[[Place], Call]:
     """What computes over rows of the last axis, or of the axes that it takes away."""
 
     def call(place: Place) -> Call:
-        x, y = place.read(0), place.given()
-        total, width = math.prod(x), x[-1] if x else 1
+        x = place.read(0)
+        y = place.given()
+        total = math.prod(x)
+        width = x[-1] if x else 1
         if kind == "reduce":
             width = total // max(math.prod(y), 1)
         return place.call(kind, 0, place.moved(x, y), total / max(width, 1), width)
@@ -195,7 +210,8 @@ def rows(kind: str) -> Callable[[Place], Call]:
 
 def pool(place: Place) -> Call:
     """A window over pictures, or over all of each."""
-    x, y = place.read(0), place.given()
+    x = place.read(0)
+    y = place.given()
     window = place.node.attributes.get_ints("kernel_shape", x[2:])
     return place.call("pool", 0, place.moved(x, y), math.prod(y), math.prod(window))
 

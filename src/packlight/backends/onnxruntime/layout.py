@@ -19,7 +19,9 @@ from packlight.backends.onnxruntime.kernel_calls import IMAGE, STEM
 from packlight.profiling.counts import names
 from packlight.profiling.shape_values import sizes_of
 
-PLAIN, BLOCKED, LAST = "plain", "blocked", "last"
+PLAIN = "plain"
+BLOCKED = "blocked"
+LAST = "last"
 
 FOLLOW = names(
     "Relu Sigmoid Tanh Add Mul Sum MaxPool AveragePool GlobalAveragePool GlobalMaxPool Concat "

@@ -14,7 +14,8 @@ from packlight.model import stored_tensor
 QUANTIZE = "QuantizeLinear"
 RESTORE = "DequantizeLinear"
 
-SCALE, ZERO_POINT = 1, 2
+SCALE = 1
+ZERO_POINT = 2
 """Inputs of both operators."""
 
 BITS_OF_CODES = {

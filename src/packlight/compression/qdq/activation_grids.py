@@ -79,7 +79,8 @@ def observed_grids(
 
 def imagined(plan: placement.Plan, wide: Collection[str]) -> dict[str, Affine]:
     """Grids that take as many bytes as real ones."""
-    narrow, broad = spanned(-1.0, 1.0), spanned(-1.0, 1.0, 16)
+    narrow = spanned(-1.0, 1.0)
+    broad = spanned(-1.0, 1.0, 16)
     return {name: broad if name in wide else narrow for name in plan.ranges()}
 
 

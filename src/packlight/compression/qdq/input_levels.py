@@ -109,7 +109,8 @@ def lead(
     """
     source = node.inputs[0]
     assert source is not None
-    why, found = unfit(node, weight), Levels()
+    why = unfit(node, weight)
+    found = Levels()
     if not why and not look.imagined:
         look(graph, {str(source.name): [found]})
     even = found.evenly()
@@ -143,10 +144,12 @@ def unfit(node: ir.Node, weight: Weight) -> str:
 
 def numbered(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) -> None:
     """Put padding, product and sum before a convolution, which then pads no more."""
-    inside, source = node.graph, node.inputs[0]
+    inside = node.graph
+    source = node.inputs[0]
     assert isinstance(inside, ir.Graph)
     assert source is not None
-    stock, stem = Stock(graph), str(node.name)
+    stock = Stock(graph)
+    stem = str(node.name)
     pads = list(node.attributes.get_ints("pads", ()))
     steps: list[tuple[str, NDArray[np.generic]]] = []
     if any(pads):
@@ -154,7 +157,8 @@ def numbered(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) 
         around = [0] * SPATIAL + pads[:half] + [0] * SPATIAL + pads[half:]
         steps.append(("Pad", np.array(around, np.int64)))
         node.attributes["pads"] = ir.AttrInt64s("pads", [0] * len(pads))
-    factor, shift = 1 / even.step, -even.zero / even.step
+    factor = 1 / even.step
+    shift = -even.zero / even.step
     steps += [("Mul", factor.reshape(wide).astype(np.float32))]
     steps += [("Add", shift.reshape(wide).astype(np.float32))]
     for kind, array in steps:

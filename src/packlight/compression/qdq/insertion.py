@@ -90,7 +90,8 @@ def insert_pair(
     value: ir.Value, grid: tuple[float, Array], graph: ir.Graph, stock: Stock
 ) -> ir.Value:
     """Write a QuantizeLinear and a DequantizeLinear with a step and a zero point behind a value."""
-    stem, point = str(value.name), grid[1]
+    stem = str(value.name)
+    point = grid[1]
     scale = stock.keep(graph, f"{stem}.scale", np.asarray(grid[0], np.float32))
     zero = stock.keep(graph, f"{stem}.zero", point)
     codes = ir.node("QuantizeLinear", [value, scale, zero], name=f"{stem}.quantize")

@@ -101,7 +101,8 @@ def portable_scale(rows: Floats, matters: Floats, wanted: Floats, top: int) -> F
         (out,), from ``wanted`` to the one at which no pair is cut off.
     """
     widest = np.maximum(safe_scale(rows), wanted)
-    best, least = wanted.copy(), np.full(len(rows), np.inf)
+    best = wanted.copy()
+    least = np.full(len(rows), np.inf)
     for share in np.linspace(0, 1, TRIED):
         scale = (wanted * (widest / wanted) ** share).astype(np.float32)
         codes = held(np.clip(np.rint(rows / scale[:, None]), -top, top))

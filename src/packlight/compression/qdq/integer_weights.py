@@ -100,7 +100,8 @@ def nearest(reader: Reader, settings: Settings) -> Codes:
 
 def blank(reader: Reader, settings: Settings) -> Codes:
     """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
-    shape, summed = reader.weight.shape, reader.weight.summed
+    shape = reader.weight.shape
+    summed = reader.weight.summed
     outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
     scale = np.ones(() if settings.per_of(reader.node) == "tensor" else outputs, np.float32)
     return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
@@ -109,14 +110,16 @@ def blank(reader: Reader, settings: Settings) -> Codes:
 def grid_of(reader: Reader, weight: Floats, matters: Floats, settings: Settings) -> Uniform:
     """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
     one = settings.per_of(reader.node) == "tensor"
-    shape, summed = reader.weight.shape, reader.weight.summed
+    shape = reader.weight.shape
+    summed = reader.weight.summed
     groups = granularity.per_tensor(shape) if one else granularity.per_channel(shape, summed)
     found = fit(weight, matters, groups, settings.bits, symmetric=True, search=settings.search)
     least = reader.least.max() if one else reader.least
     scale = np.maximum(found.scale.ravel(), least)
     form = neighbours(reader.node, shape) if settings.portable else None
     if form is not None:
-        rows, top = form.rows(weight), granularity.top_code(settings.bits)
+        rows = form.rows(weight)
+        top = granularity.top_code(settings.bits)
         wanted = np.broadcast_to(scale, len(rows)).astype(np.float32)
         scale = portable_scale(rows, form.rows(matters), wanted, top)
         scale = scale.max() if one else scale
@@ -175,7 +178,8 @@ def round_one(reader: Reader, fed: Moments, settings: Settings) -> Codes:
         found = nearest(reader, settings)
         reader.weight.put(found.floats)
         return found
-    weight, form = reader.weight.read(), form_of(reader.weight)
+    weight = reader.weight.read()
+    form = form_of(reader.weight)
     place = absorber(reader) if settings.bias else None
     moments = damped(fed, DAMPING, centred=place is not None)
     points = grid_of(reader, weight, importance(moments, form), settings)
