@@ -120,15 +120,21 @@ def depthwise(draft: Draft) -> Sequence[ir.Value]:
 def grouped(draft: Draft) -> Sequence[ir.Value]:
     """Convolutions in a few groups."""
     groups = chosen(draft, 2, 4, 8, 32)
-    each = drawn(draft, 4, 32, 4)
-    channels = groups * each
+    group_size = drawn(draft, 4, 32, 4)
+    channels = groups * group_size
     side = drawn(draft, 7, 56)
     x = draft.feed(1, channels, side, side)
     for _ in range(chosen(draft, 1, 2)):
         x = activated(
             draft,
             draft.product(
-                "Conv", x, (channels, each, 3, 3), 0, kernel_shape=[3, 3], group=groups, **padded(3)
+                "Conv",
+                x,
+                (channels, group_size, 3, 3),
+                0,
+                kernel_shape=[3, 3],
+                group=groups,
+                **padded(3),
             ),
         )
     return [x]  # fmt: skip

@@ -26,7 +26,7 @@ def sized(draft: Draft) -> ir.Value:
 
 
 def chain(step: Step, most: int = 8) -> Body:
-    """The same several times, one after the other."""
+    """Chain of one operator, several times."""
 
     def body(draft: Draft) -> Sequence[ir.Value]:
         x = sized(draft)
@@ -70,7 +70,7 @@ def swish(draft: Draft, x: ir.Value) -> ir.Value:
 
 
 def layer_norm(draft: Draft) -> Sequence[ir.Value]:
-    """Layer normalisations."""
+    """Layer normalizations."""
     x = sized(draft)
     width = int(draft.feeds["x0"].shape[-1])
     for _ in range(chosen(draft, 1, 2)):
@@ -87,7 +87,7 @@ def picture(draft: Draft) -> tuple[ir.Value, int]:
 
 
 def batchnorm(draft: Draft) -> Sequence[ir.Value]:
-    """Batch normalisations by themselves."""
+    """Batch normalizations by themselves."""
     x, channels = picture(draft)
     for _ in range(2):
         stored = [draft.keep(draft.spread((channels,))) for _ in range(4)]
@@ -116,9 +116,9 @@ def copied(draft: Draft) -> Sequence[ir.Value]:
     """Two values side by side, and parts of that."""
     x = sized(draft)
     width = int(draft.feeds["x0"].shape[-1])
-    both = draft.op("Concat", x, draft.op("Neg", x), axis=1)
-    part = draft.op("Slice", both, draft.whole(1), draft.whole(width), draft.whole(2))
-    return [both, part] if width > 1 else [both]
+    joined = draft.op("Concat", x, draft.op("Neg", x), axis=1)
+    part = draft.op("Slice", joined, draft.whole(1), draft.whole(width), draft.whole(2))
+    return [joined, part] if width > 1 else [joined]
 
 
 def gathered(draft: Draft) -> Sequence[ir.Value]:

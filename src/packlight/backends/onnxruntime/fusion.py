@@ -257,7 +257,7 @@ def blocked_product(fusion: Fusion, node: ir.Node) -> None:
 
 
 def convolution(fusion: Fusion, node: ir.Node) -> None:
-    """What follows a convolution: a normalisation, scale or shift, a sum, an activation."""
+    """Absorb what follows a convolution: a normalization, scale or shift, a sum, an activation."""
     if node.op_type not in ("Conv", "FusedConv") or node in fusion.integer:
         return
     while (reader := fusion.only_reader(fusion.result(node))) is not None:
@@ -276,18 +276,18 @@ def convolution(fusion: Fusion, node: ir.Node) -> None:
 
 
 def is_ready(join: ir.Node, node: ir.Node, fusion: Fusion) -> bool:
-    """Whether all else that a sum reads is there when an operator runs."""
+    """Check that all further inputs of a sum are there when an operator runs."""
     makers = [value.producer() for value in join.inputs if value is not None]
-    places = [fusion.running.get(maker, -1) for maker in makers if maker is not None]
-    own = fusion.result(node).producer()
-    return max(places, default=-1) <= max(fusion.running[node], fusion.running.get(own, -1))  # type: ignore[arg-type]
+    positions = [fusion.running.get(maker, -1) for maker in makers if maker is not None]
+    result = fusion.result(node).producer()
+    return max(positions, default=-1) <= max(fusion.running[node], fusion.running.get(result, -1))  # type: ignore[arg-type]
 
 
 def is_channels(node: ir.Node, fusion: Fusion) -> bool:
-    """Whether what is stored has one number for each channel, or one in all."""
+    """Check that stored inputs have one number for each channel, or one in all."""
     stored = [sizes_of(v) or () for v in node.inputs if v is not None and fusion.stored(v)]
-    given = sizes_of(node.outputs[0]) or ()
-    most = given[1] if len(given) >= IMAGE else 1
+    output = sizes_of(node.outputs[0]) or ()
+    most = output[1] if len(output) >= IMAGE else 1
     return all(math.prod(shape) in (1, most) for shape in stored)
 
 
@@ -321,14 +321,14 @@ def scaled(fusion: Fusion, node: ir.Node) -> None:
 
 
 def turns(node: ir.Node) -> bool:
-    """Whether an operator exchanges the last two dimensions and no others."""
+    """Check that an operator exchanges the last two dimensions and no others."""
     order = list(node.attributes.get_ints("perm", []))
-    places = list(range(len(order)))
-    return len(order) >= TURN and order == [*places[:-2], places[-1], places[-2]]
+    positions = list(range(len(order)))
+    return len(order) >= TURN and order == [*positions[:-2], positions[-1], positions[-2]]
 
 
 def skip_norm(fusion: Fusion, node: ir.Node) -> None:
-    """A normalisation adds the residual before it, and that residual's bias."""
+    """A normalization adds the residual before it, and that residual's bias."""
     if node.op_type != "LayerNormalization":
         return
     added = fusion.sole_maker(node.inputs[0], "Add")
@@ -337,7 +337,9 @@ def skip_norm(fusion: Fusion, node: ir.Node) -> None:
     shifts = [fusion.sole_maker(value, "Add") for value in added.inputs]
     fusion.read[node] = [added.inputs[1]] if added.inputs[1] is not None else []
     fusion.gone.add(added)
-    fusion.gone.update([one for one in shifts if one and len(fusion.computed(one)) == 1][:1])
+    fusion.gone.update(
+        [shift for shift in shifts if shift and len(fusion.computed(shift)) == 1][:1]
+    )
 
 
 def gelu(fusion: Fusion, node: ir.Node) -> None:
@@ -365,17 +367,17 @@ def swish(fusion: Fusion, node: ir.Node) -> None:
     """x times the sigmoid of x, or of a multiple of x."""
     if node.op_type != "Mul" or not same_shapes(node):
         return
-    for value, other in (node.inputs, node.inputs[::-1]):
+    for value, gated in (node.inputs, node.inputs[::-1]):
         gate = fusion.sole_maker(value, "Sigmoid")
         scale = fusion.sole_maker(gate.inputs[0], "Mul") if gate is not None else None
-        if gate is not None and gate.inputs[0] is other:
+        if gate is not None and gate.inputs[0] is gated:
             fusion.replace("QuickGelu", node, gate)
-        elif gate is not None and scale is not None and other in fusion.computed(scale):
+        elif gate is not None and scale is not None and gated in fusion.computed(scale):
             fusion.replace("QuickGelu", node, gate, scale)
 
 
 def layer_norm(fusion: Fusion, node: ir.Node) -> None:
-    """A normalisation written out: (x - mean) / sqrt(mean((x - mean)^2) + epsilon), scaled."""
+    """A normalization written out: (x - mean) / sqrt(mean((x - mean)^2) + epsilon), scaled."""
     if node.op_type != "Div" or len(node.inputs) != MATRIX:
         return
     root = fusion.sole_maker(node.inputs[1], "Sqrt")

@@ -36,16 +36,16 @@ def reorders(fusion: Fusion) -> Iterator[tuple[ir.Node, Call]]:
     done: set[tuple[ir.Value, str]] = set()
     for node in fusion.kernels():
         reads = [*map(fusion.source, fusion.computed(node)), *fusion.read.get(node, [])]
-        wanted, given = orders(fusion, node, [order.get(value, PLAIN) for value in reads])
+        required, written = orders(fusion, node, [order.get(value, PLAIN) for value in reads])
         for value in reads:
             now = order.get(value, PLAIN)
-            if now != wanted and (value, wanted) not in done:
-                done.add((value, wanted))
-                yield node, reorder(value, "int8" if LAST in (now, wanted) else "float32")
+            if now != required and (value, required) not in done:
+                done.add((value, required))
+                yield node, reorder(value, "int8" if LAST in (now, required) else "float32")
         for value in (*node.outputs, fusion.result(node)):
-            order[value] = given
-        if given != PLAIN and fusion.result(node).is_graph_output():
-            yield node, reorder(fusion.result(node), "int8" if given == LAST else "float32")
+            order[value] = written
+        if written != PLAIN and fusion.result(node).is_graph_output():
+            yield node, reorder(fusion.result(node), "int8" if written == LAST else "float32")
 
 
 def orders(fusion: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
@@ -66,12 +66,12 @@ def orders(fusion: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
 
 
 def whole_blocks(shape: tuple[int, ...] | None) -> bool:
-    """Whether the channels of a batch of pictures fill blocks."""
+    """Check that the channels of a batch of pictures fill blocks."""
     return shape is not None and len(shape) == IMAGE and shape[1] % STEM == 0
 
 
 def convolved(fusion: Fusion, node: ir.Node) -> tuple[str, str]:
-    """The same for a convolution of pictures."""
+    """Orders that a convolution of pictures reads and gives."""
     if node in fusion.integer:
         return LAST, LAST
     weight = sizes_of(node.inputs[1]) if node.inputs[1] is not None else None
@@ -79,8 +79,8 @@ def convolved(fusion: Fusion, node: ir.Node) -> tuple[str, str]:
     outputs, inputs = (weight[0], weight[1]) if weight else (0, 0)
     if groups == 1:
         return (BLOCKED if inputs >= STEM else PLAIN), BLOCKED
-    whole = (inputs == 1 or inputs % STEM == 0) and (outputs // groups == 1 or inputs > 1)
-    return (BLOCKED, BLOCKED) if whole else (PLAIN, PLAIN)
+    fills_blocks = (inputs == 1 or inputs % STEM == 0) and (outputs // groups == 1 or inputs > 1)
+    return (BLOCKED, BLOCKED) if fills_blocks else (PLAIN, PLAIN)
 
 
 def reorder(value: ir.Value, dtype: Dtype) -> Call:

@@ -72,17 +72,17 @@ class Pairs:
         if value.is_graph_output():
             take_name(value, restored, self.stock)
 
-    def pair(self, value: ir.Value, near: ir.Node) -> ir.Value:
+    def pair(self, value: ir.Value, reader: ir.Node) -> ir.Value:
         """The value behind a pair in the graph of an operator."""
-        graph = near.graph
+        graph = reader.graph
         assert isinstance(graph, ir.Graph)
         key = (str(value.name), id(graph))
         if key not in self.made:
             grid = self.grids[key[0]]
             codes = np.dtype(f"{self.codes}{grid.bits}")
             zero = np.asarray(grid.zero_point + np.iinfo(codes).min, codes)
-            made = insert_pair(value, (grid.scale, zero), graph, self.stock)
-            self.made[key], self.origins[made] = made, key[0]
+            restored = insert_pair(value, (grid.scale, zero), graph, self.stock)
+            self.made[key], self.origins[restored] = restored, key[0]
         return self.made[key]
 
 
@@ -113,9 +113,9 @@ def take_name(value: ir.Value, restored: ir.Value, stock: Stock) -> None:
     assert isinstance(graph, ir.Graph)
     name = str(value.name)
     restored.type, restored.shape = value.type, value.shape
-    for place, output in enumerate(graph.outputs):  # a file may list one twice
+    for position, output in enumerate(graph.outputs):  # a file may list one twice
         if output is value:
-            graph.outputs[place] = restored
+            graph.outputs[position] = restored
     value.name, restored.name = stock.fresh(f"{name}.float"), name
 
 

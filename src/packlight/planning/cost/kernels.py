@@ -72,8 +72,8 @@ class Kernels:
         self.carriers = list(carriers(model, places))
         self.values = list(values(model, profile, places))
         around = sum(call.moved * times for _, call, times in made)
-        meetings = [between(value.numbers, around, given=given)
-                    for given in (False, True) for value in self.values]  # fmt: skip
+        meetings = [between(value.numbers, around, to_floats=to_floats)
+                    for to_floats in (False, True) for value in self.values]  # fmt: skip
         rows = [*calls, *map(in_codes, calls), *map(in_blocks, calls), *meetings]
         alike = {call: place for place, call in enumerate(dict.fromkeys(rows))}
         self.which = np.array([alike[call] for call in rows], np.int64)
