@@ -130,13 +130,7 @@ class Fusion:
 
 
 def fuse(active: list[ir.Node], constant: Collection[ir.Value], *, fixed: bool) -> Fusion:
-    """Fuse the operators of a graph into kernels.
-
-    Args:
-        active: operators that run, in their order.
-        constant: values that are the same at every run.
-        fixed: whether the model itself says all shapes.
-    """
+    """Fuse the operators of a graph into kernels; arguments as for ``Fusion``."""
     return Fusion(active, constant, fixed=fixed).apply(*RULES)
 
 
