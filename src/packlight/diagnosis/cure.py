@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.layers import Pair
+from packlight.layers import MatchedPair
 from packlight.layers.data_flow import Flow
 from packlight.model import Model, stored_tensor
 
@@ -29,7 +29,7 @@ class Cure:
     weights: Mapping[tuple[ir.Node, int], Array] = field(default_factory=dict)
 
 
-def cured(pair: Pair, cure: Cure) -> Model:
+def cured(pair: MatchedPair, cure: Cure) -> Model:
     """A copy of the variant without some of its errors."""
     copy = pair.variant.clone()
     flow = Flow(copy)
@@ -50,7 +50,7 @@ def cured(pair: Pair, cure: Cure) -> Model:
     return Model(copy, pair.variant.name)
 
 
-def taken_over(pair: Pair, key: str) -> tuple[float, float] | None:
+def taken_over(pair: MatchedPair, key: str) -> tuple[float, float] | None:
     """Limits of an activation that the variant leaves to the ends of its grid; None without one.
 
     Tools drop a Relu or Clip before a QuantizeLinear whose range does the same.

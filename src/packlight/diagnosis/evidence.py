@@ -20,9 +20,15 @@ from packlight.diagnosis.weight_storage import (
     storage_of,
 )
 from packlight.evaluation import Reference
-from packlight.evaluation.reference import results
-from packlight.layers import Moments, Pair, Walk, paired, spread
-from packlight.layers.walk import Seen
+from packlight.evaluation.reference import sample_outputs
+from packlight.layers import (
+    CallValues,
+    MatchedPair,
+    SignalNoise,
+    Walk,
+    evenly_spread,
+    match_models,
+)
 from packlight.layers.weights import is_folded, refolded, weight_pairs
 from packlight.metrics.fidelity import energies, floats
 from packlight.model import Model
@@ -133,14 +139,14 @@ class Survey:
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
-        self.places = spread(len(subject.task.samples), subject.limit)
-        self.moments: dict[str, Moments] = {}
+        self.places = evenly_spread(len(subject.task.samples), subject.limit)
+        self.moments: dict[str, SignalNoise] = {}
         self.spreads: dict[str, Spread] = {}
 
     @cached_property
-    def pair(self) -> Pair:
+    def pair(self) -> MatchedPair:
         """Both models, matched."""
-        return paired(self.subject.reference, self.subject.variant, self.subject.options)
+        return match_models(self.subject.reference, self.subject.variant, self.subject.options)
 
     @cached_property
     def rounded(self) -> dict[str, list[tuple[ir.Node, ir.Node]]]:
@@ -157,17 +163,17 @@ class Survey:
         grids = {key: grid_of(pairs[0][0]) for key, pairs in self.rounded.items()}
         seen = {key: Spread(grids.get(key)) for key in self.pair.names}
         order = {place: turn for turn, place in enumerate(self.places)}
-        self.moments = {key: Moments() for key in self.pair.names}
+        self.moments = {key: SignalNoise() for key in self.pair.names}
         for one in self.walked(self.subject.task):
             for key, moments in self.moments.items():
                 seen[key].add(one.reference[key])
                 turn = order[one.sample]
-                moments.add(turn, one.reference[key], one.variant[key], one.own[key])
+                moments.add(turn, one.reference[key], one.variant[key], one.isolated[key])
         self.spreads = seen
         calibrated = self.calibrated(grids)
         return [self.rounding(key, grids[key], seen[key], calibrated.get(key)) for key in grids]
 
-    def walked(self, task: Task) -> Iterator[Seen]:
+    def walked(self, task: Task) -> Iterator[CallValues]:
         """Values of both models over the samples."""
         return Walk(self.pair, task.state).over(task.samples, self.places)
 
@@ -177,7 +183,7 @@ class Survey:
         if not len(task.calibration):
             return {}
         found = {key: Spread(grid) for key, grid in grids.items() if grid is not None}
-        places = spread(len(task.calibration), self.subject.limit)
+        places = evenly_spread(len(task.calibration), self.subject.limit)
         for one in Walk(self.pair, task.state).over(task.calibration, places):
             for key, kept in found.items():
                 kept.add(one.reference[key])
@@ -254,7 +260,7 @@ class Survey:
         for place in self.places:
             steps = task.samples[place]
             wanted = floats(self.wanted.outputs(place, steps))
-            total += apart(floats(results(session, steps, task.state)), wanted)
+            total += apart(floats(sample_outputs(session, steps, task.state)), wanted)
         return total
 
     def cure(self, cure: Cure) -> Rows:

@@ -12,7 +12,7 @@ from packlight.diagnosis.causes import HALVES, Sites, is_on_grid, is_zeroed
 from packlight.diagnosis.evidence import Survey, apart
 from packlight.diagnosis.findings import level, measured, named, of_quality
 from packlight.diagnosis.value_spread import HALF_HIGHEST, HALF_LOWEST
-from packlight.evaluation.reference import results
+from packlight.evaluation.reference import sample_outputs
 from packlight.layers import Walk
 from packlight.layers.data_flow import RESTORERS, ROUNDERS, SEEN_THROUGH, Flow
 from packlight.layers.probe import open_probe
@@ -43,13 +43,13 @@ def restored(survey: Survey, key: str) -> Rows:
     outputs = {f"out {name}": name for name in pair.variant.outputs() if name not in task.state}
     cut = {key: pair.names[key]}
     keep = tuple(task.state)
-    probe = open_probe(pair.variant, outputs, cut, survey.exactly, keep=keep)
+    probe = open_probe(pair.variant, outputs, cut, survey.exactly, outputs=keep)
     total = np.zeros(2)
     walk = Walk(pair, task.state, back=True)
     last: dict[int, Rows] = {}
     wanted: dict[int, Rows] = {}
     for seen in walk.over(task.samples, survey.places):
-        found, _ = probe.run(seen.feeds, seen.ours)
+        found, _ = probe.run(seen.feeds, seen.isolated_reference)
         piece = floats({name.removeprefix("out "): value for name, value in found.items()})
         last[seen.sample] = np.concatenate([last.get(seen.sample, piece[:0]), piece])
     for place in survey.places:
@@ -64,7 +64,7 @@ def by_call(survey: Survey, place: int, calls: int) -> Rows:
     steps = survey.subject.task.samples[place]
     if calls == 1:
         return floats(survey.wanted.outputs(place, steps))
-    whole = results(survey.wanted.session, steps, survey.subject.task.state)
+    whole = sample_outputs(survey.wanted.session, steps, survey.subject.task.state)
     pieces = [floats({name: array[at] for name, array in whole.items()}) for at in range(calls)]
     return np.concatenate(pieces)
 
@@ -115,7 +115,7 @@ def correlation(survey: Survey, key: str) -> float:
     sums = np.zeros(3)
     for seen in survey.walked(survey.subject.task):
         ours, theirs = (
-            side[key].reshape(-1).astype(np.float64) for side in (seen.reference, seen.own)
+            side[key].reshape(-1).astype(np.float64) for side in (seen.reference, seen.isolated)
         )
         sums += [ours @ theirs, ours @ ours, theirs @ theirs]
     lengths = float(np.sqrt(sums[1] * sums[2]))
