@@ -1,4 +1,4 @@
-"""Whether two evaluations may be ranked against each other."""
+"""Conditions under which two evaluations may be ranked against each other."""
 
 from __future__ import annotations
 
@@ -6,29 +6,36 @@ from collections.abc import Callable, Mapping
 
 from packlight.records import Evaluation
 
+
+def reference_of(evaluation: Evaluation) -> str:
+    """Id of the reference; ``none`` for the reference itself."""
+    return "none" if evaluation.reference == evaluation.variant else evaluation.reference
+
+
 CONDITIONS: Mapping[str, Callable[[Evaluation], object]] = {
-    "data": lambda found: found.data,
-    "split": lambda found: found.split,
-    "task code (preprocessing)": lambda found: found.code or "none",
-    "seed": lambda found: found.seed,
-    "arithmetic": lambda found: found.session.arithmetic,
-    "threads": lambda found: found.session.threads,
-    "accuracy level": lambda found: found.session.matmul_accuracy,
-    "machine": lambda found: found.machine or "unknown",
-    "reference": lambda found: "none" if found.reference == found.variant else found.reference,
+    "data": lambda evaluation: evaluation.data,
+    "split": lambda evaluation: evaluation.split,
+    "task code (preprocessing)": lambda evaluation: evaluation.code or "none",
+    "seed": lambda evaluation: evaluation.seed,
+    "arithmetic": lambda evaluation: evaluation.session.arithmetic,
+    "threads": lambda evaluation: evaluation.session.threads,
+    "accuracy level": lambda evaluation: evaluation.session.matmul_accuracy,
+    "machine": lambda evaluation: evaluation.machine or "unknown",
+    "reference": reference_of,
 }
-"""What must be alike, by its name."""
+"""Conditions that must be equal, by name."""
 
 
-def differences(one: Evaluation, other: Evaluation) -> tuple[str, ...]:
-    """What differs between how two models were judged, as ``seed: 0 and 1``; empty where nothing.
+def differences(first: Evaluation, second: Evaluation) -> tuple[str, ...]:
+    """Conditions that differ, as ``seed: 0 and 1``; empty where none does.
 
-    ``data`` is a digest of the samples as the model gets them, so that it differs with
-    preprocessing too; the task's own code, where it has any, tells the two apart.
+    ``data`` is a digest of the samples as the model gets them, so it differs with preprocessing
+    too; the digest of the task's own code, where it has any, shows which of the two changed.
     """
-    pairs = ((name, read(one), read(other)) for name, read in CONDITIONS.items())
-    return tuple(
-        f"{name}: {first} and {second}"
-        for name, first, second in pairs
-        if first != second and not (name == "reference" and one.reference == other.reference)
-    )
+    unlike = []
+    for name, read in CONDITIONS.items():
+        if name == "reference" and first.reference == second.reference:
+            continue
+        if read(first) != read(second):
+            unlike.append(f"{name}: {read(first)} and {read(second)}")
+    return tuple(unlike)
