@@ -1,4 +1,4 @@
-"""The variant with some of its errors taken away, to see what each of them costs."""
+"""A copy of the variant without some of its errors, to measure the effect of each."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cure:
-    """What is taken away.
+    """Errors to remove.
 
     Attributes:
-        roundings: names in the reference of activations that are not rounded any more.
-        weights: by operator of the reference and place, the weight that it reads instead.
+        roundings: names in the reference of activations that are no longer rounded.
+        weights: by operator of the reference and input index, the weight to read instead.
     """
 
     roundings: tuple[str, ...] = ()
@@ -30,82 +30,84 @@ class Cure:
 
 
 def cured(pair: MatchedPair, cure: Cure) -> Model:
-    """A copy of the variant without some of its errors."""
+    """Copy the variant without some of its errors."""
     copy = pair.variant.clone()
     flow = Flow(copy)
     nodes = list(copy.graph)
     for key in cure.roundings:
         root = flow.values[pair.names[key]]
-        unround(flow, root, clipped(copy.graph, root, taken_over(pair, key), pair.names[key]))
-    places = {node: place for place, node in enumerate(pair.variant.graph.graph)}
-    for (node, slot), weight in cure.weights.items():
-        theirs = nodes[places[pair.matched.operators[node]]]
-        value = theirs.inputs[slot]
+        limited = clipped(copy.graph, root, grid_limits(pair, key), pair.names[key])
+        unround(flow, root, limited)
+    order = {node: position for position, node in enumerate(pair.variant.graph.graph)}
+    for (node, index), weight in cure.weights.items():
+        position = order[pair.matched.operators[node]]
+        value = nodes[position].inputs[index]
         assert value is not None
-        kind = ir.DataType.FLOAT if value.dtype is None else value.dtype
-        name = f"packlight.cure.{places[pair.matched.operators[node]]}.{slot}"
-        stored = ir.Value(name=name, const_value=ir.Tensor(weight.astype(kind.numpy()), name=name))
+        dtype = (value.dtype or ir.DataType.FLOAT).numpy()
+        name = f"packlight.cure.{position}.{index}"
+        stored = ir.Value(name=name, const_value=ir.Tensor(weight.astype(dtype), name=name))
         copy.graph.register_initializer(stored)
-        theirs.replace_input_with(slot, stored)
+        nodes[position].replace_input_with(index, stored)
     return Model(copy, pair.variant.name)
 
 
-def taken_over(pair: MatchedPair, key: str) -> tuple[float, float] | None:
-    """Limits of an activation that the variant leaves to the ends of its grid; None without one.
+def grid_limits(pair: MatchedPair, key: str) -> tuple[float, float] | None:
+    """Limits of an activation that the variant applies by the ends of its grid; None without one.
 
-    Tools drop a Relu or Clip before a QuantizeLinear whose range does the same.
+    Tools drop a Relu or Clip before a QuantizeLinear whose range has the same effect.
     """
-    ours, theirs = pair.maker(key), pair.counterpart(key)
-    if ours is None or ours.op_type not in LIMITS:
+    node = pair.maker(key)
+    counterpart = pair.counterpart(key)
+    if node is None or node.op_type not in LIMITS:
         return None
-    if theirs is not None and theirs.op_type == ours.op_type:
+    if counterpart is not None and counterpart.op_type == node.op_type:
         return None
-    low, high = LIMITS[ours.op_type]
-    attributes = ours.attributes
-    bounds = [attributes.get_float("min", low), attributes.get_float("max", high)]
-    for place, value in enumerate(ours.inputs[1:3]):
-        held = None if value is None else stored_tensor(value)
-        if held is not None:
-            bounds[place] = float(np.asarray(held.numpy()).reshape(-1)[0])
+    low, high = LIMITS[node.op_type]
+    bounds = [node.attributes.get_float("min", low), node.attributes.get_float("max", high)]
+    for index, value in enumerate(node.inputs[1:3]):
+        tensor = None if value is None else stored_tensor(value)
+        if tensor is not None:
+            bounds[index] = float(np.asarray(tensor.numpy()).reshape(-1)[0])
     return bounds[0], bounds[1]
 
 
 LIMITS = {"Relu": (0.0, np.inf), "Clip": (-np.inf, np.inf)}
-"""What activations keep a value within, where the operator says nothing else."""
+"""Default limits of activations."""
 
 
 def clipped(
     graph: ir.Graph, root: ir.Value, limits: tuple[float, float] | None, stem: str
 ) -> ir.Value:
-    """A value within limits, by operators that are added behind what gives it, in place."""
-    maker = root.producer()
-    if limits is None or maker is None:
+    """Clip a value to limits, by operators behind its producer, in place."""
+    producer = root.producer()
+    if limits is None or producer is None:
         return root
     value = root
-    kind = ir.DataType.FLOAT if root.dtype is None else root.dtype
+    dtype = (root.dtype or ir.DataType.FLOAT).numpy()
     for op, bound in zip(("Max", "Min"), limits, strict=True):
         if not np.isfinite(bound):
             continue
         name = f"packlight.limit.{op}.{stem}"
-        held = ir.Value(name=name, const_value=ir.Tensor(np.array(bound, kind.numpy()), name=name))
-        graph.register_initializer(held)
-        node = ir.node(op, [value, held], name=f"{name}.node")
+        limit = ir.Value(name=name, const_value=ir.Tensor(np.array(bound, dtype), name=name))
+        graph.register_initializer(limit)
+        node = ir.node(op, [value, limit], name=f"{name}.node")
         node.outputs[0].name = f"{name}.out"
-        graph.insert_after(maker, node)
-        maker, value = node, node.outputs[0]
+        graph.insert_after(producer, node)
+        producer = node
+        value = node.outputs[0]
     return value
 
 
 def unround(flow: Flow, root: ir.Value, plain_value: ir.Value) -> None:
-    """Let readers of a value, and outputs, have it as it was before it was rounded, in place."""
-    for _, restorer in list(flow.rounders(root)):
-        given = restorer.outputs[0]
-        cast = given.dtype is not None and root.dtype is not None and given.dtype != root.dtype
-        kind = given.dtype if cast else None
-        op, held = ("Identity", {}) if kind is None else ("Cast", {"to": int(kind)})
-        plain = ir.node(op, [plain_value], attributes=held, name=f"{restorer.name}.plain")
-        graph = restorer.graph
+    """Let readers of a value, and outputs, have it without rounding, in place."""
+    for _, dequantizer in list(flow.rounders(root)):
+        output = dequantizer.outputs[0]
+        name = f"{dequantizer.name}.plain"
+        plain = ir.node("Identity", [plain_value], name=name)
+        if output.dtype is not None and root.dtype is not None and output.dtype != root.dtype:
+            plain = ir.node("Cast", [plain_value], {"to": int(output.dtype)}, name=name)
+        graph = dequantizer.graph
         assert isinstance(graph, ir.Graph)
         ir.convenience.replace_nodes_and_values(
-            graph, restorer, [restorer], [plain], [given], [plain.outputs[0]]
+            graph, dequantizer, [dequantizer], [plain], [output], [plain.outputs[0]]
         )

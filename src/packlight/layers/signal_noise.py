@@ -80,6 +80,11 @@ class SignalNoise:
         sums = self.energies[:, [0, column]]
         return jackknifed(sums[sums.sum(axis=1) > 0], decibels, "dB")
 
+    def local_noise(self) -> float:
+        """Energy of the operator's own error relative to the signal."""
+        signal, _, noise = self.energies.sum(axis=0)
+        return float(noise / signal) if signal else 0.0
+
     def outside_share(self) -> Measurement:
         """Share of the variant's numbers outside the range."""
         return jackknifed(self.outside[self.outside[:, 1] > 0], _ratio, "1")
