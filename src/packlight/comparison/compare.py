@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from packlight.comparison.conditions import differences
 from packlight.comparison.flips import flips
 from packlight.comparison.pareto import pareto_front
 from packlight.records import Comparison, Contrast, Evaluation, Measurement, Result
@@ -63,7 +62,7 @@ def compare(
         flips=tuple(
             flips(variant.id, tables[base.id], tables[variant.id], groups)
             for variant in variants
-            if has_decisions(base.id, tables) and has_decisions(variant.id, tables)
+            if _has_decisions(base.id, tables) and _has_decisions(variant.id, tables)
         ),
         front=pareto_front(points, minimize=names) if names else (),
         contrasts=tuple(contrasts),
@@ -84,8 +83,7 @@ def conditions(
     return {variant: names for variant, names in unlike.items() if names}
 
 
-def has_decisions(key: str, tables: Mapping[str, SampleTable]) -> bool:
-    """Return whether a variant has a table with decisions."""
+def _has_decisions(key: str, tables: Mapping[str, SampleTable]) -> bool:
     return key in tables and bool(tables[key].owner.size)
 
 
@@ -121,3 +119,36 @@ def difference(base: Measurement, variant: Measurement) -> Measurement:
         variant.value - base.value, variant.unit, variant.low - base.high, variant.high - base.low,
         variant.how, min(base.n, variant.n),
     )  # fmt: skip
+
+
+def _reference_of(evaluation: Evaluation) -> str:
+    return "none" if evaluation.reference == evaluation.variant else evaluation.reference
+
+
+CONDITIONS: Mapping[str, Callable[[Evaluation], object]] = {
+    "data": lambda evaluation: evaluation.data,
+    "split": lambda evaluation: evaluation.split,
+    "task code (preprocessing)": lambda evaluation: evaluation.code or "none",
+    "seed": lambda evaluation: evaluation.seed,
+    "arithmetic": lambda evaluation: evaluation.session.arithmetic,
+    "threads": lambda evaluation: evaluation.session.threads,
+    "accuracy level": lambda evaluation: evaluation.session.matmul_accuracy,
+    "machine": lambda evaluation: evaluation.machine or "unknown",
+    "reference": _reference_of,
+}
+"""Conditions that must be equal, by name."""
+
+
+def differences(first: Evaluation, second: Evaluation) -> tuple[str, ...]:
+    """Conditions that differ, as ``seed: 0 and 1``; empty where none does.
+
+    ``data`` is a digest of the samples as the model gets them, so it differs with preprocessing
+    too; the digest of the task's own code, where it has any, shows which of the two changed.
+    """
+    unlike = []
+    for name, read in CONDITIONS.items():
+        if name == "reference" and first.reference == second.reference:
+            continue
+        if read(first) != read(second):
+            unlike.append(f"{name}: {read(first)} and {read(second)}")
+    return tuple(unlike)

@@ -161,7 +161,7 @@ def moved(before: SampleTable, after: SampleTable) -> tuple[Moved, ...]:
         outcome: Outcome = ""
         if of_sample.any():
             outcome = next((name for name in OUTCOMES if flags[name][of_sample].any()), NOTHING)
-        decided = decision_text(before, of_sample), decision_text(after, of_sample)
+        decided = _decision_text(before, of_sample), _decision_text(after, of_sample)
         samples.append(Moved(sample, float(divergence[sample]), *decided, outcome))
     return tuple(samples)
 
@@ -170,8 +170,9 @@ OUTCOMES: tuple[Outcome, ...] = ("lost", "won", "changed")
 NOTHING: Outcome = "same"
 
 
-def decision_text(table: SampleTable, of_sample: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
-    """Decisions on a sample as a short text."""
+def _decision_text(
+    table: SampleTable, of_sample: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> str:
     text = " ".join(map(str, table.decisions[of_sample].tolist()))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 

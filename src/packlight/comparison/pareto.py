@@ -31,7 +31,7 @@ def pareto_front(
     costs = {key: cost(key, point, minimize, maximize) for key, point in points.items()}
     return tuple(
         key for key, point in costs.items()
-        if not any(dominates(rival, point) for rival in costs.values())
+        if not any(_dominates(rival, point) for rival in costs.values())
     )  # fmt: skip
 
 
@@ -45,6 +45,5 @@ def cost(
     return (*(point[name] for name in minimize), *(-point[name] for name in maximize))
 
 
-def dominates(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
-    """Return whether the first is nowhere worse than the second, and differs."""
+def _dominates(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
     return first != second and all(a <= b for a, b in zip(first, second, strict=True))

@@ -131,11 +131,10 @@ def write_csv(out: Path, columns: Columns) -> None:
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def write_parquet(out: Path, columns: Columns) -> None:
-    """Write Parquet with pyarrow."""
+def _write_parquet(out: Path, columns: Columns) -> None:
     table = arrow("pyarrow").table(columns)
     arrow("pyarrow.parquet").write_table(table, out)
 
 
-FORMATS = {CSV: write_csv, PARQUET: write_parquet}
+FORMATS = {CSV: write_csv, PARQUET: _write_parquet}
 """Writers by file ending."""

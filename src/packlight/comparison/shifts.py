@@ -36,7 +36,7 @@ def level(metric: Metric, before: Rows, after: Rows, seed: int) -> dict[str, Shi
     if is_share(metric, before, after):
         loss, _ = drop(metric, before, after, seed)
         if metric.higher_is_better:
-            loss = negated(loss)
+            loss = _negated(loss)
         return {metric.name: Shift(was, now, loss)}
     values = np.array([was.value, now.value])
     drawn = np.stack(resampled(metric, [before, after], seed), axis=1)
@@ -51,8 +51,7 @@ LOSS = "nll"
 """Name of the metric whose exponential is called perplexity."""
 
 
-def negated(m: Measurement) -> Measurement:
-    """A measurement with the opposite sign."""
+def _negated(m: Measurement) -> Measurement:
     return Measurement(0.0 - m.value, m.unit, 0.0 - m.high, 0.0 - m.low, m.how, m.n)
 
 
@@ -95,14 +94,13 @@ def means(
 
 def shift(values: Rows, drawn: Rows, unit: Unit, n: int) -> Shift:
     """Before, after and their difference, from values (2,) and draws of them (draws, 2)."""
-    before = with_interval(float(values[0]), drawn[:, 0], unit, n)
-    after = with_interval(float(values[1]), drawn[:, 1], unit, n)
-    gap = with_interval(float(values[1] - values[0]), drawn[:, 1] - drawn[:, 0], unit, n)
+    before = _with_interval(float(values[0]), drawn[:, 0], unit, n)
+    after = _with_interval(float(values[1]), drawn[:, 1], unit, n)
+    gap = _with_interval(float(values[1] - values[0]), drawn[:, 1] - drawn[:, 0], unit, n)
     return Shift(before, after, gap)
 
 
-def with_interval(value: float, drawn: Rows, unit: Unit, n: int) -> Measurement:
-    """A value with the middle 95 % of its draws."""
+def _with_interval(value: float, drawn: Rows, unit: Unit, n: int) -> Measurement:
     low, high = percentiles(drawn)
     return Measurement(value, unit, min(low, value), max(high, value), "measured", n)
 
@@ -159,5 +157,5 @@ def neighbors(after: SampleTable, seed: int) -> dict[str, Measurement]:
         if name in after.samples:
             values = after.samples[name][~np.isnan(after.samples[name])]
             sums = resampled_sums(values[:, None], seed)[:, 0] / len(values)
-            agreement[name] = with_interval(float(values.mean()), sums, "1", len(values))
+            agreement[name] = _with_interval(float(values.mean()), sums, "1", len(values))
     return agreement

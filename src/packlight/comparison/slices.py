@@ -133,12 +133,11 @@ def group_conditions(
             Condition(f"{column} = {name}", of_sample == name)
             for name in sorted(set(of_sample.tolist()))
         ]
-    large = large_enough(conditions, seek)
+    large = _large_enough(conditions, seek)
     return sorted(large, key=lambda condition: -int(condition.inside[seek].sum()))[:MOST_NAMES]
 
 
-def large_enough(conditions: Sequence[Condition], seek: NDArray[np.intp]) -> list[Condition]:
-    """Conditions with enough samples on the first half."""
+def _large_enough(conditions: Sequence[Condition], seek: NDArray[np.intp]) -> list[Condition]:
     return [condition for condition in conditions if condition.inside[seek].sum() >= SMALLEST_GROUP]
 
 
@@ -149,7 +148,7 @@ def range_conditions(inputs: Mapping[str, Rows], seek: NDArray[np.intp]) -> list
         for cut in np.unique(np.quantile(values[seek], QUANTILES)).tolist():
             conditions.append(Condition(f"{name} <= {cut:.4g}", values <= cut))
             conditions.append(Condition(f"{name} > {cut:.4g}", values > cut))
-    return large_enough(conditions, seek)
+    return _large_enough(conditions, seek)
 
 
 class Candidate(NamedTuple):

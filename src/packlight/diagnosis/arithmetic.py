@@ -112,7 +112,7 @@ def saturating(
     if added is None:
         where = "on x86 CPUs without VNNI; this CPU is not affected"
         added = PARTS * sum(operator.noise for operator in saturated) * signal
-        how_severe = severity_elsewhere(level(added, signal))
+        how_severe = _severity_elsewhere(level(added, signal))
     else:
         where = "on this CPU, which has no VNNI"
         how_severe = severity(level(added, signal))
@@ -133,8 +133,7 @@ def saturating(
     )  # fmt: skip
 
 
-def severity_elsewhere(decibel: float) -> Severity:
-    """Severity of a loss on other CPUs: at most a warning."""
+def _severity_elsewhere(decibel: float) -> Severity:
     return "note" if severity(decibel) == "note" else "warning"
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.diagnosis.cure import Cure
-from packlight.diagnosis.evidence import Rounding, Survey, Weight
+from packlight.diagnosis.evidence import Cure, Rounding, Survey, Weight
 from packlight.diagnosis.weight_storage import channel_axis
 
 Rows = NDArray[np.float64]
@@ -148,14 +147,12 @@ def ends(survey: Survey) -> list[str]:
     return [*weighted[:1], *weighted[-1:], *inputs]
 
 
-def is_wide(sites: Sites, rounding: Rounding) -> bool:
-    """Return whether a grid is much wider than its numbers."""
+def _is_wide(sites: Sites, rounding: Rounding) -> bool:
     del sites
     return rounding.spread.slack >= WIDE
 
 
-def is_stretched(sites: Sites, rounding: Rounding) -> bool:
-    """Return whether a few numbers, or a few channels, make a grid wide."""
+def _is_stretched(sites: Sites, rounding: Rounding) -> bool:
     del sites
     return rounding.spread.outliers >= FAR
 
@@ -167,8 +164,7 @@ def is_uneven(sites: Sites, rounding: Rounding) -> bool:
     return any(np.median(tops) > 0 and tops.max() / np.median(tops) >= FAR for tops in tops_by_axis)
 
 
-def is_short(sites: Sites, rounding: Rounding) -> bool:
-    """Return whether a grid has fewer points than the others, or than 8 bits have."""
+def _is_short(sites: Sites, rounding: Rounding) -> bool:
     usual = max(sites.usual_grid, EIGHT)
     return rounding.grid is not None and rounding.grid.bits < FEWER * usual
 
@@ -187,10 +183,10 @@ def role(sites: Sites, rounding: Rounding) -> str:
 
 
 ROUNDING_TESTS: tuple[tuple[str, Callable[[Sites, Rounding], bool]], ...] = (
-    ("calibration", is_wide),
-    ("outliers", is_stretched),
+    ("calibration", _is_wide),
+    ("outliers", _is_stretched),
     ("channels", is_uneven),
-    ("bits", is_short),
+    ("bits", _is_short),
     ("sensitive", lambda sites, rounding: bool(role(sites, rounding))),
 )
 """Causes of rounding noise; the first that applies counts."""
@@ -228,14 +224,12 @@ def grid_points(rows: Rows) -> int:
     return 0
 
 
-def is_half(sites: Sites, weight: Weight) -> bool:
-    """Return whether a weight is stored in 16-bit floats."""
+def _is_half(sites: Sites, weight: Weight) -> bool:
     del sites
     return weight.storage.kind in HALVES
 
 
-def is_pruned(sites: Sites, weight: Weight) -> bool:
-    """Return whether a weight has many new zeros."""
+def _is_pruned(sites: Sites, weight: Weight) -> bool:
     del sites
     return is_zeroed(weight)
 
@@ -251,8 +245,7 @@ def is_zeroed(weight: Weight) -> bool:
     return float(np.mean((weight.variant == 0) & (np.abs(weight.reference) > step))) >= GONE
 
 
-def is_other(sites: Sites, weight: Weight) -> bool:
-    """Return whether a weight has other float values."""
+def _is_other(sites: Sites, weight: Weight) -> bool:
     del sites
     return not is_on_grid(weight)
 
@@ -283,17 +276,16 @@ def per_channel_noise(weight: Weight) -> float:
     return channel_noise(weight.reference, np.rint(weight.reference / scale) * scale)
 
 
-def has_fewer_bits(sites: Sites, weight: Weight) -> bool:
-    """Return whether a weight has fewer bits than most weights of the model."""
+def _has_fewer_bits(sites: Sites, weight: Weight) -> bool:
     return stored_bits(weight) < FEWER * sites.usual_bits
 
 
 WEIGHT_TESTS: tuple[tuple[str, Callable[[Sites, Weight], bool]], ...] = (
-    ("half", is_half),
-    ("pruned", is_pruned),
-    ("other weights", is_other),
+    ("half", _is_half),
+    ("pruned", _is_pruned),
+    ("other weights", _is_other),
     ("channels", shares_a_scale),
-    ("bits", has_fewer_bits),
+    ("bits", _has_fewer_bits),
     (
         "sensitive",
         lambda sites, weight: weight.operator in sites.ends or weight.node.op_type in GATES,

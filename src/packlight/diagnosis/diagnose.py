@@ -36,10 +36,9 @@ def diagnose(subject: Subject) -> tuple[Finding, ...]:
     """
     survey = Survey(subject)
     findings = [finding for detector in DETECTORS.values() for finding in detector(survey)]
-    return tuple(sorted(findings, key=rank))
+    return tuple(sorted(findings, key=_rank))
 
 
-def rank(finding: Finding) -> tuple[int, int, float]:
-    """Rank of a finding; notes rank by their weight alone."""
+def _rank(finding: Finding) -> tuple[int, int, float]:
     harm = 0 if finding.severity == "note" else HARMS.index(finding.harm)
     return RANKS.index(finding.severity), harm, -finding.weight

@@ -90,7 +90,7 @@ def of_time(
     subject = survey.subject
     assert subject.profiles is not None
     assert subject.ratio is not None
-    share = time_share(seconds(costs) + lost, subject.profiles[1])
+    share = _time_share(seconds(costs) + lost, subject.profiles[1])
     if share < REPORTED:
         return
     ordered = sorted(costs, key=lambda cost: -seconds([cost]))
@@ -115,8 +115,7 @@ def of_time(
     )  # fmt: skip
 
 
-def time_share(time: float, profile: Profile) -> float:
-    """Share of a model's time; 0 where it was not measured."""
+def _time_share(time: float, profile: Profile) -> float:
     total = seconds(profile.operators)
     return time / total if total else 0.0
 
@@ -153,28 +152,23 @@ def pairs(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
         yield from of_time(survey, cause, unfused.pairs, sentence, next_step, lost=unfused.lost)
 
 
-def operations(cost: OperatorCost) -> int:
-    """Multiply-accumulates and other operations of an operator."""
+def _operations(cost: OperatorCost) -> int:
     return (cost.macs or 0) + (cost.other_ops or 0)
 
 
-def moved_bytes(cost: OperatorCost) -> int:
-    """Bytes that an operator reads and writes at a run."""
+def _moved_bytes(cost: OperatorCost) -> int:
     return (cost.activation_bytes or 0) + cost.loaded_bytes
 
 
-def is_small(cost: OperatorCost) -> bool:
-    """Return whether a call costs more than the operator's work."""
-    return operations(cost) < SMALL_WORK and moved_bytes(cost) < SMALL_BYTES
+def _is_small(cost: OperatorCost) -> bool:
+    return _operations(cost) < SMALL_WORK and _moved_bytes(cost) < SMALL_BYTES
 
 
-def is_memory_bound(cost: OperatorCost) -> bool:
-    """Return whether an operator waits for memory."""
-    return moved_bytes(cost) >= WIDE_BYTES and (cost.intensity or 0.0) < THIN
+def _is_memory_bound(cost: OperatorCost) -> bool:
+    return _moved_bytes(cost) >= WIDE_BYTES and (cost.intensity or 0.0) < THIN
 
 
-def computing(profile: Profile, test: Callable[[OperatorCost], bool]) -> list[OperatorCost]:
-    """Timed operators other than Q/DQ that pass a test."""
+def _computing(profile: Profile, test: Callable[[OperatorCost], bool]) -> list[OperatorCost]:
     timed = (cost for cost in profile.operators if cost.latency is not None)
     return [cost for cost in timed if cost.op.split(".")[-1] not in PAIRS and test(cost)]
 
@@ -182,8 +176,8 @@ def computing(profile: Profile, test: Callable[[OperatorCost], bool]) -> list[Op
 def small(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
     """Report time in calls of very small kernels."""
     del before
-    costs = computing(after, is_small)
-    if time_share(seconds(costs), after) >= DOMINANT:
+    costs = _computing(after, _is_small)
+    if _time_share(seconds(costs), after) >= DOMINANT:
         yield from of_time(
             survey, "small-operators", costs,
             "{share} of the time goes to {count} operators so small that each call costs more "
@@ -196,8 +190,8 @@ def small(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
 def thin(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
     """Report time in memory-bound operators."""
     del before
-    costs = computing(after, is_memory_bound)
-    if time_share(seconds(costs), after) >= DOMINANT:
+    costs = _computing(after, _is_memory_bound)
+    if _time_share(seconds(costs), after) >= DOMINANT:
         yield from of_time(
             survey, "memory-bound", costs,
             "{share} of the time goes to {count} memory-bound operators, such as {operators}: they "
@@ -219,9 +213,9 @@ def untouched(survey: Survey, before: Profile, after: Profile) -> Iterator[Findi
     heavy = [
         cost
         for cost in after.operators
-        if cost.name in unchanged and cost.latency is not None and operations(cost) >= SMALL_WORK
+        if cost.name in unchanged and cost.latency is not None and _operations(cost) >= SMALL_WORK
     ]
-    dominant = time_share(seconds(heavy), after) >= DOMINANT
+    dominant = _time_share(seconds(heavy), after) >= DOMINANT
     if (changed or rounded) and dominant and seconds(before.operators):
         yield from of_time(
             survey, "untouched-operators", heavy,

@@ -142,13 +142,12 @@ def is_plain(survey: Survey, key: str) -> bool:
             return False
         if any((node, index) in compressed for index in range(len(node.inputs))):
             return False
-        if any("Integer" in node.op_type or is_unpacked(value) for _, value in flow.weights(node)):
+        if any("Integer" in node.op_type or _is_unpacked(value) for _, value in flow.weights(node)):
             return False
     return True
 
 
-def is_unpacked(value: ir.Value) -> bool:
-    """Return whether operators compute a weight from stored values."""
+def _is_unpacked(value: ir.Value) -> bool:
     producer = value.producer()
     return producer is not None and producer.op_type != "Constant"
 
@@ -216,10 +215,10 @@ def float16_range(survey: Survey) -> Iterator[Finding]:
 def half_weights(survey: Survey) -> Iterator[Finding]:
     """Report weights that do not fit into float16, for each cause."""
     stored = Sites(survey).weights["half"]
-    for cause, test in (("float16-overflow", overflows), ("float16-underflow", underflows)):
+    for cause, test in (("float16-overflow", _overflows), ("float16-underflow", _underflows)):
         unfit = [weight for weight in stored if test(weight.reference) and weight.noise > LOSS]
         unfit.sort(key=lambda weight: -weight.noise)
-        keys = [key for weight in unfit[:1] for key in output_keys(survey, weight.node)]
+        keys = [key for weight in unfit[:1] for key in _output_keys(survey, weight.node)]
         for key in keys[:1]:
             operators = [weight.operator for weight in unfit]
             largest = max(float(np.abs(weight.reference).max()) for weight in unfit)
@@ -230,8 +229,7 @@ def half_weights(survey: Survey) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def output_keys(survey: Survey, node: ir.Node) -> list[str]:
-    """Matched outputs of an operator of the reference."""
+def _output_keys(survey: Survey, node: ir.Node) -> list[str]:
     return [str(v.name) for v in node.outputs if str(v.name) in survey.pair.names]
 
 
@@ -247,13 +245,11 @@ REMEDY = {
 }
 
 
-def overflows(numbers: Rows) -> bool:
-    """Return whether some numbers are too large for float16."""
+def _overflows(numbers: Rows) -> bool:
     return bool((np.abs(numbers) > HALF_HIGHEST).any())
 
 
-def underflows(numbers: Rows) -> bool:
-    """Return whether typical numbers are too small for float16 to keep their digits."""
+def _underflows(numbers: Rows) -> bool:
     size = np.abs(numbers[numbers != 0])
     return bool(size.size and np.median(size) < FAINT)
 

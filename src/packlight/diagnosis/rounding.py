@@ -83,7 +83,7 @@ def roundings(survey: Survey) -> Iterator[Finding]:
         if sites.any(key):
             cured = survey.cure(sites.cure(key))
             operators = worst_first(survey, sites, cured, key)
-            evidence = EVIDENCE.get(key, no_numbers)
+            evidence = EVIDENCE.get(key, _no_numbers)
             yield from of_quality(
                 survey,
                 text.cause,
@@ -114,8 +114,7 @@ def worst_first(survey: Survey, sites: Sites, cured: Rows, *causes: str) -> list
 Numbers = Iterator[tuple[str, Measurement]]
 
 
-def no_numbers(sites: Sites) -> Numbers:
-    """Give no further numbers."""
+def _no_numbers(sites: Sites) -> Numbers:
     del sites
     yield from ()
 
@@ -134,14 +133,13 @@ def channel_numbers(sites: Sites) -> Numbers:
         yield "weight_snr", measured(level(noise, 1), "dB", weight.reference.size)
         yield "weight_snr_per_channel", measured(level(per_channel_noise(weight), 1), "dB")
         tops = np.abs(weight.reference).max(axis=1)
-        yield "widest_over_median_channel", measured(widest_over_median(tops))
+        yield "widest_over_median_channel", measured(_widest_over_median(tops))
     for rounding in sites.roundings["channels"][:1]:
-        ratio = max(map(widest_over_median, rounding.spread.tops.values()))
+        ratio = max(map(_widest_over_median, rounding.spread.tops.values()))
         yield "widest_over_median_activation", measured(ratio)
 
 
-def widest_over_median(tops: Rows) -> float:
-    """Widest channel over the median channel, by largest magnitudes."""
+def _widest_over_median(tops: Rows) -> float:
     return float(tops.max() / max(np.median(tops), 1e-30))
 
 

@@ -30,7 +30,7 @@ HALF = 0.5
 def sizes(survey: Survey) -> Iterator[Finding]:
     """Find causes of large files and memory."""
     weights = list(survey.all_weights())
-    compressed = [weight for weight in weights if is_compressed(weight)]
+    compressed = [weight for weight in weights if _is_compressed(weight)]
     if not compressed:
         return
     yield from skipped(survey, weights, compressed)
@@ -38,18 +38,15 @@ def sizes(survey: Survey) -> Iterator[Finding]:
     yield from unpacked(survey, compressed)
 
 
-def is_compressed(weight: Weight) -> bool:
-    """Return whether a weight takes fewer bytes than as float32."""
-    return weight.storage.kind not in FLOATS and weight.storage.codes < float_bytes([weight])
+def _is_compressed(weight: Weight) -> bool:
+    return weight.storage.kind not in FLOATS and weight.storage.codes < _float_bytes([weight])
 
 
-def float_bytes(weights: Iterable[Weight]) -> int:
-    """Bytes of weights as float32."""
+def _float_bytes(weights: Iterable[Weight]) -> int:
     return sum(weight.reference.size * FLOAT_BYTES for weight in weights)
 
 
-def operators_of(weights: Iterable[Weight]) -> list[str]:
-    """Operators of weights, without duplicates."""
+def _operators_of(weights: Iterable[Weight]) -> list[str]:
     return list(dict.fromkeys(weight.operator for weight in weights))
 
 
@@ -57,13 +54,13 @@ def skipped(survey: Survey, weights: list[Weight], compressed: list[Weight]) -> 
     """Report weights left in float32 while others were compressed."""
     chosen = set(map(id, compressed))
     skipped = [weight for weight in weights if id(weight) not in chosen and weight.noise == 0]
-    skipped_bytes = float_bytes(skipped)
+    skipped_bytes = _float_bytes(skipped)
     codes = sum(weight.storage.codes for weight in compressed)
     share = skipped_bytes / (survey.subject.sizes[1] or skipped_bytes + codes)
     if not skipped or share < REPORTED:
         return
     skipped.sort(key=lambda weight: -weight.reference.size)
-    operators = operators_of(skipped)
+    operators = _operators_of(skipped)
     block = max(weight.storage.block for weight in compressed)
     indivisible = [weight for weight in skipped if block and weight.reference.shape[1] % block]
     cause = "skipped-operators"
@@ -98,8 +95,8 @@ def tables(survey: Survey, compressed: list[Weight]) -> Iterator[Finding]:
     if share < HEAVY:
         return
     before, after = survey.subject.sizes
-    operators = operators_of(sorted(compressed, key=lambda weight: -weight.storage.overhead))
-    saved = float_bytes(compressed) - codes
+    operators = _operators_of(sorted(compressed, key=lambda weight: -weight.storage.overhead))
+    saved = _float_bytes(compressed) - codes
     used = table_bytes / max(saved, 1)
     grown = bool(before) and after >= before
     yield Finding(
@@ -129,10 +126,10 @@ def unpacked(survey: Survey, compressed: list[Weight]) -> Iterator[Finding]:
     """Report weights that are unpacked at load and so are small in the file alone."""
     folded = [weight for weight in compressed if weight.storage.folded]
     stored = sum(weight.storage.codes + weight.storage.overhead for weight in folded)
-    loaded = float_bytes(folded)
+    loaded = _float_bytes(folded)
     if not folded or loaded <= stored:
         return
-    operators = operators_of(folded)
+    operators = _operators_of(folded)
     yield Finding(
         "unpacked-at-load", "note", "size",
         f"{len(folded)} weights are unpacked to float32 when the model is loaded: the file is "

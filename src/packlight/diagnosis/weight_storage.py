@@ -59,7 +59,7 @@ def storage_of(value: ir.Value) -> Storage:
             pending += fresh
     largest = max(parts.values(), key=lambda tensor: tensor.nbytes)
     blocks = [node.attributes.get_int("block_size", 0) for node in producers]
-    at_run = any(node.op_type == "DequantizeLinear" or is_rewritten(node) for node in producers)
+    at_run = any(node.op_type == "DequantizeLinear" or _is_rewritten(node) for node in producers)
     return Storage(
         kind=largest.dtype,
         codes=int(largest.nbytes),
@@ -70,8 +70,7 @@ def storage_of(value: ir.Value) -> Storage:
     )
 
 
-def is_rewritten(node: ir.Node) -> bool:
-    """Return whether an operator only rewrites an integer operator of the variant."""
+def _is_rewritten(node: ir.Node) -> bool:
     return REWRITTEN in str(node.name)
 
 

@@ -80,7 +80,7 @@ def evaluate(
         flips = measurements.flips(before, after, seed)
         metrics["flips"] = counted(0.0, n=flips.n) if itself else flips
     if itself:
-        metrics.update(unharmed(groups))
+        metrics.update(_unharmed(groups))
     else:
         metrics.update(measurements.worst(task, before, after, groups))
     inexact = (session or reference.session).inexact
@@ -102,8 +102,7 @@ def evaluate(
     return Judgement(evaluation, after, before)
 
 
-def unharmed(groups: tuple[Group, ...]) -> dict[str, Measurement]:
-    """``worst_group_drop`` of the reference itself, which is 0."""
+def _unharmed(groups: tuple[Group, ...]) -> dict[str, Measurement]:
     sizes = [group.n for group in groups if group.n >= SMALLEST_GROUP]
     return {"worst_group_drop": counted(0.0, n=max(sizes))} if sizes else {}
 

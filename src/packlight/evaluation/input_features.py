@@ -28,7 +28,7 @@ def statistics(steps: Steps) -> Rows:
     """
     arrays = [np.asarray(array) for feeds in steps for array in feeds.values()]
     numeric = [array for array in arrays if array.dtype.kind in NUMERIC or is_float(array.dtype)]
-    length = sum(array.size for array in numeric) or sum(map(characters, arrays))
+    length = sum(array.size for array in numeric) or sum(map(_characters, arrays))
     if not sum(array.size for array in numeric):
         return np.array([length, 0, 0, 0, 0, 0], dtype=np.float64)
     flat = [array.reshape(-1).astype(np.float64, copy=False) for array in numeric]
@@ -42,8 +42,7 @@ def statistics(steps: Steps) -> Rows:
     return np.array([length, mean, spread, values.min(), values.max(), roughness])
 
 
-def characters(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> int:
-    """Characters of all texts in an array."""
+def _characters(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> int:
     return sum(len(str(text)) for text in array.reshape(-1).tolist())
 
 

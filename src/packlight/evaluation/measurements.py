@@ -70,7 +70,7 @@ def groups(task: Task, before: SampleTable, after: SampleTable, seed: int) -> tu
     """Every group of every column, with its metric, its own paired drop, and its flips."""
     judged = []
     for column, names in columns(task).items():
-        for name, indices in members(names):
+        for name, indices in _members(names):
             reference_rows = part(before, indices)
             rows = part(after, indices)
             metric = measure(task.metric, rows.rows, seed)
@@ -82,8 +82,7 @@ def groups(task: Task, before: SampleTable, after: SampleTable, seed: int) -> tu
     return tuple(judged)
 
 
-def members(names: Sequence[str]) -> list[tuple[str, NDArray[np.intp]]]:
-    """The groups of a column, sorted, with the indices of their samples."""
+def _members(names: Sequence[str]) -> list[tuple[str, NDArray[np.intp]]]:
     of_sample = np.array(names)
     return [(name, np.flatnonzero(of_sample == name)) for name in sorted(set(names))]
 
@@ -119,7 +118,7 @@ def worst(
     samples = {
         (column, name): indices
         for column, names in columns(task).items()
-        for name, indices in members(names)
+        for name, indices in _members(names)
     }
     score = sidak(len(large))
     together = []

@@ -36,15 +36,14 @@ def rank_agreement(before: Rows, after: Rows) -> tuple[Rows, Rows]:
     """
     first = similarity(before)
     second = similarity(after)
-    first_ranks = centered_ranks(first)
-    second_ranks = centered_ranks(second)
+    first_ranks = _centered_ranks(first)
+    second_ranks = _centered_ranks(second)
     lengths = np.sqrt(np.square(first_ranks).sum(axis=1) * np.square(second_ranks).sum(axis=1))
     correlation = (first_ranks * second_ranks).sum(axis=1) / np.where(lengths == 0, 1, lengths)
     return correlation, (first.argmax(axis=1) == second.argmax(axis=1)).astype(np.float64)
 
 
-def centered_ranks(similarities: Rows) -> Rows:
-    """Ranks of similarities (k, k - 1) within their row, less their mean."""
+def _centered_ranks(similarities: Rows) -> Rows:
     ranks = np.argsort(np.argsort(similarities, axis=1), axis=1).astype(float)
     return np.asarray(ranks - ranks.mean(axis=1, keepdims=True))
 

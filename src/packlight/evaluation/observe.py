@@ -110,7 +110,7 @@ class Notes:
             if task.metric.form == "vectors":
                 indices = sampled_indices(len(task.samples), primary(expected).size)
                 self._vector_indices = set(indices.tolist())
-        changed = reshaped_outputs(outputs, expected)
+        changed = _reshaped_outputs(outputs, expected)
         self.reshaped |= changed
         if not changed:
             self._fidelity.append(fidelity_rows(outputs, expected, classes=task.metric.scores))
@@ -134,7 +134,7 @@ class Notes:
         if len(self._distances) == n:
             columns["divergence"] = np.array(self._distances)
         indices = sorted(self._vector_indices)
-        if len(indices) >= FEWEST and not self.reshaped and have_one_length(self._vectors[0]):
+        if len(indices) >= FEWEST and not self.reshaped and _have_one_length(self._vectors[0]):
             after, before = (np.array(vectors, dtype=np.float64) for vectors in self._vectors)
             for name, values in zip(RANKS, rank_agreement(before, after), strict=True):
                 columns[name] = np.full(n, np.nan)
@@ -145,8 +145,7 @@ class Notes:
 RANKS = ("rank_agreement", "same_nearest")
 
 
-def have_one_length(vectors: Sequence[Rows]) -> bool:
-    """Return whether all vectors have one length, above 1."""
+def _have_one_length(vectors: Sequence[Rows]) -> bool:
     sizes = {vector.size for vector in vectors}
     return len(sizes) == 1 and sizes != {1}
 
@@ -166,8 +165,7 @@ def check_finite(outputs: Outputs, name: str, index: int) -> None:
         )
 
 
-def reshaped_outputs(outputs: Outputs, expected: Outputs) -> set[str]:
-    """Names of outputs whose shape is not the reference's."""
+def _reshaped_outputs(outputs: Outputs, expected: Outputs) -> set[str]:
     return {name for name, array in expected.items() if outputs[name].shape != array.shape}
 
 

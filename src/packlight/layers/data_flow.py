@@ -56,14 +56,14 @@ class Flow:
         self.values.update((str(value.name), value) for value in node.outputs if value.name)
         if self.is_constant(node):
             self.constant.update(node.outputs)
-        elif is_seen_through(node) and node.inputs[0] is not None:
+        elif _is_seen_through(node) and node.inputs[0] is not None:
             self.roots[node.outputs[0]] = self.root(node.inputs[0])
         else:
             self.operators.append(node)
 
     def is_constant(self, node: ir.Node) -> bool:
         """Return whether an operator gives equal outputs at every run."""
-        if holds_graphs(node) or node.op_type.startswith(RANDOM):
+        if _holds_graphs(node) or node.op_type.startswith(RANDOM):
             return False
         return all(value is None or value in self.constant for value in node.inputs)
 
@@ -120,20 +120,17 @@ class Flow:
                 yield quantizer, dequantizer
 
 
-def holds_graphs(node: ir.Node) -> bool:
-    """Return whether an operator has bodies."""
+def _holds_graphs(node: ir.Node) -> bool:
     kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
     return any(attribute.type in kinds for attribute in node.attributes.values())
 
 
-def is_seen_through(node: ir.Node) -> bool:
-    """Return whether an operator only rounds, dequantizes, copies, or casts between floats."""
+def _is_seen_through(node: ir.Node) -> bool:
     condition = SEEN_THROUGH.get(node.op_type)
     return condition is not None and bool(node.inputs) and condition(node)
 
 
-def is_copy(node: ir.Node) -> bool:
-    """Return whether an operator copies its input."""
+def _is_copy(node: ir.Node) -> bool:
     return node.op_type in COPIES
 
 

@@ -160,7 +160,6 @@ def _rewrite_concat(tape: Tape, node: ir.Node) -> ir.Value:
 
 
 def _quantized_input(node: ir.Node, start: int) -> tuple[Value, Value, Value]:
-    """Codes, scale and zero point: three inputs from ``start`` on."""
     return given(node, start), given(node, start + 1), given(node, start + 2)
 
 
@@ -277,7 +276,6 @@ def _find_scaling(node: ir.Node) -> tuple[ir.Node, ir.Node, ir.Value] | None:
 
 
 def _only_reader(node: ir.Node) -> ir.Node | None:
-    """The single consumer of an operator's result, if there is exactly one."""
     readers = list(node.outputs[0].consumers())
     return readers[0] if len(readers) == 1 else None
 

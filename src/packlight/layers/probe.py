@@ -122,11 +122,10 @@ def cuts(flow: Flow, root: ir.Value) -> Iterable[tuple[ir.Node, int, ir.Value]]:
             if (
                 use.node.op_type in ROUNDERS
                 and flow.passes(use.node)
-                and is_read_as_codes(flow, use.node)
+                and _is_read_as_codes(flow, use.node)
             ):
                 yield use.node, use.idx, value
 
 
-def is_read_as_codes(flow: Flow, rounder: ir.Node) -> bool:
-    """Return whether an operator reads the codes of a quantizer directly."""
+def _is_read_as_codes(flow: Flow, rounder: ir.Node) -> bool:
     return any(not flow.passes(use.node) for use in rounder.outputs[0].uses())

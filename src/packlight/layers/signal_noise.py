@@ -55,7 +55,7 @@ class SignalNoise:
         actual = variant.reshape(-1)
         local = isolated.reshape(-1)
         if exact.size:
-            widen(self.reference, exact)
+            _widen(self.reference, exact)
         for start in range(0, exact.size, BLOCK):
             piece = slice(start, start + BLOCK)
             self.add_block(sample % PARTS, exact[piece], actual[piece], local[piece])
@@ -73,7 +73,7 @@ class SignalNoise:
         self.outside[part] += [beyond, exact.size]
         finite = actual[np.isfinite(actual)]
         if finite.size:
-            widen(self.variant, finite)
+            _widen(self.variant, finite)
 
     def snr(self, column: int) -> Measurement:
         """Signal-to-noise ratio of a column of the energies, in dB."""
@@ -99,8 +99,7 @@ def difference(actual: Rows, exact: Rows) -> Rows:
     return noise
 
 
-def widen(range_: Rows, numbers: Array) -> None:
-    """Extend a range to some numbers, in place."""
+def _widen(range_: Rows, numbers: Array) -> None:
     range_[0] = min(range_[0], float(numbers.min()))
     range_[1] = max(range_[1], float(numbers.max()))
 

@@ -27,8 +27,7 @@ ROOM = 1 << 28
 """Numbers of weights that are unpacked together."""
 
 
-def weights_of(flow: Flow) -> list[ir.Value]:
-    """Weights that operators read, without duplicates, in order."""
+def _weights_of(flow: Flow) -> list[ir.Value]:
     weights = (value for node in flow.operators for _, value in flow.weights(node))
     return list(dict.fromkeys(value for value in weights if value.dtype in FLOATS))
 
@@ -98,7 +97,7 @@ def prints_of(graph: ir.Model, flow: Flow, options: SessionOptions) -> Weights:
     """Sampled numbers of every weight that an operator reads."""
     return {
         value: sampled(array)
-        for value, array in unpack_weights(graph, weights_of(flow), options)
+        for value, array in unpack_weights(graph, _weights_of(flow), options)
         if array.size >= SMALLEST
     }
 

@@ -72,8 +72,8 @@ def match_models(reference: Model, variant: Model, options: SessionOptions) -> M
     names = {
         str(our_value.name): str(their_value.name)
         for our_value, their_value in matched.values.items()
-        if is_real(ours, our_value)
-        and is_real(theirs, their_value)
+        if _is_real(ours, our_value)
+        and _is_real(theirs, their_value)
         and is_computed(ours, our_value, theirs, their_value)
     }
     delivered = {
@@ -97,8 +97,7 @@ def is_computed(ours: Flow, our_root: ir.Value, theirs: Flow, their_root: ir.Val
     )
 
 
-def is_real(flow: Flow, root: ir.Value) -> bool:
-    """Return whether a value holds real numbers."""
+def _is_real(flow: Flow, root: ir.Value) -> bool:
     return flow.delivered(root).dtype in FLOATS and root.dtype in FLOATS
 
 

@@ -28,15 +28,14 @@ def weight_pairs(pair: MatchedPair) -> Iterator[tuple[ir.Node, int, Rows, Rows]]
         our_weights = dict(matched.reference.weights(ours))
         their_weights = dict(matched.variant.weights(theirs))
         for index in sorted(set(our_weights) & set(their_weights)):
-            weight = load_weight(pair.reference.graph, our_weights[index], pair)
-            variant_weight = load_weight(pair.variant.graph, their_weights[index], pair)
+            weight = _load_weight(pair.reference.graph, our_weights[index], pair)
+            variant_weight = _load_weight(pair.variant.graph, their_weights[index], pair)
             same_shape = weight.shape == variant_weight.shape
             if same_shape and weight.size >= SMALLEST and weight.dtype.kind == "f":
                 yield ours, index, weight, variant_weight
 
 
-def load_weight(graph: ir.Model, value: ir.Value, pair: MatchedPair) -> Rows:
-    """Load a weight as its reader gets it."""
+def _load_weight(graph: ir.Model, value: ir.Value, pair: MatchedPair) -> Rows:
     _, array = next(unpack_weights(graph, [value], pair.options))
     return np.asarray(array, np.float64)
 

@@ -202,8 +202,7 @@ def load_small_tensors(model: ir.Model) -> None:
                 release(tensor)
 
 
-def function_key(node: ir.Node) -> FunctionKey:
-    """Key of the function that an operator calls, if it calls one."""
+def _function_key(node: ir.Node) -> FunctionKey:
     return node.domain, node.op_type, node.overload
 
 
@@ -237,7 +236,7 @@ def pair_nodes(
     for node in original:
         tag = remaining[0].metadata_props.get(ORIGIN) if remaining else None
         if tag is None:
-            count = min(bodies.get(function_key(node), 0), len(remaining))
+            count = min(bodies.get(_function_key(node), 0), len(remaining))
         else:
             tags = (part.metadata_props.get(ORIGIN) for part in remaining)
             count = len(list(takewhile(partial(eq, tag), tags)))

@@ -57,7 +57,7 @@ def attribute_kernels(mapping: KernelMapping, costs: Sequence[OperatorCost]) -> 
     for index, node in enumerate(mapping.tagged.operators):
         kernel_of_node = mapping.owner.get(node)
         if kernel_of_node is None:
-            placements.append(unowned_placement(loaded=node in mapping.loaded))
+            placements.append(_unowned_placement(loaded=node in mapping.loaded))
             continue
         lead = leads[kernel_of_node]
         placements.append(placement(node, kernel_of_node, lead))
@@ -82,8 +82,7 @@ def lead_rank(
     return cost.macs or 0, same_type, leads, cost.other_ops or 0, early
 
 
-def unowned_placement(*, loaded: bool) -> Placement:
-    """Placement of an operator without a kernel."""
+def _unowned_placement(*, loaded: bool) -> Placement:
     return "at load" if loaded else "removed"
 
 

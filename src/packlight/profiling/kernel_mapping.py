@@ -132,7 +132,7 @@ class KernelMapping:
             if node in placed or node.op_type == "DequantizeLinear" or bodies_of(node):
                 continue
             sources = [
-                self.kernel_of[v] for v in node.inputs if v in self.kernel_of and is_read_once(v)
+                self.kernel_of[v] for v in node.inputs if v in self.kernel_of and _is_read_once(v)
             ]
             renamed = [kernel for kernel in sources if kernel in self.renamed]
             if renamed and not self.is_stored(node):
@@ -215,8 +215,7 @@ class KernelMapping:
         return next(served, None)
 
 
-def is_read_once(value: ir.Value) -> bool:
-    """Return whether exactly one operator reads a value, and it is no output of the model."""
+def _is_read_once(value: ir.Value) -> bool:
     return len(list(value.uses())) == 1 and not value.is_graph_output()
 
 

@@ -52,7 +52,7 @@ def with_latency(profile: Profile, tagged: TaggedModel, kernels: Kernels, seed: 
     costs = profile.operators
     loaded = [node for node, cost in zip(tagged.operators, costs, strict=False) if cost.at_load]
     attribution = attribute_kernels(KernelMapping(tagged, kernels.graph, loaded), costs)
-    samples = merge_steps(kernels.runs, kernels.steps)
+    samples = _merge_steps(kernels.runs, kernels.steps)
     timed_kernels = list(dict.fromkeys(kernel for run in samples for kernel in run.taken))
     indices = operator_indices(timed_kernels, attribution)
     timed = compared(kernels.plain, kernels.profiled, seed)
@@ -118,8 +118,7 @@ def by_operator(seconds: Floats, indices: Sequence[int | None], count: int) -> F
     return rows
 
 
-def merge_steps(runs: Sequence[Run], steps: int) -> list[Run]:
-    """Merge the runs of each sample into their mean."""
+def _merge_steps(runs: Sequence[Run], steps: int) -> list[Run]:
     return [mean_run(runs[start : start + steps]) for start in range(0, len(runs), steps)]
 
 

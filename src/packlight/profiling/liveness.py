@@ -78,8 +78,12 @@ def buffers(
         for value in node.outputs:
             if owner[value] is value and value in sizes:
                 first[value] = last[value] = index
-        last.update((owner.get(value, value), index) for value in (*read_by(node), *captured(node)))
-        bodies = (body_bytes(body, inner_sizes(node, body, sizes)) for body in running_bodies(node))
+        last.update(
+            (owner.get(value, value), index) for value in (*_read_by(node), *captured(node))
+        )
+        bodies = (
+            body_bytes(body, inner_sizes(node, body, sizes)) for body in _running_bodies(node)
+        )
         size = max(bodies, default=0)
         if size:
             storage.append(Buffer(f"{node.name} (body)", size, index, index))
@@ -102,8 +106,7 @@ def shared_storage(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
     return home
 
 
-def running_bodies(node: ir.Node) -> list[ir.Graph]:
-    """The bodies of an operator that may run."""
+def _running_bodies(node: ir.Node) -> list[ir.Graph]:
     branch = node.metadata_props.get(TAKEN)
     return [node.attributes.get_graph(branch)] if branch else bodies_of(node)
 
@@ -134,8 +137,7 @@ def nested_sizes(body: ir.Graph, sizes: Sizes) -> dict[ir.Value, int]:
     }
 
 
-def read_by(node: ir.Node) -> list[ir.Value]:
-    """Inputs of an operator, without those of its bodies."""
+def _read_by(node: ir.Node) -> list[ir.Value]:
     return [value for value in node.inputs if value is not None]
 
 
@@ -144,6 +146,6 @@ def captured(node: ir.Node) -> list[ir.Value]:
     read: list[ir.Value] = []
     for body in bodies_of(node):
         for inner in operators(body):
-            read += read_by(inner)
+            read += _read_by(inner)
         read.extend(body.outputs)
     return read

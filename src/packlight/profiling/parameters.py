@@ -52,8 +52,7 @@ def single(node: ir.Node, index: int, tensor: ir.TensorProtocol) -> int:
     return int(tensor.size)
 
 
-def nbits(node: ir.Node, index: int, tensor: ir.TensorProtocol) -> int:
-    """Count blocks of packed codes of MatMulNBits, of which the last may be padded."""
+def _nbits(node: ir.Node, index: int, tensor: ir.TensorProtocol) -> int:
     total = node.attributes.get_int("K", 0) * node.attributes.get_int("N", 0)
     return total if index == 1 else int(tensor.size)
 
@@ -72,7 +71,7 @@ def packed(bits: str) -> Callable[[ir.Node, int, ir.TensorProtocol], int]:
 
 PACKED: Mapping[str, Callable[[ir.Node, int, ir.TensorProtocol], int]] = {
     "GatherBlockQuantized": packed("bits"),
-    "MatMulNBits": nbits,
+    "MatMulNBits": _nbits,
     "QMoE": packed("expert_weight_bits"),
 }
 """Counts of numbers, by operators with inputs that hold more codes than elements."""
@@ -93,7 +92,7 @@ def parameters_of(
     trained = {key: tensor for key, tensor in weights.items()
                if tensor.dtype not in NO_PARAMETERS and len(tensor.shape)}  # fmt: skip
     codes = [key for key, tensor in trained.items() if tensor.dtype in CODES]
-    if codes and is_dequantizer(node):
+    if codes and _is_dequantizer(node):
         total = output_numbers()
         if total is not None:
             return {max(codes, key=lambda key: trained[key].nbytes): total}
@@ -105,7 +104,6 @@ def parameters_of(
     }
 
 
-def is_dequantizer(node: ir.Node) -> bool:
-    """Return whether an operator may be a function that dequantizes a stored weight."""
+def _is_dequantizer(node: ir.Node) -> bool:
     tensors = [stored_tensor(value) for value in node.inputs if value is not None]
     return bool(node.domain) and node.op_type not in PLACES and None not in tensors

@@ -145,7 +145,7 @@ class Rows:
             read = [value for part in active for value in part.inputs if value is not None]
         external = dict.fromkeys(value for value in read if value not in results)
         single = len(active) == 1
-        outputs = [v for v in results if v.name and (single or is_read_outside(v, active))]
+        outputs = [v for v in results if v.name and (single or _is_read_outside(v, active))]
         constants = {v for v in external if v in self.constant or v.name in self.stored}
         inputs = [value for value in external if value not in constants]
         return MovedValues(tuple(inputs), tuple(constants), tuple(outputs))
@@ -180,8 +180,7 @@ def unpadded(value: ir.Value) -> ir.Value:
     return value
 
 
-def is_read_outside(value: ir.Value, active: list[ir.Node]) -> bool:
-    """Return whether a value is read outside the operators of a row."""
+def _is_read_outside(value: ir.Value, active: list[ir.Node]) -> bool:
     return value.is_graph_output() or any(use.node not in active for use in value.uses())
 
 

@@ -32,18 +32,16 @@ COMPUTED = names(
 
 def complete_shapes(model: ir.Model) -> None:
     """Fill in shapes that ONNX left open, in place; shapes that stay open depend on data."""
-    if any(node.op_type == "If" or not has_known_outputs(node) for node in nodes(model)):
+    if any(node.op_type == "If" or not _has_known_outputs(node) for node in nodes(model)):
         ShapePass(model).over(model.graph)
 
 
-def is_known(value: ir.Value) -> bool:
-    """Return whether every dimension of a value is a number."""
+def _is_known(value: ir.Value) -> bool:
     return value.shape is not None and all(isinstance(size, int) for size in value.shape)
 
 
-def has_known_outputs(node: ir.Node) -> bool:
-    """Return whether the shapes of all outputs of a node are known."""
-    return all(is_known(value) for value in node.outputs if value.name)
+def _has_known_outputs(node: ir.Node) -> bool:
+    return all(_is_known(value) for value in node.outputs if value.name)
 
 
 def sizes_of(value: ir.Value) -> tuple[int, ...] | None:
@@ -81,7 +79,7 @@ class ShapePass:
             if node.op_type in BODIES:
                 BODIES[node.op_type](self, node)
             else:
-                if not has_known_outputs(node):
+                if not _has_known_outputs(node):
                     self.infer(node)
                 self.compute(node)
 
@@ -99,7 +97,7 @@ class ShapePass:
         inputs = [value for value in node.inputs if value is not None]
         if any(value.type is None for value in inputs):
             return
-        types = {str(value.name): type_of(value) for value in inputs}
+        types = {str(value.name): _type_of(value) for value in inputs}
         stored = {str(v.name): tensor(n) for v in inputs if (n := self.number(v)) is not None}
         try:
             schema = onnx.defs.get_schema(node.op_type, self.version, node.domain)
@@ -190,7 +188,7 @@ class ShapePass:
     def scan(self, node: ir.Node) -> None:
         """Scan: ONNX infers its outputs; the body is completed here."""
         self.over(node.attributes.get_graph("body"))
-        if not has_known_outputs(node):
+        if not _has_known_outputs(node):
             self.infer(node)
 
 
@@ -199,13 +197,12 @@ BODIES = {"If": ShapePass.branches, "Loop": ShapePass.loop, "Scan": ShapePass.sc
 
 def copy_shape(value: ir.Value, source: ir.Value | None) -> None:
     """Copy the type, and the shape if it is known, of another value."""
-    if source is not None and not is_known(value) and is_known(source):
+    if source is not None and not _is_known(value) and _is_known(source):
         value.shape = source.shape
         value.type = value.type or source.type
 
 
-def type_of(value: ir.Value) -> onnx.TypeProto:
-    """A value's type and shape as input of ONNX's inference."""
+def _type_of(value: ir.Value) -> onnx.TypeProto:
     typed: onnx.TypeProto = ir.serde.serialize_value(value).type
     return typed
 
@@ -220,5 +217,5 @@ def write_inferred(value: ir.Value, inferred: onnx.TypeProto) -> None:
     kind = ir.serde.deserialize_type_proto_for_type(inferred)
     shape = ir.serde.deserialize_type_proto_for_shape(inferred)
     value.type = kind or value.type
-    if shape is not None and not is_known(value):
+    if shape is not None and not _is_known(value):
         value.shape = shape

@@ -80,7 +80,7 @@ def short_names(files: Iterable[str]) -> dict[str, str]:
     {'/usr/lib/python3/site-packages/timm/layers/act.py': 'timm/layers/act.py'}
     """
     named = sorted({file for file in files if file})
-    paths = {file: pure_path(file).parts for file in named}
+    paths = {file: _pure_path(file).parts for file in named}
     packaged = {file: after_packages(parts) for file, parts in paths.items()}
     folders = [parts[:-1] for file, parts in paths.items() if not packaged[file]]
     shared = 0
@@ -99,6 +99,5 @@ def after_packages(parts: tuple[str, ...]) -> tuple[str, ...]:
     return parts[indices[-1] + 1 :] if indices else ()
 
 
-def pure_path(file: str) -> PurePath:
-    """A path of any platform."""
+def _pure_path(file: str) -> PurePath:
     return PureWindowsPath(file) if "\\" in file else PurePosixPath(file)

@@ -84,8 +84,7 @@ def unknown_weight(model: ir.Model, *shape: int) -> ir.Value:
     return value
 
 
-def as_first_input(model: ir.Model, node: ir.Node) -> list[ir.Node]:
-    """Stand-in with the shape of the first input."""
+def _as_first_input(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     del model
     return [ir.node("Identity", [node.inputs[0]])]
 
@@ -123,14 +122,12 @@ def gemm_of_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     return [product, ir.node("Cast", product.outputs, {"to": int(ir.DataType.FLOAT)})]
 
 
-def joined_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
-    """QLinearConcat: its output scale and zero point come first, then codes with theirs."""
+def _joined_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     del model
     return [ir.node("Concat", node.inputs[2::3], attributes=dict(node.attributes))]
 
 
-def block_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
-    """MatMulNBits: a product with a stored (K, N)."""
+def _block_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     sizes = (node.attributes.get_int("K", 0), node.attributes.get_int("N", 0))
     return [ir.node("MatMul", [node.inputs[0], unknown_weight(model, *sizes)])]
 
@@ -156,16 +153,16 @@ def projected(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     """Attention, QAttention: as wide as the part of the weights that makes values."""
     weight = node.inputs[1]
     if weight is None or weight.shape is None or len(weight.shape) != MATRIX:
-        return as_first_input(model, node)
+        return _as_first_input(model, node)
     if not all(isinstance(size, int) for size in weight.shape):
-        return as_first_input(model, node)
+        return _as_first_input(model, node)
     wide, total = weight.shape.numpy()
     sizes = [*node.attributes.get_ints("qkv_hidden_sizes", [])] or [total // 3] * 3
     return [ir.node("MatMul", [node.inputs[0], unknown_weight(model, wide, sizes[2])])]
 
 
 REPLACE: Mapping[str, Replace] = {
-    "MatMulNBits": block_product,
+    "MatMulNBits": _block_product,
     "FusedMatMul": fused_product,
     "FusedConv": as_standard("Conv", 3),
     "FusedGemm": as_standard("Gemm", 3),
@@ -178,7 +175,7 @@ REPLACE: Mapping[str, Replace] = {
     "QLinearMul": on_codes("Mul", 0, 3),
     "QLinearAveragePool": on_codes("AveragePool", 0),
     "QLinearGlobalAveragePool": on_codes("GlobalAveragePool", 0),
-    "QLinearConcat": joined_codes,
+    "QLinearConcat": _joined_codes,
     "Attention": projected,
     "QAttention": projected,
     **dict.fromkeys(
@@ -197,6 +194,6 @@ REPLACE: Mapping[str, Replace] = {
             "SkipLayerNormalization",
             "SkipSimplifiedLayerNormalization",
         ),
-        as_first_input,
+        _as_first_input,
     ),
 }
