@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from packlight.comparison.flips import flips
 from packlight.comparison.pareto import pareto_front
-from packlight.records import Comparison, Contrast, Evaluation, Measurement, Result
+from packlight.records import Comparison, Contrast, Evaluation, Measurement, VariantResult
 from packlight.records.budget import COSTS, LOSSES
 from packlight.task import SampleTable
 
@@ -19,8 +19,8 @@ FRONT = ("size", "latency", "drop")
 
 
 def compare(
-    base: Result,
-    variants: Sequence[Result],
+    base: VariantResult,
+    variants: Sequence[VariantResult],
     tables: Mapping[str, SampleTable],
     groups: Mapping[str, Sequence[str]],
     *,
@@ -71,7 +71,7 @@ def compare(
 
 
 def conditions(
-    base: Result, variants: Sequence[Result], evaluations: Mapping[str, Evaluation]
+    base: VariantResult, variants: Sequence[VariantResult], evaluations: Mapping[str, Evaluation]
 ) -> dict[str, tuple[str, ...]]:
     """Differences in evaluation conditions, by id of the variants that have any."""
     if base.id not in evaluations:
@@ -87,7 +87,7 @@ def _has_decisions(key: str, tables: Mapping[str, SampleTable]) -> bool:
     return key in tables and bool(tables[key].owner.size)
 
 
-def deltas(base: Result, variant: Result) -> dict[str, Measurement]:
+def deltas(base: VariantResult, variant: VariantResult) -> dict[str, Measurement]:
     """The difference or ratio of every measurement that both results have."""
     return {
         name: delta(name, base.metrics[name], measurement)
