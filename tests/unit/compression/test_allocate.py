@@ -7,11 +7,11 @@ import pytest
 
 from packlight.compression import compress
 from packlight.compression.bit_allocation.allocate import by_width, cheapest_widths, survey
-from packlight.compression.compress import Looking, Stream
 from packlight.compression.methods.weights import WIDTHS, Weights, decide, fitted, sites
 from packlight.model import Model
 from packlight.records import parse_recipe
-from packlight.runtime import open_session, stream
+from packlight.runtime import open_session
+from packlight.runtime.calibration import Calibrator
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
 
@@ -60,15 +60,11 @@ def surveyed(graph, samples, state, config):
     def at(weight, bits):
         return decide(replace(config, bits=bits), weight)
 
-    stream_of = Stream(
-        lambda model, names, most: stream(model, names, samples[: most or None], state, EXACT),
-        frozenset(state),
-    )
     found = list(sites(graph, config))
     places = [site for site in found if hasattr(site, "weight")]
-    look = Looking(stream_of, "surveyed", "weights")
+    calibrator = Calibrator(samples, EXACT, state=state)
     options = by_width(places, WIDTHS, at)
-    costs = list(survey(graph, options, look, lambda *of: fitted(config, *of), config))
+    costs = list(survey(graph, options, calibrator, lambda *of: fitted(config, *of), config))
     return {site.operator: cost for site, cost in zip(places, costs, strict=True)}
 
 

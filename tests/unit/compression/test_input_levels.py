@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.compress import Stream
 from packlight.compression.grids.ranges import Affine, Histogram, affine
 from packlight.compression.qdq.input_levels import Levels
 from packlight.model import file_size, nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream
+from packlight.runtime.calibration import Calibrator
 from packlight.testing.cases import EXACT
 from packlight.testing.laws import signal_to_noise
 from packlight.testing.sketch import Sketch, value_info
@@ -38,7 +38,7 @@ def convolution(weight=(8, 3, 3, 3), **attributes):
 
 def made_with(model, samples, options):
     calls = [[{"x": image[None]}] for image in samples]
-    source = Stream(lambda one, names, most: stream(one, names, calls[: most or None], {}, EXACT))
+    source = Calibrator(calls, EXACT)
     return compress(model, parse_recipe(f"static,rounding=nearest,bias=false,{options}"), source)
 
 
@@ -181,12 +181,8 @@ def test_the_size_that_is_foretold_is_that_of_the_file(pads):
     model = convolution(pads=pads)
     recipe = parse_recipe("static,rounding=nearest,bias=false,first=levels")
 
-    told = compress(model, recipe, Stream(imagined_values, imagined=True))
+    told = compress(model, recipe, Calibrator(sizes_only=True))
     made = made_with(model, photos(), "first=levels")
 
     assert file_size(told.model.graph) == file_size(made.model.graph)
     assert told.refusals == made.refusals
-
-
-def imagined_values(model, names, most):
-    return stream(model, names, [[{"x": image[None]}] for image in photos(1)], {}, EXACT)

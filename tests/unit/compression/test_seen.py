@@ -186,7 +186,7 @@ def test_an_empty_call_shows_nothing(model):
     value = normal(3, *rest)
 
     for count in (3, 0, 2):
-        seen.compare(value[:count], value[:count] * 2)
+        seen.update_pair(value[:count], value[:count] * 2)
         if count:
             other.compare(value[:count], value[:count] * 2)
 
@@ -198,7 +198,7 @@ def test_rows_of_which_there_are_more_in_one_model_are_not_compared():
     role = role_of(PRODUCT)
     seen = Moments(role)
 
-    seen.compare(normal(500, 8), normal(300, 8, seed=1))
+    seen.update_pair(normal(500, 8), normal(300, 8, seed=1))
 
     assert not seen.missed_with(centred=False).size
     assert not seen.missed().any()
@@ -212,7 +212,7 @@ def test_groups_that_see_values_of_their_own_later_are_told_apart_from_then_on()
     seen, same = Moments(role), Moments(role)
 
     for call, wanted in zip(calls, meant, strict=True):
-        seen.compare(call, wanted)
+        seen.update_pair(call, wanted)
         same.compare(np.repeat(call, 3 // len(call), 0), np.repeat(wanted, 3 // len(call), 0))
 
     np.testing.assert_allclose(seen.second(centred=True), same.second(centred=True), rtol=1e-5)

@@ -7,11 +7,10 @@ import pytest
 
 from packlight.compression import compress
 from packlight.compression.bit_allocation.sensitivity_outputs import compared
-from packlight.compression.compress import Stream
 from packlight.errors import RecipeError
 from packlight.model import to_bytes
 from packlight.records import parse_recipe
-from packlight.runtime import stream
+from packlight.runtime.calibration import Calibrator
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
 
@@ -51,11 +50,8 @@ def changes(model, state, recipe="weights,mixed=4.5,rounding=gptq"):
         [dict.fromkeys(fed, one) | (begin if step == 0 else {}) for step, one in enumerate(steps)]
         for steps in calls
     ]
-    shown = Stream(
-        lambda made, names, most: stream(made, names, samples[: most or None], state, EXACT),
-        frozenset(state),
-    )
-    return compress(model, parse_recipe(recipe), shown).changes
+    calibrator = Calibrator(samples, EXACT, state=state)
+    return compress(model, parse_recipe(recipe), calibrator).changes
 
 
 def classifier(last):

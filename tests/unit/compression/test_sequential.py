@@ -12,7 +12,6 @@ from scipy.signal import correlate
 
 from packlight.compression import compress
 from packlight.compression.bit_allocation.allocate import cheapest_widths
-from packlight.compression.compress import Looking, Stream
 from packlight.compression.reconstruction.hessian import Moments
 from packlight.compression.reconstruction.sequential import gathered
 from packlight.compression.reconstruction.shrinkage import damped, made_up
@@ -23,17 +22,15 @@ from packlight.errors import RecipeError
 from packlight.model import nodes, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream
+from packlight.runtime.calibration import Calibrator
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
 
 
 def running(calls):
-    """Streams values of a model over single calls."""
-    samples = [[feeds] for feeds in calls]
-    return Stream(
-        lambda model, names, most: stream(model, names, samples[: most or None], {}, EXACT)
-    )
+    """Runs single calls."""
+    return Calibrator([[feeds] for feeds in calls], EXACT)
 
 
 def outputs(model, calls):
@@ -184,7 +181,7 @@ def test_what_was_missed_goes_with_what_was_fed_as_numpy_says_in_calls_of_any_le
     )
     seen = Moments(role)
     for start, end in pairwise([0, 16, 144, 240, 250, 370, 498, 570, 640]):  # calls of any length
-        seen.compare(fed[start:end], meant[start:end])
+        seen.update_pair(fed[start:end], meant[start:end])
 
     gap, rows = (meant - fed).astype(np.float64), fed.astype(np.float64)
     about_zero = gap.T @ rows / len(rows)
@@ -200,7 +197,7 @@ def test_what_is_made_up_for_does_not_overshoot_where_few_inputs_go_together():
     fed = random.standard_normal((20, 1)) * random.standard_normal((1, 128)).astype(np.float32)
     seen = Moments(role)
     for row in fed.astype(np.float32):
-        seen.compare(row[None], 1.2 * row[None])
+        seen.update_pair(row[None], 1.2 * row[None])
     weight = random.standard_normal((1, 8, 128))
 
     gained = (made_up(weight, seen, centred=False) - weight)[0] @ fed.T
@@ -214,7 +211,7 @@ def test_inputs_as_they_were_meant_miss_nothing():
     role = first_role(deep())
     seen = Moments(role)
     for feeds in correlated(5):
-        seen.compare(feeds["x"], feeds["x"].copy())
+        seen.update_pair(feeds["x"], feeds["x"].copy())
 
     assert not seen.missed_with(centred=True).size
     assert not seen.missed().any()
@@ -458,9 +455,9 @@ def test_what_the_original_has_no_value_for_counts_as_it_was_meant():
     for node in nodes(other):
         node.outputs[0].name = f"other.{node.outputs[0].name}"
 
-    look = Looking(running(calls), "deep", "weights")
+    calibrator = running(calls)
     fed = [
-        gathered(model.graph, [WeightSite(site) for site in sites], look, original=original)
+        gathered(model.graph, [WeightSite(site) for site in sites], calibrator, original=original)
         for original in (other, None)
     ]
 
@@ -483,13 +480,12 @@ def test_with_a_state_there_are_no_more_looks_than_stages_and_each_runs_both_mod
     calls = [{"x": random.standard_normal((1, 32)).astype(np.float32)} for _ in range(6)]
     samples = [[{"before": zero, **calls[2 * i]}, calls[2 * i + 1]] for i in range(3)]
 
-    def values(model, names, most):
-        begun.append(names)
-        return stream(model, names, samples[: most or None], {after: "before"}, EXACT)
+    def progress(what, done, total):
+        del what, total
+        begun.extend([done] if done == 0 else [])
 
-    made = compress(
-        model, parse_recipe("weights:4,rounding=gptq"), Stream(values, frozenset([after]))
-    )
+    calibrator = Calibrator(samples, EXACT, progress, state={after: "before"})
+    made = compress(model, parse_recipe("weights:4,rounding=gptq"), calibrator)
 
     assert len(made.changes) == layers
     assert len(begun) == 2 * looks

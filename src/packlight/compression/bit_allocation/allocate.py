@@ -20,7 +20,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.bit_allocation.sensitivity_outputs import compared
-from packlight.compression.method import Look
 from packlight.compression.reconstruction.bias_correction import GATED
 from packlight.compression.reconstruction.gptq import Columns, round_rows
 from packlight.compression.reconstruction.hessian import Moments
@@ -41,6 +40,7 @@ from packlight.compression.reconstruction.shrinkage import damped, importance
 from packlight.compression.reconstruction.zero_masks import DENSE
 from packlight.compression.sites.weight_sites import Weight, WeightSite
 from packlight.records.variant import Refusal
+from packlight.runtime.calibration import Calibrator
 
 Doubles = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ ROWS = 16
 def allocate(
     graph: ir.Model,
     options: Sequence[Mapping[int, S]],
-    look: Look,
+    calibrator: Calibrator,
     fit: Fit[S, F],
     config: Rounding,
 ) -> list[S]:
@@ -67,14 +67,14 @@ def allocate(
     Args:
         graph: left as it is.
         options: for every weight, its site by width; in the order they run.
-        look: streams calibration samples.
+        calibrator: runs calibration samples.
         fit: chooses the values that a weight can take.
         config: how weights will be rounded.
     """
     sizes = np.array([next(iter(sites.values())).weight.tensor.size for sites in options])
-    found = list(survey(graph, options, look, fit, config))
+    found = list(survey(graph, options, calibrator, fit, config))
     predicted = [
-        cost or middle(tried(sites, look, config.mixed), config.mixed)
+        cost or middle(tried(sites, calibrator, config.mixed), config.mixed)
         for sites, cost in zip(options, found, strict=True)
     ]
     widths = cheapest_widths(predicted, sizes, config.mixed)
@@ -213,7 +213,7 @@ class Distance:
 def survey(
     graph: ir.Model,
     options: Sequence[Mapping[int, S]],
-    look: Look,
+    calibrator: Calibrator,
     fit: Fit[S, F],
     config: Rounding,
 ) -> Iterator[dict[int, float]]:
@@ -221,33 +221,33 @@ def survey(
 
     Nothing for a weight whose errors do not reach them.
     """
-    outputs = Outputs.seen(graph, look)
+    outputs = Outputs.seen(graph, calibrator)
     probed = [sites[probe(sites)] for sites in options]
     by_site = {id(site): sites for site, sites in zip(probed, options, strict=True)}
     for few in batched(probed, moment_bytes, HELD, len(options)):
-        fed = gathered(graph, few, look, SEEN)
+        fed = gathered(graph, few, calibrator, SEEN)
         for site in few:
             moments = moments_of(site, fed.get(id(site)))
             weight, sites = site.weight.read(), by_site[id(site)]
             matters = importance(moments, form_of(site.weight))
-            widths = tried(sites, look, config.mixed)
+            widths = tried(sites, calibrator, config.mixed)
             fits = {width: fit(sites[width], weight, matters) for width in widths}
             trial = Trial(site, weight, fits, moments)
-            back = returns(site, look)
+            back = returns(site, calibrator)
             yield trial.measured(outputs, config) if back else trial.predicted(outputs, config)
 
 
-def tried(sites: Mapping[int, WeightSite], look: Look, mean: float) -> list[int]:
+def tried(sites: Mapping[int, WeightSite], calibrator: Calibrator, mean: float) -> list[int]:
     """Widths that a weight may get."""
-    return near(sites, mean) if returns(sites[probe(sites)], look) else [*sites]
+    return near(sites, mean) if returns(sites[probe(sites)], calibrator) else [*sites]
 
 
-def returns(site: WeightSite, look: Look) -> bool:
+def returns(site: WeightSite, calibrator: Calibrator) -> bool:
     """Whether what a weight loses comes back to it through a state.
 
     Such errors grow from call to call and are not in proportion to the squared error of a weight.
     """
-    return bool(look.carried) or site.weight.roles[0].node.op_type in GATED
+    return bool(calibrator.state_outputs) or site.weight.roles[0].node.op_type in GATED
 
 
 NEAR = 1.5
@@ -267,25 +267,25 @@ class Outputs:
 
     Attributes:
         graph: whose values they are.
-        look: streams calibration samples.
+        calibrator: runs calibration samples.
         kept: values by name, call by call.
     """
 
     graph: ir.Model
-    look: Look
+    calibrator: Calibrator
     kept: Mapping[str, Kept]
 
     @classmethod
-    def seen(cls, graph: ir.Model, look: Look) -> Outputs:
+    def seen(cls, graph: ir.Model, calibrator: Calibrator) -> Outputs:
         """Of a graph as it is now."""
-        kept = {name: Kept() for name in compared(graph, look.carried)}
-        look(graph, {name: [values] for name, values in kept.items()}, PROBED)
-        return cls(graph, look, kept)
+        kept = {name: Kept() for name in compared(graph, calibrator.state_outputs)}
+        calibrator.observe(graph, {name: [values] for name, values in kept.items()}, PROBED)
+        return cls(graph, calibrator, kept)
 
     def distance(self) -> float:
         """Relative squared error of the outputs that the graph gives now."""
         gaps = {name: Distance(values) for name, values in self.kept.items()}
-        self.look(self.graph, {name: [gap] for name, gap in gaps.items()}, PROBED)
+        self.calibrator.observe(self.graph, {name: [gap] for name, gap in gaps.items()}, PROBED)
         return sum(gap.gap / gap.power for gap in gaps.values() if gap.power)
 
 

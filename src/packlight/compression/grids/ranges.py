@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.compression.grids.clipping import least_divergent, least_squares, squared_error
-from packlight.compression.method import Statistic
 
 BINS = 4096
 """Even, so that zero is an edge. A percentile is known to 1 / 2048 of the widest value."""
@@ -143,7 +142,7 @@ class Histogram:
         return float(counts[(centres < low) | (centres > high)].sum()) / total if total else 0.0
 
 
-def affine(histogram: Statistic, rule: Rule, share: float, *, symmetric: bool = False) -> Affine:
+def affine(histogram: Histogram, rule: Rule, share: float, *, symmetric: bool = False) -> Affine:
     """The 8-bit grid for what a histogram saw; of step 1 where that holds all of it.
 
     Args:
@@ -152,7 +151,6 @@ def affine(histogram: Statistic, rule: Rule, share: float, *, symmetric: bool = 
         share: kept at each end, in percent, by the rule ``percentile``.
         symmetric: whether the code of 0.0 is to be the one in the middle.
     """
-    assert isinstance(histogram, Histogram)
     if symmetric:
         reach = max(map(abs, RULES[rule](histogram, share)))
         return Affine(float(np.float32(reach / MIDDLE)) or 1.0, MIDDLE + 1)
@@ -169,9 +167,8 @@ def spanned(low: float, high: float, bits: Literal[8, 16] = 8) -> Affine:
     return Affine(scale, int(np.clip(round(-low / scale), 0, steps)), bits)
 
 
-def widened(histogram: Statistic, *, symmetric: bool = False) -> Affine:
+def widened(histogram: Histogram, *, symmetric: bool = False) -> Affine:
     """The 16-bit grid for all that a histogram saw."""
-    assert isinstance(histogram, Histogram)
     low, high = histogram.minmax()
     if symmetric:
         reach = max(-low, high)
@@ -179,9 +176,8 @@ def widened(histogram: Statistic, *, symmetric: bool = False) -> Affine:
     return spanned(low, high, 16)
 
 
-def fidelity(histogram: Statistic, grid: Affine) -> float:
+def fidelity(histogram: Histogram, grid: Affine) -> float:
     """How far the energy of what was seen is above the error of an 8-bit grid, in dB."""
-    assert isinstance(histogram, Histogram)
     if grid.scale == 1.0 and not histogram.broken:
         return math.inf
     centres, counts = histogram.centres()

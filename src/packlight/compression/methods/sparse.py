@@ -26,7 +26,7 @@ from packlight.compression.encoding.sparse_storage import (
     stored_parts,
 )
 from packlight.compression.encoding.storage import OPSET, Expansion
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.methods.sparse_values import SparseValues, fit
 from packlight.compression.reconstruction.sequential import (
     Coded,
@@ -41,6 +41,7 @@ from packlight.compression.sites.weight_sites import Weight, WeightSite, decided
 from packlight.errors import RecipeError
 from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
@@ -173,7 +174,7 @@ def looks(config: Sparse) -> bool:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Sparse
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Sparse
 ) -> list[Change | Refusal]:
     """Replace each weight by mask, values and the operators that restore it."""
     fit = partial(fitted, config)
@@ -181,7 +182,7 @@ def apply(
         made = rounded_later(found, fit, stored)
     else:
         sparsity = config.sparsity
-        rounded = round_in_order(graph, found, look, fit, config, sparsity=sparsity)
+        rounded = round_in_order(graph, found, calibrator, fit, config, sparsity=sparsity)
         made = rounded_now(rounded, stored)
     return [encode(graph, one, config) for one in made]
 

@@ -21,7 +21,7 @@ from packlight.backends.integer_fusions import Fusions, Runtime, fusions
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.grids.ranges import Rule
 from packlight.compression.grids.uniform import Range
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.qdq import placement
 from packlight.compression.qdq.activation_grids import AUTO, ranged
 from packlight.compression.qdq.input_levels import GRID, lead
@@ -37,6 +37,7 @@ from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, unusable
 from packlight.errors import RecipeError
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 INTEGER = fusions("onnxruntime").weighted
 """Operators for which ONNX Runtime's CPU has kernels on 8-bit codes."""
@@ -157,7 +158,7 @@ def kernelless(by: Fusions, node: ir.Node) -> str:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Static
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Static
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     kept, done = ends_left(graph, found, config)
@@ -165,11 +166,11 @@ def apply(
         return done
     led = list[ir.Node]()
     if config.first == "levels":
-        kept, led, without = levelled(graph, kept, look)
+        kept, led, without = levelled(graph, kept, calibrator)
         done += without
     place = partial(placement.place, graph, floats=config.is_float, by=config.by)
     plan = place([site.node for site in kept])
-    grids = ranged(graph, plan, look, config)
+    grids = ranged(graph, plan, calibrator, config)
     grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]
@@ -184,7 +185,7 @@ def apply(
         pairs.on_inputs(node)
     for value in plan.given.values():
         pairs.on_output(value)
-    done += encoded(graph, readers, pairs, look, config)
+    done += encoded(graph, readers, pairs, calibrator, config)
     done += [
         Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.carriers
     ]
@@ -193,7 +194,7 @@ def apply(
 
 
 def levelled(
-    graph: ir.Model, kept: Sequence[Site], look: Look
+    graph: ir.Model, kept: Sequence[Site], calibrator: Calibrator
 ) -> tuple[list[Site], list[ir.Node], list[Refusal]]:
     """Operators, those of them that read numbers of levels now, and why others do not."""
     first, _ = placement.ends(graph, [site.node for site in kept])
@@ -202,7 +203,7 @@ def levelled(
         if site.node not in first:
             sites.append(site)
             continue
-        weight, refusal = lead(graph, site.node, site.weight, look)
+        weight, refusal = lead(graph, site.node, site.weight, calibrator)
         sites.append(Site(site.node, weight))
         if refusal is None:
             led.append(site.node)
@@ -239,7 +240,7 @@ def reader_of(site: Site, pairs: Pairs) -> Reader:
 
 
 def encoded(
-    graph: ir.Model, readers: Sequence[Reader], pairs: Pairs, look: Look, config: Static
+    graph: ir.Model, readers: Sequence[Reader], pairs: Pairs, calibrator: Calibrator, config: Static
 ) -> Iterator[Change]:
     """Round every weight, and store it and its bias in integers.
 
@@ -250,10 +251,10 @@ def encoded(
     if config.bias:
         grow(alone)
     own = {}
-    if not look.imagined:
-        own = dict(zip(map(id, alone), rounded(graph, alone, look, config), strict=True))
+    if not calibrator.sizes_only:
+        own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
     for reader in readers:
-        one = own.get(id(reader)) or (blank if look.imagined else nearest)(reader, config)
+        one = own.get(id(reader)) or (blank if calibrator.sizes_only else nearest)(reader, config)
         integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
         size = reader.weight.tensor.nbytes

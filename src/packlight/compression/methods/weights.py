@@ -42,7 +42,7 @@ from packlight.compression.encoding.storage import (
 from packlight.compression.grids import granularity, uniform
 from packlight.compression.grids.granularity import Float, Grouping
 from packlight.compression.grids.uniform import Codes, Range, Uniform
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.reconstruction.sequential import (
     Coded,
     Rounding,
@@ -54,6 +54,7 @@ from packlight.compression.sites.weight_sites import Weight, WeightSite, decided
 from packlight.errors import RecipeError
 from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Width = Literal[2, 3, 4, 5, 6, 7, 8]
@@ -205,15 +206,15 @@ def least_opset(config: Weights) -> int:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Weights
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Weights
 ) -> list[Change | Refusal]:
     """Replace each weight by codes, scales and the operators that restore it."""
     stored, fit = partial(parts, config), partial(fitted, config)
     if not looks(config):
         made = rounded_later(found, fit, stored)
     else:
-        found = widths(graph, found, look, config) if config.mixed else found
-        made = rounded_now(round_in_order(graph, found, look, fit, config), stored)
+        found = widths(graph, found, calibrator, config) if config.mixed else found
+        made = rounded_now(round_in_order(graph, found, calibrator, fit, config), stored)
     return [encode(graph, one, config) for one in made]
 
 
@@ -222,14 +223,16 @@ def looks(config: Weights) -> bool:
     return config.calibrated or config.range == "moments"
 
 
-def widths(graph: ir.Model, found: Sequence[Site], look: Look, config: Weights) -> Sequence[Site]:
+def widths(
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Weights
+) -> Sequence[Site]:
     """The sites with the width that each does best with."""
 
     def at(weight: Weight, bits: Width) -> Site | Refusal:
         return decide(replace(config, bits=bits), weight)
 
     options = by_width(found, WIDTHS, at)
-    return allocate(graph, options, look, partial(fitted, config), config)
+    return allocate(graph, options, calibrator, partial(fitted, config), config)
 
 
 def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uniform:

@@ -16,10 +16,10 @@ from packlight.compression.grids.ranges import (
     spanned,
     widened,
 )
-from packlight.compression.method import Look
 from packlight.compression.qdq import placement
 from packlight.errors import RecipeError
 from packlight.model import nodes
+from packlight.runtime.calibration import Calibrator
 
 AUTO = "auto"
 POOR = 25.0
@@ -46,22 +46,30 @@ class Settings(Protocol):
 
 
 def ranged(
-    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings
+    graph: ir.Model, plan: placement.Plan, calibrator: Calibrator, config: Settings
 ) -> dict[str, Affine]:
     """The grid of every value that has one and is ever reached."""
     wide = wide_values(graph, plan, config)
-    grids = imagined(plan, wide) if look.imagined else seen(graph, plan, look, config, wide)
+    grids = (
+        imagined(plan, wide)
+        if calibrator.sizes_only
+        else seen(graph, plan, calibrator, config, wide)
+    )
     grids |= {name: one for name, one in given_grids(plan).items() if name in grids}
     shared = {name: plan.root(name) for name in plan.same}
     return grids | {name: grids[root] for name, root in shared.items() if root in grids}
 
 
 def seen(
-    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings, wide: Collection[str]
+    graph: ir.Model,
+    plan: placement.Plan,
+    calibrator: Calibrator,
+    config: Settings,
+    wide: Collection[str],
 ) -> dict[str, Affine]:
     """Grids from one pass over the samples, of 16 bits for ``wide`` or what 8 bits spoil."""
     observed = {name: Histogram() for name in plan.ranges()}
-    look(graph, {name: [one] for name, one in observed.items()})
+    calibrator.observe(graph, {name: [one] for name, one in observed.items()})
     grids = {
         name: affine(one, config.range, config.percentile, symmetric=plan.by.symmetric)
         for name, one in observed.items()

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.grids.ranges import Affine
-from packlight.compression.method import Look
 from packlight.compression.reconstruction.bias_correction import Bias
 from packlight.compression.sites.weight_sites import Weight, weight_site
 from packlight.records.variant import Refusal
+from packlight.runtime.calibration import Calibrator
 
 Doubles = NDArray[np.float64]
 CODES = 256
@@ -100,7 +100,7 @@ def line(seen: Doubles) -> tuple[float, float] | None:
 
 
 def lead(
-    graph: ir.Model, node: ir.Node, weight: Weight, look: Look
+    graph: ir.Model, node: ir.Node, weight: Weight, calibrator: Calibrator
 ) -> tuple[Weight, Refusal | None]:
     """Let a convolution read the numbers of its input's levels, in place.
 
@@ -110,10 +110,10 @@ def lead(
     source = node.inputs[0]
     assert source is not None
     why, found = unfit(node, weight), Levels()
-    if not why and not look.imagined:
-        look(graph, {str(source.name): [found]})
+    if not why and not calibrator.sizes_only:
+        calibrator.observe(graph, {str(source.name): [found]})
     even = found.evenly()
-    if not why and look.imagined:
+    if not why and calibrator.sizes_only:
         even = Evenly(np.zeros(weight.shape[1]), np.ones(weight.shape[1]))
     if not why and even is None:
         why = "what it reads does not have 256 evenly spaced levels in each channel, or fewer"

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from packlight.compression.grids import granularity
 from packlight.compression.grids.uniform import Range, Uniform, fit
-from packlight.compression.method import Look
 from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
 from packlight.compression.reconstruction.bias_correction import Bias, bias
 from packlight.compression.reconstruction.gptq import round_rows
@@ -27,6 +26,7 @@ from packlight.compression.reconstruction.hessian import Moments
 from packlight.compression.reconstruction.sequential import form_of, gathered, stages
 from packlight.compression.reconstruction.shrinkage import damped, importance
 from packlight.compression.sites.weight_sites import WeightSite
+from packlight.runtime.calibration import Calibrator
 
 Floats = NDArray[np.float32]
 DAMPING = 0.1
@@ -152,7 +152,7 @@ def grow(readers: Sequence[Reader]) -> None:
 def rounded(
     graph: ir.Model,
     readers: Sequence[Reader],
-    look: Look,
+    calibrator: Calibrator,
     settings: Settings,
 ) -> Iterator[Codes]:
     """Round weight after weight, and leave in the graph what their codes stand for.
@@ -160,11 +160,11 @@ def rounded(
     Args:
         graph: changed in place; its activations are quantized already.
         readers: in the order they run.
-        look: streams calibration samples.
+        calibrator: runs calibration samples.
         settings: how to round.
     """
-    for few in stages(readers, look):
-        fed = gathered(graph, few, look)
+    for few in stages(readers, calibrator):
+        fed = gathered(graph, few, calibrator)
         for reader in few:
             yield round_one(reader, fed.pop(id(reader)), settings)
 

@@ -52,9 +52,9 @@ class Moments:
 
     def update(self, value: Array) -> None:
         """Take in what one call fed; inputs that are not finite, or too large, are skipped."""
-        self.compare(value, value)
+        self.update_pair(value, value)
 
-    def compare(self, value: Array, meant: Array) -> None:
+    def update_pair(self, value: Array, reference: Array) -> None:
         """Take in what one call fed, and what it was meant to feed."""
         inputs = self.read(value)
         if inputs.size == 0:
@@ -70,8 +70,8 @@ class Moments:
             self.apart = np.zeros((groups, width))
         inputs = self.in_groups(inputs)
         rows, width = inputs.shape[1:]
-        alike = meant is not value and np.shape(meant) == np.shape(value)
-        gaps = self.others(meant, inputs) - inputs if alike else None
+        alike = reference is not value and np.shape(reference) == np.shape(value)
+        gaps = self.others(reference, inputs) - inputs if alike else None
         inputs = inputs - self.first[:, None]
         if gaps is not None and gaps.any():
             self.apart += gaps.sum(axis=1, dtype=np.float64)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.compression.method import Look
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.model import graphs, nodes
+from packlight.runtime.calibration import Calibrator
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class Aims:
     last: frozenset[str]
 
     @classmethod
-    def of(cls, graph: ir.Model, look: Look) -> Aims:
+    def of(cls, graph: ir.Model, calibrator: Calibrator) -> Aims:
         """Of a step that is about to edit a graph."""
-        if look.original is None:
+        if calibrator.reference is None:
             found = graph.clone()
             return cls(found, found, frozenset())
-        original, names = look.original, [str(node.name) for node in nodes(graph)]
-        settled = [place for place, name in enumerate(names) if name in original.settled]
+        original, names = calibrator.reference, [str(node.name) for node in nodes(graph)]
+        settled = [place for place, name in enumerate(names) if name in original.compensated]
         found = graph.clone() if settled else original.graph
         return cls(found, original.graph, frozenset(names[max(settled, default=-1) + 1 :]))
 

@@ -25,11 +25,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.encoding.storage import Parts
-from packlight.compression.method import Look
 from packlight.compression.reconstruction.bias_correction import Bias, bias
 from packlight.compression.reconstruction.gptq import Lattice, round_rows
 from packlight.compression.reconstruction.hessian import Moments
-from packlight.compression.reconstruction.pending_arrays import Aside
 from packlight.compression.reconstruction.reference import Aims, value_names
 from packlight.compression.reconstruction.shrinkage import damped, importance, made_up
 from packlight.compression.reconstruction.sparse_rows import prune_rows, round_kept
@@ -37,6 +35,8 @@ from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
 from packlight.compression.sites.weight_matrix import Layout, layout, sources, view
 from packlight.compression.sites.weight_sites import Weight, WeightSite
 from packlight.errors import RecipeError
+from packlight.runtime.calibration import Calibrator
+from packlight.runtime.disk_cache import DiskCache
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -175,21 +175,21 @@ def rounded_now(rounded: Iterable[Rounded[S, F]], stored: Stored[S, F]) -> list[
 
     Until then each waits in a temporary file as it is stored.
     """
-    aside = Aside()
-    return [Coded(one.site, kept(stored(one.site, one.fitted, one.codes), aside), one.how)
+    cache = DiskCache()
+    return [Coded(one.site, kept(stored(one.site, one.fitted, one.codes), cache), one.how)
             for one in rounded]  # fmt: skip
 
 
-def kept(parts: Mapping[str, NDArray[np.generic]], aside: Aside) -> Parts:
+def kept(parts: Mapping[str, NDArray[np.generic]], cache: DiskCache) -> Parts:
     """Parts that are computed already."""
-    waiting = {name: aside.put(part) for name, part in parts.items()}
+    waiting = {name: cache.put(part) for name, part in parts.items()}
     return Parts(lambda: {name: back() for name, back in waiting.items()})
 
 
 def round_in_order(
     graph: ir.Model,
     sites: Sequence[S],
-    look: Look,
+    calibrator: Calibrator,
     fit: Fit[S, F],
     config: Rounding,
     *,
@@ -200,29 +200,30 @@ def round_in_order(
     Args:
         graph: changed in place.
         sites: in the order they run.
-        look: streams calibration samples.
+        calibrator: runs calibration samples.
         fit: chooses the values that a weight can take.
         config: how to round.
         sparsity: how many weights become zero.
     """
-    aside, aims = Aside(), Aims.of(graph, look) if config.makes_up else None
-    for few in stages(sites, look) if aims is None else in_turn(sites, look):
-        fed = gathered(graph, few, look, original=aims.meant(few) if aims else None)
+    cache = DiskCache()
+    aims = Aims.of(graph, calibrator) if config.makes_up else None
+    for few in stages(sites, calibrator) if aims is None else in_turn(sites, calibrator):
+        fed = gathered(graph, few, calibrator, original=aims.meant(few) if aims else None)
         for site in few:
             found = round_site(site, fed.pop(id(site), None), fit, config, sparsity)
-            values = partial(decoded, found.fitted, aside.put(compact(found.codes)))
+            values = partial(decoded, found.fitted, cache.put(compact(found.codes)))
             site.weight.put_later(values)
             yield found
 
 
-def in_turn(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
+def in_turn(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list[S]]:
     """Weights that see all those before them rounded: those that multiply one value at a time.
 
     A state makes every look begin at the inputs, so there it is a share of all, as memory allows.
     Weights of one share do not see each other rounded, and make up for the same losses.
     """
     turns = [list(few) for _, few in groupby(sites, multiplied)]
-    most = math.ceil(len(turns) / STAGES) if look.carried else 1
+    most = math.ceil(len(turns) / STAGES) if calibrator.state_outputs else 1
     for few in batched(turns, compared_bytes, HELD, most):
         yield [site for turn in few for site in turn]
 
@@ -237,13 +238,13 @@ def compared_bytes(sites: Sequence[WeightSite]) -> int:
     return 2 * sum(map(moment_bytes, sites))
 
 
-def stages(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
+def stages(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list[S]]:
     """Weights whose moments are gathered at a time, a share of all at most, as memory allows.
 
     Where each look goes on from the last one, more looks cost little, and memory is that of a part
     of the model. A state makes every look begin at the inputs.
     """
-    if look.carried:
+    if calibrator.state_outputs:
         return batched(sites, moment_bytes, HELD, math.ceil(len(sites) / STAGES))
     return batched(sites, part_bytes, TOGETHER, math.ceil(len(sites) / STAGES))
 
@@ -283,7 +284,7 @@ def form_of(weight: Weight) -> Layout:
 def gathered(
     graph: ir.Model,
     sites: Sequence[WeightSite],
-    look: Look,
+    calibrator: Calibrator,
     most: int = 0,
     *,
     original: ir.Model | None = None,
@@ -296,7 +297,7 @@ def gathered(
     Args:
         graph: as it stands.
         sites: the weights.
-        look: streams calibration samples.
+        calibrator: runs calibration samples.
         most: of them; 0 takes all.
         original: the graph before any weight was rounded, to compare what they multiply with; it
             needs all samples. What it has no value for counts as it was meant.
@@ -318,9 +319,9 @@ def gathered(
     known = value_names(original)
     compared = {name: watched.pop(name) for name in list(watched) if name in known}
     if compared and original is not None:
-        look.beside(graph, original, compared)
+        calibrator.observe_pair(graph, original, compared)
     if watched:
-        look(graph, watched, most)
+        calibrator.observe(graph, watched, most)
     return by_site
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression.compress import looks
+from packlight.compression.compress import step_uses_data
 from packlight.compression.methods.table import method as method_named
 from packlight.compression.reconstruction.bias_correction import Bias
 from packlight.compression.reconstruction.sequential import Rounding, absorber
@@ -104,7 +104,7 @@ def shifted(recipe: Recipe, changes: Iterable[Change]) -> set[Changed]:
 def shifts(step: Step) -> bool:
     """Whether biases take up what a step does; integer methods count theirs themselves."""
     config = method_named(step.method).configured(step.config)
-    return isinstance(config, Rounding) and config.bias and looks(step)
+    return isinstance(config, Rounding) and config.bias and step_uses_data(step)
 
 
 def is_doubtful(recipe: Recipe) -> bool:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from packlight.runtime import ahead
+from packlight.runtime.calibration.calibrator import prefetched
 
 
 def test_values_come_in_order_each_computed_while_the_one_before_is_used():
@@ -15,7 +15,7 @@ def test_values_come_in_order_each_computed_while_the_one_before_is_used():
             event.set()
             yield place
 
-    for place in (found := ahead(work())):
+    for place in (found := prefetched(work())):
         if place + 1 < len(begun):
             assert begun[place + 1].wait(timeout=30), "the next is under way"
         assert not any(event.is_set() for event in begun[place + 2 :]), "and none after it"
@@ -27,7 +27,7 @@ def test_what_goes_wrong_is_raised_after_what_came_before_it():
         yield "first"
         raise ValueError("second")
 
-    found = ahead(work())
+    found = prefetched(work())
 
     assert next(found) == "first"
     with pytest.raises(ValueError, match="second"):
@@ -43,7 +43,7 @@ def test_whoever_stops_early_ends_the_work():
         finally:
             ended.set()
 
-    found = ahead(work())
+    found = prefetched(work())
     assert next(found) == 0
     found.close()
     del found
