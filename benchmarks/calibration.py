@@ -35,7 +35,7 @@ def parts(count: int) -> Mapping[str, Callable[[], object]]:
     import packlight
     from packlight.compression.methods.static import INTEGER, Static
     from packlight.compression.qdq import placement
-    from packlight.compression.qdq.activation_grids import ranged
+    from packlight.compression.qdq.activation_grids import activation_grids
     from packlight.metrics import METRICS
     from packlight.model import load, nodes
     from packlight.records import SessionOptions
@@ -57,7 +57,7 @@ def parts(count: int) -> Mapping[str, Callable[[], object]]:
     import_module("packlight.compression.grids.ranges_kernels")
     return {
         "static": partial(packlight.compress, model, RECIPE, task=task),
-        "ranges": partial(ranged, model.graph, plan, calibrator, Static()),
+        "ranges": partial(activation_grids, model.graph, plan, calibrator, Static()),
         "taps": lambda: sum(1 for _ in stream(model, list(plan.ranges()), samples, {}, options)),
     }
 

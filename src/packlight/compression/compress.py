@@ -27,13 +27,13 @@ HELD_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Compressed:
-    """What a recipe made.
+    """Result of a recipe.
 
     Attributes:
-        model: the new model; the one given is untouched.
+        model: the new model; the original is untouched.
         recipe: with every option spelled out.
-        changes: what was changed, step by step.
-        refusals: what could have been and was not.
+        changes: made, step by step.
+        refusals: of sites that stay as they are.
     """
 
     model: Model
@@ -64,12 +64,12 @@ def canonical_step(step: Step) -> Step:
 
 
 def uses_data(recipe: Recipe) -> bool:
-    """Whether a step of the recipe needs calibration samples."""
+    """Tell whether a step of the recipe needs calibration samples."""
     return any(map(step_uses_data, recipe.steps))
 
 
 def step_uses_data(step: Step) -> bool:
-    """Whether a step needs calibration samples."""
+    """Tell whether a step needs calibration samples."""
     method = method_named(step.method)
     return method.uses_data(method.configured(step.config))
 
@@ -109,7 +109,7 @@ def compress(
     with half_the_cores() if held or calibrator is not None else nullcontext():
         for index, step in enumerate(full.steps):
             later = full.steps[index + 1 :]
-            opset = max((needed_opset(current.graph, other) for other in later), default=0)
+            opset = max((needed_opset(current.graph, next_step) for next_step in later), default=0)
             editable = in_place or current is not model
             start = StepInput(current, editable, reference, needs_reference(full.steps[index:]))
             result = apply_step(start, step, opset, calibrator or Calibrator(), held)
@@ -141,9 +141,9 @@ def needed_opset(graph: ir.Model, step: Step) -> int:
 
 
 def needs_reference(steps: Sequence[Step]) -> bool:
-    """Whether a later step of the same run may need the graph that the first of these starts from.
+    """Tell whether a later step of the same run may need the graph before the first step.
 
-    A run are steps one after the other that only replace weights.
+    A run is a sequence of steps that only replace weights.
     """
     run = list(takewhile(lambda step: method_named(step.method).replaces, steps))
     return any(map(step_uses_data, run[1:]))
@@ -190,8 +190,8 @@ class StepResult:
     Attributes:
         model: after the step.
         reference: before the run that the step belongs to, where a later step may need it.
-        changes: what was changed.
-        refusals: what could have been and was not.
+        changes: made by the step.
+        refusals: of sites that stay as they are.
     """
 
     model: Model
@@ -258,7 +258,7 @@ def weight_bytes(graph: ir.Model) -> int:
 
 
 def hold(graph: ir.Model) -> None:
-    """Compute what is stored lazily, once."""
+    """Compute lazy stored values, once."""
     for value in initializers(graph):
         if isinstance(value.const_value, ir.LazyTensor):
             value.const_value = value.const_value.raw()

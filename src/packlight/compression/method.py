@@ -57,9 +57,9 @@ class Method(Generic[C, S]):
         config: the frozen dataclass of its options.
         opset: the least opset that can express what the method stores.
         sites: the places it can change, in the order they run, and the refusals.
-        uses_data: whether a config looks at calibration samples.
-        apply: looks at the calibration samples where it uses data, as often as it wants; changes
-            the sites in place; says what it did and what turned out impossible.
+        uses_data: whether a config needs calibration samples.
+        apply: observes calibration samples where it uses data, as often as it needs; changes the
+            sites in place; returns its changes and refusals.
         inspect: reads a site's weights and says what is wrong with them; empty when nothing is.
         implied: options that follow from those given.
         whole: it works on the model as a whole, so that ``where`` makes no sense.

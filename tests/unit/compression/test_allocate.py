@@ -1,12 +1,14 @@
 """What a weight's width costs where errors come back through a state."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.bit_allocation.allocate import by_width, cheapest_widths, survey
+from packlight.compression.bit_allocation.allocate import cheapest_widths, sites_by_width
+from packlight.compression.bit_allocation.sensitivity import measure_sensitivity
 from packlight.compression.methods.weights import WIDTHS, Weights, decide, fitted, sites
 from packlight.model import Model
 from packlight.records import parse_recipe
@@ -63,8 +65,9 @@ def surveyed(graph, samples, state, config):
     found = list(sites(graph, config))
     places = [site for site in found if hasattr(site, "weight")]
     calibrator = Calibrator(samples, EXACT, state=state)
-    options = by_width(places, WIDTHS, at)
-    costs = list(survey(graph, options, calibrator, lambda *of: fitted(config, *of), config))
+    options = sites_by_width(places, WIDTHS, at)
+    fit = partial(fitted, config)
+    costs = list(measure_sensitivity(graph, options, calibrator, fit, config))
     return {site.operator: cost for site, cost in zip(places, costs, strict=True)}
 
 

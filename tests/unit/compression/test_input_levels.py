@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.grids.ranges import Affine, Histogram, affine
+from packlight.compression.grids.ranges import Affine, HistogramObserver, affine_grid
 from packlight.compression.qdq.input_levels import Levels
 from packlight.model import file_size, nodes
 from packlight.records import parse_recipe
@@ -94,17 +94,17 @@ def test_numbers_that_are_not_even_levels_are_none(values):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-7, 12), (3, 9), (-255, 0)])
 def test_whole_numbers_lie_on_their_grid_exactly(rule, low, high):
-    histogram = Histogram()
+    histogram = HistogramObserver()
     histogram.update(np.arange(low, high + 1, dtype=np.float32))
 
-    assert affine(histogram, rule, 99.99) == Affine(1.0, -min(low, 0))
+    assert affine_grid(histogram, rule, 99.99) == Affine(1.0, -min(low, 0))
 
 
 def test_too_many_whole_numbers_get_a_wider_step():
-    histogram = Histogram()
+    histogram = HistogramObserver()
     histogram.update(np.arange(0, 511, dtype=np.float32))
 
-    assert affine(histogram, "minmax", 100).scale == pytest.approx(2)
+    assert affine_grid(histogram, "minmax", 100).scale == pytest.approx(2)
 
 
 @pytest.mark.parametrize("attributes", [{}, {"pads": [1, 0, 2, 1], "strides": [2, 2]}])

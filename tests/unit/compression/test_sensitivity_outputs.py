@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.bit_allocation.sensitivity_outputs import compared
+from packlight.compression.bit_allocation.sensitivity_outputs import sensitivity_outputs
 from packlight.errors import RecipeError
 from packlight.model import to_bytes
 from packlight.records import parse_recipe
@@ -88,7 +88,7 @@ def test_whole_numbers_are_judged_by_the_scores_that_they_are_made_of(last):
     model, scores = classifier(last)
     plain, _ = classifier("none")
 
-    assert compared(model.graph, ()) == [scores]
+    assert sensitivity_outputs(model.graph, ()) == [scores]
     assert widths(model, {}) == widths(plain, {})
 
 
@@ -125,7 +125,7 @@ def test_real_outputs_that_are_not_fed_again_are_compared_alone():
         },
     )
 
-    assert compared(model.graph, {state}) == [real]
+    assert sensitivity_outputs(model.graph, {state}) == [real]
 
 
 def test_a_model_whose_outputs_follow_from_no_real_value_is_refused_in_words():

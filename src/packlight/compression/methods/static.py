@@ -23,7 +23,7 @@ from packlight.compression.grids.ranges import Rule
 from packlight.compression.grids.uniform import Range
 from packlight.compression.method import Method
 from packlight.compression.qdq import placement
-from packlight.compression.qdq.activation_grids import AUTO, ranged
+from packlight.compression.qdq.activation_grids import AUTO, activation_grids
 from packlight.compression.qdq.input_levels import GRID, lead
 from packlight.compression.qdq.insertion import (
     Pairs,
@@ -170,7 +170,7 @@ def apply(
         done += without
     place = partial(placement.place, graph, floats=config.is_float, by=config.by)
     plan = place([site.node for site in kept])
-    grids = ranged(graph, plan, calibrator, config)
+    grids = activation_grids(graph, plan, calibrator, config)
     grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]

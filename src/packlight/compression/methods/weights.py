@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.bit_allocation.allocate import allocate, by_width
+from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.functions import Body, middle, shaped, unpacked, widened
 from packlight.compression.encoding.matmul_nbits import fuses
 from packlight.compression.encoding.scales import (
@@ -44,11 +44,11 @@ from packlight.compression.grids.granularity import Float, Grouping
 from packlight.compression.grids.uniform import Codes, Range, Uniform
 from packlight.compression.method import Method
 from packlight.compression.reconstruction.sequential import (
-    Coded,
+    EncodedWeight,
     Rounding,
-    round_in_order,
-    rounded_later,
-    rounded_now,
+    encode_rounded,
+    round_lazily,
+    round_sequentially,
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.errors import RecipeError
@@ -211,10 +211,10 @@ def apply(
     """Replace each weight by codes, scales and the operators that restore it."""
     stored, fit = partial(parts, config), partial(fitted, config)
     if not looks(config):
-        made = rounded_later(found, fit, stored)
+        made = round_lazily(found, fit, stored)
     else:
         found = widths(graph, found, calibrator, config) if config.mixed else found
-        made = rounded_now(round_in_order(graph, found, calibrator, fit, config), stored)
+        made = encode_rounded(round_sequentially(graph, found, calibrator, fit, config), stored)
     return [encode(graph, one, config) for one in made]
 
 
@@ -231,8 +231,8 @@ def widths(
     def at(weight: Weight, bits: Width) -> Site | Refusal:
         return decide(replace(config, bits=bits), weight)
 
-    options = by_width(found, WIDTHS, at)
-    return allocate(graph, options, calibrator, partial(fitted, config), config)
+    options = sites_by_width(found, WIDTHS, at)
+    return allocate_bits(graph, options, calibrator, partial(fitted, config), config)
 
 
 def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uniform:
@@ -270,7 +270,7 @@ def offset(bits: int) -> int:
     return 1 << (bits - 1)
 
 
-def encode(graph: ir.Model, one: Coded[Site], config: Weights) -> Change:
+def encode(graph: ir.Model, one: EncodedWeight[Site], config: Weights) -> Change:
     """Write codes and scales of one weight and what restores it."""
     site = one.site
     before = site.weight.tensor.nbytes

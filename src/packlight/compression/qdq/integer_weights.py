@@ -20,17 +20,21 @@ from numpy.typing import NDArray
 from packlight.compression.grids import granularity
 from packlight.compression.grids.uniform import Range, Uniform, fit
 from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
-from packlight.compression.reconstruction.bias_correction import Bias, bias
-from packlight.compression.reconstruction.gptq import round_rows
-from packlight.compression.reconstruction.hessian import Moments
-from packlight.compression.reconstruction.sequential import form_of, gathered, stages
-from packlight.compression.reconstruction.shrinkage import damped, importance
+from packlight.compression.reconstruction.bias_correction import Bias, bias_of
+from packlight.compression.reconstruction.gptq import gptq
+from packlight.compression.reconstruction.hessian import HessianObserver
+from packlight.compression.reconstruction.sequential import (
+    hessian_batches,
+    layout_of,
+    observe_hessians,
+)
+from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.runtime.calibration import Calibrator
 
 Floats = NDArray[np.float32]
 DAMPING = 0.1
-"""Share of the mean squared input by which error feedback trusts its samples less."""
+"""Share of the mean squared input by which GPTQ trusts its samples less."""
 
 
 class Settings(Protocol):
@@ -136,8 +140,8 @@ def coded(reader: Reader, points: Uniform, codes: Floats, settings: Settings) ->
 
 def absorber(reader: Reader) -> Bias | None:
     """The bias that can take up what integers do to the means of an operator's outputs."""
-    groups, outputs, _ = form_of(reader.weight).sizes()
-    return bias(reader.weight.roles[0], groups * outputs)
+    groups, outputs, _ = layout_of(reader.weight).sizes()
+    return bias_of(reader.weight.roles[0], groups * outputs)
 
 
 def grow(readers: Sequence[Reader]) -> None:
@@ -145,7 +149,7 @@ def grow(readers: Sequence[Reader]) -> None:
     for reader in readers:
         place = absorber(reader)
         if place is not None and place.is_new:
-            groups, outputs, _ = form_of(reader.weight).sizes()
+            groups, outputs, _ = layout_of(reader.weight).sizes()
             place.shift(np.zeros((groups, outputs)))
 
 
@@ -163,30 +167,30 @@ def rounded(
         calibrator: runs calibration samples.
         settings: how to round.
     """
-    for few in stages(readers, calibrator):
-        fed = gathered(graph, few, calibrator)
-        for reader in few:
-            yield round_one(reader, fed.pop(id(reader)), settings)
+    for batch in hessian_batches(readers, calibrator):
+        hessians = observe_hessians(graph, batch, calibrator)
+        for reader in batch:
+            yield round_one(reader, hessians.pop(id(reader)), settings)
 
 
-def round_one(reader: Reader, fed: Moments, settings: Settings) -> Codes:
+def round_one(reader: Reader, observer: HessianObserver, settings: Settings) -> Codes:
     """Round one weight."""
-    if not fed.calls:
+    if not observer.calls:
         found = nearest(reader, settings)
         reader.weight.put(found.floats)
         return found
-    weight, form = reader.weight.read(), form_of(reader.weight)
+    weight, form = reader.weight.read(), layout_of(reader.weight)
     place = absorber(reader) if settings.bias else None
-    moments = damped(fed, DAMPING, centred=place is not None)
-    points = grid_of(reader, weight, importance(moments, form), settings)
+    hessian = shrunk_hessian(observer, DAMPING, centered=place is not None)
+    points = grid_of(reader, weight, importance(hessian, form), settings)
     codes = points.nearest(weight)
     matrices = form.matrices(weight).astype(np.float64)
     if settings.rounding == "gptq":
-        rows = round_rows(matrices, moments, points.lattice(form), ordered=True)
+        rows = gptq(matrices, hessian, points.lattice(form), ordered=True)
         codes = form.weight(rows).astype(np.float32)
     found = coded(reader, points, codes, settings)
     reader.weight.put(found.floats)
     if place is not None:
         lost = matrices - form.matrices(found.floats).astype(np.float64)
-        place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
+        place.shift((lost @ observer.mean()[:, :, None])[:, :, 0])
     return found

@@ -88,7 +88,7 @@ class Calibrator:
     def for_step(
         self, model_name: str, method: str, reference: FloatReference | None
     ) -> Calibrator:
-        """The same samples and caches for one step of a recipe."""
+        """A calibrator of one step of a recipe, with these samples and caches."""
         step = copy(self)
         step.model_name = model_name
         step.method = method
@@ -147,7 +147,7 @@ class Calibrator:
         self._check_calls(calls, observers)
 
     def _values(self, graph: ir.Model, names: Collection[str], most: int = 0) -> Iterator[Values]:
-        """Values of each call, the next of which runs while one is observed."""
+        """Values of each call; the next call runs while one is observed."""
         if not self._samples:
             return iter(())
         model = Model(graph, self.model_name)
@@ -175,7 +175,7 @@ def evenly_spread(samples: SampleCache, progress: Progress, most: int) -> Iterat
 
 
 def prefetched(values: Iterator[T]) -> Iterator[T]:
-    """The same values in the same order, each computed in a thread while the last one is used.
+    """Values in their order, each computed in a thread while the last one is used.
 
     No more than one waits. An error in the thread is raised here, after the values before it.
     """

@@ -117,7 +117,7 @@ class CutValues:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every call is cached."""
+        """True if every call is cached."""
         return 0 < self.calls == len(self.cache.stored)
 
     def replay(self, progress: Progress) -> Iterator[Steps]:
@@ -148,7 +148,7 @@ class Cut:
         return {node for node in (ref() for ref in self.upstream) if node is not None}
 
     def holds(self, graph: ir.Model) -> bool:
-        """Whether the values that crossed it are still those that the graph would give.
+        """Tell whether the values that crossed it are still those that the graph would give.
 
         Operators that were put in since lie behind it, wherever they are in the graph; they must
         read nothing from before it that did not cross.
