@@ -65,7 +65,7 @@ class Method(Generic[C, S]):
         whole: it works on the model as a whole, so that ``where`` makes no sense.
         replaces: all it does is to store other weights, so that every value that is computed from
             inputs keeps its name and what it stands for. Steps of such methods one after the other
-            are a run, and aim at the graph before the first of them.
+            are a run; their targets are the values of the graph before the first of them.
         makes_up: whether by a config each weight makes up for what those before it lost.
     """
 

@@ -12,8 +12,7 @@ from scipy.signal import correlate
 
 from packlight.compression import compress
 from packlight.compression.bit_allocation.allocate import cheapest_widths
-from packlight.compression.reconstruction.hessian import HessianObserver
-from packlight.compression.reconstruction.sequential import observe_hessians
+from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
 from packlight.compression.reconstruction.shrinkage import compensated_weight, shrunk_hessian
 from packlight.compression.sites.weight_matrix import inputs_of, layout
 from packlight.compression.sites.weight_roles import roles

@@ -20,7 +20,11 @@ from numpy.typing import NDArray
 from packlight.compression.bit_allocation.sensitivity_outputs import sensitivity_outputs
 from packlight.compression.reconstruction.bias_correction import RECURRENT
 from packlight.compression.reconstruction.gptq import HessianFactor, gptq
-from packlight.compression.reconstruction.hessian import HessianObserver
+from packlight.compression.reconstruction.hessian import (
+    HessianObserver,
+    hessian_bytes,
+    observe_hessians,
+)
 from packlight.compression.reconstruction.sequential import (
     MAX_HESSIAN_BYTES,
     F,
@@ -30,12 +34,10 @@ from packlight.compression.reconstruction.sequential import (
     RoundingGrid,
     S,
     batched,
-    hessian_bytes,
-    layout_of,
-    observe_hessians,
 )
 from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
 from packlight.compression.reconstruction.zero_masks import DENSE
+from packlight.compression.sites.weight_matrix import layout_of
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.runtime.calibration import Calibrator
 

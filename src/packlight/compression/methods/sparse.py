@@ -32,11 +32,11 @@ from packlight.compression.reconstruction.sequential import (
     EncodedWeight,
     Rounding,
     encode_rounded,
-    layout_of,
     round_lazily,
     round_sequentially,
 )
 from packlight.compression.reconstruction.zero_masks import Sparsity
+from packlight.compression.sites.weight_matrix import layout_of
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.errors import RecipeError
 from packlight.records.recipe import Option

@@ -22,13 +22,10 @@ from packlight.compression.grids.uniform import Range, Uniform, fit
 from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
 from packlight.compression.reconstruction.bias_correction import Bias, bias_of
 from packlight.compression.reconstruction.gptq import gptq
-from packlight.compression.reconstruction.hessian import HessianObserver
-from packlight.compression.reconstruction.sequential import (
-    hessian_batches,
-    layout_of,
-    observe_hessians,
-)
+from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
+from packlight.compression.reconstruction.sequential import hessian_batches
 from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
+from packlight.compression.sites.weight_matrix import layout_of
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.runtime.calibration import Calibrator
 

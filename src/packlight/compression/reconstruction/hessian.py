@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.sites.weight_matrix import inputs_of
+from packlight.compression.reconstruction.reference import value_names
+from packlight.compression.sites.weight_matrix import inputs_of, layout_of, sources, view
 from packlight.compression.sites.weight_roles import Role
+from packlight.compression.sites.weight_sites import WeightSite
+from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Doubles = NDArray[np.float64]
@@ -181,3 +187,53 @@ def add_product(products: Doubles, rows: Doubles, columns: Doubles | Floats) -> 
 def is_in_range(inputs: Floats) -> bool:
     """Tell whether inputs are finite and their squares stay within float32."""
     return bool(-LARGEST_INPUT < inputs.min() <= inputs.max() < LARGEST_INPUT)
+
+
+def observe_hessians(
+    graph: ir.Model,
+    sites: Sequence[WeightSite],
+    calibrator: Calibrator,
+    most: int = 0,
+    *,
+    reference: ir.Model | None = None,
+) -> dict[int, HessianObserver]:
+    """Observe the inputs of each weight; by identity of its site, none where they are unknown.
+
+    Weights that multiply the same value share an observer. Observers are large: whoever takes them
+    out lets go of them after the last such weight.
+
+    Args:
+        graph: as it stands.
+        sites: the weights.
+        calibrator: runs calibration samples.
+        most: of them; 0 takes all.
+        reference: the graph before any weight was rounded, to compare inputs with; it needs all
+            samples. An input that it lacks counts as equal.
+    """
+    shared: dict[tuple[object, ...], HessianObserver] = {}
+    observers: dict[str, list[HessianObserver]] = {}
+    by_site: dict[int, HessianObserver] = {}
+    for site in sites:
+        role = site.weight.roles[0]
+        values = [str(value.name) for value in sources(role)]
+        if not values or len(site.weight.roles) > 1:
+            continue
+        key = (values[0], *view(role))
+        if key not in shared:
+            shared[key] = HessianObserver(role)
+            for value in values:
+                observers.setdefault(value, []).append(shared[key])
+        by_site[id(site)] = shared[key]
+    comparable = value_names(reference)
+    pairs = {name: observers.pop(name) for name in list(observers) if name in comparable}
+    if pairs and reference is not None:
+        calibrator.observe_pair(graph, reference, pairs)
+    if observers:
+        calibrator.observe(graph, observers, most)
+    return by_site
+
+
+def hessian_bytes(site: WeightSite) -> int:
+    """Bytes of a weight's Hessian."""
+    groups, _, inputs = layout_of(site.weight).sizes()
+    return groups * inputs**2 * np.dtype(np.float64).itemsize

@@ -27,8 +27,12 @@ from numpy.typing import NDArray
 from packlight.compression.encoding.storage import Parts
 from packlight.compression.reconstruction.bias_correction import Bias, bias_of
 from packlight.compression.reconstruction.gptq import Lattice, gptq
-from packlight.compression.reconstruction.hessian import HessianObserver
-from packlight.compression.reconstruction.reference import RoundingReferences, value_names
+from packlight.compression.reconstruction.hessian import (
+    HessianObserver,
+    hessian_bytes,
+    observe_hessians,
+)
+from packlight.compression.reconstruction.reference import RoundingReferences
 from packlight.compression.reconstruction.shrinkage import (
     compensated_weight,
     importance,
@@ -36,7 +40,7 @@ from packlight.compression.reconstruction.shrinkage import (
 )
 from packlight.compression.reconstruction.sparse_rows import prune_rows, refine_sparse_codes
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
-from packlight.compression.sites.weight_matrix import Layout, layout, sources, view
+from packlight.compression.sites.weight_matrix import Layout, layout_of, sources
 from packlight.compression.sites.weight_sites import Weight, WeightSite
 from packlight.errors import RecipeError
 from packlight.runtime.calibration import Calibrator
@@ -287,61 +291,6 @@ def batched(
 def running_bytes(site: WeightSite) -> int:
     """Bytes of a weight's Hessian and of the weight in a part of the model that runs."""
     return hessian_bytes(site) + WEIGHT_COPIES * site.weight.tensor.nbytes
-
-
-def hessian_bytes(site: WeightSite) -> int:
-    """Bytes of a weight's Hessian."""
-    groups, _, inputs = layout_of(site.weight).sizes()
-    return groups * inputs**2 * np.dtype(np.float64).itemsize
-
-
-def layout_of(weight: Weight) -> Layout:
-    """Layout of a weight as matrices."""
-    return layout(weight.roles[0], weight.shape)
-
-
-def observe_hessians(
-    graph: ir.Model,
-    sites: Sequence[WeightSite],
-    calibrator: Calibrator,
-    most: int = 0,
-    *,
-    reference: ir.Model | None = None,
-) -> dict[int, HessianObserver]:
-    """Observe the inputs of each weight; by identity of its site, none where they are unknown.
-
-    Weights that multiply the same value share an observer. Observers are large: whoever takes them
-    out lets go of them after the last such weight.
-
-    Args:
-        graph: as it stands.
-        sites: the weights.
-        calibrator: runs calibration samples.
-        most: of them; 0 takes all.
-        reference: the graph before any weight was rounded, to compare inputs with; it needs all
-            samples. An input that it lacks counts as equal.
-    """
-    shared: dict[tuple[object, ...], HessianObserver] = {}
-    observers: dict[str, list[HessianObserver]] = {}
-    by_site: dict[int, HessianObserver] = {}
-    for site in sites:
-        role = site.weight.roles[0]
-        values = [str(value.name) for value in sources(role)]
-        if not values or len(site.weight.roles) > 1:
-            continue
-        key = (values[0], *view(role))
-        if key not in shared:
-            shared[key] = HessianObserver(role)
-            for value in values:
-                observers.setdefault(value, []).append(shared[key])
-        by_site[id(site)] = shared[key]
-    comparable = value_names(reference)
-    pairs = {name: observers.pop(name) for name in list(observers) if name in comparable}
-    if pairs and reference is not None:
-        calibrator.observe_pair(graph, reference, pairs)
-    if observers:
-        calibrator.observe(graph, observers, most)
-    return by_site
 
 
 def round_weight(

@@ -42,14 +42,19 @@ def best_zero(removed, row, pull, room, default):
 
 
 @njit(cache=True)
+def best_code(freed, weight, scale, zero, low, high, table):
+    """Best code of a weight, its real value, and the gain of that over zero."""
+    code = nearest_code(freed / weight, scale, zero, low, high, table)
+    value = real_value(code, scale, zero, table)
+    return code, value, value * (2 * freed - value * weight)
+
+
+@njit(cache=True)
 def sweep_row(value, pull, hessian, zeros, run, scale, zero, block, low, high, table, codes):
     """Gain of one sweep over a row. Arguments are those of ``exchange`` for the row."""
     total_gain = 0.0
     columns = len(value)
-    room = np.zeros(columns)
-    for j in range(columns):
-        if zeros[j]:
-            room[j] = 1 / hessian[j, j]
+    room = np.where(zeros, 1 / np.diag(hessian), 0.0)
     for j in range(columns):
         if zeros[j]:
             continue
@@ -57,10 +62,8 @@ def sweep_row(value, pull, hessian, zeros, run, scale, zero, block, low, high, t
         row = hessian[j]
         freed = pull[j] + old * row[j]
         b = j // block
-        code = nearest_code(freed / row[j], scale[b], zero[b], low, high, table)
-        new = real_value(code, scale[b], zero[b], table)
+        code, new, gain = best_code(freed, row[j], scale[b], zero[b], low, high, table)
         target = j
-        gain = new * (2 * freed - new * row[j])
         first = 0
         last = columns
         if run:
@@ -68,18 +71,13 @@ def sweep_row(value, pull, hessian, zeros, run, scale, zero, block, low, high, t
             last = min(columns, first + run)
         parts = row[first:last], pull[first:last], room[first:last]
         if largest_gain(old, *parts) > gain * MARGIN:
-            zero_index = first + best_zero(old, *parts, j - first)
-            weight = hessian[zero_index, zero_index]
-            zero_freed = pull[zero_index] + old * row[zero_index]
-            b = zero_index // block
-            zero_code = nearest_code(zero_freed / weight, scale[b], zero[b], low, high, table)
-            zero_new = real_value(zero_code, scale[b], zero[b], table)
-            zero_gain = zero_new * (2 * zero_freed - zero_new * weight)
-            if zero_gain > gain * MARGIN:
-                target = zero_index
-                gain = zero_gain
-                code = zero_code
-                new = zero_new
+            i = first + best_zero(old, *parts, j - first)
+            b = i // block
+            zero_freed = pull[i] + old * row[i]
+            exchanged = best_code(zero_freed, hessian[i, i], scale[b], zero[b], low, high, table)
+            if exchanged[2] > gain * MARGIN:
+                target = i
+                code, new, gain = exchanged
         if target == j and new == old:
             continue
         total_gain += gain - old * (2 * freed - old * row[j])
