@@ -26,7 +26,7 @@ HELD_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Compressed:
+class AppliedRecipe:
     """Result of a recipe.
 
     Attributes:
@@ -81,7 +81,7 @@ def compress(
     held: int = HELD_BYTES,
     *,
     in_place: bool = False,
-) -> Compressed:
+) -> AppliedRecipe:
     """Apply a recipe.
 
     Linear algebra gets half of the cores where there is any: its threads wait by spinning, which
@@ -117,7 +117,7 @@ def compress(
             reference = result.reference
             changes += result.changes
             refusals += result.refusals
-    return Compressed(current, full, tuple(changes), tuple(refusals))
+    return AppliedRecipe(current, full, tuple(changes), tuple(refusals))
 
 
 def half_the_cores() -> AbstractContextManager[object]:
