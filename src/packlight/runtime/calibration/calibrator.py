@@ -19,7 +19,7 @@ import onnx_ir as ir
 from packlight import runtime
 from packlight.errors import RecipeError
 from packlight.model import Model
-from packlight.records.session import SessionOptions
+from packlight.records.session import DEFAULT_SESSION, SessionOptions
 from packlight.runtime.calibration.observer import Observer, PairObserver
 from packlight.runtime.calibration.resume import ResumableRuns, Values
 from packlight.runtime.disk_cache import CACHE_BYTES, SampleCache
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 END: Final = object()
 STATELESS: Mapping[str, str] = MappingProxyType({})
-DEFAULT_OPTIONS = SessionOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Calibrator:
     def __init__(
         self,
         samples: Sequence[Steps] = (),
-        options: SessionOptions = DEFAULT_OPTIONS,
+        options: SessionOptions = DEFAULT_SESSION,
         progress: Progress = silent,
         *,
         state: Mapping[str, str] = STATELESS,
