@@ -298,6 +298,8 @@ def downstream_model(model: Model, cut: Cut, specs: Mapping[str, ValueSpec]) -> 
     removed = [node for node in before if any(value in dependent for value in node.outputs)]
     drop_outputs(graph, {id(value) for node in removed for value in node.outputs})
     inputs = [input_in_place_of(values[name], specs[name]) for name in cut.crossing]
+    for node in removed:
+        detach_bodies(node)
     graph.remove(removed, safe=True)
     stored = [value for value in graph.inputs if value.const_value is not None]
     graph.inputs.clear()
@@ -314,6 +316,15 @@ def input_in_place_of(value: ir.Value, spec: ValueSpec) -> ir.Value:
     value.name = None
     ir.convenience.replace_all_uses_with(value, graph_input)
     return graph_input
+
+
+def detach_bodies(node: ir.Node) -> None:
+    """Let operators in the bodies of an operator read nothing, so that it can be taken out."""
+    for body in bodies(node):
+        for inner in body:
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
+            detach_bodies(inner)
 
 
 def drop_outputs(graph: ir.Graph, dropped: Collection[int]) -> None:
