@@ -22,7 +22,7 @@ from packlight.backends.policy import Policy, policy
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.grids.ranges import Rule
 from packlight.compression.grids.uniform import Range
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.qdq import placement
 from packlight.compression.qdq.activation_grids import AUTO, activation_grids
 from packlight.compression.qdq.input_levels import GRID, lead
@@ -38,6 +38,7 @@ from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, unusable
 from packlight.errors import RecipeError
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 BYTE = 8
 HALF = 50.0
@@ -155,7 +156,7 @@ def kernelless(runtime: Capabilities, node: ir.Node) -> str:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Static
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Static
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     kept, done = ends_left(graph, found, config)
@@ -163,11 +164,11 @@ def apply(
         return done
     led = list[ir.Node]()
     if config.first == "levels":
-        kept, led, without = levelled(graph, kept, look)
+        kept, led, without = levelled(graph, kept, calibrator)
         done += without
     place = partial(placement.place_pairs, graph, floats=config.is_float, policy=config.policy)
     plan = place([site.node for site in kept])
-    grids = activation_grids(graph, plan, look, config)
+    grids = activation_grids(graph, plan, calibrator, config)
     grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]
@@ -182,7 +183,7 @@ def apply(
         pairs.on_inputs(node)
     for value in plan.written.values():
         pairs.on_output(value)
-    done += encoded(graph, readers, pairs, look, config)
+    done += encoded(graph, readers, pairs, calibrator, config)
     done += [
         Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.unweighted
     ]
@@ -191,7 +192,7 @@ def apply(
 
 
 def levelled(
-    graph: ir.Model, kept: Sequence[Site], look: Look
+    graph: ir.Model, kept: Sequence[Site], calibrator: Calibrator
 ) -> tuple[list[Site], list[ir.Node], list[Refusal]]:
     """Operators, those of them that read numbers of levels now, and why others do not."""
     first, _ = placement.first_and_last(graph, [site.node for site in kept])
@@ -200,7 +201,7 @@ def levelled(
         if site.node not in first:
             sites.append(site)
             continue
-        weight, refusal = lead(graph, site.node, site.weight, look)
+        weight, refusal = lead(graph, site.node, site.weight, calibrator)
         sites.append(Site(site.node, weight))
         if refusal is None:
             led.append(site.node)
@@ -237,7 +238,7 @@ def reader_of(site: Site, pairs: Pairs) -> Reader:
 
 
 def encoded(
-    graph: ir.Model, readers: Sequence[Reader], pairs: Pairs, look: Look, config: Static
+    graph: ir.Model, readers: Sequence[Reader], pairs: Pairs, calibrator: Calibrator, config: Static
 ) -> Iterator[Change]:
     """Round every weight, and store it and its bias in integers.
 
@@ -248,10 +249,10 @@ def encoded(
     if config.bias:
         grow(alone)
     own = {}
-    if not look.imagined:
-        own = dict(zip(map(id, alone), rounded(graph, alone, look, config), strict=True))
+    if not calibrator.sizes_only:
+        own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
     for reader in readers:
-        one = own.get(id(reader)) or (blank if look.imagined else nearest)(reader, config)
+        one = own.get(id(reader)) or (blank if calibrator.sizes_only else nearest)(reader, config)
         integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
         size = reader.weight.tensor.nbytes
