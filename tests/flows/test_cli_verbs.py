@@ -178,7 +178,7 @@ def test_a_new_task_runs_as_it_is(run, tmp_path):
     assert done.returncode == 0, done.stderr
     again = run("init-task", "zoo:fashion", cwd=tmp_path)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "exists" in again.stderr
 
 
 def test_what_a_task_prints_does_not_reach_the_json(run, tmp_path):

@@ -46,17 +46,17 @@ class Case:
 
     def again(self, recipe: Recipe) -> AppliedRecipe:
         """Apply a recipe to the network with the same calls."""
-        return applied(self.model, recipe, self.calls)
+        return apply_recipe(self.model, recipe, self.calls)
 
 
 def make_case(model: Model, recipe: Recipe) -> Case:
     """Apply a recipe to a network."""
     content = to_bytes(model)
     calls = sample_calls(model)
-    return Case(recipe, model, content, applied(model, recipe, calls), calls)
+    return Case(recipe, model, content, apply_recipe(model, recipe, calls), calls)
 
 
-def applied(model: Model, recipe: Recipe, calls: Sequence[Feeds]) -> AppliedRecipe:
+def apply_recipe(model: Model, recipe: Recipe, calls: Sequence[Feeds]) -> AppliedRecipe:
     """Apply a recipe, with each call as a calibration sample."""
     return compress(model, recipe, Calibrator([[feeds] for feeds in calls], EXACT))
 

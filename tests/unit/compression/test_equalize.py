@@ -12,7 +12,7 @@ from packlight.model import nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS, make_case, sample_calls
-from packlight.testing.cases import EXACT, applied
+from packlight.testing.cases import EXACT, apply_recipe
 from packlight.testing.laws import signal_to_noise
 from packlight.testing.sketch import Sketch, value_info
 
@@ -162,7 +162,7 @@ def test_a_body_that_no_sample_reaches_is_refused():
     model = NETWORKS["branches-16"]()
     calls = tuple(feeds for feeds in sample_calls(model) if feeds["choice"])
 
-    made = applied(model, parse_recipe("equalise"), calls)
+    made = apply_recipe(model, parse_recipe("equalise"), calls)
 
     assert any("no calibration sample" in refusal.reason for refusal in made.refusals)
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from packlight.api.plan import PlanRequest
-from packlight.api.plan_detail import plan_for
+from packlight.api.plan_in_process import plan_for
 from packlight.compression import canonical_recipe, compress
 from packlight.compression.compress import uses_data
 from packlight.model import load, save
