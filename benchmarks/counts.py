@@ -24,7 +24,7 @@ import photos
 import texts
 import torch_networks
 from packlight.model import load
-from packlight.profile import profile
+from packlight.profiling import profile
 from sources import asked
 
 HEADS = (

@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 import packlight
+from packlight.presentation.numbers import show_named
 from packlight.records import Finding, Measurement
-from packlight.records.reading import show_named
 from packlight.task import Task
 from sources import HERE, asked
 from suite import case

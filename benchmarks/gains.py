@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import packlight
-from packlight.workflow.gaining import SKETCH
+from packlight.api.quantize_where_faster import SKETCH
 from plain import plain_model
 from sources import asked
 from suite import SUITE, case

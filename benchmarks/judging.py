@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from packlight.evaluate import Reference, evaluate
+from packlight.evaluation import Reference, evaluate
 from packlight.model import Model, load
 from packlight.task import Task
 from suite import EXACT, SUITE, Case

@@ -26,11 +26,11 @@ import numpy as np
 import language
 import photos
 import texts
-from packlight.compare import contrast
+from packlight.api.compress import compress
+from packlight.comparison import contrast
 from packlight.metrics import METRICS, Metric, Rows
 from packlight.records import Contrast, from_json
 from packlight.task import SampleTable, Task
-from packlight.workflow import compress
 from sources import HERE, asked, cached, example
 
 FORMATS = (".csv", ".parquet")

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compress.kmeans import cluster
+from packlight.compression.grids.kmeans import cluster
 from sources import cached
 from theirs import FEW_THREADS, PEERS, installed
 

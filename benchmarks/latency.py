@@ -25,11 +25,11 @@ import packlight
 from packlight.errors import ModelError
 from packlight.metrics import METRICS
 from packlight.model import load
-from packlight.plan.whatif import KEEP, Choice
+from packlight.planning.what_if import KEEP, Choice
+from packlight.profiling.sample_runs import profile_for_task, sample_shapes
 from packlight.records import Measurement
 from packlight.runtime import latency_of, open_session
 from packlight.task import Task
-from packlight.workflow.profiling import profile_of, shapes_in_use
 from sources import asked, cached
 from suite import SUITE, case
 
@@ -167,11 +167,11 @@ def predicted(
     model: packlight.Model, task: Task, device: packlight.Device, threads: int
 ) -> Measurement:
     """What the device's curves say of a model; it is run once only where shapes depend on data."""
-    profile = profile_of(model, {}, task)
+    profile = profile_for_task(model, {}, task)
     try:
         return packlight.predict_latency(model, profile, device, threads)
     except ModelError:
-        seen = shapes_in_use(model, task)
+        seen = sample_shapes(model, task)
         return packlight.predict_latency(model, profile, device, threads, seen)
 
 
@@ -203,7 +203,7 @@ def table(rows: list[Row]) -> Iterator[str]:
 def main() -> None:
     """Print the table for a measured device."""
     measured, *names = asked(__doc__, CASES, "DEVICE.toml")
-    device = packlight.device(measured)
+    device = packlight.load_device(measured)
     threads = device.units["cpu"].cores or 1
     rows = []
     for name in names:

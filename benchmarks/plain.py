@@ -135,7 +135,7 @@ def calibration_file(case: Case) -> Path:
 
 def check_same(case: Case) -> float:
     """dB of the flat graph against the original, at least 90."""
-    from packlight.evaluate import evaluate
+    from packlight.evaluation import evaluate
 
     original, flat = load(case.model_path()), load(plain_model(case))
     found = evaluate(flat, case.task(), EXACT, reference=original, variant="plain",

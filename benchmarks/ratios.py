@@ -17,8 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import packlight
+from packlight.compression.presets import PRESETS
 from packlight.runtime import open_session, race
-from packlight.workflow.presets import PRESETS
 from sources import asked
 from suite import SUITE, case
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from packlight.workflow.presets import CALIBRATED, FITTED
+from packlight.compression.presets import CALIBRATED, FITTED
 
 Setting = Mapping[str, object]
 Settings = Mapping[str, Setting]

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import packlight
 from latency import CASES
-from packlight.plan.routes import ROUTES
+from packlight.planning.routes import ROUTES
 from sources import asked
 
 SAMPLES = 4

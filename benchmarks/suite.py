@@ -77,7 +77,7 @@ def case(name: str) -> Case:
 
 def baseline(chosen: Case) -> Evaluation:
     """What the model does as it came, in float32."""
-    from packlight.evaluate import evaluate
+    from packlight.evaluation import evaluate
 
     model, task = load(chosen.model_path()), chosen.task()
     judged = evaluate(model, task, EXACT, reference=model, variant="original",

@@ -22,17 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 import packlight
-from packlight.compress.codebook import blank
-from packlight.compress.codebook import fit as fit_tables
-from packlight.compress.grid import per_tensor
-from packlight.compress.pairs import Neighbours, excess, in_pairs
-from packlight.compress.sites import Weight, weight_sites
-from packlight.compress.uniform import fit as fit_grid
+from packlight.api.compress import Compressed
+from packlight.compression.grids.codebook import blank
+from packlight.compression.grids.codebook import fit as fit_tables
+from packlight.compression.grids.granularity import per_tensor
+from packlight.compression.grids.uniform import fit as fit_grid
+from packlight.compression.qdq.int16_saturation import Neighbours, excess, in_pairs
+from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import initializers
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
-from packlight.workflow.opening import open_task
-from packlight.workflow.verbs import Made
+from packlight.sources.opening import open_task
 from plain_svg import BLACK, BLUE, GREEN, GREY, ORANGE, PALE, PURPLE, RED, SKY, Axis, Drawing
 
 Floats = npt.NDArray[np.float32]
@@ -77,7 +77,7 @@ def tidied() -> packlight.Model:
 
 
 @cache
-def made(recipe: str) -> Made:
+def made(recipe: str) -> Compressed:
     """What a recipe makes of the tidied model."""
     return packlight.compress(tidied(), recipe, task=task())
 

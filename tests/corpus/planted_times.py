@@ -24,9 +24,9 @@ from planted import (
     task_of,
 )
 
-from packlight.diagnose import Subject
+from packlight.diagnosis import Subject
 from packlight.model import Model
-from packlight.profile import profile
+from packlight.profiling import profile
 from packlight.records import Measurement, OperatorCost, Profile
 
 CALL, OPERATIONS, BYTES = 1e-6, 30e9, 10e9

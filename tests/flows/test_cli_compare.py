@@ -11,10 +11,10 @@ import pytest
 from scipy import stats
 
 from packlight import zoo
-from packlight.cli.comparison import comparison_parts
-from packlight.cli.quality import quality_parts
+from packlight.cli.compare_tables import comparison_parts
+from packlight.cli.evaluate import quality_parts
 from packlight.cli.screen import say, screen
-from packlight.compare import contrast
+from packlight.comparison import contrast
 from packlight.metrics import METRICS
 from packlight.records import Comparison, Contrast, Evaluation, from_json, to_json
 from packlight.task import SampleTable

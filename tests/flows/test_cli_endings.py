@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from packlight.cli.app import VERBS
-from packlight.cli.ending import told
+from packlight.cli.exit_codes import told
 
 FIT = ("fit", "zoo:fashion", "--task", "few.npz")
 BAD = {

@@ -3,7 +3,7 @@
 import pytest
 
 import packlight
-from packlight.measure.designs import timed_set
+from packlight.benchmarking.designs import timed_set
 
 
 def test_quick_measures_writes_and_shows_in_80_columns(run, tmp_path):
@@ -11,7 +11,7 @@ def test_quick_measures_writes_and_shows_in_80_columns(run, tmp_path):
     assert done.returncode == 0, done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "Written to here.toml; timings are in here.timings.jsonl" in done.stdout
-    found = packlight.device(tmp_path / "here.toml")
+    found = packlight.load_device(tmp_path / "here.toml")
     assert (found.name, found.kind) == ("here", "measured")
     kept = (tmp_path / "here.timings.jsonl").read_text()
     assert kept.count("\n") == len(timed_set(quick=True))

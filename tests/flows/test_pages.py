@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import pytest
 
 from packlight import zoo
-from packlight.compress import canonical_recipe
-from packlight.compress.methods import METHODS
+from packlight.compression import canonical_recipe
+from packlight.compression.methods.table import METHODS
 from packlight.errors import RecipeError
 from packlight.records import parse_recipe
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from packlight.compress import METHODS
+from packlight.compression import METHODS
 from packlight.testing import DECIBELS, NETWORKS, check_method
 
 OTHER_OPTIONS = {

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from packlight.runtime.child import run_child
+from packlight.runtime.isolation.child import run_child
 
 LOADED = "print('sympy.core' in sys.modules)"
 

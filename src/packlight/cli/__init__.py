@@ -8,10 +8,10 @@ from packlight.postponed import postpone
 
 
 def main() -> int:
-    """Run the command of this process; its exit code, as :mod:`packlight.cli.ending` lists them."""
+    """Run the command of this process; its exit code, from :mod:`packlight.cli.exit_codes`."""
     try:
         postpone()
-        from packlight.cli.ending import leave
+        from packlight.cli.exit_codes import leave
         from packlight.cli.run import run
 
         return leave(run(sys.argv[1:]))

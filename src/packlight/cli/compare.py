@@ -7,16 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli.ending import DONE
-from packlight.cli.options import (
-    MODEL_HELP,
-    Json,
-    OptionalTask,
-    Samples,
-    Seconds,
-    Seed,
-    Threads,
-)
+from packlight.cli.exit_codes import DONE
+from packlight.cli.options import MODEL_HELP, Json, OptionalTask, Samples, Seconds, Seed, Threads
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.errors import InputError
 
@@ -45,7 +37,7 @@ def compare(
         bool,
         typer.Option("--quality", help="Size and quality alone: no latency, no memory, no report."),
     ] = False,
-    inside: Annotated[
+    layers: Annotated[
         bool, typer.Option("--layers", help="Also compare values and weights inside the models.")
     ] = False,
     robust: Annotated[
@@ -55,7 +47,7 @@ def compare(
 ) -> int:
     """Say what changed from a model to others: for whom, and how surely.
 
-    Whichever tool made them: all are measured in turns and on the same samples. They need the
+    Models may come from any tool: all are measured on the same samples, interleaved. They need the
     same inputs and outputs. Instead of models it takes what evaluate --json printed, without
     --task, and ranks what was judged under the same conditions.
 
@@ -81,7 +73,7 @@ def compare(
             seed=seed,
             seconds=seconds,
             costs=not quality,
-            inside=inside,
+            layers=layers,
             robust=robust,
             progress=progress,
         )
@@ -99,7 +91,7 @@ def saved(*names: str) -> Comparison:
             "models are compared on the samples of a task: give --task. Without one, compare takes "
             "evaluations that were saved as .json"
         )
-    from packlight.workflow import compare_saved
+    from packlight.api.compare import compare_saved
 
     return compare_saved(names)
 
@@ -109,7 +101,7 @@ def shown(found: Comparison, *, as_json: bool) -> int:
     if as_json:
         print_json(found)
     else:
-        from packlight.cli.comparison import comparison_parts
+        from packlight.cli.compare_tables import comparison_parts
 
         console = screen()
         say(console, *comparison_parts(console, found))

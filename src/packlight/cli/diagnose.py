@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.padding import Padding
+from rich.text import Text
 
-from packlight.cli.ending import DONE
+from packlight.cli.exit_codes import DONE
 from packlight.cli.options import (
     MODEL_HELP,
     Json,
@@ -18,6 +21,42 @@ from packlight.cli.options import (
     Threads,
 )
 from packlight.cli.screen import print_json, say, screen, working
+from packlight.cli.tables import plain_table
+from packlight.presentation.contrasts import place, show_evidence
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from packlight.records import Finding
+
+TONE = {"serious": "bold red", "warning": "yellow", "note": "dim"}
+INDENT = (0, 0, 0, 2)
+NOTHING = "No cause found: quality, time and size are as they should be."
+
+
+def findings_parts(found: Sequence[Finding]) -> list[RenderableType]:
+    """Every finding: what, where, what shows it, and what to do."""
+    if not found:
+        return [NOTHING]
+    return [part for number, one in enumerate(found, 1) for part in finding_parts(number, one)]
+
+
+def finding_parts(number: int, one: Finding) -> Iterator[RenderableType]:
+    """One finding."""
+    head = Text.assemble(
+        f"{number}. ", (one.severity, TONE[one.severity]), f" {one.cause} ({one.harm})"
+    )
+    yield Text.assemble(head, "\n", f"{one.sentence[:1].upper()}{one.sentence[1:]}.")
+    table = plain_table("", "", left=2)
+    table.show_header = False
+    if one.source is not None:
+        table.add_row("where", place(one.source))
+    for name, m in one.evidence.items():
+        table.add_row(name.replace("_", " "), show_evidence(name, m))
+    table.add_row("do", one.next_step)
+    for lesson in one.lessons:
+        table.add_row("read", f"packlight lessons {lesson}")
+    yield Padding(table, INDENT)
 
 
 def diagnose(
@@ -73,7 +112,5 @@ def diagnose(
 
         print_json([to_json(one) for one in found])
     else:
-        from packlight.cli.findings import findings_parts
-
         say(screen(), *findings_parts(found))
     return DONE

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
-from packlight.cli.ending import DONE, UNMET, resumable
+from packlight.cli.exit_codes import DONE, UNMET, resumable
+from packlight.cli.lessons import advice_parts
 from packlight.cli.options import (
     RECIPE_HELP,
     Json,
@@ -19,11 +21,62 @@ from packlight.cli.options import (
     Threads,
 )
 from packlight.cli.screen import print_json, say, screen, working
+from packlight.cli.tables import counts, results_table
+from packlight.presentation.contrasts import headline, worst_sentence
+from packlight.presentation.verdict import choice, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console, RenderableType
+
     from packlight.records import Outcome
+    from packlight.search.study import Study
+
+LEGEND = (
+    "* chosen. [low, high] are 95 % intervals. The latency ratio is the time of one run over the "
+    "original's, interleaved with it; a positive drop is worse, on the same samples."
+)
+
+
+def outcome_parts(console: Console, found: Outcome) -> list[RenderableType]:
+    """The table, remarks, the verdict in words, and where everything lies."""
+    table = results_table(console, found.variants, found.metric, found.best, judged=True)
+    failed = [f"{result.name} failed: {result.error}" for result in found.variants if result.error]
+    remarks = [Text(f"Note: {told}", style="yellow") for told in (*failed, *found.warnings)]
+    asked = ", ".join(limit.text for limit in found.budget.all())
+    return [
+        table,
+        Text(f"{LEGEND} Budgets: {asked}.", style="dim"),
+        *remarks,
+        Text(sentence(found), style="bold"),
+        *summary(found),
+        *advice_parts(found.lessons),
+        counts(places(found)),
+    ]
+
+
+def summary(found: Outcome) -> list[RenderableType]:
+    """For whom it changed and why, in short; the report has the rest."""
+    told: list[RenderableType] = []
+    for one in found.contrasts:
+        told.append(headline(one))
+        told += [worst_sentence(one)] if one.worst is not None else []
+    grave = [cause for cause in found.findings if cause.severity != "note"]
+    for cause in grave[:MOST_CAUSES]:
+        why = Text.assemble(("Why: ", "bold"), f"{cause.cause} ({cause.severity}): ")
+        told.append(Text.assemble(why, f"{cause.sentence}. Next: {cause.next_step}."))
+    return told
+
+
+MOST_CAUSES = 3
+
+
+def places(found: Outcome) -> list[tuple[str, str]]:
+    """Where the chosen model, the report and everything else lie."""
+    chosen = choice(found)
+    model = [("model", str(Path(found.project) / chosen.file))] if chosen else []
+    return [*model, ("report", found.report), ("project", found.project)]
 
 
 def fit(
@@ -66,7 +119,7 @@ def fit(
       packlight fit m.onnx --task data.npz --budget "size<=2MB" --budget "drop<=1%"
     """
     folder = project or Path(f"{Path(model.removeprefix('zoo:')).stem}-packlight")
-    found = search(
+    study = search(
         model,
         task,
         budget,
@@ -77,7 +130,7 @@ def fit(
         threads=threads,
         seconds=seconds,
     )
-    return show_outcome(found, as_json=as_json)
+    return show_study(study, as_json=as_json)
 
 
 def search(
@@ -91,7 +144,7 @@ def search(
     seed: int = 0,
     threads: int = 1,
     seconds: float = 2.0,
-) -> Outcome:
+) -> Study:
     """The search, with progress, and with a word on how to go on after Ctrl-C."""
     with resumable(project), working() as progress:
         from packlight import SessionOptions, fit
@@ -110,13 +163,11 @@ def search(
         )
 
 
-def show_outcome(found: Outcome, *, as_json: bool) -> int:
+def show_study(study: Study, *, as_json: bool) -> int:
     """Print what was found; the exit code that says whether it fits."""
     if as_json:
-        print_json(found)
+        print_json(study.outcome)
     else:
-        from packlight.cli.outcome import outcome_parts
-
         console = screen()
-        say(console, *outcome_parts(console, found))
-    return DONE if found.verdict == "fits" else UNMET
+        say(console, *outcome_parts(console, study.outcome))
+    return DONE if study.verdict == "fits" else UNMET

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from packlight.cli.ending import DONE
+from packlight.cli.exit_codes import DONE
 from packlight.cli.options import Json, ModelName
 from packlight.cli.screen import print_json, working
 
@@ -29,7 +29,7 @@ def init_task(
       packlight evaluate model.onnx --task task.py:task
     """
     with working():
-        from packlight.workflow import write_task
+        from packlight.api.init_task import write_task
 
         name = write_task(model, out)
     if as_json:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from packlight.cli.ending import DONE
+from packlight.cli.exit_codes import DONE
 from packlight.cli.options import MODEL_HELP, Json, TaskName, Threads
 from packlight.cli.screen import print_json, say, screen, working
 
@@ -41,19 +41,20 @@ def layers(
       packlight layers model.onnx int8.onnx --task data.npz --csv layers.csv
     """
     with working() as progress:
-        from packlight import SessionOptions
-        from packlight import layers as inside
+        from packlight import SessionOptions, compare_layers
 
         options = SessionOptions(threads=threads)
-        found = inside(reference, variant, task, options=options, limit=limit, progress=progress)
+        found = compare_layers(
+            reference, variant, task, options=options, limit=limit, progress=progress
+        )
     if csv is not None:
-        from packlight.cli.inside import write_csv
+        from packlight.cli.layer_tables import write_csv
 
         write_csv(found, csv)
     if as_json:
         print_json(found)
     else:
-        from packlight.cli.inside import layers_parts
+        from packlight.cli.layer_tables import layers_parts
 
         say(screen(), *layers_parts(found, top))
     return DONE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli.ending import DONE
+from packlight.cli.exit_codes import DONE
 from packlight.cli.options import Json
 from packlight.cli.screen import print_json, say, screen
 
@@ -55,7 +55,7 @@ def advice_parts(found: Sequence[Advice]) -> Iterator[Text]:
     """Lessons beside a result, each with the number that called for it."""
     from rich.text import Text
 
-    from packlight.records.telling import called_for
+    from packlight.presentation.contrasts import called_for
 
     for one in found:
         told = f"{one.text} Here {called_for(one)}. "

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import NoReturn
 
 from packlight.cli.app import command
-from packlight.cli.ending import DONE, ended
+from packlight.cli.exit_codes import DONE, ended
 
 DEBUG = "--debug"
 DEBUG_VARIABLE = "PACKLIGHT_DEBUG"

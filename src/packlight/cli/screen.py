@@ -15,7 +15,7 @@ from packlight.records import to_json
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from packlight.workflow import Progress
+    from packlight.runtime.progress import Progress
 
 WITHIN = ("calibrating", "evaluating")
 """Progress that belongs to one step of a longer job."""

@@ -4,13 +4,13 @@
 holds what each runtime runs. A file of the user's is read and checked in the same way.
 """
 
-from packlight.devices.catalog import device, devices, names, operator_set
+from packlight.devices.catalog import list_devices, load_device, names, operator_set
 from packlight.devices.files import device_toml, read_device, write_device
 
 __all__ = [
-    "device",
     "device_toml",
-    "devices",
+    "list_devices",
+    "load_device",
     "names",
     "operator_set",
     "read_device",

@@ -21,12 +21,12 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in DATA.glob("*.toml")))
 
 
-def devices() -> tuple[Device, ...]:
+def list_devices() -> tuple[Device, ...]:
     """All known devices, in the order of ``names``."""
     return tuple(map(known, names()))
 
 
-def device(name_or_path: str | Path) -> Device:
+def load_device(name_or_path: str | Path) -> Device:
     """The device of a name, an alias, or a ``.toml`` or ``.json`` file.
 
     Raises:
@@ -40,7 +40,7 @@ def device(name_or_path: str | Path) -> Device:
     wanted = str(name_or_path).strip().lower().replace(" ", "-")
     if wanted in names():
         return known(wanted)
-    by_name = {name: one for one in devices() for name in (one.name, *one.aliases)}
+    by_name = {name: one for one in list_devices() for name in (one.name, *one.aliases)}
     if wanted not in by_name:
         raise DeviceError(
             f"there is no device '{name_or_path}'.{near(wanted, by_name)} Known are "

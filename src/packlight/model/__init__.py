@@ -1,7 +1,7 @@
 """An ONNX graph as a value: load, query, edit, convert, size, save."""
 
-from packlight.model.agree import check_shapes
-from packlight.model.confirmed import only_confirmed
+from packlight.model.confirmed_shapes import only_confirmed
+from packlight.model.external_data import stored_files, stored_size
 from packlight.model.load import load
 from packlight.model.model import (
     Model,
@@ -12,12 +12,13 @@ from packlight.model.model import (
     name_values,
     nodes,
     operators,
+    owning_graph,
     release,
     stored_tensor,
 )
 from packlight.model.opset import raised
-from packlight.model.outside import stored_files, stored_size
 from packlight.model.save import save, to_bytes
+from packlight.model.shape_agreement import check_shapes
 from packlight.model.shapes import Shape, infer_shapes
 from packlight.model.size import file_size
 
@@ -36,6 +37,7 @@ __all__ = [
     "nodes",
     "only_confirmed",
     "operators",
+    "owning_graph",
     "raised",
     "release",
     "save",

@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto
 
 from packlight.errors import ModelError
-from packlight.model.order import put_in_order
+from packlight.model.topological_order import put_in_order
 
 OLDEST_OPSET = 7
 """The first opset that ONNX Runtime promises to compute."""

@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 
 from packlight.errors import ModelError
 from packlight.model.check import check_file, check_proto, operators, reason
+from packlight.model.external_data import take_in_small
 from packlight.model.model import Model, graphs, name_operators, name_values, nodes, release
-from packlight.model.outside import take_in_small
 
 ALIAS = "ai.onnx"
 """Another name of the standard operators, whose name is empty."""

@@ -27,6 +27,11 @@ class Model:
     graph: ir.Model
     name: str
 
+    def __repr__(self) -> str:
+        count = sum(1 for _ in nodes(self.graph))
+        inputs = ", ".join(f"{name} {value.shape}" for name, value in self.inputs().items())
+        return f"Model({self.name!r}, {count:,} operators, opset {self.opset()}, inputs {inputs})"
+
     @cached_property
     def digest(self) -> str:
         """Digest of the content: the graph and every weight, however they are stored."""
@@ -101,6 +106,14 @@ def stored_tensor(value: ir.Value) -> ir.TensorProtocol | None:
     if any(name in maker.attributes for name in TEXTS):
         return stored_texts(maker)
     return ir.convenience.get_const_tensor(value)
+
+
+def owning_graph(value: ir.Value) -> ir.Graph:
+    """The graph that stores a value, as an initializer or in a Constant."""
+    node = value.producer()
+    graph = node.graph if node is not None else value.graph
+    assert isinstance(graph, ir.Graph)
+    return graph
 
 
 TEXTS = ("value_string", "value_strings")

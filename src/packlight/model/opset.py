@@ -15,8 +15,8 @@ from onnx_ir.passes import common
 
 from packlight.errors import ModelError
 from packlight.model.check import reason
-from packlight.model.meaning import flatten_hardmax, place_resizes
 from packlight.model.model import graphs, name_operators, nodes
+from packlight.model.opset_meaning import flatten_hardmax, place_resizes
 
 SCRIPT_FROM = 18
 SMALL = 1024

@@ -8,10 +8,32 @@ from typing import ClassVar
 
 from packlight.records.advice import Advice
 from packlight.records.contrast import Contrast
+from packlight.records.display import Displayed
 from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
-from packlight.records.outcome import Result
-from packlight.records.robustness import Robustness
+from packlight.records.outcome import VariantResult
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """One kind of change of the inputs.
+
+    Attributes:
+        variant: id.
+        change: of the inputs, as ``noise``.
+        reference: drop of the reference on changed inputs, against itself on the inputs as they
+            are.
+        drop: the same of the variant.
+        extra: the variant's drop minus the reference's, paired; positive where it bears less.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    variant: str
+    change: str
+    reference: Measurement
+    drop: Measurement
+    extra: Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +59,8 @@ class Flips:
     examples: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Displayed):
     """What changed from a base to others, on the same samples.
 
     Attributes:
@@ -60,8 +82,8 @@ class Comparison:
 
     VERSION: ClassVar[int] = 2
 
-    base: Result
-    others: tuple[Result, ...]
+    base: VariantResult
+    others: tuple[VariantResult, ...]
     deltas: Mapping[str, Mapping[str, Measurement]]
     flips: tuple[Flips, ...]
     front: tuple[str, ...]

@@ -14,7 +14,7 @@ from packlight.model import Model, to_bytes
 from packlight.records.machine import Machine
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import start
-from packlight.runtime.limits import cores, physical_memory
+from packlight.runtime.isolation.limits import cores, physical_memory
 from packlight.runtime.processor import features, stated
 
 

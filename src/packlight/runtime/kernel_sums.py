@@ -18,8 +18,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from packlight.model import stored_tensor
-from packlight.runtime.pairsums import Codes, Weights
-from packlight.runtime.products import given
+from packlight.runtime.exact_products import given
+from packlight.runtime.pair_sums import Codes, Weights
 
 Array = NDArray[np.generic]
 MICROSOFT = "com.microsoft"

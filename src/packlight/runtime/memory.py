@@ -17,7 +17,7 @@ from packlight.records.codec import canonical
 from packlight.records.measurement import Measurement
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import Steps
-from packlight.runtime.child import Finished, run_child
+from packlight.runtime.isolation.child import Finished, run_child
 
 REPEATS = 6
 """Processes: the least and the most of six hold the median with 97 %, of three with 75 %."""

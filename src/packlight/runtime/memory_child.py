@@ -12,7 +12,7 @@ from packlight.errors import InputError
 from packlight.records.codec import loads
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import start
-from packlight.runtime.limits import peak_resident, reset_peak, resident
+from packlight.runtime.isolation.limits import peak_resident, reset_peak, resident
 
 
 def main(arguments: Sequence[str]) -> None:

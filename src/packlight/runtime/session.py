@@ -12,9 +12,9 @@ from packlight.model import Model, file_size, load, save, to_bytes
 from packlight.model.save import INLINE_LIMIT
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import Session, start, started
-from packlight.runtime.integers import exact
+from packlight.runtime.exact_integers import exact
 from packlight.runtime.options import native_options
-from packlight.runtime.sharing import apart
+from packlight.runtime.shared_weights import apart
 
 __all__ = ["Session", "open_session"]
 

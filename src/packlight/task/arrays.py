@@ -20,7 +20,7 @@ from packlight.errors import TaskError
 from packlight.metrics import METRICS, Metric, named
 from packlight.metrics.fidelity import is_float
 from packlight.model.model import Model
-from packlight.runtime.limits import physical_memory
+from packlight.runtime.isolation.limits import physical_memory
 from packlight.task.declared import declared_dims, declared_dtype, dims_text, fits
 from packlight.task.samples import ArraySamples
 from packlight.task.task import Task

@@ -7,9 +7,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from packlight.devices import catalog, device, devices, names, operator_set
+from packlight.devices import catalog, list_devices, load_device, names, operator_set
 from packlight.errors import DeviceError
-from packlight.records.device_rules import covers, sourced
+from packlight.records.device_checks import covers, sourced
 
 ASKED = [
     "iphone-15-pro", "pixel-8", "galaxy-s24", "android-mid-range", "android-low-end",
@@ -23,7 +23,7 @@ NANOMETRES = {
     "galaxy-a05": 12, "raspberry-pi-5": 16, "raspberry-pi-zero-2-w": 40, "jetson-orin-nano": 8,
     "x86-laptop-vnni": 10, "x86-laptop-avx2": 14, "browser-wasm": 14, "stm32h7": 40, "esp32-s3": 40,
 }  # fmt: skip
-every_device = pytest.mark.parametrize("one", devices(), ids=lambda one: one.name)
+every_device = pytest.mark.parametrize("one", list_devices(), ids=lambda one: one.name)
 
 
 def arithmetic(text):
@@ -33,20 +33,20 @@ def arithmetic(text):
 
 
 def test_every_device_that_was_asked_for_is_there():
-    assert {device(name).name for name in ASKED} == set(names())
+    assert {load_device(name).name for name in ASKED} == set(names())
 
 
 def test_every_name_and_alias_means_one_device():
-    called = [name for one in devices() for name in (one.name, *one.aliases)]
+    called = [name for one in list_devices() for name in (one.name, *one.aliases)]
 
     assert len(called) == len(set(called))
-    assert [device(name) for name in names()] == list(devices())
-    assert tuple(one.name for one in devices()) == names()
+    assert [load_device(name) for name in names()] == list(list_devices())
+    assert tuple(one.name for one in list_devices()) == names()
 
 
 @pytest.mark.parametrize("text", ["iPhone 15 Pro", " iphone-15-pro ", "IPHONE-15-PRO"])
 def test_a_name_may_be_written_as_people_write_it(text):
-    assert device(text).name == "iphone-15-pro"
+    assert load_device(text).name == "iphone-15-pro"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_name_may_be_written_as_people_write_it(text):
 )
 def test_an_unknown_name_gets_the_nearest_ones(text, sentence):
     with pytest.raises(DeviceError, match=sentence):
-        device(text)
+        load_device(text)
 
 
 @every_device

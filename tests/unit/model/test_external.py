@@ -8,17 +8,9 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 
-from packlight.compress import compress
+from packlight.compression import compress
 from packlight.errors import ModelError
-from packlight.model import (
-    file_size,
-    initializers,
-    load,
-    save,
-    stored_files,
-    stored_size,
-    to_bytes,
-)
+from packlight.model import file_size, initializers, load, save, stored_files, stored_size, to_bytes
 from packlight.records import parse_recipe
 from packlight.testing import NETWORKS
 from packlight.testing.sketch import Sketch, value_info

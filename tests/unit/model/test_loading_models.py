@@ -5,10 +5,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, parser
 
-from packlight.compress import compress
+from packlight.compression import compress
 from packlight.errors import ModelError
 from packlight.model import load, nodes, save, to_bytes
-from packlight.profile import profile
+from packlight.profiling import profile
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS, sample_calls

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from packlight.compress import compress
+from packlight.compression import compress
 from packlight.errors import ModelError
 from packlight.model import Model, file_size, infer_shapes, load, nodes, raised, save, to_bytes
 from packlight.records import parse_recipe

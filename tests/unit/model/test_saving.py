@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from packlight.compress import compress
+from packlight.compression import compress
 from packlight.model import file_size, initializers, load, save, to_bytes
 from packlight.model.save import varint
 from packlight.records import parse_recipe

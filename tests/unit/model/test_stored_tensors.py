@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx import TensorProto, helper
 
-from packlight.compress import compress
+from packlight.compression import compress
 from packlight.model import Model, load, save, stored_tensor
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import open_session

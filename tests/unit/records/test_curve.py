@@ -6,7 +6,7 @@ import pytest
 
 from packlight.errors import DeviceError
 from packlight.records import Citation, Curve, Device, Runtime, Share, Unit, from_json, to_json
-from packlight.records.device_rules import FAMILIES
+from packlight.records.device_checks import FAMILIES
 
 SAID = Citation("measured", "here, today")
 CURVE = Curve(

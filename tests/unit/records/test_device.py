@@ -6,7 +6,7 @@ import pytest
 
 from packlight.errors import DeviceError, InputError
 from packlight.records import Citation, Device, Energy, Runtime, Share, Unit
-from packlight.records.device_rules import DTYPES, FAMILIES, figures, sourced
+from packlight.records.device_checks import DTYPES, FAMILIES, figures, sourced
 
 STATED = Citation("stated", "a data sheet, https://example.org, 2024")
 SHARES = {**dict.fromkeys(FAMILIES, Share(0.1, 0.6)), "conv:int8": Share(0.2, 0.3)}

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from packlight.errors import RecipeError
-from packlight.runtime.fork import forked
+from packlight.runtime.isolation.fork import forked
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="systems that fork")
 
@@ -37,7 +37,7 @@ def test_what_nobody_waits_for_ends_with_its_block():
 def test_a_signal_that_ends_the_copy_ends_this_process_too():
     code = (
         "import os\n"
-        "from packlight.runtime.fork import forked\n"
+        "from packlight.runtime.isolation.fork import forked\n"
         "with forked(lambda: os.kill(os.getpid(), 24)) as result:\n"
         "    result()\n"
     )

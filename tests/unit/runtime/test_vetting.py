@@ -12,10 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from packlight.errors import CheckError, ModelError
 from packlight.runtime import unchanged, vet
-from packlight.runtime.child import Finished, run_child
-from packlight.runtime.confine import said
-from packlight.runtime.limits import cores
-from packlight.runtime.vetting import OPENS
+from packlight.runtime.isolation.child import Finished, run_child
+from packlight.runtime.isolation.confine import said
+from packlight.runtime.isolation.limits import cores
+from packlight.runtime.isolation.vetting import OPENS
 
 info = helper.make_tensor_value_info
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -152,7 +152,7 @@ def test_an_interrupt_ends_the_child(tmp_path):
         "    time.sleep(60)\n"
     )
     code = (
-        "from packlight.runtime.child import run_child\n"
+        "from packlight.runtime.isolation.child import run_child\n"
         f"run_child('sleeping', [{str(marker)!r}], 60)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
@@ -192,7 +192,7 @@ def test_the_child_finds_modules_as_the_parent_does_and_nothing_in_the_current_f
     monkeypatch.chdir(tmp_path)
 
     arguments = [str(tmp_path / "m.onnx"), "10"]
-    ended = run_child("packlight.runtime.vetting_child", arguments, 20, "true")
+    ended = run_child("packlight.runtime.isolation.vetting_child", arguments, 20, "true")
 
     assert ended.code == 0
     assert "there is no file" in ended.output
@@ -214,7 +214,7 @@ def test_a_large_file_gets_more_time_and_so_does_any_on_a_busy_machine(
     """Its external data counts: it lies in files named after it."""
     seen = []
     monkeypatch.setattr(
-        "packlight.runtime.confine.run_child",
+        "packlight.runtime.isolation.confine.run_child",
         lambda module, arguments, seconds, given: seen.append(seconds) or Finished(0, "", ""),
     )
     monkeypatch.setattr("os.getloadavg", lambda: (load, load, load))

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from packlight.errors import TaskError
-from packlight.evaluate import evaluate
+from packlight.evaluation import evaluate
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.task import check_task, init_task, load_task

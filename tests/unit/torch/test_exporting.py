@@ -6,7 +6,7 @@ import warnings
 import pytest
 
 from packlight.errors import ModelError
-from packlight.workflow.exported import exported
+from packlight.sources.torch_network import exported
 
 torch = pytest.importorskip("torch")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packlight.evaluate import evaluate
+from packlight.evaluation import evaluate
 from packlight.model import load
 from packlight.records import SessionOptions
 from packlight.task import check_task, load_task

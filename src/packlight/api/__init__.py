@@ -1,0 +1,1 @@
+"""Public verbs, a module for each."""

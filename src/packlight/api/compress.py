@@ -1,0 +1,124 @@
+"""Apply a recipe to a model."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packlight.compression import AppliedRecipe, uses_data
+from packlight.compression import compress as apply_recipe
+from packlight.compression.recipe_text import read_recipe, recipe_name
+from packlight.errors import RecipeError
+from packlight.model import Model, file_size
+from packlight.model.write import check_target, write_model
+from packlight.presentation.numbers import show_bytes
+from packlight.records import (
+    Recipe,
+    SessionOptions,
+    Variant,
+    digest,
+    variant_id,
+)
+from packlight.records.session import DEFAULT_SESSION
+from packlight.runtime.calibration import Calibrator
+from packlight.runtime.progress import Progress, silent
+from packlight.search.bench import environment
+from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Compressed:
+    """A compressed model with its record.
+
+    Attributes:
+        model: the new model.
+        variant: its record.
+        before: bytes of the original's file, external data included.
+        after: bytes of the new one.
+    """
+
+    model: Model
+    variant: Variant
+    before: int
+    after: int
+
+    def __repr__(self) -> str:
+        sizes = f"{show_bytes(self.before)} -> {show_bytes(self.after)}"
+        counts = f"{len(self.variant.changes)} changes, {len(self.variant.refusals)} refusals"
+        return f"Compressed({self.variant.name!r}, {sizes}, {counts})"
+
+
+def compress(
+    model: AnyModel,
+    recipe: str | Recipe,
+    out: str | Path | None = None,
+    *,
+    task: AnyTask | None = None,
+    options: SessionOptions = DEFAULT_SESSION,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Compressed:
+    """Apply a recipe.
+
+    Args:
+        model: stays as it is.
+        recipe: in short, the path of its TOML or JSON file, or a value.
+        out: path of the new model; none is written by default.
+        task: calibration samples for methods that need them.
+        options: of the sessions that run them.
+        seed: of everything random; a recipe that is a value has its own.
+        progress: told what is being done.
+
+    Raises:
+        InputError: the model, the recipe or the task cannot be used, or ``out`` not be written.
+    """
+    steps = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, seed)
+    if task is None and uses_data(steps):
+        raise RecipeError(
+            f"'{recipe if isinstance(recipe, str) else recipe.text()}' learns from calibration "
+            "samples, and no task is given: name data with --task, as in --task data.npz, or leave "
+            "out what learns, as rounding=gptq, mixed=, range=moments or static; quick8 and quick4 "
+            "need no data"
+        )
+    source = source_of(model, runs=task is not None)
+    target = None
+    if out is not None:
+        target = Path(out)
+        check_target(target, source.files)
+    data = None if task is None else task_for(task, source.model)
+    start = time.perf_counter()
+    calibrator = None
+    calibration_digest = ""
+    if data is not None:
+        calibrator = Calibrator(data.calibration, options, progress, state=data.state)
+        if uses_data(steps):
+            calibration_digest = data.calibration_digest
+    applied = apply_recipe(source.model, steps, calibrator)
+    if target is None:
+        after = file_size(applied.model.graph)
+    else:
+        after = write_model(applied.model, target, source.files)
+    name = steps.text() if isinstance(recipe, Recipe) else recipe_name(recipe)
+    variant = replace(
+        variant_record(source.model, applied, name, calibration_digest),
+        file=str(target or ""),
+        took=time.perf_counter() - start,
+    )
+    return Compressed(applied.model, variant, source.size, after)
+
+
+def variant_record(source: Model, applied: AppliedRecipe, name: str, calibration: str) -> Variant:
+    """Record of a compressed model, with the id that ``fit`` gives it."""
+    parent = digest({"original": source.digest})
+    return Variant(
+        id=variant_id(parent, applied.recipe, calibration),
+        parent=parent,
+        name=name,
+        recipe=applied.recipe,
+        model=applied.model.digest,
+        calibration=calibration,
+        changes=applied.changes,
+        refusals=applied.refusals,
+        environment=environment(),
+    )

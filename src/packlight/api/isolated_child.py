@@ -1,0 +1,81 @@
+"""Child process that reads an untrusted file under limits and prints a record."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from packlight.api.plan import PlanRequest
+from packlight.api.plan_in_process import plan_file
+from packlight.api.profile import ProfileRequest
+from packlight.api.profile_in_process import profile_file
+from packlight.errors import InputError
+from packlight.records import SessionOptions, from_json, to_json
+from packlight.runtime.calls import start
+from packlight.runtime.failures import exhausted
+from packlight.runtime.isolation.confine import SWALLOWED
+from packlight.runtime.isolation.vetting_child import loaded, rehearse
+from packlight.sources.opening import ZOO, Opened, open_model
+
+Verb = Callable[[Opened, Any], object]
+
+VERBS: Mapping[str, tuple[Verb, type[object]]] = {
+    "plan": (plan_file, PlanRequest),
+    "profile": (profile_file, ProfileRequest),
+}
+"""Verbs that need no session, and the records of their arguments."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print a JSON object: the record, or the error and its text.
+
+    The process exits at once, because freeing large graphs takes a second.
+
+    Args:
+        arguments: path of the model; seconds of processor time. The verb and its request are read
+            from the input, as JSON.
+    """
+    gc.disable()  # graphs are cycles all through, and this process ends soon
+    answer = run_or_explain(arguments[0], int(arguments[1]), json.load(sys.stdin))
+    print(json.dumps(answer), flush=True)
+    os._exit(0)
+
+
+def run_or_explain(name: str, seconds: int, message: Mapping[str, Any]) -> dict[str, object]:
+    """Record of a verb as JSON, or its error."""
+    try:
+        return {"found": to_json(run_verb(name, seconds, message))}
+    except InputError as error:
+        return {"error": type(error).__name__, "text": str(error)}
+    except MemoryError:
+        text = SWALLOWED.format(name=Path(name).name, doing=f"get a {message['verb']}")
+        return {"error": "ModelError", "text": text}
+
+
+def run_verb(name: str, seconds: int, message: Mapping[str, Any]) -> object:
+    """Run a verb on a model.
+
+    Raises:
+        InputError: the model or the request cannot be used.
+    """
+    verb, kind = VERBS[message["verb"]]
+    if name.startswith(ZOO):
+        opened = open_model(name)
+    else:
+        opened = Opened(loaded(Path(name), seconds), Path(name))
+    request = from_json(kind, message["request"])
+    try:
+        return verb(opened, request)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        if exhausted(error):
+            raise MemoryError from error
+        rehearse(opened.model, name)  # raises if the model is to blame,
+        start(opened.path, name, SessionOptions())  # and here if ONNX Runtime is
+        raise

@@ -1,0 +1,299 @@
+"""Operators with their shapes, as calls of kernels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from packlight.backends.onnxruntime.kernel_call import BYTES, SMALL, Call, Dtype, log2
+from packlight.errors import ModelError
+from packlight.profiling.counts import names
+from packlight.profiling.shape_values import sizes_of
+
+Sizes = tuple[int, ...]
+
+IMAGE = 4
+MATRIX = 2
+"""Dimensions of a batch of pictures, and of a matrix."""
+
+STEM = 16
+"""Input channels below which convolutions read pictures as they come."""
+
+BLOCK = 16
+"""Channels that a vector of 512 bits holds; what a machine with shorter ones saves is measured."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KernelOperator:
+    """An operator where it stands.
+
+    Attributes:
+        node: the operator.
+        dtype: of its products and of what it moves.
+        weights: the same of what is stored.
+        extra: bytes that it reads for operators fused into it.
+        named: type of the operator that it is fused into; empty where it stays itself.
+    """
+
+    node: ir.Node
+    dtype: Dtype = "float32"
+    weights: Dtype = "float32"
+    extra: float = 0.0
+    named: str = ""
+
+    @property
+    def op(self) -> str:
+        """Type of operator whose kernel computes it."""
+        return self.named or str(self.node.op_type)
+
+    def read(self, index: int) -> Sizes:
+        """Shape of an input."""
+        return sizes(self.node.inputs[index], self.node)
+
+    def output(self) -> Sizes:
+        """Shape of the first output that is asked for."""
+        return sizes(next(value for value in self.node.outputs if value.name), self.node)
+
+    def moved(self, *shapes: Sizes, stored: Sizes = (0,)) -> float:
+        """Bytes of computed numbers, and of stored ones."""
+        computed = sum(math.prod(shape) for shape in shapes) * BYTES[self.dtype]
+        return computed + math.prod(stored) * BYTES[self.weights] + self.extra
+
+    def call(self, kind: str, macs: float, moved: float, *shape: float) -> Call:
+        """A call whose features are given as numbers."""
+        return Call(kind, self.dtype, float(macs), moved, tuple(map(log2, shape)))
+
+
+def sizes(value: ir.Value | None, node: ir.Node) -> Sizes:
+    """Shape of a value.
+
+    Raises:
+        ModelError: it is open.
+    """
+    shape = None if value is None else sizes_of(value)
+    if shape is None:
+        raise ModelError(
+            f"latency is predicted for shapes that are known; around '{node.name}' "
+            f"({node.op_type}) one is open: give the shapes of all inputs"
+        )
+    return shape
+
+
+def conv(operator: KernelOperator) -> Call:
+    """A convolution; which kernel computes it goes by its dimensions and groups."""
+    x = operator.read(0)
+    weight = operator.read(1)
+    y = operator.output()
+    groups = operator.node.attributes.get_int("group", 1)
+    inputs = weight[1]
+    outputs = weight[0]
+    area = math.prod(weight[2:])
+    positions = y[0] * math.prod(y[2:])
+    macs = math.prod(y) * inputs * area
+    stride = math.prod(x[2:]) / math.prod(y[2:])
+    moved = operator.moved(x, y, stored=weight)
+    lost = waste(outputs) * (waste(inputs) if inputs > 1 else 1)
+    if groups > 1:
+        if inputs == 1:
+            return operator.call("depthwise", macs, moved, outputs, area, positions, stride, lost)
+        outputs_of_group = outputs / groups
+        lost = waste(inputs) * waste(outputs // groups)
+        return operator.call(
+            "grouped", macs, moved, inputs, outputs_of_group, area, positions, lost
+        )
+    if len(x) != IMAGE:
+        return operator.call("conv1d", macs, moved, inputs, outputs, area, positions)
+    if inputs < STEM:
+        return operator.call("stem", macs, moved, inputs * area, outputs, positions)
+    if area == 1:
+        return operator.call("pointwise", macs, moved, inputs, outputs, positions, stride, lost)
+    return operator.call("conv", macs, moved, inputs, outputs, area, positions, stride, lost)
+
+
+def waste(channels: int) -> float:
+    """Channels of whole blocks over channels.
+
+    >>> waste(24), waste(64)
+    (1.3333333333333333, 1.0)
+    """
+    return -(-channels // BLOCK) * BLOCK / max(channels, 1)
+
+
+def transposed(operator: KernelOperator) -> Call:
+    """A transposed convolution: every input makes a patch of outputs."""
+    x = operator.read(0)
+    weight = operator.read(1)
+    y = operator.output()
+    outputs = weight[1]
+    area = math.prod(weight[2:])
+    positions = x[0] * math.prod(x[2:])
+    macs = math.prod(x) * outputs * area
+    moved = operator.moved(x, y, stored=weight)
+    return operator.call("transposed", macs, moved, x[1], outputs, area, positions)
+
+
+def gemm(operator: KernelOperator) -> Call:
+    """A product of two matrices, the second stored."""
+    y = operator.output()
+    inner = operator.read(0)
+    sums = inner[0] if operator.node.attributes.get_int("transA", 0) else inner[-1]
+    return product(operator, y, sums, stored=True)
+
+
+def matmul(operator: KernelOperator) -> Call:
+    """A product of matrices: one with a stored one, or a batch of computed ones."""
+    stored = len(operator.read(1)) == MATRIX or math.prod(operator.read(1)[:-2]) == 1
+    y = operator.output()
+    return product(
+        operator, y if len(operator.read(1)) > 1 else (*y, 1), operator.read(0)[-1], stored
+    )
+
+
+def product(operator: KernelOperator, y: Sizes, sums: int, stored: bool) -> Call:
+    """Product of (..., rows, sums) with (..., sums, columns)."""
+    columns = y[-1]
+    macs = math.prod(y) * sums
+    if stored:
+        rows = math.prod(y[:-1])
+        moved = operator.moved((rows, sums), y, stored=(sums, columns))
+        if operator.weights != operator.dtype:
+            return operator.call("blocks", macs, moved, rows, columns, sums)
+        if rows == 1:
+            return operator.call("vector", macs, moved, columns, sums)
+        return operator.call("matmul", macs, moved, rows, columns, sums)
+    rows = y[-2]
+    batch = math.prod(y[:-2])
+    moved = operator.moved((batch, rows, sums), (batch, sums, columns), y)
+    return operator.call("batched", macs, moved, rows, columns, sums, batch)
+
+
+GATES: Mapping[str, int] = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+def recurrent(operator: KernelOperator) -> Call:
+    """A recurrent layer over a sequence, in all its directions."""
+    steps, batch, inputs = operator.read(0)
+    ways, _, hidden = operator.read(2)
+    stored = (ways, GATES[operator.node.op_type] * hidden, inputs + hidden)
+    macs = steps * batch * math.prod(stored)
+    moved = operator.moved((steps, batch, inputs), (steps, ways, batch, hidden), stored=stored)
+    return operator.call("recurrent", macs, moved, steps * batch, inputs, hidden)
+
+
+def elementwise(kind: str) -> Callable[[KernelOperator], Call]:
+    """Kernels that compute each number by itself; ``add`` of unlike shapes is ``spread``."""
+
+    def call(operator: KernelOperator) -> Call:
+        y = operator.output()
+        shapes = [
+            sizes(value, operator.node) for value in operator.node.inputs if value is not None
+        ]
+        count = math.prod(y)
+        alike = all(math.prod(shape) in (1, count) for shape in shapes)
+        named = "spread" if kind in ("add", "divide") and not alike else kind
+        return operator.call(named, 0, operator.moved(y, *shapes), count)
+
+    return call
+
+
+def rows(kind: str) -> Callable[[KernelOperator], Call]:
+    """Kernels over rows of the last axis, or of the axes that it takes away."""
+
+    def call(operator: KernelOperator) -> Call:
+        x = operator.read(0)
+        y = operator.output()
+        total = math.prod(x)
+        width = x[-1] if x else 1
+        if kind == "reduce":
+            width = total // max(math.prod(y), 1)
+        return operator.call(kind, 0, operator.moved(x, y), total / max(width, 1), width)
+
+    return call
+
+
+def pool(operator: KernelOperator) -> Call:
+    """A window over pictures, or over all of each."""
+    x = operator.read(0)
+    y = operator.output()
+    window = operator.node.attributes.get_ints("kernel_shape", x[2:])
+    return operator.call("pool", 0, operator.moved(x, y), math.prod(y), math.prod(window))
+
+
+def moves(kind: str) -> Callable[[KernelOperator], Call]:
+    """Kernels that move or convert the numbers that they give."""
+
+    def call(operator: KernelOperator) -> Call:
+        outputs = [v for v in operator.node.outputs if v.name]
+        count = sum(math.prod(sizes(value, operator.node)) for value in outputs)
+        bytes_of_number = (
+            BYTES["float32"] + BYTES["int8"] if "quant" in kind else 2 * BYTES[operator.dtype]
+        )
+        return operator.call(kind, 0, count * bytes_of_number, count)
+
+    return call
+
+
+def small(operator: KernelOperator) -> Call:
+    """Operators whose time does not depend on its shape."""
+    del operator
+    return SMALL
+
+
+def table(
+    by_words: Mapping[str, Callable[[KernelOperator], Call]],
+) -> dict[str, Callable[[KernelOperator], Call]]:
+    """Functions by operator, from words that list operators."""
+    return {op: call for ops, call in by_words.items() for op in names(ops)}
+
+
+KERNELS: Mapping[str, Callable[[KernelOperator], Call]] = table({
+    "Conv QLinearConv ConvInteger FusedConv DeformConv": conv,
+    "ConvTranspose": transposed,
+    "Gemm FusedGemm QGemm": gemm,
+    "MatMul FusedMatMul MatMulInteger QLinearMatMul": matmul,
+    "LSTM GRU RNN": recurrent,
+    "Add Sub Mul Max Min Sum Mean And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual Where "
+    "BitShift BitwiseAnd BitwiseOr BitwiseXor BiasAdd": elementwise("add"),
+    "Div Mod Sqrt Reciprocal": elementwise("divide"),
+    "Relu Clip LeakyRelu PRelu Abs Neg Not Sign Floor Ceil Round HardSigmoid HardSwish Cast "
+    "CastLike ThresholdedRelu BitwiseNot IsNaN IsInf": elementwise("relu"),
+    "Sigmoid": elementwise("sigmoid"),
+    "Tanh Mish": elementwise("tanh"),
+    "Erf": elementwise("erf"),
+    "Gelu FastGelu BiasGelu": elementwise("gelu"),
+    "QuickGelu Swish": elementwise("swish"),
+    "Exp Log Softplus Softsign Elu Selu Celu Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh "
+    "Atanh": elementwise("exp"),
+    "Pow": elementwise("power"),
+    "BatchNormalization": elementwise("batchnorm"),
+    "Softmax LogSoftmax Hardmax": rows("softmax"),
+    "LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization RMSNormalization "
+    "SkipSimplifiedLayerNormalization InstanceNormalization GroupNormalization "
+    "LpNormalization": rows("norm"),
+    "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum "
+    "ReduceLogSumExp ReduceSumSquare ArgMax ArgMin": rows("reduce"),
+    "MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool": pool,
+    "Transpose DepthToSpace SpaceToDepth": moves("transpose"),
+    "Resize Upsample GridSample": moves("resize"),
+    "Concat Slice Split Pad Expand Tile ConstantOfShape Range Trilu ReverseSequence": moves("copy"),
+    "Gather GatherElements GatherND ScatterND ScatterElements OneHot NonZero TopK "
+    "CumSum": moves("gather"),
+    "QuantizeLinear DynamicQuantizeLinear": moves("quantize"),
+    "DequantizeLinear": moves("dequantize"),
+    "Reshape Flatten Squeeze Unsqueeze Identity Constant Shape Size Dropout If Loop Scan Optional "
+    "SequenceConstruct SequenceAt SequenceEmpty SequenceInsert ConcatFromSequence "
+    "SplitToSequence": small,
+})  # fmt: skip
+"""What each operator calls; one not listed is taken to move what it gives."""
+
+
+def kernel(operator: KernelOperator) -> Call:
+    """The call of a kernel that an operator becomes.
+
+    Raises:
+        ModelError: a shape around it is open.
+    """
+    return KERNELS.get(operator.op, moves("gather"))(operator)

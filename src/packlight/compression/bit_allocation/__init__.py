@@ -1,0 +1,1 @@
+"""A width for every weight from its sensitivity."""

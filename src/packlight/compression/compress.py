@@ -1,0 +1,284 @@
+"""Apply a recipe: clone, find sites, observe, change, check; once for all methods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from itertools import takewhile
+from typing import Any
+
+import onnx_ir as ir
+from threadpoolctl import threadpool_limits
+
+from packlight.compression.method import Method, Site
+from packlight.compression.methods.table import method as method_named
+from packlight.errors import CheckError, RecipeError
+from packlight.model import Model, graphs, initializers, name_operators, raised
+from packlight.records.recipe import Recipe, Step
+from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator, FloatReference
+from packlight.runtime.isolation.limits import cores
+
+HELD_BYTES = 64 * 2**20
+"""Weights up to which codes are computed once and held; above, when they are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRecipe:
+    """Result of a recipe.
+
+    Attributes:
+        model: the new model; the original is untouched.
+        recipe: with every option spelled out.
+        changes: made, step by step.
+        refusals: of sites that stay as they are.
+    """
+
+    model: Model
+    recipe: Recipe
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+
+
+def canonical_recipe(recipe: Recipe) -> Recipe:
+    """The recipe with every option spelled out, so that equal recipes have equal ids.
+
+    Raises:
+        RecipeError: a method or an option does not exist, or ``where`` is no regular expression.
+    """
+    return Recipe(tuple(canonical_step(step) for step in recipe.steps), recipe.seed)
+
+
+def canonical_step(step: Step) -> Step:
+    """A step with every option spelled out."""
+    chosen = method_named(step.method)
+    if step.where and chosen.whole:
+        raise RecipeError(f"'{step.method}' works on the whole model; leave out where=")
+    try:
+        re.compile(step.where)
+    except re.error as error:
+        raise RecipeError(f"where='{step.where}' is no regular expression: {error}") from error
+    return Step(step.method, chosen.options(chosen.configured(step.config)), step.where)
+
+
+def uses_data(recipe: Recipe) -> bool:
+    """Tell whether a step of the recipe needs calibration samples."""
+    return any(map(step_uses_data, recipe.steps))
+
+
+def step_uses_data(step: Step) -> bool:
+    """Tell whether a step needs calibration samples."""
+    method = method_named(step.method)
+    return method.uses_data(method.configured(step.config))
+
+
+def compress(
+    model: Model,
+    recipe: Recipe,
+    calibrator: Calibrator | None = None,
+    held: int = HELD_BYTES,
+    *,
+    in_place: bool = False,
+) -> AppliedRecipe:
+    """Apply a recipe.
+
+    Linear algebra gets half of the cores where there is any: its threads wait by spinning, which
+    would slow down the model that runs beside it, and the compiled kernels.
+
+    Args:
+        model: stays as it is, unless it is to be edited in place.
+        recipe: ordered steps; later ones start from the results of earlier ones.
+        calibrator: runs the calibration samples, if there are any.
+        held: bytes of weights up to which the new ones are computed at once and held in memory;
+            above, each is computed when it is written, and let go.
+        in_place: whether the model may be edited, which saves a copy of a large graph.
+
+    Returns:
+        The new model with its changes and refusals.
+
+    Raises:
+        RecipeError: the recipe names what does not exist, or needs data that is not there.
+    """
+    full = canonical_recipe(recipe)
+    changes: list[Change] = []
+    refusals: list[Refusal] = []
+    current = model
+    reference: FloatReference | None = None
+    with half_the_cores() if held or calibrator is not None else nullcontext():
+        for index, step in enumerate(full.steps):
+            later = full.steps[index + 1 :]
+            opset = max((needed_opset(current.graph, next_step) for next_step in later), default=0)
+            editable = in_place or current is not model
+            start = StepInput(current, editable, reference, needs_reference(full.steps[index:]))
+            result = apply_step(start, step, opset, calibrator or Calibrator(), held)
+            current = result.model
+            reference = result.reference
+            changes += result.changes
+            refusals += result.refusals
+    return AppliedRecipe(current, full, tuple(changes), tuple(refusals))
+
+
+def half_the_cores() -> AbstractContextManager[object]:
+    """Limit linear algebra to half of the cores."""
+    limit: AbstractContextManager[object] = threadpool_limits(max(1, cores() // 2), "blas")
+    return limit
+
+
+def needed_opset(graph: ir.Model, step: Step) -> int:
+    """The opset that a later step would raise a graph to as it is now; 0 where it changes nothing.
+
+    Raising it at once is better: the converter dissolves calls of the model's own functions.
+    """
+    method = method_named(step.method)
+    config = method.configured(step.config)
+    opset = method.opset(config)
+    if graph.opset_imports.get("", 0) >= opset:
+        return 0
+    sites = (site for site in method.sites(graph, config) if not isinstance(site, Refusal))
+    return opset if any(re.search(step.where, site.operator) for site in sites) else 0
+
+
+def needs_reference(steps: Sequence[Step]) -> bool:
+    """Tell whether a later step of the same run may need the graph before the first step.
+
+    A run is a sequence of steps that only replace weights.
+    """
+    run = list(takewhile(lambda step: method_named(step.method).replaces, steps))
+    return any(map(step_uses_data, run[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """Model that a step starts from.
+
+    Attributes:
+        model: the model.
+        editable: whether nobody else needs it, so that it may be edited.
+        reference: the model before the first step of the run that this step continues, if one
+            changed anything.
+        needs_reference: whether a later step of the run may need it.
+    """
+
+    model: Model
+    editable: bool
+    reference: FloatReference | None = None
+    needs_reference: bool = False
+
+    def graph_at(self, opset: int) -> ir.Model:
+        """A graph to edit, at this opset or a newer one.
+
+        A step without sites leaves it as it is, so it is the model's own only where it need not be
+        raised.
+        """
+        if self.editable and self.model.opset() >= opset:
+            return self.model.graph
+        return raised(self.model.clone(), opset)
+
+    def reference_for(self, graph: ir.Model) -> FloatReference | None:
+        """The model before the run, where this graph is what the step is about to edit."""
+        if self.reference is None and self.needs_reference:
+            return FloatReference(graph.clone())
+        return self.reference
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """Model that a step made, with the reference for the steps after it.
+
+    Attributes:
+        model: after the step.
+        reference: before the run that the step belongs to, where a later step may need it.
+        changes: made by the step.
+        refusals: of sites that stay as they are.
+    """
+
+    model: Model
+    reference: FloatReference | None
+    changes: Sequence[Change]
+    refusals: Sequence[Refusal]
+
+
+def apply_step(
+    start: StepInput, step: Step, opset: int, calibrator: Calibrator, held: int
+) -> StepResult:
+    """Apply one step to a graph that is raised to an opset at least where it is changed."""
+    method = method_named(step.method)
+    model = start.model
+    config = method.configured(step.config)
+    before = interface(model)
+    graph = start.graph_at(max(method.opset(config), opset))
+    matches = [s for s in method.sites(graph, config) if re.search(step.where, s.operator)]
+    if step.where and not matches:
+        raise RecipeError(
+            f"where='{step.where}' matches no operator that '{step.method}' could change; "
+            "packlight profile MODEL names them"
+        )
+    checked = [s if isinstance(s, Refusal) else inspected(s, method) for s in matches]
+    sites = [s for s in checked if not isinstance(s, Refusal)]
+    refusals = [replace(s, method=method.name) for s in checked if isinstance(s, Refusal)]
+    if not sites and not method.whole:
+        return StepResult(model, start.reference if method.replaces else None, [], refusals)
+    reference = start.reference_for(graph) if method.replaces else None
+    bound = calibrator.for_step(model.name, method.name, reference)
+    results = method.apply(graph, sites, bound, config)
+    changes = [entry for entry in results if isinstance(entry, Change)]
+    if reference is not None and method.makes_up(config):
+        compensated = reference.compensated.union(change.operator for change in changes)
+        reference = replace(reference, compensated=compensated)
+    refusals += [replace(e, method=method.name) for e in results if isinstance(e, Refusal)]
+    drop_unread(graph)
+    name_operators(graph)
+    if held and weight_bytes(graph) <= held:
+        hold(graph)
+    result = Model(graph, model.name)
+    check_interface(before, interface(result), method.name)
+    return StepResult(result, reference, changes, refusals)
+
+
+def inspected(site: Site, method: Method[Any, Any]) -> Site | Refusal:
+    """A site, or why its numbers cannot be used."""
+    reason = method.inspect(site)
+    return Refusal(site.operator, reason) if reason else site
+
+
+def drop_unread(graph: ir.Model) -> None:
+    """Take out stored values that the step left without a reader."""
+    for inner in graphs(graph):
+        inputs = set(map(id, inner.inputs))
+        for name, value in list(inner.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and id(value) not in inputs:
+                del inner.initializers[name]
+
+
+def weight_bytes(graph: ir.Model) -> int:
+    """Bytes of all stored values."""
+    return sum(value.const_value.nbytes for value in initializers(graph) if value.const_value)
+
+
+def hold(graph: ir.Model) -> None:
+    """Compute lazy stored values, once."""
+    for value in initializers(graph):
+        if isinstance(value.const_value, ir.LazyTensor):
+            value.const_value = value.const_value.raw()
+
+
+Interface = Mapping[str, Mapping[str, ir.DataType | None]]
+
+
+def interface(model: Model) -> Interface:
+    """Names and types of inputs and outputs."""
+    sides = {"inputs": model.inputs(), "outputs": model.outputs()}
+    return {
+        side: {name: value.dtype for name, value in values.items()}
+        for side, values in sides.items()
+    }
+
+
+def check_interface(before: Interface, after: Interface, method: str) -> None:
+    """A method leaves names and types of inputs and outputs as they are."""
+    for side, old in before.items():
+        new = after[side]
+        if old != new:
+            raise CheckError(f"'{method}' changed the {side} of the model from {old} to {new}")

@@ -1,0 +1,204 @@
+"""Functions of the model's own: what restores a weight is written once, and called for each.
+
+A call is one operator with the arrays of its weight; shapes are attributes of the call. ONNX
+Runtime inlines the functions and computes them when the session starts.
+Source: ONNX IR, "Functions", and attributes of a function's operators that refer to the call's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import Literal
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compression.encoding.packing import EIGHT
+
+Array = NDArray[np.generic]
+
+DOMAIN = "packlight"
+
+
+class Body:
+    """The operators of a function, one after another.
+
+    Args:
+        model: that gets the function.
+        inputs: names of what it takes.
+
+    Attributes:
+        inputs: what it takes, by name.
+    """
+
+    def __init__(self, model: ir.Model, *inputs: str) -> None:
+        self.model = model
+        self.inputs = {name: ir.Value(name=name) for name in inputs}
+        self.nodes: list[ir.Node] = []
+        self.attributes: dict[str, ir.Attr] = {}
+
+    def operator(
+        self, op: str, *inputs: ir.Value, domain: str = "", **attributes: int | str | ir.Attr
+    ) -> ir.Value:
+        """Add an operator; gives its result."""
+        node = ir.node(op, inputs, attributes=attributes, domain=domain)
+        node.outputs[0].name = f"v{len(self.nodes)}"
+        self.nodes.append(node)
+        output: ir.Value = node.outputs[0]
+        return output
+
+    def constant(self, array: Array) -> ir.Value:
+        """Add a constant."""
+        return self.operator(
+            "Constant", value=ir.Attr("value", ir.AttributeType.TENSOR, ir.Tensor(array))
+        )
+
+    def integers(self, name: str) -> ir.Value:
+        """An attribute of the call, a list of integers, as a tensor."""
+        return self.operator("Constant", value_ints=self.attribute(name, "value_ints"))
+
+    def attribute(self, name: str, role: str) -> ir.Attr:
+        """An attribute of the call, a list of integers, as an attribute of an operator."""
+        self.attributes[name] = ir.Attr(name, ir.AttributeType.INTS, None)
+        return ir.RefAttr(role, name, ir.AttributeType.INTS)
+
+    def cast(self, value: ir.Value, kind: ir.DataType) -> ir.Value:
+        """Add a Cast."""
+        return self.operator("Cast", value, to=int(kind))
+
+    def floats(self, value: ir.Value) -> ir.Value:
+        """Add a Cast to float32."""
+        return self.cast(value, ir.DataType.FLOAT)
+
+    def add(self, name: str, result: ir.Value) -> str:
+        """Give the model the function, unless it has it; gives the name that it has there.
+
+        A function of another content keeps its name, whoever wrote it; this one gets a number.
+        """
+        imports = {"": self.model.opset_imports[""], DOMAIN: 1}
+        graph = ir.Graph(
+            list(self.inputs.values()), [result], nodes=self.nodes, opset_imports=imports
+        )
+        attributes = list(self.attributes.values())
+        function = ir.Function(DOMAIN, name, graph=graph, attributes=attributes)
+        wanted, known, numbers = content(function), self.model.functions, count(2)
+        while (key := function.identifier()) in known and content(known[key]) != wanted:
+            function.name = f"{name}_{next(numbers)}"
+        if key not in known:
+            known[key] = function
+            self.model.opset_imports[DOMAIN] = 1
+        return function.name
+
+
+def content(function: ir.Function) -> bytes:
+    """What a function computes and how it is called, without its name, notes and versions.
+
+    Other tools add shapes, and take away imports that nothing needs. No operator that is written
+    here has changed its meaning from one opset to another.
+    """
+    whole = ir.serde.serialize_function(function)
+    for node in whole.node:
+        for note in ("name", "doc_string", "metadata_props"):
+            node.ClearField(note)
+    part = onnx.FunctionProto(input=whole.input, output=whole.output, node=whole.node)
+    part.attribute.extend(whole.attribute)
+    part.attribute_proto.extend(whole.attribute_proto)
+    written: bytes = part.SerializeToString(deterministic=True)
+    return written
+
+
+UNPACK = "unpack"
+"""Name of the function that unpacks codes."""
+
+
+def add_unpack(model: ir.Model) -> str:
+    """Give the model the function, once; it maps bytes (n, bits) to codes (8 n). Gives its name."""
+    return function(model, UNPACK, ("packed",), unpack)
+
+
+def unpack(body: Body) -> ir.Value:
+    """Write the operators of the function that unpacks codes.
+
+    Each code lies in the byte where its first bit does and that where its last bit does, which may
+    be the same.
+    """
+    operator, packed = body.operator, body.inputs["packed"]
+    one, eight = body.constant(np.array([1])), body.constant(np.array([EIGHT]))
+    bits = operator("Shape", packed, start=1)
+    start = operator("Mul", body.constant(np.arange(EIGHT)), bits)
+    end = operator("Add", start, operator("Sub", bits, one))
+    codes = operator(
+        "BitwiseOr",
+        shifted(body, operator("Div", start, eight), operator("Mod", start, eight), "RIGHT"),
+        shifted(
+            body,
+            operator("Div", end, eight),
+            operator("Mod", operator("Neg", start), eight),
+            "LEFT",
+        ),
+    )
+    unit = body.constant(np.asarray(1, np.uint8))
+    above = operator("BitShift", unit, body.cast(bits, ir.DataType.UINT8), direction="LEFT")
+    codes = operator("BitwiseAnd", codes, operator("Sub", above, unit))
+    return operator("Reshape", codes, body.constant(np.array([-1])))
+
+
+def shifted(
+    body: Body, byte: ir.Value, by: ir.Value, direction: Literal["LEFT", "RIGHT"]
+) -> ir.Value:
+    """Bytes of each run, one for each of eight codes, each shifted."""
+    taken = body.operator("Gather", body.inputs["packed"], byte, axis=1)
+    return body.operator("BitShift", taken, body.cast(by, ir.DataType.UINT8), direction=direction)
+
+
+def unpacked(body: Body, packed: ir.Value) -> ir.Value:
+    """Codes from bytes, and up to seven more."""
+    return body.operator(add_unpack(body.model), packed, domain=DOMAIN)
+
+
+def shaped(body: Body, flat: ir.Value, shape: str) -> ir.Value:
+    """The first of the values in the shape that an attribute of the call says."""
+    sizes, zero = body.integers(shape), body.constant(np.array([0]))
+    flat = body.operator("Slice", flat, zero, body.operator("ReduceProd", sizes))
+    return body.operator("Reshape", flat, sizes)
+
+
+def middle(body: Body, packed: ir.Value) -> ir.Value:
+    """The code of 0.0 of a symmetric grid whose codes are packed, as float32: 2^(bits - 1)."""
+    bits = body.operator("Shape", packed, start=1)
+    below = body.operator("Sub", bits, body.constant(np.array([1])))
+    unit = body.constant(np.asarray(1, np.uint8))
+    shift = body.cast(below, ir.DataType.UINT8)
+    return body.floats(body.operator("BitShift", unit, shift, direction="LEFT"))
+
+
+def widened(body: Body) -> ir.Value:
+    """Short scales as float32."""
+    return body.operator("Mul", body.floats(body.inputs["half"]), body.inputs["widest"])
+
+
+WRITTEN = "packlight.functions"
+
+
+def function(
+    model: ir.Model, name: str, inputs: tuple[str, ...], build: Callable[[Body], ir.Value]
+) -> str:
+    """Give the model a function, once.
+
+    Args:
+        model: that gets it.
+        name: says all that ``build`` depends on.
+        inputs: names of what it takes.
+        build: writes the operators; gives the result.
+
+    Returns:
+        The name that it has in the model: this one, unless another function has it.
+    """
+    written: dict[str, str] = model.meta.setdefault(WRITTEN, {})
+    if (DOMAIN, written.get(name, ""), "") not in model.functions:
+        body = Body(model, *inputs)
+        written[name] = body.add(name, build(body))
+    return written[name]

@@ -1,0 +1,246 @@
+"""How compressed weights are stored and turned back into floats inside the graph.
+
+``expand="load"`` calls a function of the model's own, which ONNX Runtime computes once when the
+session starts; ``expand="run"`` uses DequantizeLinear, which it computes at every run or fuses into
+MatMulNBits. What is stored of the third weight is called ``w0002.codes``, ``w0002.scale``; what is
+restored has the name that the weight had.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import ml_dtypes
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compression.encoding.functions import DOMAIN, Body, function
+from packlight.compression.encoding.packing import EIGHT, pack, packed_bytes
+from packlight.compression.encoding.unique_names import Names
+from packlight.model import initializers, owning_graph
+
+Array = NDArray[np.generic]
+FLOAT_BYTES = 4
+OPERATOR_BYTES = 150
+"""About what the operator and the names that restore one weight take in the file."""
+
+STORED = {4: ir.DataType.INT4, 8: ir.DataType.INT8}
+"""Type that holds a signed code of so many bits."""
+
+NUMPY = {
+    ir.DataType.INT4: ml_dtypes.int4,
+    ir.DataType.UINT4: ml_dtypes.uint4,
+    ir.DataType.INT8: np.int8,
+}
+UNSIGNED = {4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
+"""Type that holds an unsigned code; codes of other widths are packed into bytes."""
+
+OPSET = {**dict.fromkeys(range(1, 8), 18), 4: 21, 8: 13}
+"""The first opset that stores codes of so many bits, and restores them at load or at run."""
+
+BLOCKED_OPSET = 21
+"""The first opset whose DequantizeLinear knows blocks."""
+
+
+class Parts:
+    """Arrays of one weight that are computed together, and let go when each is taken.
+
+    Whoever writes a file takes all parts of a weight in a row, so that they are computed once and
+    no more than one weight is there at a time.
+
+    Args:
+        compute: gives every part by its name; the same ones at every call.
+    """
+
+    def __init__(self, compute: Callable[[], Mapping[str, Array]]) -> None:
+        self.compute = compute
+        self.kept: dict[str, Array] = {}
+
+    def take(self, part: str) -> Array:
+        """One part, which is not kept here any longer."""
+        if part not in self.kept:
+            self.kept = dict(self.compute())
+        return self.kept.pop(part)
+
+
+class Expansion:
+    """Writes the operators that restore one weight, in the graph that owns it.
+
+    Args:
+        model: the whole model.
+        owner: the stored value that is replaced.
+    """
+
+    def __init__(self, model: ir.Model, owner: ir.Value) -> None:
+        self.model = model
+        self.name = str(owner.name)
+        self.stem = fresh_stem(model)
+        self.owner = owner
+        self.graph = owning_graph(owner)
+        self.before = first_use(owner, self.graph)
+        self.written = 0
+
+    def store(
+        self, part: str, kind: ir.DataType, shape: Sequence[int], compute: Callable[[], Array]
+    ) -> ir.Value:
+        """Add a stored value whose content is computed when it is written."""
+        name = f"{self.stem}.{part}"
+        cast = NUMPY.get(kind)
+
+        def tensor() -> ir.TensorProtocol:
+            array = compute()
+            return ir.Tensor(array.astype(cast) if cast else array, dtype=kind, name=name)
+
+        lazy = ir.LazyTensor(tensor, dtype=kind, shape=ir.Shape(shape), name=name, cache=False)
+        value = ir.Value(name=name, const_value=lazy)
+        self.graph.register_initializer(value)
+        return value
+
+    def store_part(
+        self, parts: Parts, part: str, kind: ir.DataType, shape: Sequence[int]
+    ) -> ir.Value:
+        """Add one of the arrays that are computed together."""
+        return self.store(part, kind, shape, lambda: parts.take(part).reshape(shape))
+
+    def constant(self, part: str, array: Array) -> ir.Value:
+        """Add a small stored value."""
+        name = f"{self.stem}.{part}"
+        value = ir.Value(name=name, const_value=ir.Tensor(array, name=name))
+        self.graph.register_initializer(value)
+        return value
+
+    def operator(
+        self,
+        op: str,
+        inputs: Sequence[ir.Value],
+        domain: str = "",
+        **attributes: int | Sequence[int],
+    ) -> ir.Value:
+        """Add an operator before the first use of the weight."""
+        name = f"{self.stem}.{self.written}" if self.written else self.stem
+        self.written += 1
+        typed = [attribute(key, value) for key, value in attributes.items()]
+        node = ir.Node(domain, op, inputs, typed, name=name)
+        self.graph.insert_before(self.before, node)
+        output: ir.Value = node.outputs[0]
+        output.name = f"{name}.out"
+        return output
+
+    def call(
+        self,
+        name: str,
+        inputs: Mapping[str, ir.Value],
+        build: Callable[[Body], ir.Value],
+        **attributes: Sequence[int],
+    ) -> ir.Value:
+        """Add a call of a function of the model's own, which the model gets once.
+
+        Args:
+            name: says all that ``build`` depends on; it gets a number where the model has another
+                function of this name.
+            inputs: of the call, by the names that they have in the function.
+            build: writes the function; gives its result.
+            attributes: of the call.
+        """
+        called = function(self.model, name, tuple(inputs), build)
+        return self.operator(called, list(inputs.values()), DOMAIN, **attributes)
+
+    def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
+        """Add a Reshape."""
+        target = self.constant(f"shape{self.written}", np.asarray(shape, np.int64))
+        return self.operator("Reshape", [value, target])
+
+    def cut(self, value: ir.Value, end: int, axis: int) -> ir.Value:
+        """Add a Slice that keeps what lies before ``end``."""
+        bounds = {"start": 0, "end": end, "axis": axis}
+        ends = [self.constant(name, np.asarray([n], np.int64)) for name, n in bounds.items()]
+        return self.operator("Slice", [value, *ends])
+
+    def replace(self, restored: ir.Value) -> None:
+        """Let everything that read the old value read the restored one, which takes its name."""
+        self.owner.replace_all_uses_with(restored)
+        remove_stored(self.owner)
+        restored.name = self.name
+
+
+def attribute(name: str, value: int | Sequence[int]) -> ir.Attr:
+    """An integer attribute or a list of them; onnx-ir finds out the type 40 times as slowly."""
+    if isinstance(value, int):
+        return ir.AttrInt64(name, value)
+    return ir.AttrInt64s(name, value)
+
+
+NEXT = "packlight.next"
+COMPUTED = "packlight.computed"
+
+
+def fresh_stem(model: ir.Model) -> str:
+    """Names of what is stored of one weight begin with it; no other value's do."""
+    if NEXT not in model.meta:
+        taken = stems(str(value.name) for value in initializers(model))
+        model.meta[NEXT] = max((int(stem[1:]) for stem in taken), default=-1) + 1
+        model.meta[COMPUTED] = stems(Names(model).taken) - taken
+    while (stem := f"w{model.meta[NEXT]:04}") in model.meta[COMPUTED]:
+        model.meta[NEXT] += 1
+    model.meta[NEXT] += 1
+    return stem
+
+
+def stems(names: Iterable[str]) -> set[str]:
+    """Those of names that begin as what is stored of a weight does."""
+    return {stem for name in names if re.fullmatch(r"w\d+", stem := name.split(".")[0])}
+
+
+def first_use(value: ir.Value, graph: ir.Graph) -> ir.Node:
+    """An operator of the graph before all that read the value: the first of them where it can.
+
+    A reader in a subgraph makes it the first operator of all: stored values wait for nothing.
+    """
+    readers = list(value.consumers())
+    if any(node.graph is not graph for node in readers):
+        return graph[0]
+    if len(readers) == 1:
+        return readers[0]
+    wanted = set(map(id, readers))
+    return next(node for node in graph if id(node) in wanted)
+
+
+def remove_stored(value: ir.Value) -> None:
+    """Take a stored value that nobody reads out of its graph."""
+    node = value.producer()
+    if node is not None:
+        owner = node.graph
+        assert owner is not None
+        owner.remove(node, safe=True)
+    else:
+        graph = owning_graph(value)
+        graph.initializers.pop(str(value.name))
+
+
+def code_bytes(count: int, bits: int) -> int:
+    """Bytes of so many codes, in a type of their width or packed."""
+    return -(-count * bits // EIGHT) if bits in STORED else packed_bytes(count, bits)
+
+
+def store_codes(
+    place: Expansion,
+    parts: Parts,
+    bits: int,
+    shape: Sequence[int],
+    *,
+    kinds: Mapping[int, ir.DataType] = UNSIGNED,
+    part: str = "codes",
+) -> ir.Value:
+    """Store codes in a type of their width, else packed into bytes."""
+    if bits in kinds:
+        return place.store_part(parts, part, kinds[bits], shape)
+    size = (packed_bytes(math.prod(shape), bits) // bits, bits)
+    return place.store(part, ir.DataType.UINT8, size, lambda: pack(unsigned(parts, part), bits))
+
+
+def unsigned(parts: Parts, part: str) -> NDArray[np.uint8]:
+    """A part whose numbers are stored from 0 on."""
+    return parts.take(part).astype(np.uint8, copy=False)

@@ -1,0 +1,42 @@
+"""Stored values that one step adds to a model, each under a name that nothing else has."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from packlight.compression.encoding.unique_names import Names
+from packlight.compression.sites.weight_roles import stored
+
+Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+
+
+class Stock:
+    """Stores values once for each graph that reads them, under names that no other value has.
+
+    Args:
+        model: what they are added to.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self.names = Names(model)
+        self.kept: dict[tuple[int, str], ir.Value] = {}
+
+    def fresh(self, name: str) -> str:
+        """The name, or one like it that is not taken."""
+        return self.names.fresh(name)
+
+    def keep(self, graph: ir.Graph, name: str, array: Array) -> ir.Value:
+        """Store an array, or give what was kept for this graph under this name if it is equal."""
+        key = (id(graph), name)
+        if key not in self.kept or not holds(self.kept[key], array):
+            own = self.fresh(name)
+            self.kept[key] = ir.Value(name=own, const_value=ir.Tensor(array, name=own))
+            graph.register_initializer(self.kept[key])
+        return self.kept[key]
+
+
+def holds(value: ir.Value, array: Array) -> bool:
+    """Whether this is what a value stores."""
+    tensor = stored(value)
+    return tensor is not None and np.array_equal(tensor.numpy(), array)

@@ -1,0 +1,1 @@
+"""Scales of channels moved between operators without changing what the model computes."""

@@ -1,0 +1,1 @@
+"""Constants, batch norms and biases computed once instead of at every run."""

@@ -1,0 +1,284 @@
+"""Compute what is constant as ONNX Runtime computes it, an operator at a time.
+
+The optimizer of onnxscript finds what is constant, and drops what shapes make superfluous. It
+computes with ONNX's reference implementation, which for some operators gives other numbers, so that
+part is done here. Functions of the model's own stay as they are: what they compute depends on
+attributes of each call, and their operators may be of another opset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+from onnx_ir.passes import common
+
+from packlight.backends.capabilities import capabilities
+from packlight.backends.onnxruntime.qdq import RESTORE
+from packlight.compression.sites.weight_roles import stored
+from packlight.errors import ModelError
+from packlight.model import Model, initializers, nodes, only_confirmed, release
+from packlight.model.model import TEXTS, stored_texts
+from packlight.records import SessionOptions
+
+EXACT = SessionOptions(arithmetic="exact")
+
+GROWTH = 1024
+"""Numbers up to which the result of a growing operator is stored."""
+
+UNLIMITED = 2**40
+"""For the optimizer, whose limit by size is replaced by ours by operator."""
+
+FEW = 64
+"""Numbers up to which a narrow tensor is an index or a shape, not a compressed weight."""
+
+BARE_NUMBERS = 12
+"""The first opset whose Constant holds numbers without a tensor, as the optimizer writes them."""
+
+WIDE = (
+    ir.DataType.FLOAT,
+    ir.DataType.DOUBLE,
+    ir.DataType.INT32,
+    ir.DataType.INT64,
+    ir.DataType.UINT32,
+    ir.DataType.UINT64,
+    ir.DataType.BOOL,
+    ir.DataType.STRING,
+)
+
+GROWING = ("Expand", "Tile", "ConstantOfShape", "Range", "Gather", "OneHot", "Pad", "Resize")
+"""Operators whose result can be much larger than what they read."""
+
+RANDOM = (
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
+"""Operators that give something else at every call; a Dropout that trains is another."""
+
+TRAINS = 2
+"""Input of Dropout that says whether it trains."""
+
+
+def foldable(node: ir.Node) -> bool:
+    """Whether all an operator reads is stored, and none of it compressed."""
+    tensors = [stored(value) for value in node.inputs if value is not None]
+    return all(tensor is not None and not compressed(tensor) for tensor in tensors)
+
+
+def compressed(tensor: ir.TensorProtocol) -> bool:
+    """Whether a stored tensor is a weight in a narrow type."""
+    return tensor.dtype not in WIDE and tensor.size > FEW
+
+
+def fold_constants(graph: ir.Model) -> None:
+    """Compute what is constant, where that does not make the file larger by much."""
+    from onnxscript import optimizer  # noqa: PLC0415  takes long to load
+
+    outside = [value.const_value for value in initializers(graph) if value.const_value]
+    write_out_texts(graph)
+    with only_confirmed(graph), without_functions(graph), without_defaults(graph):
+        optimizer.fold_constants(
+            graph,
+            input_size_limit=GROWTH,
+            output_size_limit=UNLIMITED,
+            should_fold=partial(fold, graph),
+        )
+    old = graph.opset_imports.get("", 0) < BARE_NUMBERS
+    limit = 0 if old else FEW
+    common.LiftConstantsToInitializersPass(lift_all_constants=old, size_limit=limit)(graph)
+    for tensor in outside:
+        release(tensor)
+
+
+def write_out_texts(model: ir.Model) -> None:
+    """Let Constants hold texts that are not ASCII as tensors, in place, for the optimizer."""
+    for node in nodes(model):
+        if node.op_type == "Constant" and any(name in node.attributes for name in TEXTS):
+            texts = stored_texts(node)
+            if texts is not None and not b"".join(texts.string_data()).isascii():
+                node.attributes.clear()
+                node.attributes.add(ir.AttrTensor("value", texts))
+
+
+@contextmanager
+def without_functions(model: ir.Model) -> Iterator[None]:
+    """Hide functions of the model's own for a while."""
+    functions = dict(model.functions)
+    model.functions.clear()
+    try:
+        yield
+    finally:
+        model.functions.update(functions)
+
+
+@contextmanager
+def without_defaults(model: ir.Model) -> Iterator[None]:
+    """Hide what inputs have where nobody feeds them: to the optimizer it would be constant."""
+    graph = model.graph
+    defaults = {
+        value: value.const_value for value in graph.inputs if value.name in graph.initializers
+    }
+    for value in defaults:
+        del graph.initializers[str(value.name)]
+        value.const_value = None
+    try:
+        yield
+    finally:
+        for value, tensor in defaults.items():
+            value.const_value = tensor
+            graph.initializers[str(value.name)] = value
+
+
+def fold(model: ir.Model, node: ir.Node) -> bool:
+    """Put the result of an operator in its place, if it can be computed now.
+
+    The optimizer asks this of every operator that reads nothing but what is stored; that it is
+    never to compute one itself is the answer.
+    """
+    array = computed(model, node) if computable(node) else None
+    if array is not None:
+        keep(node, array)
+    return False
+
+
+def computable(node: ir.Node) -> bool:
+    """Whether an operator gives one small enough result that is always the same, and no texts."""
+    read = [tensor for value in node.inputs if (tensor := stored(value)) is not None]
+    return (
+        len(node.outputs) == 1
+        and node.domain in ("", "ai.onnx.ml")
+        and not any(attribute.is_ref() for attribute in node.attributes.values())
+        and not is_random(node)
+        and not any(tensor.dtype == ir.DataType.STRING or compressed(tensor) for tensor in read)
+        and (is_small(node.outputs[0]) or not (node.op_type in GROWING or doubles(node)))
+        and not serves_integers(node)
+    )
+
+
+def doubles(node: ir.Node) -> bool:
+    """Whether what an operator gives would be stored beside a large tensor that it reads.
+
+    So it is where another operator reads that tensor too, as the table of tied embeddings.
+    """
+    return any(
+        tensor is not None and tensor.size > GROWTH and stays(value, node)
+        for value, tensor in ((value, stored(value)) for value in node.inputs)
+    )
+
+
+def stays(value: ir.Value | None, node: ir.Node) -> bool:
+    """Whether anything reads a value but an operator and others that give the same."""
+    assert value is not None
+    readers = [reader for reader in value.consumers() if reader is not node]
+    return value.is_graph_output() or not all(same(reader, node) for reader in readers)
+
+
+def same(first: ir.Node, second: ir.Node) -> bool:
+    """Whether two operators do the same to the same values."""
+    settings = [{name: a.value for name, a in n.attributes.items()} for n in (first, second)]
+    return (
+        first.op_identifier() == second.op_identifier()
+        and tuple(first.inputs) == tuple(second.inputs)
+        and settings[0] == settings[1]
+    )
+
+
+def serves_integers(node: ir.Node) -> bool:
+    """Check that an integer kernel reads what a DequantizeLinear restores, and would not as floats.
+
+    ONNX Runtime quantizes stored floats of a few operators itself, but only before codes.
+    """
+    if node.op_type != RESTORE:
+        return False
+    runtime = capabilities("onnxruntime")
+    again = set(runtime.quantized_constants).difference(runtime.float_outputs)
+    readers = [reader for reader in node.outputs[0].consumers() if reader.op_type not in again]
+    makers = [value.producer() for reader in readers for value in reader.inputs if value]
+    pairs = [maker for maker in makers if maker is not None and maker.op_type == RESTORE]
+    fuses = any(runtime.computes_in_integers(str(reader.op_type)) for reader in readers)
+    return fuses and any(stored(pair.inputs[0]) is None for pair in pairs)
+
+
+def is_random(node: ir.Node) -> bool:
+    """Whether an operator gives something else at every call."""
+    trains = node.inputs[TRAINS:] if node.op_type == "Dropout" else ()
+    return node.op_type in RANDOM or any(
+        (tensor := stored(value)) is not None and tensor.numpy().any() for value in trains
+    )
+
+
+def is_small(value: ir.Value) -> bool:
+    """Whether a value is known to have few numbers."""
+    shape = value.shape
+    return shape is not None and shape.is_static() and math.prod(shape.numpy()) <= GROWTH
+
+
+def computed(model: ir.Model, node: ir.Node) -> NDArray[np.generic] | None:
+    """What ONNX Runtime makes of an operator; None where it has no kernel, or NumPy no type."""
+    from packlight.runtime import open_session  # noqa: PLC0415  takes long to load
+    from packlight.runtime.calls import DTYPES  # noqa: PLC0415
+
+    try:
+        session = open_session(alone(model, node), EXACT)
+        (result,) = session.native.get_outputs()
+        return session.run({})[result.name] if result.type in DTYPES else None
+    except ModelError:
+        return None
+
+
+def alone(model: ir.Model, node: ir.Node) -> Model:
+    """A model of one operator and what it reads."""
+    given = [copied(value, f"{index}") for index, value in enumerate(node.inputs)]
+    same = ir.Node(node.domain, node.op_type, given, node.attributes, num_outputs=1)
+    same.outputs[0].name = "result"
+    graph = ir.Graph(
+        [], same.outputs, nodes=[same], name=node.op_type,
+        initializers=[value for value in given if value is not None],
+        opset_imports=dict(model.opset_imports),
+    )  # fmt: skip
+    return Model(ir.Model(graph, ir_version=model.ir_version), f"{node.op_type} {node.name}")
+
+
+def copied(value: ir.Value | None, name: str) -> ir.Value | None:
+    """A stored value under another name; its numbers are not copied."""
+    tensor = stored(value)
+    if tensor is None:
+        return None
+    held = ir.Tensor(tensor.numpy(), tensor.dtype, name=name)
+    return ir.Value(
+        name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()),
+        const_value=held,
+    )  # fmt: skip
+
+
+def keep(node: ir.Node, array: NDArray[np.generic]) -> None:
+    """Store an array instead of the operator that gives it."""
+    (before,), graph, read = node.outputs, node.graph, set(node.inputs)
+    assert isinstance(graph, ir.Graph)
+    tensor = ir.tensor(array, name=before.name)
+    value = ir.Value(
+        name=before.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape),
+        const_value=tensor,
+    )  # fmt: skip
+    before.shape = value.shape
+    graph.register_initializer(value)
+    ir.convenience.replace_nodes_and_values(graph, node, [node], [], [before], [value])
+    for given in read:
+        drop_unread(given)
+
+
+def drop_unread(value: ir.Value | None) -> None:
+    """Take a stored value out of its graph where nobody reads it any more."""
+    if value is None or not value.is_initializer():
+        return
+    if value.graph is not None and not (value.uses() or value.is_graph_output()):
+        del value.graph.initializers[str(value.name)]

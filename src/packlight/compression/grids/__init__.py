@@ -1,0 +1,1 @@
+"""Grids and codebooks: granularity, range, and the nearest point."""

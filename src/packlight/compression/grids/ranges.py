@@ -1,0 +1,224 @@
+"""Observer and grids of activations: a histogram in one pass and constant memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from packlight.compression.grids.clipping import min_divergence, min_squared_error, squared_error
+
+BINS = 4096
+"""Even, so that zero is an edge. A percentile is known to 1 / 2048 of the widest value."""
+
+LEVELS = 255
+"""Integer steps of an 8-bit grid."""
+
+MIDDLE_CODE = 127
+MIDDLE_CODE_16 = 32767
+"""Codes above the one in the middle, of 8 and 16 bits."""
+
+Rule = Literal["minmax", "percentile", "mse", "kl"]
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """A grid for activations: value = (code - zero_point) * scale, codes in [0, 2**bits).
+
+    Attributes:
+        scale: real value of one step, > 0.
+        zero_point: the code of 0.0, which is always on the grid.
+        bits: of a code.
+    """
+
+    scale: float
+    zero_point: int
+    bits: Literal[8, 16] = 8
+
+
+class HistogramObserver:
+    """Observer that counts values in equal bins around zero; bins widen by doubling.
+
+    Two-sided, and independent of the order of the values and of how they were split up before they
+    were merged, up to the first bin width. Zeros are also counted apart: they lie on every grid.
+    So are numbers that are not whole: where there are none, a grid of step 1 may hold all.
+    """
+
+    def __init__(self) -> None:
+        self.low = math.inf
+        self.high = -math.inf
+        self.reach = 0.0
+        self.counts = np.zeros(BINS, np.int64)
+        self.zeros = 0
+        self.fractional = 0
+        self.nonfinite = 0
+
+    def update(self, value: NDArray[np.generic]) -> None:
+        """Count the finite numbers of an array of any shape."""
+        flat = np.asarray(value, np.float32).ravel()
+        if not flat.size:
+            return
+        low = float(flat.min())
+        high = float(flat.max())
+        if not math.isfinite(low + high):
+            finite = flat[np.isfinite(flat)]
+            self.nonfinite += flat.size - finite.size
+            self.update(finite)
+            return
+        self.low = min(self.low, low)
+        self.high = max(self.high, high)
+        self.widen(max(abs(self.low), abs(self.high)))
+        zeros, fractional = compiled().count(flat, self.reach, self.counts)
+        self.zeros += zeros
+        self.fractional += fractional
+
+    def merge(self, histogram: HistogramObserver) -> None:
+        """Add the counts of another histogram, which stays as it is up to its bin width."""
+        self.nonfinite += histogram.nonfinite
+        if not histogram.reach:
+            return
+        self.widen(histogram.reach)
+        histogram.widen(self.reach)
+        self.low = min(self.low, histogram.low)
+        self.high = max(self.high, histogram.high)
+        self.counts += histogram.counts
+        self.zeros += histogram.zeros
+        self.fractional += histogram.fractional
+
+    def widen(self, reach: float) -> None:
+        """Let the bins reach at least so far, merging neighbours around zero."""
+        if self.reach == 0.0:
+            self.reach = 2.0 ** math.ceil(math.log2(max(reach, 1e-30)))
+        while self.reach < reach:
+            pairs = self.counts.reshape(-1, 2).sum(axis=1)
+            self.counts = np.zeros(BINS, np.int64)
+            self.counts[BINS // 4 : BINS // 4 + BINS // 2] = pairs
+            self.reach *= 2
+
+    def minmax(self) -> tuple[float, float]:
+        """The smallest and the largest value."""
+        return self.low, self.high
+
+    def edges(self) -> NDArray[np.float64]:
+        """Edges of the bins, (BINS + 1,)."""
+        return np.linspace(-self.reach, self.reach, BINS + 1)
+
+    def percentile(self, share: float) -> tuple[float, float]:
+        """The range that holds this share, in percent, of the values on each side of it.
+
+        Args:
+            share: above 50, at most 100; the range leaves out 100 - share percent at each end.
+
+        Returns:
+            Edges of bins, never wider than the values.
+        """
+        total = int(self.counts.sum())
+        outside = total * (1 - share / 100)
+        edges = self.edges()
+        below = np.cumsum(self.counts)
+        first = int(np.searchsorted(below, outside, side="right"))
+        above = np.cumsum(self.counts[::-1])
+        last = BINS - 1 - int(np.searchsorted(above, outside, side="right"))
+        low = max(float(edges[first]), self.low)
+        high = min(float(edges[last + 1]), self.high)
+        return low, high
+
+    def centers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Centers of the bins that hold any values, within their range, and the counts.
+
+        Zeros are left out.
+        """
+        middle = (self.edges()[:-1] + self.edges()[1:]) / 2
+        counts = self.counts.astype(np.float64)
+        counts[BINS // 2] -= self.zeros
+        filled = counts > 0
+        return np.clip(middle[filled], self.low, self.high), counts[filled]
+
+    def outside(self, low: float, high: float) -> float:
+        """Share of the values that bins put below or above a range."""
+        centers, counts = self.centers()
+        total = float(counts.sum()) + self.zeros
+        if not total:
+            return 0.0
+        return float(counts[(centers < low) | (centers > high)].sum()) / total
+
+
+def affine_grid(
+    histogram: HistogramObserver, rule: Rule, share: float, *, symmetric: bool = False
+) -> Affine:
+    """The 8-bit grid for observed values; of step 1 where that holds all of them.
+
+    Args:
+        histogram: of the values.
+        rule: how wide the range is.
+        share: kept at each end, in percent, by the rule ``percentile``.
+        symmetric: whether the code of 0.0 is to be the one in the middle.
+    """
+    if symmetric:
+        reach = max(map(abs, RANGE_RULES[rule](histogram, share)))
+        return Affine(float(np.float32(reach / MIDDLE_CODE)) or 1.0, MIDDLE_CODE + 1)
+    low = min(round(histogram.low), 0)
+    high = max(round(histogram.high), 0)
+    if not histogram.fractional and high - low <= LEVELS:
+        return Affine(1.0, -low)
+    return grid_of_range(*RANGE_RULES[rule](histogram, share))
+
+
+def grid_of_range(low: float, high: float, bits: Literal[8, 16] = 8) -> Affine:
+    """The grid from one number to another, widened to hold 0."""
+    low = min(low, 0.0)
+    high = max(high, 0.0)
+    steps = (1 << bits) - 1
+    scale = float(np.float32((high - low) / steps)) or 1.0
+    return Affine(scale, int(np.clip(round(-low / scale), 0, steps)), bits)
+
+
+def wide_grid(histogram: HistogramObserver, *, symmetric: bool = False) -> Affine:
+    """The 16-bit grid for all observed values."""
+    low, high = histogram.minmax()
+    if symmetric:
+        reach = max(-low, high)
+        return Affine(float(np.float32(reach / MIDDLE_CODE_16)) or 1.0, MIDDLE_CODE_16 + 1, 16)
+    return grid_of_range(low, high, 16)
+
+
+def grid_snr(histogram: HistogramObserver, grid: Affine) -> float:
+    """Signal-to-noise ratio of an 8-bit grid on the observed values, in dB."""
+    if grid.scale == 1.0 and not histogram.fractional:
+        return math.inf
+    centers, counts = histogram.centers()
+    low, high = (float((code - grid.zero_point) * grid.scale) for code in (0, LEVELS))
+    error = squared_error(centers, counts, low, high)
+    if not error:
+        return math.inf
+    return 10 * math.log10(float(counts @ centers**2) / error)
+
+
+def searched_range(
+    histogram: HistogramObserver, search: Callable[..., tuple[float, float]]
+) -> tuple[float, float]:
+    """The range that a search over the observed values finds."""
+    centers, counts = histogram.centers()
+    if not len(counts):
+        return histogram.minmax()
+    return search(centers, counts, min(histogram.low, 0.0), max(histogram.high, 0.0))
+
+
+RANGE_RULES: Mapping[str, Callable[[HistogramObserver, float], tuple[float, float]]] = {
+    "minmax": lambda histogram, _: histogram.minmax(),
+    "percentile": lambda histogram, share: histogram.percentile(share),
+    "mse": lambda histogram, _: searched_range(histogram, min_squared_error),
+    "kl": lambda histogram, _: searched_range(histogram, min_divergence),
+}
+"""Range of a grid, by the name of its rule."""
+
+
+def compiled() -> ModuleType:
+    """The compiled loop; numba is loaded only when it is used."""
+    return import_module("packlight.compression.grids.ranges_kernels")

@@ -1,0 +1,118 @@
+"""Half precision: weights stored as FLOAT16, computed in float32.
+
+Inputs and outputs of the model keep their types. The Cast back to float32 is computed once, when
+the session starts, so speed is that of float32 on processors without float16 kernels.
+Source: IEEE 754-2019, binary16: largest 65,504, smallest normal 6.1e-5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from packlight.compression.encoding.storage import Expansion
+from packlight.compression.method import Method
+from packlight.compression.sites.weight_sites import STANDS_IN, not_stored
+from packlight.model import initializers, nodes, release, stored_tensor
+from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
+
+LARGEST = float(np.finfo(np.float16).max)
+LEAST = 2.0**-17
+"""The least number of which a half keeps 8 binary digits, of 11 that it has elsewhere."""
+
+SMALLEST = 128
+"""Numbers below which the Cast and its names take more bytes than the halving saves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Float16:
+    """Store every float32 weight in 16 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A stored float32 tensor.
+
+    Attributes:
+        value: what the operators read.
+        tensor: what is stored.
+        operator: name of the first operator that reads it.
+    """
+
+    value: ir.Value
+    tensor: ir.TensorProtocol
+    operator: str
+
+
+def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
+    """Every stored float32 tensor that gains, and why others do not."""
+    del config
+    constants = (n.outputs[0] for n in nodes(graph) if n.op_type == "Constant")
+    for value in (*initializers(graph), *constants):
+        tensor = stored_tensor(value)
+        readers = list(value.consumers())
+        if tensor is None or tensor.dtype != ir.DataType.FLOAT or not readers:
+            continue
+        name = str(readers[0].name)
+        if tensor.size < SMALLEST:
+            yield Refusal(name, f"its '{value.name}' has {tensor.size} numbers: too few to gain")
+        elif value.is_graph_input():
+            yield not_stored(name, value)
+        elif value.is_graph_output():
+            yield Refusal(name, f"its '{value.name}' is an output of the model: must not change")
+        else:
+            yield Site(value, tensor, name)
+
+
+def unfit(site: Site) -> str:
+    """Why a tensor does not fit into 16 bits; empty when it does. NaN and infinity do."""
+    if STANDS_IN in site.tensor.meta:
+        return ""
+    array = np.abs(site.tensor.numpy())
+    release(site.tensor)
+    finite = np.isfinite(array)
+    over = int(np.count_nonzero(finite & (array > LARGEST)))
+    if over:
+        return f"{over} numbers of '{site.value.name}' are above {LARGEST:.0f}"
+    if 0 < array.max(initial=0.0, where=finite) < LEAST:
+        return f"all numbers of '{site.value.name}' are below {LEAST:.2g}, where digits get lost"
+    return ""
+
+
+def apply(
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Float16
+) -> list[Change | Refusal]:
+    """Store each tensor in 16 bits, with a Cast before its first use."""
+    del calibrator, config
+    return [halve(graph, site) for site in found]
+
+
+def halve(graph: ir.Model, site: Site) -> Change:
+    """Replace one tensor."""
+    place = Expansion(graph, site.value)
+
+    def half() -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
+        rounded = np.array(site.tensor.numpy()).astype(np.float16)
+        release(site.tensor)
+        return rounded
+
+    shape = site.tensor.shape.numpy()
+    codes = place.store("half", ir.DataType.FLOAT16, shape, half)
+    place.replace(place.operator("Cast", [codes], to=int(ir.DataType.FLOAT)))
+    size = site.tensor.nbytes
+    return Change(site.operator, "float16", "float16, float at load", size, size // 2)
+
+
+METHOD = Method(
+    name="float16",
+    summary="store weights in 16 bits, compute in float32",
+    config=Float16,
+    opset=lambda _: 1,
+    sites=sites,
+    apply=apply,
+    inspect=unfit,
+)

@@ -1,0 +1,158 @@
+"""Take out what a model does not need: exact in real numbers, and a rounding apart in float32.
+
+Batch normalisations fold into the convolution or product before them, and constants added to
+channels into the bias of the convolution before; constant expressions are computed, equal weights
+are stored once, and what nobody reads is dropped. Compressed weights of earlier steps are left as
+they are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from packlight.compression.encoding.unique_names import Names, values
+from packlight.compression.folding import batch_norm, bias
+from packlight.compression.folding.batch_norm import BatchNorm
+from packlight.compression.folding.bias import Added
+from packlight.compression.folding.constants import fold_constants, foldable
+from packlight.compression.method import Method
+from packlight.compression.sites.weight_roles import is_standard
+from packlight.model import graphs, initializers, nodes
+from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
+
+
+@dataclass(frozen=True, slots=True)
+class Tidy:
+    """Take out what a model does not need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """An operator whose inputs are all stored."""
+
+    node: ir.Node
+
+    @property
+    def operator(self) -> str:
+        """Name of the operator."""
+        return str(self.node.name)
+
+
+Site = BatchNorm | Added | Constant
+
+
+def sites(graph: ir.Model, config: Tidy) -> Iterator[Site | Refusal]:
+    """Batch normalisations and sums that fold, and operators that can be computed now."""
+    del config
+    yield from batch_norm.sites(graph)
+    yield from bias.sites(graph)
+    for node in nodes(graph):
+        if node.op_type != "Constant" and node.inputs and foldable(node):
+            yield Constant(node)
+
+
+@contextmanager
+def silent(module: str) -> Iterator[None]:
+    """Let a module log nothing: what it leaves as it is, is nothing that a person can change."""
+    logger = logging.getLogger(module)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def apply(
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Tidy
+) -> list[Change | Refusal]:
+    """Fold, compute, share and drop, in this order."""
+    del calibrator, config
+    constant, names = any(isinstance(site, Constant) for site in found), Names(graph)
+    before = {str(node.name) for node in nodes(graph)}
+    changes: list[Change | Refusal] = [
+        batch_norm.fold(site, names) for site in found if isinstance(site, BatchNorm)
+    ]
+    changes += bias.folded(graph, names)
+    if constant:
+        fold_constants(graph)
+    drop_identities(graph)
+    with silent(common.DeduplicateInitializersPass.__module__):
+        common.DeduplicateInitializersPass()(graph)
+    drop_unused(graph)
+    drop_notes(graph)
+    after = {str(node.name) for node in nodes(graph)}
+    folded = {change.operator for change in changes}
+    gone = sorted(before - after - folded)
+    return changes + [Change(name, "tidy", "computed or dropped") for name in gone]
+
+
+def drop_identities(graph: ir.Model) -> None:
+    """Let readers of a copy read the original; a copy that is a graph's output stays."""
+    for node in list(nodes(graph)):
+        if is_standard(node, "Identity") and not node.outputs[0].is_graph_output():
+            source = node.inputs[0]
+            assert source is not None
+            node.outputs[0].replace_all_uses_with(source)
+
+
+def drop_unused(graph: ir.Model) -> None:
+    """Drop operators and opsets that nobody needs, and so the readers of weights."""
+    common.RemoveUnusedNodesPass()(graph)
+    detach_removed(graph)
+    common.RemoveUnusedOpsetsPass()(graph)
+
+
+def drop_notes(graph: ir.Model) -> None:
+    """Take off what exporters and passes note down and no runtime reads.
+
+    What the model says of itself stays, as do descriptions of its inputs and outputs: people and
+    programs that use it read these.
+    """
+    functions = graph.functions.values()
+    own = [body for one in functions for body in (one.graph, *one.subgraphs())]
+    for body in (*graphs(graph), *own):
+        inner = body is not graph.graph
+        body.metadata_props.clear()
+        body.doc_string = None if inner else body.doc_string
+        for node in body:
+            node.metadata_props.clear()
+            node.doc_string = None
+        for value in values(body):
+            value.metadata_props.clear()
+            if inner or not (value.is_graph_input() or value.is_graph_output()):
+                value.doc_string = None
+    unname_constants(graph)
+
+
+def unname_constants(graph: ir.Model) -> None:
+    """Take the names off tensors in Constants: the value has one."""
+    for node in nodes(graph):
+        if node.op_type == "Constant" and "value" in node.attributes:
+            node.attributes["value"].as_tensor().name = None
+
+
+def detach_removed(graph: ir.Model) -> None:
+    """Let operators of bodies that went with their If or Loop no longer count as readers."""
+    live = set(map(id, nodes(graph)))
+    for value in initializers(graph):
+        for node, index in list(value.uses()):
+            if id(node) not in live:
+                node.replace_input_with(index, None)
+
+
+METHOD: Method[Tidy, Site] = Method(
+    name="tidy",
+    summary="fold batch norms, biases and constants, drop what nobody reads",
+    config=Tidy,
+    opset=lambda _: 1,
+    whole=True,
+    sites=sites,
+    apply=apply,
+)

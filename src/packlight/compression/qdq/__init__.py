@@ -1,0 +1,1 @@
+"""Integer arithmetic: where QuantizeLinear and DequantizeLinear go, and integer weights."""

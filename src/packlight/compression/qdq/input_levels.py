@@ -1,0 +1,173 @@
+"""What a model's input is led through so that the first convolution reads whole numbers.
+
+Photos have 256 levels. Normalised, each channel has evenly spaced ones of its own, on which no
+grid for all channels together lies; so a grid rounds what was exact. A product and a sum for each
+channel give the numbers of the levels back, the convolution takes up what that changes, and a grid
+of step 1 holds them exactly; a padded 0 lies between two of them. Source: Jacob et al. (CVPR
+2018), section 2, for grids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compression.encoding.stored_values import Stock
+from packlight.compression.grids.ranges import Affine
+from packlight.compression.reconstruction.bias_correction import Bias
+from packlight.compression.sites.weight_sites import Weight, weight_site
+from packlight.records.variant import Refusal
+from packlight.runtime.calibration import Calibrator
+
+Doubles = NDArray[np.float64]
+CODES = 256
+"""Levels that an 8-bit grid holds."""
+
+EVEN = 0.01
+"""Share of a step by which a level may be off, because float32 rounds."""
+
+GRID = Affine(1.0, CODES // 2)
+"""The grid of the numbers; where a convolution pads, its 0 is rounded to the nearest level."""
+
+BIAS = 2
+CHANNELS = 1
+"""Axis of an activation that counts them."""
+
+SPATIAL = 2
+"""Axes of an activation before those that are padded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evenly:
+    """The levels of each channel: ``zero + step * number``, numbers from -128 to 127.
+
+    Numbers around 0 keep what rounding a weight does to the mean of its outputs small.
+
+    Attributes:
+        zero: (channels,), the level with the number 0.
+        step: (channels,), > 0.
+    """
+
+    zero: Doubles
+    step: Doubles
+
+
+class Levels:
+    """The different numbers in each channel of what was seen, as long as there are few."""
+
+    def __init__(self) -> None:
+        self.seen: list[NDArray[np.float32]] = []
+        self.few = True
+
+    def update(self, value: NDArray[np.generic]) -> None:
+        """Take in the numbers of one call (n, channels, ...)."""
+        self.few = self.few and value.ndim > CHANNELS
+        if not self.few:
+            return
+        rows = np.moveaxis(np.asarray(value, np.float32), CHANNELS, 0).reshape(value.shape[1], -1)
+        before = self.seen or [np.zeros(0, np.float32)] * len(rows)
+        self.seen = [np.union1d(old, row) for old, row in zip(before, rows, strict=True)]
+        self.few = all(
+            len(channel) <= CODES and np.isfinite(channel).all() for channel in self.seen
+        )
+
+    def evenly(self) -> Evenly | None:
+        """The levels; None where there are too many or they are not evenly spaced."""
+        lines = [line(channel.astype(np.float64)) for channel in self.seen] if self.few else []
+        if not lines or None in lines:
+            return None
+        zero, step = np.array(lines, np.float64).T
+        return Evenly(zero, step)
+
+
+def line(values: Doubles) -> tuple[float, float] | None:
+    """The level with the number 0 and the step of levels (n,) in order; None where they are uneven.
+
+    Numbers that were not seen are divided between both ends.
+    """
+    if len(values) < 2:  # noqa: PLR2004
+        return (float(values[0]), 1.0) if len(values) else None
+    numbers = np.rint((values - values[0]) / np.diff(values).min())
+    spare = CODES - 1 - int(numbers[-1])
+    if spare < 0:
+        return None
+    step, low = np.polyfit(numbers, values, 1)
+    if np.abs(low + step * numbers - values).max() > EVEN * step:
+        return None
+    return float(low + (CODES // 2 - spare // 2) * step), float(step)
+
+
+def lead(
+    graph: ir.Model, node: ir.Node, weight: Weight, calibrator: Calibrator
+) -> tuple[Weight, Refusal | None]:
+    """Let a convolution read the numbers of its input's levels, in place.
+
+    Returns:
+        Its weight as it is now, and why nothing was done where nothing was.
+    """
+    source = node.inputs[0]
+    assert source is not None
+    why = unfit(node, weight)
+    levels = Levels()
+    if not why and not calibrator.sizes_only:
+        calibrator.observe(graph, {str(source.name): [levels]})
+    even = levels.evenly()
+    if not why and calibrator.sizes_only:
+        even = Evenly(np.zeros(weight.shape[1]), np.ones(weight.shape[1]))
+    if not why and even is None:
+        why = "what it reads does not have 256 evenly spaced levels in each channel, or fewer"
+    if even is None or why:
+        return weight, Refusal(str(node.name), f"first=levels leaves it as it is: {why}")
+    wide = (1, -1, *(1,) * (len(weight.shape) - SPATIAL))
+    old = weight.read().astype(np.float64)
+    shift = (old * even.zero.reshape(wide)).sum(axis=weight.summed)
+    numbered(graph, node, even, wide)
+    Bias(node, BIAS, weight.shape[0], weight.roles[0].names).shift(shift[None])
+    weight.put((old * even.step.reshape(wide)).astype(np.float32))
+    site = weight_site(weight.value, weight.roles)
+    assert isinstance(site, Weight)
+    return site, None
+
+
+def unfit(node: ir.Node, weight: Weight) -> str:
+    """Why an operator cannot take up what leading its input changes; empty when nothing does."""
+    if node.op_type != "Conv" or node.attributes.get_int("group", 1) > 1:
+        return "it is no convolution over all channels"
+    if node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        return "what it pads follows from the size of its input (auto_pad)"
+    if len(weight.value.uses()) > 1:
+        return "others read its weight"
+    return ""
+
+
+def numbered(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) -> None:
+    """Put padding, product and sum before a convolution, which then pads no more."""
+    inside = node.graph
+    source = node.inputs[0]
+    assert isinstance(inside, ir.Graph)
+    assert source is not None
+    stock = Stock(graph)
+    stem = str(node.name)
+    pads = list(node.attributes.get_ints("pads", ()))
+    steps: list[tuple[str, NDArray[np.generic]]] = []
+    if any(pads):
+        half = len(pads) // 2
+        pads_of_all = [0] * SPATIAL + pads[:half] + [0] * SPATIAL + pads[half:]
+        steps.append(("Pad", np.array(pads_of_all, np.int64)))
+        node.attributes["pads"] = ir.AttrInt64s("pads", [0] * len(pads))
+    factor = 1 / even.step
+    shift = -even.zero / even.step
+    steps += [("Mul", factor.reshape(wide).astype(np.float32))]
+    steps += [("Add", shift.reshape(wide).astype(np.float32))]
+    for kind, array in steps:
+        name = f"{stem}.levels.{kind.lower()}"
+        stored = stock.keep(inside, f"{name}.constant", array)
+        operator = ir.node(kind, [source, stored], name=name)
+        operator.outputs[0].name = stock.fresh(f"{name}.given")
+        inside.insert_before(node, operator)
+        source = operator.outputs[0]
+    node.replace_input_with(0, source)

@@ -1,0 +1,197 @@
+"""Weights of integer operators, rounded in the order they run, behind quantized activations.
+
+Each is rounded for the inputs that it really gets: those of quantized activations and of the
+weights rounded before. Its bias takes up what that does to the means of its outputs.
+Source: Frantar et al., "GPTQ" (ICLR 2023); Nagel et al., "Data-Free Quantization" (ICCV 2019),
+section 4.2, for the means, which are measured on samples here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compression.grids import granularity
+from packlight.compression.grids.uniform import Range, Uniform, fit
+from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
+from packlight.compression.reconstruction.bias_correction import Bias, bias_of
+from packlight.compression.reconstruction.gptq import gptq
+from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
+from packlight.compression.reconstruction.sequential import hessian_batches
+from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
+from packlight.compression.sites.weight_matrix import layout_of
+from packlight.compression.sites.weight_sites import WeightSite
+from packlight.runtime.calibration import Calibrator
+
+Floats = NDArray[np.float32]
+DAMPING = 0.1
+"""Share of the mean squared input by which GPTQ trusts its samples less."""
+
+
+class Settings(Protocol):
+    """What decides how a weight is rounded."""
+
+    @property
+    def bits(self) -> int:
+        """Of a code."""
+
+    def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
+        """Who shares a scale of an operator's weight."""
+
+    @property
+    def rounding(self) -> Literal["nearest", "gptq"]:
+        """Rounding of a number to a point."""
+
+    @property
+    def search(self) -> Range:
+        """Rule for the width of a grid."""
+
+    @property
+    def bias(self) -> bool:
+        """Choice that biases take up what rounding does to means."""
+
+    @property
+    def portable(self) -> bool:
+        """Choice that pairs of neighbors stay within 16 bits."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader(WeightSite):
+    """An operator in integers with its weight.
+
+    Attributes:
+        least: of shape (1,) or (out,), what its scales must reach.
+    """
+
+    least: Floats
+
+    @property
+    def node(self) -> ir.Node:
+        """The operator."""
+        return self.weight.roles[0].node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Codes:
+    """A weight in integers.
+
+    Attributes:
+        codes: of the weight's shape.
+        scale: of shape (out,), or () for the whole tensor.
+        floats: what they stand for.
+    """
+
+    codes: NDArray[np.int8]
+    scale: Floats
+    floats: Floats
+
+
+def nearest(reader: Reader, settings: Settings) -> Codes:
+    """A weight to the nearest points of its grid."""
+    weight = reader.weight.read()
+    points = grid_of(reader, weight, np.ones_like(weight), settings)
+    return coded(reader, points, points.nearest(weight), settings)
+
+
+def blank(reader: Reader, settings: Settings) -> Codes:
+    """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
+    shape = reader.weight.shape
+    summed = reader.weight.summed
+    outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
+    scale = np.ones(() if settings.per_of(reader.node) == "tensor" else outputs, np.float32)
+    return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
+
+
+def grid_of(reader: Reader, weight: Floats, matters: Floats, settings: Settings) -> Uniform:
+    """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
+    single = settings.per_of(reader.node) == "tensor"
+    shape = reader.weight.shape
+    summed = reader.weight.summed
+    groups = granularity.per_tensor(shape) if single else granularity.per_channel(shape, summed)
+    fitted = fit(weight, matters, groups, settings.bits, symmetric=True, search=settings.search)
+    least = reader.least.max() if single else reader.least
+    scale = np.maximum(fitted.scale.ravel(), least)
+    form = neighbours(reader.node, shape) if settings.portable else None
+    if form is not None:
+        rows = form.rows(weight)
+        top = granularity.top_code(settings.bits)
+        scale_of_rows = np.broadcast_to(scale, len(rows)).astype(np.float32)
+        scale = portable_scale(rows, form.rows(matters), scale_of_rows, top)
+        scale = scale.max() if single else scale
+    scale = scale.reshape(fitted.scale.shape).astype(np.float32)
+    return Uniform(groups, settings.bits, True, scale, np.zeros_like(scale))
+
+
+def coded(reader: Reader, points: Uniform, codes: Floats, settings: Settings) -> Codes:
+    """Codes as they are stored, their pairs held within 16 bits where that is asked for."""
+    form = neighbours(reader.node, reader.weight.shape) if settings.portable else None
+    if form is not None:
+        codes = form.weight(held(form.rows(codes)))
+    single = settings.per_of(reader.node) == "tensor"
+    scale = points.scale.reshape(() if single else (-1,))
+    return Codes(codes.astype(np.int8), scale, points.values(codes))
+
+
+def absorber(reader: Reader) -> Bias | None:
+    """The bias that can take up what integers do to the means of an operator's outputs."""
+    groups, outputs, _ = layout_of(reader.weight).sizes()
+    return bias_of(reader.weight.roles[0], groups * outputs)
+
+
+def grow(readers: Sequence[Reader]) -> None:
+    """Give every operator that can have one a bias of its own, so that the file's size is known."""
+    for reader in readers:
+        vector = absorber(reader)
+        if vector is not None and vector.is_new:
+            groups, outputs, _ = layout_of(reader.weight).sizes()
+            vector.shift(np.zeros((groups, outputs)))
+
+
+def rounded(
+    graph: ir.Model,
+    readers: Sequence[Reader],
+    calibrator: Calibrator,
+    settings: Settings,
+) -> Iterator[Codes]:
+    """Round weight after weight, and leave in the graph what their codes stand for.
+
+    Args:
+        graph: changed in place; its activations are quantized already.
+        readers: in the order they run.
+        calibrator: runs calibration samples.
+        settings: how to round.
+    """
+    for batch in hessian_batches(readers, calibrator):
+        hessians = observe_hessians(graph, batch, calibrator)
+        for reader in batch:
+            yield round_one(reader, hessians.pop(id(reader)), settings)
+
+
+def round_one(reader: Reader, observer: HessianObserver, settings: Settings) -> Codes:
+    """Round one weight."""
+    if not observer.calls:
+        codes_of_reader = nearest(reader, settings)
+        reader.weight.put(codes_of_reader.floats)
+        return codes_of_reader
+    weight = reader.weight.read()
+    form = layout_of(reader.weight)
+    vector = absorber(reader) if settings.bias else None
+    hessian = shrunk_hessian(observer, DAMPING, centered=vector is not None)
+    points = grid_of(reader, weight, importance(hessian, form), settings)
+    codes = points.nearest(weight)
+    matrices = form.matrices(weight).astype(np.float64)
+    if settings.rounding == "gptq":
+        rows = gptq(matrices, hessian, points.lattice(form), ordered=True)
+        codes = form.weight(rows).astype(np.float32)
+    codes_of_reader = coded(reader, points, codes, settings)
+    reader.weight.put(codes_of_reader.floats)
+    if vector is not None:
+        lost = matrices - form.matrices(codes_of_reader.floats).astype(np.float64)
+        vector.shift((lost @ observer.mean()[:, :, None])[:, :, 0])
+    return codes_of_reader

@@ -1,0 +1,1 @@
+"""Rounding with calibration data: Hessians, GPTQ, sequential rounding, bias correction."""

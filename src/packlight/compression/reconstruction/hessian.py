@@ -1,0 +1,239 @@
+"""Hessians of layer errors: second moments of what weights multiply, observed on samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compression.reconstruction.reference import value_names
+from packlight.compression.sites.weight_matrix import inputs_of, layout_of, sources, view
+from packlight.compression.sites.weight_roles import Role
+from packlight.compression.sites.weight_sites import WeightSite
+from packlight.runtime.calibration import Calibrator
+
+Array = NDArray[np.generic]
+Doubles = NDArray[np.float64]
+Floats = NDArray[np.float32]
+
+MIN_ROWS = 16
+MAX_ROWS = 128
+"""Inputs taken of one call: neighbors in a feature map add little that is new."""
+
+LARGEST_INPUT = np.float32(2.0**50)
+"""Inputs above are left out as those that are not finite: sums of their squares leave float32."""
+
+
+class HessianObserver:
+    """Sums of the inputs of one weight and of their products.
+
+    Memory is that of a few (groups, in, in) arrays, whatever the number of samples. The sums are
+    of differences from the first input, so that what inputs have in common costs no digits and
+    inputs that never change have a variance of exactly 0.
+
+    As a pair observer it also takes the inputs that the weight would have if nothing before it had
+    been rounded, and sums the gaps to those and their products with the inputs.
+
+    Args:
+        role: whose inputs these are.
+
+    Attributes:
+        calls: of the model, which unlike the inputs of one call are independent.
+        skipped: calls whose inputs are not finite or too large.
+    """
+
+    def __init__(self, role: Role) -> None:
+        self.role = role
+        self.first: Floats = np.zeros((0, 0), np.float32)
+        self.outer: Doubles = np.zeros((0, 0, 0))
+        self.total: Doubles = np.zeros((0, 0))
+        self.gap_outer: Doubles = np.zeros((0, 0, 0))
+        self.gap_total: Doubles = np.zeros((0, 0))
+        self.pending: list[Floats] = []
+        self.pending_gaps: list[tuple[Floats, Floats]] = []
+        self.count = 0
+        self.calls = 0
+        self.skipped = 0
+
+    def update(self, value: Array) -> None:
+        """Take in the inputs of one call; those that are not finite, or too large, are skipped."""
+        self.update_pair(value, value)
+
+    def update_pair(self, value: Array, reference: Array) -> None:
+        """Take in the inputs of one call, and those of the reference."""
+        inputs = self.read(value)
+        if inputs.size == 0:
+            return
+        if not is_in_range(inputs):
+            self.skipped += 1
+            return
+        if not self.calls:
+            groups, _, width = inputs.shape
+            self.first = inputs[:, 0].copy()
+            self.total = np.zeros((groups, width))
+            self.outer = np.zeros((groups, width, width))
+            self.gap_total = np.zeros((groups, width))
+        inputs = self.in_groups(inputs)
+        rows, width = inputs.shape[1:]
+        gaps = None
+        if reference is not value and np.shape(reference) == np.shape(value):
+            gaps = self.reference_inputs(reference, inputs) - inputs
+        inputs = inputs - self.first[:, None]
+        if gaps is not None and gaps.any():
+            self.gap_total += gaps.sum(axis=1, dtype=np.float64)
+            self.pending_gaps.append((gaps, inputs))
+        self.total += inputs.sum(axis=1, dtype=np.float64)
+        self.count += rows
+        self.calls += 1
+        self.pending.append(inputs)
+        if sum(part.shape[1] for part in self.pending) >= width:
+            self.add_pending()
+        if sum(part.shape[1] for part, _ in self.pending_gaps) >= width:
+            self.add_pending_gaps()
+
+    def in_groups(self, inputs: Floats) -> Floats:
+        """Inputs for each group; sums get as many groups as the inputs where those have more."""
+        groups = max(len(inputs), len(self.first))
+        if len(self.first) < groups:
+            self.add_pending()
+            self.add_pending_gaps()
+            self.first = np.repeat(self.first, groups, axis=0)
+            self.total = np.repeat(self.total, groups, axis=0)
+            self.outer = np.repeat(self.outer, groups, axis=0)
+            self.gap_outer = np.repeat(self.gap_outer, groups, axis=0)
+            self.gap_total = np.repeat(self.gap_total, groups, axis=0)
+        return np.broadcast_to(inputs, (groups, *inputs.shape[1:]))
+
+    def reference_inputs(self, reference: Array, inputs: Floats) -> Floats:
+        """The inputs of the reference; those of the graph where they make no sense."""
+        targets = self.read(reference)
+        usable = targets.shape[1:] == inputs.shape[1:] and is_in_range(targets)
+        return targets if usable else inputs
+
+    def read(self, value: Array) -> Floats:
+        """Rows of a value that the weight multiplies, (groups, n, in); none of an empty one."""
+        if not value.size:
+            return np.zeros((0, 0, 0), np.float32)
+        return inputs_of(self.role, np.asarray(value, np.float32), self.row_limit)
+
+    def add_pending(self) -> None:
+        """Add the products of the pending inputs; many at a time are cheaper."""
+        if self.pending:
+            inputs = np.concatenate(self.pending, axis=1)
+            self.outer += np.swapaxes(inputs, 1, 2) @ inputs
+            self.pending.clear()
+
+    def add_pending_gaps(self) -> None:
+        """Add the products of the pending gaps with their inputs."""
+        if self.pending_gaps:
+            gaps, inputs = (
+                np.concatenate(part, axis=1) for part in zip(*self.pending_gaps, strict=True)
+            )
+            if not self.gap_outer.size:
+                self.gap_outer = np.zeros_like(self.outer)
+            self.gap_outer += np.swapaxes(gaps, 1, 2) @ inputs
+            self.pending_gaps.clear()
+
+    def row_limit(self, width: int) -> int:
+        """Inputs to take of one call for a weight of so many inputs."""
+        return max(MIN_ROWS, min(MAX_ROWS, width))
+
+    def mean(self) -> Doubles:
+        """Mean input, (groups, in)."""
+        return self.first + self.total / self.count
+
+    def mean_gap(self) -> Doubles:
+        """Mean of reference less input, (groups, in)."""
+        return self.gap_total / max(1, self.count)
+
+    def gap_products(self, *, centered: bool) -> Doubles:
+        """Mean products of reference less input with the input.
+
+        (groups, in, in), about the means or about zero; the first axis of the two is the gap's. It
+        is empty where all inputs are those of the reference.
+        """
+        self.add_pending_gaps()
+        if not self.gap_outer.size:
+            return self.gap_outer
+        products = self.gap_outer / self.count
+        mean = self.total / self.count if centered else -self.first
+        add_product(products, -self.mean_gap(), mean)
+        return products
+
+    def hessian(self, *, centered: bool) -> Doubles:
+        """Second moments of the inputs, (groups, in, in), about the means or about zero."""
+        self.add_pending()
+        offset = self.total / self.count
+        mean = self.mean()
+        products = self.outer / self.count
+        add_product(products, -offset, offset)
+        if not centered:
+            add_product(products, mean, mean)
+        return products
+
+
+ROWS = 64
+
+
+def add_product(products: Doubles, rows: Doubles, columns: Doubles | Floats) -> None:
+    """Add outer products of two vectors of each group, (groups, in), in blocks, in place."""
+    for start in range(0, rows.shape[1], ROWS):
+        block = slice(start, start + ROWS)
+        products[:, block] += rows[:, block, None] * columns[:, None, :]
+
+
+def is_in_range(inputs: Floats) -> bool:
+    """Tell whether inputs are finite and their squares stay within float32."""
+    return bool(-LARGEST_INPUT < inputs.min() <= inputs.max() < LARGEST_INPUT)
+
+
+def observe_hessians(
+    graph: ir.Model,
+    sites: Sequence[WeightSite],
+    calibrator: Calibrator,
+    most: int = 0,
+    *,
+    reference: ir.Model | None = None,
+) -> dict[int, HessianObserver]:
+    """Observe the inputs of each weight; by identity of its site, none where they are unknown.
+
+    Weights that multiply the same value share an observer. Observers are large: whoever takes them
+    out lets go of them after the last such weight.
+
+    Args:
+        graph: as it stands.
+        sites: the weights.
+        calibrator: runs calibration samples.
+        most: of them; 0 takes all.
+        reference: the graph before any weight was rounded, to compare inputs with; it needs all
+            samples. An input that it lacks counts as equal.
+    """
+    shared: dict[tuple[object, ...], HessianObserver] = {}
+    observers: dict[str, list[HessianObserver]] = {}
+    by_site: dict[int, HessianObserver] = {}
+    for site in sites:
+        role = site.weight.roles[0]
+        values = [str(value.name) for value in sources(role)]
+        if not values or len(site.weight.roles) > 1:
+            continue
+        key = (values[0], *view(role))
+        if key not in shared:
+            shared[key] = HessianObserver(role)
+            for value in values:
+                observers.setdefault(value, []).append(shared[key])
+        by_site[id(site)] = shared[key]
+    comparable = value_names(reference)
+    pairs = {name: observers.pop(name) for name in list(observers) if name in comparable}
+    if pairs and reference is not None:
+        calibrator.observe_pair(graph, reference, pairs)
+    if observers:
+        calibrator.observe(graph, observers, most)
+    return by_site
+
+
+def hessian_bytes(site: WeightSite) -> int:
+    """Bytes of a weight's Hessian."""
+    groups, _, inputs = layout_of(site.weight).sizes()
+    return groups * inputs**2 * np.dtype(np.float64).itemsize

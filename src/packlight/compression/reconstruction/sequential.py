@@ -1,0 +1,391 @@
+"""Sequential rounding: weights in the order they run, each for the inputs that it really gets.
+
+A weight at a time: samples run through the model as it stands, with the weights before this one
+rounded already, and beside it through the reference. The weight moves to where its outputs come
+nearest to those of the reference, and is rounded by GPTQ; the model goes on with the rounded
+values. So each weight compensates for the errors of those before it, as far as its inputs allow.
+Memory is that of a few Hessians and of the part of the model that runs, whatever the number of
+samples and the depth of the model.
+Source: Frantar et al., "GPTQ" (ICLR 2023), section 3; Li et al., "GPTAQ: Efficient Finetuning-Free
+Quantization for Asymmetric Calibration" (ICML 2025) for the reference, here by least squares before
+rounding; Nagel et al., "Data-Free Quantization" (ICCV 2019) for the biases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compression.encoding.storage import Parts
+from packlight.compression.reconstruction.bias_correction import Bias, bias_of
+from packlight.compression.reconstruction.gptq import Lattice, gptq
+from packlight.compression.reconstruction.hessian import (
+    HessianObserver,
+    hessian_bytes,
+    observe_hessians,
+)
+from packlight.compression.reconstruction.reference import RoundingReferences
+from packlight.compression.reconstruction.shrinkage import (
+    compensated_weight,
+    importance,
+    shrunk_hessian,
+)
+from packlight.compression.reconstruction.sparse_rows import prune_rows, refine_sparse_codes
+from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
+from packlight.compression.sites.weight_matrix import Layout, layout_of, sources
+from packlight.compression.sites.weight_sites import Weight, WeightSite
+from packlight.errors import RecipeError
+from packlight.runtime.calibration import Calibrator
+from packlight.runtime.disk_cache import DiskCache
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Codes = NDArray[np.float32]
+
+PASSES = 8
+"""Passes over the calibration samples, at least where memory is short."""
+
+MAX_HESSIAN_BYTES = 128 * 2**20
+"""Bytes of Hessians that are observed at a time; that of one weight may be more."""
+
+MAX_BATCH_BYTES = 32 * 2**20
+"""Bytes of weights observed together where each pass resumes the last one, with their Hessians and
+with the part of the model that runs then. One weight may take more."""
+
+WEIGHT_COPIES = 6
+"""Of a weight while its part of the model runs: in the file's form, in the session's, and as the
+session lays it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """How weights go to the values that they can take.
+
+    Attributes:
+        rounding: to the ``nearest``, or by ``gptq``, where errors are made up for by the other
+            weights of the same output; it needs calibration samples.
+        damping: share of the mean squared input by which gptq trusts its samples less.
+        ordered: whether gptq begins with the largest inputs.
+        aim: at which outputs of a weight gptq aims: those of the ``original`` model, so that it
+            makes up for weights before it, or those that its ``present`` inputs would give.
+        bias: whether biases take up what rounding by calibration samples does to the means of
+            outputs, where there is a bias.
+        mixed: bits of a weight on average, where every weight has a width of its own, found with
+            calibration samples; 0 gives all the same.
+    """
+
+    rounding: Literal["nearest", "gptq"] = "nearest"
+    damping: float = 0.1
+    ordered: bool = True
+    aim: Literal["original", "present"] = "original"
+    bias: bool = True
+    mixed: float = 0.0
+
+    def check_rounding(self) -> None:
+        """Refuse what makes no sense."""
+        if not 0 < self.damping < math.inf:
+            raise RecipeError(f"damping= is a share above 0; got {self.damping}")
+        if not 0 <= self.mixed <= WIDEST:
+            raise RecipeError(f"mixed= is a mean width up to {WIDEST} bits; got {self.mixed}")
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether rounding or widths follow from calibration samples."""
+        return self.rounding == "gptq" or self.mixed > 0
+
+    @property
+    def makes_up(self) -> bool:
+        """Whether each weight makes up for those before it."""
+        return self.rounding == "gptq" and self.aim == "original"
+
+
+WIDEST = 8
+"""Bits of the widest code."""
+
+
+class RoundingGrid(Protocol):
+    """Grid of the values that one weight can take."""
+
+    def nearest(self, weight: Floats) -> Codes:
+        """The code of the nearest value for every number, of the same shape."""
+
+    def values(self, codes: Codes) -> Floats:
+        """Real values of codes, as the file gives them."""
+
+    def lattice(self, form: Layout) -> Lattice:
+        """The lattice of the rows of the weight's matrices."""
+
+
+S = TypeVar("S", bound=WeightSite)
+F = TypeVar("F", bound=RoundingGrid)
+T = TypeVar("T")
+FitGrid = Callable[[S, Floats, Floats], F]
+"""Fits a grid to the weight and to the importance of each number of it, of one shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedWeight(Generic[S]):
+    """A weight with its stored parts.
+
+    Attributes:
+        site: the weight.
+        parts: that are stored.
+        how: it was rounded, in words.
+    """
+
+    site: S
+    parts: Parts
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoundedWeight(Generic[S, F]):
+    """A weight with its codes.
+
+    Attributes:
+        site: the weight.
+        fitted: the values it can take.
+        codes: of the weight's shape; NaN where it became zero by sparsity.
+        how: it was rounded, in words.
+    """
+
+    site: S
+    fitted: F
+    codes: Codes
+    how: str
+
+
+StoredParts = Callable[[S, F, Codes], Mapping[str, NDArray[np.generic]]]
+"""Stored parts of a weight with this grid and these codes."""
+
+
+def round_lazily(
+    sites: Sequence[S], fit: FitGrid[S, F], stored: StoredParts[S, F]
+) -> list[EncodedWeight[S]]:
+    """Round every weight to the nearest, without samples, when it is written."""
+
+    def parts(site: S) -> Mapping[str, NDArray[np.generic]]:
+        weight = site.weight.read()
+        grid = fit(site, weight, np.broadcast_to(np.float32(1), weight.shape))
+        return stored(site, grid, grid.nearest(weight))
+
+    return [EncodedWeight(site, Parts(partial(parts, site)), "to nearest") for site in sites]
+
+
+def round_unobserved(
+    sites: Sequence[S], fit: FitGrid[S, F], stored: StoredParts[S, F], config: Rounding
+) -> list[EncodedWeight[S]]:
+    """Round every weight to the nearest, with the biases that samples would make.
+
+    For the size of a file: it is that with samples, as long as one reaches every weight.
+    """
+    for site in sites if config.bias else ():
+        role = site.weight.roles[0]
+        has_inputs = len(site.weight.roles) == 1 and bool(sources(role))
+        bias = correctable_bias(site.weight) if has_inputs else None
+        if bias is not None:
+            groups, outputs, _ = layout_of(site.weight).sizes()
+            bias.shift(np.zeros((groups, outputs)))
+    return round_lazily(sites, fit, stored)
+
+
+def encode_rounded(
+    rounded: Iterable[RoundedWeight[S, F]], stored: StoredParts[S, F]
+) -> list[EncodedWeight[S]]:
+    """Encode weights that are rounded in order; all are, before the first is written.
+
+    Until then the parts of each wait on disk.
+    """
+    cache = DiskCache()
+    encoded = []
+    for weight in rounded:
+        parts = stored(weight.site, weight.fitted, weight.codes)
+        encoded.append(EncodedWeight(weight.site, cached_parts(parts, cache), weight.how))
+    return encoded
+
+
+def cached_parts(parts: Mapping[str, NDArray[np.generic]], cache: DiskCache) -> Parts:
+    """Parts that are computed already and wait on disk."""
+    readers = {name: cache.put(part) for name, part in parts.items()}
+    return Parts(lambda: {name: read() for name, read in readers.items()})
+
+
+def round_sequentially(
+    graph: ir.Model,
+    sites: Sequence[S],
+    calibrator: Calibrator,
+    fit: FitGrid[S, F],
+    config: Rounding,
+    *,
+    sparsity: Sparsity = DENSE,
+) -> Iterator[RoundedWeight[S, F]]:
+    """Round every weight, and leave the rounded values in the graph.
+
+    Args:
+        graph: changed in place.
+        sites: in the order they run.
+        calibrator: runs calibration samples.
+        fit: chooses the values that a weight can take.
+        config: how to round.
+        sparsity: how many weights become zero.
+    """
+    cache = DiskCache()
+    references = None
+    batches = hessian_batches(sites, calibrator)
+    if config.makes_up:
+        references = RoundingReferences.of(graph, calibrator)
+        batches = sequential_batches(sites, calibrator)
+    for batch in batches:
+        target = references.target_of(batch) if references else None
+        hessians = observe_hessians(graph, batch, calibrator, reference=target)
+        for site in batch:
+            rounded = round_weight(site, hessians.pop(id(site), None), fit, config, sparsity)
+            codes = cache.put(compact_codes(rounded.codes))
+            site.weight.put_later(partial(decoded_values, rounded.fitted, codes))
+            yield rounded
+
+
+def sequential_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list[S]]:
+    """Weights that run after all those before them are rounded: those that multiply one value.
+
+    A state makes every pass begin at the inputs, so there it is a share of all, as memory allows.
+    Weights of one share run before each other is rounded, and compensate for the same errors.
+    """
+    groups = [list(group) for _, group in groupby(sites, input_identity)]
+    most = math.ceil(len(groups) / PASSES) if calibrator.state_outputs else 1
+    for batch in batched(groups, hessian_pair_bytes, MAX_HESSIAN_BYTES, most):
+        yield [site for group in batch for site in group]
+
+
+def input_identity(site: WeightSite) -> int:
+    """Identity of the value that a weight multiplies; of the weight where that is unknown."""
+    return id(next(iter(sources(site.weight.roles[0])), site))
+
+
+def hessian_pair_bytes(sites: Sequence[WeightSite]) -> int:
+    """Bytes of the Hessians of weights, and of as many products with gaps to the reference."""
+    return 2 * sum(map(hessian_bytes, sites))
+
+
+def hessian_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list[S]]:
+    """Weights whose Hessians are observed at a time, a share of all at most, as memory allows.
+
+    Where each pass resumes the last one, more passes cost little, and memory is that of a part of
+    the model. A state makes every pass begin at the inputs.
+    """
+    most = math.ceil(len(sites) / PASSES)
+    if calibrator.state_outputs:
+        return batched(sites, hessian_bytes, MAX_HESSIAN_BYTES, most)
+    return batched(sites, running_bytes, MAX_BATCH_BYTES, most)
+
+
+def batched(
+    sites: Sequence[T], size: Callable[[T], int], max_bytes: int, most: int
+) -> Iterator[list[T]]:
+    """Weights in order, so many and of so many bytes at a time; a single one may be larger."""
+    batch = list[T]()
+    total = 0
+    for site in sites:
+        site_bytes = size(site)
+        if batch and (len(batch) >= most or total + site_bytes > max_bytes):
+            yield batch
+            batch = []
+            total = 0
+        batch.append(site)
+        total += site_bytes
+    if batch:
+        yield batch
+
+
+def running_bytes(site: WeightSite) -> int:
+    """Bytes of a weight's Hessian and of the weight in a part of the model that runs."""
+    return hessian_bytes(site) + WEIGHT_COPIES * site.weight.tensor.nbytes
+
+
+def round_weight(
+    site: S,
+    observer: HessianObserver | None,
+    fit: FitGrid[S, F],
+    config: Rounding,
+    sparsity: Sparsity,
+) -> RoundedWeight[S, F]:
+    """Round one weight; its bias takes up what that does to means."""
+    weight = site.weight.read()
+    form = layout_of(site.weight)
+    if observer is None or not observer.calls:
+        grid = fit(site, weight, np.ones_like(weight))
+        reason = missing_inputs(site, observer)
+        return RoundedWeight(site, grid, grid.nearest(weight), f"to nearest: {reason}")
+    bias = correctable_bias(site.weight) if config.bias else None
+    centered = bias is not None
+    exact = form.matrices(weight).astype(np.float64)
+    matrices = compensated_weight(exact, observer, centered=centered)
+    hessian = shrunk_hessian(observer, config.damping, centered=centered)
+    mean = observer.mean()
+    mean_gap = observer.mean_gap()
+    del observer  # three times the size of what is needed from here on
+    target = form.weight(matrices).astype(np.float32)
+    target = pruned_target(target, form, hessian, config, sparsity)
+    grid = fit(site, target, importance(hessian, form))
+    codes = grid.nearest(target)
+    if config.rounding == "gptq":
+        lattice = grid.lattice(form)
+        if sparsity == DENSE:
+            rows = gptq(matrices, hessian, lattice, config.ordered)
+        else:
+            start = form.matrices(codes).astype(np.float64)
+            rows = refine_sparse_codes(matrices, start, hessian, lattice, sparsity)
+        codes = form.weight(rows).astype(np.float32)
+    if bias is not None:
+        error = exact - form.matrices(grid.values(codes)).astype(np.float64)
+        shift = error @ mean[:, :, None] + exact @ mean_gap[:, :, None]
+        bias.shift(shift[:, :, 0])
+    how = {"gptq": "by gptq", "nearest": "to nearest"}[config.rounding]
+    return RoundedWeight(site, grid, codes, how)
+
+
+def compact_codes(codes: Codes) -> NDArray[np.floating]:
+    """Codes in 16 bits where these hold them, as integers up to 2,048 and NaN; else as they are."""
+    with np.errstate(over="ignore"):
+        half = codes.astype(np.float16)
+    return half if np.array_equal(half.astype(np.float32), codes, equal_nan=True) else codes
+
+
+def decoded_values(fitted: RoundingGrid, codes: Callable[[], NDArray[np.floating]]) -> Floats:
+    """Real values of compact codes."""
+    return fitted.values(codes().astype(np.float32))
+
+
+def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> str:
+    """Reason why the inputs of a weight are unknown."""
+    if observer is not None and observer.skipped:
+        return "no sample gives it inputs that are finite and can be squared"
+    if observer is not None:
+        return "no sample reaches it"
+    if len(site.weight.roles) > 1:
+        return "several operators share it"
+    return "it multiplies no inputs"
+
+
+def pruned_target(
+    weight: Floats, form: Layout, hessian: Doubles, config: Rounding, sparsity: Sparsity
+) -> Floats:
+    """The target of rounding: the weight, or by gptq the best sparse one, NaN for a zero."""
+    if config.rounding != "gptq" or sparsity == DENSE:
+        return weight
+    rows = form.matrices(weight).astype(np.float64)
+    return form.weight(prune_rows(rows, hessian, config.ordered, sparsity)).astype(np.float32)
+
+
+def correctable_bias(weight: Weight) -> Bias | None:
+    """The bias that can take up what rounding does to the means of a weight's outputs."""
+    groups, outputs, _ = layout_of(weight).sizes()
+    return bias_of(weight.roles[0], groups * outputs)

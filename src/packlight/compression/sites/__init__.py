@@ -1,0 +1,1 @@
+"""Sites: stored weights that methods can change."""

@@ -1,0 +1,44 @@
+"""Find out why a variant lost quality, or did not get faster or smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from packlight.diagnosis.arithmetic import arithmetic
+from packlight.diagnosis.evidence import Subject, Survey
+from packlight.diagnosis.latency import times
+from packlight.diagnosis.operators import float16_range, other_operators
+from packlight.diagnosis.rounding import roundings
+from packlight.diagnosis.sizes import sizes
+from packlight.records import Finding
+
+DETECTORS: Mapping[str, Callable[[Survey], Iterator[Finding]]] = {
+    "arithmetic of the runtime": arithmetic,
+    "other operators": other_operators,
+    "float16": float16_range,
+    "rounding": roundings,
+    "bytes": sizes,
+    "time": times,
+}
+"""Detectors by family of causes."""
+
+RANKS = ("serious", "warning", "note")
+HARMS = ("quality", "time", "size")
+"""Order of harms at one severity: a wrong model need not be fast or small."""
+
+
+def diagnose(subject: Subject) -> tuple[Finding, ...]:
+    """Find the causes, the most serious first.
+
+    Raises:
+        ModelError: a model fails.
+        TaskError: a sample does not fit.
+    """
+    survey = Survey(subject)
+    findings = [finding for detector in DETECTORS.values() for finding in detector(survey)]
+    return tuple(sorted(findings, key=_rank))
+
+
+def _rank(finding: Finding) -> tuple[int, int, float]:
+    harm = 0 if finding.severity == "note" else HARMS.index(finding.harm)
+    return RANKS.index(finding.severity), harm, -finding.weight

@@ -1,0 +1,1 @@
+"""Predicted latency, memory and energy on a device."""

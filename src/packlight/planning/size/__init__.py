@@ -1,0 +1,1 @@
+"""Predicted size of files, exact to the byte, and of downloads."""

@@ -1,0 +1,1 @@
+"""Numbers, verdicts and sentences that the terminal, the report and notebooks share."""

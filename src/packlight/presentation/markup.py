@@ -1,0 +1,68 @@
+"""HTML and SVG elements whose texts cannot become markup."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from markupsafe import Markup, escape
+
+VOID = ("meta", "link", "br", "img")
+UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters, lone surrogates, and marks that reverse the text around them."""
+
+
+def text(raw: str) -> Markup:
+    """Any text as markup that shows it.
+
+    >>> text("<b> & \\x00")
+    '&lt;b&gt; &amp; \\ufffd'
+    """
+    if isinstance(raw, Markup):
+        return raw
+    return escape(UNPRINTABLE.sub("\ufffd", raw))
+
+
+def join(parts: Iterable[str], between: str = "") -> Markup:
+    """Texts and markup after each other."""
+    return Markup(text(between).join(text(part) for part in parts))
+
+
+def breakable(raw: str) -> Markup:
+    """A recipe or name that may wrap after its punctuation.
+
+    >>> breakable("tidy+float16")
+    'tidy+<wbr>float16'
+    """
+    return join(re.split(r"(?<=[+,:/])(?=.)", raw), Markup("<wbr>"))
+
+
+def element(tag: str, *children: str, **attributes: str | float) -> Markup:
+    """An element with its children; plain texts are escaped.
+
+    Attribute names are written as Python names: ``class_``, ``aria_label``.
+
+    >>> element("p", "a < b", class_="note")
+    '<p class="note">a &lt; b</p>'
+    """
+    names = "".join(
+        f' {attribute(name)}="{text(write(value))}"' for name, value in attributes.items()
+    )
+    start = Markup(f"<{tag}{names}>")
+    return start if tag in VOID else Markup(f"{start}{join(children)}</{tag}>")
+
+
+def attribute(name: str) -> str:
+    """An attribute's name from its Python name."""
+    return name.rstrip("_").replace("_", "-")
+
+
+def write(value: str | float) -> str:
+    """An attribute's value; numbers without needless digits.
+
+    >>> write(12.5), write(3.0), write("a")
+    ('12.5', '3', 'a')
+    """
+    return value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")

@@ -1,0 +1,17 @@
+from .calls import Feeds as Feeds
+from .calls import Session as Session
+from .calls import Steps as Steps
+from .clock import latency_of as latency_of
+from .clock import time_against as time_against
+from .exact_integers import exact as exact
+from .hardware import machine as machine
+from .interleaved import race as race
+from .interleaved import race_both as race_both
+from .isolation.vetting import unchanged as unchanged
+from .isolation.vetting import vet as vet
+from .kernel_saturation import Saturation as Saturation
+from .kernel_saturation import saturation as saturation
+from .memory import peak_memory as peak_memory
+from .session import open_session as open_session
+from .taps import stream as stream
+from .taps import tapped as tapped

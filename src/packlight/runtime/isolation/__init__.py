@@ -1,0 +1,1 @@
+"""Child processes with limits, which open what is not trusted."""

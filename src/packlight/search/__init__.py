@@ -1,0 +1,1 @@
+"""Search of ``fit``: measure variants, choose one, explain it."""

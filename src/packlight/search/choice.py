@@ -1,0 +1,218 @@
+"""Choose a variant from measurements: budgets, labels, front, best variant, and misses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from packlight.comparison import pareto_front
+from packlight.errors import RecipeError
+from packlight.metrics import FIDELITY_METRICS, Metric
+from packlight.records import Budget, Limit, Measurement, Meets, Miss, VariantResult, Verdict
+from packlight.records.budget import COSTS, LOSSES, check_sense
+
+TENTH = 0.1
+"""Loss of quality that counts as much as a cost of e times its bound."""
+MEASURED = (
+    "size",
+    "download",
+    "latency",
+    "latency_p90",
+    "latency_p99",
+    "latency_ratio",
+    "peak_memory",
+)
+FRONT = ("size", "latency", "drop")
+SLOWER = "slower"
+FASTER = "faster"
+LARGER = "larger"
+
+
+def check_names(budget: Budget, metric: Metric) -> None:
+    """Refuse a bound on an unknown metric or from the wrong side, before anything is measured.
+
+    Args:
+        budget: limits.
+        metric: of the task.
+
+    Raises:
+        RecipeError: a budget is not possible; the message names the metrics.
+    """
+    metrics = {**FIDELITY_METRICS, metric.name: metric}
+    check_measured(budget, (*MEASURED, *LOSSES, *metrics))
+    for floor in budget.floors:
+        if floor.metric in metrics:
+            check_sense(floor, higher_is_better=metrics[floor.metric].higher_is_better)
+
+
+def check_measured(budget: Budget, measured: Collection[str]) -> None:
+    """Refuse a bound on a metric that is not measured.
+
+    Raises:
+        RecipeError: a metric is not measured; the message names those that are.
+    """
+    for limit in budget.all():
+        if limit.metric not in measured:
+            raise RecipeError(
+                f"'{limit.text}' bounds '{limit.metric}', which is not measured here; there are "
+                f"{', '.join(sorted(set(measured)))}"
+            )
+
+
+def with_verdict(
+    result: VariantResult, budget: Budget, original: Mapping[str, Measurement]
+) -> VariantResult:
+    """Add kept budgets, verdict and labels to a result."""
+    if result.error:
+        return replace(result, verdict="misses")
+    missing = [limit for limit in budget.all() if limit.judged_by not in result.metrics]
+    if missing:
+        texts = ", ".join(limit.text for limit in missing)
+        return replace(result, verdict="misses", error=f"its outputs cannot be checked for {texts}")
+    meets = {
+        limit.text: limit.met(result.metrics[limit.judged_by], original) for limit in budget.all()
+    }
+    labels = (*result.labels, *cost_labels(result.metrics, original))
+    return replace(result, meets=meets, verdict=verdict(meets), labels=labels)
+
+
+def cost_labels(
+    metrics: Mapping[str, Measurement], original: Mapping[str, Measurement]
+) -> tuple[str, ...]:
+    """Labels for a slower, faster or larger variant."""
+    ratio = metrics["latency_ratio"]
+    labels = {
+        SLOWER: ratio.low > 1,
+        FASTER: ratio.high < 1,
+        LARGER: metrics["size"].value > original["size"].value,
+    }
+    return tuple(label for label, holds in labels.items() if holds)
+
+
+def verdict(meets: Mapping[str, Meets]) -> Verdict:
+    """Verdict for all budgets together."""
+    if "no" in meets.values():
+        return "misses"
+    return "undecided" if "unclear" in meets.values() else "fits"
+
+
+def front(results: Sequence[VariantResult]) -> tuple[str, ...]:
+    """Ids that no other result beats on size, latency and drop at once."""
+    points = {
+        result.id: {name: result.metrics[name].value for name in FRONT}
+        for result in results
+        if not result.error
+    }
+    return pareto_front(points, minimize=FRONT)
+
+
+def best(results: Sequence[VariantResult], allow_slower: bool) -> VariantResult | None:
+    """Choose the result that saves most among those that keep every budget, or may.
+
+    It has the smallest product of size and latency; ties are broken by the drop. A result that is
+    slower than the original is excluded unless allowed.
+    """
+    allowed = [r for r in results if not r.error and (allow_slower or SLOWER not in r.labels)]
+    for accepted in ("fits", "undecided"):
+        candidates = [result for result in allowed if result.verdict == accepted]
+        if candidates:
+            return min(candidates, key=rank)
+    return None
+
+
+def slower_fits(results: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:
+    """Sentence about variants that keep every budget but are excluded because they are slower."""
+    slower = [r for r in results if r.verdict == "fits" and SLOWER in r.labels]
+    if not slower or (chosen is not None and chosen.verdict == "fits"):
+        return []
+    names = ", ".join(result.name for result in sorted(slower, key=rank))
+    return [f"slower than the original, but within every budget: {names}. --allow-slower takes it."]
+
+
+def rank(result: VariantResult) -> tuple[float, float, str]:
+    """Sort key of a result: product of size and latency ratio, then drop."""
+    cost = result.metrics["size"].value * result.metrics["latency_ratio"].value
+    return cost, result.metrics["drop"].value, result.id
+
+
+def nearest(
+    results: Sequence[VariantResult],
+    budget: Budget,
+    original: Mapping[str, Measurement],
+    slower: bool,
+) -> VariantResult:
+    """Result with the least sum of relative excesses over its bounds."""
+    usable = [result for result in results if not result.error]
+    allowed = [r for r in usable if slower or SLOWER not in r.labels] or usable
+
+    def distance(result: VariantResult) -> tuple[float, str]:
+        over = [excess(limit, result.metrics[limit.judged_by], original) for limit in budget.all()]
+        return sum(over), result.id
+
+    return min(allowed, key=distance)
+
+
+def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measurement]) -> float:
+    """Relative excess of a measurement over a bound; 0 if it keeps the bound.
+
+    Costs count by the logarithm of the factor, losses and scores by their points over a tenth, so
+    that a bound near 0 does not outweigh all others.
+    """
+    gap = shortfall(limit, measurement, original)
+    bound = limit.bound(original)
+    if gap <= 0:
+        return 0.0
+    if limit.metric in COSTS:
+        return math.log(measurement.value / bound) if bound > 0 else math.inf
+    return gap / TENTH
+
+
+def shortfall(limit: Limit, measurement: Measurement, original: Mapping[str, Measurement]) -> float:
+    """Distance of a measurement from a bound, in its unit; negative if it keeps the bound."""
+    gap = measurement.value - limit.bound(original)
+    return gap if limit.sense == "<=" else -gap
+
+
+def misses(
+    result: VariantResult, budget: Budget, original: Mapping[str, Measurement]
+) -> tuple[Miss, ...]:
+    """Budgets that a result misses or may miss."""
+    return tuple(
+        Miss(
+            budget=limit.text,
+            bound=limit.bound(original),
+            nearest=result.id,
+            name=result.name,
+            found=result.metrics[limit.judged_by],
+            by=shortfall(limit, result.metrics[limit.judged_by], original),
+        )
+        for limit in budget.all()
+        if result.meets[limit.text] != "yes"
+    )
+
+
+def too_fine(budget: Budget, shown: VariantResult, floor: float, detectable: float) -> list[str]:
+    """Sentences about bounds on the drop that are below the minimum detectable drop.
+
+    Args:
+        budget: limits.
+        shown: the chosen result, or the nearest.
+        floor: least minimum detectable drop of these samples for any variant.
+        detectable: minimum detectable drop for the variant shown.
+    """
+    sentences = []
+    for limit in budget.floors:
+        if limit.metric != "drop":
+            continue
+        smallest = detectable
+        is_unclear = shown.meets.get(limit.text) == "unclear"
+        if limit.value < floor:
+            smallest = floor
+        elif not is_unclear or limit.value >= detectable:
+            continue
+        sentences.append(
+            f"'{limit.text}' is below the minimum detectable drop of these samples, "
+            f"{smallest:.2%} (80 % power). Use more samples or a wider budget."
+        )
+    return sentences

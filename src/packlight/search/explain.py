@@ -1,0 +1,110 @@
+"""Explain an outcome: contrast with the original, causes, and lessons from the literature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from packlight.advice import for_finding, for_findings, for_results
+from packlight.diagnosis import Subject
+from packlight.diagnosis import diagnose as find_causes
+from packlight.errors import ModelError, TaskError
+from packlight.evaluation.exactness import RUNTIME_DIFFERS
+from packlight.model import stored_size
+from packlight.presentation.verdict import choice
+from packlight.records import Contrast, Evaluation, Finding, Outcome, Variant
+from packlight.report.contrast import MOST_MOVED
+from packlight.runtime import Steps
+from packlight.search.bench import Bench
+
+DIAGNOSED_SAMPLES = 16
+"""Samples for diagnosis: enough for grave causes, at a small part of the time of a search."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Findings as a project stores them.
+
+    Attributes:
+        variant: id.
+        found: the gravest first.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    variant: str
+    found: tuple[Finding, ...]
+
+
+def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -> Outcome:
+    """Add contrast, causes and lessons for the chosen or nearest variant to an outcome.
+
+    Causes are searched if quality dropped significantly, or if the runtime differs from exact
+    arithmetic.
+
+    Args:
+        bench: that measured the variants.
+        outcome: of a search.
+        evaluations: of every variant that was measured.
+    """
+    contrasts: tuple[Contrast, ...] = ()
+    causes: tuple[Finding, ...] = ()
+    warnings = outcome.warnings
+    subject = subject_of(outcome)
+    for evaluation in evaluations:
+        contrast = bench.contrast(evaluation) if evaluation.variant == subject else None
+        if contrast is None:
+            continue
+        contrasts = (*contrasts, contrast)
+        if contrast.drop.low > 0 or RUNTIME_DIFFERS in evaluation.labels:
+            try:
+                causes = causes_of(bench, subject)
+            except (ModelError, TaskError) as error:
+                warnings = (*warnings, f"The search for causes failed: {error}")
+    of_results = for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
+    lessons = {advice.lesson: advice for advice in (*for_findings(causes), *of_results)}
+    return replace(
+        outcome,
+        warnings=warnings,
+        contrasts=contrasts,
+        findings=causes,
+        lessons=tuple(lessons.values()),
+    )
+
+
+def subject_of(outcome: Outcome) -> str:
+    """Id of the chosen variant, else of the nearest; empty if there is none."""
+    chosen = choice(outcome)
+    if chosen:
+        return chosen.id
+    return next((miss.nearest for miss in outcome.misses), "")
+
+
+def causes_of(bench: Bench, key: str) -> tuple[Finding, ...]:
+    """Causes for the lost quality of a variant, from the project or diagnosed now."""
+    variant = bench.store.get("variant", key, Variant)
+    assert variant is not None
+    return bench.once("findings", variant, Findings, lambda: diagnose(bench, variant)).found
+
+
+def diagnose(bench: Bench, variant: Variant) -> Findings:
+    """Find causes without latency."""
+    before = stored_size(bench.store.path(bench.original.file))
+    after = stored_size(bench.store.path(variant.file))
+    subject = Subject(
+        reference=bench.opened.model,
+        variant=bench.model(variant),
+        task=bench.task,
+        options=bench.options,
+        limit=DIAGNOSED_SAMPLES,
+        seed=bench.seed,
+        sizes=(before, after),
+    )
+    return Findings(variant.id, tuple(map(for_finding, find_causes(subject))))
+
+
+def inputs_of(bench: Bench, contrasts: Sequence[Contrast]) -> Mapping[int, Steps]:
+    """Inputs of the samples that changed most, by index."""
+    indices = {sample.sample for contrast in contrasts for sample in contrast.moved[:MOST_MOVED]}
+    return {index: bench.task.samples[index] for index in sorted(indices)}

@@ -1,0 +1,172 @@
+"""Search for the variant of a model that keeps its budgets; measurements are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from packlight.errors import ModelError, RecipeError, TaskError
+from packlight.records import (
+    Budget,
+    Evaluation,
+    Outcome,
+    Recipe,
+    SessionOptions,
+    Variant,
+    VariantResult,
+)
+from packlight.report import write_report
+from packlight.runtime import machine
+from packlight.runtime.progress import Progress, silent
+from packlight.search import choice
+from packlight.search.bench import Bench
+from packlight.search.explain import explain, inputs_of
+from packlight.search.recipe_ladder import ladder, named
+from packlight.search.study import Study, keep_outcome
+from packlight.sources.opening import Opened
+from packlight.store import Store
+from packlight.task import Task
+
+STEPS = 4
+"""Steps committed for each variant: model and size, quality, latency, memory."""
+
+
+def fit(
+    opened: Opened,
+    task: Task,
+    budget: Budget,
+    project: Path,
+    *,
+    recipes: Sequence[str] = (),
+    options: SessionOptions | None = None,
+    allow_slower: bool = False,
+    seed: int = 0,
+    seconds: float = 2.0,
+    progress: Progress = silent,
+) -> Study:
+    """Try recipes from free to costly, measure all, and choose the best that keeps every budget.
+
+    Every measurement is committed before the next starts. The same call on the same project
+    measures only what is missing, and gives the same ids.
+
+    Args:
+        opened: the original.
+        task: that measures quality.
+        budget: limits.
+        project: folder, new or of an earlier call.
+        recipes: in short; the built-in ladder where there are none.
+        options: of every session; one thread, optimized, by default.
+        allow_slower: whether a variant measured slower than the original may be chosen.
+        seed: of everything random.
+        seconds: to spend on the latency of one variant.
+        progress: told what is being done, steps finished and steps in all.
+
+    Returns:
+        The choice, or the budgets that stand in the way, with every variant and the report.
+
+    Raises:
+        InputError: the model, the task, a recipe or a budget cannot be used.
+    """
+    tried = tuple(named(text, seed) for text in recipes) or ladder(task, seed)
+    with Store.open(project) as store:
+        bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
+        results, evaluations = measure_all(bench, tried, budget)
+        outcome = decide(bench, budget, results, evaluations, allow_slower)
+        outcome = explain(bench, outcome, evaluations)
+        inputs = inputs_of(bench, outcome.contrasts)
+        report = project / "report.html"
+        write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
+        outcome = replace(outcome, report=str(report))
+        keep_outcome(store, outcome)
+    return Study(outcome)
+
+
+def measure_all(
+    bench: Bench, tried: Sequence[tuple[str, Recipe]], budget: Budget
+) -> tuple[list[VariantResult], list[Evaluation]]:
+    """Measure the original and every recipe; a recipe that fails is recorded with its error."""
+    choice.check_names(budget, bench.task.metric)
+    total = STEPS * (len(tried) + 1)
+    base, evaluation = measure_variant(bench, bench.original, 0, total)
+    choice.check_measured(budget, base.metrics)
+    results = [choice.with_verdict(base, budget, base.metrics)]
+    evaluations = [evaluation]
+    for index, (name, recipe) in enumerate(tried, start=1):
+        try:
+            variant = bench.variant(name, recipe)
+            result, evaluation = measure_variant(bench, variant, STEPS * index, total)
+        except (ModelError, TaskError, RecipeError) as error:
+            results.append(failed_result(bench, name, recipe, str(error)))
+            continue
+        results.append(choice.with_verdict(result, budget, base.metrics))
+        evaluations.append(evaluation)
+    bench.progress("done", total, total)
+    return results, evaluations
+
+
+def measure_variant(
+    bench: Bench, variant: Variant, done: int, total: int
+) -> tuple[VariantResult, Evaluation]:
+    """Measure size, quality, latency and memory of a variant."""
+    metrics = dict(bench.size(variant).metrics)
+    bench.progress(f"{variant.name}: quality", done + 1, total)
+    quality = bench.quality(variant)
+    metrics.update(quality.metrics)
+    bench.progress(f"{variant.name}: latency", done + 2, total)
+    metrics.update(bench.latency(variant).metrics)
+    bench.progress(f"{variant.name}: memory", done + 3, total)
+    metrics.update(bench.memory(variant).metrics)
+    result = VariantResult(
+        id=variant.id,
+        parent=variant.parent,
+        name=variant.name,
+        recipe=variant.recipe.text(),
+        file=variant.file,
+        refusals=variant.refusals,
+        changes=variant.changes,
+        metrics=metrics,
+        groups=quality.groups,
+        labels=quality.labels,
+    )
+    return result, quality
+
+
+def failed_result(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
+    """Result of a recipe that could not be made or measured, with its error."""
+    return VariantResult(
+        bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error
+    )
+
+
+def decide(
+    bench: Bench,
+    budget: Budget,
+    results: Sequence[VariantResult],
+    evaluations: Sequence[Evaluation],
+    allow_slower: bool,
+) -> Outcome:
+    """Choose a variant and collect the outcome of all measurements."""
+    base = results[0]
+    best = choice.best(results, allow_slower)
+    shown = best or choice.nearest(results, budget, base.metrics, allow_slower)
+    detectable = {evaluation.variant: evaluation.detectable for evaluation in evaluations}
+    fine = choice.too_fine(budget, shown, detectable[base.id], detectable[shown.id])
+    return Outcome(
+        best=best.id if best else None,
+        verdict=best.verdict if best else "misses",
+        misses=choice.misses(shown, budget, base.metrics),
+        warnings=(*bench.task.notes, *fine, *choice.slower_fits(results, best)),
+        front=choice.front(results),
+        variants=tuple(results),
+        budget=budget,
+        metric=bench.task.metric.name,
+        detectable=detectable[shown.id],
+        model=bench.opened.model.name,
+        task=bench.task.name,
+        samples=len(bench.task.samples),
+        calibration=len(bench.task.calibration),
+        session=bench.options,
+        machine=machine(),
+        project=str(bench.store.folder),
+    )

@@ -1,0 +1,1 @@
+"""Models, tasks and devices that a user names."""

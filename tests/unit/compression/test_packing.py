@@ -1,0 +1,47 @@
+"""Packed codes, in NumPy and in the graph."""
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from packlight.compression.encoding.functions import DOMAIN, UNPACK, add_unpack
+from packlight.compression.encoding.packing import WIDTHS, pack, packed_bytes, unpack
+from packlight.model import Model
+from packlight.records import SessionOptions
+from packlight.runtime import open_session
+
+
+@given(st.sampled_from(list(WIDTHS)), st.integers(1, 200), st.integers(0, 99))
+def test_unpacking_gives_back_what_was_packed_in_exactly_the_bytes_stated(bits, count, seed):
+    codes = np.random.default_rng(seed).integers(0, 1 << bits, count).astype(np.uint8)
+
+    packed = pack(codes, bits)
+
+    assert packed.nbytes == packed_bytes(count, bits)
+    np.testing.assert_array_equal(unpack(packed, bits, count), codes)
+
+
+@pytest.mark.parametrize("opset", [18, 21])
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_the_runtime_unpacks_every_code_at_every_place(bits, opset):
+    codes = np.arange(1 << bits, dtype=np.uint8)
+    codes = np.concatenate([np.roll(codes, shift) for shift in range(8)])
+    packed = pack(codes, bits)
+
+    found = open_session(unpacker(bits, packed.shape, opset), SessionOptions()).run({"x": packed})
+
+    np.testing.assert_array_equal(found["y"][: codes.size], codes)
+
+
+def unpacker(bits, shape, opset):
+    """A model that unpacks what it is given."""
+    x = ir.val("x", ir.DataType.UINT8, shape)
+    node = ir.node(UNPACK, [x], domain=DOMAIN)
+    y = node.outputs[0]
+    y.name, y.type, y.shape = "y", ir.TensorType(ir.DataType.UINT8), ir.Shape([shape[0] * 8])
+    graph = ir.Graph([x], [y], nodes=[node], opset_imports={"": opset}, name="unpacker")
+    model = ir.Model(graph, ir_version=10)
+    add_unpack(model)
+    return Model(model, "unpacker")
