@@ -45,6 +45,19 @@ SIZES = (1 << 12, 1 << 20)
 """Numbers in two arrays whose conversions are timed."""
 
 
+OfferCode = Literal["offered", "no-operators", "no-gain", "not-faster"]
+REASONS: Mapping[OfferCode, str] = {
+    "offered": "",
+    "no-operators": "the method has no integer kernel for any of the model's operators",
+    "no-gain": "no operator gains by integers here, with the conversions that they need",
+    "not-faster": (
+        "it takes {ratio.value:.2f} times as long as the original "
+        "({ratio.low:.2f} to {ratio.high:.2f}), which is not surely less"
+    ),
+}
+"""Why integer arithmetic is declined, for people."""
+
+
 @dataclass(frozen=True, slots=True)
 class Judged:
     """Integer arithmetic on this machine.
@@ -53,18 +66,24 @@ class Judged:
         made: the model; also where it is declined, so that it can be looked at.
         ratio: its latency over that of the original.
         floats: operators that could compute in integers and stay in float, because that is faster.
-        reason: why it is declined; empty where it is offered.
+        code: ``offered``, or the reason for which it is declined: no operator has an integer
+            kernel, none gains by it, or the model is not surely faster.
     """
 
     made: Made
     ratio: Measurement
     floats: tuple[str, ...]
-    reason: str
+    code: OfferCode
 
     @property
     def offered(self) -> bool:
         """Whether it is surely faster than the original."""
-        return not self.reason
+        return self.code == "offered"
+
+    @property
+    def reason(self) -> str:
+        """Why it is declined, for people; empty where it is offered."""
+        return REASONS[self.code].format(ratio=self.ratio)
 
 
 def integers(
@@ -121,8 +140,8 @@ def integers(
     made = make(build(dict(config or {}), chosen))
     ratio = time(made.model)
     floats = tuple(name for name in able if name not in chosen)
-    why = reason(chosen, ratio) if able else f"'{method}' has no integers for any of its operators"
-    return Judged(made, ratio, floats, why)
+    code = offer(chosen, ratio) if able else "no-operators"
+    return Judged(made, ratio, floats, code)
 
 
 def against(
@@ -135,16 +154,11 @@ def against(
     )["latency_ratio"]  # fmt: skip
 
 
-def reason(chosen: frozenset[str], ratio: Measurement) -> str:
-    """Why integers are declined; empty where they are not."""
+def offer(chosen: frozenset[str], ratio: Measurement) -> OfferCode:
+    """Whether integers are offered, or the reason for which they are declined."""
     if not chosen:
-        return "no operator gains by integers here, with the conversions that they need"
-    if ratio.high >= 1:
-        return (
-            f"it takes {ratio.value:.2f} times as long as the original "
-            f"({ratio.low:.2f} to {ratio.high:.2f}), which is not surely less"
-        )
-    return ""
+        return "no-gain"
+    return "not-faster" if ratio.high >= 1 else "offered"
 
 
 def recipe_of(

@@ -265,8 +265,8 @@ def apply_step(start: Start, step: Step, opset: int, samples: tuple[Stream, int]
 
 def inspected(site: Place, chosen: Method[Any, Any]) -> Place | Refusal:
     """A site, or why its numbers cannot be used."""
-    reason = chosen.inspect(site)
-    return Refusal(site.operator, reason) if reason else site
+    refusal = chosen.inspect(site)
+    return site if refusal is None else refusal
 
 
 @dataclass(frozen=True, slots=True)

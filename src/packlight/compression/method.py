@@ -104,10 +104,10 @@ class Look(Protocol):
         """
 
 
-def sound(site: object) -> str:
-    """What a method says of weights that it can take as they are."""
+def sound(site: object) -> Refusal | None:
+    """No refusal, for a method that can take all weights as they are."""
     del site
-    return ""
+    return None
 
 
 def looks_at_nothing(config: object) -> bool:
@@ -136,7 +136,7 @@ class Method(Generic[C, S]):
         uses_data: whether a config looks at calibration samples.
         apply: looks at the calibration samples where it uses data, as often as it wants; changes
             the sites in place; says what it did and what turned out impossible.
-        inspect: reads a site's weights and says what is wrong with them; empty when nothing is.
+        inspect: reads a site's weights and says why they cannot be used; None where they can.
         implied: options that follow from those given.
         whole: it works on the model as a whole, so that ``where`` makes no sense.
         replaces: all it does is to store other weights, so that every value that is computed from
@@ -152,7 +152,7 @@ class Method(Generic[C, S]):
     sites: Callable[[ir.Model, C], Iterable[S | Refusal]]
     apply: Callable[[ir.Model, Sequence[S], Look, C], list[Change | Refusal]]
     uses_data: Callable[[C], bool] = looks_at_nothing
-    inspect: Callable[[S], str] = sound
+    inspect: Callable[[S], Refusal | None] = sound
     implied: Callable[[Mapping[str, Option]], Mapping[str, Option]] = as_given
     whole: bool = False
     replaces: bool = False

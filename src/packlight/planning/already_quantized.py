@@ -23,6 +23,7 @@ from packlight.profiling.counts import names
 from packlight.profiling.load_time import constants
 from packlight.profiling.rows import bytes_of
 from packlight.records.profile import OperatorCost, Profile
+from packlight.records.variant import Refusal
 
 CODED = names(
     "ConvInteger DynamicQuantizeLSTM DynamicQuantizeMatMul MatMulInteger MatMulIntegerToFloat "
@@ -127,14 +128,12 @@ def sizes_of(graph: ir.Model, profile: Profile) -> dict[ir.Value, int]:
     return sizes
 
 
-INTEGERS = "it computes in 8-bit integers already"
-CODES = "its weight is stored in codes already"
 BLOCKS = names("GatherBlockQuantized MatMulBnb4 MatMulNBits QMoE")
 """Operators that restore blocks of codes themselves."""
 
 
-def quantized(graph: ir.Model, integer: Collection[str]) -> Mapping[str, str]:
-    """Operators with nothing left to quantize, by name, with what they are already.
+def quantized(graph: ir.Model, integer: Collection[str]) -> Mapping[str, Refusal]:
+    """Operators with nothing left to quantize, by name, with the reason.
 
     Args:
         graph: of the model.
@@ -142,10 +141,13 @@ def quantized(graph: ir.Model, integer: Collection[str]) -> Mapping[str, str]:
     """
     found = {}
     for node in nodes(graph):
-        if str(node.name) in integer:
-            found[str(node.name)] = INTEGERS
+        name = str(node.name)
+        if name in integer:
+            reason = "it computes in 8-bit integers already"
+            found[name] = Refusal(name, "already-integer", reason)
         elif node.op_type in BLOCKS or any(map(restored, node.inputs)):
-            found[str(node.name)] = CODES
+            reason = "its weight is stored in codes already"
+            found[name] = Refusal(name, "already-quantized", reason)
     return found
 
 

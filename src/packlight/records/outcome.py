@@ -103,7 +103,7 @@ class Outcome:
         findings: why that variant lost quality; empty where it surely did not lose any.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     best: str | None
     verdict: Verdict

@@ -116,7 +116,7 @@ class Plan:
         lessons: what practitioners know that this plan calls for.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     model: str
     device: str

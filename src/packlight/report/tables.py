@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from packlight.presentation.numbers import show_named_interval, show_named_value, show_number
 from packlight.presentation.verdict import choice, original
@@ -160,7 +161,7 @@ def grouped(results: Sequence[Result]) -> dict[Refusal, Places]:
     found: dict[Refusal, Places] = {}
     for result in results:
         for refusal in result.refusals:
-            key = Refusal("", refusal.reason, refusal.remedy, refusal.method)
+            key = replace(refusal, operator="")
             found.setdefault(key, {}).setdefault(refusal.operator, set()).add(result.id)
     return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0].reason)))
 

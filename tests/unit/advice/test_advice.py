@@ -3,13 +3,26 @@ from planted import DEFECTS
 
 from packlight.advice import for_finding, for_plan, for_results, lessons, lessons_on
 from packlight.errors import InputError
-from packlight.records import Finding, Measurement, Plan, Result, counted
+from packlight.records import (
+    Change,
+    Finding,
+    Measurement,
+    PerChannel,
+    Plan,
+    Result,
+    StoredGrid,
+    counted,
+)
 
 BASE = Result("base", "", "original", "", "", metrics={"size": counted(1000, "B")})
 
 
-def result(name="variant", recipe="", labels=(), **metrics):
-    return Result("v", "base", name, recipe, "", metrics=metrics, labels=labels)
+def result(name="variant", changes=(), labels=(), **metrics):
+    return Result("v", "base", name, "", "", changes=changes, metrics=metrics, labels=labels)
+
+
+def changed(bits):
+    return (Change("conv", "weights", StoredGrid(bits, PerChannel(), "nearest", "load")),)
 
 
 def near(value, unit="1"):
@@ -49,7 +62,7 @@ def test_lessons_are_found_by_topic_and_by_words_of_their_text():
         (result(drop=near(0.01), worst_group_drop=near(0.2)), "groups-suffer", 0.2),
         (result(size=counted(300, "B"), latency_ratio=near(1.01)), "size-is-not-speed", 1.01),
         (result(size=counted(300, "B"), latency_ratio=near(1.6)), "fallbacks", 1.6),
-        (result(recipe="tidy+weights:3", drop=near(0.2)), "below-four-bits", 0.2),
+        (result(changes=changed(3), drop=near(0.2)), "below-four-bits", 0.2),
         (result(labels=("runtime differs",), snr_runtime=near(8, "dB")), "hardware-decides", 8),
     ],
 )

@@ -40,6 +40,7 @@ from packlight.compression.reconstruction.sequential import (
 from packlight.compression.reconstruction.shrinkage import damped, importance
 from packlight.compression.reconstruction.zero_masks import DENSE
 from packlight.compression.sites.weight_sites import Weight, WeightSite
+from packlight.records.storage import Note
 from packlight.records.variant import Refusal
 
 Doubles = NDArray[np.float64]
@@ -79,13 +80,13 @@ def allocate(
     ]
     widths = cheapest_widths(predicted, sizes, config.mixed)
     return [
-        sites[width] if cost else replace(sites[width], note=UNMOVED)
+        sites[width] if cost else replace(sites[width], notes=(UNMOVED,))
         for sites, width, cost in zip(options, widths, found, strict=True)
     ]
 
 
-UNMOVED = "the mean width, for rounding it changes nothing that is compared"
-"""What is said of a weight whose errors reach no output."""
+UNMOVED = Note("no-sensitivity")
+"""A remark on a weight whose errors reach no output."""
 
 
 def by_width(

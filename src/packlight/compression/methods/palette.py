@@ -49,7 +49,9 @@ from packlight.compression.reconstruction.sequential import (
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.errors import RecipeError
+from packlight.records.granularity import PerGroup, PerTensor
 from packlight.records.recipe import Option
+from packlight.records.storage import StoredPalette
 from packlight.records.variant import Change, Refusal
 
 Array = NDArray[np.generic]
@@ -141,7 +143,7 @@ def decide(config: Palette, weight: Weight) -> Site | Refusal:
     after = stored_bytes(site, config) + OPERATOR_BYTES
     if after >= weight.tensor.nbytes:
         reason = f"indices and tables would take {after} bytes, the weight {weight.tensor.nbytes}"
-        return Refusal(weight.operator, reason, "use larger groups")
+        return Refusal(weight.operator, "not-smaller", reason, "use larger groups")
     return site
 
 
@@ -235,9 +237,9 @@ def encode(graph: ir.Model, one: Coded[Site], config: Palette) -> Change:
         inputs |= store_scale(place, parts, config.scales, (site.outputs, 1))
     form = Form(packed=bits not in UNSIGNED, grouped=site.tables > 1)
     place.replace(place.call(form.name(inputs), inputs, form.restore, **shapes(site, form)))
-    share = "tensor" if config.per == "tensor" else f"{site.channels} channels"
-    what = site.told(f"palette of {2**bits} per {share}, {one.how}, float at load")
-    return Change(site.operator, "palette", what, before, stored_bytes(site, config))
+    granularity = PerTensor() if config.per == "tensor" else PerGroup(site.channels)
+    storage = StoredPalette(bits, granularity, one.rounding, notes=one.notes)
+    return Change(site.operator, "palette", storage, before, stored_bytes(site, config))
 
 
 def stored_tables(

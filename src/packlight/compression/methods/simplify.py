@@ -24,6 +24,7 @@ from packlight.compression.folding.constants import fold_constants, foldable
 from packlight.compression.method import Look, Method
 from packlight.compression.sites.weight_roles import is_standard
 from packlight.model import graphs, initializers, nodes
+from packlight.records.storage import Removed
 from packlight.records.variant import Change, Refusal
 
 
@@ -89,7 +90,7 @@ def apply(
     after = {str(node.name) for node in nodes(graph)}
     folded = {change.operator for change in changes}
     gone = sorted(before - after - folded)
-    return changes + [Change(name, "tidy", "computed or dropped") for name in gone]
+    return changes + [Change(name, "tidy", Removed()) for name in gone]
 
 
 def drop_identities(graph: ir.Model) -> None:

@@ -36,6 +36,8 @@ from packlight.compression.qdq.integer_weights import Reader, blank, grow, neare
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, unusable
 from packlight.errors import RecipeError
+from packlight.records.granularity import PerChannel, PerTensor
+from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
 
 INTEGER = fusions("onnxruntime").weighted
@@ -118,12 +120,25 @@ class Static:
         """Who shares a scale of an operator's weight."""
         return self.per if node.op_type in self.by.per_channel else "tensor"
 
-    def words(self, node: ir.Node, bits: int) -> str:
-        """What is done to an operator with a weight that reads activations of so many bits."""
-        how = "by gptq" if self.rounding == "gptq" else "to nearest"
-        safe = ", pairs within 16 bits" if self.portable else ""
-        weights = f"int{self.bits} weights per {self.per_of(node)} {how}{safe}"
-        return f"{bits}-bit integers, {weights}"
+    def storage(self, reader: Reader, activation_bits: int) -> IntegerArithmetic:
+        """How an operator with a weight computes.
+
+        A weight that others read too goes to the nearest, for it has no inputs of its own.
+        """
+        notes = [Note("int16-safe")] if self.portable else []
+        rounding = self.rounding
+        readers = tuple(str(node.name) for node, _ in reader.weight.value.uses())
+        if rounding == "gptq" and len(readers) > 1:
+            rounding = "nearest"
+            notes.append(Note("shared-weight", readers))
+        return IntegerArithmetic(
+            activation_bits=activation_bits,
+            ranges="calibration",
+            bits=self.bits,
+            granularity=PerChannel() if self.per_of(reader.node) == "channel" else PerTensor(),
+            rounding=rounding,
+            notes=tuple(notes),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +190,7 @@ def apply(
     missed = [site for site in kept if unseen & touched(plan, site.node)]
     ready = [site for site in kept if not unseen & touched(plan, site.node)]
     reason, remedy = "no calibration sample reaches it", "add samples that do"
-    done += [Refusal(site.operator, reason, remedy) for site in missed]
+    done += [Refusal(site.operator, "no-samples", reason, remedy) for site in missed]
     if unseen:
         plan = place([site.node for site in ready], unseen)
     pairs = Pairs(grids, Stock(graph), config.by.codes.removesuffix("8"))
@@ -186,10 +201,14 @@ def apply(
         pairs.on_output(value)
     done += encoded(graph, readers, pairs, look, config)
     done += [
-        Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.carriers
+        Change(str(node.name), "static", IntegerArithmetic(BYTE, "calibration"))
+        for node in plan.carriers
     ]
     left = placement.left_out(graph, plan, config.is_float)
-    return [*done, *(Refusal(str(node.name), f"it stays in float: {why}") for node, why in left)]
+    done += [
+        Refusal(str(node.name), code, f"it stays in float: {reason}") for node, code, reason in left
+    ]
+    return done
 
 
 def levelled(
@@ -218,16 +237,14 @@ def ends_left(
     first, last = placement.ends(graph, [site.node for site in found])
     kept, refused = list[Site](), list[Change | Refusal]()
     for site in found:
-        reasons = {
-            "it reads the model's input, and first=float": config.first == "float"
-            and site.node in first,
-            "nothing behind it has a weight, and last=float": config.last == "float"
-            and site.node in last,
-            "skip= names it": config.is_float(site.node),
-        }
-        why = next((reason for reason, holds in reasons.items() if holds), "")
-        if why:
-            refused.append(Refusal(site.operator, why))
+        if config.first == "float" and site.node in first:
+            reason = "it reads the model's input, and first=float"
+            refused.append(Refusal(site.operator, "first-operator", reason))
+        elif config.last == "float" and site.node in last:
+            reason = "nothing behind it has a weight, and last=float"
+            refused.append(Refusal(site.operator, "last-operator", reason))
+        elif config.is_float(site.node):
+            refused.append(Refusal(site.operator, "skipped", "skip= names it"))
         else:
             kept.append(site)
     return kept, refused
@@ -249,16 +266,16 @@ def encoded(
     alone = [one for one in readers if learns and len(one.weight.value.uses()) == 1]
     if config.bias:
         grow(alone)
+    storages = [config.storage(one, pairs.grid_of(one.node).bits) for one in readers]
     own = {}
     if not look.imagined:
         own = dict(zip(map(id, alone), rounded(graph, alone, look, config), strict=True))
-    for reader in readers:
+    for reader, storage in zip(readers, storages, strict=True):
         one = own.get(id(reader)) or (blank if look.imagined else nearest)(reader, config)
         integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
         size = reader.weight.tensor.nbytes
-        what = config.words(reader.node, pairs.grid_of(reader.node).bits)
-        yield Change(reader.operator, "static", what, size, size // 4 + one.scale.nbytes)
+        yield Change(reader.operator, "static", storage, size, size // 4 + one.scale.nbytes)
 
 
 def touched(plan: placement.Plan, node: ir.Node) -> set[str]:
@@ -266,11 +283,12 @@ def touched(plan: placement.Plan, node: ir.Node) -> set[str]:
     return {plan.source(node), plan.root(str(plan.behind(node).name))}
 
 
-def unfit(site: Site) -> str:
-    """What is wrong with the numbers of a weight or its bias; empty when nothing is."""
+def unfit(site: Site) -> Refusal | None:
+    """Why the numbers of a weight or its bias cannot be used; None where they can."""
     bias = stored_bias(site.node)
     if bias is not None and not np.isfinite(bias).all():
-        return "its bias holds numbers that are NaN or infinite"
+        reason = "its bias holds numbers that are NaN or infinite"
+        return Refusal(site.operator, "not-finite", reason)
     return unusable(site.weight)
 
 

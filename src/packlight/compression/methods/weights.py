@@ -52,7 +52,9 @@ from packlight.compression.reconstruction.sequential import (
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.errors import RecipeError
+from packlight.records.granularity import Granularity, PerBlock, PerChannel, PerTensor
 from packlight.records.recipe import Option
+from packlight.records.storage import StoredGrid
 from packlight.records.variant import Change, Refusal
 
 Array = NDArray[np.generic]
@@ -125,24 +127,24 @@ def decide(config: Weights, weight: Weight) -> Site | Refusal:
     summed = weight.summed
     if config.per == "block" and summed != tuple(range(summed[0], summed[-1] + 1)):
         kind = weight.roles[0].node.op_type
-        return Refusal(
-            weight.operator, f"blocks do not lie in a row in a {kind}", "use per=channel"
-        )
+        reason = f"blocks do not lie in a row in a {kind}"
+        return Refusal(weight.operator, "unsupported-axes", reason, "use per=channel")
     grouping = group(weight, config)
     expand = when(weight, grouping, config)
     if expand == "run" and config.bits not in STORED:
-        return Refusal(
-            weight.operator, "DequantizeLinear reads codes of 4 or 8 bits", "use expand=load"
-        )
+        reason = "DequantizeLinear reads codes of 4 or 8 bits"
+        return Refusal(weight.operator, "unsupported-bits", reason, "use expand=load")
     if expand == "run" and config.per == "channel" and len(along(grouping)) > 1:
         return Refusal(
             weight.operator,
+            "unsupported-axes",
             "DequantizeLinear has scales along one axis; its outputs lie along several",
             "use expand=load",
         )
     if expand == "run" and config.per == "block" and len(summed) > 1:
         return Refusal(
             weight.operator,
+            "unsupported-axes",
             "DequantizeLinear has blocks along one axis; this operator sums over several",
             "use expand=load",
         )
@@ -152,7 +154,7 @@ def decide(config: Weights, weight: Weight) -> Site | Refusal:
         reason = (
             f"codes and scales would take {after} bytes, the float weight {weight.tensor.nbytes}"
         )
-        return Refusal(weight.operator, reason, "use larger groups")
+        return Refusal(weight.operator, "not-smaller", reason, "use larger groups")
     return site
 
 
@@ -274,11 +276,17 @@ def encode(graph: ir.Model, one: Coded[Site], config: Weights) -> Change:
     place = Expansion(graph, site.weight.value)
     encoding = Encoding(place, site, one.parts, config)
     place.replace(encoding.at_load() if site.expand == "load" else encoding.at_run())
-    what = f"int{site.bits} per {config.per}" + (
-        f" of {site.grouping.block}" if config.per == "block" else ""
+    storage = StoredGrid(
+        site.bits, granularity_of(site, config), one.rounding, site.expand, one.notes
     )
-    what = site.told(f"{what}, {one.how}, float at {site.expand}")
-    return Change(site.operator, "weights", what, before, stored_bytes(site, config))
+    return Change(site.operator, "weights", storage, before, stored_bytes(site, config))
+
+
+def granularity_of(site: Site, config: Weights) -> Granularity:
+    """Who shares a scale, as a change records it."""
+    if config.per == "block":
+        return PerBlock(site.grouping.block)
+    return PerTensor() if config.per == "tensor" else PerChannel()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import onnx_ir as ir
 from packlight.backends.integer_fusions import Fusions, fusions
 from packlight.compression.sites.weight_roles import stored
 from packlight.model import nodes
+from packlight.records.reason_code import ReasonCode
 
 ONNXRUNTIME = fusions("onnxruntime")
 
@@ -174,19 +175,20 @@ def drop_floats(plan: Plan, chosen: set[int]) -> None:
 
 def left_out(
     graph: ir.Model, plan: Plan, floats: Callable[[ir.Node], bool]
-) -> Iterator[tuple[ir.Node, str]]:
+) -> Iterator[tuple[ir.Node, ReasonCode, str]]:
     """Operators without a weight that stay in float although integers reach them, and why."""
     carried = set(map(id, plan.carriers))
     for node in nodes(graph):
         if node.op_type in plan.by.floats:
-            yield node, plan.by.floats[node.op_type]
+            yield node, "no-kernel", plan.by.floats[node.op_type]
         if node.op_type not in plan.by.carriers or id(node) in carried:
             continue
         missing = [v for v in moved(plan, node) if v is not None and not on_grid(plan, v)]
         if floats(node):
-            yield node, "skip= names it"
+            yield node, "skipped", "skip= names it"
         elif missing and len(missing) < len(node.inputs):
-            yield node, f"it also reads {missing[0].name}, which no integer operator gives"
+            reason = f"it also reads {missing[0].name}, which no integer operator gives"
+            yield node, "float-input", reason
 
 
 def ends(graph: ir.Model, weighted: Sequence[ir.Node]) -> tuple[set[ir.Node], set[ir.Node]]:

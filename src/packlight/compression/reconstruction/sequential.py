@@ -35,8 +35,9 @@ from packlight.compression.reconstruction.shrinkage import damped, importance, m
 from packlight.compression.reconstruction.sparse_rows import prune_rows, round_kept
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
 from packlight.compression.sites.weight_matrix import Layout, layout, sources, view
-from packlight.compression.sites.weight_sites import Weight, WeightSite
+from packlight.compression.sites.weight_sites import Weight, WeightSite, shared
 from packlight.errors import RecipeError
+from packlight.records.storage import Note, RoundingMethod
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -130,12 +131,14 @@ class Coded(Generic[S]):
     Attributes:
         site: the weight.
         parts: what is stored.
-        how: it was rounded, in words.
+        rounding: how it was rounded.
+        notes: remarks on the decision and on the rounding.
     """
 
     site: S
     parts: Parts
-    how: str
+    rounding: RoundingMethod
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +149,15 @@ class Rounded(Generic[S, F]):
         site: the weight.
         fitted: the values it can take.
         codes: of the weight's shape; NaN where it became zero by sparsity.
-        how: in words.
+        rounding: how it was rounded.
+        notes: remarks on the decision and on the rounding.
     """
 
     site: S
     fitted: F
     codes: Codes
-    how: str
+    rounding: RoundingMethod
+    notes: tuple[Note, ...] = ()
 
 
 Stored = Callable[[S, F, Codes], Mapping[str, NDArray[np.generic]]]
@@ -167,7 +172,7 @@ def rounded_later(sites: Sequence[S], fit: Fit[S, F], stored: Stored[S, F]) -> l
         found = fit(site, weight, np.broadcast_to(np.float32(1), weight.shape))
         return stored(site, found, found.nearest(weight))
 
-    return [Coded(site, Parts(partial(content, site)), "to nearest") for site in sites]
+    return [Coded(site, Parts(partial(content, site)), "nearest", site.notes) for site in sites]
 
 
 def rounded_now(rounded: Iterable[Rounded[S, F]], stored: Stored[S, F]) -> list[Coded[S]]:
@@ -176,8 +181,15 @@ def rounded_now(rounded: Iterable[Rounded[S, F]], stored: Stored[S, F]) -> list[
     Until then each waits in a temporary file as it is stored.
     """
     aside = Aside()
-    return [Coded(one.site, kept(stored(one.site, one.fitted, one.codes), aside), one.how)
-            for one in rounded]  # fmt: skip
+    return [
+        Coded(
+            one.site,
+            kept(stored(one.site, one.fitted, one.codes), aside),
+            one.rounding,
+            one.notes,
+        )
+        for one in rounded
+    ]
 
 
 def kept(parts: Mapping[str, NDArray[np.generic]], aside: Aside) -> Parts:
@@ -336,7 +348,7 @@ def round_site(
     if fed is None or not fed.calls:
         fitted = fit(site, weight, np.ones_like(weight))
         codes = fitted.nearest(weight)
-        return Rounded(site, fitted, codes, f"to nearest: {unfed(site, fed)}")
+        return Rounded(site, fitted, codes, "nearest", (*site.notes, unobserved(site, fed)))
     place = absorber(site.weight) if config.bias else None
     exact = form.matrices(weight).astype(np.float64)
     matrices = made_up(exact, fed, centred=place is not None)
@@ -359,8 +371,7 @@ def round_site(
         lost = exact - form.matrices(fitted.values(codes)).astype(np.float64)
         means = lost @ mean[:, :, None] + exact @ missed[:, :, None]
         place.shift(means[:, :, 0])
-    how = "by gptq" if config.rounding == "gptq" else "to nearest"
-    return Rounded(site, fitted, codes, how)
+    return Rounded(site, fitted, codes, config.rounding, site.notes)
 
 
 def compact(codes: Codes) -> NDArray[np.floating]:
@@ -375,13 +386,15 @@ def decoded(fitted: Fitted, codes: Callable[[], NDArray[np.floating]]) -> Floats
     return fitted.values(codes().astype(np.float32))
 
 
-def unfed(site: WeightSite, fed: Moments | None) -> str:
+def unobserved(site: WeightSite, fed: Moments | None) -> Note:
     """Why nothing is known of what a weight multiplies."""
     if fed is not None and fed.skipped:
-        return "no sample gives it inputs that are finite and can be squared"
+        return Note("not-finite-inputs")
     if fed is not None:
-        return "no sample reaches it"
-    return "several operators share it" if len(site.weight.roles) > 1 else "it multiplies no inputs"
+        return Note("no-samples")
+    if len(site.weight.roles) > 1:
+        return shared(site.weight)
+    return Note("no-inputs")
 
 
 def pruned(
