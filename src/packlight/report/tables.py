@@ -8,7 +8,7 @@ from dataclasses import replace
 from packlight.presentation.numbers import show_named_interval, show_named_value, show_number
 from packlight.presentation.verdict import choice, original
 from packlight.records import Limit, Measurement, Outcome, Refusal, Result
-from packlight.report.labels import VERDICT, badge, name_of, pill
+from packlight.report.labels import VERDICT_SHORT, badge, name_of, pill
 from packlight.report.markup import Html, breakable, element, join
 
 MOST_NAMES = 200
@@ -111,7 +111,7 @@ def variant_row(place: int, result: Result, outcome: Outcome, columns: Sequence[
         failed = element("td", "Not measured: ", result.error, colspan=len(columns) + 1)
         return element("tr", *head, failed, class_="failed")
     cells = [cell(column, result, original(outcome)) for column in columns]
-    word = pill(result.verdict, VERDICT[result.verdict].split()[-1].lower())
+    word = pill(result.verdict, VERDICT_SHORT[result.verdict])
     met = element("td", word if outcome.budget.all() else UNKNOWN)
     return element("tr", *head, met, *cells, class_="chosen" if chosen else "other")
 
