@@ -19,16 +19,17 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
+from packlight.api.compress import Compressed, compress
 from packlight.api.measured_profile import measured_profile
 from packlight.api.profile import Timing
 from packlight.api.profile_detail import profile_of, shapes_in_use
-from packlight.api.verbs import OPTIONS, Made, compress
 from packlight.compression.methods.static import INTEGER
 from packlight.compression.qdq import placement
 from packlight.model import Model, nodes
 from packlight.planning.cost.integer_cut import Passing, Times, cheapest
 from packlight.records import Measurement, Profile, Recipe, SessionOptions, Step
 from packlight.records.recipe import Option
+from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime import Feeds, latency_of, open_session, race
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
@@ -59,7 +60,7 @@ REASONS: Mapping[OfferCode, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class IntegerSearch:
     """Integer arithmetic on this machine.
 
     Attributes:
@@ -70,7 +71,7 @@ class Judged:
             kernel, none gains by it, or the model is not surely faster.
     """
 
-    made: Made
+    made: Compressed
     ratio: Measurement
     floats: tuple[str, ...]
     code: OfferCode
@@ -86,17 +87,17 @@ class Judged:
         return REASONS[self.code].format(ratio=self.ratio)
 
 
-def integers(
+def quantize_where_faster(
     model: AnyModel,
     task: AnyTask,
     method: Method = "static",
     config: Mapping[str, Option] | None = None,
     *,
-    options: SessionOptions = OPTIONS,
+    options: SessionOptions = DEFAULT_SESSION,
     seconds: float = 2.0,
     seed: int = 0,
     progress: Progress = silent,
-) -> Judged:
+) -> IntegerSearch:
     """Compute in integers exactly what gains by it here.
 
     Args:
@@ -141,7 +142,7 @@ def integers(
     ratio = time(made.model)
     floats = tuple(name for name in able if name not in chosen)
     code = offer(chosen, ratio) if able else "no-operators"
-    return Judged(made, ratio, floats, code)
+    return IntegerSearch(made, ratio, floats, code)
 
 
 def against(

@@ -9,16 +9,16 @@ from packlight.records import (
     Measurement,
     PerChannel,
     Plan,
-    Result,
     StoredGrid,
+    VariantResult,
     counted,
 )
 
-BASE = Result("base", "", "original", "", "", metrics={"size": counted(1000, "B")})
+BASE = VariantResult("base", "", "original", "", "", metrics={"size": counted(1000, "B")})
 
 
 def result(name="variant", changes=(), labels=(), **metrics):
-    return Result("v", "base", name, "", "", changes=changes, metrics=metrics, labels=labels)
+    return VariantResult("v", "base", name, "", "", changes=changes, metrics=metrics, labels=labels)
 
 
 def changed(bits):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from packlight.api.verbs import compress
+from packlight.api.compress import compress
 from packlight.compression import METHODS
 from packlight.compression.compress import uses_data
 from packlight.compression.presets import PRESETS
