@@ -17,13 +17,14 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from packlight.backends.integer_fusions import Fusions, Runtime, fusions
+from packlight.backends.capabilities import Capabilities, Runtime
+from packlight.backends.policy import Policy, policy
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.grids.ranges import Rule
 from packlight.compression.grids.uniform import Range
 from packlight.compression.method import Look, Method
 from packlight.compression.qdq import placement
-from packlight.compression.qdq.activation_grids import AUTO, ranged
+from packlight.compression.qdq.activation_grids import AUTO, activation_grids
 from packlight.compression.qdq.input_levels import GRID, lead
 from packlight.compression.qdq.insertion import (
     Pairs,
@@ -39,9 +40,6 @@ from packlight.errors import RecipeError
 from packlight.records.granularity import PerChannel, PerTensor
 from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
-
-INTEGER = fusions("onnxruntime").weighted
-"""Operators for which ONNX Runtime's CPU has kernels on 8-bit codes."""
 
 BYTE = 8
 HALF = 50.0
@@ -112,13 +110,13 @@ class Static:
         return named and re.fullmatch(self.wide, str(node.name)) is not None
 
     @property
-    def by(self) -> Fusions:
-        """What the runtime computes in integers."""
-        return fusions(self.runtime)
+    def policy(self) -> Policy:
+        """Operators that get pairs for the runtime."""
+        return policy(self.runtime)
 
     def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
         """Who shares a scale of an operator's weight."""
-        return self.per if node.op_type in self.by.per_channel else "tensor"
+        return self.per if node.op_type in self.policy.runtime.per_channel else "tensor"
 
     def storage(self, reader: Reader, activation_bits: int) -> IntegerArithmetic:
         """How an operator with a weight computes.
@@ -161,14 +159,14 @@ class Site:
 
 def sites(graph: ir.Model, config: Static) -> Iterator[Site | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""
-    for found in integer_sites(graph, partial(kernelless, config.by)):
+    for found in integer_sites(graph, partial(kernelless, config.policy.runtime)):
         yield found if isinstance(found, Refusal) else Site(*found)
 
 
-def kernelless(by: Fusions, node: ir.Node) -> str:
+def kernelless(runtime: Capabilities, node: ir.Node) -> str:
     """That a runtime has no kernel for an operator; empty where it has one."""
-    told = f"{by.title} has no integer kernel with fixed ranges for {node.op_type}"
-    return "" if node.op_type in by.weighted else told
+    told = f"{runtime.title} has no integer kernel with fixed ranges for {node.op_type}"
+    return "" if node.op_type in runtime.weight_operators else told
 
 
 def apply(
@@ -182,9 +180,9 @@ def apply(
     if config.first == "levels":
         kept, led, without = levelled(graph, kept, look)
         done += without
-    place = partial(placement.place, graph, floats=config.is_float, by=config.by)
+    place = partial(placement.place_pairs, graph, floats=config.is_float, policy=config.policy)
     plan = place([site.node for site in kept])
-    grids = ranged(graph, plan, look, config)
+    grids = activation_grids(graph, plan, look, config)
     grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]
@@ -193,18 +191,18 @@ def apply(
     done += [Refusal(site.operator, "no-samples", reason, remedy) for site in missed]
     if unseen:
         plan = place([site.node for site in ready], unseen)
-    pairs = Pairs(grids, Stock(graph), config.by.codes.removesuffix("8"))
+    pairs = Pairs(grids, Stock(graph), config.policy.runtime.codes.removesuffix("8"))
     readers = [reader_of(site, pairs) for site in ready]
-    for node in plan.carriers:
+    for node in plan.unweighted:
         pairs.on_inputs(node)
-    for value in plan.given.values():
+    for value in plan.written.values():
         pairs.on_output(value)
     done += encoded(graph, readers, pairs, look, config)
     done += [
         Change(str(node.name), "static", IntegerArithmetic(BYTE, "calibration"))
-        for node in plan.carriers
+        for node in plan.unweighted
     ]
-    left = placement.left_out(graph, plan, config.is_float)
+    left = placement.float_operators(graph, plan, config.is_float)
     done += [
         Refusal(str(node.name), code, f"it stays in float: {reason}") for node, code, reason in left
     ]
@@ -215,7 +213,7 @@ def levelled(
     graph: ir.Model, kept: Sequence[Site], look: Look
 ) -> tuple[list[Site], list[ir.Node], list[Refusal]]:
     """Operators, those of them that read numbers of levels now, and why others do not."""
-    first, _ = placement.ends(graph, [site.node for site in kept])
+    first, _ = placement.first_and_last(graph, [site.node for site in kept])
     sites, led, refused = list[Site](), list[ir.Node](), list[Refusal]()
     for site in kept:
         if site.node not in first:
@@ -234,7 +232,7 @@ def ends_left(
     graph: ir.Model, found: Sequence[Site], config: Static
 ) -> tuple[list[Site], list[Change | Refusal]]:
     """Operators that are to compute in integers, and refusals of those that are asked to stay."""
-    first, last = placement.ends(graph, [site.node for site in found])
+    first, last = placement.first_and_last(graph, [site.node for site in found])
     kept, refused = list[Site](), list[Change | Refusal]()
     for site in found:
         if config.first == "float" and site.node in first:

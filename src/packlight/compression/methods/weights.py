@@ -17,9 +17,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.backends.onnxruntime.blocked_products import fuses_blocked_weight
 from packlight.compression.bit_allocation.allocate import allocate, by_width
 from packlight.compression.encoding.functions import Body, middle, shaped, unpacked, widened
-from packlight.compression.encoding.matmul_nbits import fuses
 from packlight.compression.encoding.scales import (
     Bits,
     as_stored,
@@ -177,7 +177,11 @@ def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load",
         return config.expand
     whole = grouping.padded == grouping.shape and grouping.block == config.block
     blocked = config.per == "block" and whole and config.bits in STORED
-    return "run" if blocked and fuses(weight, config.block) else "load"
+    if not blocked or len(weight.roles) != 1:
+        return "load"
+    node = weight.roles[0].node
+    fuses = fuses_blocked_weight(node, weight.value, config.block, config.bits)
+    return "run" if fuses else "load"
 
 
 def along(grouping: Grouping) -> list[int]:

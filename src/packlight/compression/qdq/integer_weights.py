@@ -45,19 +45,19 @@ class Settings(Protocol):
 
     @property
     def rounding(self) -> Literal["nearest", "gptq"]:
-        """How a number goes to a point."""
+        """Rounding of a number to a point."""
 
     @property
     def search(self) -> Range:
-        """How wide a grid is."""
+        """Rule for the width of a grid."""
 
     @property
     def bias(self) -> bool:
-        """Whether biases take up what rounding does to means."""
+        """Choice that biases take up what rounding does to means."""
 
     @property
     def portable(self) -> bool:
-        """Whether pairs of neighbours stay within 16 bits."""
+        """Choice that pairs of neighbors stay within 16 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +100,8 @@ def nearest(reader: Reader, settings: Settings) -> Codes:
 
 def blank(reader: Reader, settings: Settings) -> Codes:
     """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
-    shape, summed = reader.weight.shape, reader.weight.summed
+    shape = reader.weight.shape
+    summed = reader.weight.summed
     outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
     scale = np.ones(() if settings.per_of(reader.node) == "tensor" else outputs, np.float32)
     return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
@@ -108,19 +109,21 @@ def blank(reader: Reader, settings: Settings) -> Codes:
 
 def grid_of(reader: Reader, weight: Floats, matters: Floats, settings: Settings) -> Uniform:
     """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
-    one = settings.per_of(reader.node) == "tensor"
-    shape, summed = reader.weight.shape, reader.weight.summed
-    groups = granularity.per_tensor(shape) if one else granularity.per_channel(shape, summed)
-    found = fit(weight, matters, groups, settings.bits, symmetric=True, search=settings.search)
-    least = reader.least.max() if one else reader.least
-    scale = np.maximum(found.scale.ravel(), least)
+    single = settings.per_of(reader.node) == "tensor"
+    shape = reader.weight.shape
+    summed = reader.weight.summed
+    groups = granularity.per_tensor(shape) if single else granularity.per_channel(shape, summed)
+    fitted = fit(weight, matters, groups, settings.bits, symmetric=True, search=settings.search)
+    least = reader.least.max() if single else reader.least
+    scale = np.maximum(fitted.scale.ravel(), least)
     form = neighbours(reader.node, shape) if settings.portable else None
     if form is not None:
-        rows, top = form.rows(weight), granularity.top_code(settings.bits)
-        wanted = np.broadcast_to(scale, len(rows)).astype(np.float32)
-        scale = portable_scale(rows, form.rows(matters), wanted, top)
-        scale = scale.max() if one else scale
-    scale = scale.reshape(found.scale.shape).astype(np.float32)
+        rows = form.rows(weight)
+        top = granularity.top_code(settings.bits)
+        scale_of_rows = np.broadcast_to(scale, len(rows)).astype(np.float32)
+        scale = portable_scale(rows, form.rows(matters), scale_of_rows, top)
+        scale = scale.max() if single else scale
+    scale = scale.reshape(fitted.scale.shape).astype(np.float32)
     return Uniform(groups, settings.bits, True, scale, np.zeros_like(scale))
 
 
@@ -129,8 +132,8 @@ def coded(reader: Reader, points: Uniform, codes: Floats, settings: Settings) ->
     form = neighbours(reader.node, reader.weight.shape) if settings.portable else None
     if form is not None:
         codes = form.weight(held(form.rows(codes)))
-    one = settings.per_of(reader.node) == "tensor"
-    scale = points.scale.reshape(() if one else (-1,))
+    single = settings.per_of(reader.node) == "tensor"
+    scale = points.scale.reshape(() if single else (-1,))
     return Codes(codes.astype(np.int8), scale, points.values(codes))
 
 
@@ -143,10 +146,10 @@ def absorber(reader: Reader) -> Bias | None:
 def grow(readers: Sequence[Reader]) -> None:
     """Give every operator that can have one a bias of its own, so that the file's size is known."""
     for reader in readers:
-        place = absorber(reader)
-        if place is not None and place.is_new:
+        vector = absorber(reader)
+        if vector is not None and vector.is_new:
             groups, outputs, _ = form_of(reader.weight).sizes()
-            place.shift(np.zeros((groups, outputs)))
+            vector.shift(np.zeros((groups, outputs)))
 
 
 def rounded(
@@ -163,30 +166,31 @@ def rounded(
         look: streams calibration samples.
         settings: how to round.
     """
-    for few in stages(readers, look):
-        fed = gathered(graph, few, look)
-        for reader in few:
-            yield round_one(reader, fed.pop(id(reader)), settings)
+    for stage in stages(readers, look):
+        moments = gathered(graph, stage, look)
+        for reader in stage:
+            yield round_one(reader, moments.pop(id(reader)), settings)
 
 
 def round_one(reader: Reader, fed: Moments, settings: Settings) -> Codes:
     """Round one weight."""
     if not fed.calls:
-        found = nearest(reader, settings)
-        reader.weight.put(found.floats)
-        return found
-    weight, form = reader.weight.read(), form_of(reader.weight)
-    place = absorber(reader) if settings.bias else None
-    moments = damped(fed, DAMPING, centred=place is not None)
+        codes_of_reader = nearest(reader, settings)
+        reader.weight.put(codes_of_reader.floats)
+        return codes_of_reader
+    weight = reader.weight.read()
+    form = form_of(reader.weight)
+    vector = absorber(reader) if settings.bias else None
+    moments = damped(fed, DAMPING, centred=vector is not None)
     points = grid_of(reader, weight, importance(moments, form), settings)
     codes = points.nearest(weight)
     matrices = form.matrices(weight).astype(np.float64)
     if settings.rounding == "gptq":
         rows = round_rows(matrices, moments, points.lattice(form), ordered=True)
         codes = form.weight(rows).astype(np.float32)
-    found = coded(reader, points, codes, settings)
-    reader.weight.put(found.floats)
-    if place is not None:
-        lost = matrices - form.matrices(found.floats).astype(np.float64)
-        place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
-    return found
+    codes_of_reader = coded(reader, points, codes, settings)
+    reader.weight.put(codes_of_reader.floats)
+    if vector is not None:
+        lost = matrices - form.matrices(codes_of_reader.floats).astype(np.float64)
+        vector.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
+    return codes_of_reader
