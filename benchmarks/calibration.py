@@ -34,12 +34,12 @@ def parts(count: int) -> Mapping[str, Callable[[], object]]:
     """What is timed, by its name."""
     import packlight
     from packlight.compression.compress import Looking
-    from packlight.compression.methods.static import INTEGER, Static
+    from packlight.compression.methods.static import INTEGER
     from packlight.compression.qdq import placement
     from packlight.compression.qdq.activation_grids import ranged
     from packlight.metrics import METRICS
     from packlight.model import load, nodes
-    from packlight.records import SessionOptions
+    from packlight.records import SessionOptions, StaticInt8
     from packlight.runtime import stream
     from packlight.runtime.progress import silent
     from packlight.search.calibrate import calibration
@@ -59,7 +59,7 @@ def parts(count: int) -> Mapping[str, Callable[[], object]]:
     import_module("packlight.compression.grids.ranges_kernels")
     return {
         "static": partial(packlight.compress, model, RECIPE, task=task),
-        "ranges": partial(ranged, model.graph, plan, look, Static()),
+        "ranges": partial(ranged, model.graph, plan, look, StaticInt8()),
         "taps": lambda: sum(1 for _ in stream(model, list(plan.ranges()), samples, {}, options)),
     }
 

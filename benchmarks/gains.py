@@ -27,9 +27,10 @@ def rows(name: str) -> Iterator[str]:
     chosen = case(name)
     task = chosen.task()
     few = replace(task, calibration=task.calibration[:SAMPLES])
-    model = packlight.compress(plain_model(chosen), "tidy").model
-    for method, config in SKETCH.items():
-        found = packlight.integers(model, few, method, config, seconds=SECONDS)
+    model = packlight.compress(plain_model(chosen), "simplify").model
+    for config in SKETCH.values():
+        method = config.kind
+        found = packlight.integers(model, few, config, seconds=SECONDS)
         changed = sum(entry.method == method for entry in found.made.variant.changes)
         ratio = found.ratio
         yield (

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from packlight.advice.lessons import lessons
-from packlight.records import Advice, Finding, Measurement, Plan, Result, counted
+from packlight.records import (
+    Advice,
+    Finding,
+    Measurement,
+    Palette,
+    Plan,
+    Result,
+    WeightOnly,
+    counted,
+    parse_recipe,
+)
 
 KEPT, CHANGED = 0.01, 0.02
 """A drop that nobody minds, and a share of decisions that somebody does."""
@@ -25,7 +34,7 @@ SMALLER = 0.9
 """Share of the original's bytes below which a variant counts as smaller."""
 
 LOW_BITS = 4
-BITS = re.compile(r"(?:weights|palette)(?::|,(?:\w+=\w+,)*bits=)(\d)")
+
 LOST = 0.05
 """Drop from which on few bits were too few."""
 
@@ -97,9 +106,21 @@ def too_few_bits(base: Result, one: Result, detectable: float) -> Iterator[Becau
     """A large drop at few bits."""
     del base, detectable
     drop = one.metrics.get("drop")
-    widths = [int(width) for width in BITS.findall(one.recipe or one.name)]
+    widths = stored_widths(one.recipe)
     if drop is not None and drop.low > LOST and widths and min(widths) <= LOW_BITS:
-        yield "below-four-bits", f"{one.name} has {min(widths)} bits and loses", drop
+        yield "below-four-bits", f"{one.name} has {min(widths):g} bits and loses", drop
+
+
+def stored_widths(recipe: str) -> list[float]:
+    """Bits of a weight in each step of a recipe's text that stores codes, on average if mixed."""
+    if not recipe:
+        return []
+    configs = [step.config for step in parse_recipe(recipe).steps]
+    return [
+        config.mixed or config.bits
+        for config in configs
+        if isinstance(config, WeightOnly | Palette)
+    ]
 
 
 def too_few_samples(base: Result, one: Result, detectable: float) -> Iterator[Because]:

@@ -1,4 +1,4 @@
-"""The plan of a model that is loaded: tidy and count it, and look at every route to a device."""
+"""The plan of a loaded model: simplify and count it, and look at every route to a device."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from pathlib import Path
 from packlight.advice import for_plan
 from packlight.api.plan import PlanRequest
 from packlight.api.profile_detail import profile_of
-from packlight.compression import canonical_recipe
 from packlight.metrics import named
 from packlight.model import Model, check_shapes, file_size, stored_size
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.plan import plan as plan_of
 from packlight.planning.routes import ROUTES
 from packlight.planning.size.files import Files, original_of
-from packlight.planning.size.parts import Tidied, in_main_graph, least_opset
+from packlight.planning.size.parts import Simplified, in_main_graph, least_opset
 from packlight.planning.value_checks import Numbers
 from packlight.planning.what_if import Choice, WhatIf, parse_choice
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
@@ -63,14 +62,14 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
     check_shapes(opened.model)
     own = original_of(opened.model, stored_size(opened.path))
     numbers = Numbers(opened.model.graph)
-    raising = Files(Tidied(opened.model), numbers)
+    raising = Files(Simplified(opened.model), numbers)
     newer = [recipe for recipe in recipes() if raising.is_newer(recipe)]
     whole = [recipe for recipe in recipes() if raising.is_whole(recipe)]
     others = [recipe for recipe in recipes() if recipe not in [*newer, *whole]]
     spare = not choices and is_spare(opened.model, [*whole, *others])
-    files = Files(Tidied(opened.model, spare), numbers)
+    files = Files(Simplified(opened.model, spare), numbers)
     with forked(lambda: raising.all_made(newer)) as from_newer:
-        model = files.sizes.model  # tidied, which those of a newer opset do not start from
+        model = files.sizes.model  # simplified, which those of a newer opset do not start from
         with (
             forked(lambda: files.all_made(whole, last=True)) as from_whole,
             forked(lambda: files.all_made(others)) as from_others,
@@ -81,7 +80,7 @@ def planned(opened: Opened, request: PlanRequest) -> Plan:
 
 
 def is_spare(model: Model, recipes: Sequence[Recipe]) -> bool:
-    """Whether recipes start from a model tidied at its own opset, so that no other is needed.
+    """Whether recipes start from a model simplified at its own opset, so that no other is needed.
 
     Those that start from a newer one do so in a process with a copy of its own.
     """
@@ -103,7 +102,7 @@ def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -
     """
     target, choices = asked(request, data)
     check_shapes(model)
-    own, files = original_of(model, size), Files(Tidied(model))
+    own, files = original_of(model, size), Files(Simplified(model))
     profile = profile_of(files.sizes.model, request.inputs, data)
     return with_lessons(plan_of(files, profile, target, own, choices, called=request.called))
 
@@ -131,7 +130,7 @@ def asked(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]
 
 def recipes() -> list[Recipe]:
     """Those of all routes that have a method."""
-    return [canonical_recipe(parse_recipe(route.recipe)) for route in ROUTES if route.recipe]
+    return [parse_recipe(route.recipe) for route in ROUTES if route.recipe]
 
 
 @unhindered()
@@ -161,12 +160,12 @@ def what_if(
     """Predictions for choices per operator, each within milliseconds once steps are prepared.
 
     Args:
-        model: is tidied first.
+        model: is simplified first.
         device: as for ``plan``.
         inputs: shapes of inputs with open dimensions.
         unit: of the device, that computes.
     """
-    own, files = original_of(model, file_size(model.graph)), Files(Tidied(model))
+    own, files = original_of(model, file_size(model.graph)), Files(Simplified(model))
     profile = profile_of(files.sizes.model, inputs or {}, None)
     return WhatIf(Planner(files, profile, target_of(device, unit, Budget()), own))
 

@@ -15,14 +15,13 @@ from tempfile import TemporaryDirectory
 from packlight.compression import Compressed, uses_data
 from packlight.compression import compress as apply_recipe
 from packlight.compression.compress import NO_DATA
-from packlight.compression.recipe_text import read_recipe, recipe_name
+from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_name
 from packlight.errors import InputError, RecipeError
 from packlight.model import Model, file_size, save
 from packlight.model.write import check_target, write_model
 from packlight.records import (
     Budget,
     Outcome,
-    Recipe,
     SessionOptions,
     Variant,
     digest,
@@ -86,7 +85,7 @@ def with_file(model: AnyModel, spare: Path) -> Opened:
 
 def compress(
     model: AnyModel,
-    recipe: str | Recipe,
+    recipe: AnyRecipe,
     out: str | Path | None = None,
     *,
     task: AnyTask | None = None,
@@ -98,20 +97,21 @@ def compress(
 
     Args:
         model: stays as it is.
-        recipe: in short, the path of its TOML or JSON file, or a value.
+        recipe: in short, as ``simplify+weights:4,block=32``; the path of its TOML or JSON file; or
+            configs in order, as ``[Simplify(), WeightOnly(bits=4, granularity=PerBlock(32))]``.
         out: where to write the new model; nowhere where there is none.
         task: whose calibration samples methods may look at.
         options: of the sessions that run them.
-        seed: of everything random; a recipe that is a value has its own.
+        seed: of everything random; a ``Recipe`` has its own.
         progress: told what is being done.
 
     Raises:
         InputError: the model, the recipe or the task cannot be used, or ``out`` not be written.
     """
-    steps = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, seed)
+    steps = read_recipe(recipe, seed)
     if task is None and uses_data(steps):
         raise RecipeError(
-            f"'{recipe if isinstance(recipe, str) else recipe.text()}' learns from calibration "
+            f"'{recipe_name(recipe)}' learns from calibration "
             "samples, and no task is given: name data with --task, as in --task data.npz, or leave "
             "out what learns, as rounding=gptq, mixed=, range=moments or static; quick8 and quick4 "
             "need no data"
@@ -130,7 +130,7 @@ def compress(
         if target is None
         else write_model(made.model, target, source.files)
     )
-    name = steps.text() if isinstance(recipe, Recipe) else recipe_name(recipe)
+    name = recipe_name(recipe)
     seen = data.calibration_digest if data is not None and uses_data(steps) else ""
     variant = record(source.model, made, name, seen)
     where, took = "" if target is None else str(target), time.perf_counter() - start
@@ -159,7 +159,7 @@ def fit(
     budget: Sequence[str] | Budget,
     project: str | Path,
     *,
-    recipes: Sequence[str] = (),
+    recipes: Sequence[AnyRecipe] = (),
     options: SessionOptions = OPTIONS,
     allow_slower: bool = False,
     seed: int = 0,
@@ -175,7 +175,7 @@ def fit(
         task: how good a model is.
         budget: what it may cost and lose, as ``["size<=0.3x", "drop<=1%"]``.
         project: folder, new or of an earlier call.
-        recipes: in short or as files; the built-in ladder where there are none.
+        recipes: each as ``compress`` takes it; the built-in ladder where there are none.
         options: of every session.
         allow_slower: whether a variant measured slower than the original may be chosen.
         seed: of everything random.

@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from packlight.records.codec import from_json
+from packlight.records.configs import IntegerRuntime
 
 FOLDER = Path(__file__).with_name("runtimes")
-
-Runtime = Literal["onnxruntime", "qnn", "litert", "xnnpack", "coreml"]
-"""The runtimes that are described, each in a file of its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class Fusions:
 
 
 @cache
-def fusions(runtime: Runtime) -> Fusions:
+def fusions(runtime: IntegerRuntime) -> Fusions:
     """What a runtime computes in integers."""
     text = (FOLDER / f"{runtime}.toml").read_text("utf-8")
     return from_json(Fusions, tomllib.loads(text))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from packlight.compression.method import Comparison, Method, Original, Place, Statistic
-from packlight.compression.methods.table import method as method_named
+from packlight.compression.methods.table import METHODS
 from packlight.errors import CheckError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raised
 from packlight.records.recipe import Recipe, Step
@@ -64,7 +64,7 @@ class Compressed:
 
     Attributes:
         model: the new model; the one given is untouched.
-        recipe: with every option spelled out.
+        recipe: its steps.
         changes: what was changed, step by step.
         refusals: what could have been and was not.
     """
@@ -75,27 +75,6 @@ class Compressed:
     refusals: tuple[Refusal, ...]
 
 
-def canonical_recipe(recipe: Recipe) -> Recipe:
-    """The recipe with every option spelled out, so that equal recipes have equal ids.
-
-    Raises:
-        RecipeError: a method or an option does not exist, or ``where`` is no regular expression.
-    """
-    return Recipe(tuple(canonical_step(step) for step in recipe.steps), recipe.seed)
-
-
-def canonical_step(step: Step) -> Step:
-    """A step with every option spelled out."""
-    chosen = method_named(step.method)
-    if step.where and chosen.whole:
-        raise RecipeError(f"'{step.method}' works on the whole model; leave out where=")
-    try:
-        re.compile(step.where)
-    except re.error as error:
-        raise RecipeError(f"where='{step.where}' is no regular expression: {error}") from error
-    return Step(step.method, chosen.options(chosen.configured(step.config)), step.where)
-
-
 def uses_data(recipe: Recipe) -> bool:
     """Whether a step of the recipe looks at calibration samples."""
     return any(map(looks, recipe.steps))
@@ -103,8 +82,7 @@ def uses_data(recipe: Recipe) -> bool:
 
 def looks(step: Step) -> bool:
     """Whether a step looks at calibration samples."""
-    chosen = method_named(step.method)
-    return chosen.uses_data(chosen.configured(step.config))
+    return METHODS[step.method].uses_data(step.config)
 
 
 def compress(
@@ -132,22 +110,23 @@ def compress(
         The new model with its changes and refusals.
 
     Raises:
-        RecipeError: the recipe names what does not exist, or needs data that is not there.
+        RecipeError: a step finds no operator that it names, or needs data that is not there.
     """
-    full = canonical_recipe(recipe)
     changes: list[Change] = []
     refusals: list[Refusal] = []
     current, original = model, None
     with half_the_cores() if held or stream is not NO_DATA else nullcontext():
-        for place, step in enumerate(full.steps):
-            opset = max((needed(current.graph, one) for one in full.steps[place + 1 :]), default=0)
+        for place, step in enumerate(recipe.steps):
+            opset = max(
+                (needed(current.graph, one) for one in recipe.steps[place + 1 :]), default=0
+            )
             spare = in_place or current is not model
-            start = Start(current, spare, original, looked_back_on(full.steps[place:]))
+            start = Start(current, spare, original, looked_back_on(recipe.steps[place:]))
             done = apply_step(start, step, opset, (stream, held))
             current, original = done.model, done.original
             changes += done.changes
             refusals += done.refusals
-    return Compressed(current, full, tuple(changes), tuple(refusals))
+    return Compressed(current, recipe, tuple(changes), tuple(refusals))
 
 
 def half_the_cores() -> AbstractContextManager[object]:
@@ -161,8 +140,8 @@ def needed(graph: ir.Model, step: Step) -> int:
 
     Raising it at once is better: the converter dissolves calls of the model's own functions.
     """
-    chosen = method_named(step.method)
-    config = chosen.configured(step.config)
+    chosen = METHODS[step.method]
+    config = step.config
     if graph.opset_imports.get("", 0) >= chosen.opset(config):
         return 0
     sites = (one for one in chosen.sites(graph, config) if not isinstance(one, Refusal))
@@ -170,11 +149,11 @@ def needed(graph: ir.Model, step: Step) -> int:
 
 
 def looked_back_on(steps: Sequence[Step]) -> bool:
-    """Whether a later step of the same run may aim at the graph that the first of these finds.
+    """Whether a later step of the same run may target the graph that the first of these finds.
 
     A run are steps one after the other that only replace weights.
     """
-    run = list(takewhile(lambda step: method_named(step.method).replaces, steps))
+    run = list(takewhile(lambda step: METHODS[step.method].replaces, steps))
     return any(map(looks, run[1:]))
 
 
@@ -232,8 +211,10 @@ class Done:
 
 def apply_step(start: Start, step: Step, opset: int, samples: tuple[Stream, int]) -> Done:
     """Apply one step to a graph that is raised to an opset at least where it is changed."""
-    (stream, held), chosen = samples, method_named(step.method)
-    model, config = start.model, chosen.configured(step.config)
+    stream, held = samples
+    chosen = METHODS[step.method]
+    config = step.config
+    model = start.model
     before, graph = interface(model), start.at(max(chosen.opset(config), opset))
     found = [s for s in chosen.sites(graph, config) if re.search(step.where, s.operator)]
     if step.where and not found:

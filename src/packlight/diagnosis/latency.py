@@ -171,7 +171,7 @@ def small(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
             survey, "small-operators", tiny,
             "{share} of the time goes to {count} operators so small that calling them costs more "
             "than what they do, as {operators}; fewer bits change nothing there",
-            "fuse or remove operators (tidy), run several inputs at once, or take a model with "
+            "fuse or remove operators (simplify), run several inputs at once, or take a model with "
             "fewer and larger operators",
         )  # fmt: skip
 

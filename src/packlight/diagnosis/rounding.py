@@ -46,14 +46,14 @@ TELLINGS: Mapping[str, Telling] = {
         "activation-outliers",
         "a few numbers or channels behind {operators} are many times larger than the rest, and the "
         "grid that holds them is too coarse for the others",
-        "move the scale into the weights (equalise), keep these activations in float or 16 bits "
+        "move the scale into the weights (equalize), keep these activations in float or 16 bits "
         "(where=), or choose ranges by squared error (range=mse)",
     ),
     "channels": Telling(
         "channel-imbalance",
         "channels of very different ranges share one scale at {operators}",
         "give each output channel of a weight its own scale (per=channel), and even out "
-        "activations with the step equalise",
+        "activations with the step equalize",
     ),
     "calibration": Telling(
         "calibration-mismatch",

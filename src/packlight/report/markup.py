@@ -36,8 +36,8 @@ def join(parts: Iterable[str], between: str = "") -> Html:
 def breakable(raw: str) -> Html:
     """A recipe or name that may wrap after its punctuation.
 
-    >>> breakable("tidy+float16")
-    'tidy+<wbr>float16'
+    >>> breakable("simplify+float16")
+    'simplify+<wbr>float16'
     """
     return join(re.split(r"(?<=[+,:/])(?=.)", raw), Html("<wbr>"))
 

@@ -62,7 +62,7 @@ class Store:
 
         Raises:
             InputError: the folder is of something else or cannot be written, or its database is
-                damaged or was written by a newer packlight.
+                damaged or was written by another version of packlight.
         """
         place = locate(url, folder)
         make_folder(folder, place)

@@ -30,7 +30,6 @@ from packlight.compression.reconstruction.sequential import (
     Fit,
     Fitted,
     Floats,
-    Rounding,
     S,
     batched,
     form_of,
@@ -40,6 +39,7 @@ from packlight.compression.reconstruction.sequential import (
 from packlight.compression.reconstruction.shrinkage import damped, importance
 from packlight.compression.reconstruction.zero_masks import DENSE
 from packlight.compression.sites.weight_sites import Weight, WeightSite
+from packlight.records.configs import RoundingConfig
 from packlight.records.variant import Refusal
 
 Doubles = NDArray[np.float64]
@@ -60,7 +60,7 @@ def allocate(
     options: Sequence[Mapping[int, S]],
     look: Look,
     fit: Fit[S, F],
-    config: Rounding,
+    config: RoundingConfig,
 ) -> list[S]:
     """Choose a width for every weight so that ``config.mixed`` bits are spent on average.
 
@@ -215,7 +215,7 @@ def survey(
     options: Sequence[Mapping[int, S]],
     look: Look,
     fit: Fit[S, F],
-    config: Rounding,
+    config: RoundingConfig,
 ) -> Iterator[dict[int, float]]:
     """For every weight, the relative error of the outputs for each width, predicted or measured.
 
@@ -305,7 +305,7 @@ class Trial:
     fits: Mapping[int, Fitted]
     moments: Doubles
 
-    def predicted(self, outputs: Outputs, config: Rounding) -> dict[int, float]:
+    def predicted(self, outputs: Outputs, config: RoundingConfig) -> dict[int, float]:
         """Errors of the outputs, from one width that is tried; none where they are not reached."""
         costs = errors(self.site, self.weight, self.fits, self.moments, ordered=config.ordered)
         own = disturb(self.site, self.weight, self.fits[probe(self.fits)], self.moments)
@@ -314,7 +314,7 @@ class Trial:
         reached = own > 0 < far
         return {width: cost * far / own for width, cost in costs.items()} if reached else {}
 
-    def measured(self, outputs: Outputs, config: Rounding) -> dict[int, float]:
+    def measured(self, outputs: Outputs, config: RoundingConfig) -> dict[int, float]:
         """Errors of the outputs with every width tried; none where no width reaches them."""
         found = {}
         for width, fitted in self.fits.items():
@@ -323,7 +323,7 @@ class Trial:
         self.site.weight.restore()
         return found if any(found.values()) else {}
 
-    def codes(self, fitted: Fitted, config: Rounding) -> Floats:
+    def codes(self, fitted: Fitted, config: RoundingConfig) -> Floats:
         """As the weight will be rounded."""
         if config.rounding != "gptq":
             return fitted.nearest(self.weight)

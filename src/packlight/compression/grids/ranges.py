@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from packlight.compression.grids.clipping import least_divergent, least_squares, squared_error
 from packlight.compression.method import Statistic
+from packlight.records.configs import ActivationRange
 
 BINS = 4096
 """Even, so that zero is an edge. A percentile is known to 1 / 2048 of the widest value."""
@@ -23,8 +24,6 @@ LEVELS = 255
 
 MIDDLE, HALF_WIDE = 127, 32767
 """Codes above the one in the middle, of 8 and 16 bits."""
-
-Rule = Literal["minmax", "percentile", "mse", "kl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,9 @@ class Histogram:
         return float(counts[(centres < low) | (centres > high)].sum()) / total if total else 0.0
 
 
-def affine(histogram: Statistic, rule: Rule, share: float, *, symmetric: bool = False) -> Affine:
+def affine(
+    histogram: Statistic, rule: ActivationRange, share: float, *, symmetric: bool = False
+) -> Affine:
     """The 8-bit grid for what a histogram saw; of step 1 where that holds all of it.
 
     Args:

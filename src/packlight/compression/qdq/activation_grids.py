@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from typing import Protocol
 
 import onnx_ir as ir
 
 from packlight.compression.grids.ranges import (
     Affine,
     Histogram,
-    Rule,
     affine,
     fidelity,
     spanned,
@@ -20,33 +19,21 @@ from packlight.compression.method import Look
 from packlight.compression.qdq import placement
 from packlight.errors import RecipeError
 from packlight.model import nodes
+from packlight.records.configs import StaticInt8
 
 AUTO = "auto"
 POOR = 25.0
 """Decibels below which ``wide=auto`` gives a value 16 bits."""
 
 
-class Settings(Protocol):
-    """What decides on the grids of activations."""
-
-    @property
-    def range(self) -> Rule:
-        """How wide a grid is."""
-
-    @property
-    def percentile(self) -> float:
-        """Share kept at each end, in percent."""
-
-    @property
-    def wide(self) -> str:
-        """Which operators read 16 bits."""
-
-    def is_wide(self, node: ir.Node) -> bool:
-        """Whether an operator is named by ``wide``."""
+def is_wide(config: StaticInt8, node: ir.Node) -> bool:
+    """Whether an operator is named by ``wide``."""
+    named = bool(config.wide) and config.wide != AUTO
+    return named and re.fullmatch(config.wide, str(node.name)) is not None
 
 
 def ranged(
-    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings
+    graph: ir.Model, plan: placement.Plan, look: Look, config: StaticInt8
 ) -> dict[str, Affine]:
     """The grid of every value that has one and is ever reached."""
     wide = wide_values(graph, plan, config)
@@ -57,7 +44,7 @@ def ranged(
 
 
 def seen(
-    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings, wide: Collection[str]
+    graph: ir.Model, plan: placement.Plan, look: Look, config: StaticInt8, wide: Collection[str]
 ) -> dict[str, Affine]:
     """Grids from one pass over the samples, of 16 bits for ``wide`` or what 8 bits spoil."""
     observed = {name: Histogram() for name in plan.ranges()}
@@ -79,13 +66,13 @@ def imagined(plan: placement.Plan, wide: Collection[str]) -> dict[str, Affine]:
     return {name: broad if name in wide else narrow for name in plan.ranges()}
 
 
-def wide_values(graph: ir.Model, plan: placement.Plan, config: Settings) -> set[str]:
+def wide_values(graph: ir.Model, plan: placement.Plan, config: StaticInt8) -> set[str]:
     """Names of the values that get 16 bits because an operator is named that reads them.
 
     Raises:
         RecipeError: no operator is named.
     """
-    readers = [node for node in nodes(graph) if config.is_wide(node)]
+    readers = [node for node in nodes(graph) if is_wide(config, node)]
     if config.wide not in ("", AUTO) and not readers:
         raise RecipeError(
             f"static,wide='{config.wide}' names no operator; packlight profile MODEL names them"

@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.backends.integer_fusions import fusions
 from packlight.compression.grids import granularity
-from packlight.compression.grids.uniform import Range, Uniform, fit
+from packlight.compression.grids.uniform import Uniform, fit
 from packlight.compression.method import Look
 from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
 from packlight.compression.reconstruction.bias_correction import Bias, bias
@@ -27,37 +27,23 @@ from packlight.compression.reconstruction.hessian import Moments
 from packlight.compression.reconstruction.sequential import form_of, gathered, stages
 from packlight.compression.reconstruction.shrinkage import damped, importance
 from packlight.compression.sites.weight_sites import WeightSite
+from packlight.records.configs import DynamicInt8, StaticInt8
+from packlight.records.granularity import PerChannel, PerTensor
 
 Floats = NDArray[np.float32]
 DAMPING = 0.1
 """Share of the mean squared input by which error feedback trusts its samples less."""
 
 
-class Settings(Protocol):
-    """What decides how a weight is rounded."""
+IntegerConfig = StaticInt8 | DynamicInt8
 
-    @property
-    def bits(self) -> int:
-        """Of a code."""
 
-    def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
-        """Who shares a scale of an operator's weight."""
-
-    @property
-    def rounding(self) -> Literal["nearest", "gptq"]:
-        """How a number goes to a point."""
-
-    @property
-    def search(self) -> Range:
-        """How wide a grid is."""
-
-    @property
-    def bias(self) -> bool:
-        """Whether biases take up what rounding does to means."""
-
-    @property
-    def portable(self) -> bool:
-        """Whether pairs of neighbours stay within 16 bits."""
+def weight_granularity(config: IntegerConfig, node: ir.Node) -> PerChannel | PerTensor:
+    """Who shares a scale of an operator's weight: all of it where the runtime has one scale."""
+    if isinstance(config, StaticInt8):
+        has_channel_scales = node.op_type in fusions(config.runtime).per_channel
+        return config.granularity if has_channel_scales else PerTensor()
+    return config.granularity
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,45 +77,48 @@ class Codes:
     floats: Floats
 
 
-def nearest(reader: Reader, settings: Settings) -> Codes:
+def nearest(reader: Reader, config: IntegerConfig) -> Codes:
     """A weight to the nearest points of its grid."""
     weight = reader.weight.read()
-    points = grid_of(reader, weight, np.ones_like(weight), settings)
-    return coded(reader, points, points.nearest(weight), settings)
+    points = grid_of(reader, weight, np.ones_like(weight), config)
+    return coded(reader, points, points.nearest(weight), config)
 
 
-def blank(reader: Reader, settings: Settings) -> Codes:
+def blank(reader: Reader, config: IntegerConfig) -> Codes:
     """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
     shape, summed = reader.weight.shape, reader.weight.summed
     outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
-    scale = np.ones(() if settings.per_of(reader.node) == "tensor" else outputs, np.float32)
+    scale = np.ones(
+        () if isinstance(weight_granularity(config, reader.node), PerTensor) else outputs,
+        np.float32,
+    )
     return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
 
 
-def grid_of(reader: Reader, weight: Floats, matters: Floats, settings: Settings) -> Uniform:
+def grid_of(reader: Reader, weight: Floats, matters: Floats, config: IntegerConfig) -> Uniform:
     """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
-    one = settings.per_of(reader.node) == "tensor"
+    one = isinstance(weight_granularity(config, reader.node), PerTensor)
     shape, summed = reader.weight.shape, reader.weight.summed
     groups = granularity.per_tensor(shape) if one else granularity.per_channel(shape, summed)
-    found = fit(weight, matters, groups, settings.bits, symmetric=True, search=settings.search)
+    found = fit(weight, matters, groups, config.bits, symmetric=True, search=config.search)
     least = reader.least.max() if one else reader.least
     scale = np.maximum(found.scale.ravel(), least)
-    form = neighbours(reader.node, shape) if settings.portable else None
+    form = neighbours(reader.node, shape) if config.portable else None
     if form is not None:
-        rows, top = form.rows(weight), granularity.top_code(settings.bits)
+        rows, top = form.rows(weight), granularity.top_code(config.bits)
         wanted = np.broadcast_to(scale, len(rows)).astype(np.float32)
         scale = portable_scale(rows, form.rows(matters), wanted, top)
         scale = scale.max() if one else scale
     scale = scale.reshape(found.scale.shape).astype(np.float32)
-    return Uniform(groups, settings.bits, True, scale, np.zeros_like(scale))
+    return Uniform(groups, config.bits, True, scale, np.zeros_like(scale))
 
 
-def coded(reader: Reader, points: Uniform, codes: Floats, settings: Settings) -> Codes:
+def coded(reader: Reader, points: Uniform, codes: Floats, config: IntegerConfig) -> Codes:
     """Codes as they are stored, their pairs held within 16 bits where that is asked for."""
-    form = neighbours(reader.node, reader.weight.shape) if settings.portable else None
+    form = neighbours(reader.node, reader.weight.shape) if config.portable else None
     if form is not None:
         codes = form.weight(held(form.rows(codes)))
-    one = settings.per_of(reader.node) == "tensor"
+    one = isinstance(weight_granularity(config, reader.node), PerTensor)
     scale = points.scale.reshape(() if one else (-1,))
     return Codes(codes.astype(np.int8), scale, points.values(codes))
 
@@ -153,7 +142,7 @@ def rounded(
     graph: ir.Model,
     readers: Sequence[Reader],
     look: Look,
-    settings: Settings,
+    config: IntegerConfig,
 ) -> Iterator[Codes]:
     """Round weight after weight, and leave in the graph what their codes stand for.
 
@@ -161,30 +150,30 @@ def rounded(
         graph: changed in place; its activations are quantized already.
         readers: in the order they run.
         look: streams calibration samples.
-        settings: how to round.
+        config: how to round.
     """
     for few in stages(readers, look):
         fed = gathered(graph, few, look)
         for reader in few:
-            yield round_one(reader, fed.pop(id(reader)), settings)
+            yield round_one(reader, fed.pop(id(reader)), config)
 
 
-def round_one(reader: Reader, fed: Moments, settings: Settings) -> Codes:
+def round_one(reader: Reader, fed: Moments, config: IntegerConfig) -> Codes:
     """Round one weight."""
     if not fed.calls:
-        found = nearest(reader, settings)
+        found = nearest(reader, config)
         reader.weight.put(found.floats)
         return found
     weight, form = reader.weight.read(), form_of(reader.weight)
-    place = absorber(reader) if settings.bias else None
+    place = absorber(reader) if config.bias else None
     moments = damped(fed, DAMPING, centred=place is not None)
-    points = grid_of(reader, weight, importance(moments, form), settings)
+    points = grid_of(reader, weight, importance(moments, form), config)
     codes = points.nearest(weight)
     matrices = form.matrices(weight).astype(np.float64)
-    if settings.rounding == "gptq":
+    if config.rounding == "gptq":
         rows = round_rows(matrices, moments, points.lattice(form), ordered=True)
         codes = form.weight(rows).astype(np.float32)
-    found = coded(reader, points, codes, settings)
+    found = coded(reader, points, codes, config)
     reader.weight.put(found.floats)
     if place is not None:
         lost = matrices - form.matrices(found.floats).astype(np.float64)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -36,7 +36,7 @@ from packlight.compression.reconstruction.sparse_rows import prune_rows, round_k
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
 from packlight.compression.sites.weight_matrix import Layout, layout, sources, view
 from packlight.compression.sites.weight_sites import Weight, WeightSite
-from packlight.errors import RecipeError
+from packlight.records.configs import RoundingConfig
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -55,52 +55,6 @@ moments and with the part of the model that runs then. One weight may take more.
 COPIES = 6
 """Of a weight while its part of the model runs: in the file's form, in the session's, and as the
 session lays it out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rounding:
-    """How weights go to the values that they can take.
-
-    Attributes:
-        rounding: to the ``nearest``, or by ``gptq``, where errors are made up for by the other
-            weights of the same output; it needs calibration samples.
-        damping: share of the mean squared input by which gptq trusts its samples less.
-        ordered: whether gptq begins with the largest inputs.
-        aim: at which outputs of a weight gptq aims: those of the ``original`` model, so that it
-            makes up for weights before it, or those that its ``present`` inputs would give.
-        bias: whether biases take up what rounding by calibration samples does to the means of
-            outputs, where there is a bias.
-        mixed: bits of a weight on average, where every weight has a width of its own, found with
-            calibration samples; 0 gives all the same.
-    """
-
-    rounding: Literal["nearest", "gptq"] = "nearest"
-    damping: float = 0.1
-    ordered: bool = True
-    aim: Literal["original", "present"] = "original"
-    bias: bool = True
-    mixed: float = 0.0
-
-    def check_rounding(self) -> None:
-        """Refuse what makes no sense."""
-        if not 0 < self.damping < math.inf:
-            raise RecipeError(f"damping= is a share above 0; got {self.damping}")
-        if not 0 <= self.mixed <= WIDEST:
-            raise RecipeError(f"mixed= is a mean width up to {WIDEST} bits; got {self.mixed}")
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether rounding or widths follow from calibration samples."""
-        return self.rounding == "gptq" or self.mixed > 0
-
-    @property
-    def makes_up(self) -> bool:
-        """Whether each weight makes up for those before it."""
-        return self.rounding == "gptq" and self.aim == "original"
-
-
-WIDEST = 8
-"""Bits of the widest code."""
 
 
 class Fitted(Protocol):
@@ -191,7 +145,7 @@ def round_in_order(
     sites: Sequence[S],
     look: Look,
     fit: Fit[S, F],
-    config: Rounding,
+    config: RoundingConfig,
     *,
     sparsity: Sparsity = DENSE,
 ) -> Iterator[Rounded[S, F]]:
@@ -205,7 +159,7 @@ def round_in_order(
         config: how to round.
         sparsity: how many weights become zero.
     """
-    aside, aims = Aside(), Aims.of(graph, look) if config.makes_up else None
+    aside, aims = Aside(), Aims.of(graph, look) if config.targets_float else None
     for few in stages(sites, look) if aims is None else in_turn(sites, look):
         fed = gathered(graph, few, look, original=aims.meant(few) if aims else None)
         for site in few:
@@ -328,7 +282,7 @@ def round_site(
     site: S,
     fed: Moments | None,
     fit: Fit[S, F],
-    config: Rounding,
+    config: RoundingConfig,
     sparsity: Sparsity,
 ) -> Rounded[S, F]:
     """Round one weight; its bias takes up what that does to means."""
@@ -385,7 +339,7 @@ def unfed(site: WeightSite, fed: Moments | None) -> str:
 
 
 def pruned(
-    weight: Floats, form: Layout, moments: Doubles, config: Rounding, sparsity: Sparsity
+    weight: Floats, form: Layout, moments: Doubles, config: RoundingConfig, sparsity: Sparsity
 ) -> Floats:
     """The weight that is approached: as it is, or by gptq the best sparse one, NaN for a zero."""
     if config.rounding != "gptq" or sparsity == DENSE:
