@@ -241,10 +241,11 @@ def test_every_record_has_an_example_here():
 
 @pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
 def test_records_are_frozen(record):
-    names = [field.name for field in dataclasses.fields(record)] or ["kind"]
+    names = [field.name for field in dataclasses.fields(record)]
 
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(record, names[0], getattr(record, names[0]))
+    # Python's own refusal fails with TypeError in a class with slots and without fields.
+    with pytest.raises(dataclasses.FrozenInstanceError if names else TypeError):
+        setattr(record, names[0] if names else "kind", None)
 
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -304,8 +305,9 @@ def test_the_schema_states_name_and_version():
         (SessionOptions, {"matmul_accuracy": True}, "is expected; got True"),
         (SessionOptions, {"threads": 1.5}, "int is expected; got 1.5"),
         (Step, {"config": {"bits": 4}}, r"'kind' is one of simplify, .*, dynamic; got None"),
+        (Step, {"config": {"kind": "weights", "damping": 0}}, "damping= is a share above 0"),
         (Step, {"config": {"kind": "tidy"}}, "'kind' is one of simplify, .*; got 'tidy'"),
-        (Step, {"config": {"kind": "weights", "bits": 9}}, "weights,bits= is one of 2, 3"),
+        (Step, {"config": {"kind": "weights", "bits": 9}}, "one of 2, 3, .* is expected; got 9"),
         (
             WrittenStep,
             {"config": {"bits": [4]}},
