@@ -38,6 +38,9 @@ BAD = {
     "no such recipe file": (*FIT, "--budget", "size<=1x", "--recipe", "nothing.toml"),
     "a recipe that is no TOML": (*FIT, "--budget", "size<=1x", "--recipe", "bad.toml"),
     "a recipe of another form": (*FIT, "--budget", "size<=1x", "--recipe", "list.json"),
+    "an old method": ("compress", "zoo:fashion", "--recipe", "tidy", "-o", "m.onnx"),
+    "an old method in a file": ("compress", "zoo:fashion", "--recipe", "old.toml", "-o", "m.onnx"),
+    "an old option in a file": ("compress", "zoo:fashion", "--recipe", "old.json", "-o", "m.onnx"),
     "a project that is a file": (*FIT, "--budget", "size<=1x", "--project", "text.txt"),
     "a project in a file": (*FIT, "--budget", "size<=1x", "--project", "text.txt/P"),
     "a project that is something else": (*FIT, "--budget", "size<=1x", "--project", "full"),
@@ -63,6 +66,9 @@ def folder(tmp_path_factory, few) -> Path:
     (made / "broken.py").write_text("def task():\n    return 1 / 0\n")
     (made / "bad.toml").write_text("steps = [")
     (made / "list.json").write_text("[1, 2]")
+    (made / "old.toml").write_text('[[steps]]\nmethod = "equalise"\n')
+    old = '{"steps": [{"method": "weights", "config": {"aim": "original"}}]}'
+    (made / "old.json").write_text(old)
     os.mkfifo(made / "pipe")
     (made / "full").mkdir()
     (made / "full" / "thesis.txt").touch()

@@ -86,7 +86,8 @@ def from_json(cls: type[T], data: Json) -> T:
         InputError: the data is of another schema or does not have the record's form.
     """
     if not isinstance(data, dict):
-        raise InputError(f"a {cls.__name__} is a JSON object; this is {type(data).__name__}")
+        title = getattr(cls, "TITLE", cls.__name__)
+        raise InputError(f"a {title} is a JSON object; this is {type(data).__name__}")
     stated = data.get("schema", schema(cls))
     if stated != schema(cls):
         raise InputError(f"this packlight reads {schema(cls)}; the data says {stated}")
