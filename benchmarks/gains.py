@@ -3,8 +3,8 @@
     python benchmarks/gains.py                 # the suite
     python benchmarks/gains.py fashion silero
 
-``packlight.integers`` times every operator in float and in integers on this machine, on one thread,
-chooses by a minimum cut, and times what comes out in turns with the float model. Weights go to the
+``packlight.quantize_where_faster`` times every operator in float and in integers on this machine,
+on one thread, chooses by a minimum cut, and times what comes out in turns with the float model. Weights go to the
 nearest point and few samples find the ranges, for neither changes the speed.
 """
 
@@ -30,7 +30,7 @@ def rows(name: str) -> Iterator[str]:
     model = packlight.compress(plain_model(chosen), "simplify").model
     for config in SKETCH.values():
         method = config.kind
-        found = packlight.integers(model, few, config, seconds=SECONDS)
+        found = packlight.quantize_where_faster(model, few, config, seconds=SECONDS)
         changed = sum(entry.method == method for entry in found.made.variant.changes)
         ratio = found.ratio
         yield (

@@ -26,7 +26,7 @@ import numpy as np
 import language
 import photos
 import texts
-from packlight.api.verbs import compress
+from packlight.api.compress import compress
 from packlight.comparison import contrast
 from packlight.metrics import METRICS, Metric, Rows
 from packlight.records import Contrast, from_json

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 import packlight
-from packlight.api.verbs import Made
+from packlight.api.compress import Compressed
 from packlight.compression.grids.codebook import blank
 from packlight.compression.grids.codebook import fit as fit_tables
 from packlight.compression.grids.granularity import per_tensor
@@ -77,7 +77,7 @@ def simplified() -> packlight.Model:
 
 
 @cache
-def made(recipe: str) -> Made:
+def made(recipe: str) -> Compressed:
     """What a recipe makes of the simplified model."""
     return packlight.compress(simplified(), recipe, task=task())
 

@@ -38,7 +38,7 @@ def test_what_is_compressed_in_memory_is_what_is_written(tmp_path):
 def test_a_search_from_values_gives_the_ids_of_one_from_names(project, few, tmp_path):
     _, found = project
     model = packlight.load("zoo:fashion")
-    outcome = packlight.fit(
+    study = packlight.fit(
         model,
         packlight.load_task(str(few), model),
         ["size<=0.3x"],
@@ -47,7 +47,7 @@ def test_a_search_from_values_gives_the_ids_of_one_from_names(project, few, tmp_
         seconds=0.05,
     )
     wanted = [variant["id"] for variant in found["variants"][:2]]
-    assert [variant.id for variant in outcome.variants] == wanted
+    assert [result.id for result in study] == wanted
 
 
 def test_a_value_is_compared_and_evaluated_like_a_file(few):

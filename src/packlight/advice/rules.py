@@ -12,7 +12,7 @@ from packlight.records import (
     Measurement,
     Palette,
     Plan,
-    Result,
+    VariantResult,
     WeightOnly,
     counted,
     parse_recipe,
@@ -53,7 +53,7 @@ def advised(found: Iterator[Because]) -> tuple[Advice, ...]:
 
 
 def for_results(
-    base: Result, others: Sequence[Result], detectable: float = 0.0
+    base: VariantResult, others: Sequence[VariantResult], detectable: float = 0.0
 ) -> tuple[Advice, ...]:
     """Lessons for what was measured of variants beside their original.
 
@@ -70,7 +70,7 @@ def for_results(
     )
 
 
-def hidden_change(base: Result, one: Result, detectable: float) -> Iterator[Because]:
+def hidden_change(base: VariantResult, one: VariantResult, detectable: float) -> Iterator[Because]:
     """The metric stayed, decisions changed."""
     del base, detectable
     drop, flips = one.metrics.get("drop"), one.metrics.get("flips")
@@ -78,7 +78,7 @@ def hidden_change(base: Result, one: Result, detectable: float) -> Iterator[Beca
         yield "one-number-hides", f"{one.name} loses next to nothing and decides otherwise", flips
 
 
-def uneven_damage(base: Result, one: Result, detectable: float) -> Iterator[Because]:
+def uneven_damage(base: VariantResult, one: VariantResult, detectable: float) -> Iterator[Because]:
     """One group lost far more than all together."""
     del base, detectable
     drop, worst = one.metrics.get("drop"), one.metrics.get("worst_group_drop")
@@ -88,7 +88,9 @@ def uneven_damage(base: Result, one: Result, detectable: float) -> Iterator[Beca
         yield "groups-suffer", f"the worst group of {one.name} loses more than all together", worst
 
 
-def smaller_not_faster(base: Result, one: Result, detectable: float) -> Iterator[Because]:
+def smaller_not_faster(
+    base: VariantResult, one: VariantResult, detectable: float
+) -> Iterator[Because]:
     """Fewer bytes, no less time."""
     del detectable
     ratio, size, whole = (
@@ -102,7 +104,7 @@ def smaller_not_faster(base: Result, one: Result, detectable: float) -> Iterator
         yield "size-is-not-speed", f"{one.name} is smaller and no faster", ratio
 
 
-def too_few_bits(base: Result, one: Result, detectable: float) -> Iterator[Because]:
+def too_few_bits(base: VariantResult, one: VariantResult, detectable: float) -> Iterator[Because]:
     """A large drop at few bits."""
     del base, detectable
     drop = one.metrics.get("drop")
@@ -123,7 +125,9 @@ def stored_widths(recipe: str) -> list[float]:
     ]
 
 
-def too_few_samples(base: Result, one: Result, detectable: float) -> Iterator[Because]:
+def too_few_samples(
+    base: VariantResult, one: VariantResult, detectable: float
+) -> Iterator[Because]:
     """Samples that cannot tell small drops."""
     del base
     if detectable > GROUP and "drop" in one.metrics:
@@ -131,7 +135,7 @@ def too_few_samples(base: Result, one: Result, detectable: float) -> Iterator[Be
         yield "evaluate-before", "these samples cannot tell a smaller drop from none", number
 
 
-def differs(base: Result, one: Result, detectable: float) -> Iterator[Because]:
+def differs(base: VariantResult, one: VariantResult, detectable: float) -> Iterator[Because]:
     """The runtime computes something else than the model says."""
     del base, detectable
     if "runtime differs" in one.labels:
@@ -139,7 +143,7 @@ def differs(base: Result, one: Result, detectable: float) -> Iterator[Because]:
         yield "hardware-decides", f"{one.name} computes something else on this machine", number
 
 
-RESULT_RULES: Sequence[Callable[[Result, Result, float], Iterator[Because]]] = (
+RESULT_RULES: Sequence[Callable[[VariantResult, VariantResult, float], Iterator[Because]]] = (
     differs, hidden_change, uneven_damage, smaller_not_faster, too_few_bits, too_few_samples,
 )  # fmt: skip
 """Rules for measured variants, the most pressing first."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from packlight.advice import for_results
 from packlight.api.evaluate import check_samples, write_tables
 from packlight.api.layers import compare_layers
-from packlight.api.verbs import OPTIONS, at_hand
 from packlight.comparison import compare as put_beside
 from packlight.errors import InputError
 from packlight.evaluation import columns
@@ -23,11 +22,12 @@ from packlight.records import (
     Cost,
     Evaluation,
     Outcome,
-    Result,
     Robustness,
     SessionOptions,
     Variant,
+    VariantResult,
 )
+from packlight.records.session import DEFAULT_SESSION
 from packlight.report import write_report
 from packlight.runtime import machine
 from packlight.runtime.progress import Progress, silent
@@ -37,7 +37,7 @@ from packlight.search.choice import judged
 from packlight.search.contrasts import contrast
 from packlight.search.explain import inputs_of
 from packlight.search.fit import STEPS, measured
-from packlight.sources.opening import AnyModel, AnyTask, Opened, task_for
+from packlight.sources.opening import AnyModel, AnyTask, Opened, at_hand, task_for
 
 
 def compare(
@@ -47,7 +47,7 @@ def compare(
     *,
     report: Path | None = None,
     samples: Path | None = None,
-    options: SessionOptions = OPTIONS,
+    options: SessionOptions = DEFAULT_SESSION,
     seed: int = 0,
     seconds: float = 2.0,
     costs: bool = True,
@@ -191,12 +191,12 @@ def measure_costs(bench: Bench, everyone: Sequence[Variant], total: int) -> None
 
 def without_costs(
     bench: Bench, variant: Variant, done: int, total: int
-) -> tuple[Result, Evaluation]:
+) -> tuple[VariantResult, Evaluation]:
     """One variant with its size and quality alone."""
     bench.progress(f"{variant.name}: quality", done + 1, total)
     quality = bench.quality(variant)
     metrics = {**bench.size(variant).metrics, **quality.metrics}
-    result = Result(
+    result = VariantResult(
         id=variant.id, parent=variant.parent, name=variant.name, recipe=variant.recipe.text(),
         file=variant.file, metrics=metrics, groups=quality.groups, labels=quality.labels,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from packlight.api.compare import distinct
 from packlight.comparison import compare as put_beside
 from packlight.comparison.compare import AGAINST_REFERENCE
 from packlight.errors import InputError
-from packlight.records import Comparison, Evaluation, Result, loads
+from packlight.records import Comparison, Evaluation, VariantResult, loads
 
 
 def compare_saved(files: Sequence[str | Path]) -> Comparison:
@@ -54,7 +54,7 @@ def read(file: Path) -> Evaluation:
         raise InputError(f"'{file}' holds no evaluation: {error}") from error
 
 
-def as_result(name: str, found: Evaluation) -> Result:
+def as_result(name: str, found: Evaluation) -> VariantResult:
     """An evaluation as a row beside others.
 
     What is against a reference is left out of a model that was judged alone: it has no drop.
@@ -63,6 +63,6 @@ def as_result(name: str, found: Evaluation) -> Result:
     metrics = {
         key: m for key, m in found.metrics.items() if not (alone and key in AGAINST_REFERENCE)
     }
-    return Result(
+    return VariantResult(
         name, "", name, "", "", metrics=metrics, groups=found.groups, labels=found.labels
     )  # fmt: skip

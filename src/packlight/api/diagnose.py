@@ -11,17 +11,25 @@ from packlight.advice import for_finding
 from packlight.api.measured_profile import MOST_STEPS, drawn, measured_profile
 from packlight.api.profile import Timing
 from packlight.api.profile_detail import profile_of
-from packlight.api.verbs import OPTIONS, at_hand
 from packlight.diagnosis import Subject
 from packlight.diagnosis import diagnose as find_causes
 from packlight.metrics import METRICS
 from packlight.model import Model, stored_size
 from packlight.planning.cost.operator_latency import target_of, with_bounds
-from packlight.records import Device, Finding, Measurement, OperatorCost, Profile, SessionOptions
+from packlight.records import (
+    Device,
+    Finding,
+    Findings,
+    Measurement,
+    OperatorCost,
+    Profile,
+    SessionOptions,
+)
+from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime import open_session, time_against
 from packlight.runtime.progress import Progress, silent
 from packlight.search.adopted import check_alike
-from packlight.sources.opening import AnyModel, AnyTask, task_for
+from packlight.sources.opening import AnyModel, AnyTask, at_hand, task_for
 from packlight.task import LazySamples, Task
 
 DRAWN = 16
@@ -38,12 +46,12 @@ def diagnose(
     *,
     device: str | Path | Device = "",
     unit: str = "",
-    options: SessionOptions = OPTIONS,
+    options: SessionOptions = DEFAULT_SESSION,
     limit: int = MOST,
     seconds: float = 2.0,
     seed: int = 0,
     progress: Progress = silent,
-) -> tuple[Finding, ...]:
+) -> Findings:
     """Why a variant lost quality, or did not get faster or smaller: causes, the gravest first.
 
     Args:
@@ -87,7 +95,7 @@ def diagnose(
         )
         found = find_causes(subject)
         progress("done", 2, 2)
-    return (*map(for_finding, found), *([RANDOM] if task is None else []))
+    return Findings((*map(for_finding, found), *([RANDOM] if task is None else [])))
 
 
 RANDOM = Finding(

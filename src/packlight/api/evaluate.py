@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from packlight.api.verbs import OPTIONS, at_hand
 from packlight.comparison import check_format, write_samples
 from packlight.evaluation import columns
 from packlight.model.write import check_place
 from packlight.records import Evaluation, SessionOptions
+from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, silent
 from packlight.search.adopted import adopted, scratch
 from packlight.search.bench import Bench
 from packlight.search.contrasts import contrast, reference_table
-from packlight.sources.opening import AnyModel, AnyTask, task_for
+from packlight.sources.opening import AnyModel, AnyTask, at_hand, task_for
 
 
 def evaluate(
@@ -24,7 +24,7 @@ def evaluate(
     *,
     reference: AnyModel | None = None,
     samples: Path | None = None,
-    options: SessionOptions = OPTIONS,
+    options: SessionOptions = DEFAULT_SESSION,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Evaluation:

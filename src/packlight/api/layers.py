@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from packlight.api.verbs import OPTIONS, at_hand
 from packlight.layers import layers as look_inside
 from packlight.records import Layers, SessionOptions
+from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, silent
 from packlight.search.adopted import check_alike
-from packlight.sources.opening import AnyModel, AnyTask, task_for
+from packlight.sources.opening import AnyModel, AnyTask, at_hand, task_for
 
 MOST = 200
 """Samples that are looked at inside, evenly spread."""
@@ -18,7 +18,7 @@ def compare_layers(
     variant: AnyModel,
     task: AnyTask,
     *,
-    options: SessionOptions = OPTIONS,
+    options: SessionOptions = DEFAULT_SESSION,
     limit: int = MOST,
     progress: Progress = silent,
 ) -> Layers:

@@ -18,16 +18,17 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
+from packlight.api.compress import Compressed, compress
 from packlight.api.measured_profile import measured_profile
 from packlight.api.profile import Timing
 from packlight.api.profile_detail import profile_of, shapes_in_use
-from packlight.api.verbs import OPTIONS, Made, compress
 from packlight.compression.methods.static import INTEGER
 from packlight.compression.qdq import placement
 from packlight.model import Model, nodes
 from packlight.planning.cost.integer_cut import Passing, Times, cheapest
 from packlight.records import Measurement, Profile, Recipe, SessionOptions, Step
 from packlight.records.configs import DynamicInt8, StaticInt8
+from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime import Feeds, latency_of, open_session, race
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
@@ -45,7 +46,7 @@ SIZES = (1 << 12, 1 << 20)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class IntegerSearch:
     """Integer arithmetic on this machine.
 
     Attributes:
@@ -55,7 +56,7 @@ class Judged:
         reason: why it is declined; empty where it is offered.
     """
 
-    made: Made
+    made: Compressed
     ratio: Measurement
     floats: tuple[str, ...]
     reason: str
@@ -66,16 +67,16 @@ class Judged:
         return not self.reason
 
 
-def integers(
+def quantize_where_faster(
     model: AnyModel,
     task: AnyTask,
     config: IntegerConfig = StaticInt8(),
     *,
-    options: SessionOptions = OPTIONS,
+    options: SessionOptions = DEFAULT_SESSION,
     seconds: float = 2.0,
     seed: int = 0,
     progress: Progress = silent,
-) -> Judged:
+) -> IntegerSearch:
     """Compute in integers exactly what gains by it here.
 
     Args:
@@ -124,7 +125,7 @@ def integers(
         if able
         else f"'{config.kind}' has no integers for any of its operators"
     )
-    return Judged(made, ratio, floats, why)
+    return IntegerSearch(made, ratio, floats, why)
 
 
 def against(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from packlight.records import Comparison, Result
+    from packlight.records import Comparison, VariantResult
 
 LEGEND = (
     "[low, high] are 95 % intervals. A positive drop is worse, on the same samples: in points of "
@@ -59,7 +59,7 @@ def comparison_parts(console: Console, found: Comparison) -> list[RenderableType
     return [*parts, *(f"{what}  {place}" for what, place in places if place)]
 
 
-def quality_table(results: Sequence[Result]) -> Table:
+def quality_table(results: Sequence[VariantResult]) -> Table:
     """Every metric of models that were judged apart."""
     table = plain_table("metric", *(result.name for result in results))
     for name in dict.fromkeys(name for result in results for name in result.metrics):

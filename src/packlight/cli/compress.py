@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from packlight.api.verbs import Made
+    from packlight.api.compress import Compressed
     from packlight.records import Change, Refusal
 
 MOST_KINDS = 8
 
 
-def made_parts(made: Made) -> list[RenderableType]:
+def made_parts(made: Compressed) -> list[RenderableType]:
     """Size before and after, changes and refusals by kind."""
     variant, share = made.variant, made.after / made.before
     head = (
@@ -66,7 +66,7 @@ def refusal_lines(refusals: Iterable[Refusal]) -> list[Text]:
 
 
 if TYPE_CHECKING:
-    from packlight.api.verbs import Made
+    from packlight.api.compress import Compressed
 
 
 def compress(
@@ -102,7 +102,7 @@ def compress(
     return DONE
 
 
-def show_made(made: Made, *, as_json: bool) -> None:
+def show_made(made: Compressed, *, as_json: bool) -> None:
     """Print what a recipe made."""
     if as_json:
         print_json(made.variant)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from packlight.cli.fit import search, show_outcome
+from packlight.cli.fit import search, show_study
 from packlight.cli.options import Json, Project, Seed, Threads
 
 BUDGET = ("size<=0.3x", "drop<=1%")
@@ -23,7 +23,7 @@ def demo(
     Example:
       packlight demo --project try-it
     """
-    found = search(
+    study = search(
         "zoo:fashion", "zoo:fashion", BUDGET, project or FOLDER, seed=seed, threads=threads
     )
-    return show_outcome(found, as_json=as_json)
+    return show_study(study, as_json=as_json)

@@ -26,9 +26,12 @@ from packlight.presentation.contrasts import headline, worst_sentence
 from packlight.presentation.verdict import choice, sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console, RenderableType
 
     from packlight.records import Outcome
+    from packlight.search.study import Study
 
 LEGEND = (
     "* chosen. [low, high] are 95 % intervals. The latency ratio is the time of one run over the "
@@ -76,12 +79,6 @@ def places(found: Outcome) -> list[tuple[str, str]]:
     return [*model, ("report", found.report), ("project", found.project)]
 
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from packlight.records import Outcome
-
-
 def fit(
     model: ModelName,
     *,
@@ -122,7 +119,7 @@ def fit(
       packlight fit m.onnx --task data.npz --budget "size<=2MB" --budget "drop<=1%"
     """
     folder = project or Path(f"{Path(model.removeprefix('zoo:')).stem}-packlight")
-    found = search(
+    study = search(
         model,
         task,
         budget,
@@ -133,7 +130,7 @@ def fit(
         threads=threads,
         seconds=seconds,
     )
-    return show_outcome(found, as_json=as_json)
+    return show_study(study, as_json=as_json)
 
 
 def search(
@@ -147,7 +144,7 @@ def search(
     seed: int = 0,
     threads: int = 1,
     seconds: float = 2.0,
-) -> Outcome:
+) -> Study:
     """The search, with progress, and with a word on how to go on after Ctrl-C."""
     with resumable(project), working() as progress:
         from packlight import SessionOptions, fit
@@ -166,11 +163,11 @@ def search(
         )
 
 
-def show_outcome(found: Outcome, *, as_json: bool) -> int:
+def show_study(study: Study, *, as_json: bool) -> int:
     """Print what was found; the exit code that says whether it fits."""
     if as_json:
-        print_json(found)
+        print_json(study.outcome)
     else:
         console = screen()
-        say(console, *outcome_parts(console, found))
-    return DONE if found.verdict == "fits" else UNMET
+        say(console, *outcome_parts(console, study.outcome))
+    return DONE if study.verdict == "fits" else UNMET

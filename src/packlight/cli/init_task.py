@@ -29,7 +29,7 @@ def init_task(
       packlight evaluate model.onnx --task task.py:task
     """
     with working():
-        from packlight.api.verbs import write_task
+        from packlight.api.init_task import write_task
 
         name = write_task(model, out)
     if as_json:

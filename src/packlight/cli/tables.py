@@ -14,7 +14,7 @@ from packlight.presentation.numbers import show_named_interval, show_named_value
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from packlight.records import Measurement, Result
+    from packlight.records import Measurement, VariantResult
 
 COSTS = ("size", "download", "latency_ratio", "drop")
 HEADS = {"latency_ratio": "latency ratio", "drop": "{metric} drop"}
@@ -35,7 +35,12 @@ def plain_table(*heads: str, left: int = 1) -> Table:
 
 
 def results_table(
-    console: Console, results: Sequence[Result], metric: str, best: str | None, *, judged: bool
+    console: Console,
+    results: Sequence[VariantResult],
+    metric: str,
+    best: str | None,
+    *,
+    judged: bool,
 ) -> Table:
     """Variants with what they cost and lose: one line each where that fits, else two.
 
@@ -54,7 +59,7 @@ def results_table(
 
 
 def rows_of(
-    results: Sequence[Result], metric: str, best: str | None, *, judged: bool, narrow: bool
+    results: Sequence[VariantResult], metric: str, best: str | None, *, judged: bool, narrow: bool
 ) -> Table:
     """The table of what was measured, intervals beside (wide) or below (narrow) their values."""
     known = [name for name in COSTS if any(name in result.metrics for result in results)]
@@ -80,7 +85,7 @@ def cell(name: str, metrics: Mapping[str, Measurement], *, narrow: bool) -> Text
     return Text.assemble(show_named_value(name, metrics[name]), gap, (interval, "dim"))
 
 
-def title(result: Result, *, narrow: bool) -> Text:
+def title(result: VariantResult, *, narrow: bool) -> Text:
     """A variant's name, with its labels after or below it."""
     room = NAME_ROOM if narrow else len(result.name)
     labels = ", ".join(result.labels)

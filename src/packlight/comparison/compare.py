@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from packlight.comparison.conditions import differences
 from packlight.comparison.flips import flips
 from packlight.comparison.pareto import pareto_front
-from packlight.records import Comparison, Contrast, Evaluation, Measurement, Result
+from packlight.records import Comparison, Contrast, Evaluation, Measurement, VariantResult
 from packlight.records.budget import COSTS, LOSSES
 from packlight.task import SampleTable
 
@@ -20,8 +20,8 @@ FRONT = ("size", "latency", "drop")
 
 
 def compare(
-    base: Result,
-    others: Sequence[Result],
+    base: VariantResult,
+    others: Sequence[VariantResult],
     tables: Mapping[str, SampleTable],
     groups: Mapping[str, Sequence[str]],
     *,
@@ -67,7 +67,7 @@ def compare(
 
 
 def conditions(
-    base: Result, others: Sequence[Result], evaluations: Mapping[str, Evaluation]
+    base: VariantResult, others: Sequence[VariantResult], evaluations: Mapping[str, Evaluation]
 ) -> dict[str, tuple[str, ...]]:
     """By variant id, what differs from how the base was judged; only those where something does."""
     if base.id not in evaluations:
@@ -85,7 +85,7 @@ def has_decisions(key: str, tables: Mapping[str, SampleTable]) -> bool:
     return key in tables and bool(tables[key].owner.size)
 
 
-def deltas(base: Result, other: Result) -> dict[str, Measurement]:
+def deltas(base: VariantResult, other: VariantResult) -> dict[str, Measurement]:
     """The difference or ratio of every measurement that both have."""
     return {
         name: delta(name, base.metrics[name], found)

@@ -59,7 +59,7 @@ HELD = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Compressed:
+class AppliedRecipe:
     """What a recipe made.
 
     Attributes:
@@ -92,7 +92,7 @@ def compress(
     held: int = HELD,
     *,
     in_place: bool = False,
-) -> Compressed:
+) -> AppliedRecipe:
     """Apply a recipe.
 
     Linear algebra gets half of the cores where there is any: its threads wait by spinning, which
@@ -126,7 +126,7 @@ def compress(
             current, original = done.model, done.original
             changes += done.changes
             refusals += done.refusals
-    return Compressed(current, recipe, tuple(changes), tuple(refusals))
+    return AppliedRecipe(current, recipe, tuple(changes), tuple(refusals))
 
 
 def half_the_cores() -> AbstractContextManager[object]:

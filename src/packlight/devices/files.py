@@ -7,8 +7,9 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import tomli_w
+
 from packlight.devices.faults import first_fault
-from packlight.devices.toml import toml_text
 from packlight.errors import DeviceError, InputError
 from packlight.records.codec import from_json, to_json
 from packlight.records.device import Device
@@ -53,7 +54,16 @@ def write_device(device: Device, path: Path) -> None:
 
 def device_toml(device: Device) -> str:
     """A device as TOML that ``read_device`` reads; everything it shares with others is in it."""
-    return toml_text(to_json(device))
+    return tomli_w.dumps(without_none(to_json(device)))
+
+
+def without_none(table: Mapping[str, object]) -> dict[str, object]:
+    """A table without unknown values, which TOML cannot write."""
+    return {
+        key: without_none(value) if isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if value is not None
+    }
 
 
 def device_json(device: Device) -> str:

@@ -27,6 +27,11 @@ class Model:
     graph: ir.Model
     name: str
 
+    def __repr__(self) -> str:
+        count = sum(1 for _ in nodes(self.graph))
+        inputs = ", ".join(f"{name} {value.shape}" for name, value in self.inputs().items())
+        return f"Model({self.name!r}, {count:,} operators, opset {self.opset()}, inputs {inputs})"
+
     @cached_property
     def digest(self) -> str:
         """Digest of the content: the graph and every weight, however they are stored."""

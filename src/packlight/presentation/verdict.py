@@ -11,7 +11,7 @@ from packlight.presentation.numbers import (
 )
 from packlight.records.budget import parse_limit
 from packlight.records.measurement import Measurement
-from packlight.records.outcome import Miss, Outcome, Result
+from packlight.records.outcome import Miss, Outcome, VariantResult
 
 
 def sentence(outcome: Outcome) -> str:
@@ -57,23 +57,23 @@ CHOSEN = {
 }
 
 
-def choice(outcome: Outcome) -> Result | None:
+def choice(outcome: Outcome) -> VariantResult | None:
     """The chosen variant."""
     return next((result for result in outcome.variants if result.id == outcome.best), None)
 
 
-def original(outcome: Outcome) -> Result:
+def original(outcome: Outcome) -> VariantResult:
     """The variant that all others were made from."""
     return outcome.variants[0]
 
 
-def changes(outcome: Outcome, chosen: Result, base: Result) -> list[str]:
+def changes(outcome: Outcome, chosen: VariantResult, base: VariantResult) -> list[str]:
     """What the chosen variant saves and costs against the original."""
     told = [size_sentence(chosen, base), speed_sentence(chosen)]
     return [text for text in [*told, quality_sentence(outcome, chosen, base)] if text]
 
 
-def size_sentence(chosen: Result, base: Result) -> str:
+def size_sentence(chosen: VariantResult, base: VariantResult) -> str:
     """How much smaller the file is; empty where a size is not known."""
     before, after = base.metrics.get("size"), chosen.metrics.get("size")
     if before is None or after is None or not before.value:
@@ -85,7 +85,7 @@ def size_sentence(chosen: Result, base: Result) -> str:
     return f"Its file is {size}: {show_value(after)} instead of {show_value(before)}."
 
 
-def speed_sentence(chosen: Result) -> str:
+def speed_sentence(chosen: VariantResult) -> str:
     """Whether it is faster, said only when the interval of the ratio says so."""
     ratio = chosen.metrics.get("latency_ratio")
     if ratio is None:
@@ -96,7 +96,7 @@ def speed_sentence(chosen: Result) -> str:
     return f"It {word}: {show(ratio, as_ratio=True)} of the original's time."
 
 
-def quality_sentence(outcome: Outcome, chosen: Result, base: Result) -> str:
+def quality_sentence(outcome: Outcome, chosen: VariantResult, base: VariantResult) -> str:
     """What it costs in quality, with the interval."""
     drop = chosen.metrics.get("drop")
     if drop is None:
@@ -117,7 +117,7 @@ def moved(drop: Measurement) -> str:
     return "is unchanged" if same else f"changes by less than can be told: a drop of {show(drop)}"
 
 
-def doubts(chosen: Result) -> list[str]:
+def doubts(chosen: VariantResult) -> list[str]:
     """The budgets that the measurements leave open."""
     unclear = [text for text, met in chosen.meets.items() if met == "unclear"]
     return [f"Not certain: {', '.join(unclear)}."] if unclear else []

@@ -38,6 +38,7 @@ from .evaluation import Cost as Cost
 from .evaluation import Evaluation as Evaluation
 from .evaluation import Group as Group
 from .finding import Finding as Finding
+from .finding import Findings as Findings
 from .granularity import Granularity as Granularity
 from .granularity import PerBlock as PerBlock
 from .granularity import PerChannel as PerChannel
@@ -52,7 +53,7 @@ from .measurement import Meets as Meets
 from .measurement import counted as counted
 from .outcome import Miss as Miss
 from .outcome import Outcome as Outcome
-from .outcome import Result as Result
+from .outcome import VariantResult as VariantResult
 from .outcome import Verdict as Verdict
 from .plan import Damage as Damage
 from .plan import Effort as Effort

@@ -8,9 +8,10 @@ from typing import ClassVar
 
 from packlight.records.advice import Advice
 from packlight.records.contrast import Contrast
+from packlight.records.display import Displayed
 from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
-from packlight.records.outcome import Result
+from packlight.records.outcome import VariantResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ class Flips:
     examples: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, repr=False)
+class Comparison(Displayed):
     """What changed from a base to others, on the same samples.
 
     Attributes:
@@ -81,8 +82,8 @@ class Comparison:
 
     VERSION: ClassVar[int] = 2
 
-    base: Result
-    others: tuple[Result, ...]
+    base: VariantResult
+    others: tuple[VariantResult, ...]
     deltas: Mapping[str, Mapping[str, Measurement]]
     flips: tuple[Flips, ...]
     front: tuple[str, ...]

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from packlight.errors import DeviceError
 from packlight.records.device_checks import covers, faults
+from packlight.records.display import Displayed
 
 How = Literal["stated", "derived", "assumed", "measured"]
 
@@ -145,8 +146,8 @@ class OperatorSet:
         return op in self.operators or op in self.slow
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+@dataclass(frozen=True, slots=True, repr=False)
+class Device(Displayed):
     """What a model must run on. What is not known is None, or left out of its mapping.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from packlight.records.contrast import Contrast
+from packlight.records.display import Displayed
 from packlight.records.measurement import Measurement
 from packlight.records.session import SessionOptions
 
@@ -32,8 +33,8 @@ class Group:
     flips: Measurement | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation(Displayed):
     """A variant on the samples of a task, against a reference on the same samples.
 
     Attributes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from packlight.records.display import Displayed
 from packlight.records.measurement import Measurement
 from packlight.records.profile import SourceLine
 
@@ -13,8 +14,8 @@ Severity = Literal["serious", "warning", "note"]
 Harm = Literal["quality", "time", "size"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+@dataclass(frozen=True, slots=True, repr=False)
+class Finding(Displayed):
     """A diagnosed cause.
 
     Attributes:
@@ -47,3 +48,9 @@ class Finding:
     operators: tuple[str, ...] = ()
     weight: float = 0.0
     lessons: tuple[str, ...] = ()
+
+
+class Findings(Displayed, tuple[Finding, ...]):
+    """Findings, the gravest first; a tuple that prints as a table."""
+
+    __slots__ = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from packlight.records.display import Displayed
 from packlight.records.measurement import Measurement
 from packlight.records.profile import SourceLine
 
@@ -76,8 +77,8 @@ class WeightContrast:
     folded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
+@dataclass(frozen=True, slots=True, repr=False)
+class Layers(Displayed):
     """A variant against its reference, inside.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from packlight.records.advice import Advice
 from packlight.records.budget import Budget
 from packlight.records.contrast import Contrast
+from packlight.records.display import Displayed
 from packlight.records.evaluation import Group
 from packlight.records.finding import Finding
 from packlight.records.machine import Machine
@@ -20,7 +21,7 @@ Verdict = Literal["fits", "undecided", "misses"]
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class VariantResult:
     """One variant with all that was measured of it.
 
     Attributes:
@@ -75,8 +76,8 @@ class Miss:
     by: float
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+@dataclass(frozen=True, slots=True, repr=False)
+class Outcome(Displayed):
     """What ``fit`` found.
 
     Attributes:
@@ -110,7 +111,7 @@ class Outcome:
     misses: tuple[Miss, ...]
     warnings: tuple[str, ...]
     front: tuple[str, ...]
-    variants: tuple[Result, ...]
+    variants: tuple[VariantResult, ...]
     budget: Budget
     metric: str
     detectable: float

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from packlight.records.advice import Advice
+from packlight.records.display import Displayed
 from packlight.records.measurement import Measurement, Meets
 from packlight.records.variant import Refusal
 
@@ -98,8 +99,8 @@ class PlanOption:
         return worst(self.meets)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+@dataclass(frozen=True, slots=True, repr=False)
+class Plan(Displayed):
     """Whether a model can ship on a device, and how.
 
     Attributes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from packlight.records.display import Displayed
 from packlight.records.measurement import Measurement
 
 Placement = Literal["", "kernel", "fused", "at load", "removed", "not run"]
@@ -93,8 +94,8 @@ class OperatorCost:
     bound: Bound = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+@dataclass(frozen=True, slots=True, repr=False)
+class Profile(Displayed):
     """Costs by operator and in all.
 
     Attributes:

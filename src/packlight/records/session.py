@@ -22,3 +22,7 @@ class SessionOptions:
     arithmetic: Literal["runtime", "exact"] = "runtime"
     threads: int = 1
     matmul_accuracy: Literal[0, 1, 2, 3, 4] = 4
+
+
+DEFAULT_SESSION = SessionOptions()
+"""One thread, optimized, the runtime's own accuracy level."""

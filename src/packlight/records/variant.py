@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from packlight.records.codec import digest
+from packlight.records.display import Displayed
 from packlight.records.recipe import Recipe
 
 
@@ -46,8 +47,8 @@ class Change:
     after: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+@dataclass(frozen=True, slots=True, repr=False)
+class Variant(Displayed):
     """A model made from a parent by a recipe.
 
     Attributes:

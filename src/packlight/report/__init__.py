@@ -1,5 +1,6 @@
-"""One self-contained HTML file that says what a search found."""
+"""One self-contained HTML file that shows what a search found."""
 
 from packlight.report.page import write_report
+from packlight.report.plot import plot_frame
 
-__all__ = ["write_report"]
+__all__ = ["plot_frame", "write_report"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from markupsafe import Markup
+
 from packlight.presentation.contrasts import (
     NEAR,
     RATES,
@@ -14,8 +16,8 @@ from packlight.presentation.contrasts import (
     headline,
     worst_sentence,
 )
+from packlight.presentation.markup import element, join
 from packlight.records import Contrast, GroupContrast, Measurement, Moved, Shift
-from packlight.report.markup import Html, element, join
 from packlight.report.tables import minus, number, table
 
 MOST_MOVED = 12
@@ -27,7 +29,7 @@ OUTCOMES = {"lost": "right before, wrong now", "won": "wrong before, right now",
             "changed": "wrong in another way", "same": "same decision", "": ""}  # fmt: skip
 
 
-def contrast(found: Contrast, name: str, pictures: Mapping[int, Html]) -> Html:
+def contrast(found: Contrast, name: str, pictures: Mapping[int, Markup]) -> Markup:
     """A variant against the original.
 
     Args:
@@ -51,32 +53,32 @@ def contrast(found: Contrast, name: str, pictures: Mapping[int, Html]) -> Html:
     return element("section", *(part for part in parts if part), class_="contrast")
 
 
-def named_table(head: Sequence[str], rows: Sequence[Html], caption: str) -> Html:
+def named_table(head: Sequence[str], rows: Sequence[Markup], caption: str) -> Markup:
     """A table under a caption that is seen."""
     return join([element("h4", caption), table(head, rows, caption, "shifts")])
 
 
-def row(name: str, *cells: Html) -> Html:
+def row(name: str, *cells: Markup) -> Markup:
     """A row that begins with its name."""
     return element("tr", element("th", name, scope="row"), *cells)
 
 
 def shifts(
     head: str, found: Mapping[str, Shift], names: Mapping[str, str], metric: str
-) -> Html:  # fmt: skip
+) -> Markup:  # fmt: skip
     """Numbers of both models and their difference; empty where there are none."""
     rows = [
         row(text, *(number(metric or key, m) for m in (one.before, one.after, one.change)))
         for key, text in names.items()
         for one in ([found[key]] if key in found else [])
     ]
-    return named_table(("", "Before", "Now", "Change"), rows, head) if rows else Html("")
+    return named_table(("", "Before", "Now", "Change"), rows, head) if rows else Markup("")
 
 
-def rates(found: Contrast) -> Html:
+def rates(found: Contrast) -> Markup:
     """How many decisions or samples changed."""
     if not found.rates:
-        return Html("")
+        return Markup("")
     rows = [
         row(text, number("flips", found.rates[key]), count(found.rates[key]))
         for key, text in RATES.items()
@@ -86,15 +88,15 @@ def rates(found: Contrast) -> Html:
     return join([named_table(("", "Share", "Of"), rows, "What changed"), words])
 
 
-def count(found: Measurement) -> Html:
+def count(found: Measurement) -> Markup:
     """A cell with how many there are."""
     return element("td", f"{found.n:,}", class_="number")
 
 
-def groups(found: Contrast) -> Html:
+def groups(found: Contrast) -> Markup:
     """The worst group, and those that are surely hit otherwise than the rest."""
     if not found.groups:
-        return Html("")
+        return Markup("")
     told = [element("h4", "Groups")]
     if found.worst is not None:
         told.append(element("p", minus(worst_sentence(found))))
@@ -110,7 +112,7 @@ def groups(found: Contrast) -> Html:
     return join(told)
 
 
-def group_row(one: GroupContrast) -> Html:
+def group_row(one: GroupContrast) -> Markup:
     """One group against the rest."""
     return row(
         f"{one.column} = {one.name}",
@@ -122,10 +124,10 @@ def group_row(one: GroupContrast) -> Html:
     )
 
 
-def slices(found: Contrast) -> Html:
+def slices(found: Contrast) -> Markup:
     """Samples that lose more though nobody named them."""
     if not found.slices:
-        return Html("")
+        return Markup("")
     rows = [
         row(one.rule, count(one.drop), number("drop", one.drop), number("drop", one.extra),
             element("td", bare_p(one.q), class_="number"))
@@ -138,26 +140,26 @@ def slices(found: Contrast) -> Html:
     )
 
 
-def neighbours(found: Contrast) -> Html:
+def neighbours(found: Contrast) -> Markup:
     """Whether embeddings keep who is near whom."""
     rows = [
         row(text, number(key, found.neighbours[key]))
         for key, text in NEAR.items()
         if key in found.neighbours
     ]
-    return named_table(("", "Kept"), rows, "Neighbours") if rows else Html("")
+    return named_table(("", "Kept"), rows, "Neighbours") if rows else Markup("")
 
 
-def moved(found: Contrast, pictures: Mapping[int, Html]) -> Html:
+def moved(found: Contrast, pictures: Mapping[int, Markup]) -> Markup:
     """The samples that changed most, with their inputs where these can be drawn."""
     if not found.moved:
-        return Html("")
-    cards = [card(one, pictures.get(one.sample, Html(""))) for one in found.moved[:MOST_MOVED]]
+        return Markup("")
+    cards = [card(one, pictures.get(one.sample, Markup(""))) for one in found.moved[:MOST_MOVED]]
     head = f"Changed most, by {DISTANCES.get(found.distance, found.distance)}"
     return join([element("h4", head), element("ol", *cards, class_="moved")])
 
 
-def card(one: Moved, picture: Html) -> Html:
+def card(one: Moved, picture: Markup) -> Markup:
     """One sample: its input, what was decided on it, and how far its outputs moved."""
     decided = f"{one.before} → {one.after}" if one.before != one.after else one.before
     lines = [

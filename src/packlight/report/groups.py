@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from packlight.records import Group, Measurement, Result
-from packlight.report.markup import Html, element, join
+from markupsafe import Markup
+
+from packlight.presentation.markup import element, join
+from packlight.records import Group, Measurement, VariantResult
 from packlight.report.tables import number, table
 
 BAR, MIDDLE, HEIGHT = 8, 9, 18
 LEAST_SPAN = 0.01
 
 
-def groups(result: Result, metric: str) -> Html:
+def groups(result: VariantResult, metric: str) -> Markup:
     """One table for each column of groups, worst group first."""
     columns = dict.fromkeys(group.column for group in result.groups)
     return join(column_table(column, result.groups, metric) for column in columns)
 
 
-def column_table(column: str, all_groups: Sequence[Group], metric: str) -> Html:
+def column_table(column: str, all_groups: Sequence[Group], metric: str) -> Markup:
     """The groups of one column."""
     chosen = [group for group in all_groups if group.column == column]
     chosen.sort(key=lambda group: (-group.drop.value, group.name))
@@ -34,7 +36,7 @@ def column_table(column: str, all_groups: Sequence[Group], metric: str) -> Html:
     return element("section", element("h3", "By ", column), told)
 
 
-def start(group: Group, metric: str) -> list[Html]:
+def start(group: Group, metric: str) -> list[Markup]:
     """The cells of a group up to its drop."""
     return [
         element("th", group.name, scope="row"),
@@ -44,7 +46,7 @@ def start(group: Group, metric: str) -> list[Html]:
     ]
 
 
-def flip_cells(group: Group, most: float) -> list[Html]:
+def flip_cells(group: Group, most: float) -> list[Markup]:
     """The cells for flips, where something is decided."""
     if group.flips is None:
         return []
@@ -57,18 +59,18 @@ def span(numbers: Sequence[Measurement]) -> tuple[float, float]:
     return low, max([low + LEAST_SPAN, *(found.high for found in numbers)])
 
 
-def bar(found: Measurement, low: float, high: float, signed: bool = True) -> Html:
+def bar(found: Measurement, low: float, high: float, signed: bool = True) -> Markup:
     """A bar from zero with a whisker, as wide as its cell; ``signed`` colours worse and better."""
 
     def at(value: float) -> float:
         return 1 + 98 * (value - low) / (high - low)
 
-    def across(tag_class: str, ends: tuple[float, float], y: float, height: float) -> Html:
+    def across(tag_class: str, ends: tuple[float, float], y: float, height: float) -> Markup:
         first, last = sorted(at(end) for end in ends)
         x, width = f"{first:.2f}%", f"{last - first:.2f}%"
         return element("rect", x=x, width=width, y=y, height=height, class_=tag_class)
 
-    def upright(tag_class: str, value: float, y: float, height: float) -> Html:
+    def upright(tag_class: str, value: float, y: float, height: float) -> Markup:
         x = f"{at(value):.2f}%"
         return element("line", x1=x, x2=x, y1=y, y2=y + height, class_=tag_class)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from packlight.report.markup import Html, element
+from markupsafe import Markup
+
+from packlight.presentation.markup import element
 
 QUANTITY = {
     "size": "File size",
@@ -59,13 +61,13 @@ ACCURACY = {
 }  # fmt: skip
 
 
-def pill(state: str, words: str) -> Html:
+def pill(state: str, words: str) -> Markup:
     """A mark and a word for a state; the colour is never alone."""
     mark = element("span", MARK[state], aria_hidden="true")
     return element("span", mark, " ", words, class_=f"pill {TONE[state]}")
 
 
-def badge(label: str, tone: str = "") -> Html:
+def badge(label: str, tone: str = "") -> Markup:
     """A label beside a variant's name."""
     return element("span", label, class_=f"badge {tone}".rstrip())
 

@@ -6,12 +6,14 @@ import base64
 import hashlib
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from markupsafe import Markup
+
 from packlight.errors import InputError
+from packlight.presentation.markup import element, join
 from packlight.presentation.numbers import (
     show_bytes,
     show_named_interval,
@@ -19,14 +21,13 @@ from packlight.presentation.numbers import (
     show_share,
 )
 from packlight.presentation.verdict import choice, details, headline, original
-from packlight.records import Outcome, Result, canonical
+from packlight.records import Outcome, VariantResult, canonical
 from packlight.report.causes import findings, lessons
 from packlight.report.contrast import contrast
 from packlight.report.groups import groups
 from packlight.report.labels import ACCURACY, ARITHMETIC, MEANINGS, VERDICT, pill
-from packlight.report.markup import Html, element, join
 from packlight.report.pictures import picture
-from packlight.report.plot import trade_off
+from packlight.report.plot import stylesheet, trade_off
 from packlight.report.tables import MINUS, budgets, minus, refusals, shown, variants
 
 if TYPE_CHECKING:
@@ -76,12 +77,12 @@ def write_report(
 
 def page(outcome: Outcome, title: str, inputs: Mapping[int, Steps] = NO_INPUTS) -> str:
     """The whole document."""
-    css = resources.files("packlight.report").joinpath("report.css").read_text("utf-8")
+    css = stylesheet()
     body = element("body", *sections(outcome, title, inputs), data(outcome))
     return f"<!doctype html>\n{element('html', head(title, css), body, lang='en')}\n"
 
 
-def head(title: str, css: str) -> Html:
+def head(title: str, css: str) -> Markup:
     """Title, styles, and the policy that allows those styles and nothing else."""
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policy = (
@@ -96,17 +97,17 @@ def head(title: str, css: str) -> Html:
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
         element("link", rel="icon", href="data:,"),
-        element("style", Html(css)),
+        element("style", Markup(css)),
     )
 
 
-def data(outcome: Outcome) -> Html:
+def data(outcome: Outcome) -> Markup:
     """The outcome's canonical JSON; no ``<`` in it can end the element."""
-    text = Html(canonical(outcome).replace("<", "\\u003c"))
+    text = Markup(canonical(outcome).replace("<", "\\u003c"))
     return element("script", text, type="application/json", id="outcome")
 
 
-def sections(outcome: Outcome, title: str, inputs: Mapping[int, Steps]) -> list[Html]:
+def sections(outcome: Outcome, title: str, inputs: Mapping[int, Steps]) -> list[Markup]:
     """What the page says, in order."""
     chosen = shown(outcome)
     found = [chosen] if chosen else outcome.variants[1:] if not outcome.budget.all() else []
@@ -125,26 +126,26 @@ def sections(outcome: Outcome, title: str, inputs: Mapping[int, Steps]) -> list[
     return [top(outcome, title), element("main", verdict(outcome), warnings(outcome), *told)]
 
 
-def changed(outcome: Outcome, inputs: Mapping[int, Steps]) -> Html:
+def changed(outcome: Outcome, inputs: Mapping[int, Steps]) -> Markup:
     """Variants against the original, sample by sample."""
     names = {result.id: result.name for result in outcome.variants}
     pictures = {index: picture(steps) for index, steps in inputs.items()}
     return join(contrast(one, names[one.variant], pictures) for one in outcome.contrasts)
 
 
-def section(name: str, content: Html) -> Html:
+def section(name: str, content: Markup) -> Markup:
     """A part of the page under its heading."""
     return element("section", element("h2", name), content)
 
 
-def top(outcome: Outcome, title: str) -> Html:
+def top(outcome: Outcome, title: str) -> Markup:
     """Title and what was looked at."""
     looked = f"{outcome.model} on {outcome.task}, {outcome.samples:,} samples"
     words = element("p", looked, class_="quiet")
     return element("header", element("h1", title), words)
 
 
-def verdict(outcome: Outcome) -> Html:
+def verdict(outcome: Outcome) -> Markup:
     """The verdict in words, and the chosen variant's key numbers."""
     chosen = choice(outcome)
     told = " ".join(details(outcome))
@@ -163,13 +164,13 @@ def minus_numbers(told: str) -> str:
     return told.replace(" -", f" {MINUS}").replace("[-", f"[{MINUS}").replace(" us", " µs")
 
 
-def tiles(chosen: Result, base: Result) -> Html:
+def tiles(chosen: VariantResult, base: VariantResult) -> Markup:
     """The chosen variant's key numbers, large."""
     known = [name for name in TILES if name in chosen.metrics]
     return element("dl", *(tile(name, chosen, base) for name in known), class_="tiles")
 
 
-def tile(name: str, chosen: Result, base: Result) -> Html:
+def tile(name: str, chosen: VariantResult, base: VariantResult) -> Markup:
     """One key number with its interval, or with what it was before."""
     found, before = chosen.metrics[name], base.metrics.get(name)
     value, under = show_named_value(name, found), show_named_interval(name, found)
@@ -181,23 +182,23 @@ def tile(name: str, chosen: Result, base: Result) -> Html:
     return element("div", element("dt", TILE_NAMES[name]), element("dd", minus(value)), *small)
 
 
-def warnings(outcome: Outcome) -> Html:
+def warnings(outcome: Outcome) -> Markup:
     """Sentences that limit what may be concluded."""
     if not outcome.warnings:
-        return Html("")
+        return Markup("")
     items = [element("li", minus_numbers(told)) for told in outcome.warnings]
     return element("aside", element("h2", "Please note"), element("ul", *items), class_="warnings")
 
 
-def by_group(outcome: Outcome, found: Result) -> Html:
+def by_group(outcome: Outcome, found: VariantResult) -> Markup:
     """Who pays for a variant."""
     if not found.groups:
-        return Html("")
+        return Markup("")
     words = f"{found.name} against the original, with 95 % intervals. Positive drops are worse."
     return element("div", element("p", words, class_="quiet"), groups(found, outcome.metric))
 
 
-def measured(outcome: Outcome) -> Html:
+def measured(outcome: Outcome) -> Markup:
     """The conditions of every number."""
     machine, session = outcome.machine, outcome.session
     saturates = "8-bit products saturate here" if machine.saturates else "no saturation of 8 bits"
@@ -216,12 +217,12 @@ def measured(outcome: Outcome) -> Html:
     return element("div", element("h3", "Conditions"), definitions(list(facts.items())))
 
 
-def meanings() -> Html:
+def meanings() -> Markup:
     """What the words and numbers of this page mean."""
     return element("div", element("h3", "Words"), definitions(list(MEANINGS)))
 
 
-def definitions(pairs: list[tuple[str, str]]) -> Html:
+def definitions(pairs: list[tuple[str, str]]) -> Markup:
     """Terms with their explanations."""
     rows = [element("div", element("dt", term), element("dd", told)) for term, told in pairs]
     return element("dl", join(rows), class_="facts")

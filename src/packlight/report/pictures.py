@@ -8,9 +8,10 @@ import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from packlight.report.markup import Html, element
+from packlight.presentation.markup import element
 
 if TYPE_CHECKING:
     from packlight.runtime import Steps
@@ -31,11 +32,11 @@ SHOWN = 12
 HEIGHT = 48
 
 
-def picture(steps: Steps) -> Html:
+def picture(steps: Steps) -> Markup:
     """The first input of a sample, drawn if it is an image or sound, else told."""
     values = [np.asarray(value) for feeds in steps for value in list(feeds.values())[:1]]
     if not values:
-        return Html("")
+        return Markup("")
     first = np.squeeze(values[0])
     image = pixels(first)
     if image is not None:
@@ -46,7 +47,7 @@ def picture(steps: Steps) -> Html:
     return told(whole)
 
 
-def told(values: Array) -> Html:
+def told(values: Array) -> Markup:
     """The first numbers of an input."""
     return element("code", numbers(values), class_="numbers")
 
@@ -68,7 +69,7 @@ def pixels(value: Array) -> Bytes | None:
     return np.rint((few - low) * (255 / ((high - low) or 1))).astype(np.uint8)
 
 
-def drawn(image: Bytes) -> Html:
+def drawn(image: Bytes) -> Markup:
     """An image that is part of the page."""
     height, width = image.shape[:2]
     data = base64.b64encode(png(image)).decode()
@@ -95,7 +96,7 @@ def png(image: Bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def wave(values: NDArray[np.float64]) -> Html:
+def wave(values: NDArray[np.float64]) -> Markup:
     """Lowest and highest numbers of even parts of a sound or another row, as strokes."""
     parts = np.array_split(values, min(POINTS, len(values)))
     top = float(np.abs(values).max()) or 1.0

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
+from markupsafe import Markup
+
+from packlight.presentation.markup import element
 from packlight.records import Outcome
-from packlight.report.markup import Html, element
 from packlight.report.plot_marks import figures, ground, symbol, told
 from packlight.report.plot_scene import Canvas, Scene, plotted, scene
+
+FRAME_HEIGHT = 560
+"""Pixels of a notebook that the plot takes."""
 
 CANVASES = {
     "wide": Canvas(1060, 430, ticks=11),
@@ -13,7 +20,7 @@ CANVASES = {
 }
 
 
-def trade_off(outcome: Outcome) -> Html:
+def trade_off(outcome: Outcome) -> Markup:
     """The plot in two widths, of which the page shows the one that fits, with its legend."""
     if not plotted(outcome):
         return element("p", "No variant has both a size and a drop.", class_="quiet")
@@ -22,7 +29,19 @@ def trade_off(outcome: Outcome) -> Html:
     return element("figure", *drawings, element("figcaption", *legend(scenes["wide"])))
 
 
-def drawing(shown: Scene, kind: str) -> Html:
+def plot_frame(outcome: Outcome) -> Markup:
+    """The plot in a frame of its own, whose styles do not reach the notebook around it."""
+    style = element("style", Markup(stylesheet()))
+    page = Markup("<!doctype html>") + style + trade_off(outcome)
+    return element("iframe", srcdoc=str(page), width="100%", height=FRAME_HEIGHT, style="border: 0")
+
+
+def stylesheet() -> str:
+    """The report's styles."""
+    return resources.files("packlight.report").joinpath("report.css").read_text("utf-8")
+
+
+def drawing(shown: Scene, kind: str) -> Markup:
     """The plot for one width."""
     count, size = len(shown.points), shown.canvas
     words = "; ".join(told(point) for point in shown.points)
@@ -40,7 +59,7 @@ def drawing(shown: Scene, kind: str) -> Html:
     )
 
 
-def legend(shown: Scene) -> list[Html]:
+def legend(shown: Scene) -> list[Markup]:
     """What the marks mean, and how to read the plot."""
     drawn = {shown.mark(point) for point in shown.points} | ({"region"} if shown.bounds else set())
     keys = [key(kind, words) for kind, words in KEYS.items() if kind in drawn]
@@ -57,7 +76,7 @@ KEYS = {
 }
 
 
-def key(kind: str, words: str) -> Html:
+def key(kind: str, words: str) -> Markup:
     """One mark with its words."""
     mark = element("svg", symbol(kind, 8, 8), width=16, height=16, aria_hidden="true")
     return element("span", mark, words, class_="key")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
+from packlight.presentation.markup import element, join
 from packlight.presentation.numbers import SCALES, show_named, show_number
-from packlight.report.markup import Html, element, join
 from packlight.report.plot_axes import Box, Label, place_labels, ticks
 from packlight.report.plot_scene import Point, Scene
 from packlight.report.tables import minus
@@ -15,7 +17,7 @@ BOLD = 7.6
 ROWS = 7
 
 
-def ground(scene: Scene) -> list[Html]:
+def ground(scene: Scene) -> list[Markup]:
     """What lies under the points: the budget's region, its edges, ticks and axis names."""
     frame = scene.canvas.frame()
     shape = region(scene)
@@ -33,7 +35,7 @@ def region(scene: Scene) -> Box:
     return Box(frame.left, top, right, frame.bottom)
 
 
-def edges(scene: Scene, frame: Box) -> list[Html]:
+def edges(scene: Scene, frame: Box) -> list[Markup]:
     """The bounds that are on the scale, each with its text."""
     shape, drawn = region(scene), []
     if "size" in scene.bounds and scene.across.holds(scene.bounds["size"][0]):
@@ -65,13 +67,13 @@ def drop_name(scene: Scene, frame: Box) -> Box:
     return Box(frame.right - wide - 2, y - 17, frame.right - 2, y - 3)
 
 
-def bound_name(told: str, place: Box) -> Html:
+def bound_name(told: str, place: Box) -> Markup:
     """A bound's text in its place."""
     x = (place.left + place.right) / 2
     return element("text", told, x=x, y=place.bottom - 3, text_anchor="middle", class_="bound-name")
 
 
-def axis_across(scene: Scene, frame: Box) -> list[Html]:
+def axis_across(scene: Scene, frame: Box) -> list[Markup]:
     """Ticks and name of the size axis."""
     high = scene.across.high
     scale = next(scale for scale in SCALES["B"] if high >= scale.size or scale.size == 1)
@@ -88,7 +90,7 @@ def axis_across(scene: Scene, frame: Box) -> list[Html]:
     return drawn
 
 
-def axis_up(scene: Scene, frame: Box) -> list[Html]:
+def axis_up(scene: Scene, frame: Box) -> list[Markup]:
     """Ticks with lines across, and name of the drop axis."""
     drawn = [element("text", f"{scene.metric} drop, %", x=2, y=14, class_="axis-name")]
     for value in ticks(scene.down.low * 100, scene.down.high * 100, ROWS):
@@ -101,14 +103,14 @@ def axis_up(scene: Scene, frame: Box) -> list[Html]:
     return drawn
 
 
-def figures(scene: Scene) -> list[Html]:
+def figures(scene: Scene) -> list[Markup]:
     """What lies on top: whiskers, then points with the chosen one last, then numbers."""
     order = sorted(scene.points, key=lambda point: point.mark == "chosen")
     whiskers = [whisker(point, scene) for point in scene.points]
     return [*whiskers, *(dot(point, scene) for point in order), *numbers(scene)]
 
 
-def whisker(point: Point, scene: Scene) -> Html:
+def whisker(point: Point, scene: Scene) -> Markup:
     """A line over the interval of the drop."""
     column = reach(point, scene)
     x = (column.left + column.right) / 2
@@ -121,7 +123,7 @@ def reach(point: Point, scene: Scene) -> Box:
     return Box(x - 1, scene.down.at(point.drop.high), x + 1, scene.down.at(point.drop.low))
 
 
-def dot(point: Point, scene: Scene) -> Html:
+def dot(point: Point, scene: Scene) -> Markup:
     """A point that names itself under the pointer."""
     return element(
         "g", element("title", told(point)), symbol(scene.mark(point), *scene.spot(point))
@@ -134,7 +136,7 @@ def told(point: Point) -> str:
     return f"{point.place} {point.name}: {size}, drop {minus(drop)}"
 
 
-def symbol(kind: str, x: float, y: float) -> Html:
+def symbol(kind: str, x: float, y: float) -> Markup:
     """The mark of one kind of point, or of the region in the legend."""
     if kind == "beyond":
         corners = f"{x - DOT:.2f},{y + DOT:.2f} {x + DOT:.2f},{y + DOT:.2f} {x:.2f},{y - DOT:.2f}"
@@ -146,7 +148,7 @@ def symbol(kind: str, x: float, y: float) -> Html:
     return join([circle, ring]) if kind == "chosen" else circle
 
 
-def numbers(scene: Scene) -> list[Html]:
+def numbers(scene: Scene) -> list[Markup]:
     """Each point's number beside it, with a line where it had to go far."""
     frame, spots = scene.canvas.frame(), [scene.spot(point) for point in scene.points]
     taken = [Box(x - DOT - 1, y - DOT - 1, x + DOT + 1, y + DOT + 1) for x, y in spots]
@@ -160,7 +162,7 @@ def numbers(scene: Scene) -> list[Html]:
     ]
 
 
-def number(spot: tuple[float, float], label: Label, point: Point) -> Html:
+def number(spot: tuple[float, float], label: Label, point: Point) -> Markup:
     """A point's number."""
     x = (label.box.left + label.box.right) / 2
     y = (label.box.top + label.box.bottom) / 2

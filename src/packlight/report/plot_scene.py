@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from packlight.presentation.verdict import original
-from packlight.records import Measurement, Outcome, Result, counted
+from packlight.records import Measurement, Outcome, VariantResult, counted
 from packlight.report.plot_axes import Axis, Box
 
 LEAST_DROP = 0.002
@@ -104,7 +104,7 @@ def plotted(outcome: Outcome) -> list[Point]:
     return found
 
 
-def mark_of(result: Result, outcome: Outcome) -> str:
+def mark_of(result: VariantResult, outcome: Outcome) -> str:
     """How a variant is drawn where it is on the scale."""
     on_front = "front" if result.id in outcome.front else "other"
     return "chosen" if result.id == outcome.best else on_front

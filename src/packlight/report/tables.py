@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from markupsafe import Markup
+
+from packlight.presentation.markup import breakable, element, join
 from packlight.presentation.numbers import show_named_interval, show_named_value, show_number
 from packlight.presentation.verdict import choice, original
-from packlight.records import Limit, Measurement, Outcome, Refusal, Result
+from packlight.records import Limit, Measurement, Outcome, Refusal, VariantResult
 from packlight.report.labels import VERDICT, badge, name_of, pill
-from packlight.report.markup import Html, breakable, element, join
 
 MOST_NAMES = 200
 COSTS_SHOWN = ("size", "download", "latency_ratio", "latency", "peak_memory")
@@ -17,7 +19,7 @@ MINUS = "\N{MINUS SIGN}"
 BAD_LABELS = ("slower", "larger", "runtime differs")
 
 
-def table(heads: Sequence[str], rows: Sequence[Html], caption: str, kind: str) -> Html:
+def table(heads: Sequence[str], rows: Sequence[Markup], caption: str, kind: str) -> Markup:
     """A table that scrolls in its own box; the box takes the keyboard for that."""
     head = element("thead", element("tr", *(element("th", text, scope="col") for text in heads)))
     whole = element(
@@ -30,7 +32,7 @@ def table(heads: Sequence[str], rows: Sequence[Html], caption: str, kind: str) -
     return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
-def number(name: str, found: Measurement | None, under: str = "") -> Html:
+def number(name: str, found: Measurement | None, under: str = "") -> Markup:
     """A cell with a number over its interval."""
     if found is None:
         return element("td", UNKNOWN, class_="number none")
@@ -44,14 +46,14 @@ def minus(text: str) -> str:
     return text.replace("-", MINUS).replace(" us", " µs").replace(" uJ", " µJ")
 
 
-def shown(outcome: Outcome) -> Result | None:
+def shown(outcome: Outcome) -> VariantResult | None:
     """The variant whose details the report tells: the chosen one, or that nearest to fitting."""
     nearest = outcome.misses[0].nearest if outcome.misses else ""
     others = (result for result in outcome.variants if result.id == nearest)
     return choice(outcome) or next(others, None)
 
 
-def budgets(outcome: Outcome) -> Html:
+def budgets(outcome: Outcome) -> Markup:
     """Every bound beside what the shown variant has."""
     limits = outcome.budget.all()
     if not limits:
@@ -63,7 +65,7 @@ def budgets(outcome: Outcome) -> Html:
     return table(("Budget", "Bound", whose, "Met"), rows, "Budgets", "budgets")
 
 
-def budget_row(limit: Limit, outcome: Outcome, found: Result | None) -> Html:
+def budget_row(limit: Limit, outcome: Outcome, found: VariantResult | None) -> Markup:
     """One bound."""
     value = found.metrics.get(limit.judged_by) if found else None
     met = found.meets.get(limit.text) if found else None
@@ -78,7 +80,7 @@ def budget_row(limit: Limit, outcome: Outcome, found: Result | None) -> Html:
     )
 
 
-def bound_text(limit: Limit, base: Result) -> str:
+def bound_text(limit: Limit, base: VariantResult) -> str:
     """A bound in the unit of its metric."""
     known = base.metrics.get(limit.judged_by)
     if known is None and limit.relative:
@@ -88,7 +90,7 @@ def bound_text(limit: Limit, base: Result) -> str:
     return f"{sense} {minus(show_number(limit.judged_by, limit.bound(base.metrics), unit))}"
 
 
-def variants(outcome: Outcome) -> Html:
+def variants(outcome: Outcome) -> Markup:
     """All variants with their numbers, as they were tried."""
     columns = (*COSTS_SHOWN, outcome.metric, "drop", "flips")
     heads = ("#", "Variant", "Budgets", *(name_of(column) for column in columns))
@@ -99,7 +101,9 @@ def variants(outcome: Outcome) -> Html:
     return table(heads, rows, "Variants", "variants")
 
 
-def variant_row(place: int, result: Result, outcome: Outcome, columns: Sequence[str]) -> Html:
+def variant_row(
+    place: int, result: VariantResult, outcome: Outcome, columns: Sequence[str]
+) -> Markup:
     """One variant; one that failed says why."""
     chosen = result.id == outcome.best
     head = [
@@ -115,7 +119,7 @@ def variant_row(place: int, result: Result, outcome: Outcome, columns: Sequence[
     return element("tr", *head, met, *cells, class_="chosen" if chosen else "other")
 
 
-def cell(column: str, result: Result, base: Result) -> Html:
+def cell(column: str, result: VariantResult, base: VariantResult) -> Markup:
     """One number of a variant; a size also as a multiple of the original's."""
     found, before = result.metrics.get(column), base.metrics.get(column)
     multiple = ""
@@ -124,7 +128,7 @@ def cell(column: str, result: Result, base: Result) -> Html:
     return number(column, found, multiple)
 
 
-def variant_name(result: Result, outcome: Outcome) -> Html:
+def variant_name(result: VariantResult, outcome: Outcome) -> Markup:
     """A variant's name with its badges and, where it says more, its recipe."""
     states = {
         "chosen": result.id == outcome.best,
@@ -141,7 +145,7 @@ def variant_name(result: Result, outcome: Outcome) -> Html:
     )
 
 
-def refusals(outcome: Outcome) -> Html:
+def refusals(outcome: Outcome) -> Markup:
     """What could have been compressed and was not, by method and reason."""
     found = grouped(outcome.variants)
     if not found:
@@ -155,7 +159,7 @@ Places = dict[str, set[str]]
 """Operators, each with the ids of the variants it was refused in."""
 
 
-def grouped(results: Sequence[Result]) -> dict[Refusal, Places]:
+def grouped(results: Sequence[VariantResult]) -> dict[Refusal, Places]:
     """Refusals that differ in the operator only, most operators first."""
     found: dict[Refusal, Places] = {}
     for result in results:
@@ -165,7 +169,7 @@ def grouped(results: Sequence[Result]) -> dict[Refusal, Places]:
     return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0].reason)))
 
 
-def refusal_row(key: Refusal, places: Places) -> Html:
+def refusal_row(key: Refusal, places: Places) -> Markup:
     """One reason, with its operators folded away."""
     made = len(set().union(*places.values()))
     counts = f"{counted_noun(len(places), 'operator')} in {counted_noun(made, 'variant')}"
@@ -178,7 +182,7 @@ def refusal_row(key: Refusal, places: Places) -> Html:
     )
 
 
-def names(operators: Sequence[str]) -> Html:
+def names(operators: Sequence[str]) -> Markup:
     """Operators as a list, cut where nobody reads on."""
     items = [element("li", element("code", name)) for name in operators[:MOST_NAMES]]
     left = len(operators) - MOST_NAMES

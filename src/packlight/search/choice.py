@@ -9,7 +9,7 @@ from dataclasses import replace
 from packlight.comparison import pareto_front
 from packlight.errors import RecipeError
 from packlight.metrics import FIDELITY_METRICS, Metric
-from packlight.records import Budget, Limit, Measurement, Meets, Miss, Result, Verdict
+from packlight.records import Budget, Limit, Measurement, Meets, Miss, VariantResult, Verdict
 from packlight.records.budget import COSTS, LOSSES, check_sense
 
 TENTH = 0.1
@@ -57,7 +57,9 @@ def check_measured(budget: Budget, known: Collection[str]) -> None:
             )
 
 
-def judged(result: Result, budget: Budget, original: Mapping[str, Measurement]) -> Result:
+def judged(
+    result: VariantResult, budget: Budget, original: Mapping[str, Measurement]
+) -> VariantResult:
     """A result with its budgets, its verdict and its labels."""
     if result.error:
         return replace(result, verdict="misses")
@@ -89,7 +91,7 @@ def verdict(meets: Mapping[str, Meets]) -> Verdict:
     return "undecided" if "unclear" in meets.values() else "fits"
 
 
-def front(results: Sequence[Result]) -> tuple[str, ...]:
+def front(results: Sequence[VariantResult]) -> tuple[str, ...]:
     """Ids that no other result beats on size, latency and drop at once."""
     points = {
         result.id: {name: result.metrics[name].value for name in FRONT}
@@ -99,7 +101,7 @@ def front(results: Sequence[Result]) -> tuple[str, ...]:
     return pareto_front(points, minimize=FRONT)
 
 
-def best(results: Sequence[Result], allow_slower: bool) -> Result | None:
+def best(results: Sequence[VariantResult], allow_slower: bool) -> VariantResult | None:
     """The result that saves most among those that keep every budget, or may.
 
     What saves most has the smallest product of size and latency; of equals the one that loses
@@ -113,7 +115,7 @@ def best(results: Sequence[Result], allow_slower: bool) -> Result | None:
     return None
 
 
-def slower_fits(results: Sequence[Result], chosen: Result | None) -> list[str]:
+def slower_fits(results: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:
     """A sentence about variants that keep every budget and are left out for being slower."""
     slower = [r for r in results if r.verdict == "fits" and SLOWER in r.labels]
     if not slower or (chosen is not None and chosen.verdict == "fits"):
@@ -122,20 +124,23 @@ def slower_fits(results: Sequence[Result], chosen: Result | None) -> list[str]:
     return [f"slower than the original, but within every budget: {names}. --allow-slower takes it."]
 
 
-def saving(result: Result) -> tuple[float, float, str]:
+def saving(result: VariantResult) -> tuple[float, float, str]:
     """How a result is ranked: product of size and latency ratio, then drop."""
     size, ratio = result.metrics["size"].value, result.metrics["latency_ratio"].value
     return size * ratio, result.metrics["drop"].value, result.id
 
 
 def nearest(
-    results: Sequence[Result], budget: Budget, original: Mapping[str, Measurement], slower: bool
-) -> Result:
+    results: Sequence[VariantResult],
+    budget: Budget,
+    original: Mapping[str, Measurement],
+    slower: bool,
+) -> VariantResult:
     """The result whose bounds are exceeded least, added up in proportion."""
     usable = [result for result in results if not result.error]
     allowed = [r for r in usable if slower or SLOWER not in r.labels] or usable
 
-    def far(result: Result) -> tuple[float, str]:
+    def far(result: VariantResult) -> tuple[float, str]:
         over = [excess(limit, result.metrics[limit.judged_by], original) for limit in budget.all()]
         return sum(over), result.id
 
@@ -163,7 +168,9 @@ def shortfall(limit: Limit, found: Measurement, original: Mapping[str, Measureme
     return gap if limit.sense == "<=" else -gap
 
 
-def misses(result: Result, budget: Budget, original: Mapping[str, Measurement]) -> tuple[Miss, ...]:
+def misses(
+    result: VariantResult, budget: Budget, original: Mapping[str, Measurement]
+) -> tuple[Miss, ...]:
     """The budgets that a result does not surely keep."""
     return tuple(
         Miss(
@@ -179,7 +186,7 @@ def misses(result: Result, budget: Budget, original: Mapping[str, Measurement]) 
     )
 
 
-def too_fine(budget: Budget, shown: Result, floor: float, detectable: float) -> list[str]:
+def too_fine(budget: Budget, shown: VariantResult, floor: float, detectable: float) -> list[str]:
     """Sentences about bounds on loss that are finer than the samples can tell.
 
     Args:

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from packlight.compression.recipe_text import AnyRecipe
 from packlight.errors import ModelError, RecipeError, TaskError
-from packlight.records import Budget, Evaluation, Outcome, Recipe, Result, SessionOptions, Variant
+from packlight.records import (
+    Budget,
+    Evaluation,
+    Outcome,
+    Recipe,
+    SessionOptions,
+    Variant,
+    VariantResult,
+)
 from packlight.report import write_report
 from packlight.runtime import machine
 from packlight.runtime.progress import Progress, silent
@@ -16,6 +24,7 @@ from packlight.search import choice
 from packlight.search.bench import Bench
 from packlight.search.explain import explained, inputs_of
 from packlight.search.recipe_ladder import ladder, named
+from packlight.search.study import Study, keep_outcome
 from packlight.sources.opening import Opened
 from packlight.store import Store
 from packlight.task import Task
@@ -36,7 +45,7 @@ def fit(
     seed: int = 0,
     seconds: float = 2.0,
     progress: Progress = silent,
-) -> Outcome:
+) -> Study:
     """Try recipes from free to costly, measure all, and choose the best that keeps every budget.
 
     Every measurement is committed before the next starts. The same call on the same project
@@ -67,14 +76,16 @@ def fit(
         outcome = decide(bench, budget, results, evaluations, allow_slower)
         outcome = explained(bench, outcome, evaluations)
         inputs = inputs_of(bench, outcome.contrasts)
-    report = project / "report.html"
-    write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
-    return replace(outcome, report=str(report))
+        report = project / "report.html"
+        write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
+        outcome = replace(outcome, report=str(report))
+        keep_outcome(store, outcome)
+    return Study(outcome)
 
 
 def measure_all(
     bench: Bench, tried: Sequence[tuple[str, Recipe]], budget: Budget
-) -> tuple[list[Result], list[Evaluation]]:
+) -> tuple[list[VariantResult], list[Evaluation]]:
     """Measure the original and every recipe; a recipe that fails is kept with its error."""
     choice.check_names(budget, bench.task.metric)
     total = STEPS * (len(tried) + 1)
@@ -94,7 +105,9 @@ def measure_all(
     return results, evaluations
 
 
-def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Result, Evaluation]:
+def measured(
+    bench: Bench, variant: Variant, done: int, total: int
+) -> tuple[VariantResult, Evaluation]:
     """One variant with all that is measured of it."""
     metrics = dict(bench.size(variant).metrics)
     bench.progress(f"{variant.name}: quality", done + 1, total)
@@ -104,7 +117,7 @@ def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Res
     metrics.update(bench.latency(variant).metrics)
     bench.progress(f"{variant.name}: memory", done + 3, total)
     metrics.update(bench.memory(variant).metrics)
-    result = Result(
+    result = VariantResult(
         id=variant.id,
         parent=variant.parent,
         name=variant.name,
@@ -119,15 +132,17 @@ def measured(bench: Bench, variant: Variant, done: int, total: int) -> tuple[Res
     return result, quality
 
 
-def failed(bench: Bench, name: str, recipe: Recipe, error: str) -> Result:
+def failed(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
     """A recipe that could not be made or measured, with why."""
-    return Result(bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error)
+    return VariantResult(
+        bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error
+    )
 
 
 def decide(
     bench: Bench,
     budget: Budget,
-    results: Sequence[Result],
+    results: Sequence[VariantResult],
     evaluations: Sequence[Evaluation],
     allow_slower: bool,
 ) -> Outcome:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from packlight import zoo
 from packlight.errors import InputError, ModelError
-from packlight.model import Model, file_size, load, stored_files, stored_size
+from packlight.model import Model, file_size, save, stored_files, stored_size
+from packlight.model import load as read_model
 from packlight.model.write import outside_files
 from packlight.runtime import unchanged, vet
 from packlight.task import Task, load_task
@@ -53,10 +57,10 @@ def open_model(text: str | Path, *, runs: bool = True) -> Opened:
     name = str(text)
     if name.startswith(ZOO):
         path = zoo.model_path(name.removeprefix(ZOO))
-        return Opened(load(path), path)
+        return Opened(read_model(path), path)
     path = Path(name)
     vet(path, runs=runs)
-    model = load(path)
+    model = read_model(path)
     if not unchanged(path):
         raise ModelError(f"'{path}' changed while it was read; wait until it is written")
     return Opened(model, path)
@@ -106,3 +110,30 @@ def source_of(model: AnyModel, *, runs: bool) -> Source:
     if isinstance(model, Model):
         return Source(model, file_size(model.graph), outside_files(model))
     return Source.of(open_model(model, runs=runs))
+
+
+def load(model: str | Path) -> Model:
+    """Read a model; what is not yet trusted is first opened in a child process.
+
+    Args:
+        model: path of an ONNX file, or ``zoo:NAME``.
+
+    Raises:
+        InputError: there is none, or it cannot be used.
+    """
+    return open_model(model).model
+
+
+@contextmanager
+def at_hand(*models: AnyModel) -> Iterator[list[Opened]]:
+    """Each model with a file; a value is written to a folder that goes when this is left."""
+    with TemporaryDirectory(prefix="packlight-") as folder:
+        yield [with_file(model, Path(folder) / f"{i}.onnx") for i, model in enumerate(models)]
+
+
+def with_file(model: AnyModel, spare: Path) -> Opened:
+    """A model with the file it came from, or written to ``spare``."""
+    if not isinstance(model, Model):
+        return open_model(model)
+    save(model, spare)
+    return Opened(model, spare)

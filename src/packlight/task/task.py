@@ -58,6 +58,10 @@ class Task:
     code: str = ""
     changes: Mapping[str, Callable[[Steps, int], Steps]] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        sets = f"{len(self.samples):,} samples, {len(self.calibration):,} for calibration"
+        return f"Task({self.name!r}, {sets}, metric {self.metric.name}, groups {list(self.groups)})"
+
     def __post_init__(self) -> None:
         count = len(self.samples)
         if not count:

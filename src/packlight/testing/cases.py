@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression import Compressed, compress
+from packlight.compression import AppliedRecipe, compress
 from packlight.compression.compress import Stream
 from packlight.model import Model, graphs, to_bytes
 from packlight.records import Recipe, SessionOptions
@@ -41,10 +41,10 @@ class Case:
     recipe: Recipe
     model: Model
     content: bytes
-    made: Compressed
+    made: AppliedRecipe
     calls: tuple[Feeds, ...]
 
-    def again(self, recipe: Recipe) -> Compressed:
+    def again(self, recipe: Recipe) -> AppliedRecipe:
         """What a recipe makes of the network on the same calls."""
         return applied(self.model, recipe, self.calls)
 
@@ -55,7 +55,7 @@ def make_case(model: Model, recipe: Recipe) -> Case:
     return Case(recipe, model, content, applied(model, recipe, calls), calls)
 
 
-def applied(model: Model, recipe: Recipe, calls: Sequence[Feeds]) -> Compressed:
+def applied(model: Model, recipe: Recipe, calls: Sequence[Feeds]) -> AppliedRecipe:
     """Apply a recipe, with each call as a calibration sample."""
     samples = [[feeds] for feeds in calls]
 

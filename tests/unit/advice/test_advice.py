@@ -3,13 +3,13 @@ from planted import DEFECTS
 
 from packlight.advice import for_finding, for_plan, for_results, lessons, lessons_on
 from packlight.errors import InputError
-from packlight.records import Finding, Measurement, Plan, Result, counted
+from packlight.records import Finding, Measurement, Plan, VariantResult, counted
 
-BASE = Result("base", "", "original", "", "", metrics={"size": counted(1000, "B")})
+BASE = VariantResult("base", "", "original", "", "", metrics={"size": counted(1000, "B")})
 
 
 def result(name="variant", recipe="", labels=(), **metrics):
-    return Result("v", "base", name, recipe, "", metrics=metrics, labels=labels)
+    return VariantResult("v", "base", name, recipe, "", metrics=metrics, labels=labels)
 
 
 def near(value, unit="1"):

@@ -2,11 +2,17 @@
 
 import pytest
 
-from packlight.api.quantize_where_faster import conversions, integers, of_products, regions
-from packlight.api.verbs import OPTIONS, compress
+from packlight.api.compress import compress
+from packlight.api.quantize_where_faster import (
+    conversions,
+    of_products,
+    quantize_where_faster,
+    regions,
+)
 from packlight.metrics import METRICS
 from packlight.planning.cost.integer_cut import Times
 from packlight.records import DynamicInt8, StaticInt8
+from packlight.records.session import DEFAULT_SESSION
 from packlight.task import Task
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.sketch import Sketch, value_info
@@ -69,7 +75,7 @@ def test_products_that_share_codes_share_what_making_them_costs():
 
 
 def test_conversions_take_no_negative_time():
-    assert min(conversions(OPTIONS, 0.1, 0)) >= 0
+    assert min(conversions(DEFAULT_SESSION, 0.1, 0)) >= 0
 
 
 @pytest.mark.parametrize("config", [StaticInt8(), DynamicInt8()])
@@ -78,7 +84,7 @@ def test_what_is_not_surely_faster_is_declined_with_the_reason(config):
     samples = [[feeds] for feeds in sample_calls(model)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = integers(model, task, config, seconds=0.2)
+    judged = quantize_where_faster(model, task, config, seconds=0.2)
 
     changed = {change.operator for change in judged.made.variant.changes}
     assert judged.offered == (bool(changed) and judged.ratio.high < 1)
@@ -94,7 +100,7 @@ def test_a_model_without_operators_for_integers_is_declined_for_that():
     samples = [[feeds] for feeds in sample_calls(model, 1)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = integers(model, task, DynamicInt8(), seconds=0.1)
+    judged = quantize_where_faster(model, task, DynamicInt8(), seconds=0.1)
 
     assert not judged.offered
     assert "has no integers for any" in judged.reason
@@ -123,7 +129,7 @@ def test_models_where_integers_cannot_win_are_declined(build, config):
     samples = [[feeds] for feeds in sample_calls(model, 2)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = integers(model, task, config, seconds=0.1)
+    judged = quantize_where_faster(model, task, config, seconds=0.1)
 
     assert not judged.offered
     assert "no operator gains" in judged.reason or "times as long" in judged.reason

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from packlight.comparison import compare, flips, pareto_front
 from packlight.errors import InputError
-from packlight.records import Measurement, Result, counted
+from packlight.records import Measurement, VariantResult, counted
 from packlight.task import SampleTable
 
 POINTS = st.dictionaries(
@@ -75,7 +75,7 @@ def test_tables_of_other_samples_are_refused():
 
 
 def result(key, size, latency, drop, **metrics):
-    return Result(
+    return VariantResult(
         id=key, parent="", name=key, recipe=key, file="",
         metrics={"size": counted(size, "B"), "latency": latency, "drop": counted(drop), **metrics},
     )  # fmt: skip
@@ -113,7 +113,7 @@ def test_costs_are_compared_as_ratios_and_quality_as_differences():
 def test_a_beaten_or_failed_variant_is_not_on_the_front():
     base = result("a", 100, seconds(2, 2, 2), 0.0)
     worse = result("b", 120, seconds(3, 3, 3), 0.1)
-    failed = Result(id="c", parent="a", name="c", recipe="c", file="", error="it overflows")
+    failed = VariantResult(id="c", parent="a", name="c", recipe="c", file="", error="it overflows")
 
     found = compare(base, [worse, failed], {"a": table([1], [1]), "b": table([0], [0])}, {})
 

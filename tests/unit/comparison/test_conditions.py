@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from packlight.comparison import compare, differences
-from packlight.records import Evaluation, Result, SessionOptions, counted
+from packlight.records import Evaluation, SessionOptions, VariantResult, counted
 
 BASE = Evaluation("a", "a", "d1", "test", SessionOptions(), {}, seed=0, machine="m1", code="c1")
 OTHERWISE = [
@@ -31,7 +31,9 @@ def test_numbers_may_differ():
 
 
 def result(key, drop):
-    return Result(key, "", key, key, "", metrics={"drop": counted(drop), "top1": counted(1 - drop)})
+    return VariantResult(
+        key, "", key, key, "", metrics={"drop": counted(drop), "top1": counted(1 - drop)}
+    )
 
 
 def test_a_model_judged_elsewhere_has_no_deltas_and_is_not_on_the_front():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from packlight.api.verbs import compress
+from packlight.api.compress import compress
 from packlight.compression import METHODS
 from packlight.compression.compress import uses_data
 from packlight.compression.recipe_text import read_recipe, recipe_name

@@ -8,8 +8,8 @@ from packlight.records import (
     Measurement,
     Miss,
     Outcome,
-    Result,
     SessionOptions,
+    VariantResult,
     counted,
     parse_budget,
 )
@@ -25,12 +25,14 @@ DROP, RATIO = measured(0.005, 0.003), measured(0.81, 0.03)
 def small(drop=DROP, ratio=RATIO, meets="yes"):
     metrics = {"size": counted(500_000, "B"), "latency_ratio": ratio, "drop": drop,
                "top1": measured(0.915, 0.007)}  # fmt: skip
-    return Result("b", "a", "weights:4", "weights:4", "f", {"drop<=1%": meets}, metrics=metrics)
+    return VariantResult(
+        "b", "a", "weights:4", "weights:4", "f", {"drop<=1%": meets}, metrics=metrics
+    )
 
 
 def outcome(*others, best="b", verdict="fits", misses=()):
     metrics = {"size": counted(2_000_000, "B"), "top1": measured(0.92, 0.007)}
-    base = Result("a", "", "fashion", "original", "f", metrics=metrics)
+    base = VariantResult("a", "", "fashion", "original", "f", metrics=metrics)
     return Outcome(
         best=best,
         verdict=verdict,

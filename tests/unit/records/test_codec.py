@@ -50,7 +50,6 @@ from packlight.records import (
     Profile,
     Recipe,
     Refusal,
-    Result,
     Robustness,
     Runtime,
     SessionOptions,
@@ -64,6 +63,7 @@ from packlight.records import (
     Step,
     Unit,
     Variant,
+    VariantResult,
     WeightContrast,
     WeightOnly,
     WorstGroup,
@@ -93,7 +93,7 @@ VARIANT = Variant(
     "a", "b", "weights:4", RECIPE, "c", "f.onnx", "d", (CHANGE,), (REFUSAL,), {"numpy": "2"}, 1.5
 )
 FLIPS = Flips("a", 3, 1, 2, 100, {"class/b": -0.25}, (4, 7))
-RESULT = Result(
+RESULT = VariantResult(
     "a", "", "weights:4", "weights:4", "f.onnx", {"size<=0.3x": "yes"}, "fits", (REFUSAL,),
     (CHANGE,), {"size": SIZE, "drop": NUMBER}, GROUPS, ("slower",), "",
 )  # fmt: skip

@@ -12,8 +12,8 @@ from packlight.records import (
     Miss,
     Outcome,
     Refusal,
-    Result,
     SessionOptions,
+    VariantResult,
     counted,
     parse_budget,
 )
@@ -88,7 +88,7 @@ def result(place, row):
         for n in range(7)
     ]
     refusals += [Refusal("/head/Softmax", "it has no stored weight", "", "static")]
-    return Result(
+    return VariantResult(
         id=f"{place:012x}",
         parent="" if place == 0 else f"{0:012x}",
         name=name,
@@ -107,7 +107,7 @@ def result(place, row):
 def fits():
     """Ten measured variants and one that failed; one is chosen."""
     results = [result(place, row) for place, row in enumerate(ROWS)]
-    failed = Result("f" * 12, results[0].id, "static:4", "static:4", "",
+    failed = VariantResult("f" * 12, results[0].id, "static:4", "static:4", "",
                     error="ONNX Runtime has no kernel for ConvInteger with 4 bits")  # fmt: skip
     return Outcome(
         best=results[6].id,

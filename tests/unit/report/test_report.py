@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packlight.errors import InputError
+from packlight.presentation.markup import text
 from packlight.presentation.verdict import headline
 from packlight.records import Outcome, Refusal, canonical, loads, parse_budget
 from packlight.report import write_report
-from packlight.report.markup import text
 from packlight.report.page import page
 from packlight.report.plot import CANVASES, trade_off
 from packlight.report.plot_axes import Axis, Box, place_labels, ticks

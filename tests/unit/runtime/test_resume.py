@@ -280,3 +280,25 @@ def test_a_stored_shape_is_believed_as_far_as_all_values_have_it(stored, seen, w
     found = form.believed(None if stored is None else ir.Shape(stored))
 
     assert found == (None if wanted is None else ir.Shape(wanted))
+
+
+def test_a_look_goes_on_behind_an_if_that_reads_what_was_computed_before_it():
+    net = Sketch(17)
+    before = net.add("Tanh", "x")
+    bodies = {}
+    for name in ("then_branch", "else_branch"):
+        body = Sketch(17, prefix=f"{name}.")
+        made = body.add("MatMul", before, body.weight(8, 8))
+        bodies[name] = body.body(body.add("Relu", made), [2, 8])
+    value = net.add("If", net.constant(np.array(True)), **bodies)
+    names = []
+    for _ in range(2):
+        names.append(value)
+        value = net.add("Tanh", net.add("MatMul", value, net.weight(8, 8)))
+    model = net.model("branches", [value_info("x", [2, 8])], {value: [2, 8]})
+    samples = Samples(model)
+    relay = Relay(samples, EXACT, silent, ROOM)
+
+    for name in names:
+        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+    assert samples.asked == 1

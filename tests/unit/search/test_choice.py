@@ -8,7 +8,7 @@ import pytest
 from packlight import plan
 from packlight.errors import RecipeError
 from packlight.metrics import named
-from packlight.records import Measurement, Result, counted, parse_budget
+from packlight.records import Measurement, VariantResult, counted, parse_budget
 from packlight.search import choice
 
 
@@ -24,7 +24,7 @@ def result(name, size, ratio, drop, labels=()):
         "latency_ratio": between(*ratio),
         "drop": between(*drop),
     }
-    return Result(name, "o", name, name, "", labels=labels, metrics=metrics)
+    return VariantResult(name, "o", name, name, "", labels=labels, metrics=metrics)
 
 
 ORIGINAL = result("original", 1000, (1, 1, 1), (0, 0, 0))
@@ -72,7 +72,7 @@ def test_an_undecided_variant_is_chosen_only_where_none_fits():
 
 
 def test_a_variant_that_failed_is_never_chosen():
-    failed = Result("f", "o", "failed", "failed", "", error="it could not be made")
+    failed = VariantResult("f", "o", "failed", "failed", "", error="it could not be made")
 
     assert choice.best(judged(failed), allow_slower=True) is None
 

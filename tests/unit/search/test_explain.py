@@ -27,9 +27,10 @@ def task(model):
 
 
 def searched(model, task, folder, recipe, budget="size<=0.9x"):
-    return packlight.fit(
+    study = packlight.fit(
         model, task, [budget], folder, recipes=[recipe], seconds=0.02, allow_slower=True
     )
+    return study.outcome
 
 
 def test_what_surely_lost_quality_is_explained_and_the_causes_are_kept(

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression import Compressed, compress
+from packlight.compression import AppliedRecipe, compress
 from packlight.compression.compress import Stream
 from packlight.compression.methods.static import INTEGER
 from packlight.compression.sites.weight_sites import Weight, weight_sites
@@ -81,7 +81,7 @@ def restored(tensor: ir.TensorProtocol, shapes: Mapping[str, tuple[int, ...]]) -
     )  # fmt: skip
 
 
-def widened(made: Compressed, sizes: Mapping[str, int]) -> Iterator[Change]:
+def widened(made: AppliedRecipe, sizes: Mapping[str, int]) -> Iterator[Change]:
     """The changes with the bytes of the whole weights, which are given by operator."""
     for change in made.changes:
         before = sizes.get(change.operator, change.before)

@@ -181,6 +181,8 @@ def behind(model: Model, line: Line, forms: Mapping[str, Form]) -> Model:
     gone = [node for node in before if any(value in fed for value in node.outputs)]
     leave_out_outputs(graph, {id(value) for node in gone for value in node.outputs})
     entries = [entry(known[name], forms[name]) for name in line.crossing]
+    for node in gone:
+        detach_bodies(node)
     graph.remove(gone, safe=True)
     stored = [value for value in graph.inputs if value.const_value is not None]
     graph.inputs.clear()
@@ -198,6 +200,15 @@ def entry(value: ir.Value, form: Form) -> ir.Value:
     value.name = None
     ir.convenience.replace_all_uses_with(value, made)
     return made
+
+
+def detach_bodies(node: ir.Node) -> None:
+    """Let operators in the bodies of an operator read nothing, so that it can be taken out."""
+    for body in bodies(node):
+        for inner in body:
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
+            detach_bodies(inner)
 
 
 def leave_out_outputs(graph: ir.Graph, gone: Collection[int]) -> None:

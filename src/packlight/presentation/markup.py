@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from html import escape
+
+from markupsafe import Markup, escape
 
 VOID = ("meta", "link", "br", "img")
 UNPRINTABLE = re.compile(
@@ -13,36 +14,32 @@ UNPRINTABLE = re.compile(
 """Control characters, lone surrogates, and marks that reverse the text around them."""
 
 
-class Html(str):
-    """Text that is markup already."""
-
-    __slots__ = ()
-
-
-def text(raw: str) -> Html:
+def text(raw: str) -> Markup:
     """Any text as markup that shows it.
 
     >>> text("<b> & \\x00")
     '&lt;b&gt; &amp; \\ufffd'
     """
-    return raw if isinstance(raw, Html) else Html(escape(UNPRINTABLE.sub("\ufffd", raw)))
+    if isinstance(raw, Markup):
+        return raw
+    return escape(UNPRINTABLE.sub("\ufffd", raw))
 
 
-def join(parts: Iterable[str], between: str = "") -> Html:
+def join(parts: Iterable[str], between: str = "") -> Markup:
     """Texts and markup after each other."""
-    return Html(text(between).join(text(part) for part in parts))
+    return Markup(text(between).join(text(part) for part in parts))
 
 
-def breakable(raw: str) -> Html:
+def breakable(raw: str) -> Markup:
     """A recipe or name that may wrap after its punctuation.
 
     >>> breakable("simplify+float16")
     'simplify+<wbr>float16'
     """
-    return join(re.split(r"(?<=[+,:/])(?=.)", raw), Html("<wbr>"))
+    return join(re.split(r"(?<=[+,:/])(?=.)", raw), Markup("<wbr>"))
 
 
-def element(tag: str, *children: str, **attributes: str | float) -> Html:
+def element(tag: str, *children: str, **attributes: str | float) -> Markup:
     """An element with its children; plain texts are escaped.
 
     Attribute names are written as Python names: ``class_``, ``aria_label``.
@@ -53,8 +50,8 @@ def element(tag: str, *children: str, **attributes: str | float) -> Html:
     names = "".join(
         f' {attribute(name)}="{text(write(value))}"' for name, value in attributes.items()
     )
-    start = Html(f"<{tag}{names}>")
-    return start if tag in VOID else Html(f"{start}{join(children)}</{tag}>")
+    start = Markup(f"<{tag}{names}>")
+    return start if tag in VOID else Markup(f"{start}{join(children)}</{tag}>")
 
 
 def attribute(name: str) -> str:

@@ -1,0 +1,276 @@
+"""The result of a search as a value: variants, the chosen one, and the project they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from packlight.errors import InputError
+from packlight.model import Model, load
+from packlight.presentation.markup import element
+from packlight.presentation.overview import as_html, as_text
+from packlight.records import (
+    Change,
+    Findings,
+    Group,
+    Measurement,
+    Meets,
+    Miss,
+    Outcome,
+    Recipe,
+    Refusal,
+    Verdict,
+    parse_recipe,
+)
+from packlight.records.outcome import VariantResult
+from packlight.report import plot_frame
+from packlight.store import Store
+
+OUTCOME = "outcome"
+"""Kind of the record that a finished search leaves in its project."""
+
+LAST = "last"
+"""Key of that record."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Result:
+    """One variant of a study.
+
+    Attributes:
+        record: everything that was measured.
+        project: folder that the file lies in.
+    """
+
+    record: VariantResult
+    project: Path
+
+    @property
+    def name(self) -> str:
+        """The recipe in short, or the original's name."""
+        return self.record.name
+
+    @property
+    def id(self) -> str:
+        """Digest of parent, recipe and calibration data."""
+        return self.record.id
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that made it; an empty one for the original."""
+        return parse_recipe(self.record.recipe)
+
+    @property
+    def metrics(self) -> Mapping[str, Measurement]:
+        """Measurements by name: ``size`` (B), ``latency`` (s), ``latency_ratio``, ``drop``, ..."""
+        return self.record.metrics
+
+    @property
+    def verdict(self) -> Verdict:
+        """``fits``, ``undecided`` or ``misses``."""
+        return self.record.verdict
+
+    @property
+    def meets(self) -> Mapping[str, Meets]:
+        """Whether each budget is kept, by its text."""
+        return self.record.meets
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Metric and drop of every subgroup."""
+        return self.record.groups
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Sites that the recipe changed."""
+        return self.record.changes
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Sites that the recipe could not change, with reason and remedy."""
+        return self.record.refusals
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """``faster``, ``slower``, ``larger``, ``runtime differs``."""
+        return self.record.labels
+
+    @property
+    def error(self) -> str:
+        """Reason why it could not be made or measured; empty if it could."""
+        return self.record.error
+
+    @property
+    def file(self) -> Path:
+        """Path of the ONNX file.
+
+        Raises:
+            InputError: the variant failed, so there is none.
+        """
+        if not self.record.file:
+            reason = self.record.error or "its file was not kept"
+            raise InputError(f"'{self.name}' has no file: {reason}")
+        return self.project / self.record.file
+
+    def model(self) -> Model:
+        """The model, read from its file."""
+        return load(self.file)
+
+    def __repr__(self) -> str:
+        costs = ", ".join(f"{name}={self.metrics[name].value:g}" for name in self.shown())
+        return f"Result({self.name!r}, {self.verdict}, {costs})"
+
+    def shown(self) -> list[str]:
+        """Names of the measurements that ``repr`` prints."""
+        return [name for name in ("size", "latency_ratio", "drop") if name in self.metrics]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Study:
+    """A finished search: ``study.best``, ``study.results``, ``study.to_dataframe()``.
+
+    Attributes:
+        outcome: the record that ``packlight fit --json`` prints.
+    """
+
+    outcome: Outcome
+
+    @property
+    def project(self) -> Path:
+        """Folder with every file and measurement."""
+        return Path(self.outcome.project)
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return Path(self.outcome.report)
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """Every variant, the original first."""
+        return tuple(Result(record, self.project) for record in self.outcome.variants)
+
+    @property
+    def original(self) -> Result:
+        """The model that the search started from."""
+        return self.results[0]
+
+    @property
+    def best(self) -> Result | None:
+        """The chosen variant; None if none may keep every budget."""
+        chosen = (result for result in self.results if result.id == self.outcome.best)
+        return next(chosen, None)
+
+    @property
+    def front(self) -> tuple[Result, ...]:
+        """Variants that no other beats on size, latency and drop at once."""
+        return tuple(result for result in self.results if result.id in self.outcome.front)
+
+    @property
+    def verdict(self) -> Verdict:
+        """``fits``, ``undecided`` or ``misses``."""
+        return self.outcome.verdict
+
+    @property
+    def misses(self) -> tuple[Miss, ...]:
+        """Budgets that stand in the way; empty when one variant fits."""
+        return self.outcome.misses
+
+    @property
+    def findings(self) -> Findings:
+        """Causes of what the chosen or nearest variant lost."""
+        return Findings(self.outcome.findings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about the data and the budgets."""
+        return self.outcome.warnings
+
+    def __len__(self) -> int:
+        return len(self.outcome.variants)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self.results)
+
+    def __getitem__(self, name: str) -> Result:
+        """The variant of a name or id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for result in self.results:
+            if name in (result.name, result.id):
+                return result
+        raise KeyError(name)
+
+    def to_dataframe(self) -> Any:
+        """One row for each variant: value, ``_low`` and ``_high`` of every measurement.
+
+        Returns:
+            A ``pandas.DataFrame``.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ModuleNotFoundError as error:
+            raise InputError(
+                "to_dataframe needs pandas, which is not installed: pip install pandas"
+            ) from error
+        return pandas.DataFrame([row_of(result) for result in self.results])
+
+    def __repr__(self) -> str:
+        return as_text(self.outcome)
+
+    def _repr_html_(self) -> str:
+        """The table with its trade-off plot."""
+        return str(element("div", as_html(self.outcome), plot_frame(self.outcome)))
+
+
+def row_of(result: Result) -> dict[str, object]:
+    """A result as the row of a table."""
+    row: dict[str, object] = {
+        "name": result.name,
+        "id": result.id,
+        "verdict": result.verdict,
+        "labels": ", ".join(result.labels),
+        "error": result.error,
+    }
+    for name, measurement in result.metrics.items():
+        row[name] = measurement.value
+        row[f"{name}_low"] = measurement.low
+        row[f"{name}_high"] = measurement.high
+    return row
+
+
+def keep_outcome(store: Store, outcome: Outcome) -> None:
+    """Commit the outcome, so that ``open_project`` finds it."""
+    store.put(OUTCOME, LAST, outcome)
+
+
+def open_project(folder: str | Path) -> Study:
+    """Open the project of a finished search.
+
+    Args:
+        folder: as ``fit`` wrote it; it may have been moved.
+
+    Raises:
+        InputError: it is no project, or its search has not finished.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise InputError(f"a project is a folder; there is none at '{path}'")
+    if not any(path.iterdir()):
+        raise InputError(f"'{path}' is empty, not a project; packlight.fit makes one")
+    with Store.open(path) as store:
+        outcome = store.get(OUTCOME, LAST, Outcome)
+    if outcome is None:
+        raise InputError(
+            f"the search in '{path}' has not finished; the same packlight.fit call goes on with it"
+        )
+    report = str(path / Path(outcome.report).name) if outcome.report else ""
+    return Study(replace(outcome, project=str(path), report=report))
