@@ -4,8 +4,8 @@
     python benchmarks/gains.py fashion silero
 
 ``packlight.quantize_where_faster`` times every operator in float and in integers on this machine,
-on one thread, chooses by a minimum cut, and times what comes out in turns with the float model. Weights go to the
-nearest point and few samples find the ranges, for neither changes the speed.
+on one thread, chooses by a minimum cut, and times what comes out in turns with the float model.
+Weights go to the nearest point and few samples find the ranges, for neither changes the speed.
 """
 
 from __future__ import annotations
