@@ -11,7 +11,7 @@ from packlight.api.profile import Timing
 from packlight.errors import InputError
 from packlight.model import Model
 from packlight.profiling.kernel_shares import with_latency
-from packlight.profiling.node_tags import marked
+from packlight.profiling.node_tags import tag_nodes
 from packlight.records import Profile
 from packlight.runtime import Feeds, Steps
 from packlight.runtime.kernel_times import time_kernels
@@ -50,7 +50,7 @@ def measured_profile(
         raise InputError("times are those of the runtime's arithmetic; 'exact' cannot be measured")
     if all(one.at_load for one in found.operators):
         raise InputError(NOTHING_RUNS)
-    copy = marked(model)
+    copy = tag_nodes(model)
     sample, state = sample_of(model, found, task, timing.seed)
     carried = {copy.renamed[output]: into for output, into in state.items()}
     kernels = time_kernels(copy.model, sample, carried, timing.options, seconds=timing.seconds)

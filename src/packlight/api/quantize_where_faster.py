@@ -22,7 +22,8 @@ from packlight.api.compress import Compressed, compress
 from packlight.api.measured_profile import measured_profile
 from packlight.api.profile import Timing
 from packlight.api.profile_detail import profile_of, shapes_in_use
-from packlight.compression.methods.static import INTEGER
+from packlight.backends.capabilities import capabilities
+from packlight.backends.policy import policy
 from packlight.compression.qdq import placement
 from packlight.model import Model, nodes
 from packlight.planning.cost.integer_cut import Passing, Times, cheapest
@@ -193,10 +194,12 @@ def regions(
     """
     graph = model.clone()
     chosen = {str(node.name): node for node in nodes(graph) if node.name in costs}
-    plan = placement.place(graph, [n for n in chosen.values() if n.op_type in INTEGER])
+    pairs = policy("onnxruntime")
+    weighted = [n for n in chosen.values() if n.op_type in pairs.runtime.weight_operators]
+    plan = placement.place_pairs(graph, weighted, policy=pairs)
     needs = [
         (str(node.name), str(giver.name))
-        for node in plan.carriers
+        for node in plan.unweighted
         for giver in givers(node)
         if giver.name in chosen and node.name in chosen
     ]
@@ -228,7 +231,7 @@ def givers(node: ir.Node) -> Iterator[ir.Node]:
     """The operators that give what an operator reads, seen through activations."""
     for value in node.inputs:
         maker = None if value is None else value.producer()
-        while maker is not None and maker.op_type in placement.ONNXRUNTIME.activations:
+        while maker is not None and maker.op_type in capabilities("onnxruntime").clipping:
             source = maker.inputs[0]
             maker = None if source is None else source.producer()
         if maker is not None:
@@ -247,8 +250,11 @@ def passings(
         chosen: operators that can compute in integers, by name.
         seconds: to quantize and to dequantize each value, by name.
     """
-    made = {str(placement.behind_activation(node).name): name for name, node in chosen.items()}
-    values = {str(value.name): value for value in (*plan.read.values(), *plan.given.values())}
+    clipping = plan.policy.runtime.clipping
+    made = {
+        str(placement.behind_activation(node, clipping).name): name for name, node in chosen.items()
+    }
+    values = {str(value.name): value for value in (*plan.read.values(), *plan.written.values())}
     for name, value in values.items():
         readers = [str(node.name) for node in value.consumers()]
         if value.is_graph_output():

@@ -12,6 +12,7 @@ from packlight.model.model import (
     name_values,
     nodes,
     operators,
+    owning_graph,
     release,
     stored_tensor,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "nodes",
     "only_confirmed",
     "operators",
+    "owning_graph",
     "raised",
     "release",
     "save",

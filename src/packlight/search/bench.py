@@ -183,7 +183,7 @@ class Bench:
             seed=self.seed,
             progress=lambda done, total: self.progress("evaluating", done, total),
         )
-        beside = self.store.put_file(found.beside.to_bytes(), ".npz")
+        beside = self.store.put_file(found.reference_table.to_bytes(), ".npz")
         judged = replace(found.evaluation, beside=beside)
         if variant.id == self.original.id:
             return replace(judged, samples=self.store.put_file(found.table.to_bytes(), ".npz"))

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from packlight.layers import layers, paired
+from packlight.layers import layers, match_models
 from packlight.metrics import METRICS
 from packlight.model import Model
 from packlight.records import SessionOptions, parse_recipe
@@ -85,7 +85,7 @@ def test_a_model_beside_itself_has_no_error_anywhere(name):
 def test_every_operator_is_found_again_under_other_names_and_behind_copies(name):
     model = NETWORKS[name]()
 
-    pair = paired(model, with_copies(renamed(model)), OPTIONS)
+    pair = match_models(model, with_copies(renamed(model)), OPTIONS)
 
     assert set(pair.matched.operators) == set(pair.matched.reference.operators)
     kinds = [(a.op_type, b.op_type) for a, b in pair.matched.operators.items()]

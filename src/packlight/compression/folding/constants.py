@@ -18,6 +18,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
+from packlight.backends.capabilities import capabilities
+from packlight.backends.onnxruntime.qdq import RESTORE
 from packlight.compression.sites.weight_roles import stored
 from packlight.errors import ModelError
 from packlight.model import Model, initializers, nodes, only_confirmed, release
@@ -158,6 +160,7 @@ def computable(node: ir.Node) -> bool:
         and not is_random(node)
         and not any(tensor.dtype == ir.DataType.STRING or compressed(tensor) for tensor in read)
         and (is_small(node.outputs[0]) or not (node.op_type in GROWING or doubles(node)))
+        and not serves_integers(node)
     )
 
 
@@ -187,6 +190,22 @@ def same(first: ir.Node, second: ir.Node) -> bool:
         and tuple(first.inputs) == tuple(second.inputs)
         and settings[0] == settings[1]
     )
+
+
+def serves_integers(node: ir.Node) -> bool:
+    """Check that an integer kernel reads what a DequantizeLinear restores, and would not as floats.
+
+    ONNX Runtime quantizes stored floats of a few operators itself, but only before codes.
+    """
+    if node.op_type != RESTORE:
+        return False
+    runtime = capabilities("onnxruntime")
+    again = set(runtime.quantized_constants).difference(runtime.float_outputs)
+    readers = [reader for reader in node.outputs[0].consumers() if reader.op_type not in again]
+    makers = [value.producer() for reader in readers for value in reader.inputs if value]
+    pairs = [maker for maker in makers if maker is not None and maker.op_type == RESTORE]
+    fuses = any(runtime.computes_in_integers(str(reader.op_type)) for reader in readers)
+    return fuses and any(stored(pair.inputs[0]) is None for pair in pairs)
 
 
 def is_random(node: ir.Node) -> bool:

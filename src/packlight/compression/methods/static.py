@@ -16,11 +16,12 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from packlight.backends.integer_fusions import Fusions, fusions
+from packlight.backends.capabilities import Capabilities
+from packlight.backends.policy import policy
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.method import Look, Method
 from packlight.compression.qdq import placement
-from packlight.compression.qdq.activation_grids import ranged
+from packlight.compression.qdq.activation_grids import activation_grids
 from packlight.compression.qdq.input_levels import GRID, lead
 from packlight.compression.qdq.insertion import (
     Pairs,
@@ -41,9 +42,6 @@ from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, unusable
 from packlight.records.configs import StaticInt8
 from packlight.records.variant import Change, Refusal
-
-INTEGER = fusions("onnxruntime").weighted
-"""Operators for which ONNX Runtime's CPU has kernels on 8-bit codes."""
 
 BYTE = 8
 
@@ -81,14 +79,14 @@ class Site:
 
 def sites(graph: ir.Model, config: StaticInt8) -> Iterator[Site | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""
-    for found in integer_sites(graph, partial(kernelless, fusions(config.runtime))):
+    for found in integer_sites(graph, partial(kernelless, policy(config.runtime).runtime)):
         yield found if isinstance(found, Refusal) else Site(*found)
 
 
-def kernelless(by: Fusions, node: ir.Node) -> str:
+def kernelless(runtime: Capabilities, node: ir.Node) -> str:
     """That a runtime has no kernel for an operator; empty where it has one."""
-    told = f"{by.title} has no integer kernel with fixed ranges for {node.op_type}"
-    return "" if node.op_type in by.weighted else told
+    told = f"{runtime.title} has no integer kernel with fixed ranges for {node.op_type}"
+    return "" if node.op_type in runtime.weight_operators else told
 
 
 def apply(
@@ -102,11 +100,11 @@ def apply(
     if config.first == "levels":
         kept, led, without = levelled(graph, kept, look)
         done += without
-    by = fusions(config.runtime)
+    runtime_policy = policy(config.runtime)
     floats = partial(stays_float, config)
-    place = partial(placement.place, graph, floats=floats, by=by)
+    place = partial(placement.place_pairs, graph, floats=floats, policy=runtime_policy)
     plan = place([site.node for site in kept])
-    grids = ranged(graph, plan, look, config)
+    grids = activation_grids(graph, plan, look, config)
     grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]
@@ -115,17 +113,17 @@ def apply(
     done += [Refusal(site.operator, reason, remedy) for site in missed]
     if unseen:
         plan = place([site.node for site in ready], unseen)
-    pairs = Pairs(grids, Stock(graph), by.codes.removesuffix("8"))
+    pairs = Pairs(grids, Stock(graph), runtime_policy.runtime.codes.removesuffix("8"))
     readers = [reader_of(site, pairs) for site in ready]
-    for node in plan.carriers:
+    for node in plan.unweighted:
         pairs.on_inputs(node)
-    for value in plan.given.values():
+    for value in plan.written.values():
         pairs.on_output(value)
     done += encoded(graph, readers, pairs, look, config)
     done += [
-        Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.carriers
+        Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.unweighted
     ]
-    left = placement.left_out(graph, plan, floats)
+    left = placement.float_operators(graph, plan, floats)
     return [*done, *(Refusal(str(node.name), f"it stays in float: {why}") for node, why in left)]
 
 
@@ -133,7 +131,7 @@ def levelled(
     graph: ir.Model, kept: Sequence[Site], look: Look
 ) -> tuple[list[Site], list[ir.Node], list[Refusal]]:
     """Operators, those of them that read numbers of levels now, and why others do not."""
-    first, _ = placement.ends(graph, [site.node for site in kept])
+    first, _ = placement.first_and_last(graph, [site.node for site in kept])
     sites, led, refused = list[Site](), list[ir.Node](), list[Refusal]()
     for site in kept:
         if site.node not in first:
@@ -152,7 +150,7 @@ def ends_left(
     graph: ir.Model, found: Sequence[Site], config: StaticInt8
 ) -> tuple[list[Site], list[Change | Refusal]]:
     """Operators that are to compute in integers, and refusals of those that are asked to stay."""
-    first, last = placement.ends(graph, [site.node for site in found])
+    first, last = placement.first_and_last(graph, [site.node for site in found])
     kept, refused = list[Site](), list[Change | Refusal]()
     for site in found:
         reasons = {

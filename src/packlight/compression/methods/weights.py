@@ -17,9 +17,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.backends.onnxruntime.blocked_products import fuses_blocked_weight
 from packlight.compression.bit_allocation.allocate import allocate, by_width
 from packlight.compression.encoding.functions import Body, middle, shaped, unpacked, widened
-from packlight.compression.encoding.matmul_nbits import fuses
 from packlight.compression.encoding.scales import (
     as_stored,
     scale_bytes,
@@ -137,7 +137,10 @@ def when(weight: Weight, grouping: Grouping, config: WeightOnly) -> Literal["loa
         return "load"
     block = config.granularity.size
     whole = grouping.padded == grouping.shape and grouping.block == block
-    return "run" if whole and fuses(weight, block) else "load"
+    if not whole or len(weight.roles) != 1:
+        return "load"
+    fuses = fuses_blocked_weight(weight.roles[0].node, weight.value, block, config.bits)
+    return "run" if fuses else "load"
 
 
 def along(grouping: Grouping) -> list[int]:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.backends.integer_fusions import fusions
+from packlight.backends.policy import policy
 from packlight.compression.grids import granularity
 from packlight.compression.grids.uniform import Uniform, fit
 from packlight.compression.method import Look
@@ -41,9 +41,14 @@ IntegerConfig = StaticInt8 | DynamicInt8
 def weight_granularity(config: IntegerConfig, node: ir.Node) -> PerChannel | PerTensor:
     """Who shares a scale of an operator's weight: all of it where the runtime has one scale."""
     if isinstance(config, StaticInt8):
-        has_channel_scales = node.op_type in fusions(config.runtime).per_channel
+        has_channel_scales = node.op_type in policy(config.runtime).runtime.per_channel
         return config.granularity if has_channel_scales else PerTensor()
     return config.granularity
+
+
+def has_one_scale(config: IntegerConfig, reader: Reader) -> bool:
+    """Whether a weight has one scale for the whole tensor."""
+    return isinstance(weight_granularity(config, reader.node), PerTensor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,30 +91,30 @@ def nearest(reader: Reader, config: IntegerConfig) -> Codes:
 
 def blank(reader: Reader, config: IntegerConfig) -> Codes:
     """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
-    shape, summed = reader.weight.shape, reader.weight.summed
+    shape = reader.weight.shape
+    summed = reader.weight.summed
     outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
-    scale = np.ones(
-        () if isinstance(weight_granularity(config, reader.node), PerTensor) else outputs,
-        np.float32,
-    )
+    scale = np.ones(() if has_one_scale(config, reader) else outputs, np.float32)
     return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
 
 
 def grid_of(reader: Reader, weight: Floats, matters: Floats, config: IntegerConfig) -> Uniform:
     """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
-    one = isinstance(weight_granularity(config, reader.node), PerTensor)
-    shape, summed = reader.weight.shape, reader.weight.summed
-    groups = granularity.per_tensor(shape) if one else granularity.per_channel(shape, summed)
-    found = fit(weight, matters, groups, config.bits, symmetric=True, search=config.search)
-    least = reader.least.max() if one else reader.least
-    scale = np.maximum(found.scale.ravel(), least)
+    single = has_one_scale(config, reader)
+    shape = reader.weight.shape
+    summed = reader.weight.summed
+    groups = granularity.per_tensor(shape) if single else granularity.per_channel(shape, summed)
+    fitted = fit(weight, matters, groups, config.bits, symmetric=True, search=config.search)
+    least = reader.least.max() if single else reader.least
+    scale = np.maximum(fitted.scale.ravel(), least)
     form = neighbours(reader.node, shape) if config.portable else None
     if form is not None:
-        rows, top = form.rows(weight), granularity.top_code(config.bits)
-        wanted = np.broadcast_to(scale, len(rows)).astype(np.float32)
-        scale = portable_scale(rows, form.rows(matters), wanted, top)
-        scale = scale.max() if one else scale
-    scale = scale.reshape(found.scale.shape).astype(np.float32)
+        rows = form.rows(weight)
+        top = granularity.top_code(config.bits)
+        scale_of_rows = np.broadcast_to(scale, len(rows)).astype(np.float32)
+        scale = portable_scale(rows, form.rows(matters), scale_of_rows, top)
+        scale = scale.max() if single else scale
+    scale = scale.reshape(fitted.scale.shape).astype(np.float32)
     return Uniform(groups, config.bits, True, scale, np.zeros_like(scale))
 
 
@@ -118,8 +123,8 @@ def coded(reader: Reader, points: Uniform, codes: Floats, config: IntegerConfig)
     form = neighbours(reader.node, reader.weight.shape) if config.portable else None
     if form is not None:
         codes = form.weight(held(form.rows(codes)))
-    one = isinstance(weight_granularity(config, reader.node), PerTensor)
-    scale = points.scale.reshape(() if one else (-1,))
+    single = has_one_scale(config, reader)
+    scale = points.scale.reshape(() if single else (-1,))
     return Codes(codes.astype(np.int8), scale, points.values(codes))
 
 
@@ -132,10 +137,10 @@ def absorber(reader: Reader) -> Bias | None:
 def grow(readers: Sequence[Reader]) -> None:
     """Give every operator that can have one a bias of its own, so that the file's size is known."""
     for reader in readers:
-        place = absorber(reader)
-        if place is not None and place.is_new:
+        vector = absorber(reader)
+        if vector is not None and vector.is_new:
             groups, outputs, _ = form_of(reader.weight).sizes()
-            place.shift(np.zeros((groups, outputs)))
+            vector.shift(np.zeros((groups, outputs)))
 
 
 def rounded(
@@ -152,30 +157,31 @@ def rounded(
         look: streams calibration samples.
         config: how to round.
     """
-    for few in stages(readers, look):
-        fed = gathered(graph, few, look)
-        for reader in few:
-            yield round_one(reader, fed.pop(id(reader)), config)
+    for stage in stages(readers, look):
+        moments = gathered(graph, stage, look)
+        for reader in stage:
+            yield round_one(reader, moments.pop(id(reader)), config)
 
 
 def round_one(reader: Reader, fed: Moments, config: IntegerConfig) -> Codes:
     """Round one weight."""
     if not fed.calls:
-        found = nearest(reader, config)
-        reader.weight.put(found.floats)
-        return found
-    weight, form = reader.weight.read(), form_of(reader.weight)
-    place = absorber(reader) if config.bias else None
-    moments = damped(fed, DAMPING, centred=place is not None)
+        codes_of_reader = nearest(reader, config)
+        reader.weight.put(codes_of_reader.floats)
+        return codes_of_reader
+    weight = reader.weight.read()
+    form = form_of(reader.weight)
+    vector = absorber(reader) if config.bias else None
+    moments = damped(fed, DAMPING, centred=vector is not None)
     points = grid_of(reader, weight, importance(moments, form), config)
     codes = points.nearest(weight)
     matrices = form.matrices(weight).astype(np.float64)
     if config.rounding == "gptq":
         rows = round_rows(matrices, moments, points.lattice(form), ordered=True)
         codes = form.weight(rows).astype(np.float32)
-    found = coded(reader, points, codes, config)
-    reader.weight.put(found.floats)
-    if place is not None:
-        lost = matrices - form.matrices(found.floats).astype(np.float64)
-        place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
-    return found
+    codes_of_reader = coded(reader, points, codes, config)
+    reader.weight.put(codes_of_reader.floats)
+    if vector is not None:
+        lost = matrices - form.matrices(codes_of_reader.floats).astype(np.float64)
+        vector.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
+    return codes_of_reader

@@ -9,9 +9,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.storage import owning_graph
 from packlight.compression.encoding.unique_names import Names
 from packlight.compression.sites.weight_roles import Role, is_standard, stored
+from packlight.model import owning_graph
 
 Doubles = NDArray[np.float64]
 BIAS = {"Conv": 2, "Gemm": 2, "LSTM": 3, "RNN": 3, "GRU": 3}

@@ -5,7 +5,14 @@ import typing
 
 import pytest
 
-from packlight.backends.integer_fusions import FOLDER, Fusions, Runtime, fusions
+from packlight.backends.capabilities import (
+    FOLDER,
+    BlockedProducts,
+    Capabilities,
+    Runtime,
+    capabilities,
+)
+from packlight.backends.policy import Choices, policy
 from packlight.model import initializers, nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
@@ -51,34 +58,46 @@ def test_every_runtime_has_a_file_and_every_file_is_a_runtime():
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_every_field_has_a_source(runtime):
-    found = fusions(runtime)
+    facts = capabilities(runtime)
+    choices = policy(runtime).choices
 
-    fields = {field.name for field in dataclasses.fields(Fusions)} - {"title", "sources"}
-    assert set(found.sources) == fields
-    assert all(found.sources.values())
-    assert any("https://" in text for text in found.sources.values())
+    required = {field.name for field in dataclasses.fields(Capabilities)
+                if field.default is dataclasses.MISSING or getattr(facts, field.name)
+                not in ((), BlockedProducts())}  # fmt: skip
+    assert set(facts.sources) == required - {"title", "sources"}
+    fields = {field.name for field in dataclasses.fields(Choices)} - {"sources"}
+    assert set(choices.sources) == fields
+    texts = [*facts.sources.values(), *choices.sources.values()]
+    assert all(texts)
+    assert any("https://" in text for text in texts)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_no_operator_has_two_parts(runtime):
-    found = fusions(runtime)
+    facts = capabilities(runtime)
+    choices = policy(runtime).choices
 
-    ways = [set(found.carriers), set(found.passes), set(found.floats), set(found.activations)]
+    ways = [set(facts.integer_operators), set(facts.code_movers), set(facts.clipping)]
     assert sum(map(len, ways)) == len(set.union(*ways))
-    assert set(found.per_channel) | set(found.float_out) <= set(found.weighted)
-    assert set(found.one_scale) | set(found.fixed) <= set(found.carriers)
+    assert set(facts.per_channel) | set(facts.float_outputs) <= set(facts.weight_operators)
+    assert set(facts.equal_grids) | set(facts.fixed_grids) <= set(facts.integer_operators)
+    assert set(facts.wide_movers) <= set(facts.code_movers)
+    assert set(choices.unused) <= {*facts.integer_operators, *facts.code_movers}
+    assert not set(choices.unused) & set(choices.keep_float)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("network", ["residual-17", "depthwise-13", "gemms-13", "attention-17"])
 def test_models_follow_the_file_and_compute_what_they_did(runtime, network):
-    case, found = made_for(runtime, network), fusions(runtime)
+    case = made_for(runtime, network)
+    pairs_of = policy(runtime)
+    found = pairs_of.runtime
     model = case.made.model
 
     changed = {one.operator for one in case.made.changes if one.method == "static"}
     kinds = {node.op_type for node in nodes(model.graph) if node.name in changed}
     assert kinds
-    assert kinds <= {*found.weighted, *found.carriers, *found.passes}
+    assert kinds <= {*found.weight_operators, *pairs_of.integer_operators, *pairs_of.code_movers}
     for _, scale, zero in pairs(model):
         assert zero.dtype == found.codes
         assert scale > 0
@@ -91,12 +110,12 @@ def test_models_follow_the_file_and_compute_what_they_did(runtime, network):
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_weights_have_a_scale_for_each_channel_only_where_the_runtime_takes_it(runtime):
-    found = fusions(runtime)
+    found = capabilities(runtime)
     for network in ("gemms-13", "residual-17"):
         model = made_for(runtime, network).made.model
         arrays = stored(model)
         for node in nodes(model.graph):
-            if node.op_type in found.weighted and node.inputs[1].producer() is not None:
+            if node.op_type in found.weight_operators and node.inputs[1].producer() is not None:
                 scale = arrays[node.inputs[1].producer().inputs[1].name]
                 assert (scale.ndim == 1) == (node.op_type in found.per_channel)
 
