@@ -8,7 +8,6 @@ from pathlib import Path
 
 from packlight.compression import AppliedRecipe, uses_data
 from packlight.compression import compress as apply_recipe
-from packlight.compression.compress import NO_DATA
 from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_name
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size
@@ -21,9 +20,9 @@ from packlight.records import (
     variant_id,
 )
 from packlight.records.session import DEFAULT_SESSION
+from packlight.runtime.calibration import Calibrator
 from packlight.runtime.progress import Progress, silent
 from packlight.search.bench import environment
-from packlight.search.calibrate import calibration
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
 
 
@@ -88,9 +87,10 @@ def compress(
         check_target(target, source.files)
     data = None if task is None else task_for(task, source.model)
     start = time.perf_counter()
-    made = apply_recipe(
-        source.model, steps, NO_DATA if data is None else calibration(data, options, progress)
-    )
+    calibrator = None
+    if data is not None:
+        calibrator = Calibrator(data.calibration, options, progress, state=data.state)
+    made = apply_recipe(source.model, steps, calibrator)
     after = (
         file_size(made.model.graph)
         if target is None

@@ -28,8 +28,8 @@ from packlight.records import (
     variant_id,
 )
 from packlight.runtime import Steps, machine, open_session, peak_memory, race_both
+from packlight.runtime.calibration import Calibrator
 from packlight.runtime.progress import Progress, silent
-from packlight.search.calibrate import calibration
 from packlight.sources.opening import Opened
 from packlight.store import Store
 from packlight.store.deflate import deflated
@@ -111,9 +111,10 @@ class Bench:
         if found is not None and made_here and self.store.path(found.file).is_file():
             return found
         start = time.perf_counter()
-        made = compress(
-            self.opened.model, recipe, calibration(self.task, self.options, self.progress)
+        calibrator = Calibrator(
+            self.task.calibration, self.options, self.progress, state=self.task.state
         )
+        made = compress(self.opened.model, recipe, calibrator)
         file = self.store.put_model(lambda path: save(made.model, path))
         variant = Variant(
             id=key,

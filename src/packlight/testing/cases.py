@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression import AppliedRecipe, compress
-from packlight.compression.compress import Stream
 from packlight.model import Model, graphs, to_bytes
 from packlight.records import Recipe, SessionOptions
-from packlight.runtime import Feeds, stream
+from packlight.runtime import Feeds
+from packlight.runtime.calibration import Calibrator
 
 Random = np.random.Generator
 CALLS = 6
@@ -57,14 +57,7 @@ def make_case(model: Model, recipe: Recipe) -> Case:
 
 def applied(model: Model, recipe: Recipe, calls: Sequence[Feeds]) -> AppliedRecipe:
     """Apply a recipe, with each call as a calibration sample."""
-    samples = [[feeds] for feeds in calls]
-
-    def values(
-        model: Model, names: Sequence[str], most: int
-    ) -> Iterator[Mapping[str, NDArray[np.generic]]]:
-        return stream(model, names, samples[: most or None], {}, EXACT)
-
-    return compress(model, recipe, Stream(values))
+    return compress(model, recipe, Calibrator([[feeds] for feeds in calls], EXACT))
 
 
 def sample_calls(model: Model, count: int = CALLS, seed: int = 0) -> tuple[Feeds, ...]:

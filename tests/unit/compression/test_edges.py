@@ -7,9 +7,9 @@ import pytest
 from packlight.compression import compress
 from packlight.compression.grids.kmeans import cluster
 from packlight.compression.reconstruction.gptq import Lattice
-from packlight.compression.reconstruction.hessian import Moments
-from packlight.compression.reconstruction.shrinkage import damped
-from packlight.compression.reconstruction.sparse_rows import round_kept
+from packlight.compression.reconstruction.hessian import HessianObserver
+from packlight.compression.reconstruction.shrinkage import shrunk_hessian
+from packlight.compression.reconstruction.sparse_rows import refine_sparse_codes
 from packlight.compression.reconstruction.zero_masks import Sparsity
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import file_size, nodes, to_bytes
@@ -285,7 +285,7 @@ def test_a_body_that_is_never_reached_is_rounded_without_samples_or_refused(reci
 
 def first_moments():
     weight = next(site for site in weight_sites(sound().graph) if isinstance(site, Weight))
-    return Moments(weight.roles[0])
+    return HessianObserver(weight.roles[0])
 
 
 def test_inputs_that_never_change_have_no_variance_at_all():
@@ -293,10 +293,10 @@ def test_inputs_that_never_change_have_no_variance_at_all():
     for _ in range(40):
         seen.update(np.full((3, INPUTS), 1000.1, np.float32))
 
-    np.testing.assert_array_equal(seen.second(centred=True), 0)
-    np.testing.assert_allclose(seen.second(centred=False), np.float32(1000.1) ** 2, rtol=1e-6)
+    np.testing.assert_array_equal(seen.hessian(centered=True), 0)
+    np.testing.assert_allclose(seen.hessian(centered=False), np.float32(1000.1) ** 2, rtol=1e-6)
     np.testing.assert_allclose(seen.mean(), np.float32(1000.1), rtol=1e-12)
-    np.testing.assert_array_equal(damped(seen, 0.1, centred=True)[0], np.eye(INPUTS))
+    np.testing.assert_array_equal(shrunk_hessian(seen, 0.1, centered=True)[0], np.eye(INPUTS))
 
 
 def test_a_variance_far_smaller_than_the_mean_is_not_lost():
@@ -305,7 +305,7 @@ def test_a_variance_far_smaller_than_the_mean_is_not_lost():
         seen.update(part)
 
     wanted = np.cov(rows.astype(np.float64).T, bias=True)
-    np.testing.assert_allclose(seen.second(centred=True)[0], wanted, atol=1e-4)
+    np.testing.assert_allclose(seen.hessian(centered=True)[0], wanted, atol=1e-4)
 
 
 def biased(beta, bias):
@@ -335,7 +335,7 @@ def test_a_row_without_zeros_keeps_all_its_weights_though_its_palette_has_no_sma
     scale = np.ones((1, 2, 1))
     lattice = Lattice(scale, 0 * scale, 4, 0, 1, table, np.zeros((1, 2), np.int64))
 
-    found = round_kept(weight, codes, moments, lattice, Sparsity(0.5))
+    found = refine_sparse_codes(weight, codes, moments, lattice, Sparsity(0.5))
 
     np.testing.assert_array_equal(np.isnan(found), np.isnan(codes))
 

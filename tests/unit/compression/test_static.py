@@ -5,12 +5,13 @@ import onnx_ir as ir
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.compress import Stream, uses_data
+from packlight.compression.compress import uses_data
 from packlight.compression.qdq.int16_saturation import excess, held, in_pairs
 from packlight.errors import RecipeError
 from packlight.model import initializers, nodes, to_bytes
 from packlight.records import SessionOptions, parse_recipe
-from packlight.runtime import open_session, saturation, stream
+from packlight.runtime import open_session, saturation
+from packlight.runtime.calibration import Calibrator
 from packlight.runtime.pair_sums import risky
 from packlight.testing import NETWORKS, make_case, sample_calls
 from packlight.testing.cases import EXACT
@@ -21,10 +22,8 @@ STATIC = parse_recipe("static")
 
 
 def running(samples):
-    """Streams values of a model over some samples."""
-    return Stream(
-        lambda model, names, most: stream(model, names, samples[: most or None], {}, EXACT)
-    )
+    """Runs some samples."""
+    return Calibrator(samples, EXACT)
 
 
 def stored(model):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packlight.compression.encoding.unique_names import Names
-from packlight.compression.reconstruction.hessian import Moments
+from packlight.compression.reconstruction.hessian import HessianObserver
 from packlight.compression.sites.weight_matrix import inputs_of, layout
 from packlight.compression.sites.weight_roles import Role
 from packlight.model import nodes
@@ -131,14 +131,14 @@ def test_groups_are_the_axes_of_the_weight_and_the_batch_is_more_inputs(weight, 
 def test_heads_learn_from_all_of_a_batch_whatever_its_size(sizes):
     random = np.random.default_rng(7)
     values = [random.standard_normal((size, 1, 6, 32)).astype(np.float32) for size in sizes]
-    seen = Moments(role_of(np.zeros((3, 32, 8), np.float32), 1))
+    seen = HessianObserver(role_of(np.zeros((3, 32, 8), np.float32), 1))
 
     for value in values:
         seen.update(value)
 
     rows = np.concatenate([value.reshape(-1, 32) for value in values]).astype(np.float64)
     np.testing.assert_allclose(
-        seen.second(centred=False), [rows.T @ rows / len(rows)], rtol=1e-4, atol=1e-5
+        seen.hessian(centered=False), [rows.T @ rows / len(rows)], rtol=1e-4, atol=1e-5
     )
 
 

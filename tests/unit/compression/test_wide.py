@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from packlight.compression.grids.ranges import Histogram, affine, fidelity, widened
+from packlight.compression.grids.ranges import HistogramObserver, affine_grid, grid_snr, wide_grid
 from packlight.errors import RecipeError
 from packlight.model import initializers, nodes
 from packlight.records import parse_recipe
@@ -26,7 +26,7 @@ def zeros(model):
 
 
 def seen(values):
-    histogram = Histogram()
+    histogram = HistogramObserver()
     histogram.update(np.asarray(values, np.float32))
     return histogram
 
@@ -62,7 +62,7 @@ def test_16_bits_lose_less_than_8(runtime):
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_the_wide_grid_holds_all_that_was_seen(symmetric):
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32) * 7
-    grid = widened(seen(values), symmetric=symmetric)
+    grid = wide_grid(seen(values), symmetric=symmetric)
 
     codes = np.clip(np.rint(values / np.float32(grid.scale)) + grid.zero_point, 0, 65535)
     np.testing.assert_allclose((codes - grid.zero_point) * grid.scale, values, atol=grid.scale)
@@ -74,7 +74,9 @@ def test_values_with_a_few_far_out_lose_most_to_8_bits():
     even = rng.standard_normal(100_000)
     outliers = np.concatenate([even, [1e3] * 3])
 
-    levels = [fidelity(seen(one), affine(seen(one), "minmax", 100)) for one in (even, outliers)]
+    levels = [
+        grid_snr(seen(one), affine_grid(seen(one), "minmax", 100)) for one in (even, outliers)
+    ]
 
     assert levels[0] > 35
     assert levels[1] < 25
@@ -100,7 +102,7 @@ def test_a_name_that_is_no_regular_expression_is_refused():
 def test_whole_numbers_that_8_bits_hold_exactly_lose_nothing():
     values = np.random.default_rng(0).integers(0, 2, 1000).astype(np.float32)
 
-    assert fidelity(seen(values), affine(seen(values), "mse", 100)) == np.inf
+    assert grid_snr(seen(values), affine_grid(seen(values), "mse", 100)) == np.inf
 
 
 def test_a_name_of_operators_in_float_alone_is_refused():

@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.compress import Stream
 from packlight.model import to_bytes
 from packlight.planning.size.files import Files
 from packlight.planning.size.parts import Simplified
 from packlight.records import SessionOptions, parse_recipe
-from packlight.runtime import stream
+from packlight.runtime.calibration import Calibrator
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.cases import applied
 from packlight.testing.sketch import Sketch, value_info
@@ -25,11 +24,8 @@ def test_an_integer_model_is_as_large_as_foretold(name, way):
     calls = [[feeds] for feeds in sample_calls(model)]
     options = SessionOptions(arithmetic="exact", matmul_accuracy=1)
 
-    def values(graph, names, most):
-        return stream(graph, names, calls[: most or None], {}, options)
-
     told = Files(Simplified(model)).made(parse_recipe(way))
-    made = compress(model, parse_recipe(f"simplify+{way}"), Stream(values))
+    made = compress(model, parse_recipe(f"simplify+{way}"), Calibrator(calls, options))
 
     assert told.size.low == told.size.high == len(to_bytes(made.model))
     changed = {change.operator for change in made.changes if change.method == "static"}

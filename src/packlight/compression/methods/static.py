@@ -19,7 +19,7 @@ import onnx_ir as ir
 from packlight.backends.capabilities import Capabilities
 from packlight.backends.policy import policy
 from packlight.compression.encoding.stored_values import Stock
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.qdq import placement
 from packlight.compression.qdq.activation_grids import activation_grids
 from packlight.compression.qdq.input_levels import GRID, lead
@@ -42,6 +42,7 @@ from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, unusable
 from packlight.records.configs import StaticInt8
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 BYTE = 8
 
@@ -90,7 +91,7 @@ def kernelless(runtime: Capabilities, node: ir.Node) -> str:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: StaticInt8
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: StaticInt8
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     kept, done = ends_left(graph, found, config)
@@ -98,13 +99,13 @@ def apply(
         return done
     led = list[ir.Node]()
     if config.first == "levels":
-        kept, led, without = levelled(graph, kept, look)
+        kept, led, without = levelled(graph, kept, calibrator)
         done += without
     runtime_policy = policy(config.runtime)
     floats = partial(stays_float, config)
     place = partial(placement.place_pairs, graph, floats=floats, policy=runtime_policy)
     plan = place([site.node for site in kept])
-    grids = activation_grids(graph, plan, look, config)
+    grids = activation_grids(graph, plan, calibrator, config)
     grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]
@@ -119,7 +120,7 @@ def apply(
         pairs.on_inputs(node)
     for value in plan.written.values():
         pairs.on_output(value)
-    done += encoded(graph, readers, pairs, look, config)
+    done += encoded(graph, readers, pairs, calibrator, config)
     done += [
         Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.unweighted
     ]
@@ -128,7 +129,7 @@ def apply(
 
 
 def levelled(
-    graph: ir.Model, kept: Sequence[Site], look: Look
+    graph: ir.Model, kept: Sequence[Site], calibrator: Calibrator
 ) -> tuple[list[Site], list[ir.Node], list[Refusal]]:
     """Operators, those of them that read numbers of levels now, and why others do not."""
     first, _ = placement.first_and_last(graph, [site.node for site in kept])
@@ -137,7 +138,7 @@ def levelled(
         if site.node not in first:
             sites.append(site)
             continue
-        weight, refusal = lead(graph, site.node, site.weight, look)
+        weight, refusal = lead(graph, site.node, site.weight, calibrator)
         sites.append(Site(site.node, weight))
         if refusal is None:
             led.append(site.node)
@@ -174,7 +175,11 @@ def reader_of(site: Site, pairs: Pairs) -> Reader:
 
 
 def encoded(
-    graph: ir.Model, readers: Sequence[Reader], pairs: Pairs, look: Look, config: StaticInt8
+    graph: ir.Model,
+    readers: Sequence[Reader],
+    pairs: Pairs,
+    calibrator: Calibrator,
+    config: StaticInt8,
 ) -> Iterator[Change]:
     """Round every weight, and store it and its bias in integers.
 
@@ -185,10 +190,10 @@ def encoded(
     if config.bias:
         grow(alone)
     own = {}
-    if not look.imagined:
-        own = dict(zip(map(id, alone), rounded(graph, alone, look, config), strict=True))
+    if not calibrator.sizes_only:
+        own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
     for reader in readers:
-        one = own.get(id(reader)) or (blank if look.imagined else nearest)(reader, config)
+        one = own.get(id(reader)) or (blank if calibrator.sizes_only else nearest)(reader, config)
         integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
         size = reader.weight.tensor.nbytes

@@ -18,7 +18,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.backends.onnxruntime.blocked_products import fuses_blocked_weight
-from packlight.compression.bit_allocation.allocate import allocate, by_width
+from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.functions import Body, middle, shaped, unpacked, widened
 from packlight.compression.encoding.scales import (
     as_stored,
@@ -41,17 +41,18 @@ from packlight.compression.encoding.storage import (
 from packlight.compression.grids import granularity, uniform
 from packlight.compression.grids.granularity import Float, Grouping
 from packlight.compression.grids.uniform import Codes, Uniform
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.reconstruction.sequential import (
-    Coded,
-    round_in_order,
-    rounded_later,
-    rounded_now,
+    EncodedWeight,
+    encode_rounded,
+    round_lazily,
+    round_sequentially,
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.records.configs import WeightOnly, WeightWidth
 from packlight.records.granularity import PerBlock, PerChannel, PerTensor
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 WIDTHS: tuple[WeightWidth, ...] = get_args(WeightWidth)
@@ -170,15 +171,15 @@ def least_opset(config: WeightOnly) -> int:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: WeightOnly
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: WeightOnly
 ) -> list[Change | Refusal]:
     """Replace each weight by codes, scales and the operators that restore it."""
     stored, fit = partial(parts, config), partial(fitted, config)
     if not looks(config):
-        made = rounded_later(found, fit, stored)
+        made = round_lazily(found, fit, stored)
     else:
-        found = widths(graph, found, look, config) if config.mixed else found
-        made = rounded_now(round_in_order(graph, found, look, fit, config), stored)
+        found = widths(graph, found, calibrator, config) if config.mixed else found
+        made = encode_rounded(round_sequentially(graph, found, calibrator, fit, config), stored)
     return [encode(graph, one, config) for one in made]
 
 
@@ -188,15 +189,15 @@ def looks(config: WeightOnly) -> bool:
 
 
 def widths(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: WeightOnly
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: WeightOnly
 ) -> Sequence[Site]:
     """The sites with the width that each does best with."""
 
     def at(weight: Weight, bits: WeightWidth) -> Site | Refusal:
         return decide(replace(config, bits=bits), weight)
 
-    options = by_width(found, WIDTHS, at)
-    return allocate(graph, options, look, partial(fitted, config), config)
+    options = sites_by_width(found, WIDTHS, at)
+    return allocate_bits(graph, options, calibrator, partial(fitted, config), config)
 
 
 def fitted(config: WeightOnly, site: Site, weight: Float, importance: Float) -> Uniform:
@@ -234,7 +235,7 @@ def offset(bits: int) -> int:
     return 1 << (bits - 1)
 
 
-def encode(graph: ir.Model, one: Coded[Site], config: WeightOnly) -> Change:
+def encode(graph: ir.Model, one: EncodedWeight[Site], config: WeightOnly) -> Change:
     """Write codes and scales of one weight and what restores it."""
     site = one.site
     before = site.weight.tensor.nbytes

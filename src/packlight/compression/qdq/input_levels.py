@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.grids.ranges import Affine
-from packlight.compression.method import Look
 from packlight.compression.reconstruction.bias_correction import Bias
 from packlight.compression.sites.weight_sites import Weight, weight_site
 from packlight.records.variant import Refusal
+from packlight.runtime.calibration import Calibrator
 
 Doubles = NDArray[np.float64]
 CODES = 256
@@ -102,7 +102,7 @@ def line(values: Doubles) -> tuple[float, float] | None:
 
 
 def lead(
-    graph: ir.Model, node: ir.Node, weight: Weight, look: Look
+    graph: ir.Model, node: ir.Node, weight: Weight, calibrator: Calibrator
 ) -> tuple[Weight, Refusal | None]:
     """Let a convolution read the numbers of its input's levels, in place.
 
@@ -113,10 +113,10 @@ def lead(
     assert source is not None
     why = unfit(node, weight)
     levels = Levels()
-    if not why and not look.imagined:
-        look(graph, {str(source.name): [levels]})
+    if not why and not calibrator.sizes_only:
+        calibrator.observe(graph, {str(source.name): [levels]})
     even = levels.evenly()
-    if not why and look.imagined:
+    if not why and calibrator.sizes_only:
         even = Evenly(np.zeros(weight.shape[1]), np.ones(weight.shape[1]))
     if not why and even is None:
         why = "what it reads does not have 256 evenly spaced levels in each channel, or fewer"

@@ -19,20 +19,21 @@ from numpy.typing import NDArray
 from packlight.backends.policy import policy
 from packlight.compression.grids import granularity
 from packlight.compression.grids.uniform import Uniform, fit
-from packlight.compression.method import Look
 from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
-from packlight.compression.reconstruction.bias_correction import Bias, bias
-from packlight.compression.reconstruction.gptq import round_rows
-from packlight.compression.reconstruction.hessian import Moments
-from packlight.compression.reconstruction.sequential import form_of, gathered, stages
-from packlight.compression.reconstruction.shrinkage import damped, importance
+from packlight.compression.reconstruction.bias_correction import Bias, bias_of
+from packlight.compression.reconstruction.gptq import gptq
+from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
+from packlight.compression.reconstruction.sequential import hessian_batches
+from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
+from packlight.compression.sites.weight_matrix import layout_of
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.records.configs import DynamicInt8, StaticInt8
 from packlight.records.granularity import PerChannel, PerTensor
+from packlight.runtime.calibration import Calibrator
 
 Floats = NDArray[np.float32]
 DAMPING = 0.1
-"""Share of the mean squared input by which error feedback trusts its samples less."""
+"""Share of the mean squared input by which GPTQ trusts its samples less."""
 
 
 IntegerConfig = StaticInt8 | DynamicInt8
@@ -130,8 +131,8 @@ def coded(reader: Reader, points: Uniform, codes: Floats, config: IntegerConfig)
 
 def absorber(reader: Reader) -> Bias | None:
     """The bias that can take up what integers do to the means of an operator's outputs."""
-    groups, outputs, _ = form_of(reader.weight).sizes()
-    return bias(reader.weight.roles[0], groups * outputs)
+    groups, outputs, _ = layout_of(reader.weight).sizes()
+    return bias_of(reader.weight.roles[0], groups * outputs)
 
 
 def grow(readers: Sequence[Reader]) -> None:
@@ -139,14 +140,14 @@ def grow(readers: Sequence[Reader]) -> None:
     for reader in readers:
         vector = absorber(reader)
         if vector is not None and vector.is_new:
-            groups, outputs, _ = form_of(reader.weight).sizes()
+            groups, outputs, _ = layout_of(reader.weight).sizes()
             vector.shift(np.zeros((groups, outputs)))
 
 
 def rounded(
     graph: ir.Model,
     readers: Sequence[Reader],
-    look: Look,
+    calibrator: Calibrator,
     config: IntegerConfig,
 ) -> Iterator[Codes]:
     """Round weight after weight, and leave in the graph what their codes stand for.
@@ -154,34 +155,34 @@ def rounded(
     Args:
         graph: changed in place; its activations are quantized already.
         readers: in the order they run.
-        look: streams calibration samples.
+        calibrator: runs calibration samples.
         config: how to round.
     """
-    for stage in stages(readers, look):
-        moments = gathered(graph, stage, look)
-        for reader in stage:
-            yield round_one(reader, moments.pop(id(reader)), config)
+    for batch in hessian_batches(readers, calibrator):
+        hessians = observe_hessians(graph, batch, calibrator)
+        for reader in batch:
+            yield round_one(reader, hessians.pop(id(reader)), config)
 
 
-def round_one(reader: Reader, fed: Moments, config: IntegerConfig) -> Codes:
+def round_one(reader: Reader, observer: HessianObserver, config: IntegerConfig) -> Codes:
     """Round one weight."""
-    if not fed.calls:
+    if not observer.calls:
         codes_of_reader = nearest(reader, config)
         reader.weight.put(codes_of_reader.floats)
         return codes_of_reader
     weight = reader.weight.read()
-    form = form_of(reader.weight)
+    form = layout_of(reader.weight)
     vector = absorber(reader) if config.bias else None
-    moments = damped(fed, DAMPING, centred=vector is not None)
-    points = grid_of(reader, weight, importance(moments, form), config)
+    hessian = shrunk_hessian(observer, DAMPING, centered=vector is not None)
+    points = grid_of(reader, weight, importance(hessian, form), config)
     codes = points.nearest(weight)
     matrices = form.matrices(weight).astype(np.float64)
     if config.rounding == "gptq":
-        rows = round_rows(matrices, moments, points.lattice(form), ordered=True)
+        rows = gptq(matrices, hessian, points.lattice(form), ordered=True)
         codes = form.weight(rows).astype(np.float32)
     codes_of_reader = coded(reader, points, codes, config)
     reader.weight.put(codes_of_reader.floats)
     if vector is not None:
         lost = matrices - form.matrices(codes_of_reader.floats).astype(np.float64)
-        vector.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
+        vector.shift((lost @ observer.mean()[:, :, None])[:, :, 0])
     return codes_of_reader

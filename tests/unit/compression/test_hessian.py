@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper, parser
 
-from packlight.compression.reconstruction.hessian import Moments
+from packlight.compression.reconstruction.hessian import HessianObserver
 from packlight.compression.sites.weight_matrix import inputs_of, sources
 from packlight.compression.sites.weight_roles import roles
 from packlight.compression.sites.weight_sites import Weight, weight_sites
@@ -182,26 +182,26 @@ CONVOLUTION = network("y = Conv(x, w)", "float[n,8,6] x", "float[n,4,4] y", w=no
 def test_an_empty_call_shows_nothing(model):
     role = role_of(model)
     rest = model.inputs()["x"].shape[1:]
-    seen, other = Moments(role), Moments(role)
+    seen, other = HessianObserver(role), HessianObserver(role)
     value = normal(3, *rest)
 
     for count in (3, 0, 2):
-        seen.compare(value[:count], value[:count] * 2)
+        seen.update_pair(value[:count], value[:count] * 2)
         if count:
-            other.compare(value[:count], value[:count] * 2)
+            other.update_pair(value[:count], value[:count] * 2)
 
-    np.testing.assert_array_equal(seen.second(centred=True), other.second(centred=True))
-    np.testing.assert_array_equal(seen.missed(), other.missed())
+    np.testing.assert_array_equal(seen.hessian(centered=True), other.hessian(centered=True))
+    np.testing.assert_array_equal(seen.mean_gap(), other.mean_gap())
 
 
 def test_rows_of_which_there_are_more_in_one_model_are_not_compared():
     role = role_of(PRODUCT)
-    seen = Moments(role)
+    seen = HessianObserver(role)
 
-    seen.compare(normal(500, 8), normal(300, 8, seed=1))
+    seen.update_pair(normal(500, 8), normal(300, 8, seed=1))
 
-    assert not seen.missed_with(centred=False).size
-    assert not seen.missed().any()
+    assert not seen.gap_products(centered=False).size
+    assert not seen.mean_gap().any()
 
 
 def test_groups_that_see_values_of_their_own_later_are_told_apart_from_then_on():
@@ -209,13 +209,13 @@ def test_groups_that_see_values_of_their_own_later_are_told_apart_from_then_on()
     role = role_of(model)
     calls = [normal(1, 5, 8), normal(3, 5, 8, seed=1), normal(1, 5, 8, seed=2)]
     meant = [call * 2 for call in calls]
-    seen, same = Moments(role), Moments(role)
+    seen, same = HessianObserver(role), HessianObserver(role)
 
     for call, wanted in zip(calls, meant, strict=True):
-        seen.compare(call, wanted)
-        same.compare(np.repeat(call, 3 // len(call), 0), np.repeat(wanted, 3 // len(call), 0))
+        seen.update_pair(call, wanted)
+        same.update_pair(np.repeat(call, 3 // len(call), 0), np.repeat(wanted, 3 // len(call), 0))
 
-    np.testing.assert_allclose(seen.second(centred=True), same.second(centred=True), rtol=1e-5)
+    np.testing.assert_allclose(seen.hessian(centered=True), same.hessian(centered=True), rtol=1e-5)
     np.testing.assert_allclose(
-        seen.missed_with(centred=True), same.missed_with(centred=True), rtol=1e-5
+        seen.gap_products(centered=True), same.gap_products(centered=True), rtol=1e-5
     )
