@@ -9,7 +9,7 @@ from packlight.metrics import METRICS
 from packlight.model import Model
 from packlight.records import SessionOptions, parse_recipe
 from packlight.task import LazySamples, Task
-from packlight.testing.cases import applied, sample_calls
+from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
 from packlight.testing.sketch import Sketch, value_info
 
@@ -24,7 +24,7 @@ def task_of(model, count=8):
 
 
 def made(model, recipe):
-    return applied(model, parse_recipe(recipe), sample_calls(model)).model
+    return apply_recipe(model, parse_recipe(recipe), sample_calls(model)).model
 
 
 def renamed(model):

@@ -10,7 +10,7 @@ from packlight.planning.size.parts import Simplified
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime.calibration import Calibrator
 from packlight.testing import NETWORKS, sample_calls
-from packlight.testing.cases import applied
+from packlight.testing.cases import apply_recipe
 from packlight.testing.sketch import Sketch, value_info
 
 WAYS = ["static", "static,wide=.*", "static,first=float,last=float", "static,runtime=qnn",
@@ -42,7 +42,7 @@ def test_a_weight_that_is_refused_for_its_numbers_is_foretold(number):
     model = net.model("numbers", [value_info("x", [1, 40])], {value: [1, 40]})
 
     told = Files(Simplified(model)).made(parse_recipe("static"))
-    made = applied(model, parse_recipe("simplify+static"), sample_calls(model))
+    made = apply_recipe(model, parse_recipe("simplify+static"), sample_calls(model))
 
     assert told.size.low == told.size.high == len(to_bytes(made.model))
     assert len([change for change in made.changes if change.before]) == 2 + (number == 1e5)
