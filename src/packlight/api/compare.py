@@ -15,7 +15,7 @@ from packlight.errors import InputError
 from packlight.evaluation import columns
 from packlight.evaluation.robustness import robustness
 from packlight.model import Model
-from packlight.model.write import check_place
+from packlight.model.save import check_output_path
 from packlight.records import (
     Budget,
     Comparison,
@@ -78,7 +78,7 @@ def compare(
     """
     check_samples(samples)
     if report is not None:
-        check_place(report)
+        check_output_path(report)
         check_costs(costs)
     names = distinct([name_of(model) for model in (base, *others)])[1:]
     with at_hand(base, *others) as (first, *rest):

@@ -12,7 +12,7 @@ from packlight.compression.compress import NO_DATA
 from packlight.compression.recipe_text import read_recipe, recipe_name
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size
-from packlight.model.write import check_target, write_model
+from packlight.model.save import check_output, write_model
 from packlight.presentation.numbers import show_bytes
 from packlight.records import (
     Recipe,
@@ -85,7 +85,7 @@ def compress(
     source = source_of(model, runs=task is not None)
     target = None if out is None else Path(out)
     if target is not None:
-        check_target(target, source.files)
+        check_output(target, source.files)
     data = None if task is None else task_for(task, source.model)
     start = time.perf_counter()
     made = apply_recipe(

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from packlight.compression.method import Comparison, Method, Original, Place, Statistic
 from packlight.compression.methods.table import method as method_named
 from packlight.errors import CheckError, RecipeError
-from packlight.model import Model, graphs, initializers, name_operators, raised
+from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.isolation.limits import cores
@@ -203,7 +203,7 @@ class Start:
         """
         if self.spare and self.model.opset() >= opset:
             return self.model.graph
-        return raised(self.model.clone(), opset)
+        return raise_opset(self.model.clone(), opset)
 
     def before_run(self, graph: ir.Model) -> Original | None:
         """What the model was before the run, where this graph is what the step is about to edit."""

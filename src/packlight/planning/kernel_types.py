@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from packlight.model import initializers, nodes
-from packlight.model.shape_agreement import sketched
+from packlight.model.shapes import without_large_weights
 
 RARE = {ir.DataType.BFLOAT16: "bfloat16", ir.DataType.DOUBLE: "float64"}
 """Types that runtimes compute in by a part of their operators, as devices name them."""
@@ -34,7 +34,7 @@ def is_anywhere(graph: ir.Model) -> bool:
 
 def typed(graph: ir.Model) -> Iterator[tuple[str, str]]:
     """Operators that compute in a rare type, with its name."""
-    whole = onnx.shape_inference.infer_shapes(sketched(graph)).graph
+    whole = onnx.shape_inference.infer_shapes(without_large_weights(graph)).graph
     values = (*whole.value_info, *whole.input, *whole.output)
     types = {info.name: info.type.tensor_type.elem_type for info in values}
     types |= {tensor.name: tensor.data_type for tensor in whole.initializer}

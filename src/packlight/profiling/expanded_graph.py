@@ -17,7 +17,7 @@ import onnx.inliner
 import onnx_ir as ir
 
 from packlight.model import Model, Shape, graphs, nodes, operators, release
-from packlight.model.shapes import LARGE, leave_out_weights
+from packlight.model.shapes import LARGE, weights_as_inputs
 from packlight.profiling.shape_values import complete_shapes
 from packlight.profiling.stand_ins import is_added, is_replaced, stand_in
 
@@ -63,7 +63,7 @@ def expand(model: Model, inputs: Mapping[str, Shape], seen: Mapping[str, Shape])
     state_shapes(clone, inputs)
     stand_in(clone)
     take_in_small(clone)
-    leave_out_weights(clone)
+    weights_as_inputs(clone)
     proto = ir.to_proto(clone)
     bodies = function_sizes(proto)
     if bodies:

@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from packlight.model import bodies, graphs, nodes
-from packlight.model.shapes import leave_out_weights
+from packlight.model.shapes import weights_as_inputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def indexed(model: ir.Model) -> Index:
 def with_types(model: ir.Model) -> ir.Model:
     """Fill in the types of values, in place, as far as they can be inferred."""
     hollow = model.clone()
-    leave_out_weights(hollow)
+    weights_as_inputs(hollow)
     inferred = indexed(ir.from_proto(onnx.shape_inference.infer_shapes(ir.to_proto(hollow))))
     for name, places in indexed(model).values.items():
         for (value, _), (typed, _) in zip(places, inferred.values.get(name, ()), strict=False):

@@ -12,7 +12,7 @@ from packlight import zoo
 from packlight.errors import InputError, ModelError
 from packlight.model import Model, file_size, save, stored_files, stored_size
 from packlight.model import load as read_model
-from packlight.model.write import outside_files
+from packlight.model.save import outside_files
 from packlight.runtime import unchanged, vet
 from packlight.task import Task, load_task
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from packlight.errors import InputError, ModelError
 from packlight.model import Model, file_size, infer_shapes, initializers, load
-from packlight.model.check import reason
+from packlight.model.check import root_cause
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import DTYPES, Array, Session, start
 from packlight.runtime.failures import exhausted
@@ -92,7 +92,9 @@ def rehearse(model: Model, name: str) -> None:
     except MemoryError:
         raise
     except Exception as error:  # onnx and onnx-ir raise many types; all mean the same
-        raise ModelError(f"'{name}' cannot be copied and written again: {reason(error)}") from error
+        raise ModelError(
+            f"'{name}' cannot be copied and written again: {root_cause(error)}"
+        ) from error
 
 
 def weight_bytes(model: Model) -> int:
