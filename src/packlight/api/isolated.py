@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from packlight import errors
 from packlight.records import from_json, to_json
-from packlight.runtime.isolation.confine import allowance, confined, own_bytes
+from packlight.runtime.isolation.confine import file_bytes, processor_seconds, run_confined
 
 T = TypeVar("T")
 
@@ -32,8 +32,8 @@ def apart(verb: str, model: str | Path, request: object, kind: type[T]) -> T:
     """
     path = Path(model)
     asked = {"verb": verb, "request": to_json(request)}
-    seconds = allowance(path) + own_bytes(path) // BYTES_PER_SECOND
-    said = confined("packlight.api.isolated_child", path, seconds, asked, f"get a {verb}")
+    seconds = processor_seconds(path) + file_bytes(path) // BYTES_PER_SECOND
+    said = run_confined("packlight.api.isolated_child", path, seconds, asked, f"get a {verb}")
     if "error" in said:
         raise getattr(errors, said["error"])(said["text"])
     return from_json(kind, said["found"])

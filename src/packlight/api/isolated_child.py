@@ -16,10 +16,9 @@ from packlight.api.profile import ProfileRequest
 from packlight.api.profile_detail import profiled
 from packlight.errors import InputError
 from packlight.records import SessionOptions, from_json, to_json
-from packlight.runtime.calls import start
-from packlight.runtime.failures import exhausted
+from packlight.runtime.calls import is_out_of_memory, start_session
 from packlight.runtime.isolation.confine import SWALLOWED
-from packlight.runtime.isolation.vetting_child import loaded, rehearse
+from packlight.runtime.isolation.vetting_child import load_limited, rehearse
 from packlight.sources.opening import ZOO, Opened, open_model
 
 Verb = Callable[[Opened, Any], object]
@@ -71,13 +70,13 @@ def found(name: str, seconds: int, asked: Mapping[str, Any]) -> object:
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        if exhausted(error):
+        if is_out_of_memory(error):
             raise MemoryError from error
         rehearse(opened.model, name)  # says so where the model is to blame,
-        start(opened.path, name, SessionOptions())  # and ONNX Runtime so
+        start_session(opened.path, name, SessionOptions())  # and ONNX Runtime so
         raise
 
 
 def within(path: Path, seconds: int) -> Opened:
     """A model loaded within limits on this process."""
-    return Opened(loaded(path, seconds), path)
+    return Opened(load_limited(path, seconds), path)

@@ -54,7 +54,7 @@ def measured_profile(
     sample, state = sample_of(model, found, task, timing.seed)
     carried = {copy.renamed[output]: into for output, into in state.items()}
     kernels = time_kernels(copy.model, sample, carried, timing.options, seconds=timing.seconds)
-    if not any(run.taken for run in kernels.runs):
+    if not any(run.seconds for run in kernels.runs):
         raise InputError(NOTHING_RUNS)
     return with_latency(found, copy, kernels, timing.seed)
 

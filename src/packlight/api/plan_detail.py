@@ -24,8 +24,8 @@ from packlight.planning.value_checks import Numbers
 from packlight.planning.what_if import Choice, WhatIf, parse_choice
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
 from packlight.records.budget import LOSSES, check_sense
+from packlight.runtime.hardware import instruction_sets
 from packlight.runtime.isolation.fork import can_fork, forked
-from packlight.runtime.processor import features
 from packlight.sources.device_unit import device_and_unit
 from packlight.sources.opening import AnyModel, AnyTask, Opened, is_code, source_of, task_for
 from packlight.sources.torch_network import exported
@@ -178,7 +178,7 @@ def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
 
 def like_this() -> str:
     """The description nearest this machine."""
-    here, flags = platform.machine().lower(), features()
+    here, flags = platform.machine().lower(), instruction_sets()
     for architecture, feature, name in LIKE:
         if here == architecture and any(feature in flag for flag in flags):
             return name

@@ -30,7 +30,7 @@ from packlight.planning.cost.integer_cut import Passing, Times, cheapest
 from packlight.records import Measurement, Profile, Recipe, SessionOptions, Step
 from packlight.records.recipe import Option
 from packlight.records.session import DEFAULT_SESSION
-from packlight.runtime import Feeds, latency_of, open_session, race
+from packlight.runtime import Feeds, compare_latency, latency_of, open_session
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
 from packlight.task import Task
@@ -130,7 +130,7 @@ def against(
     original: Model, made: Model, *, task: Task, options: SessionOptions, seconds: float, seed: int
 ) -> Measurement:
     """Latency of a model over that of the original, in turns with it."""
-    return race(
+    return compare_latency(
         lambda: open_session(original, options), lambda: open_session(made, options),
         task.samples[:1], task.state, seconds=seconds, seed=seed,
     )["latency_ratio"]  # fmt: skip

@@ -18,7 +18,7 @@ from packlight.errors import DeviceError, InputError
 from packlight.records.codec import canonical, digest, from_json
 from packlight.records.session import SessionOptions
 from packlight.runtime import machine, open_session
-from packlight.runtime.clock import WARM_UP, Clock, frozen, timed, undisturbed
+from packlight.runtime.clock import WARM_UP, Clock, frozen_heap, garbage_collection_off, time_call
 
 Progress = Callable[[str, int, int], None]
 """(what is done, steps finished, steps in all)."""
@@ -164,7 +164,7 @@ def time_all(
     """
     journal = Journal(path, conditions(schedule.options))
     done, total = len(journal.rows), len(schedule.models)
-    with frozen():
+    with frozen_heap():
         for number, model in turns(schedule):
             if number and journal.spent() >= schedule.seconds:
                 break
@@ -189,10 +189,10 @@ def time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: C
     session, taken = open_session(drawn, schedule.options), [0.0]
     for _ in range(WARM_UP):
         session.run_steps([feeds], {})
-    with undisturbed():
+    with garbage_collection_off():
         taken.clear()
         while len(taken) < LEAST or (len(taken) < MOST and sum(taken) < schedule.each):
-            taken.append(timed(session, [feeds], {}, clock))
+            taken.append(time_call(session, [feeds], {}, clock))
     seconds = max(float(np.median(taken)), 1e-9)
     return Row(under, model.key, number, seconds, len(taken), clock() - start)
 

@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
 from packlight.model import Model, nodes, stored_tensor
-from packlight.runtime.exact_integers import MICROSOFT, substitute
-from packlight.runtime.exact_products import as_type, constant, given, known_shape
-from packlight.runtime.nested_graphs import with_types
+from packlight.runtime.exact_integers import (
+    MICROSOFT,
+    cast_to,
+    constant_value,
+    optional_input,
+    replace_node,
+    static_shape,
+)
+from packlight.runtime.nested_graphs import infer_types
 
 Value = ir.Value | None
 Rewrite = Callable[[Tape, ir.Node], ir.Value | None]
@@ -40,11 +46,11 @@ def canonical(model: Model) -> ir.Model:
             tape = Tape()
             result = rewrite(tape, node)
             if result is not None:
-                substitute(node, tape.nodes, result)
+                replace_node(node, tape.nodes, result)
     for node in list(nodes(copy)):
         if node.op_type in ("ConvInteger", "MatMulInteger"):
             with_scale(node)
-    return with_types(copy)
+    return infer_types(copy)
 
 
 def real(tape: Tape, codes: Value, scale: Value, zero: Value) -> ir.Value:
@@ -55,23 +61,23 @@ def real(tape: Tape, codes: Value, scale: Value, zero: Value) -> ir.Value:
 
 def real_weight(tape: Tape, codes: Value, scale: Value, zero: Value, axis: int) -> ir.Value:
     """A weight from its codes, with operators that every opset has."""
-    wide = as_type(tape, codes, ir.DataType.FLOAT)
+    wide = cast_to(tape, codes, ir.DataType.FLOAT)
     if zero is not None:
         wide = tape.op(
-            "Sub", [wide, along(tape, as_type(tape, zero, ir.DataType.FLOAT), codes, axis)]
+            "Sub", [wide, along(tape, cast_to(tape, zero, ir.DataType.FLOAT), codes, axis)]
         )
     return tape.op("Mul", [wide, along(tape, scale, codes, axis)])
 
 
 def along(tape: Tape, value: Value, like: Value, axis: int) -> Value:
     """One number for each entry of an axis, shaped to spread over the others."""
-    sizes = None if value is None else known_shape(value)
-    whole = None if like is None else known_shape(like)
+    sizes = None if value is None else static_shape(value)
+    whole = None if like is None else static_shape(like)
     if sizes is None or whole is None or len(sizes) != 1 or sizes == (1,):
         return value
     shape = np.ones(len(whole), np.int64)
     shape[axis] = -1
-    return tape.op("Reshape", [value, constant(tape, shape)])
+    return tape.op("Reshape", [value, constant_value(tape, shape)])
 
 
 def rounded(tape: Tape, value: ir.Value, scale: Value, zero: Value) -> ir.Value:
@@ -83,10 +89,10 @@ def conv(tape: Tape, node: ir.Node) -> ir.Value:
     """QLinearConv."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
     inputs = [real(tape, x, x_scale, x_zero), real_weight(tape, w, w_scale, w_zero, 0)]
-    bias = given(node, 8)
+    bias = optional_input(node, 8)
     if bias is not None:
         scale = tape.op("Mul", [x_scale, w_scale])
-        inputs.append(tape.op("Mul", [as_type(tape, bias, ir.DataType.FLOAT), scale]))
+        inputs.append(tape.op("Mul", [cast_to(tape, bias, ir.DataType.FLOAT), scale]))
     return rounded(tape, tape.op("Conv", inputs, node.attributes), y_scale, y_zero)
 
 
@@ -110,13 +116,13 @@ def gemm(tape: Tape, node: ir.Node) -> ir.Value:
     turned = node.attributes.get_int("transB", 0)
     weight = real_weight(tape, b, b_scale, b_zero, 0 if turned else 1)
     inputs = [real(tape, a, a_scale, a_zero), weight]
-    bias = given(node, 6)
+    bias = optional_input(node, 6)
     if bias is not None:
         scale = tape.op("Mul", [a_scale, b_scale])
-        inputs.append(tape.op("Mul", [as_type(tape, bias, ir.DataType.FLOAT), scale]))
+        inputs.append(tape.op("Mul", [cast_to(tape, bias, ir.DataType.FLOAT), scale]))
     total = tape.op("Gemm", inputs, node.attributes)
-    scale_out = given(node, 7)
-    return total if scale_out is None else rounded(tape, total, scale_out, given(node, 8))
+    scale_out = optional_input(node, 7)
+    return total if scale_out is None else rounded(tape, total, scale_out, optional_input(node, 8))
 
 
 def elementwise(op: str) -> Rewrite:
@@ -124,7 +130,7 @@ def elementwise(op: str) -> Rewrite:
 
     def rewrite(tape: Tape, node: ir.Node) -> ir.Value:
         left, right = (real(tape, *triple(node, place)) for place in (0, PARTS))
-        scale, zero = given(node, 6), given(node, 7)
+        scale, zero = optional_input(node, 6), optional_input(node, 7)
         return rounded(tape, tape.op(op, [left, right]), scale, zero)
 
     return rewrite
@@ -142,7 +148,7 @@ def single(op: str) -> Rewrite:
             if name not in ("channels_last", "opset")
         }
         result = tape.op(op, [real(tape, *triple(node, 0))], kept)
-        return rounded(tape, result, given(node, PARTS), given(node, PARTS + 1))
+        return rounded(tape, result, optional_input(node, PARTS), optional_input(node, PARTS + 1))
 
     return rewrite
 
@@ -152,27 +158,34 @@ def concat(tape: Tape, node: ir.Node) -> ir.Value:
     places = range(2, len(node.inputs), PARTS)
     parts = [real(tape, *triple(node, place)) for place in places]
     joined = tape.op("Concat", parts, node.attributes)
-    return rounded(tape, joined, given(node, 0), given(node, 1))
+    return rounded(tape, joined, optional_input(node, 0), optional_input(node, 1))
 
 
 def triple(node: ir.Node, place: int) -> tuple[Value, Value, Value]:
     """Codes, scale and zero point from a place on."""
-    return given(node, place), given(node, place + 1), given(node, place + 2)
+    return (
+        optional_input(node, place),
+        optional_input(node, place + 1),
+        optional_input(node, place + 2),
+    )
 
 
 def to_float(tape: Tape, node: ir.Node) -> ir.Value:
     """MatMulIntegerToFloat."""
     a, b, a_scale, b_scale = node.inputs[:4]
-    product = [real(tape, a, a_scale, given(node, 4)), side(tape, b, b_scale, given(node, 5))]
-    return biased(tape, tape.op("MatMul", product), given(node, 6))
+    product = [
+        real(tape, a, a_scale, optional_input(node, 4)),
+        side(tape, b, b_scale, optional_input(node, 5)),
+    ]
+    return biased(tape, tape.op("MatMul", product), optional_input(node, 6))
 
 
 def dynamic(tape: Tape, node: ir.Node) -> ir.Value:
     """DynamicQuantizeMatMul."""
     a, b, b_scale = node.inputs[:3]
     codes, scale, zero = tape.op_multi_out("DynamicQuantizeLinear", [a], num_outputs=3)
-    product = [real(tape, codes, scale, zero), side(tape, b, b_scale, given(node, 3))]
-    return biased(tape, tape.op("MatMul", product), given(node, 4))
+    product = [real(tape, codes, scale, zero), side(tape, b, b_scale, optional_input(node, 3))]
+    return biased(tape, tape.op("MatMul", product), optional_input(node, 4))
 
 
 def biased(tape: Tape, value: ir.Value, bias: Value) -> ir.Value:
@@ -183,14 +196,14 @@ def biased(tape: Tape, value: ir.Value, bias: Value) -> ir.Value:
 def blocks(tape: Tape, node: ir.Node) -> ir.Value | None:
     """MatMulNBits with stored weights, as a product with what they stand for."""
     parts = [None if v is None else stored_tensor(v) for v in node.inputs[1:4]]
-    if parts[0] is None or parts[1] is None or given(node, 4) is not None:
+    if parts[0] is None or parts[1] is None or optional_input(node, 4) is not None:
         return None
     shape = tuple(node.attributes.get_int(name, 0) for name in ("N", "K"))
     bits, block = (node.attributes.get_int(name, 0) for name in ("bits", "block_size"))
     zeros = parts[2].numpy() if len(parts) > 2 and parts[2] is not None else None  # noqa: PLR2004
     weight = unblocked(parts[0].numpy(), parts[1].numpy(), zeros, (*shape, bits, block))
-    product = tape.op("MatMul", [node.inputs[0], constant(tape, weight.T.copy())])
-    return biased(tape, product, given(node, 5))
+    product = tape.op("MatMul", [node.inputs[0], constant_value(tape, weight.T.copy())])
+    return biased(tape, product, optional_input(node, 5))
 
 
 def unblocked(
@@ -245,10 +258,10 @@ def with_scale(node: ir.Node) -> None:
     codes, scale, zero = maker.outputs[:3]
     is_conv = node.op_type == "ConvInteger"
     axis = 0 if is_conv else -1
-    weight = real_weight(tape, node.inputs[1], weight_scale, given(node, 3), axis)
+    weight = real_weight(tape, node.inputs[1], weight_scale, optional_input(node, 3), axis)
     op = "Conv" if is_conv else "MatMul"
     result = tape.op(op, [real(tape, codes, scale, zero), weight], node.attributes)
-    substitute(last, tape.nodes, result)
+    replace_node(last, tape.nodes, result)
 
 
 def scaling(node: ir.Node) -> tuple[ir.Node, ir.Value] | None:

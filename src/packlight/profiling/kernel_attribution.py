@@ -96,7 +96,7 @@ def placed(seen: Sequence[Kernel], heads: Heads) -> list[int | None]:
         if not one.name:
             nameless[one.op_type].append(one)
     found: dict[Kernel, ir.Node | None] = {}
-    for kernel in sorted(seen, key=lambda one: one.place):
+    for kernel in sorted(seen, key=lambda one: one.node_index):
         node = named.get((kernel.name, kernel.op))
         rest = nameless[kernel.op]
         found[kernel] = node if node is not None else rest.pop() if rest else None

@@ -20,8 +20,7 @@ from packlight.profiling.kernel_attribution import Heads, heads_of, placed
 from packlight.profiling.kernel_mapping import Placing
 from packlight.profiling.node_tags import Marked
 from packlight.records import Measurement, OperatorCost, Profile
-from packlight.runtime.bootstrap import measured, resampled
-from packlight.runtime.clock import compared
+from packlight.runtime.clock import paired_latency, resample_indices, with_interval
 from packlight.runtime.kernel_events import HOLD_BODIES, Kernel, Run
 from packlight.runtime.kernel_times import Kernels
 
@@ -49,9 +48,9 @@ def with_latency(found: Profile, marked: Marked, kernels: Kernels, seed: int = 0
     loaded = [marked.operators[at] for at, one in enumerate(found.operators) if one.at_load]
     heads = heads_of(Placing(marked, kernels.graph, loaded), found.operators)
     samples = joined(kernels.runs, kernels.steps)
-    seen = list(dict.fromkeys(kernel for run in samples for kernel in run.taken))
+    seen = list(dict.fromkeys(kernel for run in samples for kernel in run.seconds))
     places = placed(seen, heads)
-    timed = compared(kernels.plain, kernels.profiled, seed)
+    timed = paired_latency(kernels.plain, kernels.profiled, seed)
     middle = middle_half(samples)
     added = float(np.median(kernels.profiled) - np.median(kernels.plain))
     rows = by_operator(corrected(middle, seen, added), places, len(found.operators))
@@ -118,7 +117,7 @@ def mean_of(runs: Sequence[Run]) -> Run:
     taken: dict[Kernel, float] = defaultdict(float)
     calls: dict[Kernel, float] = defaultdict(float)
     for run in runs:
-        for kernel, seconds in run.taken.items():
+        for kernel, seconds in run.seconds.items():
             taken[kernel] += seconds / len(runs)
             calls[kernel] += run.calls[kernel] / len(runs)
     length = sum(run.length for run in runs) / len(runs)
@@ -143,7 +142,7 @@ def corrected(runs: Sequence[Run], seen: Sequence[Kernel], added: float) -> Floa
         seen: the kernels.
         added: seconds that profiling adds to a run.
     """
-    taken = np.array([[run.taken.get(kernel, 0.0) for kernel in seen] for run in runs])
+    taken = np.array([[run.seconds.get(kernel, 0.0) for kernel in seen] for run in runs])
     calls = np.array([[run.calls.get(kernel, 0.0) for kernel in seen] for run in runs])
     plain = np.array([kernel.op not in HOLD_BODIES for kernel in seen]) & calls.any(axis=0)
     shortest = (taken[:, plain].sum(axis=0) / calls[:, plain].sum(axis=0)).min(initial=np.inf)
@@ -161,14 +160,15 @@ def times(rows: Floats, plain: Floats, seed: int, *, rough: bool) -> list[Measur
         seed: of the bootstrap.
         rough: whether they are no more than estimates.
     """
-    picks = resampled(len(rows), seed)
+    picks = resample_indices(len(rows), seed)
     weights = np.stack([np.bincount(pick, minlength=len(rows)) for pick in picks])
     spread = (
-        parts(weights @ rows) * np.median(plain[resampled(len(plain), seed + 1)], axis=1)[:, None]
+        parts(weights @ rows)
+        * np.median(plain[resample_indices(len(plain), seed + 1)], axis=1)[:, None]
     )
     middle = parts(rows.sum(axis=0, keepdims=True))[0] * float(np.median(plain))
     found = [
-        measured(float(value), spread[:, place], "s", len(rows))
+        with_interval(float(value), spread[:, place], "s", len(rows))
         for place, value in enumerate(middle)
     ]
     return [replace(one, how="estimated") for one in found] if rough else found
@@ -184,6 +184,6 @@ def gaps(runs: Sequence[Run], seed: int) -> Measurement:
     """Share of profiled runs in which no kernel runs."""
     length = np.array([run.length for run in runs])
     within = np.array([run.within for run in runs])
-    picks = resampled(len(runs), seed)
+    picks = resample_indices(len(runs), seed)
     spread = 1 - within[picks].sum(axis=1) / length[picks].sum(axis=1)
-    return measured(float(1 - within.sum() / length.sum()), spread, "1", len(runs))
+    return with_interval(float(1 - within.sum() / length.sum()), spread, "1", len(runs))

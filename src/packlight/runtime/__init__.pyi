@@ -2,13 +2,13 @@ from .background import ahead as ahead
 from .calls import Feeds as Feeds
 from .calls import Session as Session
 from .calls import Steps as Steps
+from .clock import compare_latency as compare_latency
+from .clock import compare_latency_with_reference as compare_latency_with_reference
 from .clock import latency_of as latency_of
 from .clock import time_against as time_against
-from .exact_integers import exact as exact
+from .exact_integers import with_exact_integers as with_exact_integers
 from .hardware import machine as machine
-from .interleaved import race as race
-from .interleaved import race_both as race_both
-from .isolation.vetting import unchanged as unchanged
+from .isolation.vetting import is_vetted as is_vetted
 from .isolation.vetting import vet as vet
 from .kernel_saturation import Saturation as Saturation
 from .kernel_saturation import saturation as saturation

@@ -1,7 +1,7 @@
-"""What ONNX Runtime's profiler wrote down, as the time that each kernel takes in each run.
+"""Read the profile that ONNX Runtime writes: the time of each kernel in each run.
 
 Source: ONNX Runtime, profiler.cc: events in the order in which they end, in whole microseconds; the
-kernels of a body end before the operator that they are in.
+kernels of a body end before the operator around it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ HOLD_BODIES: Final = frozenset(("If", "Loop", "Scan"))
 
 
 class Kernel(NamedTuple):
-    """Which kernel of a graph: its name and type as ONNX Runtime has them, and its place."""
+    """A kernel of a graph: its name and type as ONNX Runtime has them, and its node index."""
 
     name: str
     op: str
-    place: int
+    node_index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Event:
     """One call of a kernel, or one run.
 
     Attributes:
-        kernel: which; of a run, none.
+        kernel: None for a run.
         start: microseconds from any start.
         length: microseconds.
-        inside: calls of kernels in its bodies, in the order they began.
+        inside: calls of kernels in its bodies, in order of their starts.
     """
 
     kernel: Kernel | None
@@ -50,49 +50,50 @@ class Run:
 
     Attributes:
         length: seconds.
-        within: seconds of it that some kernel takes.
-        taken: by kernel, seconds from its start to that of the next, without what is inside.
-        calls: by kernel, how often it was called.
+        within: seconds of it in kernels.
+        seconds: by kernel, from its start to that of the next, without the kernels inside.
+        calls: by kernel, number of calls.
     """
 
     length: float
     within: float
-    taken: Mapping[Kernel, float]
+    seconds: Mapping[Kernel, float]
     calls: Mapping[Kernel, float]
 
 
 def read_runs(text: str) -> list[Run]:
-    """The runs that a profile tells of, in their order, as far as it tells them whole."""
+    """The complete runs of a profile, in order."""
     waiting: list[Event] = []
     runs = []
-    for event in json.loads(text, object_hook=told):
+    for event in json.loads(text, object_hook=parse_event):
         if not isinstance(event, Event):
             continue
         if event.kernel is None:
-            runs.append(run_of(event, begun(waiting, event.start)))
+            runs.append(run_of(event, pop_since(waiting, event.start)))
             waiting.clear()
             continue
         if event.kernel.op in HOLD_BODIES:
-            event.inside.extend(begun(waiting, event.start))
+            event.inside.extend(pop_since(waiting, event.start))
         waiting.append(event)
     return runs
 
 
-def begun(waiting: list[Event], start: float) -> list[Event]:
-    """Take the last events off a list that began since a time."""
+def pop_since(waiting: list[Event], start: float) -> list[Event]:
+    """Remove from a list the last events that began since a time, and return them."""
     first = len(waiting)
     while first and waiting[first - 1].start >= start:
         first -= 1
-    found = waiting[first:]
+    events = waiting[first:]
     del waiting[first:]
-    return found
+    return events
 
 
-def told(form: Mapping[str, object]) -> object:
-    """An object of the file: an event of a kernel or a run; of its details, type and place."""
+def parse_event(form: Mapping[str, object]) -> object:
+    """An event of a kernel or a run from its JSON object; from its arguments, type and index."""
     if "op_name" in form:
         return str(form["op_name"]), int(str(form.get("node_index", -1)))
-    name, args = str(form.get("name", "")), form.get("args")
+    name = str(form.get("name", ""))
+    args = form.get("args")
     kernel = None
     if name.endswith(SUFFIX) and isinstance(args, tuple):
         kernel = Kernel(name.removesuffix(SUFFIX), *args)
@@ -101,23 +102,25 @@ def told(form: Mapping[str, object]) -> object:
     return Event(kernel, float(str(form["ts"])), float(str(form["dur"])))
 
 
-def run_of(whole: Event, events: Sequence[Event]) -> Run:
-    """One run, from its event and those of the kernels that it calls itself."""
-    taken: dict[Kernel, float] = defaultdict(float)
+def run_of(event: Event, events: Sequence[Event]) -> Run:
+    """One run, from its event and those of the kernels that it calls directly."""
+    seconds_by_kernel: dict[Kernel, float] = defaultdict(float)
     calls: dict[Kernel, float] = defaultdict(float)
-    for kernel, seconds in slots(events):
-        taken[kernel] += seconds
+    for kernel, seconds in exclusive_times(events):
+        seconds_by_kernel[kernel] += seconds
         calls[kernel] += 1
     within = sum(event.length for event in events)
-    return Run(whole.length * MICRO, within * MICRO, dict(taken), dict(calls))
+    return Run(event.length * MICRO, within * MICRO, dict(seconds_by_kernel), dict(calls))
 
 
-def slots(events: Sequence[Event]) -> Iterator[tuple[Kernel, float]]:
-    """Each call with the seconds until the next one begins, those of calls inside it taken off."""
-    for place, event in enumerate(events):
-        after = events[place + 1].start if place + 1 < len(events) else event.start + event.length
-        inner = list(slots(event.inside))
-        own = (after - event.start) * MICRO - sum(seconds for _, seconds in inner)
+def exclusive_times(events: Sequence[Event]) -> Iterator[tuple[Kernel, float]]:
+    """Each call with the seconds until the next one begins, without those of calls inside it."""
+    if not events:
+        return
+    ends = [*(event.start for event in events[1:]), events[-1].start + events[-1].length]
+    for event, end in zip(events, ends, strict=True):
+        inner = list(exclusive_times(event.inside))
+        exclusive = (end - event.start) * MICRO - sum(seconds for _, seconds in inner)
         assert event.kernel is not None
-        yield event.kernel, max(0.0, own)
+        yield event.kernel, max(0.0, exclusive)
         yield from inner

@@ -27,7 +27,13 @@ from packlight.records import (
     digest,
     variant_id,
 )
-from packlight.runtime import Steps, machine, open_session, peak_memory, race_both
+from packlight.runtime import (
+    Steps,
+    compare_latency_with_reference,
+    machine,
+    open_session,
+    peak_memory,
+)
 from packlight.runtime.progress import Progress, silent
 from packlight.search.calibrate import calibration
 from packlight.sources.opening import Opened
@@ -214,7 +220,7 @@ class Bench:
     def timed(self, variant: Variant) -> tuple[Cost, Cost]:
         """Time the original and a variant against each other in one process."""
         model = self.model(variant)
-        base, own = race_both(
+        base, own = compare_latency_with_reference(
             lambda: open_session(self.opened.model, self.options),
             lambda: open_session(model, self.options),
             self.timed_samples,
