@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from packlight.advice import for_results
+from packlight.advice import advice_for_results
 from packlight.api.evaluate import check_samples, write_tables
 from packlight.api.layers import compare_layers
 from packlight.comparison import compare as put_beside
@@ -99,7 +99,7 @@ def compare(
                 found = replace(found, layers=tuple(seen))
             if robust:
                 found = replace(found, robustness=shaken(bench, rest, judged_by[1:]))
-            told = for_results(found.base, found.others, judged_by[0].detectable)
+            told = advice_for_results(found.base, found.others, judged_by[0].detectable)
             found = replace(found, lessons=told)
             if samples is not None:
                 write_tables(bench, judged_by[1:], names, samples)

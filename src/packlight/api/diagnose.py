@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from packlight.advice import for_finding
+from packlight.advice import with_lessons
 from packlight.api.measured_profile import MOST_STEPS, drawn, measured_profile
 from packlight.api.profile import Timing
 from packlight.api.profile_detail import profile_of
@@ -95,7 +95,7 @@ def diagnose(
         )
         found = find_causes(subject)
         progress("done", 2, 2)
-    return Findings((*map(for_finding, found), *([RANDOM] if task is None else [])))
+    return Findings((*map(with_lessons, found), *([RANDOM] if task is None else [])))
 
 
 RANDOM = Finding(

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from packlight.advice import for_plan
+from packlight.advice import advice_for_plan
 from packlight.api.plan import PlanRequest
 from packlight.api.profile_detail import profile_of
 from packlight.compression import canonical_recipe
-from packlight.metrics import named
+from packlight.metrics import metric_by_name
 from packlight.model import Model, check_shapes, file_size, stored_size
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.plan import plan as plan_of
@@ -110,7 +110,7 @@ def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -
 
 def with_lessons(found: Plan) -> Plan:
     """A plan with what practitioners know that it calls for."""
-    return replace(found, lessons=for_plan(found))
+    return replace(found, lessons=advice_for_plan(found))
 
 
 def asked(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]]:
@@ -123,7 +123,7 @@ def asked(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]
     own = {} if data is None else {data.metric.name: data.metric}
     for floor in request.budget.floors:
         if floor.metric not in LOSSES:
-            metric = own.get(floor.metric) or named(floor.metric)
+            metric = own.get(floor.metric) or metric_by_name(floor.metric)
             check_sense(floor, higher_is_better=metric.higher_is_better)
     target = target_of(request.device, request.unit, request.budget)
     return target, [*map(parse_choice, request.choices)]

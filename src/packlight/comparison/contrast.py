@@ -12,8 +12,8 @@ from packlight.comparison.flips import outcomes
 from packlight.comparison.slices import slices
 from packlight.errors import InputError
 from packlight.metrics import Metric, Rows
-from packlight.metrics.paired import SMALLEST_GROUP, contributions, drop, drop_test, rate
-from packlight.metrics.significance import clustered, mcnemar
+from packlight.metrics.paired import SMALLEST_GROUP, contributions, decision_rate, drop, drop_test
+from packlight.metrics.significance import clustered_mcnemar, mcnemar
 from packlight.records import Contrast, Measurement, Moved, Shift
 from packlight.task import SampleTable
 
@@ -81,7 +81,7 @@ def contrast(
         groups=groups.contrasts(own, shares, n),
         worst=groups.worst(metric, before, after, own),
         slices=found,
-        trust=shifts.trust(before, after, seed) if before.decides_as_often(after) else {},
+        trust=shifts.trust(before, after, seed) if before.same_decision_counts(after) else {},
         spread=spread(metric, before, after, seed),
         neighbours=shifts.neighbours(after, seed),
         distance=distance if "divergence" in after.samples else "",
@@ -108,9 +108,9 @@ def changes(
 ) -> tuple[dict[str, Measurement], float, str]:
     """Rates of what changed, p that as much got better as worse, and the test."""
     n = len(before.rows)
-    if before.decides_as_often(after):
+    if before.same_decision_counts(after):
         flags = outcomes(before, after)
-        rates = {name: rate(one, after.owner, n, seed) for name, one in flags.items()}
+        rates = {name: decision_rate(one, after.owner, n, seed) for name, one in flags.items()}
         return rates, *flips_test(flags["lost"], flags["won"], after, n)
     one, other = (shifts.of_samples(metric, table.rows) for table in (before, after))
     if not one.size or not other.size:
@@ -118,7 +118,7 @@ def changes(
     worse = (one - other) * (1 if metric.higher_is_better else -1)
     flags = {"worse": worse > 0, "better": worse < 0}
     places = np.arange(n)
-    rates = {name: rate(flag, places, n, seed) for name, flag in flags.items()}
+    rates = {name: decision_rate(flag, places, n, seed) for name, flag in flags.items()}
     p = mcnemar(int(flags["worse"].sum()), int(flags["better"].sum()))
     return rates, p, "exact sign test"
 
@@ -133,7 +133,9 @@ def flips_test(
     if len(lost) == n:
         return mcnemar(int(lost.sum()), int(won.sum())), "exact McNemar test"
     net = np.bincount(after.owner, won.astype(np.float64) - lost, n)
-    return clustered(net.astype(np.float64)), "McNemar test for samples of several decisions"
+    return clustered_mcnemar(
+        net.astype(np.float64)
+    ), "McNemar test for samples of several decisions"
 
 
 def moved(before: SampleTable, after: SampleTable) -> tuple[Moved, ...]:
@@ -142,7 +144,7 @@ def moved(before: SampleTable, after: SampleTable) -> tuple[Moved, ...]:
         return ()
     far = after.samples["divergence"]
     order = np.argsort(-far, kind="stable")[:MOVED]
-    paired = before.decides_as_often(after)
+    paired = before.same_decision_counts(after)
     flags = outcomes(before, after) if paired else {}
     found = []
     for place in order[far[order] > 0].tolist():

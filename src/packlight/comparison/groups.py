@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.metrics import Metric, Rows
-from packlight.metrics.paired import SMALLEST_GROUP, drop, drop_test, widened
-from packlight.metrics.significance import LEVEL, benjamini_hochberg, gaps, sidak, sides
+from packlight.metrics.paired import SMALLEST_GROUP, drop, drop_test, widen
+from packlight.metrics.significance import (
+    LEVEL,
+    benjamini_hochberg,
+    mean_differences,
+    sidak_width,
+    slice_sums,
+)
 from packlight.records import GroupContrast, Measurement, WorstGroup
 from packlight.records.contrast import Standing
 from packlight.task import SampleTable
@@ -76,9 +82,9 @@ def contrasts(own: Sequence[Part], shares: Rows, n: int) -> tuple[GroupContrast,
     q, extra_q = np.ones(len(own)), np.ones(len(own))
     q[judged] = benjamini_hochberg([own[place].p for place in judged])
     extra_q[comparable] = benjamini_hochberg(extra_p)
-    gaps = dict(zip(comparable, zip(extras, extra_p, strict=True), strict=True))
+    extra_gaps = dict(zip(comparable, zip(extras, extra_p, strict=True), strict=True))
     return tuple(
-        one_contrast(part, float(q[place]), gaps.get(place, NO_GAP), float(extra_q[place]))
+        one_contrast(part, float(q[place]), extra_gaps.get(place, NO_GAP), float(extra_q[place]))
         for place, part in enumerate(own)
     )
 
@@ -109,7 +115,7 @@ def against_the_rest(
     inside = np.zeros((len(shares), len(own)), dtype=bool)
     for column, part in enumerate(own):
         inside[part.places, column] = True
-    gap = gaps(*sides(shares, inside))
+    gap = mean_differences(*slice_sums(shares, inside))
     extras = tuple(
         Measurement(float(value), "1", float(value - half), float(value + half), "measured", n)
         for value, half, n in zip(gap.value, gap.half, inside.sum(axis=0).tolist(), strict=True)
@@ -126,5 +132,5 @@ def worst(
         return None
     top = max(large, key=lambda part: part.drop.value)
     rows = before.rows[top.places], after.rows[top.places]
-    wide = widened(metric, *rows, top.drop, sidak(len(large)))
+    wide = widen(metric, *rows, top.drop, sidak_width(len(large)))
     return WorstGroup(top.column, top.name, wide)

@@ -12,11 +12,11 @@ from packlight.metrics import Rows
 from packlight.metrics.paired import SMALLEST_GROUP
 from packlight.metrics.significance import (
     LEVEL,
-    Gap,
+    MeanDifference,
     benjamini_hochberg,
-    gaps,
+    mean_differences,
     paired_interval,
-    sides,
+    slice_sums,
 )
 from packlight.records import Measurement, Slice
 
@@ -98,7 +98,7 @@ def on_the_other_half(
         shares: each sample's part in the drop (n,).
     """
     chosen, others = shares[inside & rest], shares[rest]
-    gap = gaps(*sides(others, inside[rest][:, None]))
+    gap = mean_differences(*slice_sums(others, inside[rest][:, None]))
     n = len(chosen)
     if n < SMALLEST_GROUP:
         none = Measurement(0.0, "1", 0.0, 0.0, "measured", n)
@@ -106,7 +106,7 @@ def on_the_other_half(
     return n, *numbers(chosen, gap), float(gap.p[0])
 
 
-def numbers(values: Rows, gap: Gap) -> tuple[Measurement, Measurement]:
+def numbers(values: Rows, gap: MeanDifference) -> tuple[Measurement, Measurement]:
     """Mean of a slice's parts in the drop, and how much it is above that of the others."""
     n, mean, half = len(values), float(values.mean()), paired_interval(values)
     value, width = float(gap.value[0]), float(gap.half[0])
@@ -197,9 +197,11 @@ def most_harmed(masks: Mask, shares: Rows) -> tuple[int, int, float] | None:
     whole = np.array([values.sum() if power else len(shares) for power, values in
                       enumerate(powers)])[:, None, None]  # fmt: skip
     counts, sums, squares = np.stack([within, whole - within], axis=1)
-    gap = gaps(counts, sums, squares)
+    gap = mean_differences(counts, sums, squares)
     single = np.diagonal(within, axis1=1, axis2=2)[:, :, None]
-    beyond = gaps(*np.stack([within, np.broadcast_to(single, within.shape) - within], axis=1))
+    beyond = mean_differences(
+        *np.stack([within, np.broadcast_to(single, within.shape) - within], axis=1)
+    )
     needed = (beyond.p <= SCREEN) & (beyond.score > 0)
     pair = needed & needed.T | np.eye(masks.shape[1], dtype=bool)
     usable = pair & (counts >= SMALLEST_GROUP).all(axis=0) & (gap.p <= SCREEN) & (gap.score > 0)

@@ -24,7 +24,7 @@ from packlight.evaluation.reference import results
 from packlight.layers import Moments, Pair, Walk, paired, spread
 from packlight.layers.walk import Seen
 from packlight.layers.weights import is_folded, refolded, weight_pairs
-from packlight.metrics.fidelity import energies, floats
+from packlight.metrics.fidelity import float_vector, signal_and_noise
 from packlight.model import Model
 from packlight.profiling.source_lines import source_of
 from packlight.records import Measurement, Profile, SessionOptions, SourceLine
@@ -253,8 +253,8 @@ class Survey:
         session, task, total = open_session(model, options), self.subject.task, np.zeros(2)
         for place in self.places:
             steps = task.samples[place]
-            wanted = floats(self.wanted.outputs(place, steps))
-            total += apart(floats(results(session, steps, task.state)), wanted)
+            wanted = float_vector(self.wanted.outputs(place, steps))
+            total += apart(float_vector(results(session, steps, task.state)), wanted)
         return total
 
     def cure(self, cure: Cure) -> Rows:
@@ -269,4 +269,4 @@ def apart(found: Rows, wanted: Rows) -> Rows:
     lost = ~np.isfinite(found)
     if lost.any():
         found = np.where(lost, wanted + np.maximum(np.abs(wanted), np.abs(wanted).mean()), found)
-    return energies(found, wanted)
+    return signal_and_noise(found, wanted)

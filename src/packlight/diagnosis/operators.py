@@ -16,7 +16,7 @@ from packlight.evaluation.reference import results
 from packlight.layers import Walk
 from packlight.layers.data_flow import RESTORERS, ROUNDERS, SEEN_THROUGH, Flow
 from packlight.layers.probe import open_probe
-from packlight.metrics.fidelity import floats
+from packlight.metrics.fidelity import float_vector
 from packlight.records import Finding
 
 Rows = NDArray[np.float64]
@@ -50,7 +50,7 @@ def restored(survey: Survey, key: str) -> Rows:
     wanted: dict[int, Rows] = {}
     for seen in walk.over(task.samples, survey.places):
         found, _ = probe.run(seen.feeds, seen.ours)
-        piece = floats({name.removeprefix("out "): value for name, value in found.items()})
+        piece = float_vector({name.removeprefix("out "): value for name, value in found.items()})
         last[seen.sample] = np.concatenate([last.get(seen.sample, piece[:0]), piece])
     for place in survey.places:
         steps = task.samples[place]
@@ -63,9 +63,11 @@ def by_call(survey: Survey, place: int, calls: int) -> Rows:
     """The reference's outputs on a sample, call after call."""
     steps = survey.subject.task.samples[place]
     if calls == 1:
-        return floats(survey.wanted.outputs(place, steps))
+        return float_vector(survey.wanted.outputs(place, steps))
     whole = results(survey.wanted.session, steps, survey.subject.task.state)
-    pieces = [floats({name: array[at] for name, array in whole.items()}) for at in range(calls)]
+    pieces = [
+        float_vector({name: array[at] for name, array in whole.items()}) for at in range(calls)
+    ]
     return np.concatenate(pieces)
 
 

@@ -72,7 +72,7 @@ def evaluate(
     near = measurements.fidelity(before, after, seed)
     near = measurements.identity(near) if itself else near
     metrics = {**near, task.metric.name: metric, "drop": loss}
-    if before.decides_as_often(after):
+    if before.same_decision_counts(after):
         lost = measurements.flips(before, after, seed)
         metrics["flips"] = counted(0.0, n=lost.n) if itself else lost
     groups = measurements.no_loss(found) if itself else found

@@ -9,7 +9,7 @@ import numpy as np
 
 from packlight.evaluation.reference import Reference, results
 from packlight.metrics import METRICS, Rows
-from packlight.metrics.fidelity import dot, energies, floats
+from packlight.metrics.fidelity import dot, float_vector, signal_and_noise
 from packlight.metrics.paired import measure
 from packlight.model.model import Model
 from packlight.records import Measurement, SessionOptions
@@ -113,9 +113,9 @@ def compared(
     for index in spread(len(task.samples), limit):
         with user_code(f"sample {index} of task '{task.name}'"):
             steps = task.samples[index]
-        wanted = floats(reference.outputs(index, steps))
-        ideal = floats(results(exact, steps, task.state))
-        found = floats(results(runtime, steps, task.state))
+        wanted = float_vector(reference.outputs(index, steps))
+        ideal = float_vector(results(exact, steps, task.state))
+        found = float_vector(results(runtime, steps, task.state))
         rows.append(sample_energies(wanted, ideal, found))
     return np.array(rows), exact.inexact
 
@@ -124,9 +124,15 @@ def sample_energies(wanted: Rows, ideal: Rows, found: Rows) -> Rows:
     """The five energies of one sample (5,); outputs that change their shape are wholly noise."""
     if not wanted.size == ideal.size == found.size:
         return np.full(5, dot(wanted, wanted))
-    signal, own = energies(ideal, wanted)
+    signal, own = signal_and_noise(ideal, wanted)
     return np.array(
-        [signal, own, energies(found, wanted)[1], energies(found, ideal)[1], dot(ideal, ideal)]
+        [
+            signal,
+            own,
+            signal_and_noise(found, wanted)[1],
+            signal_and_noise(found, ideal)[1],
+            dot(ideal, ideal),
+        ]
     )
 
 

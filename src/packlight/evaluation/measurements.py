@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.metrics import METRICS
-from packlight.metrics.paired import SMALLEST_GROUP, drop, measure, rate, widened
-from packlight.metrics.significance import sidak
+from packlight.metrics.paired import SMALLEST_GROUP, decision_rate, drop, measure, widen
+from packlight.metrics.significance import sidak_width
 from packlight.records import Group, Measurement, counted
 from packlight.task import SampleTable, Task
 
@@ -23,7 +23,7 @@ def flips(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
 
     Where the task has no targets, right means as the reference decides.
     """
-    return rate(before.right & ~after.right, after.owner, len(before.rows), seed)
+    return decision_rate(before.right & ~after.right, after.owner, len(before.rows), seed)
 
 
 def agreement(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
@@ -39,7 +39,7 @@ def agreement(before: SampleTable, after: SampleTable, seed: int) -> Measurement
 def fidelity(before: SampleTable, after: SampleTable, seed: int) -> dict[str, Measurement]:
     """Every fidelity metric that the outputs allow, by name."""
     found = {name: measure(METRICS[name], rows, seed) for name, rows in after.fidelity.items()}
-    if before.decides_as_often(after):
+    if before.same_decision_counts(after):
         found["agreement"] = agreement(before, after, seed)
     return found
 
@@ -73,7 +73,7 @@ def groups(task: Task, before: SampleTable, after: SampleTable, seed: int) -> tu
             was, now = part(before, places), part(after, places)
             metric = measure(task.metric, now.rows, seed)
             loss, _ = drop(task.metric, was.rows, now.rows, seed)
-            lost = flips(was, now, seed) if was.decides_as_often(now) else None
+            lost = flips(was, now, seed) if was.same_decision_counts(now) else None
             found.append(Group(column, name, len(places), metric, loss, lost))
     return tuple(found)
 
@@ -117,12 +117,12 @@ def worst(
         for column, names in columns(task).items()
         for name, indices in members(names)
     }
-    score = sidak(len(large))
+    score = sidak_width(len(large))
     together = []
     for group in large:
         own = places[group.column, group.name]
         rows = before.rows[own], after.rows[own]
-        together.append(widened(task.metric, *rows, group.drop, score))
+        together.append(widen(task.metric, *rows, group.drop, score))
     top = max(together, key=lambda loss: loss.value)
     low, high = (max(getattr(loss, end) for loss in together) for end in ("low", "high"))
     return {"worst_group_drop": replace(top, low=min(low, top.value), high=high)}

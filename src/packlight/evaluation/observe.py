@@ -12,7 +12,7 @@ from packlight.evaluation.input_features import named
 from packlight.evaluation.neighbors import FEWEST, chosen, rank_agreement
 from packlight.evaluation.reference import Reference, Score, not_finite, results
 from packlight.evaluation.reference import score as score_sample
-from packlight.metrics import Outputs, Rows, primary
+from packlight.metrics import Outputs, Rows, first_output
 from packlight.metrics.divergence import Distance, distance, distance_for
 from packlight.metrics.fidelity import fidelity_rows
 from packlight.runtime import Session
@@ -97,7 +97,7 @@ class Notes:
         if index == 0:
             self.distance = distance_for(task.metric, expected)
             if task.metric.form == "vectors":
-                kept = chosen(len(task.samples), primary(expected).size)
+                kept = chosen(len(task.samples), first_output(expected).size)
                 self._kept = set(kept.tolist())
         changed = reshaped_outputs(found, expected)
         self.reshaped |= changed
@@ -108,7 +108,7 @@ class Notes:
             self._distances.append(distance(self.distance, found, expected, *decided))
         if index in self._kept and not changed:
             for vectors, outputs in zip(self._vectors, (found, expected), strict=True):
-                vectors.append(primary(outputs).reshape(-1).astype(np.float32))
+                vectors.append(first_output(outputs).reshape(-1).astype(np.float32))
 
     def fidelity_tables(self) -> Mapping[str, Rows]:
         """Rows of the fidelity metrics that all samples have; none where shapes change."""

@@ -10,8 +10,8 @@ import numpy as np
 
 from packlight.errors import TaskError
 from packlight.evaluation.input_features import statistics
-from packlight.metrics import Outputs, Rows, choose
-from packlight.metrics.calibration import chances, losses
+from packlight.metrics import Outputs, Rows, predicted_classes
+from packlight.metrics.calibration import class_probabilities, nll_and_brier
 from packlight.metrics.fidelity import is_float
 from packlight.metrics.metric import Decisions, Truths
 from packlight.model.model import Model
@@ -151,10 +151,10 @@ def trust(task: Task, index: int, outputs: Outputs, count: int) -> tuple[Rows, R
 
     The last two are empty unless decisions are the most probable classes and targets are known.
     """
-    table = chances(outputs, count) if count else np.zeros((0, 0))
+    table = class_probabilities(outputs, count) if count else np.zeros((0, 0))
     if not table.size:
         return np.zeros(count), NONE, NONE
     sure, metric = table.max(axis=1), task.metric
-    if not metric.scores or metric.decide is not choose or metric.against != "target":
+    if not metric.scores or metric.decide is not predicted_classes or metric.against != "target":
         return sure, NONE, NONE
-    return sure, *losses(table, task.targets[index])
+    return sure, *nll_and_brier(table, task.targets[index])

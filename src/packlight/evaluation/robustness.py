@@ -10,7 +10,7 @@ from packlight.evaluation.evaluate import evaluate, silent
 from packlight.evaluation.exactness import spread
 from packlight.evaluation.observe import Progress
 from packlight.metrics import Metric, Rows
-from packlight.metrics.intervals import percentiles
+from packlight.metrics.intervals import percentile_interval
 from packlight.metrics.paired import drop, drop_scale, resampled_drops
 from packlight.model.model import Model
 from packlight.records import Measurement, Robustness, SessionOptions
@@ -94,7 +94,7 @@ def drops(
         resampled_drops(metric, clean, rough, seed, drop_scale(metric, metric.total(clean)))
         for clean, rough in pairs
     ]
-    low, high = percentiles(np.asarray(drawn[1] - drawn[0]))
+    low, high = percentile_interval(np.asarray(drawn[1] - drawn[0]))
     value = theirs.value - ours.value
     extra = Measurement(value, "1", min(low, value), max(high, value), "measured", ours.n)
     return ours, theirs, extra

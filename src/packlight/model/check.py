@@ -277,7 +277,8 @@ def check_external(tensor: TensorProto, size: int, external: ExternalFiles, wher
     if file_size is None:
         link = ""
         if external.file.is_symlink():
-            link = f", for '{external.file.name}' is a link; give the path that it leads to"
+            name = external.file.name
+            link = f", for '{name}' is a link; give the path of the file that it leads to"
         raise ModelError(
             f"{where} needs the file '{location}' beside the model; it is missing" + link
         )

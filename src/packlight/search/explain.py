@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from packlight.advice import for_finding, for_findings, for_results
+from packlight.advice import advice_for_findings, advice_for_results, with_lessons
 from packlight.diagnosis import Subject
 from packlight.diagnosis import diagnose as find_causes
 from packlight.errors import ModelError, TaskError
@@ -49,7 +49,7 @@ def explained(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation])
         outcome: of a search.
         evaluations: of every variant that was measured.
     """
-    told = for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
+    told = advice_for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
     own = [one for one in evaluations if one.variant == subject_of(outcome)]
     besides = [found for found in (contrast(bench, one) for one in own) if found is not None]
     found, warnings = tuple[Finding, ...](), outcome.warnings
@@ -59,7 +59,7 @@ def explained(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation])
                 found = causes(bench, evaluation.variant)
             except (ModelError, TaskError) as error:
                 warnings = (*warnings, f"Why it lost quality was not found: {error}")
-    lessons = {one.lesson: one for one in (*for_findings(found), *told)}
+    lessons = {one.lesson: one for one in (*advice_for_findings(found), *told)}
     return replace(
         outcome,
         warnings=warnings,
@@ -95,7 +95,7 @@ def diagnosed(bench: Bench, variant: Variant) -> Findings:
         seed=bench.seed,
         sizes=(before, after),
     )
-    return Findings(variant.id, tuple(map(for_finding, find_causes(subject))))
+    return Findings(variant.id, tuple(map(with_lessons, find_causes(subject))))
 
 
 def inputs_of(bench: Bench, found: Sequence[Contrast]) -> Mapping[int, Steps]:

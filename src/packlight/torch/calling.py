@@ -1,4 +1,4 @@
-"""How a network is called with the inputs that a user named."""
+"""Bind the inputs that a user named to the arguments of a network."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import torch
 
 from packlight.errors import ModelError
 
-Given = Mapping[str, object] | Sequence[object]
+ExampleInputs = Mapping[str, object] | Sequence[object]
 """Inputs by name, or in order."""
 
-ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True, slots=True)
-class Called:
+class Arguments:
     """Arguments of a network.
 
     Attributes:
         args: in order.
         kwargs: by name.
-        names: of all, as the user knows them; first those in order.
+        names: the user's names of all arguments; first those in order.
     """
 
     args: tuple[object, ...]
@@ -31,61 +31,71 @@ class Called:
     names: tuple[str, ...]
 
 
-def arguments_of(module: torch.nn.Module, given: Given, text: str) -> Called:
-    """Where every input goes.
-
-    Names that are those of arguments say which is which. Where none is, they count in order.
+def bind_inputs(module: torch.nn.Module, inputs: ExampleInputs, text: str) -> Arguments:
+    """Bind inputs to the arguments of a network, by name, or in order where no name matches.
 
     Args:
         module: the network.
-        given: inputs.
-        text: what the user called the network.
+        inputs: by name, or in order.
+        text: the user's name of the network.
 
     Raises:
         ModelError: the network does not take such inputs.
     """
     signature = inspect.signature(module.forward)
-    if not isinstance(given, Mapping):
-        names = ["input"] if len(given) == 1 else [f"input_{at}" for at in range(len(given))]
-        return in_order(signature, dict(zip(names, given, strict=True)), text)
-    known = [one.name for one in signature.parameters.values() if one.kind not in ANY]
-    if not any(name in known for name in given) and fits(signature, *given.values()):
-        return in_order(signature, given, text)
-    return by_name(signature, given, text)
+    if not isinstance(inputs, Mapping):
+        names = [f"input_{index}" for index in range(len(inputs))]
+        if len(inputs) == 1:
+            names = ["input"]
+        return bind_in_order(signature, dict(zip(names, inputs, strict=True)), text)
+    parameters = [
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.kind not in VARIADIC
+    ]
+    if not any(name in parameters for name in inputs) and can_bind(signature, *inputs.values()):
+        return bind_in_order(signature, inputs, text)
+    return bind_by_name(signature, inputs, text)
 
 
-def in_order(signature: inspect.Signature, given: Mapping[str, object], text: str) -> Called:
-    """Inputs one after the other, whatever their names."""
-    if not fits(signature, *given.values()):
-        raise ModelError(f"{taken(signature, text)}; {len(given)} inputs in order do not fit that")
-    return Called(tuple(given.values()), {}, tuple(given))
-
-
-def by_name(signature: inspect.Signature, given: Mapping[str, object], text: str) -> Called:
-    """Inputs by the names of arguments; in the order of arguments, where they have one."""
-    order = {name: place for place, name in enumerate(signature.parameters)}
-    ordered = sorted(given, key=lambda name: order.get(name, len(order)))
-    first = [name for name in ordered if positional_only(signature, name)]
-    rest = {name: given[name] for name in ordered if name not in first}
-    if not fits(signature, *(given[name] for name in first), **rest):
-        named = ", ".join(f"'{name}'" for name in given)
+def bind_in_order(
+    signature: inspect.Signature, inputs: Mapping[str, object], text: str
+) -> Arguments:
+    """Bind inputs in order, whatever their names."""
+    if not can_bind(signature, *inputs.values()):
         raise ModelError(
-            f"{taken(signature, text)}; got {named}: name every input that it needs as its "
+            f"{inputs_text(signature, text)}; {len(inputs)} inputs in order do not fit that"
+        )
+    return Arguments(tuple(inputs.values()), {}, tuple(inputs))
+
+
+def bind_by_name(
+    signature: inspect.Signature, inputs: Mapping[str, object], text: str
+) -> Arguments:
+    """Bind inputs by the names of arguments, in the order of arguments."""
+    order = {name: index for index, name in enumerate(signature.parameters)}
+    ordered = sorted(inputs, key=lambda name: order.get(name, len(order)))
+    positional = [name for name in ordered if positional_only(signature, name)]
+    keyword_inputs = {name: inputs[name] for name in ordered if name not in positional}
+    if not can_bind(signature, *(inputs[name] for name in positional), **keyword_inputs):
+        named = ", ".join(f"'{name}'" for name in inputs)
+        raise ModelError(
+            f"{inputs_text(signature, text)}; got {named}: name every input that it needs as its "
             "forward does, or none of them, and then they count in order"
         )
-    bound = signature.bind(*(given[name] for name in first), **rest)
-    placed = len(bound.args)
-    return Called(bound.args, bound.kwargs, (*ordered[:placed], *bound.kwargs))
+    bound = signature.bind(*(inputs[name] for name in positional), **keyword_inputs)
+    count = len(bound.args)
+    return Arguments(bound.args, bound.kwargs, (*ordered[:count], *bound.kwargs))
 
 
 def positional_only(signature: inspect.Signature, name: str) -> bool:
-    """Whether an argument cannot be given by name."""
-    found = signature.parameters.get(name)
-    return found is not None and found.kind is inspect.Parameter.POSITIONAL_ONLY
+    """Test whether an argument cannot be passed by name."""
+    parameter = signature.parameters.get(name)
+    return parameter is not None and parameter.kind is inspect.Parameter.POSITIONAL_ONLY
 
 
-def fits(signature: inspect.Signature, *args: object, **kwargs: object) -> bool:
-    """Whether a network can be called so."""
+def can_bind(signature: inspect.Signature, *args: object, **kwargs: object) -> bool:
+    """Test whether a network accepts these arguments."""
     try:
         signature.bind(*args, **kwargs)
     except TypeError:
@@ -93,10 +103,10 @@ def fits(signature: inspect.Signature, *args: object, **kwargs: object) -> bool:
     return True
 
 
-def taken(signature: inspect.Signature, text: str) -> str:
-    """What the inputs of a network are called."""
+def inputs_text(signature: inspect.Signature, text: str) -> str:
+    """A sentence with the parameters of a network."""
     if not signature.parameters:
         return f"the network of '{text}' takes no inputs"
-    plain = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
+    plain = [entry.replace(annotation=entry.empty) for entry in signature.parameters.values()]
     listed = inspect.Signature(plain, return_annotation=inspect.Signature.empty)
     return f"the network of '{text}' takes {str(listed)[1:-1]}"

@@ -1,6 +1,6 @@
-"""A PyTorch network as an ONNX file, with whatever weights it has.
+"""Export a PyTorch network with its weights as an ONNX file.
 
-The exporter notes for every operator the module and the line of Python that it comes from.
+The exporter records for every operator its module and line of Python.
 """
 
 from __future__ import annotations
@@ -14,81 +14,82 @@ import torch
 
 from packlight.compression.encoding.unique_names import Names, values
 from packlight.errors import ModelError
-from packlight.torch.calling import Given, arguments_of
-from packlight.torch.quiet import quiet
+from packlight.torch.calling import ExampleInputs, bind_inputs
+from packlight.torch.quiet import silenced_exporters
 
 OPSET = 21
-PAINT = re.compile(r"\x1b\[[0-9;]*m")
-"""How terminals are told a colour."""
+ANSI_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+"""Escape codes for colors of a terminal."""
 
 
-def export(made: object, text: str, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
-    """Export what a user's function gave.
+def export(result: object, text: str, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
+    """Export the result of a user's function.
 
     Args:
         made: a ``torch.nn.Module``, or that and its example inputs: a tensor, a sequence of
             tensors in the order of the network's arguments, or a mapping by their names.
-        text: what the user called it.
+        text: the user's name of it.
         shapes: of float32 inputs, where there are no examples; by the names of the network's
-            arguments, or by other names in their order.
-        path: where to.
+            arguments, or by any names in their order.
+        path: of the ONNX file.
 
     Raises:
-        ModelError: it is no network, has no example inputs or others than it takes, or cannot be
-            exported.
+        ModelError: it is no network, has no or unsuitable example inputs, or cannot be exported.
     """
-    module, given = parts_of(made, text, shapes)
-    called = arguments_of(module, given, text)
+    module, inputs = network_and_inputs(result, text, shapes)
+    arguments = bind_inputs(module, inputs, text)
     try:
-        with quiet():
+        with silenced_exporters():
             program = torch.onnx.export(
-                module.eval(), called.args, kwargs=called.kwargs, dynamo=True,
+                module.eval(), arguments.args, kwargs=arguments.kwargs, dynamo=True,
                 opset_version=OPSET, verbose=False,
             )  # fmt: skip
             assert program is not None
-            name_inputs(program.model, called.names)
+            name_inputs(program.model, arguments.names)
             program.save(str(path), external_data=False)
-    except Exception as error:  # the exporter raises many types; all mean that it cannot
-        reason = " ".join(PAINT.sub("", str(root(error))).split())[:300].rstrip(".")
-        hint = FLOATS if shapes and OF_TYPES.search(reason) else ""
+    except Exception as error:  # the exporter raises many types; all mean failure
+        reason = " ".join(ANSI_COLOR.sub("", str(first_cause(error))).split())[:300].rstrip(".")
+        hint = FLOAT_HINT if shapes and TYPE_ERROR.search(reason) else ""
         raise ModelError(f"PyTorch could not export '{text}': {reason}{hint}") from error
 
 
-FLOATS = ". --input gives float32 numbers; for others return (network, inputs)"
-OF_TYPES = re.compile(r"dtype|scalar type|float32", re.IGNORECASE)
-"""What helps where the reason is the type of an input, and what such reasons say."""
+FLOAT_HINT = ". --input gives float32 numbers; for others return (network, inputs)"
+TYPE_ERROR = re.compile(r"dtype|scalar type|float32", re.IGNORECASE)
+"""Pattern of reasons about the type of an input, to which the hint applies."""
 
 
-def root(error: BaseException) -> BaseException:
-    """What an error was first caused by."""
-    return error if error.__cause__ is None else root(error.__cause__)
+def first_cause(error: BaseException) -> BaseException:
+    """The first error in a chain of causes."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
-    """Give the inputs of a graph the names that the user knows, in place.
+    """Give the inputs of a graph the user's names, in place.
 
-    The exporter can do that too, and then leaves two values of one name where a value inside has
-    the user's. Where an argument is no single tensor, its own names stay.
+    The exporter can do that too, but leaves two values of one name where an inner value has the
+    user's name. Where an argument is no single tensor, the exporter's names stay.
     """
     inputs = model.graph.inputs
     if len(names) != len(inputs):
         return
-    free = Names(model)
-    free.taken.update(names)
+    names_in_use = Names(model)
+    names_in_use.taken.update(names)
     for value in values(model.graph):
         if value.name in names and value not in inputs:
-            value.name = free.fresh(str(value.name))
-    for place, value in enumerate(inputs):
-        value.name = f"{place}\0"  # two may change their names
+            value.name = names_in_use.fresh(str(value.name))
+    for index, value in enumerate(inputs):
+        value.name = f"{index}\0"  # two inputs may swap names
     for name, value in zip(names, inputs, strict=True):
         value.name = name
 
 
-def parts_of(
-    made: object, text: str, shapes: Mapping[str, Sequence[int]]
-) -> tuple[torch.nn.Module, Given]:
+def network_and_inputs(
+    result: object, text: str, shapes: Mapping[str, Sequence[int]]
+) -> tuple[torch.nn.Module, ExampleInputs]:
     """A network and example inputs."""
-    module, examples = made if isinstance(made, tuple) and len(made) == 2 else (made, None)  # noqa: PLR2004
+    module, examples = result if isinstance(result, tuple) and len(result) == 2 else (result, None)  # noqa: PLR2004
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
             f"'{text}' must return a torch.nn.Module, or one and its example inputs; it returns "
@@ -100,7 +101,7 @@ def parts_of(
             "or return (network, inputs)"
         )
     if examples is None:
-        return module, {name: random(name, shape) for name, shape in shapes.items()}
+        return module, {name: random_input(name, shape) for name, shape in shapes.items()}
     if shapes:
         raise ModelError(
             f"'{text}' returns example inputs, so their shapes count and --input "
@@ -118,7 +119,7 @@ def parts_of(
     return module, tuple(examples)
 
 
-def random(name: str, shape: Sequence[int]) -> torch.Tensor:
+def random_input(name: str, shape: Sequence[int]) -> torch.Tensor:
     """An example input, of float32 numbers."""
     try:
         return torch.rand(*shape)

@@ -1,4 +1,4 @@
-"""Export without what the exporter tells itself."""
+"""Export without the messages of the exporter."""
 
 from __future__ import annotations
 
@@ -9,27 +9,29 @@ from collections.abc import Iterator
 from io import StringIO
 
 EXPORTERS = ("torch", "onnxscript", "onnx_ir")
-"""Packages that export, as the names of their loggers begin."""
+"""First part of the names of the exporters' loggers."""
 
 
-def not_exporters(record: logging.LogRecord) -> bool:
-    """Whether a line of a log is none of the exporter's own."""
+def is_from_user(record: logging.LogRecord) -> bool:
+    """Test whether a log record is not the exporter's."""
     return record.name.partition(".")[0] not in EXPORTERS
 
 
-def handlers() -> set[logging.Handler]:
-    """All that write what the exporter logs."""
-    found = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
-    all_of = {handler for logger in found for handler in logger.handlers}
-    return all_of if logging.lastResort is None else all_of | {logging.lastResort}
+def log_handlers() -> set[logging.Handler]:
+    """All handlers that write records of the exporter."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    handlers = {handler for logger in loggers for handler in logger.handlers}
+    if logging.lastResort is not None:
+        handlers.add(logging.lastResort)
+    return handlers
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without lines and warnings of the exporter; why it fails is in the error that it raises."""
-    hushed = handlers()
-    for handler in hushed:
-        handler.addFilter(not_exporters)
+def silenced_exporters() -> Iterator[None]:
+    """Silence output and warnings of the exporter; its error has the reason of a failure."""
+    handlers = log_handlers()
+    for handler in handlers:
+        handler.addFilter(is_from_user)
     try:
         with (
             contextlib.redirect_stdout(StringIO()),
@@ -38,5 +40,5 @@ def quiet() -> Iterator[None]:
         ):
             yield
     finally:
-        for handler in hushed:
-            handler.removeFilter(not_exporters)
+        for handler in handlers:
+            handler.removeFilter(is_from_user)

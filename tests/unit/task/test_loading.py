@@ -173,7 +173,7 @@ def test_a_folder_of_images_becomes_pixels_with_classes_in_sorted_order(tmp_path
     assert feeds["x"].shape == (1, 3, 4, 4)
     assert len(np.unique(feeds["x"])) == 1
     assert any("1 of 10 images were held back" in note for note in task.notes)
-    assert not set(task.prints) & set(task.calibration_prints)
+    assert not set(task.fingerprints) & set(task.calibration_fingerprints)
 
 
 def test_folders_test_and_calibration_are_kept_apart(tmp_path):
