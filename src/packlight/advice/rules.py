@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from packlight.advice.lessons import lessons
 from packlight.records import Advice, Finding, Measurement, Plan, VariantResult, counted
@@ -35,6 +35,24 @@ Reason = tuple[str, str, Measurement | None]
 """Id of a lesson, a reason, and a number."""
 
 
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A variant, its original, and the minimum detectable drop."""
+
+    base: VariantResult
+    variant: VariantResult
+    detectable: float
+
+    @property
+    def name(self) -> str:
+        """Name of the variant."""
+        return self.variant.name
+
+    def metric(self, name: str) -> Measurement | None:
+        """A measurement of the variant."""
+        return self.variant.metrics.get(name)
+
+
 def advice_for(reasons: Iterable[Reason]) -> tuple[Advice, ...]:
     """Lessons with their first reason, each once."""
     by_id = {lesson.id: lesson for lesson in lessons()}
@@ -59,97 +77,69 @@ def advice_for_results(
         reason
         for rule in RESULT_RULES
         for variant in variants
-        for reason in rule(base, variant, detectable)
+        for reason in rule(Case(base, variant, detectable))
     )
 
 
-def hidden_change(
-    base: VariantResult, variant: VariantResult, detectable: float
-) -> Iterator[Reason]:
+def hidden_change(case: Case) -> Iterator[Reason]:
     """The metric stayed, decisions changed."""
-    del base, detectable
-    drop = variant.metrics.get("drop")
-    flips = variant.metrics.get("flips")
-    if (
-        drop is not None
-        and flips is not None
-        and drop.value <= SMALL_DROP
-        and flips.low > MANY_FLIPS
-    ):
-        yield (
-            "one-number-hides",
-            f"{variant.name} loses next to nothing and decides otherwise",
-            flips,
-        )
+    drop = case.metric("drop")
+    flips = case.metric("flips")
+    if drop is None or flips is None:
+        return
+    if drop.value <= SMALL_DROP and flips.low > MANY_FLIPS:
+        yield "one-number-hides", f"{case.name} loses next to nothing and decides otherwise", flips
 
 
-def uneven_damage(
-    base: VariantResult, variant: VariantResult, detectable: float
-) -> Iterator[Reason]:
+def uneven_damage(case: Case) -> Iterator[Reason]:
     """One group lost far more than all together."""
-    del base, detectable
-    drop = variant.metrics.get("drop")
-    worst = variant.metrics.get("worst_group_drop")
+    drop = case.metric("drop")
+    worst = case.metric("worst_group_drop")
     if drop is None or worst is None:
         return
     if worst.value >= GROUP_DROP and worst.value > WORST_GROUP_FACTOR * max(drop.value, 0.0):
-        yield (
-            "groups-suffer",
-            f"the worst group of {variant.name} loses more than all together",
-            worst,
-        )
+        yield "groups-suffer", f"the worst group of {case.name} loses more than all together", worst
 
 
-def smaller_not_faster(
-    base: VariantResult, variant: VariantResult, detectable: float
-) -> Iterator[Reason]:
+def smaller_not_faster(case: Case) -> Iterator[Reason]:
     """Fewer bytes, no less time."""
-    del detectable
-    ratio = variant.metrics.get("latency_ratio")
-    size = variant.metrics.get("size")
-    base_size = base.metrics.get("size")
+    ratio = case.metric("latency_ratio")
+    size = case.metric("size")
+    base_size = case.base.metrics.get("size")
     if ratio is None or size is None or base_size is None:
         return
     if size.value > SMALLER * base_size.value:
         return
     if ratio.low > SLOWER:
-        yield "fallbacks", f"{variant.name} is smaller and slower", ratio
+        yield "fallbacks", f"{case.name} is smaller and slower", ratio
     elif ratio.low > NO_FASTER:
-        yield "size-is-not-speed", f"{variant.name} is smaller and no faster", ratio
+        yield "size-is-not-speed", f"{case.name} is smaller and no faster", ratio
 
 
-def too_few_bits(
-    base: VariantResult, variant: VariantResult, detectable: float
-) -> Iterator[Reason]:
+def too_few_bits(case: Case) -> Iterator[Reason]:
     """A large drop at few bits."""
-    del base, detectable
-    drop = variant.metrics.get("drop")
-    widths = [int(width) for width in BITS.findall(variant.recipe or variant.name)]
+    drop = case.metric("drop")
+    widths = [int(width) for width in BITS.findall(case.variant.recipe or case.name)]
     if drop is not None and drop.low > LARGE_DROP and widths and min(widths) <= LOW_BITS:
-        yield "below-four-bits", f"{variant.name} has {min(widths)} bits and loses", drop
+        yield "below-four-bits", f"{case.name} has {min(widths)} bits and loses", drop
 
 
-def too_few_samples(
-    base: VariantResult, variant: VariantResult, detectable: float
-) -> Iterator[Reason]:
+def too_few_samples(case: Case) -> Iterator[Reason]:
     """Too few samples to detect small drops."""
-    del base
-    if detectable > GROUP_DROP and "drop" in variant.metrics:
-        number = counted(detectable, n=variant.metrics["drop"].n)
+    drop = case.metric("drop")
+    if drop is not None and case.detectable > GROUP_DROP:
+        number = counted(case.detectable, n=drop.n)
         yield "evaluate-before", "these samples cannot tell a smaller drop from none", number
 
 
-def runtime_differs(
-    base: VariantResult, variant: VariantResult, detectable: float
-) -> Iterator[Reason]:
+def runtime_differs(case: Case) -> Iterator[Reason]:
     """The runtime's results differ from the model's definition."""
-    del base, detectable
-    if "runtime differs" in variant.labels:
-        number = variant.metrics.get("snr_runtime")
-        yield "hardware-decides", f"{variant.name} computes something else on this machine", number
+    if "runtime differs" in case.variant.labels:
+        number = case.metric("snr_runtime")
+        yield "hardware-decides", f"{case.name} computes something else on this machine", number
 
 
-RESULT_RULES: Sequence[Callable[[VariantResult, VariantResult, float], Iterator[Reason]]] = (
+RESULT_RULES: Sequence[Callable[[Case], Iterator[Reason]]] = (
     runtime_differs, hidden_change, uneven_damage, smaller_not_faster, too_few_bits,
     too_few_samples,
 )  # fmt: skip

@@ -12,7 +12,7 @@ from packlight.profiling.counts import names
 from packlight.profiling.kernel_mapping import MOVERS, Placing
 from packlight.records import OperatorCost
 from packlight.records.profile import Placement
-from packlight.runtime.kernel_events import Kernel
+from packlight.runtime.kernel_times import Kernel
 
 SERVE = MOVERS | names("QuantizeLinear DequantizeLinear Identity Dropout Pad Slice Expand Constant")
 """Operators that a kernel is not named after where it computes others."""

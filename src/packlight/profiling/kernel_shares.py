@@ -21,8 +21,7 @@ from packlight.profiling.kernel_mapping import Placing
 from packlight.profiling.node_tags import Marked
 from packlight.records import Measurement, OperatorCost, Profile
 from packlight.runtime.clock import paired_latency, resample_indices, with_interval
-from packlight.runtime.kernel_events import HOLD_BODIES, Kernel, Run
-from packlight.runtime.kernel_times import Kernels
+from packlight.runtime.kernel_times import HOLD_BODIES, Kernel, Kernels, Run
 
 Floats = NDArray[np.float64]
 

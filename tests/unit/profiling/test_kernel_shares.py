@@ -9,8 +9,7 @@ from packlight.model import Model
 from packlight.profiling import profile
 from packlight.profiling.kernel_shares import with_latency
 from packlight.profiling.node_tags import marked
-from packlight.runtime.kernel_events import Kernel, Run
-from packlight.runtime.kernel_times import Kernels
+from packlight.runtime.kernel_times import Kernel, Kernels, Run
 
 US = 1e-6
 

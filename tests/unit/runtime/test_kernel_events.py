@@ -8,8 +8,7 @@ import pytest
 from packlight import zoo
 from packlight.model import load
 from packlight.records import SessionOptions
-from packlight.runtime.kernel_events import Kernel, read_runs
-from packlight.runtime.kernel_times import time_kernels
+from packlight.runtime.kernel_times import Kernel, read_runs, time_kernels
 
 US = 1e-6
 

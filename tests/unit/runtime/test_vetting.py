@@ -13,9 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from packlight.errors import CheckError, ModelError
 from packlight.runtime import is_vetted, vet
 from packlight.runtime.isolation.child import Finished, run_child
-from packlight.runtime.isolation.confine import child_answer
+from packlight.runtime.isolation.confine import OPENS, child_answer
 from packlight.runtime.isolation.limits import cores
-from packlight.runtime.isolation.vetting import OPENS
 
 info = helper.make_tensor_value_info
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL

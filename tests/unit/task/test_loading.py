@@ -95,7 +95,7 @@ BAD_ARRAYS = {
     "another shape": ({**GOOD, "x": IMAGES[:, :, :3]}, r"one row has shape \[3, 3, 4\]"),
     "another rank": ({**GOOD, "x": IMAGES[:, 0, 0, 0]}, r"one row has shape \[\]"),
     "no samples": ({"x": IMAGES[:0], "target": np.arange(0)}, "at least 1"),
-    "not finite": ({**GOOD, "x": np.full((6, 3, 4, 4), np.nan)}, "row 0 has others"),
+    "not finite": ({**GOOD, "x": np.full((6, 3, 4, 4), np.nan)}, "row 0 does not"),
     "too large": ({**GOOD, "x": np.full((6, 3, 4, 4), 1e300)}, "finite numbers that fit float32"),
     "complex": ({**GOOD, "x": IMAGES * 1j}, "lose its fraction"),
     "text": ({**GOOD, "x": np.full((6, 3, 4, 4), "a")}, "is fed as float32"),
