@@ -23,7 +23,7 @@ def device_names() -> tuple[str, ...]:
 
 def list_devices() -> tuple[Device, ...]:
     """All devices of the package, in the order of ``device_names``."""
-    return tuple(map(packaged_device, device_names()))
+    return tuple(map(_packaged_device, device_names()))
 
 
 def load_device(name_or_path: str | Path) -> Device:
@@ -39,10 +39,8 @@ def load_device(name_or_path: str | Path) -> Device:
         return check_operator_sets(read_device(Path(name_or_path)))
     name = str(name_or_path).strip().lower().replace(" ", "-")
     if name in device_names():
-        return packaged_device(name)
-    devices = {
-        alias: device for device in list_devices() for alias in (device.name, *device.aliases)
-    }
+        return _packaged_device(name)
+    devices = {key: device for device in list_devices() for key in (device.name, *device.aliases)}
     if name not in devices:
         raise DeviceError(
             f"there is no device '{name_or_path}'.{suggestion(name, devices)} Known are "
@@ -82,8 +80,7 @@ def operator_set(name: str) -> OperatorSet:
 
 
 @cache
-def packaged_device(name: str) -> Device:
-    """A device of the package, read once."""
+def _packaged_device(name: str) -> Device:
     return read_device(DATA / f"{name}.toml")
 
 

@@ -48,7 +48,7 @@ def write_device(device: Device, path: Path) -> None:
     """
     if path.suffix not in FORMS:
         raise DeviceError(f"a device is written to a .toml or .json file; got '{path}'")
-    to_text = device_toml if path.suffix == ".toml" else device_json
+    to_text = device_toml if path.suffix == ".toml" else _device_json
     try:
         path.write_text(to_text(device), "utf-8")
     except OSError as error:
@@ -69,8 +69,7 @@ def without_none(read_form: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def device_json(device: Device) -> str:
-    """A device as JSON that ``read_device`` reads."""
+def _device_json(device: Device) -> str:
     return json.dumps(to_json(device), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

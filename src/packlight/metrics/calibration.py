@@ -23,7 +23,7 @@ def class_probabilities(outputs: Outputs, count: int) -> Rows:
     class 1. Empty (0, 0) where the output does not score ``count`` decisions.
     """
     scores = first_output(outputs)
-    width = scores.shape[-1] if scores.ndim else 1
+    width = np.atleast_1d(scores).shape[-1]
     if not is_float(scores.dtype) or scores.size != count * width or not scores.size:
         return np.zeros((0, 0))
     table = score_table(outputs)
@@ -76,9 +76,8 @@ def calibration_error(
     total = counts.sum(axis=1, keepdims=True)
     used = max(1, min(bins, len(order) // PER_BIN))
     position = (np.cumsum(counts, axis=1) - counts / 2) * used / np.maximum(total, 1)
-    bin_of = (
-        np.minimum(position.astype(np.int64), used - 1) + used * np.arange(len(counts))[:, None]
-    )
+    bin_of = np.minimum(position.astype(np.int64), used - 1)
+    bin_of += used * np.arange(len(counts))[:, None]
     sums = np.bincount(bin_of.ravel(), gap.ravel(), minlength=used * len(counts))
     return np.asarray(np.abs(sums.reshape(-1, used)).sum(axis=1) / np.maximum(total[:, 0], 1))
 

@@ -33,7 +33,7 @@ def predicted_classes(outputs: Outputs) -> NDArray[np.int64]:
 def score_table(outputs: Outputs) -> Rows:
     """The first output as (m, classes); m is 1, or the number of steps or positions."""
     output = first_output(outputs)
-    width = output.shape[-1] if output.ndim else 1
+    width = np.atleast_1d(output).shape[-1]
     return output.reshape(-1, width).astype(np.float64)
 
 
@@ -88,7 +88,7 @@ def class_count(outputs: Outputs) -> int:
     output = first_output(outputs)
     if output.dtype.kind in "iub":
         return 0
-    return max(output.shape[-1] if output.ndim else 1, BINARY)
+    return max(int(np.atleast_1d(output).shape[-1]), BINARY)
 
 
 def check_range(indices: NDArray[np.int64], outputs: Outputs) -> None:
@@ -128,8 +128,7 @@ def f1_macro(sums: Rows) -> Rows:
     return np.asarray(scores.sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1))
 
 
-def f1_positive(sums: Rows) -> Rows:
-    """F1 of class 1."""
+def _f1_positive(sums: Rows) -> Rows:
     return f1_scores(sums)[0][..., 1]
 
 
@@ -140,7 +139,7 @@ CLASS_METRICS = {
         F1_MACRO, f1_row, f1_macro, bounded=True, decide=predicted_classes, scores=True
     ),
     F1_BINARY: of_sums(
-        F1_BINARY, f1_row, f1_positive, bounded=True, decide=predicted_classes, scores=True
+        F1_BINARY, f1_row, _f1_positive, bounded=True, decide=predicted_classes, scores=True
     ),
 }
 """Metrics by name; :func:`top_k` makes more."""

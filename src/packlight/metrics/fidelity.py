@@ -43,8 +43,7 @@ def as_reference(decisions: Decisions, reference: object) -> Truths:
     return np.asarray(decisions == predicted_classes(cast("Outputs", reference)), dtype=np.bool_)
 
 
-def noise_row(outputs: Outputs, reference: object) -> Rows:
-    """Energy of the reference's float outputs, and of the difference to them (2,)."""
+def _noise_row(outputs: Outputs, reference: object) -> Rows:
     return signal_and_noise(float_vector(outputs), float_vector(cast("Outputs", reference)))
 
 
@@ -86,7 +85,7 @@ def divergence_row(outputs: Outputs, reference: object) -> Rows:
     """Sum of KL(reference || outputs) in nats over the rows of scores, and their number (2,)."""
     scores = score_table(outputs)
     expected = score_table(cast("Outputs", reference))
-    to_logs = log_probabilities if are_probabilities(expected) else log_softmax
+    to_logs = _log_probabilities if are_probabilities(expected) else log_softmax
     logs = to_logs(expected)
     nats = (np.exp(logs) * (logs - to_logs(scores))).sum(axis=1)
     return np.array([np.maximum(nats, 0).sum(), len(nats)])
@@ -99,8 +98,7 @@ def are_probabilities(table: Rows) -> bool:
     return bool(np.all(np.abs(table.sum(axis=1) - 1) < SUM_TOLERANCE))
 
 
-def log_probabilities(table: Rows) -> Rows:
-    """Logarithms of probabilities, bounded below."""
+def _log_probabilities(table: Rows) -> Rows:
     return np.asarray(np.log(np.maximum(table, SMALLEST)))
 
 
@@ -136,7 +134,7 @@ FIDELITY_METRICS = {
         "agreement", agreement_row, ratio, bounded=True, against="reference",
         decide=predicted_classes, right=as_reference, scores=True,
     ),
-    "snr": of_sums("snr", noise_row, decibels, against="reference", unit="dB"),
+    "snr": of_sums("snr", _noise_row, decibels, against="reference", unit="dB"),
     "kl": of_sums(
         "kl", divergence_row, ratio, higher_is_better=False, against="reference",
         scores=True, unit="nat",

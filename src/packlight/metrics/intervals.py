@@ -34,7 +34,7 @@ def bootstrap_totals(metric: Metric, tables: Sequence[Rows], seed: int) -> list[
         For each table its totals (draws,). Draw i takes the same samples from all tables.
     """
     if metric.formula is None:
-        return bootstrap_over_rows(metric.total, tables, seed)
+        return resampled_totals(metric.total, tables, seed)
     sums = bootstrap_sums(np.hstack(tables), seed)
     parts = np.split(sums, np.cumsum([table.shape[1] for table in tables])[:-1], axis=1)
     return [metric.formula(part) for part in parts]
@@ -54,7 +54,7 @@ def draw_counts(n: int, count: int, seed: int) -> Iterator[NDArray[np.float64]]:
         yield np.bincount(indices.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
 
 
-def bootstrap_over_rows(
+def resampled_totals(
     total: Callable[[Rows], float], tables: Sequence[Rows], seed: int
 ) -> list[Rows]:
     """Bootstrap totals of a function of all rows."""
@@ -108,9 +108,8 @@ def tango_interval(lost: int, won: int, n: int, score: float = Z) -> Interval:
     [-0.037, 0.037]
     """
     value = (lost - won) / n
-    return score_bound(lost, won, n, (-1.0, value), score), score_bound(
-        lost, won, n, (value, 1.0), -score
-    )
+    low = score_bound(lost, won, n, (-1.0, value), score)
+    return low, score_bound(lost, won, n, (value, 1.0), -score)
 
 
 def score_bound(lost: int, won: int, n: int, between: Interval, score: float) -> float:

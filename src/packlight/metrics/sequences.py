@@ -67,10 +67,9 @@ def error_rate(decode: Callable[[Outputs], str], name: str = "cer", words: bool 
         return np.array([decode(outputs)])
 
     return of_sums(
-        name, row, ratio, higher_is_better=False, bounded=True, decide=decide, right=same_text
+        name, row, ratio, higher_is_better=False, bounded=True, decide=decide, right=_same_text
     )
 
 
-def same_text(decisions: Decisions, target: object) -> Truths:
-    """Test whether the decided text is the target (1,)."""
+def _same_text(decisions: Decisions, target: object) -> Truths:
     return np.array([str(decisions[0]) == str(target)])

@@ -134,9 +134,8 @@ def mean_differences(counts: Floats, sums: Floats, squares: Floats) -> MeanDiffe
     student = t_test(gap, pooled * (1 / n).sum(axis=0), n.sum(axis=0) - 2, noise)
     weaker = np.abs(student.score) < np.abs(welch.score)
     score = np.where(weaker, student.score, welch.score)
-    return MeanDifference(
-        gap, np.maximum(student.half, welch.half), score, np.maximum(student.p, welch.p)
-    )
+    half = np.maximum(student.half, welch.half)
+    return MeanDifference(gap, half, score, np.maximum(student.p, welch.p))
 
 
 def t_test(gap: Floats, variance: Floats, freedom: Floats, noise: Floats) -> MeanDifference:

@@ -115,10 +115,8 @@ def check_storage_kinds(proto: onnx.ModelProto, file: Path) -> None:
         raise ModelError(
             f"'{file.name}' has sparse weights, which are not supported; export them dense"
         )
-    function_tensors = (
-        tensor for function in proto.functions for tensor in node_tensors(function.node)
-    )
-    if any(map(is_external, function_tensors)):
+    nodes = [node for function in proto.functions for node in function.node]
+    if any(map(is_external, node_tensors(nodes))):
         raise ModelError(
             f"a function of '{file.name}' has external data, which is not supported; inline the "
             "functions of the model (onnx.inliner)"

@@ -26,7 +26,7 @@ def stored_files(path: str | Path) -> frozenset[Path]:
     """
     file = Path(path)
     tensors = external_tensors(onnx.load(file, load_external_data=False))
-    return frozenset({file, *(file.parent / location(tensor) for tensor in tensors)})
+    return frozenset({file, *(file.parent / _location(tensor) for tensor in tensors)})
 
 
 def stored_size(path: str | Path) -> int:
@@ -49,10 +49,10 @@ def inline_small_tensors(proto: onnx.ModelProto, file: Path) -> None:
         try:
             files = {
                 name: opened.enter_context((file.parent / name).open("rb"))
-                for name in dict.fromkeys(map(location, small))
+                for name in dict.fromkeys(map(_location, small))
             }
             for tensor in small:
-                source = files[location(tensor)]
+                source = files[_location(tensor)]
                 source.seek(int(external_entry(tensor, "offset") or 0))
                 tensor.raw_data = source.read(_tensor_bytes(tensor))
         except OSError as error:
@@ -75,8 +75,7 @@ def _tensor_bytes(tensor: TensorProto) -> int:
     return stored_bytes(tensor, math.prod(tensor.dims))
 
 
-def location(tensor: TensorProto) -> str:
-    """Path of a tensor's file, relative to the model's folder."""
+def _location(tensor: TensorProto) -> str:
     return external_entry(tensor, "location")
 
 

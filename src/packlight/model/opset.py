@@ -2,10 +2,9 @@
 
 Of the two converters onnx's is right below opset 18, where onnxscript's leaves reductions behind,
 and onnxscript's from 18 on. Neither knows a model's functions, so calls are inlined. onnx's changes
-the results of Hardmax, Resize and Upsample; the second half of this module corrects that. Until
-opset 13 Hardmax is of a matrix that its axis splits a tensor into; the converter knows that of
-Softmax and LogSoftmax alone. Until opset 11 Resize and Upsample read element ``i`` of a result at
-``i / scale``; from then on Resize states where, and half a pixel off by default.
+results that this module corrects: until opset 13 Hardmax is of a matrix that its axis splits a
+tensor into, and until opset 11 Resize and Upsample read element ``i`` of a result at ``i / scale``;
+from then on Resize states where, and half a pixel off by default.
 Source: the operator specifications of ONNX, and ``Resize`` of opset 10 in ONNX Runtime, whose
 nearest element is the one below where a scale enlarges and the one above where it does not.
 """
@@ -101,7 +100,7 @@ def convert_with_onnx(model: ir.Model, opset: int) -> ir.Model:
     before = model.opset_imports[""]
     inline_functions(model)
     flatten_hardmax(model, opset)
-    described = {value.name for value in output_values(model) if value.type is not None}
+    described = {value.name for value in _output_values(model) if value.type is not None}
     weights = {
         name: value.const_value
         for name, value in model.graph.initializers.items()
@@ -123,7 +122,7 @@ def convert_with_onnx(model: ir.Model, opset: int) -> ir.Model:
         value.const_value = body_weights.get(value.name, value.const_value)
     keep_resize_sampling(newer, before)
     newer.metadata_props.update(model.metadata_props)
-    for value in output_values(newer):
+    for value in _output_values(newer):
         if value.name not in described and not value.is_graph_output():
             value.type = value.shape = None
     return newer
@@ -148,8 +147,7 @@ def _stored_in_bodies(model: ir.Model) -> Iterator[ir.Value]:
             yield from graph.initializers.values()
 
 
-def output_values(model: ir.Model) -> list[ir.Value]:
-    """Every output of every operator."""
+def _output_values(model: ir.Model) -> list[ir.Value]:
     return [output for node in nodes(model) for output in node.outputs]
 
 

@@ -136,7 +136,7 @@ def write_model(model: Model, out: Path, sources: AbstractSet[Path]) -> int:
     """Write a model to a path that a user chose.
 
     Args:
-        model: to write; above 2 GB its weights go into a second file.
+        model: to write; see ``save``.
         out: path of the file; an existing file is replaced once the new one is complete.
         sources: files of the source model, which must not be overwritten.
 

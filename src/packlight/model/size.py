@@ -111,7 +111,7 @@ def self_contained(model: ir.Model) -> ir.Model:
         for value in graph.initializers.values():
             if isinstance(value.const_value, ir.ExternalTensor):
                 value.const_value = in_memory(value.const_value)
-            if is_plain(value):
+            if _is_plain(value):
                 value.type = value.shape = None
     return clone
 
@@ -135,7 +135,7 @@ def with_names_only(model: ir.Model) -> ir.Model:
 
 def has_own_entry(value: ir.Value) -> bool:
     """Test whether the file states more about a stored value than its tensor."""
-    return bool(value.doc_string or value.meta) or not is_plain(value)
+    return bool(value.doc_string or value.meta) or not _is_plain(value)
 
 
 def emptied_value(value: ir.Value) -> ir.Value:
@@ -144,14 +144,13 @@ def emptied_value(value: ir.Value) -> ir.Value:
         name=value.name, type=value.type, shape=value.shape, doc_string=value.doc_string,
         const_value=NOTHING, metadata_props=dict(value.metadata_props),
     )  # fmt: skip
-    if is_plain(value):
+    if _is_plain(value):
         copy.type = copy.shape = None
     copy.meta.update(value.meta)
     return copy
 
 
-def is_plain(value: ir.Value) -> bool:
-    """Test whether a stored value is nothing but its tensor."""
+def _is_plain(value: ir.Value) -> bool:
     return not (value.metadata_props or value.is_graph_input() or value.is_graph_output())
 
 

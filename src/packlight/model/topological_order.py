@@ -15,9 +15,8 @@ import onnx
 
 def sort_operators(graph: onnx.GraphProto) -> None:
     """Sort the operators of a graph in place, moving few; a graph with a cycle stays as it is."""
-    producers = {
-        name: index for index, node in enumerate(graph.node) for name in node.output if name
-    }
+    outputs = enumerate(node.output for node in graph.node)
+    producers = {name: index for index, names in outputs for name in names if name}
     dependencies = [
         {producers[name] for name in names_read(node) if name in producers} - {index}
         for index, node in enumerate(graph.node)

@@ -84,7 +84,7 @@ class Input:
 
     def text(self) -> str:
         """Type and shape for people, as ``float32 [?, 3, 48, ?]``."""
-        return type_and_shape(DTYPES.get(self.type, self.type), self.shape)
+        return _type_and_shape(DTYPES.get(self.type, self.type), self.shape)
 
     def fits(self, array: Array) -> bool:
         """Test whether an array has the right type and shape, as far as they are known."""
@@ -185,7 +185,7 @@ class Session:
                 text = expected.text()
                 raise TaskError(f"input '{name}' takes {text}; no array of that name came")
             if not expected.fits(feeds[name]):
-                came = type_and_shape(feeds[name].dtype, feeds[name].shape)
+                came = _type_and_shape(feeds[name].dtype, feeds[name].shape)
                 text = expected.text()
                 raise TaskError(f"input '{name}' takes {text}; an array of {came} came")
 
@@ -201,8 +201,7 @@ class Session:
                 )
 
 
-def type_and_shape(dtype: object, shape: Sequence[int | None]) -> str:
-    """Type and shape for people."""
+def _type_and_shape(dtype: object, shape: Sequence[int | None]) -> str:
     return f"{dtype} [{', '.join('?' if dim is None else str(dim) for dim in shape)}]"
 
 
@@ -219,9 +218,8 @@ def start_session(
     Raises:
         ModelError: ONNX Runtime does not take the model.
     """
-    return start_with_options(
-        source, name, options, native_options(options), inexact, without=without
-    )
+    native = native_options(options)
+    return start_with_options(source, name, options, native, inexact, without=without)
 
 
 def start_with_options(

@@ -95,9 +95,8 @@ def latency_of(
 
     Arguments and errors are those of ``time_against``.
     """
-    return latency_quantiles(
-        interleaved_seconds([session], samples, state, seconds, clock)[:, 0], seed
-    )
+    runs = interleaved_seconds([session], samples, state, seconds, clock)
+    return latency_quantiles(runs[:, 0], seed)
 
 
 def compare_latency(
@@ -166,9 +165,8 @@ def ratio_over_rounds(seconds_of_rounds: Sequence[Seconds], within: Measurement)
     """The ratio over rounds of (pairs, 2), its interval at least as wide as that within them."""
     from scipy.special import stdtrit  # noqa: PLC0415  scipy takes long to load
 
-    logs = np.array(
-        [np.log(np.median(pairs[:, 1]) / np.median(pairs[:, 0])) for pairs in seconds_of_rounds]
-    )
+    medians = np.array([np.median(pairs, axis=0) for pairs in seconds_of_rounds])
+    logs = np.log(medians[:, 1] / medians[:, 0])
     middle = float(logs.mean())
     count = len(logs)
     reach = float(stdtrit(count - 1, 1 - TAIL) * logs.std(ddof=1) / np.sqrt(count))
@@ -302,11 +300,6 @@ def with_interval(value: float, spread: NDArray[np.float64], unit: Unit, runs: i
     """A positive estimate with the 95 % interval of its resampled values."""
     low, high = np.quantile(spread, [TAIL, 1 - TAIL])
     stretch = t_stretch(runs)
-    return Measurement(
-        value,
-        unit,
-        max(0.0, min(value, value + stretch * float(low - value))),
-        max(value, value + stretch * float(high - value)),
-        "measured",
-        runs,
-    )
+    lowest = max(0.0, min(value, value + stretch * float(low - value)))
+    highest = max(value, value + stretch * float(high - value))
+    return Measurement(value, unit, lowest, highest, "measured", runs)

@@ -35,6 +35,7 @@ INEXACT_PREFIXES = (
 """Families of ``com.microsoft`` that compute with integers."""
 
 Reference = Callable[[Tape, ir.Node], ir.Value]
+Value = ir.Value | None
 
 EXACT_BELOW = 2**24
 LARGEST_DIFFERENCE = 255
@@ -107,9 +108,8 @@ def qlinear_matmul(tape: Tape, node: ir.Node) -> ir.Value:
 def conv_integer(tape: Tape, node: ir.Node) -> ir.Value:
     """Sums of products of integers, in float32 digits and then int32."""
     x, w = node.inputs[:2]
-    return conv_sum(
-        tape, Operands(x, w, optional_input(node, 2), optional_input(node, 3)), node.attributes
-    )
+    operands = Operands(x, w, optional_input(node, 2), optional_input(node, 3))
+    return conv_sum(tape, operands, node.attributes)
 
 
 def qlinear_conv(tape: Tape, node: ir.Node) -> ir.Value:
@@ -124,9 +124,7 @@ def qlinear_conv(tape: Tape, node: ir.Node) -> ir.Value:
     return requantize(tape, scale_sum(tape, wide, x_scale, scale), y_scale, y_zero)
 
 
-def requantize(
-    tape: Tape, real: ir.Value, scale: ir.Value | None, zero: ir.Value | None
-) -> ir.Value:
+def requantize(tape: Tape, real: ir.Value, scale: Value, zero: Value) -> ir.Value:
     """Round real numbers (float64) to a grid."""
     narrow = cast_to(tape, real, ir.DataType.FLOAT)
     return tape.op("QuantizeLinear", [narrow, cast_to(tape, scale, ir.DataType.FLOAT), zero])
@@ -169,8 +167,10 @@ REFERENCES: dict[tuple[str, str], Reference] = {
 
 
 def optional_input(node: ir.Node, index: int) -> ir.Value | None:
-    """An input that the operator may leave out; None where it does."""
-    return node.inputs[index] if index < len(node.inputs) else None
+    """An input that the operator may leave out; None where it does, and for an index of -1."""
+    if not 0 <= index < len(node.inputs):
+        return None
+    return node.inputs[index]
 
 
 def constant_value(tape: Tape, array: NDArray[np.generic]) -> ir.Value:
@@ -220,9 +220,7 @@ def matmul_sum(tape: Tape, operands: Operands) -> ir.Value:
     return tape.op("MatMul", factors)
 
 
-def centered(
-    tape: Tape, codes: ir.Value | None, zero: ir.Value | None, kind: ir.DataType
-) -> ir.Value:
+def centered(tape: Tape, codes: Value, zero: Value, kind: ir.DataType) -> ir.Value:
     """Codes minus their zero point, in a floating-point type."""
     wide = cast_to(tape, codes, kind)
     if zero is None:
@@ -240,9 +238,7 @@ def as_column(tape: Tape, value: ir.Value | None) -> ir.Value | None:
     return tape.op("Reshape", [value, constant_value(tape, np.array([-1, 1], np.int64))])
 
 
-def scale_sum(
-    tape: Tape, total: ir.Value, left_scale: ir.Value | None, right_scale: ir.Value | None
-) -> ir.Value:
+def scale_sum(tape: Tape, total: ir.Value, left_scale: Value, right_scale: Value) -> ir.Value:
     """A sum (float64) times the scales of both operands."""
     first = cast_to(tape, as_column(tape, left_scale), ir.DataType.DOUBLE)
     second = cast_to(tape, right_scale, ir.DataType.DOUBLE)

@@ -180,17 +180,13 @@ class Product:
     def names(self) -> Iterator[str]:
         """Names of the computed values that it reads."""
         for index in (self.read.codes, self.read.weight, self.read.zero):
-            value = self.input(index)
+            value = optional_input(self.node, index)
             if value is not None and stored_tensor(value) is None:
                 yield str(value.name)
 
-    def input(self, index: int) -> ir.Value | None:
-        """One of its inputs; None for an index of -1."""
-        return optional_input(self.node, index) if index >= 0 else None
-
     def array(self, index: int, values: Mapping[str, Array]) -> Array | None:
         """Array of one of its inputs at a call; None where it is left out or not computed."""
-        value = self.input(index)
+        value = optional_input(self.node, index)
         if value is None:
             return None
         tensor = stored_tensor(value)

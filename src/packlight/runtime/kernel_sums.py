@@ -109,11 +109,9 @@ def saturating_operands(node: ir.Node) -> Iterator[Operands]:
     domain = node.domain if node.domain != "ai.onnx" else ""
     for candidate in KERNELS.get((domain, node.op_type), ()):
         weight = optional_input(node, candidate.weight)
-        signed = not candidate.floats and any(
-            element_type(optional_input(node, index)) == ir.DataType.INT8
-            for index in (candidate.codes, candidate.zero)
-            if index >= 0
-        )
+        codes = element_type(optional_input(node, candidate.codes))
+        zero = element_type(optional_input(node, candidate.zero))
+        signed = not candidate.floats and ir.DataType.INT8 in (codes, zero)
         if element_type(weight) == ir.DataType.INT8 and not signed and not depthwise(node, weight):
             yield candidate
 

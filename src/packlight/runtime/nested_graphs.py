@@ -70,14 +70,11 @@ def index_values(model: ir.Model) -> ValueIndex:
 
 def infer_types(model: ir.Model) -> ir.Model:
     """Infer types of values and fill them in, in place, as far as possible."""
-    without_weights = model.clone()
-    weights_as_inputs(without_weights)
-    inferred = index_values(
-        ir.from_proto(onnx.shape_inference.infer_shapes(ir.to_proto(without_weights)))
-    )
-    for name, values_of_name in index_values(model).values.items():
-        for (value, _), (typed, _) in zip(
-            values_of_name, inferred.values.get(name, ()), strict=False
-        ):
+    sketch = model.clone()
+    weights_as_inputs(sketch)
+    proto = onnx.shape_inference.infer_shapes(ir.to_proto(sketch))
+    inferred = index_values(ir.from_proto(proto))
+    for name, entries in index_values(model).values.items():
+        for (value, _), (typed, _) in zip(entries, inferred.values.get(name, ()), strict=False):
             value.type = value.type or typed.type
     return model

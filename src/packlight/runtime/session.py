@@ -60,14 +60,13 @@ def open_in_memory(
     A model too large for protobuf goes through a file; the session maps the weights of that file,
     so they outlive its name.
     """
-    graph_only, shared = share_weights(model)
-    if file_size(graph_only.graph) <= INLINE_LIMIT:
+    stripped, shared = share_weights(model)
+    if file_size(stripped.graph) <= INLINE_LIMIT:
         native = native_options(options)
         values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in shared.values()]
         native.add_external_initializers(list(shared), values)
-        return start_with_options(
-            to_bytes(graph_only), model.name, options, native, inexact, without=without
-        )
+        data = to_bytes(stripped)
+        return start_with_options(data, model.name, options, native, inexact, without=without)
     with TemporaryDirectory(prefix="packlight-") as folder:
         path = Path(folder) / "model.onnx"
         save(model, path)
@@ -84,7 +83,7 @@ def share_weights(model: Model) -> tuple[Model, dict[str, Floats]]:
     for name, value in clone.graph.initializers.items():
         tensor = value.const_value
         assert tensor is not None
-        if is_only_read(value) and is_shareable(tensor):
+        if is_only_read(value) and _is_shareable(tensor):
             shared[name] = float_array(tensor)
             value.const_value = ir.TensorProtoTensor(external_proto(name, tensor))
     return Model(clone, model.name), shared
@@ -95,8 +94,7 @@ def is_only_read(value: ir.Value) -> bool:
     return bool(value.uses()) and not (value.is_graph_input() or value.is_graph_output())
 
 
-def is_shareable(tensor: ir.TensorProtocol) -> bool:
-    """Test whether a stored value is float32 and large enough."""
+def _is_shareable(tensor: ir.TensorProtocol) -> bool:
     return tensor.dtype == ir.DataType.FLOAT and tensor.nbytes >= SHARED_FROM
 
 

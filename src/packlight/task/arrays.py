@@ -21,7 +21,7 @@ from packlight.metrics import METRICS, Metric, metric_by_name
 from packlight.metrics.fidelity import is_float
 from packlight.model.model import Model
 from packlight.runtime.isolation.limits import physical_memory
-from packlight.task.declared import declared_dims, declared_dtype, dims_text, shape_matches
+from packlight.task.declared import Dims, declared_dims, declared_dtype, dims_text, shape_matches
 from packlight.task.samples import ArraySamples
 from packlight.task.task import Task
 
@@ -137,9 +137,7 @@ def array_samples(arrays: Arrays, model: Model, file: str) -> ArraySamples:
     return ArraySamples(arrays, dtypes, frozenset(unbatched))
 
 
-def is_unbatched(
-    array: NDArray[np.generic], dims: tuple[int | None, ...] | None, where: str
-) -> bool:
+def is_unbatched(array: NDArray[np.generic], dims: Dims | None, where: str) -> bool:
     """Test whether a row has the input's shape; False where it lacks the batch axis of 1.
 
     Raises:

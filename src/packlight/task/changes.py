@@ -31,6 +31,8 @@ Random = np.random.Generator
 Change = Callable[[Numbers, Random], Numbers]
 """(numbers of one input, random generator) -> changed numbers."""
 
+StepsChange = Callable[["Steps", int], "Steps"]
+
 IMAGE_RANK = 4
 SMALLEST_IMAGE = 8
 CHANNELS = (1, 3, 4)
@@ -121,7 +123,9 @@ def input_kind(array: Array) -> str:
             return "image"
     if array.ndim and sizes[-1] >= SHORTEST_SOUND and array.ndim <= SOUND_RANK and not pixel:
         return "sound"
-    return "numbers" if array.size > 1 else ""
+    if array.size > 1:
+        return "numbers"
+    return ""
 
 
 def changed_tasks(task: Task, seed: int) -> dict[str, Task]:
@@ -130,11 +134,9 @@ def changed_tasks(task: Task, seed: int) -> dict[str, Task]:
     Raises:
         TaskError: no input can be changed, and the task defines no change.
     """
-    first = task.samples[0][0]
-    carried = set(task.state.values())
-    kinds = {
-        name: input_kind(np.asarray(array)) for name, array in first.items() if name not in carried
-    }
+    feeds = task.samples[0][0]
+    inputs = feeds.keys() - task.state.values()
+    kinds = {name: input_kind(np.asarray(feeds[name])) for name in inputs}
     first_kind = next((kind for kind in CHANGES if kind in kinds.values()), "")
     chosen = {name for name, kind in kinds.items() if kind == first_kind}
     tasks = {
@@ -142,7 +144,7 @@ def changed_tasks(task: Task, seed: int) -> dict[str, Task]:
         for name, change in CHANGES.get(first_kind, {}).items()
     }
     for name, user_change in task.changes.items():
-        tasks[name] = with_changed_samples(task, with_seed(user_change, seed))
+        tasks[name] = with_changed_samples(task, _with_seed(user_change, seed))
     if not tasks:
         raise TaskError(
             f"no input of task '{task.name}' is an image, sound or other real numbers, so none can "
@@ -151,21 +153,18 @@ def changed_tasks(task: Task, seed: int) -> dict[str, Task]:
     return tasks
 
 
-def with_seed(change: Callable[[Steps, int], Steps], seed: int) -> Callable[[Steps, int], Steps]:
-    """A change whose seed for a sample is ``seed`` plus its index."""
+def _with_seed(change: StepsChange, seed: int) -> StepsChange:
     return lambda steps, index: change(steps, seed + index)
 
 
-def with_changed_samples(task: Task, change: Callable[[Steps, int], Steps]) -> Task:
+def with_changed_samples(task: Task, change: StepsChange) -> Task:
     """The task with every sample changed on access."""
     samples = task.samples
     lazy = LazySamples(len(samples), lambda index: change(samples[index], index))
     return replace(task, samples=lazy)
 
 
-def change_inputs(
-    change: Change, inputs: AbstractSet[str], seed: int
-) -> Callable[[Steps, int], Steps]:
+def change_inputs(change: Change, inputs: AbstractSet[str], seed: int) -> StepsChange:
     """A change of the named inputs, the same one in all calls of a sample."""
 
     def steps_changed(steps: Steps, index: int) -> Steps:

@@ -20,6 +20,7 @@ from packlight.task.task import Task
 if TYPE_CHECKING:
     from packlight.runtime import Steps
 
+Indices = NDArray[np.int64]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 MODES = {1: "L", 3: "RGB"}
 IMAGE_RANK = 4
@@ -115,7 +116,7 @@ def image_layout(dims: Dims) -> tuple[int, int, int, bool] | None:
     return None
 
 
-def image_files(folder: Path) -> tuple[list[Path], NDArray[np.int64], list[str]]:
+def image_files(folder: Path) -> tuple[list[Path], Indices, list[str]]:
     """Files, the class index of each, and the class names in sorted order.
 
     Raises:
@@ -143,9 +144,7 @@ def check_classes(classes: Sequence[str], model: Model) -> None:
                         f"{', '.join(classes[:5])}, ...")  # fmt: skip
 
 
-def split_calibration(
-    count: int, folder: Path, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_calibration(count: int, folder: Path, seed: int) -> tuple[Indices, Indices]:
     """Indices of test and calibration samples, sorted."""
     if count < MIN_IMAGES:
         raise TaskError(f"at least {MIN_IMAGES} images are needed; '{folder.name}' has {count}")

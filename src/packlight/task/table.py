@@ -80,11 +80,8 @@ def read_table(data: bytes) -> SampleTable:
 
 def arrays_by_prefix(prefix: str, arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Rows]:
     """Arrays whose name has a prefix, by name without it."""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays[name] for name in names}
 
 
 def without_objects(decisions: Decisions) -> Decisions:

@@ -97,11 +97,10 @@ def quotable_text(text: str) -> str:
 def feed_line(value: ir.Value) -> str:
     """The line of code for a random input."""
     dims = declared_dims(value) or ()
-    defaults = (1, *[FREE_AXIS_SIZE] * len(dims))
-    shape = tuple(
-        dim if dim is not None else size for dim, size in zip(dims, defaults, strict=False)
-    )
-    return f"        {str(value.name)!r}: {random_array(value, shape)},"
+    shape = [FREE_AXIS_SIZE if dim is None else dim for dim in dims]
+    if dims and dims[0] is None:
+        shape[0] = 1
+    return f"        {str(value.name)!r}: {random_array(value, tuple(shape))},"
 
 
 def random_array(value: ir.Value, shape: tuple[int, ...]) -> str:

@@ -25,7 +25,8 @@ OPSET = 21
 ANSI_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 """Escape codes for colors of a terminal."""
 
-ExampleInputs = Mapping[str, object] | Sequence[object]
+NamedInputs = Mapping[str, object]
+ExampleInputs = NamedInputs | Sequence[object]
 """Inputs by name, or in order."""
 
 VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -184,20 +185,15 @@ def bind_inputs(module: torch.nn.Module, inputs: ExampleInputs, text: str) -> Ar
     return bind_by_name(signature, inputs, text)
 
 
-def bind_in_order(
-    signature: inspect.Signature, inputs: Mapping[str, object], text: str
-) -> Arguments:
+def bind_in_order(signature: inspect.Signature, inputs: NamedInputs, text: str) -> Arguments:
     """Bind inputs in order, whatever their names."""
     if not can_bind(signature, *inputs.values()):
-        raise ModelError(
-            f"{inputs_text(signature, text)}; {len(inputs)} inputs in order do not fit that"
-        )
+        expected = inputs_text(signature, text)
+        raise ModelError(f"{expected}; {len(inputs)} inputs in order do not fit that")
     return Arguments(tuple(inputs.values()), {}, tuple(inputs))
 
 
-def bind_by_name(
-    signature: inspect.Signature, inputs: Mapping[str, object], text: str
-) -> Arguments:
+def bind_by_name(signature: inspect.Signature, inputs: NamedInputs, text: str) -> Arguments:
     """Bind inputs by the names of arguments, in the order of arguments."""
     order = {name: index for index, name in enumerate(signature.parameters)}
     ordered = sorted(inputs, key=lambda name: order.get(name, len(order)))
@@ -238,8 +234,7 @@ def inputs_text(signature: inspect.Signature, text: str) -> str:
     return f"the network of '{text}' takes {str(listed)[1:-1]}"
 
 
-def is_from_user(record: logging.LogRecord) -> bool:
-    """Test whether a log record is not the exporter's."""
+def _is_from_user(record: logging.LogRecord) -> bool:
     return record.name.partition(".")[0] not in EXPORTERS
 
 
@@ -257,7 +252,7 @@ def silenced_exporters() -> Iterator[None]:
     """Silence output and warnings of the exporter; its error has the reason of a failure."""
     handlers = log_handlers()
     for handler in handlers:
-        handler.addFilter(is_from_user)
+        handler.addFilter(_is_from_user)
     try:
         with (
             contextlib.redirect_stdout(StringIO()),
@@ -267,4 +262,4 @@ def silenced_exporters() -> Iterator[None]:
             yield
     finally:
         for handler in handlers:
-            handler.removeFilter(is_from_user)
+            handler.removeFilter(_is_from_user)

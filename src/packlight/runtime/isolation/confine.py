@@ -1,4 +1,4 @@
-"""Read a file that is not trusted in a child process with limits.
+"""Vet a file that is not trusted, and run code on it, in a child process with limits.
 
 A damaged file can crash the C++ of ONNX and ONNX Runtime, keep it busy for ever, or make it ask
 for all memory. Here that only costs a child.
@@ -38,9 +38,8 @@ KILLED = -int(getattr(signal, "SIGKILL", 0))
 SWALLOWED = "'{name}' asks for far more memory than a file of its size needs, to {doing}. " + REMEDY
 """Message about a file whose reading runs out of memory."""
 
-Identity = tuple[str, int, int, int]
-
 OPENS = "open and run once"
+Identity = tuple[str, int, int, int]
 
 vetted: dict[Identity, bool] = {}
 """Files that passed in this process, and whether they ran."""
@@ -126,7 +125,7 @@ def child_answer(path: Path, ended: Finished, seconds: float, doing: str) -> Map
         raise ModelError(f"'{name}' needs more memory than there is, just to {doing}")
     if ended.code < 0:
         raise ModelError(
-            f"'{name}' makes ONNX Runtime crash ({signal_name(-ended.code)}): it is damaged, or "
+            f"'{name}' makes ONNX Runtime crash ({_signal_name(-ended.code)}): it is damaged, or "
             f"this ONNX Runtime has a defect. {REMEDY}"
         )
     if ended.code > 0 or not ended.output:
@@ -158,6 +157,5 @@ def file_bytes(path: Path) -> int:
     return 0
 
 
-def signal_name(number: int) -> str:
-    """Name of a signal, as ``SIGSEGV``."""
+def _signal_name(number: int) -> str:
     return next((entry.name for entry in signal.Signals if entry == number), f"signal {number}")
