@@ -18,7 +18,7 @@ from dataclasses import replace
 import packlight
 from integers import references
 from packlight.evaluation import evaluate
-from packlight.evaluation.exactness import spread
+from packlight.evaluation.exactness import evenly_spread
 from packlight.records import SessionOptions
 from packlight.runtime import saturation
 from plain import plain_model
@@ -60,7 +60,7 @@ OPTIONS = SessionOptions(threads=2)
 def row(chosen: Case, name: str, recipe: str, samples: int, calibration: int) -> str:
     """One recipe as a line of the table."""
     whole = chosen.task()
-    places = spread(len(whole.calibration), calibration)
+    places = evenly_spread(len(whole.calibration), calibration)
     task = replace(whole, calibration=[whole.calibration[place] for place in places])
     start = time.perf_counter()
     made = packlight.compress(plain_model(chosen), recipe, task=task, options=OPTIONS).model

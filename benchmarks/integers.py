@@ -30,7 +30,7 @@ import theirs
 from judging import KEPT
 from packlight.errors import ModelError
 from packlight.evaluation import Reference, evaluate
-from packlight.evaluation.exactness import spread
+from packlight.evaluation.exactness import evenly_spread
 from packlight.model import load
 from packlight.records import SessionOptions
 from packlight.runtime import compare_latency, open_session, saturation
@@ -184,7 +184,7 @@ def references(name: str, most: int) -> tuple[Task, Reference, Reference]:
     """Samples of a case, evenly spread, and the original on them, exactly and in the kernels."""
     chosen = case(name)
     whole, model = chosen.task(), load(chosen.model_path())
-    places = list(spread(len(whole.samples), most))
+    places = list(evenly_spread(len(whole.samples), most))
     task = replace(
         whole, samples=[whole.samples[place] for place in places],
         targets=[whole.targets[place] for place in places] if len(whole.targets) else (),

@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 import packlight
-from packlight.api.profile_detail import profile_of, shapes_in_use
 from packlight.errors import ModelError
 from packlight.metrics import METRICS
 from packlight.model import load
 from packlight.planning.what_if import KEEP, Choice
+from packlight.profiling.sample_runs import profile_for_task, sample_shapes
 from packlight.records import Measurement
 from packlight.runtime import latency_of, open_session
 from packlight.task import Task
@@ -167,11 +167,11 @@ def predicted(
     model: packlight.Model, task: Task, device: packlight.Device, threads: int
 ) -> Measurement:
     """What the device's curves say of a model; it is run once only where shapes depend on data."""
-    profile = profile_of(model, {}, task)
+    profile = profile_for_task(model, {}, task)
     try:
         return packlight.predict_latency(model, profile, device, threads)
     except ModelError:
-        seen = shapes_in_use(model, task)
+        seen = sample_shapes(model, task)
         return packlight.predict_latency(model, profile, device, threads, seen)
 
 

@@ -6,7 +6,7 @@ from .api.evaluate import evaluate as evaluate
 from .api.fit import fit as fit
 from .api.layers import compare_layers as compare_layers
 from .api.plan import plan as plan
-from .api.plan_detail import what_if as what_if
+from .api.plan_in_process import what_if as what_if
 from .api.profile import profile as profile
 from .api.quantize_where_faster import IntegerSearch as IntegerSearch
 from .api.quantize_where_faster import quantize_where_faster as quantize_where_faster

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import packlight
-from packlight.api.compare import distinct
+from packlight.api.compare import distinct_names
 from packlight.zoo import data_path
 
 
@@ -88,7 +88,7 @@ def test_progress_counts_up_to_its_total(few, tmp_path):
     ],
 )
 def test_models_are_called_as_short_as_they_can_be_told_apart(text, names):
-    assert distinct(text) == names
+    assert distinct_names(text) == names
 
 
 @pytest.mark.parametrize("kind", [str, Path])

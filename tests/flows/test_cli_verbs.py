@@ -136,7 +136,7 @@ def test_compare_says_what_changed_and_writes_a_report(run, smaller, few, tmp_pa
     assert found["flips"][0]["n"] == 200
     page = (tmp_path / "r.html").read_text("utf-8")
     assert found["report"] == "r.html"
-    assert "no budget was asked" in page
+    assert "no budget was set" in page
     assert "keeps every budget" not in page
 
 
@@ -178,7 +178,7 @@ def test_a_new_task_runs_as_it_is(run, tmp_path):
     assert done.returncode == 0, done.stderr
     again = run("init-task", "zoo:fashion", cwd=tmp_path)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "exists" in again.stderr
 
 
 def test_what_a_task_prints_does_not_reach_the_json(run, tmp_path):

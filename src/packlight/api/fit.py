@@ -1,4 +1,4 @@
-"""Search for the best version of a model that fits its budgets."""
+"""Search for the best variant of a model that keeps every budget."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def fit(
 
     Args:
         model: the original.
-        task: how good a model is.
-        budget: what it may cost and lose, as ``["size<=0.3x", "drop<=1%"]``.
-        project: folder, new or of an earlier call; ``MODEL-packlight`` here if none is named.
+        task: that measures quality.
+        budget: limits, as ``["size<=0.3x", "drop<=1%"]``.
+        project: folder, new or of an earlier call; ``MODEL-packlight`` by default.
         recipes: in short or as files; the built-in ladder where there are none.
         options: of every session.
         allow_slower: whether a variant measured slower than the original may be chosen.
@@ -45,13 +45,13 @@ def fit(
     Raises:
         InputError: the model, the task, a recipe or a budget cannot be used.
     """
-    asked = budget if isinstance(budget, Budget) else parse_budget(budget)
+    limits = budget if isinstance(budget, Budget) else parse_budget(budget)
     with at_hand(model) as (opened,):
         folder = Path(project or f"{opened.model.name}-packlight")
         return search(
             opened,
             task_for(task, opened.model),
-            asked,
+            limits,
             folder,
             recipes=recipes,
             options=options,

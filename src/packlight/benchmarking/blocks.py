@@ -23,22 +23,25 @@ SMALLEST = 7
 
 def attention_block(draft: Draft) -> Sequence[ir.Value]:
     """Blocks of a transformer: what is around its products too."""
-    tokens, heads, each = drawn(draft, 8, 256), chosen(draft, 2, 4, 6, 8, 12), chosen(draft, 32, 64)
-    x = draft.feed(1, tokens, heads * each)
+    tokens = drawn(draft, 8, 256)
+    heads = chosen(draft, 2, 4, 6, 8, 12)
+    head_size = chosen(draft, 32, 64)
+    x = draft.feed(1, tokens, heads * head_size)
     for _ in range(chosen(draft, 1, 1, 2, 4)):
-        x = encoder(draft, x, tokens, heads, each)
+        x = encoder(draft, x, tokens, heads, head_size)
     return [x]
 
 
-def encoder(draft: Draft, x: ir.Value, tokens: int, heads: int, each: int) -> ir.Value:
+def encoder(draft: Draft, x: ir.Value, tokens: int, heads: int, head_size: int) -> ir.Value:
     """One block: attention, then two layers with a Gelu as exporters write it out."""
-    width, parts = heads * each, []
+    width = heads * head_size
+    parts = []
     for _ in range(3):
-        made = biased(draft, x, width, width)
-        split = draft.op("Reshape", made, draft.whole(0, tokens, heads, each))
+        projected = biased(draft, x, width, width)
+        split = draft.op("Reshape", projected, draft.whole(0, tokens, heads, head_size))
         parts.append(draft.op("Transpose", split, perm=[0, 2, 1, 3]))
     turned = draft.op("Transpose", parts[1], perm=[0, 1, 3, 2])
-    scores = draft.op("Mul", draft.op("MatMul", parts[0], turned), draft.numbers(each**-0.5))
+    scores = draft.op("Mul", draft.op("MatMul", parts[0], turned), draft.numbers(head_size**-0.5))
     mixed = draft.op("MatMul", draft.op("Softmax", scores, axis=-1), parts[2])
     joined = draft.op("Transpose", mixed, perm=[0, 2, 1, 3])
     joined = draft.op("Reshape", joined, draft.whole(0, tokens, width))
@@ -57,13 +60,14 @@ def biased(draft: Draft, x: ir.Value, inputs: int, outputs: int) -> ir.Value:
 
 
 def normed(draft: Draft, x: ir.Value, width: int) -> ir.Value:
-    """A layer normalisation."""
+    """A layer normalization."""
     return draft.op("LayerNormalization", x, *(draft.keep(draft.spread((width,))) for _ in "ab"))
 
 
 def mobile_block(draft: Draft) -> Sequence[ir.Value]:
     """A stem and blocks of a mobile network: wider, depthwise, narrow again, and the sum."""
-    side, width = drawn(draft, 16, 224, 2), drawn(draft, 8, 96, GRAIN)
+    side = drawn(draft, 16, 224, 2)
+    width = drawn(draft, 8, 96, GRAIN)
     width = max(GRAIN, min(width, 2 * WIDEST // side // GRAIN * GRAIN))
     x = draft.feed(1, 3, side, side)
     x = activated(draft, convolved(draft, x, 3, width, 3, stride=2))
@@ -72,7 +76,8 @@ def mobile_block(draft: Draft) -> Sequence[ir.Value]:
         narrow = side > SMALLEST and chosen(draft, 0, 0, 1)
         outputs = min(WIDEST // 6, drawn(draft, width, 2 * width, GRAIN)) if narrow else width
         x = inverted(draft, x, width, outputs, 2 if narrow else 1)
-        width, side = outputs, -(-side // 2) if narrow else side
+        width = outputs
+        side = -(-side // 2) if narrow else side
     pooled = draft.settled(draft.op("GlobalAveragePool", x))
     return [draft.product("Gemm", draft.op("Flatten", pooled), (width, 1000), 1)]
 
@@ -98,7 +103,8 @@ def convolved(
 
 def residual_block(draft: Draft) -> Sequence[ir.Value]:
     """A stem, a pooling, and bottlenecks with their residuals."""
-    side, narrow = drawn(draft, 7, 56), drawn(draft, 16, 128, GRAIN)
+    side = drawn(draft, 7, 56)
+    narrow = drawn(draft, 16, 128, GRAIN)
     while narrow * side > WIDEST:
         side = side * 3 // 4
     wide = 4 * narrow
@@ -114,13 +120,14 @@ def residual_block(draft: Draft) -> Sequence[ir.Value]:
 
 def gated_block(draft: Draft) -> Sequence[ir.Value]:
     """Channels weighed by what all of the picture gives (squeeze and excitation)."""
-    side, width = drawn(draft, 5, 40), drawn(draft, 16, 128, GRAIN)
-    few = max(GRAIN, width // 4 // GRAIN * GRAIN)
+    side = drawn(draft, 5, 40)
+    width = drawn(draft, 16, 128, GRAIN)
+    squeezed = max(GRAIN, width // 4 // GRAIN * GRAIN)
     x = draft.feed(1, width, side, side)
     for _ in range(chosen(draft, 1, 2, 4)):
         x = convolved(draft, x, width, width, 1)
         mean = draft.op("ReduceMean", x, draft.whole(2, 3), keepdims=1)
-        gate = draft.op("Relu", convolved(draft, mean, width, few, 1))
-        gate = draft.op("HardSigmoid", convolved(draft, gate, few, width, 1))
+        gate = draft.op("Relu", convolved(draft, mean, width, squeezed, 1))
+        gate = draft.op("HardSigmoid", convolved(draft, gate, squeezed, width, 1))
         x = convolved(draft, draft.op("Mul", x, gate), width, width, 1)
     return [x]

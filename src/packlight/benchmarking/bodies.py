@@ -20,7 +20,8 @@ MOST = 50e6
 LEAST = 4
 """Pixels along the side of a picture."""
 
-MIDDLE, LARGEST = 112, 224
+MIDDLE = 112
+LARGEST = 224
 """The same of the largest: further on, and where a picture comes in."""
 
 DEPTHS = (1, 2, 4)
@@ -58,7 +59,8 @@ def convs(kernels: Sequence[int], most: int = 512) -> Body:
     """Convolutions from some channels to others and back."""
 
     def body(draft: Draft) -> Sequence[ir.Value]:
-        size, stride = chosen(draft, *kernels), chosen(draft, 1, 1, 2)
+        size = chosen(draft, *kernels)
+        stride = chosen(draft, 1, 1, 2)
         inputs, outputs = (drawn(draft, 2 * GRAIN, most, GRAIN) for _ in range(2))
         side = shrunk(drawn(draft, LEAST, MIDDLE), inputs * outputs * size**2)
         x = draft.feed(1, inputs, side, side)
@@ -74,8 +76,10 @@ def stems(kernels: Sequence[int]) -> Body:
     """Convolutions of pictures as they come in, with few channels."""
 
     def body(draft: Draft) -> Sequence[ir.Value]:
-        size, stride = chosen(draft, *kernels), chosen(draft, 1, 1, 2)
-        inputs, outputs = drawn(draft, 1, 2 * GRAIN - 1), drawn(draft, 2 * GRAIN, 64, GRAIN)
+        size = chosen(draft, *kernels)
+        stride = chosen(draft, 1, 1, 2)
+        inputs = drawn(draft, 1, 2 * GRAIN - 1)
+        outputs = drawn(draft, 2 * GRAIN, 64, GRAIN)
         side = shrunk(drawn(draft, LEAST, LARGEST), inputs * outputs * size**2)
         x = draft.feed(1, inputs, side, side)
         return [convolution(draft, x, (outputs, inputs, size, size), stride)]
@@ -99,8 +103,10 @@ def shrunk(side: int, macs: int) -> int:
 
 def depthwise(draft: Draft) -> Sequence[ir.Value]:
     """Convolutions of each channel by itself."""
-    channels, side = drawn(draft, 16, 1024, GRAIN), drawn(draft, 5, 112)
-    size, stride = chosen(draft, 3, 3, 5, 7), chosen(draft, 1, 1, 2)
+    channels = drawn(draft, 16, 1024, GRAIN)
+    side = drawn(draft, 5, 112)
+    size = chosen(draft, 3, 3, 5, 7)
+    stride = chosen(draft, 1, 1, 2)
     while channels * side**2 * size**2 > MOST / 4:
         side = side * 3 // 4
     x = draft.feed(1, channels, side, side)
@@ -113,14 +119,22 @@ def depthwise(draft: Draft) -> Sequence[ir.Value]:
 
 def grouped(draft: Draft) -> Sequence[ir.Value]:
     """Convolutions in a few groups."""
-    groups, each = chosen(draft, 2, 4, 8, 32), drawn(draft, 4, 32, 4)
-    channels, side = groups * each, drawn(draft, 7, 56)
+    groups = chosen(draft, 2, 4, 8, 32)
+    group_size = drawn(draft, 4, 32, 4)
+    channels = groups * group_size
+    side = drawn(draft, 7, 56)
     x = draft.feed(1, channels, side, side)
     for _ in range(chosen(draft, 1, 2)):
         x = activated(
             draft,
             draft.product(
-                "Conv", x, (channels, each, 3, 3), 0, kernel_shape=[3, 3], group=groups, **padded(3)
+                "Conv",
+                x,
+                (channels, group_size, 3, 3),
+                0,
+                kernel_shape=[3, 3],
+                group=groups,
+                **padded(3),
             ),
         )
     return [x]  # fmt: skip
@@ -128,8 +142,11 @@ def grouped(draft: Draft) -> Sequence[ir.Value]:
 
 def conv1d(draft: Draft) -> Sequence[ir.Value]:
     """Convolutions over time."""
-    inputs, outputs = drawn(draft, 1, 256), drawn(draft, 16, 256, GRAIN)
-    size, length, stride = chosen(draft, 1, 3, 5, 16), drawn(draft, 1, 512), chosen(draft, 1, 1, 2)
+    inputs = drawn(draft, 1, 256)
+    outputs = drawn(draft, 16, 256, GRAIN)
+    size = chosen(draft, 1, 3, 5, 16)
+    length = drawn(draft, 1, 512)
+    stride = chosen(draft, 1, 1, 2)
     x = draft.feed(1, inputs, max(length, size))
     pads = [(size - 1) // 2, size // 2]
     x = draft.product("Conv", x, (outputs, inputs, size), 0, kernel_shape=[size], pads=pads,
@@ -141,8 +158,10 @@ def conv1d(draft: Draft) -> Sequence[ir.Value]:
 
 def transposed(draft: Draft) -> Sequence[ir.Value]:
     """Transposed convolutions that double a picture."""
-    inputs, outputs = drawn(draft, 8, 128, GRAIN), drawn(draft, 8, 128, GRAIN)
-    size, side = chosen(draft, 2, 3, 4), drawn(draft, 4, 32)
+    inputs = drawn(draft, 8, 128, GRAIN)
+    outputs = drawn(draft, 8, 128, GRAIN)
+    size = chosen(draft, 2, 3, 4)
+    side = drawn(draft, 4, 32)
     x = draft.feed(1, inputs, side, side)
     return [draft.product("ConvTranspose", x, (inputs, outputs, size, size), 1,
                           kernel_shape=[size, size], strides=[2, 2])]  # fmt: skip
@@ -168,7 +187,8 @@ def products(rows: Sequence[int], op: str = "MatMul", most: int = 2048) -> Body:
 
 def batched(draft: Draft) -> Sequence[ir.Value]:
     """The two products of attention, and the softmax between them."""
-    heads, tokens = drawn(draft, 2, 16), drawn(draft, 8, 256)
+    heads = drawn(draft, 2, 16)
+    tokens = drawn(draft, 8, 256)
     width = drawn(draft, 16, 96, GRAIN)
     query, key, value = (draft.feed(1, heads, tokens, width) for _ in range(3))
     turned = draft.op("Transpose", key, perm=[0, 1, 3, 2])
@@ -179,7 +199,9 @@ def batched(draft: Draft) -> Sequence[ir.Value]:
 def recurrent(draft: Draft) -> Sequence[ir.Value]:
     """An LSTM or a GRU over a sequence."""
     op, gates = (("LSTM", 4), ("GRU", 3))[chosen(draft, 0, 1)]
-    steps, inputs, hidden = drawn(draft, 1, 64), drawn(draft, 16, 256), drawn(draft, 16, 256)
+    steps = drawn(draft, 1, 64)
+    inputs = drawn(draft, 16, 256)
+    hidden = drawn(draft, 16, 256)
     x = draft.feed(steps, 1, inputs)
     stored = [draft.keep(draft.spread((1, gates * hidden, width)) / 1000)
               for width in (inputs, hidden)]  # fmt: skip

@@ -19,20 +19,26 @@ from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, Call
 from packlight.benchmarking.kernel_curves import Floats, arithmetic, centred, expanded
 from packlight.records.device import Curve
 
-CONSTANT, SLOPE, BEND, OVERHEAD = 0.02, 0.1, 0.4, 0.001
+CONSTANT = 0.02
+SLOPE = 0.1
+BEND = 0.4
+OVERHEAD = 0.001
 """Ridge on a curve's constant, on its linear terms, on its products of two, and on overheads."""
 
-STEPS, FOLDS = 60, 5
+STEPS = 60
+FOLDS = 5
 ENOUGH = 1e-5
 """Fall of the loss from which on steps end."""
 
-LEAST, MOST = 0.05, 1.5
+LEAST = 0.05
+MOST = 1.5
 """Spread of a curve, however few timings tell of it."""
 
 GUESS = 0.5
 """Spread of a curve of which timings tell too little to say."""
 
-FAR, AGAIN = 0.15, 3
+FAR = 0.15
+AGAIN = 3
 """Error of a logarithm from which on a timing counts less (Huber 1964), and how often that is set:
 a machine that does something else meanwhile takes much longer now and then."""
 
@@ -110,31 +116,32 @@ class Sums:
     """
 
     def __init__(self, timings: Sequence[Timing], roof: Roof) -> None:
-        rows = [(at, call, times) for at, one in enumerate(timings)
-                for call, times in one.calls.items() if call.kind != RUN.kind]  # fmt: skip
+        rows = [(at, call, times) for at, timing in enumerate(timings)
+                for call, times in timing.calls.items() if call.kind != RUN.kind]  # fmt: skip
         self.count = len(timings)
         self.model = np.array([at for at, _, _ in rows], np.int64)
         self.times = np.array([times for _, _, times in rows], np.float64)
         self.base = np.array([roof.seconds(call) for _, call, _ in rows])
         self.curve = np.array([call.curve for _, call, _ in rows])
-        self.logs = np.log(np.array([one.seconds for one in timings]))
+        self.logs = np.log(np.array([timing.seconds for timing in timings]))
         self.names = [str(name) for name in np.unique(self.curve[self.base > 0])]
         self.low: dict[str, Floats] = {}
         self.high: dict[str, Floats] = {}
         self.start = {}
-        blocks, place = [], 2
+        blocks = []
+        column = 2
         for name in self.names:
             chosen = np.flatnonzero(self.curve == name)
             shapes = np.array([rows[at][1].shape for at in chosen]).reshape(len(chosen), -1)
             self.low[name], self.high[name] = shapes.min(0), shapes.max(0)
             block = expanded(centred(shapes, self.low[name], self.high[name]))
-            self.start[name] = place
-            blocks.append((chosen, place, block))
-            place += block.shape[1]
-        self.size = place
-        self.terms = np.zeros((len(rows), place))
-        for chosen, place, block in blocks:
-            self.terms[chosen, place : place + block.shape[1]] = block
+            self.start[name] = column
+            blocks.append((chosen, column, block))
+            column += block.shape[1]
+        self.size = column
+        self.terms = np.zeros((len(rows), column))
+        for chosen, column, block in blocks:
+            self.terms[chosen, column : column + block.shape[1]] = block
         self.sparse = csr_array(self.terms)
 
     def width(self, name: str) -> slice:
@@ -143,7 +150,7 @@ class Sums:
         return slice(self.start[name], self.start[name] + (count + 1) * (count + 2) // 2)
 
     def ridge(self) -> Floats:
-        """By coefficient, how strongly it is pulled to 0."""
+        """Strength by which each coefficient is pulled to 0."""
         pull = np.full(self.size, BEND)
         pull[:2] = OVERHEAD
         for name in self.names:
@@ -177,43 +184,44 @@ class Sums:
 
     def guess(self, typical: float) -> Floats:
         """Where to start: the roofline, and what the fastest models take for a run."""
-        found = np.zeros(self.size)
-        found[0], found[1] = np.log(typical), np.log(typical / 10)
-        return found
+        coefficients = np.zeros(self.size)
+        coefficients[0], coefficients[1] = np.log(typical), np.log(typical / 10)
+        return coefficients
 
 
-def solve(design: Sums, seen: Floats, near: Floats | None = None) -> Floats:
+def solve(design: Sums, weights_of_rows: Floats, prior: Floats | None = None) -> Floats:
     """Coefficients that make predicted times most like the measured ones.
 
     Args:
         design: calls of all models.
-        seen: (models,) weight of each; 0 for one that is held out.
-        near: where to begin; what is pulled to stays the same.
+        weights_of_rows: (models,) weight of each; 0 for one that is held out.
+        prior: where to begin; what is pulled to stays the same.
     """
-    pull, known = design.ridge(), seen > 0
-    start = design.guess(float(np.exp(design.logs[known].min())) / 2)
-    solution = start if near is None else near
+    pull = design.ridge()
+    counted = weights_of_rows > 0
+    start = design.guess(float(np.exp(design.logs[counted].min())) / 2)
+    solution = start if prior is None else prior
     damping, (logs, slopes) = 1e-2, design.slopes(solution)
 
     def loss(logs: Floats, solution: Floats) -> float:
         miss = logs - design.logs
-        return float(seen @ miss**2 + pull @ (solution - start) ** 2)
+        return float(weights_of_rows @ miss**2 + pull @ (solution - start) ** 2)
 
     best = loss(logs, solution)
     for _ in range(STEPS):
-        normal = (slopes.T * seen) @ slopes + np.diag(pull)
-        push = (slopes.T * seen) @ (design.logs - logs) - pull * (solution - start)
+        normal = (slopes.T * weights_of_rows) @ slopes + np.diag(pull)
+        push = (slopes.T * weights_of_rows) @ (design.logs - logs) - pull * (solution - start)
         step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), push)
         tried = solution + np.clip(step, -2, 2)
         there = design.slopes(tried)
-        found = loss(there[0], tried)
-        if found >= best:
+        line_search = loss(there[0], tried)
+        if line_search >= best:
             damping *= 4
             if damping > 1 / ENOUGH:
                 break
             continue
-        done = best - found < ENOUGH * best
-        solution, (logs, slopes), best, damping = tried, there, found, damping / 3
+        done = best - line_search < ENOUGH * best
+        solution, (logs, slopes), best, damping = tried, there, line_search, damping / 3
         if done:
             break
     return solution
@@ -230,7 +238,7 @@ def fit(timings: Sequence[Timing], roof: Roof, seed: int = 0, drift: float = 0.0
             those of another; it widens what is said of whole models.
     """
     design = Sums(timings, roof)
-    worth = np.array([WHOLE if one.composite else 1.0 for one in timings])
+    worth = np.array([WHOLE if timing.composite else 1.0 for timing in timings])
     with threadpool_limits(1, user_api="blas"):  # small matrices: more threads only wait
         solution, weights = robust(design, worth)
         residuals = unseen(design, weights, solution, seed)
@@ -240,7 +248,8 @@ def fit(timings: Sequence[Timing], roof: Roof, seed: int = 0, drift: float = 0.0
 
 def robust(design: Sums, worth: Floats) -> tuple[Floats, Floats]:
     """Coefficients, and weights of the timings: less for those far from what the rest says."""
-    weights, solution = worth, solve(design, worth)
+    weights = worth
+    solution = solve(design, worth)
     for _ in range(AGAIN):
         miss = np.abs(design.slopes(solution)[0] - design.logs)
         weights = worth * FAR / np.maximum(miss, FAR)
@@ -248,13 +257,13 @@ def robust(design: Sums, worth: Floats) -> tuple[Floats, Floats]:
     return solution, weights
 
 
-def unseen(design: Sums, weights: Floats, near: Floats, seed: int) -> Floats:
+def unseen(design: Sums, weights: Floats, prior: Floats, seed: int) -> Floats:
     """Logarithm of measured over predicted of each timing, from a fit without it; 0 for too few."""
     folds = np.random.default_rng(seed).permutation(design.count) % min(FOLDS, design.count)
     residuals = np.zeros(design.count)
     for fold in range(FOLDS if design.count > FOLDS else 0):
         held = folds == fold
-        logs, _ = design.slopes(solve(design, np.where(held, 0.0, weights), near))
+        logs, _ = design.slopes(solve(design, np.where(held, 0.0, weights), prior))
         residuals[held] = design.logs[held] - logs[held]
     return residuals
 
@@ -264,29 +273,29 @@ def curves(
 ) -> dict[str, Curve]:
     """The curves of a solution; that of a run carries the spread of whole models."""
     moving, sums = design.parts(solution)
-    found = {}
+    fitted = {}
     for name in design.names:
-        own = design.curve == name
-        share = np.bincount(design.model[own], moving[own], design.count) / sums
-        told = share > TOLD
-        found[name] = Curve(
+        columns = design.curve == name
+        share = np.bincount(design.model[columns], moving[columns], design.count) / sums
+        is_clear = share > TOLD
+        fitted[name] = Curve(
             features=KINDS[name.partition(":")[0]].features,
             low=tuple(map(float, design.low[name])),
             high=tuple(map(float, design.high[name])),
             coefficients=tuple(map(float, solution[design.width(name)])),
-            spread=spread(residuals[told], share[told]),
-            n=max(1, int(told.sum())),
+            spread=spread(residuals[is_clear], share[is_clear]),
+            n=max(1, int(is_clear.sum())),
         )
-    whole = np.array([one.composite for one in timings]) if timings else np.zeros(0, bool)
-    common = float(np.hypot(spread(residuals[whole], np.ones(int(whole.sum()))), drift))
+    composite = np.array([timing.composite for timing in timings]) if timings else np.zeros(0, bool)
+    common = float(np.hypot(spread(residuals[composite], np.ones(int(composite.sum()))), drift))
     ratio = float(solution[0] - solution[1])
-    found[RUN.curve] = Curve((), (), (), (ratio,), common, max(1, int(whole.sum())))
-    return found
+    fitted[RUN.curve] = Curve((), (), (), (ratio,), common, max(1, int(composite.sum())))
+    return fitted
 
 
 def spread(residuals: Floats, shares: Floats) -> float:
     """Standard deviation of residuals, those that tell more counting more; a guess for too few."""
     if len(residuals) < FEW or not residuals.any():
         return GUESS
-    told = np.sqrt(float(shares @ residuals**2) / float(shares.sum()))
-    return float(np.clip(told * (1 + 1 / len(residuals)), LEAST, MOST))
+    deviation = np.sqrt(float(shares @ residuals**2) / float(shares.sum()))
+    return float(np.clip(deviation * (1 + 1 / len(residuals)), LEAST, MOST))

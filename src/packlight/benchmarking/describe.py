@@ -32,30 +32,30 @@ def roof_of(timings: Sequence[Timing]) -> Roof:
     """The best that any model reached: arithmetic by data type, and traffic without arithmetic."""
     peak: dict[str, float] = {}
     bandwidth = 0.0
-    for one in timings:
+    for timing in timings:
         macs: dict[str, float] = defaultdict(float)
-        for call, times in one.calls.items():
+        for call, times in timing.calls.items():
             macs[call.dtype] += call.macs * times
         for dtype, count in macs.items():
             if count:
-                peak[dtype] = max(peak.get(dtype, 0.0), count / one.seconds)
-        moved = sum(call.moved * times for call, times in one.calls.items())
-        bandwidth = max(bandwidth, moved / one.seconds if not any(macs.values()) else 0.0)
+                peak[dtype] = max(peak.get(dtype, 0.0), count / timing.seconds)
+        moved = sum(call.moved * times for call, times in timing.calls.items())
+        bandwidth = max(bandwidth, moved / timing.seconds if not any(macs.values()) else 0.0)
     return Roof(peak or {"float32": 1.0}, bandwidth or 1.0)
 
 
 def efficiency(timings: Sequence[Timing], fitted: Fit, roof: Roof) -> dict[str, Share]:
     """Between which shares of the roofline kernels lie, by family and, for codes, data type."""
     reached: dict[str, list[float]] = defaultdict(list)
-    for one in timings:
-        for call in one.calls:
+    for timing in timings:
+        for call in timing.calls:
             if call.curve in fitted.curves and call.kind != RUN.kind and roof.seconds(call):
                 family = KINDS[call.kind].family
                 name = family if call.dtype == "float32" else f"{family}:{call.dtype}"
                 reached[name].append(reaches(call, fitted.curves[call.curve]))
-    every = [value for values in reached.values() for value in values]
-    found = {family: share(reached.get(family) or every) for family in FAMILIES}
-    return {**found, **{name: share(reached[name]) for name in reached if name not in found}}
+    values_of_all = [value for values in reached.values() for value in values]
+    shares = {family: share(reached.get(family) or values_of_all) for family in FAMILIES}
+    return {**shares, **{name: share(reached[name]) for name in reached if name not in shares}}
 
 
 def reaches(call: Call, curve: Curve) -> float:
@@ -87,7 +87,7 @@ def describe(
         date: of the measurement, as year-month-day.
         rounds: over the set.
     """
-    said = (
+    statement = (
         f"Measured by `packlight devices measure` on {date}: ONNX Runtime {machine.onnxruntime}, "
         f"{threads} thread{'s' if threads > 1 else ''}, {len(timings)} models, {rounds} "
         f"round{'s' if rounds > 1 else ''}, on {machine.system}."
@@ -108,7 +108,7 @@ def describe(
         processor=f"{machine.processor}: {machine.cores} cores, {', '.join(machine.features)}",
         units={"cpu": unit},
         runtimes={RUNTIME: Runtime(dtypes, RUNTIME)},
-        sources=dict(sources(said, machine)),
+        sources=dict(sources(statement, machine)),
         bandwidth=roof.bandwidth,
         ram=machine.memory or None,
         saturates=machine.saturates,
@@ -116,7 +116,7 @@ def describe(
     )
 
 
-def sources(said: str, machine: Machine) -> Iterator[tuple[str, Citation]]:
+def sources(statement: str, machine: Machine) -> Iterator[tuple[str, Citation]]:
     """Where each figure comes from."""
     texts = {
         "units.cpu": "The peak is the best rate of multiply-accumulates that any model reached.",
@@ -129,7 +129,7 @@ def sources(said: str, machine: Machine) -> Iterator[tuple[str, Citation]]:
         **({"saturates": "Tried."} if machine.saturates else {}),
     }
     for path, text in texts.items():
-        yield path, Citation("measured", f"{said} {text}")
+        yield path, Citation("measured", f"{statement} {text}")
 
 
 def slug(text: str) -> str:

@@ -83,10 +83,10 @@ def measure_device(
         1 if quick else ROUNDS,
     )
     rows = time_all(schedule, Path(timings), progress, clock)
-    known = counted(schedule.models, rows, progress)
-    roof = roof_of(known)
+    timings_known = counted(schedule.models, rows, progress)
+    roof = roof_of(timings_known)
     return describe(
-        known, fit(known, roof, seed, drift(list(rows.values()))), roof, machine(),
+        timings_known, fit(timings_known, roof, seed, drift(list(rows.values()))), roof, machine(),
         name=named,
         threads=threads,
         date=date or datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -108,17 +108,17 @@ def device_name(name: str) -> str:
 def counted(
     models: Sequence[Timed], rows: Mapping[str, tuple[Row, ...]], progress: Progress
 ) -> list[Timing]:
-    """What each model calls, beside its time."""
-    found = []
+    """Calls of each model, with its time."""
+    timings = []
     for done, model in enumerate(models):
         progress("counting", done, len(models))
-        taken = float(np.median([row.seconds for row in rows[model.key]]))
-        found.append(Timing(calls_of(model), taken, BLOCK in model.design))
-    return found
+        seconds = float(np.median([row.seconds for row in rows[model.key]]))
+        timings.append(Timing(calls_of(model), seconds, BLOCK in model.design))
+    return timings
 
 
 def drift(rows: Sequence[Sequence[Row]]) -> float:
-    """How much all models together are slower in one round than in another.
+    """Factor by which all models together are slower in one round than in another.
 
     Args:
         rows: of every model, round by round; those with fewer rounds than most say nothing.
@@ -129,7 +129,13 @@ def drift(rows: Sequence[Sequence[Row]]) -> float:
     most = max(map(len, rows))
     if most == 1:
         return 0.0
-    times = np.log([[row.seconds for row in one] for one in rows if len(one) == most])
+    times = np.log(
+        [
+            [row.seconds for row in rows_of_model]
+            for rows_of_model in rows
+            if len(rows_of_model) == most
+        ]
+    )
     return float(np.std(np.median(times - np.median(times, axis=1, keepdims=True), axis=0), ddof=1))
 
 

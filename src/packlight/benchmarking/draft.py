@@ -17,15 +17,18 @@ from packlight.model import Model
 Array = NDArray[np.generic]
 Attribute = int | float | str | Sequence[int]
 
-OPSET, IR_VERSION = 21, 10
+OPSET = 21
+IR_VERSION = 10
 BLOCK = 32
 """Stored numbers that share a scale, in blocks."""
 
-STEP, MIDDLE = 0.02, 128
+STEP = 0.02
+MIDDLE = 128
 """Grid of activations in codes: they stay near 1, whatever the depth."""
 
 BATCH = "batch"
-LOW, HIGH = 0.5, 1.5
+LOW = 0.5
+HIGH = 1.5
 """Between which inputs lie, so that neither products nor powers of them leave normal numbers."""
 
 NUMPY: Final[Mapping[ir.DataType, type[np.generic]]] = {
@@ -85,11 +88,11 @@ class Draft:
 
     def op(self, op: str, *inputs: ir.Value | None, **attributes: Attribute) -> ir.Value:
         """Add an operator and give its first result."""
-        given = ir.val(f"v{len(self.nodes)}")
+        result = ir.val(f"v{len(self.nodes)}")
         name = f"{op.lower()}{len(self.nodes)}"
-        node = ir.node(op, list(inputs), dict(attributes), outputs=[given], name=name)
+        node = ir.node(op, list(inputs), dict(attributes), outputs=[result], name=name)
         self.nodes.append(node)
-        return given
+        return result
 
     def product(
         self, op: str, x: ir.Value, shape: Sequence[int], axis: int, **attributes: Attribute
@@ -122,14 +125,14 @@ class Draft:
         codes = np.rint(weight / scale[0]).astype(np.int8)
         zero = self.keep(np.zeros(outputs, np.int8))
         restored = self.op("DequantizeLinear", self.keep(codes), self.keep(scale), zero, axis=axis)
-        whole = [self.op("DequantizeLinear", self.keep(one.astype(np.int32)),
+        biases = [self.op("DequantizeLinear", self.keep(number.astype(np.int32)),
                          self.keep(scale * np.float32(STEP)),
                          self.keep(np.zeros(outputs, np.int32)), axis=0)
-                 for one in bias]  # fmt: skip
-        return self.op(op, self.coded(x), restored, *whole, **attributes)
+                 for number in bias]  # fmt: skip
+        return self.op(op, self.coded(x), restored, *biases, **attributes)
 
     def settled(self, x: ir.Value) -> ir.Value:
-        """What a product and its activation give, in codes where the draft is in codes."""
+        """Result of a product and its activation, in codes where the draft is in codes."""
         return self.coded(x) if self.dtype == "int8" else x
 
     def coded(self, x: ir.Value) -> ir.Value:

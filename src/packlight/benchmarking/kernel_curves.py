@@ -96,9 +96,9 @@ def arithmetic(call: Call, peak: Mapping[str, float]) -> float:
 
 def terms(shape: tuple[float, ...], curve: Curve) -> Floats:
     """The terms of a curve's polynomial for one shape, held to the measured range."""
-    one = np.array([shape])
-    found: Floats = expanded(centred(one, np.array(curve.low), np.array(curve.high)))[0]
-    return found
+    row = np.array([shape])
+    expansion: Floats = expanded(centred(row, np.array(curve.low), np.array(curve.high)))[0]
+    return expansion
 
 
 def centred(shapes: Floats, low: Floats, high: Floats) -> Floats:

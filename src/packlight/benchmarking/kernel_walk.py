@@ -9,10 +9,9 @@ from types import MappingProxyType
 
 import onnx_ir as ir
 
-from packlight.backends.onnxruntime.fusion import fused
-from packlight.backends.onnxruntime.graph_view import Fusion, kept
+from packlight.backends.onnxruntime.fusion import Fusion, fuse
 from packlight.backends.onnxruntime.kernel_call import BYTES, RUN, Call, Dtype
-from packlight.backends.onnxruntime.kernel_calls import Place, kernel
+from packlight.backends.onnxruntime.kernel_calls import KernelOperator, kernel
 from packlight.backends.onnxruntime.layout import reorders
 from packlight.model import Model, Shape
 from packlight.profiling.counting import Counter
@@ -47,7 +46,7 @@ def calls(
 def named_calls(
     model: Model, profile: Profile, seen_shapes: Mapping[str, Shape] = NOTHING
 ) -> list[tuple[str, Call, int]]:
-    """The same one by one, with the name of the operator that each is called for.
+    """Calls of kernels one by one, with the operator that each is called for.
 
     What is fused counts at the operator that it is fused into, and what lays a value out anew at
     the one that wants it so; the last is what a run takes beyond its kernels, under no name.
@@ -69,17 +68,17 @@ def named_calls(
     for node in expanded.origin:
         pass_through(node)
     active = [node for node in expanded.origin if runs.get(node) and is_read(node)]
-    found = fused(active, constant, fixed=is_fixed(model))
-    made = [(node, kernel(place(found, node))) for node in kept(found)]
-    made += reorders(found)
-    around = sum(call.moved * runs[node] for node, call in made)
-    named = [(str(expanded.origin[node].name), call.within(around), runs[node])
-             for node, call in made]  # fmt: skip
+    fusion = fuse(active, constant, fixed=is_fixed(model))
+    kernel_calls = [(node, kernel(kernel_operator(fusion, node))) for node in fusion.kernels()]
+    kernel_calls += reorders(fusion)
+    moved_in_run = sum(call.moved * runs[node] for node, call in kernel_calls)
+    named = [(str(expanded.origin[node].name), call.within(moved_in_run), runs[node])
+             for node, call in kernel_calls]  # fmt: skip
     return [*named, ("", RUN, 1)]
 
 
 def is_fixed(model: Model) -> bool:
-    """Whether a model says the shapes of all its inputs."""
+    """Check that a model says the shapes of all its inputs."""
     shapes = [value.shape for value in model.inputs().values()]
     return all(shape is not None and shape.is_static() for shape in shapes)
 
@@ -87,21 +86,21 @@ def is_fixed(model: Model) -> bool:
 def pass_through(node: ir.Node) -> None:
     """Let what reads a copy read what is copied, in place."""
     value = node.inputs[0] if node.op_type in COPIES else None
-    given = node.outputs[0] if node.outputs else None
-    if value is not None and given is not None and not given.is_graph_output():
-        given.replace_all_uses_with(value)
+    copy = node.outputs[0] if node.outputs else None
+    if value is not None and copy is not None and not copy.is_graph_output():
+        copy.replace_all_uses_with(value)
         node.replace_input_with(0, None)
 
 
 def is_read(node: ir.Node) -> bool:
-    """Whether anything reads what an operator gives."""
+    """Check that anything reads what an operator gives."""
     return any(value.is_graph_output() or value.uses() for value in node.outputs)
 
 
-def place(found: Fusion, node: ir.Node) -> Place:
+def kernel_operator(fusion: Fusion, node: ir.Node) -> KernelOperator:
     """An operator with what was fused into it."""
-    dtype: Dtype = "int8" if node in found.integer else "float32"
-    blocks = found.named.get(node) == "MatMulNBits"
-    extra = sum(math.prod(sizes_of(value) or ()) for value in found.read.get(node, []))
-    named = "MatMul" if blocks else found.named.get(node, "")
-    return Place(node, dtype, "int4" if blocks else dtype, extra * BYTES[dtype], named)
+    dtype: Dtype = "int8" if node in fusion.integer else "float32"
+    blocks = fusion.named.get(node) == "MatMulNBits"
+    extra = sum(math.prod(sizes_of(value) or ()) for value in fusion.read.get(node, []))
+    named = "MatMul" if blocks else fusion.named.get(node, "")
+    return KernelOperator(node, dtype, "int4" if blocks else dtype, extra * BYTES[dtype], named)

@@ -49,9 +49,9 @@ def predict_latency(
     return total(calls(model, profile, seen_shapes), at_threads(device, threads))
 
 
-def total(made: Mapping[Call, int], device: Device) -> Measurement:
+def total(calls: Mapping[Call, int], device: Device) -> Measurement:
     """Seconds that some calls of kernels take one after the other."""
-    return Priced(tuple(made), device).total(np.array(list(made.values()), np.float64))
+    return Priced(tuple(calls), device).total(np.array(list(calls.values()), np.float64))
 
 
 class Priced:
@@ -65,14 +65,14 @@ class Priced:
         DeviceError: the device does not compute in a data type.
     """
 
-    def __init__(self, made: Sequence[Call], device: Device) -> None:
-        found = np.array([central(call, device) for call in made]).reshape(-1, 2)
-        inside = np.array([call.kind != RUN.kind for call in made], bool)
-        self.seconds = found[:, 0]
-        self.errors = np.where(inside, (found[:, 0] - cpu(device).overhead) * found[:, 1], 0.0)
-        self.curves = np.unique([call.curve for call in made], return_inverse=True)[1]
-        known = device.curves.get(RUN.curve)
-        self.whole_models = known.spread if known else 0.0
+    def __init__(self, calls: Sequence[Call], device: Device) -> None:
+        centers = np.array([central(call, device) for call in calls]).reshape(-1, 2)
+        inside = np.array([call.kind != RUN.kind for call in calls], bool)
+        self.seconds = centers[:, 0]
+        self.errors = np.where(inside, (centers[:, 0] - cpu(device).overhead) * centers[:, 1], 0.0)
+        self.curves = np.unique([call.curve for call in calls], return_inverse=True)[1]
+        run_curve = device.curves.get(RUN.curve)
+        self.whole_models = run_curve.spread if run_curve else 0.0
 
     def total(self, times: Floats) -> Measurement:
         """Seconds where each call comes so often, one after the other.
@@ -80,12 +80,22 @@ class Priced:
         Args:
             times: (calls,).
         """
-        whole, errors = float(self.seconds @ times), self.errors * times
+        seconds_of_kernels = float(self.seconds @ times)
+        errors = self.errors * times
         shared = np.bincount(self.curves, errors)
         kernels = (1 - TOGETHER) * float(errors @ errors) + TOGETHER * float(shared @ shared)
-        reach = math.exp(REACH * math.hypot(math.sqrt(kernels) / whole, self.whole_models))
+        reach = math.exp(
+            REACH * math.hypot(math.sqrt(kernels) / seconds_of_kernels, self.whole_models)
+        )
         n = int(times.sum())
-        return Measurement(whole, "s", whole / reach, whole * reach, "estimated", n)
+        return Measurement(
+            seconds_of_kernels,
+            "s",
+            seconds_of_kernels / reach,
+            seconds_of_kernels * reach,
+            "estimated",
+            n,
+        )
 
 
 def at_threads(device: Device, threads: int) -> Device:
@@ -102,7 +112,7 @@ def at_threads(device: Device, threads: int) -> Device:
             f"'{device.name}' was measured with {unit.cores} threads; for {threads}, measure it "
             f"again: packlight devices measure --threads {threads}"
         )
-    one = unit.one_core or 1 / unit.cores
-    part = min(1.0, max(one, threads / unit.cores))
+    peak_of_core = unit.one_core or 1 / unit.cores
+    part = min(1.0, max(peak_of_core, threads / unit.cores))
     slower = replace(unit, peak={dtype: rate * part for dtype, rate in unit.peak.items()})
     return replace(device, units={**device.units, CPU: slower})

@@ -11,7 +11,8 @@ from packlight.benchmarking.blocks import convolved
 from packlight.benchmarking.bodies import Body, chosen, drawn
 from packlight.benchmarking.draft import Draft
 
-LEAST, MOST = 2**7, 2**20
+LEAST = 2**7
+MOST = 2**20
 """Numbers of a value."""
 
 Step = Callable[[Draft, ir.Value], ir.Value]
@@ -25,7 +26,7 @@ def sized(draft: Draft) -> ir.Value:
 
 
 def chain(step: Step, most: int = 8) -> Body:
-    """The same several times, one after the other."""
+    """Chain of one operator, several times."""
 
     def body(draft: Draft) -> Sequence[ir.Value]:
         x = sized(draft)
@@ -69,7 +70,7 @@ def swish(draft: Draft, x: ir.Value) -> ir.Value:
 
 
 def layer_norm(draft: Draft) -> Sequence[ir.Value]:
-    """Layer normalisations."""
+    """Layer normalizations."""
     x = sized(draft)
     width = int(draft.feeds["x0"].shape[-1])
     for _ in range(chosen(draft, 1, 2)):
@@ -80,12 +81,13 @@ def layer_norm(draft: Draft) -> Sequence[ir.Value]:
 
 def picture(draft: Draft) -> tuple[ir.Value, int]:
     """An input of channels and pixels, and how many channels it has."""
-    channels, side = drawn(draft, 8, 256, 8), drawn(draft, 5, 64)
+    channels = drawn(draft, 8, 256, 8)
+    side = drawn(draft, 5, 64)
     return draft.feed(1, channels, side, side), channels
 
 
 def batchnorm(draft: Draft) -> Sequence[ir.Value]:
-    """Batch normalisations by themselves."""
+    """Batch normalizations by themselves."""
     x, channels = picture(draft)
     for _ in range(2):
         stored = [draft.keep(draft.spread((channels,))) for _ in range(4)]
@@ -95,7 +97,9 @@ def batchnorm(draft: Draft) -> Sequence[ir.Value]:
 
 def turned(draft: Draft) -> Sequence[ir.Value]:
     """Transpositions, each of the input."""
-    heads, tokens, width = drawn(draft, 2, 16), drawn(draft, 2, 256), drawn(draft, 8, 128, 8)
+    heads = drawn(draft, 2, 16)
+    tokens = drawn(draft, 2, 256)
+    width = drawn(draft, 8, 128, 8)
     x = draft.feed(1, tokens, heads, width)
     return [draft.op("Transpose", x, perm=perm) for perm in ([0, 2, 1, 3], [0, 2, 3, 1])]
 
@@ -112,14 +116,15 @@ def copied(draft: Draft) -> Sequence[ir.Value]:
     """Two values side by side, and parts of that."""
     x = sized(draft)
     width = int(draft.feeds["x0"].shape[-1])
-    both = draft.op("Concat", x, draft.op("Neg", x), axis=1)
-    part = draft.op("Slice", both, draft.whole(1), draft.whole(width), draft.whole(2))
-    return [both, part] if width > 1 else [both]
+    joined = draft.op("Concat", x, draft.op("Neg", x), axis=1)
+    part = draft.op("Slice", joined, draft.whole(1), draft.whole(width), draft.whole(2))
+    return [joined, part] if width > 1 else [joined]
 
 
 def gathered(draft: Draft) -> Sequence[ir.Value]:
     """Rows of a stored table."""
-    count, width = drawn(draft, 1, 256), drawn(draft, 8, 512)
+    count = drawn(draft, 1, 256)
+    width = drawn(draft, 8, 512)
     return [
         draft.op("Gather", draft.keep(draft.spread((1000, width))), draft.feed(1, count, most=999))
     ]
@@ -127,7 +132,8 @@ def gathered(draft: Draft) -> Sequence[ir.Value]:
 
 def reduced(draft: Draft) -> Sequence[ir.Value]:
     """Means over the last axis, and over the pixels of pictures."""
-    x, y = sized(draft), picture(draft)[0]
+    x = sized(draft)
+    y = picture(draft)[0]
     return [draft.op("ReduceMean", x, draft.whole(2), keepdims=1),
             draft.op("ReduceMean", y, draft.whole(2, 3), keepdims=1)]  # fmt: skip
 
@@ -136,7 +142,8 @@ def pooled(draft: Draft) -> Sequence[ir.Value]:
     """Windows that slide over what a convolution gives, and one that holds all of it."""
     x, channels = picture(draft)
     x = convolved(draft, x, channels, channels, 1)
-    size, stride = chosen(draft, 2, 3, 5), chosen(draft, 1, 2)
+    size = chosen(draft, 2, 3, 5)
+    stride = chosen(draft, 1, 2)
     op = ("MaxPool", "AveragePool")[chosen(draft, 0, 1)]
     x = draft.op(op, x, kernel_shape=[size, size], strides=[stride, stride])
     return [draft.op("GlobalAveragePool", x)]

@@ -26,10 +26,12 @@ Progress = Callable[[str, int, int], None]
 ROUNDS = 20
 """Most rounds, however much time is left."""
 
-EACH, QUICK_EACH = 0.05, 0.002
+EACH = 0.05
+QUICK_EACH = 0.002
 """Seconds of runs of one model in one round."""
 
-LEAST, MOST = 4, 200
+LEAST = 4
+MOST = 200
 """Runs of one model in one round."""
 
 
@@ -91,12 +93,12 @@ class Journal:
         self.rows: dict[tuple[str, int], Row] = {}
         try:
             text = path.read_text("utf-8") if path.exists() else ""
-            whole = text[: text.rfind("\n") + 1]
-            if whole != text:
-                path.write_text(whole, "utf-8")
+            complete = text[: text.rfind("\n") + 1]
+            if complete != text:
+                path.write_text(complete, "utf-8")
         except OSError as error:
             raise DeviceError(f"'{path}' cannot be read or written: {error.strerror}") from error
-        for line in whole.splitlines():
+        for line in complete.splitlines():
             self.take(self.read(line))
 
     def read(self, line: str) -> Row:
@@ -163,7 +165,8 @@ def time_all(
         ModelError: a model fails.
     """
     journal = Journal(path, conditions(schedule.options))
-    done, total = len(journal.rows), len(schedule.models)
+    done = len(journal.rows)
+    total = len(schedule.models)
     with frozen_heap():
         for number, model in turns(schedule):
             if number and journal.spent() >= schedule.seconds:
@@ -186,22 +189,25 @@ def time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: C
     """Open a model anew, warm it up and time its runs."""
     start = clock()
     drawn, feeds = model.draw()
-    session, taken = open_session(drawn, schedule.options), [0.0]
+    session = open_session(drawn, schedule.options)
+    seconds_taken = [0.0]
     for _ in range(WARM_UP):
         session.run_steps([feeds], {})
     with garbage_collection_off():
-        taken.clear()
-        while len(taken) < LEAST or (len(taken) < MOST and sum(taken) < schedule.each):
-            taken.append(time_call(session, [feeds], {}, clock))
-    seconds = max(float(np.median(taken)), 1e-9)
-    return Row(under, model.key, number, seconds, len(taken), clock() - start)
+        seconds_taken.clear()
+        while len(seconds_taken) < LEAST or (
+            len(seconds_taken) < MOST and sum(seconds_taken) < schedule.each
+        ):
+            seconds_taken.append(time_call(session, [feeds], {}, clock))
+    seconds = max(float(np.median(seconds_taken)), 1e-9)
+    return Row(under, model.key, number, seconds, len(seconds_taken), clock() - start)
 
 
 def by_model(models: Sequence[Timed], rows: Iterable[Row]) -> dict[str, tuple[Row, ...]]:
     """Rows of each model that was timed."""
-    wanted = {model.key for model in models}
-    found: dict[str, list[Row]] = defaultdict(list)
+    keys = {model.key for model in models}
+    rows_by_key: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row.key in wanted:
-            found[row.key].append(row)
-    return {key: tuple(own) for key, own in found.items()}
+        if row.key in keys:
+            rows_by_key[row.key].append(row)
+    return {key: tuple(rows_of_model) for key, rows_of_model in rows_by_key.items()}

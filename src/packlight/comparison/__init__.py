@@ -1,7 +1,6 @@
 """Evaluations -> Comparison: deltas, flips, contrasts and fronts."""
 
-from packlight.comparison.compare import compare
-from packlight.comparison.conditions import differences
+from packlight.comparison.compare import compare, differences
 from packlight.comparison.contrast import contrast
 from packlight.comparison.flips import flips
 from packlight.comparison.pareto import pareto_front

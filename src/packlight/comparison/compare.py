@@ -1,10 +1,9 @@
-"""What changed from a base to others: differences, ratios, flips and the front."""
+"""Compare variants with their base: differences, ratios, flips and the Pareto front."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from packlight.comparison.conditions import differences
 from packlight.comparison.flips import flips
 from packlight.comparison.pareto import pareto_front
 from packlight.records import Comparison, Contrast, Evaluation, Measurement, VariantResult
@@ -13,7 +12,7 @@ from packlight.task import SampleTable
 
 RATIOS = {*COSTS, "latency_p90", "latency_p99"}
 AGAINST_REFERENCE = {*LOSSES, "latency_ratio", "agreement", "snr", "kl", "cosine"}
-"""What is measured against the reference already, so that it is its own delta."""
+"""Metrics measured against the reference already, which are their own delta."""
 
 NO_EVALUATIONS: Mapping[str, Evaluation] = {}
 FRONT = ("size", "latency", "drop")
@@ -21,44 +20,49 @@ FRONT = ("size", "latency", "drop")
 
 def compare(
     base: VariantResult,
-    others: Sequence[VariantResult],
+    variants: Sequence[VariantResult],
     tables: Mapping[str, SampleTable],
     groups: Mapping[str, Sequence[str]],
     *,
     evaluations: Mapping[str, Evaluation] = NO_EVALUATIONS,
     contrasts: Sequence[Contrast] = (),
 ) -> Comparison:
-    """Put variants beside their base.
+    """Compare variants with their base.
 
     Args:
         base: the reference.
-        others: evaluated on the same task.
+        variants: evaluated on the same task.
         tables: by variant id; a variant without one, or without decisions, gets no flips.
         groups: by column, the group of each sample.
-        evaluations: by variant id; a variant that was judged otherwise than the base, on other data
-            or another machine, is not ranked: it gets no deltas and is not on the front.
+        evaluations: by variant id; a variant evaluated under other conditions than the base, on
+            other data or another machine, is not ranked: it gets no deltas and no place on the
+            front.
         contrasts: of the variants with the base.
 
     Returns:
         Deltas are ratios for costs and differences for quality; flips; and the ids on the front of
-        size, latency and drop, as far as all of them have these. The interval of a ratio or a
-        difference is made of the two intervals and so is too wide; ``drop`` and ``latency_ratio``
-        are paired.
+        size, latency and drop, as far as all variants have these. The interval of a ratio or a
+        difference combines the two intervals and is too wide; ``drop`` and ``latency_ratio`` are
+        paired.
     """
-    unlike = conditions(base, others, evaluations)
-    everyone = [one for one in (base, *others) if not one.error and one.id not in unlike]
-    names = [name for name in FRONT if all(name in result.metrics for result in everyone)]
+    unlike = conditions(base, variants, evaluations)
+    comparable = [
+        result for result in (base, *variants) if not result.error and result.id not in unlike
+    ]
+    names = [name for name in FRONT if all(name in result.metrics for result in comparable)]
     points = {
-        result.id: {name: result.metrics[name].value for name in names} for result in everyone
+        result.id: {name: result.metrics[name].value for name in names} for result in comparable
     }
     return Comparison(
         base=base,
-        others=tuple(others),
-        deltas={other.id: deltas(base, other) for other in others if other.id not in unlike},
+        others=tuple(variants),
+        deltas={
+            variant.id: deltas(base, variant) for variant in variants if variant.id not in unlike
+        },
         flips=tuple(
-            flips(other.id, tables[base.id], tables[other.id], groups)
-            for other in others
-            if has_decisions(base.id, tables) and has_decisions(other.id, tables)
+            flips(variant.id, tables[base.id], tables[variant.id], groups)
+            for variant in variants
+            if _has_decisions(base.id, tables) and _has_decisions(variant.id, tables)
         ),
         front=pareto_front(points, minimize=names) if names else (),
         contrasts=tuple(contrasts),
@@ -67,53 +71,84 @@ def compare(
 
 
 def conditions(
-    base: VariantResult, others: Sequence[VariantResult], evaluations: Mapping[str, Evaluation]
+    base: VariantResult, variants: Sequence[VariantResult], evaluations: Mapping[str, Evaluation]
 ) -> dict[str, tuple[str, ...]]:
-    """By variant id, what differs from how the base was judged; only those where something does."""
+    """Differences in evaluation conditions, by id of the variants that have any."""
     if base.id not in evaluations:
         return {}
-    found = {
-        other.id: differences(evaluations[base.id], evaluations[other.id])
-        for other in others
-        if other.id in evaluations
-    }
-    return {key: told for key, told in found.items() if told}
+    unlike = {}
+    for variant in variants:
+        if variant.id in evaluations:
+            unlike[variant.id] = differences(evaluations[base.id], evaluations[variant.id])
+    return {variant: names for variant, names in unlike.items() if names}
 
 
-def has_decisions(key: str, tables: Mapping[str, SampleTable]) -> bool:
-    """Whether a variant has a table with decisions."""
+def _has_decisions(key: str, tables: Mapping[str, SampleTable]) -> bool:
     return key in tables and bool(tables[key].owner.size)
 
 
-def deltas(base: VariantResult, other: VariantResult) -> dict[str, Measurement]:
-    """The difference or ratio of every measurement that both have."""
+def deltas(base: VariantResult, variant: VariantResult) -> dict[str, Measurement]:
+    """The difference or ratio of every measurement that both results have."""
     return {
-        name: delta(name, base.metrics[name], found)
-        for name, found in other.metrics.items()
+        name: delta(name, base.metrics[name], measurement)
+        for name, measurement in variant.metrics.items()
         if name in base.metrics
     }
 
 
-def delta(name: str, base: Measurement, other: Measurement) -> Measurement:
-    """One measurement against the base's."""
+def delta(name: str, base: Measurement, variant: Measurement) -> Measurement:
+    """The difference or ratio of one measurement."""
     if name in AGAINST_REFERENCE:
-        return other
+        return variant
     if name in RATIOS and base.low > 0:
-        return ratio(base, other)
-    return difference(base, other)
+        return ratio(base, variant)
+    return difference(base, variant)
 
 
-def ratio(base: Measurement, other: Measurement) -> Measurement:
-    """Other over base."""
+def ratio(base: Measurement, variant: Measurement) -> Measurement:
+    """Variant over base."""
     return Measurement(
-        other.value / base.value, "1", other.low / base.high, other.high / base.low,
-        other.how, min(base.n, other.n),
+        variant.value / base.value, "1", variant.low / base.high, variant.high / base.low,
+        variant.how, min(base.n, variant.n),
     )  # fmt: skip
 
 
-def difference(base: Measurement, other: Measurement) -> Measurement:
-    """Other minus base."""
+def difference(base: Measurement, variant: Measurement) -> Measurement:
+    """Variant minus base."""
     return Measurement(
-        other.value - base.value, other.unit, other.low - base.high, other.high - base.low,
-        other.how, min(base.n, other.n),
+        variant.value - base.value, variant.unit, variant.low - base.high, variant.high - base.low,
+        variant.how, min(base.n, variant.n),
     )  # fmt: skip
+
+
+def _reference_of(evaluation: Evaluation) -> str:
+    return "none" if evaluation.reference == evaluation.variant else evaluation.reference
+
+
+CONDITIONS: Mapping[str, Callable[[Evaluation], object]] = {
+    "data": lambda evaluation: evaluation.data,
+    "split": lambda evaluation: evaluation.split,
+    "task code (preprocessing)": lambda evaluation: evaluation.code or "none",
+    "seed": lambda evaluation: evaluation.seed,
+    "arithmetic": lambda evaluation: evaluation.session.arithmetic,
+    "threads": lambda evaluation: evaluation.session.threads,
+    "accuracy level": lambda evaluation: evaluation.session.matmul_accuracy,
+    "machine": lambda evaluation: evaluation.machine or "unknown",
+    "reference": _reference_of,
+}
+"""Conditions that must be equal, by name."""
+
+
+def differences(first: Evaluation, second: Evaluation) -> tuple[str, ...]:
+    """Conditions that differ, as ``seed: 0 and 1``; empty where none does.
+
+    ``data`` is a digest of the samples as the model gets them, so it differs with preprocessing
+    too; the digest of the task's own code, where it has any, shows which of the two changed.
+    """
+    unlike = []
+    for name, read in CONDITIONS.items():
+        if name == "reference" and first.reference == second.reference:
+            continue
+        if read(first) != read(second):
+            unlike.append(f"{name}: {read(first)} and {read(second)}")
+    return tuple(unlike)

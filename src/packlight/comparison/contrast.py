@@ -1,4 +1,4 @@
-"""A variant against its reference on the same samples, from what single samples did."""
+"""Contrast a variant with its reference, from scores of single samples."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from packlight.records import Contrast, Measurement, Moved, Shift
 from packlight.task import SampleTable
 
 MOVED = 20
+"""Samples listed among those that changed most."""
+
 INPUT = "input_"
 LONGEST = 80
-"""Characters of a decision that are kept in a record."""
+"""Characters of a decision in a record, at most."""
 
 Outcome = Literal["lost", "won", "changed", "same", ""]
 
@@ -36,16 +38,16 @@ def contrast(
     distance: str = "",
     seed: int = 0,
 ) -> Contrast:
-    """What changed from a reference to a variant.
+    """Contrast a variant with a reference.
 
     Args:
         metric: of the task.
-        before: what single samples did in the reference.
-        after: the same in the variant.
+        before: scores of the reference on single samples.
+        after: scores of the variant on the same samples.
         columns: by group column, the group of each sample.
         variant: id.
         reference: id.
-        distance: name of what ``divergence`` in ``after`` holds.
+        distance: name of the quantity in ``divergence`` of ``after``.
         seed: of draws and halves.
 
     Raises:
@@ -60,10 +62,11 @@ def contrast(
     loss, detectable = drop(metric, before.rows, after.rows, seed)
     p, test = drop_test(metric, before.rows, after.rows, loss)
     shares = parts_of(metric, before, after)
-    own = groups.parts(metric, before, after, columns, seed)
-    inputs = {name: one for name, one in after.samples.items() if name.startswith(INPUT)}
-    found, tried = slices(shares, columns, inputs, seed) if shares.size else ((), 0)
+    judged = groups.parts(metric, before, after, columns, seed)
+    inputs = {name: rows for name, rows in after.samples.items() if name.startswith(INPUT)}
+    confirmed, tried = slices(shares, columns, inputs, seed) if shares.size else ((), 0)
     rates, rates_p, rates_test = changes(metric, before, after, seed)
+    paired = before.same_decision_counts(after)
     return Contrast(
         variant=variant,
         reference=reference,
@@ -78,15 +81,15 @@ def contrast(
         rates=rates,
         rates_p=rates_p,
         rates_test=rates_test,
-        groups=groups.contrasts(own, shares, n),
-        worst=groups.worst(metric, before, after, own),
-        slices=found,
-        trust=shifts.trust(before, after, seed) if before.same_decision_counts(after) else {},
+        groups=groups.contrasts(judged, shares, n),
+        worst=groups.worst(metric, before, after, judged),
+        slices=confirmed,
+        trust=shifts.confidence(before, after, seed) if paired else {},
         spread=spread(metric, before, after, seed),
-        neighbours=shifts.neighbours(after, seed),
+        neighbours=shifts.neighbors(after, seed),
         distance=distance if "divergence" in after.samples else "",
         moved=moved(before, after),
-        notes=notes(n, shares, own, len(found), tried),
+        notes=notes_on(n, shares, judged, len(confirmed), tried),
     )
 
 
@@ -99,26 +102,32 @@ def parts_of(metric: Metric, before: SampleTable, after: SampleTable) -> Rows:
 
 def spread(metric: Metric, before: SampleTable, after: SampleTable, seed: int) -> dict[str, Shift]:
     """Quantiles of the metric over samples, where it has a value for each."""
-    one, other = (shifts.of_samples(metric, table.rows) for table in (before, after))
-    return shifts.spread(metric, one, other, seed) if one.size and other.size else {}
+    reference = shifts.per_sample(metric, before.rows)
+    variant = shifts.per_sample(metric, after.rows)
+    if not reference.size or not variant.size:
+        return {}
+    return shifts.spread(metric, reference, variant, seed)
 
 
 def changes(
     metric: Metric, before: SampleTable, after: SampleTable, seed: int
 ) -> tuple[dict[str, Measurement], float, str]:
-    """Rates of what changed, p that as much got better as worse, and the test."""
+    """Rates of changes, p of as many better as worse, and the name of the test."""
     n = len(before.rows)
     if before.same_decision_counts(after):
         flags = outcomes(before, after)
-        rates = {name: decision_rate(one, after.owner, n, seed) for name, one in flags.items()}
+        rates = {name: decision_rate(flag, after.owner, n, seed) for name, flag in flags.items()}
         return rates, *flips_test(flags["lost"], flags["won"], after, n)
-    one, other = (shifts.of_samples(metric, table.rows) for table in (before, after))
-    if not one.size or not other.size:
+    reference = shifts.per_sample(metric, before.rows)
+    variant = shifts.per_sample(metric, after.rows)
+    if not reference.size or not variant.size:
         return {}, 1.0, ""
-    worse = (one - other) * (1 if metric.higher_is_better else -1)
+    worse = reference - variant
+    if not metric.higher_is_better:
+        worse = -worse
     flags = {"worse": worse > 0, "better": worse < 0}
-    places = np.arange(n)
-    rates = {name: decision_rate(flag, places, n, seed) for name, flag in flags.items()}
+    samples = np.arange(n)
+    rates = {name: decision_rate(flag, samples, n, seed) for name, flag in flags.items()}
     p = mcnemar(int(flags["worse"].sum()), int(flags["better"].sum()))
     return rates, p, "exact sign test"
 
@@ -129,7 +138,7 @@ def flips_test(
     after: SampleTable,
     n: int,
 ) -> tuple[float, str]:
-    """p that as many decisions are lost as won, and the test."""
+    """p of as many decisions lost as won, and the name of the test."""
     if len(lost) == n:
         return mcnemar(int(lost.sum()), int(won.sum())), "exact McNemar test"
     net = np.bincount(after.owner, won.astype(np.float64) - lost, n)
@@ -139,53 +148,58 @@ def flips_test(
 
 
 def moved(before: SampleTable, after: SampleTable) -> tuple[Moved, ...]:
-    """The samples that changed most, by divergence; none that did not change."""
+    """The samples with the largest divergence; none with a divergence of 0."""
     if "divergence" not in after.samples:
         return ()
-    far = after.samples["divergence"]
-    order = np.argsort(-far, kind="stable")[:MOVED]
-    paired = before.same_decision_counts(after)
-    flags = outcomes(before, after) if paired else {}
-    found = []
-    for place in order[far[order] > 0].tolist():
-        own = after.owner == place if paired else np.zeros(0, bool)
-        outcome = next((name for name in OUTCOMES if flags and flags[name][own].any()), NOTHING)
-        was, now = (told(table, own) if paired else "" for table in (before, after))
-        found.append(Moved(place, float(far[place]), was, now, outcome if own.any() else ""))
-    return tuple(found)
+    divergence = after.samples["divergence"]
+    order = np.argsort(-divergence, kind="stable")[:MOVED]
+    changed = order[divergence[order] > 0].tolist()
+    if not before.same_decision_counts(after):
+        return tuple(Moved(sample, float(divergence[sample]), "", "", "") for sample in changed)
+    flags = outcomes(before, after)
+    samples = []
+    for sample in changed:
+        of_sample = after.owner == sample
+        outcome: Outcome = ""
+        if of_sample.any():
+            outcome = next((name for name in OUTCOMES if flags[name][of_sample].any()), NOTHING)
+        decided = _decision_text(before, of_sample), _decision_text(after, of_sample)
+        samples.append(Moved(sample, float(divergence[sample]), *decided, outcome))
+    return tuple(samples)
 
 
 OUTCOMES: tuple[Outcome, ...] = ("lost", "won", "changed")
 NOTHING: Outcome = "same"
 
 
-def told(table: SampleTable, own: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
-    """What was decided on a sample, not too long."""
-    text = " ".join(map(str, table.decisions[own].tolist()))
+def _decision_text(
+    table: SampleTable, of_sample: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> str:
+    text = " ".join(map(str, table.decisions[of_sample].tolist()))
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
-def notes(
-    n: int, shares: Rows, own: Sequence[groups.Part], confirmed: int, tried: int
+def notes_on(
+    n: int, shares: Rows, judged: Sequence[groups.Part], confirmed: int, tried: int
 ) -> tuple[str, ...]:
-    """What was not judged, and why."""
-    told = []
-    small = [part for part in own if not part.large]
+    """Notes on groups and slices that could not be judged."""
+    notes = []
+    small = [part for part in judged if not part.large]
     if small:
-        told.append(
-            f"{len(small)} of {len(own)} groups have fewer than {SMALLEST_GROUP} samples and are "
-            "not judged"
+        notes.append(
+            f"{len(small)} of {len(judged)} groups have fewer than {SMALLEST_GROUP} samples and "
+            "are not judged"
         )
     if not shares.size:
-        told.append(
-            "the metric is no function of sums over samples, so groups are not set against the "
-            "rest and no slices are sought"
+        notes.append(
+            "the metric is not a function of sums over samples, so groups are not compared with "
+            "the other samples, and no slices are searched"
         )
     elif n < 4 * SMALLEST_GROUP:
-        told.append(f"slices are sought in {4 * SMALLEST_GROUP} samples and more; there are {n}")
+        notes.append(f"slices need at least {4 * SMALLEST_GROUP} samples; there are {n}")
     elif tried > confirmed:
-        told.append(
-            f"of {tried} slices that looked worse on one half of the samples, {tried - confirmed} "
-            "did not hold on the other"
+        notes.append(
+            f"{tried - confirmed} of {tried} slices that looked worse on one half of the samples "
+            "were not confirmed on the other half"
         )
-    return tuple(told)
+    return tuple(notes)

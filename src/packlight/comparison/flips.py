@@ -1,4 +1,4 @@
-"""Which samples changed their outcome, and in which groups."""
+"""Flips: decisions that changed between two models, in all and by group."""
 
 from __future__ import annotations
 
@@ -36,19 +36,20 @@ def flips(
             f"decisions, '{variant}' has {table.owner.size}. Evaluate both with one task"
         )
     flags = outcomes(base, table)
-    lost, won = flags["lost"], flags["won"]
+    lost = flags["lost"]
+    won = flags["won"]
     net = lost.astype(np.float64) - won
+    shares: dict[str, float] = {}
+    for column, names in groups.items():
+        for name, share in by_group(net, base.owner, names).items():
+            shares[f"{column}/{name}"] = share
     return Flips(
         variant=variant,
         lost=int(lost.sum()),
         won=int(won.sum()),
         changed=int(flags["changed"].sum()),
         n=lost.size,
-        by_group={
-            f"{column}/{name}": share
-            for column, names in groups.items()
-            for name, share in by_group(net, base.owner, names).items()
-        },
+        by_group=shares,
         examples=examples(base, lost),
     )
 
@@ -56,15 +57,16 @@ def flips(
 def outcomes(
     base: SampleTable, table: SampleTable
 ) -> dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """Which decisions (m,) were lost, won or changed without being right; and all that changed.
+    """Flags of decisions (m,): lost, won, changed without being right, and all changes as churn.
 
-    A decision can be right before and after and yet be another one, as under top-5; it counts as
-    churn alone.
+    A decision can be right before and after and yet differ, as under top-5; it counts as churn
+    alone.
     """
-    other = base.decisions != table.decisions
-    lost, won = base.right & ~table.right, ~base.right & table.right
-    changed = ~base.right & ~table.right & other
-    return {"lost": lost, "won": won, "changed": changed, "churn": other | lost | won}
+    differs = base.decisions != table.decisions
+    lost = base.right & ~table.right
+    won = ~base.right & table.right
+    changed = ~base.right & ~table.right & differs
+    return {"lost": lost, "won": won, "changed": changed, "churn": differs | lost | won}
 
 
 def by_group(
@@ -82,7 +84,7 @@ def by_group(
 def examples(
     base: SampleTable, lost: np.ndarray[tuple[int], np.dtype[np.bool_]]
 ) -> tuple[int, ...]:
-    """Samples that lost a decision, the one the base was surest of first; 100 at most."""
-    places = np.flatnonzero(lost)
-    surest = places[np.argsort(-base.confidence[places], kind="stable")]
+    """Samples that lost a decision, those with the highest confidence of the base first."""
+    indices = np.flatnonzero(lost)
+    surest = indices[np.argsort(-base.confidence[indices], kind="stable")]
     return tuple(dict.fromkeys(base.owner[surest].tolist()))[:EXAMPLES]

@@ -1,4 +1,4 @@
-"""Which groups lose more than the rest, and whether that is more than chance."""
+"""Contrast of groups with the remaining samples, tested against chance."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from packlight.task import SampleTable
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One group, judged by itself.
+    """One group with its own drop.
 
     Attributes:
         column: the group column.
         name: of the group.
         places: indices of its samples.
         drop: in it.
-        detectable: the smallest drop that these samples can tell from none.
-        p: that there is no drop.
+        detectable: minimum detectable drop with these samples.
+        p: p-value of no drop.
     """
 
     column: str
@@ -44,7 +44,7 @@ class Part:
 
     @property
     def large(self) -> bool:
-        """Whether there are enough samples to judge it."""
+        """Return whether it has enough samples to be judged."""
         return len(self.places) >= SMALLEST_GROUP
 
 
@@ -55,44 +55,45 @@ def parts(
     columns: Mapping[str, Sequence[str]],
     seed: int,
 ) -> tuple[Part, ...]:
-    """Every group of every column, judged by itself."""
-    found = []
+    """Every group of every column, with its own drop."""
+    judged = []
     for column, names in columns.items():
         of_sample = np.array(list(map(str, names)))
         for name in sorted(set(of_sample.tolist())):
-            places = np.flatnonzero(of_sample == name)
-            rows = before.rows[places], after.rows[places]
+            indices = np.flatnonzero(of_sample == name)
+            rows = before.rows[indices], after.rows[indices]
             loss, detectable = drop(metric, *rows, seed)
             p, _ = drop_test(metric, *rows, loss)
-            found.append(Part(column, name, places, loss, detectable, p))
-    return tuple(found)
+            judged.append(Part(column, name, indices, loss, detectable, p))
+    return tuple(judged)
 
 
-def contrasts(own: Sequence[Part], shares: Rows, n: int) -> tuple[GroupContrast, ...]:
-    """Each group against the rest of the samples, with p adjusted over all that are large enough.
+def contrasts(groups: Sequence[Part], shares: Rows, n: int) -> tuple[GroupContrast, ...]:
+    """Each group against the other samples, with p adjusted over all groups large enough.
 
     Args:
-        own: the groups.
+        groups: the groups.
         shares: each sample's part in the drop (n,); empty where the metric has no parts.
         n: samples in all.
     """
-    judged = [place for place, part in enumerate(own) if part.large]
-    comparable = [place for place in judged if shares.size and n - len(own[place].places) > 1]
-    extras, extra_p = against_the_rest([own[place] for place in comparable], shares)
-    q, extra_q = np.ones(len(own)), np.ones(len(own))
-    q[judged] = benjamini_hochberg([own[place].p for place in judged])
+    large = [index for index, part in enumerate(groups) if part.large]
+    comparable = [index for index in large if shares.size and n - len(groups[index].places) > 1]
+    extras, extra_p = against_other_samples([groups[index] for index in comparable], shares)
+    q = np.ones(len(groups))
+    q[large] = benjamini_hochberg([groups[index].p for index in large])
+    extra_q = np.ones(len(groups))
     extra_q[comparable] = benjamini_hochberg(extra_p)
     extra_gaps = dict(zip(comparable, zip(extras, extra_p, strict=True), strict=True))
     return tuple(
-        one_contrast(part, float(q[place]), extra_gaps.get(place, NO_GAP), float(extra_q[place]))
-        for place, part in enumerate(own)
+        group_contrast(part, float(q[index]), extra_gaps.get(index, NO_GAP), float(extra_q[index]))
+        for index, part in enumerate(groups)
     )
 
 
 NO_GAP: tuple[Measurement | None, float] = (None, 1.0)
 
 
-def one_contrast(
+def group_contrast(
     part: Part, q: float, gap: tuple[Measurement | None, float], extra_q: float
 ) -> GroupContrast:
     """The record of a group."""
@@ -106,14 +107,14 @@ def one_contrast(
     )  # fmt: skip
 
 
-def against_the_rest(
-    own: Sequence[Part], shares: Rows
+def against_other_samples(
+    groups: Sequence[Part], shares: Rows
 ) -> tuple[tuple[Measurement, ...], tuple[float, ...]]:
-    """Drop in each group minus drop in the rest, and p that there is no difference."""
-    if not own:
+    """Drop in each group minus the drop in all other samples, and p of no difference."""
+    if not groups:
         return (), ()
-    inside = np.zeros((len(shares), len(own)), dtype=bool)
-    for column, part in enumerate(own):
+    inside = np.zeros((len(shares), len(groups)), dtype=bool)
+    for column, part in enumerate(groups):
         inside[part.places, column] = True
     gap = mean_differences(*slice_sums(shares, inside))
     extras = tuple(
@@ -124,10 +125,10 @@ def against_the_rest(
 
 
 def worst(
-    metric: Metric, before: SampleTable, after: SampleTable, own: Sequence[Part]
+    metric: Metric, before: SampleTable, after: SampleTable, groups: Sequence[Part]
 ) -> WorstGroup | None:
     """The group with the highest drop, with an interval that holds after picking it."""
-    large = [part for part in own if part.large]
+    large = [part for part in groups if part.large]
     if not large:
         return None
     top = max(large, key=lambda part: part.drop.value)

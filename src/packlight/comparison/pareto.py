@@ -1,4 +1,4 @@
-"""The variants that no other beats."""
+"""The Pareto front: variants that no other variant dominates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def pareto_front(
     minimize: Sequence[str] = (),
     maximize: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """Ids of points that no other is at least as good as in everything and better in something.
+    """Ids of points that no other point dominates: as good in everything and better in something.
 
     Args:
         points: by id, numbers by name; every point has all the names below.
@@ -30,21 +30,20 @@ def pareto_front(
     """
     costs = {key: cost(key, point, minimize, maximize) for key, point in points.items()}
     return tuple(
-        key for key, own in costs.items()
-        if not any(dominates(other, own) for other in costs.values())
+        key for key, point in costs.items()
+        if not any(_dominates(rival, point) for rival in costs.values())
     )  # fmt: skip
 
 
 def cost(
     key: str, point: Mapping[str, float], minimize: Sequence[str], maximize: Sequence[str]
 ) -> tuple[float, ...]:
-    """A point as numbers of which less is better."""
+    """A point as numbers to minimize."""
     missing = [name for name in (*minimize, *maximize) if name not in point]
     if missing:
         raise InputError(f"a front needs {', '.join(missing)} of every variant; '{key}' has none")
     return (*(point[name] for name in minimize), *(-point[name] for name in maximize))
 
 
-def dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    """Whether one is nowhere worse than the other, and not the same."""
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+def _dominates(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    return first != second and all(a <= b for a, b in zip(first, second, strict=True))

@@ -1,4 +1,4 @@
-"""The table of single samples, from which every number about quality can be computed again."""
+"""The table of single samples, from which every quality metric can be recomputed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from packlight.task import SampleTable
 Cell = str | int | float | bool | None
 Columns = dict[str, list[Cell]]
 
-CSV, PARQUET = ".csv", ".parquet"
+CSV = ".csv"
+PARQUET = ".parquet"
 
 
 def check_format(out: Path) -> None:
-    """Refuse a file that is of no known kind, or whose kind needs what is not installed.
+    """Refuse a file of unknown format, or of a format that is not installed.
 
     Raises:
         InputError: naming what can be written.
@@ -34,7 +35,7 @@ def check_format(out: Path) -> None:
 
 
 def arrow(name: str) -> ModuleType:
-    """A module of pyarrow, which is no dependency of packlight.
+    """Import a module of pyarrow, which packlight does not depend on.
 
     Raises:
         InputError: it is not installed.
@@ -44,7 +45,7 @@ def arrow(name: str) -> ModuleType:
     except ImportError as error:
         raise InputError(
             "a table in .parquet needs pyarrow, which is not installed. Run 'pip install pyarrow', "
-            "or name a file that ends in .csv, which holds the same"
+            "or name a file that ends in .csv; it holds the same columns"
         ) from error
 
 
@@ -57,13 +58,13 @@ def write_samples(
     """Write a row for each model and sample.
 
     Args:
-        out: path, of which the ending says the format.
-        models: what single samples did, by the model's name, the reference first.
+        out: path; its ending selects the format.
+        models: scores of single samples by model name, the reference first.
         groups: by column, the group of each sample.
         metric: name of the task's metric, whose rows become columns ``METRIC_0`` and so on.
 
     Raises:
-        InputError: the path cannot be written, or its format not be.
+        InputError: the path cannot be written, or its format is not supported.
     """
     check_format(out)
     columns = columns_of(models, groups, metric)
@@ -76,42 +77,44 @@ def write_samples(
 def columns_of(
     models: Mapping[str, SampleTable], groups: Mapping[str, Sequence[str]], metric: str
 ) -> Columns:
-    """All tables below each other, column by column; None where a model has no such number."""
-    parts = [one_model(name, table, groups, metric) for name, table in models.items()]
+    """Concatenate the tables of all models, column by column; None where a model has no number."""
+    parts = [model_columns(name, table, groups, metric) for name, table in models.items()]
     names = list(dict.fromkeys(name for part in parts for name in part))
-    return {
-        name: [cell for part in parts for cell in part.get(name, [None] * len(part["model"]))]
-        for name in names
-    }
+    columns: Columns = {name: [] for name in names}
+    for part in parts:
+        empty: list[Cell] = [None] * len(part["model"])
+        for name in names:
+            columns[name] += part.get(name, empty)
+    return columns
 
 
-def one_model(
+def model_columns(
     name: str, table: SampleTable, groups: Mapping[str, Sequence[str]], metric: str
 ) -> Columns:
-    """The rows of one model, column by column."""
+    """Columns of one model."""
     n = len(table.rows)
-    found: Columns = {"model": [name] * n, "sample": list(range(n))}
-    found.update({f"group_{column}": list(map(str, names)) for column, names in groups.items()})
-    found.update({f"{metric}_{i}": numbers(table.rows[:, i]) for i in range(table.rows.shape[1])})
+    columns: Columns = {"model": [name] * n, "sample": list(range(n))}
+    columns.update({f"group_{column}": list(map(str, names)) for column, names in groups.items()})
+    columns.update({f"{metric}_{i}": numbers(table.rows[:, i]) for i in range(table.rows.shape[1])})
     for key, rows in table.fidelity.items():
-        found.update({f"{key}_{i}": numbers(rows[:, i]) for i in range(rows.shape[1])})
+        columns.update({f"{key}_{i}": numbers(rows[:, i]) for i in range(rows.shape[1])})
     if table.owner.size:
         decided = {"decision": table.decisions, "right": table.right}
         values = {**decided, "confidence": table.confidence, **table.details}
-        found.update({key: of_decisions(array, table) for key, array in values.items()})
-    found.update({key: numbers(values) for key, values in table.samples.items()})
-    return found
+        columns.update({key: of_decisions(array, table) for key, array in values.items()})
+    columns.update({key: numbers(values) for key, values in table.samples.items()})
+    return columns
 
 
 def numbers(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[Cell]:
-    """Numbers of samples (n,) as cells; None where there is none."""
+    """Numbers of samples (n,) as cells; None for NaN."""
     return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def of_decisions(
     values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], table: SampleTable
 ) -> list[Cell]:
-    """Values of decisions (m,) as cells of samples: plain where each has one, else JSON lists."""
+    """Values of decisions (m,) as cells of samples: JSON lists where samples have several."""
     n = len(table.rows)
     if np.array_equal(table.owner, np.arange(n)):
         plain: list[Cell] = values.tolist()
@@ -121,18 +124,17 @@ def of_decisions(
 
 
 def write_csv(out: Path, columns: Columns) -> None:
-    """As text, numbers with all their digits, so that they come back as they were."""
+    """Write text, numbers with all their digits, so that they read back exactly."""
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def write_parquet(out: Path, columns: Columns) -> None:
-    """As Parquet, by pyarrow."""
+def _write_parquet(out: Path, columns: Columns) -> None:
     table = arrow("pyarrow").table(columns)
     arrow("pyarrow.parquet").write_table(table, out)
 
 
-FORMATS = {CSV: write_csv, PARQUET: write_parquet}
-"""What writes a file, by its ending."""
+FORMATS = {CSV: write_csv, PARQUET: _write_parquet}
+"""Writers by file ending."""

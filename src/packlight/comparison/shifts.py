@@ -1,4 +1,4 @@
-"""Whether probabilities can still be trusted, how errors are spread, and who is near whom."""
+"""Shifts of confidence, of the spread of errors, and of the neighbors of embeddings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PAIR = 2
 
 
 def level(metric: Metric, before: Rows, after: Rows, seed: int) -> dict[str, Shift]:
-    """The metric of both, and of a loss of tokens the perplexity, its exponential.
+    """The metric of both models, and for a loss of tokens the perplexity, its exponential.
 
     Args:
         metric: of the task.
@@ -37,33 +37,35 @@ def level(metric: Metric, before: Rows, after: Rows, seed: int) -> dict[str, Shi
         after: rows (n, k) of the variant.
         seed: of the draws.
     """
-    was, now = (measure(metric, rows, seed) for rows in (before, after))
+    was = measure(metric, before, seed)
+    now = measure(metric, after, seed)
     if is_share(metric, before, after):
         loss, _ = drop(metric, before, after, seed)
-        return {metric.name: Shift(was, now, minus(loss) if metric.higher_is_better else loss)}
+        if metric.higher_is_better:
+            loss = _negated(loss)
+        return {metric.name: Shift(was, now, loss)}
     values = np.array([was.value, now.value])
     drawn = np.stack(bootstrap_totals(metric, [before, after], seed), axis=1)
     n = len(before)
-    found = {metric.name: shift(values, drawn, metric.unit, n)}
+    levels = {metric.name: shift(values, drawn, metric.unit, n)}
     if metric.name == LOSS:
-        found["perplexity"] = shift(np.exp(values), np.exp(drawn), "1", n)
-    return found
+        levels["perplexity"] = shift(np.exp(values), np.exp(drawn), "1", n)
+    return levels
 
 
 LOSS = "nll"
-"""Name of the metric of which the exponential is called perplexity."""
+"""Name of the metric whose exponential is called perplexity."""
 
 
-def minus(m: Measurement) -> Measurement:
-    """The same in the other direction."""
+def _negated(m: Measurement) -> Measurement:
     return Measurement(0.0 - m.value, m.unit, 0.0 - m.high, 0.0 - m.low, m.how, m.n)
 
 
-def trust(before: SampleTable, after: SampleTable, seed: int) -> dict[str, Shift]:
+def confidence(before: SampleTable, after: SampleTable, seed: int) -> dict[str, Shift]:
     """Confidence, likelihood, Brier score and calibration error of both, and their differences.
 
-    Intervals come from drawing samples again with all their decisions. Resampling itself adds to a
-    calibration error, so its draws are moved to have the value found as their mean.
+    Intervals come from resampling samples with all their decisions. Resampling itself adds to a
+    calibration error, so its draws are shifted to have the measured value as their mean.
     """
     n = len(before.rows)
     if not before.confidence.any() or not after.confidence.any():
@@ -72,10 +74,10 @@ def trust(before: SampleTable, after: SampleTable, seed: int) -> dict[str, Shift
     for name in ("nll", "brier"):
         if name in before.details and name in after.details:
             pairs[name] = before.details[name], after.details[name]
-    found = means(pairs, after.owner, n, seed)
+    shifts = means(pairs, after.owner, n, seed)
     if "nll" in pairs:
-        found["calibration_error"] = calibration(before, after, seed)
-    return found
+        shifts["calibration_error"] = calibration(before, after, seed)
+    return shifts
 
 
 def means(
@@ -98,34 +100,35 @@ def means(
 
 def shift(values: Rows, drawn: Rows, unit: Unit, n: int) -> Shift:
     """Before, after and their difference, from values (2,) and draws of them (draws, 2)."""
-    ends = [(values[0], drawn[:, 0]), (values[1], drawn[:, 1])]
-    ends.append((values[1] - values[0], drawn[:, 1] - drawn[:, 0]))
-    return Shift(*(told(float(value), spread, unit, n) for value, spread in ends))
+    before = _with_interval(float(values[0]), drawn[:, 0], unit, n)
+    after = _with_interval(float(values[1]), drawn[:, 1], unit, n)
+    gap = _with_interval(float(values[1] - values[0]), drawn[:, 1] - drawn[:, 0], unit, n)
+    return Shift(before, after, gap)
 
 
-def told(value: float, spread: Rows, unit: Unit, n: int) -> Measurement:
-    """A value with the middle 95 % of its draws."""
-    low, high = percentile_interval(spread)
+def _with_interval(value: float, drawn: Rows, unit: Unit, n: int) -> Measurement:
+    low, high = percentile_interval(drawn)
     return Measurement(value, unit, min(low, value), max(high, value), "measured", n)
 
 
 def calibration(before: SampleTable, after: SampleTable, seed: int) -> Shift:
-    """Calibration error of both, over the same draws of samples."""
-    values, drawn = [], []
+    """Calibration error of both models, over the same draws of samples."""
+    values = []
+    drawn = []
     for table in (before, after):
-        value = calibration_error(table.confidence, table.right)[0]
+        value, *_ = calibration_error(table.confidence, table.right)
         chunks = [
             calibration_error(table.confidence, table.right, counts[:, table.owner])
             for counts in draw_counts(len(table.rows), DRAWS, seed)
         ]
-        again = np.concatenate(chunks)
+        resampled_errors = np.concatenate(chunks)
         values.append(value)
-        drawn.append(again - again.mean() + value)
+        drawn.append(resampled_errors - resampled_errors.mean() + value)
     return shift(np.array(values), np.stack(drawn, axis=1), "1", len(after.right))
 
 
-def of_samples(metric: Metric, rows: Rows) -> Rows:
-    """The metric of each sample alone (n,); empty where it is a share or no mean of samples."""
+def per_sample(metric: Metric, rows: Rows) -> Rows:
+    """The metric of each sample (n,); empty where it is a share or no mean over samples."""
     if metric.formula not in (ratio, root_ratio) or rows.shape[1] != PAIR or is_share(metric, rows):
         return np.zeros(0)
     return np.asarray(metric.formula(rows))
@@ -141,23 +144,24 @@ def spread(metric: Metric, before: Rows, after: Rows, seed: int) -> dict[str, Sh
         seed: of the draws.
     """
     n = len(before)
-    levels = [level if metric.higher_is_better is False else 1 - level
-              for level in QUANTILES.values()]  # fmt: skip
+    levels = np.array(list(QUANTILES.values()))
+    if metric.higher_is_better is not False:
+        levels = 1 - levels
     rng = np.random.default_rng(seed)
-    taken = rng.integers(0, n, (DRAWS, n))
-    values = np.stack([np.quantile(one, levels) for one in (before, after)])
-    drawn = np.stack([np.quantile(one[taken], levels, axis=1) for one in (before, after)])
+    samples = rng.integers(0, n, (DRAWS, n))
+    values = np.stack([np.quantile(scores, levels) for scores in (before, after)])
+    drawn = np.stack([np.quantile(scores[samples], levels, axis=1) for scores in (before, after)])
     return {
         name: shift(values[:, i], drawn[:, i].T, metric.unit, n) for i, name in enumerate(QUANTILES)
     }
 
 
-def neighbours(after: SampleTable, seed: int) -> dict[str, Measurement]:
-    """Mean agreement of the neighbours of embeddings, over the samples whose vectors were kept."""
-    found = {}
+def neighbors(after: SampleTable, seed: int) -> dict[str, Measurement]:
+    """Mean rank agreement of embeddings, over the samples whose vectors were compared."""
+    agreement = {}
     for name in ("rank_agreement", "same_nearest"):
         if name in after.samples:
             values = after.samples[name][~np.isnan(after.samples[name])]
             sums = bootstrap_sums(values[:, None], seed)[:, 0] / len(values)
-            found[name] = told(float(values.mean()), sums, "1", len(values))
-    return found
+            agreement[name] = _with_interval(float(values.mean()), sums, "1", len(values))
+    return agreement

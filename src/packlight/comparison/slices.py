@@ -1,4 +1,4 @@
-"""Samples that lose more than others, found on one half of the data and confirmed on the other."""
+"""Slices of samples that lose more, found on one half of the data and confirmed on the other."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Where numbers are cut."""
 
 MOST_NAMES = 150
-"""Groups that take part, the largest first."""
+"""Groups that are searched, the largest first."""
 
 MOST_TRIED = 5
-"""Slices of one half that are tried on the other; the fewer, the more surely each is confirmed."""
+"""Slices of one half that are tested on the other; the fewer, the more power each test has."""
 
 SCREEN = 0.01
-"""p on the first half up to which a slice is tried on the other."""
+"""p on the first half up to which a slice is tested on the other."""
 
 Mask = NDArray[np.bool_]
 
 
 class Condition(NamedTuple):
-    """Some samples, by one column.
+    """Samples selected by one column.
 
     Attributes:
         text: as ``input_mean > 0.43``.
-        inside: which samples (n,).
+        inside: mask of its samples (n,).
     """
 
     text: str
@@ -50,11 +50,11 @@ class Condition(NamedTuple):
 def slices(
     shares: Rows, columns: Mapping[str, Sequence[str]], inputs: Mapping[str, Rows], seed: int
 ) -> tuple[tuple[Slice, ...], int]:
-    """Slices by one condition or two whose drop is above that of the others.
+    """Slices by one condition or two whose drop is above that of the other samples.
 
-    Candidates are all groups, ranges of numbers, and pairs of these, of 30 samples and more. The
-    half on which they are sought makes them look worse than they are; what is told of them comes
-    from the other half, which played no part in choosing.
+    Candidates are all groups, ranges of numbers, and pairs of these, with at least 30 samples. On
+    the half where they are searched they look worse than they are; the reported numbers come from
+    the other half, which played no part in choosing.
 
     Args:
         shares: each sample's part in the drop (n,).
@@ -63,7 +63,7 @@ def slices(
         seed: of the halves.
 
     Returns:
-        Those confirmed, in the order found, and how many were tried.
+        Confirmed slices, in the order of the search, and the count of tested ones.
 
     Source: sample splitting, Cox, Biometrika 62 (1975).
     """
@@ -71,87 +71,99 @@ def slices(
     if n < 4 * SMALLEST_GROUP:
         return (), 0
     order = np.random.default_rng(seed).permutation(n)
-    seek, check = order[: n // 2], order[n // 2 :]
-    found = candidates([*named(columns, seek), *ranges(inputs, seek)], shares, seek)
-    if not found:
+    seek = order[: n // 2]
+    check = order[n // 2 :]
+    conditions = [*group_conditions(columns, seek), *range_conditions(inputs, seek)]
+    tried = candidates(conditions, shares, seek)
+    if not tried:
         return (), 0
     tests = [
-        on_the_other_half(mask[check], rest[check], shares[check]) for _, mask, rest, _ in found
+        on_the_other_half(slice_.inside[check], slice_.remaining[check], shares[check])
+        for slice_ in tried
     ]
     q = benjamini_hochberg([p for *_, p in tests])
     confirmed = [
-        Slice(one.text, n_inside, loss, extra, p, float(adjusted), one.extra)
-        for one, (n_inside, loss, extra, p), adjusted in zip(found, tests, q, strict=True)
+        Slice(slice_.text, n_inside, loss, extra, p, float(adjusted), slice_.extra)
+        for slice_, (n_inside, loss, extra, p), adjusted in zip(tried, tests, q, strict=True)
         if adjusted <= LEVEL and extra.value > 0
     ]
-    return tuple(confirmed), len(found)
+    return tuple(confirmed), len(tried)
 
 
 def on_the_other_half(
-    inside: Mask, rest: Mask, shares: Rows
+    inside: Mask, remaining: Mask, shares: Rows
 ) -> tuple[int, Measurement, Measurement, float]:
-    """Samples of a slice, their drop, how much it is above that of the rest, and p of that.
+    """Samples of a slice, their drop, its excess over the other samples, and p of the excess.
 
     Args:
-        inside: which samples fulfil its rule (n,).
-        rest: which are in no slice above it (n,).
+        inside: samples that fulfil its rule (n,).
+        remaining: samples in no slice above it (n,).
         shares: each sample's part in the drop (n,).
     """
-    chosen, others = shares[inside & rest], shares[rest]
-    gap = mean_differences(*slice_sums(others, inside[rest][:, None]))
+    chosen = shares[inside & remaining]
+    gap = mean_differences(*slice_sums(shares[remaining], inside[remaining][:, None]))
     n = len(chosen)
     if n < SMALLEST_GROUP:
         none = Measurement(0.0, "1", 0.0, 0.0, "measured", n)
         return n, none, none, 1.0
-    return n, *numbers(chosen, gap), float(gap.p[0])
+    return n, *drop_and_excess(chosen, gap), float(gap.p[0])
 
 
-def numbers(values: Rows, gap: MeanDifference) -> tuple[Measurement, Measurement]:
-    """Mean of a slice's parts in the drop, and how much it is above that of the others."""
-    n, mean, half = len(values), float(values.mean()), paired_interval(values)
-    value, width = float(gap.value[0]), float(gap.half[0])
+def drop_and_excess(values: Rows, gap: MeanDifference) -> tuple[Measurement, Measurement]:
+    """Mean of a slice's parts in the drop, and its excess over the other samples."""
+    n = len(values)
+    mean = float(values.mean())
+    half = paired_interval(values)
+    value = float(gap.value[0])
+    width = float(gap.half[0])
     return (
         Measurement(mean, "1", mean - half, mean + half, "measured", n),
         Measurement(value, "1", value - width, value + width, "measured", n),
     )
 
 
-def named(columns: Mapping[str, Sequence[str]], seek: NDArray[np.intp]) -> list[Condition]:
-    """A condition for each group that is large enough on the first half."""
-    found: list[Condition] = []
+def group_conditions(
+    columns: Mapping[str, Sequence[str]], seek: NDArray[np.intp]
+) -> list[Condition]:
+    """A condition for each group that is large enough on the first half, the largest first."""
+    conditions: list[Condition] = []
     for column, names in columns.items():
         of_sample = np.array(list(map(str, names)))
-        found += [
+        conditions += [
             Condition(f"{column} = {name}", of_sample == name)
             for name in sorted(set(of_sample.tolist()))
         ]
-    large = [one for one in found if one.inside[seek].sum() >= SMALLEST_GROUP]
-    return sorted(large, key=lambda one: -int(one.inside[seek].sum()))[:MOST_NAMES]
+    large = _large_enough(conditions, seek)
+    return sorted(large, key=lambda condition: -int(condition.inside[seek].sum()))[:MOST_NAMES]
 
 
-def ranges(inputs: Mapping[str, Rows], seek: NDArray[np.intp]) -> list[Condition]:
+def _large_enough(conditions: Sequence[Condition], seek: NDArray[np.intp]) -> list[Condition]:
+    return [condition for condition in conditions if condition.inside[seek].sum() >= SMALLEST_GROUP]
+
+
+def range_conditions(inputs: Mapping[str, Rows], seek: NDArray[np.intp]) -> list[Condition]:
     """Conditions that cut numbers at quantiles of the first half."""
-    found = []
+    conditions = []
     for name, values in inputs.items():
         for cut in np.unique(np.quantile(values[seek], QUANTILES)).tolist():
-            found.append(Condition(f"{name} <= {cut:.4g}", values <= cut))
-            found.append(Condition(f"{name} > {cut:.4g}", values > cut))
-    return [one for one in found if one.inside[seek].sum() >= SMALLEST_GROUP]
+            conditions.append(Condition(f"{name} <= {cut:.4g}", values <= cut))
+            conditions.append(Condition(f"{name} > {cut:.4g}", values > cut))
+    return _large_enough(conditions, seek)
 
 
 class Candidate(NamedTuple):
-    """A slice that looks worse than the others on one half.
+    """A slice that looks worse than the other samples on one half.
 
     Attributes:
         text: its rule.
-        inside: which samples fulfil it (n,).
-        rest: which are in no candidate before it (n,).
-        extra: its drop above that of the others, on that half.
+        inside: samples that fulfil it (n,).
+        remaining: samples in no candidate before it (n,).
+        extra: its drop above that of the other samples, on that half.
     """
 
     text: str
     inside: Mask
-    rest: Mask
+    remaining: Mask
     extra: float
 
 
@@ -160,43 +172,45 @@ def candidates(
 ) -> list[Candidate]:
     """The worst slices of the first half, one after another.
 
-    The samples of each are set aside before the next is sought, so that one damage is not told in
-    many disguises.
+    The samples of each slice are removed before the next search, so that one loss is not reported
+    several times.
     """
-    found: list[Candidate] = []
-    rest = np.ones(len(shares), dtype=bool)
-    while conditions and len(found) < MOST_TRIED:
-        left = seek[rest[seek]]
-        best = most_harmed(np.stack([one.inside[left] for one in conditions], axis=1), shares[left])
+    slices: list[Candidate] = []
+    remaining = np.ones(len(shares), dtype=bool)
+    while conditions and len(slices) < MOST_TRIED:
+        half = seek[remaining[seek]]
+        masks = np.stack([condition.inside[half] for condition in conditions], axis=1)
+        best = most_harmed(masks, shares[half])
         if best is None:
             break
         first, second, extra = best
         text = " and ".join(dict.fromkeys((conditions[first].text, conditions[second].text)))
         inside = conditions[first].inside & conditions[second].inside
-        found.append(Candidate(text, inside, rest, extra))
-        rest = rest & ~inside
-    return found
+        slices.append(Candidate(text, inside, remaining, extra))
+        remaining = remaining & ~inside
+    return slices
 
 
 def most_harmed(masks: Mask, shares: Rows) -> tuple[int, int, float] | None:
-    """The condition, or the pair of conditions, under which samples surely lose more than others.
+    """The condition or pair of conditions under which samples lose significantly more.
 
     All pairs are judged at once: counts and sums of two conditions are products of their masks. A
-    pair counts only where the samples under it also lose more than those under either condition
-    that the other one leaves out; else the single condition says it all.
+    pair counts only where its samples also lose more than those under either condition alone that
+    the other leaves out; else the single condition says it all.
 
     Args:
-        masks: which samples fulfil each condition (n, conditions).
+        masks: samples that fulfil each condition (n, conditions).
         shares: each sample's part in the drop (n,).
 
     Returns:
-        Two places, equal for a single condition, and the extra drop; None where nothing stands out.
+        Two indices, equal for a single condition, and the extra drop; None where nothing stands
+        out.
     """
-    chosen, powers = masks.astype(np.float64), [shares[:, None] ** power for power in range(3)]
+    chosen = masks.astype(np.float64)
+    powers = [shares[:, None] ** power for power in range(3)]
     within = np.stack([chosen.T @ (chosen * values) for values in powers])
-    whole = np.array([values.sum() if power else len(shares) for power, values in
-                      enumerate(powers)])[:, None, None]  # fmt: skip
-    counts, sums, squares = np.stack([within, whole - within], axis=1)
+    totals = np.array([len(shares), powers[1].sum(), powers[2].sum()])[:, None, None]
+    counts, sums, squares = np.stack([within, totals - within], axis=1)
     gap = mean_differences(counts, sums, squares)
     single = np.diagonal(within, axis1=1, axis2=2)[:, :, None]
     beyond = mean_differences(
@@ -207,6 +221,6 @@ def most_harmed(masks: Mask, shares: Rows) -> tuple[int, int, float] | None:
     usable = pair & (counts >= SMALLEST_GROUP).all(axis=0) & (gap.p <= SCREEN) & (gap.score > 0)
     if not usable.any():
         return None
-    place = int(np.where(usable, gap.score, -np.inf).argmax())
-    first, second = sorted(divmod(place, masks.shape[1]))
+    index = int(np.where(usable, gap.score, -np.inf).argmax())
+    first, second = sorted(divmod(index, masks.shape[1]))
     return first, second, float(gap.value[first, second])

@@ -1,4 +1,4 @@
-"""Causes that lie in how the runtime computes, not in what the model says."""
+"""Causes in the runtime's arithmetic, which exact arithmetic does not show."""
 
 from __future__ import annotations
 
@@ -13,126 +13,133 @@ from packlight.runtime import machine
 from packlight.runtime.kernel_saturation import Saturation, saturation
 
 NOISE = 1e-8
-"""Energy of a difference relative to the signal up to which two orders of float32 sums may differ.
-"""
+"""Energy relative to the signal up to which float32 sums in another order may differ."""
 
 GONE = 0.25
-"""Share of a difference that may be left where its cause is named."""
+"""Share of an error that may remain once its cause is removed."""
 
 PARTS = 0.5
-"""Share of what saturation does to sums that reaches the outputs, at least, in an estimate."""
+"""Estimated share of the error of saturated sums that reaches the outputs, at least."""
 
 
 def arithmetic(survey: Survey) -> Iterator[Finding]:
-    """What the session adds to the variant's own error, and why; what other CPUs would add."""
+    """Find the error that the session adds to the variant's own error, here and on other CPUs."""
     subject = survey.subject
-    signal, own = survey.energies
+    signal, own_error = survey.energies
     if not signal:
         return
     runtime = replace(subject.options, arithmetic="runtime")
-    as_run = survey.outputs_of(subject.variant, runtime)[1]
-    added = max(float(as_run - own), 0.0)
-    saturated = [one for one in lossy(survey) if one.noise > NOISE]
+    _, as_run = survey.outputs_of(subject.variant, runtime)
+    added = max(float(as_run - own_error), 0.0)
+    saturated = [operator for operator in saturations(survey) if operator.noise > NOISE]
     here = machine().saturates
     if added > NOISE * signal and level(added, signal) < SILENT:
         in_float = replace(runtime, matmul_accuracy=1)
-        plain = survey.outputs_of(subject.variant, in_float)[1]
-        if max(plain - own, 0.0) <= GONE * added:
-            yield fusion(survey, added, as_run, low_bits=True)
+        _, plain = survey.outputs_of(subject.variant, in_float)
+        if max(plain - own_error, 0.0) <= GONE * added:
+            yield low_bit_fusion(survey, added, as_run)
         elif not (here and saturated):
-            yield fusion(survey, added, as_run, low_bits=False)
+            yield fusion(survey, added, as_run)
     if saturated:
         yield saturating(survey, saturated, added if here else None, as_run)
 
 
-def lossy(survey: Survey) -> tuple[Saturation, ...]:
-    """Operators whose sums lose something on x86 without VNNI, on the samples."""
+def saturations(survey: Survey) -> tuple[Saturation, ...]:
+    """Operators whose sums saturate on x86 without VNNI, on the samples."""
     task = survey.subject.task
-    samples = [task.samples[place] for place in survey.places]
+    samples = [task.samples[index] for index in survey.samples]
     runtime = replace(survey.subject.options, arithmetic="runtime")
     return saturation(survey.subject.variant, samples, task.state, runtime)
 
 
-def fusion(survey: Survey, added: float, as_run: float, *, low_bits: bool) -> Finding:
-    """The session fuses operators and computes something coarser."""
-    signal, own = survey.energies
-    left = level(added, signal)
-    why = (
-        "it fuses DequantizeLinear and MatMul into MatMulNBits, which rounds activations to 8 bits"
-        if low_bits
-        else "it fuses or replaces operators by others that compute with fewer digits"
+def low_bit_fusion(survey: Survey, added: float, as_run: float) -> Finding:
+    """Report products that the session computes with 8-bit activations."""
+    products = [
+        weight.operator for weight in survey.weights if weight.node.op_type in ("MatMul", "Gemm")
+    ]
+    finding = fusion(survey, added, as_run)
+    operator = next(iter(products), "")
+    return replace(
+        finding,
+        sentence=f"{INEXACT}: it fuses DequantizeLinear and MatMul into MatMulNBits, which rounds "
+        "activations to 8 bits",
+        operator=operator,
+        next_step="set the session option session.qdq_matmulnbits_accuracy_level to 1, or leave "
+        "products with wide activations in float (where=)",
+        operators=tuple(products),
+        source=survey.source(operator) if operator else None,
     )
-    step = (
-        "set the session option session.qdq_matmulnbits_accuracy_level to 1, or keep products with "
-        "wide activations out of the blocks (where=)"
-        if low_bits
-        else "run with graph optimisations off (ORT_DISABLE_ALL) to see which fusion it is, and "
-        "disable that one"
-    )
-    products = [one.operator for one in survey.weights if one.node.op_type in ("MatMul", "Gemm")]
-    n = len(survey.places)
+
+
+INEXACT = "the runtime's results differ from exact arithmetic"
+
+
+def fusion(survey: Survey, added: float, as_run: float) -> Finding:
+    """Report fused operators with coarser arithmetic."""
+    signal, own_error = survey.energies
+    remaining = level(added, signal)
+    n = len(survey.samples)
     return Finding(
-        "runtime-fusion", severity(left), "quality",
-        f"the runtime does not compute what the model says: {why}",
-        operator=products[0] if products and low_bits else "",
+        "runtime-fusion", severity(remaining), "quality",
+        f"{INEXACT}: it fuses or replaces operators with less precise ones",
+        operator="",
         evidence={
-            "snr_computed_exactly": measured(level(own, signal), "dB", n),
+            "snr_computed_exactly": measured(level(own_error, signal), "dB", n),
             "snr_as_run": measured(level(as_run, signal), "dB", n),
-            "snr_of_the_difference": measured(left, "dB", n),
+            "snr_of_the_difference": measured(remaining, "dB", n),
         },
-        next_step=step,
-        operators=tuple(products) if low_bits else (),
-        source=survey.source(products[0]) if products and low_bits else None,
+        next_step="run without graph optimizations (ORT_DISABLE_ALL), find the fusion that causes "
+        "it, and disable that fusion",
+        operators=(),
+        source=None,
         weight=float(added / signal) ** 0.5,
     )  # fmt: skip
 
 
 def saturating(
-    survey: Survey, found: list[Saturation], added: float | None, as_run: float
+    survey: Survey, saturated: list[Saturation], added: float | None, as_run: float
 ) -> Finding:
-    """Sums of 8-bit products overflow 16 bits: measured where this CPU does so, else foretold."""
-    signal, own = survey.energies
-    n = len(survey.places)
-    worst = max(found, key=lambda one: one.noise)
-    estimate = PARTS * sum(one.noise for one in found) * signal
-    alone = estimate if added is None else added
-    left = level(alone, signal)
-    names = [survey_name(survey, one.operator) for one in found]
-    where = (
-        "on this CPU, which has no VNNI"
-        if added is not None
-        else "on x86 CPUs without VNNI; this one has it, or is no x86"
-    )
+    """Report sums of 8-bit products that saturate 16 bits, measured here or else predicted."""
+    signal, own_error = survey.energies
+    n = len(survey.samples)
+    worst = max(saturated, key=lambda operator: operator.noise)
     evidence = {
-        "snr_computed_exactly": measured(level(own, signal), "dB", n),
+        "snr_computed_exactly": measured(level(own_error, signal), "dB", n),
         "snr_of_the_worst_sums": measured(level(worst.noise, 1), "dB", worst.sums),
         "sums_that_saturate": measured(worst.share, n=worst.sums),
-        "operators": measured(len(found)),
+        "operators": measured(len(saturated)),
     }
-    if added is not None:
+    if added is None:
+        where = "on x86 CPUs without VNNI; this CPU is not affected"
+        added = PARTS * sum(operator.noise for operator in saturated) * signal
+        how_severe = _severity_elsewhere(level(added, signal))
+    else:
+        where = "on this CPU, which has no VNNI"
+        how_severe = severity(level(added, signal))
         evidence["snr_as_run"] = measured(level(as_run, signal), "dB", n)
+    names = [survey_name(survey, operator.operator) for operator in saturated]
     return Finding(
-        "integer-saturation", severity(left) if added is not None else foretold(left), "quality",
-        f"sums of 8-bit products overflow 16 bits {where}: it starts at '{names[0]}' and is worst "
-        f"at '{survey_name(survey, worst.operator)}' ({len(found)} operators: {named(names)})",
+        "integer-saturation", how_severe, "quality",
+        f"sums of 8-bit products overflow 16 bits {where}. First operator: '{names[0]}'; worst "
+        f"operator: '{survey_name(survey, worst.operator)}' ({len(saturated)} operators: "
+        f"{named(names)})",
         operator=names[0],
         evidence=evidence,
         next_step="store weights with 7 bits (static with bits=7; reduce_range in ONNX Runtime's "
         "own tool), as uint8 with zero point 128, or keep these operators in float",
         source=survey.source(names[0]),
         operators=tuple(names),
-        weight=float(alone / signal) ** 0.5,
+        weight=float(added / signal) ** 0.5,
     )  # fmt: skip
 
 
-def foretold(left: float) -> Severity:
-    """How much a loss on other CPUs matters here: never more than a warning."""
-    return "note" if severity(left) == "note" else "warning"
+def _severity_elsewhere(decibel: float) -> Severity:
+    return "note" if severity(decibel) == "note" else "warning"
 
 
 def survey_name(survey: Survey, operator: str) -> str:
-    """The reference's name of an operator of the variant, where it has one."""
-    for ours, theirs in survey.pair.matched.operators.items():
-        if str(theirs.name) == operator:
-            return str(ours.name)
+    """The reference's name of an operator of the variant, where there is one."""
+    for node, counterpart in survey.pair.matched.operators.items():
+        if str(counterpart.name) == operator:
+            return str(node.name)
     return operator

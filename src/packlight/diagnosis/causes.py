@@ -1,41 +1,42 @@
-"""Which cause each rounded activation and each weight falls under, by what it is like."""
+"""Assign each rounded activation and each weight to a cause, by its numbers."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.diagnosis.cure import Cure
-from packlight.diagnosis.evidence import Rounding, Survey, Weight
+from packlight.diagnosis.evidence import Cure, Rounding, Survey, Weight
 from packlight.diagnosis.weight_storage import channel_axis
 
 Rows = NDArray[np.float64]
 
 WIDE = 4.0
-"""Times as wide as the numbers that a grid may be: two bits are lost there."""
+"""Width of a grid over the range of its numbers from which on it is too wide: two bits are lost."""
 
 FAR = 8.0
-"""Factor between the largest numbers and the rest from which on three bits serve outliers alone."""
+"""Largest numbers over the bulk from which on three bits serve outliers alone."""
 
 BETTER = 4.0
-"""Times less noise by a scale for each channel from which on sharing one is the cause (6 dB)."""
+"""Noise of a shared scale over that of channel scales from which on it is the cause (6 dB)."""
 
 GONE = 0.3
-"""Share of zeros that were none before, from which on a weight is pruned."""
+"""Share of new zeros from which on a weight counts as pruned."""
 
 FEWER = 0.75
 """Share of the usual bits below which a layer has fewer than the others."""
 
-EIGHT, GRID = 8.0, 256
+EIGHT = 8.0
+GRID = 256
 MATRIX = 2
 
 HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-NEAR, MOST_POINTS = 1e-3, 1024
-"""How near numbers come to whole steps of a grid that is no chance, and its points at most."""
+NEAR = 1e-3
+MOST_POINTS = 1024
+"""Distance from whole steps up to which numbers lie on a grid, and its points at most."""
 
 REALS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
 
@@ -51,7 +52,7 @@ class Sites:
     """Roundings and weights by cause.
 
     Args:
-        survey: what was measured.
+        survey: the measurements.
 
     Attributes:
         roundings: by cause.
@@ -62,81 +63,76 @@ class Sites:
         self.survey = survey
         self.roundings: dict[str, list[Rounding]] = defaultdict(list)
         self.weights: dict[str, list[Weight]] = defaultdict(list)
-        weighted = [one.operator for one in survey.weights]
         self.ends = set(ends(survey))
-        bits = [stored_bits(one) for one in survey.weights if is_on_grid(one)]
-        self.usual = float(np.median(bits)) if bits else EIGHT
-        grids = [one.grid.bits for one in survey.roundings if one.grid is not None]
-        self.usual_grid = float(np.median(grids)) if grids else EIGHT
-        self.weighted = weighted
-        for one in survey.roundings:
-            self.roundings[self.of_rounding(one)].append(one)
+        bits = [stored_bits(weight) for weight in survey.weights if is_on_grid(weight)]
+        self.usual_bits = float(np.median(bits or [EIGHT]))
+        grids = [rounding.grid.bits for rounding in survey.roundings if rounding.grid is not None]
+        self.usual_grid = float(np.median(grids or [EIGHT]))
+        for rounding in survey.roundings:
+            self.roundings[self.cause_of_rounding(rounding)].append(rounding)
         for weight in survey.weights:
-            self.weights[self.of_weight(weight)].append(weight)
+            self.weights[self.cause_of_weight(weight)].append(weight)
 
-    def of_rounding(self, one: Rounding) -> str:
-        """The cause of what a rounding adds."""
-        if one.seen.is_clipped and one.grid is not None:
-            return self.of_range(one)
-        return next((cause for cause, test in ROUNDING_TESTS if test(self, one)), "bits")
+    def cause_of_rounding(self, rounding: Rounding) -> str:
+        """The cause of a rounding's noise."""
+        if rounding.spread.is_clipped and rounding.grid is not None:
+            return self.cause_of_clipping(rounding)
+        return next((cause for cause, test in ROUNDING_TESTS if test(self, rounding)), "bits")
 
-    def of_range(self, one: Rounding) -> str:
-        """Whose fault a range that is too narrow is: the data's, or that of who chose it."""
-        if one.calibrated is not None:
-            same = one.calibrated.noise * BETTER >= one.seen.noise and one.calibrated.is_clipped
+    def cause_of_clipping(self, rounding: Rounding) -> str:
+        """The cause of a narrow range: unlike calibration data, or the choice of the range."""
+        calibrated = rounding.calibrated
+        if calibrated is not None:
+            same = calibrated.noise * BETTER >= rounding.spread.noise and calibrated.is_clipped
             return "clipped" if same else "calibration"
-        grids = [each for each in self.survey.roundings if each.grid is not None]
-        cut = sum(each.seen.is_clipped for each in grids)
-        return "calibration" if cut > 1 and cut * 2 > len(grids) else "clipped"
+        clipped = [
+            site.spread.is_clipped for site in self.survey.roundings if site.grid is not None
+        ]
+        many = sum(clipped) > 1 and sum(clipped) * 2 > len(clipped)
+        return "calibration" if many else "clipped"
 
-    def of_weight(self, one: Weight) -> str:
-        """The cause of what a weight lost."""
-        return next((cause for cause, test in WEIGHT_TESTS if test(self, one)), "bits")
+    def cause_of_weight(self, weight: Weight) -> str:
+        """The cause of a weight's error."""
+        return next((cause for cause, test in WEIGHT_TESTS if test(self, weight)), "bits")
 
-    def cure(self, *causes: str) -> Cure:
-        """What takes away all that falls under some causes."""
-        return cure_of(
-            [one for cause in causes for one in self.roundings[cause]],
-            [one for cause in causes for one in self.weights[cause]],
-        )
-
-    def cure_at(self, operator: str, *causes: str) -> Cure:
-        """What takes away what falls under some causes at one operator."""
-        return cure_of(
-            [one for cause in causes for one in self.roundings[cause] if one.operator == operator],
-            [one for cause in causes for one in self.weights[cause] if one.operator == operator],
+    def cure(self, *causes: str, operator: str = "") -> Cure:
+        """The cure of some causes, everywhere or at one operator."""
+        roundings = [rounding for cause in causes for rounding in self.roundings[cause]]
+        weights = [weight for cause in causes for weight in self.weights[cause]]
+        return Cure(
+            tuple(item.key for item in roundings if operator in ("", item.operator)),
+            {
+                (item.node, item.index): reference_weight(item)
+                for item in weights
+                if operator in ("", item.operator)
+            },
         )
 
     def operators(self, *causes: str) -> list[str]:
         """Operators under some causes, the noisiest first."""
-        found = [
-            *((one.noise, one.operator) for cause in causes for one in self.roundings[cause]),
-            *((one.noise, one.operator) for cause in causes for one in self.weights[cause]),
-        ]
-        return list(dict.fromkeys(name for _, name in sorted(found, key=lambda it: -it[0])))
+        sites: list[Rounding | Weight] = []
+        for cause in causes:
+            sites += self.roundings[cause]
+        for cause in causes:
+            sites += self.weights[cause]
+        noise = [(site.noise, site.operator) for site in sites]
+        noise.sort(key=lambda entry: -entry[0])
+        return list(dict.fromkeys(name for _, name in noise))
 
     def any(self, *causes: str) -> bool:
-        """Whether anything falls under some causes."""
+        """Return whether anything falls under some causes."""
         return any(self.roundings[cause] or self.weights[cause] for cause in causes)
 
 
-def cure_of(roundings: Sequence[Rounding], weights: Sequence[Weight]) -> Cure:
-    """What takes away some roundings, and gives some operators the reference's weights."""
-    return Cure(
-        tuple(one.key for one in roundings),
-        {(one.node, one.place): whole(one) for one in weights},
-    )
-
-
-def whole(one: Weight) -> Rows:
-    """The reference's weight in its own shape."""
-    value = one.node.inputs[one.place]
+def reference_weight(weight: Weight) -> Rows:
+    """The reference's weight in its original shape."""
+    value = weight.node.inputs[weight.index]
     assert value is not None
     assert value.shape is not None
     shape = [int(size) for size in value.shape if isinstance(size, int)]
-    axis = channel_axis(one.node, one.place, len(shape))
+    axis = channel_axis(weight.node, weight.index, len(shape))
     moved = [shape[axis], *shape[:axis], *shape[axis + 1 :]]
-    return np.asarray(np.moveaxis(one.wanted.reshape(moved), 0, axis))
+    return np.asarray(np.moveaxis(weight.reference.reshape(moved), 0, axis))
 
 
 def ends(survey: Survey) -> list[str]:
@@ -147,152 +143,152 @@ def ends(survey: Survey) -> list[str]:
         for node in flow.operators
         if any(v.shape is not None and len(v.shape) > 1 for _, v in flow.weights(node))
     ]
-    fed = [str(value.name) for value in flow.graph.inputs]
-    return [*weighted[:1], *weighted[-1:], *fed]
+    inputs = [str(value.name) for value in flow.graph.inputs]
+    return [*weighted[:1], *weighted[-1:], *inputs]
 
 
-def is_wide(sites: Sites, one: Rounding) -> bool:
-    """A grid much wider than what it holds."""
+def _is_wide(sites: Sites, rounding: Rounding) -> bool:
     del sites
-    return one.seen.slack >= WIDE
+    return rounding.spread.slack >= WIDE
 
 
-def is_stretched(sites: Sites, one: Rounding) -> bool:
-    """A grid that a few numbers, or a few channels, make wide."""
+def _is_stretched(sites: Sites, rounding: Rounding) -> bool:
     del sites
-    return one.seen.outliers >= FAR
+    return rounding.spread.outliers >= FAR
 
 
-def is_uneven(sites: Sites, one: Rounding) -> bool:
-    """A grid for channels of very different ranges."""
+def is_uneven(sites: Sites, rounding: Rounding) -> bool:
+    """Return whether channels of a grid have very different ranges."""
     del sites
-    return any(
-        np.median(tops) > 0 and tops.max() / np.median(tops) >= FAR
-        for tops in one.seen.tops.values()
-    )
+    tops_by_axis = rounding.spread.tops.values()
+    return any(np.median(tops) > 0 and tops.max() / np.median(tops) >= FAR for tops in tops_by_axis)
 
 
-def is_short(sites: Sites, one: Rounding) -> bool:
-    """A grid with fewer points than the others, or than 8 bits have."""
+def _is_short(sites: Sites, rounding: Rounding) -> bool:
     usual = max(sites.usual_grid, EIGHT)
-    return one.grid is not None and one.grid.bits < FEWER * usual
+    return rounding.grid is not None and rounding.grid.bits < FEWER * usual
 
 
-def role(sites: Sites, one: Rounding) -> str:
-    """Which kind of sensitive operator a rounding stands beside; empty where none."""
-    kinds = {one.op, *one.readers}
-    is_end = one.op == "input" or one.operator in sites.ends
-    found = (
+def role(sites: Sites, rounding: Rounding) -> str:
+    """Kind of the sensitive operator at a rounding; empty where there is none."""
+    kinds = {rounding.op, *rounding.readers}
+    is_end = rounding.op == "input" or rounding.operator in sites.ends
+    roles = (
         ("a softmax", bool(kinds & SOFT)),
         ("a gate or a recurrent layer", bool(kinds & GATES)),
-        ("a normalisation", bool(kinds & NORMS)),
+        ("a normalization", bool(kinds & NORMS)),
         ("the first or last layer", is_end),
     )
-    return next((name for name, holds in found if holds), "")
+    return next((name for name, applies in roles if applies), "")
 
 
 ROUNDING_TESTS: tuple[tuple[str, Callable[[Sites, Rounding], bool]], ...] = (
-    ("calibration", is_wide),
-    ("outliers", is_stretched),
+    ("calibration", _is_wide),
+    ("outliers", _is_stretched),
     ("channels", is_uneven),
-    ("bits", is_short),
-    ("sensitive", lambda sites, one: bool(role(sites, one))),
+    ("bits", _is_short),
+    ("sensitive", lambda sites, rounding: bool(role(sites, rounding))),
 )
-"""Causes of what a rounding adds; the first that holds counts."""
+"""Causes of rounding noise; the first that applies counts."""
 
 
-def is_on_grid(one: Weight) -> bool:
-    """Whether a weight is stored, or looks, as on a grid or in a table."""
-    if one.storage.kind in HALVES:
+def is_on_grid(weight: Weight) -> bool:
+    """Return whether a weight is stored on a grid or in a table, or looks so."""
+    if weight.storage.kind in HALVES:
         return False
-    few = one.levels <= min(GRID, one.found.shape[1] // 4)
-    return one.storage.unpacked or few or grid_points(one.found) > 0
+    few_levels = weight.levels <= min(GRID, weight.variant.shape[1] // 4)
+    return weight.storage.unpacked or few_levels or grid_points(weight.variant) > 0
 
 
-def stored_bits(one: Weight) -> float:
-    """Bits of one number: as stored, else by how many different ones there are."""
-    if one.storage.unpacked and one.storage.kind not in REALS:
-        return one.storage.codes * 8 / one.wanted.size
-    return float(np.log2(grid_points(one.found))) if grid_points(one.found) else one.bits
+def stored_bits(weight: Weight) -> float:
+    """Bits of one number: as stored, else by the count of different numbers."""
+    if weight.storage.unpacked and weight.storage.kind not in REALS:
+        return weight.storage.codes * 8 / weight.reference.size
+    points = grid_points(weight.variant)
+    return float(np.log2(points)) if points else weight.bits
 
 
 def grid_points(rows: Rows) -> int:
-    """Points between the lowest and the highest number of the first channel (channels, n) that has
-    several, where all its numbers are whole steps apart; 0 where they are not."""
+    """Points of the grid of the first channel (channels, n) with several numbers; 0 without grid.
+
+    They are counted from the lowest to the highest number, where all lie whole steps apart.
+    """
     for row in rows:
         levels = np.unique(row.astype(np.float32)).astype(np.float64)
         if len(levels) <= MATRIX:
             continue
         steps = np.diff(levels) / np.diff(levels).min()
-        whole_steps = np.abs(steps - np.rint(steps)).max() < NEAR * steps.max()
+        are_whole = np.abs(steps - np.rint(steps)).max() < NEAR * steps.max()
         points = int(np.rint(steps).sum()) + 1
-        return points if whole_steps and points <= MOST_POINTS else 0
+        return points if are_whole and points <= MOST_POINTS else 0
     return 0
 
 
-def is_half(sites: Sites, one: Weight) -> bool:
-    """Stored in 16 bits of float."""
+def _is_half(sites: Sites, weight: Weight) -> bool:
     del sites
-    return one.storage.kind in HALVES
+    return weight.storage.kind in HALVES
 
 
-def is_pruned(sites: Sites, one: Weight) -> bool:
-    """Many zeros where there were none."""
+def _is_pruned(sites: Sites, weight: Weight) -> bool:
     del sites
-    return is_zeroed(one)
+    return is_zeroed(weight)
 
 
-def is_zeroed(one: Weight) -> bool:
-    """Whether many numbers became zero that no rounding makes zero: further from it than a step.
+def is_zeroed(weight: Weight) -> bool:
+    """Return whether many numbers became zero that lie further from it than a rounding step.
 
-    A step is the least distance of two numbers that a channel has, next to nothing in plain floats.
+    A step is the least distance of two numbers in a channel, next to nothing in plain floats.
     """
-    ordered = np.sort(one.found.astype(np.float32), axis=1)
+    ordered = np.sort(weight.variant.astype(np.float32), axis=1)
     gaps = np.diff(ordered, axis=1)
     step = np.min(gaps, axis=1, keepdims=True, initial=np.inf, where=gaps > 0)
-    return float(np.mean((one.found == 0) & (np.abs(one.wanted) > step))) >= GONE
+    return float(np.mean((weight.variant == 0) & (np.abs(weight.reference) > step))) >= GONE
 
 
-def is_other(sites: Sites, one: Weight) -> bool:
-    """Plain floats that are different ones."""
+def _is_other(sites: Sites, weight: Weight) -> bool:
     del sites
-    return not is_on_grid(one)
+    return not is_on_grid(weight)
 
 
-def shares_a_scale(sites: Sites, one: Weight) -> bool:
-    """Whether a scale for each channel would leave far less noise at the same width."""
+def shares_a_scale(sites: Sites, weight: Weight) -> bool:
+    """Return whether a scale per channel would leave far less noise at the same width."""
     del sites
-    return channel_noise(one.wanted, one.found) > BETTER * per_channel_noise(one)
+    noise = channel_noise(weight.reference, weight.variant)
+    return noise > BETTER * per_channel_noise(weight)
 
 
-def channel_noise(wanted: Rows, found: Rows) -> float:
-    """Noise relative to the signal on average over channels: what follows may bring them all to
-    one size again."""
-    signal, noise = (wanted**2).sum(axis=1), ((found - wanted) ** 2).sum(axis=1)
-    held = signal > 0
-    return float(np.mean(noise[held] / signal[held])) if held.any() else 0.0
+def channel_noise(expected: Rows, actual: Rows) -> float:
+    """Noise over signal, averaged over channels, since later operators may rescale them."""
+    signal = (expected**2).sum(axis=1)
+    noise = ((actual - expected) ** 2).sum(axis=1)
+    nonzero = signal > 0
+    if not nonzero.any():
+        return 0.0
+    return float(np.mean(noise[nonzero] / signal[nonzero]))
 
 
-def per_channel_noise(one: Weight) -> float:
-    """The same for the reference's weight on a grid of as many points for each channel."""
-    widest = one.found[[int(np.abs(one.found).max(axis=1).argmax())]]
-    points = grid_points(widest) or 2.0 ** round(stored_bits(one))
-    scale = np.abs(one.wanted).max(axis=1, keepdims=True) / max(points / 2 - 1, 1.0)
+def per_channel_noise(weight: Weight) -> float:
+    """Channel noise of the reference's weight on a grid of as many points per channel."""
+    widest = weight.variant[[int(np.abs(weight.variant).max(axis=1).argmax())]]
+    points = grid_points(widest) or 2.0 ** round(stored_bits(weight))
+    scale = np.abs(weight.reference).max(axis=1, keepdims=True) / max(points / 2 - 1, 1.0)
     scale[scale == 0] = 1
-    return channel_noise(one.wanted, np.rint(one.wanted / scale) * scale)
+    return channel_noise(weight.reference, np.rint(weight.reference / scale) * scale)
 
 
-def has_fewer_bits(sites: Sites, one: Weight) -> bool:
-    """Fewer bits than most weights of the model."""
-    return stored_bits(one) < FEWER * sites.usual
+def _has_fewer_bits(sites: Sites, weight: Weight) -> bool:
+    return stored_bits(weight) < FEWER * sites.usual_bits
 
 
 WEIGHT_TESTS: tuple[tuple[str, Callable[[Sites, Weight], bool]], ...] = (
-    ("half", is_half),
-    ("pruned", is_pruned),
-    ("other weights", is_other),
+    ("half", _is_half),
+    ("pruned", _is_pruned),
+    ("other weights", _is_other),
     ("channels", shares_a_scale),
-    ("bits", has_fewer_bits),
-    ("sensitive", lambda sites, one: one.operator in sites.ends or one.node.op_type in GATES),
+    ("bits", _has_fewer_bits),
+    (
+        "sensitive",
+        lambda sites, weight: weight.operator in sites.ends or weight.node.op_type in GATES,
+    ),
 )
-"""Causes of what a weight lost; the first that holds counts."""
+"""Causes of weight errors; the first that applies counts."""

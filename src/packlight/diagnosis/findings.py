@@ -1,4 +1,4 @@
-"""From noise, time and bytes to findings with a severity."""
+"""Findings with a severity, from noise and its causes."""
 
 from __future__ import annotations
 
@@ -16,31 +16,34 @@ from packlight.records.measurement import Unit
 
 Rows = NDArray[np.float64]
 
-SERIOUS, WARNING = 10.0, 20.0
-"""dB that a cause alone leaves, below which it counts. At 20 dB the noise is a tenth of the signal:
+SERIOUS = 10.0
+WARNING = 20.0
+"""SNR with a cause alone, in dB, below which it counts. At 20 dB noise is a tenth of the signal:
 8-bit models that lose a point or two of accuracy lie there; at 10 dB most decisions near a boundary
 change. Source: measured on EfficientNet-Lite0, where 17 dB keep 93 % of the decisions and 8 dB
 71 %."""
 
 SILENT = 60.0
-"""dB of a cause alone from which on it is not told: below what float16 itself adds."""
+"""SNR with a cause alone, in dB, from which on it is not reported: float16 itself adds more."""
 
 SMALL = 0.02
-"""Share of the whole noise below which a cause is not told."""
+"""Share of all noise below which a cause is not reported."""
 
 
 def level(noise: float, signal: float) -> float:
-    """Signal to noise in dB."""
+    """Signal-to-noise ratio in dB."""
     return float(decibels(np.array([signal, noise])))
 
 
 def severity(decibel: float) -> Severity:
-    """How much a level matters."""
-    return "serious" if decibel < SERIOUS else "warning" if decibel < WARNING else "note"
+    """Severity of a signal-to-noise ratio."""
+    if decibel < SERIOUS:
+        return "serious"
+    return "warning" if decibel < WARNING else "note"
 
 
 def measured(value: float, unit: Unit = "1", n: int = 1) -> Measurement:
-    """A number that was observed once, over all samples together."""
+    """A number that was measured once, over all samples together."""
     return Measurement(float(value), unit, float(value), float(value), "measured", n)
 
 
@@ -54,55 +57,54 @@ def of_quality(
     operators: Sequence[str],
     evidence: Mapping[str, Measurement],
 ) -> list[Finding]:
-    """A finding on quality, where the cause makes more than a trifle of the noise.
+    """Report a cause of lost quality, unless it makes very little of the noise.
 
     Args:
-        survey: what was measured.
-        cause: in a word or two.
-        sentence: what was found.
-        next_step: what to do.
+        survey: the measurements.
+        cause: its name.
+        sentence: the finding.
+        next_step: the advice.
         cured: energies of the reference's outputs and of the error without the cause (2,).
-        operators: concerned, the worst first.
-        evidence: what shows it; the levels with and without the cause are added.
+        operators: the affected ones, the worst first.
+        evidence: further numbers; the SNR with and without the cause is added.
     """
     signal, noise = survey.energies
-    alone = max(noise - cured[1], 0.0)
-    if not alone or alone < SMALL * noise:
+    caused = max(noise - cured[1], 0.0)
+    if not caused or caused < SMALL * noise:
         return []
-    left = level(alone, signal)
-    if left > SILENT:
+    decibel = level(caused, signal)
+    if decibel > SILENT:
         return []
-    n = len(survey.places)
-    shown = {
-        "snr": measured(level(noise, signal), "dB", n),
-        "snr_without_it": measured(level(cured[1], signal), "dB", n),
-        "share_of_noise": measured(alone / noise, n=n),
-        **evidence,
-    }
-    first = operators[0] if operators else ""
-    found = Finding(
+    n = len(survey.samples)
+    first = next(iter(operators), "")
+    finding = Finding(
         cause=cause,
-        severity=severity(left),
+        severity=severity(decibel),
         harm="quality",
         sentence=sentence,
         operator=first,
-        evidence=shown,
+        evidence={
+            "snr": measured(level(noise, signal), "dB", n),
+            "snr_without_it": measured(level(cured[1], signal), "dB", n),
+            "share_of_noise": measured(caused / noise, n=n),
+            **evidence,
+        },
         next_step=next_step,
         source=survey.source(first),
         operators=tuple(operators),
-        weight=math.sqrt(alone / signal) if signal else 1.0,
+        weight=math.sqrt(caused / signal) if signal else 1.0,
     )
-    return [found]
+    return [finding]
 
 
 def named(operators: Sequence[str], most: int = 3) -> str:
-    """Operators in a sentence.
+    """List operators in a sentence.
 
     >>> named(["a", "b", "c", "d", "e"])
     "'a', 'b', 'c' and 2 more"
     """
     quoted = [f"'{name}'" for name in operators[:most]]
-    left = len(operators) - most
-    if left > 0:
-        return f"{', '.join(quoted)} and {left} more"
+    remaining = len(operators) - most
+    if remaining > 0:
+        return f"{', '.join(quoted)} and {remaining} more"
     return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else quoted[0]

@@ -13,34 +13,36 @@ from packlight.records import Finding, Measurement, OperatorCost, Profile
 from packlight.records.finding import Severity
 
 FASTER = 0.9
-"""Ratio of times below which a variant did get faster, and nothing is worth more than a note."""
+"""Latency ratio below which a variant is faster, and no cause is more than a note."""
 
-SLOWER, MUCH_SLOWER = 1.1, 1.5
-"""Ratios from which on a variant being slower is a warning, and serious."""
+SLOWER = 1.1
+MUCH_SLOWER = 1.5
+"""Latency ratios from which on a slower variant is a warning, and serious."""
 
-TOLD = 0.15
-"""Share of the time from which on something is told."""
+REPORTED = 0.15
+"""Share of the time from which on a cause is reported."""
 
-MOST = 0.5
-"""Share of the time that makes a model be dominated."""
+DOMINANT = 0.5
+"""Share of the time from which on operators dominate a model."""
 
 EXTRA = frozenset({"no-integer-kernel", "unfused-pairs", "weights-unpacked-at-every-run"})
-"""Causes that add work that the reference does not have."""
+"""Causes that add work which the reference does not have."""
 
-SMALL_WORK, SMALL_BYTES = 20_000, 32_768
-"""Operations and bytes below which a call of a kernel costs more than what it does: a core does
-20,000 operations in about 2 us, and a call takes 1 to 5."""
+SMALL_WORK = 20_000
+SMALL_BYTES = 32_768
+"""Operations and bytes below which a kernel call costs more than its work: a core does 20,000
+operations in about 2 us, and a call takes 1 to 5."""
 
 THIN = 2.0
 """Multiply-accumulates for each byte below which memory bounds an operator: a core does some 30 a
 nanosecond and reads some 10 bytes."""
 
 WIDE_BYTES = 1 << 18
-"""Bytes moved from which on they do not lie in the nearest caches."""
+"""Bytes moved from which on they exceed the nearest caches."""
 
 
 def times(survey: Survey) -> Iterator[Finding]:
-    """Findings on time, from the measured profiles of both models."""
+    """Find causes of lost time, from the measured profiles of both models."""
     subject = survey.subject
     if subject.profiles is None or subject.ratio is None:
         return
@@ -50,14 +52,14 @@ def times(survey: Survey) -> Iterator[Finding]:
 
 
 def seconds(costs: Sequence[OperatorCost]) -> float:
-    """Time of some operators."""
-    return sum(one.latency.value for one in costs if one.latency is not None)
+    """Total time of some operators."""
+    return sum(cost.latency.value for cost in costs if cost.latency is not None)
 
 
 def urgency(ratio: Measurement, cause: str) -> Severity:
-    """How much a cause of lost time matters, by how slow the variant is.
+    """Severity of a cause of lost time, by the latency ratio.
 
-    What only keeps a variant from getting faster never makes it slower, and is a note.
+    A cause that adds no work only keeps the variant from getting faster, and is a note.
     """
     if cause not in EXTRA or ratio.high < FASTER:
         return "note"
@@ -75,37 +77,37 @@ def of_time(
     *,
     lost: float = 0.0,
 ) -> Iterator[Finding]:
-    """A finding on operators that take a good part of the variant's time.
+    """Report operators that take a good part of the variant's time.
 
     Args:
-        survey: what was measured.
-        cause: in a word or two.
+        survey: the measurements.
+        cause: its name.
         costs: of these operators.
-        sentence: what was found.
-        next_step: what to do.
-        lost: seconds that others lose by them.
+        sentence: with ``{operators}``, ``{count}`` and ``{share}``.
+        next_step: the advice.
+        lost: seconds that neighbors lose by them.
     """
     subject = survey.subject
     assert subject.profiles is not None
     assert subject.ratio is not None
-    whole = seconds(subject.profiles[1].operators)
-    taken = seconds(costs) + lost
-    share = taken / whole if whole else 0.0
-    if share < TOLD:
+    share = _time_share(seconds(costs) + lost, subject.profiles[1])
+    if share < REPORTED:
         return
-    ordered = sorted(costs, key=lambda one: -seconds([one]))
-    operators = list(dict.fromkeys(one.name for one in ordered))
+    ordered = sorted(costs, key=lambda cost: -seconds([cost]))
+    operators = list(dict.fromkeys(cost.name for cost in ordered))
+    evidence = {
+        "latency_ratio": subject.ratio,
+        "share_of_time": measured(share),
+        "time": measured(seconds(costs) + lost, "s"),
+    }
+    if lost:
+        evidence["of_that_lost_by_neighbors"] = measured(lost, "s")
+    evidence["operators"] = measured(len(operators))
     yield Finding(
         cause, urgency(subject.ratio, cause), "time",
         sentence.format(operators=named(operators), count=len(operators), share=f"{share:.0%}"),
         operator=operators[0],
-        evidence={
-            "latency_ratio": subject.ratio,
-            "share_of_time": measured(share),
-            "time": measured(taken, "s"),
-            **({"of_that_lost_by_neighbours": measured(lost, "s")} if lost else {}),
-            "operators": measured(len(operators)),
-        },
+        evidence=evidence,
         next_step=next_step,
         source=ordered[0].source,
         operators=tuple(operators),
@@ -113,126 +115,128 @@ def of_time(
     )  # fmt: skip
 
 
-TELLINGS = {
+def _time_share(time: float, profile: Profile) -> float:
+    total = seconds(profile.operators)
+    return time / total if total else 0.0
+
+
+TEXTS = {
     "no-integer-kernel": (
-        "{count} QuantizeLinear and DequantizeLinear run as extra work around operators that have "
-        "no integer kernel here: {share} of the time, as {operators}",
-        "leave those operators in float: name what is quantized with where=, or take the pairs out",
+        "{count} QuantizeLinear and DequantizeLinear take {share} of the time around operators "
+        "without an integer kernel, such as {operators}",
+        "keep those operators in float: select what to quantize with where=, or remove the pairs",
     ),
     "unfused-pairs": (
         "{count} QuantizeLinear and DequantizeLinear are not fused with the operators between "
-        "them, which compute in float32 and lose their own fusions: {share} of the time, as "
+        "them, which compute in float32 and lose their own fusions: {share} of the time, such as "
         "{operators}",
         "quantize all inputs and the output of each operator, with one reader for each pair; "
         "static places pairs so that ONNX Runtime fuses them",
     ),
     "weights-unpacked-at-every-run": (
-        "{count} weights are unpacked at every run: {share} of the time, as {operators}. ONNX "
-        "Runtime never folds a DequantizeLinear of a stored weight",
+        "{count} weights are unpacked at every run: {share} of the time, such as {operators}. ONNX "
+        "Runtime does not fold a DequantizeLinear of a stored weight",
         "store them with expand=load, which is folded when the session starts, or quantize the "
         "activations too",
     ),
 }
-"""What is said of each cause of pairs that run by themselves, and what to do."""
+"""Sentence and next step for each cause of unfused pairs."""
 
 
 def pairs(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
-    """Q/DQ that run as operators of their own, and what they keep from being fused."""
+    """Report Q/DQ that run as separate operators, and the fusions that they prevent."""
     matched = {str(b.name): str(a.name) for a, b in survey.pair.matched.operators.items()}
-    for cause, found in pairs_by_cause(survey.subject.variant, before, after, matched).items():
-        sentence, step = TELLINGS[cause]
-        yield from of_time(survey, cause, found.pairs, sentence, step, lost=found.lost)
+    causes = pairs_by_cause(survey.subject.variant, before, after, matched)
+    for cause, unfused in causes.items():
+        sentence, next_step = TEXTS[cause]
+        yield from of_time(survey, cause, unfused.pairs, sentence, next_step, lost=unfused.lost)
 
 
-def computing(profile: Profile) -> Iterator[OperatorCost]:
-    """Operators with a time of their own that are no Q/DQ."""
-    return (
-        one
-        for one in profile.operators
-        if one.latency is not None and one.op.split(".")[-1] not in PAIRS
-    )
+def _operations(cost: OperatorCost) -> int:
+    return (cost.macs or 0) + (cost.other_ops or 0)
 
 
-def moved_bytes(one: OperatorCost) -> int:
-    """Bytes that an operator reads and writes at a run."""
-    return (one.activation_bytes or 0) + one.loaded_bytes
+def _moved_bytes(cost: OperatorCost) -> int:
+    return (cost.activation_bytes or 0) + cost.loaded_bytes
+
+
+def _is_small(cost: OperatorCost) -> bool:
+    return _operations(cost) < SMALL_WORK and _moved_bytes(cost) < SMALL_BYTES
+
+
+def _is_memory_bound(cost: OperatorCost) -> bool:
+    return _moved_bytes(cost) >= WIDE_BYTES and (cost.intensity or 0.0) < THIN
+
+
+def _computing(profile: Profile, test: Callable[[OperatorCost], bool]) -> list[OperatorCost]:
+    timed = (cost for cost in profile.operators if cost.latency is not None)
+    return [cost for cost in timed if cost.op.split(".")[-1] not in PAIRS and test(cost)]
 
 
 def small(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
-    """Time in calls of kernels that do next to nothing."""
+    """Report time in calls of very small kernels."""
     del before
-    tiny = [
-        one
-        for one in computing(after)
-        if (one.macs or 0) + (one.other_ops or 0) < SMALL_WORK and moved_bytes(one) < SMALL_BYTES
-    ]
-    if share_of(tiny, after) >= MOST:
+    costs = _computing(after, _is_small)
+    if _time_share(seconds(costs), after) >= DOMINANT:
         yield from of_time(
-            survey, "small-operators", tiny,
-            "{share} of the time goes to {count} operators so small that calling them costs more "
-            "than what they do, as {operators}; fewer bits change nothing there",
-            "fuse or remove operators (tidy), run several inputs at once, or take a model with "
-            "fewer and larger operators",
+            survey, "small-operators", costs,
+            "{share} of the time goes to {count} operators so small that each call costs more "
+            "than its work, such as {operators}; fewer bits do not help there",
+            "fuse or remove operators (tidy), run larger batches, or choose a model with fewer and "
+            "larger operators",
         )  # fmt: skip
 
 
 def thin(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
-    """Time in operators that wait for memory."""
+    """Report time in memory-bound operators."""
     del before
-    bound = [
-        one
-        for one in computing(after)
-        if moved_bytes(one) >= WIDE_BYTES and (one.intensity or 0.0) < THIN
-    ]
-    if share_of(bound, after) >= MOST:
+    costs = _computing(after, _is_memory_bound)
+    if _time_share(seconds(costs), after) >= DOMINANT:
         yield from of_time(
-            survey, "memory-bound", bound,
-            "{share} of the time goes to {count} operators that wait for memory, as {operators}: "
-            "they move more bytes than they compute",
+            survey, "memory-bound", costs,
+            "{share} of the time goes to {count} memory-bound operators, such as {operators}: they "
+            "move more bytes than they compute",
             "store their weights in fewer bits that stay packed at run time (expand=run in blocks, "
             "or static), or make the activations smaller; fewer operations change little",
         )  # fmt: skip
 
 
 def untouched(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
-    """Time in operators that run as they did."""
-    matched = survey.pair.matched
-    changed = {str(one.node.name) for one in survey.weights}
-    inside = {str(node.name) for node in rounded_operators(survey)}
-    same = {
+    """Report time in operators that were not changed."""
+    changed = {str(weight.node.name) for weight in survey.weights}
+    rounded = {str(node.name) for node in rounded_operators(survey)}
+    unchanged = {
         str(theirs.name)
-        for ours, theirs in matched.operators.items()
-        if str(ours.name) not in changed and str(theirs.name) not in inside
+        for ours, theirs in survey.pair.matched.operators.items()
+        if str(ours.name) not in changed and str(theirs.name) not in rounded
     }
-    kept = [one for one in after.operators if one.name in same and one.latency is not None]
-    heavy = [one for one in kept if (one.macs or 0) + (one.other_ops or 0) >= SMALL_WORK]
-    if (changed or inside) and share_of(heavy, after) >= MOST and seconds(before.operators):
+    heavy = [
+        cost
+        for cost in after.operators
+        if cost.name in unchanged and cost.latency is not None and _operations(cost) >= SMALL_WORK
+    ]
+    dominant = _time_share(seconds(heavy), after) >= DOMINANT
+    if (changed or rounded) and dominant and seconds(before.operators):
         yield from of_time(
             survey, "untouched-operators", heavy,
-            "{share} of the time goes to {count} operators that nothing was done to, as "
-            "{operators}",
-            "compress those, or change the model there: what was done elsewhere can win no more "
-            "than the rest",
+            "{share} of the time goes to {count} operators that compression did not change, such "
+            "as {operators}",
+            "compress these operators, or change the model there: further compression elsewhere "
+            "can save only the remaining time",
         )  # fmt: skip
 
 
 def rounded_operators(survey: Survey) -> Iterator[ir.Node]:
-    """Operators of the variant that read or give something rounded."""
+    """Operators of the variant with a rounded input or output."""
     flow = survey.pair.matched.variant
     for key in survey.rounded:
         root = flow.values[survey.pair.names[key]]
-        maker = root.producer()
         yield from (node for node, _, _ in flow.reads(root))
-        if maker is not None:
-            yield maker
-
-
-def share_of(costs: Sequence[OperatorCost], profile: Profile) -> float:
-    """Share of the time that some operators take."""
-    whole = seconds(profile.operators)
-    return seconds(costs) / whole if whole else 0.0
+        producer = root.producer()
+        if producer is not None:
+            yield producer
 
 
 Detector = Callable[[Survey, Profile, Profile], Iterator[Finding]]
 DETECTORS: Sequence[Detector] = (pairs, small, thin, untouched)
-"""What looks for causes of lost time."""
+"""Detectors of causes of lost time."""

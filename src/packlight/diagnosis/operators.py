@@ -1,4 +1,4 @@
-"""Causes that lie in what operators compute: another graph, other weights, float16."""
+"""Causes in the computation of operators: another graph, other weights, float16."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.diagnosis.causes import HALVES, Sites, is_on_grid, is_zeroed
-from packlight.diagnosis.evidence import Survey, apart
+from packlight.diagnosis.evidence import Survey, output_energies
 from packlight.diagnosis.findings import level, measured, named, of_quality
 from packlight.diagnosis.value_spread import HALF_HIGHEST, HALF_LOWEST
-from packlight.evaluation.reference import results
+from packlight.evaluation.reference import sample_outputs
 from packlight.layers import Walk
-from packlight.layers.data_flow import RESTORERS, ROUNDERS, SEEN_THROUGH, Flow
+from packlight.layers.data_flow import RESTORERS, ROUNDERS, Flow
 from packlight.layers.probe import open_probe
 from packlight.metrics.fidelity import float_vector
 from packlight.records import Finding
@@ -22,278 +22,280 @@ from packlight.records import Finding
 Rows = NDArray[np.float64]
 
 OFF = 1e-4
-"""Own error of an operator, relative to the signal, from which on it computes something else: 40
-dB, where float32 in another order stays above 100."""
+"""Own error of an operator, relative to the signal, from which on its computation differs: 40 dB,
+where float32 sums in another order stay above 100."""
 
 PREPARES = frozenset({
     "Sub", "Div", "Mul", "Add", "Cast", "Transpose", "Reshape", "Resize", "Pad", "Slice", "Gather",
     "Concat", "Split", "Unsqueeze", "Squeeze", "Identity",
 })  # fmt: skip
-"""Operators that prepare an input before the first that was trained."""
+"""Operators that preprocess an input before the first operator with weights."""
 
 HALF = ir.DataType.FLOAT16
 LOSS = 1e-6
 """Own error of an operator in float16, relative to the signal, from which on its range is the
 cause: rounding to 11 bits alone leaves 1e-7."""
+FAINT = HALF_LOWEST * 2**11
+"""Magnitude below which float16 keeps few digits."""
 
 
 def restored(survey: Survey, key: str) -> Rows:
-    """Energies where one operator is the reference's own, fed with what the variant has there."""
-    pair, task = survey.pair, survey.subject.task
+    """Energies (2,) with one operator of the reference in place, on the variant's values."""
+    pair = survey.pair
+    task = survey.subject.task
     outputs = {f"out {name}": name for name in pair.variant.outputs() if name not in task.state}
     cut = {key: pair.names[key]}
-    keep = tuple(task.state)
-    probe = open_probe(pair.variant, outputs, cut, survey.exactly, keep=keep)
+    probe = open_probe(pair.variant, outputs, cut, survey.exactly, outputs=task.state)
+    actual: dict[int, Rows] = {}
+    for values in Walk(pair, task.state, back=True).over(task.samples, survey.samples):
+        results, _ = probe.run(values.feeds, values.isolated_reference)
+        piece = float_vector({name.removeprefix("out "): array for name, array in results.items()})
+        previous = actual.get(values.sample, piece[:0])
+        actual[values.sample] = np.concatenate([previous, piece])
     total = np.zeros(2)
-    walk = Walk(pair, task.state, back=True)
-    last: dict[int, Rows] = {}
-    wanted: dict[int, Rows] = {}
-    for seen in walk.over(task.samples, survey.places):
-        found, _ = probe.run(seen.feeds, seen.ours)
-        piece = float_vector({name.removeprefix("out "): value for name, value in found.items()})
-        last[seen.sample] = np.concatenate([last.get(seen.sample, piece[:0]), piece])
-    for place in survey.places:
-        steps = task.samples[place]
-        wanted[place] = by_call(survey, place, len(steps))
-        total += apart(last[place], wanted[place])
+    for index in survey.samples:
+        expected = by_call(survey, index, len(task.samples[index]))
+        total += output_energies(actual[index], expected)
     return total
 
 
-def by_call(survey: Survey, place: int, calls: int) -> Rows:
+def by_call(survey: Survey, index: int, calls: int) -> Rows:
     """The reference's outputs on a sample, call after call."""
-    steps = survey.subject.task.samples[place]
+    steps = survey.subject.task.samples[index]
     if calls == 1:
-        return float_vector(survey.wanted.outputs(place, steps))
-    whole = results(survey.wanted.session, steps, survey.subject.task.state)
+        return float_vector(survey.reference_outputs.outputs(index, steps))
+    session = survey.reference_outputs.session
+    outputs = sample_outputs(session, steps, survey.subject.task.state)
     pieces = [
-        float_vector({name: array[at] for name, array in whole.items()}) for at in range(calls)
+        float_vector({name: array[call] for name, array in outputs.items()})
+        for call in range(calls)
     ]
     return np.concatenate(pieces)
 
 
 def other_operators(survey: Survey) -> Iterator[Finding]:
-    """Operators that compute something else though nothing in them is compressed."""
-    suspects = sorted(
-        (key for key, noise in survey.own_noise.items() if noise > OFF and is_plain(survey, key)),
-        key=lambda key: list(survey.pair.names).index(key),
-    )
+    """Find operators with another computation although nothing in them is compressed."""
+    noise = survey.own_noise
+    order = {key: position for position, key in enumerate(survey.pair.names)}
+    suspects = [key for key, value in noise.items() if value > OFF and is_plain(survey, key)]
+    suspects.sort(key=order.__getitem__)
     if not suspects:
         return
-    worst = max(suspects, key=lambda key: survey.own_noise[key])
-    first = suspects[0] if survey.own_noise[suspects[0]] * 100 > survey.own_noise[worst] else worst
+    first = suspects[0]
+    worst = max(suspects, key=noise.__getitem__)
+    if noise[first] * 100 <= noise[worst]:
+        first = worst
     operator = survey.operator(first)
-    prepares = is_preparation(survey, first)
-    cause = "preprocessing-mismatch" if prepares else "export-mismatch"
-    why = (
-        "the inputs are prepared in another way"
-        if prepares
-        else "the two graphs compute different things there"
-    )
+    cause = "preprocessing-mismatch" if is_preparation(survey, first) else "export-mismatch"
+    n = len(survey.samples)
     yield from of_quality(
         survey,
         cause,
-        f"'{operator}' gives something else for equal inputs though nothing of it is compressed: "
-        f"{why}",
+        f"'{operator}' gives other results for equal inputs although it is not compressed: "
+        f"{REASON[cause]}",
         NEXT[cause],
         cured=restored(survey, first),
         operators=[operator, *(survey.operator(key) for key in suspects if key != first)],
         evidence={
-            "own_snr": measured(level(survey.own_noise[first], 1), "dB", len(survey.places)),
-            "correlation": measured(correlation(survey, first), n=len(survey.places)),
+            "own_snr": measured(level(noise[first], 1), "dB", n),
+            "correlation": measured(correlation(survey, first), n=n),
         },
     )
 
 
+REASON = {
+    "preprocessing-mismatch": "the inputs are preprocessed differently",
+    "export-mismatch": "the two graphs differ there",
+}
 NEXT = {
-    "preprocessing-mismatch": "feed both models alike: check mean, scale, order of channels and "
-    "layout, and whether the normalisation is inside one graph and outside the other",
+    "preprocessing-mismatch": "feed both models the same inputs: check mean, scale, channel order "
+    "and layout, and that exactly one of graph and preprocessing normalizes",
     "export-mismatch": "export both from the same weights with the same options, and compare "
-    "attributes and weights of this operator before compressing anything",
+    "attributes and weights of this operator before compressing",
 }
 
 
 def correlation(survey: Survey, key: str) -> float:
-    """Cosine of what both operators give for the reference's values, over the samples."""
+    """Cosine of both operators' results for the reference's values, over the samples."""
     sums = np.zeros(3)
-    for seen in survey.walked(survey.subject.task):
-        ours, theirs = (
-            side[key].reshape(-1).astype(np.float64) for side in (seen.reference, seen.own)
-        )
-        sums += [ours @ theirs, ours @ ours, theirs @ theirs]
+    for values in survey.walked(survey.subject.task):
+        expected = values.reference[key].reshape(-1).astype(np.float64)
+        actual = values.isolated[key].reshape(-1).astype(np.float64)
+        sums += [expected @ actual, expected @ expected, actual @ actual]
     lengths = float(np.sqrt(sums[1] * sums[2]))
     return float(sums[0]) / lengths if lengths else 0.0
 
 
 def is_plain(survey: Survey, key: str) -> bool:
-    """Whether nothing between the variant's value and those before it is compressed."""
+    """Return whether nothing between the variant's value and matched ones before is compressed."""
     pair = survey.pair
     flow = pair.matched.variant
     root = flow.values[pair.names[key]]
     if key in survey.rounded or root.dtype == HALF:
         return False
     compressed = {
-        (pair.matched.operators[one.node], one.place)
-        for one in survey.weights
-        if one.storage.kind in HALVES or is_on_grid(one) or is_zeroed(one)
+        (pair.matched.operators[weight.node], weight.index)
+        for weight in survey.weights
+        if weight.storage.kind in HALVES or is_on_grid(weight) or is_zeroed(weight)
     }
     for node in segment(flow, root, set(pair.matched.values.values())):
         if node.op_type in (*ROUNDERS, *RESTORERS) or "Quant" in node.op_type:
             return False
-        if any((node, place) in compressed for place in range(len(node.inputs))):
+        if any((node, index) in compressed for index in range(len(node.inputs))):
             return False
-        if any("Integer" in node.op_type or is_short(value) for _, value in flow.weights(node)):
+        if any("Integer" in node.op_type or _is_unpacked(value) for _, value in flow.weights(node)):
             return False
     return True
 
 
-def is_short(value: ir.Value) -> bool:
-    """Whether a weight is stored in another type than it is read in."""
-    return value.producer() is not None and value.producer().op_type != "Constant"  # type: ignore[union-attr]
+def _is_unpacked(value: ir.Value) -> bool:
+    producer = value.producer()
+    return producer is not None and producer.op_type != "Constant"
 
 
-def segment(flow: Flow, root: ir.Value, known: set[ir.Value]) -> list[ir.Node]:
-    """Operators that give a value from matched ones, those that are seen through included."""
-    found: list[ir.Node] = []
-    rest = [root.producer()]
-    while rest:
-        node = rest.pop()
-        if node is None or node in found:
+def segment(flow: Flow, root: ir.Value, matched: set[ir.Value]) -> list[ir.Node]:
+    """Operators between matched values and a value, those looked through included."""
+    nodes: list[ir.Node] = []
+    pending = [root.producer()]
+    while pending:
+        node = pending.pop()
+        if node is None or node in nodes:
             continue
-        found.append(node)
+        nodes.append(node)
         for value in node.inputs:
-            if value is None or value in flow.constant:
+            if value is None or value in flow.constant or value in matched:
                 continue
-            if value.producer() is not None and value not in known:
-                inside = flow.root(value) not in known or node.op_type not in SEEN_THROUGH
-                rest += [value.producer()] if inside and flow.root(value) not in known else []
-    return found
+            if flow.root(value) not in matched:
+                pending.append(value.producer())
+    return nodes
 
 
 def is_preparation(survey: Survey, key: str) -> bool:
-    """Whether only what prepares an input lies between the inputs and an operator, or in it.
+    """Return whether only preprocessing lies between the inputs and an operator, or in it.
 
-    The first operator with a weight counts where its weight and attributes are the same: then what
-    it is fed differs.
+    The first operator with a weight counts as well where its weight and attributes are equal: then
+    its inputs differ.
     """
     flow = survey.pair.matched.reference
-    maker = survey.pair.maker(key)
-    if maker is None:
+    first = survey.pair.maker(key)
+    if first is None:
         return True
-    changed = {one.node for one in survey.weights}
-    other = survey.pair.matched.operators.get(maker)
-    rest, seen = [maker], {maker}
-    while rest:
-        node = rest.pop()
-        plain = node.op_type in PREPARES
-        same = node is maker and node not in changed and other is not None and alike(node, other)
-        if not plain and not same:
+    counterpart = survey.pair.matched.operators.get(first)
+    unchanged = counterpart is not None and have_equal_attributes(first, counterpart)
+    if any(weight.node is first for weight in survey.weights):
+        unchanged = False
+    pending = [first]
+    visited = {first}
+    while pending:
+        node = pending.pop()
+        if node.op_type not in PREPARES and not (node is first and unchanged):
             return False
         for value in flow.data(node):
-            before = None if value is None else value.producer()
-            if before is not None and before not in seen:
-                seen.add(before)
-                rest.append(before)
+            producer = None if value is None else value.producer()
+            if producer is not None and producer not in visited:
+                visited.add(producer)
+                pending.append(producer)
     return True
 
 
-def alike(one: ir.Node, other: ir.Node) -> bool:
-    """Whether two operators have equal attributes."""
-    return {name: held.value for name, held in one.attributes.items()} == {
-        name: held.value for name, held in other.attributes.items()
+def have_equal_attributes(first: ir.Node, second: ir.Node) -> bool:
+    """Return whether two operators have equal attributes."""
+    return {name: attribute.value for name, attribute in first.attributes.items()} == {
+        name: attribute.value for name, attribute in second.attributes.items()
     }
 
 
-def half(survey: Survey) -> Iterator[Finding]:
-    """Numbers too large or too small for float16, in weights and in what is computed."""
-    told = list(half_weights(survey))
-    yield from told
-    known = {one.cause for one in told}
-    yield from (one for one in half_values(survey) if one.cause not in known)
+def float16_range(survey: Survey) -> Iterator[Finding]:
+    """Find numbers too large or too small for float16, in weights and in computed values."""
+    findings = list(half_weights(survey))
+    yield from findings
+    causes = {finding.cause for finding in findings}
+    yield from (finding for finding in half_values(survey) if finding.cause not in causes)
 
 
 def half_weights(survey: Survey) -> Iterator[Finding]:
-    """Weights that do not fit into float16; what is worst of each kind."""
+    """Report weights that do not fit into float16, for each cause."""
     stored = Sites(survey).weights["half"]
-    for cause, test in (("float16-overflow", overflows), ("float16-underflow", underflows)):
-        hit = [one for one in stored if test(one.wanted) and one.noise > LOSS]
-        hit.sort(key=lambda one: -one.noise)
-        keys = [key for one in hit[:1] for key in given_by(survey, one.node)]
+    for cause, test in (("float16-overflow", _overflows), ("float16-underflow", _underflows)):
+        unfit = [weight for weight in stored if test(weight.reference) and weight.noise > LOSS]
+        unfit.sort(key=lambda weight: -weight.noise)
+        keys = [key for weight in unfit[:1] for key in _output_keys(survey, weight.node)]
         for key in keys[:1]:
-            operators = [one.operator for one in hit]
-            largest = max(float(np.abs(one.wanted).max()) for one in hit)
+            operators = [weight.operator for weight in unfit]
+            largest = max(float(np.abs(weight.reference).max()) for weight in unfit)
             yield from of_quality(
-                survey, cause, f"weights of {named(operators)} {SAYS[cause]}", REMEDY[cause],
+                survey, cause, f"weights of {named(operators)} {WEIGHT_TEXT[cause]}", REMEDY[cause],
                 cured=restored(survey, key), operators=operators,
                 evidence={"largest": measured(largest)},
             )  # fmt: skip
 
 
-def given_by(survey: Survey, node: ir.Node) -> list[str]:
-    """Matched values that an operator of the reference gives."""
+def _output_keys(survey: Survey, node: ir.Node) -> list[str]:
     return [str(v.name) for v in node.outputs if str(v.name) in survey.pair.names]
 
 
-SAYS = {
-    "float16-overflow": "are too large for float16 (65504) and became infinite, or were cut off",
+WEIGHT_TEXT = {
+    "float16-overflow": "are too large for float16 (65504) and became infinite, or were clipped",
     "float16-underflow": "are too small for float16 (6e-8) and became 0",
 }
 REMEDY = {
     "float16-overflow": "keep these operators in float32 (where=), or scale the weights before "
-    "them down and those behind them up",
+    "them down and the weights behind them up",
     "float16-underflow": "keep these operators in float32 (where=), or scale these numbers up and "
     "undo it behind them",
 }
 
 
-def overflows(numbers: Rows) -> bool:
-    """Whether some numbers are too large for float16."""
+def _overflows(numbers: Rows) -> bool:
     return bool((np.abs(numbers) > HALF_HIGHEST).any())
 
 
-def underflows(numbers: Rows) -> bool:
-    """Whether some numbers are too small for float16 to keep their digits."""
+def _underflows(numbers: Rows) -> bool:
     size = np.abs(numbers[numbers != 0])
-    return bool(size.size and np.median(size) < HALF_LOWEST * 2**11)
+    return bool(size.size and np.median(size) < FAINT)
 
 
 def half_values(survey: Survey) -> Iterator[Finding]:
-    """What is computed in float16 and does not fit there; the first of each kind."""
-    for cause, gives in GIVES.items():
+    """Report values computed in float16 that do not fit; the first for each cause."""
+    for cause, text in VALUE_TEXT.items():
         suspects = [key for key in survey.pair.names if is_unfit(survey, cause, key)]
         lossy = [key for key in suspects if survey.own_noise[key] > LOSS]
         for key in lossy[:1]:
-            seen, operator = survey.spreads[key], survey.operator(key)
+            spread = survey.spreads[key]
+            operator = survey.operator(key)
             yield from of_quality(
-                survey, cause, f"what '{operator}' gives {gives}", REMEDY[cause],
+                survey, cause, f"outputs of '{operator}' {text}", REMEDY[cause],
                 cured=restored(survey, key), operators=[operator],
-                evidence={"largest": measured(max(seen.high, -seen.low), n=seen.count)},
+                evidence={"largest": measured(max(spread.high, -spread.low), n=spread.count)},
             )  # fmt: skip
         if suspects and not lossy and cause == "float16-overflow":
-            yield foretold(survey, suspects)
+            yield hidden_overflow(survey, suspects)
 
 
 def is_unfit(survey: Survey, cause: str, key: str) -> bool:
-    """Whether a value is computed in float16 and too large, or all too small, for it."""
-    flow, seen = survey.pair.matched.variant, survey.spreads[key]
+    """Return whether a value is computed in float16 and too large, or all too small, for it."""
+    flow = survey.pair.matched.variant
+    spread = survey.spreads[key]
     root = flow.values[survey.pair.names[key]]
-    faint = max(seen.high, -seen.low) < HALF_LOWEST * 2**11
-    bad = seen.huge > 0 if cause == "float16-overflow" else faint
-    return bad and HALF in (root.dtype, flow.delivered(root).dtype)
+    unfit = max(spread.high, -spread.low) < FAINT
+    if cause == "float16-overflow":
+        unfit = spread.huge > 0
+    return unfit and HALF in (root.dtype, flow.delivered(root).dtype)
 
 
-def foretold(survey: Survey, keys: list[str]) -> Finding:
-    """An overflow that this CPU hides, because it computes such operators in float32."""
+def hidden_overflow(survey: Survey, keys: list[str]) -> Finding:
+    """Report an overflow that this CPU hides, because it computes such operators in float32."""
     operators = [survey.operator(key) for key in keys]
-    seen = survey.spreads[keys[0]]
-    share = seen.huge / seen.count
+    spread = survey.spreads[keys[0]]
+    share = spread.huge / spread.count
     return Finding(
         "float16-overflow", "warning", "quality",
-        f"what {named(operators)} {GIVE_ON[len(operators) > 1]}; the runtime here computes it in "
-        "float32, but hardware that computes in float16 gives infinity",
+        f"outputs of {named(operators)} {VALUE_TEXT['float16-overflow']}; this runtime "
+        "computes them in float32, but hardware that computes in float16 gives infinity",
         operator=operators[0],
         evidence={
-            "largest": measured(max(seen.high, -seen.low), n=seen.count),
-            "share_of_numbers_too_large": measured(share, n=seen.count),
+            "largest": measured(max(spread.high, -spread.low), n=spread.count),
+            "share_of_numbers_too_large": measured(share, n=spread.count),
         },
         next_step=REMEDY["float16-overflow"],
         operators=tuple(operators),
@@ -302,8 +304,7 @@ def foretold(survey: Survey, keys: list[str]) -> Finding:
     )  # fmt: skip
 
 
-GIVE_ON = ("gives is too large for float16 (65504)", "give is too large for float16 (65504)")
-GIVES = {
-    "float16-overflow": "is too large for float16 (65504)",
-    "float16-underflow": "is so small that float16 keeps few digits of it, or none",
+VALUE_TEXT = {
+    "float16-overflow": "are too large for float16 (65504)",
+    "float16-underflow": "are so small that float16 keeps few of their digits, or none",
 }

@@ -1,8 +1,8 @@
-"""Causes of files that are not smaller, and of memory that stays."""
+"""Causes of files that are not smaller, and of memory use that does not shrink."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx_ir as ir
 
@@ -12,68 +12,75 @@ from packlight.records import Finding, counted
 from packlight.records.finding import Severity
 
 LARGE = 0.25
-"""Share of a file's bytes from which on weights that were left alone are worth a warning."""
+"""Share of a file's bytes from which on weights left in float32 are a warning."""
 
-TOLD = 0.05
-"""Share of bytes from which on something is told at all."""
+REPORTED = 0.05
+"""Share of bytes from which on skipped weights are reported at all."""
 
 HEAVY = 0.2
-"""Share of what is stored for compressed weights that scales and tables may take: at 4 bits with a
-float32 scale for every 32 they take 0.2."""
+"""Share of scales and tables in the stored bytes of compressed weights from which on they are
+reported: 4-bit weights with a float32 scale for every 32 have 0.2."""
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.DOUBLE)
 FLOAT_BYTES = 4
 HALF = 0.5
-"""Share of what codes save that scales and tables may eat."""
+"""Scales and tables over the savings of codes up to which they are only a note."""
 
 
 def sizes(survey: Survey) -> Iterator[Finding]:
-    """Findings on bytes."""
-    every = list(survey.all_weights())
-    compressed = [one for one in every if is_compressed(one)]
+    """Find causes of large files and memory."""
+    weights = list(survey.all_weights())
+    compressed = [weight for weight in weights if _is_compressed(weight)]
     if not compressed:
         return
-    yield from skipped(survey, every, compressed)
+    yield from skipped(survey, weights, compressed)
     yield from tables(survey, compressed)
     yield from unpacked(survey, compressed)
 
 
-def is_compressed(one: Weight) -> bool:
-    """Whether a weight takes fewer bytes than as float32."""
-    return one.storage.kind not in FLOATS and one.storage.codes < FLOAT_BYTES * one.wanted.size
+def _is_compressed(weight: Weight) -> bool:
+    return weight.storage.kind not in FLOATS and weight.storage.codes < _float_bytes([weight])
 
 
-def skipped(survey: Survey, every: list[Weight], compressed: list[Weight]) -> Iterator[Finding]:
-    """Weights that stayed as they were though others like them were compressed."""
+def _float_bytes(weights: Iterable[Weight]) -> int:
+    return sum(weight.reference.size * FLOAT_BYTES for weight in weights)
+
+
+def _operators_of(weights: Iterable[Weight]) -> list[str]:
+    return list(dict.fromkeys(weight.operator for weight in weights))
+
+
+def skipped(survey: Survey, weights: list[Weight], compressed: list[Weight]) -> Iterator[Finding]:
+    """Report weights left in float32 while others were compressed."""
     chosen = set(map(id, compressed))
-    left = [one for one in every if id(one) not in chosen and one.noise == 0]
-    held = sum(one.wanted.size * FLOAT_BYTES for one in left)
-    whole = survey.subject.sizes[1] or held + sum(one.storage.codes for one in compressed)
-    share = held / whole
-    if not left or share < TOLD:
+    skipped = [weight for weight in weights if id(weight) not in chosen and weight.noise == 0]
+    skipped_bytes = _float_bytes(skipped)
+    codes = sum(weight.storage.codes for weight in compressed)
+    share = skipped_bytes / (survey.subject.sizes[1] or skipped_bytes + codes)
+    if not skipped or share < REPORTED:
         return
-    left.sort(key=lambda one: -one.wanted.size)
-    operators = list(dict.fromkeys(one.operator for one in left))
-    block = max(one.storage.block for one in compressed)
-    odd = [one for one in left if block and one.wanted.shape[1] % block]
-    cause = "indivisible-blocks" if odd and odd[0] is left[0] else "skipped-operators"
-    reason = (
-        f": their {odd[0].wanted.shape[1]} inputs do not divide into blocks of {block}"
-        if cause == "indivisible-blocks"
-        else ", without a word"
-    )
-    level: Severity = "warning" if share >= LARGE else "note"
+    skipped.sort(key=lambda weight: -weight.reference.size)
+    operators = _operators_of(skipped)
+    block = max(weight.storage.block for weight in compressed)
+    indivisible = [weight for weight in skipped if block and weight.reference.shape[1] % block]
+    cause = "skipped-operators"
+    reason = ""
+    next_step = "name these operators to the tool; packlight lists every refusal with its reason"
+    if indivisible:
+        next_step = "choose a block that divides them, or a scale per channel, which fits any size"
+    if indivisible[:1] == skipped[:1]:
+        cause = "indivisible-blocks"
+        width = skipped[0].reference.shape[1]
+        reason = f", because {width} inputs do not divide into blocks of {block}"
     yield Finding(
-        cause, level, "size",
+        cause, "warning" if share >= LARGE else "note", "size",
         f"the weights of {named(operators)} stayed float32{reason}: {share:.0%} of the file",
         operator=operators[0],
         evidence={
-            "bytes_left": counted(held, "B"), "share_of_file": counted(share),
-            "weights_left": counted(len(left)), "weights_compressed": counted(len(compressed)),
+            "bytes_left": counted(skipped_bytes, "B"), "share_of_file": counted(share),
+            "weights_left": counted(len(skipped)), "weights_compressed": counted(len(compressed)),
         },
-        next_step="choose a block that divides them, or a scale for each channel, which fits all"
-        if odd
-        else "name them to the tool; packlight lists every refusal with its reason",
+        next_step=next_step,
         operators=tuple(operators),
         source=survey.source(operators[0]),
         weight=share,
@@ -81,58 +88,56 @@ def skipped(survey: Survey, every: list[Weight], compressed: list[Weight]) -> It
 
 
 def tables(survey: Survey, compressed: list[Weight]) -> Iterator[Finding]:
-    """Scales, zero points and tables that take much of what compression saved."""
-    beside = sum(one.storage.beside for one in compressed)
-    codes = sum(one.storage.codes for one in compressed)
-    share = beside / (beside + codes)
-    before, after = survey.subject.sizes
+    """Report scales, zero points and tables that use up much of the savings."""
+    table_bytes = sum(weight.storage.overhead for weight in compressed)
+    codes = sum(weight.storage.codes for weight in compressed)
+    share = table_bytes / (table_bytes + codes)
     if share < HEAVY:
         return
-    worst = sorted(compressed, key=lambda one: -one.storage.beside)
-    operators = list(dict.fromkeys(one.operator for one in worst))
-    saved = sum(one.wanted.size * FLOAT_BYTES for one in compressed) - codes
+    before, after = survey.subject.sizes
+    operators = _operators_of(sorted(compressed, key=lambda weight: -weight.storage.overhead))
+    saved = _float_bytes(compressed) - codes
+    used = table_bytes / max(saved, 1)
     grown = bool(before) and after >= before
     yield Finding(
-        "scales-and-tables", gravity(beside / max(saved, 1), grown=grown),
-        "size",
-        f"scales, zero points and tables take {share:.0%} of what is stored for compressed "
-        f"weights, most at {named(operators)}",
+        "scales-and-tables", gravity(used, grown=grown), "size",
+        f"scales, zero points and tables are {share:.0%} of the bytes of compressed weights, most "
+        f"of them at {named(operators)}",
         operator=operators[0],
         evidence={
-            "beside_the_codes": counted(beside, "B"), "codes": counted(codes, "B"),
+            "scales_and_tables": counted(table_bytes, "B"), "codes": counted(codes, "B"),
             "share": counted(share), "saved_by_codes": counted(saved, "B"),
         },
-        next_step="use larger blocks or groups, scales of 16 bits, or leave small weights as "
-        "they are",
+        next_step="use larger blocks or groups, 16-bit scales, or leave small weights in float",
         operators=tuple(operators),
         source=survey.source(operators[0]),
-        weight=min(1.0, beside / max(saved, 1)),
+        weight=min(1.0, used),
     )  # fmt: skip
 
 
-def gravity(eaten: float, *, grown: bool) -> Severity:
-    """How much it matters that so large a share of what was saved is eaten."""
-    if eaten <= HALF:
+def gravity(used: float, *, grown: bool) -> Severity:
+    """Severity of scales and tables that use up a share of the savings."""
+    if used <= HALF:
         return "note"
     return "serious" if grown else "warning"
 
 
 def unpacked(survey: Survey, compressed: list[Weight]) -> Iterator[Finding]:
-    """Weights that become float32 when the model is loaded: small on disk alone."""
-    folded = [one for one in compressed if one.storage.folded]
-    stored = sum(one.storage.codes + one.storage.beside for one in folded)
-    loaded = sum(one.wanted.size * FLOAT_BYTES for one in folded)
+    """Report weights that are unpacked at load and so are small in the file alone."""
+    folded = [weight for weight in compressed if weight.storage.folded]
+    stored = sum(weight.storage.codes + weight.storage.overhead for weight in folded)
+    loaded = _float_bytes(folded)
     if not folded or loaded <= stored:
         return
-    operators = list(dict.fromkeys(one.operator for one in folded))
+    operators = _operators_of(folded)
     yield Finding(
         "unpacked-at-load", "note", "size",
         f"{len(folded)} weights are unpacked to float32 when the model is loaded: the file is "
-        "smaller, memory and time stay as they were",
+        "smaller, but memory use and latency do not change",
         operator=operators[0],
         evidence={"stored": counted(stored, "B"), "loaded": counted(loaded, "B")},
-        next_step="for less memory or time use what computes on the codes: static, or weights in "
-        "blocks with expand=run where MatMulNBits runs",
+        next_step="to save memory or time use a method that computes on the codes: static, or "
+        "weights in blocks with expand=run where MatMulNBits runs",
         operators=tuple(operators),
         source=survey.source(operators[0]),
         weight=(loaded - stored) / loaded / 2,

@@ -1,4 +1,4 @@
-"""QuantizeLinear and DequantizeLinear that a session runs by themselves, by why."""
+"""QuantizeLinear and DequantizeLinear that a session runs by themselves, by cause."""
 
 from __future__ import annotations
 
@@ -7,23 +7,19 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
+from packlight.backends.capabilities import capabilities, effective_attributes
 from packlight.model import Model, nodes, stored_tensor
 from packlight.records import OperatorCost, Profile
 
 PAIRS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
-INTEGER = frozenset({
-    "Conv", "MatMul", "Gemm", "Add", "Mul", "AveragePool", "GlobalAveragePool", "Concat", "Sigmoid",
-    "LeakyRelu", "Softmax", "MaxPool", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Resize",
-    "Flatten", "Gather", "Relu", "Clip", "Slice", "Split", "Where",
-})  # fmt: skip
-"""Operators that ONNX Runtime's CPU computes in integers, or passes integers through, between
-pairs. Source: its QDQ selectors and transformers."""
 
-MISSING, UNFUSED, WEIGHTS = "no-integer-kernel", "unfused-pairs", "weights-unpacked-at-every-run"
+MISSING = "no-integer-kernel"
+UNFUSED = "unfused-pairs"
+WEIGHTS = "weights-unpacked-at-every-run"
 
 
 @dataclass(slots=True)
-class Loose:
+class UnfusedPairs:
     """Pairs that run by themselves for one reason.
 
     Attributes:
@@ -39,7 +35,7 @@ class Loose:
 
 def pairs_by_cause(
     model: Model, before: Profile, after: Profile, matched: Mapping[str, str]
-) -> dict[str, Loose]:
+) -> dict[str, UnfusedPairs]:
     """Pairs with kernels of their own, by cause.
 
     Args:
@@ -48,60 +44,65 @@ def pairs_by_cause(
         after: measured costs of the variant.
         matched: by operator of the variant, that of the reference.
     """
-    costs = {one.name: one for one in after.operators}
-    every = [node for node in nodes(model.graph) if runs(costs.get(str(node.name)))]
-    loose = [node for node in every if node.op_type in PAIRS]
+    costs = {cost.name: cost for cost in after.operators}
+    running = [node for node in nodes(model.graph) if has_kernel(costs.get(str(node.name)))]
+    unfused = [node for node in running if node.op_type in PAIRS]
     active = {
-        reader for node in loose if not restores_weight(node) for reader in readers_behind(node)
+        reader for node in unfused if not restores_weight(node) for reader in readers_behind(node)
     }
-    found = {cause: Loose() for cause in (MISSING, UNFUSED, WEIGHTS)}
-    for node in loose:
-        around = readers_behind(node) or makers_before(node)
-        group = found[cause_of(node, around, active)]
+    causes = {cause: UnfusedPairs() for cause in (MISSING, UNFUSED, WEIGHTS)}
+    for node in unfused:
+        neighbors = readers_behind(node) or makers_before(node)
+        group = causes[cause_of(node, neighbors, active)]
         group.pairs.append(costs[str(node.name)])
-        group.around.update(str(one.name) for one in (*around, *makers_before(node)))
-    count_losses(found, before, costs, matched)
-    return found
+        group.around.update(str(neighbor.name) for neighbor in (*neighbors, *makers_before(node)))
+    count_losses(causes, before, costs, matched)
+    return causes
 
 
-def runs(one: OperatorCost | None) -> bool:
-    """Whether an operator has a kernel of its own that took time."""
-    return one is not None and one.placement == "kernel" and one.latency is not None
+def has_kernel(cost: OperatorCost | None) -> bool:
+    """Check that an operator has a kernel of its own that took time."""
+    return cost is not None and cost.placement == "kernel" and cost.latency is not None
 
 
-def cause_of(node: ir.Node, around: list[ir.Node], active: set[ir.Node]) -> str:
-    """Why a pair runs by itself."""
-    if around and all(one.op_type not in INTEGER for one in around):
+def cause_of(node: ir.Node, neighbors: list[ir.Node], active: set[ir.Node]) -> str:
+    """Say why a pair runs by itself."""
+    if neighbors and not any(map(takes_pairs, neighbors)):
         return MISSING
-    alone = restores_weight(node) and active.isdisjoint(around)
-    return WEIGHTS if alone else UNFUSED
+    only_weights = restores_weight(node) and active.isdisjoint(neighbors)
+    return WEIGHTS if only_weights else UNFUSED
+
+
+def takes_pairs(node: ir.Node) -> bool:
+    """Check that ONNX Runtime can compute an operator in integers, or do it by a grid's range."""
+    runtime = capabilities("onnxruntime")
+    op_type = str(node.op_type)
+    if op_type in runtime.clipping:
+        return True
+    return runtime.computes_in_integers(op_type, effective_attributes(node))
 
 
 def restores_weight(node: ir.Node) -> bool:
-    """Whether a DequantizeLinear reads what is stored."""
+    """Check that a DequantizeLinear reads stored codes."""
     source = node.inputs[0]
-    return node.op_type == "DequantizeLinear" and source is not None and is_stored(source)
-
-
-def is_stored(value: ir.Value) -> bool:
-    """Whether a value is stored."""
-    return stored_tensor(value) is not None
+    is_restore = node.op_type == "DequantizeLinear" and source is not None
+    return is_restore and source is not None and stored_tensor(source) is not None
 
 
 def readers_behind(node: ir.Node) -> list[ir.Node]:
-    """Operators that read what a pair gives, other pairs seen through."""
-    found: list[ir.Node] = []
-    rest = [use.node for use in node.outputs[0].uses()]
-    for reader in rest:
+    """Operators that read what a pair gives, seen through further pairs."""
+    readers: list[ir.Node] = []
+    pending = [use.node for use in node.outputs[0].uses()]
+    for reader in pending:
         if reader.op_type in PAIRS:
-            rest += [use.node for use in reader.outputs[0].uses()]
-        elif reader not in found:
-            found.append(reader)
-    return found
+            pending += [use.node for use in reader.outputs[0].uses()]
+        elif reader not in readers:
+            readers.append(reader)
+    return readers
 
 
 def makers_before(node: ir.Node) -> list[ir.Node]:
-    """The operator that gives what a pair reads, other pairs seen through."""
+    """The operator that gives what a pair reads, seen through further pairs."""
     source = node.inputs[0]
     maker = None if source is None else source.producer()
     while maker is not None and maker.op_type in PAIRS:
@@ -111,19 +112,19 @@ def makers_before(node: ir.Node) -> list[ir.Node]:
 
 
 def count_losses(
-    found: Mapping[str, Loose],
+    causes: Mapping[str, UnfusedPairs],
     before: Profile,
     costs: Mapping[str, OperatorCost],
     matched: Mapping[str, str],
 ) -> None:
     """Add up by how much the operators around pairs became slower; each counts once, in place."""
-    was = {one.name: one.latency.value for one in before.operators if one.latency is not None}
-    known = {one.name for one in before.operators}
+    seconds = {cost.name: cost.latency.value for cost in before.operators if cost.latency}
+    names = {cost.name for cost in before.operators}
     counted: set[str] = set()
-    for group in found.values():
+    for group in causes.values():
         for name in sorted(group.around - counted):
             reference = matched.get(name, "")
-            one = costs.get(name)
-            if reference in known and one is not None and one.latency is not None:
-                group.lost += max(0.0, one.latency.value - was.get(reference, 0.0))
+            cost = costs.get(name)
+            if reference in names and cost is not None and cost.latency is not None:
+                group.lost += max(0.0, cost.latency.value - seconds.get(reference, 0.0))
         counted |= group.around

@@ -1,4 +1,4 @@
-"""What the numbers of one value are like, and what a grid does to them."""
+"""Statistics of a value's numbers, and the error that a grid adds to them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from packlight.model import stored_tensor
 Array = NDArray[np.generic]
 Rows = NDArray[np.float64]
 
-FEW = 0.1
+OUTLIER_SHARE = 0.1
 """Share of channels, and ten times the share of numbers, that count as outliers."""
 
 CODES: dict[ir.DataType, tuple[int, int]] = {
@@ -33,7 +33,7 @@ class Grid:
         step: between two points.
         low: lowest point.
         high: highest point.
-        codes: how many points there are.
+        codes: number of points.
     """
 
     step: float
@@ -43,46 +43,50 @@ class Grid:
 
     @property
     def bits(self) -> float:
-        """Of a code."""
+        """Width of a code."""
         return float(np.log2(self.codes))
 
     def apply(self, numbers: Rows) -> tuple[Rows, Rows]:
-        """Numbers as the grid gives them, and as it would without its ends."""
-        free = np.rint((numbers - self.low) / self.step) * self.step + self.low
-        return np.clip(free, self.low, self.high), free
+        """Round numbers onto the grid; return them with and without the limit of its ends."""
+        unlimited = np.rint((numbers - self.low) / self.step) * self.step + self.low
+        return np.clip(unlimited, self.low, self.high), unlimited
 
 
-def grid_of(rounder: ir.Node) -> Grid | None:
+def grid_of(quantizer: ir.Node) -> Grid | None:
     """The grid of a QuantizeLinear with one stored scale; None where it is found at run time."""
-    if rounder.op_type != "QuantizeLinear" or rounder.inputs[1] is None:
+    if quantizer.op_type != "QuantizeLinear" or quantizer.inputs[1] is None:
         return None
-    scale = stored_tensor(rounder.inputs[1])
-    zero = rounder.inputs[2] if len(rounder.inputs) > 2 else None  # noqa: PLR2004
-    point = None if zero is None else stored_tensor(zero)
-    if scale is None or scale.size != 1 or (zero is not None and point is None):
+    scale = stored_tensor(quantizer.inputs[1])
+    if scale is None or scale.size != 1:
         return None
-    kind = ir.DataType(rounder.attributes.get_int("output_dtype", 0))
-    kind = point.dtype if point is not None else kind if kind in CODES else ir.DataType.UINT8
-    if kind not in CODES:
-        return None
-    first, last = CODES[kind]
+    dtype = ir.DataType(quantizer.attributes.get_int("output_dtype", 0))
+    if dtype not in CODES:
+        dtype = ir.DataType.UINT8
+    middle = 0
+    zero_point = quantizer.inputs[2] if len(quantizer.inputs) > 2 else None  # noqa: PLR2004
+    if zero_point is not None:
+        tensor = stored_tensor(zero_point)
+        if tensor is None:
+            return None
+        dtype = tensor.dtype
+        middle = int(np.asarray(tensor.numpy()).reshape(-1)[0])
     step = float(np.asarray(scale.numpy()).reshape(-1)[0])
-    middle = 0 if point is None else int(np.asarray(point.numpy()).reshape(-1)[0])
-    if step <= 0:
+    if dtype not in CODES or step <= 0:
         return None
+    first, last = CODES[dtype]
     return Grid(step, (first - middle) * step, (last - middle) * step, last - first + 1)
 
 
 class Spread:
-    """Numbers of one value over calls.
+    """Statistics of one value over calls.
 
     Args:
-        grid: on which they are rounded; None where there is none, or it is found at run time.
+        grid: that rounds them; None where there is none, or it is found at run time.
 
     Attributes:
         energy: of the numbers.
-        rounding: of what the grid adds within its ends.
-        clipping: of what its ends cut off.
+        rounding: error energy of the grid within its ends.
+        clipping: error energy beyond its ends.
         clipped: numbers beyond the ends.
         count: numbers.
         low: lowest number.
@@ -91,18 +95,19 @@ class Spread:
         bulk: sum over calls of the magnitude that 99 of 100 numbers stay below.
         tiny: numbers that are not 0 and too small for float16.
         huge: numbers too large for float16.
-        calls: seen.
+        calls: number of calls.
     """
 
     def __init__(self, grid: Grid | None) -> None:
         self.grid = grid
         self.energy = self.rounding = self.clipping = self.bulk = 0.0
         self.clipped = self.count = self.tiny = self.huge = self.calls = 0
-        self.low, self.high = np.inf, -np.inf
+        self.low = np.inf
+        self.high = -np.inf
         self.tops: dict[int, Rows] = {}
 
     def add(self, value: Array) -> None:
-        """Take in the numbers of one call."""
+        """Add the numbers of one call."""
         numbers = value.astype(np.float64)
         if not numbers.size:
             return
@@ -110,60 +115,69 @@ class Spread:
         self.calls += 1
         self.count += numbers.size
         self.energy += float((numbers**2).sum())
-        self.low, self.high = min(self.low, numbers.min()), max(self.high, numbers.max())
-        self.bulk += float(np.quantile(size, 1 - FEW / 10))
+        self.low = min(self.low, numbers.min())
+        self.high = max(self.high, numbers.max())
+        self.bulk += float(np.quantile(size, 1 - OUTLIER_SHARE / 10))
         self.tiny += int(np.count_nonzero((size > 0) & (size < HALF_LOWEST)))
         self.huge += int(np.count_nonzero(size > HALF_HIGHEST))
-        for axis in {1, numbers.ndim - 1} if numbers.ndim > 1 else ():
-            others = tuple(i for i in range(numbers.ndim) if i != axis)
-            tops = size.max(axis=others)
-            known = self.tops.get(axis, tops)
-            self.tops[axis] = np.maximum(known, tops) if known.shape == tops.shape else known
+        if numbers.ndim > 1:
+            for axis in {1, numbers.ndim - 1}:
+                self.add_tops(axis, size)
         if self.grid is not None:
-            self.round(self.grid, numbers)
+            self.add_rounding(self.grid, numbers)
 
-    def round(self, grid: Grid, numbers: Rows) -> None:
-        """Add up what the grid does to numbers."""
-        given, free = grid.apply(numbers)
-        beyond = given != free
+    def add_tops(self, axis: int, size: Rows) -> None:
+        """Add the largest magnitude of each channel; calls of another shape are left out."""
+        tops = size.max(axis=tuple(i for i in range(size.ndim) if i != axis))
+        previous = self.tops.setdefault(axis, tops)
+        if previous.shape == tops.shape:
+            self.tops[axis] = np.maximum(previous, tops)
+
+    def add_rounding(self, grid: Grid, numbers: Rows) -> None:
+        """Add the error that the grid makes."""
+        rounded, unlimited = grid.apply(numbers)
+        beyond = rounded != unlimited
         self.clipped += int(np.count_nonzero(beyond))
-        error = (given - numbers) ** 2
+        error = (rounded - numbers) ** 2
         self.clipping += float(error[beyond].sum())
         self.rounding += float(error[~beyond].sum())
 
     @property
     def noise(self) -> float:
-        """Energy of what the grid does, relative to that of the numbers."""
+        """Error energy of the grid, relative to that of the numbers."""
         return (self.rounding + self.clipping) / self.energy if self.energy else 0.0
 
     @property
     def is_clipped(self) -> bool:
-        """Whether the ends of the grid do more harm than its steps."""
+        """Return whether the ends of the grid make more error than its steps."""
         return self.clipping > self.rounding
 
     @property
     def width(self) -> float:
-        """From the lowest to the highest number, 0 included."""
+        """Range from the lowest to the highest number, 0 included."""
         return max(self.high, 0.0) - min(self.low, 0.0)
 
     @property
     def slack(self) -> float:
-        """How many times as wide as the numbers the grid is."""
+        """Width of the grid over the range of the numbers."""
         if self.grid is None or not self.width:
             return 1.0
         return (max(self.grid.high, 0.0) - min(self.grid.low, 0.0)) / self.width
 
     @property
     def outliers(self) -> float:
-        """How far the largest numbers lie above the rest, as a factor of the magnitude."""
+        """Largest magnitude over the bulk of the magnitudes."""
         top = max(abs(self.low), abs(self.high))
-        rest = [self.bulk / self.calls] if self.bulk else []
+        bulk = []
+        if self.bulk:
+            bulk.append(self.bulk / self.calls)
         for tops in self.tops.values():
-            if tops.size >= 1 / FEW:
-                few = max(1, int(tops.size * FEW))
-                rest.append(float(np.sort(tops)[-few - 1]))
-        return max((top / one for one in rest if one > 0), default=1.0)
+            if tops.size >= 1 / OUTLIER_SHARE:
+                outliers = max(1, int(tops.size * OUTLIER_SHARE))
+                bulk.append(float(np.sort(tops)[-outliers - 1]))
+        return max((top / size for size in bulk if size > 0), default=1.0)
 
 
-HALF_HIGHEST, HALF_LOWEST = 65504.0, 2.0**-25
-"""The largest number of float16, and the one below which numbers become 0."""
+HALF_HIGHEST = 65504.0
+HALF_LOWEST = 2.0**-25
+"""The largest number of float16, and the magnitude below which numbers become 0."""

@@ -1,4 +1,4 @@
-"""Judge a variant by a task, paired with the reference on the same samples."""
+"""Evaluate a variant on a task, paired with the reference on the same samples."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from packlight.task import SampleTable, Task
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgement:
-    """What a variant does, in all and sample by sample.
+    """Results of a variant, overall and sample by sample.
 
     Attributes:
         evaluation: the record.
         table: of single samples.
-        beside: the same of the reference.
+        reference_table: of the reference on the same samples.
     """
 
     evaluation: Evaluation
     table: SampleTable
-    beside: SampleTable
+    reference_table: SampleTable
 
 
-def silent(done: int, total: int) -> None:
-    """Progress that is not shown."""
+def no_progress(done: int, total: int) -> None:
+    """Show no progress."""
 
 
 def evaluate(
@@ -42,44 +42,48 @@ def evaluate(
     variant: str,
     reference_id: str,
     seed: int = 0,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Judgement:
-    """Judge a model by a task, beside a reference.
+    """Evaluate a model on a task, against a reference.
 
-    Both run on one sample after another; of the outputs only rows are kept.
+    Both run on one sample after another; of the outputs only scores stay in memory.
 
     Args:
-        model: to judge.
+        model: the variant.
         task: samples, metric and groups.
         options: of both sessions; a :class:`Reference` brings its own session.
-        reference: what it is compared with; a :class:`Reference` given to several calls runs once.
+        reference: the original; a :class:`Reference` shared by several calls runs once.
         variant: id of the model.
         reference_id: id of the reference; the variant's own for an original, which loses nothing.
         seed: of the bootstrap.
-        progress: told the samples done and all of them.
+        progress: called with the samples done and their total.
 
     Raises:
         ModelError: the model gives NaN or infinity where the reference does not.
-        TaskError: the data, the metric, or the reference's outputs do not serve.
+        TaskError: the data, the metric, or the reference's outputs cannot be used.
     """
-    beside = reference if isinstance(reference, Reference) else Reference(reference, task, options)
-    itself = beside.model.digest == model.digest
+    if not isinstance(reference, Reference):
+        reference = Reference(reference, task, options)
+    itself = reference.model.digest == model.digest
     session = None if itself else open_session(model, options)
-    seen = observe(session, model.name, beside, progress)
-    after, before = seen.after, seen.before
+    observed = observe(session, model.name, reference, progress)
+    after = observed.after
+    before = observed.before
     metric, loss, detectable = judge_metric(task, before, after, seed, itself=itself)
-    found = measurements.groups(task, before, after, seed)
-    near = measurements.fidelity(before, after, seed)
-    near = measurements.identity(near) if itself else near
-    metrics = {**near, task.metric.name: metric, "drop": loss}
+    groups = measurements.groups(task, before, after, seed)
+    metrics = measurements.fidelity(before, after, seed)
+    if itself:
+        groups = measurements.no_loss(groups)
+        metrics = measurements.identity(metrics)
+    metrics |= {task.metric.name: metric, "drop": loss}
     if before.same_decision_counts(after):
-        lost = measurements.flips(before, after, seed)
-        metrics["flips"] = counted(0.0, n=lost.n) if itself else lost
-    groups = measurements.no_loss(found) if itself else found
-    metrics.update(
-        measurements.worst(task, before, after, groups) if not itself else unharmed(groups)
-    )
-    inexact = (session or beside.session).inexact
+        flips = measurements.flips(before, after, seed)
+        metrics["flips"] = counted(0.0, n=flips.n) if itself else flips
+    if itself:
+        metrics.update(_unharmed(groups))
+    else:
+        metrics.update(measurements.worst(task, before, after, groups))
+    inexact = (session or reference.session).inexact
     evaluation = Evaluation(
         variant=variant,
         reference=reference_id,
@@ -88,36 +92,37 @@ def evaluate(
         session=options,
         metrics=metrics,
         groups=groups,
-        labels=labels(seen.reshaped, inexact),
+        labels=labels(observed.reshaped, inexact),
         detectable=detectable,
         seed=seed,
         machine=digest(machine()),
         code=task.code,
-        distance=seen.distance,
+        distance=observed.distance,
     )
     return Judgement(evaluation, after, before)
 
 
-def unharmed(groups: tuple[Group, ...]) -> dict[str, Measurement]:
-    """``worst_group_drop`` of the reference itself: none."""
-    large = [group for group in groups if group.n >= SMALLEST_GROUP]
-    return {"worst_group_drop": counted(0.0, n=max(group.n for group in large))} if large else {}
+def _unharmed(groups: tuple[Group, ...]) -> dict[str, Measurement]:
+    sizes = [group.n for group in groups if group.n >= SMALLEST_GROUP]
+    return {"worst_group_drop": counted(0.0, n=max(sizes))} if sizes else {}
 
 
 def judge_metric(
     task: Task, before: SampleTable, after: SampleTable, seed: int, *, itself: bool
 ) -> tuple[Measurement, Measurement, float]:
-    """The task's metric, the drop, and the smallest drop that can be told from none."""
+    """Measure the task's metric, the drop, and the minimum detectable drop."""
     metric = measure(task.metric, after.rows, seed)
     loss, detectable = drop(task.metric, before.rows, after.rows, seed)
-    return metric, counted(0.0, n=loss.n) if itself else loss, detectable
+    if itself:
+        loss = counted(0.0, n=loss.n)
+    return metric, loss, detectable
 
 
 def labels(reshaped: tuple[str, ...], inexact: tuple[str, ...]) -> tuple[str, ...]:
-    """Warnings about how the numbers came to be."""
-    found = []
+    """Warnings about how the numbers were measured."""
+    warnings = []
     if reshaped:
-        found.append(f"fidelity not told: {', '.join(reshaped)} changes shape")
+        warnings.append(f"no fidelity: {', '.join(reshaped)} changes shape")
     if inexact:
-        found.append(f"exact arithmetic not available: {', '.join(inexact)}")
-    return tuple(found)
+        warnings.append(f"exact arithmetic not available: {', '.join(inexact)}")
+    return tuple(warnings)

@@ -1,4 +1,4 @@
-"""Whether what the runtime computes is what the model says."""
+"""Compare the runtime's arithmetic with exact arithmetic."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from packlight.evaluation.reference import Reference, results
+from packlight.evaluation.reference import Reference, sample_outputs
 from packlight.metrics import METRICS, Rows
 from packlight.metrics.fidelity import dot, float_vector, signal_and_noise
 from packlight.metrics.paired import measure
@@ -27,13 +27,13 @@ class Exactness:
     """A variant in the runtime's arithmetic and in exact arithmetic.
 
     Attributes:
-        labels: ``runtime differs``, and operators without exact arithmetic; empty when all is well.
+        labels: ``runtime differs``, and operators without exact arithmetic; empty without problems.
         snr_exact: signal to noise against the reference, computed exactly, in dB.
-        snr_runtime: the same as the runtime computes it.
+        snr_runtime: signal to noise against the reference as the runtime computes it, in dB.
         difference: between the two, relative to the exact outputs.
-        sentence: what was found.
-        samples: of each sample (n,) the energies that the two levels are made of: ``exact_signal``
-            of the reference, ``exact_noise`` and ``runtime_noise``; NaN where it was not taken.
+        sentence: the result, for people.
+        samples: of each sample (n,) the energies behind the two ratios: ``exact_signal`` of the
+            reference, ``exact_noise`` and ``runtime_noise``; NaN for samples left out.
     """
 
     labels: tuple[str, ...]
@@ -45,7 +45,7 @@ class Exactness:
 
     @property
     def differs(self) -> bool:
-        """Whether the runtime's error is larger than the variant's own."""
+        """Return whether the runtime's error is larger than the variant's own."""
         return RUNTIME_DIFFERS in self.labels
 
 
@@ -58,7 +58,7 @@ def runtime_differs(
     limit: int = 200,
     seed: int = 0,
 ) -> Exactness:
-    """Compare what the runtime computes with exact arithmetic, on evenly spread samples.
+    """Compare the runtime's outputs with exact arithmetic, on evenly spread samples.
 
     The runtime differs where ``|runtime - exact|^2 > |exact - reference|^2``, the energies over all
     float outputs and samples: where the kernels add more error than compression did. Differences
@@ -67,40 +67,41 @@ def runtime_differs(
     Args:
         model: the variant.
         reference: the original; a :class:`Reference` must run in exact arithmetic.
-        task: whose samples are taken.
+        task: source of the samples.
         options: of the runtime; ``arithmetic`` is set by this function.
         limit: samples at most.
         seed: of the bootstrap.
     """
     exactly = replace(options, arithmetic="exact")
-    beside = reference if isinstance(reference, Reference) else Reference(reference, task, exactly)
-    rows, inexact = compared(model, beside, options, limit)
-    _, own, _, gap, exact = rows.sum(axis=0)
+    if not isinstance(reference, Reference):
+        reference = Reference(reference, task, exactly)
+    rows, inexact = error_energies(model, reference, options, limit)
+    _, own_error, _, gap, exact = rows.sum(axis=0)
     difference = float(np.sqrt(gap / exact)) if exact else float(gap > 0)
-    differs = bool(gap > own and difference > NOISE)
+    differs = bool(gap > own_error and difference > NOISE)
     labels: tuple[str, ...] = (RUNTIME_DIFFERS,) if differs else ()
     if inexact:
         labels += (f"exact arithmetic not available: {', '.join(inexact)}",)
     snr_exact = measure(METRICS["snr"], rows[:, [0, 1]], seed)
     snr_runtime = measure(METRICS["snr"], rows[:, [0, 2]], seed)
-    told = sentence(snr_exact, snr_runtime, differs)
+    text = sentence(snr_exact, snr_runtime, differs)
     samples = by_sample(rows, len(task.samples), limit)
-    return Exactness(labels, snr_exact, snr_runtime, difference, told, samples)
+    return Exactness(labels, snr_exact, snr_runtime, difference, text, samples)
 
 
 def by_sample(rows: Rows, n: int, limit: int) -> dict[str, Rows]:
-    """Energies of the samples taken as columns over all n."""
-    found = {}
+    """Energies of the samples run, as columns over all n."""
+    columns = {}
     for column, name in enumerate(("exact_signal", "exact_noise", "runtime_noise")):
-        found[name] = np.full(n, np.nan)
-        found[name][list(spread(n, limit))] = rows[:, column]
-    return found
+        columns[name] = np.full(n, np.nan)
+        columns[name][list(evenly_spread(n, limit))] = rows[:, column]
+    return columns
 
 
-def compared(
+def error_energies(
     model: Model, reference: Reference, options: SessionOptions, limit: int
 ) -> tuple[Rows, tuple[str, ...]]:
-    """Energies for each sample taken, and operators without exact arithmetic.
+    """Measure energies on each sample run, and list operators without exact arithmetic.
 
     Returns:
         (n, 5): the reference, exact minus reference, runtime minus reference, runtime minus exact,
@@ -110,44 +111,38 @@ def compared(
     runtime = open_session(model, replace(options, arithmetic="runtime"))
     exact = open_session(model, replace(options, arithmetic="exact"))
     rows = []
-    for index in spread(len(task.samples), limit):
+    for index in evenly_spread(len(task.samples), limit):
         with user_code(f"sample {index} of task '{task.name}'"):
             steps = task.samples[index]
-        wanted = float_vector(reference.outputs(index, steps))
-        ideal = float_vector(results(exact, steps, task.state))
-        found = float_vector(results(runtime, steps, task.state))
-        rows.append(sample_energies(wanted, ideal, found))
+        expected = float_vector(reference.outputs(index, steps))
+        exact_outputs = float_vector(sample_outputs(exact, steps, task.state))
+        runtime_outputs = float_vector(sample_outputs(runtime, steps, task.state))
+        rows.append(sample_energies(expected, exact_outputs, runtime_outputs))
     return np.array(rows), exact.inexact
 
 
-def sample_energies(wanted: Rows, ideal: Rows, found: Rows) -> Rows:
-    """The five energies of one sample (5,); outputs that change their shape are wholly noise."""
-    if not wanted.size == ideal.size == found.size:
-        return np.full(5, dot(wanted, wanted))
-    signal, own = signal_and_noise(ideal, wanted)
-    return np.array(
-        [
-            signal,
-            own,
-            signal_and_noise(found, wanted)[1],
-            signal_and_noise(found, ideal)[1],
-            dot(ideal, ideal),
-        ]
-    )
+def sample_energies(reference: Rows, exact: Rows, runtime: Rows) -> Rows:
+    """The five energies of one sample (5,); outputs that change their shape count as noise."""
+    if not reference.size == exact.size == runtime.size:
+        return np.full(5, dot(reference, reference))
+    signal, own_error = signal_and_noise(exact, reference)
+    _, runtime_error = signal_and_noise(runtime, reference)
+    _, gap = signal_and_noise(runtime, exact)
+    return np.array([signal, own_error, runtime_error, gap, dot(exact, exact)])
 
 
-def spread(n: int, limit: int) -> Iterator[int]:
+def evenly_spread(n: int, limit: int) -> Iterator[int]:
     """At most ``limit`` indices below n, evenly spread.
 
-    >>> list(spread(10, 4))
+    >>> list(evenly_spread(10, 4))
     [0, 3, 6, 9]
     """
     yield from np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype(int)).tolist()
 
 
 def sentence(exact: Measurement, runtime: Measurement, differs: bool) -> str:
-    """What was found, for people."""
-    levels = f"{exact.value:.1f} dB computed exactly, {runtime.value:.1f} dB by the runtime"
+    """State the result for people."""
+    levels = f"SNR {exact.value:.1f} dB in exact arithmetic, {runtime.value:.1f} dB in the runtime"
     if differs:
         return f"the runtime adds more error than compression did: {levels}"
     return f"the runtime computes what the model says: {levels}"

@@ -1,4 +1,4 @@
-"""From tables of single samples to measurements with intervals."""
+"""Measurements with intervals, from tables of single samples."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from packlight.records import Group, Measurement, counted
 from packlight.task import SampleTable, Task
 
 TARGET = "target"
-"""Name of the column that the classes make."""
+"""Name of the column of classes."""
 
 
 def flips(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
     """Share of decisions that were right and are wrong now.
 
-    Where the task has no targets, right means as the reference decides.
+    Where the task has no targets, the reference's decisions count as right.
     """
     return decision_rate(before.right & ~after.right, after.owner, len(before.rows), seed)
 
 
 def agreement(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
-    """Share of decisions that are the reference's."""
+    """Share of decisions equal to the reference's."""
     samples = len(before.rows)
     same = (before.decisions == after.decisions).astype(np.float64)
     rows = np.stack([
@@ -38,66 +38,69 @@ def agreement(before: SampleTable, after: SampleTable, seed: int) -> Measurement
 
 def fidelity(before: SampleTable, after: SampleTable, seed: int) -> dict[str, Measurement]:
     """Every fidelity metric that the outputs allow, by name."""
-    found = {name: measure(METRICS[name], rows, seed) for name, rows in after.fidelity.items()}
+    metrics = {name: measure(METRICS[name], rows, seed) for name, rows in after.fidelity.items()}
     if before.same_decision_counts(after):
-        found["agreement"] = agreement(before, after, seed)
-    return found
+        metrics["agreement"] = agreement(before, after, seed)
+    return metrics
 
 
-def identity(found: Mapping[str, Measurement]) -> dict[str, Measurement]:
-    """Fidelity of the reference to itself, which nobody needs to measure."""
-    return {name: counted(near.value, near.unit, near.n) for name, near in found.items()}
+def identity(metrics: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """Fidelity of the reference to itself, which needs no interval."""
+    return {name: counted(metric.value, metric.unit, metric.n) for name, metric in metrics.items()}
 
 
 def columns(task: Task) -> dict[str, tuple[str, ...]]:
     """The task's group columns, and its classes under ``target`` where no column has them."""
-    found = {column: tuple(map(str, names)) for column, names in task.groups.items()}
-    if task.metric.form != "classes" or task.metric.against != "target" or "target" in found:
-        return found
+    groups = {column: tuple(map(str, names)) for column, names in task.groups.items()}
+    if task.metric.form != "classes" or task.metric.against != "target" or TARGET in groups:
+        return groups
     if any(np.asarray(target).size != 1 for target in task.targets):
-        return found
+        return groups
     classes = tuple(str(np.asarray(target).reshape(-1)[0]) for target in task.targets)
-    sizes = len(set(classes))
-    same = any(
-        len(set(names)) == len(set(zip(names, classes, strict=True))) == sizes
-        for names in found.values()
-    )
-    return found if same or sizes == len(classes) else {**found, TARGET: classes}
+    count = len(set(classes))
+    if count == len(classes):
+        return groups
+    for names in groups.values():
+        if len(set(names)) == len(set(zip(names, classes, strict=True))) == count:
+            return groups
+    return {**groups, TARGET: classes}
 
 
 def groups(task: Task, before: SampleTable, after: SampleTable, seed: int) -> tuple[Group, ...]:
     """Every group of every column, with its metric, its own paired drop, and its flips."""
-    found = []
+    judged = []
     for column, names in columns(task).items():
-        for name, places in members(names):
-            was, now = part(before, places), part(after, places)
-            metric = measure(task.metric, now.rows, seed)
-            loss, _ = drop(task.metric, was.rows, now.rows, seed)
-            lost = flips(was, now, seed) if was.same_decision_counts(now) else None
-            found.append(Group(column, name, len(places), metric, loss, lost))
-    return tuple(found)
+        for name, indices in _members(names):
+            reference_rows = part(before, indices)
+            rows = part(after, indices)
+            metric = measure(task.metric, rows.rows, seed)
+            loss, _ = drop(task.metric, reference_rows.rows, rows.rows, seed)
+            lost = None
+            if reference_rows.same_decision_counts(rows):
+                lost = flips(reference_rows, rows, seed)
+            judged.append(Group(column, name, len(indices), metric, loss, lost))
+    return tuple(judged)
 
 
-def members(names: Sequence[str]) -> list[tuple[str, NDArray[np.intp]]]:
-    """The groups of a column, sorted, with the indices of their samples."""
+def _members(names: Sequence[str]) -> list[tuple[str, NDArray[np.intp]]]:
     of_sample = np.array(names)
     return [(name, np.flatnonzero(of_sample == name)) for name in sorted(set(names))]
 
 
-def part(table: SampleTable, places: NDArray[np.intp]) -> SampleTable:
-    """The table of some samples, by ascending index."""
-    kept = np.isin(table.owner, places)
+def part(table: SampleTable, indices: NDArray[np.intp]) -> SampleTable:
+    """Select the rows of some samples, by ascending index."""
+    selected = np.isin(table.owner, indices)
     return SampleTable(
-        rows=table.rows[places],
-        decisions=table.decisions[kept],
-        right=table.right[kept],
-        owner=np.searchsorted(places, table.owner[kept]),
-        confidence=table.confidence[kept],
+        rows=table.rows[indices],
+        decisions=table.decisions[selected],
+        right=table.right[selected],
+        owner=np.searchsorted(indices, table.owner[selected]),
+        confidence=table.confidence[selected],
     )
 
 
 def worst(
-    task: Task, before: SampleTable, after: SampleTable, found: Sequence[Group]
+    task: Task, before: SampleTable, after: SampleTable, judged: Sequence[Group]
 ) -> Mapping[str, Measurement]:
     """``worst_group_drop``: the highest drop of a group of 30 or more samples.
 
@@ -109,32 +112,30 @@ def worst(
     Source: intersection bounds of Chernozhukov, Lee and Rosen, Econometrica 81 (2013), with the
     intervals of :func:`~packlight.metrics.significance.sidak`.
     """
-    large = [group for group in found if group.n >= SMALLEST_GROUP]
+    large = [group for group in judged if group.n >= SMALLEST_GROUP]
     if not large:
         return {}
-    places = {
+    samples = {
         (column, name): indices
         for column, names in columns(task).items()
-        for name, indices in members(names)
+        for name, indices in _members(names)
     }
     score = sidak_width(len(large))
     together = []
     for group in large:
-        own = places[group.column, group.name]
-        rows = before.rows[own], after.rows[own]
+        indices = samples[group.column, group.name]
+        rows = before.rows[indices], after.rows[indices]
         together.append(widen(task.metric, *rows, group.drop, score))
     top = max(together, key=lambda loss: loss.value)
-    low, high = (max(getattr(loss, end) for loss in together) for end in ("low", "high"))
+    low = max(loss.low for loss in together)
+    high = max(loss.high for loss in together)
     return {"worst_group_drop": replace(top, low=min(low, top.value), high=high)}
 
 
-def no_loss(found: tuple[Group, ...]) -> tuple[Group, ...]:
+def no_loss(judged: tuple[Group, ...]) -> tuple[Group, ...]:
     """Groups of the reference itself, whose drop and flips are 0 by definition."""
-    return tuple(
-        replace(
-            group,
-            drop=counted(0.0, n=group.n),
-            flips=None if group.flips is None else counted(0.0, n=group.flips.n),
-        )
-        for group in found
-    )
+    groups = []
+    for group in judged:
+        lost = group.flips and counted(0.0, n=group.flips.n)
+        groups.append(replace(group, drop=counted(0.0, n=group.n), flips=lost))
+    return tuple(groups)

@@ -1,4 +1,4 @@
-"""Whether embeddings keep who is near whom."""
+"""Rank agreement of embeddings: whether a variant keeps the order of neighbors."""
 
 from __future__ import annotations
 
@@ -7,45 +7,49 @@ from numpy.typing import NDArray
 
 from packlight.metrics import Rows
 
-MOST = 1000
-"""Samples whose vectors are kept, evenly spread over all."""
+MOST_SAMPLES = 1000
+"""Samples whose vectors are compared, evenly spread over all."""
 
 ROOM = 64 << 20
 """Bytes that the vectors of one model may take."""
 
 FEWEST = 3
-"""Samples below which there is no order among neighbours."""
+"""Samples below which neighbors have no order."""
 
 
-def chosen(n: int, width: int) -> NDArray[np.int64]:
-    """Indices of the samples whose vectors (width,) are kept."""
-    most = min(n, MOST, ROOM // max(4 * width, 1))
-    return np.unique(np.linspace(0, n - 1, max(most, 1)).round().astype(np.int64))
+def sampled_indices(n: int, width: int) -> NDArray[np.int64]:
+    """Indices of the samples whose vectors (width,) are compared."""
+    count = min(n, MOST_SAMPLES, ROOM // max(4 * width, 1))
+    return np.unique(np.linspace(0, n - 1, max(count, 1)).round().astype(np.int64))
 
 
 def rank_agreement(before: Rows, after: Rows) -> tuple[Rows, Rows]:
-    """For each vector, whether the others keep their order of similarity to it.
+    """Compare, for each vector, the order of the other vectors by similarity to it.
 
     Args:
         before: vectors of the reference (k, d).
         after: vectors of the variant (k, d).
 
     Returns:
-        Spearman's correlation of the cosines to all others (k,), and whether the nearest is the
-        same one (k,).
+        Spearman's correlation of the cosines to all other vectors (k,), and whether the nearest
+        vector is unchanged (k,).
     """
-    first, second = (similarity(vectors) for vectors in (before, after))
-    ranks = [
-        np.argsort(np.argsort(table, axis=1), axis=1).astype(float) for table in (first, second)
-    ]
-    centred = [table - table.mean(axis=1, keepdims=True) for table in ranks]
-    lengths = np.sqrt(np.square(centred[0]).sum(axis=1) * np.square(centred[1]).sum(axis=1))
-    kept = (centred[0] * centred[1]).sum(axis=1) / np.where(lengths == 0, 1, lengths)
-    return kept, (first.argmax(axis=1) == second.argmax(axis=1)).astype(np.float64)
+    first = similarity(before)
+    second = similarity(after)
+    first_ranks = _centered_ranks(first)
+    second_ranks = _centered_ranks(second)
+    lengths = np.sqrt(np.square(first_ranks).sum(axis=1) * np.square(second_ranks).sum(axis=1))
+    correlation = (first_ranks * second_ranks).sum(axis=1) / np.where(lengths == 0, 1, lengths)
+    return correlation, (first.argmax(axis=1) == second.argmax(axis=1)).astype(np.float64)
+
+
+def _centered_ranks(similarities: Rows) -> Rows:
+    ranks = np.argsort(np.argsort(similarities, axis=1), axis=1).astype(float)
+    return np.asarray(ranks - ranks.mean(axis=1, keepdims=True))
 
 
 def similarity(vectors: Rows) -> Rows:
-    """Cosines between vectors (k, d), each to all others (k, k - 1)."""
+    """Cosines between vectors (k, d), of each to all others (k, k - 1)."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors / np.where(lengths == 0, 1, lengths)
     table = unit @ unit.T

@@ -1,4 +1,4 @@
-"""Run a variant over the samples beside the reference, keeping rows and never outputs."""
+"""Run a variant and its reference over the samples, keeping scores and no outputs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from packlight.errors import ModelError, TaskError
-from packlight.evaluation.input_features import named
-from packlight.evaluation.neighbors import FEWEST, chosen, rank_agreement
-from packlight.evaluation.reference import Reference, Score, not_finite, results
+from packlight.evaluation.input_features import named_columns
+from packlight.evaluation.neighbors import FEWEST, rank_agreement, sampled_indices
+from packlight.evaluation.reference import Reference, Score, not_finite, sample_outputs
 from packlight.evaluation.reference import score as score_sample
 from packlight.metrics import Outputs, Rows, first_output
 from packlight.metrics.divergence import Distance, distance, distance_for
@@ -19,18 +19,18 @@ from packlight.runtime import Session
 from packlight.task import SampleTable, Task, user_code
 
 Progress = Callable[[int, int], None]
-"""Samples done, and all of them."""
+"""Called with the samples done and their total."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Observed:
-    """What a variant and the reference did on the same samples.
+    """Scores of a variant and the reference on the same samples.
 
     Attributes:
         after: the table of the variant.
-        before: that of the reference.
-        reshaped: outputs that changed their shape, on which fidelity is not told.
-        distance: what ``divergence`` in ``after`` is.
+        before: the table of the reference.
+        reshaped: outputs that changed their shape, for which there is no fidelity.
+        distance: the quantity in the column ``divergence`` of ``after``.
     """
 
     after: SampleTable
@@ -42,42 +42,48 @@ class Observed:
 def observe(
     session: Session | None, name: str, reference: Reference, progress: Progress
 ) -> Observed:
-    """What a variant and the reference do on each sample.
+    """Run a variant and the reference on each sample.
 
     Args:
         session: runs the variant; None where the variant is the reference itself.
         name: of the variant, for messages.
         reference: on the same task.
-        progress: told after every sample.
+        progress: called after every sample.
     """
     task = reference.task
     notes = Notes()
-    ours: list[Score] = []
-    wanted: list[Score] = []
+    scores: list[Score] = []
+    reference_scores: list[Score] = []
     for index in range(len(task.samples)):
         with user_code(f"sample {index} of task '{task.name}'"):
             steps = task.samples[index]
         expected = reference.outputs(index, steps)
-        wanted.append(reference.score(index, expected))
-        found = expected if session is None else results(session, steps, task.state)
-        check_finite(found, name, index)
-        ours.append(wanted[-1] if session is None else score_sample(task, index, found, expected))
+        reference_score = reference.score(index, expected)
+        outputs = expected
+        score = reference_score
+        if session is not None:
+            outputs = sample_outputs(session, steps, task.state)
+            check_finite(outputs, name, index)
+            score = score_sample(task, index, outputs, expected)
+        scores.append(score)
+        reference_scores.append(reference_score)
         notes.inputs.append(reference.inputs(index, steps))
-        notes.beside(task, index, (found, ours[-1]), (expected, wanted[-1]))
+        notes.compare(task, index, (outputs, score), (expected, reference_score))
         progress(index + 1, len(task.samples))
-    inputs = named(np.array(notes.inputs))
-    before = table(wanted, {}, inputs, task)
-    after = table(ours, notes.fidelity_tables(), {**inputs, **notes.columns(len(ours))}, task)
+    inputs = named_columns(np.array(notes.inputs))
+    before = table(reference_scores, {}, inputs, task)
+    columns = {**inputs, **notes.columns(len(scores))}
+    after = table(scores, notes.fidelity_tables(), columns, task)
     return Observed(after, before, tuple(sorted(notes.reshaped)), notes.distance)
 
 
 class Notes:
-    """What is kept of each sample beside its scores, while the outputs of both models are there.
+    """Per-sample comparisons of outputs, collected while the outputs of both models are there.
 
     Attributes:
         inputs: statistics of each sample.
         reshaped: outputs whose shape the variant changes.
-        distance: what is taken between the outputs of a sample.
+        distance: the quantity that ``divergence`` measures.
     """
 
     def __init__(self) -> None:
@@ -86,29 +92,34 @@ class Notes:
         self._fidelity: list[Mapping[str, Rows]] = []
         self.distance: Distance = "RMS difference"
         self._distances: list[float] = []
-        self._kept: set[int] = set()
+        self._vector_indices: set[int] = set()
         self._vectors: tuple[list[Rows], list[Rows]] = ([], [])
 
-    def beside(
-        self, task: Task, index: int, ours: tuple[Outputs, Score], wanted: tuple[Outputs, Score]
+    def compare(
+        self,
+        task: Task,
+        index: int,
+        variant: tuple[Outputs, Score],
+        reference: tuple[Outputs, Score],
     ) -> None:
-        """Note how far the two lie apart on a sample."""
-        (found, own), (expected, other) = ours, wanted
+        """Add the differences between the two models on a sample."""
+        outputs, score = variant
+        expected, reference_score = reference
         if index == 0:
             self.distance = distance_for(task.metric, expected)
             if task.metric.form == "vectors":
-                kept = chosen(len(task.samples), first_output(expected).size)
-                self._kept = set(kept.tolist())
-        changed = reshaped_outputs(found, expected)
+                indices = sampled_indices(len(task.samples), first_output(expected).size)
+                self._vector_indices = set(indices.tolist())
+        changed = _reshaped_outputs(outputs, expected)
         self.reshaped |= changed
         if not changed:
-            self._fidelity.append(fidelity_rows(found, expected, classes=task.metric.scores))
+            self._fidelity.append(fidelity_rows(outputs, expected, classes=task.metric.scores))
         if not changed or self.distance == "edit distance":
-            decided = own.decisions, other.decisions
-            self._distances.append(distance(self.distance, found, expected, *decided))
-        if index in self._kept and not changed:
-            for vectors, outputs in zip(self._vectors, (found, expected), strict=True):
-                vectors.append(first_output(outputs).reshape(-1).astype(np.float32))
+            decisions = score.decisions, reference_score.decisions
+            self._distances.append(distance(self.distance, outputs, expected, *decisions))
+        if index in self._vector_indices and not changed:
+            for vectors, arrays in zip(self._vectors, (outputs, expected), strict=True):
+                vectors.append(first_output(arrays).reshape(-1).astype(np.float32))
 
     def fidelity_tables(self) -> Mapping[str, Rows]:
         """Rows of the fidelity metrics that all samples have; none where shapes change."""
@@ -118,23 +129,23 @@ class Notes:
         return {name: np.array([rows[name] for rows in self._fidelity]) for name in sorted(names)}
 
     def columns(self, n: int) -> Mapping[str, Rows]:
-        """Divergence of each sample (n,), and agreement of neighbours for those kept."""
-        found = {}
+        """Divergence of each sample (n,), and rank agreement of embeddings where measured."""
+        columns = {}
         if len(self._distances) == n:
-            found["divergence"] = np.array(self._distances)
-        if len(self._kept) >= FEWEST and not self.reshaped and alike(self._vectors[0]):
+            columns["divergence"] = np.array(self._distances)
+        indices = sorted(self._vector_indices)
+        if len(indices) >= FEWEST and not self.reshaped and _have_one_length(self._vectors[0]):
             after, before = (np.array(vectors, dtype=np.float64) for vectors in self._vectors)
             for name, values in zip(RANKS, rank_agreement(before, after), strict=True):
-                found[name] = np.full(n, np.nan)
-                found[name][sorted(self._kept)] = values
-        return found
+                columns[name] = np.full(n, np.nan)
+                columns[name][indices] = values
+        return columns
 
 
 RANKS = ("rank_agreement", "same_nearest")
 
 
-def alike(vectors: Sequence[Rows]) -> bool:
-    """Whether all have one length, above 1."""
+def _have_one_length(vectors: Sequence[Rows]) -> bool:
     sizes = {vector.size for vector in vectors}
     return len(sizes) == 1 and sizes != {1}
 
@@ -149,13 +160,13 @@ def check_finite(outputs: Outputs, name: str, index: int) -> None:
     if bad:
         raise ModelError(
             f"outputs must be finite as the reference's are; variant '{name}' gives NaN or "
-            f"infinity in output '{bad}' on sample {index}. Leave out the operators that overflow"
+            f"infinity in output '{bad}' on sample {index}. Leave the operators that overflow in "
+            "float"
         )
 
 
-def reshaped_outputs(found: Outputs, expected: Outputs) -> set[str]:
-    """Names of outputs whose shape is not the reference's."""
-    return {name for name, array in expected.items() if found[name].shape != array.shape}
+def _reshaped_outputs(outputs: Outputs, expected: Outputs) -> set[str]:
+    return {name for name, array in expected.items() if outputs[name].shape != array.shape}
 
 
 def table(
@@ -164,7 +175,7 @@ def table(
     samples: Mapping[str, Rows],
     task: Task,
 ) -> SampleTable:
-    """Scores of single samples as one table.
+    """Join the scores of single samples into a table.
 
     Raises:
         TaskError: the metric's rows differ in length.
@@ -175,10 +186,12 @@ def table(
             f"'{task.name}'; it gives {sorted({score.row.size for score in scores})}"
         )
     right = np.concatenate([score.right for score in scores])
-    nll, brier = (
-        np.concatenate([getattr(score, name) for score in scores]) for name in ("nll", "brier")
-    )
-    known = bool(right.size) and nll.size == right.size
+    details = {
+        "nll": np.concatenate([score.nll for score in scores]),
+        "brier": np.concatenate([score.brier for score in scores]),
+    }
+    if not right.size or details["nll"].size != right.size:
+        details = {}
     return SampleTable(
         rows=np.array([score.row for score in scores]),
         decisions=np.concatenate([score.decisions for score in scores]),
@@ -187,5 +200,5 @@ def table(
         confidence=np.concatenate([score.confidence for score in scores]),
         fidelity=fidelity,
         samples=samples,
-        details={"nll": nll, "brier": brier} if known else {},
+        details=details,
     )

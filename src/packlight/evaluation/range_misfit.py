@@ -1,7 +1,7 @@
-"""Whether the ranges of an integer model fit the data that it is judged by.
+"""Compare the ranges of an integer model with the evaluation data.
 
-Ranges come from calibration samples. Where much more of other data lies outside of them than of the
-calibration samples themselves, which ranges may cut off on purpose, the samples were not like it.
+Ranges come from calibration samples, and may cut off some of their numbers on purpose. Where a much
+larger share of the evaluation data lies outside, the calibration samples were not representative.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.evaluation.exactness import spread
+from packlight.evaluation.exactness import evenly_spread
 from packlight.model import Model, nodes, stored_tensor
 from packlight.records import SessionOptions
 from packlight.runtime import Steps, stream
 from packlight.task import Task
 
-MORE, SOME = 3.0, 0.001
-"""A share outside is worth a word where it is so many times that in calibration, and so much."""
+TIMES_CALIBRATION = 3.0
+SMALLEST_SHARE = 0.001
+"""A share outside is reported from this multiple of the share in calibration, plus this share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class Misfit:
 
     Attributes:
         value: its name.
-        share: of its numbers outside of the range, in the data judged by.
-        calibrated: the same in the calibration samples.
+        share: share of its numbers outside of the range, in the evaluation data.
+        calibrated: share outside of the range in the calibration samples.
     """
 
     value: str
@@ -46,11 +47,12 @@ class Outside:
     """
 
     def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
+        self.low = low
+        self.high = high
         self.count = self.total = 0
 
     def update(self, value: NDArray[np.generic]) -> None:
-        """Take in the numbers of one call; those that are not finite are outside."""
+        """Count the numbers of one call; those that are not finite are outside."""
         numbers = np.asarray(value, np.float32)
         inside = (numbers >= self.low) & (numbers <= self.high)
         self.total += inside.size
@@ -58,74 +60,81 @@ class Outside:
 
     @property
     def share(self) -> float:
-        """Of the numbers seen; 0 where none were."""
-        return self.count / self.total if self.total else 0.0
+        """Share outside of all numbers; 0 where there were none."""
+        return self.count / max(self.total, 1)
 
 
 def misfits(
     model: Model, task: Task, options: SessionOptions, *, limit: int = 32
 ) -> tuple[Misfit, ...]:
-    """Values of which much more lies outside of their range than in calibration, worst first.
+    """Values with a much larger share outside of their range than in calibration, worst first.
 
     Args:
-        model: with QuantizeLinear of stored scales; others have no ranges.
-        task: its samples, and the calibration samples that they are set beside.
+        model: with QuantizeLinear of stored scales; other models have no ranges.
+        task: its samples and calibration samples.
         options: of the sessions.
         limit: samples of each at most, evenly spread.
     """
     ends = dict(ranges(model))
     if not ends or not task.calibration:
         return ()
-    seen = counted(model, task.samples, task.state, ends, (options, limit))
-    before = counted(model, task.calibration, task.state, ends, (options, limit))
-    found = [Misfit(name, seen[name].share, before[name].share) for name in ends]
-    poor = [one for one in found if one.share > MORE * one.calibrated + SOME]
-    return tuple(sorted(poor, key=lambda one: (-one.share, one.value)))
+    evaluated = count_outside(model, task.samples, task.state, ends, (options, limit))
+    calibrated = count_outside(model, task.calibration, task.state, ends, (options, limit))
+    shares = [Misfit(name, evaluated[name].share, calibrated[name].share) for name in ends]
+    poor = [
+        misfit
+        for misfit in shares
+        if misfit.share > TIMES_CALIBRATION * misfit.calibrated + SMALLEST_SHARE
+    ]
+    return tuple(sorted(poor, key=lambda misfit: (-misfit.share, misfit.value)))
 
 
 def ranges(model: Model) -> Iterator[tuple[str, tuple[float, float]]]:
-    """What is quantized with a stored scale for the whole value, and the ends of its range."""
+    """Values quantized with a stored scale for the whole tensor, and the ends of their range."""
     for node in nodes(model.graph):
-        if node.op_type != "QuantizeLinear" or len(node.inputs) <= ZERO:
+        if node.op_type != "QuantizeLinear" or len(node.inputs) <= ZERO_POINT:
             continue
-        value, scale, zero = node.inputs[: ZERO + 1]
-        step, point = (None if v is None else stored_tensor(v) for v in (scale, zero))
-        if value is None or step is None or point is None or step.size != 1:
+        value, scale, zero_point = node.inputs[: ZERO_POINT + 1]
+        if value is None or scale is None or zero_point is None:
             continue
-        size, middle = float(step.numpy().item()), int(point.numpy().item())
-        least, most = np.iinfo(point.numpy().dtype).min, np.iinfo(point.numpy().dtype).max
-        edges = (least - middle - 0.5) * size, (most - middle + 0.5) * size
-        yield str(value.name), edges
+        step = stored_tensor(scale)
+        middle = stored_tensor(zero_point)
+        if step is None or middle is None or step.size != 1:
+            continue
+        size = float(step.numpy().item())
+        zero = int(middle.numpy().item())
+        codes = np.iinfo(middle.numpy().dtype)
+        yield str(value.name), ((codes.min - zero - 0.5) * size, (codes.max - zero + 0.5) * size)
 
 
-ZERO = 2
+ZERO_POINT = 2
 """Input of QuantizeLinear that is the zero point."""
 
 
-def counted(
+def count_outside(
     model: Model,
     samples: Sequence[Steps],
     state: Mapping[str, str],
     ends: Mapping[str, tuple[float, float]],
     how: tuple[SessionOptions, int],
 ) -> Mapping[str, Outside]:
-    """Numbers outside of every range, over some samples."""
-    found = {name: Outside(*edges) for name, edges in ends.items()}
+    """Count numbers outside of every range, over evenly spread samples."""
+    counts = {name: Outside(*edges) for name, edges in ends.items()}
     options, limit = how
-    few = (samples[index] for index in spread(len(samples), limit))
-    for values in stream(model, list(ends), few, state, options):
+    subset = (samples[index] for index in evenly_spread(len(samples), limit))
+    for values in stream(model, list(ends), subset, state, options):
         for name, value in values.items():
-            found[name].update(value)
-    return found
+            counts[name].update(value)
+    return counts
 
 
-def sentence(found: Sequence[Misfit]) -> str:
-    """What was found, for people; empty where all ranges fit."""
-    if not found:
+def sentence(misfits: Sequence[Misfit]) -> str:
+    """State the result for people; empty where all ranges fit."""
+    if not misfits:
         return ""
-    worst = found[0]
+    worst = misfits[0]
     return (
         f"ranges do not fit this data: {worst.share:.1%} of '{worst.value}' lies outside of its "
-        f"range ({worst.calibrated:.1%} in calibration), and {len(found) - 1} more values are like "
-        "it; calibrate with samples like those it is judged by"
+        f"range ({worst.calibrated:.1%} in calibration), and {len(misfits) - 1} more values are "
+        "affected; calibrate with samples like the evaluation data"
     )

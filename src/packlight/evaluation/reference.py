@@ -28,7 +28,7 @@ LIMIT = 256 << 20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """One sample, judged.
+    """Scores of one sample.
 
     Attributes:
         row: of the task's metric (k,).
@@ -48,7 +48,7 @@ class Score:
 
 
 class Reference:
-    """Outputs and scores of the model that others are compared with, sample by sample.
+    """Outputs and scores of the original model, sample by sample.
 
     Attributes:
         model: the reference.
@@ -69,52 +69,52 @@ class Reference:
         self._inputs: dict[int, Rows] = {}
 
     def outputs(self, index: int, steps: Steps) -> Outputs:
-        """What the reference gives on a sample.
+        """Run the reference on a sample, or return its stored outputs.
 
         Raises:
-            TaskError: it is not finite.
+            TaskError: they are not finite.
         """
         if index in self._outputs:
             return self._outputs[index]
-        found = results(self.session, steps, self.task.state)
-        bad = not_finite(found)
+        outputs = sample_outputs(self.session, steps, self.task.state)
+        bad = not_finite(outputs)
         if bad:
             raise TaskError(
                 f"the reference must give finite outputs; '{self.model.name}' gives NaN or "
                 f"infinity in '{bad}' on sample {index} of task '{self.task.name}'. "
-                "Look at the sample, or at the model as it came"
+                "Check this sample and the original model"
             )
-        self._remember(index, found)
-        return found
+        self._remember(index, outputs)
+        return outputs
 
     def score(self, index: int, outputs: Outputs) -> Score:
-        """How the reference's own outputs on a sample are judged."""
+        """Score the reference's own outputs on a sample."""
         if index not in self._scores:
             self._scores[index] = score(self.task, index, outputs, outputs)
         return self._scores[index]
 
     def inputs(self, index: int, steps: Steps) -> Rows:
-        """What the inputs of a sample are like, in a few numbers; computed once."""
+        """Statistics of the inputs of a sample; computed once."""
         if index not in self._inputs:
             self._inputs[index] = statistics(steps)
         return self._inputs[index]
 
-    def _remember(self, index: int, found: Outputs) -> None:
-        """Keep outputs while all of them can be expected to fit; else let all go."""
-        size = sum(array.nbytes for array in found.values())
+    def _remember(self, index: int, outputs: Outputs) -> None:
+        """Keep outputs while all of them are expected to fit in memory; else drop all."""
+        size = sum(array.nbytes for array in outputs.values())
         self._room -= size
         expected = size * (len(self.task.samples) - len(self._outputs) - 1)
         if self._keep and self._room >= 0 and (self._outputs or expected <= self._room):
-            self._outputs[index] = found
+            self._outputs[index] = outputs
         else:
             self._keep = False
             self._outputs.clear()
 
 
-def results(session: Session, steps: Steps, state: Mapping[str, str]) -> Outputs:
-    """Outputs of a sample without the state, which is carried on and is no result."""
-    found = session.run_steps(steps, state)
-    return {name: array for name, array in found.items() if name not in state} or found
+def sample_outputs(session: Session, steps: Steps, state: Mapping[str, str]) -> Outputs:
+    """Outputs of a sample without the recurrent state, unless there are no others."""
+    outputs = session.run_steps(steps, state)
+    return {name: array for name, array in outputs.items() if name not in state} or outputs
 
 
 def not_finite(outputs: Outputs) -> str:
@@ -126,7 +126,7 @@ def not_finite(outputs: Outputs) -> str:
 
 
 def score(task: Task, index: int, outputs: Outputs, reference: Outputs) -> Score:
-    """Judge outputs on one sample by the task's metric.
+    """Score outputs on one sample by the task's metric.
 
     Raises:
         TaskError: the metric fails, or gives no finite vector.
@@ -134,27 +134,34 @@ def score(task: Task, index: int, outputs: Outputs, reference: Outputs) -> Score
     metric = task.metric
     target = task.targets[index] if metric.against == "target" else reference
     where = f"metric '{metric.name}' on sample {index} of task '{task.name}'"
+    decisions = np.zeros(0)
+    right = np.zeros(0, bool)
     with user_code(where):
         row = np.asarray(metric.row(outputs, target), dtype=np.float64)
-        decisions = np.zeros(0) if metric.decide is None else np.asarray(metric.decide(outputs))
-        right = np.zeros(0, bool) if metric.decide is None else metric.right(decisions, target)
+        if metric.decide is not None:
+            decisions = np.asarray(metric.decide(outputs))
+            right = metric.right(decisions, target)
     if row.ndim != 1 or not np.isfinite(row).all():
         raise TaskError(f"{where} must give a vector of finite numbers; it gives {row}")
-    return Score(row, decisions, right, *trust(task, index, outputs, len(decisions)))
+    confidence, nll, brier = confidence_scores(task, index, outputs, len(decisions))
+    return Score(row, decisions, right, confidence, nll, brier)
 
 
 NONE = np.zeros(0)
 
 
-def trust(task: Task, index: int, outputs: Outputs, count: int) -> tuple[Rows, Rows, Rows]:
+def confidence_scores(
+    task: Task, index: int, outputs: Outputs, count: int
+) -> tuple[Rows, Rows, Rows]:
     """Confidence, negative log likelihood and Brier score of ``count`` decisions.
 
     The last two are empty unless decisions are the most probable classes and targets are known.
     """
-    table = class_probabilities(outputs, count) if count else np.zeros((0, 0))
-    if not table.size:
+    probabilities = class_probabilities(outputs, count) if count else np.zeros((0, 0))
+    if not probabilities.size:
         return np.zeros(count), NONE, NONE
-    sure, metric = table.max(axis=1), task.metric
+    confidence = probabilities.max(axis=1)
+    metric = task.metric
     if not metric.scores or metric.decide is not predicted_classes or metric.against != "target":
-        return sure, NONE, NONE
-    return sure, *nll_and_brier(table, task.targets[index])
+        return confidence, NONE, NONE
+    return confidence, *nll_and_brier(probabilities, task.targets[index])

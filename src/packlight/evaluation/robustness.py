@@ -1,4 +1,4 @@
-"""Whether a variant bears small changes of its inputs as its reference does."""
+"""Robustness: the drop of a variant and its reference when inputs change a little."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from packlight.evaluation.evaluate import evaluate, silent
-from packlight.evaluation.exactness import spread
+from packlight.evaluation.evaluate import evaluate, no_progress
+from packlight.evaluation.exactness import evenly_spread
 from packlight.evaluation.observe import Progress
 from packlight.metrics import Metric, Rows
 from packlight.metrics.intervals import percentile_interval
@@ -17,8 +17,8 @@ from packlight.records import Measurement, Robustness, SessionOptions
 from packlight.task import Selection, Task
 from packlight.task.changes import changed_tasks
 
-MOST = 1000
-"""Samples that are changed."""
+MOST_SAMPLES = 1000
+"""Samples whose inputs are changed."""
 
 
 def robustness(
@@ -29,10 +29,10 @@ def robustness(
     *,
     variant: str,
     seed: int = 0,
-    limit: int = MOST,
-    progress: Progress = silent,
+    limit: int = MOST_SAMPLES,
+    progress: Progress = no_progress,
 ) -> tuple[Robustness, ...]:
-    """Drops of both models under every change that fits the task's inputs, or that it brings.
+    """Measure the drops of both models under every change that fits the task's inputs.
 
     Args:
         model: the variant.
@@ -42,7 +42,7 @@ def robustness(
         variant: id of the model.
         seed: of the changes and of intervals.
         limit: samples at most, evenly spread: every change runs both models on all of them.
-        progress: told the samples done and all of them.
+        progress: called with the samples done and their total.
 
     Raises:
         TaskError: no input can be changed.
@@ -53,48 +53,51 @@ def robustness(
             model, data, options, reference=reference, variant=variant, reference_id="reference",
             seed=seed, progress=progress,
         )  # fmt: skip
-        return judged.beside.rows, judged.table.rows
+        return judged.reference_table.rows, judged.table.rows
 
-    some = part_of(task, limit)
-    changed = changed_tasks(some, seed)
-    before = tables(some)
+    subset = evenly_spread_subset(task, limit)
+    changed = changed_tasks(subset, seed)
+    before = tables(subset)
     return tuple(
         Robustness(variant, name, *drops(task.metric, before, tables(data), seed))
         for name, data in changed.items()
     )
 
 
-def part_of(task: Task, limit: int) -> Task:
-    """The task with some of its samples, evenly spread."""
+def evenly_spread_subset(task: Task, limit: int) -> Task:
+    """A task with at most ``limit`` of its samples, evenly spread."""
     if len(task.samples) <= limit:
         return task
-    places = list(spread(len(task.samples), limit))
+    indices = list(evenly_spread(len(task.samples), limit))
     return replace(
         task,
-        samples=Selection(task.samples, places),
-        targets=[task.targets[place] for place in places] if len(task.targets) else (),
-        groups={name: [of[place] for place in places] for name, of in task.groups.items()},
+        samples=Selection(task.samples, indices),
+        targets=[task.targets[index] for index in indices] if len(task.targets) else (),
+        groups={
+            column: [names[index] for index in indices] for column, names in task.groups.items()
+        },
     )
 
 
 def drops(
     metric: Metric, before: tuple[Rows, Rows], after: tuple[Rows, Rows], seed: int
 ) -> tuple[Measurement, Measurement, Measurement]:
-    """The drop of the reference, that of the variant, and how far they lie apart.
+    """Measure the drop of the reference, of the variant, and their difference.
 
     Args:
         metric: of the task.
-        before: rows of the reference and of the variant, on inputs as they are.
-        after: the same on changed inputs.
+        before: rows of the reference and of the variant, on unchanged inputs.
+        after: rows of both on changed inputs.
         seed: of the bootstrap, which draws the same samples for all four.
     """
     pairs = list(zip(before, after, strict=True))
-    ours, theirs = (drop(metric, clean, rough, seed)[0] for clean, rough in pairs)
-    drawn = [
+    reference_drop, variant_drop = (drop(metric, clean, rough, seed)[0] for clean, rough in pairs)
+    draws = [
         resampled_drops(metric, clean, rough, seed, drop_scale(metric, metric.total(clean)))
         for clean, rough in pairs
     ]
-    low, high = percentile_interval(np.asarray(drawn[1] - drawn[0]))
-    value = theirs.value - ours.value
-    extra = Measurement(value, "1", min(low, value), max(high, value), "measured", ours.n)
-    return ours, theirs, extra
+    low, high = percentile_interval(np.asarray(draws[1] - draws[0]))
+    value = variant_drop.value - reference_drop.value
+    ends = min(low, value), max(high, value)
+    extra = Measurement(value, "1", *ends, "measured", reference_drop.n)
+    return reference_drop, variant_drop, extra

@@ -1,7 +1,16 @@
-"""Inside a variant and its reference: matched values, weights, and where things go wrong."""
+"""Values and weights of a variant, matched with those of its reference and compared."""
 
-from packlight.layers.layers import layers, spread, summed
-from packlight.layers.signal_noise import Moments
-from packlight.layers.walk import Pair, Seen, Walk, paired
+from packlight.layers.layers import evenly_spread, layers, sum_over_samples
+from packlight.layers.signal_noise import SignalNoise
+from packlight.layers.walk import CallValues, MatchedPair, Walk, match_models
 
-__all__ = ["Moments", "Pair", "Seen", "Walk", "layers", "paired", "spread", "summed"]
+__all__ = [
+    "CallValues",
+    "MatchedPair",
+    "SignalNoise",
+    "Walk",
+    "evenly_spread",
+    "layers",
+    "match_models",
+    "sum_over_samples",
+]

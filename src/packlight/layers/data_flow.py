@@ -1,9 +1,8 @@
-"""What a graph computes, seen through what only stores or rounds it.
+"""The values a graph computes, with copies, casts, and quantize-dequantize pairs looked through.
 
-A value that is quantized and restored, cast between floats, or copied is still the same value, and
-one that is made of stored values alone is a weight, whatever unpacks it. Every value thus has a
-root: the value that an operator gave before it was rounded. What readers get of a root, its
-delivered value, carries the rounding.
+A value that is quantized and dequantized, cast between floats, or copied is still the same value. A
+value made of stored values alone is a weight, however it is unpacked. Each value has a root: the
+result of an operator before rounding. The delivered value, which readers of a root get, is rounded.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ FLOATS = frozenset(
 
 
 class Flow:
-    """Roots and weights of one graph, bodies of operators seen from outside.
+    """Roots and weights of a graph, operator bodies seen from outside.
 
     Args:
-        model: the graph; types of values are known as far as they can be.
+        model: the graph, with value types filled in as far as possible.
 
     Attributes:
-        constant: values that are made of stored ones alone.
-        operators: of the main graph that compute at every run, without those that are seen through.
+        constant: values made of stored values alone.
+        operators: of the main graph, computed at every run; those looked through are left out.
         values: of the main graph, by name.
     """
 
@@ -53,18 +52,18 @@ class Flow:
                 self.chains[self.root(value)].append(value)
 
     def take(self, node: ir.Node) -> None:
-        """Note what one operator gives, those before it being noted."""
+        """Record the outputs of an operator; the operators before it are recorded already."""
         self.values.update((str(value.name), value) for value in node.outputs if value.name)
         if self.is_constant(node):
             self.constant.update(node.outputs)
-        elif is_seen_through(node) and node.inputs[0] is not None:
+        elif _is_seen_through(node) and node.inputs[0] is not None:
             self.roots[node.outputs[0]] = self.root(node.inputs[0])
         else:
             self.operators.append(node)
 
     def is_constant(self, node: ir.Node) -> bool:
-        """Whether an operator gives the same at every run."""
-        if holds_graphs(node) or node.op_type.startswith(RANDOM):
+        """Return whether an operator gives equal outputs at every run."""
+        if _holds_graphs(node) or node.op_type.startswith(RANDOM):
             return False
         return all(value is None or value in self.constant for value in node.inputs)
 
@@ -73,32 +72,30 @@ class Flow:
         return self.roots.get(value, value)
 
     def data(self, node: ir.Node) -> list[ir.Value | None]:
-        """Roots of what an operator reads that is computed; None for stored and missing inputs."""
-        return [
-            None if value is None or value in self.constant else self.root(value)
-            for value in node.inputs
-        ]
+        """Roots of an operator's computed inputs; None for stored and missing inputs."""
+        inputs = (None if value in self.constant else value for value in node.inputs)
+        return [value and self.root(value) for value in inputs]
 
     def weights(self, node: ir.Node) -> Iterator[tuple[int, ir.Value]]:
-        """Inputs of an operator that are the same at every run, by place."""
-        for place, value in enumerate(node.inputs):
+        """Constant inputs of an operator, with their input index."""
+        for index, value in enumerate(node.inputs):
             if value is not None and value in self.constant:
-                yield place, value
+                yield index, value
 
     def reads(self, root: ir.Value) -> Iterator[tuple[ir.Node, int, ir.Value]]:
-        """Operators that read a root, in bodies too, with the place and the value that is read."""
+        """Operators that read a root, in bodies too, with the input index and the value read."""
         for value in self.chains[root]:
             for use in value.uses():
                 if not self.passes(use.node):
                     yield use.node, use.idx, value
 
     def passes(self, node: ir.Node) -> bool:
-        """Whether a reader of a value is itself seen through."""
+        """Return whether a reader of a value is itself looked through."""
         return bool(node.outputs) and node.outputs[0] in self.roots
 
     def delivered(self, root: ir.Value) -> ir.Value:
-        """What most readers get of a root; of outputs of the model, what is given."""
-        read = Counter(
+        """The value that most readers of a root get; for a model output, the output itself."""
+        read_counts = Counter(
             value
             for node, _, value in self.reads(root)
             if value.dtype in FLOATS and node.op_type not in ROUNDERS
@@ -106,44 +103,42 @@ class Flow:
         for value in self.chains[root]:
             if value.is_graph_output():
                 return value
-        if not read:
+        if not read_counts:
             return root
-        order = {value: place for place, value in enumerate(self.chains[root])}
-        return max(read, key=lambda value: (read[value], order[value]))
+        order = {value: index for index, value in enumerate(self.chains[root])}
+        return max(read_counts, key=lambda value: (read_counts[value], order[value]))
 
     def rounders(self, root: ir.Value) -> Iterator[tuple[ir.Node, ir.Node]]:
-        """Pairs of a QuantizeLinear and a DequantizeLinear between a root and its readers."""
+        """Pairs of QuantizeLinear and DequantizeLinear between a root and its readers."""
         for value in self.chains[root]:
-            maker = value.producer()
-            before = None if maker is None or not maker.inputs[0] else maker.inputs[0].producer()
-            if maker is None or before is None:
+            dequantizer = value.producer()
+            if dequantizer is None or dequantizer.op_type not in RESTORERS:
                 continue
-            if maker.op_type in RESTORERS and before.op_type in ROUNDERS:
-                yield before, maker
+            codes = dequantizer.inputs[0]
+            quantizer = None if codes is None else codes.producer()
+            if quantizer is not None and quantizer.op_type in ROUNDERS:
+                yield quantizer, dequantizer
 
 
-def holds_graphs(node: ir.Node) -> bool:
-    """Whether an operator has bodies."""
+def _holds_graphs(node: ir.Node) -> bool:
     kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
     return any(attribute.type in kinds for attribute in node.attributes.values())
 
 
-def is_seen_through(node: ir.Node) -> bool:
-    """Whether an operator only rounds, restores, copies, or changes the type of real numbers."""
-    test = SEEN_THROUGH.get(node.op_type)
-    return test is not None and bool(node.inputs) and test(node)
+def _is_seen_through(node: ir.Node) -> bool:
+    condition = SEEN_THROUGH.get(node.op_type)
+    return condition is not None and bool(node.inputs) and condition(node)
 
 
-def is_copy(node: ir.Node) -> bool:
-    """An operator that gives what it reads."""
+def _is_copy(node: ir.Node) -> bool:
     return node.op_type in COPIES
 
 
 def is_between_floats(node: ir.Node) -> bool:
-    """A Cast from one type of real numbers to another."""
-    read = node.inputs[0]
+    """Return whether a Cast goes from one float type to another."""
+    source = node.inputs[0]
     target = ir.DataType(node.attributes.get_int("to", 0))
-    return target in FLOATS and read is not None and read.dtype in FLOATS
+    return target in FLOATS and source is not None and source.dtype in FLOATS
 
 
 SEEN_THROUGH: dict[str, Callable[[ir.Node], bool]] = {

@@ -1,10 +1,10 @@
 """Integer operators written as float operators between QuantizeLinear and DequantizeLinear.
 
-The arithmetic is the same but for the rounding of float32 sums; what is quantized where, and onto
-which grid, can then be read from the graph in one way, whichever form a tool wrote.
+The arithmetic is the same except for the rounding of float32 sums. The quantized values and their
+grids can then be read from the graph in one way, whichever form a tool wrote.
 
 Source: QLinearConv-10, QLinearMatMul-21, ConvInteger-10, MatMulInteger-10, DynamicQuantizeLinear-11
-of ONNX; ContribOperators.md of ONNX Runtime for those of ``com.microsoft``.
+of ONNX; ContribOperators.md of ONNX Runtime for the operators of ``com.microsoft``.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from packlight.runtime.nested_graphs import infer_types
 
 Value = ir.Value | None
 Rewrite = Callable[[Tape, ir.Node], ir.Value | None]
-"""Writes what computes the same; gives its result, or None where the operator stays."""
+"""Writes an equivalent float operator and returns its result, or None where the operator stays."""
 
 NIBBLE = 4
 PARTS = 3
-"""Inputs that state a quantized value: codes, scale, zero point."""
+"""Inputs that describe a quantized value: codes, scale, zero point."""
 
 
-def canonical(model: Model) -> ir.Model:
-    """A copy whose integer operators are float operators between pairs, all types filled in."""
+def to_qdq_form(model: Model) -> ir.Model:
+    """Copy a model, its integer operators rewritten in QDQ form, with all types filled in."""
     copy = model.clone()
     for node in list(nodes(copy)):
-        key = ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
-        rewrite = REWRITES.get(key)
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        rewrite = REWRITES.get((domain, node.op_type))
         if rewrite is not None and node.graph is not None:
             tape = Tape()
             result = rewrite(tape, node)
@@ -49,258 +49,263 @@ def canonical(model: Model) -> ir.Model:
                 replace_node(node, tape.nodes, result)
     for node in list(nodes(copy)):
         if node.op_type in ("ConvInteger", "MatMulInteger"):
-            with_scale(node)
+            _rewrite_integer_product(node)
     return infer_types(copy)
 
 
-def real(tape: Tape, codes: Value, scale: Value, zero: Value) -> ir.Value:
-    """An activation from its codes."""
-    inputs = [codes, scale] if zero is None else [codes, scale, zero]
-    return tape.op("DequantizeLinear", inputs)
+def _dequantize(tape: Tape, codes: Value, scale: Value, zero_point: Value) -> ir.Value:
+    inputs = [codes, scale, zero_point]
+    return tape.op("DequantizeLinear", inputs[:2] if zero_point is None else inputs)
 
 
-def real_weight(tape: Tape, codes: Value, scale: Value, zero: Value, axis: int) -> ir.Value:
-    """A weight from its codes, with operators that every opset has."""
-    wide = cast_to(tape, codes, ir.DataType.FLOAT)
-    if zero is not None:
-        wide = tape.op(
-            "Sub", [wide, along(tape, cast_to(tape, zero, ir.DataType.FLOAT), codes, axis)]
-        )
-    return tape.op("Mul", [wide, along(tape, scale, codes, axis)])
+def _dequantize_weight(
+    tape: Tape, codes: Value, scale: Value, zero_point: Value, axis: int
+) -> ir.Value:
+    """Dequantize a weight with operators that every opset has."""
+    weight = cast_to(tape, codes, ir.DataType.FLOAT)
+    if zero_point is not None:
+        offset = cast_to(tape, zero_point, ir.DataType.FLOAT)
+        weight = tape.op("Sub", [weight, _reshape_along_axis(tape, offset, codes, axis)])
+    return tape.op("Mul", [weight, _reshape_along_axis(tape, scale, codes, axis)])
 
 
-def along(tape: Tape, value: Value, like: Value, axis: int) -> Value:
-    """One number for each entry of an axis, shaped to spread over the others."""
-    sizes = None if value is None else static_shape(value)
-    whole = None if like is None else static_shape(like)
-    if sizes is None or whole is None or len(sizes) != 1 or sizes == (1,):
+def _reshape_along_axis(tape: Tape, value: Value, reference: Value, axis: int) -> Value:
+    """Reshape a vector to broadcast along one axis of a reference value."""
+    if value is None or reference is None:
         return value
-    shape = np.ones(len(whole), np.int64)
+    sizes = static_shape(value)
+    reference_shape = static_shape(reference)
+    if sizes is None or reference_shape is None or len(sizes) != 1 or sizes == (1,):
+        return value
+    shape = np.ones(len(reference_shape), np.int64)
     shape[axis] = -1
     return tape.op("Reshape", [value, constant_value(tape, shape)])
 
 
-def rounded(tape: Tape, value: ir.Value, scale: Value, zero: Value) -> ir.Value:
-    """A result as codes."""
-    return tape.op("QuantizeLinear", [value, scale] if zero is None else [value, scale, zero])
+def _quantize(tape: Tape, value: ir.Value, scale: Value, zero_point: Value) -> ir.Value:
+    inputs = [value, scale, zero_point]
+    return tape.op("QuantizeLinear", inputs[:2] if zero_point is None else inputs)
 
 
-def conv(tape: Tape, node: ir.Node) -> ir.Value:
-    """QLinearConv."""
+def _rewrite_qlinear_conv(tape: Tape, node: ir.Node) -> ir.Value:
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
-    inputs = [real(tape, x, x_scale, x_zero), real_weight(tape, w, w_scale, w_zero, 0)]
+    activation = _dequantize(tape, x, x_scale, x_zero)
+    inputs = [activation, _dequantize_weight(tape, w, w_scale, w_zero, 0)]
     bias = optional_input(node, 8)
     if bias is not None:
         scale = tape.op("Mul", [x_scale, w_scale])
         inputs.append(tape.op("Mul", [cast_to(tape, bias, ir.DataType.FLOAT), scale]))
-    return rounded(tape, tape.op("Conv", inputs, node.attributes), y_scale, y_zero)
+    return _quantize(tape, tape.op("Conv", inputs, node.attributes), y_scale, y_zero)
 
 
-def matmul(tape: Tape, node: ir.Node) -> ir.Value:
-    """QLinearMatMul."""
+def _rewrite_qlinear_matmul(tape: Tape, node: ir.Node) -> ir.Value:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs[:8]
-    left, right = real(tape, a, a_scale, a_zero), side(tape, b, b_scale, b_zero)
-    return rounded(tape, tape.op("MatMul", [left, right]), y_scale, y_zero)
+    left = _dequantize(tape, a, a_scale, a_zero)
+    right = _dequantize_right_operand(tape, b, b_scale, b_zero)
+    return _quantize(tape, tape.op("MatMul", [left, right]), y_scale, y_zero)
 
 
-def side(tape: Tape, codes: Value, scale: Value, zero: Value) -> ir.Value:
-    """The right side of a product: a weight with a scale for each column, or an activation."""
+def _dequantize_right_operand(
+    tape: Tape, codes: Value, scale: Value, zero_point: Value
+) -> ir.Value:
+    """Dequantize the right side of a product: a weight with a scale per column or an activation."""
     if codes is not None and stored_tensor(codes) is not None:
-        return real_weight(tape, codes, scale, zero, -1)
-    return real(tape, codes, scale, zero)
+        return _dequantize_weight(tape, codes, scale, zero_point, -1)
+    return _dequantize(tape, codes, scale, zero_point)
 
 
-def gemm(tape: Tape, node: ir.Node) -> ir.Value:
-    """QGemm; without a grid of its own the result is real."""
+def _rewrite_qgemm(tape: Tape, node: ir.Node) -> ir.Value:
+    """Rewrite QGemm; without an output scale the result is float."""
     a, a_scale, a_zero, b, b_scale, b_zero = node.inputs[:6]
-    turned = node.attributes.get_int("transB", 0)
-    weight = real_weight(tape, b, b_scale, b_zero, 0 if turned else 1)
-    inputs = [real(tape, a, a_scale, a_zero), weight]
+    axis = 0 if node.attributes.get_int("transB", 0) else 1
+    weight = _dequantize_weight(tape, b, b_scale, b_zero, axis)
+    inputs = [_dequantize(tape, a, a_scale, a_zero), weight]
     bias = optional_input(node, 6)
     if bias is not None:
         scale = tape.op("Mul", [a_scale, b_scale])
         inputs.append(tape.op("Mul", [cast_to(tape, bias, ir.DataType.FLOAT), scale]))
     total = tape.op("Gemm", inputs, node.attributes)
     scale_out = optional_input(node, 7)
-    return total if scale_out is None else rounded(tape, total, scale_out, optional_input(node, 8))
+    if scale_out is None:
+        return total
+    return _quantize(tape, total, scale_out, optional_input(node, 8))
 
 
-def elementwise(op: str) -> Rewrite:
-    """QLinearAdd and QLinearMul."""
+def _rewrite_elementwise(op: str) -> Rewrite:
+    """Make the rewrite of QLinearAdd or QLinearMul."""
 
     def rewrite(tape: Tape, node: ir.Node) -> ir.Value:
-        left, right = (real(tape, *triple(node, place)) for place in (0, PARTS))
-        scale, zero = optional_input(node, 6), optional_input(node, 7)
-        return rounded(tape, tape.op(op, [left, right]), scale, zero)
+        left = _dequantize(tape, *_quantized_input(node, 0))
+        right = _dequantize(tape, *_quantized_input(node, PARTS))
+        return _quantize(
+            tape, tape.op(op, [left, right]), optional_input(node, 6), optional_input(node, 7)
+        )
 
     return rewrite
 
 
-def single(op: str) -> Rewrite:
-    """Operators of one input with a grid of their own."""
+def _rewrite_unary(op: str) -> Rewrite:
+    """Make the rewrite of an operator with one input and its output's grid."""
 
     def rewrite(tape: Tape, node: ir.Node) -> ir.Value | None:
         if node.attributes.get_int("channels_last", 0):
             return None
-        kept = {
-            name: held
-            for name, held in node.attributes.items()
-            if name not in ("channels_last", "opset")
-        }
-        result = tape.op(op, [real(tape, *triple(node, 0))], kept)
-        return rounded(tape, result, optional_input(node, PARTS), optional_input(node, PARTS + 1))
+        attributes = dict(node.attributes)
+        for name in ("channels_last", "opset"):
+            attributes.pop(name, None)
+        result = tape.op(op, [_dequantize(tape, *_quantized_input(node, 0))], attributes)
+        return _quantize(tape, result, optional_input(node, PARTS), optional_input(node, PARTS + 1))
 
     return rewrite
 
 
-def concat(tape: Tape, node: ir.Node) -> ir.Value:
-    """QLinearConcat, whose own grid comes first."""
-    places = range(2, len(node.inputs), PARTS)
-    parts = [real(tape, *triple(node, place)) for place in places]
+def _rewrite_concat(tape: Tape, node: ir.Node) -> ir.Value:
+    """Rewrite QLinearConcat, whose output grid comes first."""
+    starts = range(2, len(node.inputs), PARTS)
+    parts = [_dequantize(tape, *_quantized_input(node, start)) for start in starts]
     joined = tape.op("Concat", parts, node.attributes)
-    return rounded(tape, joined, optional_input(node, 0), optional_input(node, 1))
+    return _quantize(tape, joined, optional_input(node, 0), optional_input(node, 1))
 
 
-def triple(node: ir.Node, place: int) -> tuple[Value, Value, Value]:
-    """Codes, scale and zero point from a place on."""
+def _quantized_input(node: ir.Node, start: int) -> tuple[Value, Value, Value]:
     return (
-        optional_input(node, place),
-        optional_input(node, place + 1),
-        optional_input(node, place + 2),
+        optional_input(node, start),
+        optional_input(node, start + 1),
+        optional_input(node, start + 2),
     )
 
 
-def to_float(tape: Tape, node: ir.Node) -> ir.Value:
-    """MatMulIntegerToFloat."""
+def _rewrite_matmul_integer_to_float(tape: Tape, node: ir.Node) -> ir.Value:
     a, b, a_scale, b_scale = node.inputs[:4]
-    product = [
-        real(tape, a, a_scale, optional_input(node, 4)),
-        side(tape, b, b_scale, optional_input(node, 5)),
-    ]
-    return biased(tape, tape.op("MatMul", product), optional_input(node, 6))
+    left = _dequantize(tape, a, a_scale, optional_input(node, 4))
+    right = _dequantize_right_operand(tape, b, b_scale, optional_input(node, 5))
+    return _add_bias(tape, tape.op("MatMul", [left, right]), optional_input(node, 6))
 
 
-def dynamic(tape: Tape, node: ir.Node) -> ir.Value:
-    """DynamicQuantizeMatMul."""
+def _rewrite_dynamic_matmul(tape: Tape, node: ir.Node) -> ir.Value:
+    """Rewrite DynamicQuantizeMatMul."""
     a, b, b_scale = node.inputs[:3]
     codes, scale, zero = tape.op_multi_out("DynamicQuantizeLinear", [a], num_outputs=3)
-    product = [real(tape, codes, scale, zero), side(tape, b, b_scale, optional_input(node, 3))]
-    return biased(tape, tape.op("MatMul", product), optional_input(node, 4))
+    left = _dequantize(tape, codes, scale, zero)
+    right = _dequantize_right_operand(tape, b, b_scale, optional_input(node, 3))
+    return _add_bias(tape, tape.op("MatMul", [left, right]), optional_input(node, 4))
 
 
-def biased(tape: Tape, value: ir.Value, bias: Value) -> ir.Value:
-    """A value plus a bias, if there is one."""
+def _add_bias(tape: Tape, value: ir.Value, bias: Value) -> ir.Value:
     return value if bias is None else tape.op("Add", [value, bias])
 
 
-def blocks(tape: Tape, node: ir.Node) -> ir.Value | None:
-    """MatMulNBits with stored weights, as a product with what they stand for."""
-    parts = [None if v is None else stored_tensor(v) for v in node.inputs[1:4]]
-    if parts[0] is None or parts[1] is None or optional_input(node, 4) is not None:
+def _rewrite_matmul_nbits(tape: Tape, node: ir.Node) -> ir.Value | None:
+    """Rewrite MatMulNBits with stored weights as a product with the float weight."""
+    codes, scales, zero_points = (_stored_input(node, index) for index in (1, 2, 3))
+    if codes is None or scales is None or optional_input(node, 4) is not None:
         return None
-    shape = tuple(node.attributes.get_int(name, 0) for name in ("N", "K"))
-    bits, block = (node.attributes.get_int(name, 0) for name in ("bits", "block_size"))
-    zeros = parts[2].numpy() if len(parts) > 2 and parts[2] is not None else None  # noqa: PLR2004
-    weight = unblocked(parts[0].numpy(), parts[1].numpy(), zeros, (*shape, bits, block))
+    form = [node.attributes.get_int(name, 0) for name in ("N", "K", "bits", "block_size")]
+    weight = _dequantize_blocks(codes, scales, zero_points, form)
     product = tape.op("MatMul", [node.inputs[0], constant_value(tape, weight.T.copy())])
-    return biased(tape, product, optional_input(node, 5))
+    return _add_bias(tape, product, optional_input(node, 5))
 
 
-def unblocked(
+def _stored_input(node: ir.Node, index: int) -> NDArray[np.generic] | None:
+    value = optional_input(node, index)
+    tensor = None if value is None else stored_tensor(value)
+    return None if tensor is None else tensor.numpy()
+
+
+def _dequantize_blocks(
     packed: NDArray[np.generic],
     scales: NDArray[np.generic],
     zeros: NDArray[np.generic] | None,
     form: Sequence[int],
 ) -> NDArray[np.float32]:
-    """The weight (N, K) that MatMulNBits computes with.
+    """Compute the float weight (N, K) of MatMulNBits.
 
     Args:
         packed: (N, blocks of K, bytes), the low bits first.
         scales: of each block, N times blocks of K.
-        zeros: packed like the codes, or floats; the middle of the grid where there are none.
+        zeros: packed like the codes, or floats; None for the middle of the grid.
         form: N, K, bits, block size.
     """
     rows, width, bits, block = form
     count = -(-width // block)
-    codes = unpacked(packed.reshape(rows, -1), bits)[:, : count * block]
+    codes = _unpack_bits(packed.reshape(rows, -1), bits)[:, : count * block]
     middle = np.full((rows, count), 1 << (bits - 1), np.float32)
     if zeros is not None:
-        floats = zeros.dtype.kind == "f"
-        given_zeros = zeros.reshape(rows, -1)
-        middle = (given_zeros if floats else unpacked(given_zeros, bits)).astype(np.float32)[
-            :, :count
-        ]
-    wide = codes.reshape(rows, count, block).astype(np.float32) - middle[:, :, None]
-    real_numbers = wide * scales.astype(np.float32).reshape(rows, count, 1)
-    return np.asarray(real_numbers.reshape(rows, -1)[:, :width], np.float32)
+        zero_rows = zeros.reshape(rows, -1)
+        if zeros.dtype.kind != "f":
+            zero_rows = _unpack_bits(zero_rows, bits)
+        middle = zero_rows.astype(np.float32)[:, :count]
+    steps = codes.reshape(rows, count, block).astype(np.float32) - middle[:, :, None]
+    weight = steps * scales.astype(np.float32).reshape(rows, count, 1)
+    return np.asarray(weight.reshape(rows, -1)[:, :width], np.float32)
 
 
-def unpacked(packed: NDArray[np.generic], bits: int) -> NDArray[np.uint8]:
-    """Codes from bytes, (rows, bytes) -> (rows, codes), the low bits of each byte first."""
-    spread = np.unpackbits(packed.astype(np.uint8), axis=1, bitorder="little")
-    whole = spread[:, : spread.shape[1] // bits * bits].reshape(len(packed), -1, bits)
-    worth = (1 << np.arange(bits)).astype(np.uint8)
-    return np.asarray((whole * worth).sum(axis=2), np.uint8)
+def _unpack_bits(packed: NDArray[np.generic], bits: int) -> NDArray[np.uint8]:
+    """Codes from bytes, (rows, bytes) -> (rows, codes), the low bits of a byte first."""
+    bits_of_row = np.unpackbits(packed.astype(np.uint8), axis=1, bitorder="little")
+    bit_rows = bits_of_row[:, : bits_of_row.shape[1] // bits * bits].reshape(len(packed), -1, bits)
+    bit_values = (1 << np.arange(bits)).astype(np.uint8)
+    return np.asarray((bit_rows * bit_values).sum(axis=2), np.uint8)
 
 
-def with_scale(node: ir.Node) -> None:
-    """Write an integer product that is scaled right behind as a product of real numbers, in place.
+def _rewrite_integer_product(node: ir.Node) -> None:
+    """Rewrite an integer product and the scaling behind it as a float product, in place.
 
-    That is how tools write dynamic quantization: codes of the input, an integer product, a Cast,
-    and a Mul by the product of both scales.
+    Tools write dynamic quantization so: codes of the input, an integer product, a Cast, and a Mul
+    by the product of two scales.
     """
-    found = scaling(node)
-    maker = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if found is None or maker is None or maker.op_type != "DynamicQuantizeLinear":
+    scaling = _find_scaling(node)
+    if scaling is None:
         return
-    last, weight_scale = found
+    scaling_mul, quantizer, weight_scale = scaling
+    if quantizer.op_type != "DynamicQuantizeLinear":
+        return
     tape = Tape()
-    codes, scale, zero = maker.outputs[:3]
-    is_conv = node.op_type == "ConvInteger"
-    axis = 0 if is_conv else -1
-    weight = real_weight(tape, node.inputs[1], weight_scale, optional_input(node, 3), axis)
-    op = "Conv" if is_conv else "MatMul"
-    result = tape.op(op, [real(tape, codes, scale, zero), weight], node.attributes)
-    replace_node(last, tape.nodes, result)
+    codes, scale, zero = quantizer.outputs[:3]
+    op, axis = {"ConvInteger": ("Conv", 0)}.get(node.op_type, ("MatMul", -1))
+    weight = _dequantize_weight(tape, node.inputs[1], weight_scale, optional_input(node, 3), axis)
+    result = tape.op(op, [_dequantize(tape, codes, scale, zero), weight], node.attributes)
+    replace_node(scaling_mul, tape.nodes, result)
 
 
-def scaling(node: ir.Node) -> tuple[ir.Node, ir.Value] | None:
-    """The Mul that scales an integer product, and the scale of its weight."""
-    step = only_reader(node)
-    last = None if step is None or step.op_type != "Cast" else only_reader(step)
-    if last is None or last.op_type != "Mul" or node.inputs[0] is None:
+def _find_scaling(node: ir.Node) -> tuple[ir.Node, ir.Node, ir.Value] | None:
+    """The Mul that scales an integer product, the input's quantizer, and the weight's scale."""
+    cast = _only_reader(node)
+    if cast is None or cast.op_type != "Cast" or node.inputs[0] is None:
         return None
-    maker = node.inputs[0].producer()
-    for value in last.inputs:
-        both = None if value is None else value.producer()
-        if both is None or both.op_type != "Mul" or maker is None:
+    scaling_mul = _only_reader(cast)
+    quantizer = node.inputs[0].producer()
+    if scaling_mul is None or scaling_mul.op_type != "Mul" or quantizer is None:
+        return None
+    for value in scaling_mul.inputs:
+        scale_product = None if value is None else value.producer()
+        if scale_product is None or scale_product.op_type != "Mul":
             continue
-        rest = [one for one in both.inputs if one is not maker.outputs[1]]
-        if len(rest) == 1 and rest[0] is not None:
-            return last, rest[0]
+        scales = [scale for scale in scale_product.inputs if scale is not quantizer.outputs[1]]
+        if len(scales) == 1 and scales[0] is not None:
+            return scaling_mul, quantizer, scales[0]
     return None
 
 
-def only_reader(node: ir.Node) -> ir.Node | None:
-    """What alone reads the result of an operator."""
+def _only_reader(node: ir.Node) -> ir.Node | None:
     readers = list(node.outputs[0].consumers())
     return readers[0] if len(readers) == 1 else None
 
 
 REWRITES: dict[tuple[str, str], Rewrite] = {
-    ("", "QLinearConv"): conv,
-    ("", "QLinearMatMul"): matmul,
-    (MICROSOFT, "QGemm"): gemm,
-    (MICROSOFT, "QLinearAdd"): elementwise("Add"),
-    (MICROSOFT, "QLinearMul"): elementwise("Mul"),
-    (MICROSOFT, "QLinearSigmoid"): single("Sigmoid"),
-    (MICROSOFT, "QLinearLeakyRelu"): single("LeakyRelu"),
-    (MICROSOFT, "QLinearSoftmax"): single("Softmax"),
-    (MICROSOFT, "QLinearAveragePool"): single("AveragePool"),
-    (MICROSOFT, "QLinearGlobalAveragePool"): single("GlobalAveragePool"),
-    (MICROSOFT, "QLinearConcat"): concat,
-    (MICROSOFT, "MatMulIntegerToFloat"): to_float,
-    (MICROSOFT, "DynamicQuantizeMatMul"): dynamic,
-    (MICROSOFT, "MatMulNBits"): blocks,
+    ("", "QLinearConv"): _rewrite_qlinear_conv,
+    ("", "QLinearMatMul"): _rewrite_qlinear_matmul,
+    (MICROSOFT, "QGemm"): _rewrite_qgemm,
+    (MICROSOFT, "QLinearAdd"): _rewrite_elementwise("Add"),
+    (MICROSOFT, "QLinearMul"): _rewrite_elementwise("Mul"),
+    (MICROSOFT, "QLinearSigmoid"): _rewrite_unary("Sigmoid"),
+    (MICROSOFT, "QLinearLeakyRelu"): _rewrite_unary("LeakyRelu"),
+    (MICROSOFT, "QLinearSoftmax"): _rewrite_unary("Softmax"),
+    (MICROSOFT, "QLinearAveragePool"): _rewrite_unary("AveragePool"),
+    (MICROSOFT, "QLinearGlobalAveragePool"): _rewrite_unary("GlobalAveragePool"),
+    (MICROSOFT, "QLinearConcat"): _rewrite_concat,
+    (MICROSOFT, "MatMulIntegerToFloat"): _rewrite_matmul_integer_to_float,
+    (MICROSOFT, "DynamicQuantizeMatMul"): _rewrite_dynamic_matmul,
+    (MICROSOFT, "MatMulNBits"): _rewrite_matmul_nbits,
 }
-"""By domain and type, what is written instead."""
+"""Rewrites by domain and operator type."""

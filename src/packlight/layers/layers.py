@@ -6,25 +6,25 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from packlight.layers.signal_noise import Moments
-from packlight.layers.walk import Pair, Walk, paired
+from packlight.layers.signal_noise import SignalNoise
+from packlight.layers.walk import MatchedPair, Walk, match_models
 from packlight.layers.weights import weight_contrasts
 from packlight.model import Model
 from packlight.profiling.source_lines import source_of
 from packlight.records import Layer, Layers, SessionOptions
 from packlight.task import Task
 
-BAD = 20.0
-"""dB below which a value counts as wrong: the noise is a tenth of the signal, in amplitude."""
+WRONG_BELOW_SNR_DB = 20.0
+"""SNR below which a value counts as wrong: the noise is a tenth of the signal, in amplitude."""
 
-HALF = 10 * np.log10(2)
-"""dB by which an operator's own noise may lie below all noise to be at least half of it."""
+HALF_NOISE_DB = 10 * np.log10(2)
+"""An operator's own noise is at least half of all noise if its SNR is at most this much higher."""
 
 Progress = Callable[[int, int], None]
 
 
-def silent(done: int, total: int) -> None:
-    """Progress that is not shown."""
+def no_progress(done: int, total: int) -> None:
+    """Show no progress."""
 
 
 def layers(
@@ -34,55 +34,57 @@ def layers(
     options: SessionOptions,
     *,
     limit: int = 200,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Layers:
     """Compare two models inside, on evenly spread samples of a task.
 
-    What runs is exact arithmetic: what the two models say, without what a kernel adds.
+    Both run in exact arithmetic, without the error that a runtime's kernels add.
 
     Args:
-        reference: the one.
-        variant: the other.
-        task: whose samples are taken.
+        reference: the original.
+        variant: the compressed model.
+        task: source of the samples.
         options: of the sessions.
         limit: samples at most.
-        progress: told the samples done and all of them.
+        progress: called with the samples done and their total.
 
     Raises:
         ModelError: a model fails.
         TaskError: a sample does not fit.
     """
-    pair = paired(reference, variant, options)
-    places = spread(len(task.samples), limit)
-    found = summed(pair, task, places, progress)
-    return told(pair, found, len(places))
+    pair = match_models(reference, variant, options)
+    indices = evenly_spread(len(task.samples), limit)
+    noise = sum_over_samples(pair, task, indices, progress)
+    return _layers_record(pair, noise, len(indices))
 
 
-def spread(n: int, limit: int) -> Sequence[int]:
-    """At most ``limit`` indices below n, evenly spread; all of them in no memory."""
+def evenly_spread(n: int, limit: int) -> Sequence[int]:
+    """At most ``limit`` indices below n, evenly spread; a range where all n fit."""
     if n <= limit:
         return range(n)
-    return [int(at) for at in np.unique(np.linspace(0, n - 1, limit).round())]
+    return [int(index) for index in np.unique(np.linspace(0, n - 1, limit).round())]
 
 
-def summed(
-    pair: Pair, task: Task, places: Sequence[int], progress: Progress = silent
-) -> dict[str, Moments]:
-    """Energies and ranges of every value over samples."""
-    found = {key: Moments() for key in pair.names}
-    turn, last = -1, -1
-    for seen in Walk(pair, task.state).over(task.samples, places):
-        turn, last = turn + (seen.sample != last), seen.sample
-        for key, one in found.items():
-            one.add(turn, seen.reference[key], seen.variant[key], seen.own[key])
-        progress(turn + 1, len(places))
-    return found
+def sum_over_samples(
+    pair: MatchedPair, task: Task, indices: Sequence[int], progress: Progress = no_progress
+) -> dict[str, SignalNoise]:
+    """Sum the energies and ranges of every value over samples."""
+    noise = {key: SignalNoise() for key in pair.names}
+    turn = -1
+    last_sample = -1
+    for values in Walk(pair, task.state).over(task.samples, indices):
+        turn += values.sample != last_sample
+        last_sample = values.sample
+        for key, signal_noise in noise.items():
+            tensors = values.reference[key], values.variant[key], values.isolated[key]
+            signal_noise.add(turn, *tensors)
+        progress(turn + 1, len(indices))
+    return noise
 
 
-def told(pair: Pair, found: dict[str, Moments], n: int) -> Layers:
-    """The record."""
-    rows = tuple(rows_of(pair, found))
-    reshaped = [key for key, one in found.items() if one.reshaped]
+def _layers_record(pair: MatchedPair, noise: dict[str, SignalNoise], n: int) -> Layers:
+    rows = tuple(_layer_rows(pair, noise))
+    reshaped = [key for key, signal_noise in noise.items() if signal_noise.reshaped]
     matched = pair.matched
     unmatched = [
         str(node.name)
@@ -102,30 +104,30 @@ def told(pair: Pair, found: dict[str, Moments], n: int) -> Layers:
     )
 
 
-def rows_of(pair: Pair, found: dict[str, Moments]) -> Iterator[Layer]:
+def _layer_rows(pair: MatchedPair, noise: dict[str, SignalNoise]) -> Iterator[Layer]:
     """A row for each value that was computed in both models."""
-    for key, one in found.items():
-        if not one.outside.any():
+    for key, signal_noise in noise.items():
+        if not signal_noise.outside.any():
             continue
-        maker = pair.maker(key)
+        node = pair.maker(key)
         yield Layer(
-            name=key if maker is None else str(maker.name),
-            op="input" if maker is None else maker.op_type,
+            name=key if node is None else str(node.name),
+            op="input" if node is None else node.op_type,
             value=key,
             counterpart=pair.names[key],
-            snr=one.level(1),
-            own=one.level(2),
-            low=float(one.reference[0]),
-            high=float(one.reference[1]),
-            variant_low=float(one.variant[0]),
-            variant_high=float(one.variant[1]),
-            outside=one.share(),
-            source=None if maker is None else source_of(maker),
+            snr=signal_noise.snr(1),
+            own=signal_noise.snr(2),
+            low=float(signal_noise.reference[0]),
+            high=float(signal_noise.reference[1]),
+            variant_low=float(signal_noise.variant[0]),
+            variant_high=float(signal_noise.variant[1]),
+            outside=signal_noise.outside_share(),
+            source=None if node is None else source_of(node),
         )
 
 
 def first_wrong(rows: Sequence[Layer]) -> str:
-    """Name of the operator where things go wrong first; empty where nothing does."""
-    wrong = [row for row in rows if row.snr.value < BAD]
-    source = [row for row in wrong if row.own.value <= row.snr.value + HALF]
+    """Name of the operator where the error starts; empty where no value is wrong."""
+    wrong = [row for row in rows if row.snr.value < WRONG_BELOW_SNR_DB]
+    source = [row for row in wrong if row.own.value <= row.snr.value + HALF_NOISE_DB]
     return next((row.name for row in (*source, *wrong)), "")

@@ -1,10 +1,10 @@
-"""Which value of a variant is which value of its reference.
+"""Match the values of a variant with those of its reference.
 
-Names come first where the two graphs agree in them: a tool that keeps the names of tensors keeps
-their meaning. The rest follows from the structure: an operator of the same type that reads what is
-matched gives what is matched; operators that are matched read what is matched; a weight that is
-nearly the same is read by the same operator. What an operator of the variant took over from the
-operators behind it, as a batch normalisation, is followed to the value that it now gives.
+Names come first where the two graphs agree in them: a tool that keeps tensor names keeps their
+meaning. Structure gives the remaining matches: an operator of the same type that reads matched
+values gives matched values; matched operators read matched values; similar weights are read by the
+same operator. Where an operator of the variant absorbed those behind it, such as a batch
+normalization, its output is matched with the last of these.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from numpy.typing import NDArray
 from packlight.layers.data_flow import Flow
 
 TRUSTED = 0.5
-"""Share of equal names on operators of equal type from which on names are believed."""
+"""Share of equal names on operators of equal type from which on names are trusted."""
 
 ABSORBED = frozenset({"BatchNormalization", "Relu", "Clip", "Add", "Mul"})
-"""Operators that a tool folds into the one before them."""
+"""Operators that tools fold into the operator before them."""
 
 CLOSE = 0.9
-"""Cosine from which on two weights are taken to be the same, compressed."""
+"""Cosine from which on two weights count as the same weight, compressed."""
 
 UNORDERED = frozenset({"Add", "Mul", "Max", "Min", "Sum"})
 Weights = dict[ir.Value, NDArray[np.float64]]
-"""Some numbers of each weight, enough to tell one from another."""
+"""Sampled numbers of each weight, enough to tell weights apart."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matched:
-    """Two graphs and what corresponds.
+    """Two graphs and their correspondence.
 
     Attributes:
-        reference: the one.
-        variant: the other.
+        reference: flow of the original.
+        variant: flow of the compressed model.
         values: root of the reference -> root of the variant, in the order of the reference.
         operators: operator of the reference -> operator of the variant, of the same type.
     """
@@ -51,20 +51,22 @@ class Matched:
 
 
 class Matcher:
-    """Finds what corresponds.
+    """Matches values and operators of two graphs.
 
     Args:
-        reference: the one graph.
-        variant: the other.
-        prints: some numbers of every weight of both that an operator reads.
+        reference: flow of the original.
+        variant: flow of the compressed model.
+        prints: sampled numbers of every weight that an operator of either graph reads.
     """
 
     def __init__(self, reference: Flow, variant: Flow, prints: Weights) -> None:
-        self.reference, self.variant, self.prints = reference, variant, prints
+        self.reference = reference
+        self.variant = variant
+        self.prints = prints
         self.values: dict[ir.Value, ir.Value] = {}
         self.back: dict[ir.Value, ir.Value] = {}
         self.operators: dict[ir.Node, ir.Node] = {}
-        self.taken: set[ir.Node] = set()
+        self.matched_nodes: set[ir.Node] = set()
 
     def run(self) -> Matched:
         """Match by names, then by structure until nothing is added."""
@@ -78,9 +80,9 @@ class Matcher:
             while step() and self.settle():
                 pass
         self.settle()
-        order = {value: place for place, value in enumerate(self.reference.values.values())}
-        known = sorted(self.values, key=lambda value: order.get(value, 0))
-        values = {value: self.values[value] for value in known}
+        order = {value: index for index, value in enumerate(self.reference.values.values())}
+        ordered = sorted(self.values, key=lambda value: order.get(value, 0))
+        values = {value: self.values[value] for value in ordered}
         return Matched(self.reference, self.variant, values, self.operators)
 
     def settle(self) -> bool:
@@ -90,36 +92,38 @@ class Matcher:
         return True
 
     def pair_values(self, ours: ir.Value, theirs: ir.Value) -> bool:
-        """Note that two values are the same, where neither has another counterpart."""
-        one, other = self.reference.root(ours), self.variant.root(theirs)
-        if one in self.reference.constant or other in self.variant.constant:
+        """Record a match, unless one of the values has a counterpart already."""
+        reference_root = self.reference.root(ours)
+        variant_root = self.variant.root(theirs)
+        if reference_root in self.reference.constant or variant_root in self.variant.constant:
             return False
-        if one in self.values or other in self.back:
+        if reference_root in self.values or variant_root in self.back:
             return False
-        self.values[one], self.back[other] = other, one
+        self.values[reference_root] = variant_root
+        self.back[variant_root] = reference_root
         return True
 
     def pair_operators(self, ours: ir.Node, theirs: ir.Node) -> bool:
-        """Note that two operators are the same, and what they give."""
-        if ours in self.operators or theirs in self.taken:
+        """Record the match of two operators and of their outputs."""
+        if ours in self.operators or theirs in self.matched_nodes:
             return False
         self.operators[ours] = theirs
-        self.taken.add(theirs)
-        for one, other in zip(ours.outputs, theirs.outputs, strict=False):
-            if one.name and other.name:
-                self.pair_values(self.followed(one, other), other)
+        self.matched_nodes.add(theirs)
+        for our_output, their_output in zip(ours.outputs, theirs.outputs, strict=False):
+            if our_output.name and their_output.name:
+                self.pair_values(self.followed(our_output, their_output), their_output)
         return True
 
     def followed(self, ours: ir.Value, theirs: ir.Value) -> ir.Value:
-        """What a value of the reference becomes in operators that the variant folded away."""
+        """Follow a value of the reference through the operators that the variant folded away."""
         readers = {node.op_type for node, _, _ in self.variant.reads(self.variant.root(theirs))}
         for _ in ABSORBED:
-            found = list(self.reference.reads(self.reference.root(ours)))
-            if len(found) != 1 or ours.is_graph_output():
+            uses = list(self.reference.reads(self.reference.root(ours)))
+            if len(uses) != 1 or ours.is_graph_output():
                 break
-            node = found[0][0]
-            others = [v for v in self.reference.data(node) if v is not None]
-            if node.op_type not in ABSORBED or node.op_type in readers or len(others) != 1:
+            node = uses[0][0]
+            inputs = [v for v in self.reference.data(node) if v is not None]
+            if node.op_type not in ABSORBED or node.op_type in readers or len(inputs) != 1:
                 break
             ours = node.outputs[0]
         return ours
@@ -131,36 +135,38 @@ class Matcher:
             for name, ours in self.reference.values.items()
             if name in self.variant.values and ours.producer() is not None
         ]
-        alike = [kind(ours) == kind(theirs) for ours, theirs in named]
-        if not named or np.mean(alike) < TRUSTED:
+        same_kind = [kind(ours) == kind(theirs) for ours, theirs in named]
+        if not named or np.mean(same_kind) < TRUSTED:
             return
-        ours_run, theirs_run = set(self.reference.operators), set(self.variant.operators)
-        for (ours, theirs), same in zip(named, alike, strict=True):
+        our_operators = set(self.reference.operators)
+        their_operators = set(self.variant.operators)
+        for (ours, theirs), same in zip(named, same_kind, strict=True):
             if self.reference.root(ours) is ours and self.variant.root(theirs) is theirs:
                 self.pair_values(ours, theirs)
-                one, other = ours.producer(), theirs.producer()
-                if same and one in ours_run and other in theirs_run:
-                    self.pair_operators(one, other)
+                our_node = ours.producer()
+                their_node = theirs.producer()
+                if same and our_node in our_operators and their_node in their_operators:
+                    self.pair_operators(our_node, their_node)
 
     def forward(self) -> bool:
-        """Match operators that read the same."""
+        """Match operators that read the same values."""
         waiting: dict[tuple[object, ...], list[ir.Node]] = defaultdict(list)
         for node in self.reference.operators:
-            key = self.reads_as(self.reference, node, self.values)
+            key = self.input_key(self.reference, node, self.values)
             if node not in self.operators and key is not None:
                 waiting[key].append(node)
         changed = False
         theirs: dict[tuple[object, ...], list[ir.Node]] = defaultdict(list)
         for node in self.variant.operators:
-            key = self.reads_as(self.variant, node, {value: value for value in self.back})
-            if node not in self.taken and key is not None:
+            key = self.input_key(self.variant, node, {value: value for value in self.back})
+            if node not in self.matched_nodes and key is not None:
                 theirs[key].append(node)
-        for key, found in theirs.items():
-            for ours, other in self.best(waiting.get(key, []), found):
-                changed = self.pair_operators(ours, other) or changed
+        for key, candidates in theirs.items():
+            for ours, counterpart in self.best(waiting.get(key, []), candidates):
+                changed = self.pair_operators(ours, counterpart) or changed
         return changed
 
-    def reads_as(
+    def input_key(
         self, flow: Flow, node: ir.Node, names: dict[ir.Value, ir.Value]
     ) -> tuple[object, ...] | None:
         """Type and matched inputs of an operator; None where some are not matched."""
@@ -169,81 +175,91 @@ class Matcher:
             return None
         if any(value is not None and value not in names for value in data):
             return None
-        read = [id(names[value]) if value is not None else 0 for value in data]
-        while read and read[-1] == 0:
-            read.pop()
-        return node.domain, node.op_type, *(sorted(read) if node.op_type in UNORDERED else read)
+        input_ids = [id(names[value]) if value is not None else 0 for value in data]
+        while input_ids and input_ids[-1] == 0:
+            input_ids.pop()
+        if node.op_type in UNORDERED:
+            input_ids.sort()
+        return node.domain, node.op_type, *input_ids
 
     def best(self, ours: list[ir.Node], theirs: list[ir.Node]) -> Iterator[tuple[ir.Node, ir.Node]]:
-        """Operators in pairs: by weights where there are several, else in their order."""
+        """Pair operators: by weight similarity where there are several, else in their order."""
         if len(ours) == 1 and len(theirs) == 1:
             yield ours[0], theirs[0]
             return
-        rest = list(theirs)
+        candidates = list(theirs)
         for node in ours:
-            likeness = [self.likeness(node, other) for other in rest]
-            if not rest:
+            likeness = [self.likeness(node, candidate) for candidate in candidates]
+            if not candidates:
                 return
-            top = int(np.argmax(likeness))
-            yield node, rest.pop(top)
+            closest = int(np.argmax(likeness))
+            yield node, candidates.pop(closest)
 
     def backward(self) -> bool:
-        """Match what matched operators read, and operators that give the same."""
+        """Match the inputs of matched operators, and operators with matched outputs."""
         changed = False
-        for one, other in list(self.values.items()):
-            ours, theirs = one.producer(), other.producer()
-            if ours is None or theirs is None or kind(one) != kind(other):
+        for our_value, their_value in list(self.values.items()):
+            ours = our_value.producer()
+            theirs = their_value.producer()
+            if ours is None or theirs is None or kind(our_value) != kind(their_value):
                 continue
-            if ours not in self.operators and theirs not in self.taken:
+            if ours not in self.operators and theirs not in self.matched_nodes:
                 self.operators[ours] = theirs
-                self.taken.add(theirs)
+                self.matched_nodes.add(theirs)
         for ours, theirs in list(self.operators.items()):
             for pair in self.inputs(ours, theirs):
                 changed = self.pair_values(*pair) or changed
         return changed
 
     def inputs(self, ours: ir.Node, theirs: ir.Node) -> Iterator[tuple[ir.Value, ir.Value]]:
-        """Computed inputs of two matched operators that must be the same."""
-        one, other = self.reference.data(ours), self.variant.data(theirs)
+        """Computed inputs of two matched operators that must be the same values."""
+        our_inputs = self.reference.data(ours)
+        their_inputs = self.variant.data(theirs)
         if ours.op_type in UNORDERED:
-            one = [v for v in one if v is not None and v not in self.values]
-            other = [v for v in other if v is not None and v not in self.back]
-            if len(one) != 1 or len(other) != 1:
+            our_inputs = [v for v in our_inputs if v is not None and v not in self.values]
+            their_inputs = [v for v in their_inputs if v is not None and v not in self.back]
+            if len(our_inputs) != 1 or len(their_inputs) != 1:
                 return
-        if sum(v is not None for v in one) != sum(v is not None for v in other):
+        if sum(v is not None for v in our_inputs) != sum(v is not None for v in their_inputs):
             return
-        for left, right in zip(one, other, strict=False):
-            if left is not None and right is not None:
-                yield left, right
+        for ours_read, theirs_read in zip(our_inputs, their_inputs, strict=False):
+            if ours_read is not None and theirs_read is not None:
+                yield ours_read, theirs_read
 
     def by_weight(self) -> bool:
-        """Match operators of one type whose weights are nearly the same, and no others are."""
+        """Match operators of one type that are each other's only ones with similar weights."""
         ours = [node for node in self.reference.operators if node not in self.operators]
-        theirs = [node for node in self.variant.operators if node not in self.taken]
+        theirs = [node for node in self.variant.operators if node not in self.matched_nodes]
         changed = False
         for node in ours:
-            near = [other for other in theirs if self.likeness(node, other) >= CLOSE]
-            if len(near) == 1 and near[0] not in self.taken:
-                changed = self.pair_operators(node, near[0]) or changed
+            similar = [candidate for candidate in theirs if self.likeness(node, candidate) >= CLOSE]
+            if len(similar) == 1 and similar[0] not in self.matched_nodes:
+                changed = self.pair_operators(node, similar[0]) or changed
         return changed
 
     def likeness(self, ours: ir.Node, theirs: ir.Node) -> float:
-        """Cosine of the weights of two operators of one type; 0 where they cannot be the same."""
+        """Cosine of the weights of two operators of one type; 0 where they cannot match."""
         if (ours.domain, ours.op_type) != (theirs.domain, theirs.op_type):
             return 0.0
-        one = [self.prints[v] for _, v in self.reference.weights(ours) if v in self.prints]
-        other = [self.prints[v] for _, v in self.variant.weights(theirs) if v in self.prints]
-        pairs = [(a, b) for a, b in zip(one, other, strict=False) if a.shape == b.shape]
+        our_weights = [self.prints[v] for _, v in self.reference.weights(ours) if v in self.prints]
+        their_weights = [
+            self.prints[v] for _, v in self.variant.weights(theirs) if v in self.prints
+        ]
+        pairs = [
+            (a, b) for a, b in zip(our_weights, their_weights, strict=False) if a.shape == b.shape
+        ]
         return max((cosine(a, b) for a, b in pairs), default=0.0)
 
 
 def kind(value: ir.Value) -> tuple[str, str]:
-    """Domain and type of the operator that gives a value."""
-    maker = value.producer()
-    return ("", "") if maker is None else (maker.domain, maker.op_type)
+    """Domain and type of the operator that gives a value; empty for an input."""
+    producer = value.producer()
+    return ("", "") if producer is None else (producer.domain, producer.op_type)
 
 
-def cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def cosine(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """Cosine of two vectors; 0 where one is all zeros."""
-    length = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(one @ other) / length if length else 0.0
+    length = float(np.linalg.norm(first) * np.linalg.norm(second))
+    if length == 0:
+        return 0.0
+    return float(first @ second) / length

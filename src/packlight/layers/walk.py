@@ -1,4 +1,4 @@
-"""Values of both models on sample after sample, and what each operator does to equal inputs."""
+"""Values of both models on sample after sample, and the operators' results for equal inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.layers.data_flow import FLOATS, Flow
-from packlight.layers.integer_to_qdq import canonical
+from packlight.layers.integer_to_qdq import to_qdq_form
 from packlight.layers.matching import Matched, Matcher
 from packlight.layers.probe import Probe, Values, open_probe
 from packlight.layers.stored_weights import prints_of
@@ -22,15 +22,15 @@ Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pair:
-    """Two models whose values are matched.
+class MatchedPair:
+    """Two models with matched values.
 
     Attributes:
-        reference: canonical graph of the one.
-        variant: canonical graph of the other.
-        matched: what corresponds.
-        names: by key, which is the name of the reference's root, that of the variant's root.
-        read: by key, the values that readers get in the reference and in the variant.
+        reference: QDQ form of the original.
+        variant: QDQ form of the compressed model.
+        matched: the correspondence.
+        names: name of the variant's root by key, which is the name of the reference's root.
+        delivered: by key, names of the values that readers get in the reference and the variant.
         options: of every session; the arithmetic is exact.
     """
 
@@ -38,11 +38,11 @@ class Pair:
     variant: Model
     matched: Matched
     names: Mapping[str, str]
-    read: Mapping[str, tuple[str, str]]
+    delivered: Mapping[str, tuple[str, str]]
     options: SessionOptions
 
-    def feedable(self) -> list[str]:
-        """Keys of values that an operator of both models gives, which can be fed instead."""
+    def replaceable(self) -> list[str]:
+        """Keys of values that operators of both models give, so that a probe can replace them."""
         return [key for key in self.names if self.maker(key) is not None]
 
     def maker(self, key: str) -> ir.Node | None:
@@ -50,110 +50,116 @@ class Pair:
         return self.matched.reference.values[key].producer()
 
     def counterpart(self, key: str) -> ir.Node | None:
-        """The operator of the variant that gives it."""
+        """The operator of the variant that gives the matched value."""
         return self.matched.variant.values[self.names[key]].producer()
 
 
-def paired(reference: Model, variant: Model, options: SessionOptions) -> Pair:
-    """Match two models.
+def match_models(reference: Model, variant: Model, options: SessionOptions) -> MatchedPair:
+    """Match the values of two models.
 
     Args:
-        reference: the one.
-        variant: the other, made of it in whatever way, by whichever tool.
-        options: of the sessions in which values are looked at; the arithmetic is always exact.
+        reference: the original.
+        variant: derived from it, by any tool.
+        options: of the sessions that compute values; the arithmetic is always exact.
     """
     exactly = replace(options, arithmetic="exact", matmul_accuracy=1)
-    one, other = canonical(reference), canonical(variant)
-    ours, theirs = Flow(one), Flow(other)
-    prints = {**prints_of(one, ours, exactly), **prints_of(other, theirs, exactly)}
+    our_graph = to_qdq_form(reference)
+    their_graph = to_qdq_form(variant)
+    ours = Flow(our_graph)
+    theirs = Flow(their_graph)
+    prints = {**prints_of(our_graph, ours, exactly), **prints_of(their_graph, theirs, exactly)}
     matched = Matcher(ours, theirs, prints).run()
     names = {
-        str(a.name): str(b.name)
-        for a, b in matched.values.items()
-        if is_real(ours, a) and is_real(theirs, b) and is_computed(ours, a, theirs, b)
+        str(our_value.name): str(their_value.name)
+        for our_value, their_value in matched.values.items()
+        if _is_real(ours, our_value)
+        and _is_real(theirs, their_value)
+        and is_computed(ours, our_value, theirs, their_value)
     }
-    read = {
-        key: (
-            str(ours.delivered(ours.values[key]).name),
-            str(theirs.delivered(theirs.values[name]).name),
-        )
-        for key, name in names.items()
+    delivered = {
+        key: (_delivered_name(ours, key), _delivered_name(theirs, names[key])) for key in names
     }
-    return Pair(
-        Model(one, reference.name), Model(other, variant.name), matched, names, read, exactly
+    our_model = Model(our_graph, reference.name)
+    their_model = Model(their_graph, variant.name)
+    return MatchedPair(our_model, their_model, matched, names, delivered, exactly)
+
+
+def _delivered_name(flow: Flow, root: str) -> str:
+    return str(flow.delivered(flow.values[root]).name)
+
+
+def is_computed(ours: Flow, our_root: ir.Value, theirs: Flow, their_root: ir.Value) -> bool:
+    """Return whether a value is more than an input that both models read unchanged."""
+    if our_root.producer() is not None:
+        return True
+    return (
+        ours.delivered(our_root) is not our_root or theirs.delivered(their_root) is not their_root
     )
 
 
-def is_computed(ours: Flow, one: ir.Value, theirs: Flow, other: ir.Value) -> bool:
-    """Whether a value is more than an input that both models read as it came."""
-    as_it_came = ours.delivered(one) is one and theirs.delivered(other) is other
-    return one.producer() is not None or not as_it_came
-
-
-def is_real(flow: Flow, root: ir.Value) -> bool:
-    """Whether a value holds real numbers."""
+def _is_real(flow: Flow, root: ir.Value) -> bool:
     return flow.delivered(root).dtype in FLOATS and root.dtype in FLOATS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
-    """Values at one call of both models, by key.
+class CallValues:
+    """Values of both models at one call, by key.
 
     Attributes:
         sample: index of the sample.
-        reference: what the reference gives.
-        variant: what the variant gives.
-        own: what the operators of the variant give for the reference's values.
-        ours: what the operators of the reference give for the variant's values; empty where that
-            was not asked.
+        reference: values of the reference.
+        variant: values of the variant.
+        isolated: results of the variant's operators for the reference's values.
+        isolated_reference: results of the reference's operators for the variant's values; empty
+            where not requested.
         feeds: of the call; of the variant, with its state.
     """
 
     sample: int
     reference: Values
     variant: Values
-    own: Values
-    ours: Values
+    isolated: Values
+    isolated_reference: Values
     feeds: Feeds
 
 
 class Walk:
-    """Sessions of a pair, for sample after sample.
+    """Sessions of a matched pair, to run sample after sample.
 
     Args:
         pair: two matched models.
         state: of the task.
-        back: whether the reference's operators are also run on the variant's values.
+        back: whether to run the reference's operators on the variant's values as well.
     """
 
-    def __init__(self, pair: Pair, state: Mapping[str, str], *, back: bool = False) -> None:
-        ours = {key: names[0] for key, names in pair.read.items()}
-        theirs = {key: names[1] for key, names in pair.read.items()}
-        fed = pair.feedable()
-        keep = tuple(state)
+    def __init__(self, pair: MatchedPair, state: Mapping[str, str], *, back: bool = False) -> None:
+        ours = {key: names[0] for key, names in pair.delivered.items()}
+        theirs = {key: names[1] for key, names in pair.delivered.items()}
         self.state = state
         options = pair.options
-        self.one = open_probe(pair.reference, ours, {}, options, keep=keep)
-        self.other = open_probe(pair.variant, theirs, {}, options, keep=keep)
-        cut = {key: pair.names[key] for key in fed}
-        self.own = open_probe(pair.variant, theirs, cut, options)
-        self.back: Probe | None = None
+        self.reference = open_probe(pair.reference, ours, {}, options, outputs=state)
+        self.variant = open_probe(pair.variant, theirs, {}, options, outputs=state)
+        cut = {key: pair.names[key] for key in pair.replaceable()}
+        self.isolated = open_probe(pair.variant, theirs, cut, options)
+        self.isolated_reference: Probe | None = None
         if back:
-            cut = {key: key for key in fed}
-            self.back = open_probe(pair.reference, ours, cut, options)
+            cut = {key: key for key in cut}
+            self.isolated_reference = open_probe(pair.reference, ours, cut, options)
 
-    def over(self, samples: Sequence[Steps], places: Sequence[int]) -> Iterator[Seen]:
-        """Values at every call of the samples at these indices, nothing kept."""
-        for place in places:
-            carried: tuple[dict[str, Array], dict[str, Array]] = ({}, {})
-            for feeds in samples[place]:
-                ours, theirs = {**feeds, **carried[0]}, {**feeds, **carried[1]}
-                one, given = self.one.run(ours, {})
-                other, made = self.other.run(theirs, {})
-                carried = (
-                    {into: given[out] for out, into in self.state.items()},
-                    {into: made[out] for out, into in self.state.items()},
-                )
-                own, _ = self.own.run(ours, one)
-                back = {} if self.back is None else self.back.run(theirs, other)[0]
-                yield Seen(place, one, other, own, back, theirs)
+    def over(self, samples: Sequence[Steps], indices: Sequence[int]) -> Iterator[CallValues]:
+        """Values at every call of the samples at these indices; none stay in memory."""
+        for index in indices:
+            our_state: dict[str, Array] = {}
+            their_state: dict[str, Array] = {}
+            for feeds in samples[index]:
+                ours = {**feeds, **our_state}
+                theirs = {**feeds, **their_state}
+                reference, our_outputs = self.reference.run(ours, {})
+                variant, their_outputs = self.variant.run(theirs, {})
+                our_state = {into: our_outputs[out] for out, into in self.state.items()}
+                their_state = {into: their_outputs[out] for out, into in self.state.items()}
+                isolated, _ = self.isolated.run(ours, reference)
+                back: dict[str, Array] = {}
+                if self.isolated_reference is not None:
+                    back, _ = self.isolated_reference.run(theirs, variant)
+                yield CallValues(index, reference, variant, isolated, back, theirs)

@@ -1,4 +1,4 @@
-"""Weights of matched operators beside each other."""
+"""Weights of matched operators, compared."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.layers.stored_weights import SMALLEST, unpacked
-from packlight.layers.walk import Pair
+from packlight.layers.stored_weights import SMALLEST, unpack_weights
+from packlight.layers.walk import MatchedPair
 from packlight.metrics.fidelity import decibels
 from packlight.records import WeightContrast, counted
 
@@ -17,72 +17,77 @@ Array = NDArray[np.generic]
 Rows = NDArray[np.float64]
 
 BINS = 32
-FOLDED = frozenset({"BatchNormalization", "Mul"})
-"""Operators whose factors a tool takes into the weight before them."""
+FOLDABLE = frozenset({"BatchNormalization", "Mul"})
+"""Operators whose factors a tool can fold into the weight before them."""
 
 
-def weight_pairs(pair: Pair) -> Iterator[tuple[ir.Node, int, Rows, Rows]]:
-    """Operators of the reference with the place of a weight, and both weights; one at a time."""
+def weight_pairs(pair: MatchedPair) -> Iterator[tuple[ir.Node, int, Rows, Rows]]:
+    """Operators of the reference with an input index and both weights; one pair at a time."""
     matched = pair.matched
     for ours, theirs in matched.operators.items():
-        mine, others = (
-            dict(flow.weights(node))
-            for flow, node in ((matched.reference, ours), (matched.variant, theirs))
-        )
-        for place in sorted(set(mine) & set(others)):
-            one = loaded(pair.reference.graph, mine[place], pair)
-            other = loaded(pair.variant.graph, others[place], pair)
-            if one.shape == other.shape and one.size >= SMALLEST and one.dtype.kind == "f":
-                yield ours, place, one, other
+        our_weights = dict(matched.reference.weights(ours))
+        their_weights = dict(matched.variant.weights(theirs))
+        for index in sorted(set(our_weights) & set(their_weights)):
+            weight = _load_weight(pair.reference.graph, our_weights[index], pair)
+            variant_weight = _load_weight(pair.variant.graph, their_weights[index], pair)
+            same_shape = weight.shape == variant_weight.shape
+            if same_shape and weight.size >= SMALLEST and weight.dtype.kind == "f":
+                yield ours, index, weight, variant_weight
 
 
-def loaded(graph: ir.Model, value: ir.Value, pair: Pair) -> Rows:
-    """One weight as its reader gets it."""
-    return np.asarray(next(iter(unpacked(graph, [value], pair.options)))[1], np.float64)
+def _load_weight(graph: ir.Model, value: ir.Value, pair: MatchedPair) -> Rows:
+    _, array = next(unpack_weights(graph, [value], pair.options))
+    return np.asarray(array, np.float64)
 
 
-def weight_contrasts(pair: Pair) -> Iterator[WeightContrast]:
-    """Every weight of both models."""
-    for node, place, one, other in weight_pairs(pair):
+def weight_contrasts(pair: MatchedPair) -> Iterator[WeightContrast]:
+    """Compare every weight of both models."""
+    for node, index, weight, variant_weight in weight_pairs(pair):
         folded = is_folded(pair, node)
-        wanted = refolded(one, other) if folded else one
-        noise = other - wanted
-        value = node.inputs[place]
+        expected = refolded(weight, variant_weight) if folded else weight
+        noise = variant_weight - expected
+        value = node.inputs[index]
         assert value is not None
-        edges = np.histogram_bin_edges(wanted, BINS)
-        inside = np.clip(other, edges[0], edges[-1])
+        edges = np.histogram_bin_edges(expected, BINS)
+        clipped = np.clip(variant_weight, edges[0], edges[-1])
+        snr = float(decibels(np.array([(expected**2).sum(), (noise**2).sum()])))
         yield WeightContrast(
             name=str(value.name),
             operator=str(node.name),
-            shape=tuple(one.shape),
-            snr=counted(float(decibels(np.array([(wanted**2).sum(), (noise**2).sum()]))), "dB"),
-            zeros=float(np.mean(one == 0)),
-            variant_zeros=float(np.mean(other == 0)),
-            levels=len(np.unique(other.astype(np.float32))),
+            shape=tuple(weight.shape),
+            snr=counted(snr, "dB"),
+            zeros=float(np.mean(weight == 0)),
+            variant_zeros=float(np.mean(variant_weight == 0)),
+            levels=len(np.unique(variant_weight.astype(np.float32))),
             edges=tuple(map(float, edges)),
-            counts=tuple(map(int, np.histogram(wanted, edges)[0])),
-            variant_counts=tuple(map(int, np.histogram(inside, edges)[0])),
+            counts=tuple(map(int, np.histogram(expected, edges)[0])),
+            variant_counts=tuple(map(int, np.histogram(clipped, edges)[0])),
             folded=folded,
         )
 
 
-def is_folded(pair: Pair, node: ir.Node) -> bool:
-    """Whether the variant's operator gives what the reference has only behind a factor."""
+def is_folded(pair: MatchedPair, node: ir.Node) -> bool:
+    """Return whether the variant's operator gives a value that the reference scales afterwards."""
     matched = pair.matched
     theirs = matched.variant.root(matched.operators[node].outputs[0])
-    ours = next((one for one, other in matched.values.items() if other is theirs), None)
-    maker = None if ours is None else ours.producer()
-    while maker is not None and maker is not node:
-        if maker.op_type in FOLDED:
+    value = next((key for key, root in matched.values.items() if root is theirs), None)
+    while value is not None:
+        producer = value.producer()
+        if producer is None or producer is node:
+            return False
+        if producer.op_type in FOLDABLE:
             return True
-        before = [v for v in matched.reference.data(maker) if v is not None]
-        maker = before[0].producer() if len(before) == 1 else None
+        inputs = [source for source in matched.reference.data(producer) if source is not None]
+        if len(inputs) != 1:
+            return False
+        value = inputs[0]
     return False
 
 
-def refolded(one: Rows, other: Rows) -> Rows:
-    """A weight (out, ...) with the factor for each output channel that brings it nearest."""
-    flat, wanted = one.reshape(len(one), -1), other.reshape(len(one), -1)
+def refolded(weight: Rows, variant_weight: Rows) -> Rows:
+    """Scale each output channel of a weight (out, ...) to fit the variant's, by least squares."""
+    flat = weight.reshape(len(weight), -1)
+    target = variant_weight.reshape(len(weight), -1)
     energy = (flat**2).sum(axis=1)
-    factor = (flat * wanted).sum(axis=1) / np.where(energy == 0, 1, energy)
-    return np.asarray((flat * factor[:, None]).reshape(one.shape))
+    factor = (flat * target).sum(axis=1) / np.where(energy == 0, 1, energy)
+    return np.asarray((flat * factor[:, None]).reshape(weight.shape))

@@ -11,6 +11,7 @@ from packlight.model.model import (
     name_values,
     nodes,
     operators,
+    owning_graph,
     release,
     stored_tensor,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "name_values",
     "nodes",
     "operators",
+    "owning_graph",
     "raise_opset",
     "release",
     "save",

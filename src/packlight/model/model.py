@@ -109,6 +109,14 @@ def stored_tensor(value: ir.Value) -> ir.TensorProtocol | None:
     return ir.convenience.get_const_tensor(value)
 
 
+def owning_graph(value: ir.Value) -> ir.Graph:
+    """The graph that stores a value, as an initializer or in a Constant."""
+    node = value.producer()
+    graph = node.graph if node is not None else value.graph
+    assert isinstance(graph, ir.Graph)
+    return graph
+
+
 TEXTS = ("value_string", "value_strings")
 """Attributes of a Constant that hold texts."""
 

@@ -9,7 +9,7 @@ from packlight.benchmarking.kernel_curves import CPU
 from packlight.compression import canonical_recipe
 from packlight.devices import operator_set
 from packlight.errors import ModelError
-from packlight.planning.already_quantized import quantized
+from packlight.planning.already_quantized import already_quantized, rare_types
 from packlight.planning.cost.kernels import Kernels
 from packlight.planning.cost.predict import (
     MICRO,
@@ -22,7 +22,6 @@ from packlight.planning.cost.predict import (
     load_of,
     missing,
 )
-from packlight.planning.kernel_types import rare_types
 from packlight.planning.recommendation import PREDICTED
 from packlight.planning.routes import Route
 from packlight.planning.size.download_estimate import download, download_of_floats, sample_of
@@ -106,7 +105,7 @@ class Planner:
         self.sample = sample_of(model.graph)
         self.load = load_of(model.graph, profile)
         self.predictor = Predictor(self.load, target.device, target.unit, self.kernels(profile))
-        self.quantized = quantized(model.graph, self.predictor.integer_products())
+        self.quantized = already_quantized(model.graph, self.predictor.integer_products())
         own = functions_of(model.graph)
         self.lacking = tuple(lacks(target, profile, own, rare_types(model.graph)))
         self.foreign = foreign(target.device, target.unit, profile, own)

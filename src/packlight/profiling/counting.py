@@ -1,4 +1,4 @@
-"""Arithmetic of every operator, and how often it runs in one run of the model."""
+"""Arithmetic of every operator, and its executions in one run of the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import onnx_ir as ir
 
 from packlight.model import operators
-from packlight.profiling.counts import Around, Count, UnknownError, Work
+from packlight.profiling.counts import Count, OperatorShapes, UnknownError, Work
 from packlight.profiling.expanded_graph import Expanded, bodies_of
 from packlight.profiling.load_time import is_constant
 from packlight.profiling.mac_formulas import MACS, MICROSOFT_MACS
@@ -27,126 +27,130 @@ class Counter:
 
     Args:
         expanded: the model.
-        constant: its values that are the same at every run.
+        constant: its values that are equal at every run.
 
     Attributes:
         work: by operator, for one execution; absent where it is not known.
-        why: by operator whose arithmetic is not known, why.
+        why: reason by operator whose arithmetic is not known.
         runs: by operator, executions in one run of the model.
-        notes: what was assumed.
+        notes: assumptions.
     """
 
     def __init__(self, expanded: Expanded, constant: Collection[ir.Value]) -> None:
-        self.expanded, self.constant = expanded, constant
+        self.expanded = expanded
+        self.constant = constant
         self.work: dict[ir.Node, Work] = {}
         self.why: dict[ir.Node, str] = {}
         self.runs: dict[ir.Node, int] = {}
         self.notes: list[str] = []
-        self.known: dict[ir.Graph, tuple[int, int]] = {}
+        self._body_work: dict[ir.Graph, tuple[int, int]] = {}
         self.values = by_name(expanded.graph.graph)
-        self.seen: set[ir.Node] = set()
+        self._counted: set[ir.Node] = set()
         for node in expanded.origin:
             self.measure(node)
-        self.spread(expanded.graph.graph, 1)
+        self.count_runs(expanded.graph.graph, 1)
 
     def measure(self, node: ir.Node) -> None:
-        """Count one execution of an operator, without what is in its bodies."""
-        around = self.around(node)
-        if around is None:
+        """Count one execution of an operator, without its bodies."""
+        shapes = self.shapes_to_count(node)
+        if shapes is None:
             self.work[node] = Work()
             return
-        counted = around.node
+        counted = shapes.node
         count = COUNTS.get(counted.domain, {}).get(counted.op_type)
         if count is None:
             self.why[node] = f"the arithmetic of {operator_type(counted)} is not known"
             return
         try:
-            self.work[node] = count(around)
+            self.work[node] = count(shapes)
         except UnknownError as error:
             self.why[node] = f"{operator_type(counted)} cannot be counted: {error}"
         except (IndexError, ValueError, ZeroDivisionError):
-            self.why[node] = f"the shapes around it are none that {operator_type(counted)} can have"
+            self.why[node] = f"the shapes around it are not valid for {operator_type(counted)}"
 
-    def around(self, node: ir.Node) -> Around | None:
-        """The operator to count with its shapes: the one this stands for, once, or this one."""
+    def shapes_to_count(self, node: ir.Node) -> OperatorShapes | None:
+        """The operator with its shapes, or its original; None for further parts of an original."""
         origin = self.expanded.origin[node]
-        read, given = list(node.inputs), list(node.outputs)
-        if is_replaced(origin):
-            if origin in self.seen:
-                return None
-            self.seen.add(origin)
-            node = origin
-            read = [None if v is None else self.values.get(str(v.name)) for v in origin.inputs]
-            given = [self.values.get(str(v.name), v) for v in origin.outputs]
-        return Around(node, tuple(map(shape, read)), tuple(map(shape, given)))
+        if not is_replaced(origin):
+            return OperatorShapes(
+                node, tuple(map(shape, node.inputs)), tuple(map(shape, node.outputs))
+            )
+        if origin in self._counted:
+            return None
+        self._counted.add(origin)
+        inputs = [value and self.values.get(str(value.name)) for value in origin.inputs]
+        outputs = [self.values.get(str(value.name), value) for value in origin.outputs]
+        return OperatorShapes(origin, tuple(map(shape, inputs)), tuple(map(shape, outputs)))
 
-    def unit(self, graph: ir.Graph) -> tuple[int, int]:
+    def body_work(self, graph: ir.Graph) -> tuple[int, int]:
         """Multiply-accumulates and other operations of one execution of a body."""
-        if graph not in self.known:
-            total = [0, 0]
+        if graph not in self._body_work:
+            macs = 0
+            other_ops = 0
             for node in graph:
-                if not is_constant(node, self.constant):
-                    work = self.work.get(node, Work())
-                    total[0] += work.macs
-                    total[1] += work.other_ops
-                    for body, times in self.bodies(node):
-                        macs, other = self.unit(body)
-                        total[0] += times * macs
-                        total[1] += times * other
-            self.known[graph] = (total[0], total[1])
-        return self.known[graph]
+                if is_constant(node, self.constant):
+                    continue
+                work = self.work.get(node, Work())
+                macs += work.macs
+                other_ops += work.other_ops
+                for body, times in self.bodies(node):
+                    inner_macs, inner_other_ops = self.body_work(body)
+                    macs += times * inner_macs
+                    other_ops += times * inner_other_ops
+            self._body_work[graph] = (macs, other_ops)
+        return self._body_work[graph]
 
-    def spread(self, graph: ir.Graph, times: int) -> None:
-        """Write down how often each operator of a graph runs, those in bodies included."""
+    def count_runs(self, graph: ir.Graph, times: int) -> None:
+        """Count the executions of each operator of a graph, those in bodies included."""
         for node in graph:
             self.runs[node] = 0 if is_constant(node, self.constant) else times
-            for body, each in self.bodies(node):
-                self.spread(body, times * each)
+            for body, body_runs in self.bodies(node):
+                self.count_runs(body, times * body_runs)
             if times and bodies_of(node) and TAKEN not in node.metadata_props:
-                self.notes.append(self.said(node))
+                self.notes.append(self.assumption(node))
 
     def bodies(self, node: ir.Node) -> list[tuple[ir.Graph, int]]:
-        """The bodies of an operator, each with how often one execution runs it."""
-        found = bodies_of(node)
+        """The bodies of an operator, each with its runs in one execution."""
         if (node.domain, node.op_type) != ("", "If"):
-            return [(body, trips(node) or 1) for body in found]
-        parts = {name: node.attributes.get_graph(name) for name in (THEN, ELSE)}
-        taken = node.metadata_props.get(TAKEN) or max(
-            parts, key=lambda name: self.unit(parts[name])
-        )
-        return [(body, int(name == taken)) for name, body in parts.items()]
+            return [(body, trips(node) or 1) for body in bodies_of(node)]
+        branches = {name: node.attributes.get_graph(name) for name in (THEN, ELSE)}
+        chosen = node.metadata_props.get(TAKEN)
+        if not chosen:
+            chosen = max(branches, key=lambda name: self.body_work(branches[name]))
+        return [(body, int(name == chosen)) for name, body in branches.items()]
 
-    def said(self, node: ir.Node) -> str:
-        """What is assumed of an operator with bodies."""
+    def assumption(self, node: ir.Node) -> str:
+        """The assumption about an operator with bodies, as a sentence."""
         name = f"{node.op_type} '{self.expanded.origin[node].name}'"
         if node.op_type == "If":
-            taken = next(body for body, times in self.bodies(node) if times)
-            branch = THEN if taken is node.attributes.get_graph(THEN) else ELSE
+            chosen = next(body for body, times in self.bodies(node) if times)
+            branch = THEN if chosen is node.attributes.get_graph(THEN) else ELSE
             return f"{name} counts its {branch}, the costlier one"
         times = trips(node)
         if times is None:
-            return f"{name} counts once: how often it runs is data"
-        return f"{name} counts {times:,} times, which is what it is told at most"
+            return f"{name} counts once: its number of runs depends on data"
+        return f"{name} counts {times:,} times, its upper limit"
 
 
 def trips(node: ir.Node) -> int | None:
-    """How often a loop runs its body; None where data says."""
+    """Runs of a loop's body; None where they depend on data."""
     if node.op_type == "Scan":
         states = len(node.inputs) - node.attributes.get_int("num_scan_inputs", 1)
         axes = node.attributes.get_ints("scan_input_axes", [0])
         sizes = shape(node.inputs[states])
         return None if sizes is None else sizes[axes[0]]
-    around = Around(node, (), ())
-    most = stored_integer(around, 0) if node.op_type == "Loop" else None
-    return most if most is not None and 0 <= most < ENDLESS else None
+    if node.op_type != "Loop":
+        return None
+    limit = stored_integer(OperatorShapes(node, (), ()), 0)
+    return limit if limit is not None and 0 <= limit < ENDLESS else None
 
 
 ENDLESS = 2**31 - 1
-"""A number of iterations from which on a loop ends by its condition."""
+"""Iterations from which on a loop counts as ended by its condition."""
 
 
 def shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    """A value's shape, if it is there and known."""
+    """A value's shape, if it is present and known."""
     return None if value is None else sizes_of(value)
 
 
@@ -157,8 +161,8 @@ def operator_type(node: ir.Node) -> str:
 
 def by_name(graph: ir.Graph) -> dict[str, ir.Value]:
     """Values by name, those of the main graph first."""
-    found = {str(value.name): value for value in (*graph.inputs, *graph.initializers.values())}
+    values = {str(value.name): value for value in (*graph.inputs, *graph.initializers.values())}
     for node in operators(graph):
         for value in node.outputs:
-            found.setdefault(str(value.name), value)
-    return found
+            values.setdefault(str(value.name), value)
+    return values

@@ -1,4 +1,4 @@
-"""What a count is, and what it is made from."""
+"""The result of counting an operator, and the shapes it is counted from."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Work:
     Attributes:
         macs: multiply-accumulates.
         other_ops: further elementary operations on single numbers.
-        note: what was assumed, as a sentence; empty where nothing was.
+        note: assumptions, as a sentence; empty where there are none.
     """
 
     macs: int = 0
@@ -31,55 +31,59 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Around:
-    """An operator with the shapes around it.
+class OperatorShapes:
+    """An operator with the shapes of its inputs and outputs.
 
     Attributes:
         node: the operator.
         inputs: by position; None where the shape is open or the input is left out.
-        outputs: by position; None where the shape is open or the output is not asked for.
+        outputs: by position; None where the shape is open or the output is left out.
     """
 
     node: ir.Node
     inputs: tuple[Sizes | None, ...]
     outputs: tuple[Sizes | None, ...]
 
-    def has(self, place: int) -> bool:
-        """Whether an input is given."""
-        return place < len(self.node.inputs) and self.node.inputs[place] is not None
+    def has(self, index: int) -> bool:
+        """Return whether an input is present."""
+        return index < len(self.node.inputs) and self.node.inputs[index] is not None
 
-    def read(self, place: int, rank: int | None = None) -> Sizes:
+    def input(self, index: int, rank: int | None = None) -> Sizes:
         """Shape of an input.
 
         Raises:
             UnknownError: it is open, or does not have ``rank`` dimensions.
         """
-        sizes = self.inputs[place] if self.has(place) else None
+        sizes = self.inputs[index] if self.has(index) else None
         if sizes is None:
             raise UnknownError("the shape of what it reads is open")
         if rank is not None and len(sizes) != rank:
-            raise UnknownError(f"its input {place} has {len(sizes)} dimensions, not {rank}")
+            raise UnknownError(f"its input {index} has {len(sizes)} dimensions, not {rank}")
         return sizes
 
-    def given(self, place: int = 0) -> Sizes:
+    def past_length(self, index: int, rank: int) -> int:
+        """Positions in the past keys at an input of ``rank`` dimensions; 0 without this input."""
+        return self.input(index, rank)[-2] if self.has(index) else 0
+
+    def output(self, index: int = 0) -> Sizes:
         """Shape of an output.
 
         Raises:
             UnknownError: it is open.
         """
-        sizes = self.outputs[place] if place < len(self.outputs) else None
+        sizes = self.outputs[index] if index < len(self.outputs) else None
         if sizes is None:
             raise UnknownError("the shape of what it gives is open")
         return sizes
 
-    def first_given(self) -> Sizes:
-        """Shape of the first output that is asked for.
+    def first_output(self) -> Sizes:
+        """Shape of the first output that is present.
 
         Raises:
             UnknownError: it is open.
         """
-        asked = [place for place, value in enumerate(self.node.outputs) if value.name]
-        return self.given(asked[0] if asked else 0)
+        present = [index for index, value in enumerate(self.node.outputs) if value.name]
+        return self.output(min(present, default=0))
 
     def integer(self, name: str, default: int) -> int:
         """An attribute that is a number."""
@@ -90,7 +94,7 @@ class Around:
         return str(self.node.attributes.get_string(name, default))
 
 
-Count = Callable[[Around], Work]
+Count = Callable[[OperatorShapes], Work]
 
 
 def names(text: str) -> frozenset[str]:
@@ -98,6 +102,6 @@ def names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-def numbers(sizes: Sizes) -> int:
-    """How many numbers a shape has."""
+def element_count(sizes: Sizes) -> int:
+    """Count the numbers of a shape."""
     return math.prod(sizes)

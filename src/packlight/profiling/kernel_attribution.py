@@ -1,4 +1,4 @@
-"""Which operator stands for each kernel, and what became of the others."""
+"""Attribute each kernel to an operator, and find out where the other operators went."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from packlight.profiling.counts import names
-from packlight.profiling.kernel_mapping import MOVERS, Placing
+from packlight.profiling.kernel_mapping import LAYOUT_OPS, KernelMapping
 from packlight.records import OperatorCost
 from packlight.records.profile import Placement
 from packlight.runtime.kernel_times import Kernel
 
-SERVE = MOVERS | names("QuantizeLinear DequantizeLinear Identity Dropout Pad Slice Expand Constant")
-"""Operators that a kernel is not named after where it computes others."""
+SERVE = LAYOUT_OPS | names(
+    "QuantizeLinear DequantizeLinear Identity Dropout Pad Slice Expand Constant"
+)
+"""Operators that do not lead a kernel which computes others."""
 
 COPIES = names("Identity Dropout")
-NO_WORK = (MOVERS | COPIES) | names("Slice Expand Flatten Concat Gather Shape Size")
-"""Operators of which nothing is left where a kernel of another type takes their place unchanged."""
+NO_WORK = (LAYOUT_OPS | COPIES) | names("Slice Expand Flatten Concat Gather Shape Size")
+"""Operators that disappear where a kernel of another type takes over unchanged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heads:
-    """Which operator stands for each kernel.
+class KernelAttribution:
+    """The operator that leads each kernel.
 
     Attributes:
-        of_kernel: by kernel, the place of the operator that its time is shown at.
-        into: by place of an operator that is fused, the place of the one it is fused into.
+        of_kernel: by kernel, the index of the operator that its time is shown at.
+        into: by index of a fused operator, the index of the operator it is fused into.
         placements: of each operator.
-        kernels: of the optimised graph, in order.
+        kernels: of the optimized graph, in order.
     """
 
     of_kernel: Mapping[ir.Node, int]
@@ -39,66 +41,78 @@ class Heads:
     kernels: Sequence[ir.Node]
 
 
-def heads_of(placing: Placing, costs: Sequence[OperatorCost]) -> Heads:
-    """The operator that stands for each kernel, and what became of every operator."""
-    at = {node: place for place, node in enumerate(placing.marked.operators)}
-    leads = {
-        kernel: max(members, key=lambda node: rank(node, kernel, costs[at[node]], -at[node]))
-        for kernel, members in placing.members.items()
-        if members
-    }
-    into, placements = {}, []
-    for place, node in enumerate(placing.marked.operators):
-        kernel = placing.owner.get(node)
-        lead = None if kernel is None else leads[kernel]
-        placements.append(placement(node, kernel, lead, loaded=node in placing.loaded))
-        if lead is not None and placements[-1] == "fused":
-            into[place] = at[lead]
+def attribute_kernels(mapping: KernelMapping, costs: Sequence[OperatorCost]) -> KernelAttribution:
+    """Choose the operator that leads each kernel, and place every operator."""
+    index_of = {node: index for index, node in enumerate(mapping.tagged.operators)}
+    leads: dict[ir.Node, ir.Node] = {}
+    for kernel, members in mapping.members.items():
+        ranks = {
+            node: lead_rank(node, kernel, costs[index_of[node]], -index_of[node])
+            for node in members
+        }
+        if ranks:
+            leads[kernel] = max(members, key=ranks.__getitem__)
+    into: dict[int, int] = {}
+    placements = []
+    for index, node in enumerate(mapping.tagged.operators):
+        kernel_of_node = mapping.owner.get(node)
+        if kernel_of_node is None:
+            placements.append(_unowned_placement(loaded=node in mapping.loaded))
+            continue
+        lead = leads[kernel_of_node]
+        placements.append(placement(node, kernel_of_node, lead))
+        if placements[-1] == "fused":
+            into[index] = index_of[lead]
     of_kernel = {}
-    for kernel in placing.kernels:
-        serves = placing.counts_for(kernel)
-        if serves is not None:
-            maker = placing.given[serves][0].producer()
-            assert maker is not None
-            of_kernel[kernel] = at[leads[placing.owner[maker]]]
-    return Heads(of_kernel, into, placements, placing.kernels)
+    for kernel in mapping.kernels:
+        served = mapping.counts_for(kernel)
+        if served is not None:
+            producer = mapping.outputs[served][0].producer()
+            assert producer is not None
+            of_kernel[kernel] = index_of[leads[mapping.owner[producer]]]
+    return KernelAttribution(of_kernel, into, placements, mapping.kernels)
 
 
-def rank(
+def lead_rank(
     node: ir.Node, kernel: ir.Node, cost: OperatorCost, early: int
 ) -> tuple[float, bool, bool, float, int]:
-    """How much an operator stands for a kernel: by its products, its type, its other arithmetic."""
-    own_type, serves = node.op_type in kernel.op_type, node.op_type in SERVE
-    return cost.macs or 0, own_type, not serves, cost.other_ops or 0, early
+    """Rank of an operator as a kernel's lead: by products, type, other arithmetic, and order."""
+    same_type = node.op_type in kernel.op_type
+    leads = node.op_type not in SERVE
+    return cost.macs or 0, same_type, leads, cost.other_ops or 0, early
 
 
-def placement(
-    node: ir.Node, kernel: ir.Node | None, lead: ir.Node | None, *, loaded: bool
-) -> Placement:
-    """What became of an operator."""
-    if kernel is None or lead is None:
-        return "at load" if loaded else "removed"
+def _unowned_placement(*, loaded: bool) -> Placement:
+    return "at load" if loaded else "removed"
+
+
+def placement(node: ir.Node, kernel: ir.Node, lead: ir.Node) -> Placement:
+    """Placement of an operator that belongs to a kernel."""
     if node is lead:
         return "kernel"
     unchanged = kernel.domain == "" and kernel.op_type == lead.op_type
-    gone = node.op_type in COPIES or (unchanged and node.op_type in NO_WORK)
-    return "removed" if gone else "fused"
+    if node.op_type in COPIES or (unchanged and node.op_type in NO_WORK):
+        return "removed"
+    return "fused"
 
 
-def placed(seen: Sequence[Kernel], heads: Heads) -> list[int | None]:
-    """The place of the operator that each timed kernel counts for; None where none is known.
+def operator_indices(timed: Sequence[Kernel], attribution: KernelAttribution) -> list[int | None]:
+    """The index of the operator of each timed kernel; None where there is none.
 
-    A kernel without a name is told by its type and its order.
+    A kernel without a name is identified by its type and its order.
     """
-    named = {(str(one.name), one.op_type): one for one in heads.kernels if one.name}
+    named = {(node.name, node.op_type): node for node in attribution.kernels if node.name}
     nameless: dict[str, list[ir.Node]] = defaultdict(list)
-    for one in reversed(heads.kernels):
-        if not one.name:
-            nameless[one.op_type].append(one)
-    found: dict[Kernel, ir.Node | None] = {}
-    for kernel in sorted(seen, key=lambda one: one.node_index):
-        node = named.get((kernel.name, kernel.op))
-        rest = nameless[kernel.op]
-        found[kernel] = node if node is not None else rest.pop() if rest else None
-    nodes = [found[kernel] for kernel in seen]
-    return [None if node is None else heads.of_kernel.get(node) for node in nodes]
+    for node in reversed(attribution.kernels):
+        if not node.name:
+            nameless[node.op_type].append(node)
+    nodes: dict[Kernel, ir.Node] = {}
+    for kernel in sorted(timed, key=lambda kernel: kernel.node_index):
+        match = named.get((kernel.name, kernel.op))
+        if match is None and nameless[kernel.op]:
+            match = nameless[kernel.op].pop()
+        if match is not None:
+            nodes[kernel] = match
+    return [
+        attribution.of_kernel.get(nodes[kernel]) if kernel in nodes else None for kernel in timed
+    ]

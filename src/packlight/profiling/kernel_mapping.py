@@ -1,10 +1,10 @@
-"""Which operators of a model each kernel of its optimised graph computes.
+"""Map each kernel of an optimized graph to the operators of the model that it computes.
 
-Every operator and value of the model bears a mark (``marks``). A kernel is placed by the values
-that it gives, under the names that they have in the model. Where a runtime renamed them, as it does
-where it lays data out anew, the name of the kernel still contains a mark, or what reads its
-result says which value of the model that is. Then each kernel has the operators that are reached
-from its values, backwards through the model, up to values that others give.
+Every operator and value of the model has a tag (``node_tags``). A kernel is located by its outputs
+that have their names in the model. Where a runtime renamed them, as it does where it changes a
+layout, the name of the kernel still contains a tag, or the reader of its result tells which value
+of the model it is. A kernel then owns the operators on the way back from its values through the
+model, up to values of other kernels.
 """
 
 from __future__ import annotations
@@ -16,46 +16,47 @@ import onnx_ir as ir
 from packlight.model import graphs, nodes
 from packlight.profiling.counts import names
 from packlight.profiling.expanded_graph import bodies_of
-from packlight.profiling.node_tags import Marked
+from packlight.profiling.node_tags import TaggedModel
 
-MOVERS = names("Transpose ReorderInput ReorderOutput Cast Reshape Squeeze Unsqueeze")
-"""What a runtime inserts to lay out values anew."""
+LAYOUT_OPS = names("Transpose ReorderInput ReorderOutput Cast Reshape Squeeze Unsqueeze")
+"""Operators that a runtime inserts to change layouts."""
 
 
-class Placing:
+class KernelMapping:
     """Kernels and operators of one model.
 
     Args:
-        marked: the model.
-        optimised: the graph of kernels.
-        loaded: operators that read nothing but what is stored; they have a kernel only where the
-            runtime kept one.
+        tagged: the model.
+        optimized: the graph of kernels.
+        loaded: operators that read only stored values; they have a kernel only where the runtime
+            left one.
 
     Attributes:
         kernels: in the order they are listed, those in bodies included.
-        gives: by value of the model, the kernel that computes it.
-        given: by kernel, the values of the model that it computes; none where it was inserted.
+        kernel_of: by value of the model, the kernel that computes it.
+        outputs: by kernel, the values of the model that it computes; none where it was inserted.
         members: by kernel, the operators that it computes.
         owner: by operator, the kernel that computes it; absent where none does.
-        stored: names of values that are stored in the optimised graph.
+        stored: names of values that are stored in the optimized graph.
         loaded: operators that are computed when the model is loaded.
     """
 
     def __init__(
-        self, marked: Marked, optimised: ir.Model, loaded: Collection[ir.Node] = ()
+        self, tagged: TaggedModel, optimized: ir.Model, loaded: Collection[ir.Node] = ()
     ) -> None:
-        self.marked, self.loaded = marked, set(loaded)
-        self.kernels = list(nodes(optimised))
-        self.order = {kernel: place for place, kernel in enumerate(self.kernels)}
-        self.stored = {name for graph in graphs(optimised) for name in graph.initializers}
-        self.gives: dict[ir.Value, ir.Node] = {}
-        self.given: dict[ir.Node, list[ir.Value]] = {kernel: [] for kernel in self.kernels}
-        self.loose: set[ir.Node] = set()
+        self.tagged = tagged
+        self.loaded = set(loaded)
+        self.kernels = list(nodes(optimized))
+        self.order = {kernel: index for index, kernel in enumerate(self.kernels)}
+        self.stored = {name for graph in graphs(optimized) for name in graph.initializers}
+        self.kernel_of: dict[ir.Value, ir.Node] = {}
+        self.outputs: dict[ir.Node, list[ir.Value]] = {kernel: [] for kernel in self.kernels}
+        self.renamed: set[ir.Node] = set()
         self.members: dict[ir.Node, list[ir.Node]] = {kernel: [] for kernel in self.kernels}
         self.owner: dict[ir.Node, ir.Node] = {}
-        wanted = dict(self.behind_movers())
+        sources = dict(self.behind_layout_ops())
         for kernel in self.kernels:
-            self.place(kernel, wanted)
+            self.place(kernel, sources)
         self.extend()
         for kernel in reversed(self.kernels):
             self.place_by_reader(kernel)
@@ -65,151 +66,162 @@ class Placing:
         self.fold()
 
     def is_inserted(self, kernel: ir.Node) -> bool:
-        """Whether a kernel only lays out anew, and does so for no operator of the model."""
-        if kernel.op_type not in MOVERS:
+        """Return whether a kernel only changes a layout, and does so for no operator."""
+        if kernel.op_type not in LAYOUT_OPS:
             return False
-        kept = self.marked.named_by(str(kernel.name))
-        if kept is not None and kept[0].op_type == kernel.op_type:
+        tagged = self.tagged.tagged(str(kernel.name))
+        if tagged is not None and tagged[0].op_type == kernel.op_type:
             return False
-        given = self.marked.value(str(kernel.outputs[0].name))
-        maker = None if given is None else given.producer()
-        read = kernel.inputs[0]
-        known = read is not None and self.is_known(read)
-        return maker is None or (maker.op_type != kernel.op_type and not known)
+        output = self.tagged.value(str(kernel.outputs[0].name))
+        producer = None if output is None else output.producer()
+        if producer is None:
+            return True
+        source = kernel.inputs[0]
+        known = source is not None and self.is_known(source)
+        return producer.op_type != kernel.op_type and not known
 
     def is_known(self, value: ir.Value) -> bool:
-        """Whether a value of the optimised graph has its name in the model, or is fed or stored."""
-        return value.producer() is None or self.marked.value(str(value.name)) is not None
+        """Return whether a value has its name in the model, or is an input or stored."""
+        return value.producer() is None or self.tagged.value(str(value.name)) is not None
 
-    def behind_movers(self) -> Iterator[tuple[ir.Value, ir.Value]]:
-        """Values that inserted kernels lay out anew, with the values of the model that they are."""
+    def behind_layout_ops(self) -> Iterator[tuple[ir.Value, ir.Value]]:
+        """Values whose layout inserted kernels change, with the matching values of the model."""
         for kernel in self.kernels:
-            given = self.marked.value(str(kernel.outputs[0].name)) if kernel.outputs else None
-            if given is not None and kernel.inputs and self.is_inserted(kernel):
-                read = kernel.inputs[0]
-                if read is not None and not self.is_known(read):
-                    yield read, given
+            if not kernel.outputs or not kernel.inputs:
+                continue
+            output = self.tagged.value(str(kernel.outputs[0].name))
+            source = kernel.inputs[0]
+            if output is None or source is None or not self.is_inserted(kernel):
+                continue
+            if not self.is_known(source):
+                yield source, output
 
-    def place(self, kernel: ir.Node, wanted: dict[ir.Value, ir.Value]) -> None:
-        """Note which values of the model a kernel gives, by names."""
+    def place(self, kernel: ir.Node, sources: dict[ir.Value, ir.Value]) -> None:
+        """Record the values of the model that a kernel computes, by names."""
         if self.is_inserted(kernel):
             return
-        given = [
-            self.marked.value(str(value.name)) or wanted.get(value) for value in kernel.outputs
-        ]
-        exact = [value for value in given if value is not None]
-        for value in exact or list(self.hinted(kernel)):
-            self.note(value, kernel)
+        values = (
+            self.tagged.value(str(value.name)) or sources.get(value) for value in kernel.outputs
+        )
+        exact = [value for value in values if value is not None]
+        for value in exact or list(self.tagged_values(kernel)):
+            self.record(value, kernel)
         if not exact:
-            self.loose.add(kernel)
+            self.renamed.add(kernel)
 
-    def note(self, value: ir.Value, kernel: ir.Node) -> None:
-        """Note that a kernel gives a value of the model, if no other does."""
-        if value not in self.gives:
-            self.gives[value] = kernel
-            self.given[kernel].append(value)
+    def record(self, value: ir.Value, kernel: ir.Node) -> None:
+        """Record that a kernel computes a value of the model, if no other does."""
+        if value not in self.kernel_of:
+            self.kernel_of[value] = kernel
+            self.outputs[kernel].append(value)
 
-    def hinted(self, kernel: ir.Node) -> Iterator[ir.Value]:
-        """Values that names made from marks tell of."""
+    def tagged_values(self, kernel: ir.Node) -> Iterator[ir.Value]:
+        """Values whose tags the names of a kernel and its outputs contain."""
         for text in (str(kernel.name), *(str(value.name) for value in kernel.outputs)):
-            found = self.marked.named_by(text)
-            if found is not None:
-                node, value = found
+            tagged = self.tagged.tagged(text)
+            if tagged is not None:
+                node, value = tagged
                 yield from (value,) if value is not None else node.outputs
 
     def extend(self) -> None:
-        """Give a kernel whose results were renamed what directly follows and has no kernel."""
-        taken = {value.producer() for value in self.gives}
+        """Add operators without a kernel to the renamed kernel directly before them."""
+        placed = {value.producer() for value in self.kernel_of}
         for kernel in self.kernels:
-            taken.update(self.to_own_type(kernel))
-        for node in self.marked.operators:
-            if node in taken or node.op_type == "DequantizeLinear" or bodies_of(node):
+            placed.update(self.path_to_own_type(kernel))
+        for node in self.tagged.operators:
+            if node in placed or node.op_type == "DequantizeLinear" or bodies_of(node):
                 continue
-            before = [self.gives[v] for v in node.inputs if v in self.gives and is_read_once(v)]
-            loose = [kernel for kernel in before if kernel in self.loose]
-            if loose and not self.is_stored(node):
-                last = max(loose, key=self.order.__getitem__)
+            sources = [
+                self.kernel_of[v] for v in node.inputs if v in self.kernel_of and _is_read_once(v)
+            ]
+            renamed = [kernel for kernel in sources if kernel in self.renamed]
+            if renamed and not self.is_stored(node):
+                last = max(renamed, key=self.order.__getitem__)
                 for value in node.outputs:
-                    self.note(value, last)
+                    self.record(value, last)
 
     def is_stored(self, node: ir.Node) -> bool:
-        """Whether what an operator gives is stored in the optimised graph."""
+        """Return whether outputs of an operator are stored in the optimized graph."""
         return any(str(value.name) in self.stored for value in node.outputs)
 
     def place_by_reader(self, kernel: ir.Node) -> None:
-        """Note what a kernel gives by what its reader reads in the model."""
-        if self.given[kernel] or self.is_inserted(kernel):
+        """Record a value of a kernel by the matching input of its reader in the model."""
+        if self.outputs[kernel] or self.is_inserted(kernel):
             return
-        for reader, place in (read for output in kernel.outputs for read in reads(output)):
-            for node in self.to_own_type(reader)[-1:]:
-                value = node.inputs[place] if place < len(node.inputs) else None
-                if value is not None and value.producer() and value not in self.gives:
-                    self.note(value, kernel)
+        for reader, index in (use for output in kernel.outputs for use in readers_of(output)):
+            for node in self.path_to_own_type(reader)[-1:]:
+                if index >= len(node.inputs):
+                    continue
+                value = node.inputs[index]
+                if value is not None and value.producer() and value not in self.kernel_of:
+                    self.record(value, kernel)
                     return
 
-    def to_own_type(self, kernel: ir.Node) -> list[ir.Node]:
-        """Operators from a value that a kernel gives back to the one of the kernel's own type."""
-        rest = [[value.producer()] for value in self.given[kernel]]
-        for path in rest:
+    def path_to_own_type(self, kernel: ir.Node) -> list[ir.Node]:
+        """Operators from a kernel's value back to the operator of the kernel's own type."""
+        paths = [[value.producer()] for value in self.outputs[kernel]]
+        for path in paths:
             node = path[-1]
             if node is None or path.count(node) > 1:
                 continue
             if node.op_type in kernel.op_type:
-                return [one for one in path if one is not None]
-            before = [v for v in node.inputs if v and self.gives.get(v, kernel) is kernel]
-            rest += [[*path, value.producer()] for value in before]
+                return [step for step in path if step is not None]
+            inputs = [v for v in node.inputs if v and self.kernel_of.get(v, kernel) is kernel]
+            paths += [[*path, value.producer()] for value in inputs]
         return []
 
     def walk(self, kernel: ir.Node) -> None:
-        """Give a kernel the operators from its values back to what other kernels give."""
-        rest = [value.producer() for value in self.given[kernel]]
-        while rest:
-            node = rest.pop()
+        """Add operators to a kernel, from its values back to those of other kernels."""
+        pending = [value.producer() for value in self.outputs[kernel]]
+        while pending:
+            node = pending.pop()
             if node is None or node in self.owner:
                 continue
             self.owner[node] = kernel
             self.members[kernel].append(node)
-            inside = (v for v in node.inputs if v is not None and self.is_inside(v, kernel))
-            rest += [value.producer() for value in inside]
+            inputs = (value for value in node.inputs if value is not None)
+            pending += [value.producer() for value in inputs if self.is_inside(value, kernel)]
 
     def is_inside(self, value: ir.Value, kernel: ir.Node) -> bool:
-        """Whether a kernel itself computes what one of its operators reads."""
-        own = self.gives.get(value, kernel) is kernel
-        return own and str(value.name) not in self.stored and value.producer() not in self.loaded
+        """Return whether a kernel itself computes the input of one of its operators."""
+        if self.kernel_of.get(value, kernel) is not kernel or str(value.name) in self.stored:
+            return False
+        return value.producer() not in self.loaded
 
     def fold(self) -> None:
-        """Note the operators without a kernel behind what is stored in the optimised graph."""
-        every = (value for node in self.marked.operators for value in node.outputs)
-        rest = [value.producer() for value in every if str(value.name) in self.stored]
-        rest += [v.producer() for node in self.loaded for v in node.inputs if v is not None]
-        while rest:
-            node = rest.pop()
+        """Record operators without a kernel behind values stored in the optimized graph."""
+        outputs = (value for node in self.tagged.operators for value in node.outputs)
+        pending = [value.producer() for value in outputs if str(value.name) in self.stored]
+        pending += [v.producer() for node in self.loaded for v in node.inputs if v is not None]
+        while pending:
+            node = pending.pop()
             if node is not None and node not in self.owner and node not in self.loaded:
                 self.loaded.add(node)
-                rest += [value.producer() for value in node.inputs if value is not None]
+                pending += [value.producer() for value in node.inputs if value is not None]
 
     def counts_for(self, kernel: ir.Node) -> ir.Node | None:
         """The kernel whose operators a kernel's time belongs to; None where there is none.
 
-        That of an inserted one belongs to what reads its result, or else to what it reads.
+        The time of an inserted kernel belongs to the reader of its result, or else to its source.
         """
-        seen: list[ir.Node] = [kernel]
-        for one in seen:
-            if self.given[one]:
-                return one
-            seen += [r for v in one.outputs for r, _ in reads(v) if r not in seen]
-        makers = [v.producer() for v in kernel.inputs if v is not None]
-        return next((self.counts_for(maker) for maker in makers if maker is not None), None)
+        candidates: list[ir.Node] = [kernel]
+        for candidate in candidates:
+            if self.outputs[candidate]:
+                return candidate
+            for value in candidate.outputs:
+                candidates += [r for r, _ in readers_of(value) if r not in candidates]
+        sources = [value.producer() for value in kernel.inputs if value is not None]
+        served = (self.counts_for(source) for source in sources if source is not None)
+        return next(served, None)
 
 
-def is_read_once(value: ir.Value) -> bool:
-    """Whether one operator reads a value, and nothing else does."""
+def _is_read_once(value: ir.Value) -> bool:
     return len(list(value.uses())) == 1 and not value.is_graph_output()
 
 
-def reads(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
-    """What reads a value of the optimised graph, through a change of layout, and as which input."""
+def readers_of(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
+    """Readers of a value of the optimized graph, also through a change of layout, and the input."""
     for use in value.uses():
         if use.node.op_type == "ReorderInput":
-            yield from reads(use.node.outputs[0])
+            yield from readers_of(use.node.outputs[0])
         yield use.node, use.idx

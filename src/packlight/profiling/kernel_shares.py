@@ -1,10 +1,9 @@
-"""The measured time of kernels as the time of the operators that they compute.
+"""The measured time of kernels, attributed to operators.
 
-What profiling adds to a call of a kernel is much the same for every call, so it is taken off
-evenly: the difference between runs with and without the profiler, by the calls in a run. What is
-then left of each call, from its start to that of the next, is its share of a run without the
-profiler. So the time between two kernels belongs to the earlier: it goes to freeing what nobody
-reads any more and to the dispatch of the next.
+Profiling adds much the same to every call of a kernel, so its overhead is subtracted evenly: the
+difference between runs with and without the profiler, by the calls in a run. The remaining time of
+each call, from its start to the start of the next, is its share of a run without the profiler. So
+the time between two kernels belongs to the earlier: it frees unused values and dispatches the next.
 """
 
 from __future__ import annotations
@@ -16,173 +15,185 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.profiling.kernel_attribution import Heads, heads_of, placed
-from packlight.profiling.kernel_mapping import Placing
-from packlight.profiling.node_tags import Marked
+from packlight.profiling.kernel_attribution import (
+    KernelAttribution,
+    attribute_kernels,
+    operator_indices,
+)
+from packlight.profiling.kernel_mapping import KernelMapping
+from packlight.profiling.node_tags import TaggedModel
 from packlight.records import Measurement, OperatorCost, Profile
 from packlight.runtime.clock import paired_latency, resample_indices, with_interval
 from packlight.runtime.kernel_times import HOLD_BODIES, Kernel, Kernels, Run
 
 Floats = NDArray[np.float64]
 
-MUCH = 1.2
-"""Ratio of profiled to unprofiled time from which on shares are estimates."""
+ESTIMATE_ABOVE_RATIO = 1.2
+"""Ratio of profiled to unprofiled time from which on times of operators are estimates."""
 
-LEFT = 0.1
-"""Part of the shortest call that is not profiling, at least, so that every call takes some time."""
+SMALLEST_SHARE = 0.1
+"""Share of the shortest call that is not overhead, at least, so that every call takes some time."""
 
-GAPS = 0.1
-"""Share of a profiled run between its kernels from which on that is noted."""
+NOTE_ABOVE_IDLE = 0.1
+"""Share of a profiled run between its kernels from which on there is a note."""
 
 
-def with_latency(found: Profile, marked: Marked, kernels: Kernels, seed: int = 0) -> Profile:
-    """A profile with measured times of operators.
+def with_latency(profile: Profile, tagged: TaggedModel, kernels: Kernels, seed: int = 0) -> Profile:
+    """Add measured times of operators to a profile.
 
     Args:
-        found: what the operators cost.
-        marked: the model that was run.
-        kernels: what its kernels took.
+        profile: counted costs of operators.
+        tagged: the model that was run.
+        kernels: measured times of its kernels.
         seed: of the bootstrap.
     """
-    loaded = [marked.operators[at] for at, one in enumerate(found.operators) if one.at_load]
-    heads = heads_of(Placing(marked, kernels.graph, loaded), found.operators)
-    samples = joined(kernels.runs, kernels.steps)
-    seen = list(dict.fromkeys(kernel for run in samples for kernel in run.seconds))
-    places = placed(seen, heads)
+    costs = profile.operators
+    loaded = [node for node, cost in zip(tagged.operators, costs, strict=False) if cost.at_load]
+    attribution = attribute_kernels(KernelMapping(tagged, kernels.graph, loaded), costs)
+    samples = _merge_steps(kernels.runs, kernels.steps)
+    timed_kernels = list(dict.fromkeys(kernel for run in samples for kernel in run.seconds))
+    indices = operator_indices(timed_kernels, attribution)
     timed = paired_latency(kernels.plain, kernels.profiled, seed)
     middle = middle_half(samples)
-    added = float(np.median(kernels.profiled) - np.median(kernels.plain))
-    rows = by_operator(corrected(middle, seen, added), places, len(found.operators))
-    rough = timed["latency_ratio"].value > MUCH
-    shares = times(rows, kernels.plain, seed, rough=rough)
-    ran = {place: shares[place] for place in places if place is not None}
+    overhead = float(np.median(kernels.profiled) - np.median(kernels.plain))
+    rows = by_operator(without_overhead(middle, timed_kernels, overhead), indices, len(costs))
+    rough = timed["latency_ratio"].value > ESTIMATE_ABOVE_RATIO
+    times = operator_times(rows, kernels.plain, seed, rough=rough)
+    latency = {index: times[index] for index in indices if index is not None}
     totals = {
         "latency": timed["latency_reference"],
         "profiling_ratio": timed["latency_ratio"],
-        "between_kernels": gaps(middle, seed),
+        "between_kernels": idle_share(middle, seed),
     }
     return replace(
-        found,
-        operators=tuple(dressed(found.operators, heads, ran)),
-        totals={**found.totals, **totals},
-        notes=(*found.notes, *remarks(totals, places.count(None))),
+        profile,
+        operators=tuple(with_placements(costs, attribution, latency)),
+        totals={**profile.totals, **totals},
+        notes=(*profile.notes, *timing_notes(totals, indices.count(None))),
     )
 
 
-def dressed(
-    costs: Sequence[OperatorCost], heads: Heads, ran: Mapping[int, Measurement]
+def with_placements(
+    costs: Sequence[OperatorCost],
+    attribution: KernelAttribution,
+    latency: Mapping[int, Measurement],
 ) -> Iterator[OperatorCost]:
-    """Operators with what became of them, and the times of those that have kernels that ran."""
-    for place, one in enumerate(costs):
-        what = heads.placements[place]
-        fused = costs[heads.into[place]].name if place in heads.into else ""
-        if what == "kernel" and place not in ran:
-            what = "not run"
-        yield replace(one, latency=ran.get(place), placement=what, into=fused)
+    """Operators with their placement, and the times of those with kernels that ran."""
+    for index, cost in enumerate(costs):
+        placement = attribution.placements[index]
+        if placement == "kernel" and index not in latency:
+            placement = "not run"
+        into = ""
+        if index in attribution.into:
+            into = costs[attribution.into[index]].name
+        yield replace(cost, latency=latency.get(index), placement=placement, into=into)
 
 
-def remarks(totals: Mapping[str, Measurement], lost: int) -> Iterator[str]:
-    """What there is to say about the measured times."""
-    ratio, between = totals["profiling_ratio"].value, totals["between_kernels"].value
-    if ratio > MUCH:
+def timing_notes(totals: Mapping[str, Measurement], unplaced: int) -> Iterator[str]:
+    """Notes on the measured times."""
+    ratio = totals["profiling_ratio"].value
+    idle = totals["between_kernels"].value
+    if ratio > ESTIMATE_ABOVE_RATIO:
         yield f"profiled runs take {ratio:.2g} times as long, so times of operators are estimates"
-    if between > GAPS:
+    if idle > NOTE_ABOVE_IDLE:
         yield (
-            f"{between:.0%} of a profiled run lie between kernels; what profiling adds is taken "
-            "off, the rest counts at the kernel before it"
+            f"{idle:.0%} of a profiled run lie between kernels; the profiler's overhead is "
+            "subtracted, the remaining time counts at the kernel before it"
         )
-    if lost:
-        yield f"kernels that could not be placed: {lost}; their time is spread over the others"
+    if unplaced:
+        yield (
+            f"kernels that could not be placed: {unplaced}; their time is spread over the other "
+            "kernels"
+        )
 
 
-def by_operator(own: Floats, places: Sequence[int | None], count: int) -> Floats:
+def by_operator(seconds: Floats, indices: Sequence[int | None], count: int) -> Floats:
     """Seconds of each operator in each run, (runs, operators), from those of kernels."""
-    rows = np.zeros((len(own), count))
-    for column, place in enumerate(places):
-        if place is not None:
-            rows[:, place] += own[:, column]
+    rows = np.zeros((len(seconds), count))
+    for column, index in enumerate(indices):
+        if index is not None:
+            rows[:, index] += seconds[:, column]
     return rows
 
 
-def joined(runs: Sequence[Run], steps: int) -> list[Run]:
-    """Runs that belong to one sample as one, on average."""
-    return [mean_of(runs[first : first + steps]) for first in range(0, len(runs), steps)]
+def _merge_steps(runs: Sequence[Run], steps: int) -> list[Run]:
+    return [mean_run(runs[start : start + steps]) for start in range(0, len(runs), steps)]
 
 
-def mean_of(runs: Sequence[Run]) -> Run:
-    """One call of the model, on average over some."""
+def mean_run(runs: Sequence[Run]) -> Run:
+    """The mean of several calls of the model."""
     if len(runs) == 1:
         return runs[0]
-    taken: dict[Kernel, float] = defaultdict(float)
+    seconds_of: dict[Kernel, float] = defaultdict(float)
     calls: dict[Kernel, float] = defaultdict(float)
     for run in runs:
         for kernel, seconds in run.seconds.items():
-            taken[kernel] += seconds / len(runs)
+            seconds_of[kernel] += seconds / len(runs)
             calls[kernel] += run.calls[kernel] / len(runs)
     length = sum(run.length for run in runs) / len(runs)
-    return Run(length, sum(run.within for run in runs) / len(runs), taken, calls)
+    return Run(length, sum(run.within for run in runs) / len(runs), seconds_of, calls)
 
 
 def middle_half(runs: Sequence[Run]) -> list[Run]:
     """Runs that are neither among the shortest nor the longest quarter, in their order.
 
-    A mean over them is as little moved by disturbed runs as a median is, and times of kernels,
-    which come in whole microseconds, add up in it.
+    A mean over them is as robust against disturbed runs as a median is, and times of kernels,
+    which come in whole microseconds, average out in it.
     """
     low, high = np.quantile([run.length for run in runs], [0.25, 0.75])
     return [run for run in runs if low <= run.length <= high]
 
 
-def corrected(runs: Sequence[Run], seen: Sequence[Kernel], added: float) -> Floats:
-    """Seconds of each kernel in each run, (runs, kernels), without what profiling added.
+def without_overhead(runs: Sequence[Run], kernels: Sequence[Kernel], overhead: float) -> Floats:
+    """Seconds of each kernel in each run, (runs, kernels), without the profiler's overhead.
 
     Args:
         runs: profiled.
-        seen: the kernels.
-        added: seconds that profiling adds to a run.
+        kernels: the kernels.
+        overhead: seconds that profiling adds to a run.
     """
-    taken = np.array([[run.seconds.get(kernel, 0.0) for kernel in seen] for run in runs])
-    calls = np.array([[run.calls.get(kernel, 0.0) for kernel in seen] for run in runs])
-    plain = np.array([kernel.op not in HOLD_BODIES for kernel in seen]) & calls.any(axis=0)
-    shortest = (taken[:, plain].sum(axis=0) / calls[:, plain].sum(axis=0)).min(initial=np.inf)
-    fixed = max(0.0, min(added / float(calls.sum(axis=1).mean()), (1 - LEFT) * float(shortest)))
-    own: Floats = np.maximum(0.0, taken - fixed * calls)
-    return own
+    seconds_of = np.array([[run.seconds.get(kernel, 0.0) for kernel in kernels] for run in runs])
+    calls = np.array([[run.calls.get(kernel, 0.0) for kernel in kernels] for run in runs])
+    plain = np.array([kernel.op not in HOLD_BODIES for kernel in kernels]) & calls.any(axis=0)
+    shortest = (seconds_of[:, plain].sum(axis=0) / calls[:, plain].sum(axis=0)).min(initial=np.inf)
+    per_call = overhead / float(calls.sum(axis=1).mean())
+    per_call = max(0.0, min(per_call, (1 - SMALLEST_SHARE) * float(shortest)))
+    seconds: Floats = np.maximum(0.0, seconds_of - per_call * calls)
+    return seconds
 
 
-def times(rows: Floats, plain: Floats, seed: int, *, rough: bool) -> list[Measurement]:
+def operator_times(rows: Floats, plain: Floats, seed: int, *, rough: bool) -> list[Measurement]:
     """The time of each operator in an unprofiled run.
 
     Args:
         rows: seconds of each operator in profiled runs, (runs, operators).
         plain: seconds of unprofiled runs, (rounds,).
         seed: of the bootstrap.
-        rough: whether they are no more than estimates.
+        rough: whether they are only estimates.
     """
     picks = resample_indices(len(rows), seed)
     weights = np.stack([np.bincount(pick, minlength=len(rows)) for pick in picks])
-    spread = (
-        parts(weights @ rows)
-        * np.median(plain[resample_indices(len(plain), seed + 1)], axis=1)[:, None]
-    )
-    middle = parts(rows.sum(axis=0, keepdims=True))[0] * float(np.median(plain))
-    found = [
-        with_interval(float(value), spread[:, place], "s", len(rows))
-        for place, value in enumerate(middle)
+    medians = np.median(plain[resample_indices(len(plain), seed + 1)], axis=1)
+    draws = shares(weights @ rows) * medians[:, None]
+    middle = shares(rows.sum(axis=0, keepdims=True))[0] * float(np.median(plain))
+    times = [
+        with_interval(float(value), draws[:, index], "s", len(rows))
+        for index, value in enumerate(middle)
     ]
-    return [replace(one, how="estimated") for one in found] if rough else found
+    if rough:
+        return [replace(time, how="estimated") for time in times]
+    return times
 
 
-def parts(rows: Floats) -> Floats:
+def shares(rows: Floats) -> Floats:
     """Each number of a row as a share of their sum."""
-    found: Floats = rows / rows.sum(axis=1, keepdims=True)
-    return found
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True), np.float64)
 
 
-def gaps(runs: Sequence[Run], seed: int) -> Measurement:
+def idle_share(runs: Sequence[Run], seed: int) -> Measurement:
     """Share of profiled runs in which no kernel runs."""
     length = np.array([run.length for run in runs])
     within = np.array([run.within for run in runs])
     picks = resample_indices(len(runs), seed)
-    spread = 1 - within[picks].sum(axis=1) / length[picks].sum(axis=1)
-    return with_interval(float(1 - within.sum() / length.sum()), spread, "1", len(runs))
+    draws = 1 - within[picks].sum(axis=1) / length[picks].sum(axis=1)
+    return with_interval(float(1 - within.sum() / length.sum()), draws, "1", len(runs))

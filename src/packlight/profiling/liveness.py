@@ -1,9 +1,9 @@
-"""How much memory activations need at once, when operators run in the order of the file.
+"""Peak memory of activations, when operators run in the order of the file.
 
-A value lives from the operator that gives it to the last that reads it; inputs of the model live
-from the start, its outputs to the end. Operators that only change the shape share storage with what
-they read; nothing else runs in place. While an operator with bodies runs, the memory of the body
-that needs most comes on top. What an If gives is written by its branch, so it counts once.
+A value lives from its operator to its last reader; inputs of the model live from the start, its
+outputs to the end. Operators that only change the shape share storage with their input; nothing
+else runs in place. While an operator with bodies runs, the memory of its largest body comes on top.
+The output of an If is written by its branch, so it counts once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from packlight.profiling.shape_values import TAKEN
 VIEWS = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity")
 
 Sizes = Mapping[ir.Value, int]
-"""Bytes of the values that count: those that are computed at every run, and inputs."""
+"""Bytes of the values that count: those computed at every run, and inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,54 +42,62 @@ class Buffer:
 
 
 def peak(graph: ir.Graph, sizes: Sizes) -> tuple[int, str]:
-    """Bytes alive at once, at the worst moment, and the operator that runs then."""
+    """Bytes alive at the worst moment, and the operator that runs then."""
     alive = alive_bytes(buffers(graph, sizes, lambda body, inner: peak(body, inner)[0]), len(graph))
-    worst = max(range(len(alive)), key=alive.__getitem__, default=-1)
-    return (alive[worst], str(list(graph)[worst].name)) if worst >= 0 else (0, "")
+    if not alive:
+        return 0, ""
+    worst = max(range(len(alive)), key=alive.__getitem__)
+    return alive[worst], str(list(graph)[worst].name)
 
 
-def alive_bytes(found: Sequence[Buffer], steps: int) -> list[int]:
+def alive_bytes(buffers: Sequence[Buffer], steps: int) -> list[int]:
     """Bytes alive while each operator runs."""
     changes = [0] * (steps + 1)
-    for buffer in found:
+    for buffer in buffers:
         changes[buffer.first] += buffer.size
         changes[buffer.last + 1] -= buffer.size
     return list(accumulate(changes[:-1]))
 
 
 def buffers(
-    graph: ir.Graph, sizes: Sizes, within: Callable[[ir.Graph, Sizes], int]
+    graph: ir.Graph, sizes: Sizes, body_bytes: Callable[[ir.Graph, Sizes], int]
 ) -> list[Buffer]:
     """Storage that a graph needs.
 
     Args:
-        graph: whose operators run in order.
+        graph: its operators run in order.
         sizes: bytes of every value that counts.
-        within: bytes that a body needs.
+        body_bytes: computes the bytes that a body needs.
     """
     nodes = list(graph)
-    home = shared_storage(graph)
+    owner = shared_storage(graph)
     first = {value: 0 for value in graph.inputs if value in sizes}
     last: dict[ir.Value, int] = {}
-    found = []
+    storage = []
     for index, node in enumerate(nodes):
         for value in node.outputs:
-            if home[value] is value and value in sizes:
+            if owner[value] is value and value in sizes:
                 first[value] = last[value] = index
-        last.update((home.get(value, value), index) for value in (*read_by(node), *captured(node)))
-        extra = max((within(body, inside(node, body, sizes)) for body in running(node)), default=0)
-        found += [Buffer(f"{node.name} (body)", extra, index, index)] if extra else []
-    last.update((home.get(value, value), len(nodes) - 1) for value in graph.outputs if nodes)
-    found += [
+        last.update(
+            (owner.get(value, value), index) for value in (*_read_by(node), *captured(node))
+        )
+        bodies = (
+            body_bytes(body, inner_sizes(node, body, sizes)) for body in _running_bodies(node)
+        )
+        size = max(bodies, default=0)
+        if size:
+            storage.append(Buffer(f"{node.name} (body)", size, index, index))
+    last.update((owner.get(value, value), len(nodes) - 1) for value in graph.outputs if nodes)
+    storage += [
         Buffer(str(value.name), sizes[value], start, last[value])
         for value, start in first.items()
         if value in last and sizes[value]
     ]
-    return found
+    return storage
 
 
 def shared_storage(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
-    """By value, the value whose storage it has."""
+    """The value that owns the storage of each value."""
     home = {value: value for value in graph.inputs}
     for node in graph:
         home.update((value, value) for value in node.outputs)
@@ -98,26 +106,26 @@ def shared_storage(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
     return home
 
 
-def running(node: ir.Node) -> list[ir.Graph]:
-    """The bodies of an operator that may run."""
-    taken = node.metadata_props.get(TAKEN)
-    return [node.attributes.get_graph(taken)] if taken else bodies_of(node)
+def _running_bodies(node: ir.Node) -> list[ir.Graph]:
+    branch = node.metadata_props.get(TAKEN)
+    return [node.attributes.get_graph(branch)] if branch else bodies_of(node)
 
 
-def inside(node: ir.Node, body: ir.Graph, sizes: Sizes) -> Sizes:
-    """Bytes of what a body needs of its own: what an If gives lies outside."""
+def inner_sizes(node: ir.Node, body: ir.Graph, sizes: Sizes) -> Sizes:
+    """Bytes of the values inside a body; the outputs of an If lie outside."""
     home = shared_storage(body)
-    given = body.outputs if node.op_type == "If" else []
-    outside = {home.get(value, value) for value in given}
+    outside: set[ir.Value] = set()
+    if node.op_type == "If":
+        outside = {home.get(value, value) for value in body.outputs}
     return {
         value: sizes[value]
         for inner in body
         for value in inner.outputs
         if value in sizes and value not in outside
-    } | nested(body, sizes)
+    } | nested_sizes(body, sizes)
 
 
-def nested(body: ir.Graph, sizes: Sizes) -> dict[ir.Value, int]:
+def nested_sizes(body: ir.Graph, sizes: Sizes) -> dict[ir.Value, int]:
     """Bytes of values in bodies within a body."""
     graphs = [deeper for node in body for deeper in bodies_of(node)]
     return {
@@ -129,14 +137,15 @@ def nested(body: ir.Graph, sizes: Sizes) -> dict[ir.Value, int]:
     }
 
 
-def read_by(node: ir.Node) -> list[ir.Value]:
-    """What an operator reads itself."""
+def _read_by(node: ir.Node) -> list[ir.Value]:
     return [value for value in node.inputs if value is not None]
 
 
 def captured(node: ir.Node) -> list[ir.Value]:
-    """Values around an operator that its bodies read."""
-    bodies = bodies_of(node)
-    inner = [each for body in bodies for each in operators(body)]
-    read = [value for each in inner for value in read_by(each)]
-    return read + [value for body in bodies for value in body.outputs]
+    """Values outside an operator that its bodies read."""
+    read: list[ir.Value] = []
+    for body in bodies_of(node):
+        for inner in operators(body):
+            read += _read_by(inner)
+        read.extend(body.outputs)
+    return read

@@ -1,7 +1,7 @@
-"""Names by which an operator is found again in what a runtime made of a graph.
+"""Tags in names, by which an operator is found again in a runtime's optimized graph.
 
-A runtime gives what it fuses or lays out anew names made from those that it found. So each operator
-and each value is named by its place first, in a form that no other name contains.
+A runtime makes the names of fused and inserted nodes from the names in the model. So each operator
+and each value is first named by its index, in a form that no other name contains.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import onnx_ir as ir
 
 from packlight.model import Model, nodes
 
-MARK = re.compile(r"packlight:(\d+)(?:\.(\d+))?:")
+TAG = re.compile(r"packlight:(\d+)(?:\.(\d+))?:")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Marked:
-    """A copy of a model under names that can be found again.
+class TaggedModel:
+    """A copy of a model with tags as names.
 
     Attributes:
         model: the copy.
@@ -31,31 +31,31 @@ class Marked:
     operators: tuple[ir.Node, ...]
     renamed: Mapping[str, str]
 
-    def named_by(self, text: str) -> tuple[ir.Node, ir.Value | None] | None:
-        """The operator whose mark a name contains, and its value where that is what is marked."""
-        found = MARK.search(text)
-        if found is None:
+    def tagged(self, text: str) -> tuple[ir.Node, ir.Value | None] | None:
+        """The operator whose tag a name contains, and its output where the tag is of one."""
+        match = TAG.search(text)
+        if match is None:
             return None
-        node = self.operators[int(found[1])]
-        return node, None if found[2] is None else node.outputs[int(found[2])]
+        node = self.operators[int(match[1])]
+        return node, None if match[2] is None else node.outputs[int(match[2])]
 
     def value(self, text: str) -> ir.Value | None:
-        """The value that has this name."""
-        found = MARK.fullmatch(text)
-        if found is None or found[2] is None:
+        """The value with this name."""
+        match = TAG.fullmatch(text)
+        if match is None or match[2] is None:
             return None
-        return self.operators[int(found[1])].outputs[int(found[2])]
+        return self.operators[int(match[1])].outputs[int(match[2])]
 
 
-def marked(model: Model) -> Marked:
-    """A copy in which every operator, and every value that one gives, is named by its place."""
+def tag_nodes(model: Model) -> TaggedModel:
+    """Copy a model and name every operator, and every output of one, by its index."""
     copy = model.clone()
     operators = tuple(nodes(copy))
     before = [str(value.name) for value in copy.graph.outputs]
-    for place, node in enumerate(operators):
-        node.name = f"packlight:{place}:"
-        for index, value in enumerate(node.outputs):
+    for index, node in enumerate(operators):
+        node.name = f"packlight:{index}:"
+        for output, value in enumerate(node.outputs):
             if value.name:
-                value.name = f"packlight:{place}.{index}:"
+                value.name = f"packlight:{index}.{output}:"
     after = (str(value.name) for value in copy.graph.outputs)
-    return Marked(Model(copy, model.name), operators, dict(zip(before, after, strict=True)))
+    return TaggedModel(Model(copy, model.name), operators, dict(zip(before, after, strict=True)))

@@ -13,54 +13,55 @@ from packlight.model import Model, Shape
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Inputs with what is known of their shapes.
+    """Inputs with their shapes as far as they are known.
 
     Attributes:
-        inputs: shape by name; None where nothing says a dimension.
-        notes: what was assumed, and what to give for what is open.
+        inputs: shape by name; None for an open dimension.
+        notes: assumptions, and the options to give for open dimensions.
     """
 
     inputs: Mapping[str, Shape]
     notes: tuple[str, ...] = ()
 
 
-def bind(model: Model, asked: Mapping[str, Sequence[int]]) -> Bound:
+def bind(model: Model, requested: Mapping[str, Sequence[int]]) -> Bound:
     """Shapes of all inputs.
 
     A dimension with a name has the size of every other with that name. Where only the first
-    dimension of an input is left open, it is taken for a batch of 1.
+    dimension of an input is open, it counts as a batch of 1.
 
     Args:
-        model: whose inputs they are.
-        asked: shapes for inputs with open dimensions.
+        model: their model.
+        requested: shapes for inputs with open dimensions.
 
     Raises:
         InputError: there is no such input, or it does not have this shape.
     """
     declared = model.inputs()
-    unknown = [name for name in asked if name not in declared]
+    unknown = [name for name in requested if name not in declared]
     if unknown:
         raise InputError(f"the model has no input '{unknown[0]}'; it has {listed(declared)}")
     symbols: dict[str, int] = {}
-    for name, sizes in asked.items():
-        check(declared[name], tuple(sizes))
-        learn(symbols, declared[name], sizes)
-    found: dict[str, Shape] = {}
+    for name, sizes in requested.items():
+        check_shape(declared[name], tuple(sizes))
+        record_symbols(symbols, declared[name], sizes)
+    inputs: dict[str, Shape] = {}
     notes = []
     for name, value in declared.items():
-        if name in asked:
-            found[name] = tuple(asked[name])
+        if name in requested:
+            inputs[name] = tuple(requested[name])
         elif value.shape is None:
             notes.append(f"input '{name}' has an open shape: give --input {name}=SIZES, or a task")
         else:
-            found[name] = tuple(symbols.get(text(size), number(size)) for size in value.shape)
-            found[name], note = completed(name, found[name], value)
-            notes += [note] if note else []
-    return Bound(found, tuple(notes))
+            inputs[name] = tuple(symbols.get(text(size), number(size)) for size in value.shape)
+            inputs[name], note = with_batch(name, inputs[name], value)
+            if note:
+                notes.append(note)
+    return Bound(inputs, tuple(notes))
 
 
-def completed(name: str, sizes: Shape, value: ir.Value) -> tuple[Shape, str]:
-    """A shape with a batch of 1 if that is all that was open, and what there is to say."""
+def with_batch(name: str, sizes: Shape, value: ir.Value) -> tuple[Shape, str]:
+    """A shape with a batch of 1 if nothing else is open, and a note on it."""
     if None not in sizes:
         return sizes, ""
     if None not in sizes[1:]:
@@ -69,7 +70,7 @@ def completed(name: str, sizes: Shape, value: ir.Value) -> tuple[Shape, str]:
     return sizes, f"input '{name}' is open: give --input {name}={example} with numbers, or a task"
 
 
-def check(value: ir.Value, sizes: tuple[int, ...]) -> None:
+def check_shape(value: ir.Value, sizes: tuple[int, ...]) -> None:
     """Refuse a shape that an input cannot have."""
     if not all(type(size) is int and 0 <= size < 2**63 for size in sizes):
         raise InputError(
@@ -77,23 +78,23 @@ def check(value: ir.Value, sizes: tuple[int, ...]) -> None:
         )
     if value.shape is None:
         return
-    told = f"input {described(value)}"
+    subject = f"input {described(value)}"
     if len(sizes) != len(value.shape):
         raise InputError(
-            f"{told} has {len(value.shape)} dimensions; {shown(sizes)} has {len(sizes)}"
+            f"{subject} has {len(value.shape)} dimensions; {shown(sizes)} has {len(sizes)}"
         )
-    for place, (fixed, size) in enumerate(zip(value.shape, sizes, strict=True)):
+    for index, (fixed, size) in enumerate(zip(value.shape, sizes, strict=True)):
         if isinstance(fixed, int) and fixed != size:
             raise InputError(
-                f"{told} fixes dimension {place} at {fixed}; {shown(sizes)} has {size} there"
+                f"{subject} fixes dimension {index} at {fixed}; {shown(sizes)} has {size} there"
             )
 
 
-def learn(symbols: dict[str, int], value: ir.Value, sizes: Sequence[int]) -> None:
-    """Note the sizes of named dimensions."""
-    for named, size in zip(value.shape or (), sizes, strict=False):
-        key = text(named)
-        if isinstance(named, int) or key == OPEN:
+def record_symbols(symbols: dict[str, int], value: ir.Value, sizes: Sequence[int]) -> None:
+    """Record the sizes of named dimensions."""
+    for dimension, size in zip(value.shape or (), sizes, strict=False):
+        key = text(dimension)
+        if isinstance(dimension, int) or key == OPEN:
             continue
         if symbols.setdefault(key, size) != size:
             raise InputError(
@@ -108,16 +109,18 @@ OPEN = "?"
 
 def text(size: int | ir.SymbolicDim) -> str:
     """A dimension as it is declared."""
-    return str(size if isinstance(size, int) else size.value or OPEN)
+    if isinstance(size, int):
+        return str(size)
+    return str(size.value or OPEN)
 
 
 def number(size: int | ir.SymbolicDim) -> int | None:
-    """A dimension's size, if it is declared."""
+    """A dimension's size, if it is a number."""
     return size if isinstance(size, int) else None
 
 
 def shown(sizes: Sequence[int]) -> str:
-    """Sizes as they are given."""
+    """Sizes as they are typed."""
     return ",".join(map(str, sizes)) or "no size"
 
 

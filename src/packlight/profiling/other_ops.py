@@ -1,9 +1,9 @@
 """Arithmetic besides multiply-accumulates, in elementary operations on single numbers.
 
-One operation is a sum, difference, product, quotient, comparison, choice, conversion, or one value
+An operation is a sum, difference, product, quotient, comparison, choice, conversion, or one value
 of an elementary function (exp, log, root, power, sigmoid, tanh, erf, sine, ...). An operator counts
-what its definition needs, number by number, with what is the same for many numbers (a reciprocal of
-a deviation, a scale) left out. Moving numbers costs none.
+by its definition, number by number, without what many numbers share (a reciprocal of a deviation, a
+scale). Moving numbers costs none.
 Source: the operator specifications of ONNX up to opset 23; for DFT the count of FFTW's benchmarks,
 5 n log2(n), and half of it for real input.
 """
@@ -14,48 +14,55 @@ import math
 from collections.abc import Mapping
 
 from packlight.model import stored_tensor
-from packlight.profiling.counts import Around, Count, UnknownError, Work, names, numbers
+from packlight.profiling.counts import (
+    Count,
+    OperatorShapes,
+    UnknownError,
+    Work,
+    element_count,
+    names,
+)
 
 
-def each_given(operations: int) -> Count:
-    """So many operations for each number that is given."""
-    return lambda around: Work(0, operations * numbers(around.first_given()))
+def per_output(operations: int) -> Count:
+    """Count so many operations for each number of the first output."""
+    return lambda shapes: Work(0, operations * element_count(shapes.first_output()))
 
 
-def each_read(operations: int) -> Count:
-    """So many operations for each number of the first input."""
-    return lambda around: Work(0, operations * numbers(around.read(0)))
+def per_input(operations: int) -> Count:
+    """Count so many operations for each number of the first input."""
+    return lambda shapes: Work(0, operations * element_count(shapes.input(0)))
 
 
-def nothing(around: Around) -> Work:
-    """Numbers are moved, not computed."""
-    del around
+def no_arithmetic(shapes: OperatorShapes) -> Work:
+    """Count nothing: numbers are moved, not computed."""
+    del shapes
     return Work()
 
 
-def between_all(around: Around) -> Work:
-    """One operation between each input and the next; Mean then divides."""
-    read = sum(value is not None for value in around.node.inputs)
-    mean = around.node.op_type == "Mean"
-    return Work(0, (read - 1 + mean) * numbers(around.given()))
+def between_all(shapes: OperatorShapes) -> Work:
+    """Count one operation between each input and the next; Mean then divides."""
+    inputs = sum(value is not None for value in shapes.node.inputs)
+    mean = shapes.node.op_type == "Mean"
+    return Work(0, (inputs - 1 + mean) * element_count(shapes.output()))
 
 
 def affine_norm(plain: int) -> Count:
-    """A normalisation: so many operations for each number, and one where a shift is given."""
-    return lambda around: Work(0, (plain + around.has(2)) * numbers(around.read(0)))
+    """Count a normalization: so many operations for each number, and one where it has a shift."""
+    return lambda shapes: Work(0, (plain + shapes.has(2)) * element_count(shapes.input(0)))
 
 
-def local_response(around: Around) -> Work:
+def local_response(shapes: OperatorShapes) -> Work:
     """LRN: a square, sums over ``size`` channels, and product, sum, power and quotient."""
-    return Work(0, (around.integer("size", 1) + 5) * numbers(around.read(0)))
+    return Work(0, (shapes.integer("size", 1) + 5) * element_count(shapes.input(0)))
 
 
 def pooled(operations: int) -> Count:
-    """Pooling: so many operations for each number under each place of the window."""
+    """Count pooling: so many operations for each number under each position of the window."""
 
-    def count(around: Around) -> Work:
-        window = numbers(tuple(around.node.attributes.get_ints("kernel_shape", [])))
-        return Work(0, operations * window * numbers(around.first_given()))
+    def count(shapes: OperatorShapes) -> Work:
+        window = element_count(tuple(shapes.node.attributes.get_ints("kernel_shape", [])))
+        return Work(0, operations * window * element_count(shapes.first_output()))
 
     return count
 
@@ -64,66 +71,69 @@ POINTS = {"nearest": 0, "linear": 2, "bilinear": 2, "cubic": 4, "bicubic": 4}
 """Points along an axis that an interpolated number depends on."""
 
 
-def resized(around: Around) -> Work:
-    """Resize: a product and a sum for each of the points around, along the axes that change."""
-    given, read = around.given(), around.read(0)
-    changed = sum(one != other for one, other in zip(given, read, strict=True))
-    return interpolated(around, changed)
+def resized(shapes: OperatorShapes) -> Work:
+    """Resize: a product and a sum for each neighboring point, along the axes that change."""
+    pairs = zip(shapes.output(), shapes.input(0), strict=True)
+    changed = sum(size != source_size for size, source_size in pairs)
+    return interpolated(shapes, changed)
 
 
-def sampled(around: Around) -> Work:
-    """GridSample: the same, along all axes but batch and channels."""
-    return interpolated(around, len(around.read(0)) - 2)
+def sampled(shapes: OperatorShapes) -> Work:
+    """GridSample: interpolated along all axes but batch and channels."""
+    return interpolated(shapes, len(shapes.input(0)) - 2)
 
 
-def interpolated(around: Around, axes: int) -> Work:
-    """A product and a sum for each of the points around each number that is given."""
-    default = "linear" if around.node.op_type == "GridSample" else "nearest"
-    mode = around.text("mode", default)
+def interpolated(shapes: OperatorShapes, axes: int) -> Work:
+    """Count a product and a sum for each neighboring point of each number of the output."""
+    default = "linear" if shapes.node.op_type == "GridSample" else "nearest"
+    mode = shapes.text("mode", default)
     if mode not in POINTS:
         raise UnknownError(f"mode '{mode}' is not known")
-    points = POINTS[mode] ** axes if POINTS[mode] and axes else 0
-    wider = around.integer("antialias", 0) and points
-    note = "antialias widens the filter by a factor that is not counted" if wider else ""
-    return Work(0, 2 * points * numbers(around.given()), note)
+    count = element_count(shapes.output())
+    if not POINTS[mode] or not axes:
+        return Work()
+    note = ""
+    if shapes.integer("antialias", 0):
+        note = "antialias widens the filter by a factor that is not counted"
+    return Work(0, 2 * POINTS[mode] ** axes * count, note)
 
 
-def aligned_regions(around: Around) -> Work:
+def aligned_regions(shapes: OperatorShapes) -> Work:
     """RoiAlign: ``sampling_ratio`` squared samples of four points each, then their mean."""
-    ratio = around.integer("sampling_ratio", 0)
+    ratio = shapes.integer("sampling_ratio", 0)
     if ratio < 1:
-        raise UnknownError("sampling_ratio 0 lets the size of each region say")
-    return Work(0, 9 * ratio**2 * numbers(around.given()))
+        raise UnknownError("with sampling_ratio 0 its work depends on the size of each region")
+    return Work(0, 9 * ratio**2 * element_count(shapes.output()))
 
 
-def affine_grid(around: Around) -> Work:
+def affine_grid(shapes: OperatorShapes) -> Work:
     """AffineGrid: each coordinate is a product with a row of theta."""
-    return Work(0, 2 * around.read(0)[-1] * numbers(around.given()))
+    return Work(0, 2 * shapes.input(0)[-1] * element_count(shapes.output()))
 
 
-def determinant(around: Around) -> Work:
+def determinant(shapes: OperatorShapes) -> Work:
     """Det by elimination: 2/3 n^3 for each (n, n)."""
-    shape = around.read(0)
-    return Work(0, round(2 / 3 * numbers(shape) * shape[-1]))
+    shape = shapes.input(0)
+    return Work(0, round(2 / 3 * element_count(shape) * shape[-1]))
 
 
-def largest(around: Around) -> Work:
+def largest(shapes: OperatorShapes) -> Work:
     """TopK with a heap of k: log2(k + 1) comparisons for each number."""
-    axis = around.integer("axis", -1)
-    depth = math.ceil(math.log2(around.first_given()[axis] + 1))
-    return Work(0, numbers(around.read(0)) * depth)
+    axis = shapes.integer("axis", -1)
+    depth = math.ceil(math.log2(shapes.first_output()[axis] + 1))
+    return Work(0, element_count(shapes.input(0)) * depth)
 
 
-def sorted_values(around: Around) -> Work:
+def sorted_values(shapes: OperatorShapes) -> Work:
     """Unique by sorting: log2(n) comparisons for each number."""
-    total = numbers(around.read(0))
+    total = element_count(shapes.input(0))
     return Work(0, total * math.ceil(math.log2(max(total, 1))))
 
 
-def scattered(around: Around) -> Work:
-    """Scatter: one operation for each update where those are combined with what is there."""
-    combined = around.text("reduction", "none") != "none"
-    return Work(0, numbers(around.read(2)) if combined else 0)
+def scattered(shapes: OperatorShapes) -> Work:
+    """Scatter: one operation for each update that is combined with the value at its index."""
+    combined = shapes.text("reduction", "none") != "none"
+    return Work(0, element_count(shapes.input(2)) if combined else 0)
 
 
 def spectrum(transforms: int, length: int, *, real: bool) -> int:
@@ -133,43 +143,46 @@ def spectrum(transforms: int, length: int, *, real: bool) -> int:
     return round(transforms * (2.5 if real else 5) * length * math.log2(length))
 
 
-def dft(around: Around) -> Work:
+def dft(shapes: OperatorShapes) -> Work:
     """DFT along one axis of (..., 1 or 2)."""
-    read = around.read(0)
-    stored = stored_integer(around, 2)
-    if around.has(2) and stored is None:
+    shape = shapes.input(0)
+    stored = stored_integer(shapes, 2)
+    if shapes.has(2) and stored is None:
         raise UnknownError("its axis is computed")
-    axis = around.integer("axis", 1 if stored is None and not around.has(2) else 0)
-    axis = (stored if stored is not None else axis) % len(read)
-    length = read[axis]
-    if around.has(1):
-        given = around.given()[axis]
-        length = 2 * (given - 1) if around.integer("onesided", 0) else given
-    transforms = numbers(read[:-1]) // max(read[axis], 1)
-    return Work(0, spectrum(transforms, length, real=read[-1] == 1))
+    axis = stored
+    if axis is None:
+        axis = shapes.integer("axis", 1)
+    axis %= len(shape)
+    length = shape[axis]
+    if shapes.has(1):
+        length = shapes.output()[axis]
+        if shapes.integer("onesided", 0):
+            length = 2 * (length - 1)
+    transforms = element_count(shape[:-1]) // max(shape[axis], 1)
+    return Work(0, spectrum(transforms, length, real=shape[-1] == 1))
 
 
-def stft(around: Around) -> Work:
+def stft(shapes: OperatorShapes) -> Work:
     """STFT: every frame is weighted by the window and transformed."""
-    batch, frames, bins, _ = around.given()
-    signal = around.read(0)
-    length = around.read(2)[0] if around.has(2) else stored_integer(around, 3)
+    batch, frames, bins, _ = shapes.output()
+    signal = shapes.input(0)
+    length = shapes.input(2)[0] if shapes.has(2) else stored_integer(shapes, 3)
     if length is None:
-        length = 2 * (bins - 1) if around.integer("onesided", 1) else bins
+        length = 2 * (bins - 1) if shapes.integer("onesided", 1) else bins
     real = signal[-1] == 1 or len(signal) == 2  # noqa: PLR2004
-    weighted = batch * frames * length * (1 if real else 2) if around.has(2) else 0
+    weighted = batch * frames * length * (2 - real) * shapes.has(2)
     return Work(0, weighted + spectrum(batch * frames, length, real=real))
 
 
-def stored_integer(around: Around, place: int) -> int | None:
+def stored_integer(shapes: OperatorShapes, index: int) -> int | None:
     """The value of an input that is one stored number."""
-    value = around.node.inputs[place] if around.has(place) else None
+    value = shapes.node.inputs[index] if shapes.has(index) else None
     tensor = None if value is None else stored_tensor(value)
     return None if tensor is None else int(tensor.numpy().ravel()[0])
 
 
 def table(operations: Mapping[int, str]) -> dict[str, int]:
-    """By operator, its number of operations, from names by number."""
+    """Operations by operator, from names by number of operations."""
     return {name: count for count, text in operations.items() for name in text.split()}
 
 
@@ -186,8 +199,8 @@ PER_NUMBER_GIVEN = table({
     6: "DynamicQuantizeLinear",
     7: "Celu",
 })  # fmt: skip
-"""Clip compares twice. Batch normalisation: a product and a sum. Softplus: exp, sum, log. Mish:
-that, tanh, a product. Elu: a choice, exp, difference, product. Gelu: quotient, erf, sum, two
+"""Clip compares twice. Batch normalization: a product and a sum. Softplus: exp, sum, log. Mish: as
+Softplus, tanh, a product. Elu: a choice, exp, difference, product. Gelu: quotient, erf, sum, two
 products; its approximation by tanh counts the same. Quantizing: quotient, rounding, sum, limits."""
 
 PER_NUMBER_READ = table({
@@ -209,12 +222,12 @@ MOVES = names(
     "SequenceMap Shape Size Slice SpaceToDepth Split SplitToSequence Squeeze Tile Transpose Trilu "
     "Unsqueeze"
 )
-"""Operators without arithmetic; what bodies do counts at the operators in them."""
+"""Operators without arithmetic; bodies count at the operators in them."""
 
 OTHER_OPS: Mapping[str, Count] = {
-    **{name: each_given(count) for name, count in PER_NUMBER_GIVEN.items()},
-    **{name: each_read(count) for name, count in PER_NUMBER_READ.items()},
-    **dict.fromkeys(MOVES, nothing),
+    **{name: per_output(count) for name, count in PER_NUMBER_GIVEN.items()},
+    **{name: per_input(count) for name, count in PER_NUMBER_READ.items()},
+    **dict.fromkeys(MOVES, no_arithmetic),
     **dict.fromkeys(("Max", "Mean", "Min", "Sum"), between_all),
     **dict.fromkeys(("Scatter", "ScatterElements", "ScatterND", "TensorScatter"), scattered),
     **dict.fromkeys(("Resize", "Upsample"), resized),
@@ -237,24 +250,24 @@ OTHER_OPS: Mapping[str, Count] = {
 """Standard operators without products of the kind that ``MACS`` counts."""
 
 MICROSOFT_OTHER_OPS: Mapping[str, Count] = {
-    "BiasGelu": each_given(6),
-    "DequantizeLinear": each_given(2),
-    "FastGelu": each_given(5),
-    "QLinearAdd": each_given(9),
+    "BiasGelu": per_output(6),
+    "DequantizeLinear": per_output(2),
+    "FastGelu": per_output(5),
+    "QLinearAdd": per_output(9),
     "QLinearAveragePool": pooled(1),
-    "QLinearConcat": each_given(6),
-    "QLinearGlobalAveragePool": each_read(1),
-    "QLinearLeakyRelu": each_given(1),
-    "QLinearMul": each_given(9),
-    "QLinearSigmoid": each_given(1),
-    "QLinearSoftmax": each_read(9),
-    "Gelu": each_given(5),
-    "QuantizeLinear": each_given(4),
-    "QuickGelu": each_given(3),
-    "RotaryEmbedding": each_given(3),
-    "SimplifiedLayerNormalization": each_read(4),
-    "SkipLayerNormalization": each_read(8),
-    "SkipSimplifiedLayerNormalization": each_read(5),
+    "QLinearConcat": per_output(6),
+    "QLinearGlobalAveragePool": per_input(1),
+    "QLinearLeakyRelu": per_output(1),
+    "QLinearMul": per_output(9),
+    "QLinearSigmoid": per_output(1),
+    "QLinearSoftmax": per_input(9),
+    "Gelu": per_output(5),
+    "QuantizeLinear": per_output(4),
+    "QuickGelu": per_output(3),
+    "RotaryEmbedding": per_output(3),
+    "SimplifiedLayerNormalization": per_input(4),
+    "SkipLayerNormalization": per_input(8),
+    "SkipSimplifiedLayerNormalization": per_input(5),
 }
-"""ONNX Runtime's own. Codes are restored in two operations and made in four; functions of single
-codes are looked up in a table."""
+"""ONNX Runtime's own. Dequantizing takes two operations and quantizing four; functions of single
+codes are table lookups."""

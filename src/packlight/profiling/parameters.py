@@ -1,6 +1,6 @@
-"""How many numbers that training found an operator reads, in whatever form they are stored.
+"""Trained numbers that an operator reads, in whatever form they are stored.
 
-A weight in codes counts the numbers that it stands for; its scales and zero points count none.
+A quantized weight counts the numbers that it represents; its scales and zero points count none.
 Source: ONNX operator specifications, and ONNX Runtime's "Contrib operators" (com.microsoft).
 """
 
@@ -16,7 +16,7 @@ Weights = Mapping[int, ir.TensorProtocol]
 """Stored tensors by the identity of their value."""
 
 NO_PARAMETERS = (ir.DataType.INT64, ir.DataType.BOOL, ir.DataType.STRING)
-"""Types of indices, sizes, truth values and texts, which nobody trains."""
+"""Types of indices, sizes, truth values and texts, which are not trained."""
 
 CODES = frozenset({
     ir.DataType.INT8, ir.DataType.UINT8, ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT2,
@@ -42,27 +42,26 @@ PLACES: Mapping[str, tuple[int, ...]] = {
     "QMoE": (2, 4, 5, 7, 8, 10),
     "QuantizeLinear": (0,),
 }
-"""By operator, which inputs hold what training found, where some do not: the others are statistics
-of a batch, or scales and zero points of codes."""
+"""Inputs with trained numbers, by operators that have other inputs too: statistics of a batch, or
+scales and zero points of codes."""
 
 
-def single(node: ir.Node, place: int, tensor: ir.TensorProtocol) -> int:
+def single(node: ir.Node, index: int, tensor: ir.TensorProtocol) -> int:
     """One number in each element."""
-    del node, place
+    del node, index
     return int(tensor.size)
 
 
-def nbits(node: ir.Node, place: int, tensor: ir.TensorProtocol) -> int:
-    """MatMulNBits: blocks of packed codes, the last of which may be padded."""
-    whole = node.attributes.get_int("K", 0) * node.attributes.get_int("N", 0)
-    return whole if place == 1 else int(tensor.size)
+def _nbits(node: ir.Node, index: int, tensor: ir.TensorProtocol) -> int:
+    total = node.attributes.get_int("K", 0) * node.attributes.get_int("N", 0)
+    return total if index == 1 else int(tensor.size)
 
 
 def packed(bits: str) -> Callable[[ir.Node, int, ir.TensorProtocol], int]:
-    """Several codes in each byte, of as many bits as an attribute says; 4 where it says nothing."""
+    """Count several codes in each byte, of as many bits as an attribute says; 4 by default."""
 
-    def count(node: ir.Node, place: int, tensor: ir.TensorProtocol) -> int:
-        del place
+    def count(node: ir.Node, index: int, tensor: ir.TensorProtocol) -> int:
+        del index
         width = node.attributes.get_int(bits, 4)
         bytes_of_codes = tensor.dtype == ir.DataType.UINT8 and width > 0
         return int(tensor.size) * (8 // width if bytes_of_codes else 1)
@@ -72,38 +71,39 @@ def packed(bits: str) -> Callable[[ir.Node, int, ir.TensorProtocol], int]:
 
 PACKED: Mapping[str, Callable[[ir.Node, int, ir.TensorProtocol], int]] = {
     "GatherBlockQuantized": packed("bits"),
-    "MatMulNBits": nbits,
+    "MatMulNBits": _nbits,
     "QMoE": packed("expert_weight_bits"),
 }
-"""By operator, how many numbers an input stands for that holds more codes than elements."""
+"""Counts of numbers, by operators with inputs that hold more codes than elements."""
 
 
 def parameters_of(
-    node: ir.Node, weights: Weights, given: Callable[[], int | None]
+    node: ir.Node, weights: Weights, output_numbers: Callable[[], int | None]
 ) -> dict[int, int]:
-    """Numbers in an operator's stored values which training found, by the identity of the value.
+    """Trained numbers in an operator's stored values, by the identity of the value.
 
-    Indices, sizes and truth values are none, nor single numbers without a dimension, as limits
-    are.
+    Indices, sizes and truth values count none, nor do scalars such as limits.
 
     Args:
         node: the operator.
-        weights: what it reads that is stored.
-        given: finds how many numbers it gives, without padding; None where that is not known.
+        weights: its stored inputs.
+        output_numbers: counts the numbers of its output, without padding; None where unknown.
     """
-    kept = {key: one for key, one in weights.items()
-            if one.dtype not in NO_PARAMETERS and len(one.shape)}  # fmt: skip
-    codes = [key for key, one in kept.items() if one.dtype in CODES]
-    whole = given() if codes and restores(node) else None
-    if whole is not None:
-        return {max(codes, key=lambda key: kept[key].nbytes): whole}
-    places = PLACES.get(node.op_type, range(len(node.inputs)))
-    read = {place: id(node.inputs[place]) for place in places if place < len(node.inputs)}
+    trained = {key: tensor for key, tensor in weights.items()
+               if tensor.dtype not in NO_PARAMETERS and len(tensor.shape)}  # fmt: skip
+    codes = [key for key, tensor in trained.items() if tensor.dtype in CODES]
+    if codes and _is_dequantizer(node):
+        total = output_numbers()
+        if total is not None:
+            return {max(codes, key=lambda key: trained[key].nbytes): total}
+    indices = PLACES.get(node.op_type, range(len(node.inputs)))
+    inputs = {index: id(node.inputs[index]) for index in indices if index < len(node.inputs)}
     count = PACKED.get(node.op_type, single)
-    return {key: count(node, place, kept[key]) for place, key in read.items() if key in kept}
+    return {
+        key: count(node, index, trained[key]) for index, key in inputs.items() if key in trained
+    }
 
 
-def restores(node: ir.Node) -> bool:
-    """Whether an operator may be a function that restores a weight: all that it reads is stored."""
-    read = [stored_tensor(value) for value in node.inputs if value is not None]
-    return bool(node.domain) and node.op_type not in PLACES and None not in read
+def _is_dequantizer(node: ir.Node) -> bool:
+    tensors = [stored_tensor(value) for value in node.inputs if value is not None]
+    return bool(node.domain) and node.op_type not in PLACES and None not in tensors

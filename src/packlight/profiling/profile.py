@@ -1,4 +1,4 @@
-"""Count what a model costs: arithmetic, weights and activations by operator, and in all."""
+"""Count the cost of a model: arithmetic, weights and activations by operator, and in all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def profile(
     inputs: Mapping[str, Sequence[int]],
     seen_shapes: Mapping[str, Shape] = NOTHING,
 ) -> Profile:
-    """Where size, arithmetic and memory go, without running the model.
+    """Count size, arithmetic and memory, without running the model.
 
     Args:
         model: the model.
@@ -31,9 +31,9 @@ def profile(
         seen_shapes: shapes of values that a run showed.
 
     Returns:
-        A cost for each operator, those in subgraphs included, and totals. What cannot be counted
-        because a shape is not known, or the operator is not, is None and listed as unknown. The
-        sizes of files are not among the totals: a model is not a file.
+        A cost for each operator, those in subgraphs included, and totals. A cost is None, and the
+        operator listed as unknown, where a shape or the operator is not known. File sizes are not
+        among the totals: a model is not a file.
 
     Raises:
         InputError: the model has no such input, or it cannot have that shape.
@@ -46,12 +46,12 @@ def profile(
     rows = Rows(model, expanded, Counter(expanded, constant), constant)
     operators = tuple(rows.costs())
     reconnect(expanded)  # arithmetic is that of stand-ins, memory is not
-    needed, where = memory(rows)
+    activation_totals, peak_operator = memory(rows)
     return Profile(
         model=model.name,
         operators=operators,
-        totals={**totals(operators, rows), **needed},
-        peak_operator=where,
+        totals={**totals(operators, rows), **activation_totals},
+        peak_operator=peak_operator,
         inputs=dict(bound.inputs),
         unknown=tuple(rows.unknown),
         notes=(*bound.notes, *rows.counter.notes),
@@ -59,22 +59,22 @@ def profile(
 
 
 def totals(operators: Sequence[OperatorCost], rows: Rows) -> dict[str, Measurement]:
-    """The model's own costs; each weight counts once."""
+    """Totals of the model; each weight counts once."""
     macs = sum(operator.macs or 0 for operator in operators)
-    other = sum(operator.other_ops or 0 for operator in operators)
-    whole = not rows.unknown
+    other_ops = sum(operator.other_ops or 0 for operator in operators)
+    complete = not rows.unknown
     return {
-        "macs": arithmetic(macs, whole=whole),
-        "other_ops": arithmetic(other, whole=whole),
+        "macs": arithmetic(macs, complete=complete),
+        "other_ops": arithmetic(other_ops, complete=complete),
         "parameters": counted(sum(rows.parameters.values())),
         "weight_bytes": counted(sum(rows.stored_bytes.values()), "B"),
         "loaded_bytes": counted(sum(bytes_of(value) or 0 for value in rows.loaded), "B"),
     }
 
 
-def arithmetic(value: int, *, whole: bool) -> Measurement:
-    """A total; an estimate from below where some operators are not counted in it."""
-    return Measurement(value, "1", value, value, "counted" if whole else "estimated", 1)
+def arithmetic(value: int, *, complete: bool) -> Measurement:
+    """A total; an estimate from below where some operators are not counted."""
+    return Measurement(value, "1", value, value, "counted" if complete else "estimated", 1)
 
 
 def memory(rows: Rows) -> tuple[dict[str, Measurement], str]:
@@ -82,9 +82,9 @@ def memory(rows: Rows) -> tuple[dict[str, Measurement], str]:
     sizes = rows.sizes()
     if sizes is None:
         return {}, ""
-    most, where = peak(rows.graph, sizes)
-    found = {
-        "peak_activation_bytes": counted(most, "B"),
+    peak_bytes, where = peak(rows.graph, sizes)
+    totals = {
+        "peak_activation_bytes": counted(peak_bytes, "B"),
         "arena_bytes": counted(arena_bytes(rows.graph, sizes), "B"),
     }
-    return found, where
+    return totals, where

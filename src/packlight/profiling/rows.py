@@ -1,4 +1,4 @@
-"""What each operator of a model costs, from the counts of the operators that it becomes."""
+"""The cost of each operator of a model, summed over the operators that it expands to."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from packlight.records import OperatorCost
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Moved:
+class MovedValues:
     """Values that a row reads and gives.
 
     Attributes:
-        read: computed at every run, or inputs of the model.
-        held: the same at every run.
-        given: what the row gives.
+        inputs: computed at every run, or inputs of the model.
+        constants: equal at every run.
+        outputs: values that the row gives.
     """
 
-    read: tuple[ir.Value, ...]
-    held: tuple[ir.Value, ...]
-    given: tuple[ir.Value, ...]
+    inputs: tuple[ir.Value, ...]
+    constants: tuple[ir.Value, ...]
+    outputs: tuple[ir.Value, ...]
 
 
 class Rows:
@@ -38,21 +38,23 @@ class Rows:
 
     Args:
         model: the model.
-        expanded: the same with calls written out.
+        expanded: the model with functions inlined.
         counter: the arithmetic of its operators.
-        constant: its values that are the same at every run.
+        constant: its values that are equal at every run.
 
     Attributes:
-        unknown: operators that could not be counted, with why.
-        loaded: values read at a run that are the same at each.
+        unknown: operators that could not be counted, with the reason.
+        loaded: values read at a run that are equal at each.
         stored_bytes: of each stored value of the rows so far, by its identity.
-        parameters: of each of them, the numbers which training found.
+        parameters: trained numbers in each of them.
     """
 
     def __init__(
         self, model: Model, expanded: Expanded, counter: Counter, constant: set[ir.Value]
     ) -> None:
-        self.model, self.counter, self.constant = model, counter, constant
+        self.model = model
+        self.counter = counter
+        self.constant = constant
         self.graph = expanded.graph.graph
         self.stored = set(model.graph.graph.initializers)
         self.unknown: list[str] = []
@@ -72,75 +74,84 @@ class Rows:
             yield self.cost(node, weights, shared=shared)
 
     def cost(self, node: ir.Node, weights: Weights, *, shared: bool) -> OperatorCost:
-        """What one operator costs."""
-        trained = parameters_of(node, weights, lambda: self.given(node))
+        """Count the cost of one operator."""
+        trained = parameters_of(node, weights, lambda: self.output_numbers(node))
         self.parameters |= trained
         parts = self.parts[node]
         active = [part for part in parts if self.counter.runs[part]]
         runs = max((self.counter.runs[part] for part in parts), default=0)
         moved = self.moved(node, active)
-        self.loaded.update(moved.held)
-        held = runs * sum(bytes_of(value) or 0 for value in moved.held)
-        read, given = (summed(runs, side) for side in (moved.read, moved.given))
-        both = None if read is None or given is None else read + given
-        macs, other = self.arithmetic(node, active)
+        self.loaded.update(moved.constants)
+        loaded_bytes = runs * sum(bytes_of(value) or 0 for value in moved.constants)
+        bytes_in = total_bytes(runs, moved.inputs)
+        bytes_out = total_bytes(runs, moved.outputs)
+        activation_bytes = None
+        if bytes_in is not None and bytes_out is not None:
+            activation_bytes = bytes_in + bytes_out
+        macs, other_ops = self.arithmetic(node, active)
         return OperatorCost(
             name=str(node.name),
             op=operator_type(node),
             macs=macs,
-            other_ops=other,
+            other_ops=other_ops,
             parameters=sum(trained.values()),
             weight_bytes=sum(tensor.nbytes for tensor in weights.values()),
-            loaded_bytes=held,
-            activation_bytes_in=read,
-            activation_bytes_out=given,
-            activation_bytes=both,
-            intensity=intensity(macs, held, both),
+            loaded_bytes=loaded_bytes,
+            activation_bytes_in=bytes_in,
+            activation_bytes_out=bytes_out,
+            activation_bytes=activation_bytes,
+            intensity=intensity(macs, loaded_bytes, activation_bytes),
             runs=runs,
             at_load=bool(parts) and all(self.is_constant(part) for part in parts),
             shared=shared,
             source=source_of(node),
         )
 
-    def given(self, node: ir.Node) -> int | None:
-        """How many numbers an operator gives, without padding; None where that is not known."""
-        given = unpadded(node.outputs[0]) if node.outputs else None
-        sizes = None if given is None else shape(self.counter.values.get(str(given.name)))
+    def output_numbers(self, node: ir.Node) -> int | None:
+        """Numbers that an operator gives, without padding; None where their count is unknown."""
+        if not node.outputs:
+            return None
+        name = str(unpadded(node.outputs[0]).name)
+        sizes = shape(self.counter.values.get(name))
         return None if sizes is None else math.prod(sizes)
 
     def arithmetic(self, node: ir.Node, active: list[ir.Node]) -> tuple[int | None, int | None]:
         """Multiply-accumulates and other operations in one run of the model."""
-        why = sorted({self.counter.why[part] for part in active if part in self.counter.why})
-        if why:
-            self.unknown.append(f"{node.name}: {'; '.join(why)}")
+        reasons = sorted({self.counter.why[part] for part in active if part in self.counter.why})
+        if reasons:
+            self.unknown.append(f"{node.name}: {'; '.join(reasons)}")
             return None, None
-        works = [(self.counter.work[part], self.counter.runs[part]) for part in active]
-        self.counter.notes.extend(
-            f"{operator_type(node)} '{node.name}': {work.note}" for work, _ in works if work.note
-        )
-        return sum(w.macs * n for w, n in works), sum(w.other_ops * n for w, n in works)
+        macs = 0
+        other_ops = 0
+        for part in active:
+            work = self.counter.work[part]
+            macs += work.macs * self.counter.runs[part]
+            other_ops += work.other_ops * self.counter.runs[part]
+            if work.note:
+                self.counter.notes.append(f"{operator_type(node)} '{node.name}': {work.note}")
+        return macs, other_ops
 
     def is_constant(self, part: ir.Node) -> bool:
-        """Whether an operator gives the same at every run."""
+        """Return whether an operator gives equal outputs at every run."""
         return all(value in self.constant for value in part.outputs)
 
-    def moved(self, node: ir.Node, active: list[ir.Node]) -> Moved:
-        """What an operator reads and gives at a run."""
-        own = {value for part in active for value in part.outputs}
+    def moved(self, node: ir.Node, active: list[ir.Node]) -> MovedValues:
+        """Values that an operator reads and gives at a run."""
+        results = {value for part in active for value in part.outputs}
         values = self.counter.values
         if is_replaced(node) and active:
             read = [values[str(v.name)] for v in node.inputs if v and str(v.name) in values]
         else:
             read = [value for part in active for value in part.inputs if value is not None]
-        outside = dict.fromkeys(value for value in read if value not in own)
+        external = dict.fromkeys(value for value in read if value not in results)
         single = len(active) == 1
-        given = [v for v in own if v.name and (single or leaves(v, active))]
-        held = {value for value in outside if value in self.constant or value.name in self.stored}
-        read = [value for value in outside if value not in held]
-        return Moved(tuple(read), tuple(held), tuple(given))
+        outputs = [v for v in results if v.name and (single or _is_read_outside(v, active))]
+        constants = {v for v in external if v in self.constant or v.name in self.stored}
+        inputs = [value for value in external if value not in constants]
+        return MovedValues(tuple(inputs), tuple(constants), tuple(outputs))
 
     def running(self) -> Iterator[ir.Node]:
-        """Operators that give something at a run: of stand-ins for one, all or none."""
+        """Operators that run; the stand-ins of one original run all or none."""
         runs = self.counter.runs
         for node, parts in self.parts.items():
             together = is_replaced(node) and any(runs[part] for part in parts)
@@ -148,23 +159,28 @@ class Rows:
 
     def sizes(self) -> dict[ir.Value, int] | None:
         """Bytes of every value that needs memory at a run; None where one is not known."""
-        fed = [value for value in self.graph.inputs if value not in self.constant]
-        made = [v for part in self.running() for v in part.outputs if v.name]
-        own = [v for v in (*fed, *made) if v.name not in self.stored and not is_added(v)]
-        sizes = {value: bytes_of(value) for value in own}
-        known = {value: size for value, size in sizes.items() if size is not None}
-        return known if len(known) == len(sizes) else None
+        inputs = [value for value in self.graph.inputs if value not in self.constant]
+        results = [value for part in self.running() for value in part.outputs if value.name]
+        sizes: dict[ir.Value, int] = {}
+        for value in (*inputs, *results):
+            if value.name in self.stored or is_added(value):
+                continue
+            size = bytes_of(value)
+            if size is None:
+                return None
+            sizes[value] = size
+        return sizes
 
 
 def unpadded(value: ir.Value) -> ir.Value:
-    """What is left of a value once padding of its last block is cut off."""
+    """The value behind the operators that cut off padding of its last block."""
     readers = value.consumers()
-    cuts = len(readers) == 1 and readers[0].op_type in ("Reshape", "Slice")
-    return unpadded(readers[0].outputs[0]) if cuts else value
+    if len(readers) == 1 and readers[0].op_type in ("Reshape", "Slice"):
+        return unpadded(readers[0].outputs[0])
+    return value
 
 
-def leaves(value: ir.Value, active: list[ir.Node]) -> bool:
-    """Whether a value is read outside the operators that make up a row."""
+def _is_read_outside(value: ir.Value, active: list[ir.Node]) -> bool:
     return value.is_graph_output() or any(use.node not in active for use in value.uses())
 
 
@@ -173,9 +189,13 @@ Weights = dict[int, ir.TensorProtocol]
 
 
 def weights_of(node: ir.Node) -> Weights:
-    """What an operator reads that is stored, in a Constant too."""
-    read = {id(v): stored_tensor(v) for v in node.inputs if v is not None}
-    return {key: tensor for key, tensor in read.items() if tensor is not None}
+    """Stored tensors that an operator reads, in a Constant too."""
+    weights = {}
+    for value in node.inputs:
+        tensor = None if value is None else stored_tensor(value)
+        if tensor is not None:
+            weights[id(value)] = tensor
+    return weights
 
 
 def bytes_of(value: ir.Value) -> int | None:
@@ -184,18 +204,24 @@ def bytes_of(value: ir.Value) -> int | None:
     if sizes is None:
         return None
     dtype = value.dtype or ir.DataType.FLOAT
-    return 0 if dtype == ir.DataType.STRING else math.ceil(math.prod(sizes) * dtype.itemsize)
+    if dtype == ir.DataType.STRING:
+        return 0
+    return math.ceil(math.prod(sizes) * dtype.itemsize)
 
 
-def summed(runs: int, values: Iterable[ir.Value]) -> int | None:
+def total_bytes(runs: int, values: Iterable[ir.Value]) -> int | None:
     """Bytes of values in all runs; None where one is not known."""
-    sizes = [bytes_of(value) for value in values]
-    known = [size for size in sizes if size is not None]
-    return runs * sum(known) if len(known) == len(sizes) else None
+    total = 0
+    for value in values:
+        size = bytes_of(value)
+        if size is None:
+            return None
+        total += size
+    return runs * total
 
 
-def intensity(macs: int | None, held: int, activations: int | None) -> float | None:
+def intensity(macs: int | None, loaded: int, activations: int | None) -> float | None:
     """Multiply-accumulates for each byte moved, where both are known."""
-    if macs is None or activations is None or not held + activations:
+    if macs is None or activations is None or not loaded + activations:
         return None
-    return macs / (held + activations)
+    return macs / (loaded + activations)

@@ -1,7 +1,7 @@
 """Shapes that depend on computed numbers: small values are computed, operator by operator.
 
-ONNX's inference follows only some of what graphs compute with shapes. Where it leaves some open,
-one pass over the operators infers each from what is known by then, and computes what is small.
+ONNX's inference follows only part of the computations on shapes. Where it leaves a shape open, one
+pass over the operators infers it from the values known so far, and computes small values.
 """
 
 from __future__ import annotations
@@ -31,19 +31,17 @@ COMPUTED = names(
 
 
 def complete_shapes(model: ir.Model) -> None:
-    """Fill in shapes that ONNX left open, in place; those that stay open depend on data."""
-    if any(node.op_type == "If" or not is_given(node) for node in nodes(model)):
-        Pass(model).over(model.graph)
+    """Fill in shapes that ONNX left open, in place; shapes that stay open depend on data."""
+    if any(node.op_type == "If" or not _has_known_outputs(node) for node in nodes(model)):
+        ShapePass(model).over(model.graph)
 
 
-def is_known(value: ir.Value) -> bool:
-    """Whether every dimension of a value is a number."""
+def _is_known(value: ir.Value) -> bool:
     return value.shape is not None and all(isinstance(size, int) for size in value.shape)
 
 
-def is_given(node: ir.Node) -> bool:
-    """Whether the shapes of all that a node gives are known."""
-    return all(is_known(value) for value in node.outputs if value.name)
+def _has_known_outputs(node: ir.Node) -> bool:
+    return all(_is_known(value) for value in node.outputs if value.name)
 
 
 def sizes_of(value: ir.Value) -> tuple[int, ...] | None:
@@ -54,16 +52,17 @@ def sizes_of(value: ir.Value) -> tuple[int, ...] | None:
     return tuple(sizes) if len(sizes) == len(value.shape) else None
 
 
-THEN, ELSE = "then_branch", "else_branch"
+THEN = "then_branch"
+ELSE = "else_branch"
 TAKEN = "packlight.taken"
-"""Note on an If whose condition is known: the branch that runs."""
+"""Tag on an If whose condition is known: the branch that runs."""
 
 
-class Pass:
+class ShapePass:
     """One pass over a model in the order it runs.
 
     Args:
-        model: whose values get shapes.
+        model: its values get shapes.
     """
 
     def __init__(self, model: ir.Model) -> None:
@@ -80,12 +79,12 @@ class Pass:
             if node.op_type in BODIES:
                 BODIES[node.op_type](self, node)
             else:
-                if not is_given(node):
+                if not _has_known_outputs(node):
                     self.infer(node)
                 self.compute(node)
 
     def number(self, value: ir.Value | None) -> Array | None:
-        """What a value is, if it is small and known."""
+        """The array of a value, if it is small and known."""
         if value is None:
             return None
         stored = value.const_value
@@ -94,49 +93,54 @@ class Pass:
         return self.numbers.get(value)
 
     def infer(self, node: ir.Node) -> None:
-        """Take a node's outputs from ONNX's rule for it, if that has one and can tell."""
-        read = [value for value in node.inputs if value is not None]
-        if any(value.type is None for value in read):
+        """Infer a node's outputs by ONNX's rule, if there is one and it succeeds."""
+        inputs = [value for value in node.inputs if value is not None]
+        if any(value.type is None for value in inputs):
             return
-        types = {str(value.name): type_of(value) for value in read}
-        stored = {str(v.name): tensor(n) for v in read if (n := self.number(v)) is not None}
+        types = {str(value.name): _type_of(value) for value in inputs}
+        stored = {str(v.name): tensor(n) for v in inputs if (n := self.number(v)) is not None}
         try:
             schema = onnx.defs.get_schema(node.op_type, self.version, node.domain)
-            found = onnx.shape_inference.infer_node_outputs(
+            inferred = onnx.shape_inference.infer_node_outputs(
                 schema, ir.to_proto(node), types, stored, None, self.imports, self.ir_version
             )
         except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError):
-            return  # what stays open is told where it is counted
+            return  # what stays open is reported where it is counted
         for value in node.outputs:
-            if value.name in found:
-                take(value, found[value.name])
+            if value.name in inferred:
+                write_inferred(value, inferred[value.name])
 
     def compute(self, node: ir.Node) -> None:
-        """Compute a node's outputs if all that it reads is known, and they are small."""
-        source = node.inputs[0] if node.inputs else None
+        """Compute a node's outputs if its inputs are known and its outputs small."""
+        source = next(iter(node.inputs), None)
         if node.op_type in ("Shape", "Size") and source is not None:
-            sizes = sizes_of(source)
-            if sizes is not None:
-                start, end = (
-                    node.attributes.get_int("start", 0),
-                    node.attributes.get_int("end", len(sizes)),
-                )
-                whole = np.asarray(math.prod(sizes) if node.op_type == "Size" else sizes[start:end])
-                self.numbers[node.outputs[0]] = whole.astype(np.int64)
+            self.compute_shape(node, source)
             return
-        read = [self.number(value) for value in node.inputs if value is not None]
-        given = [sizes_of(value) for value in node.outputs if value.name]
-        small = all(sizes is not None and math.prod(sizes) <= SMALL for sizes in given)
-        if node.op_type in COMPUTED and small and all(number is not None for number in read):
-            named = [str(value.name) for value in node.inputs if value is not None]
-            feeds = {
-                key: array for key, array in zip(named, read, strict=True) if array is not None
-            }
-            for value, number in zip(node.outputs, self.run(node, feeds), strict=False):
-                self.numbers[value] = number
+        inputs = [value for value in node.inputs if value is not None]
+        feeds: dict[str, Array] = {}
+        for value in inputs:
+            array = self.number(value)
+            if array is None:
+                return
+            feeds[str(value.name)] = array
+        output_sizes = [sizes_of(value) for value in node.outputs if value.name]
+        small = all(sizes is not None and math.prod(sizes) <= SMALL for sizes in output_sizes)
+        if node.op_type in COMPUTED and small:
+            for value, array in zip(node.outputs, self.run(node, feeds), strict=False):
+                self.numbers[value] = array
+
+    def compute_shape(self, node: ir.Node, source: ir.Value) -> None:
+        """Compute the output of Shape or Size, if the shape is known."""
+        sizes = sizes_of(source)
+        if sizes is None:
+            return
+        start = node.attributes.get_int("start", 0)
+        end = node.attributes.get_int("end", len(sizes))
+        result = np.asarray(math.prod(sizes) if node.op_type == "Size" else sizes[start:end])
+        self.numbers[node.outputs[0]] = result.astype(np.int64)
 
     def run(self, node: ir.Node, feeds: dict[str, Array]) -> list[Array]:
-        """What a node gives."""
+        """Run a node on small arrays."""
         from onnx.reference import ReferenceEvaluator  # noqa: PLC0415  takes long to load
 
         info = onnx.helper.make_empty_tensor_value_info
@@ -152,28 +156,29 @@ class Pass:
             return []  # ONNX's reference fails on some inputs; the value stays unknown
 
     def branches(self, node: ir.Node) -> None:
-        """If: the branch that is taken where that is known, else what both agree on."""
+        """If: the branch that runs where that is known, else shapes that both have."""
         bodies = {name: node.attributes.get_graph(name) for name in (THEN, ELSE)}
         for body in bodies.values():
             self.over(body)
         condition = self.number(node.inputs[0])
+        running = list(bodies.values())
         if condition is not None:
-            node.metadata_props[TAKEN] = THEN if condition.all() else ELSE
-        taken = [bodies[node.metadata_props[TAKEN]]] if condition is not None else bodies.values()
-        for value, *given in zip(node.outputs, *(body.outputs for body in taken), strict=False):
-            found = {sizes_of(each) for each in given}
-            if len(found) == 1:
-                adopt(value, given[0])
+            branch = THEN if condition.all() else ELSE
+            node.metadata_props[TAKEN] = branch
+            running = [bodies[branch]]
+        for value, *results in zip(node.outputs, *(body.outputs for body in running), strict=False):
+            if len({sizes_of(result) for result in results}) == 1:
+                copy_shape(value, results[0])
 
     def loop(self, node: ir.Node) -> None:
-        """Loop: what it carries has the shape that it starts with."""
+        """Loop: a carried value has the shape that it starts with."""
         body = node.attributes.get_graph("body")
         for inner, outer in zip(body.inputs[2:], node.inputs[2:], strict=False):
-            adopt(inner, outer)
+            copy_shape(inner, outer)
         self.over(body)
         carried = len(node.inputs) - 2
         for value, inner in zip(node.outputs[:carried], body.outputs[1:], strict=False):
-            adopt(value, inner)
+            copy_shape(value, inner)
         trips = self.number(node.inputs[0])
         for value, inner in zip(node.outputs[carried:], body.outputs[carried + 1 :], strict=False):
             sizes = sizes_of(inner)
@@ -183,34 +188,34 @@ class Pass:
     def scan(self, node: ir.Node) -> None:
         """Scan: ONNX infers its outputs; the body is completed here."""
         self.over(node.attributes.get_graph("body"))
-        if not is_given(node):
+        if not _has_known_outputs(node):
             self.infer(node)
 
 
-BODIES = {"If": Pass.branches, "Loop": Pass.loop, "Scan": Pass.scan}
+BODIES = {"If": ShapePass.branches, "Loop": ShapePass.loop, "Scan": ShapePass.scan}
 
 
-def adopt(value: ir.Value, other: ir.Value | None) -> None:
-    """Give a value the type, and the shape if it is known, of another."""
-    if other is not None and not is_known(value) and is_known(other):
-        value.shape, value.type = other.shape, value.type or other.type
+def copy_shape(value: ir.Value, source: ir.Value | None) -> None:
+    """Copy the type, and the shape if it is known, of another value."""
+    if source is not None and not _is_known(value) and _is_known(source):
+        value.shape = source.shape
+        value.type = value.type or source.type
 
 
-def type_of(value: ir.Value) -> onnx.TypeProto:
-    """A value's type and shape as ONNX's inference takes it."""
+def _type_of(value: ir.Value) -> onnx.TypeProto:
     typed: onnx.TypeProto = ir.serde.serialize_value(value).type
     return typed
 
 
-def tensor(number: Array) -> onnx.TensorProto:
+def tensor(array: Array) -> onnx.TensorProto:
     """A small array as a tensor."""
-    return onnx.numpy_helper.from_array(np.ascontiguousarray(number).reshape(number.shape))
+    return onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape))
 
 
-def take(value: ir.Value, inferred: onnx.TypeProto) -> None:
-    """Write what was inferred into a value."""
-    found = ir.serde.deserialize_type_proto_for_type(inferred)
+def write_inferred(value: ir.Value, inferred: onnx.TypeProto) -> None:
+    """Write an inferred type and shape into a value."""
+    kind = ir.serde.deserialize_type_proto_for_type(inferred)
     shape = ir.serde.deserialize_type_proto_for_shape(inferred)
-    value.type = found or value.type
-    if shape is not None and not is_known(value):
+    value.type = kind or value.type
+    if shape is not None and not _is_known(value):
         value.shape = shape

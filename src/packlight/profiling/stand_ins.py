@@ -1,8 +1,7 @@
-"""Standard operators that stand for ONNX Runtime's own while shapes are inferred.
+"""Standard operators in place of ONNX Runtime's own while shapes are inferred.
 
-ONNX infers nothing behind an operator of another domain. What stands for one here gives a value of
-the same shape and, where it matters, of the same type; it is never run, and it is the operator
-itself that is counted.
+ONNX infers nothing behind an operator of another domain. A stand-in gives a value of the same shape
+and, where it matters, of the same type. It is never run, and its original is counted.
 Source: ONNX Runtime, "Contrib operators" (domain com.microsoft).
 """
 
@@ -16,7 +15,7 @@ from packlight.model import nodes
 
 MICROSOFT = "com.microsoft"
 ADDED = "packlight.stand_in."
-"""Prefix of the names of values that only stand for something."""
+"""Prefix of the names of values that only stand-ins read."""
 
 SUMS = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
 """Operators whose further results have the shape of the first."""
@@ -31,45 +30,47 @@ def stand_in(model: ir.Model) -> None:
     """Replace ONNX Runtime's own operators by standard ones of the same shape, in place."""
     for node in list(nodes(model)):
         if is_replaced(node):
-            put_in_place(model, node, REPLACE[node.op_type])
+            replace_node(model, node, REPLACE[node.op_type])
 
 
 def is_replaced(node: ir.Node) -> bool:
-    """Whether something stands for an operator."""
+    """Return whether an operator gets a stand-in."""
     return node.domain == MICROSOFT and node.op_type in REPLACE
 
 
 def is_added(value: ir.Value) -> bool:
-    """Whether a value is none of the model's."""
+    """Return whether a value was added for a stand-in."""
     return str(value.name).startswith(ADDED)
 
 
-def put_in_place(model: ir.Model, node: ir.Node, replace: Replace) -> None:
-    """Put what stands for an operator in its place, with its names and notes.
+def replace_node(model: ir.Model, node: ir.Node, replace: Replace) -> None:
+    """Put stand-ins in place of an operator, with its names and tags.
 
-    Further results of a normalisation are sums like the first; those of others stay unknown. What
-    nobody asks for has no name.
+    Further outputs of a normalization are sums like the first; those of other operators stay
+    unknown. Unused outputs have no name.
     """
     graph = node.graph
     assert graph is not None
-    for place, old in enumerate(node.outputs):
+    for index, old in enumerate(node.outputs):
         if not old.name:
             continue
-        if place == 0 or node.op_type in SUMS:
+        if index == 0 or node.op_type in SUMS:
             inserted = replace(model, node)
         else:
             inserted = [ir.node("Identity", [unknown_value(model)])]
         for new in inserted:
             new.metadata_props.update(node.metadata_props)
         graph.insert_before(node, inserted)
-        given = inserted[-1].outputs[0]
-        given.name, given.type, given.shape = old.name, old.type, old.shape
-        old.replace_all_uses_with(given, replace_graph_outputs=True)
+        result = inserted[-1].outputs[0]
+        result.name = old.name
+        result.type = old.type
+        result.shape = old.shape
+        old.replace_all_uses_with(result, replace_graph_outputs=True)
     graph.remove(node)
 
 
 def unknown_value(model: ir.Model) -> ir.Value:
-    """An input of the model of which nothing is known."""
+    """An input of the model with unknown shape."""
     name = f"{ADDED}{len(model.graph.inputs)}"
     value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT))
     model.graph.inputs.append(value)
@@ -77,73 +78,73 @@ def unknown_value(model: ir.Model) -> ir.Value:
 
 
 def unknown_weight(model: ir.Model, *shape: int) -> ir.Value:
-    """An input of the model that stands for a matrix which is stored in another form."""
+    """An input of the model in place of a matrix that is stored in another form."""
     value = unknown_value(model)
     value.shape = ir.Shape(shape)
     return value
 
 
-def as_first_input(model: ir.Model, node: ir.Node) -> list[ir.Node]:
-    """What gives a value like the one it reads."""
+def _as_first_input(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     del model
     return [ir.node("Identity", [node.inputs[0]])]
 
 
 def as_standard(op: str, inputs: int) -> Replace:
-    """What is like a standard operator on its first inputs, with attributes of the same names."""
+    """Stand-in by a standard operator on the first inputs, with attributes of the same names."""
 
     def replace(model: ir.Model, node: ir.Node) -> list[ir.Node]:
         del model
-        kept = {key: a for key, a in node.attributes.items() if not key.startswith("activation")}
-        return [ir.node(op, node.inputs[:inputs], attributes=kept)]
+        attributes = {
+            key: a for key, a in node.attributes.items() if not key.startswith("activation")
+        }
+        return [ir.node(op, node.inputs[:inputs], attributes=attributes)]
 
     return replace
 
 
-def of_codes(op: str, *places: int) -> Replace:
-    """What is like a standard operator on the codes among its inputs, which are at such places."""
+def on_codes(op: str, *indices: int) -> Replace:
+    """Stand-in by a standard operator on the codes among the inputs, at these indices."""
 
     def replace(model: ir.Model, node: ir.Node) -> list[ir.Node]:
         del model
-        read = [node.inputs[place] for place in places]
-        return [ir.node(op, read, attributes=dict(node.attributes))]
+        codes = [node.inputs[index] for index in indices]
+        return [ir.node(op, codes, attributes=dict(node.attributes))]
 
     return replace
 
 
 def gemm_of_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
-    """QGemm: gives floats where it is not told the scale of what it gives."""
-    (product,) = of_codes("Gemm", 0, 3)(model, node)
+    """QGemm: gives floats where it has no output scale."""
+    (product,) = on_codes("Gemm", 0, 3)(model, node)
     if len(node.inputs) > QGEMM_SCALE and node.inputs[QGEMM_SCALE] is not None:
         return [product]
     product.outputs[0].name = f"{ADDED}{node.outputs[0].name}.codes"
     return [product, ir.node("Cast", product.outputs, {"to": int(ir.DataType.FLOAT)})]
 
 
-def joined_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
-    """QLinearConcat: its own scale and zero point come first, then codes with both of theirs."""
+def _joined_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     del model
     return [ir.node("Concat", node.inputs[2::3], attributes=dict(node.attributes))]
 
 
-def block_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
-    """MatMulNBits: a product with a stored (K, N)."""
+def _block_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     sizes = (node.attributes.get_int("K", 0), node.attributes.get_int("N", 0))
     return [ir.node("MatMul", [node.inputs[0], unknown_weight(model, *sizes)])]
 
 
 def fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
-    """FusedMatMul, of matrices that may be turned."""
+    """FusedMatMul, of matrices that may be transposed."""
     del model
-    inserted, operands = [], []
-    for place, flag in enumerate(("transA", "transB")):
-        value = node.inputs[place]
+    inserted = []
+    operands = []
+    for index, flag in enumerate(("transA", "transB")):
+        value = node.inputs[index]
         if node.attributes.get_int(flag, 0) and value is not None and value.shape is not None:
             order = list(range(len(value.shape)))
             order[-2:] = order[:-3:-1]
             inserted.append(ir.node("Transpose", [value], {"perm": order}))
             value = inserted[-1].outputs[0]
-            value.name = f"{ADDED}{node.outputs[0].name}.{place}"
+            value.name = f"{ADDED}{node.outputs[0].name}.{index}"
         operands.append(value)
     return [*inserted, ir.node("MatMul", operands)]
 
@@ -151,21 +152,17 @@ def fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
 def projected(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     """Attention, QAttention: as wide as the part of the weights that makes values."""
     weight = node.inputs[1]
-    stored = None if weight is None else weight.shape
-    if stored is None or len(stored) != MATRIX or not all(isinstance(n, int) for n in stored):
-        return as_first_input(model, node)
-    wide, total = stored.numpy()
-    sizes = list(node.attributes.get_ints("qkv_hidden_sizes", []))
-    return [
-        ir.node(
-            "MatMul",
-            [node.inputs[0], unknown_weight(model, wide, sizes[2] if sizes else total // 3)],
-        )
-    ]
+    if weight is None or weight.shape is None or len(weight.shape) != MATRIX:
+        return _as_first_input(model, node)
+    if not all(isinstance(size, int) for size in weight.shape):
+        return _as_first_input(model, node)
+    wide, total = weight.shape.numpy()
+    sizes = [*node.attributes.get_ints("qkv_hidden_sizes", [])] or [total // 3] * 3
+    return [ir.node("MatMul", [node.inputs[0], unknown_weight(model, wide, sizes[2])])]
 
 
 REPLACE: Mapping[str, Replace] = {
-    "MatMulNBits": block_product,
+    "MatMulNBits": _block_product,
     "FusedMatMul": fused_product,
     "FusedConv": as_standard("Conv", 3),
     "FusedGemm": as_standard("Gemm", 3),
@@ -174,11 +171,11 @@ REPLACE: Mapping[str, Replace] = {
     "QuantizeLinear": as_standard("QuantizeLinear", 3),
     "DequantizeLinear": as_standard("DequantizeLinear", 3),
     "QGemm": gemm_of_codes,
-    "QLinearAdd": of_codes("Add", 0, 3),
-    "QLinearMul": of_codes("Mul", 0, 3),
-    "QLinearAveragePool": of_codes("AveragePool", 0),
-    "QLinearGlobalAveragePool": of_codes("GlobalAveragePool", 0),
-    "QLinearConcat": joined_codes,
+    "QLinearAdd": on_codes("Add", 0, 3),
+    "QLinearMul": on_codes("Mul", 0, 3),
+    "QLinearAveragePool": on_codes("AveragePool", 0),
+    "QLinearGlobalAveragePool": on_codes("GlobalAveragePool", 0),
+    "QLinearConcat": _joined_codes,
     "Attention": projected,
     "QAttention": projected,
     **dict.fromkeys(
@@ -197,6 +194,6 @@ REPLACE: Mapping[str, Replace] = {
             "SkipLayerNormalization",
             "SkipSimplifiedLayerNormalization",
         ),
-        as_first_input,
+        _as_first_input,
     ),
 }

@@ -1,4 +1,3 @@
-from .background import ahead as ahead
 from .calls import Feeds as Feeds
 from .calls import Session as Session
 from .calls import Steps as Steps

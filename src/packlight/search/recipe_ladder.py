@@ -1,6 +1,6 @@
-"""The recipes that ``fit`` tries when the user names none, from free to costly.
+"""Recipes that ``fit`` tries by default, from lossless to costly.
 
-Free is what loses nothing; then what needs no data; then what needs calibration samples.
+Lossless recipes come first, then those without data, then those with calibration samples.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ WITH_DATA = (
     "tidy+static,first=float+weights:8",
     "tidy+static,per=tensor+weights:8",
 )
-"""``weights:8`` takes what has no integer kernel, as recurrent operators and embeddings."""
+"""``weights:8`` is for operators without an integer kernel, as recurrent ones and embeddings."""
 
 
 def ladder(task: Task, seed: int) -> tuple[tuple[str, Recipe], ...]:

@@ -319,9 +319,9 @@ def test_what_cannot_be_judged_is_said():
     few = contrast(TOP1, table(np.ones(50)), table(np.ones(50)), of, variant="v", reference="r")
 
     assert "1 of 2 groups have fewer than 30 samples and are not judged" in whole.notes
-    assert "no function of sums" in whole.notes[1]
+    assert "not a function of sums" in whole.notes[1]
     assert whole.groups[1].extra is None
-    assert few.notes[-1] == "slices are sought in 120 samples and more; there are 50"
+    assert few.notes[-1] == "slices need at least 120 samples; there are 50"
     assert few.detectable == pytest.approx(3 / 50)
     with pytest.raises(InputError, match="same samples; the reference has 3, 'v' has 4"):
         contrast(TOP1, table([1, 1, 1]), table([1] * 4), {}, variant="v", reference="r")

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from packlight.compression import compress
-from packlight.model import Model, name_operators, nodes
+from packlight.model import Model, file_size, name_operators, nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
 from packlight.testing.cases import EXACT
@@ -170,3 +170,54 @@ def test_what_a_function_computes_from_its_attributes_is_not_computed_without_th
 
     assert operators(made) == ["shift", "Mul"]
     np.testing.assert_array_equal(outputs(made, x=drawn(3))[0], outputs(model, x=drawn(3))[0])
+
+
+@pytest.mark.parametrize("opset", [7, 10, 11, 12])
+def test_what_is_computed_is_stored_in_a_form_that_the_opset_has(opset):
+    net = Sketch(opset)
+    total = net.add("Add", net.weight(3), net.weight(3))
+    moved = net.add("Add", "x", total)
+    flat = net.add("Reshape", moved, net.add("Shape", "x"))
+    model = net.model("shapes", [value_info("x", [2, 3])], {net.add("Relu", flat): [2, 3]})
+
+    proto = ir.to_proto(tidied(model).graph)
+
+    onnx.checker.check_model(proto, full_check=True)
+    assert "Shape" not in {node.op_type for node in proto.graph.node}
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_large_weight_that_others_read_too_is_not_stored_a_second_time(tied):
+    net = Sketch(17)
+    table = net.weight(200, 8)
+    value = net.add("Gather", table, "x") if tied else net.add("Relu", net.weight(3, 8))
+    turned = [net.add("Transpose", table, perm=[1, 0]) for _ in range(2)]
+    sides = [net.add("MatMul", value, one) for one in turned]
+    ids = value_info("x", [3], TensorProto.INT64)
+    model = net.model("tied", [ids], {net.add("Add", *sides): [3, 200]})
+
+    made = tidied(model)
+
+    assert file_size(made.graph) <= file_size(model.graph)
+    assert ("Transpose" in operators(made)) is tied
+
+
+def test_an_if_stays_where_its_condition_may_be_fed():
+    net = Sketch(17)
+    truth = net.keep(np.array(True))
+    bodies = {}
+    for op in ("Relu", "Neg"):
+        body = Sketch(17, prefix=op)
+        bodies[op] = body.body(body.add(op, "x"), [3])
+    value = net.add("If", truth, then_branch=bodies["Relu"], else_branch=bodies["Neg"])
+    total = net.add("Add", net.weight(3), net.weight(3))
+    truth_input = value_info(truth, [], TensorProto.BOOL)
+    inputs = [value_info("x", [3]), truth_input]
+    model = net.model("fed", inputs, {net.add("Add", value, total): [3]})
+
+    made = tidied(model)
+
+    assert "If" in operators(made)
+    feeds = {"x": drawn(3), truth: np.array(False)}
+    old, new = (open_session(m, EXACT).native.run(None, feeds) for m in (model, made))
+    np.testing.assert_array_equal(new[0], old[0])

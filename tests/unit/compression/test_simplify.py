@@ -27,12 +27,12 @@ COMPRESSED = [
 @pytest.mark.parametrize("name", NETWORKS)
 def test_tidy_never_undoes_what_a_step_before_compressed(name, recipe):
     first = make_case(NETWORKS[name](), parse_recipe(f"tidy+{recipe}"))
-    small = len(to_bytes(first.made.model))
+    small = len(to_bytes(first.result.model))
 
-    tidied = compress(first.made.model, parse_recipe("tidy"))
+    tidied = compress(first.result.model, parse_recipe("tidy"))
 
     assert len(to_bytes(tidied.model)) <= small * 1.01
-    old, new = (open_session(m, EXACT) for m in (first.made.model, tidied.model))
+    old, new = (open_session(m, EXACT) for m in (first.result.model, tidied.model))
     expected, found = old.run(first.calls[0]), new.run(first.calls[0])
     for key, array in expected.items():
         np.testing.assert_allclose(found[key], array, rtol=1e-5, atol=1e-5)

@@ -148,7 +148,7 @@ def test_every_sample_is_noted_with_its_losses_divergence_and_inputs(linear, wei
     np.testing.assert_allclose(table.samples["input_spread"], inputs.std(1), rtol=1e-5)
     np.testing.assert_allclose(table.samples["input_highest"], inputs.max(1))
     assert "input_length" not in table.samples
-    np.testing.assert_array_equal(found.beside.right, before.argmax(1) == task.targets)
+    np.testing.assert_array_equal(found.reference_table.right, before.argmax(1) == task.targets)
 
 
 def test_embeddings_are_told_by_cosine_and_by_who_is_near_whom(linear, inputs):
@@ -322,7 +322,7 @@ def test_outputs_that_change_their_shape_have_no_fidelity_and_say_so(linear, wei
 
     found = judge(linear(wider), task, linear(weight)).evaluation
 
-    assert found.labels == ("fidelity not told: y changes shape",)
+    assert found.labels == ("no fidelity: y changes shape",)
     assert "snr" not in found.metrics
 
 
@@ -370,7 +370,7 @@ def test_comparing_two_models_runs_each_of_them_once_on_every_sample(
 
     judge(base.model, task, base)
     found = judge(linear(weight + 0.1), task, base)
-    contrast(task.metric, found.beside, found.table, {}, variant="v", reference="r")
+    contrast(task.metric, found.reference_table, found.table, {}, variant="v", reference="r")
 
     assert len(runs) == 2 * N
     assert len(set(map(id, runs))) == 2

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from packlight.evaluation import RUNTIME_DIFFERS, runtime_differs
-from packlight.evaluation.exactness import spread
+from packlight.evaluation.exactness import evenly_spread
 from packlight.model import save
 from packlight.records import SessionOptions
 
@@ -101,8 +101,8 @@ def on_old_cpu(cases, folder):
 
 
 def test_the_samples_taken_are_spread_over_all():
-    assert list(spread(5, 200)) == [0, 1, 2, 3, 4]
-    taken = list(spread(1000, 200))
+    assert list(evenly_spread(5, 200)) == [0, 1, 2, 3, 4]
+    taken = list(evenly_spread(1000, 200))
     assert len(taken) == 200
     assert taken[0] == 0
     assert taken[-1] == 999

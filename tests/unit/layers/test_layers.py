@@ -4,12 +4,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from packlight.layers import layers, paired
+from packlight.layers import layers, match_models
 from packlight.metrics import METRICS
 from packlight.model import Model
 from packlight.records import SessionOptions, parse_recipe
 from packlight.task import LazySamples, Task
-from packlight.testing.cases import applied, sample_calls
+from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
 from packlight.testing.sketch import Sketch, value_info
 
@@ -24,7 +24,7 @@ def task_of(model, count=8):
 
 
 def made(model, recipe):
-    return applied(model, parse_recipe(recipe), sample_calls(model)).model
+    return apply_recipe(model, parse_recipe(recipe), sample_calls(model)).model
 
 
 def renamed(model):
@@ -85,7 +85,7 @@ def test_a_model_beside_itself_has_no_error_anywhere(name):
 def test_every_operator_is_found_again_under_other_names_and_behind_copies(name):
     model = NETWORKS[name]()
 
-    pair = paired(model, with_copies(renamed(model)), OPTIONS)
+    pair = match_models(model, with_copies(renamed(model)), OPTIONS)
 
     assert set(pair.matched.operators) == set(pair.matched.reference.operators)
     kinds = [(a.op_type, b.op_type) for a, b in pair.matched.operators.items()]

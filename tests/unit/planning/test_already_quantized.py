@@ -6,7 +6,7 @@ import pytest
 import packlight
 from packlight.compression import compress
 from packlight.model import load
-from packlight.planning.already_quantized import present
+from packlight.planning.already_quantized import integer_operators
 from packlight.planning.cost.predict import load_of
 from packlight.profiling import profile
 from packlight.records import parse_recipe
@@ -135,20 +135,20 @@ def restored_first():
 def test_weights_that_no_kernel_restores_take_no_memory_for_activations():
     model = restored_first()
 
-    found = present(model.graph, profile(model, {}))
+    found = integer_operators(model.graph, profile(model, {}))
 
     assert profile(model, {}).totals["arena_bytes"].value > 2 * 4 * 256 * 256
     assert found.arena == 4 * 512 + 512  # the input in floats, and its codes
-    assert {name.split("_")[0] for name in found.grouped} == {"matmul"}
+    assert {name.split("_")[0] for name in found.by_pairs} == {"matmul"}
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_a_model_of_floats_computes_in_floats(name):
     model = NETWORKS[name]()
 
-    found = present(model.graph, profile(model, {}))
+    found = integer_operators(model.graph, profile(model, {}))
 
-    assert not found.integer
+    assert not found.all
 
 
 def test_who_plans_what_is_quantized_is_sent_to_the_float_model_where_it_does_not_fit(integers):

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, parser
 import packlight
 from packlight.errors import ModelError
 from packlight.model import Model, name_operators
-from packlight.planning.kernel_types import rare_types
+from packlight.planning.already_quantized import rare_types
 from packlight.records import SessionOptions
 from packlight.records.plan import RUNTIME
 from packlight.runtime import open_session

@@ -13,7 +13,7 @@ from packlight.planning.size.clusters import clusters
 from packlight.planning.size.files import Files
 from packlight.planning.size.parts import Sizes, Tidied, in_main_graph, least_opset
 from packlight.records import parse_recipe
-from packlight.testing.cases import applied, sample_calls
+from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
 from packlight.testing.sketch import Sketch, value_info
 
@@ -243,7 +243,7 @@ def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
     model = WITH_BIASES[name]()
     told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(text))).size
 
-    made = applied(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
+    made = apply_recipe(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
 
     assert told.low == told.high == len(to_bytes(made.model))
 
@@ -264,7 +264,7 @@ def test_what_only_samples_say_widens_the_foreseen_size(name, text):
     model = {**WITH_BIASES, **NETWORKS}[name]()
     told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(text))).size
 
-    made = applied(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
+    made = apply_recipe(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
 
     assert told.low <= len(to_bytes(made.model)) <= told.high
 

@@ -13,7 +13,7 @@ from packlight.errors import RecipeError
 from packlight.model import file_size, load, to_bytes
 from packlight.planning.what_if import Choice, parse_choice
 from packlight.records import parse_recipe
-from packlight.testing.cases import applied, sample_calls
+from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.sketch import Sketch, value_info
 from packlight.zoo import model_path
 
@@ -173,6 +173,6 @@ def test_biases_that_samples_make_are_foreseen_for_choices(step):
     found = packlight.what_if(model, "pixel-8").choose([Choice(where, step)])["size"]
 
     recipe = parse_recipe(f"tidy+{step},where={where}")
-    made = len(to_bytes(applied(model, recipe, sample_calls(model)).model))
+    made = len(to_bytes(apply_recipe(model, recipe, sample_calls(model)).model))
     assert found.low <= made <= found.high
     assert (found.how == "counted") == ("mixed" not in step)

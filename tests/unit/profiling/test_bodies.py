@@ -80,7 +80,7 @@ def test_a_loop_counts_as_often_as_it_is_told():
     assert found.totals["other_ops"].value == 7 * 8
     assert product.runs == 7
     assert product.activation_bytes_out == 7 * 32
-    assert found.notes == ("Loop 'around' counts 7 times, which is what it is told at most",)
+    assert found.notes == ("Loop 'around' counts 7 times, its upper limit",)
 
 
 @pytest.mark.parametrize("times", [None, np.array(2**63 - 1)])
@@ -91,7 +91,7 @@ def test_a_loop_whose_length_is_data_counts_once_and_says_so(times):
     found = profile(model_of(text, w=(4, 4), **stored), {})
 
     assert found.totals["macs"].value == 2 * 4 * 4
-    assert found.notes == ("Loop 'around' counts once: how often it runs is data",)
+    assert found.notes == ("Loop 'around' counts once: its number of runs depends on data",)
 
 
 def test_a_scan_counts_for_each_step_of_its_input():

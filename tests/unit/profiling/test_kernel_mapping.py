@@ -7,9 +7,9 @@ from onnx import numpy_helper, parser
 
 from packlight.model import Model, name_operators
 from packlight.profiling import profile
-from packlight.profiling.kernel_attribution import heads_of
-from packlight.profiling.kernel_mapping import Placing
-from packlight.profiling.node_tags import marked
+from packlight.profiling.kernel_attribution import attribute_kernels
+from packlight.profiling.kernel_mapping import KernelMapping
+from packlight.profiling.node_tags import tag_nodes
 from packlight.records import SessionOptions
 from packlight.runtime.kernel_times import time_kernels
 
@@ -33,13 +33,15 @@ def network(body, inputs, outputs, opset=17, **weights):
 
 def became(model, **feeds):
     """What became of each operator: ``kernel``, ``in X``, ``at load``, ``removed``."""
-    copy, costs = marked(model), profile(model, {}).operators
+    copy, costs = tag_nodes(model), profile(model, {}).operators
     kernels = time_kernels(copy.model, [feeds], {}, SessionOptions(), seconds=0.01, rounds=1)
     loaded = [copy.operators[at] for at, one in enumerate(costs) if one.at_load]
-    heads = heads_of(Placing(copy, kernels.graph, loaded), costs)
-    assert len(heads.of_kernel) == len(heads.kernels), "a kernel has no place"
+    attribution = attribute_kernels(KernelMapping(copy, kernels.graph, loaded), costs)
+    assert len(attribution.of_kernel) == len(attribution.kernels), "a kernel has no place"
     return {
-        one.name: f"in {costs[heads.into[at]].name}" if at in heads.into else heads.placements[at]
+        one.name: f"in {costs[attribution.into[at]].name}"
+        if at in attribution.into
+        else attribution.placements[at]
         for at, one in enumerate(costs)
     }
 
@@ -147,12 +149,12 @@ def test_marks_are_read_back_whatever_names_a_model_has(name):
     model = network("[a] b = Relu(x) [c] y = Neg(b)", "float[2] x", "float[2] y")
     model.graph.graph[0].name = name
 
-    copy = marked(model)
+    copy = tag_nodes(model)
 
     assert [node.name for node in copy.operators] == ["packlight:0:", "packlight:1:"]
     assert copy.renamed == {"y": "packlight:1.0:"}
     assert copy.value("packlight:1.0:") is copy.operators[1].outputs[0]
-    assert copy.named_by("fused packlight:0.0:_nchwc") == (
+    assert copy.tagged("fused packlight:0.0:_nchwc") == (
         copy.operators[0], copy.operators[0].outputs[0],
     )  # fmt: skip
     assert copy.value("x") is None

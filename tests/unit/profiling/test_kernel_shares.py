@@ -8,7 +8,7 @@ from onnx import parser
 from packlight.model import Model
 from packlight.profiling import profile
 from packlight.profiling.kernel_shares import with_latency
-from packlight.profiling.node_tags import marked
+from packlight.profiling.node_tags import tag_nodes
 from packlight.runtime.kernel_times import Kernel, Kernels, Run
 
 US = 1e-6
@@ -57,7 +57,7 @@ def run(copy, spent, more=0.0):
 
 def measured(runs, plain, profiled, steps=1, more=0.0):
     found = model()
-    copy = marked(found)
+    copy = tag_nodes(found)
     made = [run(copy, one, more) if isinstance(one, tuple) else one for one in runs]
     return with_latency(profile(found, {}), copy, kernels(copy, made, plain, profiled, steps))
 
@@ -132,7 +132,7 @@ def test_the_steps_of_a_sample_count_on_average():
 
 
 def test_a_kernel_that_no_run_calls_is_said_not_to_run():
-    copy = marked(model())
+    copy = tag_nodes(model())
     whole = run(copy, (40, 20, 10, 30))
     kept = {key: us for key, us in whole.seconds.items() if key.op != "Sqrt"}
     short = Run(whole.length, whole.within, kept, dict.fromkeys(kept, 1))
@@ -144,7 +144,7 @@ def test_a_kernel_that_no_run_calls_is_said_not_to_run():
 
 
 def test_a_kernel_that_cannot_be_placed_is_told_and_its_time_spread():
-    copy = marked(model())
+    copy = tag_nodes(model())
     whole = run(copy, (40, 20, 10, 30))
     strange = {**whole.seconds, Kernel("new", "Strange", 9): 100 * US}
     odd = Run(whole.length, whole.within, strange, dict.fromkeys(strange, 1))

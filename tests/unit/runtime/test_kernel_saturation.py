@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from packlight.compression import compress
-from packlight.compression.compress import Stream
 from packlight.model import Model, nodes, save
 from packlight.records import SessionOptions, parse_recipe
-from packlight.runtime import machine, open_session, saturation, stream
+from packlight.runtime import machine, open_session, saturation
+from packlight.runtime.calibration import Calibrator
 from packlight.runtime.kernel_sums import (
     LARGEST_CODE,
     code_matrices,
@@ -217,10 +217,7 @@ def made(network, recipe):
     samples = [[feeds] for feeds in sample_calls(model)]
     exactly = SessionOptions(arithmetic="exact", matmul_accuracy=1)
 
-    def values(model, names, most):
-        return stream(model, names, samples[: most or None], {}, exactly)
-
-    return compress(model, parse_recipe(recipe), Stream(values)).model, samples
+    return compress(model, parse_recipe(recipe), Calibrator(samples, exactly)).model, samples
 
 
 def test_weights_of_7_bits_are_safe_and_those_of_8_are_told_by_operator():

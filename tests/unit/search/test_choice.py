@@ -37,7 +37,7 @@ BUDGET = parse_budget(["size<=0.3x", "drop<=1%"])
 
 
 def judged(*results, budget=BUDGET):
-    return [choice.judged(each, budget, ORIGINAL.metrics) for each in results]
+    return [choice.with_verdict(each, budget, ORIGINAL.metrics) for each in results]
 
 
 def test_the_verdict_follows_the_intervals():
@@ -139,7 +139,7 @@ def test_a_variant_without_what_a_budget_bounds_fails_with_a_sentence():
 
     assert (found.verdict, found.error) == (
         "misses",
-        "its outputs leave nothing to judge flips<=5%",
+        "its outputs cannot be checked for flips<=5%",
     )
     assert choice.best([found], allow_slower=True) is None
 

@@ -1,197 +1,400 @@
-"""Which operators become one kernel: what ONNX Runtime fuses before it runs a graph.
+"""Operators that become one kernel: what ONNX Runtime fuses before it runs a graph.
 
-Only what is sure to happen on a CPU is told here; what it sometimes fuses stays apart, so that
-predictions err to the slow side.
-Source: ONNX Runtime, docs "Graph Optimizations in ONNX Runtime", and its optimised graphs.
+Only what is sure to happen on a CPU is here; what it sometimes fuses stays apart, so that
+predictions err to the slow side. ``capabilities`` has the operators that it computes in integers.
+Source: ONNX Runtime, docs "Graph Optimizations in ONNX Runtime", and its optimized graphs.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from typing import Literal
 
 import onnx_ir as ir
 
-from packlight.backends.onnxruntime.function_groups import gelu, layer_norm, skip_norm, swish
-from packlight.backends.onnxruntime.graph_view import SCALES, Fusion, alike, is_factor
+from packlight.backends.capabilities import STORED, Grid, capabilities, effective_attributes
+from packlight.backends.onnxruntime.blocked_products import fuses_dequantize
 from packlight.backends.onnxruntime.kernel_calls import IMAGE, MATRIX
+from packlight.backends.onnxruntime.qdq import (
+    QUANTIZE,
+    RESTORE,
+    clips_by_grid,
+    data_inputs,
+    grid_of,
+)
 from packlight.profiling.counts import names
 from packlight.profiling.shape_values import sizes_of
 
+SCALES = names("Mul Div")
 ACTIVATIONS = names("Relu Clip LeakyRelu Sigmoid Tanh HardSigmoid")
-CUT = names("Relu Clip")
-"""Activations that a QuantizeLinear behind them does by cutting off its range."""
+"""Activations that a product in floats computes while it writes its result."""
 
-INTEGER = names("Conv MatMul Gemm Add Mul Sigmoid LeakyRelu AveragePool GlobalAveragePool Softmax "
-                "Concat")  # fmt: skip
-"""What has a kernel for integers between DequantizeLinear and QuantizeLinear."""
-
-OPEN = names("MatMul Gemm")
-"""Those that may also give floats."""
-
-MOVERS = names("Reshape Flatten Squeeze Unsqueeze Transpose MaxPool Resize Gather Slice Split")
-"""What moves codes as well as numbers."""
+PRODUCTS = names("MatMul Gemm")
 
 TURN = 2
 """Last dimensions that a product of matrices can read in the other order."""
 
 
-def fused(active: list[ir.Node], constant: Collection[ir.Value], *, fixed: bool) -> Fusion:
+class Fusion:
     """The operators of a graph as kernels.
 
     Args:
         active: operators that run, in their order.
         constant: values that are the same at every run.
         fixed: whether the model itself says all shapes.
+
+    Attributes:
+        gone: operators that have no kernel of their own.
+        integer: operators that compute in codes.
+        named: type of operator that a fused group becomes, by its last operator.
+        read: further values that a kernel reads for what is fused into it.
+        last: what a kernel gives in the end, where that is not its own output.
+        codes: what integer kernels with several outputs give.
     """
-    found = Fusion(active, constant, fixed=fixed)
-    for rule in RULES:
-        for node in active:
-            if node not in found.gone:
-                rule(found, node)
-    return found
+
+    def __init__(
+        self, active: list[ir.Node], constant: Collection[ir.Value], *, fixed: bool
+    ) -> None:
+        self.active, self.constant, self.fixed = active, constant, fixed
+        self.running = {node: position for position, node in enumerate(active)}
+        self.gone: set[ir.Node] = set()
+        self.integer: set[ir.Node] = set()
+        self.named: dict[ir.Node, str] = {}
+        self.read: dict[ir.Node, list[ir.Value]] = {}
+        self.last: dict[ir.Node, ir.Value] = {}
+        self.codes: set[ir.Value] = set()
+
+    def apply(self, *rules: Rule) -> Fusion:
+        """Apply rules one after another to every operator that still has a kernel."""
+        for rule in rules:
+            for node in self.active:
+                if node not in self.gone:
+                    rule(self, node)
+        return self
+
+    def stored(self, value: ir.Value | None) -> bool:
+        """Check that a value is the same at every run, restored codes of a weight too."""
+        if value is None or value in self.constant:
+            return True
+        maker = value.producer()
+        return maker is not None and maker.op_type == RESTORE and maker.inputs[0] in self.constant
+
+    def computed(self, node: ir.Node) -> list[ir.Value]:
+        """Inputs of an operator that are not stored."""
+        return [value for value in node.inputs if value is not None and not self.stored(value)]
+
+    def only_reader(self, value: ir.Value) -> ir.Node | None:
+        """The one operator that reads a value, if it is one."""
+        readers = {use.node for use in value.uses()}
+        if value.is_graph_output() or len(readers) != 1:
+            return None
+        reader = readers.pop()
+        return reader if reader in self.running and reader not in self.gone else None
+
+    def sole_maker(self, value: ir.Value | None, *ops: str) -> ir.Node | None:
+        """The operator that makes a value with a single reader, if it is one of these types."""
+        maker = None if value is None else value.producer()
+        if maker is None or maker.op_type not in ops or maker in self.gone:
+            return None
+        return maker if value is not None and self.only_reader(value) is not None else None
+
+    def source(self, value: ir.Value) -> ir.Value:
+        """The value that a kernel reads: its codes where they are not restored."""
+        maker = value.producer()
+        if maker is not None and maker in self.gone and maker.op_type == RESTORE:
+            return maker.inputs[0] or value
+        return value
+
+    def result(self, node: ir.Node) -> ir.Value:
+        """The value that a kernel gives."""
+        return self.last.get(node, node.outputs[0])
+
+    def absorb(self, head: ir.Node, reader: ir.Node) -> None:
+        """Let a kernel compute the operator behind it as well."""
+        self.gone.add(reader)
+        before = self.result(head)
+        self.last[head] = reader.outputs[0]
+        self.read.setdefault(head, []).extend(
+            value for value in self.computed(reader) if value is not before
+        )
+
+    def replace(self, op_type: str, last: ir.Node, *inner: ir.Node) -> None:
+        """Let a group of operators be one kernel, in the position of its last."""
+        self.gone.update(inner)
+        self.named[last] = op_type
+
+    def kernels(self) -> Iterator[ir.Node]:
+        """Operators that have a kernel of their own, in order."""
+        return (node for node in self.active if node not in self.gone)
 
 
-def integers(found: Fusion, node: ir.Node) -> None:
-    """Between codes and codes, compute in codes."""
-    op, reads = node.op_type, found.computed(node)
-    if op not in INTEGER | MOVERS or not reads or not all(map(restored, reads)):
+def fuse(active: list[ir.Node], constant: Collection[ir.Value], *, fixed: bool) -> Fusion:
+    """Fuse the operators of a graph into kernels; arguments as for ``Fusion``."""
+    return Fusion(active, constant, fixed=fixed).apply(*RULES)
+
+
+def fuse_qdq(active: list[ir.Node], constant: Collection[ir.Value], *, fixed: bool) -> Fusion:
+    """Fuse only Q/DQ, and what they let compute in integers."""
+    return Fusion(active, constant, fixed=fixed).apply(*QDQ_RULES)
+
+
+def same_shapes(node: ir.Node) -> bool:
+    """Check that all inputs of an operator have one shape."""
+    return len({sizes_of(value) for value in node.inputs if value is not None}) == 1
+
+
+def is_factor(fusion: Fusion, node: ir.Node) -> bool:
+    """Check that an operator multiplies or divides by one stored number."""
+    if node.op_type not in SCALES:
+        return False
+    stored = [sizes_of(value) for value in node.inputs if value and fusion.stored(value)]
+    return len(stored) == 1 and stored[0] is not None and math.prod(stored[0]) == 1
+
+
+def integer_kernel(fusion: Fusion, node: ir.Node) -> None:
+    """Compute between codes and codes in codes."""
+    runtime = capabilities("onnxruntime")
+    op_type = str(node.op_type)
+    outputs = [value for value in node.outputs if value.uses() or value.is_graph_output()]
+    reads = [_read_grid(fusion, value) for value in data_inputs(runtime, node)]
+    followers: list[ir.Node] = []
+    bias = stored_bias(fusion, node)
+    if bias is not None:  # ONNX Runtime makes a Gemm of both before it looks for codes
+        op_type = "Gemm"
+        outputs = [bias.outputs[0]]
+        reads.append(STORED)
+        followers.append(bias)
+    ends = [_quantized(fusion, value) for value in outputs]
+    if bias is not None and not _is_matrix(node.outputs[0]) and ends[0][1:]:
+        return  # the Gemm's result is reshaped before the clipping, so no codes reach it
+    writes = [grid_of(end[-1]) if end else None for end in ends]
+    if not runtime.fuses_qdq(op_type, reads, writes, effective_attributes(node)):
         return
-    stored = [v for v in node.inputs[:2] if v is not None and v not in found.constant]
-    if becomes_gemm(found, node):
-        return
-    if op in OPEN | {"Conv"} and not all(map(restored, (*stored, node.inputs[1]))):
-        return
-    value, cut = node.outputs[0], None
-    reader = found.only_reader(value)
-    if reader is not None and reader.op_type in CUT:
-        cut, reader = reader, found.only_reader(reader.outputs[0])
-    if reader is not None and reader.op_type == "QuantizeLinear":
-        for follower in (cut, reader):
-            if follower is not None:
-                found.absorb(node, follower)
-    elif op not in OPEN:
-        return
-    found.integer.add(node)
+    fusion.integer.add(node)
+    if len(ends) > 1:
+        for end in ends:
+            fusion.gone.update(end)
+            fusion.codes.add(end[-1].outputs[0])
+    elif ends and ends[0]:
+        for follower in (*followers, *ends[0]):
+            fusion.absorb(node, follower)
 
 
-def becomes_gemm(found: Fusion, node: ir.Node) -> bool:
-    """Whether a product with a stored matrix takes up a stored bias, which makes it a Gemm.
+def _read_grid(fusion: Fusion, value: ir.Value) -> Grid | Literal["stored"] | None:
+    maker = value.producer()
+    if maker is not None and maker.op_type == RESTORE:
+        return grid_of(maker)
+    return STORED if fusion.stored(value) else None
 
-    Where the model says all shapes, that is done for more than two dimensions too, and before
-    codes are looked for: such a product then computes in floats, its weight restored at every run.
+
+def _quantized(fusion: Fusion, value: ir.Value) -> list[ir.Node]:
+    """The QuantizeLinear that alone reads a value, behind a clipping that its grid does."""
+    runtime = capabilities("onnxruntime")
+    reader = fusion.only_reader(value)
+    clipping: list[ir.Node] = []
+    if reader is not None and reader.op_type in runtime.clipping:
+        clipping.append(reader)
+        reader = fusion.only_reader(reader.outputs[0])
+    if reader is None or reader.op_type != QUANTIZE:
+        return []
+    if not all(clips_by_grid(runtime, node, reader) for node in clipping):
+        return []
+    return [*clipping, reader]
+
+
+def stored_bias(fusion: Fusion, node: ir.Node) -> ir.Node | None:
+    """The sum that adds a stored bias to a product with a stored matrix, which makes it a Gemm.
+
+    Where the model says all shapes, that is done for more than two dimensions too.
     """
-    if node.op_type != "MatMul" or not found.stored(node.inputs[1]):
-        return False
-    reader = found.only_reader(node.outputs[0])
-    if reader is None or reader.op_type != "Add" or len(found.computed(reader)) != 1:
-        return False
-    bias = [sizes_of(value) for value in reader.inputs if value and found.stored(value)]
-    flat = len(sizes_of(node.outputs[0]) or ()) == MATRIX
-    return (flat or found.fixed) and bias[0] is not None and len(bias[0]) == 1
+    if node.op_type != "MatMul" or not fusion.stored(node.inputs[1]):
+        return None
+    reader = fusion.only_reader(node.outputs[0])
+    if reader is None or reader.op_type != "Add" or len(fusion.computed(reader)) != 1:
+        return None
+    bias = [sizes_of(value) for value in reader.inputs if value and fusion.stored(value)]
+    is_vector = bias[0] is not None and len(bias[0]) == 1
+    return reader if is_vector and (fusion.fixed or _is_matrix(node.outputs[0])) else None
 
 
-def restored(value: ir.Value | None) -> bool:
-    """Whether a value comes from codes."""
-    maker = None if value is None else value.producer()
-    return maker is not None and maker.op_type == "DequantizeLinear"
+def _is_matrix(value: ir.Value) -> bool:
+    return len(sizes_of(value) or ()) == MATRIX
 
 
-def codes(found: Fusion, node: ir.Node) -> None:
-    """Codes that only integer kernels read are not restored."""
-    if node.op_type == "DequantizeLinear":
+def unread_floats(fusion: Fusion, node: ir.Node) -> None:
+    """Drop the restoring of codes that only integer kernels read."""
+    if node.op_type == RESTORE:
         readers = {use.node for use in node.outputs[0].uses()}
-        if readers and readers <= found.integer and not node.outputs[0].is_graph_output():
-            found.gone.add(node)
+        if readers and readers <= fusion.integer and not node.outputs[0].is_graph_output():
+            fusion.gone.add(node)
 
 
-def cut_off(found: Fusion, node: ir.Node) -> None:
-    """What only cuts off numbers before they are rounded to codes is done by the rounding."""
-    if node.op_type in CUT and node not in found.integer:
-        reader = found.only_reader(node.outputs[0])
-        if reader is not None and reader.op_type == "QuantizeLinear":
-            found.gone.add(node)
+def clipped_by_grid(fusion: Fusion, node: ir.Node) -> None:
+    """Drop a clipping that rounding to the grid behind it does as well."""
+    runtime = capabilities("onnxruntime")
+    if node.op_type in runtime.clipping and node not in fusion.integer:
+        reader = fusion.only_reader(node.outputs[0])
+        quantizes = reader is not None and reader.op_type == QUANTIZE
+        if reader is not None and quantizes and clips_by_grid(runtime, node, reader):
+            fusion.gone.add(node)
 
 
-def blocks(found: Fusion, node: ir.Node) -> None:
-    """A product with stored blocks of few bits restores them itself."""
-    if node.op_type != "MatMul" or node in found.integer:
+def blocked_product(fusion: Fusion, node: ir.Node) -> None:
+    """Let a product with stored blocks of few bits restore them itself."""
+    if node.op_type not in PRODUCTS or node in fusion.integer:
         return
-    maker = found.alone(node.inputs[1], "DequantizeLinear")
-    if maker is not None and maker.attributes.get_int("block_size", 0) > 0:
-        found.gone.add(maker)
-        found.named[node] = "MatMulNBits"
+    maker = fusion.sole_maker(node.inputs[1], RESTORE)
+    if maker is not None and fusion.stored(node.inputs[1]) and fuses_dequantize(node, maker):
+        fusion.gone.add(maker)
+        fusion.named[node] = capabilities("onnxruntime").blocked_products.kernel
 
 
-def convolution(found: Fusion, node: ir.Node) -> None:
-    """What follows a convolution: a normalisation, scale or shift, a sum, an activation."""
-    if node.op_type not in ("Conv", "FusedConv") or node in found.integer:
+def convolution(fusion: Fusion, node: ir.Node) -> None:
+    """Absorb what follows a convolution: a normalization, scale or shift, a sum, an activation."""
+    if node.op_type not in ("Conv", "FusedConv") or node in fusion.integer:
         return
-    while (reader := found.only_reader(found.result(node))) is not None:
-        op, folded = reader.op_type, len(found.computed(reader)) == 1
+    while (reader := fusion.only_reader(fusion.result(node))) is not None:
+        op = reader.op_type
+        folded = len(fusion.computed(reader)) == 1
         if op in ACTIVATIONS and (folded or op == "Clip"):
-            found.absorb(node, reader)
+            fusion.absorb(node, reader)
             return
-        shift = op in ("Add", "Mul", "Sub") and folded and is_channels(reader, found)
-        joined = op == "Add" and not folded and alike(reader) and is_ready(reader, node, found)
+        shift = op in ("Add", "Mul", "Sub") and folded and is_channels(reader, fusion)
+        joined = (
+            op == "Add" and not folded and same_shapes(reader) and is_ready(reader, node, fusion)
+        )
         if not (shift or joined or (op == "BatchNormalization" and folded)):
             return
-        found.absorb(node, reader)
+        fusion.absorb(node, reader)
 
 
-def is_ready(join: ir.Node, node: ir.Node, found: Fusion) -> bool:
-    """Whether all else that a sum reads is there when an operator runs."""
+def is_ready(join: ir.Node, node: ir.Node, fusion: Fusion) -> bool:
+    """Check that all further inputs of a sum are there when an operator runs."""
     makers = [value.producer() for value in join.inputs if value is not None]
-    places = [found.running.get(maker, -1) for maker in makers if maker is not None]
-    own = found.result(node).producer()
-    return max(places, default=-1) <= max(found.running[node], found.running.get(own, -1))  # type: ignore[arg-type]
+    positions = [fusion.running.get(maker, -1) for maker in makers if maker is not None]
+    result = fusion.result(node).producer()
+    return max(positions, default=-1) <= max(fusion.running[node], fusion.running.get(result, -1))  # type: ignore[arg-type]
 
 
-def is_channels(node: ir.Node, found: Fusion) -> bool:
-    """Whether what is stored has one number for each channel, or one in all."""
-    stored = [sizes_of(v) or () for v in node.inputs if v is not None and found.stored(v)]
-    given = sizes_of(node.outputs[0]) or ()
-    most = given[1] if len(given) >= IMAGE else 1
+def is_channels(node: ir.Node, fusion: Fusion) -> bool:
+    """Check that stored inputs have one number for each channel, or one in all."""
+    stored = [sizes_of(v) or () for v in node.inputs if v is not None and fusion.stored(v)]
+    output = sizes_of(node.outputs[0]) or ()
+    most = output[1] if len(output) >= IMAGE else 1
     return all(math.prod(shape) in (1, most) for shape in stored)
 
 
-def matrix(found: Fusion, node: ir.Node) -> None:
+def matrix(fusion: Fusion, node: ir.Node) -> None:
     """A product of two matrices takes up a stored bias and an activation."""
-    if node.op_type not in OPEN or node in found.integer:
+    if node.op_type not in PRODUCTS or node in fusion.integer:
         return
-    flat = len(sizes_of(node.outputs[0]) or ()) == MATRIX
-    reader = found.only_reader(found.result(node))
-    if becomes_gemm(found, node) and reader is not None:
-        found.absorb(node, reader)
-        reader, flat = found.only_reader(found.result(node)), True
-    gemm = node.op_type == "Gemm" or found.result(node) is not node.outputs[0]
+    flat = _is_matrix(node.outputs[0])
+    reader = fusion.only_reader(fusion.result(node))
+    bias = stored_bias(fusion, node)
+    if bias is not None:
+        fusion.absorb(node, bias)
+        reader = fusion.only_reader(fusion.result(node))
+        flat = True
+    gemm = node.op_type == "Gemm" or fusion.result(node) is not node.outputs[0]
     if flat and gemm and reader is not None and reader.op_type in ACTIVATIONS:
-        found.absorb(node, reader)
+        fusion.absorb(node, reader)
 
 
-def scaled(found: Fusion, node: ir.Node) -> None:
+def scaled(fusion: Fusion, node: ir.Node) -> None:
     """A product of computed matrices takes up a stored factor, and reads them turned."""
-    if node.op_type != "MatMul" or node in found.integer:
+    if node.op_type != "MatMul" or node in fusion.integer:
         return
-    for value in found.computed(node):
-        maker = found.alone(value, "Transpose", *SCALES)
-        if maker is not None and (turns(maker) or is_factor(maker, found)):
-            found.gone.add(maker)
-    reader = found.only_reader(found.result(node))
-    if reader is not None and reader.op_type in SCALES and is_factor(reader, found):
-        found.absorb(node, reader)
+    for value in fusion.computed(node):
+        maker = fusion.sole_maker(value, "Transpose", *SCALES)
+        if maker is not None and (turns(maker) or is_factor(fusion, maker)):
+            fusion.gone.add(maker)
+    reader = fusion.only_reader(fusion.result(node))
+    if reader is not None and reader.op_type in SCALES and is_factor(fusion, reader):
+        fusion.absorb(node, reader)
 
 
 def turns(node: ir.Node) -> bool:
-    """Whether an operator exchanges the last two dimensions and no others."""
+    """Check that an operator exchanges the last two dimensions and no others."""
     order = list(node.attributes.get_ints("perm", []))
-    places = list(range(len(order)))
-    return len(order) >= TURN and order == [*places[:-2], places[-1], places[-2]]
+    positions = list(range(len(order)))
+    return len(order) >= TURN and order == [*positions[:-2], positions[-1], positions[-2]]
+
+
+def skip_norm(fusion: Fusion, node: ir.Node) -> None:
+    """A normalization adds the residual before it, and that residual's bias."""
+    if node.op_type != "LayerNormalization":
+        return
+    added = fusion.sole_maker(node.inputs[0], "Add")
+    if added is None or len(fusion.computed(added)) != MATRIX or not same_shapes(added):
+        return
+    shifts = [fusion.sole_maker(value, "Add") for value in added.inputs]
+    fusion.read[node] = [added.inputs[1]] if added.inputs[1] is not None else []
+    fusion.gone.add(added)
+    fusion.gone.update(
+        [shift for shift in shifts if shift and len(fusion.computed(shift)) == 1][:1]
+    )
+
+
+def gelu(fusion: Fusion, node: ir.Node) -> None:
+    """Half of x (1 + erf(x / sqrt 2)), where x comes first into the product."""
+    if node.op_type != "Erf":
+        return
+    before = fusion.sole_maker(node.inputs[0], *SCALES)
+    plus = fusion.only_reader(node.outputs[0])
+    inner = fusion.only_reader(plus.outputs[0]) if plus is not None else None
+    if before is None or plus is None or plus.op_type != "Add" or inner is None:
+        return
+    source = fusion.computed(before)
+    outer = fusion.only_reader(inner.outputs[0])
+    halved = next((fusion.sole_maker(value, "Mul") for value in inner.inputs
+                   if fusion.sole_maker(value, "Mul") not in (None, plus)), None)  # fmt: skip
+    if inner.op_type == "Mul" and halved is not None and fusion.computed(halved) == source:
+        fusion.replace("Gelu", inner, before, node, plus, halved)
+    elif inner.op_type == "Mul" and outer is not None and set(source) <= set(inner.inputs) and (
+        is_factor(fusion, outer)
+    ):  # fmt: skip
+        fusion.replace("Gelu", outer, before, node, plus, inner)
+
+
+def swish(fusion: Fusion, node: ir.Node) -> None:
+    """x times the sigmoid of x, or of a multiple of x."""
+    if node.op_type != "Mul" or not same_shapes(node):
+        return
+    for value, gated in (node.inputs, node.inputs[::-1]):
+        gate = fusion.sole_maker(value, "Sigmoid")
+        scale = fusion.sole_maker(gate.inputs[0], "Mul") if gate is not None else None
+        if gate is not None and gate.inputs[0] is gated:
+            fusion.replace("QuickGelu", node, gate)
+        elif gate is not None and scale is not None and gated in fusion.computed(scale):
+            fusion.replace("QuickGelu", node, gate, scale)
+
+
+def layer_norm(fusion: Fusion, node: ir.Node) -> None:
+    """A normalization written out: (x - mean) / sqrt(mean((x - mean)^2) + epsilon), scaled."""
+    if node.op_type != "Div" or len(node.inputs) != MATRIX:
+        return
+    root = fusion.sole_maker(node.inputs[1], "Sqrt")
+    plus = fusion.sole_maker(root.inputs[0], "Add") if root is not None else None
+    inside = fusion.computed(plus) if plus is not None else []
+    mean = fusion.sole_maker(inside[0], "ReduceMean") if len(inside) == 1 else None
+    square = fusion.sole_maker(mean.inputs[0], "Pow", "Mul") if mean is not None else None
+    centred = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if root is None or plus is None or mean is None or square is None or centred is None:
+        return
+    first = fusion.sole_maker(centred.inputs[1], "ReduceMean") if centred.op_type == "Sub" else None
+    if first is None or node.inputs[0] not in square.inputs:
+        return
+    fusion.replace("LayerNormalization", node, centred, first, square, mean, plus, root)
+    for op in ("Mul", "Add"):
+        reader = fusion.only_reader(fusion.result(node))
+        if reader is not None and reader.op_type == op and len(fusion.computed(reader)) == 1:
+            fusion.absorb(node, reader)
 
 
 Rule = Callable[[Fusion, ir.Node], None]
+QDQ_RULES: tuple[Rule, ...] = (integer_kernel, unread_floats, clipped_by_grid)
 RULES: tuple[Rule, ...] = (
-    integers, codes, cut_off, blocks, gelu, layer_norm, swish, convolution, matrix, scaled,
-    skip_norm,
+    *QDQ_RULES, blocked_product, gelu, layer_norm, swish, convolution, matrix, scaled, skip_norm,
 )  # fmt: skip
 """In the order in which they apply."""

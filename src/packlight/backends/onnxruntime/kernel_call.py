@@ -92,11 +92,11 @@ class Call:
         """Name of the curve that it is on."""
         return f"{self.kind}:{self.dtype}"
 
-    def within(self, around: float) -> Call:
+    def within(self, moved_in_run: float) -> Call:
         """The call in a model that moves so many bytes in a run."""
         if AROUND not in KINDS[self.kind].features:
             return self
-        return replace(self, shape=(*self.shape, log2(around)))
+        return replace(self, shape=(*self.shape, log2(moved_in_run)))
 
 
 def in_codes(call: Call) -> Call:
@@ -124,7 +124,8 @@ def in_blocks(call: Call) -> Call:
     if call.kind not in BLOCKED or call.dtype != "float32":
         return call
     shape = call.shape if call.kind == "matmul" else (0.0, *call.shape)
-    columns, sums = shape[1], shape[2]
+    columns = shape[1]
+    sums = shape[2]
     saved = 2.0 ** (columns + sums) * (BYTES["float32"] - BYTES["int4"])
     return replace(call, kind="blocks", moved=call.moved - saved, shape=shape)
 
@@ -132,17 +133,17 @@ def in_blocks(call: Call) -> Call:
 BLOCKED = frozenset(("matmul", "vector"))
 
 
-def between(numbers: float, around: float, *, given: bool) -> Call:
+def between(numbers: float, moved_in_run: float, *, to_floats: bool) -> Call:
     """The call that makes codes of floats, or floats of codes, where the two meet.
 
     Args:
         numbers: that are converted.
-        around: bytes that the whole model moves in a run.
-        given: whether codes become floats.
+        moved_in_run: bytes that the whole model moves in a run.
+        to_floats: whether codes become floats.
     """
     moved = numbers * (BYTES["float32"] + BYTES["int8"])
-    kind = "dequantize" if given else "quantize"
-    return Call(kind, "float32", 0.0, moved, (log2(numbers),)).within(around)
+    kind = "dequantize" if to_floats else "quantize"
+    return Call(kind, "float32", 0.0, moved, (log2(numbers),)).within(moved_in_run)
 
 
 def log2(number: float) -> float:

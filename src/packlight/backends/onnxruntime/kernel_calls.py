@@ -15,7 +15,8 @@ from packlight.profiling.shape_values import sizes_of
 
 Sizes = tuple[int, ...]
 
-IMAGE, MATRIX = 4, 2
+IMAGE = 4
+MATRIX = 2
 """Dimensions of a batch of pictures, and of a matrix."""
 
 STEM = 16
@@ -26,7 +27,7 @@ BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class KernelOperator:
     """An operator where it stands.
 
     Attributes:
@@ -52,7 +53,7 @@ class Place:
         """Shape of an input."""
         return sizes(self.node.inputs[index], self.node)
 
-    def given(self) -> Sizes:
+    def output(self) -> Sizes:
         """Shape of the first output that is asked for."""
         return sizes(next(value for value in self.node.outputs if value.name), self.node)
 
@@ -72,37 +73,44 @@ def sizes(value: ir.Value | None, node: ir.Node) -> Sizes:
     Raises:
         ModelError: it is open.
     """
-    found = None if value is None else sizes_of(value)
-    if found is None:
+    shape = None if value is None else sizes_of(value)
+    if shape is None:
         raise ModelError(
             f"latency is predicted for shapes that are known; around '{node.name}' "
             f"({node.op_type}) one is open: give the shapes of all inputs"
         )
-    return found
+    return shape
 
 
-def conv(place: Place) -> Call:
+def conv(operator: KernelOperator) -> Call:
     """A convolution; which kernel computes it goes by its dimensions and groups."""
-    x, weight, y = place.read(0), place.read(1), place.given()
-    groups = place.node.attributes.get_int("group", 1)
-    inputs, outputs, area = weight[1], weight[0], math.prod(weight[2:])
-    positions, macs = y[0] * math.prod(y[2:]), math.prod(y) * inputs * area
+    x = operator.read(0)
+    weight = operator.read(1)
+    y = operator.output()
+    groups = operator.node.attributes.get_int("group", 1)
+    inputs = weight[1]
+    outputs = weight[0]
+    area = math.prod(weight[2:])
+    positions = y[0] * math.prod(y[2:])
+    macs = math.prod(y) * inputs * area
     stride = math.prod(x[2:]) / math.prod(y[2:])
-    moved = place.moved(x, y, stored=weight)
+    moved = operator.moved(x, y, stored=weight)
     lost = waste(outputs) * (waste(inputs) if inputs > 1 else 1)
     if groups > 1:
         if inputs == 1:
-            return place.call("depthwise", macs, moved, outputs, area, positions, stride, lost)
-        each = outputs / groups
+            return operator.call("depthwise", macs, moved, outputs, area, positions, stride, lost)
+        outputs_of_group = outputs / groups
         lost = waste(inputs) * waste(outputs // groups)
-        return place.call("grouped", macs, moved, inputs, each, area, positions, lost)
+        return operator.call(
+            "grouped", macs, moved, inputs, outputs_of_group, area, positions, lost
+        )
     if len(x) != IMAGE:
-        return place.call("conv1d", macs, moved, inputs, outputs, area, positions)
+        return operator.call("conv1d", macs, moved, inputs, outputs, area, positions)
     if inputs < STEM:
-        return place.call("stem", macs, moved, inputs * area, outputs, positions)
+        return operator.call("stem", macs, moved, inputs * area, outputs, positions)
     if area == 1:
-        return place.call("pointwise", macs, moved, inputs, outputs, positions, stride, lost)
-    return place.call("conv", macs, moved, inputs, outputs, area, positions, stride, lost)
+        return operator.call("pointwise", macs, moved, inputs, outputs, positions, stride, lost)
+    return operator.call("conv", macs, moved, inputs, outputs, area, positions, stride, lost)
 
 
 def waste(channels: int) -> float:
@@ -114,116 +122,134 @@ def waste(channels: int) -> float:
     return -(-channels // BLOCK) * BLOCK / max(channels, 1)
 
 
-def transposed(place: Place) -> Call:
+def transposed(operator: KernelOperator) -> Call:
     """A transposed convolution: every input makes a patch of outputs."""
-    x, weight, y = place.read(0), place.read(1), place.given()
-    outputs, area, positions = weight[1], math.prod(weight[2:]), x[0] * math.prod(x[2:])
+    x = operator.read(0)
+    weight = operator.read(1)
+    y = operator.output()
+    outputs = weight[1]
+    area = math.prod(weight[2:])
+    positions = x[0] * math.prod(x[2:])
     macs = math.prod(x) * outputs * area
-    moved = place.moved(x, y, stored=weight)
-    return place.call("transposed", macs, moved, x[1], outputs, area, positions)
+    moved = operator.moved(x, y, stored=weight)
+    return operator.call("transposed", macs, moved, x[1], outputs, area, positions)
 
 
-def gemm(place: Place) -> Call:
+def gemm(operator: KernelOperator) -> Call:
     """A product of two matrices, the second stored."""
-    y, inner = place.given(), place.read(0)
-    sums = inner[0] if place.node.attributes.get_int("transA", 0) else inner[-1]
-    return product(place, y, sums, stored=True)
+    y = operator.output()
+    inner = operator.read(0)
+    sums = inner[0] if operator.node.attributes.get_int("transA", 0) else inner[-1]
+    return product(operator, y, sums, stored=True)
 
 
-def matmul(place: Place) -> Call:
+def matmul(operator: KernelOperator) -> Call:
     """A product of matrices: one with a stored one, or a batch of computed ones."""
-    stored = len(place.read(1)) == MATRIX or math.prod(place.read(1)[:-2]) == 1
-    y = place.given()
-    return product(place, y if len(place.read(1)) > 1 else (*y, 1), place.read(0)[-1], stored)
+    stored = len(operator.read(1)) == MATRIX or math.prod(operator.read(1)[:-2]) == 1
+    y = operator.output()
+    return product(
+        operator, y if len(operator.read(1)) > 1 else (*y, 1), operator.read(0)[-1], stored
+    )
 
 
-def product(place: Place, y: Sizes, sums: int, stored: bool) -> Call:
-    """What multiplies (..., rows, sums) with (..., sums, columns)."""
-    columns, macs = y[-1], math.prod(y) * sums
+def product(operator: KernelOperator, y: Sizes, sums: int, stored: bool) -> Call:
+    """Product of (..., rows, sums) with (..., sums, columns)."""
+    columns = y[-1]
+    macs = math.prod(y) * sums
     if stored:
         rows = math.prod(y[:-1])
-        moved = place.moved((rows, sums), y, stored=(sums, columns))
-        if place.weights != place.dtype:
-            return place.call("blocks", macs, moved, rows, columns, sums)
+        moved = operator.moved((rows, sums), y, stored=(sums, columns))
+        if operator.weights != operator.dtype:
+            return operator.call("blocks", macs, moved, rows, columns, sums)
         if rows == 1:
-            return place.call("vector", macs, moved, columns, sums)
-        return place.call("matmul", macs, moved, rows, columns, sums)
-    rows, batch = y[-2], math.prod(y[:-2])
-    moved = place.moved((batch, rows, sums), (batch, sums, columns), y)
-    return place.call("batched", macs, moved, rows, columns, sums, batch)
+            return operator.call("vector", macs, moved, columns, sums)
+        return operator.call("matmul", macs, moved, rows, columns, sums)
+    rows = y[-2]
+    batch = math.prod(y[:-2])
+    moved = operator.moved((batch, rows, sums), (batch, sums, columns), y)
+    return operator.call("batched", macs, moved, rows, columns, sums, batch)
 
 
 GATES: Mapping[str, int] = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
-def recurrent(place: Place) -> Call:
+def recurrent(operator: KernelOperator) -> Call:
     """A recurrent layer over a sequence, in all its directions."""
-    steps, batch, inputs = place.read(0)
-    ways, _, hidden = place.read(2)
-    stored = (ways, GATES[place.node.op_type] * hidden, inputs + hidden)
+    steps, batch, inputs = operator.read(0)
+    ways, _, hidden = operator.read(2)
+    stored = (ways, GATES[operator.node.op_type] * hidden, inputs + hidden)
     macs = steps * batch * math.prod(stored)
-    moved = place.moved((steps, batch, inputs), (steps, ways, batch, hidden), stored=stored)
-    return place.call("recurrent", macs, moved, steps * batch, inputs, hidden)
+    moved = operator.moved((steps, batch, inputs), (steps, ways, batch, hidden), stored=stored)
+    return operator.call("recurrent", macs, moved, steps * batch, inputs, hidden)
 
 
-def elementwise(kind: str) -> Callable[[Place], Call]:
-    """What computes each number by itself; ``add`` of unlike shapes is ``spread``."""
+def elementwise(kind: str) -> Callable[[KernelOperator], Call]:
+    """Kernels that compute each number by itself; ``add`` of unlike shapes is ``spread``."""
 
-    def call(place: Place) -> Call:
-        y = place.given()
-        shapes = [sizes(value, place.node) for value in place.node.inputs if value is not None]
+    def call(operator: KernelOperator) -> Call:
+        y = operator.output()
+        shapes = [
+            sizes(value, operator.node) for value in operator.node.inputs if value is not None
+        ]
         count = math.prod(y)
         alike = all(math.prod(shape) in (1, count) for shape in shapes)
         named = "spread" if kind in ("add", "divide") and not alike else kind
-        return place.call(named, 0, place.moved(y, *shapes), count)
+        return operator.call(named, 0, operator.moved(y, *shapes), count)
 
     return call
 
 
-def rows(kind: str) -> Callable[[Place], Call]:
-    """What computes over rows of the last axis, or of the axes that it takes away."""
+def rows(kind: str) -> Callable[[KernelOperator], Call]:
+    """Kernels over rows of the last axis, or of the axes that it takes away."""
 
-    def call(place: Place) -> Call:
-        x, y = place.read(0), place.given()
-        total, width = math.prod(x), x[-1] if x else 1
+    def call(operator: KernelOperator) -> Call:
+        x = operator.read(0)
+        y = operator.output()
+        total = math.prod(x)
+        width = x[-1] if x else 1
         if kind == "reduce":
             width = total // max(math.prod(y), 1)
-        return place.call(kind, 0, place.moved(x, y), total / max(width, 1), width)
+        return operator.call(kind, 0, operator.moved(x, y), total / max(width, 1), width)
 
     return call
 
 
-def pool(place: Place) -> Call:
+def pool(operator: KernelOperator) -> Call:
     """A window over pictures, or over all of each."""
-    x, y = place.read(0), place.given()
-    window = place.node.attributes.get_ints("kernel_shape", x[2:])
-    return place.call("pool", 0, place.moved(x, y), math.prod(y), math.prod(window))
+    x = operator.read(0)
+    y = operator.output()
+    window = operator.node.attributes.get_ints("kernel_shape", x[2:])
+    return operator.call("pool", 0, operator.moved(x, y), math.prod(y), math.prod(window))
 
 
-def moves(kind: str) -> Callable[[Place], Call]:
-    """What moves or converts the numbers that it gives."""
+def moves(kind: str) -> Callable[[KernelOperator], Call]:
+    """Kernels that move or convert the numbers that they give."""
 
-    def call(place: Place) -> Call:
-        given = [v for v in place.node.outputs if v.name]
-        count = sum(math.prod(sizes(value, place.node)) for value in given)
-        each = BYTES["float32"] + BYTES["int8"] if "quant" in kind else 2 * BYTES[place.dtype]
-        return place.call(kind, 0, count * each, count)
+    def call(operator: KernelOperator) -> Call:
+        outputs = [v for v in operator.node.outputs if v.name]
+        count = sum(math.prod(sizes(value, operator.node)) for value in outputs)
+        bytes_of_number = (
+            BYTES["float32"] + BYTES["int8"] if "quant" in kind else 2 * BYTES[operator.dtype]
+        )
+        return operator.call(kind, 0, count * bytes_of_number, count)
 
     return call
 
 
-def small(place: Place) -> Call:
-    """What takes no time that depends on its shape."""
-    del place
+def small(operator: KernelOperator) -> Call:
+    """Operators whose time does not depend on its shape."""
+    del operator
     return SMALL
 
 
-def table(found: Mapping[str, Callable[[Place], Call]]) -> dict[str, Callable[[Place], Call]]:
-    """By operator, from words that list operators."""
-    return {op: call for ops, call in found.items() for op in names(ops)}
+def table(
+    by_words: Mapping[str, Callable[[KernelOperator], Call]],
+) -> dict[str, Callable[[KernelOperator], Call]]:
+    """Functions by operator, from words that list operators."""
+    return {op: call for ops, call in by_words.items() for op in names(ops)}
 
 
-KERNELS: Mapping[str, Callable[[Place], Call]] = table({
+KERNELS: Mapping[str, Callable[[KernelOperator], Call]] = table({
     "Conv QLinearConv ConvInteger FusedConv DeformConv": conv,
     "ConvTranspose": transposed,
     "Gemm FusedGemm QGemm": gemm,
@@ -264,10 +290,10 @@ KERNELS: Mapping[str, Callable[[Place], Call]] = table({
 """What each operator calls; one not listed is taken to move what it gives."""
 
 
-def kernel(place: Place) -> Call:
+def kernel(operator: KernelOperator) -> Call:
     """The call of a kernel that an operator becomes.
 
     Raises:
         ModelError: a shape around it is open.
     """
-    return KERNELS.get(place.op, moves("gather"))(place)
+    return KERNELS.get(operator.op, moves("gather"))(operator)

@@ -13,13 +13,15 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from packlight.backends.onnxruntime.graph_view import Fusion, alike, kept
+from packlight.backends.onnxruntime.fusion import Fusion, same_shapes
 from packlight.backends.onnxruntime.kernel_call import BYTES, Call, Dtype, log2
 from packlight.backends.onnxruntime.kernel_calls import IMAGE, STEM
 from packlight.profiling.counts import names
 from packlight.profiling.shape_values import sizes_of
 
-PLAIN, BLOCKED, LAST = "plain", "blocked", "last"
+PLAIN = "plain"
+BLOCKED = "blocked"
+LAST = "last"
 
 FOLLOW = names(
     "Relu Sigmoid Tanh Add Mul Sum MaxPool AveragePool GlobalAveragePool GlobalMaxPool Concat "
@@ -28,55 +30,57 @@ FOLLOW = names(
 """What computes in any order, and leaves it as it is."""
 
 
-def reorders(found: Fusion) -> Iterator[tuple[ir.Node, Call]]:
+def reorders(fusion: Fusion) -> Iterator[tuple[ir.Node, Call]]:
     """Each time that a value is laid out anew, with the operator that wants it."""
     order: dict[ir.Value, str] = {}
     done: set[tuple[ir.Value, str]] = set()
-    for node in kept(found):
-        reads = [*map(found.source, found.computed(node)), *found.read.get(node, [])]
-        wanted, given = orders(found, node, [order.get(value, PLAIN) for value in reads])
+    for node in fusion.kernels():
+        reads = [*map(fusion.source, fusion.computed(node)), *fusion.read.get(node, [])]
+        required, written = orders(fusion, node, [order.get(value, PLAIN) for value in reads])
         for value in reads:
             now = order.get(value, PLAIN)
-            if now != wanted and (value, wanted) not in done:
-                done.add((value, wanted))
-                yield node, reorder(value, "int8" if LAST in (now, wanted) else "float32")
-        for value in (*node.outputs, found.result(node)):
-            order[value] = given
-        if given != PLAIN and found.result(node).is_graph_output():
-            yield node, reorder(found.result(node), "int8" if given == LAST else "float32")
+            if now != required and (value, required) not in done:
+                done.add((value, required))
+                yield node, reorder(value, "int8" if LAST in (now, required) else "float32")
+        for value in (*node.outputs, fusion.result(node)):
+            order[value] = written
+        if written != PLAIN and fusion.result(node).is_graph_output():
+            yield node, reorder(fusion.result(node), "int8" if written == LAST else "float32")
 
 
-def orders(found: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
+def orders(fusion: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
     """In which order an operator reads, and in which it gives."""
     shape = sizes_of(node.outputs[0])
     if node.op_type == "Conv" and shape is not None and len(shape) == IMAGE:
-        return convolved(found, node)
-    if node.op_type == "MaxPool" and node not in found.integer and whole_blocks(shape):
+        return convolved(fusion, node)
+    if node.op_type == "MaxPool" and node not in fusion.integer and whole_blocks(shape):
         return BLOCKED, BLOCKED
-    fused = node in found.named
-    same = len(set(now)) == 1 and (fused or node.op_type == "Concat" or alike(node) or not now[1:])
-    if (found.named.get(node, node.op_type) in FOLLOW) and same:
-        fits = now[0] != LAST or node in found.integer
+    fused = node in fusion.named
+    same = len(set(now)) == 1 and (
+        fused or node.op_type == "Concat" or same_shapes(node) or not now[1:]
+    )
+    if (fusion.named.get(node, node.op_type) in FOLLOW) and same:
+        fits = now[0] != LAST or node in fusion.integer
         return (now[0], now[0]) if fits else (PLAIN, PLAIN)
     return PLAIN, PLAIN
 
 
 def whole_blocks(shape: tuple[int, ...] | None) -> bool:
-    """Whether the channels of a batch of pictures fill blocks."""
+    """Check that the channels of a batch of pictures fill blocks."""
     return shape is not None and len(shape) == IMAGE and shape[1] % STEM == 0
 
 
-def convolved(found: Fusion, node: ir.Node) -> tuple[str, str]:
-    """The same for a convolution of pictures."""
-    if node in found.integer:
+def convolved(fusion: Fusion, node: ir.Node) -> tuple[str, str]:
+    """Orders that a convolution of pictures reads and gives."""
+    if node in fusion.integer:
         return LAST, LAST
     weight = sizes_of(node.inputs[1]) if node.inputs[1] is not None else None
     groups = node.attributes.get_int("group", 1)
     outputs, inputs = (weight[0], weight[1]) if weight else (0, 0)
     if groups == 1:
         return (BLOCKED if inputs >= STEM else PLAIN), BLOCKED
-    whole = (inputs == 1 or inputs % STEM == 0) and (outputs // groups == 1 or inputs > 1)
-    return (BLOCKED, BLOCKED) if whole else (PLAIN, PLAIN)
+    fills_blocks = (inputs == 1 or inputs % STEM == 0) and (outputs // groups == 1 or inputs > 1)
+    return (BLOCKED, BLOCKED) if fills_blocks else (PLAIN, PLAIN)
 
 
 def reorder(value: ir.Value, dtype: Dtype) -> Call:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from packlight.compression.encoding.functions import DOMAIN, Body, function
 from packlight.compression.encoding.packing import EIGHT, pack, packed_bytes
 from packlight.compression.encoding.unique_names import Names
-from packlight.model import initializers
+from packlight.model import initializers, owning_graph
 
 Array = NDArray[np.generic]
 FLOAT_BYTES = 4
@@ -184,14 +184,6 @@ def fresh_stem(model: ir.Model) -> str:
 def stems(names: Iterable[str]) -> set[str]:
     """Those of names that begin as what is stored of a weight does."""
     return {stem for name in names if re.fullmatch(r"w\d+", stem := name.split(".")[0])}
-
-
-def owning_graph(value: ir.Value) -> ir.Graph:
-    """The graph that stores a value, as an initializer or in a Constant."""
-    node = value.producer()
-    graph = node.graph if node is not None else value.graph
-    assert isinstance(graph, ir.Graph)
-    return graph
 
 
 def first_use(value: ir.Value, graph: ir.Graph) -> ir.Node:

@@ -8,11 +8,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.storage import owning_graph, remove_stored
+from packlight.compression.encoding.storage import remove_stored
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.equalization.channel_map import Labels
 from packlight.compression.sites.weight_roles import stored
-from packlight.model import release
+from packlight.model import owning_graph, release
 
 Floats = NDArray[np.float32]
 

@@ -18,6 +18,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.passes import common
 
+from packlight.backends.capabilities import capabilities
+from packlight.backends.onnxruntime.qdq import RESTORE
 from packlight.compression.sites.weight_roles import stored
 from packlight.errors import ModelError
 from packlight.model import Model, confirmed_shapes_only, initializers, nodes, release
@@ -34,6 +36,9 @@ UNLIMITED = 2**40
 
 FEW = 64
 """Numbers up to which a narrow tensor is an index or a shape, not a compressed weight."""
+
+BARE_NUMBERS = 12
+"""The first opset whose Constant holds numbers without a tensor, as the optimizer writes them."""
 
 WIDE = (
     ir.DataType.FLOAT,
@@ -80,14 +85,16 @@ def fold_constants(graph: ir.Model) -> None:
 
     outside = [value.const_value for value in initializers(graph) if value.const_value]
     write_out_texts(graph)
-    with confirmed_shapes_only(graph), without_functions(graph):
+    with confirmed_shapes_only(graph), without_functions(graph), without_defaults(graph):
         optimizer.fold_constants(
             graph,
             input_size_limit=GROWTH,
             output_size_limit=UNLIMITED,
             should_fold=partial(fold, graph),
         )
-    common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=FEW)(graph)
+    old = graph.opset_imports.get("", 0) < BARE_NUMBERS
+    limit = 0 if old else FEW
+    common.LiftConstantsToInitializersPass(lift_all_constants=old, size_limit=limit)(graph)
     for tensor in outside:
         release(tensor)
 
@@ -113,6 +120,24 @@ def without_functions(model: ir.Model) -> Iterator[None]:
         model.functions.update(functions)
 
 
+@contextmanager
+def without_defaults(model: ir.Model) -> Iterator[None]:
+    """Hide what inputs have where nobody feeds them: to the optimizer it would be constant."""
+    graph = model.graph
+    defaults = {
+        value: value.const_value for value in graph.inputs if value.name in graph.initializers
+    }
+    for value in defaults:
+        del graph.initializers[str(value.name)]
+        value.const_value = None
+    try:
+        yield
+    finally:
+        for value, tensor in defaults.items():
+            value.const_value = tensor
+            graph.initializers[str(value.name)] = value
+
+
 def fold(model: ir.Model, node: ir.Node) -> bool:
     """Put the result of an operator in its place, if it can be computed now.
 
@@ -134,8 +159,53 @@ def computable(node: ir.Node) -> bool:
         and not any(attribute.is_ref() for attribute in node.attributes.values())
         and not is_random(node)
         and not any(tensor.dtype == ir.DataType.STRING or compressed(tensor) for tensor in read)
-        and (node.op_type not in GROWING or is_small(node.outputs[0]))
+        and (is_small(node.outputs[0]) or not (node.op_type in GROWING or doubles(node)))
+        and not serves_integers(node)
     )
+
+
+def doubles(node: ir.Node) -> bool:
+    """Whether what an operator gives would be stored beside a large tensor that it reads.
+
+    So it is where another operator reads that tensor too, as the table of tied embeddings.
+    """
+    return any(
+        tensor is not None and tensor.size > GROWTH and stays(value, node)
+        for value, tensor in ((value, stored(value)) for value in node.inputs)
+    )
+
+
+def stays(value: ir.Value | None, node: ir.Node) -> bool:
+    """Whether anything reads a value but an operator and others that give the same."""
+    assert value is not None
+    readers = [reader for reader in value.consumers() if reader is not node]
+    return value.is_graph_output() or not all(same(reader, node) for reader in readers)
+
+
+def same(first: ir.Node, second: ir.Node) -> bool:
+    """Whether two operators do the same to the same values."""
+    settings = [{name: a.value for name, a in n.attributes.items()} for n in (first, second)]
+    return (
+        first.op_identifier() == second.op_identifier()
+        and tuple(first.inputs) == tuple(second.inputs)
+        and settings[0] == settings[1]
+    )
+
+
+def serves_integers(node: ir.Node) -> bool:
+    """Check that an integer kernel reads what a DequantizeLinear restores, and would not as floats.
+
+    ONNX Runtime quantizes stored floats of a few operators itself, but only before codes.
+    """
+    if node.op_type != RESTORE:
+        return False
+    runtime = capabilities("onnxruntime")
+    again = set(runtime.quantized_constants).difference(runtime.float_outputs)
+    readers = [reader for reader in node.outputs[0].consumers() if reader.op_type not in again]
+    makers = [value.producer() for reader in readers for value in reader.inputs if value]
+    pairs = [maker for maker in makers if maker is not None and maker.op_type == RESTORE]
+    fuses = any(runtime.computes_in_integers(str(reader.op_type)) for reader in readers)
+    return fuses and any(stored(pair.inputs[0]) is None for pair in pairs)
 
 
 def is_random(node: ir.Node) -> bool:

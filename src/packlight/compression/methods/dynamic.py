@@ -17,11 +17,12 @@ import onnx_ir as ir
 
 from packlight.compression.encoding.stored_values import Array, Stock
 from packlight.compression.grids.uniform import Range
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.qdq.integer_weights import Codes, Reader, grow, nearest, rounded
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import unusable
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 BIAS = 2
 RECURRENT = "ONNX has no recurrent operator that computes in integers"
@@ -70,7 +71,7 @@ def sites(graph: ir.Model, config: Dynamic) -> Iterator[Reader | Refusal]:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Reader], look: Look, config: Dynamic
+    graph: ir.Model, found: Sequence[Reader], calibrator: Calibrator, config: Dynamic
 ) -> list[Change | Refusal]:
     """Round every weight, then put integer products in the place of all operators."""
     learns = config.rounding == "gptq"
@@ -78,8 +79,8 @@ def apply(
     if learns and config.bias:
         grow(alone)
     own = {}
-    if not look.imagined:
-        own = dict(zip(map(id, alone), rounded(graph, alone, look, config), strict=True))
+    if not calibrator.sizes_only:
+        own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
     maker, done = Products(Stock(graph)), list[Change | Refusal]()
     for reader in found:
         codes = own.get(id(reader)) or nearest(reader, config)

@@ -29,11 +29,12 @@ from packlight.compression.equalization.balance import (
 from packlight.compression.equalization.channel_edits import Blocked, Edit, multiply
 from packlight.compression.equalization.scale_chains import Chain, Chains
 from packlight.compression.equalization.scale_endpoints import Consumer
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import Role
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.errors import RecipeError
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 FLOAT = np.finfo(np.float32)
 
@@ -159,7 +160,7 @@ class Squares:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Equalise
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalise
 ) -> list[Change | Refusal]:
     """Choose scales and multiply them in."""
     done: list[Change | Refusal] = []
@@ -173,7 +174,7 @@ def apply(
             *equal_ranges([site.chain for site in sound], config.scales)
         ]
     else:
-        chosen = measured(graph, sound, look, config)
+        chosen = measured(graph, sound, calibrator, config)
     stock = Stock(graph)
     for site, scales in zip(sound, chosen, strict=True):
         done += moved(site, scales, stock)
@@ -189,7 +190,7 @@ def unusable(site: Site) -> str:
 
 
 def measured(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Equalise
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalise
 ) -> list[Doubles | Blocked]:
     """Scales with the least rounding error, for each site."""
     ends = [end for site in found for end in site.chain.consumers]
@@ -198,7 +199,7 @@ def measured(
     for end in ends:
         watched.setdefault(str(end.value.name), []).append(squares[id(end)])
     if watched:
-        look(graph, watched)
+        calibrator.observe(graph, watched)
     chosen: list[Doubles | Blocked] = []
     for site in found:
         seen = [(squares[id(end)], channels(end)) for end in site.chain.consumers]

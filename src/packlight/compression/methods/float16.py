@@ -14,10 +14,11 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.compression.encoding.storage import Expansion
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.sites.weight_sites import not_stored
 from packlight.model import initializers, nodes, release, stored_tensor
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 LARGEST = float(np.finfo(np.float16).max)
 LEAST = 2.0**-17
@@ -81,10 +82,10 @@ def unfit(site: Site) -> str:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Float16
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Float16
 ) -> list[Change | Refusal]:
     """Store each tensor in 16 bits, with a Cast before its first use."""
-    del look, config
+    del calibrator, config
     return [halve(graph, site) for site in found]
 
 

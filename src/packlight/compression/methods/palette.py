@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.bit_allocation.allocate import allocate, by_width
+from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.functions import Body, shaped, unpacked
 from packlight.compression.encoding.scales import (
     Bits,
@@ -39,18 +39,19 @@ from packlight.compression.encoding.storage import (
     store_codes,
 )
 from packlight.compression.grids.codebook import Codebook, blank, fit
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.reconstruction.sequential import (
-    Coded,
+    EncodedWeight,
     Rounding,
-    round_in_order,
-    rounded_later,
-    rounded_now,
+    encode_rounded,
+    round_lazily,
+    round_sequentially,
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.errors import RecipeError
 from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
@@ -164,15 +165,15 @@ def least_opset(config: Palette) -> int:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Palette
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Palette
 ) -> list[Change | Refusal]:
     """Replace each weight by indices, tables and the operators that restore it."""
     stored, fit = partial(stored_parts, config), partial(fitted, config)
     if not looks(config):
-        made = rounded_later(found, fit, stored)
+        made = round_lazily(found, fit, stored)
     else:
-        found = widths(graph, found, look, config) if config.mixed else found
-        made = rounded_now(round_in_order(graph, found, look, fit, config), stored)
+        found = widths(graph, found, calibrator, config) if config.mixed else found
+        made = encode_rounded(round_sequentially(graph, found, calibrator, fit, config), stored)
     return [encode(graph, one, config) for one in made]
 
 
@@ -181,14 +182,16 @@ def looks(config: Palette) -> bool:
     return config.calibrated or config.weighted
 
 
-def widths(graph: ir.Model, found: Sequence[Site], look: Look, config: Palette) -> Sequence[Site]:
+def widths(
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Palette
+) -> Sequence[Site]:
     """The sites with the width that each does best with."""
 
     def at(weight: Weight, bits: Width) -> Site | Refusal:
         return decide(replace(config, bits=bits), weight)
 
-    options = by_width(found, WIDTHS, at)
-    return allocate(graph, options, look, partial(fitted, config, rough=True), config)
+    options = sites_by_width(found, WIDTHS, at)
+    return allocate_bits(graph, options, calibrator, partial(fitted, config, rough=True), config)
 
 
 def fitted(
@@ -222,7 +225,7 @@ def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> 
     return {"codes": whole, **tables, **scales}
 
 
-def encode(graph: ir.Model, one: Coded[Site], config: Palette) -> Change:
+def encode(graph: ir.Model, one: EncodedWeight[Site], config: Palette) -> Change:
     """Write indices and tables of one weight and what restores it."""
     site, parts = one.site, one.parts
     before, bits = site.weight.tensor.nbytes, site.bits

@@ -21,10 +21,11 @@ from packlight.compression.folding import batch_norm, bias
 from packlight.compression.folding.batch_norm import BatchNorm
 from packlight.compression.folding.bias import Added
 from packlight.compression.folding.constants import fold_constants, foldable
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import is_standard
 from packlight.model import graphs, initializers, nodes
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +70,10 @@ def silent(module: str) -> Iterator[None]:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Tidy
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Tidy
 ) -> list[Change | Refusal]:
     """Fold, compute, share and drop, in this order."""
-    del look, config
+    del calibrator, config
     constant, names = any(isinstance(site, Constant) for site in found), Names(graph)
     before = {str(node.name) for node in nodes(graph)}
     changes: list[Change | Refusal] = [

@@ -26,21 +26,22 @@ from packlight.compression.encoding.sparse_storage import (
     stored_parts,
 )
 from packlight.compression.encoding.storage import OPSET, Expansion
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.methods.sparse_values import SparseValues, fit
 from packlight.compression.reconstruction.sequential import (
-    Coded,
+    EncodedWeight,
     Rounding,
-    form_of,
-    round_in_order,
-    rounded_later,
-    rounded_now,
+    encode_rounded,
+    round_lazily,
+    round_sequentially,
 )
 from packlight.compression.reconstruction.zero_masks import Sparsity
+from packlight.compression.sites.weight_matrix import layout_of
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.errors import RecipeError
 from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
@@ -132,7 +133,7 @@ def sites(graph: ir.Model, config: Sparse) -> Iterator[Site | Refusal]:
 
 def decide(config: Sparse, weight: Weight) -> Site | Refusal:
     """How much of one weight stays, or why it is left alone."""
-    sizes = form_of(weight).sizes()
+    sizes = layout_of(weight).sizes()
     if sizes[2] < config.inputs:
         reason = f"its outputs sum over {sizes[2]} inputs each, too few to make up for zeros"
         return Refusal(weight.operator, reason, f"use inputs={sizes[2]}")
@@ -173,16 +174,16 @@ def looks(config: Sparse) -> bool:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Sparse
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Sparse
 ) -> list[Change | Refusal]:
     """Replace each weight by mask, values and the operators that restore it."""
     fit = partial(fitted, config)
     if not looks(config):
-        made = rounded_later(found, fit, stored)
+        made = round_lazily(found, fit, stored)
     else:
         sparsity = config.sparsity
-        rounded = round_in_order(graph, found, look, fit, config, sparsity=sparsity)
-        made = rounded_now(rounded, stored)
+        rounded = round_sequentially(graph, found, calibrator, fit, config, sparsity=sparsity)
+        made = encode_rounded(rounded, stored)
     return [encode(graph, one, config) for one in made]
 
 
@@ -194,17 +195,17 @@ def stored(site: Site, found: SparseValues, codes: Float) -> Mapping[str, Array]
 def fitted(config: Sparse, site: Site, weight: Float, importance: Float) -> SparseValues:
     """The values that one weight can take; where it is NaN already, it stays zero."""
     matters = importance if config.weighted else np.broadcast_to(np.float32(1), weight.shape)
-    return fit(weight, matters, form_of(site.weight), site.form, config.sparsity)
+    return fit(weight, matters, layout_of(site.weight), site.form, config.sparsity)
 
 
-def encode(graph: ir.Model, one: Coded[Site], config: Sparse) -> Change:
+def encode(graph: ir.Model, one: EncodedWeight[Site], config: Sparse) -> Change:
     """Write mask and values of one weight and what restores it."""
     site = one.site
     before = site.weight.tensor.nbytes
     place = Expansion(graph, site.weight.value)
     place.replace(restored(place, site.form, one.parts))
     sparsity = config.sparsity
-    dropped = sparsity.run - sparsity.kept_in_run
+    dropped = sparsity.run - sparsity.nonzeros_per_run
     zeros = f"{dropped} of {sparsity.run}" if sparsity.run else f"{sparsity.share:.3g} of all"
     bits = "" if config.values == "float" else f" of {config.bits} bits"
     chosen = one.how.replace("to nearest", "by size")

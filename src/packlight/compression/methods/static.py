@@ -17,13 +17,14 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from packlight.backends.integer_fusions import Fusions, Runtime, fusions
+from packlight.backends.capabilities import Capabilities, Runtime
+from packlight.backends.policy import Policy, policy
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.grids.ranges import Rule
 from packlight.compression.grids.uniform import Range
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.qdq import placement
-from packlight.compression.qdq.activation_grids import AUTO, ranged
+from packlight.compression.qdq.activation_grids import AUTO, activation_grids
 from packlight.compression.qdq.input_levels import GRID, lead
 from packlight.compression.qdq.insertion import (
     Pairs,
@@ -37,9 +38,7 @@ from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, unusable
 from packlight.errors import RecipeError
 from packlight.records.variant import Change, Refusal
-
-INTEGER = fusions("onnxruntime").weighted
-"""Operators for which ONNX Runtime's CPU has kernels on 8-bit codes."""
+from packlight.runtime.calibration import Calibrator
 
 BYTE = 8
 HALF = 50.0
@@ -110,13 +109,13 @@ class Static:
         return named and re.fullmatch(self.wide, str(node.name)) is not None
 
     @property
-    def by(self) -> Fusions:
-        """What the runtime computes in integers."""
-        return fusions(self.runtime)
+    def policy(self) -> Policy:
+        """Operators that get pairs for the runtime."""
+        return policy(self.runtime)
 
     def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
         """Who shares a scale of an operator's weight."""
-        return self.per if node.op_type in self.by.per_channel else "tensor"
+        return self.per if node.op_type in self.policy.runtime.per_channel else "tensor"
 
     def words(self, node: ir.Node, bits: int) -> str:
         """What is done to an operator with a weight that reads activations of so many bits."""
@@ -146,18 +145,18 @@ class Site:
 
 def sites(graph: ir.Model, config: Static) -> Iterator[Site | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""
-    for found in integer_sites(graph, partial(kernelless, config.by)):
+    for found in integer_sites(graph, partial(kernelless, config.policy.runtime)):
         yield found if isinstance(found, Refusal) else Site(*found)
 
 
-def kernelless(by: Fusions, node: ir.Node) -> str:
+def kernelless(runtime: Capabilities, node: ir.Node) -> str:
     """That a runtime has no kernel for an operator; empty where it has one."""
-    told = f"{by.title} has no integer kernel with fixed ranges for {node.op_type}"
-    return "" if node.op_type in by.weighted else told
+    told = f"{runtime.title} has no integer kernel with fixed ranges for {node.op_type}"
+    return "" if node.op_type in runtime.weight_operators else told
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Static
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Static
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     kept, done = ends_left(graph, found, config)
@@ -165,11 +164,11 @@ def apply(
         return done
     led = list[ir.Node]()
     if config.first == "levels":
-        kept, led, without = levelled(graph, kept, look)
+        kept, led, without = levelled(graph, kept, calibrator)
         done += without
-    place = partial(placement.place, graph, floats=config.is_float, by=config.by)
+    place = partial(placement.place_pairs, graph, floats=config.is_float, policy=config.policy)
     plan = place([site.node for site in kept])
-    grids = ranged(graph, plan, look, config)
+    grids = activation_grids(graph, plan, calibrator, config)
     grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]
@@ -178,31 +177,31 @@ def apply(
     done += [Refusal(site.operator, reason, remedy) for site in missed]
     if unseen:
         plan = place([site.node for site in ready], unseen)
-    pairs = Pairs(grids, Stock(graph), config.by.codes.removesuffix("8"))
+    pairs = Pairs(grids, Stock(graph), config.policy.runtime.codes.removesuffix("8"))
     readers = [reader_of(site, pairs) for site in ready]
-    for node in plan.carriers:
+    for node in plan.unweighted:
         pairs.on_inputs(node)
-    for value in plan.given.values():
+    for value in plan.written.values():
         pairs.on_output(value)
-    done += encoded(graph, readers, pairs, look, config)
+    done += encoded(graph, readers, pairs, calibrator, config)
     done += [
-        Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.carriers
+        Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.unweighted
     ]
-    left = placement.left_out(graph, plan, config.is_float)
+    left = placement.float_operators(graph, plan, config.is_float)
     return [*done, *(Refusal(str(node.name), f"it stays in float: {why}") for node, why in left)]
 
 
 def levelled(
-    graph: ir.Model, kept: Sequence[Site], look: Look
+    graph: ir.Model, kept: Sequence[Site], calibrator: Calibrator
 ) -> tuple[list[Site], list[ir.Node], list[Refusal]]:
     """Operators, those of them that read numbers of levels now, and why others do not."""
-    first, _ = placement.ends(graph, [site.node for site in kept])
+    first, _ = placement.first_and_last(graph, [site.node for site in kept])
     sites, led, refused = list[Site](), list[ir.Node](), list[Refusal]()
     for site in kept:
         if site.node not in first:
             sites.append(site)
             continue
-        weight, refusal = lead(graph, site.node, site.weight, look)
+        weight, refusal = lead(graph, site.node, site.weight, calibrator)
         sites.append(Site(site.node, weight))
         if refusal is None:
             led.append(site.node)
@@ -215,7 +214,7 @@ def ends_left(
     graph: ir.Model, found: Sequence[Site], config: Static
 ) -> tuple[list[Site], list[Change | Refusal]]:
     """Operators that are to compute in integers, and refusals of those that are asked to stay."""
-    first, last = placement.ends(graph, [site.node for site in found])
+    first, last = placement.first_and_last(graph, [site.node for site in found])
     kept, refused = list[Site](), list[Change | Refusal]()
     for site in found:
         reasons = {
@@ -239,7 +238,7 @@ def reader_of(site: Site, pairs: Pairs) -> Reader:
 
 
 def encoded(
-    graph: ir.Model, readers: Sequence[Reader], pairs: Pairs, look: Look, config: Static
+    graph: ir.Model, readers: Sequence[Reader], pairs: Pairs, calibrator: Calibrator, config: Static
 ) -> Iterator[Change]:
     """Round every weight, and store it and its bias in integers.
 
@@ -250,10 +249,10 @@ def encoded(
     if config.bias:
         grow(alone)
     own = {}
-    if not look.imagined:
-        own = dict(zip(map(id, alone), rounded(graph, alone, look, config), strict=True))
+    if not calibrator.sizes_only:
+        own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
     for reader in readers:
-        one = own.get(id(reader)) or (blank if look.imagined else nearest)(reader, config)
+        one = own.get(id(reader)) or (blank if calibrator.sizes_only else nearest)(reader, config)
         integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
         size = reader.weight.tensor.nbytes

@@ -17,9 +17,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.bit_allocation.allocate import allocate, by_width
+from packlight.backends.onnxruntime.blocked_products import fuses_blocked_weight
+from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.functions import Body, middle, shaped, unpacked, widened
-from packlight.compression.encoding.matmul_nbits import fuses
 from packlight.compression.encoding.scales import (
     Bits,
     as_stored,
@@ -42,18 +42,19 @@ from packlight.compression.encoding.storage import (
 from packlight.compression.grids import granularity, uniform
 from packlight.compression.grids.granularity import Float, Grouping
 from packlight.compression.grids.uniform import Codes, Range, Uniform
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.reconstruction.sequential import (
-    Coded,
+    EncodedWeight,
     Rounding,
-    round_in_order,
-    rounded_later,
-    rounded_now,
+    encode_rounded,
+    round_lazily,
+    round_sequentially,
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.errors import RecipeError
 from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Width = Literal[2, 3, 4, 5, 6, 7, 8]
@@ -175,7 +176,11 @@ def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load",
         return config.expand
     whole = grouping.padded == grouping.shape and grouping.block == config.block
     blocked = config.per == "block" and whole and config.bits in STORED
-    return "run" if blocked and fuses(weight, config.block) else "load"
+    if not blocked or len(weight.roles) != 1:
+        return "load"
+    node = weight.roles[0].node
+    fuses = fuses_blocked_weight(node, weight.value, config.block, config.bits)
+    return "run" if fuses else "load"
 
 
 def along(grouping: Grouping) -> list[int]:
@@ -205,15 +210,15 @@ def least_opset(config: Weights) -> int:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Weights
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Weights
 ) -> list[Change | Refusal]:
     """Replace each weight by codes, scales and the operators that restore it."""
     stored, fit = partial(parts, config), partial(fitted, config)
     if not looks(config):
-        made = rounded_later(found, fit, stored)
+        made = round_lazily(found, fit, stored)
     else:
-        found = widths(graph, found, look, config) if config.mixed else found
-        made = rounded_now(round_in_order(graph, found, look, fit, config), stored)
+        found = widths(graph, found, calibrator, config) if config.mixed else found
+        made = encode_rounded(round_sequentially(graph, found, calibrator, fit, config), stored)
     return [encode(graph, one, config) for one in made]
 
 
@@ -222,14 +227,16 @@ def looks(config: Weights) -> bool:
     return config.calibrated or config.range == "moments"
 
 
-def widths(graph: ir.Model, found: Sequence[Site], look: Look, config: Weights) -> Sequence[Site]:
+def widths(
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Weights
+) -> Sequence[Site]:
     """The sites with the width that each does best with."""
 
     def at(weight: Weight, bits: Width) -> Site | Refusal:
         return decide(replace(config, bits=bits), weight)
 
-    options = by_width(found, WIDTHS, at)
-    return allocate(graph, options, look, partial(fitted, config), config)
+    options = sites_by_width(found, WIDTHS, at)
+    return allocate_bits(graph, options, calibrator, partial(fitted, config), config)
 
 
 def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uniform:
@@ -267,7 +274,7 @@ def offset(bits: int) -> int:
     return 1 << (bits - 1)
 
 
-def encode(graph: ir.Model, one: Coded[Site], config: Weights) -> Change:
+def encode(graph: ir.Model, one: EncodedWeight[Site], config: Weights) -> Change:
     """Write codes and scales of one weight and what restores it."""
     site = one.site
     before = site.weight.tensor.nbytes

@@ -9,29 +9,29 @@ import onnx_ir as ir
 
 from packlight.compression.grids.ranges import (
     Affine,
-    Histogram,
+    HistogramObserver,
     Rule,
-    affine,
-    fidelity,
-    spanned,
-    widened,
+    affine_grid,
+    grid_of_range,
+    grid_snr,
+    wide_grid,
 )
-from packlight.compression.method import Look
 from packlight.compression.qdq import placement
 from packlight.errors import RecipeError
 from packlight.model import nodes
+from packlight.runtime.calibration import Calibrator
 
 AUTO = "auto"
-POOR = 25.0
-"""Decibels below which ``wide=auto`` gives a value 16 bits."""
+WIDE_BELOW_SNR_DB = 25.0
+"""Signal-to-noise ratio of 8 bits below which ``wide=auto`` gives a value 16 bits."""
 
 
 class Settings(Protocol):
-    """What decides on the grids of activations."""
+    """Settings for the grids of activations."""
 
     @property
     def range(self) -> Rule:
-        """How wide a grid is."""
+        """Rule for the width of a grid."""
 
     @property
     def percentile(self) -> float:
@@ -39,43 +39,59 @@ class Settings(Protocol):
 
     @property
     def wide(self) -> str:
-        """Which operators read 16 bits."""
+        """Operators that read 16 bits: a regular expression, or ``auto``."""
 
     def is_wide(self, node: ir.Node) -> bool:
-        """Whether an operator is named by ``wide``."""
+        """Check that ``wide`` names an operator."""
 
 
-def ranged(
-    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings
+def activation_grids(
+    graph: ir.Model, plan: placement.Plan, calibrator: Calibrator, config: Settings
 ) -> dict[str, Affine]:
     """The grid of every value that has one and is ever reached."""
     wide = wide_values(graph, plan, config)
-    grids = imagined(plan, wide) if look.imagined else seen(graph, plan, look, config, wide)
-    grids |= {name: one for name, one in given_grids(plan).items() if name in grids}
-    shared = {name: plan.root(name) for name in plan.same}
+    if calibrator.sizes_only:
+        grids = placeholder_grids(plan, wide)
+    else:
+        grids = observed_grids(graph, plan, calibrator, config, wide)
+    grids |= {name: grid for name, grid in fixed_grids(plan).items() if name in grids}
+    shared = {name: plan.root(name) for name in plan.shared}
     return grids | {name: grids[root] for name, root in shared.items() if root in grids}
 
 
-def seen(
-    graph: ir.Model, plan: placement.Plan, look: Look, config: Settings, wide: Collection[str]
+def observed_grids(
+    graph: ir.Model,
+    plan: placement.Plan,
+    calibrator: Calibrator,
+    config: Settings,
+    wide: Collection[str],
 ) -> dict[str, Affine]:
     """Grids from one pass over the samples, of 16 bits for ``wide`` or what 8 bits spoil."""
-    observed = {name: Histogram() for name in plan.ranges()}
-    look(graph, {name: [one] for name, one in observed.items()})
+    observed = {name: HistogramObserver() for name in plan.ranges()}
+    calibrator.observe(graph, {name: [histogram] for name, histogram in observed.items()})
     grids = {
-        name: affine(one, config.range, config.percentile, symmetric=plan.by.symmetric)
-        for name, one in observed.items()
-        if one.counts.any()
+        name: affine_grid(
+            histogram, config.range, config.percentile, symmetric=plan.runtime.symmetric
+        )
+        for name, histogram in observed.items()
+        if histogram.counts.any()
     }
     if config.wide == AUTO:
-        wide = [name for name, one in grids.items() if fidelity(observed[name], one) < POOR]
+        wide = [
+            name
+            for name, grid in grids.items()
+            if grid_snr(observed[name], grid) < WIDE_BELOW_SNR_DB
+        ]
     more = [name for name in wide if name in grids]
-    return grids | {name: widened(observed[name], symmetric=plan.by.symmetric) for name in more}
+    return grids | {
+        name: wide_grid(observed[name], symmetric=plan.runtime.symmetric) for name in more
+    }
 
 
-def imagined(plan: placement.Plan, wide: Collection[str]) -> dict[str, Affine]:
+def placeholder_grids(plan: placement.Plan, wide: Collection[str]) -> dict[str, Affine]:
     """Grids that take as many bytes as real ones."""
-    narrow, broad = spanned(-1.0, 1.0), spanned(-1.0, 1.0, 16)
+    narrow = grid_of_range(-1.0, 1.0)
+    broad = grid_of_range(-1.0, 1.0, 16)
     return {name: broad if name in wide else narrow for name in plan.ranges()}
 
 
@@ -91,18 +107,20 @@ def wide_values(graph: ir.Model, plan: placement.Plan, config: Settings) -> set[
             f"static,wide='{config.wide}' names no operator; packlight profile MODEL names them"
         )
     read = {str(value.name) for node in readers for value in node.inputs if value is not None}
-    found = {plan.root(name) for name in read & {*plan.read, *plan.given}}
-    if readers and not found:
+    sources = {plan.root(name) for name in read & {*plan.read, *plan.written}}
+    if readers and not sources:
         raise RecipeError(
             f"static,wide='{config.wide}' names no operator that computes in integers; packlight "
             "compress --json names those that do"
         )
-    return found
+    return sources
 
 
-def given_grids(plan: placement.Plan) -> dict[str, Affine]:
+def fixed_grids(plan: placement.Plan) -> dict[str, Affine]:
     """Grids that the runtime fixes, by the name of the value."""
-    values = {**plan.read, **plan.given}
+    values = {**plan.read, **plan.written}
     makers = {name: value.producer() for name, value in values.items()}
-    fixed = {name: plan.by.fixed.get(node.op_type) for name, node in makers.items() if node}
-    return {name: Affine(one[0], int(one[1])) for name, one in fixed.items() if one}
+    fixed = {
+        name: plan.runtime.fixed_grids.get(node.op_type) for name, node in makers.items() if node
+    }
+    return {name: Affine(grid[0], int(grid[1])) for name, grid in fixed.items() if grid}

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.grids.ranges import Affine
-from packlight.compression.method import Look
 from packlight.compression.reconstruction.bias_correction import Bias
 from packlight.compression.sites.weight_sites import Weight, weight_site
 from packlight.records.variant import Refusal
+from packlight.runtime.calibration import Calibrator
 
 Doubles = NDArray[np.float64]
 CODES = 256
@@ -71,36 +71,38 @@ class Levels:
         rows = np.moveaxis(np.asarray(value, np.float32), CHANNELS, 0).reshape(value.shape[1], -1)
         before = self.seen or [np.zeros(0, np.float32)] * len(rows)
         self.seen = [np.union1d(old, row) for old, row in zip(before, rows, strict=True)]
-        self.few = all(len(one) <= CODES and np.isfinite(one).all() for one in self.seen)
+        self.few = all(
+            len(channel) <= CODES and np.isfinite(channel).all() for channel in self.seen
+        )
 
     def evenly(self) -> Evenly | None:
         """The levels; None where there are too many or they are not evenly spaced."""
-        found = [line(one.astype(np.float64)) for one in self.seen] if self.few else []
-        if not found or None in found:
+        lines = [line(channel.astype(np.float64)) for channel in self.seen] if self.few else []
+        if not lines or None in lines:
             return None
-        zero, step = np.array(found, np.float64).T
+        zero, step = np.array(lines, np.float64).T
         return Evenly(zero, step)
 
 
-def line(seen: Doubles) -> tuple[float, float] | None:
+def line(values: Doubles) -> tuple[float, float] | None:
     """The level with the number 0 and the step of levels (n,) in order; None where they are uneven.
 
     Numbers that were not seen are divided between both ends.
     """
-    if len(seen) < 2:  # noqa: PLR2004
-        return (float(seen[0]), 1.0) if len(seen) else None
-    numbers = np.rint((seen - seen[0]) / np.diff(seen).min())
+    if len(values) < 2:  # noqa: PLR2004
+        return (float(values[0]), 1.0) if len(values) else None
+    numbers = np.rint((values - values[0]) / np.diff(values).min())
     spare = CODES - 1 - int(numbers[-1])
     if spare < 0:
         return None
-    step, low = np.polyfit(numbers, seen, 1)
-    if np.abs(low + step * numbers - seen).max() > EVEN * step:
+    step, low = np.polyfit(numbers, values, 1)
+    if np.abs(low + step * numbers - values).max() > EVEN * step:
         return None
     return float(low + (CODES // 2 - spare // 2) * step), float(step)
 
 
 def lead(
-    graph: ir.Model, node: ir.Node, weight: Weight, look: Look
+    graph: ir.Model, node: ir.Node, weight: Weight, calibrator: Calibrator
 ) -> tuple[Weight, Refusal | None]:
     """Let a convolution read the numbers of its input's levels, in place.
 
@@ -109,11 +111,12 @@ def lead(
     """
     source = node.inputs[0]
     assert source is not None
-    why, found = unfit(node, weight), Levels()
-    if not why and not look.imagined:
-        look(graph, {str(source.name): [found]})
-    even = found.evenly()
-    if not why and look.imagined:
+    why = unfit(node, weight)
+    levels = Levels()
+    if not why and not calibrator.sizes_only:
+        calibrator.observe(graph, {str(source.name): [levels]})
+    even = levels.evenly()
+    if not why and calibrator.sizes_only:
         even = Evenly(np.zeros(weight.shape[1]), np.ones(weight.shape[1]))
     if not why and even is None:
         why = "what it reads does not have 256 evenly spaced levels in each channel, or fewer"
@@ -125,9 +128,9 @@ def lead(
     numbered(graph, node, even, wide)
     Bias(node, BIAS, weight.shape[0], weight.roles[0].names).shift(shift[None])
     weight.put((old * even.step.reshape(wide)).astype(np.float32))
-    made = weight_site(weight.value, weight.roles)
-    assert isinstance(made, Weight)
-    return made, None
+    site = weight_site(weight.value, weight.roles)
+    assert isinstance(site, Weight)
+    return site, None
 
 
 def unfit(node: ir.Node, weight: Weight) -> str:
@@ -143,25 +146,28 @@ def unfit(node: ir.Node, weight: Weight) -> str:
 
 def numbered(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) -> None:
     """Put padding, product and sum before a convolution, which then pads no more."""
-    inside, source = node.graph, node.inputs[0]
+    inside = node.graph
+    source = node.inputs[0]
     assert isinstance(inside, ir.Graph)
     assert source is not None
-    stock, stem = Stock(graph), str(node.name)
+    stock = Stock(graph)
+    stem = str(node.name)
     pads = list(node.attributes.get_ints("pads", ()))
     steps: list[tuple[str, NDArray[np.generic]]] = []
     if any(pads):
         half = len(pads) // 2
-        around = [0] * SPATIAL + pads[:half] + [0] * SPATIAL + pads[half:]
-        steps.append(("Pad", np.array(around, np.int64)))
+        pads_of_all = [0] * SPATIAL + pads[:half] + [0] * SPATIAL + pads[half:]
+        steps.append(("Pad", np.array(pads_of_all, np.int64)))
         node.attributes["pads"] = ir.AttrInt64s("pads", [0] * len(pads))
-    factor, shift = 1 / even.step, -even.zero / even.step
+    factor = 1 / even.step
+    shift = -even.zero / even.step
     steps += [("Mul", factor.reshape(wide).astype(np.float32))]
     steps += [("Add", shift.reshape(wide).astype(np.float32))]
     for kind, array in steps:
         name = f"{stem}.levels.{kind.lower()}"
         stored = stock.keep(inside, f"{name}.constant", array)
-        made = ir.node(kind, [source, stored], name=name)
-        made.outputs[0].name = stock.fresh(f"{name}.given")
-        inside.insert_before(node, made)
-        source = made.outputs[0]
+        operator = ir.node(kind, [source, stored], name=name)
+        operator.outputs[0].name = stock.fresh(f"{name}.given")
+        inside.insert_before(node, operator)
+        source = operator.outputs[0]
     node.replace_input_with(0, source)

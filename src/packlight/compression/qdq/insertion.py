@@ -72,17 +72,17 @@ class Pairs:
         if value.is_graph_output():
             take_name(value, restored, self.stock)
 
-    def pair(self, value: ir.Value, near: ir.Node) -> ir.Value:
+    def pair(self, value: ir.Value, reader: ir.Node) -> ir.Value:
         """The value behind a pair in the graph of an operator."""
-        graph = near.graph
+        graph = reader.graph
         assert isinstance(graph, ir.Graph)
         key = (str(value.name), id(graph))
         if key not in self.made:
             grid = self.grids[key[0]]
             codes = np.dtype(f"{self.codes}{grid.bits}")
             zero = np.asarray(grid.zero_point + np.iinfo(codes).min, codes)
-            made = insert_pair(value, (grid.scale, zero), graph, self.stock)
-            self.made[key], self.origins[made] = made, key[0]
+            restored = insert_pair(value, (grid.scale, zero), graph, self.stock)
+            self.made[key], self.origins[restored] = restored, key[0]
         return self.made[key]
 
 
@@ -90,7 +90,8 @@ def insert_pair(
     value: ir.Value, grid: tuple[float, Array], graph: ir.Graph, stock: Stock
 ) -> ir.Value:
     """Write a QuantizeLinear and a DequantizeLinear with a step and a zero point behind a value."""
-    stem, point = str(value.name), grid[1]
+    stem = str(value.name)
+    point = grid[1]
     scale = stock.keep(graph, f"{stem}.scale", np.asarray(grid[0], np.float32))
     zero = stock.keep(graph, f"{stem}.zero", point)
     codes = ir.node("QuantizeLinear", [value, scale, zero], name=f"{stem}.quantize")
@@ -112,9 +113,9 @@ def take_name(value: ir.Value, restored: ir.Value, stock: Stock) -> None:
     assert isinstance(graph, ir.Graph)
     name = str(value.name)
     restored.type, restored.shape = value.type, value.shape
-    for place, output in enumerate(graph.outputs):  # a file may list one twice
+    for position, output in enumerate(graph.outputs):  # a file may list one twice
         if output is value:
-            graph.outputs[place] = restored
+            graph.outputs[position] = restored
     value.name, restored.name = stock.fresh(f"{name}.float"), name
 
 

@@ -45,7 +45,7 @@ class Neighbours:
 
 
 def neighbours(node: ir.Node, shape: tuple[int, ...]) -> Neighbours | None:
-    """How an operator reads its weight; None for depthwise convolutions, which add in 32 bits."""
+    """Pairs of weights that are added in 16 bits; None for depthwise convolutions, which use 32."""
     if node.op_type == "Conv":
         groups = node.attributes.get_int("group", 1)
         if groups > 1 and shape[:SPATIAL] == (groups, 1):
@@ -62,7 +62,7 @@ def in_pairs(rows: Floats) -> Floats:
 
 
 def excess(codes: Floats) -> Floats:
-    """How far the weights of one sign in each pair (out, pairs, 2) go beyond what is safe.
+    """Excess by which the weights of one sign in each pair (out, pairs, 2) go beyond what is safe.
 
     Positive above, negative below; they cannot be both.
     """
@@ -88,22 +88,23 @@ def safe_scale(rows: Floats) -> Floats:
     return np.asarray(np.maximum(above, below) / (MOST_POSITIVE - 1), np.float32)
 
 
-def portable_scale(rows: Floats, matters: Floats, wanted: Floats, top: int) -> Floats:
+def portable_scale(rows: Floats, matters: Floats, scale_asked: Floats, top: int) -> Floats:
     """The scale of each row at which rounding and holding the pairs costs least.
 
     Args:
         rows: weights (out, in).
         matters: how much a squared error matters, of the same shape.
-        wanted: the best scale (out,) were there no pairs.
+        scale_asked: the best scale (out,) were there no pairs.
         top: largest code.
 
     Returns:
         (out,), from ``wanted`` to the one at which no pair is cut off.
     """
-    widest = np.maximum(safe_scale(rows), wanted)
-    best, least = wanted.copy(), np.full(len(rows), np.inf)
+    widest = np.maximum(safe_scale(rows), scale_asked)
+    best = scale_asked.copy()
+    least = np.full(len(rows), np.inf)
     for share in np.linspace(0, 1, TRIED):
-        scale = (wanted * (widest / wanted) ** share).astype(np.float32)
+        scale = (scale_asked * (widest / scale_asked) ** share).astype(np.float32)
         codes = held(np.clip(np.rint(rows / scale[:, None]), -top, top))
         cost = (matters * (codes * scale[:, None] - rows) ** 2).sum(axis=1)
         better = cost < least

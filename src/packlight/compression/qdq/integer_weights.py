@@ -19,18 +19,19 @@ from numpy.typing import NDArray
 
 from packlight.compression.grids import granularity
 from packlight.compression.grids.uniform import Range, Uniform, fit
-from packlight.compression.method import Look
 from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
-from packlight.compression.reconstruction.bias_correction import Bias, bias
-from packlight.compression.reconstruction.gptq import round_rows
-from packlight.compression.reconstruction.hessian import Moments
-from packlight.compression.reconstruction.sequential import form_of, gathered, stages
-from packlight.compression.reconstruction.shrinkage import damped, importance
+from packlight.compression.reconstruction.bias_correction import Bias, bias_of
+from packlight.compression.reconstruction.gptq import gptq
+from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
+from packlight.compression.reconstruction.sequential import hessian_batches
+from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
+from packlight.compression.sites.weight_matrix import layout_of
 from packlight.compression.sites.weight_sites import WeightSite
+from packlight.runtime.calibration import Calibrator
 
 Floats = NDArray[np.float32]
 DAMPING = 0.1
-"""Share of the mean squared input by which error feedback trusts its samples less."""
+"""Share of the mean squared input by which GPTQ trusts its samples less."""
 
 
 class Settings(Protocol):
@@ -45,19 +46,19 @@ class Settings(Protocol):
 
     @property
     def rounding(self) -> Literal["nearest", "gptq"]:
-        """How a number goes to a point."""
+        """Rounding of a number to a point."""
 
     @property
     def search(self) -> Range:
-        """How wide a grid is."""
+        """Rule for the width of a grid."""
 
     @property
     def bias(self) -> bool:
-        """Whether biases take up what rounding does to means."""
+        """Choice that biases take up what rounding does to means."""
 
     @property
     def portable(self) -> bool:
-        """Whether pairs of neighbours stay within 16 bits."""
+        """Choice that pairs of neighbors stay within 16 bits."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,7 +101,8 @@ def nearest(reader: Reader, settings: Settings) -> Codes:
 
 def blank(reader: Reader, settings: Settings) -> Codes:
     """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
-    shape, summed = reader.weight.shape, reader.weight.summed
+    shape = reader.weight.shape
+    summed = reader.weight.summed
     outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
     scale = np.ones(() if settings.per_of(reader.node) == "tensor" else outputs, np.float32)
     return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
@@ -108,19 +110,21 @@ def blank(reader: Reader, settings: Settings) -> Codes:
 
 def grid_of(reader: Reader, weight: Floats, matters: Floats, settings: Settings) -> Uniform:
     """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
-    one = settings.per_of(reader.node) == "tensor"
-    shape, summed = reader.weight.shape, reader.weight.summed
-    groups = granularity.per_tensor(shape) if one else granularity.per_channel(shape, summed)
-    found = fit(weight, matters, groups, settings.bits, symmetric=True, search=settings.search)
-    least = reader.least.max() if one else reader.least
-    scale = np.maximum(found.scale.ravel(), least)
+    single = settings.per_of(reader.node) == "tensor"
+    shape = reader.weight.shape
+    summed = reader.weight.summed
+    groups = granularity.per_tensor(shape) if single else granularity.per_channel(shape, summed)
+    fitted = fit(weight, matters, groups, settings.bits, symmetric=True, search=settings.search)
+    least = reader.least.max() if single else reader.least
+    scale = np.maximum(fitted.scale.ravel(), least)
     form = neighbours(reader.node, shape) if settings.portable else None
     if form is not None:
-        rows, top = form.rows(weight), granularity.top_code(settings.bits)
-        wanted = np.broadcast_to(scale, len(rows)).astype(np.float32)
-        scale = portable_scale(rows, form.rows(matters), wanted, top)
-        scale = scale.max() if one else scale
-    scale = scale.reshape(found.scale.shape).astype(np.float32)
+        rows = form.rows(weight)
+        top = granularity.top_code(settings.bits)
+        scale_of_rows = np.broadcast_to(scale, len(rows)).astype(np.float32)
+        scale = portable_scale(rows, form.rows(matters), scale_of_rows, top)
+        scale = scale.max() if single else scale
+    scale = scale.reshape(fitted.scale.shape).astype(np.float32)
     return Uniform(groups, settings.bits, True, scale, np.zeros_like(scale))
 
 
@@ -129,30 +133,30 @@ def coded(reader: Reader, points: Uniform, codes: Floats, settings: Settings) ->
     form = neighbours(reader.node, reader.weight.shape) if settings.portable else None
     if form is not None:
         codes = form.weight(held(form.rows(codes)))
-    one = settings.per_of(reader.node) == "tensor"
-    scale = points.scale.reshape(() if one else (-1,))
+    single = settings.per_of(reader.node) == "tensor"
+    scale = points.scale.reshape(() if single else (-1,))
     return Codes(codes.astype(np.int8), scale, points.values(codes))
 
 
 def absorber(reader: Reader) -> Bias | None:
     """The bias that can take up what integers do to the means of an operator's outputs."""
-    groups, outputs, _ = form_of(reader.weight).sizes()
-    return bias(reader.weight.roles[0], groups * outputs)
+    groups, outputs, _ = layout_of(reader.weight).sizes()
+    return bias_of(reader.weight.roles[0], groups * outputs)
 
 
 def grow(readers: Sequence[Reader]) -> None:
     """Give every operator that can have one a bias of its own, so that the file's size is known."""
     for reader in readers:
-        place = absorber(reader)
-        if place is not None and place.is_new:
-            groups, outputs, _ = form_of(reader.weight).sizes()
-            place.shift(np.zeros((groups, outputs)))
+        vector = absorber(reader)
+        if vector is not None and vector.is_new:
+            groups, outputs, _ = layout_of(reader.weight).sizes()
+            vector.shift(np.zeros((groups, outputs)))
 
 
 def rounded(
     graph: ir.Model,
     readers: Sequence[Reader],
-    look: Look,
+    calibrator: Calibrator,
     settings: Settings,
 ) -> Iterator[Codes]:
     """Round weight after weight, and leave in the graph what their codes stand for.
@@ -160,33 +164,34 @@ def rounded(
     Args:
         graph: changed in place; its activations are quantized already.
         readers: in the order they run.
-        look: streams calibration samples.
+        calibrator: runs calibration samples.
         settings: how to round.
     """
-    for few in stages(readers, look):
-        fed = gathered(graph, few, look)
-        for reader in few:
-            yield round_one(reader, fed.pop(id(reader)), settings)
+    for batch in hessian_batches(readers, calibrator):
+        hessians = observe_hessians(graph, batch, calibrator)
+        for reader in batch:
+            yield round_one(reader, hessians.pop(id(reader)), settings)
 
 
-def round_one(reader: Reader, fed: Moments, settings: Settings) -> Codes:
+def round_one(reader: Reader, observer: HessianObserver, settings: Settings) -> Codes:
     """Round one weight."""
-    if not fed.calls:
-        found = nearest(reader, settings)
-        reader.weight.put(found.floats)
-        return found
-    weight, form = reader.weight.read(), form_of(reader.weight)
-    place = absorber(reader) if settings.bias else None
-    moments = damped(fed, DAMPING, centred=place is not None)
-    points = grid_of(reader, weight, importance(moments, form), settings)
+    if not observer.calls:
+        codes_of_reader = nearest(reader, settings)
+        reader.weight.put(codes_of_reader.floats)
+        return codes_of_reader
+    weight = reader.weight.read()
+    form = layout_of(reader.weight)
+    vector = absorber(reader) if settings.bias else None
+    hessian = shrunk_hessian(observer, DAMPING, centered=vector is not None)
+    points = grid_of(reader, weight, importance(hessian, form), settings)
     codes = points.nearest(weight)
     matrices = form.matrices(weight).astype(np.float64)
     if settings.rounding == "gptq":
-        rows = round_rows(matrices, moments, points.lattice(form), ordered=True)
+        rows = gptq(matrices, hessian, points.lattice(form), ordered=True)
         codes = form.weight(rows).astype(np.float32)
-    found = coded(reader, points, codes, settings)
-    reader.weight.put(found.floats)
-    if place is not None:
-        lost = matrices - form.matrices(found.floats).astype(np.float64)
-        place.shift((lost @ fed.mean()[:, :, None])[:, :, 0])
-    return found
+    codes_of_reader = coded(reader, points, codes, settings)
+    reader.weight.put(codes_of_reader.floats)
+    if vector is not None:
+        lost = matrices - form.matrices(codes_of_reader.floats).astype(np.float64)
+        vector.shift((lost @ observer.mean()[:, :, None])[:, :, 0])
+    return codes_of_reader

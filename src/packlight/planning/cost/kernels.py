@@ -14,10 +14,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.backends.capabilities import capabilities
 from packlight.backends.onnxruntime.kernel_call import BYTES, between, in_blocks, in_codes
+from packlight.backends.policy import policy
 from packlight.benchmarking import named_calls
 from packlight.benchmarking.latency import Priced
-from packlight.compression.qdq.placement import ONNXRUNTIME
 from packlight.model import Model, nodes
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement
@@ -28,9 +29,6 @@ Flags = NDArray[np.bool_]
 
 NOWHERE = -1
 """The place of what belongs to no operator; it computes in floats."""
-
-CARRIES = (*ONNXRUNTIME.carriers, *ONNXRUNTIME.passes, *ONNXRUNTIME.activations)
-"""What passes codes on where all that it reads is codes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,8 @@ class Kernels:
         self.carriers = list(carriers(model, places))
         self.values = list(values(model, profile, places))
         around = sum(call.moved * times for _, call, times in made)
-        meetings = [between(value.numbers, around, given=given)
-                    for given in (False, True) for value in self.values]  # fmt: skip
+        meetings = [between(value.numbers, around, to_floats=to_floats)
+                    for to_floats in (False, True) for value in self.values]  # fmt: skip
         rows = [*calls, *map(in_codes, calls), *map(in_blocks, calls), *meetings]
         alike = {call: place for place, call in enumerate(dict.fromkeys(rows))}
         self.which = np.array([alike[call] for call in rows], np.int64)
@@ -109,15 +107,18 @@ class Kernels:
 
 def carriers(model: Model, places: Mapping[str, int]) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Operators that pass codes on, in the order they run, with what they read."""
+    pairs = policy("onnxruntime")
+    carrying = {*pairs.integer_operators, *pairs.code_movers, *pairs.runtime.clipping}
     for node in nodes(model.graph):
         makers = [maker_of(value, places) for value in node.inputs if is_computed(value)]
-        if node.op_type in CARRIES and makers and str(node.name) in places:
+        if node.op_type in carrying and makers and str(node.name) in places:
             yield places[str(node.name)], tuple(makers)
 
 
 def values(model: Model, profile: Profile, places: Mapping[str, int]) -> Iterator[Value]:
     """Values that some operators read, of float numbers."""
     costs = {one.name: one for one in profile.operators}
+    float_outputs = capabilities("onnxruntime").float_outputs
     found: dict[int, ir.Value] = {}
     for node in nodes(model.graph):
         found |= {id(value): value for value in node.inputs if value and is_computed(value)}
@@ -134,7 +135,7 @@ def values(model: Model, profile: Profile, places: Mapping[str, int]) -> Iterato
                 moved / BYTES["float32"],
                 maker_of(value, places),
                 tuple(places.get(reader, NOWHERE) for reader in readers),
-                maker is not None and maker.op_type in ONNXRUNTIME.float_out,
+                maker is not None and maker.op_type in float_outputs,
             )
 
 

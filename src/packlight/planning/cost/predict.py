@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from packlight.benchmarking.kernel_curves import CPU
 from packlight.devices import operator_set
 from packlight.model import nodes
-from packlight.planning.already_quantized import present
+from packlight.planning.already_quantized import integer_operators
 from packlight.planning.cost.kernels import Kernels
 from packlight.records.device import Device, Unit
 from packlight.records.measurement import Measurement, counted
@@ -119,13 +119,13 @@ def load_of(graph: ir.Model, profile: Profile) -> Load:
     """What a profiled model asks of a machine."""
     by_name = {str(node.name): node for node in nodes(graph)}
     costs = [one for one in profile.operators if one.name in by_name]
-    now = present(graph, profile)
-    width = [1 if one.name in now.coded else BYTES["float32"] for one in costs]
+    now = integer_operators(graph, profile)
+    width = [1 if one.name in now.by_type else BYTES["float32"] for one in costs]
     calls = [one.name not in now.gone and is_call(by_name[one.name], one) for one in costs]
     return Load(
         names=tuple(one.name for one in costs),
         families=tuple(family(by_name[one.name]) for one in costs),
-        dtypes=tuple("int8" if one.name in now.integer else "float32" for one in costs),
+        dtypes=tuple("int8" if one.name in now.all else "float32" for one in costs),
         macs=column(costs, "macs"),
         numbers=column(costs, "activation_bytes") / np.array(width),
         weights=column(costs, "loaded_bytes") / BYTES["float32"],

@@ -13,15 +13,15 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from packlight.backends.capabilities import capabilities
 from packlight.compression import AppliedRecipe, compress
-from packlight.compression.compress import Stream
-from packlight.compression.methods.static import INTEGER
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import Model
 from packlight.model.size import skeleton
 from packlight.planning.value_checks import Numbers
 from packlight.records.recipe import Recipe
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 CODES = ".codes"
 """How the names of a weight's codes end."""
@@ -44,7 +44,7 @@ def integer_size(
     made = compress(
         Model(stand_in, model.name),
         recipe,
-        Stream(imagined=True),
+        Calibrator(sizes_only=True),
         held=0,
         in_place=True,
     )
@@ -60,8 +60,9 @@ def stood_in(graph: ir.Model, sites: Sequence[Weight]) -> Iterator[tuple[str, tu
     Only those that the main graph stores: others are not counted by name.
     """
     stored = graph.graph.initializers
+    integer = capabilities("onnxruntime").weight_operators
     for site in sites:
-        if stored.get(str(site.value.name)) is site.value and site.roles[0].node.op_type in INTEGER:
+        if stored.get(str(site.value.name)) is site.value and site.roles[0].node.op_type in integer:
             shape = site.shape
             small = [1 if axis in site.summed else size for axis, size in enumerate(shape)]
             site.hold(ir.Tensor(np.ones(small, np.float32), name=site.value.name))

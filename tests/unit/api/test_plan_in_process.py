@@ -3,7 +3,7 @@
 import pytest
 
 from packlight.api.plan import PlanRequest, plan
-from packlight.api.plan_detail import plan_for, recipes
+from packlight.api.plan_in_process import plan_for, recipes
 from packlight.model import load, save, stored_size
 from packlight.planning.size.files import Files
 from packlight.planning.size.parts import Tidied

@@ -5,7 +5,14 @@ import typing
 
 import pytest
 
-from packlight.backends.integer_fusions import FOLDER, Fusions, Runtime, fusions
+from packlight.backends.capabilities import (
+    FOLDER,
+    BlockedProducts,
+    Capabilities,
+    Runtime,
+    capabilities,
+)
+from packlight.backends.policy import Choices, policy
 from packlight.model import initializers, nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
@@ -51,34 +58,46 @@ def test_every_runtime_has_a_file_and_every_file_is_a_runtime():
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_every_field_has_a_source(runtime):
-    found = fusions(runtime)
+    facts = capabilities(runtime)
+    choices = policy(runtime).choices
 
-    fields = {field.name for field in dataclasses.fields(Fusions)} - {"title", "sources"}
-    assert set(found.sources) == fields
-    assert all(found.sources.values())
-    assert any("https://" in text for text in found.sources.values())
+    required = {field.name for field in dataclasses.fields(Capabilities)
+                if field.default is dataclasses.MISSING or getattr(facts, field.name)
+                not in ((), BlockedProducts())}  # fmt: skip
+    assert set(facts.sources) == required - {"title", "sources"}
+    fields = {field.name for field in dataclasses.fields(Choices)} - {"sources"}
+    assert set(choices.sources) == fields
+    texts = [*facts.sources.values(), *choices.sources.values()]
+    assert all(texts)
+    assert any("https://" in text for text in texts)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_no_operator_has_two_parts(runtime):
-    found = fusions(runtime)
+    facts = capabilities(runtime)
+    choices = policy(runtime).choices
 
-    ways = [set(found.carriers), set(found.passes), set(found.floats), set(found.activations)]
+    ways = [set(facts.integer_operators), set(facts.code_movers), set(facts.clipping)]
     assert sum(map(len, ways)) == len(set.union(*ways))
-    assert set(found.per_channel) | set(found.float_out) <= set(found.weighted)
-    assert set(found.one_scale) | set(found.fixed) <= set(found.carriers)
+    assert set(facts.per_channel) | set(facts.float_outputs) <= set(facts.weight_operators)
+    assert set(facts.equal_grids) | set(facts.fixed_grids) <= set(facts.integer_operators)
+    assert set(facts.wide_movers) <= set(facts.code_movers)
+    assert set(choices.unused) <= {*facts.integer_operators, *facts.code_movers}
+    assert not set(choices.unused) & set(choices.keep_float)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("network", ["residual-17", "depthwise-13", "gemms-13", "attention-17"])
 def test_models_follow_the_file_and_compute_what_they_did(runtime, network):
-    case, found = made_for(runtime, network), fusions(runtime)
-    model = case.made.model
+    case = made_for(runtime, network)
+    pairs_of = policy(runtime)
+    found = pairs_of.runtime
+    model = case.result.model
 
-    changed = {one.operator for one in case.made.changes if one.method == "static"}
+    changed = {one.operator for one in case.result.changes if one.method == "static"}
     kinds = {node.op_type for node in nodes(model.graph) if node.name in changed}
     assert kinds
-    assert kinds <= {*found.weighted, *found.carriers, *found.passes}
+    assert kinds <= {*found.weight_operators, *pairs_of.integer_operators, *pairs_of.code_movers}
     for _, scale, zero in pairs(model):
         assert zero.dtype == found.codes
         assert scale > 0
@@ -91,18 +110,18 @@ def test_models_follow_the_file_and_compute_what_they_did(runtime, network):
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_weights_have_a_scale_for_each_channel_only_where_the_runtime_takes_it(runtime):
-    found = fusions(runtime)
+    found = capabilities(runtime)
     for network in ("gemms-13", "residual-17"):
-        model = made_for(runtime, network).made.model
+        model = made_for(runtime, network).result.model
         arrays = stored(model)
         for node in nodes(model.graph):
-            if node.op_type in found.weighted and node.inputs[1].producer() is not None:
+            if node.op_type in found.weight_operators and node.inputs[1].producer() is not None:
                 scale = arrays[node.inputs[1].producer().inputs[1].name]
                 assert (scale.ndim == 1) == (node.op_type in found.per_channel)
 
 
 def test_grids_that_litert_fixes_are_taken():
-    model = made_for("litert", "attention-17").made.model
+    model = made_for("litert", "attention-17").result.model
 
     steps = {
         node.inputs[0].producer().op_type: (float(scale), int(zero))
@@ -113,7 +132,7 @@ def test_grids_that_litert_fixes_are_taken():
 
 
 def test_what_is_stored_and_added_has_a_pair_where_a_runtime_needs_integers_everywhere():
-    npu, cpu = (made_for(one, "attention-17").made.model for one in ("qnn", "onnxruntime"))
+    npu, cpu = (made_for(one, "attention-17").result.model for one in ("qnn", "onnxruntime"))
 
     def constants(model):
         return [node for node, _, _ in pairs(model) if node.inputs[0].producer() is None]
@@ -126,7 +145,7 @@ def test_what_is_stored_and_added_has_a_pair_where_a_runtime_needs_integers_ever
 def test_a_refusal_names_the_runtime():
     made = made_for("coreml", "upsampling-17")
 
-    assert any("Core ML" in refusal.reason for refusal in made.made.refusals)
+    assert any("Core ML" in refusal.reason for refusal in made.result.refusals)
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -134,8 +153,8 @@ def test_a_refusal_names_the_runtime():
 def test_a_weight_that_stays_in_float_gets_no_grid_of_activations(runtime, network):
     case = made_for(runtime, network, "rounding=nearest,last=float")
 
-    kept = {refusal.operator for refusal in case.made.refusals if "last=float" in refusal.reason}
-    changed = {change.operator for change in case.made.changes}
+    kept = {refusal.operator for refusal in case.result.refusals if "last=float" in refusal.reason}
+    changed = {change.operator for change in case.result.changes}
 
     assert kept
     assert not kept & changed
