@@ -33,7 +33,7 @@ from packlight.evaluation import Reference, evaluate
 from packlight.evaluation.exactness import evenly_spread
 from packlight.model import load
 from packlight.records import SessionOptions
-from packlight.runtime import open_session, race, saturation
+from packlight.runtime import compare_latency, open_session, saturation
 from packlight.task import Task
 from plain import plain_model
 from sources import HERE, cached
@@ -224,7 +224,7 @@ def ratio(chosen: Case, path: Path, threads: int, seconds: float) -> tuple[float
     task, options = chosen.task(), SessionOptions(threads=threads)
     samples = [task.samples[index] for index in range(min(TIMED, len(task.samples)))]
     flat, model = load(plain_model(chosen)), load(path)
-    took = race(
+    took = compare_latency(
         lambda: open_session(flat, options), lambda: open_session(model, options), samples,
         task.state, seconds=seconds, seed=0,
     )["latency_ratio"]  # fmt: skip

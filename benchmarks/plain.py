@@ -19,7 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 import packlight
-from packlight.model import Model, graphs, load, nodes, raised, save
+from packlight.model import Model, graphs, load, nodes, raise_opset, save
 from packlight.records import SessionOptions
 from packlight.runtime import Feeds, open_session
 from packlight.task import Task
@@ -52,7 +52,7 @@ def plain_model(case: Case) -> Path:
         simplified = packlight.compress(case.model_path(), "simplify").model
         if any(node.op_type == "If" for node in nodes(simplified.graph)):
             simplified = flattened(simplified, next(calls(case, simplified)))
-        save(Model(bare(raised(simplified.clone(), OPSET)), case.name), path)
+        save(Model(bare(raise_opset(simplified.clone(), OPSET)), case.name), path)
     return path
 
 

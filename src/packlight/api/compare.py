@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from packlight.advice import for_results
+from packlight.advice import advice_for_results
 from packlight.api.evaluate import check_samples, write_tables
 from packlight.api.layers import compare_layers
 from packlight.comparison import compare as compare_results
@@ -16,7 +16,7 @@ from packlight.errors import InputError
 from packlight.evaluation import columns
 from packlight.evaluation.robustness import robustness
 from packlight.model import Model
-from packlight.model.write import check_place
+from packlight.model.save import check_output_path
 from packlight.records import (
     Budget,
     Comparison,
@@ -78,7 +78,7 @@ def compare(
     """
     check_samples(samples)
     if report is not None:
-        check_place(report)
+        check_output_path(report)
         check_costs(costs)
     names = distinct_names([display_name(model) for model in (base, *models)])[1:]
     with at_hand(base, *models) as (base_opened, *opened_models):
@@ -106,7 +106,7 @@ def compare(
             if robust:
                 records_of_drops = compare_robustness(bench, opened_models, evaluations[1:])
                 comparison = replace(comparison, robustness=records_of_drops)
-            lessons = for_results(comparison.base, comparison.others, detectable)
+            lessons = advice_for_results(comparison.base, comparison.others, detectable)
             comparison = replace(comparison, lessons=lessons)
             if samples is not None:
                 write_tables(bench, evaluations[1:], names, samples)

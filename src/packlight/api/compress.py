@@ -11,7 +11,7 @@ from packlight.compression import compress as apply_recipe
 from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_name
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size
-from packlight.model.write import check_target, write_model
+from packlight.model.save import check_output, write_model
 from packlight.presentation.numbers import show_bytes
 from packlight.records import (
     SessionOptions,
@@ -85,7 +85,7 @@ def compress(
     target = None
     if out is not None:
         target = Path(out)
-        check_target(target, source.files)
+        check_output(target, source.files)
     data = None if task is None else task_for(task, source.model)
     start = time.perf_counter()
     calibrator = None

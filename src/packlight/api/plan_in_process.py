@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from packlight.advice import for_plan
+from packlight.advice import advice_for_plan
 from packlight.api.plan import PlanRequest
-from packlight.metrics import named
+from packlight.metrics import metric_by_name
 from packlight.model import Model, check_shapes, file_size, stored_size
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.plan import plan as plan_of
@@ -23,8 +23,8 @@ from packlight.planning.what_if import Choice, WhatIf, parse_choice
 from packlight.profiling.sample_runs import profile_for_task
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
 from packlight.records.budget import LOSSES, check_sense
+from packlight.runtime.hardware import instruction_sets
 from packlight.runtime.isolation.fork import can_fork, forked
-from packlight.runtime.processor import features
 from packlight.sources.device_unit import device_and_unit
 from packlight.sources.opening import AnyModel, AnyTask, Opened, is_code, source_of, task_for
 from packlight.sources.torch_network import exported
@@ -112,7 +112,7 @@ def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -
 
 def with_lessons(plan: Plan) -> Plan:
     """Add lessons from the literature that fit a plan."""
-    return replace(plan, lessons=for_plan(plan))
+    return replace(plan, lessons=advice_for_plan(plan))
 
 
 def target_and_choices(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]]:
@@ -125,7 +125,7 @@ def target_and_choices(request: PlanRequest, data: Task | None) -> tuple[Target,
     task_metrics = {data.metric.name: data.metric} if data is not None else {}
     for floor in request.budget.floors:
         if floor.metric not in LOSSES:
-            metric = task_metrics.get(floor.metric) or named(floor.metric)
+            metric = task_metrics.get(floor.metric) or metric_by_name(floor.metric)
             check_sense(floor, higher_is_better=metric.higher_is_better)
     target = target_of(request.device, request.unit, request.budget)
     return target, [*map(parse_choice, request.choices)]
@@ -182,7 +182,7 @@ def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
 def nearest_device() -> str:
     """Name of the description nearest this machine."""
     machine = platform.machine().lower()
-    flags = features()
+    flags = instruction_sets()
     for architecture, feature, name in NEAREST_DEVICES:
         if machine == architecture and any(feature in flag for flag in flags):
             return name

@@ -33,7 +33,7 @@ from packlight.profiling.sample_runs import (
 from packlight.records import Measurement, Profile, Recipe, SessionOptions, Step
 from packlight.records.configs import DynamicInt8, StaticInt8
 from packlight.records.session import DEFAULT_SESSION
-from packlight.runtime import Feeds, latency_of, open_session, race
+from packlight.runtime import Feeds, compare_latency, latency_of, open_session
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
 from packlight.task import Task
@@ -145,7 +145,7 @@ def latency_ratio(
     seed: int,
 ) -> Measurement:
     """Latency of a model over that of the original, interleaved with it."""
-    return race(
+    return compare_latency(
         lambda: open_session(original, options), lambda: open_session(compressed, options),
         task.samples[:1], task.state, seconds=seconds, seed=seed,
     )["latency_ratio"]  # fmt: skip

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from packlight.compression.method import Method, Site
 from packlight.compression.methods.table import METHODS
 from packlight.errors import CheckError, RecipeError
-from packlight.model import Model, graphs, initializers, name_operators, raised
+from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator, FloatReference
@@ -151,7 +151,7 @@ class StepInput:
         """
         if self.editable and self.model.opset() >= opset:
             return self.model.graph
-        return raised(self.model.clone(), opset)
+        return raise_opset(self.model.clone(), opset)
 
     def reference_for(self, graph: ir.Model) -> FloatReference | None:
         """The model before the run, where this graph is what the step is about to edit."""

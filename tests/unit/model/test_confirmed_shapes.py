@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from packlight.compression import compress
-from packlight.model import Model, only_confirmed, to_bytes
+from packlight.model import Model, confirmed_shapes_only, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS
@@ -58,7 +58,7 @@ def test_what_is_doubted_is_stated_again_afterwards():
     relu = next(iter(model.graph)).outputs[0]
     relu.shape = ir.Shape([1, 4])
 
-    with only_confirmed(model):
+    with confirmed_shapes_only(model):
         assert relu.shape == [None, 4]
 
     assert relu.shape == [1, 4]
@@ -69,7 +69,7 @@ def test_shapes_that_are_right_are_left_alone(name):
     model = NETWORKS[name]()
     before, graph = to_bytes(model), model.clone()
 
-    with only_confirmed(graph):
+    with confirmed_shapes_only(graph):
         pass
 
     assert to_bytes(Model(graph, model.name)) == before
@@ -80,7 +80,7 @@ def test_nothing_is_believed_where_operators_contradict_each_other():
     value_of = net.add("Add", net.add("MatMul", "x", net.weight(5, 6)), net.weight(7))
     model = net.model("wrong", [value_info("x", [3, 4])], {value_of: [3, 7]}).clone()
 
-    with only_confirmed(model):
+    with confirmed_shapes_only(model):
         assert model.graph.outputs[0].shape is None
 
     assert model.graph.outputs[0].shape == [3, 7]

@@ -23,7 +23,7 @@ from packlight.compression import compress
 from packlight.compression.encoding.functions import DOMAIN
 from packlight.compression.encoding.storage import COMPUTED, NEXT, fresh_stem
 from packlight.compression.methods.table import METHODS
-from packlight.model import Model, graphs, raised
+from packlight.model import Model, graphs, raise_opset
 from packlight.model.size import Skeleton, field_size, skeleton, tensor_size
 from packlight.planning.size.biases import Place, bias_places
 from packlight.planning.size.clusters import ANNOTATION, Cluster, clusters, large
@@ -149,7 +149,7 @@ class Simplified:
         if opset <= self.source.opset():
             return self.model.graph
         assert "model" not in vars(self) or not self.spare, "the source is used up"
-        newer = Model(raised(self.source.clone(), opset), self.source.name)
+        newer = Model(raise_opset(self.source.clone(), opset), self.source.name)
         return compress(newer, SIMPLIFY, held=0, in_place=True).model.graph
 
 
