@@ -33,16 +33,14 @@ Taken = tuple[float, float, float]
 def parts(count: int) -> Mapping[str, Callable[[], object]]:
     """What is timed, by its name."""
     import packlight
-    from packlight.compression.compress import Looking
-    from packlight.compression.methods.static import INTEGER, Static
+    from packlight.compression.methods.static import INTEGER
     from packlight.compression.qdq import placement
-    from packlight.compression.qdq.activation_grids import ranged
+    from packlight.compression.qdq.activation_grids import activation_grids
     from packlight.metrics import METRICS
     from packlight.model import load, nodes
-    from packlight.records import SessionOptions
+    from packlight.records import SessionOptions, StaticInt8
     from packlight.runtime import stream
-    from packlight.runtime.progress import silent
-    from packlight.search.calibrate import calibration
+    from packlight.runtime.calibration import Calibrator
     from packlight.task import LazySamples, Task
     from plain import plain_model
     from suite import case
@@ -55,11 +53,11 @@ def parts(count: int) -> Mapping[str, Callable[[], object]]:
     task = Task(name="calibration", samples=samples, metric=METRICS["snr"], calibration=samples)
     weighted = [node for node in nodes(model.graph) if node.op_type in INTEGER]
     plan, options = placement.place(model.graph, weighted), SessionOptions()
-    look = Looking(calibration(task, options, silent), model.name, "static")
+    calibrator = Calibrator(samples, options)
     import_module("packlight.compression.grids.ranges_kernels")
     return {
         "static": partial(packlight.compress, model, RECIPE, task=task),
-        "ranges": partial(ranged, model.graph, plan, look, Static()),
+        "ranges": partial(activation_grids, model.graph, plan, calibrator, StaticInt8()),
         "taps": lambda: sum(1 for _ in stream(model, list(plan.ranges()), samples, {}, options)),
     }
 

@@ -1,107 +1,27 @@
-"""What every compression method supplies, and the statistics it may ask for."""
+"""Contract of every compression method."""
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
-from packlight.errors import RecipeError
-from packlight.records.codec import said
-from packlight.records.recipe import Option
+from packlight.records.configs import MethodConfig
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
-C = TypeVar("C")
-S = TypeVar("S", bound="Place")
+C = TypeVar("C", bound=MethodConfig)
+S = TypeVar("S", bound="Site")
 
 
-class Place(Protocol):
-    """A site: a place in a model that one method can change."""
+class Site(Protocol):
+    """Part of a model that one method can change."""
 
     @property
     def operator(self) -> str:
         """Name of the operator, as it is shown and as ``where`` matches it."""
-
-
-class Statistic(Protocol):
-    """What is kept of a stream of values; its memory does not grow with their number."""
-
-    def update(self, value: NDArray[np.generic]) -> None:
-        """Take in the value of one call of the model."""
-
-
-class Comparison(Protocol):
-    """What is kept of values beside those of another graph, call by call."""
-
-    def compare(self, value: NDArray[np.generic], meant: NDArray[np.generic]) -> None:
-        """Take in the value of one call, and what the other graph has there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Original:
-    """What a model was before steps that only replaced weights.
-
-    Attributes:
-        graph: before the first of them; its values are those that the values of the same names were
-            meant to be.
-        settled: operators whose weights made up for those before them as these steps replaced them.
-    """
-
-    graph: ir.Model
-    settled: frozenset[str] = frozenset()
-
-
-class Look(Protocol):
-    """Lets a method look at calibration samples."""
-
-    @property
-    def carried(self) -> Collection[str]:
-        """Outputs that the model is fed again at the next call of a sample."""
-
-    @property
-    def imagined(self) -> bool:
-        """Whether nothing is looked at, because only the size of what is made is asked for."""
-
-    @property
-    def original(self) -> Original | None:
-        """What the model was before the steps ahead of this one that, like it, replaced weights.
-
-        None where the step finds it as it was.
-        """
-
-    def __call__(
-        self, graph: ir.Model, statistics: Mapping[str, Sequence[Statistic]], most: int = 0
-    ) -> None:
-        """Stream values through a graph as it stands, samples always in the same order.
-
-        Args:
-            graph: what to run.
-            statistics: by the name of the value that they are made of.
-            most: samples, spread evenly over all of them; 0 takes all.
-
-        Raises:
-            RecipeError: there are no calibration samples.
-        """
-
-    def beside(
-        self, graph: ir.Model, other: ir.Model, comparisons: Mapping[str, Sequence[Comparison]]
-    ) -> None:
-        """Stream values through two graphs at once, call by call.
-
-        Args:
-            graph: what to run.
-            other: what to run beside it; values of the same names are compared.
-            comparisons: by the name of the value.
-
-        Raises:
-            RecipeError: there are no calibration samples.
-        """
 
 
 def sound(site: object) -> Refusal | None:
@@ -116,11 +36,6 @@ def looks_at_nothing(config: object) -> bool:
     return False
 
 
-def as_given(options: Mapping[str, Option]) -> Mapping[str, Option]:
-    """Options from which nothing follows."""
-    return options
-
-
 @dataclass(frozen=True, slots=True)
 class Method(Generic[C, S]):
     """One way to compress.
@@ -128,63 +43,36 @@ class Method(Generic[C, S]):
     Deciding and doing are apart: ``sites`` is pure and returns data; ``apply`` edits the graph.
 
     Attributes:
-        name: as recipes write it.
         summary: one line for people.
-        config: the frozen dataclass of its options.
+        config: the class of its configs.
         opset: the least opset that can express what the method stores.
         sites: the places it can change, in the order they run, and the refusals.
-        uses_data: whether a config looks at calibration samples.
-        apply: looks at the calibration samples where it uses data, as often as it wants; changes
-            the sites in place; says what it did and what turned out impossible.
+        uses_data: whether a config needs calibration samples.
+        apply: observes calibration samples where it uses data, as often as it needs; changes the
+            sites in place; returns its changes and refusals.
         inspect: reads a site's weights and says why they cannot be used; None where they can.
-        implied: options that follow from those given.
-        whole: it works on the model as a whole, so that ``where`` makes no sense.
         replaces: all it does is to store other weights, so that every value that is computed from
             inputs keeps its name and what it stands for. Steps of such methods one after the other
-            are a run, and aim at the graph before the first of them.
+            are a run; their targets are the values of the graph before the first of them.
         makes_up: whether by a config each weight makes up for what those before it lost.
     """
 
-    name: str
     summary: str
     config: type[C]
     opset: Callable[[C], int]
     sites: Callable[[ir.Model, C], Iterable[S | Refusal]]
-    apply: Callable[[ir.Model, Sequence[S], Look, C], list[Change | Refusal]]
+    apply: Callable[[ir.Model, Sequence[S], Calibrator, C], list[Change | Refusal]]
     uses_data: Callable[[C], bool] = looks_at_nothing
     inspect: Callable[[S], Refusal | None] = sound
-    implied: Callable[[Mapping[str, Option]], Mapping[str, Option]] = as_given
-    whole: bool = False
     replaces: bool = False
     makes_up: Callable[[C], bool] = looks_at_nothing
 
-    def configured(self, options: Mapping[str, Option]) -> C:
-        """The config of plain options, defaults filled in.
+    @property
+    def name(self) -> str:
+        """The method's name, as recipes write it."""
+        return self.config.kind
 
-        Raises:
-            RecipeError: an option is unknown or its value is not one it can have.
-        """
-        given = self.implied(options)
-        hints = typing.get_type_hints(self.config)
-        for name, value in given.items():
-            if name not in hints:
-                known = ", ".join(hints) or "no options"
-                raise RecipeError(f"'{self.name}' has no option '{name}'; it has {known}")
-            check_option(f"{self.name},{name}=", value, hints[name])
-        return self.config(**given)
-
-    def options(self, config: C) -> dict[str, Option]:
-        """The plain options that give this config, all of them."""
-        fields = dataclasses.fields(config)  # type: ignore[arg-type]
-        return {field.name: getattr(config, field.name) for field in fields}
-
-
-def check_option(what: str, value: Option, kind: object) -> None:
-    """Refuse a value that an option's annotation does not allow."""
-    choices = typing.get_args(kind) if typing.get_origin(kind) is typing.Literal else ()
-    if choices and not any(value == one and type(value) is type(one) for one in choices):
-        raise RecipeError(f"{what} is one of {', '.join(map(str, choices))}; got '{value}'")
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return
-    if isinstance(kind, type) and type(value) is not kind:
-        raise RecipeError(f"{what} takes {said(kind)}; got '{value}'")
+    @property
+    def whole(self) -> bool:
+        """Whether it works on the model as a whole, so that ``where`` makes no sense."""
+        return self.config.whole_model

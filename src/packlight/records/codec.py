@@ -86,7 +86,8 @@ def from_json(cls: type[T], data: Json) -> T:
         InputError: the data is of another schema or does not have the record's form.
     """
     if not isinstance(data, dict):
-        raise InputError(f"a {cls.__name__} is a JSON object; this is {type(data).__name__}")
+        title = getattr(cls, "TITLE", cls.__name__)
+        raise InputError(f"a {title} is a JSON object; this is {type(data).__name__}")
     stated = data.get("schema", schema(cls))
     if stated != schema(cls):
         raise InputError(f"this packlight reads {schema(cls)}; the data says {stated}")
@@ -196,14 +197,15 @@ def read_dataclass(cls: type[Any], data: Json) -> Any:
         data = {name: item for name, item in data.items() if name != "kind"}
     names = {field.name for field in dataclasses.fields(cls)}
     unknown = set(expect(dict, data)) - names
+    title = getattr(cls, "TITLE", cls.__name__.lower())
     if unknown:
         raise InputError(
-            f"a {cls.__name__.lower()} has no {', '.join(sorted(unknown))}; "
+            f"a {title} has no {', '.join(sorted(unknown))}; "
             f"it has {', '.join(field.name for field in dataclasses.fields(cls))}"
         )
     missing = [field.name for field in dataclasses.fields(cls) if lacks(field, data)]
     if missing:
-        raise InputError(f"a {cls.__name__.lower()} must have {', '.join(missing)}")
+        raise InputError(f"a {title} must have {', '.join(missing)}")
     values = {name: read(hints[name], data[name]) for name in names & set(data)}
     try:
         return cls(**values)

@@ -1,4 +1,4 @@
-"""Bytes of a download."""
+"""Download size."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 CHUNK = 2**20
 
 
-def deflated(path: Path) -> int:
+def deflated_size(path: Path) -> int:
     """Bytes of a file after deflate, as zip and app stores compress it."""
-    packer, size = zlib.compressobj(6), 0
+    compressor = zlib.compressobj(6)
+    size = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
-            size += len(packer.compress(chunk))
-    return size + len(packer.flush())
+            size += len(compressor.compress(chunk))
+    return size + len(compressor.flush())

@@ -67,7 +67,7 @@ def with_pairs(op):
 
 def answers(op):
     """What compression, planning and diagnosis say of an operator."""
-    made = make_case(between_convolutions(op), parse_recipe("static,rounding=nearest")).made
+    made = make_case(between_convolutions(op), parse_recipe("static,rounding=nearest")).result
     static = any(
         change.storage.kind == "integer" and not change.storage.bits for change in made.changes
     )

@@ -1,17 +1,19 @@
 """What a weight's width costs where errors come back through a state."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.bit_allocation.allocate import by_width, cheapest_widths, survey
-from packlight.compression.compress import Looking, Stream
-from packlight.compression.methods.weights import WIDTHS, Weights, decide, fitted, sites
+from packlight.compression.bit_allocation.allocate import cheapest_widths, sites_by_width
+from packlight.compression.bit_allocation.sensitivity import measure_sensitivity
+from packlight.compression.methods.weights import WIDTHS, decide, fitted, sites
 from packlight.model import Model
-from packlight.records import parse_recipe
-from packlight.runtime import open_session, stream
+from packlight.records import WeightOnly, parse_recipe
+from packlight.runtime import open_session
+from packlight.runtime.calibration import Calibrator
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
 
@@ -60,15 +62,12 @@ def surveyed(graph, samples, state, config):
     def at(weight, bits):
         return decide(replace(config, bits=bits), weight)
 
-    stream_of = Stream(
-        lambda model, names, most: stream(model, names, samples[: most or None], state, EXACT),
-        frozenset(state),
-    )
     found = list(sites(graph, config))
     places = [site for site in found if hasattr(site, "weight")]
-    look = Looking(stream_of, "surveyed", "weights")
-    options = by_width(places, WIDTHS, at)
-    costs = list(survey(graph, options, look, lambda *of: fitted(config, *of), config))
+    calibrator = Calibrator(samples, EXACT, state=state)
+    options = sites_by_width(places, WIDTHS, at)
+    fit = partial(fitted, config)
+    costs = list(measure_sensitivity(graph, options, calibrator, fit, config))
     return {site.operator: cost for site, cost in zip(places, costs, strict=True)}
 
 
@@ -84,7 +83,7 @@ def outputs(model, samples, state):
 def test_where_there_is_a_state_a_width_costs_what_the_rounded_model_loses(make, bits):
     model, state = make()
     samples = samples_for(model, state)
-    costs = surveyed(model.clone(), samples, state, Weights(mixed=4.0))
+    costs = surveyed(model.clone(), samples, state, WeightOnly(mixed=4.0))
     before = outputs(model, samples, state)
 
     assert costs
@@ -101,7 +100,7 @@ def test_where_there_is_a_state_no_width_is_far_below_the_mean():
     samples = samples_for(model, state)
 
     for mean, least in ((2.4, 2), (3.5, 3), (4.2, 3), (6.1, 5)):
-        costs = surveyed(model.clone(), samples, state, Weights(mixed=mean))
+        costs = surveyed(model.clone(), samples, state, WeightOnly(mixed=mean))
         assert {min(cost) for cost in costs.values()} == {least}
 
 
@@ -110,7 +109,7 @@ def test_the_graph_is_as_it_was_after_every_width_was_tried():
     samples = samples_for(model, state)
     graph = model.clone()
 
-    surveyed(graph, samples, state, Weights(mixed=4.0, rounding="gptq"))
+    surveyed(graph, samples, state, WeightOnly(mixed=4.0, rounding="gptq"))
 
     assert Model(graph, model.name).digest == model.digest
 

@@ -13,7 +13,7 @@ from packlight.compression.grids.codebook import blank, fit
 from packlight.model import file_size, nodes, save, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import stream
-from packlight.testing.cases import EXACT, applied, sample_calls
+from packlight.testing.cases import EXACT, apply_recipe, sample_calls
 from packlight.testing.sketch import Sketch, value_info
 
 PRODUCT, GEMM, CONV = "matmul_5", "gemm_8", "conv_1"
@@ -44,7 +44,7 @@ def made_by(recipe):
     arrays = model.graph.graph.initializers
     before = {name: arrays[stem].const_value.numpy() for name, (stem, _) in PLACES.items()}
     calls = sample_calls(model)
-    return applied(model, parse_recipe(recipe), calls), before, calls
+    return apply_recipe(model, parse_recipe(recipe), calls), before, calls
 
 
 def restored(model, calls):

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from packlight.compression.reconstruction.gptq import Lattice, inverse_factor, round_rows
+from packlight.compression.reconstruction.gptq import Lattice, gptq, inverse_factor
 
 
 def layer(seed, groups=1, outputs=8, inputs=24, samples=200):
@@ -62,7 +62,7 @@ def test_error_feedback_loses_less_than_rounding_to_the_nearest(groups, block, b
     weight, moments = layer(bits, groups)
     lattice = grid(weight, bits, block)
 
-    codes = round_rows(weight, moments, lattice, ordered)
+    codes = gptq(weight, moments, lattice, ordered)
 
     assert np.all((codes >= lattice.low) & (codes <= lattice.high))
     np.testing.assert_array_equal(codes, np.rint(codes))
@@ -74,7 +74,7 @@ def test_it_is_at_least_as_good_as_the_paper_computes_it_column_by_column():
     weight, moments = layer(5, outputs=1, inputs=100)
     lattice = grid(weight, 3)
 
-    codes = round_rows(weight, moments, lattice, ordered=False)
+    codes = gptq(weight, moments, lattice, ordered=False)
 
     theirs = column_by_column(weight[0], moments[0], lattice)[None]
     assert lost(weight, lattice.values(codes), moments) <= lost(weight, theirs, moments) * 1.0001
@@ -83,7 +83,7 @@ def test_it_is_at_least_as_good_as_the_paper_computes_it_column_by_column():
 def test_no_other_code_of_one_weight_alone_would_be_better():
     weight, moments = layer(7)
     lattice = grid(weight, 3)
-    codes = round_rows(weight, moments, lattice, ordered=True)
+    codes = gptq(weight, moments, lattice, ordered=True)
     least = lost(weight, lattice.values(codes), moments)
 
     for row, column, step in product(range(8), range(24), (-1, 1)):
@@ -97,7 +97,7 @@ def test_inputs_that_do_not_go_together_are_rounded_to_the_nearest():
     moments = np.diag(np.arange(1.0, 25.0))[None]
     lattice = grid(weight, 4)
 
-    codes = round_rows(weight, moments, lattice, ordered=True)
+    codes = gptq(weight, moments, lattice, ordered=True)
 
     np.testing.assert_array_equal(codes, nearest(weight, lattice))
 
@@ -106,10 +106,10 @@ def test_groups_that_read_the_same_are_rounded_as_rows_of_one():
     weight, moments = layer(2, outputs=6)
     split = weight.reshape(2, 3, 24)
 
-    apart = round_rows(split, moments, grid(split, 4), ordered=True)
+    apart = gptq(split, moments, grid(split, 4), ordered=True)
 
     np.testing.assert_array_equal(
-        apart.reshape(1, 6, 24), round_rows(weight, moments, grid(weight, 4), ordered=True)
+        apart.reshape(1, 6, 24), gptq(weight, moments, grid(weight, 4), ordered=True)
     )
 
 
@@ -119,7 +119,7 @@ def test_codes_of_a_table_are_its_nearest_entries_after_feedback():
     ones = np.ones((1, 4, 1))
     lattice = Lattice(ones, 0 * ones, 24, 0, 7, table, np.zeros((1, 4), np.int64))
 
-    codes = round_rows(weight, moments, lattice, ordered=True)
+    codes = gptq(weight, moments, lattice, ordered=True)
 
     plain = table[0][np.abs(weight[..., None] - table[0]).argmin(axis=-1)]
     assert lost(weight, lattice.values(codes), moments) < 0.9 * lost(weight, plain, moments)

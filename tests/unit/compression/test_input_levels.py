@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.compress import Stream
-from packlight.compression.grids.ranges import Affine, Histogram, affine
+from packlight.compression.grids.ranges import Affine, HistogramObserver, affine_grid
 from packlight.compression.qdq.input_levels import Levels
 from packlight.model import file_size, nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream
+from packlight.runtime.calibration import Calibrator
 from packlight.testing.cases import EXACT
 from packlight.testing.laws import signal_to_noise
 from packlight.testing.sketch import Sketch, value_info
@@ -38,7 +38,7 @@ def convolution(weight=(8, 3, 3, 3), **attributes):
 
 def made_with(model, samples, options):
     calls = [[{"x": image[None]}] for image in samples]
-    source = Stream(lambda one, names, most: stream(one, names, calls[: most or None], {}, EXACT))
+    source = Calibrator(calls, EXACT)
     return compress(model, parse_recipe(f"static,rounding=nearest,bias=false,{options}"), source)
 
 
@@ -94,17 +94,17 @@ def test_numbers_that_are_not_even_levels_are_none(values):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("low", "high"), [(0, 255), (-7, 12), (3, 9), (-255, 0)])
 def test_whole_numbers_lie_on_their_grid_exactly(rule, low, high):
-    histogram = Histogram()
+    histogram = HistogramObserver()
     histogram.update(np.arange(low, high + 1, dtype=np.float32))
 
-    assert affine(histogram, rule, 99.99) == Affine(1.0, -min(low, 0))
+    assert affine_grid(histogram, rule, 99.99) == Affine(1.0, -min(low, 0))
 
 
 def test_too_many_whole_numbers_get_a_wider_step():
-    histogram = Histogram()
+    histogram = HistogramObserver()
     histogram.update(np.arange(0, 511, dtype=np.float32))
 
-    assert affine(histogram, "minmax", 100).scale == pytest.approx(2)
+    assert affine_grid(histogram, "minmax", 100).scale == pytest.approx(2)
 
 
 @pytest.mark.parametrize("attributes", [{}, {"pads": [1, 0, 2, 1], "strides": [2, 2]}])
@@ -181,12 +181,8 @@ def test_the_size_that_is_foretold_is_that_of_the_file(pads):
     model = convolution(pads=pads)
     recipe = parse_recipe("static,rounding=nearest,bias=false,first=levels")
 
-    told = compress(model, recipe, Stream(imagined_values, imagined=True))
+    told = compress(model, recipe, Calibrator(sizes_only=True))
     made = made_with(model, photos(), "first=levels")
 
     assert file_size(told.model.graph) == file_size(made.model.graph)
     assert told.refusals == made.refusals
-
-
-def imagined_values(model, names, most):
-    return stream(model, names, [[{"x": image[None]}] for image in photos(1)], {}, EXACT)

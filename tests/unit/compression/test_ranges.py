@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from packlight.compression.grids.ranges import BINS, LEVELS, Histogram, affine
+from packlight.compression.grids.ranges import BINS, LEVELS, HistogramObserver, affine_grid
 
 VALUES = arrays.arrays(
     np.float32,
@@ -16,7 +16,7 @@ VALUES = arrays.arrays(
 
 
 def seen(*chunks):
-    histogram = Histogram()
+    histogram = HistogramObserver()
     for chunk in chunks:
         histogram.update(chunk)
     return histogram
@@ -96,7 +96,7 @@ def test_numbers_that_are_not_finite_are_counted_apart():
     histogram = seen(np.array([1.0, np.nan, np.inf, -np.inf, -2.0], np.float32))
 
     assert histogram.minmax() == (-2.0, 1.0)
-    assert histogram.bad == 3
+    assert histogram.nonfinite == 3
 
 
 def test_masks_as_large_as_float32_holds_do_not_overflow():
@@ -109,7 +109,7 @@ def test_masks_as_large_as_float32_holds_do_not_overflow():
 
 @given(VALUES)
 def test_the_grid_of_activations_holds_zero_and_all_that_was_seen(values):
-    found = affine(seen(values), "minmax", 100)
+    found = affine_grid(seen(values), "minmax", 100)
 
     assert found.scale > 0
     assert 0 <= found.zero_point <= LEVELS
@@ -119,16 +119,16 @@ def test_the_grid_of_activations_holds_zero_and_all_that_was_seen(values):
 
 
 def test_values_of_one_sign_use_the_whole_grid():
-    assert affine(seen(np.array([0.5, 2.0])), "minmax", 100).zero_point == 0
-    assert affine(seen(np.array([-0.5, -2.0])), "minmax", 100).zero_point == LEVELS
-    assert affine(seen(np.array([0.5, 2.0])), "minmax", 100).scale == pytest.approx(2 / LEVELS)
+    assert affine_grid(seen(np.array([0.5, 2.0])), "minmax", 100).zero_point == 0
+    assert affine_grid(seen(np.array([-0.5, -2.0])), "minmax", 100).zero_point == LEVELS
+    assert affine_grid(seen(np.array([0.5, 2.0])), "minmax", 100).scale == pytest.approx(2 / LEVELS)
 
 
 def test_a_percentile_cuts_off_what_is_rare():
     values = np.concatenate([np.random.default_rng(0).uniform(-1, 1, 10_000), [100.0]])
 
-    kept = affine(seen(values), "minmax", 99.9).scale
-    cut = affine(seen(values), "percentile", 99.9).scale
+    kept = affine_grid(seen(values), "minmax", 99.9).scale
+    cut = affine_grid(seen(values), "percentile", 99.9).scale
 
     assert kept == pytest.approx(101 / LEVELS, rel=0.01)
     assert cut == pytest.approx(2 / LEVELS, rel=0.1)
@@ -159,7 +159,9 @@ def test_a_range_of_least_squares_costs_no_more_than_any_other(shift):
     histogram = seen(values)
 
     def cost(rule, share=99.99):
-        return float(np.square(rounded(values, affine(histogram, rule, share)) - values).mean())
+        return float(
+            np.square(rounded(values, affine_grid(histogram, rule, share)) - values).mean()
+        )
 
     best = cost("mse")
     assert best < cost("minmax")
@@ -171,7 +173,7 @@ def test_a_range_of_least_divergence_cuts_off_what_is_rare_and_far():
     values = random.standard_normal(100_000).astype(np.float32)
     values[0] = 40.0
 
-    grid = affine(seen(values), "kl", 100.0)
+    grid = affine_grid(seen(values), "kl", 100.0)
 
     assert grid.scale * LEVELS < 15
     assert float(np.mean(np.abs(rounded(values, grid) - values) > grid.scale)) < 0.005
@@ -180,7 +182,7 @@ def test_a_range_of_least_divergence_cuts_off_what_is_rare_and_far():
 @pytest.mark.parametrize("rule", ["minmax", "percentile", "mse", "kl"])
 def test_zeros_and_constants_have_a_grid_under_every_rule(rule):
     for values in (np.zeros(9, np.float32), np.full(9, -2.5, np.float32), np.float32([1e-30, 0])):
-        grid = affine(seen(values), rule, 99.99)
+        grid = affine_grid(seen(values), rule, 99.99)
         assert grid.scale > 0
         assert 0 <= grid.zero_point <= LEVELS
 

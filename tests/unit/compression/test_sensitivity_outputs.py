@@ -6,12 +6,11 @@ import onnx_ir as ir
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.bit_allocation.sensitivity_outputs import compared
-from packlight.compression.compress import Stream
+from packlight.compression.bit_allocation.sensitivity_outputs import sensitivity_outputs
 from packlight.errors import RecipeError
 from packlight.model import to_bytes
 from packlight.records import parse_recipe
-from packlight.runtime import stream
+from packlight.runtime.calibration import Calibrator
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
 
@@ -51,11 +50,8 @@ def changes(model, state, recipe="weights,mixed=4.5,rounding=gptq"):
         [dict.fromkeys(fed, one) | (begin if step == 0 else {}) for step, one in enumerate(steps)]
         for steps in calls
     ]
-    shown = Stream(
-        lambda made, names, most: stream(made, names, samples[: most or None], state, EXACT),
-        frozenset(state),
-    )
-    return compress(model, parse_recipe(recipe), shown).changes
+    calibrator = Calibrator(samples, EXACT, state=state)
+    return compress(model, parse_recipe(recipe), calibrator).changes
 
 
 def classifier(last):
@@ -92,7 +88,7 @@ def test_whole_numbers_are_judged_by_the_scores_that_they_are_made_of(last):
     model, scores = classifier(last)
     plain, _ = classifier("none")
 
-    assert compared(model.graph, ()) == [scores]
+    assert sensitivity_outputs(model.graph, ()) == [scores]
     assert widths(model, {}) == widths(plain, {})
 
 
@@ -129,7 +125,7 @@ def test_real_outputs_that_are_not_fed_again_are_compared_alone():
         },
     )
 
-    assert compared(model.graph, {state}) == [real]
+    assert sensitivity_outputs(model.graph, {state}) == [real]
 
 
 def test_a_model_whose_outputs_follow_from_no_real_value_is_refused_in_words():

@@ -12,10 +12,8 @@ from scipy.signal import correlate
 
 from packlight.compression import compress
 from packlight.compression.bit_allocation.allocate import cheapest_widths
-from packlight.compression.compress import Looking, Stream
-from packlight.compression.reconstruction.hessian import Moments
-from packlight.compression.reconstruction.sequential import gathered
-from packlight.compression.reconstruction.shrinkage import damped, made_up
+from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
+from packlight.compression.reconstruction.shrinkage import compensated_weight, shrunk_hessian
 from packlight.compression.sites.weight_matrix import inputs_of, layout
 from packlight.compression.sites.weight_roles import roles
 from packlight.compression.sites.weight_sites import Weight, WeightSite, weight_sites
@@ -23,17 +21,15 @@ from packlight.errors import RecipeError
 from packlight.model import nodes, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream
+from packlight.runtime.calibration import Calibrator
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
 
 
 def running(calls):
-    """Streams values of a model over single calls."""
-    samples = [[feeds] for feeds in calls]
-    return Stream(
-        lambda model, names, most: stream(model, names, samples[: most or None], {}, EXACT)
-    )
+    """Runs single calls."""
+    return Calibrator([[feeds] for feeds in calls], EXACT)
 
 
 def outputs(model, calls):
@@ -167,14 +163,16 @@ def test_patches_of_a_convolution_are_those_that_correlation_sees():
 def test_moments_do_not_depend_on_how_many_wait_to_be_added():
     model = deep()
     role, calls = first_role(model), correlated(50)
-    seen = Moments(role)
+    seen = HessianObserver(role)
     for feeds in calls:
         seen.update(feeds["x"])
 
     rows = np.concatenate([feeds["x"] for feeds in calls]).astype(np.float64)
-    np.testing.assert_allclose(seen.second(centred=False)[0], rows.T @ rows / len(rows), rtol=1e-5)
+    np.testing.assert_allclose(
+        seen.hessian(centered=False)[0], rows.T @ rows / len(rows), rtol=1e-5
+    )
     centred = np.cov(rows.T, bias=True)
-    np.testing.assert_allclose(seen.second(centred=True)[0], centred, atol=1e-5)
+    np.testing.assert_allclose(seen.hessian(centered=True)[0], centred, atol=1e-5)
 
 
 def test_what_was_missed_goes_with_what_was_fed_as_numpy_says_in_calls_of_any_length():
@@ -182,28 +180,28 @@ def test_what_was_missed_goes_with_what_was_fed_as_numpy_says_in_calls_of_any_le
     fed, meant = (
         np.concatenate([c["x"] for c in correlated(40, width=128, seed=seed)]) for seed in (3, 4)
     )
-    seen = Moments(role)
+    seen = HessianObserver(role)
     for start, end in pairwise([0, 16, 144, 240, 250, 370, 498, 570, 640]):  # calls of any length
-        seen.compare(fed[start:end], meant[start:end])
+        seen.update_pair(fed[start:end], meant[start:end])
 
     gap, rows = (meant - fed).astype(np.float64), fed.astype(np.float64)
     about_zero = gap.T @ rows / len(rows)
     about_means = (gap - gap.mean(0)).T @ (rows - rows.mean(0)) / len(rows)
-    np.testing.assert_allclose(seen.missed()[0], gap.mean(0), atol=1e-5)
-    np.testing.assert_allclose(seen.missed_with(centred=False)[0], about_zero, atol=1e-4)
-    np.testing.assert_allclose(seen.missed_with(centred=True)[0], about_means, atol=1e-4)
+    np.testing.assert_allclose(seen.mean_gap()[0], gap.mean(0), atol=1e-5)
+    np.testing.assert_allclose(seen.gap_products(centered=False)[0], about_zero, atol=1e-4)
+    np.testing.assert_allclose(seen.gap_products(centered=True)[0], about_means, atol=1e-4)
 
 
 def test_what_is_made_up_for_does_not_overshoot_where_few_inputs_go_together():
     role = first_role(deep(width=128, layers=1))
     random = np.random.default_rng(5)
     fed = random.standard_normal((20, 1)) * random.standard_normal((1, 128)).astype(np.float32)
-    seen = Moments(role)
+    seen = HessianObserver(role)
     for row in fed.astype(np.float32):
-        seen.compare(row[None], 1.2 * row[None])
+        seen.update_pair(row[None], 1.2 * row[None])
     weight = random.standard_normal((1, 8, 128))
 
-    gained = (made_up(weight, seen, centred=False) - weight)[0] @ fed.T
+    gained = (compensated_weight(weight, seen, centered=False) - weight)[0] @ fed.T
     wanted = weight[0] @ (0.2 * fed).T
 
     share = np.sum(gained * wanted) / np.sum(wanted**2)
@@ -212,20 +210,22 @@ def test_what_is_made_up_for_does_not_overshoot_where_few_inputs_go_together():
 
 def test_inputs_as_they_were_meant_miss_nothing():
     role = first_role(deep())
-    seen = Moments(role)
+    seen = HessianObserver(role)
     for feeds in correlated(5):
-        seen.compare(feeds["x"], feeds["x"].copy())
+        seen.update_pair(feeds["x"], feeds["x"].copy())
 
-    assert not seen.missed_with(centred=True).size
-    assert not seen.missed().any()
+    assert not seen.gap_products(centered=True).size
+    assert not seen.mean_gap().any()
 
 
 def test_the_only_weight_has_nothing_to_make_up_for():
     model, calls = deep(layers=1), correlated(20)
 
     one, other = (
-        compress(model, parse_recipe(f"weights:3,rounding=gptq,aim={aim}"), running(calls)).model
-        for aim in ("original", "present")
+        compress(
+            model, parse_recipe(f"weights:3,rounding=gptq,target={target}"), running(calls)
+        ).model
+        for target in ("float", "present")
     )
 
     assert to_bytes(one) == to_bytes(other)
@@ -233,26 +233,26 @@ def test_the_only_weight_has_nothing_to_make_up_for():
 
 def test_weights_that_make_up_for_those_before_them_lose_less_on_samples_not_seen():
     model, calls = deep(), correlated(200)
-    recipe = "weights:3,rounding=gptq,aim="
+    recipe = "weights:3,rounding=gptq,target="
 
     present = error(f"{recipe}present", model, calls[40:], calls[:40])
-    original = error(f"{recipe}original", model, calls[40:], calls[:40])
+    original = error(f"{recipe}float", model, calls[40:], calls[:40])
 
     assert original < 0.8 * present
 
 
 def test_inputs_that_are_not_finite_are_left_out():
     role = first_role(deep())
-    seen = Moments(role)
+    seen = HessianObserver(role)
     seen.update(np.full((4, 32), np.nan, np.float32))
     assert seen.calls == 0
 
 
 def test_damped_moments_are_positive_definite_even_for_inputs_that_are_never_there():
     role = first_role(deep())
-    seen = Moments(role)
+    seen = HessianObserver(role)
     seen.update(np.zeros((4, 32), np.float32))
-    assert np.linalg.eigvalsh(damped(seen, 0.1, centred=False)[0]).min() > 0
+    assert np.linalg.eigvalsh(shrunk_hessian(seen, 0.1, centered=False)[0]).min() > 0
 
 
 def test_widths_are_the_best_of_all_that_keep_the_mean():
@@ -383,7 +383,7 @@ def test_two_steps_aim_at_the_model_before_the_first_and_give_what_one_step_give
 
     one, two, present = (
         compress(model, parse_recipe(recipe), running(calls)).model
-        for recipe in (step, half_and_half(step), half_and_half(f"{step},aim=present"))
+        for recipe in (step, half_and_half(step), half_and_half(f"{step},target=present"))
     )
 
     assert to_bytes(one) == to_bytes(two)
@@ -395,8 +395,8 @@ def test_the_second_of_two_steps_makes_up_for_what_the_first_lost():
     rough, fine = "weights:2,rounding=gptq,where=matmul_1$", "weights:8,rounding=gptq"
 
     present, original = (
-        error(f"{rough}+{fine},aim={aim}", model, calls[40:], calls[:40])
-        for aim in ("present", "original")
+        error(f"{rough}+{fine},target={target}", model, calls[40:], calls[:40])
+        for target in ("present", "float")
     )
 
     assert original < 0.8 * present
@@ -404,10 +404,10 @@ def test_the_second_of_two_steps_makes_up_for_what_the_first_lost():
 
 def test_steps_to_nearest_are_made_up_for_too():
     model, calls = deep(), correlated(200)
-    recipe = "weights:2,where=matmul_1$+weights:8,rounding=gptq,aim="
+    recipe = "weights:2,where=matmul_1$+weights:8,rounding=gptq,target="
 
     present, original = (
-        error(f"{recipe}{aim}", model, calls[40:], calls[:40]) for aim in ("present", "original")
+        error(f"{recipe}{target}", model, calls[40:], calls[:40]) for target in ("present", "float")
     )
 
     assert original < 0.8 * present
@@ -418,9 +418,9 @@ def test_a_step_of_another_kind_ends_the_run_and_the_next_aims_at_what_it_finds(
     step = "weights:3,rounding=gptq"
     first, second = half_and_half(step).split("+")
 
-    halves = compress(model, parse_recipe(f"{first}+tidy"), running(calls)).model
+    halves = compress(model, parse_recipe(f"{first}+simplify"), running(calls)).model
     apart = compress(halves, parse_recipe(second), running(calls)).model
-    through = compress(model, parse_recipe(half_and_half(step, "+tidy")), running(calls)).model
+    through = compress(model, parse_recipe(half_and_half(step, "+simplify")), running(calls)).model
     run = compress(model, parse_recipe(half_and_half(step)), running(calls)).model
 
     assert to_bytes(through) == to_bytes(apart)
@@ -438,14 +438,14 @@ def test_a_weight_before_one_that_made_up_already_aims_at_what_its_step_finds():
     assert to_bytes(run) == to_bytes(apart)
 
 
-@pytest.mark.parametrize("rough", ["rounding=nearest", "rounding=gptq,aim=present"])
+@pytest.mark.parametrize("rough", ["rounding=nearest", "rounding=gptq,target=present"])
 def test_a_weight_before_one_that_made_up_for_nothing_aims_at_the_original(rough):
     model, calls = deep(), correlated(200)
     odd, fine = f"weights:3,{rough},where=matmul_(1|11|21)$", "weights:6,rounding=gptq"
 
     present, original = (
-        error(f"{odd}+{fine},aim={aim}", model, calls[40:], calls[:40])
-        for aim in ("present", "original")
+        error(f"{odd}+{fine},target={target}", model, calls[40:], calls[:40])
+        for target in ("present", "float")
     )
 
     assert original < 0.8 * present
@@ -458,15 +458,19 @@ def test_what_the_original_has_no_value_for_counts_as_it_was_meant():
     for node in nodes(other):
         node.outputs[0].name = f"other.{node.outputs[0].name}"
 
-    look = Looking(running(calls), "deep", "weights")
+    calibrator = running(calls)
     fed = [
-        gathered(model.graph, [WeightSite(site) for site in sites], look, original=original)
+        observe_hessians(
+            model.graph, [WeightSite(site) for site in sites], calibrator, reference=original
+        )
         for original in (other, None)
     ]
 
     for with_other, alone in zip(*(found.values() for found in fed), strict=True):
-        assert not with_other.missed().any()
-        np.testing.assert_array_equal(with_other.second(centred=False), alone.second(centred=False))
+        assert not with_other.mean_gap().any()
+        np.testing.assert_array_equal(
+            with_other.hessian(centered=False), alone.hessian(centered=False)
+        )
 
 
 @pytest.mark.parametrize(("layers", "looks"), [(2, 2), (8, 8), (16, 8), (20, 7)])
@@ -483,27 +487,26 @@ def test_with_a_state_there_are_no_more_looks_than_stages_and_each_runs_both_mod
     calls = [{"x": random.standard_normal((1, 32)).astype(np.float32)} for _ in range(6)]
     samples = [[{"before": zero, **calls[2 * i]}, calls[2 * i + 1]] for i in range(3)]
 
-    def values(model, names, most):
-        begun.append(names)
-        return stream(model, names, samples[: most or None], {after: "before"}, EXACT)
+    def progress(what, done, total):
+        del what, total
+        begun.extend([done] if done == 0 else [])
 
-    made = compress(
-        model, parse_recipe("weights:4,rounding=gptq"), Stream(values, frozenset([after]))
-    )
+    calibrator = Calibrator(samples, EXACT, progress, state={after: "before"})
+    made = compress(model, parse_recipe("weights:4,rounding=gptq"), calibrator)
 
     assert len(made.changes) == layers
     assert len(begun) == 2 * looks
 
 
-@pytest.mark.parametrize(("aim", "most"), [("present", 4.5), ("original", 5.5)])
-def test_memory_is_a_few_times_that_of_the_moments_of_one_weight(aim, most):
+@pytest.mark.parametrize(("target", "most"), [("present", 4.5), ("float", 5.5)])
+def test_memory_is_a_few_times_that_of_the_moments_of_one_weight(target, most):
     net, width = Sketch(17), 768
     value = "x"
     for sizes in ((32, width), (width, 32)) * 2:
         value = net.add("MatMul", value, net.keep(net.array(*sizes, fan_in=sizes[0])))
         value = net.add("Tanh", value)
     model = net.model("wide", [value_info("x", ["n", 32])], {value: ["n", 32]})
-    recipe, calls = parse_recipe(f"weights:4,rounding=gptq,aim={aim}"), correlated(4)
+    recipe, calls = parse_recipe(f"weights:4,rounding=gptq,target={target}"), correlated(4)
     compress(model, recipe, running(calls))  # kernels are compiled
 
     tracemalloc.start()

@@ -13,7 +13,7 @@ from packlight.model import Model, nodes, save, to_bytes
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS
-from packlight.testing.cases import applied, sample_calls, stored_parts
+from packlight.testing.cases import apply_recipe, sample_calls, stored_parts
 from packlight.testing.sketch import Sketch, value_info
 
 ROWS, COLUMNS = 61, 43
@@ -177,7 +177,7 @@ def test_by_gptq_as_many_stay_and_the_outputs_are_nearer(recipe):
     model, calls = correlated(), sample_calls(correlated(), 64)
 
     by_size, by_gptq = (
-        applied(model, parse_recipe(recipe + how), calls).model
+        apply_recipe(model, parse_recipe(recipe + how), calls).model
         for how in ("", ",rounding=gptq,bias=false")
     )
 
@@ -270,7 +270,7 @@ def test_naming_bits_means_a_grid_and_naming_scales_a_palette():
     model = product()[0]
 
     steps = [
-        compress(model, parse_recipe(text)).recipe.steps[0].config["values"]
+        compress(model, parse_recipe(text)).recipe.steps[0].config.values
         for text in ("sparse", "sparse:8", "sparse,scaled=true", "sparse:8,values=float")
     ]
 

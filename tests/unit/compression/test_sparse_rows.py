@@ -5,10 +5,10 @@ import pytest
 
 from packlight.compression.reconstruction.gptq import Lattice
 from packlight.compression.reconstruction.sparse_rows import (
-    anything,
     least_squares,
     prune_rows,
-    round_kept,
+    refine_sparse_codes,
+    unconstrained_lattice,
 )
 from packlight.compression.reconstruction.zero_masks import Sparsity
 
@@ -107,7 +107,7 @@ def test_codes_of_what_stays_get_better_and_lie_on_the_lattice(sparsity):
     pruned = prune_rows(weight, moments, ordered=True, sparsity=sparsity)
     start = np.clip(np.rint(pruned / scale), -7, 7)
 
-    codes = round_kept(weight, start, moments, lattice, sparsity)
+    codes = refine_sparse_codes(weight, start, moments, lattice, sparsity)
 
     kept = codes[~np.isnan(codes)]
     assert kept.size == weight.size - sparsity.count(weight.shape)
@@ -119,6 +119,8 @@ def test_codes_of_what_stays_get_better_and_lie_on_the_lattice(sparsity):
 def test_where_every_value_can_be_taken_nothing_is_left_to_round():
     codes = np.array([[[1.5, np.nan]]])
 
-    same = round_kept(codes, codes, np.eye(2)[None], anything(codes.shape), Sparsity(0.5))
+    same = refine_sparse_codes(
+        codes, codes, np.eye(2)[None], unconstrained_lattice(codes.shape), Sparsity(0.5)
+    )
 
     assert same is codes

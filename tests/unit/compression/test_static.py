@@ -5,13 +5,14 @@ import onnx_ir as ir
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.compress import Stream, uses_data
+from packlight.compression.compress import uses_data
 from packlight.compression.qdq.int16_saturation import excess, held, in_pairs
 from packlight.errors import RecipeError
 from packlight.model import initializers, nodes, to_bytes
 from packlight.records import SessionOptions, parse_recipe
-from packlight.runtime import open_session, saturation, stream
-from packlight.runtime.pair_sums import risky
+from packlight.runtime import open_session, saturation
+from packlight.runtime.calibration import Calibrator
+from packlight.runtime.kernel_sums import may_saturate
 from packlight.testing import NETWORKS, make_case, sample_calls
 from packlight.testing.cases import EXACT
 from packlight.testing.laws import signal_to_noise
@@ -21,10 +22,8 @@ STATIC = parse_recipe("static")
 
 
 def running(samples):
-    """Streams values of a model over some samples."""
-    return Stream(
-        lambda model, names, most: stream(model, names, samples[: most or None], {}, EXACT)
-    )
+    """Runs some samples."""
+    return Calibrator(samples, EXACT)
 
 
 def stored(model):
@@ -44,7 +43,7 @@ def convolution(weight, bias):
 
 @pytest.mark.parametrize("name", ["gemms-13", "residual-17", "depthwise-13", "branches-16"])
 def test_activations_are_uint8_weights_int8_and_biases_int32(name):
-    made = make_case(NETWORKS[name](), STATIC).made
+    made = make_case(NETWORKS[name](), STATIC).result
 
     arrays = stored(made.model)
     for node in by_kind(made.model, "QuantizeLinear"):
@@ -63,7 +62,7 @@ def test_an_output_that_is_listed_twice_is_the_restored_one_both_times():
     model = net.model("twice", *dims)
     model.graph.graph.outputs.append(model.graph.graph.outputs[0])
 
-    made = make_case(model, STATIC).made
+    made = make_case(model, STATIC).result
 
     outputs = list(made.model.graph.graph.outputs)
     assert [output.name for output in outputs] == [value, value]
@@ -72,7 +71,7 @@ def test_an_output_that_is_listed_twice_is_the_restored_one_both_times():
 
 
 def test_the_step_of_a_bias_is_the_product_of_both_scales():
-    made = make_case(NETWORKS["residual-17"](), STATIC).made
+    made = make_case(NETWORKS["residual-17"](), STATIC).result
     arrays = stored(made.model)
     checked = 0
 
@@ -92,7 +91,7 @@ def test_weights_stay_within_their_bits(bits, top):
     plain = "rounding=nearest,portable=false"
     made = make_case(
         NETWORKS["residual-17"](), parse_recipe(f"static:{bits},search=minmax,{plain}")
-    ).made
+    ).result
 
     codes = [a for key, a in stored(made.model).items() if key.endswith(".codes") and a.ndim > 1]
     assert len(codes) == 3
@@ -105,7 +104,7 @@ def test_the_file_is_about_a_quarter():
     value = net.add("Conv", value, net.weight(64, 32, 3, 3), net.weight(64))
     model = net.model("wide", [value_info("x", ["n", 16, 6, 6])], {value: ["n", 64, 2, 2]})
 
-    made = make_case(model, STATIC).made
+    made = make_case(model, STATIC).result
 
     assert len(to_bytes(made.model)) < 0.3 * len(to_bytes(model))
     assert sum(change.after for change in made.changes) < len(to_bytes(made.model))
@@ -114,7 +113,7 @@ def test_the_file_is_about_a_quarter():
 def test_the_runtime_computes_in_integers(tmp_path):
     import onnxruntime
 
-    made = make_case(NETWORKS["residual-17"](), STATIC).made
+    made = make_case(NETWORKS["residual-17"](), STATIC).result
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 4
@@ -136,8 +135,8 @@ def test_a_bias_survives_weights_that_are_all_but_zero(step):
 
     case = make_case(convolution(weight, bias), STATIC)
 
-    (found,) = open_session(case.made.model, EXACT).run(case.calls[0]).values()
-    (scale,) = [a for key, a in stored(case.made.model).items() if key == "conv_2.out.scale"]
+    (found,) = open_session(case.result.model, EXACT).run(case.calls[0]).values()
+    (scale,) = [a for key, a in stored(case.result.model).items() if key == "conv_2.out.scale"]
     assert np.abs(found[:, 3] - 1).max() <= scale
 
 
@@ -155,7 +154,7 @@ def test_operators_that_share_a_weight_keep_their_own_biases():
 
     (expected,) = open_session(model, EXACT).run(case.calls[0]).values()
     for options in (EXACT, SessionOptions()):
-        (found,) = open_session(case.made.model, options).run(case.calls[0]).values()
+        (found,) = open_session(case.result.model, options).run(case.calls[0]).values()
         assert signal_to_noise(expected, found) > 25
 
 
@@ -165,7 +164,7 @@ def test_a_bias_that_is_not_finite_is_refused(bad):
     bias[2] = bad
     model = convolution(np.ones((8, 8, 3, 3), np.float32), bias)
 
-    made = make_case(model, STATIC).made
+    made = make_case(model, STATIC).result
 
     assert [refusal.operator for refusal in made.refusals] == ["conv_2"]
     assert made.refusals[0].code == "not-finite"
@@ -184,11 +183,11 @@ def test_biases_of_every_shape_that_gemm_takes_work(shape):
     case = make_case(model, STATIC)
 
     (expected,), (found,) = (
-        open_session(m, EXACT).run(case.calls[0]).values() for m in (model, case.made.model)
+        open_session(m, EXACT).run(case.calls[0]).values() for m in (model, case.result.model)
     )
     assert np.abs(found - expected).max() < 0.1
     for options in (SessionOptions(), EXACT):
-        open_session(case.made.model, options).run(case.calls[0])
+        open_session(case.result.model, options).run(case.calls[0])
 
 
 @pytest.mark.parametrize(
@@ -205,7 +204,7 @@ def test_biases_of_every_shape_that_gemm_takes_work(shape):
     ],
 )
 def test_what_has_no_integer_kernel_stays_in_float_with_a_reason(network, operator, code):
-    made = make_case(NETWORKS[network](), STATIC).made
+    made = make_case(NETWORKS[network](), STATIC).result
 
     refusals = [refusal for refusal in made.refusals if refusal.operator == operator]
     assert code in {refusal.code for refusal in refusals}, made.refusals
@@ -213,7 +212,7 @@ def test_what_has_no_integer_kernel_stays_in_float_with_a_reason(network, operat
 
 
 def test_operators_in_bodies_compute_in_integers():
-    made = make_case(NETWORKS["branches-16"](), STATIC).made
+    made = make_case(NETWORKS["branches-16"](), STATIC).result
 
     assert {"then.conv_0", "else.conv_1", "matmul_4"} <= {c.operator for c in made.changes}
     for body in made.model.graph.graph.subgraphs():
@@ -250,8 +249,8 @@ def test_without_samples_the_method_says_what_it_needs():
     ("recipe", "needs"),
     [
         ("static", True),
-        ("tidy+static", True),
-        ("tidy+weights:8+float16", False),
+        ("simplify+static", True),
+        ("simplify+weights:8+float16", False),
         ("original", False),
     ],
 )
@@ -261,7 +260,7 @@ def test_only_recipes_that_look_at_samples_ask_for_them(recipe, needs):
 
 def test_a_percentile_gives_finer_steps_than_the_widest_values():
     def steps(recipe):
-        arrays = stored(make_case(NETWORKS["residual-17"](), parse_recipe(recipe)).made.model)
+        arrays = stored(make_case(NETWORKS["residual-17"](), parse_recipe(recipe)).result.model)
         return arrays["x.scale"]
 
     assert steps("static,range=percentile,percentile=90.0") < steps("static")
@@ -277,7 +276,7 @@ def test_ranges_are_seen_behind_the_steps_before():
     model = NETWORKS["residual-17"]()
 
     plain, after = (
-        make_case(model, parse_recipe(r)).made
+        make_case(model, parse_recipe(r)).result
         for r in ("static", "weights:4,block=16,where=gemm+static")
     )
 
@@ -304,7 +303,7 @@ def carried_by_float(made):
 def test_ends_and_named_operators_stay_in_float_and_say_why():
     made = make_case(
         NETWORKS["residual-17"](), parse_recipe("static,first=float,last=float,skip=add_.*")
-    ).made
+    ).result
 
     codes = carried_by_float(made)
 
@@ -335,7 +334,7 @@ def test_parts_that_only_a_concat_reads_have_the_scale_of_the_whole():
     value = net.add("Conv", net.add("Concat", *parts, axis=1), net.weight(8, 16, 1, 1))
     model = net.model("concat", [value_info("x", ["n", 4, 6, 6])], {value: ["n", 8, 6, 6]})
 
-    made = make_case(model, STATIC).made
+    made = make_case(model, STATIC).result
 
     (concat,) = by_kind(made.model, "Concat")
     arrays = stored(made.model)
@@ -353,8 +352,8 @@ def test_portable_weights_keep_more_than_7_bits_and_never_saturate():
     for recipe in ("static", "static,portable=false", "static:7,portable=false"):
         case = make_case(model, parse_recipe(recipe + ",rounding=nearest,bias=false"))
         (expected,) = open_session(model, EXACT).run(case.calls[0]).values()
-        (found,) = open_session(case.made.model, EXACT).run(case.calls[0]).values()
-        (one,) = saturation(case.made.model, [[call] for call in case.calls])
+        (found,) = open_session(case.result.model, EXACT).run(case.calls[0]).values()
+        (one,) = saturation(case.result.model, [[call] for call in case.calls])
         kept[recipe] = signal_to_noise(expected, found), one.safe
 
     assert [safe for _, safe in kept.values()] == [True, False, True]
@@ -369,6 +368,6 @@ def test_held_codes_are_the_nearest_that_are_safe(seed):
     safe = held(codes)
 
     np.testing.assert_array_equal(safe, np.rint(safe))
-    assert not risky(safe.T.astype(np.int8)).any()
+    assert not may_saturate(safe.T.astype(np.int8)).any()
     change = np.abs(in_pairs(safe) - in_pairs(codes)).sum(axis=-1)
     np.testing.assert_array_equal(change, np.abs(excess(in_pairs(codes))))

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packlight.compression.encoding.unique_names import Names
-from packlight.compression.reconstruction.hessian import Moments
+from packlight.compression.reconstruction.hessian import HessianObserver
 from packlight.compression.sites.weight_matrix import inputs_of, layout
 from packlight.compression.sites.weight_roles import Role
 from packlight.model import nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
-from packlight.testing.cases import EXACT, applied
+from packlight.testing.cases import EXACT, apply_recipe
 from packlight.testing.sketch import Sketch, value_info
 
 
@@ -131,14 +131,14 @@ def test_groups_are_the_axes_of_the_weight_and_the_batch_is_more_inputs(weight, 
 def test_heads_learn_from_all_of_a_batch_whatever_its_size(sizes):
     random = np.random.default_rng(7)
     values = [random.standard_normal((size, 1, 6, 32)).astype(np.float32) for size in sizes]
-    seen = Moments(role_of(np.zeros((3, 32, 8), np.float32), 1))
+    seen = HessianObserver(role_of(np.zeros((3, 32, 8), np.float32), 1))
 
     for value in values:
         seen.update(value)
 
     rows = np.concatenate([value.reshape(-1, 32) for value in values]).astype(np.float64)
     np.testing.assert_allclose(
-        seen.second(centred=False), [rows.T @ rows / len(rows)], rtol=1e-4, atol=1e-5
+        seen.hessian(centered=False), [rows.T @ rows / len(rows)], rtol=1e-4, atol=1e-5
     )
 
 
@@ -168,7 +168,7 @@ def turned(what):
 
 def lost(model, recipe, calls):
     """Squared errors of outputs, over all calls."""
-    made = applied(model, parse_recipe(recipe), calls).model
+    made = apply_recipe(model, parse_recipe(recipe), calls).model
     sessions = [open_session(one, EXACT) for one in (model, made)]
     pairs = [[next(iter(one.run(feeds).values())) for one in sessions] for feeds in calls]
     return sum(float(np.sum((a - b) ** 2, dtype=np.float64)) for a, b in pairs)
@@ -181,7 +181,7 @@ def test_a_bias_of_another_axis_than_that_of_the_outputs_stays():
     model = net.model("turned", [value_info("x", ["b", 5, 32])], {out: [16, 5, 16]})
     calls = [{"x": np.ones((1, 5, 32), np.float32)}]
 
-    made = applied(model, parse_recipe("weights:2,rounding=gptq"), calls).model
+    made = apply_recipe(model, parse_recipe("weights:2,rounding=gptq"), calls).model
 
     before, after = (
         next(node for node in nodes(one.graph) if node.op_type == "Add").inputs[1].const_value

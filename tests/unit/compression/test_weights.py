@@ -266,7 +266,7 @@ def test_only_operators_that_match_are_changed():
         ("weights,colour=red", "has no option 'colour'"),
         ("shrink", "there is no method 'shrink'"),
         ("weights,where=(", "is no regular expression"),
-        ("tidy,where=conv", "works on the whole model"),
+        ("simplify,where=conv", "works on the whole model"),
     ],
 )
 def test_a_recipe_that_names_what_does_not_exist_is_refused(recipe, sentence):
@@ -341,7 +341,7 @@ def test_external_weights_are_compressed_to_the_same_bytes(tmp_path, monkeypatch
 def test_finer_groups_are_more_faithful():
     def noise(recipe):
         case = make_case(product(64, 64), parse_recipe(recipe))
-        reference, session = (open_session(m, EXACT) for m in (case.model, case.made.model))
+        reference, session = (open_session(m, EXACT) for m in (case.model, case.result.model))
         (expected,), (found,) = (s.run(case.calls[0]).values() for s in (reference, session))
         return float(np.square(expected - found).sum())
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from packlight.compression.grids.ranges import Histogram, affine, fidelity, widened
+from packlight.compression.grids.ranges import HistogramObserver, affine_grid, grid_snr, wide_grid
 from packlight.errors import RecipeError
 from packlight.model import initializers, nodes
 from packlight.records import parse_recipe
@@ -26,24 +26,24 @@ def zeros(model):
 
 
 def seen(values):
-    histogram = Histogram()
+    histogram = HistogramObserver()
     histogram.update(np.asarray(values, np.float32))
     return histogram
 
 
 def noise(case):
-    old, new = open_session(case.model, EXACT), open_session(case.made.model, EXACT)
+    old, new = open_session(case.model, EXACT), open_session(case.result.model, EXACT)
     calls = [(old.run(call), new.run(call)) for call in case.calls]
     pairs = [np.concatenate([np.ravel(a) for a in one.values()]) for two in calls for one in two]
     return signal_to_noise(np.concatenate(pairs[::2]), np.concatenate(pairs[1::2]))
 
 
 def test_only_what_a_named_operator_reads_is_of_16_bits():
-    plain = made_with("bits=8").made.model
+    plain = made_with("bits=8").result.model
     gemm = next(node for node in nodes(plain.graph) if node.op_type == "Gemm")
     read = gemm.inputs[0].producer().inputs[0].producer().inputs[0].name
 
-    found = zeros(made_with(f"wide={gemm.name}").made.model)
+    found = zeros(made_with(f"wide={gemm.name}").result.model)
 
     assert {name for name, zero in found.items() if zero.dtype == np.uint16} == {read}
     assert {zero.dtype for name, zero in found.items() if name != read} == {np.dtype(np.uint8)}
@@ -54,7 +54,7 @@ def test_16_bits_lose_less_than_8(runtime):
     narrow = made_with(f"runtime={runtime}")
     wide = made_with(f"wide=.*,runtime={runtime}")
 
-    kinds = {zero.dtype.itemsize for zero in zeros(wide.made.model).values()}
+    kinds = {zero.dtype.itemsize for zero in zeros(wide.result.model).values()}
     assert 2 in kinds
     assert noise(wide) > noise(narrow)
 
@@ -62,7 +62,7 @@ def test_16_bits_lose_less_than_8(runtime):
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_the_wide_grid_holds_all_that_was_seen(symmetric):
     values = np.random.default_rng(0).standard_normal(1000).astype(np.float32) * 7
-    grid = widened(seen(values), symmetric=symmetric)
+    grid = wide_grid(seen(values), symmetric=symmetric)
 
     codes = np.clip(np.rint(values / np.float32(grid.scale)) + grid.zero_point, 0, 65535)
     np.testing.assert_allclose((codes - grid.zero_point) * grid.scale, values, atol=grid.scale)
@@ -74,7 +74,9 @@ def test_values_with_a_few_far_out_lose_most_to_8_bits():
     even = rng.standard_normal(100_000)
     outliers = np.concatenate([even, [1e3] * 3])
 
-    levels = [fidelity(seen(one), affine(seen(one), "minmax", 100)) for one in (even, outliers)]
+    levels = [
+        grid_snr(seen(one), affine_grid(seen(one), "minmax", 100)) for one in (even, outliers)
+    ]
 
     assert levels[0] > 35
     assert levels[1] < 25
@@ -83,8 +85,8 @@ def test_values_with_a_few_far_out_lose_most_to_8_bits():
 def test_auto_leaves_alone_what_8_bits_hold_well():
     automatic, none = made_with("wide=auto"), made_with("range=mse")
 
-    assert {zero.dtype for zero in zeros(none.made.model).values()} == {np.dtype(np.uint8)}
-    assert any(zero.dtype == np.uint8 for zero in zeros(automatic.made.model).values())
+    assert {zero.dtype for zero in zeros(none.result.model).values()} == {np.dtype(np.uint8)}
+    assert any(zero.dtype == np.uint8 for zero in zeros(automatic.result.model).values())
 
 
 def test_names_that_no_operator_has_are_refused():
@@ -100,7 +102,7 @@ def test_a_name_that_is_no_regular_expression_is_refused():
 def test_whole_numbers_that_8_bits_hold_exactly_lose_nothing():
     values = np.random.default_rng(0).integers(0, 2, 1000).astype(np.float32)
 
-    assert fidelity(seen(values), affine(seen(values), "mse", 100)) == np.inf
+    assert grid_snr(seen(values), affine_grid(seen(values), "mse", 100)) == np.inf
 
 
 def test_a_name_of_operators_in_float_alone_is_refused():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packlight.compression.reconstruction.zero_masks import Sparsity, cheapest
+from packlight.compression.reconstruction.zero_masks import Sparsity, cheapest_mask
 
 
 @st.composite
@@ -44,11 +44,13 @@ def test_every_run_keeps_its_dearest_and_a_shorter_one_no_more_than_others(cost,
 
 
 def test_the_first_of_equals_go_first():
-    np.testing.assert_array_equal(cheapest(np.array([2.0, 1, 1, 1]), 2), [False, True, True, False])
+    np.testing.assert_array_equal(
+        cheapest_mask(np.array([2.0, 1, 1, 1]), 2), [False, True, True, False]
+    )
 
 
 @pytest.mark.parametrize(
     ("run", "columns", "lane"), [(0, 64, 64), (4, 64, 64), (3, 64, 63), (100, 64, 100)]
 )
 def test_a_lane_cuts_no_run(run, columns, lane):
-    assert Sparsity(0.5, run).lane(columns) == lane
+    assert Sparsity(0.5, run).block_columns(columns) == lane

@@ -3,12 +3,11 @@
 import numpy as np
 
 from packlight.compression import compress
-from packlight.compression.compress import Stream
 from packlight.evaluation import misfits
 from packlight.evaluation.range_misfit import sentence
 from packlight.metrics import METRICS
 from packlight.records import SessionOptions, parse_recipe
-from packlight.runtime import stream
+from packlight.runtime.calibration import Calibrator
 from packlight.task import Task
 from packlight.testing import NETWORKS
 
@@ -26,11 +25,7 @@ def pictures(scale, seed, count=12):
 def judged_on(scale, recipe="static,range=percentile,percentile=99.0"):
     calibration = pictures(1.0, 0)
     model = NETWORKS["residual-17"]()
-    made = compress(
-        model,
-        parse_recipe(recipe),
-        Stream(lambda model, names, most: stream(model, names, calibration, {}, OPTIONS)),
-    ).model
+    made = compress(model, parse_recipe(recipe), Calibrator(calibration, OPTIONS)).model
     task = Task("t", pictures(scale, 1), METRICS["snr"], calibration=calibration)
     return misfits(made, task, OPTIONS)
 

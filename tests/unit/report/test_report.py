@@ -71,7 +71,7 @@ def test_the_page_is_well_formed_and_says_the_verdict_first(outcome):
     assert (document.open, document.stray) == ([], [])
     assert document.texts["title"].startswith("A title")
     body = document.texts["p"]
-    assert body.index(headline(outcome)) < body.index("Numbers are those of the table")
+    assert body.index(headline(outcome)) < body.index("Numbers refer to the table below")
 
 
 def test_the_page_carries_the_outcome_itself(outcome):
@@ -168,7 +168,7 @@ def test_budgets_are_told_in_their_own_units_with_their_marks(undecided, misses)
     assert "Nearest" in document.texts["th"]
     assert "≤ 3 ms" in document.texts["td"]
     nothing = dataclasses.replace(misses, budget=parse_budget([]), misses=())
-    assert "No budget was asked" in budgets(nothing)
+    assert "No budget was set" in budgets(nothing)
 
 
 def test_refusals_are_counted_by_operator_and_variant(fits):
@@ -225,10 +225,10 @@ def test_every_mark_is_on_the_canvas_and_the_outlier_is_marked_as_such(outcome, 
     shown = scene(outcome, CANVASES[kind])
     frame = shown.canvas.frame()
     for point in shown.points:
-        x, y = shown.spot(point)
+        x, y = shown.pixel(point)
         assert frame.left <= x <= frame.right
         assert frame.top <= y <= frame.bottom
-    assert [point.place for point in shown.points if shown.mark(point) == "beyond"] == [9]
+    assert [point.number for point in shown.points if shown.mark(point) == "beyond"] == [9]
 
 
 @pytest.mark.parametrize("kind", CANVASES)

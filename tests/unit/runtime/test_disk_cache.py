@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from packlight.runtime.disk_cache import Spool
+from packlight.runtime.disk_cache import SampleCache
 
 
 class Source:
@@ -28,10 +28,10 @@ class Source:
 
 def test_a_sample_is_made_once_and_comes_back_as_it_was():
     source = Source()
-    spool = Spool(source)
+    cache = SampleCache(source)
 
-    first = [spool[i] for i in (2, 0, 1)]
-    again = [spool[i] for i in (2, 0, 1)]
+    first = [cache[i] for i in (2, 0, 1)]
+    again = [cache[i] for i in (2, 0, 1)]
 
     assert source.made == [2, 0, 1]
     for one, other in zip(first, again, strict=True):
@@ -43,32 +43,32 @@ def test_a_sample_is_made_once_and_comes_back_as_it_was():
 
 def test_samples_beyond_the_room_are_made_anew():
     source = Source()
-    spool = Spool(source, most=100)
+    cache = SampleCache(source, max_bytes=100)
 
     for index in (0, 1, 0, 1):
-        spool[index]
+        cache[index]
 
     assert source.made == [0, 1, 1]
 
 
 def test_what_a_file_cannot_hold_is_made_anew():
     source = Source(object)
-    spool = Spool(source)
+    cache = SampleCache(source)
 
-    assert spool[3][0]["image"][0, 0] == spool[3][0]["image"][0, 0] == 3
+    assert cache[3][0]["image"][0, 0] == cache[3][0]["image"][0, 0] == 3
     assert source.made == [3, 3]
 
 
 FULL = """
 import resource, signal
 import numpy as np
-from packlight.runtime.disk_cache import Spool
+from packlight.runtime.disk_cache import SampleCache
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-spool = Spool([[{"x": np.full(20_000, number, np.uint8)}] for number in range(6)])
+cache = SampleCache([[{"x": np.full(20_000, number, np.uint8)}] for number in range(6)])
 for _ in range(2):
-    print(all((spool[number][0]["x"] == number).all() for number in range(6)), len(spool.places))
+    print(all((cache[number][0]["x"] == number).all() for number in range(6)), len(cache.stored))
 """
 
 
@@ -80,15 +80,15 @@ def test_on_a_full_disk_the_rest_is_made_anew_and_nothing_is_lost():
     assert done.stderr == ""
 
 
-def test_several_threads_may_read_one_spool():
-    spool = Spool(Source())
-    wanted = [spool[index] for index in range(8)]
+def test_several_threads_may_read_one_cache():
+    cache = SampleCache(Source())
+    wanted = [cache[index] for index in range(8)]
 
     def read(_):
         return all(
             np.array_equal(one["image"], other["image"])
             for index in range(8)
-            for one, other in zip(spool[index], wanted[index], strict=True)
+            for one, other in zip(cache[index], wanted[index], strict=True)
         )
 
     with ThreadPoolExecutor(4) as readers:
@@ -111,7 +111,7 @@ def test_arrays_of_every_kind_come_back_as_they_were(array):
         def __getitem__(self, index):
             return [{"x": array}]
 
-    spool = Spool(One())
-    np.testing.assert_array_equal(spool[0][0]["x"], array)
+    cache = SampleCache(One())
+    np.testing.assert_array_equal(cache[0][0]["x"], array)
 
-    np.testing.assert_array_equal(spool[0][0]["x"], array, strict=True)
+    np.testing.assert_array_equal(cache[0][0]["x"], array, strict=True)

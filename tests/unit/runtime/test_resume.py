@@ -6,9 +6,14 @@ import pytest
 
 from packlight.compression.sites.weight_roles import roles, stored
 from packlight.model import nodes
-from packlight.runtime import ahead, stream
-from packlight.runtime.calibration.partial_runs import Form, behind, line_before
-from packlight.runtime.calibration.resume import Relay
+from packlight.runtime import stream
+from packlight.runtime.calibration.calibrator import prefetched
+from packlight.runtime.calibration.resume import (
+    ResumableRuns,
+    ValueSpec,
+    cut_before,
+    downstream_model,
+)
 from packlight.runtime.progress import silent
 from packlight.testing import NETWORKS, sample_calls
 from packlight.testing.cases import EXACT
@@ -59,9 +64,9 @@ def same(found, wanted):
 def test_values_are_those_of_the_whole_model_while_weights_change_in_order(make):
     model = make()
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
     for name, value in fed_weights(model):
-        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+        same(list(runs.values(model, [name])), plainly(model, [name], samples.calls))
         halve(value)
 
 
@@ -78,10 +83,10 @@ def chain(layers=4, width=8):
 def test_samples_are_asked_for_once_where_each_look_lies_further_on():
     model, weights = chain()
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
 
     for name, value in weights:
-        list(relay.values(model, [name]))
+        list(runs.values(model, [name]))
         halve(value)
 
     # the first product reads the input itself, so nothing is kept before the second look
@@ -92,10 +97,10 @@ def test_samples_are_asked_for_once_where_each_look_lies_further_on():
 def test_where_there_is_no_room_every_look_begins_at_the_inputs(room):
     model, weights = chain()
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, room)
+    runs = ResumableRuns(samples, EXACT, silent, room)
 
     for name, value in weights:
-        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+        same(list(runs.values(model, [name])), plainly(model, [name], samples.calls))
         halve(value)
 
     assert samples.asked == len(weights)
@@ -104,12 +109,12 @@ def test_where_there_is_no_room_every_look_begins_at_the_inputs(room):
 def test_a_change_before_the_line_makes_the_next_look_begin_at_the_inputs():
     model, weights = chain()
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
     (_, first), *_, (last, _) = weights
 
-    before = list(relay.values(model, [last]))
+    before = list(runs.values(model, [last]))
     halve(first)
-    after = list(relay.values(model, [last]))
+    after = list(runs.values(model, [last]))
 
     same(after, plainly(model, [last], samples.calls))
     assert not np.array_equal(before[0][last], after[0][last])
@@ -118,22 +123,22 @@ def test_a_change_before_the_line_makes_the_next_look_begin_at_the_inputs():
 def test_a_look_further_back_begins_at_the_inputs():
     model, weights = chain()
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
 
-    list(relay.values(model, [weights[-1][0]]))
+    list(runs.values(model, [weights[-1][0]]))
     name = weights[1][0]
 
-    same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+    same(list(runs.values(model, [name])), plainly(model, [name], samples.calls))
 
 
 def test_two_models_at_once_each_go_on_from_their_own_line():
     model, weights = chain()
     other, others = chain()
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
 
     for (name, value), (_, same_there) in zip(weights, others, strict=True):
-        both = (ahead(relay.values(one, [name])) for one in (model, other))
+        both = (prefetched(runs.values(one, [name])) for one in (model, other))
         found, meant = zip(*zip(*both, strict=True), strict=True)
         same(found, plainly(model, [name], samples.calls))
         same(meant, plainly(other, [name], samples.calls))
@@ -147,44 +152,44 @@ def test_two_models_at_once_each_go_on_from_their_own_line():
 def test_what_is_kept_of_two_models_is_never_more_than_two_lines():
     model, weights = chain()
     other, _ = chain()
-    relay = Relay(Samples(model), EXACT, silent, ROOM)
+    runs = ResumableRuns(Samples(model), EXACT, silent, ROOM)
 
     for name, _ in weights:
         for one in (model, other):
-            list(relay.values(one, [name]))
-        assert len(relay.kept) <= 2
+            list(runs.values(one, [name]))
+        assert len(runs.cuts) <= 2
 
 
 def test_a_look_that_was_not_ended_leaves_nothing_behind():
     model, weights = chain()
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
     name = weights[-1][0]
 
-    next(relay.values(model, [name]))
+    next(runs.values(model, [name]))
 
-    same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+    same(list(runs.values(model, [name])), plainly(model, [name], samples.calls))
     assert samples.asked == 2
 
 
 def test_behind_a_line_there_are_neither_operators_nor_weights_of_before():
     model, weights = chain()
-    line = line_before(model.graph, [weights[-1][0]])
-    forms = dict.fromkeys(line.crossing, Form(ir.DataType.FLOAT, None))
+    cut = cut_before(model.graph, [weights[-1][0]])
+    forms = dict.fromkeys(cut.crossing, ValueSpec(ir.DataType.FLOAT, None))
 
-    rest = behind(model, line, forms)
+    rest = downstream_model(model, cut, forms)
 
-    assert [value.name for value in rest.graph.graph.inputs] == list(line.crossing)
-    assert len(list(nodes(rest.graph))) == len(list(nodes(model.graph))) - len(line.before)
+    assert [value.name for value in rest.graph.graph.inputs] == list(cut.crossing)
+    assert len(list(nodes(rest.graph))) == len(list(nodes(model.graph))) - len(cut.upstream)
     assert list(nodes(model.graph)), "the model itself stays whole"
 
 
 def test_operators_that_are_put_in_between_looks_do_not_move_the_line():
     model, weights = chain()
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
     name, value = weights[-1]
-    list(relay.values(model, [name]))
+    list(runs.values(model, [name]))
 
     graph = model.graph.graph
     twice = [ir.node("Neg", [value]), ir.node("Neg", [value])]
@@ -193,16 +198,16 @@ def test_operators_that_are_put_in_between_looks_do_not_move_the_line():
     twice[0].replace_input_with(0, value)
     graph.insert_before(graph[0], twice)  # as pairs around weights are
 
-    same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+    same(list(runs.values(model, [name])), plainly(model, [name], samples.calls))
     assert samples.asked == 1
 
 
 def test_a_reader_that_is_put_in_before_the_line_makes_the_next_look_begin_at_the_inputs():
     model, weights = chain()
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
     last, _ = weights[-1]
-    list(relay.values(model, [last]))
+    list(runs.values(model, [last]))
 
     value = next(node.inputs[0] for node in nodes(model.graph) if node.op_type == "Tanh")
     reader = ir.node("Neg", [value], name="late")
@@ -211,7 +216,7 @@ def test_a_reader_that_is_put_in_before_the_line_makes_the_next_look_begin_at_th
     model.graph.graph.append(reader)
     model.graph.graph.outputs.append(reader.outputs[0])
 
-    same(list(relay.values(model, [last])), plainly(model, [last], samples.calls))
+    same(list(runs.values(model, [last])), plainly(model, [last], samples.calls))
     assert samples.asked == 2
 
 
@@ -222,10 +227,10 @@ def test_what_follows_from_constants_alone_is_computed_again_and_not_kept():
     second = net.add("MatMul", first, made)
     model = net.model("two", [value_info("x", ["n", 4])], {second: ["n", 4]})
 
-    line = line_before(model.graph, [first])
-    rest = behind(model, line, {first: Form(ir.DataType.FLOAT, None)})
+    cut = cut_before(model.graph, [first])
+    rest = downstream_model(model, cut, {first: ValueSpec(ir.DataType.FLOAT, None)})
 
-    assert line.crossing == (first,)
+    assert cut.crossing == (first,)
     assert [node.op_type for node in nodes(rest.graph)] == ["Mul", "MatMul"]
 
 
@@ -238,10 +243,10 @@ def test_where_a_sequence_crosses_the_line_every_look_begins_at_the_inputs():
     model = net.model("pieces", [value_info("x", ["n", 4])],
                       {net.add("Add", second, piece): ["n", 4]})  # fmt: skip
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
 
     for name in (first, second):
-        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+        same(list(runs.values(model, [name])), plainly(model, [name], samples.calls))
 
     assert samples.asked == 2
 
@@ -252,10 +257,10 @@ def test_a_stored_shape_that_does_not_hold_stops_no_look():
         node.outputs[0].shape = ir.Shape([2, 8])  # as of another batch
     samples = Samples(model)
     samples.calls = [{"x": np.ones((rows, 8), np.float32)} for rows in (3, 5)]
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
 
     for name, value in weights:
-        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+        same(list(runs.values(model, [name])), plainly(model, [name], samples.calls))
         halve(value)
 
     assert samples.asked == 2
@@ -273,11 +278,11 @@ def test_a_stored_shape_that_does_not_hold_stops_no_look():
     ],
 )
 def test_a_stored_shape_is_believed_as_far_as_all_values_have_it(stored, seen, wanted):
-    form = Form(ir.DataType.FLOAT, seen[0])
+    form = ValueSpec(ir.DataType.FLOAT, seen[0])
     for shape in seen:
-        form = form.with_another(shape)
+        form = form.merged(shape)
 
-    found = form.believed(None if stored is None else ir.Shape(stored))
+    found = form.trusted_shape(None if stored is None else ir.Shape(stored))
 
     assert found == (None if wanted is None else ir.Shape(wanted))
 
@@ -297,8 +302,8 @@ def test_a_look_goes_on_behind_an_if_that_reads_what_was_computed_before_it():
         value = net.add("Tanh", net.add("MatMul", value, net.weight(8, 8)))
     model = net.model("branches", [value_info("x", [2, 8])], {value: [2, 8]})
     samples = Samples(model)
-    relay = Relay(samples, EXACT, silent, ROOM)
+    runs = ResumableRuns(samples, EXACT, silent, ROOM)
 
     for name in names:
-        same(list(relay.values(model, [name])), plainly(model, [name], samples.calls))
+        same(list(runs.values(model, [name])), plainly(model, [name], samples.calls))
     assert samples.asked == 1

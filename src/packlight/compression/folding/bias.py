@@ -98,4 +98,4 @@ def fold(found: Added, names: Names) -> Change:
     name = names.fresh(f"{into.name}.bias", MARK)
     into.replace_input_with(BIAS, add(into, name, np.asarray(new, np.float64)))
     replace_output(node, into)
-    return Change(found.operator, "tidy", Folded(str(into.name)))
+    return Change(found.operator, "simplify", Folded(str(into.name)))

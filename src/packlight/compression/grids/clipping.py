@@ -1,9 +1,9 @@
-"""How much of a range of activations to cut off, from the counts of a histogram.
+"""Clipping of activation ranges, by search over the counts of a histogram.
 
 Both searches narrow one end of the widest range after the other, first coarsely, then finely.
 Source: Banner et al., "Post Training 4-bit Quantization of Convolutional Networks" (NeurIPS 2019)
-for what clipping and rounding cost; Migacz, "8-bit Inference with TensorRT" (GTC 2017) for the
-divergence between what was seen and what a grid makes of it.
+for the error of clipping and rounding; Migacz, "8-bit Inference with TensorRT" (GTC 2017) for the
+divergence between the distributions of values and of their codes.
 """
 
 from __future__ import annotations
@@ -14,84 +14,85 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
-LEVELS = 255
+CLIPPING_LEVELS = 255
 STEPS = 16
 """Widths tried for each end at a time."""
 
 NARROWEST = 0.1
 """Share of an end that is kept at least."""
 
-LEAST = 1e-9
+MIN_PROBABILITY = 1e-9
 """Probability given to values that the grid cuts off, so that their divergence stays finite."""
 
 Cost = Callable[[Doubles, Doubles, float, float], float]
 
 
-def least_squares(
-    centres: Doubles, counts: Doubles, low: float, high: float
+def min_squared_error(
+    centers: Doubles, counts: Doubles, low: float, high: float
 ) -> tuple[float, float]:
     """The range whose grid has the least squared error.
 
     Args:
-        centres: values (n,), zeros left out.
-        counts: how often each was seen (n,).
+        centers: values (n,), zeros left out.
+        counts: how often each occurs (n,).
         low: least value, at most 0.
         high: largest value, at least 0.
     """
-    return narrowed(squared_error, centres, counts, (low, high))
+    return narrow_range(squared_error, centers, counts, (low, high))
 
 
-def least_divergent(
-    centres: Doubles, counts: Doubles, low: float, high: float
+def min_divergence(
+    centers: Doubles, counts: Doubles, low: float, high: float
 ) -> tuple[float, float]:
     """The range whose grid keeps the distribution of the values best (Kullback and Leibler)."""
-    return narrowed(divergence, centres, counts, (low, high))
+    return narrow_range(divergence, centers, counts, (low, high))
 
 
-def narrowed(
-    cost: Cost, centres: Doubles, counts: Doubles, widest: tuple[float, float]
+def narrow_range(
+    cost: Cost, centers: Doubles, counts: Doubles, widest: tuple[float, float]
 ) -> tuple[float, float]:
     """The best range within the widest: one end after the other, coarsely and then finely."""
-    kept = [1.0, 1.0]
+    shares = [1.0, 1.0]
     for width in (1 - NARROWEST, 1 - NARROWEST, (1 - NARROWEST) / STEPS):
         for end in (0, 1):
             if widest[end]:
-                tried = [
-                    [*kept[:end], share, *kept[end + 1 :]] for share in shares(kept[end], width)
+                candidates = [
+                    [*shares[:end], share, *shares[end + 1 :]]
+                    for share in candidate_shares(shares[end], width)
                 ]
-                kept = min(tried, key=lambda at: cost(centres, counts, *spread(widest, at)))
-    return spread(widest, kept)
+                shares = min(candidates, key=lambda c: cost(centers, counts, *scaled(widest, c)))
+    return scaled(widest, shares)
 
 
-def spread(widest: tuple[float, float], kept: Sequence[float]) -> tuple[float, float]:
-    """The range that keeps a share of each end."""
-    return widest[0] * kept[0], widest[1] * kept[1]
+def scaled(widest: tuple[float, float], shares: Sequence[float]) -> tuple[float, float]:
+    """The range with a share of each end."""
+    return widest[0] * shares[0], widest[1] * shares[1]
 
 
-def shares(middle: float, width: float) -> list[float]:
-    """Shares of an end around one, within what is allowed."""
-    tried = np.clip(middle + np.linspace(-width, width, 2 * STEPS + 1), NARROWEST, 1.0)
-    return sorted(set(tried.tolist()))
+def candidate_shares(middle: float, width: float) -> list[float]:
+    """Shares of an end around a middle, within what is allowed."""
+    candidates = np.clip(middle + np.linspace(-width, width, 2 * STEPS + 1), NARROWEST, 1.0)
+    return sorted(set(candidates.tolist()))
 
 
-def squared_error(centres: Doubles, counts: Doubles, low: float, high: float) -> float:
-    """What a grid costs: a twelfth of its squared step within, the squared distance beyond."""
-    step = (high - low) / LEVELS
-    beyond = np.maximum(centres - high, 0.0) + np.maximum(low - centres, 0.0)
+def squared_error(centers: Doubles, counts: Doubles, low: float, high: float) -> float:
+    """Squared error of a grid: a twelfth of its squared step, and the squared distance beyond."""
+    step = (high - low) / CLIPPING_LEVELS
+    beyond = np.maximum(centers - high, 0.0) + np.maximum(low - centers, 0.0)
     return float(counts @ np.where(beyond > 0, beyond**2, step**2 / 12))
 
 
-def divergence(centres: Doubles, counts: Doubles, low: float, high: float) -> float:
-    """How much what was seen diverges from what a grid makes of it, spread evenly over each step.
+def divergence(centers: Doubles, counts: Doubles, low: float, high: float) -> float:
+    """Divergence of the values from their codes, each of which is spread evenly over its step.
 
-    What is cut off joins the ends of what was seen, as it does in the grid.
+    Values that are cut off join the ends of the range, as they do in the grid.
     """
-    step = (high - low) / LEVELS or 1.0
-    places = np.clip(np.floor((centres - low) / step), 0, LEVELS - 1).astype(np.int64)
-    inside = (centres >= low) & (centres <= high)
-    within = np.bincount(places[inside], counts[inside], LEVELS)
-    bins = np.bincount(places[inside], minlength=LEVELS)
-    seen = counts / counts.sum()
-    kept = np.where(inside, within[places] / np.maximum(bins[places], 1), 0.0)
-    kept = np.maximum(kept / max(float(kept.sum()), LEAST), LEAST)
-    return float(seen @ np.log(seen / kept))
+    step = (high - low) / CLIPPING_LEVELS or 1.0
+    codes = np.clip(np.floor((centers - low) / step), 0, CLIPPING_LEVELS - 1).astype(np.int64)
+    inside = (centers >= low) & (centers <= high)
+    within = np.bincount(codes[inside], counts[inside], CLIPPING_LEVELS)
+    bins = np.bincount(codes[inside], minlength=CLIPPING_LEVELS)
+    before = counts / counts.sum()
+    after = np.where(inside, within[codes] / np.maximum(bins[codes], 1), 0.0)
+    after = np.maximum(after / max(float(after.sum()), MIN_PROBABILITY), MIN_PROBABILITY)
+    return float(before @ np.log(before / after))

@@ -1,4 +1,4 @@
-"""Ranges of activations, from one pass over a stream of values and in constant memory."""
+"""Observer and grids of activations: a histogram in one pass and constant memory."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression.grids.clipping import least_divergent, least_squares, squared_error
-from packlight.compression.method import Statistic
+from packlight.compression.grids.clipping import min_divergence, min_squared_error, squared_error
+from packlight.records.configs import ActivationRange
 
 BINS = 4096
 """Even, so that zero is an edge. A percentile is known to 1 / 2048 of the widest value."""
@@ -21,10 +21,9 @@ BINS = 4096
 LEVELS = 255
 """Integer steps of an 8-bit grid."""
 
-MIDDLE, HALF_WIDE = 127, 32767
+MIDDLE_CODE = 127
+MIDDLE_CODE_16 = 32767
 """Codes above the one in the middle, of 8 and 16 bits."""
-
-Rule = Literal["minmax", "percentile", "mse", "kl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +41,8 @@ class Affine:
     bits: Literal[8, 16] = 8
 
 
-class Histogram:
-    """Counts of values in equal bins around zero; the bins widen by doubling as values come.
+class HistogramObserver:
+    """Observer that counts values in equal bins around zero; bins widen by doubling.
 
     Two-sided, and independent of the order of the values and of how they were split up before they
     were merged, up to the first bin width. Zeros are also counted apart: they lie on every grid.
@@ -51,42 +50,45 @@ class Histogram:
     """
 
     def __init__(self) -> None:
-        self.low, self.high = math.inf, -math.inf
+        self.low = math.inf
+        self.high = -math.inf
         self.reach = 0.0
         self.counts = np.zeros(BINS, np.int64)
         self.zeros = 0
-        self.broken = 0
-        self.bad = 0
+        self.fractional = 0
+        self.nonfinite = 0
 
     def update(self, value: NDArray[np.generic]) -> None:
         """Count the finite numbers of an array of any shape."""
         flat = np.asarray(value, np.float32).ravel()
         if not flat.size:
             return
-        low, high = float(flat.min()), float(flat.max())
+        low = float(flat.min())
+        high = float(flat.max())
         if not math.isfinite(low + high):
             finite = flat[np.isfinite(flat)]
-            self.bad += flat.size - finite.size
+            self.nonfinite += flat.size - finite.size
             self.update(finite)
             return
-        self.low, self.high = min(self.low, low), max(self.high, high)
+        self.low = min(self.low, low)
+        self.high = max(self.high, high)
         self.widen(max(abs(self.low), abs(self.high)))
-        zeros, broken = compiled().count(flat, self.reach, self.counts)
+        zeros, fractional = compiled().count(flat, self.reach, self.counts)
         self.zeros += zeros
-        self.broken += broken
+        self.fractional += fractional
 
-    def merge(self, other: Histogram) -> None:
-        """Take in what another histogram saw; the other one stays as it is up to its bin width."""
-        if not other.reach:
-            self.bad += other.bad
+    def merge(self, histogram: HistogramObserver) -> None:
+        """Add the counts of another histogram, which stays as it is up to its bin width."""
+        self.nonfinite += histogram.nonfinite
+        if not histogram.reach:
             return
-        self.widen(other.reach)
-        other.widen(self.reach)
-        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
-        self.counts += other.counts
-        self.zeros += other.zeros
-        self.broken += other.broken
-        self.bad += other.bad
+        self.widen(histogram.reach)
+        histogram.widen(self.reach)
+        self.low = min(self.low, histogram.low)
+        self.high = max(self.high, histogram.high)
+        self.counts += histogram.counts
+        self.zeros += histogram.zeros
+        self.fractional += histogram.fractional
 
     def widen(self, reach: float) -> None:
         """Let the bins reach at least so far, merging neighbours around zero."""
@@ -99,11 +101,11 @@ class Histogram:
             self.reach *= 2
 
     def minmax(self) -> tuple[float, float]:
-        """The smallest and the largest value seen."""
+        """The smallest and the largest value."""
         return self.low, self.high
 
     def edges(self) -> NDArray[np.float64]:
-        """Where bins begin and the last one ends, (BINS + 1,)."""
+        """Edges of the bins, (BINS + 1,)."""
         return np.linspace(-self.reach, self.reach, BINS + 1)
 
     def percentile(self, share: float) -> tuple[float, float]:
@@ -113,7 +115,7 @@ class Histogram:
             share: above 50, at most 100; the range leaves out 100 - share percent at each end.
 
         Returns:
-            Edges of bins, never wider than what was seen.
+            Edges of bins, never wider than the values.
         """
         total = int(self.counts.sum())
         outside = total * (1 - share / 100)
@@ -122,92 +124,98 @@ class Histogram:
         first = int(np.searchsorted(below, outside, side="right"))
         above = np.cumsum(self.counts[::-1])
         last = BINS - 1 - int(np.searchsorted(above, outside, side="right"))
-        low, high = float(edges[first]), float(edges[last + 1])
-        return max(low, self.low), min(high, self.high)
+        low = max(float(edges[first]), self.low)
+        high = min(float(edges[last + 1]), self.high)
+        return low, high
 
-    def centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Values in the middle of the bins that hold any, as far as they were seen; their counts.
+    def centers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Centers of the bins that hold any values, within their range, and the counts.
 
         Zeros are left out.
         """
         middle = (self.edges()[:-1] + self.edges()[1:]) / 2
         counts = self.counts.astype(np.float64)
         counts[BINS // 2] -= self.zeros
-        held = counts > 0
-        return np.clip(middle[held], self.low, self.high), counts[held]
+        filled = counts > 0
+        return np.clip(middle[filled], self.low, self.high), counts[filled]
 
     def outside(self, low: float, high: float) -> float:
         """Share of the values that bins put below or above a range."""
-        centres, counts = self.centres()
+        centers, counts = self.centers()
         total = float(counts.sum()) + self.zeros
-        return float(counts[(centres < low) | (centres > high)].sum()) / total if total else 0.0
+        if not total:
+            return 0.0
+        return float(counts[(centers < low) | (centers > high)].sum()) / total
 
 
-def affine(histogram: Statistic, rule: Rule, share: float, *, symmetric: bool = False) -> Affine:
-    """The 8-bit grid for what a histogram saw; of step 1 where that holds all of it.
+def affine_grid(
+    histogram: HistogramObserver, rule: ActivationRange, share: float, *, symmetric: bool = False
+) -> Affine:
+    """The 8-bit grid for observed values; of step 1 where that holds all of them.
 
     Args:
-        histogram: what was seen.
+        histogram: of the values.
         rule: how wide the range is.
         share: kept at each end, in percent, by the rule ``percentile``.
         symmetric: whether the code of 0.0 is to be the one in the middle.
     """
-    assert isinstance(histogram, Histogram)
     if symmetric:
-        reach = max(map(abs, RULES[rule](histogram, share)))
-        return Affine(float(np.float32(reach / MIDDLE)) or 1.0, MIDDLE + 1)
-    low, high = min(round(histogram.low), 0), max(round(histogram.high), 0)
-    if not histogram.broken and high - low <= LEVELS:
+        reach = max(map(abs, RANGE_RULES[rule](histogram, share)))
+        return Affine(float(np.float32(reach / MIDDLE_CODE)) or 1.0, MIDDLE_CODE + 1)
+    low = min(round(histogram.low), 0)
+    high = max(round(histogram.high), 0)
+    if not histogram.fractional and high - low <= LEVELS:
         return Affine(1.0, -low)
-    return spanned(*RULES[rule](histogram, share))
+    return grid_of_range(*RANGE_RULES[rule](histogram, share))
 
 
-def spanned(low: float, high: float, bits: Literal[8, 16] = 8) -> Affine:
+def grid_of_range(low: float, high: float, bits: Literal[8, 16] = 8) -> Affine:
     """The grid from one number to another, widened to hold 0."""
-    low, high, steps = min(low, 0.0), max(high, 0.0), (1 << bits) - 1
+    low = min(low, 0.0)
+    high = max(high, 0.0)
+    steps = (1 << bits) - 1
     scale = float(np.float32((high - low) / steps)) or 1.0
     return Affine(scale, int(np.clip(round(-low / scale), 0, steps)), bits)
 
 
-def widened(histogram: Statistic, *, symmetric: bool = False) -> Affine:
-    """The 16-bit grid for all that a histogram saw."""
-    assert isinstance(histogram, Histogram)
+def wide_grid(histogram: HistogramObserver, *, symmetric: bool = False) -> Affine:
+    """The 16-bit grid for all observed values."""
     low, high = histogram.minmax()
     if symmetric:
         reach = max(-low, high)
-        return Affine(float(np.float32(reach / HALF_WIDE)) or 1.0, HALF_WIDE + 1, 16)
-    return spanned(low, high, 16)
+        return Affine(float(np.float32(reach / MIDDLE_CODE_16)) or 1.0, MIDDLE_CODE_16 + 1, 16)
+    return grid_of_range(low, high, 16)
 
 
-def fidelity(histogram: Statistic, grid: Affine) -> float:
-    """How far the energy of what was seen is above the error of an 8-bit grid, in dB."""
-    assert isinstance(histogram, Histogram)
-    if grid.scale == 1.0 and not histogram.broken:
+def grid_snr(histogram: HistogramObserver, grid: Affine) -> float:
+    """Signal-to-noise ratio of an 8-bit grid on the observed values, in dB."""
+    if grid.scale == 1.0 and not histogram.fractional:
         return math.inf
-    centres, counts = histogram.centres()
+    centers, counts = histogram.centers()
     low, high = (float((code - grid.zero_point) * grid.scale) for code in (0, LEVELS))
-    lost = squared_error(centres, counts, low, high)
-    return 10 * math.log10(float(counts @ centres**2) / lost) if lost else math.inf
+    error = squared_error(centers, counts, low, high)
+    if not error:
+        return math.inf
+    return 10 * math.log10(float(counts @ centers**2) / error)
 
 
-def clipped(
-    histogram: Histogram, search: Callable[..., tuple[float, float]]
+def searched_range(
+    histogram: HistogramObserver, search: Callable[..., tuple[float, float]]
 ) -> tuple[float, float]:
-    """The range that a search over what was seen finds."""
-    centres, counts = histogram.centres()
+    """The range that a search over the observed values finds."""
+    centers, counts = histogram.centers()
     if not len(counts):
         return histogram.minmax()
-    low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
-    return search(centres, counts, low, high)
+    return search(centers, counts, min(histogram.low, 0.0), max(histogram.high, 0.0))
 
 
-RULES: Mapping[str, Callable[[Histogram, float], tuple[float, float]]] = {
+RANGE_RULES: Mapping[str, Callable[[HistogramObserver, float], tuple[float, float]]] = {
     "minmax": lambda histogram, _: histogram.minmax(),
     "percentile": lambda histogram, share: histogram.percentile(share),
-    "mse": lambda histogram, _: clipped(histogram, least_squares),
-    "kl": lambda histogram, _: clipped(histogram, least_divergent),
+    "mse": lambda histogram, _: searched_range(histogram, min_squared_error),
+    "kl": lambda histogram, _: searched_range(histogram, min_divergence),
 }
-"""How wide a range is, by its name."""
+"""Range of a grid, by the name of its rule."""
 
 
 def compiled() -> ModuleType:

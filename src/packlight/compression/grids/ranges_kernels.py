@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-WHOLE = np.float32(1e-3)
+TOLERANCE = np.float32(1e-3)
 
 
 @njit(cache=True, nogil=True)
@@ -18,13 +18,15 @@ def count(flat, reach, counts):
         counts: (bins,), added to.
 
     Returns:
-        How many were zero, and how many not within a thousandth of a whole number.
+        Count of zeros, and of numbers not within a thousandth of a whole one.
     """
-    bins, zeros, broken = counts.shape[0], 0, 0
-    each = bins / (2 * reach)
+    bins = counts.shape[0]
+    zeros = 0
+    fractional = 0
+    bins_per_unit = bins / (2 * reach)
     for i in range(flat.shape[0]):
-        place = int((np.float64(flat[i]) + reach) * each)
-        counts[min(place, bins - 1)] += 1
+        index = int((np.float64(flat[i]) + reach) * bins_per_unit)
+        counts[min(index, bins - 1)] += 1
         zeros += flat[i] == 0
-        broken += abs(flat[i] - np.rint(flat[i])) > WHOLE
-    return zeros, broken
+        fractional += abs(flat[i] - np.rint(flat[i])) > TOLERANCE
+    return zeros, fractional

@@ -14,11 +14,13 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.compression.encoding.storage import Expansion
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.sites.weight_sites import not_stored
 from packlight.model import initializers, nodes, release, stored_tensor
+from packlight.records.configs import Float16
 from packlight.records.storage import StoredFloat16
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 LARGEST = float(np.finfo(np.float16).max)
 LEAST = 2.0**-17
@@ -26,11 +28,6 @@ LEAST = 2.0**-17
 
 SMALLEST = 128
 """Numbers below which the Cast and its names take more bytes than the halving saves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Float16:
-    """Store every float32 weight in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +83,10 @@ def unfit(site: Site) -> Refusal | None:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Float16
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Float16
 ) -> list[Change | Refusal]:
     """Store each tensor in 16 bits, with a Cast before its first use."""
-    del look, config
+    del calibrator, config
     return [halve(graph, site) for site in found]
 
 
@@ -110,7 +107,6 @@ def halve(graph: ir.Model, site: Site) -> Change:
 
 
 METHOD = Method(
-    name="float16",
     summary="store weights in 16 bits, compute in float32",
     config=Float16,
     opset=lambda _: 1,

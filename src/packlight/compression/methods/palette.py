@@ -12,16 +12,15 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.bit_allocation.allocate import allocate, by_width
+from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.functions import Body, shaped, unpacked
 from packlight.compression.encoding.scales import (
-    Bits,
     as_stored,
     scale_bytes,
     scale_of,
@@ -39,60 +38,24 @@ from packlight.compression.encoding.storage import (
     store_codes,
 )
 from packlight.compression.grids.codebook import Codebook, blank, fit
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.reconstruction.sequential import (
-    Coded,
-    Rounding,
-    round_in_order,
-    rounded_later,
-    rounded_now,
+    EncodedWeight,
+    encode_rounded,
+    round_lazily,
+    round_sequentially,
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
-from packlight.errors import RecipeError
-from packlight.records.granularity import PerGroup, PerTensor
-from packlight.records.recipe import Option
+from packlight.records.configs import Palette, PaletteWidth
+from packlight.records.granularity import PerGroup
 from packlight.records.storage import StoredPalette
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
-Width = Literal[1, 2, 3, 4, 5, 6, 7, 8]
-WIDTHS: tuple[Width, ...] = (1, 2, 3, 4, 5, 6, 7, 8)
+WIDTHS: tuple[PaletteWidth, ...] = get_args(PaletteWidth)
 """Bits that an index can have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Palette(Rounding):
-    """Store weights as indices of ``bits`` bits into tables of values.
-
-    Attributes:
-        bits: of one index.
-        per: one table for the whole ``tensor`` or for each ``group`` of output channels.
-        group: output channels that share a table.
-        weighted: whether tables have the least squared error weighted by the inputs that
-            calibration samples give, else that of the weights alone.
-        scaled: whether every output channel has a scale of its own beside the table.
-        entry: bits of a table's entry.
-        scales: bits of a channel's scale.
-    """
-
-    bits: Width = 4
-    per: Literal["tensor", "group"] = "tensor"
-    group: int = 16
-    weighted: bool = False
-    scaled: bool = False
-    entry: Literal[8, 32] = 32
-    scales: Bits = 32
-
-    def __post_init__(self) -> None:
-        self.check_rounding()
-        if self.group < 1:
-            raise RecipeError(f"palette,group= counts channels: at least 1; got {self.group}")
-
-
-def implied(options: Mapping[str, Option]) -> Mapping[str, Option]:
-    """Naming a group means one table per group."""
-    return {"per": "group", **options} if "group" in options else options
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +100,9 @@ def decide(config: Palette, weight: Weight) -> Site | Refusal:
     """The tables of one weight, or why it is left alone."""
     kept = tuple(axis for axis in range(len(weight.shape)) if axis not in weight.summed)
     whole = Site(weight, (*kept, *weight.summed), 1, 0, config.bits)
-    channels = config.group if config.per == "group" else whole.outputs
-    channels = min(channels, whole.outputs)
+    channels = whole.outputs
+    if isinstance(config.granularity, PerGroup):
+        channels = min(config.granularity.size, whole.outputs)
     site = Site(weight, whole.order, -(-whole.outputs // channels), channels, config.bits)
     after = stored_bytes(site, config) + OPERATOR_BYTES
     if after >= weight.tensor.nbytes:
@@ -166,31 +130,33 @@ def least_opset(config: Palette) -> int:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Palette
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Palette
 ) -> list[Change | Refusal]:
     """Replace each weight by indices, tables and the operators that restore it."""
     stored, fit = partial(stored_parts, config), partial(fitted, config)
     if not looks(config):
-        made = rounded_later(found, fit, stored)
+        made = round_lazily(found, fit, stored)
     else:
-        found = widths(graph, found, look, config) if config.mixed else found
-        made = rounded_now(round_in_order(graph, found, look, fit, config), stored)
+        found = widths(graph, found, calibrator, config) if config.mixed else found
+        made = encode_rounded(round_sequentially(graph, found, calibrator, fit, config), stored)
     return [encode(graph, one, config) for one in made]
 
 
 def looks(config: Palette) -> bool:
     """Whether calibration samples are needed."""
-    return config.calibrated or config.weighted
+    return config.is_calibrated or config.weighted
 
 
-def widths(graph: ir.Model, found: Sequence[Site], look: Look, config: Palette) -> Sequence[Site]:
+def widths(
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Palette
+) -> Sequence[Site]:
     """The sites with the width that each does best with."""
 
-    def at(weight: Weight, bits: Width) -> Site | Refusal:
+    def at(weight: Weight, bits: PaletteWidth) -> Site | Refusal:
         return decide(replace(config, bits=bits), weight)
 
-    options = by_width(found, WIDTHS, at)
-    return allocate(graph, options, look, partial(fitted, config, rough=True), config)
+    options = sites_by_width(found, WIDTHS, at)
+    return allocate_bits(graph, options, calibrator, partial(fitted, config, rough=True), config)
 
 
 def fitted(
@@ -224,7 +190,7 @@ def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> 
     return {"codes": whole, **tables, **scales}
 
 
-def encode(graph: ir.Model, one: Coded[Site], config: Palette) -> Change:
+def encode(graph: ir.Model, one: EncodedWeight[Site], config: Palette) -> Change:
     """Write indices and tables of one weight and what restores it."""
     site, parts = one.site, one.parts
     before, bits = site.weight.tensor.nbytes, site.bits
@@ -237,7 +203,9 @@ def encode(graph: ir.Model, one: Coded[Site], config: Palette) -> Change:
         inputs |= store_scale(place, parts, config.scales, (site.outputs, 1))
     form = Form(packed=bits not in UNSIGNED, grouped=site.tables > 1)
     place.replace(place.call(form.name(inputs), inputs, form.restore, **shapes(site, form)))
-    granularity = PerTensor() if config.per == "tensor" else PerGroup(site.channels)
+    granularity = config.granularity
+    if isinstance(granularity, PerGroup):
+        granularity = PerGroup(site.channels)
     storage = StoredPalette(bits, granularity, one.rounding, notes=one.notes)
     return Change(site.operator, "palette", storage, before, stored_bytes(site, config))
 
@@ -314,15 +282,13 @@ class Form:
 
 
 METHOD = Method(
-    name="palette",
     summary="store weights as indices into small tables, compute in float",
     config=Palette,
     opset=least_opset,
     sites=sites,
     apply=apply,
     inspect=lambda site: unusable(site.weight),
-    implied=implied,
     uses_data=looks,
     replaces=True,
-    makes_up=lambda config: config.makes_up,
+    makes_up=lambda config: config.targets_float,
 )

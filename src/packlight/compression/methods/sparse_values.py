@@ -13,7 +13,7 @@ from packlight.compression.grids import codebook, granularity, uniform
 from packlight.compression.grids.codebook import Codebook
 from packlight.compression.grids.uniform import Uniform
 from packlight.compression.reconstruction.gptq import Lattice
-from packlight.compression.reconstruction.sparse_rows import anything
+from packlight.compression.reconstruction.sparse_rows import unconstrained_lattice
 from packlight.compression.reconstruction.zero_masks import Mask, Sparsity
 from packlight.compression.sites.weight_matrix import Layout
 
@@ -33,7 +33,7 @@ class AnyValue:
 
     def lattice(self, form: Layout) -> Lattice:
         """No restriction."""
-        return anything(form.sizes())
+        return unconstrained_lattice(form.sizes())
 
 
 @dataclass(frozen=True, slots=True)

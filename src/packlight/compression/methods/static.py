@@ -12,19 +12,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
-from packlight.backends.capabilities import Capabilities, Runtime
-from packlight.backends.policy import Policy, policy
+from packlight.backends.capabilities import Capabilities
+from packlight.backends.policy import policy
 from packlight.compression.encoding.stored_values import Stock
-from packlight.compression.grids.ranges import Rule
-from packlight.compression.grids.uniform import Range
-from packlight.compression.method import Look, Method
+from packlight.compression.method import Method
 from packlight.compression.qdq import placement
-from packlight.compression.qdq.activation_grids import AUTO, activation_grids
+from packlight.compression.qdq.activation_grids import activation_grids
 from packlight.compression.qdq.input_levels import GRID, lead
 from packlight.compression.qdq.insertion import (
     Pairs,
@@ -33,110 +30,48 @@ from packlight.compression.qdq.insertion import (
     least_scale,
     stored_bias,
 )
-from packlight.compression.qdq.integer_weights import Reader, blank, grow, nearest, rounded
+from packlight.compression.qdq.integer_weights import (
+    Reader,
+    blank,
+    grow,
+    nearest,
+    rounded,
+    weight_granularity,
+)
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, unusable
-from packlight.errors import RecipeError
-from packlight.records.granularity import PerChannel, PerTensor
+from packlight.records.configs import StaticInt8
 from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 BYTE = 8
-HALF = 50.0
 
 
-@dataclass(frozen=True, slots=True)
-class Static:
-    """Compute in 8-bit integers with ranges from calibration samples.
+def stays_float(config: StaticInt8, node: ir.Node) -> bool:
+    """Whether an operator is named by ``skip``."""
+    return bool(config.skip) and re.fullmatch(config.skip, str(node.name)) is not None
 
-    Attributes:
-        bits: of a weight.
-        range: of an activation: ``minmax`` keeps every value seen, ``percentile`` cuts off rare
-            ones, ``mse`` has the least squared error, ``kl`` keeps the distribution best.
-        percentile: share of the values kept at each end, in percent, with range=percentile.
-        per: one scale for each output ``channel`` of a weight, or for the whole ``tensor``.
-        rounding: of weights, to the ``nearest``, or by ``gptq``, where errors are made up for by
-            the other weights of the same output.
-        search: how wide the grid of a weight is: ``minmax``, or of least squared error, each error
-            counted alike (``mse``) or by its inputs (``moments``).
-        bias: whether biases take up what integers do to the means of outputs.
-        portable: whether weights are chosen so that x86 processors without VNNI, which add pairs
-            of products in 16 bits, never saturate.
-        first: whether operators that read the model's inputs compute in ``integer``, stay in
-            ``float``, or compute in integers on the numbers of their input's ``levels``, where
-            it has 256 evenly spaced ones in each channel, as photos have.
-        last: whether operators behind which there is no other weight stay in ``float``.
-        skip: operators that stay in float: a regular expression that their names match as a whole.
-        wide: operators that read activations of 16 bits: a regular expression that their names
-            match as a whole, or ``auto`` for those of which 8 bits lose most. What else reads
-            these values reads 16 bits too.
-        runtime: whose fusions decide where pairs go, and of which type activations are.
+
+def storage_of(config: StaticInt8, reader: Reader, activation_bits: int) -> IntegerArithmetic:
+    """How an operator with a weight computes.
+
+    A weight that others read too goes to the nearest, for it has no inputs of its own.
     """
-
-    bits: Literal[7, 8] = 8
-    range: Rule = "mse"
-    percentile: float = 99.99
-    per: Literal["channel", "tensor"] = "channel"
-    rounding: Literal["nearest", "gptq"] = "gptq"
-    search: Range = "mse"
-    bias: bool = True
-    portable: bool = True
-    first: Literal["integer", "float", "levels"] = "integer"
-    last: Literal["integer", "float"] = "integer"
-    skip: str = ""
-    wide: str = ""
-    runtime: Runtime = "onnxruntime"
-
-    def __post_init__(self) -> None:
-        if not HALF < self.percentile <= 100:  # noqa: PLR2004
-            raise RecipeError(
-                f"static,percentile= is above 50 and at most 100; got {self.percentile}"
-            )
-        for name, text in (("skip", self.skip), ("wide", self.wide)):
-            try:
-                re.compile(text)
-            except re.error as error:
-                raise RecipeError(
-                    f"static,{name}='{text}' is no regular expression: {error}"
-                ) from error
-
-    def is_float(self, node: ir.Node) -> bool:
-        """Whether an operator is named by ``skip``."""
-        return bool(self.skip) and re.fullmatch(self.skip, str(node.name)) is not None
-
-    def is_wide(self, node: ir.Node) -> bool:
-        """Whether an operator is named by ``wide``."""
-        named = bool(self.wide) and self.wide != AUTO
-        return named and re.fullmatch(self.wide, str(node.name)) is not None
-
-    @property
-    def policy(self) -> Policy:
-        """Operators that get pairs for the runtime."""
-        return policy(self.runtime)
-
-    def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
-        """Who shares a scale of an operator's weight."""
-        return self.per if node.op_type in self.policy.runtime.per_channel else "tensor"
-
-    def storage(self, reader: Reader, activation_bits: int) -> IntegerArithmetic:
-        """How an operator with a weight computes.
-
-        A weight that others read too goes to the nearest, for it has no inputs of its own.
-        """
-        notes = [Note("int16-safe")] if self.portable else []
-        rounding = self.rounding
-        readers = tuple(str(node.name) for node, _ in reader.weight.value.uses())
-        if rounding == "gptq" and len(readers) > 1:
-            rounding = "nearest"
-            notes.append(Note("shared-weight", readers))
-        return IntegerArithmetic(
-            activation_bits=activation_bits,
-            ranges="calibration",
-            bits=self.bits,
-            granularity=PerChannel() if self.per_of(reader.node) == "channel" else PerTensor(),
-            rounding=rounding,
-            notes=tuple(notes),
-        )
+    notes = [Note("int16-safe")] if config.portable else []
+    rounding = config.rounding
+    readers = tuple(str(node.name) for node, _ in reader.weight.value.uses())
+    if rounding == "gptq" and len(readers) > 1:
+        rounding = "nearest"
+        notes.append(Note("shared-weight", readers))
+    return IntegerArithmetic(
+        activation_bits=activation_bits,
+        ranges="calibration",
+        bits=config.bits,
+        granularity=weight_granularity(config, reader.node),
+        rounding=rounding,
+        notes=tuple(notes),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +92,9 @@ class Site:
         return str(self.node.name)
 
 
-def sites(graph: ir.Model, config: Static) -> Iterator[Site | Refusal]:
+def sites(graph: ir.Model, config: StaticInt8) -> Iterator[Site | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""
-    for found in integer_sites(graph, partial(kernelless, config.policy.runtime)):
+    for found in integer_sites(graph, partial(kernelless, policy(config.runtime).runtime)):
         yield found if isinstance(found, Refusal) else Site(*found)
 
 
@@ -170,7 +105,7 @@ def kernelless(runtime: Capabilities, node: ir.Node) -> str:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], look: Look, config: Static
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: StaticInt8
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     kept, done = ends_left(graph, found, config)
@@ -178,11 +113,13 @@ def apply(
         return done
     led = list[ir.Node]()
     if config.first == "levels":
-        kept, led, without = levelled(graph, kept, look)
+        kept, led, without = levelled(graph, kept, calibrator)
         done += without
-    place = partial(placement.place_pairs, graph, floats=config.is_float, policy=config.policy)
+    runtime_policy = policy(config.runtime)
+    floats = partial(stays_float, config)
+    place = partial(placement.place_pairs, graph, floats=floats, policy=runtime_policy)
     plan = place([site.node for site in kept])
-    grids = activation_grids(graph, plan, look, config)
+    grids = activation_grids(graph, plan, calibrator, config)
     grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
     unseen = set(plan.ranges()) - set(grids)
     missed = [site for site in kept if unseen & touched(plan, site.node)]
@@ -191,18 +128,18 @@ def apply(
     done += [Refusal(site.operator, "no-samples", reason, remedy) for site in missed]
     if unseen:
         plan = place([site.node for site in ready], unseen)
-    pairs = Pairs(grids, Stock(graph), config.policy.runtime.codes.removesuffix("8"))
+    pairs = Pairs(grids, Stock(graph), runtime_policy.runtime.codes.removesuffix("8"))
     readers = [reader_of(site, pairs) for site in ready]
     for node in plan.unweighted:
         pairs.on_inputs(node)
     for value in plan.written.values():
         pairs.on_output(value)
-    done += encoded(graph, readers, pairs, look, config)
+    done += encoded(graph, readers, pairs, calibrator, config)
     done += [
         Change(str(node.name), "static", IntegerArithmetic(BYTE, "calibration"))
         for node in plan.unweighted
     ]
-    left = placement.float_operators(graph, plan, config.is_float)
+    left = placement.float_operators(graph, plan, floats)
     done += [
         Refusal(str(node.name), code, f"it stays in float: {reason}") for node, code, reason in left
     ]
@@ -210,7 +147,7 @@ def apply(
 
 
 def levelled(
-    graph: ir.Model, kept: Sequence[Site], look: Look
+    graph: ir.Model, kept: Sequence[Site], calibrator: Calibrator
 ) -> tuple[list[Site], list[ir.Node], list[Refusal]]:
     """Operators, those of them that read numbers of levels now, and why others do not."""
     first, _ = placement.first_and_last(graph, [site.node for site in kept])
@@ -219,7 +156,7 @@ def levelled(
         if site.node not in first:
             sites.append(site)
             continue
-        weight, refusal = lead(graph, site.node, site.weight, look)
+        weight, refusal = lead(graph, site.node, site.weight, calibrator)
         sites.append(Site(site.node, weight))
         if refusal is None:
             led.append(site.node)
@@ -229,7 +166,7 @@ def levelled(
 
 
 def ends_left(
-    graph: ir.Model, found: Sequence[Site], config: Static
+    graph: ir.Model, found: Sequence[Site], config: StaticInt8
 ) -> tuple[list[Site], list[Change | Refusal]]:
     """Operators that are to compute in integers, and refusals of those that are asked to stay."""
     first, last = placement.first_and_last(graph, [site.node for site in found])
@@ -241,7 +178,7 @@ def ends_left(
         elif config.last == "float" and site.node in last:
             reason = "nothing behind it has a weight, and last=float"
             refused.append(Refusal(site.operator, "last-operator", reason))
-        elif config.is_float(site.node):
+        elif stays_float(config, site.node):
             refused.append(Refusal(site.operator, "skipped", "skip= names it"))
         else:
             kept.append(site)
@@ -254,7 +191,11 @@ def reader_of(site: Site, pairs: Pairs) -> Reader:
 
 
 def encoded(
-    graph: ir.Model, readers: Sequence[Reader], pairs: Pairs, look: Look, config: Static
+    graph: ir.Model,
+    readers: Sequence[Reader],
+    pairs: Pairs,
+    calibrator: Calibrator,
+    config: StaticInt8,
 ) -> Iterator[Change]:
     """Round every weight, and store it and its bias in integers.
 
@@ -264,12 +205,12 @@ def encoded(
     alone = [one for one in readers if learns and len(one.weight.value.uses()) == 1]
     if config.bias:
         grow(alone)
-    storages = [config.storage(one, pairs.grid_of(one.node).bits) for one in readers]
+    storages = [storage_of(config, one, pairs.grid_of(one.node).bits) for one in readers]
     own = {}
-    if not look.imagined:
-        own = dict(zip(map(id, alone), rounded(graph, alone, look, config), strict=True))
+    if not calibrator.sizes_only:
+        own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
     for reader, storage in zip(readers, storages, strict=True):
-        one = own.get(id(reader)) or (blank if look.imagined else nearest)(reader, config)
+        one = own.get(id(reader)) or (blank if calibrator.sizes_only else nearest)(reader, config)
         integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
         size = reader.weight.tensor.nbytes
@@ -291,9 +232,8 @@ def unfit(site: Site) -> Refusal | None:
 
 
 METHOD = Method(
-    name="static",
     summary="compute in 8-bit integers with ranges from calibration samples",
-    config=Static,
+    config=StaticInt8,
     opset=lambda config: 21 if config.wide else 13,
     sites=sites,
     apply=apply,

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.grids.ranges import Affine
-from packlight.compression.method import Look
 from packlight.compression.reconstruction.bias_correction import Bias
 from packlight.compression.sites.weight_sites import Weight, weight_site
 from packlight.records.reason_code import ReasonCode
 from packlight.records.variant import Refusal
+from packlight.runtime.calibration import Calibrator
 
 Doubles = NDArray[np.float64]
 CODES = 256
@@ -103,7 +103,7 @@ def line(values: Doubles) -> tuple[float, float] | None:
 
 
 def lead(
-    graph: ir.Model, node: ir.Node, weight: Weight, look: Look
+    graph: ir.Model, node: ir.Node, weight: Weight, calibrator: Calibrator
 ) -> tuple[Weight, Refusal | None]:
     """Let a convolution read the numbers of its input's levels, in place.
 
@@ -114,10 +114,10 @@ def lead(
     assert source is not None
     refusal = unfit(node, weight)
     levels = Levels()
-    if refusal is None and not look.imagined:
-        look(graph, {str(source.name): [levels]})
+    if refusal is None and not calibrator.sizes_only:
+        calibrator.observe(graph, {str(source.name): [levels]})
     even = levels.evenly()
-    if refusal is None and look.imagined:
+    if refusal is None and calibrator.sizes_only:
         even = Evenly(np.zeros(weight.shape[1]), np.ones(weight.shape[1]))
     if refusal is None and even is None:
         reason = "what it reads does not have 256 evenly spaced levels in each channel, or fewer"

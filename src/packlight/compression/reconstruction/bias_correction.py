@@ -1,4 +1,4 @@
-"""Biases that take up what rounding a weight does to the means of its outputs."""
+"""Bias correction: biases take up what rounding a weight does to the means of its outputs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from packlight.compression.sites.weight_roles import Role, is_standard, stored
 from packlight.model import owning_graph
 
 Doubles = NDArray[np.float64]
-BIAS = {"Conv": 2, "Gemm": 2, "LSTM": 3, "RNN": 3, "GRU": 3}
-"""Which input the bias is."""
+BIAS_INPUT = {"Conv": 2, "Gemm": 2, "LSTM": 3, "RNN": 3, "GRU": 3}
+"""Index of the bias among the inputs."""
 
-GATED = ("LSTM", "GRU", "RNN")
+RECURRENT = ("LSTM", "GRU", "RNN")
 INPUT_WEIGHT = 1
 
 
@@ -43,8 +43,8 @@ class Bias:
 
     @property
     def value(self) -> ir.Value | None:
-        """What the operator reads there; None where it has no bias yet."""
-        return self.node.inputs[self.index] if len(self.node.inputs) > self.index else None
+        """The value that the operator reads there; None where it has no bias yet."""
+        return input_at(self.node, self.index)
 
     def shift(self, by: Doubles) -> None:
         """Add to the bias, in place; it is made where there is none.
@@ -54,9 +54,12 @@ class Bias:
         Args:
             by: (groups, out) of the weight's matrices.
         """
-        before, tensor = self.value, stored(self.value)
-        array = tensor.numpy().astype(np.float64) if tensor else np.zeros(self.outputs)
-        rows = len(by) if self.node.op_type in GATED else 1
+        before = self.value
+        tensor = stored(before)
+        array = np.zeros(self.outputs)
+        if tensor:
+            array = tensor.numpy().astype(np.float64)
+        rows = len(by) if self.node.op_type in RECURRENT else 1
         part = array.reshape(rows, -1)[:, self.start : self.start + by.size // rows]
         part += self.factor * by.reshape(rows, -1)
         if np.abs(array).max(initial=0.0) > np.finfo(np.float32).max:
@@ -65,7 +68,7 @@ class Bias:
 
     @property
     def is_new(self) -> bool:
-        """Whether a shift needs a stored value of its own: there is none, or others see it."""
+        """True where a shift needs a new stored value: there is none, or it has other readers."""
         before = self.value
         if before is None or before.producer() is not None:
             return True
@@ -79,46 +82,54 @@ class Bias:
         return graph
 
     def fresh_name(self) -> str:
-        """What a stored value of its own is called, and nothing else from now on."""
+        """An unused name for a new stored value."""
         return self.names.fresh(f"{self.node.name}.bias", "_shifted")
 
     def put(self, before: ir.Value | None, array: Doubles) -> None:
-        """Let the operator read another bias, under the name of its own where it has one."""
+        """Let the operator read another bias, under the old name where nothing else reads it."""
         if before is not None and not self.is_new:
             before.const_value = ir.Tensor(array.astype(np.float32), name=before.name)
             return
-        graph, name = self.graph, self.fresh_name()
+        graph = self.graph
+        name = self.fresh_name()
         value = ir.Value(name=name, const_value=ir.Tensor(array.astype(np.float32), name=name))
         graph.register_initializer(value)
         self.node.resize_inputs(max(len(self.node.inputs), self.index + 1))
         self.node.replace_input_with(self.index, value)
 
 
-def bias(role: Role, outputs: int) -> Bias | None:
-    """The bias that adds to what a weight gives; None where nothing stored is added.
+def input_at(node: ir.Node, index: int) -> ir.Value | None:
+    """An input of an operator; None where it has none there."""
+    return next(iter(node.inputs[index:]), None)
+
+
+def bias_of(role: Role, outputs: int) -> Bias | None:
+    """The bias that is added to the outputs of a weight; None where nothing stored is added.
 
     Args:
         role: of the weight.
         outputs: that it has.
     """
-    make = FINDERS.get(role.node.op_type)
-    return make(role, outputs) if make else None
+    find = BIAS_FINDERS.get(role.node.op_type)
+    return find(role, outputs) if find else None
 
 
-def own(role: Role, outputs: int) -> Bias | None:
-    """Of a Conv or Gemm, which has a place for one."""
+def input_bias(role: Role, outputs: int) -> Bias | None:
+    """Bias of a Conv or Gemm, which has an input for one."""
     node = role.node
-    index = BIAS[node.op_type]
-    beta, given = node.attributes.get_float("beta", 1.0), node.inputs[index:][:1]
-    if beta == 0 or not all(value is None or in_row(value, outputs) for value in given):
+    index = BIAS_INPUT[node.op_type]
+    value = input_at(node, index)
+    beta = node.attributes.get_float("beta", 1.0)
+    if beta == 0 or not (value is None or is_row(value, outputs)):
         return None
     factor = node.attributes.get_float("alpha", 1.0) / beta
     return Bias(node, index, outputs, role.names, factor=factor)
 
 
-def added(role: Role, outputs: int) -> Bias | None:
-    """Of the Add right behind a product, if its last axis is that of the weight's outputs."""
-    output, weight = role.node.outputs[0], stored(role.node.inputs[role.index])
+def added_bias(role: Role, outputs: int) -> Bias | None:
+    """Bias in the Add right behind a product, if its last axis is that of the outputs."""
+    output = role.node.outputs[0]
+    weight = stored(role.node.inputs[role.index])
     readers = list(output.consumers())
     assert weight is not None, "products whose weight is computed are no sites"
     if role.index != INPUT_WEIGHT or weight.shape.numpy()[-1] != outputs:
@@ -129,39 +140,43 @@ def added(role: Role, outputs: int) -> Bias | None:
     if not is_standard(node, "Add") or node.graph is not role.node.graph:
         return None
     index = 1 - list(node.inputs).index(output)
-    given = node.inputs[index]
-    return Bias(node, index, outputs, role.names) if in_row(given, outputs) else None
+    if not is_row(node.inputs[index], outputs):
+        return None
+    return Bias(node, index, outputs, role.names)
 
 
-def of_gates(role: Role, outputs: int) -> Bias | None:
-    """Of a recurrent operator, for what its inputs give."""
-    node, index = role.node, BIAS[role.node.op_type]
-    given = node.inputs[index] if len(node.inputs) > index else None
-    directions = 2 if node.attributes.get_string("direction", "forward") == "bidirectional" else 1
-    if role.index != INPUT_WEIGHT or numbers(given) != 2 * outputs:
+def gate_bias(role: Role, outputs: int) -> Bias | None:
+    """Bias of a recurrent operator for the products of its inputs."""
+    node = role.node
+    index = BIAS_INPUT[node.op_type]
+    bidirectional = node.attributes.get_string("direction", "forward") == "bidirectional"
+    directions = 1 + bidirectional
+    if role.index != INPUT_WEIGHT or float_count(input_at(node, index)) != 2 * outputs:
         return None
     assert outputs % directions == 0
     return Bias(node, index, outputs, role.names)
 
 
-def in_row(value: ir.Value | None, outputs: int) -> bool:
-    """Whether a number for each output is stored along the last axis."""
+def is_row(value: ir.Value | None, outputs: int) -> bool:
+    """Tell whether a number for each output is stored along the last axis."""
     tensor = stored(value)
     along = tensor is not None and tensor.shape.numpy()[-1:] == (outputs,)
-    return along and numbers(value) == outputs
+    return along and float_count(value) == outputs
 
 
-def numbers(value: ir.Value | None) -> int:
-    """How many float32 numbers are stored; 0 where none are."""
+def float_count(value: ir.Value | None) -> int:
+    """Count of stored float32 numbers."""
     tensor = stored(value)
-    return tensor.size if tensor is not None and tensor.dtype == ir.DataType.FLOAT else 0
+    if tensor is None or tensor.dtype != ir.DataType.FLOAT:
+        return 0
+    return tensor.size
 
 
-FINDERS: dict[str, Callable[[Role, int], Bias | None]] = {
-    "Conv": own,
-    "Gemm": own,
-    "MatMul": added,
-    "LSTM": of_gates,
-    "GRU": of_gates,
-    "RNN": of_gates,
+BIAS_FINDERS: dict[str, Callable[[Role, int], Bias | None]] = {
+    "Conv": input_bias,
+    "Gemm": input_bias,
+    "MatMul": added_bias,
+    "LSTM": gate_bias,
+    "GRU": gate_bias,
+    "RNN": gate_bias,
 }

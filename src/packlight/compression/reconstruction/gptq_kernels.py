@@ -1,4 +1,4 @@
-"""Compiled inner loops of error feedback; see ``feedback``.
+"""Compiled inner loops of GPTQ and of coordinate descent; see ``gptq``.
 
 Every row of every group is on its own, so the result does not depend on how many threads run.
 """
@@ -20,7 +20,8 @@ def nearest_code(value, scale, zero, low, high, table):
     if scale == 0.0:
         return 0.0
     target = value / scale
-    first, last = 0, table.shape[0] - 1
+    first = 0
+    last = table.shape[0] - 1
     while first < last:
         middle = (first + last) // 2
         if target > (table[middle] + table[middle + 1]) / 2:
@@ -32,23 +33,23 @@ def nearest_code(value, scale, zero, low, high, table):
 
 @njit(cache=True, inline="always")
 def real_value(code, scale, zero, table):
-    """What a code stands for."""
+    """Real value of a code."""
     if table.shape[0] == 0:
         return code if scale == 0.0 else (code - zero) * scale
     return table[int(code)] * scale
 
 
 @njit(cache=True, parallel=True)
-def feed_back(
-    left, upper, order, start, drop, scale, zero, block, low, high, tables, table_of, codes
+def gptq_block(
+    target, upper, order, start, drop, scale, zero, block, low, high, tables, table_of, codes
 ):
-    """Round some columns, one after another; what one loses is made up for by those after it.
+    """Round some columns, one after another; those after it compensate for the error of each.
 
     Args:
-        left: (groups, out, columns), what to approach in ``order``; later columns are changed.
-        upper: (groups, columns, columns), factor of the inverse moments of these columns.
+        target: (groups, out, columns), to be approached in ``order``; later columns are changed.
+        upper: (groups, columns, columns), factor of the inverse Hessian of these columns.
         order: (groups, in), which column comes when.
-        start: place in ``order`` of the first of these columns.
+        start: index in ``order`` of the first of these columns.
         drop: (groups, out, columns), which become zero.
         scale: (groups, out, blocks).
         zero: (groups, out, blocks).
@@ -60,36 +61,39 @@ def feed_back(
         codes: (groups, out, in), written.
 
     Returns:
-        What each column lost (groups, out, columns), over the diagonal of ``upper``.
+        The error of each column (groups, out, columns), over the diagonal of ``upper``.
     """
-    groups, rows, columns = left.shape
+    groups, rows, columns = target.shape
     errors = np.empty((groups, rows, columns))
-    for place in prange(groups * rows):
-        group, row = place // rows, place % rows
+    for index in prange(groups * rows):
+        group = index // rows
+        row = index % rows
         table = tables[table_of[group, row]]
         for j in range(columns):
             column = order[group, start + j]
-            s, z = scale[group, row, column // block], zero[group, row, column // block]
-            code = nearest_code(left[group, row, j], s, z, low, high, table)
+            s = scale[group, row, column // block]
+            z = zero[group, row, column // block]
+            code = nearest_code(target[group, row, j], s, z, low, high, table)
             codes[group, row, column] = code
             value = 0.0 if drop[group, row, j] else real_value(code, s, z, table)
-            gap = left[group, row, j] - value
-            lost = gap / upper[group, j, j]
-            errors[group, row, j] = lost
+            error = (target[group, row, j] - value) / upper[group, j, j]
+            errors[group, row, j] = error
             for i in range(j + 1, columns):
-                left[group, row, i] -= lost * upper[group, j, i]
+                target[group, row, i] -= error * upper[group, j, i]
     return errors
 
 
 @njit(cache=True, parallel=True)
-def descend(value, pull, moments, scale, zero, block, low, high, tables, table_of, codes, sweeps):
+def coordinate_descent(
+    value, pull, hessian, scale, zero, block, low, high, tables, table_of, codes, sweeps
+):
     """Change one code after another to the best given all others, until none changes.
 
     Args:
-        value: (groups, out, in), what the codes stand for; written.
-        pull: (groups, out, in), gaps to what is approached times ``moments``; written.
-        moments: (groups, in, in), second moments of the inputs, with a positive diagonal.
-        scale: as in ``feed_back``, and so all after it.
+        value: (groups, out, in), real values of the codes; written.
+        pull: (groups, out, in), gaps to the target times ``hessian``; written.
+        hessian: (groups, in, in), with a positive diagonal.
+        scale: as in ``gptq_block``, and so all after it.
         zero: see there.
         block: see there.
         low: see there.
@@ -100,14 +104,16 @@ def descend(value, pull, moments, scale, zero, block, low, high, tables, table_o
         sweeps: over all columns, at most.
     """
     groups, rows, columns = value.shape
-    for place in prange(groups * rows):
-        group, row = place // rows, place % rows
+    for index in prange(groups * rows):
+        group = index // rows
+        row = index % rows
         table = tables[table_of[group, row]]
         for _ in range(sweeps):
             changed = False
             for j in range(columns):
-                s, z = scale[group, row, j // block], zero[group, row, j // block]
-                best = value[group, row, j] + pull[group, row, j] / moments[group, j, j]
+                s = scale[group, row, j // block]
+                z = zero[group, row, j // block]
+                best = value[group, row, j] + pull[group, row, j] / hessian[group, j, j]
                 code = nearest_code(best, s, z, low, high, table)
                 if code != codes[group, row, j]:
                     changed = True
@@ -115,6 +121,6 @@ def descend(value, pull, moments, scale, zero, block, low, high, tables, table_o
                     step = real_value(code, s, z, table) - value[group, row, j]
                     value[group, row, j] += step
                     for i in range(columns):
-                        pull[group, row, i] -= step * moments[group, j, i]
+                        pull[group, row, i] -= step * hessian[group, j, i]
             if not changed:
                 break

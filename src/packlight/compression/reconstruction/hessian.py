@@ -1,33 +1,40 @@
-"""Second moments of what weights multiply, kept while calibration samples pass by."""
+"""Hessians of layer errors: second moments of what weights multiply, observed on samples."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.sites.weight_matrix import inputs_of
+from packlight.compression.reconstruction.reference import value_names
+from packlight.compression.sites.weight_matrix import inputs_of, layout_of, sources, view
 from packlight.compression.sites.weight_roles import Role
+from packlight.compression.sites.weight_sites import WeightSite
+from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]
 
-MOST, LEAST = 128, 16
-"""Inputs taken of one call: neighbours in a feature map tell little that is new."""
+MIN_ROWS = 16
+MAX_ROWS = 128
+"""Inputs taken of one call: neighbors in a feature map add little that is new."""
 
-LARGEST = np.float32(2.0**50)
+LARGEST_INPUT = np.float32(2.0**50)
 """Inputs above are left out as those that are not finite: sums of their squares leave float32."""
 
 
-class Moments:
+class HessianObserver:
     """Sums of the inputs of one weight and of their products.
 
-    Memory is that of a few (groups, in, in) arrays, whatever the number of samples. What is summed
-    up is how far inputs are from the first, so that what they have in common costs no digits and
+    Memory is that of a few (groups, in, in) arrays, whatever the number of samples. The sums are
+    of differences from the first input, so that what inputs have in common costs no digits and
     inputs that never change have a variance of exactly 0.
 
-    Beside the inputs, it may be shown those that the weight would have if nothing before it had
-    been rounded; then it keeps how far they are apart, and how that goes with the inputs.
+    As a pair observer it also takes the inputs that the weight would have if nothing before it had
+    been rounded, and sums the gaps to those and their products with the inputs.
 
     Args:
         role: whose inputs these are.
@@ -42,24 +49,24 @@ class Moments:
         self.first: Floats = np.zeros((0, 0), np.float32)
         self.outer: Doubles = np.zeros((0, 0, 0))
         self.total: Doubles = np.zeros((0, 0))
-        self.cross: Doubles = np.zeros((0, 0, 0))
-        self.apart: Doubles = np.zeros((0, 0))
-        self.waiting: list[Floats] = []
-        self.pairs: list[tuple[Floats, Floats]] = []
+        self.gap_outer: Doubles = np.zeros((0, 0, 0))
+        self.gap_total: Doubles = np.zeros((0, 0))
+        self.pending: list[Floats] = []
+        self.pending_gaps: list[tuple[Floats, Floats]] = []
         self.count = 0
         self.calls = 0
         self.skipped = 0
 
     def update(self, value: Array) -> None:
-        """Take in what one call fed; inputs that are not finite, or too large, are skipped."""
-        self.compare(value, value)
+        """Take in the inputs of one call; those that are not finite, or too large, are skipped."""
+        self.update_pair(value, value)
 
-    def compare(self, value: Array, meant: Array) -> None:
-        """Take in what one call fed, and what it was meant to feed."""
+    def update_pair(self, value: Array, reference: Array) -> None:
+        """Take in the inputs of one call, and those of the reference."""
         inputs = self.read(value)
         if inputs.size == 0:
             return
-        if not is_tame(inputs):
+        if not is_in_range(inputs):
             self.skipped += 1
             return
         if not self.calls:
@@ -67,111 +74,166 @@ class Moments:
             self.first = inputs[:, 0].copy()
             self.total = np.zeros((groups, width))
             self.outer = np.zeros((groups, width, width))
-            self.apart = np.zeros((groups, width))
+            self.gap_total = np.zeros((groups, width))
         inputs = self.in_groups(inputs)
         rows, width = inputs.shape[1:]
-        alike = meant is not value and np.shape(meant) == np.shape(value)
-        gaps = self.others(meant, inputs) - inputs if alike else None
+        gaps = None
+        if reference is not value and np.shape(reference) == np.shape(value):
+            gaps = self.reference_inputs(reference, inputs) - inputs
         inputs = inputs - self.first[:, None]
         if gaps is not None and gaps.any():
-            self.apart += gaps.sum(axis=1, dtype=np.float64)
-            self.pairs.append((gaps, inputs))
+            self.gap_total += gaps.sum(axis=1, dtype=np.float64)
+            self.pending_gaps.append((gaps, inputs))
         self.total += inputs.sum(axis=1, dtype=np.float64)
         self.count += rows
         self.calls += 1
-        self.waiting.append(inputs)
-        if sum(part.shape[1] for part in self.waiting) >= width:
-            self.add_up()
-        if sum(part.shape[1] for part, _ in self.pairs) >= width:
-            self.add_up_pairs()
+        self.pending.append(inputs)
+        if sum(part.shape[1] for part in self.pending) >= width:
+            self.add_pending()
+        if sum(part.shape[1] for part, _ in self.pending_gaps) >= width:
+            self.add_pending_gaps()
 
     def in_groups(self, inputs: Floats) -> Floats:
-        """Inputs of as many groups as are kept; more are from now on, where these are of more."""
+        """Inputs for each group; sums get as many groups as the inputs where those have more."""
         groups = max(len(inputs), len(self.first))
         if len(self.first) < groups:
-            self.add_up()
-            self.add_up_pairs()
+            self.add_pending()
+            self.add_pending_gaps()
             self.first = np.repeat(self.first, groups, axis=0)
             self.total = np.repeat(self.total, groups, axis=0)
             self.outer = np.repeat(self.outer, groups, axis=0)
-            self.cross = np.repeat(self.cross, groups, axis=0)
-            self.apart = np.repeat(self.apart, groups, axis=0)
+            self.gap_outer = np.repeat(self.gap_outer, groups, axis=0)
+            self.gap_total = np.repeat(self.gap_total, groups, axis=0)
         return np.broadcast_to(inputs, (groups, *inputs.shape[1:]))
 
-    def others(self, meant: Array, inputs: Floats) -> Floats:
-        """The inputs that were meant; those that were fed where they make no sense."""
-        others = self.read(meant)
-        return others if others.shape[1:] == inputs.shape[1:] and is_tame(others) else inputs
+    def reference_inputs(self, reference: Array, inputs: Floats) -> Floats:
+        """The inputs of the reference; those of the graph where they make no sense."""
+        targets = self.read(reference)
+        usable = targets.shape[1:] == inputs.shape[1:] and is_in_range(targets)
+        return targets if usable else inputs
 
     def read(self, value: Array) -> Floats:
-        """What the weight multiplies of a value, (groups, n, in); nothing of an empty one."""
+        """Rows of a value that the weight multiplies, (groups, n, in); none of an empty one."""
         if not value.size:
             return np.zeros((0, 0, 0), np.float32)
-        return inputs_of(self.role, np.asarray(value, np.float32), self.places)
+        return inputs_of(self.role, np.asarray(value, np.float32), self.row_limit)
 
-    def add_up(self) -> None:
-        """Add the products of the inputs that wait for it; many at a time are cheaper."""
-        if self.waiting:
-            inputs = np.concatenate(self.waiting, axis=1)
+    def add_pending(self) -> None:
+        """Add the products of the pending inputs; many at a time are cheaper."""
+        if self.pending:
+            inputs = np.concatenate(self.pending, axis=1)
             self.outer += np.swapaxes(inputs, 1, 2) @ inputs
-            self.waiting.clear()
+            self.pending.clear()
 
-    def add_up_pairs(self) -> None:
-        """Add the products of what was missed with what was fed, as far as they wait for it."""
-        if self.pairs:
-            gaps, fed = (np.concatenate(side, axis=1) for side in zip(*self.pairs, strict=True))
-            if not self.cross.size:
-                self.cross = np.zeros_like(self.outer)
-            self.cross += np.swapaxes(gaps, 1, 2) @ fed
-            self.pairs.clear()
+    def add_pending_gaps(self) -> None:
+        """Add the products of the pending gaps with their inputs."""
+        if self.pending_gaps:
+            gaps, inputs = (
+                np.concatenate(part, axis=1) for part in zip(*self.pending_gaps, strict=True)
+            )
+            if not self.gap_outer.size:
+                self.gap_outer = np.zeros_like(self.outer)
+            self.gap_outer += np.swapaxes(gaps, 1, 2) @ inputs
+            self.pending_gaps.clear()
 
-    def places(self, width: int) -> int:
+    def row_limit(self, width: int) -> int:
         """Inputs to take of one call for a weight of so many inputs."""
-        return max(LEAST, min(MOST, width))
+        return max(MIN_ROWS, min(MAX_ROWS, width))
 
     def mean(self) -> Doubles:
-        """(groups, in)."""
+        """Mean input, (groups, in)."""
         return self.first + self.total / self.count
 
-    def missed(self) -> Doubles:
-        """What was meant less what was fed, on average, (groups, in)."""
-        return self.apart / max(1, self.count)
+    def mean_gap(self) -> Doubles:
+        """Mean of reference less input, (groups, in)."""
+        return self.gap_total / max(1, self.count)
 
-    def missed_with(self, *, centred: bool) -> Doubles:
-        """Products of what was meant less what was fed with what was fed.
+    def gap_products(self, *, centered: bool) -> Doubles:
+        """Mean products of reference less input with the input.
 
-        (groups, in, in), about the means or about zero; the first axis of the two is what was
-        missed. There are none where all was fed as it was meant.
+        (groups, in, in), about the means or about zero; the first axis of the two is the gap's. It
+        is empty where all inputs are those of the reference.
         """
-        self.add_up_pairs()
-        if not self.cross.size:
-            return self.cross
-        found = self.cross / self.count
-        mean = self.total / self.count if centred else -self.first
-        add_product(found, -self.missed(), mean)
-        return found
+        self.add_pending_gaps()
+        if not self.gap_outer.size:
+            return self.gap_outer
+        products = self.gap_outer / self.count
+        mean = self.total / self.count if centered else -self.first
+        add_product(products, -self.mean_gap(), mean)
+        return products
 
-    def second(self, *, centred: bool) -> Doubles:
-        """(groups, in, in), about the means or about zero."""
-        self.add_up()
-        apart, mean = self.total / self.count, self.mean()
-        found = self.outer / self.count
-        add_product(found, -apart, apart)
-        if not centred:
-            add_product(found, mean, mean)
-        return found
+    def hessian(self, *, centered: bool) -> Doubles:
+        """Second moments of the inputs, (groups, in, in), about the means or about zero."""
+        self.add_pending()
+        offset = self.total / self.count
+        mean = self.mean()
+        products = self.outer / self.count
+        add_product(products, -offset, offset)
+        if not centered:
+            add_product(products, mean, mean)
+        return products
 
 
 ROWS = 64
 
 
-def add_product(moments: Doubles, left: Doubles, right: Doubles | Floats) -> None:
-    """Add products of two vectors of each group, (groups, in), some rows at a time, in place."""
-    for start in range(0, left.shape[1], ROWS):
-        rows = slice(start, start + ROWS)
-        moments[:, rows] += left[:, rows, None] * right[:, None, :]
+def add_product(products: Doubles, rows: Doubles, columns: Doubles | Floats) -> None:
+    """Add outer products of two vectors of each group, (groups, in), in blocks, in place."""
+    for start in range(0, rows.shape[1], ROWS):
+        block = slice(start, start + ROWS)
+        products[:, block] += rows[:, block, None] * columns[:, None, :]
 
 
-def is_tame(inputs: Floats) -> bool:
-    """Whether inputs are finite and their squares stay within float32."""
-    return bool(-LARGEST < inputs.min() <= inputs.max() < LARGEST)
+def is_in_range(inputs: Floats) -> bool:
+    """Tell whether inputs are finite and their squares stay within float32."""
+    return bool(-LARGEST_INPUT < inputs.min() <= inputs.max() < LARGEST_INPUT)
+
+
+def observe_hessians(
+    graph: ir.Model,
+    sites: Sequence[WeightSite],
+    calibrator: Calibrator,
+    most: int = 0,
+    *,
+    reference: ir.Model | None = None,
+) -> dict[int, HessianObserver]:
+    """Observe the inputs of each weight; by identity of its site, none where they are unknown.
+
+    Weights that multiply the same value share an observer. Observers are large: whoever takes them
+    out lets go of them after the last such weight.
+
+    Args:
+        graph: as it stands.
+        sites: the weights.
+        calibrator: runs calibration samples.
+        most: of them; 0 takes all.
+        reference: the graph before any weight was rounded, to compare inputs with; it needs all
+            samples. An input that it lacks counts as equal.
+    """
+    shared: dict[tuple[object, ...], HessianObserver] = {}
+    observers: dict[str, list[HessianObserver]] = {}
+    by_site: dict[int, HessianObserver] = {}
+    for site in sites:
+        role = site.weight.roles[0]
+        values = [str(value.name) for value in sources(role)]
+        if not values or len(site.weight.roles) > 1:
+            continue
+        key = (values[0], *view(role))
+        if key not in shared:
+            shared[key] = HessianObserver(role)
+            for value in values:
+                observers.setdefault(value, []).append(shared[key])
+        by_site[id(site)] = shared[key]
+    comparable = value_names(reference)
+    pairs = {name: observers.pop(name) for name in list(observers) if name in comparable}
+    if pairs and reference is not None:
+        calibrator.observe_pair(graph, reference, pairs)
+    if observers:
+        calibrator.observe(graph, observers, most)
+    return by_site
+
+
+def hessian_bytes(site: WeightSite) -> int:
+    """Bytes of a weight's Hessian."""
+    groups, _, inputs = layout_of(site.weight).sizes()
+    return groups * inputs**2 * np.dtype(np.float64).itemsize

@@ -1,4 +1,4 @@
-"""The graph whose values a weight aims at, where steps one after the other replace weights."""
+"""Reference graphs, whose values are the targets of weights that are rounded sequentially."""
 
 from __future__ import annotations
 
@@ -7,48 +7,52 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.compression.method import Look
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.model import graphs, nodes
+from packlight.runtime.calibration import Calibrator
 
 
 @dataclass(frozen=True, slots=True)
-class Aims:
-    """The graphs whose values weights aim at.
+class RoundingReferences:
+    """The graphs whose values are targets.
 
-    A weight that was rounded before and lies behind made up for losses already, and was fitted to
-    what it was fed. So what lies before it is to give just that; what lies behind all of these can
-    make up for what is left.
+    A weight that was rounded before and lies behind compensated for errors already, and was fitted
+    to its inputs. So weights before it are to give just those inputs; weights behind all of these
+    can compensate for the errors of all.
 
     Attributes:
-        found: as the step found it.
+        current: the graph that the step starts from.
         original: before the steps ahead of this one.
-        last: operators behind all whose weights made up for losses in these.
+        last: operators behind all whose weights compensated for errors in these.
     """
 
-    found: ir.Model
+    current: ir.Model
     original: ir.Model
     last: frozenset[str]
 
     @classmethod
-    def of(cls, graph: ir.Model, look: Look) -> Aims:
+    def of(cls, graph: ir.Model, calibrator: Calibrator) -> RoundingReferences:
         """Of a step that is about to edit a graph."""
-        if look.original is None:
-            found = graph.clone()
-            return cls(found, found, frozenset())
-        original, names = look.original, [str(node.name) for node in nodes(graph)]
-        settled = [place for place, name in enumerate(names) if name in original.settled]
-        found = graph.clone() if settled else original.graph
-        return cls(found, original.graph, frozenset(names[max(settled, default=-1) + 1 :]))
+        reference = calibrator.reference
+        if reference is None:
+            current = graph.clone()
+            return cls(current, current, frozenset())
+        names = [str(node.name) for node in nodes(graph)]
+        compensated = [i for i, name in enumerate(names) if name in reference.compensated]
+        current = graph.clone() if compensated else reference.graph
+        last = names[max(compensated, default=-1) + 1 :]
+        return cls(current, reference.graph, frozenset(last))
 
-    def meant(self, few: Sequence[WeightSite]) -> ir.Model:
-        """The graph that some weights aim at."""
-        return self.original if all(site.operator in self.last for site in few) else self.found
+    def target_of(self, sites: Sequence[WeightSite]) -> ir.Model:
+        """The graph whose values are the targets of some weights."""
+        if all(site.operator in self.last for site in sites):
+            return self.original
+        return self.current
 
 
 def value_names(graph: ir.Model | None) -> set[str]:
-    """Names of what a graph is fed and computes; none where there is no graph."""
+    """Names of a graph's inputs and computed values; none where there is no graph."""
     if graph is None:
         return set()
-    fed = {str(value.name) for one in graphs(graph) for value in one.inputs}
-    return fed | {str(value.name) for node in nodes(graph) for value in node.outputs}
+    inputs = {str(value.name) for inner in graphs(graph) for value in inner.inputs}
+    return inputs | {str(value.name) for node in nodes(graph) for value in node.outputs}

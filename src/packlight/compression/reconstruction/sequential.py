@@ -1,14 +1,14 @@
-"""Round weights in the order they run, each for the inputs that those before it really give.
+"""Sequential rounding: weights in the order they run, each for the inputs that it really gets.
 
-A weight at a time: what it multiplies is streamed through the model as it stands, with the weights
-before it rounded already, and beside it through the model as it was. The weight moves to where its
-outputs come nearest to those of the model as it was, and is rounded by error feedback; the model
-goes on with what its codes stand for. So each weight makes up for what those before it lost, as far
-as its inputs still tell. Memory is that of the moments of a few weights and of the part of the
-model they are in, whatever the number of samples and the depth of the model.
+A weight at a time: samples run through the model as it stands, with the weights before this one
+rounded already, and beside it through the reference. The weight moves to where its outputs come
+nearest to those of the reference, and is rounded by GPTQ; the model goes on with the rounded
+values. So each weight compensates for the errors of those before it, as far as its inputs allow.
+Memory is that of a few Hessians and of the part of the model that runs, whatever the number of
+samples and the depth of the model.
 Source: Frantar et al., "GPTQ" (ICLR 2023), section 3; Li et al., "GPTAQ: Efficient Finetuning-Free
-Quantization for Asymmetric Calibration" (ICML 2025) for aiming at the model as it was, here by
-least squares before rounding; Nagel et al., "Data-Free Quantization" (ICCV 2019) for the biases.
+Quantization for Asymmetric Calibration" (ICML 2025) for the reference, here by least squares before
+rounding; Nagel et al., "Data-Free Quantization" (ICCV 2019) for the biases.
 """
 
 from __future__ import annotations
@@ -18,119 +18,81 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.encoding.storage import Parts
-from packlight.compression.method import Look
-from packlight.compression.reconstruction.bias_correction import Bias, bias
-from packlight.compression.reconstruction.gptq import Lattice, round_rows
-from packlight.compression.reconstruction.hessian import Moments
-from packlight.compression.reconstruction.pending_arrays import Aside
-from packlight.compression.reconstruction.reference import Aims, value_names
-from packlight.compression.reconstruction.shrinkage import damped, importance, made_up
-from packlight.compression.reconstruction.sparse_rows import prune_rows, round_kept
+from packlight.compression.reconstruction.bias_correction import Bias, bias_of
+from packlight.compression.reconstruction.gptq import Lattice, gptq
+from packlight.compression.reconstruction.hessian import (
+    HessianObserver,
+    hessian_bytes,
+    observe_hessians,
+)
+from packlight.compression.reconstruction.reference import RoundingReferences
+from packlight.compression.reconstruction.shrinkage import (
+    compensated_weight,
+    importance,
+    shrunk_hessian,
+)
+from packlight.compression.reconstruction.sparse_rows import prune_rows, refine_sparse_codes
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
-from packlight.compression.sites.weight_matrix import Layout, layout, sources, view
+from packlight.compression.sites.weight_matrix import Layout, layout_of, sources
 from packlight.compression.sites.weight_sites import Weight, WeightSite, shared
-from packlight.errors import RecipeError
+from packlight.records.configs import RoundingConfig
 from packlight.records.storage import Note, RoundingMethod
+from packlight.runtime.calibration import Calibrator
+from packlight.runtime.disk_cache import DiskCache
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Codes = NDArray[np.float32]
 
-STAGES = 8
-"""Times, at least where memory is short, that calibration samples are looked at."""
+PASSES = 8
+"""Passes over the calibration samples, at least where memory is short."""
 
-HELD = 128 * 2**20
-"""Bytes of moments that are gathered at a time; one weight's may be more."""
+MAX_HESSIAN_BYTES = 128 * 2**20
+"""Bytes of Hessians that are observed at a time; that of one weight may be more."""
 
-TOGETHER = 32 * 2**20
-"""Bytes that weights looked at together take where each look goes on from the last one, with their
-moments and with the part of the model that runs then. One weight may take more."""
+MAX_BATCH_BYTES = 32 * 2**20
+"""Bytes of weights observed together where each pass resumes the last one, with their Hessians and
+with the part of the model that runs then. One weight may take more."""
 
-COPIES = 6
+WEIGHT_COPIES = 6
 """Of a weight while its part of the model runs: in the file's form, in the session's, and as the
 session lays it out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rounding:
-    """How weights go to the values that they can take.
-
-    Attributes:
-        rounding: to the ``nearest``, or by ``gptq``, where errors are made up for by the other
-            weights of the same output; it needs calibration samples.
-        damping: share of the mean squared input by which gptq trusts its samples less.
-        ordered: whether gptq begins with the largest inputs.
-        aim: at which outputs of a weight gptq aims: those of the ``original`` model, so that it
-            makes up for weights before it, or those that its ``present`` inputs would give.
-        bias: whether biases take up what rounding by calibration samples does to the means of
-            outputs, where there is a bias.
-        mixed: bits of a weight on average, where every weight has a width of its own, found with
-            calibration samples; 0 gives all the same.
-    """
-
-    rounding: Literal["nearest", "gptq"] = "nearest"
-    damping: float = 0.1
-    ordered: bool = True
-    aim: Literal["original", "present"] = "original"
-    bias: bool = True
-    mixed: float = 0.0
-
-    def check_rounding(self) -> None:
-        """Refuse what makes no sense."""
-        if not 0 < self.damping < math.inf:
-            raise RecipeError(f"damping= is a share above 0; got {self.damping}")
-        if not 0 <= self.mixed <= WIDEST:
-            raise RecipeError(f"mixed= is a mean width up to {WIDEST} bits; got {self.mixed}")
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether rounding or widths follow from calibration samples."""
-        return self.rounding == "gptq" or self.mixed > 0
-
-    @property
-    def makes_up(self) -> bool:
-        """Whether each weight makes up for those before it."""
-        return self.rounding == "gptq" and self.aim == "original"
-
-
-WIDEST = 8
-"""Bits of the widest code."""
-
-
-class Fitted(Protocol):
-    """The values that one weight can take."""
+class RoundingGrid(Protocol):
+    """Grid of the values that one weight can take."""
 
     def nearest(self, weight: Floats) -> Codes:
         """The code of the nearest value for every number, of the same shape."""
 
     def values(self, codes: Codes) -> Floats:
-        """What codes stand for, as the file gives it."""
+        """Real values of codes, as the file gives them."""
 
     def lattice(self, form: Layout) -> Lattice:
-        """The same values, for the rows of the weight's matrices."""
+        """The lattice of the rows of the weight's matrices."""
 
 
 S = TypeVar("S", bound=WeightSite)
-F = TypeVar("F", bound=Fitted)
+F = TypeVar("F", bound=RoundingGrid)
 T = TypeVar("T")
-Fit = Callable[[S, Floats, Floats], F]
-"""Chooses the values from the weight and how much each number of it matters, of one shape."""
+FitGrid = Callable[[S, Floats, Floats], F]
+"""Fits a grid to the weight and to the importance of each number of it, of one shape."""
 
 
 @dataclass(frozen=True, slots=True)
-class Coded(Generic[S]):
-    """A weight with what is stored of it.
+class EncodedWeight(Generic[S]):
+    """A weight with its stored parts.
 
     Attributes:
         site: the weight.
-        parts: what is stored.
+        parts: that are stored.
         rounding: how it was rounded.
         notes: remarks on the decision and on the rounding.
     """
@@ -142,7 +104,7 @@ class Coded(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True)
-class Rounded(Generic[S, F]):
+class RoundedWeight(Generic[S, F]):
     """A weight with its codes.
 
     Attributes:
@@ -160,254 +122,214 @@ class Rounded(Generic[S, F]):
     notes: tuple[Note, ...] = ()
 
 
-Stored = Callable[[S, F, Codes], Mapping[str, NDArray[np.generic]]]
-"""What is stored of a weight that takes these values at these codes."""
+StoredParts = Callable[[S, F, Codes], Mapping[str, NDArray[np.generic]]]
+"""Stored parts of a weight with this grid and these codes."""
 
 
-def rounded_later(sites: Sequence[S], fit: Fit[S, F], stored: Stored[S, F]) -> list[Coded[S]]:
-    """Every weight to the nearest, without samples, when it is written."""
+def round_lazily(
+    sites: Sequence[S], fit: FitGrid[S, F], stored: StoredParts[S, F]
+) -> list[EncodedWeight[S]]:
+    """Round every weight to the nearest, without samples, when it is written."""
 
-    def content(site: S) -> Mapping[str, NDArray[np.generic]]:
+    def parts(site: S) -> Mapping[str, NDArray[np.generic]]:
         weight = site.weight.read()
-        found = fit(site, weight, np.broadcast_to(np.float32(1), weight.shape))
-        return stored(site, found, found.nearest(weight))
+        grid = fit(site, weight, np.broadcast_to(np.float32(1), weight.shape))
+        return stored(site, grid, grid.nearest(weight))
 
-    return [Coded(site, Parts(partial(content, site)), "nearest", site.notes) for site in sites]
-
-
-def rounded_now(rounded: Iterable[Rounded[S, F]], stored: Stored[S, F]) -> list[Coded[S]]:
-    """Every weight as it was rounded in order; all are, before the first is written.
-
-    Until then each waits in a temporary file as it is stored.
-    """
-    aside = Aside()
     return [
-        Coded(
-            one.site,
-            kept(stored(one.site, one.fitted, one.codes), aside),
-            one.rounding,
-            one.notes,
-        )
-        for one in rounded
+        EncodedWeight(site, Parts(partial(parts, site)), "nearest", site.notes) for site in sites
     ]
 
 
-def kept(parts: Mapping[str, NDArray[np.generic]], aside: Aside) -> Parts:
-    """Parts that are computed already."""
-    waiting = {name: aside.put(part) for name, part in parts.items()}
-    return Parts(lambda: {name: back() for name, back in waiting.items()})
+def encode_rounded(
+    rounded: Iterable[RoundedWeight[S, F]], stored: StoredParts[S, F]
+) -> list[EncodedWeight[S]]:
+    """Encode weights that are rounded in order; all are, before the first is written.
+
+    Until then the parts of each wait on disk.
+    """
+    cache = DiskCache()
+    encoded = []
+    for weight in rounded:
+        parts = stored(weight.site, weight.fitted, weight.codes)
+        waiting = cached_parts(parts, cache)
+        encoded.append(EncodedWeight(weight.site, waiting, weight.rounding, weight.notes))
+    return encoded
 
 
-def round_in_order(
+def cached_parts(parts: Mapping[str, NDArray[np.generic]], cache: DiskCache) -> Parts:
+    """Parts that are computed already and wait on disk."""
+    readers = {name: cache.put(part) for name, part in parts.items()}
+    return Parts(lambda: {name: read() for name, read in readers.items()})
+
+
+def round_sequentially(
     graph: ir.Model,
     sites: Sequence[S],
-    look: Look,
-    fit: Fit[S, F],
-    config: Rounding,
+    calibrator: Calibrator,
+    fit: FitGrid[S, F],
+    config: RoundingConfig,
     *,
     sparsity: Sparsity = DENSE,
-) -> Iterator[Rounded[S, F]]:
-    """Round every weight, and leave in the graph what its codes stand for.
+) -> Iterator[RoundedWeight[S, F]]:
+    """Round every weight, and leave the rounded values in the graph.
 
     Args:
         graph: changed in place.
         sites: in the order they run.
-        look: streams calibration samples.
+        calibrator: runs calibration samples.
         fit: chooses the values that a weight can take.
         config: how to round.
         sparsity: how many weights become zero.
     """
-    aside, aims = Aside(), Aims.of(graph, look) if config.makes_up else None
-    for few in stages(sites, look) if aims is None else in_turn(sites, look):
-        fed = gathered(graph, few, look, original=aims.meant(few) if aims else None)
-        for site in few:
-            found = round_site(site, fed.pop(id(site), None), fit, config, sparsity)
-            values = partial(decoded, found.fitted, aside.put(compact(found.codes)))
-            site.weight.put_later(values)
-            yield found
+    cache = DiskCache()
+    references = None
+    batches = hessian_batches(sites, calibrator)
+    if config.targets_float:
+        references = RoundingReferences.of(graph, calibrator)
+        batches = sequential_batches(sites, calibrator)
+    for batch in batches:
+        target = references.target_of(batch) if references else None
+        hessians = observe_hessians(graph, batch, calibrator, reference=target)
+        for site in batch:
+            rounded = round_weight(site, hessians.pop(id(site), None), fit, config, sparsity)
+            codes = cache.put(compact_codes(rounded.codes))
+            site.weight.put_later(partial(decoded_values, rounded.fitted, codes))
+            yield rounded
 
 
-def in_turn(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
-    """Weights that see all those before them rounded: those that multiply one value at a time.
+def sequential_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list[S]]:
+    """Weights that run after all those before them are rounded: those that multiply one value.
 
-    A state makes every look begin at the inputs, so there it is a share of all, as memory allows.
-    Weights of one share do not see each other rounded, and make up for the same losses.
+    A state makes every pass begin at the inputs, so there it is a share of all, as memory allows.
+    Weights of one share run before each other is rounded, and compensate for the same errors.
     """
-    turns = [list(few) for _, few in groupby(sites, multiplied)]
-    most = math.ceil(len(turns) / STAGES) if look.carried else 1
-    for few in batched(turns, compared_bytes, HELD, most):
-        yield [site for turn in few for site in turn]
+    groups = [list(group) for _, group in groupby(sites, input_identity)]
+    most = math.ceil(len(groups) / PASSES) if calibrator.state_outputs else 1
+    for batch in batched(groups, hessian_pair_bytes, MAX_HESSIAN_BYTES, most):
+        yield [site for group in batch for site in group]
 
 
-def multiplied(site: WeightSite) -> int:
+def input_identity(site: WeightSite) -> int:
     """Identity of the value that a weight multiplies; of the weight where that is unknown."""
     return id(next(iter(sources(site.weight.roles[0])), site))
 
 
-def compared_bytes(sites: Sequence[WeightSite]) -> int:
-    """Bytes of moments of what weights multiply, and as many of what it is apart from."""
-    return 2 * sum(map(moment_bytes, sites))
+def hessian_pair_bytes(sites: Sequence[WeightSite]) -> int:
+    """Bytes of the Hessians of weights, and of as many products with gaps to the reference."""
+    return 2 * sum(map(hessian_bytes, sites))
 
 
-def stages(sites: Sequence[S], look: Look) -> Iterator[list[S]]:
-    """Weights whose moments are gathered at a time, a share of all at most, as memory allows.
+def hessian_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list[S]]:
+    """Weights whose Hessians are observed at a time, a share of all at most, as memory allows.
 
-    Where each look goes on from the last one, more looks cost little, and memory is that of a part
-    of the model. A state makes every look begin at the inputs.
+    Where each pass resumes the last one, more passes cost little, and memory is that of a part of
+    the model. A state makes every pass begin at the inputs.
     """
-    if look.carried:
-        return batched(sites, moment_bytes, HELD, math.ceil(len(sites) / STAGES))
-    return batched(sites, part_bytes, TOGETHER, math.ceil(len(sites) / STAGES))
+    most = math.ceil(len(sites) / PASSES)
+    if calibrator.state_outputs:
+        return batched(sites, hessian_bytes, MAX_HESSIAN_BYTES, most)
+    return batched(sites, running_bytes, MAX_BATCH_BYTES, most)
 
 
 def batched(
-    sites: Sequence[T], size: Callable[[T], int], most_bytes: int, most: int
+    sites: Sequence[T], size: Callable[[T], int], max_bytes: int, most: int
 ) -> Iterator[list[T]]:
     """Weights in order, so many and of so many bytes at a time; a single one may be larger."""
-    few, held = list[T](), 0
+    batch = list[T]()
+    total = 0
     for site in sites:
-        own = size(site)
-        if few and (len(few) >= most or held + own > most_bytes):
-            yield few
-            few, held = [], 0
-        few.append(site)
-        held += own
-    if few:
-        yield few
+        site_bytes = size(site)
+        if batch and (len(batch) >= most or total + site_bytes > max_bytes):
+            yield batch
+            batch = []
+            total = 0
+        batch.append(site)
+        total += site_bytes
+    if batch:
+        yield batch
 
 
-def part_bytes(site: WeightSite) -> int:
-    """Bytes of a weight's moments and of the weight in a part of the model that runs."""
-    return moment_bytes(site) + COPIES * site.weight.tensor.nbytes
+def running_bytes(site: WeightSite) -> int:
+    """Bytes of a weight's Hessian and of the weight in a part of the model that runs."""
+    return hessian_bytes(site) + WEIGHT_COPIES * site.weight.tensor.nbytes
 
 
-def moment_bytes(site: WeightSite) -> int:
-    """Bytes of the second moments of what a weight multiplies."""
-    groups, _, inputs = form_of(site.weight).sizes()
-    return groups * inputs**2 * np.dtype(np.float64).itemsize
-
-
-def form_of(weight: Weight) -> Layout:
-    """How a weight becomes matrices."""
-    return layout(weight.roles[0], weight.shape)
-
-
-def gathered(
-    graph: ir.Model,
-    sites: Sequence[WeightSite],
-    look: Look,
-    most: int = 0,
-    *,
-    original: ir.Model | None = None,
-) -> dict[int, Moments]:
-    """Moments of what each weight multiplies, by identity of its site; none where it is unknown.
-
-    Weights that multiply the same value share them. They are large: whoever takes them out lets go
-    of them after the last such weight.
-
-    Args:
-        graph: as it stands.
-        sites: the weights.
-        look: streams calibration samples.
-        most: of them; 0 takes all.
-        original: the graph before any weight was rounded, to compare what they multiply with; it
-            needs all samples. What it has no value for counts as it was meant.
-    """
-    found: dict[tuple[object, ...], Moments] = {}
-    watched: dict[str, list[Moments]] = {}
-    by_site: dict[int, Moments] = {}
-    for site in sites:
-        role = site.weight.roles[0]
-        values = [str(value.name) for value in sources(role)]
-        if not values or len(site.weight.roles) > 1:
-            continue
-        key = (values[0], *view(role))
-        if key not in found:
-            found[key] = Moments(role)
-            for value in values:
-                watched.setdefault(value, []).append(found[key])
-        by_site[id(site)] = found[key]
-    known = value_names(original)
-    compared = {name: watched.pop(name) for name in list(watched) if name in known}
-    if compared and original is not None:
-        look.beside(graph, original, compared)
-    if watched:
-        look(graph, watched, most)
-    return by_site
-
-
-def round_site(
+def round_weight(
     site: S,
-    fed: Moments | None,
-    fit: Fit[S, F],
-    config: Rounding,
+    observer: HessianObserver | None,
+    fit: FitGrid[S, F],
+    config: RoundingConfig,
     sparsity: Sparsity,
-) -> Rounded[S, F]:
+) -> RoundedWeight[S, F]:
     """Round one weight; its bias takes up what that does to means."""
-    weight, form = site.weight.read(), form_of(site.weight)
-    if fed is None or not fed.calls:
-        fitted = fit(site, weight, np.ones_like(weight))
-        codes = fitted.nearest(weight)
-        return Rounded(site, fitted, codes, "nearest", (*site.notes, unobserved(site, fed)))
-    place = absorber(site.weight) if config.bias else None
+    weight = site.weight.read()
+    form = layout_of(site.weight)
+    if observer is None or not observer.calls:
+        grid = fit(site, weight, np.ones_like(weight))
+        notes = (*site.notes, missing_inputs(site, observer))
+        return RoundedWeight(site, grid, grid.nearest(weight), "nearest", notes)
+    bias = correctable_bias(site.weight) if config.bias else None
+    centered = bias is not None
     exact = form.matrices(weight).astype(np.float64)
-    matrices = made_up(exact, fed, centred=place is not None)
-    moments = damped(fed, config.damping, centred=place is not None)
-    mean, missed = fed.mean(), fed.missed()
-    del fed  # three times the size of what is needed from here on
-    aimed = form.weight(matrices).astype(np.float32)
-    goal = pruned(aimed, form, moments, config, sparsity)
-    fitted = fit(site, goal, importance(moments, form))
-    codes = fitted.nearest(goal)
+    matrices = compensated_weight(exact, observer, centered=centered)
+    hessian = shrunk_hessian(observer, config.damping, centered=centered)
+    mean = observer.mean()
+    mean_gap = observer.mean_gap()
+    del observer  # three times the size of what is needed from here on
+    target = form.weight(matrices).astype(np.float32)
+    target = pruned_target(target, form, hessian, config, sparsity)
+    grid = fit(site, target, importance(hessian, form))
+    codes = grid.nearest(target)
     if config.rounding == "gptq":
-        lattice = fitted.lattice(form)
+        lattice = grid.lattice(form)
         if sparsity == DENSE:
-            rows = round_rows(matrices, moments, lattice, config.ordered)
+            rows = gptq(matrices, hessian, lattice, config.ordered)
         else:
             start = form.matrices(codes).astype(np.float64)
-            rows = round_kept(matrices, start, moments, lattice, sparsity)
+            rows = refine_sparse_codes(matrices, start, hessian, lattice, sparsity)
         codes = form.weight(rows).astype(np.float32)
-    if place is not None:
-        lost = exact - form.matrices(fitted.values(codes)).astype(np.float64)
-        means = lost @ mean[:, :, None] + exact @ missed[:, :, None]
-        place.shift(means[:, :, 0])
-    return Rounded(site, fitted, codes, config.rounding, site.notes)
+    if bias is not None:
+        error = exact - form.matrices(grid.values(codes)).astype(np.float64)
+        shift = error @ mean[:, :, None] + exact @ mean_gap[:, :, None]
+        bias.shift(shift[:, :, 0])
+    return RoundedWeight(site, grid, codes, config.rounding, site.notes)
 
 
-def compact(codes: Codes) -> NDArray[np.floating]:
+def compact_codes(codes: Codes) -> NDArray[np.floating]:
     """Codes in 16 bits where these hold them, as integers up to 2,048 and NaN; else as they are."""
     with np.errstate(over="ignore"):
         half = codes.astype(np.float16)
     return half if np.array_equal(half.astype(np.float32), codes, equal_nan=True) else codes
 
 
-def decoded(fitted: Fitted, codes: Callable[[], NDArray[np.floating]]) -> Floats:
-    """What compact codes stand for."""
+def decoded_values(fitted: RoundingGrid, codes: Callable[[], NDArray[np.floating]]) -> Floats:
+    """Real values of compact codes."""
     return fitted.values(codes().astype(np.float32))
 
 
-def unobserved(site: WeightSite, fed: Moments | None) -> Note:
-    """Why nothing is known of what a weight multiplies."""
-    if fed is not None and fed.skipped:
+def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> Note:
+    """Reason why the inputs of a weight are unknown."""
+    if observer is not None and observer.skipped:
         return Note("not-finite-inputs")
-    if fed is not None:
+    if observer is not None:
         return Note("no-samples")
     if len(site.weight.roles) > 1:
         return shared(site.weight)
     return Note("no-inputs")
 
 
-def pruned(
-    weight: Floats, form: Layout, moments: Doubles, config: Rounding, sparsity: Sparsity
+def pruned_target(
+    weight: Floats, form: Layout, hessian: Doubles, config: RoundingConfig, sparsity: Sparsity
 ) -> Floats:
-    """The weight that is approached: as it is, or by gptq the best sparse one, NaN for a zero."""
+    """The target of rounding: the weight, or by gptq the best sparse one, NaN for a zero."""
     if config.rounding != "gptq" or sparsity == DENSE:
         return weight
     rows = form.matrices(weight).astype(np.float64)
-    return form.weight(prune_rows(rows, moments, config.ordered, sparsity)).astype(np.float32)
+    return form.weight(prune_rows(rows, hessian, config.ordered, sparsity)).astype(np.float32)
 
 
-def absorber(weight: Weight) -> Bias | None:
+def correctable_bias(weight: Weight) -> Bias | None:
     """The bias that can take up what rounding does to the means of a weight's outputs."""
-    groups, outputs, _ = form_of(weight).sizes()
-    return bias(weight.roles[0], groups * outputs)
+    groups, outputs, _ = layout_of(weight).sizes()
+    return bias_of(weight.roles[0], groups * outputs)

@@ -1,4 +1,4 @@
-"""Second moments of inputs as far as samples can be trusted, and what weights make of them.
+"""Shrinkage of Hessians from few samples, and compensation of weights for errors before them.
 
 Source: Chen et al., "Shrinkage Algorithms for MMSE Covariance Estimation" (2010), OAS; Li et al.,
 "GPTAQ: Efficient Finetuning-Free Quantization for Asymmetric Calibration" (ICML 2025).
@@ -9,79 +9,81 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression.reconstruction.hessian import Moments
+from packlight.compression.reconstruction.hessian import HessianObserver
 from packlight.compression.sites.weight_matrix import Layout
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-WARY = 3.0
-"""Mean powers of inputs that are added to each where a weight makes up for what was lost before it:
-it is to follow the few directions that most of that lies in, not what samples happened to show."""
+COMPENSATION_DAMPING = 3.0
+"""Mean powers of inputs that are added to each where a weight compensates for errors before it: it
+is to follow the few directions that most of those lie in, not what samples happened to show."""
 
-FEW = 10
-"""Calls of the model from which what was lost is believed by half; from one nearly nothing is."""
+HALF_WEIGHT_CALLS = 10
+"""Calls of the model from which compensation gets half its weight; from one it gets nearly none."""
 
 
-def damped(fed: Moments, damping: float, *, centred: bool) -> Doubles:
-    """Second moments that are positive definite, trusted less where samples are few.
+def shrunk_hessian(observer: HessianObserver, damping: float, *, centered: bool) -> Doubles:
+    """A positive definite Hessian, shrunk more where samples are few.
 
     Errors of inputs that only happened to go together in the samples must not make up for each
-    other, so the moments are drawn towards independent inputs: at least by ``damping``, and by
-    what is best for normal samples, one for each call. Where a bias takes up what the means make,
-    moments are those about the means.
+    other, so the Hessian is drawn towards independent inputs: at least by ``damping``, and by
+    what is best for normal samples, one for each call. Where a bias takes up the error of means,
+    the Hessian is that about the means.
     Source: Chen et al., "Shrinkage Algorithms for MMSE Covariance Estimation" (2010), OAS.
     """
-    moments = fed.second(centred=centred)
-    power = powers(moments)
-    share = np.maximum(damping, shrinkage(moments, fed.calls))
-    moments *= (1 - share)[:, None, None]
-    np.einsum("gii->gi", moments)[:] += share[:, None] * power
-    return moments
+    hessian = observer.hessian(centered=centered)
+    power = mean_power(hessian)
+    share = np.maximum(damping, oas_shrinkage(hessian, observer.calls))
+    hessian *= (1 - share)[:, None, None]
+    np.einsum("gii->gi", hessian)[:] += share[:, None] * power
+    return hessian
 
 
-def powers(moments: Doubles) -> Doubles:
+def mean_power(hessian: Doubles) -> Doubles:
     """The mean power of the inputs of each group, (groups, 1); 1 where it underflows float32."""
-    power: Doubles = np.einsum("gii->gi", moments).mean(axis=1, keepdims=True)
+    power: Doubles = np.einsum("gii->gi", hessian).mean(axis=1, keepdims=True)
     power[power < np.finfo(np.float32).tiny] = 1.0
     return power
 
 
-def shrinkage(moments: Doubles, calls: int) -> Doubles:
-    """How far to draw moments (groups, in, in) towards their mean power, (groups,) in [0, 1]."""
-    width = moments.shape[-1]
-    square = np.einsum("gij,gij->g", moments, moments)
-    trace = np.einsum("gii->g", moments) ** 2
-    above = (1 - 2 / width) * square + trace
-    below = (calls + 1 - 2 / width) * (square - trace / width)
-    share = np.divide(above, below, out=np.ones_like(above), where=below > above)
+def oas_shrinkage(hessian: Doubles, calls: int) -> Doubles:
+    """Share by which to draw a Hessian (groups, in, in) to its mean power, (groups,) in [0, 1]."""
+    width = hessian.shape[-1]
+    square = np.einsum("gij,gij->g", hessian, hessian)
+    trace = np.einsum("gii->g", hessian) ** 2
+    numerator = (1 - 2 / width) * square + trace
+    denominator = (calls + 1 - 2 / width) * (square - trace / width)
+    partial = denominator > numerator
+    share = np.divide(numerator, denominator, out=np.ones_like(numerator), where=partial)
     return np.asarray(np.clip(share, 0, 1), np.float64)
 
 
-def importance(moments: Doubles, form: Layout) -> Floats:
-    """How much each number of a weight matters: the second moment of what it multiplies."""
-    diagonal = np.einsum("gii->gi", moments).astype(np.float32)
-    return np.asarray(form.weight(np.broadcast_to(diagonal[:, None], form.sizes())), np.float32)
+def importance(hessian: Doubles, layout: Layout) -> Floats:
+    """The Hessian's diagonal for each number of a weight, of the weight's shape."""
+    diagonal = np.einsum("gii->gi", hessian).astype(np.float32)
+    rows = np.broadcast_to(diagonal[:, None], layout.sizes())
+    return np.asarray(layout.weight(rows), np.float32)
 
 
-def made_up(weight: Doubles, fed: Moments, *, centred: bool) -> Doubles:
-    """The weight whose outputs come nearest to those that it was meant to have.
+def compensated_weight(weight: Doubles, observer: HessianObserver, *, centered: bool) -> Doubles:
+    """The weight whose outputs come nearest to those of the reference.
 
-    Where x were meant and y are fed, that is W E[x y'] E[y y']^-1 = W + W E[(x - y) y'] E[y y']^-1,
-    drawn towards W. Both moments are those of the samples: were the second damped, and the first
-    not, then W would overshoot where inputs go together.
+    With reference inputs x and inputs y, that is W E[x y'] E[y y']^-1
+    = W + W E[(x - y) y'] E[y y']^-1, drawn towards W. Both moments are those of the samples: were
+    the second damped, and the first not, then W would overshoot where inputs go together.
 
     Args:
         weight: (groups, out, in).
-        fed: what it multiplies, and was meant to.
-        centred: whether a bias takes up means.
+        observer: of the inputs of both.
+        centered: whether a bias takes up the error of means.
     """
-    missed = fed.missed_with(centred=centred)
-    if not missed.size:
+    gap_products = observer.gap_products(centered=centered)
+    if not gap_products.size:
         return weight
-    lost = np.swapaxes(weight @ missed, 1, 2)
-    del missed  # as large as all that is still to come
-    trusted = fed.second(centred=centred)
-    np.einsum("gii->gi", trusted)[:] += WARY * powers(trusted)
-    step = np.swapaxes(np.linalg.solve(trusted, lost), 1, 2)
-    return weight + fed.calls / (fed.calls + FEW) * step
+    error = np.swapaxes(weight @ gap_products, 1, 2)
+    del gap_products  # as large as all that is still to come
+    hessian = observer.hessian(centered=centered)
+    np.einsum("gii->gi", hessian)[:] += COMPENSATION_DAMPING * mean_power(hessian)
+    step = np.swapaxes(np.linalg.solve(hessian, error), 1, 2)
+    return weight + observer.calls / (observer.calls + HALF_WEIGHT_CALLS) * step

@@ -1,8 +1,8 @@
-"""Rows of weights of which most are zero: which stay, and what they become.
+"""Sparse rows of weights: their nonzeros, and the values of these.
 
-Second-order pruning drops lane after lane of columns what costs least and lets the columns after it
-make up for that. The zeros that it finds are then exchanged, one for another, while the error
-falls, and in turns with that the weights that stay take their least-squares values.
+Second-order pruning drops the weights of least error block after block of columns, and the columns
+after it compensate. Then zeros and nonzeros are exchanged, one for another, while the error falls,
+and in turns with that the nonzeros take their least-squares values.
 Source: Hassibi and Stork, "Optimal Brain Surgeon" (NIPS 1992); Frantar and Alistarh, "SparseGPT"
 (ICML 2023); Meng et al., "ALPS" (NeurIPS 2024) for the conjugate gradients; Hazimeh and Mazumder,
 "Fast Best Subset Selection" (2020) for the exchanges.
@@ -16,7 +16,7 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression.reconstruction.gptq import ROWS, Lattice, round_rows
+from packlight.compression.reconstruction.gptq import CHUNK_ROWS, Lattice, gptq
 from packlight.compression.reconstruction.zero_masks import Sparsity
 
 Doubles = NDArray[np.float64]
@@ -24,122 +24,136 @@ Doubles = NDArray[np.float64]
 TURNS = 2
 """Times that least squares and exchanges follow each other."""
 
-SWEEPS, FINAL_SWEEPS = 3, 20
-"""Exchanges of every weight, at most, in one turn; and of weights that take few values."""
+SWEEPS = 3
+"""Exchanges of every weight in one turn, at most."""
 
-STEPS = 40
-"""Of conjugate gradients, at most."""
+FINAL_SWEEPS = 20
+"""Exchanges of every weight that takes values of a lattice, at most."""
 
-ENOUGH = 1e-3
-"""Share of the error below which what another step gains is not worth its time."""
+MAX_STEPS = 40
+"""Of conjugate gradients."""
+
+MIN_GAIN = 1e-3
+"""Share of the error below which the gain of another step is not worth its time."""
 
 
-def prune_rows(weight: Doubles, moments: Doubles, ordered: bool, sparsity: Sparsity) -> Doubles:
-    """The best sparse rows that are found.
+def prune_rows(weight: Doubles, hessian: Doubles, ordered: bool, sparsity: Sparsity) -> Doubles:
+    """Sparse rows of least error.
 
     Args:
         weight: (groups, out, in).
-        moments: (groups, in, in), or (1, in, in) where all groups read the same; positive definite.
-        ordered: whether columns of large inputs are looked at first.
+        hessian: (groups, in, in), or (1, in, in) where all groups read the same; positive definite.
+        ordered: whether columns of large inputs come first.
         sparsity: how many become zero.
 
     Returns:
         (groups, out, in); NaN where a weight became zero.
     """
-    free = anything(weight.shape)
-    pruned = round_rows(weight, moments, free, ordered, sparsity)
-    for rows in chunks(weight):
-        goal, found = weight[:, rows], pruned[:, rows]
+    free = unconstrained_lattice(weight.shape)
+    pruned = gptq(weight, hessian, free, ordered, sparsity)
+    for rows in row_chunks(weight):
+        target = weight[:, rows]
+        sparse = pruned[:, rows]
+        lattice = free.rows(rows)
         for _ in range(TURNS):
-            found = least_squares(goal, found, moments)
-            found = exchanged(
-                goal, found, moments, free.rows(rows), sparsity=sparsity, sweeps=SWEEPS
+            sparse = least_squares(target, sparse, hessian)
+            sparse = exchange_zeros(
+                target, sparse, hessian, lattice, sparsity=sparsity, sweeps=SWEEPS
             )
-        pruned[:, rows] = least_squares(goal, found, moments)
+        pruned[:, rows] = least_squares(target, sparse, hessian)
     return pruned
 
 
-def round_kept(
-    weight: Doubles, codes: Doubles, moments: Doubles, lattice: Lattice, sparsity: Sparsity
+def refine_sparse_codes(
+    weight: Doubles, codes: Doubles, hessian: Doubles, lattice: Lattice, sparsity: Sparsity
 ) -> Doubles:
-    """Better codes than those given, and maybe others in their place that are NaN.
+    """Codes of less error, and maybe other zeros.
 
     Args:
-        weight: (groups, out, in), what is approached.
+        weight: (groups, out, in), the target.
         codes: (groups, out, in), NaN for a zero.
-        moments: as in ``prune_rows``.
-        lattice: the values that can be taken; where any can, nothing is left to do.
+        hessian: as in ``prune_rows``.
+        lattice: the values that can be taken; where any can, the codes stay.
         sparsity: how many are zero.
     """
-    if is_free(lattice):
+    if is_unconstrained(lattice):
         return codes
-    better = np.empty(codes.shape)
-    for rows in chunks(weight):
-        few = lattice.rows(rows)
-        goal, start = weight[:, rows], codes[:, rows]
-        better[:, rows] = exchanged(
-            goal, start, moments, few, sparsity=sparsity, sweeps=FINAL_SWEEPS
+    refined = np.empty(codes.shape)
+    for rows in row_chunks(weight):
+        refined[:, rows] = exchange_zeros(
+            weight[:, rows],
+            codes[:, rows],
+            hessian,
+            lattice.rows(rows),
+            sparsity=sparsity,
+            sweeps=FINAL_SWEEPS,
         )
-    return better
+    return refined
 
 
-def anything(sizes: tuple[int, ...]) -> Lattice:
-    """What lets rows (groups, out, in) take every value."""
+def unconstrained_lattice(sizes: tuple[int, ...]) -> Lattice:
+    """A lattice on which rows (groups, out, in) take every value."""
     groups, outputs, inputs = sizes
-    scale, tables = np.zeros((groups, outputs, 1)), np.zeros((1, 0))
+    scale = np.zeros((groups, outputs, 1))
+    tables = np.zeros((1, 0))
     table_of = np.zeros((groups, outputs), np.int64)
     return Lattice(scale, np.zeros_like(scale), inputs, 0, 0, tables, table_of)
 
 
-def is_free(lattice: Lattice) -> bool:
-    """Whether every value can be taken."""
+def is_unconstrained(lattice: Lattice) -> bool:
+    """Tell whether every value can be taken."""
     return lattice.tables.shape[1] == 0 and not lattice.scale.any()
 
 
-def chunks(weight: Doubles) -> Iterator[slice]:
+def row_chunks(weight: Doubles) -> Iterator[slice]:
     """Some rows of every group at a time, so that memory does not grow with their number."""
-    return (slice(start, start + ROWS) for start in range(0, weight.shape[1], ROWS))
+    starts = range(0, weight.shape[1], CHUNK_ROWS)
+    return (slice(start, start + CHUNK_ROWS) for start in starts)
 
 
-def least_squares(weight: Doubles, found: Doubles, moments: Doubles) -> Doubles:
-    """The values of least error for what is not NaN, from those given, by conjugate gradients."""
-    zeros = np.isnan(found)
-    value = np.where(zeros, 0.0, found)
-    diagonal = np.einsum("gii->gi", moments)[:, None]
+def least_squares(weight: Doubles, start: Doubles, hessian: Doubles) -> Doubles:
+    """The nonzeros of least error, by conjugate gradients from others; a zero is NaN."""
+    zeros = np.isnan(start)
+    value = np.where(zeros, 0.0, start)
+    diagonal = np.einsum("gii->gi", hessian)[:, None]
     gap = weight - value
-    pull = gap @ moments
-    error, residual = float(np.vdot(gap, pull)), np.where(zeros, 0.0, pull)
+    pull = gap @ hessian
+    error = float(np.vdot(gap, pull))
+    residual = np.where(zeros, 0.0, pull)
     scaled = residual / diagonal
-    ahead, power = scaled.copy(), inner(residual, scaled)
-    for _ in range(STEPS):
-        across = np.where(zeros, 0.0, ahead @ moments)
-        length = ratio(power, inner(ahead, across))
-        gained = float((length * power).sum())
-        error -= gained
-        value += length * ahead
-        if gained <= ENOUGH * error:
+    direction = scaled.copy()
+    power = row_products(residual, scaled)
+    for _ in range(MAX_STEPS):
+        across = np.where(zeros, 0.0, direction @ hessian)
+        length = ratio_or_zero(power, row_products(direction, across))
+        gain = float((length * power).sum())
+        error -= gain
+        value += length * direction
+        if gain <= MIN_GAIN * error:
             break
         residual -= length * across
         scaled = residual / diagonal
-        before, power = power, inner(residual, scaled)
-        ahead = scaled + ratio(power, before) * ahead
+        last_power = power
+        power = row_products(residual, scaled)
+        direction = scaled + ratio_or_zero(power, last_power) * direction
     return np.where(zeros, np.nan, value)
 
 
-def inner(one: Doubles, other: Doubles) -> Doubles:
-    """Of each row, (groups, out, 1)."""
-    return np.asarray(np.einsum("goi,goi->go", one, other)[:, :, None], np.float64)
+def row_products(a: Doubles, b: Doubles) -> Doubles:
+    """Inner product of each row, (groups, out, 1)."""
+    return np.asarray(np.einsum("goi,goi->go", a, b)[:, :, None], np.float64)
 
 
-def ratio(above: Doubles, below: Doubles) -> Doubles:
-    """0 where nothing is left to gain."""
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+def ratio_or_zero(numerator: Doubles, denominator: Doubles) -> Doubles:
+    """Ratio; 0 where the denominator is not positive, for then there is nothing to gain."""
+    zeros = np.zeros_like(numerator)
+    return np.divide(numerator, denominator, out=zeros, where=denominator > 0)
 
 
-def exchanged(
+def exchange_zeros(
     weight: Doubles,
     codes: Doubles,
-    moments: Doubles,
+    hessian: Doubles,
     lattice: Lattice,
     *,
     sparsity: Sparsity,
@@ -150,9 +164,11 @@ def exchanged(
     codes = np.where(zeros, 0.0, codes)
     value = np.where(zeros, 0.0, lattice.values(codes))
     gap = weight - value
-    pull = np.ascontiguousarray(gap @ moments)
-    error, run = inner(gap, pull)[:, :, 0], sparsity.run
-    each = np.broadcast_to(moments, (len(weight), *moments.shape[1:]))
+    pull = np.ascontiguousarray(gap @ hessian)
+    error = row_products(gap, pull)[:, :, 0]
+    run = sparsity.run
+    hessians = np.broadcast_to(hessian, (len(weight), *hessian.shape[1:]))
+    grid = lattice.kernel_args()
     kernels = import_module("packlight.compression.reconstruction.zero_masks_kernels")
-    kernels.exchange(value, pull, each, zeros, run, error, *lattice.parts(), codes, sweeps)
+    kernels.exchange(value, pull, hessians, zeros, run, error, *grid, codes, sweeps)
     return np.where(zeros, np.nan, codes)

@@ -1,6 +1,6 @@
-"""Which weights become zero: the cheapest of all, or of every few inputs of an output.
+"""Masks of the weights that become zero: the cheapest of all, or of every run of inputs.
 
-What a weight costs is given; a choice always takes exactly the share that was asked for.
+The cost of a weight is an argument; a mask always has exactly the share of zeros asked for.
 Source: Mishra et al., "Accelerating Sparse Deep Neural Networks" (2021), for zeros in runs.
 """
 
@@ -22,54 +22,58 @@ class Sparsity:
     Attributes:
         share: of all weights, in [0, 1).
         run: where above 0, the share holds in every run of so many consecutive columns of a row;
-            a last shorter run keeps as many as others, or all it has.
+            a last shorter run keeps as many as the rest, or all it has.
     """
 
     share: float = 0.0
     run: int = 0
 
     @property
-    def kept_in_run(self) -> int:
-        """Weights of every run that stay."""
+    def nonzeros_per_run(self) -> int:
+        """Weights of every run that do not become zero."""
         return self.run - round(self.share * self.run)
 
-    def lane(self, columns: int) -> int:
+    def block_columns(self, columns: int) -> int:
         """About so many columns, which do not cut a run."""
-        return max(1, columns // self.run) * self.run if self.run else columns
+        if not self.run:
+            return columns
+        return max(1, columns // self.run) * self.run
 
     def count(self, sizes: tuple[int, int, int]) -> int:
         """Zeros in matrices (groups, out, in) of these sizes."""
         groups, outputs, inputs = sizes
         if not self.run:
             return round(self.share * groups * outputs * inputs)
-        whole, rest = divmod(inputs, self.run)
-        each = whole * (self.run - self.kept_in_run) + max(0, rest - self.kept_in_run)
-        return groups * outputs * each
+        runs, tail = divmod(inputs, self.run)
+        nonzeros = self.nonzeros_per_run
+        zeros_per_row = runs * (self.run - nonzeros) + max(0, tail - nonzeros)
+        return groups * outputs * zeros_per_row
 
     def cheapest(self, cost: Array) -> Mask:
-        """The zeros among matrices (groups, out, in): those that cost least."""
+        """Mask of the zeros among matrices (groups, out, in): those of least cost."""
         if self.run:
             return self.cheapest_in_runs(cost)
-        return cheapest(cost, self.count(cost.shape))
+        return cheapest_mask(cost, self.count(cost.shape))
 
     def cheapest_in_runs(self, cost: Array) -> Mask:
-        """The zeros of every run of rows (..., columns) that start with a run."""
+        """Mask of the zeros in every run of rows (..., columns) that start with a run."""
         columns = cost.shape[-1]
         gap = -columns % self.run
-        whole = np.pad(cost, [(0, 0)] * (cost.ndim - 1) + [(0, gap)], constant_values=-np.inf)
-        runs = whole.reshape(*cost.shape[:-1], -1, self.run)
+        padding = [(0, 0)] * (cost.ndim - 1) + [(0, gap)]
+        padded = np.pad(cost, padding, constant_values=-np.inf)
+        runs = padded.reshape(*cost.shape[:-1], -1, self.run)
         order = np.argsort(runs, axis=-1, kind="stable")
         zeros = np.zeros(runs.shape, np.bool_)
-        first = order[..., : self.run - self.kept_in_run]
+        first = order[..., : self.run - self.nonzeros_per_run]
         np.put_along_axis(zeros, first, np.True_, axis=-1)
-        return zeros.reshape(whole.shape)[..., :columns]
+        return zeros.reshape(padded.shape)[..., :columns]
 
 
 DENSE = Sparsity()
 
 
-def cheapest(cost: Array, count: int) -> Mask:
-    """Exactly so many of the least, the first ones among equals."""
+def cheapest_mask(cost: Array, count: int) -> Mask:
+    """Mask of exactly so many of the least, the first ones among equals."""
     flat = cost.ravel()
     if not 0 < count < flat.size:
         return np.full(cost.shape, count > 0)

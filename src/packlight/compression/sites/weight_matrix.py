@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from packlight.compression.sites.weight_roles import Role, stored
+from packlight.compression.sites.weight_sites import Weight
 
 Array = NDArray[np.generic]
 Floats = NDArray[np.float32]
@@ -60,6 +61,11 @@ def layout(role: Role, shape: tuple[int, ...]) -> Layout:
     """The layout of a weight in its role."""
     make = LAYOUTS.get(role.node.op_type, by_axes)
     return make(role, shape)
+
+
+def layout_of(weight: Weight) -> Layout:
+    """Layout of a weight as matrices."""
+    return layout(weight.roles[0], weight.shape)
 
 
 def by_axes(role: Role, shape: tuple[int, ...]) -> Layout:

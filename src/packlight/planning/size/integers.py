@@ -15,13 +15,13 @@ import onnx_ir as ir
 
 from packlight.backends.capabilities import capabilities
 from packlight.compression import AppliedRecipe, compress
-from packlight.compression.compress import Stream
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import Model
 from packlight.model.size import skeleton
 from packlight.planning.value_checks import Numbers
 from packlight.records.recipe import Recipe
 from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
 
 CODES = ".codes"
 """How the names of a weight's codes end."""
@@ -44,7 +44,7 @@ def integer_size(
     made = compress(
         Model(stand_in, model.name),
         recipe,
-        Stream(imagined=True),
+        Calibrator(sizes_only=True),
         held=0,
         in_place=True,
     )

@@ -1,4 +1,4 @@
-"""Models that were made elsewhere, measured like variants of a base."""
+"""Models from other tools, measured like variants of a base."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIDES = ("inputs", "outputs")
 
 
 @contextmanager
-def scratch(
+def temporary_bench(
     base: Opened,
     task: Task,
     options: SessionOptions,
@@ -33,21 +33,22 @@ def scratch(
     seconds: float = 2.0,
     progress: Progress = silent,
 ) -> Iterator[Bench]:
-    """A bench whose project goes when it is left."""
+    """Open a bench whose project is deleted at the end."""
     with TemporaryDirectory(prefix="packlight-") as folder, Store.open(Path(folder)) as store:
         yield Bench(store, base, task, options, seed, seconds, progress)
 
 
-def adopted(bench: Bench, opened: Opened, name: str) -> Variant:
-    """A model made elsewhere as a variant beside the bench's original.
+def adopt(bench: Bench, opened: Opened, name: str) -> Variant:
+    """Add a model from another tool to a bench as a variant.
 
-    Equal content gives equal ids, the original's included.
+    Equal content gives equal ids, also with the original.
 
     Raises:
-        ModelError: it takes or gives something else than the original.
+        ModelError: its inputs or outputs differ from the original's.
     """
     check_alike(bench.opened.model, opened.model, name)
-    key, base = digest({"original": opened.model.digest}), bench.original
+    key = digest({"original": opened.model.digest})
+    base = bench.original
     if key == base.id:
         return base
     file = bench.store.put_model(lambda path: copy_model(opened, path))
@@ -55,39 +56,42 @@ def adopted(bench: Bench, opened: Opened, name: str) -> Variant:
     return Variant(key, base.id, name, recipe, opened.model.digest, file, environment=environment())
 
 
-def check_alike(base: Model, other: Model, name: str) -> None:
-    """Refuse a model that cannot stand in for the base.
+def check_alike(base: Model, model: Model, name: str) -> None:
+    """Refuse a model whose inputs or outputs differ from the base's.
 
     Raises:
-        ModelError: naming what differs.
+        ModelError: inputs or outputs differ; the message names them.
     """
     for side in SIDES:
-        wanted, found = getattr(base, side)(), getattr(other, side)()
-        if list(wanted) != list(found) or not all(
-            alike(wanted[key], found[key], typed=side == "inputs") for key in wanted
+        expected = getattr(base, side)()
+        actual = getattr(model, side)()
+        typed = side == "inputs"
+        if list(expected) != list(actual) or not all(
+            is_compatible(expected[key], actual[key], typed=typed) for key in expected
         ):
             raise ModelError(
                 f"models are compared on the same samples, so their {side} must be alike; "
-                f"'{base.name}' has {described(wanted)}, '{name}' has {described(found)}. "
+                f"'{base.name}' has {describe(expected)}, '{name}' has {describe(actual)}. "
                 "Export it again with the same names, types and shapes"
             )
 
 
-def alike(one: ir.Value, other: ir.Value, *, typed: bool) -> bool:
-    """Whether what fits one value fits the other; open dimensions fit all."""
-    if typed and one.dtype != other.dtype:
+def is_compatible(expected: ir.Value, actual: ir.Value, *, typed: bool) -> bool:
+    """Tell if arrays of one value fit another; open dimensions fit all."""
+    if typed and expected.dtype != actual.dtype:
         return False
-    if one.shape is None or other.shape is None:
+    if expected.shape is None or actual.shape is None:
         return True
-    sizes = zip(one.shape, other.shape, strict=False)
+    sizes = zip(expected.shape, actual.shape, strict=False)
     fixed = ((a, b) for a, b in sizes if isinstance(a, int) and isinstance(b, int))
-    return len(one.shape) == len(other.shape) and all(a == b for a, b in fixed)
+    return len(expected.shape) == len(actual.shape) and all(a == b for a, b in fixed)
 
 
-def described(values: dict[str, ir.Value]) -> str:
+def describe(values: dict[str, ir.Value]) -> str:
     """Names, types and shapes, in one line."""
-    return ", ".join(
-        f"{name} {value.dtype.name.lower() if value.dtype else 'unknown'}"
-        f"[{', '.join(map(str, value.shape)) if value.shape is not None else '?'}]"
-        for name, value in values.items()
-    )
+    texts = []
+    for name, value in values.items():
+        dtype = value.dtype.name.lower() if value.dtype else "unknown"
+        shape = ", ".join(map(str, value.shape)) if value.shape is not None else "?"
+        texts.append(f"{name} {dtype}[{shape}]")
+    return ", ".join(texts)

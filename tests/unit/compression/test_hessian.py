@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 from onnx import numpy_helper, parser
 
-from packlight.compression.reconstruction.hessian import Moments
+from packlight.compression.reconstruction.hessian import HessianObserver
 from packlight.compression.sites.weight_matrix import inputs_of, sources
 from packlight.compression.sites.weight_roles import roles
 from packlight.compression.sites.weight_sites import Weight, weight_sites
@@ -13,7 +13,7 @@ from packlight.model import Model, name_operators, name_values, nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session, stream
 from packlight.testing import NETWORKS, sample_calls
-from packlight.testing.cases import EXACT, applied
+from packlight.testing.cases import EXACT, apply_recipe
 
 WEIGHTED = sorted(set(NETWORKS) - {"aliased-17"})
 """All but the one whose weights are shared, and multiply what is not known."""
@@ -48,7 +48,7 @@ def normal(*shape, seed=0):
 
 def lost(model, recipe, calls):
     """Squared errors of outputs, over all calls."""
-    made = applied(model, parse_recipe(recipe), calls).model
+    made = apply_recipe(model, parse_recipe(recipe), calls).model
     sessions = [open_session(one, EXACT) for one in (model, made)]
     pairs = [[next(iter(one.run(feeds).values())) for one in sessions] for feeds in calls]
     return sum(float(np.sum((a - b) ** 2, dtype=np.float64)) for a, b in pairs)
@@ -115,7 +115,7 @@ def test_branches_that_use_one_name_are_not_taken_for_each_other():
     names = [value.name for node in nodes(model.graph) for value in node.outputs]
     calls = [{"x": normal(8, 32, seed=i), "c": np.array(i % 2 == 0)} for i in range(12)]
 
-    made = applied(model, parse_recipe("weights:4,rounding=gptq"), calls)
+    made = apply_recipe(model, parse_recipe("weights:4,rounding=gptq"), calls)
 
     assert len(set(names)) == len(names)
     assert [change.storage.rounding for change in made.changes] == ["gptq"] * 4
@@ -167,7 +167,9 @@ def test_zeros_that_begin_a_recurrence_do_not_hide_its_states():
         **numbers,
     )
 
-    made = applied(model, parse_recipe("weights:4,rounding=gptq"), [{"x": normal(4, 3, 5)}] * 4)
+    made = apply_recipe(
+        model, parse_recipe("weights:4,rounding=gptq"), [{"x": normal(4, 3, 5)}] * 4
+    )
 
     role = role_of(model, 2)
     assert [value.name for value in sources(role)] == ["y"]
@@ -182,26 +184,26 @@ CONVOLUTION = network("y = Conv(x, w)", "float[n,8,6] x", "float[n,4,4] y", w=no
 def test_an_empty_call_shows_nothing(model):
     role = role_of(model)
     rest = model.inputs()["x"].shape[1:]
-    seen, other = Moments(role), Moments(role)
+    seen, other = HessianObserver(role), HessianObserver(role)
     value = normal(3, *rest)
 
     for count in (3, 0, 2):
-        seen.compare(value[:count], value[:count] * 2)
+        seen.update_pair(value[:count], value[:count] * 2)
         if count:
-            other.compare(value[:count], value[:count] * 2)
+            other.update_pair(value[:count], value[:count] * 2)
 
-    np.testing.assert_array_equal(seen.second(centred=True), other.second(centred=True))
-    np.testing.assert_array_equal(seen.missed(), other.missed())
+    np.testing.assert_array_equal(seen.hessian(centered=True), other.hessian(centered=True))
+    np.testing.assert_array_equal(seen.mean_gap(), other.mean_gap())
 
 
 def test_rows_of_which_there_are_more_in_one_model_are_not_compared():
     role = role_of(PRODUCT)
-    seen = Moments(role)
+    seen = HessianObserver(role)
 
-    seen.compare(normal(500, 8), normal(300, 8, seed=1))
+    seen.update_pair(normal(500, 8), normal(300, 8, seed=1))
 
-    assert not seen.missed_with(centred=False).size
-    assert not seen.missed().any()
+    assert not seen.gap_products(centered=False).size
+    assert not seen.mean_gap().any()
 
 
 def test_groups_that_see_values_of_their_own_later_are_told_apart_from_then_on():
@@ -209,13 +211,13 @@ def test_groups_that_see_values_of_their_own_later_are_told_apart_from_then_on()
     role = role_of(model)
     calls = [normal(1, 5, 8), normal(3, 5, 8, seed=1), normal(1, 5, 8, seed=2)]
     meant = [call * 2 for call in calls]
-    seen, same = Moments(role), Moments(role)
+    seen, same = HessianObserver(role), HessianObserver(role)
 
     for call, wanted in zip(calls, meant, strict=True):
-        seen.compare(call, wanted)
-        same.compare(np.repeat(call, 3 // len(call), 0), np.repeat(wanted, 3 // len(call), 0))
+        seen.update_pair(call, wanted)
+        same.update_pair(np.repeat(call, 3 // len(call), 0), np.repeat(wanted, 3 // len(call), 0))
 
-    np.testing.assert_allclose(seen.second(centred=True), same.second(centred=True), rtol=1e-5)
+    np.testing.assert_allclose(seen.hessian(centered=True), same.hessian(centered=True), rtol=1e-5)
     np.testing.assert_allclose(
-        seen.missed_with(centred=True), same.missed_with(centred=True), rtol=1e-5
+        seen.gap_products(centered=True), same.gap_products(centered=True), rtol=1e-5
     )

@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from packlight.compression.reconstruction.pending_arrays import SMALL, Aside
+from packlight.runtime.disk_cache import SMALL, DiskCache
 
 
 @pytest.mark.parametrize("shape", [(3,), (0,), (), (70, 90), (3, 1, 5000)])
@@ -18,8 +18,8 @@ from packlight.compression.reconstruction.pending_arrays import SMALL, Aside
 def test_arrays_come_back_as_often_as_they_are_asked_for(shape, dtype):
     random = np.random.default_rng(0)
     array = np.asarray(random.integers(0, 2, shape), dtype)
-    aside = Aside()
-    backs = [aside.put(array), aside.put(~array if dtype == "bool" else array + 1)]
+    cache = DiskCache()
+    backs = [cache.put(array), cache.put(~array if dtype == "bool" else array + 1)]
 
     for back in (backs[1], backs[0], backs[0]):
         assert back().dtype == array.dtype
@@ -29,7 +29,7 @@ def test_arrays_come_back_as_often_as_they_are_asked_for(shape, dtype):
 
 def test_large_arrays_are_not_in_memory_and_keep_their_file_while_they_wait():
     array = np.full(SMALL, np.nan, np.float32)
-    back = Aside().put(array)
+    back = DiskCache().put(array)
     gc.collect()
 
     assert back() is not array
@@ -38,7 +38,7 @@ def test_large_arrays_are_not_in_memory_and_keep_their_file_while_they_wait():
 
 
 def test_the_file_is_closed_once_nothing_waits():
-    back = Aside().put(np.zeros(SMALL, np.float32))
+    back = DiskCache().put(np.zeros(SMALL, np.float32))
     file = back.func.__self__.file
     del back
     gc.collect()
@@ -50,25 +50,25 @@ def test_the_file_is_closed_once_nothing_waits():
 def test_arrays_of_any_layout_come_back(order):
     array = np.asarray(np.arange(90_000.0).reshape(300, 300), order=order)[::2, 1:]
 
-    assert np.array_equal(Aside().put(array)(), array)
+    assert np.array_equal(DiskCache().put(array)(), array)
 
 
 def test_numbers_that_numpy_alone_does_not_know_stay_in_memory():
     array = np.zeros(SMALL, ml_dtypes.bfloat16)
 
-    assert Aside().put(array)() is array
+    assert DiskCache().put(array)() is array
 
 
 FULL = """
 import resource, signal
 import numpy as np
-from packlight.compression.reconstruction.pending_arrays import Aside
+from packlight.runtime.disk_cache import DiskCache
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-aside = Aside()
+cache = DiskCache()
 arrays = [np.full(20_000, number, np.uint8) for number in range(9)]
-backs = [aside.put(array) for array in arrays]
+backs = [cache.put(array) for array in arrays]
 print(sum(back() is array for back, array in zip(backs, arrays)))
 print(all(np.array_equal(back(), array) for back, array in zip(backs, arrays)))
 """
@@ -83,9 +83,9 @@ def test_on_a_full_disk_the_rest_stays_in_memory_and_nothing_is_lost():
 
 
 def test_several_threads_read_at_once():
-    aside = Aside()
+    cache = DiskCache()
     arrays = [np.full(300_000, number) for number in range(6)]
-    backs = [aside.put(array) for array in arrays]
+    backs = [cache.put(array) for array in arrays]
 
     def right(_):
         return all(np.array_equal(b(), a) for b, a in zip(backs, arrays, strict=True))
@@ -101,4 +101,4 @@ def test_without_a_folder_for_temporary_files_arrays_stay_in_memory(monkeypatch)
     monkeypatch.setattr("tempfile.TemporaryFile", nowhere)
     array = np.arange(SMALL)
 
-    assert Aside().put(array)() is array
+    assert DiskCache().put(array)() is array
