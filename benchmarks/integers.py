@@ -40,7 +40,7 @@ from sources import HERE, cached
 from suite import EXACT, SUITE, Case, case
 
 OURS = "packlight"
-EVEN = "equalise,by=activations,scales=any"
+EVEN = "equalize,by=activations,scales=any"
 TRANSFORMERS = ("minilm", "ocr")
 RECIPES = {
     "fashion": ("static", "static,first=float"),
@@ -53,7 +53,7 @@ RECIPES = {
     "silero": ("static", "dynamic"),
     "ocr": ("static", f"{EVEN}+static", f"{EVEN}+static,range=percentile", "dynamic"),
 }
-"""packlight's, by model; ``tidy`` goes before each."""
+"""packlight's, by model; ``simplify`` goes before each."""
 
 TIMED = 8
 """Samples that are timed."""
@@ -62,7 +62,7 @@ TIMED = 8
 def settings(name: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
     """Every tool with what its setting is called and says."""
     for recipe in RECIPES[name]:
-        yield OURS, recipe, {"recipe": f"tidy+{recipe}"}
+        yield OURS, recipe, {"recipe": f"simplify+{recipe}"}
     static = {"kind": "static", "ranges": "minmax"}
     yield "onnxruntime", "static, int8 weights", {**static, "weights": "int8"}
     yield "onnxruntime", "static, uint8 weights", {**static, "weights": "uint8"}

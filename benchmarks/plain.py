@@ -49,10 +49,10 @@ def plain_model(case: Case) -> Path:
     """The flat graph of a case, made once."""
     path = folder(case) / "model.onnx"
     if not path.exists():
-        tidied = packlight.compress(case.model_path(), "tidy").model
-        if any(node.op_type == "If" for node in nodes(tidied.graph)):
-            tidied = flattened(tidied, next(calls(case, tidied)))
-        save(Model(bare(raise_opset(tidied.clone(), OPSET)), case.name), path)
+        simplified = packlight.compress(case.model_path(), "simplify").model
+        if any(node.op_type == "If" for node in nodes(simplified.graph)):
+            simplified = flattened(simplified, next(calls(case, simplified)))
+        save(Model(bare(raise_opset(simplified.clone(), OPSET)), case.name), path)
     return path
 
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from packlight.advice.lessons import lessons
-from packlight.records import Advice, Finding, Measurement, Plan, VariantResult, counted
+from packlight.records import (
+    Advice,
+    Finding,
+    Measurement,
+    Palette,
+    Plan,
+    VariantResult,
+    WeightOnly,
+    counted,
+    parse_recipe,
+)
 
 SMALL_DROP = 0.01
 MANY_FLIPS = 0.02
@@ -27,7 +36,7 @@ SMALLER = 0.9
 """Share of the original's bytes below which a variant counts as smaller."""
 
 LOW_BITS = 4
-BITS = re.compile(r"(?:weights|palette)(?::|,(?:\w+=\w+,)*bits=)(\d)")
+
 LARGE_DROP = 0.05
 """Drop from which on few bits were too few."""
 
@@ -119,9 +128,21 @@ def smaller_not_faster(case: Case) -> Iterator[Reason]:
 def too_few_bits(case: Case) -> Iterator[Reason]:
     """A large drop at few bits."""
     drop = case.metric("drop")
-    widths = [int(width) for width in BITS.findall(case.variant.recipe or case.name)]
+    widths = stored_widths(case.variant.recipe)
     if drop is not None and drop.low > LARGE_DROP and widths and min(widths) <= LOW_BITS:
-        yield "below-four-bits", f"{case.name} has {min(widths)} bits and loses", drop
+        yield "below-four-bits", f"{case.name} has {min(widths):g} bits and loses", drop
+
+
+def stored_widths(recipe: str) -> list[float]:
+    """Bits of a weight in each step of a recipe's text that stores codes, on average if mixed."""
+    if not recipe:
+        return []
+    configs = [step.config for step in parse_recipe(recipe).steps]
+    return [
+        config.mixed or config.bits
+        for config in configs
+        if isinstance(config, WeightOnly | Palette)
+    ]
 
 
 def too_few_samples(case: Case) -> Iterator[Reason]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packlight.compression.recipe_text import AnyRecipe
 from packlight.errors import ModelError, RecipeError, TaskError
 from packlight.records import (
     Budget,
@@ -38,7 +39,7 @@ def fit(
     budget: Budget,
     project: Path,
     *,
-    recipes: Sequence[str] = (),
+    recipes: Sequence[AnyRecipe] = (),
     options: SessionOptions | None = None,
     allow_slower: bool = False,
     seed: int = 0,
@@ -55,7 +56,7 @@ def fit(
         task: that measures quality.
         budget: limits.
         project: folder, new or of an earlier call.
-        recipes: in short; the built-in ladder where there are none.
+        recipes: as ``compress`` takes them; the built-in ladder where there are none.
         options: of every session; one thread, optimized, by default.
         allow_slower: whether a variant measured slower than the original may be chosen.
         seed: of everything random.
@@ -68,7 +69,7 @@ def fit(
     Raises:
         InputError: the model, the task, a recipe or a budget cannot be used.
     """
-    tried = tuple(named(text, seed) for text in recipes) or ladder(task, seed)
+    tried = tuple(named(recipe, seed) for recipe in recipes) or ladder(task, seed)
     with Store.open(project) as store:
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
         results, evaluations = measure_all(bench, tried, budget)

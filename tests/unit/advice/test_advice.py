@@ -49,7 +49,7 @@ def test_lessons_are_found_by_topic_and_by_words_of_their_text():
         (result(drop=near(0.01), worst_group_drop=near(0.2)), "groups-suffer", 0.2),
         (result(size=counted(300, "B"), latency_ratio=near(1.01)), "size-is-not-speed", 1.01),
         (result(size=counted(300, "B"), latency_ratio=near(1.6)), "fallbacks", 1.6),
-        (result(recipe="tidy+weights:3", drop=near(0.2)), "below-four-bits", 0.2),
+        (result(recipe="simplify+weights:3", drop=near(0.2)), "below-four-bits", 0.2),
         (result(labels=("runtime differs",), snr_runtime=near(8, "dB")), "hardware-decides", 8),
     ],
 )

@@ -251,8 +251,8 @@ def test_without_samples_the_method_says_what_it_needs():
     ("recipe", "needs"),
     [
         ("static", True),
-        ("tidy+static", True),
-        ("tidy+weights:8+float16", False),
+        ("simplify+static", True),
+        ("simplify+weights:8+float16", False),
         ("original", False),
     ],
 )
