@@ -167,7 +167,9 @@ def test_zeros_that_begin_a_recurrence_do_not_hide_its_states():
         **numbers,
     )
 
-    made = apply_recipe(model, parse_recipe("weights:4,rounding=gptq"), [{"x": normal(4, 3, 5)}] * 4)
+    made = apply_recipe(
+        model, parse_recipe("weights:4,rounding=gptq"), [{"x": normal(4, 3, 5)}] * 4
+    )
 
     role = role_of(model, 2)
     assert [value.name for value in sources(role)] == ["y"]
