@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from packlight.advice import for_results
+from packlight.advice import advice_for_results
 from packlight.api.evaluate import check_samples, write_tables
 from packlight.api.layers import compare_layers
 from packlight.comparison import compare as compare_results
@@ -17,7 +17,7 @@ from packlight.errors import InputError
 from packlight.evaluation import columns
 from packlight.evaluation.robustness import robustness
 from packlight.model import Model
-from packlight.model.write import check_place
+from packlight.model.save import check_output_path
 from packlight.records import (
     Budget,
     Comparison,
@@ -77,7 +77,7 @@ def compare(
     """
     check_samples(samples)
     if report is not None:
-        check_place(report)
+        check_output_path(report)
         check_costs(costs)
     names = distinct_names([_display_name(model) for model in (base, *models)])[1:]
     with at_hand(base, *models) as (base_opened, *opened_models):
@@ -94,7 +94,7 @@ def compare(
             comparison, evaluations = measure_models(bench, variants, costs=costs)
             comparison = replace(comparison, warnings=data.notes)
             detectable = evaluations[0].detectable
-            lessons = for_results(comparison.base, comparison.others, detectable)
+            lessons = advice_for_results(comparison.base, comparison.others, detectable)
             comparison = replace(comparison, lessons=lessons)
             if layers:
                 compare_with_base = partial(

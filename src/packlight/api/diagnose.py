@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from packlight.advice import for_finding
+from packlight.advice import with_lessons
 from packlight.diagnosis import Subject
 from packlight.diagnosis import diagnose as find_causes
 from packlight.metrics import METRICS
@@ -99,7 +99,7 @@ def diagnose(
         )
         causes = find_causes(subject)
         progress("done", 2, 2)
-    findings = tuple(map(for_finding, causes))
+    findings = tuple(map(with_lessons, causes))
     if task is None:
         findings = (*findings, RANDOM)
     return Findings(findings)

@@ -12,9 +12,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -32,19 +31,19 @@ from packlight.profiling.sample_runs import (
     sample_shapes,
 )
 from packlight.records import Measurement, Profile, Recipe, SessionOptions, Step
-from packlight.records.recipe import Option
+from packlight.records.configs import DynamicInt8, StaticInt8
 from packlight.records.session import DEFAULT_SESSION
-from packlight.runtime import Feeds, latency_of, open_session, race
+from packlight.runtime import Feeds, compare_latency, latency_of, open_session
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
 from packlight.task import Task
 
-Method = Literal["static", "dynamic"]
-SKETCH: Mapping[Method, Mapping[str, Option]] = {
-    "static": {"rounding": "nearest", "bias": False, "range": "minmax", "search": "minmax"},
-    "dynamic": {"rounding": "nearest", "search": "minmax"},
+IntegerConfig = StaticInt8 | DynamicInt8
+SKETCH: Mapping[type[IntegerConfig], IntegerConfig] = {
+    StaticInt8: StaticInt8(rounding="nearest", bias=False, range="minmax", search="minmax"),
+    DynamicInt8: DynamicInt8(rounding="nearest", search="minmax"),
 }
-"""Options under which a model runs as fast as under any others, and is made quickly."""
+"""Configs under which a model runs as fast as under any others, and is made quickly."""
 
 SIZES = (1 << 12, 1 << 20)
 """Sizes of the two arrays whose conversions are timed."""
@@ -75,8 +74,7 @@ class IntegerSearch:
 def quantize_where_faster(
     model: AnyModel,
     task: AnyTask,
-    method: Method = "static",
-    config: Mapping[str, Option] | None = None,
+    config: IntegerConfig = StaticInt8(),
     *,
     options: SessionOptions = DEFAULT_SESSION,
     seconds: float = 2.0,
@@ -88,8 +86,8 @@ def quantize_where_faster(
     Args:
         model: stays as it is.
         task: whose samples are timed and calibrated with.
-        method: with ranges fixed beforehand, or found at every call.
-        config: options of the method; its own where none are given.
+        config: of the method: ``StaticInt8`` with ranges fixed beforehand, or ``DynamicInt8`` with
+            ranges found at every call.
         options: of all sessions; the choice holds for their threads.
         seconds: to spend on each measurement.
         seed: of everything random.
@@ -101,13 +99,13 @@ def quantize_where_faster(
     original = source_of(model, runs=True).model
     data = task_for(task, original)
     make = partial(compress, original, task=data, options=options, progress=progress)
-    sketch = make(Recipe((Step(method, dict(SKETCH[method])),), seed))
+    sketch = make(Recipe((Step(SKETCH[type(config)]),), seed))
     times = [
         latency_by_name(timed(one, data, options, seconds, seed))
         for one in (original, sketch.model)
     ]
     able = tuple(change.operator for change in sketch.variant.changes)
-    if method == "dynamic":
+    if isinstance(config, DynamicInt8):
         chosen = cheapest(product_times(able, sketch.model, times[0], times[1]), ())
     else:
         each = conversions(options, seconds, seed)
@@ -119,17 +117,21 @@ def quantize_where_faster(
         costs = {name: Times(times[0].get(name, 0.0), times[1].get(name, 0.0)) for name in able}
         chosen = integer_operators(original, costs, moved)
     time = partial(latency_ratio, original, task=data, options=options, seconds=seconds, seed=seed)
-    build = partial(recipe_of, method, able=able, seed=seed)
+    build = partial(recipe_of, able=able, seed=seed)
     tried = {frozenset(able): sketch}
     if chosen:
-        tried |= {chosen: make(build(dict(SKETCH[method]), chosen))}
+        tried |= {chosen: make(build(SKETCH[type(config)], chosen))}
     ratios = {names: time(one.model).value for names, one in tried.items()}
     best = min(ratios, key=lambda names: ratios[names])
     chosen = best if ratios[best] < 1 else frozenset()
-    made = make(build(dict(config or {}), chosen))
+    made = make(build(config, chosen))
     ratio = time(made.model)
     floats = tuple(name for name in able if name not in chosen)
-    why = reason(chosen, ratio) if able else f"'{method}' has no integers for any of its operators"
+    why = (
+        reason(chosen, ratio)
+        if able
+        else f"'{config.kind}' has no integers for any of its operators"
+    )
     return IntegerSearch(made, ratio, floats, why)
 
 
@@ -143,7 +145,7 @@ def latency_ratio(
     seed: int,
 ) -> Measurement:
     """Latency of a model over that of the original, interleaved with it."""
-    return race(
+    return compare_latency(
         lambda: open_session(original, options), lambda: open_session(compressed, options),
         task.samples[:1], task.state, seconds=seconds, seed=seed,
     )["latency_ratio"]  # fmt: skip
@@ -162,8 +164,7 @@ def reason(chosen: frozenset[str], ratio: Measurement) -> str:
 
 
 def recipe_of(
-    method: Method,
-    config: dict[str, Option],
+    config: IntegerConfig,
     chosen: frozenset[str],
     *,
     able: Sequence[str],
@@ -173,11 +174,13 @@ def recipe_of(
     if not chosen:
         return Recipe((), seed)
     floats = [name for name in able if name not in chosen]
-    if method == "static" and floats:
-        asked = [f"(?:{config['skip']})"] if config.get("skip") else []
-        config["skip"] = "|".join([*asked, *map(re.escape, floats)])
-    where = f"^({'|'.join(map(re.escape, sorted(chosen)))})$" if method == "dynamic" else ""
-    return Recipe((Step(method, config, where),), seed)
+    if isinstance(config, DynamicInt8):
+        where = f"^({'|'.join(map(re.escape, sorted(chosen)))})$"
+        return Recipe((Step(config, where),), seed)
+    if floats:
+        skipped = [f"(?:{config.skip})"] if config.skip else []
+        config = replace(config, skip="|".join([*skipped, *map(re.escape, floats)]))
+    return Recipe((Step(config),), seed)
 
 
 def timed(model: Model, task: Task, options: SessionOptions, seconds: float, seed: int) -> Profile:

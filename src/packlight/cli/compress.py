@@ -88,7 +88,7 @@ def compress(
 
     \b
     Examples:
-      packlight compress model.onnx --recipe tidy+weights:8 -o smaller.onnx
+      packlight compress model.onnx --recipe simplify+weights:8 -o smaller.onnx
       packlight compress model.onnx --recipe best4 --task data.npz -o smallest.onnx
       packlight compress model.onnx --recipe static --task data.npz -o int8.onnx
     """

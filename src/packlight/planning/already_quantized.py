@@ -20,7 +20,7 @@ from packlight.backends.onnxruntime.fusion import Fusion, fuse_qdq
 from packlight.backends.onnxruntime.qdq import SECOND_ONWARD
 from packlight.compression.sites.weight_sites import SMALLEST
 from packlight.model import initializers, nodes, stored_tensor
-from packlight.model.shape_agreement import sketched
+from packlight.model.shapes import without_large_weights
 from packlight.profiling import parameters
 from packlight.profiling.activation_arena import arena_bytes
 from packlight.profiling.load_time import constants
@@ -170,7 +170,7 @@ def _has_rare_type(graph: ir.Model) -> bool:
 
 def _rarely_typed(graph: ir.Model) -> Iterator[tuple[str, str]]:
     """Operators that compute in a rare type, with its name."""
-    inferred = onnx.shape_inference.infer_shapes(sketched(graph)).graph
+    inferred = onnx.shape_inference.infer_shapes(without_large_weights(graph)).graph
     values = (*inferred.value_info, *inferred.input, *inferred.output)
     types = {info.name: info.type.tensor_type.elem_type for info in values}
     types |= {tensor.name: tensor.data_type for tensor in inferred.initializer}

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from packlight.benchmarking.kernel_curves import CPU
-from packlight.compression import canonical_recipe
 from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.planning.already_quantized import already_quantized, rare_types
@@ -93,7 +92,7 @@ class Planner:
 
     Args:
         files: of the model, that recipes make.
-        profile: of it, tidied.
+        profile: of it, simplified.
         target: what it must run on, within what.
         original: the file as the user has it.
     """
@@ -114,7 +113,7 @@ class Planner:
         self.as_it_is = self.floats(original)
         file = self.sizes.base(0).file
         self.operators = max(0, file.operators() - in_constants(model))
-        self.tidied = self.floats(original_of(model, file.size()))
+        self.simplified = self.floats(original_of(model, file.size()))
 
     def kernels(self, profile: Profile) -> Kernels | None:
         """Times of single kernels, where the device was measured and every shape is known."""
@@ -134,7 +133,7 @@ class Planner:
         """One route."""
         if route.shrinks is not None:
             return self.judged(route, self.imagined(route), (), ())
-        recipe = canonical_recipe(parse_recipe(route.recipe))
+        recipe = parse_recipe(route.recipe)
         file = self.files.made(recipe)
         costs = self.costs(route, file.size, file.changes, recipe)
         found = self.judged(route, costs, file.changes, self.told(file.refusals))
@@ -203,7 +202,7 @@ class Planner:
                 cost.high * share.get(name, arithmetic)[1],
                 cost.unit,
             )
-            for name, cost in self.tidied.items()
+            for name, cost in self.simplified.items()
         }
 
     def judged(

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression import canonical_recipe
 from packlight.compression.methods.table import METHODS
-from packlight.compression.methods.table import method as method_named
 from packlight.errors import RecipeError
 from packlight.planning.cost.predict import Kind
 from packlight.planning.feasibility import AS_IT_IS, Planner, coded_by
@@ -72,14 +70,14 @@ def checked(choice: Choice, text: str) -> Choice:
             f"'{choice.where}' in '{text}' is no regular expression: {error}"
         ) from error
     if choice.step != KEEP:
-        for step in canonical_recipe(parse_recipe(choice.step)).steps:
+        for step in parse_recipe(choice.step).steps:
             check_step(step, text)
     return choice
 
 
 def check_step(step: Step, text: str) -> None:
     """Refuse a step that is not for the operators that a choice names."""
-    if method_named(step.method).whole:
+    if step.config.whole_model:
         raise RecipeError(
             f"a choice is for single operators and '{step.method}' works on the whole model; "
             f"leave it out of '{text}'"
@@ -293,7 +291,7 @@ class WhatIf:
                 np.array([coded_by(part.changes) for part in parts]).reshape(-1, 2),
                 self.planner.sample.codes(recipe),
                 integer,
-                canonical_recipe(parse_recipe(step)),
+                parse_recipe(step),
             )
         return self.columns[at, step]
 
@@ -307,9 +305,9 @@ class WhatIf:
             parts: what stands in for it, of every cluster.
             step: its first method computes in integers; others do what that leaves in float.
         """
-        first, *others = canonical_recipe(parse_recipe(step)).steps
-        method = method_named(first.method)
-        sites = list(method.sites(base.model, method.configured(first.config)))
+        first, *others = parse_recipe(step).steps
+        method = METHODS[first.method]
+        sites = list(method.sites(base.model, first.config))
         able = {site.operator for site in sites if not isinstance(site, Refusal)}
         left = {
             site.operator: replace(site, method=first.method)
@@ -332,7 +330,5 @@ class WhatIf:
     def recipe(self, step: str) -> Recipe:
         """What is stored by a step; about that, where it computes in integers."""
         if step not in self.recipes:
-            self.recipes[step] = (
-                STAND_IN if step.startswith(INTEGER) else canonical_recipe(parse_recipe(step))
-            )
+            self.recipes[step] = STAND_IN if step.startswith(INTEGER) else parse_recipe(step)
         return self.recipes[step]

@@ -11,6 +11,15 @@ from .codec import to_json as to_json
 from .comparison import Comparison as Comparison
 from .comparison import Flips as Flips
 from .comparison import Robustness as Robustness
+from .configs import Config as Config
+from .configs import DynamicInt8 as DynamicInt8
+from .configs import Equalize as Equalize
+from .configs import Float16 as Float16
+from .configs import Palette as Palette
+from .configs import Simplify as Simplify
+from .configs import Sparse as Sparse
+from .configs import StaticInt8 as StaticInt8
+from .configs import WeightOnly as WeightOnly
 from .contrast import Contrast as Contrast
 from .contrast import GroupContrast as GroupContrast
 from .contrast import Moved as Moved
@@ -30,6 +39,11 @@ from .evaluation import Evaluation as Evaluation
 from .evaluation import Group as Group
 from .finding import Finding as Finding
 from .finding import Findings as Findings
+from .granularity import Granularity as Granularity
+from .granularity import PerBlock as PerBlock
+from .granularity import PerChannel as PerChannel
+from .granularity import PerGroup as PerGroup
+from .granularity import PerTensor as PerTensor
 from .layers import Layer as Layer
 from .layers import Layers as Layers
 from .layers import WeightContrast as WeightContrast
@@ -51,6 +65,7 @@ from .profile import SourceLine as SourceLine
 from .recipe import Recipe as Recipe
 from .recipe import Step as Step
 from .recipe import parse_recipe as parse_recipe
+from .recipe import recipe_of as recipe_of
 from .session import SessionOptions as SessionOptions
 from .variant import Change as Change
 from .variant import Refusal as Refusal

@@ -29,7 +29,13 @@ from packlight.records import (
     digest,
     variant_id,
 )
-from packlight.runtime import Steps, machine, open_session, peak_memory, race_both
+from packlight.runtime import (
+    Steps,
+    compare_latency_with_reference,
+    machine,
+    open_session,
+    peak_memory,
+)
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import Opened
@@ -246,7 +252,7 @@ class Bench:
     def measure_latency(self, variant: Variant) -> tuple[Cost, Cost]:
         """Measure the original and a variant interleaved, in one process."""
         model = self.model(variant)
-        base, metrics = race_both(
+        base, metrics = compare_latency_with_reference(
             lambda: open_session(self.opened.model, self.options),
             lambda: open_session(model, self.options),
             self.latency_samples,

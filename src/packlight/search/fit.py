@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packlight.compression.recipe_text import AnyRecipe
 from packlight.errors import ModelError, RecipeError, TaskError
 from packlight.records import (
     Budget,
@@ -38,7 +39,7 @@ def fit(
     budget: Budget,
     project: Path,
     *,
-    recipes: Sequence[str] = (),
+    recipes: Sequence[AnyRecipe] = (),
     options: SessionOptions | None = None,
     allow_slower: bool = False,
     seed: int = 0,
@@ -55,7 +56,7 @@ def fit(
     Raises:
         InputError: the model, the task, a recipe or a budget cannot be used.
     """
-    tried = tuple(named(text, seed) for text in recipes) or ladder(task, seed)
+    tried = tuple(named(recipe, seed) for recipe in recipes) or ladder(task, seed)
     with Store.open(project) as store:
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
         results, evaluations = measure_all(bench, tried, budget)

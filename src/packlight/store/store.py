@@ -62,7 +62,7 @@ class Store:
 
         Raises:
             InputError: the folder belongs to another program or cannot be written, or its database
-                is damaged or was written by a newer packlight.
+                is damaged or was written by another version of packlight.
         """
         location = locate(url, folder)
         make_folder(folder, location)

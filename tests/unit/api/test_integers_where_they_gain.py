@@ -5,12 +5,13 @@ import pytest
 from packlight.api.compress import compress
 from packlight.api.quantize_where_faster import (
     conversions,
+    integer_operators,
     product_times,
     quantize_where_faster,
-    integer_operators,
 )
 from packlight.metrics import METRICS
 from packlight.planning.cost.integer_cut import Times
+from packlight.records import DynamicInt8, StaticInt8
 from packlight.records.session import DEFAULT_SESSION
 from packlight.task import Task
 from packlight.testing import NETWORKS, sample_calls
@@ -77,13 +78,13 @@ def test_conversions_take_no_negative_time():
     assert min(conversions(DEFAULT_SESSION, 0.1, 0)) >= 0
 
 
-@pytest.mark.parametrize("method", ["static", "dynamic"])
-def test_what_is_not_surely_faster_is_declined_with_the_reason(method):
+@pytest.mark.parametrize("config", [StaticInt8(), DynamicInt8()])
+def test_what_is_not_surely_faster_is_declined_with_the_reason(config):
     model = NETWORKS["perceptron-21"]()
     samples = [[feeds] for feeds in sample_calls(model)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = quantize_where_faster(model, task, method, seconds=0.2)
+    judged = quantize_where_faster(model, task, config, seconds=0.2)
 
     changed = {change.operator for change in judged.made.variant.changes}
     assert judged.offered == (bool(changed) and judged.ratio.high < 1)
@@ -99,7 +100,7 @@ def test_a_model_without_operators_for_integers_is_declined_for_that():
     samples = [[feeds] for feeds in sample_calls(model, 1)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = quantize_where_faster(model, task, "dynamic", seconds=0.1)
+    judged = quantize_where_faster(model, task, DynamicInt8(), seconds=0.1)
 
     assert not judged.offered
     assert "has no integers for any" in judged.reason
@@ -121,14 +122,14 @@ def mostly_unfused():
     return net.model("unfused", [value_info("x", [1, 16384, 4])], {value: [1, 16384, 4]})
 
 
-@pytest.mark.parametrize("method", ["static", "dynamic"])
+@pytest.mark.parametrize("config", [StaticInt8(), DynamicInt8()])
 @pytest.mark.parametrize("build", [tiny, mostly_unfused])
-def test_models_where_integers_cannot_win_are_declined(build, method):
+def test_models_where_integers_cannot_win_are_declined(build, config):
     model = build()
     samples = [[feeds] for feeds in sample_calls(model, 2)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = quantize_where_faster(model, task, method, seconds=0.1)
+    judged = quantize_where_faster(model, task, config, seconds=0.1)
 
     assert not judged.offered
     assert "no operator gains" in judged.reason or "times as long" in judged.reason

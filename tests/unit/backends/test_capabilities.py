@@ -25,7 +25,7 @@ MIDDLE = {"uint8": 128, "int8": 0}
 
 
 def made_for(runtime, network, options="rounding=nearest"):
-    recipe = parse_recipe(f"tidy+static,runtime={runtime},{options}")
+    recipe = parse_recipe(f"simplify+static,runtime={runtime},{options}")
     return make_case(NETWORKS[network](), recipe)
 
 

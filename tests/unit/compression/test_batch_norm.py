@@ -14,7 +14,7 @@ from packlight.testing import sample_calls
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
 
-TIDY = parse_recipe("tidy")
+SIMPLIFY = parse_recipe("simplify")
 
 
 def normalised(op, bias, opset=17, **attributes):
@@ -50,7 +50,7 @@ def test_folding_gives_the_same_numbers_with_one_operator(op, bias, attributes, 
     model = normalised(op, bias, opset, **attributes)
     before = to_bytes(model)
 
-    made = compress(model, TIDY)
+    made = compress(model, SIMPLIFY)
 
     assert [node.op_type for node in nodes(made.model.graph)] == [op]
     assert [change.what.split()[0] for change in made.changes] == ["folded"]
@@ -120,7 +120,7 @@ def behind_input(net):
 def test_what_does_not_fold_stays_with_a_reason_and_the_same_numbers(build, reason):
     model = chain(build)
 
-    made = compress(model, TIDY)
+    made = compress(model, SIMPLIFY)
 
     assert made.refusals
     assert all(reason in refusal.reason for refusal in made.refusals)
@@ -131,10 +131,10 @@ def test_what_does_not_fold_stays_with_a_reason_and_the_same_numbers(build, reas
         np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-6)
 
 
-def test_tidy_does_not_enlarge_a_model_whose_convolutions_share_a_weight(tmp_path):
+def test_simplify_does_not_enlarge_a_model_whose_convolutions_share_a_weight(tmp_path):
     model = chain(shared_weight)
 
-    assert len(to_bytes(compress(model, TIDY).model)) <= len(to_bytes(model))
+    assert len(to_bytes(compress(model, SIMPLIFY).model)) <= len(to_bytes(model))
 
 
 def test_two_normalisations_behind_one_operator_fold_one_after_the_other(tmp_path):
@@ -144,8 +144,8 @@ def test_two_normalisations_behind_one_operator_fold_one_after_the_other(tmp_pat
         }
     )
 
-    once = compress(model, TIDY)
-    twice = compress(model, parse_recipe("tidy+tidy"))
+    once = compress(model, SIMPLIFY)
+    twice = compress(model, parse_recipe("simplify+simplify"))
 
     assert [node.op_type for node in nodes(once.model.graph)] == ["Conv", "BatchNormalization"]
     assert [node.op_type for node in nodes(twice.model.graph)] == ["Conv"]
@@ -196,7 +196,7 @@ def tensor(array):
 def test_names_that_other_values_have_are_not_given_to_what_is_folded(build, tmp_path):
     model = chain(build)
 
-    made = compress(model, TIDY)
+    made = compress(model, SIMPLIFY)
 
     assert [change.operator for change in made.changes if change.what.startswith("folded")]
     save(made.model, tmp_path / "m.onnx")
@@ -215,7 +215,7 @@ def test_a_normalisation_of_every_place_stays(tmp_path):
     value = net.add("BatchNormalization", value, *stored, spatial=0)
     model = net.model("places", [value_info("x", ["n", 4, 5, 5])], {value: ["n", 6, 3, 3]})
 
-    made = compress(model, TIDY)
+    made = compress(model, SIMPLIFY)
 
     assert [refusal.reason for refusal in made.refusals] == ["it has numbers for every place"]
     assert to_bytes(made.model) == to_bytes(model)
@@ -251,7 +251,7 @@ def test_functions_of_the_models_own_are_not_taken_for_the_operators_of_their_na
     name_operators(graph)
     model = Model(graph, "own")
 
-    made = compress(model, TIDY).model
+    made = compress(model, SIMPLIFY).model
 
     old, new = open_session(model, EXACT), open_session(made, EXACT)
     (call,) = sample_calls(model, 1)

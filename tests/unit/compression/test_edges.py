@@ -32,8 +32,8 @@ ROUNDED = [
 
 MIXED = ["weights,mixed=4.5,rounding=nearest", "palette,mixed=5.0,rounding=gptq"]
 HOW = ["nearest", "gptq"]
-EQUALISE = ["equalise", "equalise,by=weights", "equalise,scales=any"]
-EVERY = [*(f"{recipe},rounding={how}" for recipe in ROUNDED for how in HOW), *MIXED, *EQUALISE]
+EQUALIZE = ["equalize", "equalize,by=weights", "equalize,scales=any"]
+EVERY = [*(f"{recipe},rounding={how}" for recipe in ROUNDED for how in HOW), *MIXED, *EQUALIZE]
 INPUTS, HIDDEN = 64, 48
 
 
@@ -102,7 +102,7 @@ def test_odd_weights_stay_near_what_they_were(odd, recipe):
     found = read_by(made.model, "matmul_1", calls).astype(np.float64)
     assert file_size(made.model.graph) == len(to_bytes(made.model))
     assert np.isfinite(found).all()
-    if not recipe.startswith("equalise"):
+    if not recipe.startswith("equalize"):
         widest = float(np.abs(weight).max())
         assert np.abs(found - weight).max() <= (2 if "gptq" in recipe else 1) * widest + 1e-43
     if odd == "zero":
@@ -135,7 +135,7 @@ def test_weights_that_no_grid_can_hold_are_refused_and_stay(bad, said, recipe):
 
     assert not made.changes
     assert to_bytes(made.model) == to_bytes(model)
-    if not recipe.startswith("equalise"):  # a single product has nothing before it to scale
+    if not recipe.startswith("equalize"):  # a single product has nothing before it to scale
         assert said in made.refusals[0].reason
 
 
@@ -220,7 +220,7 @@ def test_odd_calibration_samples_do_no_harm(given, recipe):
 
     made = apply_recipe(model, parse_recipe(recipe), calls)
 
-    assert made.changes or recipe.startswith("equalise")
+    assert made.changes or recipe.startswith("equalize")
     assert file_size(made.model.graph) == len(to_bytes(made.model))
     for value in made.model.graph.graph.initializers.values():
         array = value.const_value.numpy().astype(np.float64)
@@ -231,7 +231,7 @@ def test_odd_calibration_samples_do_no_harm(given, recipe):
         assert np.abs(found - expected).max() <= 1.5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("recipe", [recipe for recipe in EVERY if recipe not in EQUALISE])
+@pytest.mark.parametrize("recipe", [recipe for recipe in EVERY if recipe not in EQUALIZE])
 def test_a_sample_that_is_not_finite_counts_as_none(recipe):
     full = parse_recipe(recipe)
     good = samples()
@@ -275,7 +275,7 @@ def test_a_body_that_is_never_reached_is_rounded_without_samples_or_refused(reci
     made = apply_recipe(model, parse_recipe(recipe), reached)
 
     inside = [change for change in made.changes if change.operator == "else.lstm_6"]
-    if recipe.startswith("equalise"):
+    if recipe.startswith("equalize"):
         assert not inside or "by=weights" in recipe
     elif "gptq" in recipe and inside:
         assert all("no sample reaches it" in change.what for change in inside)
@@ -364,7 +364,7 @@ def test_channels_whose_numbers_would_leave_float32_keep_their_scale():
     calls = [{"x": np.rint(drawn(3, 24, seed=n) * 8)} for n in range(4)]
 
     for scales in ("powers", "any"):
-        made = apply_recipe(model, parse_recipe(f"equalise,by=weights,scales={scales}"), calls)
+        made = apply_recipe(model, parse_recipe(f"equalize,by=weights,scales={scales}"), calls)
         assert made.changes
         after = made.model.graph.graph.initializers
         for name, weight in {"weight_0": first, "weight_3": second}.items():

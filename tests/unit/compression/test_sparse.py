@@ -270,7 +270,7 @@ def test_naming_bits_means_a_grid_and_naming_scales_a_palette():
     model = product()[0]
 
     steps = [
-        compress(model, parse_recipe(text)).recipe.steps[0].config["values"]
+        compress(model, parse_recipe(text)).recipe.steps[0].config.values
         for text in ("sparse", "sparse:8", "sparse,scaled=true", "sparse:8,values=float")
     ]
 

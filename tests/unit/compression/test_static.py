@@ -12,7 +12,7 @@ from packlight.model import initializers, nodes, to_bytes
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import open_session, saturation
 from packlight.runtime.calibration import Calibrator
-from packlight.runtime.pair_sums import risky
+from packlight.runtime.kernel_sums import may_saturate
 from packlight.testing import NETWORKS, make_case, sample_calls
 from packlight.testing.cases import EXACT
 from packlight.testing.laws import signal_to_noise
@@ -251,8 +251,8 @@ def test_without_samples_the_method_says_what_it_needs():
     ("recipe", "needs"),
     [
         ("static", True),
-        ("tidy+static", True),
-        ("tidy+weights:8+float16", False),
+        ("simplify+static", True),
+        ("simplify+weights:8+float16", False),
         ("original", False),
     ],
 )
@@ -370,6 +370,6 @@ def test_held_codes_are_the_nearest_that_are_safe(seed):
     safe = held(codes)
 
     np.testing.assert_array_equal(safe, np.rint(safe))
-    assert not risky(safe.T.astype(np.int8)).any()
+    assert not may_saturate(safe.T.astype(np.int8)).any()
     change = np.abs(in_pairs(safe) - in_pairs(codes)).sum(axis=-1)
     np.testing.assert_array_equal(change, np.abs(excess(in_pairs(codes))))

@@ -264,7 +264,7 @@ def test_only_operators_that_match_are_changed():
         ("weights,colour=red", "has no option 'colour'"),
         ("shrink", "there is no method 'shrink'"),
         ("weights,where=(", "is no regular expression"),
-        ("tidy,where=conv", "works on the whole model"),
+        ("simplify,where=conv", "works on the whole model"),
     ],
 )
 def test_a_recipe_that_names_what_does_not_exist_is_refused(recipe, sentence):

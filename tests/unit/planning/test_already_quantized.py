@@ -20,7 +20,7 @@ COSTS = ("latency", "peak_memory", "energy")
 
 @pytest.fixture(scope="module")
 def integers():
-    return packlight.compress("zoo:fashion", "tidy+static", task=task("fashion")).model
+    return packlight.compress("zoo:fashion", "simplify+static", task=task("fashion")).model
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_model_in_integers_costs_what_the_route_to_it_was_said_to_cost(integer
 
 
 def test_codes_that_are_restored_at_load_cost_what_floats_cost(foretold):
-    plan = packlight.plan(packlight.compress("zoo:fashion", "tidy+weights:8").model, (), DEVICE)
+    plan = packlight.plan(packlight.compress("zoo:fashion", "simplify+weights:8").model, (), DEVICE)
 
     said = route(foretold, "weights:8").predicted
     for cost in COSTS:
@@ -63,7 +63,7 @@ def test_what_is_quantized_is_not_promised_again(integers, recipe):
 
 
 def test_weights_in_codes_are_not_promised_again():
-    coded = compress(load(str(model_path("fashion"))), parse_recipe("tidy+weights:8")).model
+    coded = compress(load(str(model_path("fashion"))), parse_recipe("simplify+weights:8")).model
 
     option = route(packlight.plan(coded, (), DEVICE), "weights:4,block=32")
 

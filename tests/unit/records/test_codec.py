@@ -20,11 +20,14 @@ from packlight.records import (
     Curve,
     Damage,
     Device,
+    DynamicInt8,
     Effort,
     Energy,
+    Equalize,
     Evaluation,
     Finding,
     Flips,
+    Float16,
     Group,
     GroupContrast,
     Layer,
@@ -37,6 +40,11 @@ from packlight.records import (
     OperatorCost,
     OperatorSet,
     Outcome,
+    Palette,
+    PerBlock,
+    PerChannel,
+    PerGroup,
+    PerTensor,
     Plan,
     PlanOption,
     Profile,
@@ -47,13 +55,17 @@ from packlight.records import (
     SessionOptions,
     Share,
     Shift,
+    Simplify,
     Slice,
     SourceLine,
+    Sparse,
+    StaticInt8,
     Step,
     Unit,
     Variant,
     VariantResult,
     WeightContrast,
+    WeightOnly,
     WorstGroup,
     canonical,
     counted,
@@ -64,11 +76,14 @@ from packlight.records import (
     to_json,
     variant_id,
 )
+from packlight.records.recipe_file import WrittenStep
 
 NUMBER = Measurement(0.25, "1", 0.2, 0.3, "measured", 500)
 SIZE = counted(2_000_000, "B")
 OPTIONS = SessionOptions(arithmetic="exact", threads=2, matmul_accuracy=1)
-RECIPE = Recipe((Step("weights", {"bits": 4, "per": "block", "share": 0.5}, "conv"),), seed=3)
+RECIPE = Recipe(
+    (Step(WeightOnly(bits=4, granularity=PerBlock(16)), "conv"), Step(Simplify())), seed=3
+)
 REFUSAL = Refusal("conv_1", "too few numbers", "use larger groups", "weights")
 CHANGE = Change("conv_2", "weights", "int4 per block", 4096, 640)
 GROUPS = (Group("class", "Ärmel", 9, NUMBER, NUMBER, NUMBER), Group("class", "b", 1, NUMBER, SIZE))
@@ -131,7 +146,17 @@ WEIGHT = WeightContrast(
 )
 LAYERS = Layers("net", "int8", 9, (LAYER,), (WEIGHT,), "conv", ("relu",), ("a note",))
 ROBUST = Robustness("a", "noise", NUMBER, NUMBER, NUMBER)
+STEP, WRITTEN = RECIPE.steps[0], WrittenStep("weights")
+CONFIGS = [
+    DynamicInt8(granularity=PerTensor()), Equalize(by="weights"), Float16(), Palette(bits=3),
+    Simplify(), Sparse(share=0.75), StaticInt8(skip="conv.*"), WeightOnly(granularity=PerBlock(8)),
+]  # fmt: skip
 EXAMPLES = [
+    *CONFIGS,
+    PerTensor(),
+    PerChannel(),
+    PerBlock(64),
+    PerGroup(4),
     ADVICE,
     LESSON,
     FINDING,
@@ -216,10 +241,11 @@ def test_every_record_has_an_example_here():
 
 @pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
 def test_records_are_frozen(record):
-    field = dataclasses.fields(record)[0].name
+    names = [field.name for field in dataclasses.fields(record)]
 
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(record, field, getattr(record, field))
+    # Python's own refusal fails with TypeError in a class with slots and without fields.
+    with pytest.raises(dataclasses.FrozenInstanceError if names else TypeError):
+        setattr(record, names[0] if names else "kind", None)
 
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -278,15 +304,19 @@ def test_the_schema_states_name_and_version():
         (SessionOptions, {"matmul_accuracy": 7}, "one of 0, 1, 2, 3, 4 is expected; got 7"),
         (SessionOptions, {"matmul_accuracy": True}, "is expected; got True"),
         (SessionOptions, {"threads": 1.5}, "int is expected; got 1.5"),
+        (Step, {"config": {"bits": 4}}, r"'kind' is one of simplify, .*, dynamic; got None"),
+        (Step, {"config": {"kind": "weights", "damping": 0}}, "damping= is a share above 0"),
+        (Step, {"config": {"kind": "tidy"}}, "'kind' is one of simplify, .*; got 'tidy'"),
+        (Step, {"config": {"kind": "weights", "bits": 9}}, "one of 2, 3, .* is expected; got 9"),
         (
-            Step,
+            WrittenStep,
             {"config": {"bits": [4]}},
             r"one of text, a whole number, a number, true or false is expected; got \[4\]",
         ),
     ],
 )
 def test_data_of_another_form_is_refused_in_a_sentence(cls, change, sentence):
-    (example,) = [record for record in (VARIANT, OPTIONS, RECIPE.steps[0]) if type(record) is cls]
+    (example,) = [record for record in (VARIANT, OPTIONS, STEP, WRITTEN) if type(record) is cls]
 
     with pytest.raises(InputError, match=sentence):
         from_json(cls, to_json(example) | change)

@@ -22,11 +22,13 @@ from packlight.records import (
     Evaluation,
     Group,
     Measurement,
+    PerBlock,
     Recipe,
     Refusal,
     SessionOptions,
     Step,
     Variant,
+    WeightOnly,
     counted,
 )
 from packlight.store import Store, files
@@ -37,7 +39,7 @@ def variant(name, parent=""):
         id=name,
         parent=parent,
         name=f"the {name}",
-        recipe=Recipe((Step("weights", {"bits": 4, "block": 32}, where="head"),), seed=3),
+        recipe=Recipe((Step(WeightOnly(bits=4, granularity=PerBlock(32)), where="head"),), seed=3),
         model="ab12",
         file="files/x/model.onnx",
         changes=(Change("Conv_0", "weights", "4 bits", 400, 60),),
@@ -224,6 +226,27 @@ def test_a_project_of_a_newer_packlight_is_refused(tmp_path):
     alter(tmp_path, "UPDATE packlight_project SET version = 99")
     with pytest.raises(InputError, match=r"newer packlight .*99"):
         Store.open(tmp_path)
+
+
+def test_a_project_of_an_older_packlight_is_refused_and_left_as_it_is(tmp_path):
+    with Store.open(tmp_path) as store:
+        store.put("variant", "a", variant("a"))
+    alter(tmp_path, "UPDATE packlight_project SET version = 1")
+    alter(tmp_path, "UPDATE variants SET json = replace(json, 'Recipe/2', 'Recipe/1')")
+    before = rows_of(tmp_path)
+
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"older packlight \(project version 1.*--project"):
+            Store.open(tmp_path)
+    assert rows_of(tmp_path) == before
+
+
+def rows_of(folder):
+    with sqlite3.connect(folder / "packlight.db") as database:
+        tables = ("packlight_project", "variants", "measurements")
+        rows = [database.execute(f"SELECT * FROM {name}").fetchall() for name in tables]
+    database.close()
+    return rows
 
 
 def test_a_record_that_was_tampered_with_is_refused_in_a_sentence(tmp_path):

@@ -15,8 +15,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.bit_allocation.sensitivity import candidate_widths, measure_sensitivity
-from packlight.compression.reconstruction.sequential import F, FitGrid, Rounding, S
+from packlight.compression.reconstruction.sequential import F, FitGrid, S
 from packlight.compression.sites.weight_sites import Weight
+from packlight.records.configs import RoundingConfig
 from packlight.records.variant import Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -36,7 +37,7 @@ def allocate_bits(
     options: Sequence[Mapping[int, S]],
     calibrator: Calibrator,
     fit: FitGrid[S, F],
-    config: Rounding,
+    config: RoundingConfig,
 ) -> list[S]:
     """Choose a width for every weight so that ``config.mixed`` bits are spent on average.
 

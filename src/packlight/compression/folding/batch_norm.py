@@ -87,7 +87,7 @@ def fold(found: BatchNorm, names: Names) -> Change | Refusal:
     if "beta" in into.attributes:
         into.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     replace_output(node, into)
-    return Change(found.operator, "tidy", f"folded into {into.name}")
+    return Change(found.operator, "simplify", f"folded into {into.name}")
 
 
 def moved(node: ir.Node, into: ir.Node) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -97,4 +97,4 @@ def fold(found: Added, names: Names) -> Change:
     name = names.fresh(f"{into.name}.bias", MARK)
     into.replace_input_with(BIAS, add(into, name, np.asarray(new, np.float64)))
     replace_output(node, into)
-    return Change(found.operator, "tidy", f"folded into {into.name}")
+    return Change(found.operator, "simplify", f"folded into {into.name}")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.equalization.balance import (
     Doubles,
-    Scales,
     equal_ranges,
     even_activations,
     least_error,
@@ -32,7 +30,7 @@ from packlight.compression.equalization.scale_endpoints import Consumer
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import Role
 from packlight.compression.sites.weight_sites import Weight, weight_sites
-from packlight.errors import RecipeError
+from packlight.records.configs import Equalize
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -40,32 +38,6 @@ FLOAT = np.finfo(np.float32)
 
 RECURRENCE = 2
 """Input of a recurrent operator that multiplies its own state."""
-
-
-@dataclass(frozen=True, slots=True)
-class Equalise:
-    """Move scales of channels between weights.
-
-    Attributes:
-        by: ``inputs`` seeks the scales with the least rounding error of the weights behind, each
-            error counted by the mean square of what the weight multiplies in calibration samples;
-            ``weights`` makes the ranges before and behind equal and needs no data;
-            ``activations`` moves what makes channels of activations uneven into the weights that
-            multiply them, which helps where activations are rounded too.
-        bits: width to which weights will be rounded, with by=inputs.
-        strength: share of the unevenness that moves into the weights, with by=activations.
-        scales: ``powers`` of two leave every result of the model as it is, bit for bit; ``any``
-            fit better, and leave it as it is but for rounding in float32.
-    """
-
-    by: Literal["inputs", "weights", "activations"] = "inputs"
-    bits: Literal[2, 3, 4, 5, 6, 7, 8] = 4
-    scales: Scales = "powers"
-    strength: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise RecipeError(f"equalise,strength= is from 0 to 1; got {self.strength}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +58,7 @@ class Site:
         return self.weights[0].operator
 
 
-def sites(graph: ir.Model, config: Equalise) -> Iterator[Site | Refusal]:
+def sites(graph: ir.Model, config: Equalize) -> Iterator[Site | Refusal]:
     """Every chain that ends at stored weights, and why other weights have none."""
     del config
     found: dict[int, list[Weight]] = {}
@@ -160,7 +132,7 @@ class Squares:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalise
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalize
 ) -> list[Change | Refusal]:
     """Choose scales and multiply them in."""
     done: list[Change | Refusal] = []
@@ -190,7 +162,7 @@ def unusable(site: Site) -> str:
 
 
 def measured(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalise
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalize
 ) -> list[Doubles | Blocked]:
     """Scales with the least rounding error, for each site."""
     ends = [end for site in found for end in site.chain.consumers]
@@ -236,7 +208,7 @@ def moved(site: Site, scales: Doubles | Blocked, stock: Stock) -> list[Change | 
     )
     what = f"{count} of {scales.size} input channels scaled against {', '.join(starts)}"
     return [
-        Change(weight.operator, "equalise", what, weight.tensor.nbytes, weight.tensor.nbytes)
+        Change(weight.operator, "equalize", what, weight.tensor.nbytes, weight.tensor.nbytes)
         for weight in site.weights
     ]
 
@@ -258,9 +230,8 @@ def within_range(chain: Chain, scales: Doubles) -> Doubles:
 
 
 METHOD = Method(
-    name="equalise",
     summary="move scales of channels between weights, so that rounding loses less",
-    config=Equalise,
+    config=Equalize,
     opset=lambda _: 1,
     sites=sites,
     apply=apply,

@@ -17,6 +17,7 @@ from packlight.compression.encoding.storage import Expansion
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_sites import not_stored
 from packlight.model import initializers, nodes, release, stored_tensor
+from packlight.records.configs import Float16
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -26,11 +27,6 @@ LEAST = 2.0**-17
 
 SMALLEST = 128
 """Numbers below which the Cast and its names take more bytes than the halving saves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Float16:
-    """Store every float32 weight in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +102,6 @@ def halve(graph: ir.Model, site: Site) -> Change:
 
 
 METHOD = Method(
-    name="float16",
     summary="store weights in 16 bits, compute in float32",
     config=Float16,
     opset=lambda _: 1,

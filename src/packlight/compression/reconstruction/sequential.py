@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -42,7 +42,7 @@ from packlight.compression.reconstruction.sparse_rows import prune_rows, refine_
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
 from packlight.compression.sites.weight_matrix import Layout, layout_of, sources
 from packlight.compression.sites.weight_sites import Weight, WeightSite
-from packlight.errors import RecipeError
+from packlight.records.configs import RoundingConfig
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.disk_cache import DiskCache
 
@@ -63,52 +63,6 @@ with the part of the model that runs then. One weight may take more."""
 WEIGHT_COPIES = 6
 """Of a weight while its part of the model runs: in the file's form, in the session's, and as the
 session lays it out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rounding:
-    """How weights go to the values that they can take.
-
-    Attributes:
-        rounding: to the ``nearest``, or by ``gptq``, where errors are made up for by the other
-            weights of the same output; it needs calibration samples.
-        damping: share of the mean squared input by which gptq trusts its samples less.
-        ordered: whether gptq begins with the largest inputs.
-        aim: at which outputs of a weight gptq aims: those of the ``original`` model, so that it
-            makes up for weights before it, or those that its ``present`` inputs would give.
-        bias: whether biases take up what rounding by calibration samples does to the means of
-            outputs, where there is a bias.
-        mixed: bits of a weight on average, where every weight has a width of its own, found with
-            calibration samples; 0 gives all the same.
-    """
-
-    rounding: Literal["nearest", "gptq"] = "nearest"
-    damping: float = 0.1
-    ordered: bool = True
-    aim: Literal["original", "present"] = "original"
-    bias: bool = True
-    mixed: float = 0.0
-
-    def check_rounding(self) -> None:
-        """Refuse what makes no sense."""
-        if not 0 < self.damping < math.inf:
-            raise RecipeError(f"damping= is a share above 0; got {self.damping}")
-        if not 0 <= self.mixed <= WIDEST:
-            raise RecipeError(f"mixed= is a mean width up to {WIDEST} bits; got {self.mixed}")
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether rounding or widths follow from calibration samples."""
-        return self.rounding == "gptq" or self.mixed > 0
-
-    @property
-    def makes_up(self) -> bool:
-        """Whether each weight makes up for those before it."""
-        return self.rounding == "gptq" and self.aim == "original"
-
-
-WIDEST = 8
-"""Bits of the widest code."""
 
 
 class RoundingGrid(Protocol):
@@ -206,7 +160,7 @@ def round_sequentially(
     sites: Sequence[S],
     calibrator: Calibrator,
     fit: FitGrid[S, F],
-    config: Rounding,
+    config: RoundingConfig,
     *,
     sparsity: Sparsity = DENSE,
 ) -> Iterator[RoundedWeight[S, F]]:
@@ -223,7 +177,7 @@ def round_sequentially(
     cache = DiskCache()
     references = None
     batches = hessian_batches(sites, calibrator)
-    if config.makes_up:
+    if config.targets_float:
         references = RoundingReferences.of(graph, calibrator)
         batches = sequential_batches(sites, calibrator)
     for batch in batches:
@@ -297,7 +251,7 @@ def round_weight(
     site: S,
     observer: HessianObserver | None,
     fit: FitGrid[S, F],
-    config: Rounding,
+    config: RoundingConfig,
     sparsity: Sparsity,
 ) -> RoundedWeight[S, F]:
     """Round one weight; its bias takes up what that does to means."""
@@ -359,7 +313,7 @@ def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> str:
 
 
 def pruned_target(
-    weight: Floats, form: Layout, hessian: Doubles, config: Rounding, sparsity: Sparsity
+    weight: Floats, form: Layout, hessian: Doubles, config: RoundingConfig, sparsity: Sparsity
 ) -> Floats:
     """The target of rounding: the weight, or by gptq the best sparse one, NaN for a zero."""
     if config.rounding != "gptq" or sparsity == DENSE:

@@ -159,7 +159,7 @@ def not_stored(operator: str, value: ir.Value | None) -> Refusal:
             "its weight is an input of the model, which may be fed",
             "export the model without initializers among its inputs",
         )
-    remedy = "run tidy first: it computes what is constant"
+    remedy = "run simplify first: it computes what is constant"
     return Refusal(operator, "its weight is computed, not stored", remedy)
 
 

@@ -17,7 +17,7 @@ from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
 
 WIDTH = 32
-BY_WEIGHTS = parse_recipe("equalise,by=weights")
+BY_WEIGHTS = parse_recipe("equalize,by=weights")
 IMAGE = value_info("x", ["n", 8, 6, 6])
 ROWS = value_info("x", ["n", 5, 24])
 
