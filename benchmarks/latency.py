@@ -35,9 +35,9 @@ from suite import SUITE, case
 
 FORMS: Mapping[str, str] = {
     "float32": "",
-    "int8": "tidy+static",
-    "8-bit weights": "tidy+weights:8",
-    "palette of 16": "tidy+palette:4",
+    "int8": "simplify+static",
+    "8-bit weights": "simplify+weights:8",
+    "palette of 16": "simplify+palette:4",
 }
 """Recipes by what they are called in the table."""
 
@@ -147,7 +147,7 @@ def foretold(model: packlight.Model, task: Task, device: packlight.Device) -> It
     shapes = {name: value.shape for name, value in task.samples[0][0].items()}
     plans = packlight.what_if(model, device, inputs=shapes)
     for recipe in FORMS.values():
-        step = recipe.removeprefix("tidy+") or KEEP
+        step = recipe.removeprefix("simplify+") or KEEP
         yield plans.choose([Choice(".", step)])["latency"]
 
 

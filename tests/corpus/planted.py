@@ -642,7 +642,7 @@ def well(net):
 
 
 HEALTHY: Mapping[str, Callable[[Net], Planted]] = {
-    "tidy": lambda net: by_recipe(net, "tidy"),
+    "simplify": lambda net: by_recipe(net, "simplify"),
     "float16": lambda net: by_recipe(net, "float16"),
     "weights": lambda net: by_recipe(net, "weights:8"),
     "palette": lambda net: by_recipe(net, "palette:8"),

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from packlight.compression import AppliedRecipe, uses_data
 from packlight.compression import compress as apply_recipe
-from packlight.compression.recipe_text import read_recipe, recipe_name
+from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_name
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size
-from packlight.model.write import check_target, write_model
+from packlight.model.save import check_output, write_model
 from packlight.presentation.numbers import show_bytes
 from packlight.records import (
-    Recipe,
     SessionOptions,
     Variant,
     digest,
@@ -51,7 +50,7 @@ class Compressed:
 
 def compress(
     model: AnyModel,
-    recipe: str | Recipe,
+    recipe: AnyRecipe,
     out: str | Path | None = None,
     *,
     task: AnyTask | None = None,
@@ -63,20 +62,21 @@ def compress(
 
     Args:
         model: stays as it is.
-        recipe: in short, the path of its TOML or JSON file, or a value.
+        recipe: in short, as ``simplify+weights:4,block=32``; the path of its TOML or JSON file; or
+            configs in order, as ``[Simplify(), WeightOnly(bits=4, granularity=PerBlock(32))]``.
         out: path of the new model; none is written by default.
         task: calibration samples for methods that need them.
         options: of the sessions that run them.
-        seed: of everything random; a recipe that is a value has its own.
+        seed: of everything random; a ``Recipe`` has its own.
         progress: told what is being done.
 
     Raises:
         InputError: the model, the recipe or the task cannot be used, or ``out`` not be written.
     """
-    steps = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, seed)
+    steps = read_recipe(recipe, seed)
     if task is None and uses_data(steps):
         raise RecipeError(
-            f"'{recipe if isinstance(recipe, str) else recipe.text()}' learns from calibration "
+            f"'{recipe_name(recipe)}' learns from calibration "
             "samples, and no task is given: name data with --task, as in --task data.npz, or leave "
             "out what learns, as rounding=gptq, mixed=, range=moments or static; quick8 and quick4 "
             "need no data"
@@ -85,7 +85,7 @@ def compress(
     target = None
     if out is not None:
         target = Path(out)
-        check_target(target, source.files)
+        check_output(target, source.files)
     data = None if task is None else task_for(task, source.model)
     start = time.perf_counter()
     calibrator = None
@@ -99,7 +99,7 @@ def compress(
         after = file_size(applied.model.graph)
     else:
         after = write_model(applied.model, target, source.files)
-    name = steps.text() if isinstance(recipe, Recipe) else recipe_name(recipe)
+    name = recipe_name(recipe)
     variant = replace(
         variant_record(source.model, applied, name, calibration_digest),
         file=str(target or ""),

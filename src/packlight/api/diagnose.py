@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from packlight.advice import for_finding
+from packlight.advice import with_lessons
 from packlight.diagnosis import Subject
 from packlight.diagnosis import diagnose as find_causes
 from packlight.metrics import METRICS
@@ -99,7 +99,7 @@ def diagnose(
         )
         causes = find_causes(subject)
         progress("done", 2, 2)
-    findings = tuple(map(for_finding, causes))
+    findings = tuple(map(with_lessons, causes))
     if task is None:
         findings = (*findings, RANDOM)
     return Findings(findings)
@@ -172,11 +172,10 @@ def predict_times(
 
 def as_timed(profile: Profile) -> Profile:
     """Profile with predicted times in place of measured ones."""
-    return replace(profile, operators=tuple(map(as_kernel, profile.operators)))
+    return replace(profile, operators=tuple(map(_as_kernel, profile.operators)))
 
 
-def as_kernel(operator: OperatorCost) -> OperatorCost:
-    """Operator with its predicted time; one without a time has no kernel."""
+def _as_kernel(operator: OperatorCost) -> OperatorCost:
     predicted = operator.predicted
     if predicted is None or not np.isfinite(predicted.value) or predicted.value == 0:
         return operator

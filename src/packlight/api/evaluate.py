@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packlight.comparison import check_format, write_samples
 from packlight.evaluation import columns
-from packlight.model.write import check_place
+from packlight.model.save import check_output_path
 from packlight.records import Evaluation, SessionOptions
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, silent
@@ -60,7 +60,7 @@ def check_samples(out: Path | None) -> None:
     """Refuse an unusable path for the table of samples before any work."""
     if out is not None:
         check_format(out)
-        check_place(out)
+        check_output_path(out)
 
 
 def write_tables(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from packlight.compression.recipe_text import AnyRecipe
 from packlight.records import Budget, SessionOptions, parse_budget
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, silent
@@ -19,7 +20,7 @@ def fit(
     budget: Sequence[str] | Budget,
     project: str | Path | None = None,
     *,
-    recipes: Sequence[str] = (),
+    recipes: Sequence[AnyRecipe] = (),
     options: SessionOptions = DEFAULT_SESSION,
     allow_slower: bool = False,
     seed: int = 0,
@@ -35,7 +36,7 @@ def fit(
         task: that measures quality.
         budget: limits, as ``["size<=0.3x", "drop<=1%"]``.
         project: folder, new or of an earlier call; ``MODEL-packlight`` by default.
-        recipes: in short or as files; the built-in ladder where there are none.
+        recipes: each as ``compress`` takes it; the built-in ladder where there are none.
         options: of every session.
         allow_slower: whether a variant measured slower than the original may be chosen.
         seed: of everything random.

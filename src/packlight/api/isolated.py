@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from packlight import errors
 from packlight.records import from_json, to_json
-from packlight.runtime.isolation.confine import allowance, confined, own_bytes
+from packlight.runtime.isolation.confine import file_bytes, processor_seconds, run_confined
 
 T = TypeVar("T")
 
@@ -32,8 +32,8 @@ def run_isolated(verb: str, model: str | Path, request: object, kind: type[T]) -
     """
     path = Path(model)
     message = {"verb": verb, "request": to_json(request)}
-    seconds = allowance(path) + own_bytes(path) // BYTES_PER_SECOND
-    answer = confined("packlight.api.isolated_child", path, seconds, message, f"get a {verb}")
+    seconds = processor_seconds(path) + file_bytes(path) // BYTES_PER_SECOND
+    answer = run_confined("packlight.api.isolated_child", path, seconds, message, f"get a {verb}")
     if "error" in answer:
         raise getattr(errors, answer["error"])(answer["text"])
     return from_json(kind, answer["found"])

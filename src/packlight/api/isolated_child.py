@@ -16,10 +16,9 @@ from packlight.api.profile import ProfileRequest
 from packlight.api.profile_in_process import profile_file
 from packlight.errors import InputError
 from packlight.records import SessionOptions, from_json, to_json
-from packlight.runtime.calls import start
-from packlight.runtime.failures import exhausted
+from packlight.runtime.calls import is_out_of_memory, start_session
 from packlight.runtime.isolation.confine import SWALLOWED
-from packlight.runtime.isolation.vetting_child import loaded, rehearse
+from packlight.runtime.isolation.vetting_child import load_limited, rehearse
 from packlight.sources.opening import ZOO, Opened, open_model
 
 Verb = Callable[[Opened, Any], object]
@@ -67,15 +66,15 @@ def run_verb(name: str, seconds: int, message: Mapping[str, Any]) -> object:
     if name.startswith(ZOO):
         opened = open_model(name)
     else:
-        opened = Opened(loaded(Path(name), seconds), Path(name))
+        opened = Opened(load_limited(Path(name), seconds), Path(name))
     request = from_json(kind, message["request"])
     try:
         return verb(opened, request)
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        if exhausted(error):
+        if is_out_of_memory(error):
             raise MemoryError from error
         rehearse(opened.model, name)  # raises if the model is to blame,
-        start(opened.path, name, SessionOptions())  # and here if ONNX Runtime is
+        start_session(opened.path, name, SessionOptions())  # and here if ONNX Runtime is
         raise

@@ -1,4 +1,4 @@
-"""Plan a model that is loaded in this process: tidy and count it, and evaluate every route."""
+"""Plan a model that is loaded in this process: simplify and count it, and evaluate every route."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from packlight.advice import for_plan
+from packlight.advice import advice_for_plan
 from packlight.api.plan import PlanRequest
-from packlight.compression import canonical_recipe
-from packlight.metrics import named
+from packlight.metrics import metric_by_name
 from packlight.model import Model, check_shapes, file_size, stored_size
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.plan import plan as plan_of
 from packlight.planning.routes import ROUTES
 from packlight.planning.size.files import Files, original_of
-from packlight.planning.size.parts import Tidied, least_opset
+from packlight.planning.size.parts import Simplified, least_opset
 from packlight.planning.value_checks import Numbers
 from packlight.planning.what_if import Choice, WhatIf, parse_choice
 from packlight.profiling.sample_runs import profile_for_task
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
 from packlight.records.budget import LOSSES, check_sense
+from packlight.runtime.hardware import instruction_sets
 from packlight.runtime.isolation.fork import can_fork, forked
-from packlight.runtime.processor import features
 from packlight.sources.device_unit import device_and_unit
 from packlight.sources.opening import AnyModel, AnyTask, Opened, is_code, source_of, task_for
 from packlight.sources.torch_network import exported
@@ -63,16 +62,16 @@ def plan_file(opened: Opened, request: PlanRequest) -> Plan:
     check_shapes(opened.model)
     original = original_of(opened.model, stored_size(opened.path))
     numbers = Numbers(opened.model.graph)
-    raised_files = Files(Tidied(opened.model), numbers)
+    raised_files = Files(Simplified(opened.model), numbers)
     raised_recipes = [recipe for recipe in recipes() if raised_files.is_newer(recipe)]
     whole_recipes = [recipe for recipe in recipes() if raised_files.is_whole(recipe)]
     usual_recipes = [
         recipe for recipe in recipes() if recipe not in [*raised_recipes, *whole_recipes]
     ]
     is_last_use = not choices and is_last_use_of(opened.model, [*whole_recipes, *usual_recipes])
-    files = Files(Tidied(opened.model, is_last_use), numbers)
+    files = Files(Simplified(opened.model, is_last_use), numbers)
     with forked(lambda: raised_files.all_made(raised_recipes)) as from_newer:
-        model = files.sizes.model  # tidied, which those of a newer opset do not start from
+        model = files.sizes.model  # simplified, which those of a newer opset do not start from
         with (
             forked(lambda: files.all_made(whole_recipes, last=True)) as from_whole,
             forked(lambda: files.all_made(usual_recipes[::2])) as from_usual,
@@ -84,7 +83,7 @@ def plan_file(opened: Opened, request: PlanRequest) -> Plan:
 
 
 def is_last_use_of(model: Model, recipes: Sequence[Recipe]) -> bool:
-    """Tell if recipes start from a model tidied at its own opset, so that it needs no copy.
+    """Tell if recipes start from a model simplified at its own opset, so that it needs no copy.
 
     Recipes that start from a newer opset run in a process with a separate copy.
     """
@@ -107,14 +106,14 @@ def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -
     target, choices = target_and_choices(request, data)
     check_shapes(model)
     original = original_of(model, size)
-    files = Files(Tidied(model))
+    files = Files(Simplified(model))
     profile = profile_for_task(files.sizes.model, request.inputs, data)
     return with_lessons(plan_of(files, profile, target, original, choices, called=request.called))
 
 
 def with_lessons(plan: Plan) -> Plan:
     """Add lessons from the literature that fit a plan."""
-    return replace(plan, lessons=for_plan(plan))
+    return replace(plan, lessons=advice_for_plan(plan))
 
 
 def target_and_choices(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]]:
@@ -127,7 +126,7 @@ def target_and_choices(request: PlanRequest, data: Task | None) -> tuple[Target,
     task_metrics = {data.metric.name: data.metric} if data is not None else {}
     for floor in request.budget.floors:
         if floor.metric not in LOSSES:
-            metric = task_metrics.get(floor.metric) or named(floor.metric)
+            metric = task_metrics.get(floor.metric) or metric_by_name(floor.metric)
             check_sense(floor, higher_is_better=metric.higher_is_better)
     target = target_of(request.device, request.unit, request.budget)
     return target, [*map(parse_choice, request.choices)]
@@ -135,7 +134,7 @@ def target_and_choices(request: PlanRequest, data: Task | None) -> tuple[Target,
 
 def recipes() -> list[Recipe]:
     """Recipes of all routes that have one."""
-    return [canonical_recipe(parse_recipe(route.recipe)) for route in ROUTES if route.recipe]
+    return [parse_recipe(route.recipe) for route in ROUTES if route.recipe]
 
 
 @without_collector()
@@ -165,13 +164,13 @@ def what_if(
     """Prepare predictions for choices per operator, each within milliseconds.
 
     Args:
-        model: is tidied first.
+        model: is simplified first.
         device: as for ``plan``.
         inputs: shapes of inputs with open dimensions.
         unit: of the device, that computes.
     """
     original = original_of(model, file_size(model.graph))
-    files = Files(Tidied(model))
+    files = Files(Simplified(model))
     profile = profile_for_task(files.sizes.model, inputs or {}, None)
     return WhatIf(Planner(files, profile, target_of(device, unit, Budget()), original))
 
@@ -184,7 +183,7 @@ def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
 def nearest_device() -> str:
     """Name of the description nearest this machine."""
     machine = platform.machine().lower()
-    flags = features()
+    flags = instruction_sets()
     for architecture, feature, name in NEAREST_DEVICES:
         if machine == architecture and any(feature in flag for flag in flags):
             return name

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -32,22 +32,35 @@ from packlight.profiling.sample_runs import (
     sample_shapes,
 )
 from packlight.records import Measurement, Profile, Recipe, SessionOptions, Step
-from packlight.records.recipe import Option
+from packlight.records.configs import DynamicInt8, StaticInt8
 from packlight.records.session import DEFAULT_SESSION
-from packlight.runtime import Feeds, latency_of, open_session, race
+from packlight.runtime import Feeds, compare_latency, latency_of, open_session
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
 from packlight.task import Task
 
-Method = Literal["static", "dynamic"]
-SKETCH: Mapping[Method, Mapping[str, Option]] = {
-    "static": {"rounding": "nearest", "bias": False, "range": "minmax", "search": "minmax"},
-    "dynamic": {"rounding": "nearest", "search": "minmax"},
+IntegerConfig = StaticInt8 | DynamicInt8
+SKETCH: Mapping[type[IntegerConfig], IntegerConfig] = {
+    StaticInt8: StaticInt8(rounding="nearest", bias=False, range="minmax", search="minmax"),
+    DynamicInt8: DynamicInt8(rounding="nearest", search="minmax"),
 }
-"""Options under which a model runs as fast as under any others, and is made quickly."""
+"""Configs under which a model runs as fast as under any others, and is made quickly."""
 
 SIZES = (1 << 12, 1 << 20)
 """Sizes of the two arrays whose conversions are timed."""
+
+
+OfferCode = Literal["offered", "no-operators", "no-gain", "not-faster"]
+REASONS: Mapping[OfferCode, str] = {
+    "offered": "",
+    "no-operators": "the method has no integer kernel for any of the model's operators",
+    "no-gain": "no operator gains by integers here, with the conversions that they need",
+    "not-faster": (
+        "it takes {ratio.value:.2f} times as long as the original "
+        "({ratio.low:.2f} to {ratio.high:.2f}), which is not surely less"
+    ),
+}
+"""Why integer arithmetic is declined, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +71,30 @@ class IntegerSearch:
         made: the model; also where it is declined, so that it can be looked at.
         ratio: its latency over that of the original.
         floats: operators that could compute in integers and stay in float, because that is faster.
-        reason: why it is declined; empty where it is offered.
+        code: ``offered``, or the reason for which it is declined: no operator has an integer
+            kernel, none gains by it, or the model is not surely faster.
     """
 
     made: Compressed
     ratio: Measurement
     floats: tuple[str, ...]
-    reason: str
+    code: OfferCode
 
     @property
     def offered(self) -> bool:
         """True if it is significantly faster than the original."""
-        return not self.reason
+        return self.code == "offered"
+
+    @property
+    def reason(self) -> str:
+        """Why it is declined, for people; empty where it is offered."""
+        return REASONS[self.code].format(ratio=self.ratio)
 
 
 def quantize_where_faster(
     model: AnyModel,
     task: AnyTask,
-    method: Method = "static",
-    config: Mapping[str, Option] | None = None,
+    config: IntegerConfig = StaticInt8(),
     *,
     options: SessionOptions = DEFAULT_SESSION,
     seconds: float = 2.0,
@@ -88,8 +106,8 @@ def quantize_where_faster(
     Args:
         model: stays as it is.
         task: whose samples are timed and calibrated with.
-        method: with ranges fixed beforehand, or found at every call.
-        config: options of the method; its own where none are given.
+        config: of the method: ``StaticInt8`` with ranges fixed beforehand, or ``DynamicInt8`` with
+            ranges found at every call.
         options: of all sessions; the choice holds for their threads.
         seconds: to spend on each measurement.
         seed: of everything random.
@@ -101,13 +119,13 @@ def quantize_where_faster(
     original = source_of(model, runs=True).model
     data = task_for(task, original)
     make = partial(compress, original, task=data, options=options, progress=progress)
-    sketch = make(Recipe((Step(method, dict(SKETCH[method])),), seed))
+    sketch = make(Recipe((Step(SKETCH[type(config)]),), seed))
     times = [
         latency_by_name(timed(one, data, options, seconds, seed))
         for one in (original, sketch.model)
     ]
     able = tuple(change.operator for change in sketch.variant.changes)
-    if method == "dynamic":
+    if isinstance(config, DynamicInt8):
         chosen = cheapest(product_times(able, sketch.model, times[0], times[1]), ())
     else:
         each = conversions(options, seconds, seed)
@@ -119,18 +137,18 @@ def quantize_where_faster(
         costs = {name: Times(times[0].get(name, 0.0), times[1].get(name, 0.0)) for name in able}
         chosen = integer_operators(original, costs, moved)
     time = partial(latency_ratio, original, task=data, options=options, seconds=seconds, seed=seed)
-    build = partial(recipe_of, method, able=able, seed=seed)
+    build = partial(recipe_of, able=able, seed=seed)
     tried = {frozenset(able): sketch}
     if chosen:
-        tried |= {chosen: make(build(dict(SKETCH[method]), chosen))}
+        tried |= {chosen: make(build(SKETCH[type(config)], chosen))}
     ratios = {names: time(one.model).value for names, one in tried.items()}
     best = min(ratios, key=lambda names: ratios[names])
     chosen = best if ratios[best] < 1 else frozenset()
-    made = make(build(dict(config or {}), chosen))
+    made = make(build(config, chosen))
     ratio = time(made.model)
     floats = tuple(name for name in able if name not in chosen)
-    why = reason(chosen, ratio) if able else f"'{method}' has no integers for any of its operators"
-    return IntegerSearch(made, ratio, floats, why)
+    code = offer(chosen, ratio) if able else "no-operators"
+    return IntegerSearch(made, ratio, floats, code)
 
 
 def latency_ratio(
@@ -143,27 +161,21 @@ def latency_ratio(
     seed: int,
 ) -> Measurement:
     """Latency of a model over that of the original, interleaved with it."""
-    return race(
+    return compare_latency(
         lambda: open_session(original, options), lambda: open_session(compressed, options),
         task.samples[:1], task.state, seconds=seconds, seed=seed,
     )["latency_ratio"]  # fmt: skip
 
 
-def reason(chosen: frozenset[str], ratio: Measurement) -> str:
-    """Why integers are declined; empty where they are not."""
+def offer(chosen: frozenset[str], ratio: Measurement) -> OfferCode:
+    """Whether integers are offered, or the reason for which they are declined."""
     if not chosen:
-        return "no operator gains by integers here, with the conversions that they need"
-    if ratio.high >= 1:
-        return (
-            f"it takes {ratio.value:.2f} times as long as the original "
-            f"({ratio.low:.2f} to {ratio.high:.2f}), which is not surely less"
-        )
-    return ""
+        return "no-gain"
+    return "not-faster" if ratio.high >= 1 else "offered"
 
 
 def recipe_of(
-    method: Method,
-    config: dict[str, Option],
+    config: IntegerConfig,
     chosen: frozenset[str],
     *,
     able: Sequence[str],
@@ -173,11 +185,13 @@ def recipe_of(
     if not chosen:
         return Recipe((), seed)
     floats = [name for name in able if name not in chosen]
-    if method == "static" and floats:
-        asked = [f"(?:{config['skip']})"] if config.get("skip") else []
-        config["skip"] = "|".join([*asked, *map(re.escape, floats)])
-    where = f"^({'|'.join(map(re.escape, sorted(chosen)))})$" if method == "dynamic" else ""
-    return Recipe((Step(method, config, where),), seed)
+    if isinstance(config, DynamicInt8):
+        where = f"^({'|'.join(map(re.escape, sorted(chosen)))})$"
+        return Recipe((Step(config, where),), seed)
+    if floats:
+        skipped = [f"(?:{config.skip})"] if config.skip else []
+        config = replace(config, skip="|".join([*skipped, *map(re.escape, floats)]))
+    return Recipe((Step(config),), seed)
 
 
 def timed(model: Model, task: Task, options: SessionOptions, seconds: float, seed: int) -> Profile:

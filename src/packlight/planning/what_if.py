@@ -13,16 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression import canonical_recipe
 from packlight.compression.methods.table import METHODS
-from packlight.compression.methods.table import method as method_named
 from packlight.errors import RecipeError
 from packlight.planning.cost.predict import Kind
 from packlight.planning.feasibility import AS_IT_IS, Planner, coded_by
 from packlight.planning.size.clusters import Cluster, clusters
 from packlight.planning.size.download_estimate import STAND_IN, download
 from packlight.planning.size.files import between, every_width
-from packlight.planning.size.parts import INTEGER, Applied, Base, least_opset
+from packlight.planning.size.parts import Applied, Base, computes_in_integers, least_opset
 from packlight.records.measurement import Measurement
 from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.variant import Change, Refusal
@@ -73,14 +71,14 @@ def checked(choice: Choice, text: str) -> Choice:
             f"'{choice.where}' in '{text}' is no regular expression: {error}"
         ) from error
     if choice.step != KEEP:
-        for step in canonical_recipe(parse_recipe(choice.step)).steps:
+        for step in parse_recipe(choice.step).steps:
             check_step(step, text)
     return choice
 
 
 def check_step(step: Step, text: str) -> None:
     """Refuse a step that is not for the operators that a choice names."""
-    if method_named(step.method).whole:
+    if step.config.whole_model:
         raise RecipeError(
             f"a choice is for single operators and '{step.method}' works on the whole model; "
             f"leave it out of '{text}'"
@@ -336,7 +334,7 @@ class WhatIf:
             found += [one for one in part.refusals if one.operator not in touched]
             if not part.changes and not part.refusals:
                 reason = f"'{step}' finds nothing in it that it could change"
-                found.append(Refusal(self.names[index][0], reason, OTHER_STEP))
+                found.append(Refusal(self.names[index][0], "no-site", reason, OTHER_STEP))
         return found
 
     def kind(self, chosen: Sequence[tuple[int, Column]]) -> Kind:
@@ -364,7 +362,7 @@ class WhatIf:
             parts = self.parts_of(base, recipe)
             recipes = [recipe] * len(parts)
             integer = [""] * len(parts)
-            if step.startswith(INTEGER):
+            if computes_in_integers(step):
                 parts, recipes, integer = self.in_integers(base, parts, step)
             smallest, largest, functions = self.extremes(base, recipe, recipes)
             self.columns[at, step] = Column(
@@ -416,9 +414,9 @@ class WhatIf:
         Returns:
             Of every cluster its part, what is applied to it, and the integer method or nothing.
         """
-        first, *others = canonical_recipe(parse_recipe(step)).steps
-        method = method_named(first.method)
-        sites = list(method.sites(base.model.graph, method.configured(first.config)))
+        first, *others = parse_recipe(step).steps
+        method = METHODS[first.method]
+        sites = list(method.sites(base.model.graph, first.config))
         able = {site.operator for site in sites if not isinstance(site, Refusal)}
         left = {
             site.operator: replace(site, method=first.method)
@@ -427,7 +425,7 @@ class WhatIf:
         }
         names = [cluster.names for cluster in self.clusters_of(base)]
         found = [first.method * any(name in able for name in each) for each in names]
-        then = without_equalise(Recipe(tuple(others)))
+        then = without_equalize(Recipe(tuple(others)))
         refused = (
             replace(part, refusals=(*(left[n] for n in each if n in left), *part.refusals))
             for each, part in zip(names, self.parts_of(base, then), strict=True)
@@ -443,16 +441,16 @@ class WhatIf:
     def recipe(self, step: str) -> Recipe:
         """What is stored by a step; about that, where it computes in integers."""
         if step not in self.recipes:
-            canonical = canonical_recipe(parse_recipe(step))
+            canonical = parse_recipe(step)
             self.recipes[step] = (
-                STAND_IN if step.startswith(INTEGER) else without_equalise(canonical)
+                STAND_IN if computes_in_integers(step) else without_equalize(canonical)
             )
         return self.recipes[step]
 
 
-def without_equalise(recipe: Recipe) -> Recipe:
+def without_equalize(recipe: Recipe) -> Recipe:
     """A recipe without the steps that change numbers and no sizes, which zeros cannot stand for."""
-    return replace(recipe, steps=tuple(s for s in recipe.steps if s.method != "equalise"))
+    return replace(recipe, steps=tuple(s for s in recipe.steps if s.method != "equalize"))
 
 
 def stored_bytes(part: Part) -> int:

@@ -97,7 +97,7 @@ def measure_operators(model: Model, profile: Profile, task: Task | None, timing:
     sample, state = sample_of(model, profile, task, timing.seed)
     carried = {tagged.renamed[output]: into for output, into in state.items()}
     kernels = time_kernels(tagged.model, sample, carried, timing.options, seconds=timing.seconds)
-    if not any(run.taken for run in kernels.runs):
+    if not any(run.seconds for run in kernels.runs):
         raise InputError(NOTHING_RUNS)
     return with_latency(profile, tagged, kernels, timing.seed)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from packlight.advice import for_finding, for_findings, for_results
+from packlight.advice import advice_for_findings, advice_for_results, with_lessons
 from packlight.diagnosis import Subject
 from packlight.diagnosis import diagnose as find_causes
 from packlight.errors import ModelError, TaskError
@@ -62,8 +62,8 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
                 causes = causes_of(bench, subject)
             except (ModelError, TaskError) as error:
                 warnings = (*warnings, f"The search for causes failed: {error}")
-    of_results = for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
-    lessons = {advice.lesson: advice for advice in (*for_findings(causes), *of_results)}
+    of_results = advice_for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
+    lessons = {advice.lesson: advice for advice in (*advice_for_findings(causes), *of_results)}
     return replace(
         outcome,
         warnings=warnings,
@@ -101,7 +101,7 @@ def diagnose(bench: Bench, variant: Variant) -> Findings:
         seed=bench.seed,
         sizes=(before, after),
     )
-    return Findings(variant.id, tuple(map(for_finding, find_causes(subject))))
+    return Findings(variant.id, tuple(map(with_lessons, find_causes(subject))))
 
 
 def inputs_of(bench: Bench, contrasts: Sequence[Contrast]) -> Mapping[int, Steps]:

@@ -12,8 +12,8 @@ from packlight import zoo
 from packlight.errors import InputError, ModelError
 from packlight.model import Model, file_size, save, stored_files, stored_size
 from packlight.model import load as read_model
-from packlight.model.write import outside_files
-from packlight.runtime import unchanged, vet
+from packlight.model.save import outside_files
+from packlight.runtime import is_vetted, vet
 from packlight.task import Task, load_task
 
 ZOO = "zoo:"
@@ -61,7 +61,7 @@ def open_model(text: str | Path, *, runs: bool = True) -> Opened:
     path = Path(name)
     vet(path, runs=runs)
     model = read_model(path)
-    if not unchanged(path):
+    if not is_vetted(path):
         raise ModelError(f"'{path}' changed while it was read; wait until it is written")
     return Opened(model, path)
 

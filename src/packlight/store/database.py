@@ -17,7 +17,9 @@ from sqlalchemy import event, exc
 
 from packlight.errors import InputError
 
-VERSION = 1
+VERSION = 2
+"""Form of a project's records. Raise it when records of the version before no longer read."""
+
 BUSY_SECONDS = 60.0
 RETRY_SECONDS = 0.02
 LONGEST_JSON = 2**24
@@ -71,7 +73,7 @@ def connect(url: sql.URL) -> sql.Engine:
 
     Raises:
         InputError: the database cannot be used, is damaged, belongs to another program, or was
-            written by a newer packlight.
+            written by another version of packlight that keeps records in another form.
     """
     location = url.render_as_string(hide_password=True)
     try:
@@ -141,6 +143,11 @@ def prepare(engine: sql.Engine, location: str) -> None:
         version = connection.scalar(sql.select(sql.func.max(PROJECT.c.version)))
         if version is None:
             connection.execute(sql.insert(PROJECT).values(version=VERSION))
+        elif version < VERSION:
+            raise InputError(
+                f"'{location}' was written by an older packlight (project version {version}; this "
+                f"one reads {VERSION}). Start a new project: name another folder with --project"
+            )
         elif version > VERSION:
             raise InputError(
                 f"'{location}' was written by a newer packlight (project version {version}; this "

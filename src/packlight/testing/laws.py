@@ -20,14 +20,14 @@ from packlight.compression.sites.weight_roles import roles, stored
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size, load, nodes, save, stored_tensor, to_bytes
 from packlight.records import Change, Recipe, Refusal, SessionOptions, Step
-from packlight.records.recipe import Option
+from packlight.records.recipe_options import Option, config_of
 from packlight.runtime import open_session
 from packlight.testing.cases import EXACT, Case, make_case
 
 NOWHERE = "no operator has this name"
 DECIBELS = {
-    "tidy": 90.0,
-    "equalise": 200.0,
+    "simplify": 90.0,
+    "equalize": 200.0,
     "float16": 50.0,
     "weights": 25.0,
     "palette": 10.0,
@@ -55,7 +55,7 @@ def check_method(
     Raises:
         AssertionError: a law is broken; the message says which and how.
     """
-    recipe = Recipe((Step(method.name, dict(options or {})),))
+    recipe = Recipe((Step(config_of(method.name, options or {})),))
     case = make_case(network(), recipe)
     for law in LAWS:
         law(case)

@@ -14,7 +14,7 @@ from packlight.task import Task
 from packlight.testing import NETWORKS
 
 BRIEF = 0.02
-RECIPES = ("tidy+static", "tidy+weights:4", "palette:4", "weights:8,expand=run")
+RECIPES = ("simplify+static", "simplify+weights:4", "palette:4", "weights:8,expand=run")
 
 
 def checked(model, found):

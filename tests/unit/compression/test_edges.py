@@ -32,8 +32,8 @@ ROUNDED = [
 
 MIXED = ["weights,mixed=4.5,rounding=nearest", "palette,mixed=5.0,rounding=gptq"]
 HOW = ["nearest", "gptq"]
-EQUALISE = ["equalise", "equalise,by=weights", "equalise,scales=any"]
-EVERY = [*(f"{recipe},rounding={how}" for recipe in ROUNDED for how in HOW), *MIXED, *EQUALISE]
+EQUALIZE = ["equalize", "equalize,by=weights", "equalize,scales=any"]
+EVERY = [*(f"{recipe},rounding={how}" for recipe in ROUNDED for how in HOW), *MIXED, *EQUALIZE]
 INPUTS, HIDDEN = 64, 48
 
 
@@ -102,7 +102,7 @@ def test_odd_weights_stay_near_what_they_were(odd, recipe):
     found = read_by(made.model, "matmul_1", calls).astype(np.float64)
     assert file_size(made.model.graph) == len(to_bytes(made.model))
     assert np.isfinite(found).all()
-    if not recipe.startswith("equalise"):
+    if not recipe.startswith("equalize"):
         widest = float(np.abs(weight).max())
         assert np.abs(found - weight).max() <= (2 if "gptq" in recipe else 1) * widest + 1e-43
     if odd == "zero":
@@ -123,10 +123,8 @@ def test_a_constant_weight_stays_what_it_is(value, recipe, how):
 
 
 @pytest.mark.parametrize("recipe", EVERY)
-@pytest.mark.parametrize(
-    ("bad", "said"), [(np.nan, "1 numbers that are NaN or infinite"), (-3e38, "reaches 3e+38")]
-)
-def test_weights_that_no_grid_can_hold_are_refused_and_stay(bad, said, recipe):
+@pytest.mark.parametrize(("bad", "code"), [(np.nan, "not-finite"), (-3e38, "overflow")])
+def test_weights_that_no_grid_can_hold_are_refused_and_stay(bad, code, recipe):
     weight = drawn(INPUTS, HIDDEN)
     weight[3, 7] = bad
     model = single(weight)
@@ -135,8 +133,8 @@ def test_weights_that_no_grid_can_hold_are_refused_and_stay(bad, said, recipe):
 
     assert not made.changes
     assert to_bytes(made.model) == to_bytes(model)
-    if not recipe.startswith("equalise"):  # a single product has nothing before it to scale
-        assert said in made.refusals[0].reason
+    if not recipe.startswith("equalize"):  # a single product has nothing before it to scale
+        assert made.refusals[0].code == code
 
 
 @pytest.mark.parametrize("recipe", EVERY)
@@ -147,7 +145,7 @@ def test_empty_weights_and_those_of_one_number_are_refused_and_stay(shape, recip
     made = apply_recipe(model, parse_recipe(recipe), [{"x": np.ones((2, shape[0]), np.float32)}])
 
     (refusal,) = made.refusals
-    assert f"{shape[0] * shape[1]} numbers: too few" in refusal.reason
+    assert refusal.code == "too-small"
     assert to_bytes(made.model) == to_bytes(model)
 
 
@@ -161,8 +159,8 @@ def test_a_weight_that_operators_sum_over_different_axes_of_is_refused(recipe):
     np.testing.assert_array_equal(
         kept, model.graph.graph.initializers["weight_1"].const_value.numpy()
     )
-    said = {refusal.operator: refusal.reason for refusal in made.refusals}
-    assert "sum over different axes" in said["gemm_6"]
+    codes = {refusal.operator: refusal.code for refusal in made.refusals}
+    assert codes["gemm_6"] == "shared"
 
 
 @pytest.mark.parametrize("recipe", [f"{recipe},rounding=gptq" for recipe in ROUNDED])
@@ -172,7 +170,10 @@ def test_a_shared_weight_is_rounded_to_nearest_and_that_is_said(recipe):
     made = apply_recipe(model, parse_recipe(f"{recipe},where=matmul"), sample_calls(model))
 
     (change,) = made.changes
-    assert ": several operators share it" in change.what
+    assert change.storage.rounding == "nearest"
+    (note,) = change.storage.notes
+    assert note.code == "shared-weight"
+    assert len(note.operators) > 1
 
 
 def published(through):
@@ -195,7 +196,7 @@ def test_a_weight_that_is_an_output_of_the_model_stays_what_it_is(through, recip
 
     before, after = (open_session(one, EXACT).run(calls[0])[name] for one in (model, made.model))
     np.testing.assert_array_equal(after, before)
-    assert any("output of the model" in r.reason or "shared" in r.reason for r in made.refusals)
+    assert {"model-output", "shared"} & {refusal.code for refusal in made.refusals}
 
 
 CALIBRATION = {
@@ -220,7 +221,7 @@ def test_odd_calibration_samples_do_no_harm(given, recipe):
 
     made = apply_recipe(model, parse_recipe(recipe), calls)
 
-    assert made.changes or recipe.startswith("equalise")
+    assert made.changes or recipe.startswith("equalize")
     assert file_size(made.model.graph) == len(to_bytes(made.model))
     for value in made.model.graph.graph.initializers.values():
         array = value.const_value.numpy().astype(np.float64)
@@ -231,7 +232,7 @@ def test_odd_calibration_samples_do_no_harm(given, recipe):
         assert np.abs(found - expected).max() <= 1.5 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("recipe", [recipe for recipe in EVERY if recipe not in EQUALISE])
+@pytest.mark.parametrize("recipe", [recipe for recipe in EVERY if recipe not in EQUALIZE])
 def test_a_sample_that_is_not_finite_counts_as_none(recipe):
     full = parse_recipe(recipe)
     good = samples()
@@ -251,7 +252,9 @@ def test_without_a_usable_sample_gptq_rounds_to_nearest_and_says_so(recipe, give
 
     plain = compress(sound(), parse_recipe(recipe))
     assert to_bytes(made.model) == to_bytes(plain.model)
-    assert all("no sample gives it inputs that are finite" in c.what for c in made.changes)
+    for change in made.changes:
+        assert change.storage.rounding == "nearest"
+        assert [note.code for note in change.storage.notes] == ["not-finite-inputs"]
 
 
 @pytest.mark.parametrize("recipe", ROUNDED)
@@ -275,10 +278,11 @@ def test_a_body_that_is_never_reached_is_rounded_without_samples_or_refused(reci
     made = apply_recipe(model, parse_recipe(recipe), reached)
 
     inside = [change for change in made.changes if change.operator == "else.lstm_6"]
-    if recipe.startswith("equalise"):
+    if recipe.startswith("equalize"):
         assert not inside or "by=weights" in recipe
     elif "gptq" in recipe and inside:
-        assert all("no sample reaches it" in change.what for change in inside)
+        for change in inside:
+            assert "no-samples" in {note.code for note in change.storage.notes}
     expected, found = outputs(model, others), outputs(made.model, others)
     assert np.abs(found - expected).max() <= 1.5 * np.abs(expected).max()
 
@@ -364,7 +368,7 @@ def test_channels_whose_numbers_would_leave_float32_keep_their_scale():
     calls = [{"x": np.rint(drawn(3, 24, seed=n) * 8)} for n in range(4)]
 
     for scales in ("powers", "any"):
-        made = apply_recipe(model, parse_recipe(f"equalise,by=weights,scales={scales}"), calls)
+        made = apply_recipe(model, parse_recipe(f"equalize,by=weights,scales={scales}"), calls)
         assert made.changes
         after = made.model.graph.graph.initializers
         for name, weight in {"weight_0": first, "weight_3": second}.items():

@@ -7,7 +7,7 @@ from packlight.evaluation.robustness import robustness
 from packlight.metrics import METRICS
 from packlight.records import SessionOptions, parse_recipe
 from packlight.task import Task
-from packlight.task.changes import CHANGES, changed_tasks, kind_of
+from packlight.task.changes import CHANGES, changed_tasks, input_kind
 from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
 
@@ -24,11 +24,11 @@ def labelled(model, samples):
 
 
 def test_inputs_are_told_by_their_shape_and_type():
-    assert kind_of(np.zeros((1, 3, 32, 32), np.float32)) == "image"
-    assert kind_of(np.zeros((1, 32, 32, 3), np.uint8)) == "image"
-    assert kind_of(np.zeros((1, 512), np.float32)) == "sound"
-    assert kind_of(np.zeros((1, 16), np.float32)) == "numbers"
-    assert kind_of(np.zeros((1, 16), np.int64)) == ""
+    assert input_kind(np.zeros((1, 3, 32, 32), np.float32)) == "image"
+    assert input_kind(np.zeros((1, 32, 32, 3), np.uint8)) == "image"
+    assert input_kind(np.zeros((1, 512), np.float32)) == "sound"
+    assert input_kind(np.zeros((1, 16), np.float32)) == "numbers"
+    assert input_kind(np.zeros((1, 16), np.int64)) == ""
 
 
 @pytest.mark.parametrize("kind", CHANGES)

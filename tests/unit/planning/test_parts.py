@@ -6,12 +6,12 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
-from packlight.compression import canonical_recipe, compress
+from packlight.compression import compress
 from packlight.model import Model, save, to_bytes
 from packlight.planning.routes import ROUTES
 from packlight.planning.size.clusters import clusters
 from packlight.planning.size.files import Files
-from packlight.planning.size.parts import Sizes, Tidied, least_opset
+from packlight.planning.size.parts import Simplified, Sizes, least_opset
 from packlight.records import parse_recipe
 from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
@@ -30,18 +30,18 @@ RECIPES = [
 ]
 
 
-def tidied(name):
-    return compress(NETWORKS[name](), parse_recipe("tidy")).model
+def simplified(name):
+    return compress(NETWORKS[name](), parse_recipe("simplify")).model
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
     model = NETWORKS[name]()
-    sizes = Sizes(Tidied(model))
+    sizes = Sizes(Simplified(model))
 
     for text in RECIPES:
-        recipe = canonical_recipe(parse_recipe(text))
-        made = compress(model, parse_recipe(f"tidy+{text}"))
+        recipe = parse_recipe(text)
+        made = compress(model, parse_recipe(f"simplify+{text}"))
         assert sizes.apply(recipe).size == len(to_bytes(made.model)), text
 
 
@@ -52,23 +52,23 @@ def test_a_step_that_changes_nothing_raises_no_opset():
     model = net.model("small", [value_info("x", [1, 12])], {value: [1, 1]})
     recipe = parse_recipe("palette:6+float16")
 
-    made = compress(model, parse_recipe("tidy+palette:6+float16"))
+    made = compress(model, parse_recipe("simplify+palette:6+float16"))
 
     assert {change.method for change in made.changes} == {"float16"}
-    assert made.model.opset() == 17 < least_opset(canonical_recipe(recipe))
-    assert Sizes(Tidied(model)).apply(canonical_recipe(recipe)).size == len(to_bytes(made.model))
+    assert made.model.opset() == 17 < least_opset(recipe)
+    assert Sizes(Simplified(model)).apply(recipe).size == len(to_bytes(made.model))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_changes_and_refusals_are_those_of_the_file(name):
     model = NETWORKS[name]()
-    recipe = canonical_recipe(parse_recipe("weights:4,block=32"))
+    recipe = parse_recipe("weights:4,block=32")
 
-    applied = Sizes(Tidied(model)).apply(recipe)
-    made = compress(model, parse_recipe("tidy+weights:4,block=32"))
+    applied = Sizes(Simplified(model)).apply(recipe)
+    made = compress(model, parse_recipe("simplify+weights:4,block=32"))
 
-    assert applied.changes == tuple(one for one in made.changes if one.method != "tidy")
-    assert applied.refusals == tuple(one for one in made.refusals if one.method != "tidy")
+    assert applied.changes == tuple(one for one in made.changes if one.method != "simplify")
+    assert applied.refusals == tuple(one for one in made.refusals if one.method != "simplify")
 
 
 def test_operators_that_share_a_weight_are_one_cluster():
@@ -79,8 +79,8 @@ def test_operators_that_share_a_weight_are_one_cluster():
 
 
 def test_a_recipe_is_applied_once():
-    sizes = Sizes(Tidied(NETWORKS["shared-17"]()))
-    recipe = canonical_recipe(parse_recipe("palette:4"))
+    sizes = Sizes(Simplified(NETWORKS["shared-17"]()))
+    recipe = parse_recipe("palette:4")
 
     assert sizes.apply(recipe) is sizes.apply(recipe)
 
@@ -98,11 +98,11 @@ def test_alike_operators_differ_where_the_weight_of_one_is_seen_from_outside(see
         outputs[stored[2]] = [40, 40]
     model = net.model("seen", inputs, outputs)
 
-    made = compress(model, parse_recipe("tidy+weights:8"))
+    made = compress(model, parse_recipe("simplify+weights:8"))
 
     assert len([one for one in made.changes if one.method == "weights"]) == 2
-    recipe = canonical_recipe(parse_recipe("weights:8"))
-    assert Sizes(Tidied(model)).apply(recipe).size == len(to_bytes(made.model))
+    recipe = parse_recipe("weights:8")
+    assert Sizes(Simplified(model)).apply(recipe).size == len(to_bytes(made.model))
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -1e38, 1e5, -1e5, 1e-8])
@@ -115,19 +115,19 @@ def test_weights_that_methods_refuse_for_their_numbers_are_foreseen(number):
             array *= np.float32(1e-8 if number == 1e-8 else 1)
         value = net.add("MatMul", value, net.keep(array))
     model = net.model("numbers", [value_info("x", [1, 40])], {value: [1, 40]})
-    sizes = Sizes(Tidied(model))
+    sizes = Sizes(Simplified(model))
 
     for text in ("weights:8", "palette:4", "sparse", "float16"):
-        recipe = canonical_recipe(parse_recipe(text))
-        made = compress(model, parse_recipe(f"tidy+{text}"))
+        recipe = parse_recipe(text)
+        made = compress(model, parse_recipe(f"simplify+{text}"))
         applied = sizes.apply(recipe)
         assert applied.size == len(to_bytes(made.model)), text
         assert set(applied.refusals) == set(made.refusals), text
 
 
 def test_each_weight_is_read_once_to_know_all_sizes():
-    model = tidied("perceptron-21")
-    sizes, watched = Sizes(Tidied(model)), dict[int, Watched]()
+    model = simplified("perceptron-21")
+    sizes, watched = Sizes(Simplified(model)), dict[int, Watched]()
     for cluster in clusters(sizes.model.graph):
         for node in cluster.nodes:
             for value in node.inputs:
@@ -136,7 +136,7 @@ def test_each_weight_is_read_once_to_know_all_sizes():
                     value.const_value = tensor
 
     for text in ("palette:4", "weights:8", "sparse"):
-        foreseen = sizes.apply(canonical_recipe(parse_recipe(text))).size
+        foreseen = sizes.apply(parse_recipe(text)).size
         assert len(to_bytes(compress(model, parse_recipe(text)).model)) == foreseen
 
     assert max(tensor.reads for tensor in watched.values()) == 1
@@ -157,13 +157,13 @@ class Watched:
 
 def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
     model = NETWORKS["depthwise-13"]()
-    sizes = Sizes(Tidied(model))
+    sizes = Sizes(Simplified(model))
     for route in ROUTES:
         recipe = route.recipe.replace(",rounding=gptq", "").replace(",weighted=true", "")
         if recipe and "static" not in recipe:
-            full = canonical_recipe(parse_recipe(recipe))
+            full = parse_recipe(recipe)
             path = tmp_path / "made.onnx"
-            made = compress(model, parse_recipe(f"tidy+{recipe}")).model
+            made = compress(model, parse_recipe(f"simplify+{recipe}")).model
             assert save(made, path) == sizes.apply(full).size, route.name
 
 
@@ -223,9 +223,9 @@ LEARNING = [
 @pytest.mark.parametrize("name", WITH_BIASES)
 def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
     model = WITH_BIASES[name]()
-    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(text))).size
+    told = Files(Simplified(model)).made(parse_recipe(text)).size
 
-    made = apply_recipe(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
+    made = apply_recipe(model, parse_recipe(f"simplify+{text}"), sample_calls(model))
 
     assert told.low == told.high == len(to_bytes(made.model))
 
@@ -244,18 +244,18 @@ WIDENED = [
 @pytest.mark.parametrize("name", ["alike", *BODIES, "depthwise-13"])
 def test_what_only_samples_say_widens_the_foreseen_size(name, text):
     model = {**WITH_BIASES, **NETWORKS}[name]()
-    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(text))).size
+    told = Files(Simplified(model)).made(parse_recipe(text)).size
 
-    made = apply_recipe(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
+    made = apply_recipe(model, parse_recipe(f"simplify+{text}"), sample_calls(model))
 
     assert told.low <= len(to_bytes(made.model)) <= told.high
 
 
 def test_files_are_foreseen_of_recipes_for_all_operators_alone():
-    files = Files(Tidied(NETWORKS["shared-17"]()))
+    files = Files(Simplified(NETWORKS["shared-17"]()))
 
     with pytest.raises(AssertionError, match="names"):
-        files.made(canonical_recipe(parse_recipe("weights:8,where=matmul")))
+        files.made(parse_recipe("weights:8,where=matmul"))
 
 
 @pytest.mark.parametrize("text", ["weights:3", "palette:4", "sparse:6", "weights:8"])
@@ -267,12 +267,12 @@ def test_sizes_of_a_model_that_was_compressed_in_part_are_foreseen(text):
         names.append(net.nodes[-1].name)
     model = net.model("part", [value_info("x", [1, 64])], {value: [1, 64]})
     half = compress(model, parse_recipe(f"weights:8,where=^{names[0]}$")).model
-    recipe = canonical_recipe(parse_recipe(text))
+    recipe = parse_recipe(text)
 
-    made = compress(half, parse_recipe(f"tidy+{text}")).model
+    made = compress(half, parse_recipe(f"simplify+{text}")).model
 
     onnx.checker.check_model(to_bytes(made))
-    assert Sizes(Tidied(half)).apply(recipe).size == len(to_bytes(made))
+    assert Sizes(Simplified(half)).apply(recipe).size == len(to_bytes(made))
 
 
 def noted(proto, what):
@@ -303,9 +303,9 @@ def test_what_is_said_of_a_weight_is_counted(what):
         value = net.add("MatMul", value, net.keep(net.array(40, 40, fan_in=40)))
     plain = net.model("noted", [value_info("x", [1, 40])], {value: [1, 40]})
     model = Model(ir.from_proto(noted(ir.to_proto(plain.graph), what)), "noted")
-    sizes = Sizes(Tidied(model))
+    sizes = Sizes(Simplified(model))
 
     for text in RECIPES:
-        made = compress(model, parse_recipe(f"tidy+{text}"))
-        foreseen = sizes.apply(canonical_recipe(parse_recipe(text))).size
+        made = compress(model, parse_recipe(f"simplify+{text}"))
+        foreseen = sizes.apply(parse_recipe(text)).size
         assert foreseen == len(to_bytes(made.model)), text

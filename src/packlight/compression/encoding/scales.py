@@ -7,7 +7,7 @@ does not depend on that of the weights.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from packlight.compression.encoding.functions import Body, widened
 from packlight.compression.encoding.storage import FLOAT_BYTES, Expansion, Parts
+from packlight.records.configs import ScaleBits
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
-Bits = Literal[16, 32]
-"""Of one stored scale."""
 
-SHORT: Final[Bits] = 16
+SHORT: Final[ScaleBits] = 16
 LEAST: Final = np.finfo(np.float16).smallest_subnormal
 
 
-def scale_bytes(count: int, bits: Bits) -> int:
+def scale_bytes(count: int, bits: ScaleBits) -> int:
     """Bytes that so many scales take.
 
     >>> scale_bytes(10, 32), scale_bytes(10, 16)
@@ -34,7 +33,7 @@ def scale_bytes(count: int, bits: Bits) -> int:
     return count * bits // 8 + (FLOAT_BYTES if bits == SHORT else 0)
 
 
-def as_stored(scale: Float, bits: Bits) -> Float:
+def as_stored(scale: Float, bits: ScaleBits) -> Float:
     """What scales are once they are stored and read."""
     if bits != SHORT:
         return scale
@@ -42,7 +41,7 @@ def as_stored(scale: Float, bits: Bits) -> Float:
     return half.astype(np.float32) * widest
 
 
-def scale_parts(scale: Float, bits: Bits) -> Mapping[str, Array]:
+def scale_parts(scale: Float, bits: ScaleBits) -> Mapping[str, Array]:
     """The arrays that are stored."""
     if bits != SHORT:
         return {"scale": scale}
@@ -57,7 +56,7 @@ def shortened(scale: Float) -> tuple[NDArray[np.float16], np.float32]:
 
 
 def store_scale(
-    place: Expansion, parts: Parts, bits: Bits, shape: Sequence[int]
+    place: Expansion, parts: Parts, bits: ScaleBits, shape: Sequence[int]
 ) -> dict[str, ir.Value]:
     """Add the stored values, by the names of their parts."""
     if bits != SHORT:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -27,10 +27,10 @@ from packlight.compression.encoding.storage import (
     code_bytes,
     store_codes,
 )
+from packlight.records.configs import SparseStorage
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
-Values = Literal["float", "grid", "palette"]
 
 MASK_BYTES = 160
 """About what the operator and the names that put the values of one weight in their places take."""
@@ -55,7 +55,7 @@ class Form:
     shape: tuple[int, ...]
     summed: tuple[int, ...]
     kept: int
-    values: Values
+    values: SparseStorage
     bits: int
     scaled: bool
 

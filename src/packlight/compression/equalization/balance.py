@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,9 @@ from packlight.compression.grids import granularity
 from packlight.compression.grids.uniform import fit
 from packlight.compression.sites.weight_roles import SUMMED
 from packlight.compression.sites.weight_sites import LARGEST
+from packlight.records.configs import ChannelScales
 
 Doubles = NDArray[np.float64]
-Scales = Literal["powers", "any"]
 SWEEPS = 20
 """Times that ranges are made equal along chains that share a weight."""
 
@@ -40,17 +39,17 @@ hardly tell how much a channel matters that they leave at zero."""
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Powers of inputs, and of weights, that are tried."""
 
-SNAP: dict[Scales, Callable[[Doubles], Doubles]] = {"powers": np.rint, "any": np.asarray}
+SNAP: dict[ChannelScales, Callable[[Doubles], Doubles]] = {"powers": np.rint, "any": np.asarray}
 """What base-2 logarithms of scales become."""
 
 
-def scales_of(logs: Doubles, kind: Scales) -> Doubles:
+def scales_of(logs: Doubles, kind: ChannelScales) -> Doubles:
     """Scales from their base-2 logarithms."""
     scales: Doubles = np.exp2(SNAP[kind](np.clip(logs, -WIDEST, WIDEST)))
     return scales
 
 
-def equal_ranges(chains: Sequence[Chain], kind: Scales) -> list[Doubles]:
+def equal_ranges(chains: Sequence[Chain], kind: ChannelScales) -> list[Doubles]:
     """Scales that make ranges before and behind each chain equal, (channels,) for each chain.
 
     Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction"
@@ -115,7 +114,9 @@ def widest(
     return found
 
 
-def least_error(chain: Chain, squares: Sequence[Doubles], bits: int, kind: Scales) -> Doubles:
+def least_error(
+    chain: Chain, squares: Sequence[Doubles], bits: int, kind: ChannelScales
+) -> Doubles:
     """Scales with the least rounding error on a grid for each output channel (channels,).
 
     Tried are rms(x)^a / max|W|^b for each channel, where a and b run over ``STRENGTHS``; all 1 is
@@ -175,7 +176,7 @@ class Weighed:
         return found
 
 
-def candidates(chain: Chain, weights: Sequence[Weighed], kind: Scales) -> Iterator[Doubles]:
+def candidates(chain: Chain, weights: Sequence[Weighed], kind: ChannelScales) -> Iterator[Doubles]:
     """Scales to try, all 1 first, and none twice."""
     count = chain.free.size
     squares = np.maximum.reduce([w.largest(w.squares, count) for w in weights])
@@ -193,7 +194,7 @@ def candidates(chain: Chain, weights: Sequence[Weighed], kind: Scales) -> Iterat
 
 
 def even_activations(
-    chain: Chain, peaks: Sequence[Doubles], strength: float, kind: Scales
+    chain: Chain, peaks: Sequence[Doubles], strength: float, kind: ChannelScales
 ) -> Doubles:
     """Scales (channels,) that make channels of activations more even, and weights less.
 

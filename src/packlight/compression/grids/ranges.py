@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.compression.grids.clipping import min_divergence, min_squared_error, squared_error
+from packlight.records.configs import ActivationRange
 
 BINS = 4096
 """Even, so that zero is an edge. A percentile is known to 1 / 2048 of the widest value."""
@@ -23,8 +24,6 @@ LEVELS = 255
 MIDDLE_CODE = 127
 MIDDLE_CODE_16 = 32767
 """Codes above the one in the middle, of 8 and 16 bits."""
-
-Rule = Literal["minmax", "percentile", "mse", "kl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ class HistogramObserver:
 
 
 def affine_grid(
-    histogram: HistogramObserver, rule: Rule, share: float, *, symmetric: bool = False
+    histogram: HistogramObserver, rule: ActivationRange, share: float, *, symmetric: bool = False
 ) -> Affine:
     """The 8-bit grid for observed values; of step 1 where that holds all of them.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,9 @@ from packlight.compression.grids.granularity import (
 from packlight.compression.grids.kmeans import PART
 from packlight.compression.reconstruction.gptq import Lattice
 from packlight.compression.sites.weight_matrix import Layout
+from packlight.records.configs import WeightRange
 
 Codes = NDArray[np.float32]
-Range = Literal["minmax", "mse", "moments"]
 
 ZEROS = {2: 3, 3: 7, 4: 4}
 """How far from that of the whole range zeros are tried; 2 for wider codes."""
@@ -87,7 +86,7 @@ def fit(
     bits: int,
     *,
     symmetric: bool,
-    search: Range,
+    search: WeightRange,
 ) -> Uniform:
     """The grid of a weight.
 

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import onnx_ir as ir
 
 from packlight.compression.compress import step_uses_data
 from packlight.compression.methods import palette, weights
 from packlight.model import Model, graphs, initializers, nodes, stored_tensor
-from packlight.planning.size.parts import INTEGER, Applied, Sizes, Tidied, least_opset
+from packlight.planning.size.parts import INTEGER, Applied, Simplified, Sizes, least_opset
 from packlight.planning.value_checks import Numbers
 from packlight.records.codec import digest
+from packlight.records.configs import RoundingConfig
 from packlight.records.measurement import Measurement, counted
-from packlight.records.recipe import Option as Value
-from packlight.records.recipe import Recipe, Step
+from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.variant import Change, Refusal
+
+
+def computes_in_integers(text: str) -> bool:
+    """Whether the first step of a recipe in short computes in integers."""
+    return any(step.method in INTEGER for step in parse_recipe(text).steps[:1])
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The user's own file, which nothing has tidied.
+    """The user's own file, which nothing has simplified.
 
     Attributes:
         size: bytes, external data included.
@@ -73,12 +79,12 @@ class Files:
     """What recipes make of a model, without making it.
 
     Args:
-        tidied: the model.
+        simplified: the model.
         numbers: that are stored, as far as they were read already.
     """
 
-    def __init__(self, tidied: Tidied, numbers: Numbers | None = None) -> None:
-        self.sizes = Sizes(tidied, numbers)
+    def __init__(self, simplified: Simplified, numbers: Numbers | None = None) -> None:
+        self.sizes = Sizes(simplified, numbers)
         self.known: dict[str, File] = {}
 
     def made(self, recipe: Recipe, *, last: bool = False) -> File:
@@ -110,7 +116,7 @@ class Files:
 
     def is_newer(self, recipe: Recipe) -> bool:
         """Whether a recipe is looked at in the model raised to a newer opset."""
-        newer = least_opset(recipe) > self.sizes.tidied.source.opset()
+        newer = least_opset(recipe) > self.sizes.simplified.source.opset()
         return newer and not self.is_whole(recipe)
 
     def looked_at(self, recipe: Recipe, *, last: bool) -> File:
@@ -138,8 +144,8 @@ class Files:
 def without_biases(recipe: Recipe) -> Recipe:
     """A recipe whose weights get no biases, as those in bodies that no sample reaches."""
     steps = (
-        replace(step, config={**step.config, "bias": False})
-        if "bias" in step.config and step.method not in INTEGER
+        replace(step, config=replace(step.config, bias=False))
+        if isinstance(step.config, RoundingConfig)
         else step
         for step in recipe.steps
     )
@@ -164,7 +170,7 @@ def between(low: int, high: int) -> Measurement:
 
 def every_width(recipe: Recipe) -> list[Recipe]:
     """A recipe with each width for all weights that samples may choose; none where they do not."""
-    mixed = [step for step in recipe.steps if step.config.get("mixed")]
+    mixed = list(filter(has_own_widths, recipe.steps))
     widths = sorted({bits for step in mixed for bits in WIDTHS[step.method]})
     return [
         replace(recipe, steps=tuple(with_bits(step, bits) for step in recipe.steps))
@@ -176,15 +182,21 @@ WIDTHS = {"weights": weights.WIDTHS, "palette": palette.WIDTHS}
 """Bits of codes, by method, narrowest first."""
 
 
+def has_own_widths(step: Step) -> bool:
+    """Whether a step gives every weight a width of its own."""
+    return isinstance(step.config, RoundingConfig) and step.config.mixed > 0
+
+
 def with_bits(step: Step, bits: int) -> Step:
     """A step with codes of a width where samples choose it, or of the nearest that it has."""
-    if not step.config.get("mixed"):
+    if not has_own_widths(step):
         return step
     near = min(WIDTHS[step.method], key=lambda width: abs(width - bits))
-    return replace(step, config={**step.config, "bits": near})
+    changed: dict[str, Any] = {"bits": near}
+    return replace(step, config=replace(step.config, **changed))
 
 
-LEARNT: Mapping[str, Value] = {
+LEARNT: Mapping[str, Any] = {
     "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
 }  # fmt: skip
 """Options by which samples choose numbers, and what they are without samples."""
@@ -192,8 +204,11 @@ LEARNT: Mapping[str, Value] = {
 
 def without_samples(recipe: Recipe) -> Recipe:
     """What stores as much, for that does not depend on how numbers were chosen."""
-    steps = (
-        replace(step, config={key: LEARNT.get(key, value) for key, value in step.config.items()})
-        for step in recipe.steps
-    )
+    steps = (replace(step, config=without_learning(step.config)) for step in recipe.steps)
     return replace(recipe, steps=tuple(steps))
+
+
+def without_learning(config: Config) -> Config:
+    """A config that chooses all numbers without samples."""
+    names = {field.name for field in fields(config)}
+    return replace(config, **{name: value for name, value in LEARNT.items() if name in names})

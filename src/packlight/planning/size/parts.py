@@ -17,20 +17,27 @@ import onnx_ir as ir
 
 from packlight.compression import compress
 from packlight.compression.methods.float16 import SMALLEST
-from packlight.compression.methods.table import method as method_named
+from packlight.compression.methods.table import METHODS
 from packlight.compression.sites.weight_sites import stand_in
-from packlight.model import Model, file_size, initializers, raised
+from packlight.model import Model, file_size, initializers, raise_opset
 from packlight.model.size import Skeleton, field_size, skeleton
 from packlight.planning.size.integers import integer_size
 from packlight.planning.value_checks import Numbers
 from packlight.records.codec import digest
-from packlight.records.recipe import Recipe, parse_recipe
+from packlight.records.configs import Simplify
+from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
 INTEGER = ("static", "dynamic")
 """Methods that compute in integers, whose codes are made at once and shared where they are equal.
 """
+
+
+def computes_in_integers(text: str) -> bool:
+    """Whether the first step of a recipe in short computes in integers."""
+    return any(step.method in INTEGER for step in parse_recipe(text).steps[:1])
+
 
 FUNCTION_TAG = 2
 """Bytes of the tag of a function in a file: its number is above 15."""
@@ -63,7 +70,7 @@ class Base:
     """A model at one opset, as its file is before a recipe changes anything.
 
     Attributes:
-        model: at that opset, tidied.
+        model: at that opset, simplified.
         numbers: that are stored.
         applied: recipes that were applied so far, by digest.
     """
@@ -127,8 +134,8 @@ def is_weight(tensor: ir.TensorProtocol) -> bool:
 
 
 @dataclass(frozen=True)
-class Tidied:
-    """A model before and after it is tidied.
+class Simplified:
+    """A model before and after it is simplified.
 
     Attributes:
         source: before; it stays as it is, unless it is spare.
@@ -141,46 +148,46 @@ class Tidied:
     @cached_property
     def model(self) -> Model:
         """After."""
-        return compress(self.source, TIDY, held=0, in_place=self.spare).model
+        return compress(self.source, SIMPLIFY, held=0, in_place=self.spare).model
 
     def at(self, opset: int) -> Model:
-        """The tidied model at an opset, or at its own where that is newer.
+        """The simplified model at an opset, or at its own where that is newer.
 
-        It is raised before it is tidied, as ``compress`` does it: converters leave notes.
+        It is raised before it is simplified, as ``compress`` does it: converters leave notes.
         """
         if opset <= self.source.opset():
             return self.model
         assert "model" not in vars(self) or not self.spare, "the source is used up"
-        newer = Model(raised(self.source.clone(), opset), self.source.name)
-        return compress(newer, TIDY, held=0, in_place=True).model
+        newer = Model(raise_opset(self.source.clone(), opset), self.source.name)
+        return compress(newer, SIMPLIFY, held=0, in_place=True).model
 
 
-TIDY = parse_recipe("tidy")
+SIMPLIFY = Recipe((Step(Simplify()),))
 
 
 class Sizes:
     """File sizes of a model under any recipe, which tidies it first.
 
     Args:
-        tidied: the model.
+        simplified: the model.
         numbers: that are stored, as far as they were read already.
     """
 
-    def __init__(self, tidied: Tidied, numbers: Numbers | None = None) -> None:
-        self.tidied = tidied
+    def __init__(self, simplified: Simplified, numbers: Numbers | None = None) -> None:
+        self.simplified = simplified
         self.bases: dict[int, Base] = {}
         self.numbers = numbers or Numbers()
 
     @property
     def model(self) -> Model:
-        """The model, tidied."""
-        return self.tidied.model
+        """The model, simplified."""
+        return self.simplified.model
 
     def base(self, opset: int) -> Base:
         """The model at an opset, or at its own where that is newer."""
-        at = max(opset, self.tidied.source.opset())
+        at = max(opset, self.simplified.source.opset())
         if at not in self.bases:
-            self.bases[at] = Base(self.tidied.at(at), self.numbers)
+            self.bases[at] = Base(self.simplified.at(at), self.numbers)
         return self.bases[at]
 
     def apply(self, recipe: Recipe, *, last: bool = False) -> Applied:
@@ -204,8 +211,8 @@ class Sizes:
 
 def least_opset(recipe: Recipe) -> int:
     """The opset that a recipe raises a model to where it changes anything."""
-    chosen = [(method_named(step.method), step) for step in recipe.steps]
-    return max((m.opset(m.configured(step.config)) for m, step in chosen), default=0)
+    opsets = [METHODS[step.method].opset(step.config) for step in recipe.steps]
+    return max(opsets, default=0)
 
 
 def acting(recipe: Recipe, changes: Iterable[Change]) -> Recipe:
