@@ -25,7 +25,7 @@ import packlight
 from packlight.errors import ModelError
 from packlight.metrics import METRICS
 from packlight.model import load
-from packlight.planning.what_if import KEEP, Choice
+from packlight.planning.routes import KEEP, Choice
 from packlight.profiling.sample_runs import profile_for_task, sample_shapes
 from packlight.records import Measurement
 from packlight.runtime import latency_of, open_session

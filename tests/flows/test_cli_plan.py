@@ -160,7 +160,7 @@ def test_an_operator_that_nobody_knows_is_named_and_sizes_are_told_all_the_same(
     assert "no runtime has my.ops.Fancy unless you register it" in found.recommendation[0]
     assert not any("as it is" in one for one in found.recommendation)
     assert found.feasible == "unclear"
-    assert "Besides, no runtime has my.ops.Fancy unless" in " ".join(tight.stdout.split())
+    assert "Also, no runtime has my.ops.Fancy unless" in " ".join(tight.stdout.split())
     assert found.options[0].predicted["size"].how == "counted"
     assert "latency" not in found.original
     assert profiled.returncode == 0

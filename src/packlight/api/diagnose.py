@@ -12,7 +12,7 @@ from packlight.diagnosis import Subject
 from packlight.diagnosis import diagnose as find_causes
 from packlight.metrics import METRICS
 from packlight.model import Model, stored_size
-from packlight.planning.cost.operator_latency import target_of, with_bounds
+from packlight.planning.cost.operator_latency import device_target, with_latency_bounds
 from packlight.profiling.sample_runs import (
     MOST_STEPS,
     Timing,
@@ -74,7 +74,7 @@ def diagnose(
     Raises:
         InputError: a model, the task or the device cannot be used, or the models are not alike.
     """
-    target = target_of(device, unit)
+    target = device_target(device, unit)
     with at_hand(reference, variant) as (first, second):
         check_alike(first.model, second.model, second.model.name)
         data = random_task(first.model, seed) if task is None else task_for(task, first.model)
@@ -160,7 +160,7 @@ def predict_times(
 ) -> Timed:
     """Predict latency on a device."""
     reference, variant = (
-        with_bounds(profile_for_task(model, {}, task), model, device, unit)
+        with_latency_bounds(profile_for_task(model, {}, task), model, device, unit)
         for model in (reference_model, variant_model)
     )
     before, after = (profile.totals["predicted_latency"] for profile in (reference, variant))

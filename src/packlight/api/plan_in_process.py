@@ -15,11 +15,10 @@ from packlight.metrics import metric_by_name
 from packlight.model import Model, check_shapes, file_size, stored_size
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.plan import plan as plan_of
-from packlight.planning.routes import ROUTES
-from packlight.planning.size.files import Files, original_of
-from packlight.planning.size.parts import Simplified, least_opset
-from packlight.planning.value_checks import Numbers
-from packlight.planning.what_if import Choice, WhatIf, parse_choice
+from packlight.planning.routes import ROUTES, Choice, parse_choice
+from packlight.planning.size.exact_size import Simplified, ValueChecks, least_opset
+from packlight.planning.size.files import Files, original_file
+from packlight.planning.what_if import WhatIf
 from packlight.profiling.sample_runs import profile_for_task
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
 from packlight.records.budget import LOSSES, check_sense
@@ -60,25 +59,25 @@ def plan_file(opened: Opened, request: PlanRequest) -> Plan:
     """
     target, choices = target_and_choices(request, None)
     check_shapes(opened.model)
-    original = original_of(opened.model, stored_size(opened.path))
-    numbers = Numbers(opened.model.graph)
-    raised_files = Files(Simplified(opened.model), numbers)
-    raised_recipes = [recipe for recipe in recipes() if raised_files.is_newer(recipe)]
-    whole_recipes = [recipe for recipe in recipes() if raised_files.is_whole(recipe)]
+    original = original_file(opened.model, stored_size(opened.path))
+    checks = ValueChecks(opened.model.graph)
+    raised_files = Files(Simplified(opened.model), checks)
+    raised_recipes = [recipe for recipe in recipes() if raised_files.raises_opset(recipe)]
+    whole_recipes = [recipe for recipe in recipes() if raised_files.has_integers(recipe)]
     usual_recipes = [
         recipe for recipe in recipes() if recipe not in [*raised_recipes, *whole_recipes]
     ]
     is_last_use = not choices and is_last_use_of(opened.model, [*whole_recipes, *usual_recipes])
-    files = Files(Simplified(opened.model, is_last_use), numbers)
-    with forked(lambda: raised_files.all_made(raised_recipes)) as from_newer:
+    files = Files(Simplified(opened.model, is_last_use), checks)
+    with forked(lambda: raised_files.count_all(raised_recipes)) as from_newer:
         model = files.sizes.model  # simplified, which those of a newer opset do not start from
         with (
-            forked(lambda: files.all_made(whole_recipes, last=True)) as from_whole,
-            forked(lambda: files.all_made(usual_recipes[::2])) as from_usual,
-            forked(lambda: files.all_made(usual_recipes[1::2])) as from_more,
+            forked(lambda: files.count_all(whole_recipes, last=True)) as from_whole,
+            forked(lambda: files.count_all(usual_recipes[::2])) as from_usual,
+            forked(lambda: files.count_all(usual_recipes[1::2])) as from_more,
         ):
             profile = profile_for_task(model, request.inputs, None)
-            files.known |= {**from_newer(), **from_whole(), **from_usual(), **from_more()}
+            files.counted |= {**from_newer(), **from_whole(), **from_usual(), **from_more()}
     return with_lessons(plan_of(files, profile, target, original, choices, called=request.called))
 
 
@@ -105,7 +104,7 @@ def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -
     """
     target, choices = target_and_choices(request, data)
     check_shapes(model)
-    original = original_of(model, size)
+    original = original_file(model, size)
     files = Files(Simplified(model))
     profile = profile_for_task(files.sizes.model, request.inputs, data)
     return with_lessons(plan_of(files, profile, target, original, choices, called=request.called))
@@ -169,7 +168,7 @@ def what_if(
         inputs: shapes of inputs with open dimensions.
         unit: of the device, that computes.
     """
-    original = original_of(model, file_size(model.graph))
+    original = original_file(model, file_size(model.graph))
     files = Files(Simplified(model))
     profile = profile_for_task(files.sizes.model, inputs or {}, None)
     return WhatIf(Planner(files, profile, target_of(device, unit, Budget()), original))

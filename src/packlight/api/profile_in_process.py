@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 from packlight.api.profile import ProfileRequest
 from packlight.model import Model, save
-from packlight.planning.cost.operator_latency import target_of, with_bounds
+from packlight.planning.cost.operator_latency import device_target, with_latency_bounds
 from packlight.profiling.sample_runs import Timing, measure_operators, profile_for_task
 from packlight.records import Profile, counted
 from packlight.sources.opening import AnyModel, AnyTask, Opened, Source, source_of, task_for
@@ -22,10 +22,10 @@ def profile_file(opened: Opened, request: ProfileRequest) -> Profile:
     Raises:
         InputError: the device cannot be used, or an input cannot have such a shape.
     """
-    target = target_of(request.device, request.unit)
+    target = device_target(request.device, request.unit)
     profile = profile_for_task(opened.model, request.inputs, None)
     if target is not None:
-        profile = with_bounds(profile, opened.model, *target)
+        profile = with_latency_bounds(profile, opened.model, *target)
     source = Source.of(opened)
     return with_sizes(profile, source.size, source.files if request.download else ())
 
@@ -39,14 +39,14 @@ def profile_in_process(
         InputError: the model, the task or the device cannot be used, an input cannot have such a
             shape, or the model fails when it is measured.
     """
-    target = target_of(request.device, request.unit)
+    target = device_target(request.device, request.unit)
     source = source_of(model, runs=timing is not None or task is not None)
     data = None if task is None else task_for(task, source.model)
     profile = profile_for_task(source.model, request.inputs, data)
     if timing is not None:
         profile = measure_operators(source.model, profile, data, timing)
     if target is not None:
-        profile = with_bounds(profile, source.model, *target)
+        profile = with_latency_bounds(profile, source.model, *target)
     if not request.download:
         return with_sizes(profile, source.size, ())
     if not isinstance(model, Model):

@@ -24,7 +24,7 @@ from packlight.backends.capabilities import capabilities
 from packlight.backends.policy import policy
 from packlight.compression.qdq import placement
 from packlight.model import Model, nodes
-from packlight.planning.cost.integer_cut import Passing, Times, cheapest
+from packlight.planning.cost.integer_cut import OperatorTimes, PassedValue, cheapest_integers
 from packlight.profiling.sample_runs import (
     Timing,
     measure_operators,
@@ -126,7 +126,7 @@ def quantize_where_faster(
     ]
     able = tuple(change.operator for change in sketch.variant.changes)
     if isinstance(config, DynamicInt8):
-        chosen = cheapest(product_times(able, sketch.model, times[0], times[1]), ())
+        chosen = cheapest_integers(product_times(able, sketch.model, times[0], times[1]), ())
     else:
         each = conversions(options, seconds, seed)
         counts = {
@@ -134,7 +134,9 @@ def quantize_where_faster(
             for name, shape in sample_shapes(original, data).items()
         }
         moved = {name: (each[0] * n, each[1] * n) for name, n in counts.items()}
-        costs = {name: Times(times[0].get(name, 0.0), times[1].get(name, 0.0)) for name in able}
+        costs = {
+            name: OperatorTimes(times[0].get(name, 0.0), times[1].get(name, 0.0)) for name in able
+        }
         chosen = integer_operators(original, costs, moved)
     time = partial(latency_ratio, original, task=data, options=options, seconds=seconds, seed=seed)
     build = partial(recipe_of, able=able, seed=seed)
@@ -210,7 +212,7 @@ def latency_by_name(profile: Profile) -> dict[str, float]:
 
 
 def integer_operators(
-    model: Model, costs: Mapping[str, Times], moved: Mapping[str, tuple[float, float]]
+    model: Model, costs: Mapping[str, OperatorTimes], moved: Mapping[str, tuple[float, float]]
 ) -> frozenset[str]:
     """Choose the operators to compute in integers with fixed ranges.
 
@@ -230,12 +232,12 @@ def integer_operators(
         for giver in producers_of(node)
         if giver.name in chosen and node.name in chosen
     ]
-    return cheapest(costs, list(passings(plan, chosen, moved)), needs)
+    return cheapest_integers(costs, list(passings(plan, chosen, moved)), needs)
 
 
 def product_times(
     able: Sequence[str], model: Model, floats: Mapping[str, float], codes: Mapping[str, float]
-) -> dict[str, Times]:
+) -> dict[str, OperatorTimes]:
     """Times of products with dynamic quantization; products that share codes share their cost."""
     spent = dict.fromkeys(able, 0.0)
     for node in nodes(model.graph):
@@ -246,7 +248,7 @@ def product_times(
             quantizer = node.inputs[0].producer()  # type: ignore[union-attr]
             assert quantizer is not None
             spent[product] += codes.get(str(quantizer.name), 0.0) / len(quantizer.outputs[0].uses())
-    return {name: Times(floats.get(name, 0.0), spent[name]) for name in able}
+    return {name: OperatorTimes(floats.get(name, 0.0), spent[name]) for name in able}
 
 
 def parent(name: str) -> str:
@@ -269,7 +271,7 @@ def passings(
     plan: placement.Plan,
     chosen: Mapping[str, ir.Node],
     seconds: Mapping[str, tuple[float, float]],
-) -> Iterator[Passing]:
+) -> Iterator[PassedValue]:
     """Values that operators read or write that can compute in integers.
 
     Args:
@@ -287,7 +289,7 @@ def passings(
         if value.is_graph_output():
             readers.append("")
         names = tuple(reader if reader in chosen else "" for reader in readers)
-        yield Passing(producers.get(name, ""), names, *seconds.get(name, (0.0, 0.0)))
+        yield PassedValue(producers.get(name, ""), names, *seconds.get(name, (0.0, 0.0)))
 
 
 def conversions(options: SessionOptions, seconds: float, seed: int) -> tuple[float, float]:

@@ -160,7 +160,6 @@ def rare_types(graph: ir.Model) -> Mapping[str, str]:
 
 
 def _has_rare_type(graph: ir.Model) -> bool:
-    """Check that a rare type is read, stored, or made by a Cast."""
     read = (value.dtype for value in graph.graph.inputs)
     stored = (value.const_value.dtype for value in initializers(graph) if value.const_value)
     casts = (node.attributes.get_int("to", 0) for node in nodes(graph) if node.op_type == "Cast")
@@ -169,7 +168,6 @@ def _has_rare_type(graph: ir.Model) -> bool:
 
 
 def _rarely_typed(graph: ir.Model) -> Iterator[tuple[str, str]]:
-    """Operators that compute in a rare type, with its name."""
     inferred = onnx.shape_inference.infer_shapes(without_large_weights(graph)).graph
     values = (*inferred.value_info, *inferred.input, *inferred.output)
     types = {info.name: info.type.tensor_type.elem_type for info in values}

@@ -1,4 +1,4 @@
-"""What routes give for one model on one device."""
+"""Feasibility: what each route gives for one model on one device, and the budgets it meets."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from packlight.planning.already_quantized import already_quantized, rare_types
 from packlight.planning.cost.kernels import Kernels
 from packlight.planning.cost.predict import (
     MICRO,
-    Kind,
-    Load,
+    Precision,
     Predictor,
-    between,
-    foreign,
-    functions_of,
-    load_of,
-    missing,
+    Workload,
+    custom_operators,
+    estimate_between,
+    model_functions,
+    unsupported_operators,
+    workload_of,
 )
 from packlight.planning.recommendation import PREDICTED
 from packlight.planning.routes import Route
-from packlight.planning.size.download_estimate import download, download_of_floats, sample_of
-from packlight.planning.size.files import Files, Original, in_constants, original_of
+from packlight.planning.size.download_estimate import download, download_of_floats, download_sample
+from packlight.planning.size.files import Files, Original, constant_bytes, original_file
 from packlight.records.budget import LOSSES, Budget, Limit, parse_budget
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement, Meets, counted
@@ -34,18 +34,24 @@ from packlight.records.recipe import Recipe, parse_recipe
 from packlight.records.storage import IntegerArithmetic, StoredGrid
 from packlight.records.variant import Change, Refusal
 
-NO_EFFORT, NO_DAMAGE = Effort("no data", "seconds"), Damage("none", "the model itself")
-AS_IT_IS = Route("as it is", "", "", "float32", NO_EFFORT, NO_DAMAGE)
+AS_IT_IS = Route(
+    "as it is", "", "", "float32", Effort("no data", "seconds"), Damage("none", "the model itself")
+)
+"""The user's file without compression."""
+
+BYTES_BELOW_KB = 10**5
+BYTES_BELOW_MB = 10**7
+"""Limits below these are written in bytes, and in kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a plan is for.
+    """Device and budgets of a plan.
 
     Attributes:
-        device: what the model must run on.
-        unit: of it, that computes.
-        budget: what must be kept, besides the device's own limits.
+        device: that the model must run on.
+        unit: of the device, that computes.
+        budget: besides the device's own limits.
     """
 
     device: Device
@@ -54,122 +60,120 @@ class Target:
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """Every bound; the device's own where the budget has no absolute one on the same cost."""
-        asked = self.budget.all()
-        bounded = {limit.metric for limit in asked if not limit.relative}
-        own = own_limits(self.device)
-        return (*asked, *(limit for limit in own if limit.metric not in bounded))
+        """Every limit; the device's own where the budget has no absolute one on the same cost."""
+        budget = self.budget.all()
+        bounded = {limit.metric for limit in budget if not limit.relative}
+        limits = device_limits(self.device)
+        return (*budget, *(limit for limit in limits if limit.metric not in bounded))
 
 
-def own_limits(device: Device) -> tuple[Limit, ...]:
-    """What a device lets an application have."""
+def device_limits(device: Device) -> tuple[Limit, ...]:
+    """Storage and memory that a device leaves to one application."""
     texts = []
     if device.app_storage is not None:
-        texts.append(f"size<={rounded(device.app_storage)}")
+        texts.append(f"size<={budget_bytes(device.app_storage)}")
     if device.app_ram is not None:
-        texts.append(f"peak_memory<={rounded(device.app_ram)}")
+        texts.append(f"peak_memory<={budget_bytes(device.app_ram)}")
     return parse_budget(texts).all()
 
 
-def rounded(size: int) -> str:
-    """Bytes as a budget says them, never more, and in three digits at least.
+def budget_bytes(size: int) -> str:
+    """Bytes in the notation of budgets, rounded down, with at least three digits.
 
-    >>> rounded(1_900), rounded(524_288), rounded(10_990_000), rounded(200_000_000)
-    ('1900B', '524kB', '10.9MB', '200MB')
+    >>> [budget_bytes(size) for size in (1_900, 524_288, 10_990_000, 200_000_000)]
+    ['1900B', '524kB', '10.9MB', '200MB']
     """
-    if size < EXACT:
+    if size < BYTES_BELOW_KB:
         return f"{size}B"
-    if size < MANY:
+    if size < BYTES_BELOW_MB:
         return f"{size // 10**3}kB"
-    return f"{size // 10**5 / 10:g}MB" if size < 10 * MANY else f"{size // 10**6}MB"
-
-
-EXACT, MANY = 10**5, 10**7
-"""Bytes from which on a limit is told in kB, and from which on in MB."""
+    if size < 10 * BYTES_BELOW_MB:
+        return f"{size // 10**5 / 10:g}MB"
+    return f"{size // 10**6}MB"
 
 
 class Planner:
-    """Predicts what routes give.
+    """Predicts the costs of routes.
 
     Args:
-        files: of the model, that recipes make.
-        profile: of it, simplified.
-        target: what it must run on, within what.
-        original: the file as the user has it.
+        files: of the simplified model, for any recipe.
+        profile: of the simplified model.
+        target: device, unit and budgets.
+        original: the user's file.
     """
 
     def __init__(self, files: Files, profile: Profile, target: Target, original: Original) -> None:
-        self.files, self.sizes = files, files.sizes
+        self.files = files
+        self.sizes = files.sizes
         self.model = model = files.sizes.model
         self.target = target
-        self.sample = sample_of(model.graph)
-        self.load = load_of(model.graph, profile)
-        self.predictor = Predictor(self.load, target.device, target.unit, self.kernels(profile))
+        self.sample = download_sample(model.graph)
+        self.workload = workload_of(model.graph, profile)
+        kernels = self.kernels(profile)
+        self.predictor = Predictor(self.workload, target.device, target.unit, kernels)
         self.quantized = already_quantized(model.graph, self.predictor.integer_products())
-        own = functions_of(model.graph)
-        self.lacking = tuple(lacks(target, profile, own, rare_types(model.graph)))
-        self.foreign = foreign(target.device, target.unit, profile, own)
+        functions = model_functions(model.graph)
+        rare = rare_types(model.graph)
+        self.unsupported = tuple(_unsupported(target, profile, functions, rare))
+        self.custom_operators = custom_operators(target.device, target.unit, profile, functions)
         self.runtimes = target.device.units[target.unit].runtimes
         self.converts = "onnxruntime" not in self.runtimes
-        self.as_it_is = self.floats(original)
-        file = self.sizes.base(0).file
-        self.operators = max(0, file.operators() - in_constants(model))
-        self.simplified = self.floats(original_of(model, file.size()))
+        self.original_costs = self.float_costs(original)
+        file = self.sizes.baseline(0).file
+        self.graph_bytes = max(0, file.operators() - constant_bytes(model))
+        self.simplified_costs = self.float_costs(original_file(model, file.size()))
 
     def kernels(self, profile: Profile) -> Kernels | None:
-        """Times of single kernels, where the device was measured and every shape is known."""
+        """Kernel latencies, where the device was measured and every shape is known."""
         device = self.target.device
-        if self.target.unit != CPU or not device.curves or self.load.unknown:
+        if self.target.unit != CPU or not device.curves or self.workload.unknown:
             return None
         try:
-            return Kernels(self.model, profile, device, self.load.names)
+            return Kernels(self.model, profile, device, self.workload.names)
         except ModelError:  # a shape depends on numbers; the roofline needs no shapes
             return None
 
     def original(self) -> PlanOption:
-        """The model without any compression."""
-        return self.judged(AS_IT_IS, self.as_it_is, (), ())
+        """The model without compression."""
+        return self.assess(AS_IT_IS, self.original_costs, (), ())
 
     def option(self, route: Route) -> PlanOption:
-        """One route."""
+        """Predict one route and compare it with the budgets."""
         if route.shrinks is not None:
-            return self.judged(route, self.imagined(route), (), ())
+            return self.assess(route, self.estimated_costs(route), (), ())
         recipe = parse_recipe(route.recipe)
-        file = self.files.made(recipe)
+        file = self.files.count(recipe)
         costs = self.costs(route, file.size, file.changes, recipe)
-        found = self.judged(route, costs, file.changes, self.told(file.refusals))
+        refusals = [r for r in file.refusals if r.operator not in self.quantized]
+        refusals += self.quantized.values()
+        option = self.assess(route, costs, file.changes, refusals)
         if file.changes or not self.quantized:
-            return found
+            return option
         reason = f"It changes nothing: {len(self.quantized)} operators are quantized already."
-        return replace(found, notes=(reason,))
+        return replace(option, notes=(reason,))
 
-    def told(self, refusals: Sequence[Refusal]) -> Iterator[Refusal]:
-        """Refusals, which say of what is quantized already that it is."""
-        yield from (one for one in refusals if one.operator not in self.quantized)
-        yield from self.quantized.values()
-
-    def floats(self, file: Original) -> dict[str, Measurement]:
-        """Everything that is predicted of a file that nothing has compressed."""
+    def float_costs(self, file: Original) -> dict[str, Measurement]:
+        """Costs of a file that is not compressed."""
         size = counted(file.size, "B")
         zipped = download_of_floats(size, file.operators, self.sample)
-        costs = self.predictor.costs(self.predictor.plain, size)
+        costs = self.predictor.costs(self.predictor.original, size)
         return {"size": size, "download": zipped, **costs}
 
     def costs(
         self, route: Route, size: Measurement, changes: Sequence[Change], recipe: Recipe
     ) -> dict[str, Measurement]:
-        """Everything that is predicted of a file."""
-        kind = self.kind(route, changes)
-        before, after = coded_by(changes)
+        """Costs of a compressed file."""
+        precision = self.precision(route, changes)
+        before, after = coded_bytes(changes)
         zipped = download(size, before, after, self.sample.codes(recipe), self.sample)
-        return {"size": size, "download": zipped, **self.predictor.costs(kind, size)}
+        return {"size": size, "download": zipped, **self.predictor.costs(precision, size)}
 
-    def kind(self, route: Route, changes: Sequence[Change]) -> Kind:
-        """How each operator computes on a route.
+    def precision(self, route: Route, changes: Sequence[Change]) -> Precision:
+        """Precision in which each operator computes on a route.
 
-        ONNX Runtime's CPU computes 16-bit weights in float32; what a model is converted to may not.
+        ONNX Runtime's CPU computes 16-bit weights in float32; a converted model may not.
         """
-        integer = {one.operator for one in changes if isinstance(one.storage, IntegerArithmetic)}
+        integer = {c.operator for c in changes if isinstance(c.storage, IntegerArithmetic)}
         at_run = {
             change.operator: change.after / change.before
             for change in changes
@@ -177,140 +181,143 @@ class Planner:
         }
         half = route.computes == "float16" and self.converts
         half = half and self.predictor.computes("float16") == "float16"
-        plain = self.predictor.plain
-        bytes_of, dtypes = plain.weight_bytes.copy(), list(plain.dtypes)
-        for place, name in enumerate(self.load.names):
+        original = self.predictor.original
+        weight_bytes = original.weight_bytes.copy()
+        dtypes = list(original.dtypes)
+        for row, name in enumerate(self.workload.names):
             if name in integer:
-                bytes_of[place], dtypes[place] = 1.0, "int8"
+                weight_bytes[row] = 1.0
+                dtypes[row] = "int8"
             elif name in at_run:
-                bytes_of[place] = 4.0 * at_run[name]
-            elif half and dtypes[place] == "float32":
-                bytes_of[place], dtypes[place] = 2.0, "float16"
+                weight_bytes[row] = 4.0 * at_run[name]
+            elif half and dtypes[row] == "float32":
+                weight_bytes[row] = 2.0
+                dtypes[row] = "float16"
         if integer:
-            spread_integers(dtypes, self.load)
-        return Kind(tuple(dtypes), bytes_of)
+            _pass_codes_on(dtypes, self.workload)
+        return Precision(tuple(dtypes), weight_bytes)
 
-    def imagined(self, route: Route) -> dict[str, Measurement]:
-        """What a route without a method would leave, as an estimate."""
+    def estimated_costs(self, route: Route) -> dict[str, Measurement]:
+        """Estimated costs of a route without a method."""
         assert route.shrinks is not None
         weights, arithmetic, activations = route.shrinks
-        both = (min(weights[0], activations[0]), max(weights[1], activations[1]))
-        held = activations if MICRO in self.runtimes else both
-        share = {"size": weights, "download": weights, "peak_memory": held}
-        return {
-            name: between(
-                cost.low * share.get(name, arithmetic)[0],
-                cost.high * share.get(name, arithmetic)[1],
-                cost.unit,
-            )
-            for name, cost in self.simplified.items()
-        }
+        memory = activations
+        if MICRO not in self.runtimes:
+            memory = min(weights[0], activations[0]), max(weights[1], activations[1])
+        shares = {"size": weights, "download": weights, "peak_memory": memory}
+        costs = {}
+        for name, cost in self.simplified_costs.items():
+            low, high = shares.get(name, arithmetic)
+            costs[name] = estimate_between(cost.low * low, cost.high * high, cost.unit)
+        return costs
 
-    def judged(
+    def assess(
         self,
         route: Route,
         costs: Mapping[str, Measurement],
         changes: Sequence[Change],
         refusals: Iterable[Refusal],
     ) -> PlanOption:
-        """An option beside the budgets."""
-        original = costs if route is AS_IT_IS else self.as_it_is
-        meets: dict[str, Meets] = {
-            limit.text: limit.met(costs[limit.judged_by], original)
-            if limit.judged_by in costs
-            else "unclear"
-            for limit in self.target.limits
-            if limit.metric in PREDICTED
-        }
-        barred = tuple(self.barred(route))
-        if route is AS_IT_IS:
-            meets |= dict.fromkeys(asked_of_itself(self.target.limits), "no")
-        if self.lacking or barred:
+        """Compare the costs of a route with the budgets."""
+        runtime_refusals = (*self.unsupported, *self.runtime_refusals(route))
+        meets = self.met_limits(route, costs)
+        if runtime_refusals:
             meets[RUNTIME] = "no"
-        elif self.foreign:
+        elif self.custom_operators:
             meets[RUNTIME] = "unclear"
-        touched = {change.operator for change in changes}
-        left = tuple(refusal for refusal in refusals if refusal.operator not in touched)
+        changed = {change.operator for change in changes}
+        unchanged = (refusal for refusal in refusals if refusal.operator not in changed)
         return PlanOption(
             name=route.name,
             recipe=route.recipe,
             predicted=costs,
             meets=meets,
-            changed=len(touched),
-            refusals=(*self.lacking, *barred, *left),
+            changed=len(changed),
+            refusals=(*runtime_refusals, *unchanged),
             effort=route.effort,
             damage=route.damage,
             notes=tuple(self.notes(route)),
         )
 
-    def barred(self, route: Route) -> Iterator[Refusal]:
-        """Why no runtime of the unit can keep weights so; ONNX Runtime runs every file as it is."""
+    def met_limits(self, route: Route, costs: Mapping[str, Measurement]) -> dict[str, Meets]:
+        """Verdict on each predicted limit, by its text."""
+        original = costs if route is AS_IT_IS else self.original_costs
+        meets: dict[str, Meets] = {}
+        for limit in self.target.limits:
+            if limit.metric in PREDICTED:
+                meets[limit.text] = "unclear"
+                if limit.judged_by in costs:
+                    meets[limit.text] = limit.met(costs[limit.judged_by], original)
+        for limit in self.target.limits:
+            if route is AS_IT_IS and limit.metric in LOSSES and limit.value < 0:
+                meets[limit.text] = "no"  # it loses nothing against itself
+        return meets
+
+    def runtime_refusals(self, route: Route) -> Iterator[Refusal]:
+        """Refusal where no runtime of the unit supports the storage; ONNX Runtime has none."""
         if not route.stores or not self.converts:
             return
         title = self.target.device.title
-        kept = {one for name in self.runtimes for one in self.kept_by(name)}
-        if route.stores not in kept:
+        formats = {name for runtime in self.runtimes for name in self.weight_formats(runtime)}
+        if route.stores not in formats:
             reason = f"no runtime on {title} keeps weights as {route.stores}"
-            remedy = f"choose what it keeps: {', '.join(sorted(kept))}"
+            remedy = f"choose what it keeps: {', '.join(sorted(formats))}"
             yield Refusal("", "unsupported-storage", reason, remedy)
         elif set(self.runtimes) == {MICRO} and route.computes != "int8":
             reason = f"on {title} weights are computed with as they are stored, never expanded"
             yield Refusal("", "not-expanded", reason, "choose 8-bit integers")
 
-    def kept_by(self, runtime: str) -> tuple[str, ...]:
-        """How a runtime can store weights."""
+    def weight_formats(self, runtime: str) -> tuple[str, ...]:
+        """Storage formats of weights that a runtime supports."""
         return operator_set(self.target.device.runtimes[runtime].operators).weights
 
     def notes(self, route: Route) -> Iterator[str]:
-        """What the device does to a route."""
-        real, title = self.predictor.computes(route.computes), self.target.device.title
+        """Effects of the device on a route."""
+        dtype = self.predictor.computes(route.computes)
+        title = self.target.device.title
         if route.computes == "float16" and not self.converts:
             yield "ONNX Runtime computes it in float32: it saves size, not time."
-        elif real != route.computes:
+        elif dtype != route.computes:
             yield (
-                f"On {title} it is computed in {real}: no runtime for its {self.target.unit} "
+                f"On {title} it is computed in {dtype}: no runtime for its {self.target.unit} "
                 f"computes in {route.computes}. It saves size, not time."
             )
         if route.computes == "int8" and self.target.device.saturates:
             yield (
-                f"Sums of 8-bit products saturate on {title}: keep portable=true, under which the "
-                "weights of static and dynamic are such that none does."
+                f"Sums of 8-bit products can saturate on {title}. Keep portable=true, which scales "
+                "the weights of static and dynamic so that none does."
             )
 
 
 def expands_at_run(change: Change) -> bool:
-    """Whether a weight becomes float at every run."""
+    """Tell whether a weight becomes float at every run."""
     return isinstance(change.storage, StoredGrid) and change.storage.expand == "run"
 
 
-def coded_by(changes: Sequence[Change]) -> tuple[float, float]:
-    """Bytes of weights that become codes, and of these."""
-    return float(sum(one.before for one in changes)), float(sum(one.after for one in changes))
+def coded_bytes(changes: Sequence[Change]) -> tuple[float, float]:
+    """Bytes of weights that become codes, and of the codes."""
+    before = float(sum(change.before for change in changes))
+    return before, float(sum(change.after for change in changes))
 
 
-def asked_of_itself(limits: Sequence[Limit]) -> Iterator[str]:
-    """Budgets by which a model must be better than it is: it loses nothing against itself."""
-    return (limit.text for limit in limits if limit.metric in LOSSES and limit.value < 0)
-
-
-def lacks(
-    target: Target, profile: Profile, own: Collection[str], dtypes: Mapping[str, str]
+def _unsupported(
+    target: Target, profile: Profile, functions: Collection[str], dtypes: Mapping[str, str]
 ) -> Iterator[Refusal]:
-    """Types of operators that no runtime of the unit runs, with the first place of each."""
-    types = {one.op for one in profile.operators}
-    found: dict[str, list[str]] = {}
-    for name, op in missing(target.device, target.unit, profile, own, dtypes):
-        found.setdefault(op, []).append(name)
-    for op, names in found.items():
+    """Refusals of operator types that no runtime of the unit supports, with the first operator."""
+    types = {operator.op for operator in profile.operators}
+    names_by_type: dict[str, list[str]] = {}
+    for name, op in unsupported_operators(target.device, target.unit, profile, functions, dtypes):
+        names_by_type.setdefault(op, []).append(name)
+    for op, names in names_by_type.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         reason = f"no runtime of its {target.unit} runs {op} ({names[0]}{more})"
         remedy = "replace the operator" if op in types else "export the model in float32"
         yield Refusal("", "no-kernel", reason, f"{remedy}, or choose another unit")
 
 
-def spread_integers(dtypes: list[str], load: Load) -> None:
-    """What lies between operators that a route puts in integers moves codes too, in place."""
-    for place in range(1, len(dtypes)):
-        put = dtypes[place - 1] == "int8" and load.dtypes[place - 1] != "int8"
-        if load.families[place] == "other" and put:
-            dtypes[place] = "int8"
+def _pass_codes_on(dtypes: list[str], workload: Workload) -> None:
+    """Let operators between those that a route puts in integers move codes too, in place."""
+    for row in range(1, len(dtypes)):
+        follows = dtypes[row - 1] == "int8" and workload.dtypes[row - 1] != "int8"
+        if workload.families[row] == "other" and follows:
+            dtypes[row] = "int8"

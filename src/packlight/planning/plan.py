@@ -1,4 +1,4 @@
-"""Look at every route to a device, and say which suffices."""
+"""Plan: predict every route to a device and recommend one."""
 
 from __future__ import annotations
 
@@ -7,160 +7,162 @@ from dataclasses import replace
 
 from packlight.compression.compress import uses_data
 from packlight.planning.feasibility import Planner, Target
-from packlight.planning.recommendation import Case, recommendation, running
-from packlight.planning.routes import ROUTES, Dtype, Route
+from packlight.planning.recommendation import Case, recommendation, runnable
+from packlight.planning.routes import KEEP, MINUTES, ROUTES, SECONDS, Choice, Route
+from packlight.planning.size.exact_size import INTEGER, computes_in_integers
 from packlight.planning.size.files import Files, Original
-from packlight.planning.size.parts import INTEGER, computes_in_integers
-from packlight.planning.what_if import KEEP, Choice, Part, WhatIf
+from packlight.planning.what_if import ClusterEffect, WhatIf
 from packlight.records.budget import Limit
 from packlight.records.configs import WeightOnly
 from packlight.records.measurement import Measurement, Meets
-from packlight.records.plan import CHOSEN, Damage, Effort, Plan, PlanOption
+from packlight.records.plan import CHOSEN, Damage, Plan, PlanOption
 from packlight.records.profile import Profile
 from packlight.records.recipe import Recipe, parse_recipe
+
+SEVERAL_OPERATORS = (*INTEGER, "equalize")
+"""Methods that treat several operators together, so that one cluster's effect does not show all."""
+
+STORED_TYPES = {"static": "int8", "dynamic": "int8", "equalize": ""}
+"""Storage that a runtime must support, by method; of others it has the method's name."""
+
+INT4_BITS = 4
 
 
 def plan(
     files: Files,
     profile: Profile,
     target: Target,
-    own: Original,
+    original: Original,
     choices: Sequence[Choice] = (),
     *,
     called: str = "",
 ) -> Plan:
-    """Whether a model can ship on a device, and how.
+    """Tell whether a model can ship on a device, and by which route.
 
     Args:
-        files: of the model, simplified, that recipes make; its weights may be random.
-        profile: of it, simplified.
-        target: what it must run on, within what.
-        own: the file as the user has it.
+        files: of the simplified model, for any recipe; its weights may be random.
+        profile: of the simplified model.
+        target: device, unit and budgets.
+        original: the user's file.
         choices: for single operators, as one more route.
         called: what a command would call the model; its name where that is empty.
     """
-    planner, limits = Planner(files, profile, target, own), target.limits
-    original = planner.original()
-    chosen = [as_chosen(planner, choices)] if choices else []
-    options = (*chosen, *(planner.option(route) for route in ROUTES))
-    ready = [one for one in (original, *options) if not one.trains]
-    shrink = dict(shrinks(running(ready), limits, original.predicted))
-    waiting = planner.predictor.waiting()
-    opened = [name for name, sizes in profile.inputs.items() if None in sizes]
+    planner = Planner(files, profile, target, original)
+    limits = target.limits
+    unchanged = planner.original()
+    options = tuple(planner.option(route) for route in ROUTES)
+    if choices:
+        options = (option_of_choices(planner, choices), *options)
+    ready = [option for option in (unchanged, *options) if not option.trains]
+    shrink = dict(shrink_targets(runnable(ready), limits, unchanged.predicted))
     case = Case(
         model=called or profile.model,
         device=target.device,
-        original=original,
+        original=unchanged,
         options=options,
         limits=limits,
         shrink=shrink,
-        waiting=waiting,
-        graph=planner.operators,
-        opened=opened,
+        memory_share=planner.predictor.memory_share(),
+        graph_bytes=planner.graph_bytes,
+        open_inputs=[name for name, sizes in profile.inputs.items() if None in sizes],
         unknown=profile.unknown,
-        foreign=planner.foreign,
+        custom_operators=planner.custom_operators,
         quantized=len(planner.quantized),
     )
     return Plan(
         model=profile.model,
         device=f"{target.device.name}, {target.unit}",
         budgets=tuple(limit.text for limit in limits),
-        original=original.predicted,
+        original=unchanged.predicted,
         options=options,
-        feasible=best((original, *options)),
+        feasible=feasible((unchanged, *options)),
         recommendation=tuple(recommendation(case)),
         shrink=shrink,
-        meets=original.meets,
+        meets=unchanged.meets,
     )
 
 
-def as_chosen(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
-    """The route of choices for single operators."""
+def option_of_choices(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
+    """The option of choices for single operators."""
     what_if = WhatIf(planner)
     costs = what_if.choose(choices)
-    steps = [*written(choices, what_if.parts(choices))]
+    steps = list(separate_steps(choices, what_if.effects_by_choice(choices)))
     recipe = recipe_of(steps)
-    samples = uses_data(recipe)
-    effort = Effort("calibration samples", "minutes") if samples else Effort("no data", "seconds")
-    text = recipe.text() if steps else ""
-    plain = Route(CHOSEN, text, "", "float32", effort, Damage("unknown", "nobody tried it"))
-    ways = [replace(plain, stores=stored_as(choice.step), computes=computed_in(choice.step))
-            for choice in steps]  # fmt: skip
-    route = next((way for way in ways if list(planner.barred(way))), plain)
-    option = planner.judged(route, costs, (), what_if.refused(choices))
-    return replace(option, changed=what_if.changed(choices))
+    effort = SECONDS
+    if uses_data(recipe):
+        effort = MINUTES
+    damage = Damage("unknown", "nobody tried it")
+    route = Route(CHOSEN, recipe.text() if steps else "", "", "float32", effort, damage)
+    for choice in steps:
+        candidate = replace(route, stores=stored_type(choice.step))
+        if computes_in_integers(choice.step):
+            candidate = replace(candidate, computes="int8")
+        if list(planner.runtime_refusals(candidate)):
+            route = candidate
+            break
+    option = planner.assess(route, costs, (), what_if.refusals(choices))
+    return replace(option, changed=what_if.changed_count(choices))
 
 
-def written(choices: Sequence[Choice], parts: Mapping[int, Sequence[Part]]) -> Iterator[Choice]:
-    """The steps of choices one by one, later choices first, without what later ones keep.
+def separate_steps(
+    choices: Sequence[Choice], effects: Mapping[int, Sequence[ClusterEffect]]
+) -> Iterator[Choice]:
+    """Single steps of choices, later choices first, without the operators that later ones keep.
 
-    A step that finds nothing, as one of a choice of which later ones leave nothing, is left out:
+    A step without a candidate site is left out, as of a choice that later ones override fully:
     ``compress`` refuses it.
 
     Args:
         choices: all of them.
-        parts: what they do, by their places.
+        effects: of the choices, by index.
     """
-    kept: list[str] = []
-    for place in reversed(range(len(choices))):
-        choice = choices[place]
+    excluded: list[str] = []
+    for index in reversed(range(len(choices))):
+        choice = choices[index]
         if choice.step == KEEP:
-            kept.append(choice.where)
+            excluded.append(choice.where)
             continue
-        but = f"^(?!.*({'|'.join(kept)})).*" if kept else ""
-        where = f"{but}({choice.where})" if but else choice.where
-        for step in parse_recipe(choice.step).steps if place in parts else ():
-            if step.method in ACROSS or finds(step.method, parts[place]):
+        where = choice.where
+        if excluded:
+            where = f"^(?!.*({'|'.join(excluded)})).*({choice.where})"
+        clusters = effects.get(index)
+        if clusters is None:
+            continue
+        for step in parse_recipe(choice.step).steps:
+            applies = any(cluster.has_candidates(step.method) for cluster in clusters)
+            if applies or step.method in SEVERAL_OPERATORS:
                 yield Choice(where, step.text())
 
 
-ACROSS = (*INTEGER, "equalize")
-"""Methods that look at several operators at once, so that a part alone does not show what they do.
-"""
-
-
-def finds(method: str, parts: Sequence[Part]) -> bool:
-    """Whether a method finds what it could change, be it that it refuses it."""
-    changes = any(change.method == method for part in parts for change in part.changes)
-    return changes or any(left.method == method for part in parts for left in part.refusals)
-
-
-def stored_as(step: str) -> str:
-    """What a runtime must know how to keep, for a step."""
-    found = parse_recipe(step).steps[0]
-    if isinstance(found.config, WeightOnly):
-        return "int8" if found.config.bits > INT4 else "int4"
-    kinds = {"static": "int8", "dynamic": "int8", "equalize": ""}
-    return kinds.get(found.method, found.method)
-
-
-INT4 = 4
-"""Bits of the narrower integers that runtimes keep."""
-
-
-def computed_in(step: str) -> Dtype:
-    """Data type of the products after a step."""
-    return "int8" if computes_in_integers(step) else "float32"
+def stored_type(step: str) -> str:
+    """Storage of weights that a runtime must support for a step."""
+    first = parse_recipe(step).steps[0]
+    if isinstance(first.config, WeightOnly):
+        return "int8" if first.config.bits > INT4_BITS else "int4"
+    return STORED_TYPES.get(first.method, first.method)
 
 
 def recipe_of(choices: Sequence[Choice]) -> Recipe:
-    """A recipe of choices; what an earlier step stores, later ones leave alone."""
+    """A recipe of choices; later steps leave alone what earlier ones store."""
     steps = [replace(parse_recipe(choice.step).steps[0], where=choice.where) for choice in choices]
     return Recipe(tuple(steps))
 
 
-def best(options: Sequence[PlanOption]) -> Meets:
-    """Whether one of the routes that can be taken keeps every budget."""
-    verdicts = {one.verdict for one in options if not one.trains}
-    return "yes" if "yes" in verdicts else "unclear" if "unclear" in verdicts else "no"
+def feasible(options: Sequence[PlanOption]) -> Meets:
+    """Best verdict of the routes that packlight has a method for."""
+    verdicts = {option.verdict for option in options if not option.trains}
+    for verdict in ("yes", "unclear"):
+        if verdict in verdicts:
+            return verdict
+    return "no"
 
 
-def shrinks(
+def shrink_targets(
     ready: Sequence[PlanOption], limits: Sequence[Limit], original: Mapping[str, Measurement]
 ) -> Iterator[tuple[str, float]]:
-    """For budgets that nothing keeps, the share of its cost that would be left."""
+    """For each budget that no route meets, the share of its cost that may remain."""
     for limit in limits:
         cost = limit.judged_by
-        found = [one.predicted[cost] for one in ready if cost in one.predicted]
-        if found and all(one.meets.get(limit.text) == "no" for one in ready):
-            yield limit.text, limit.bound(original) / min(one.low for one in found)
+        costs = [option.predicted[cost] for option in ready if cost in option.predicted]
+        if costs and all(option.meets.get(limit.text) == "no" for option in ready):
+            yield limit.text, limit.bound(original) / min(measured.low for measured in costs)

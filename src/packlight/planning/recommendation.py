@@ -1,4 +1,4 @@
-"""What a plan says to someone who has never compressed a model."""
+"""Recommendation of a plan, in sentences for someone who has never compressed a model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from packlight.planning.size.download_estimate import GRAPH
+from packlight.planning.size.download_estimate import GRAPH_SHARES
 from packlight.presentation.numbers import show_interval, show_value
 from packlight.records.budget import Limit
 from packlight.records.device import Device
@@ -15,9 +15,14 @@ from packlight.records.plan import RUNTIME, PlanOption
 
 PREDICTED = ("size", "download", "latency", "peak_memory", "energy")
 
-MOSTLY = 0.5
-HOPELESS = 0.05
+MEMORY_BOUND_SHARE = 0.5
+"""Share of the latency above which memory traffic is the reason for it."""
+
+LEAST_SHARE = 0.05
 """Share of an architecture below which it is another one."""
+
+FULL_DIGITS_FROM = 0.1
+"""Ratio from which on two decimals are enough."""
 
 COST = {
     "size": "its file", "download": "its download", "latency": "the time of one run",
@@ -28,10 +33,10 @@ SHRINKS = {
     "peak_memory": "weights and activations", "energy": "arithmetic and traffic",
 }  # fmt: skip
 
-STAYING = {"size": 1.0, "download": GRAPH[0]}
-"""By cost, the share of a graph's bytes that are in it however few weights there are."""
+GRAPH_SHARE = {"size": 1.0, "download": GRAPH_SHARES[0]}
+"""By cost, the share of the graph's bytes that remains without any weight."""
 
-LEVEL = {
+NEEDS = {
     "no data": "It needs no data",
     "calibration samples": "It needs some hundred samples without labels",
     "training data": "It needs training",
@@ -40,21 +45,21 @@ LEVEL = {
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What is to be told.
+    """Results of a plan that the recommendation explains.
 
     Attributes:
-        model: its name, or where it is.
-        device: what it must run on.
+        model: its name or path.
+        device: that it must run on.
         original: the model as it is.
         options: every route.
-        limits: that must be kept.
-        shrink: by budget that nothing keeps, the share of its cost that is left.
-        waiting: share of its time that goes to memory traffic.
-        opened: inputs whose shapes are open, so that neither time nor memory is known.
-        unknown: operators that could not be counted, with why.
-        graph: bytes of the file that are not weights: operators, names, types, functions.
-        foreign: types of operators that no runtime is known to have.
-        quantized: how many operators compute in integers or have a weight in codes already.
+        limits: to meet.
+        shrink: by limit that no route meets, the share of its cost that may remain.
+        memory_share: share of the latency that goes to memory traffic.
+        graph_bytes: bytes of the file without weights: operators, names, types, functions.
+        open_inputs: inputs whose shapes are open, so that neither time nor memory is known.
+        unknown: operators that could not be counted, with the reason.
+        custom_operators: types of operators that no runtime is known to have.
+        quantized: number of operators that compute in integers or have a weight in codes already.
     """
 
     model: str
@@ -63,261 +68,249 @@ class Case:
     options: Sequence[PlanOption]
     limits: Sequence[Limit]
     shrink: Mapping[str, float]
-    waiting: float
-    graph: int
-    opened: Sequence[str] = ()
+    memory_share: float
+    graph_bytes: int
+    open_inputs: Sequence[str] = ()
     unknown: Sequence[str] = ()
-    foreign: Sequence[str] = ()
+    custom_operators: Sequence[str] = ()
     quantized: int = 0
 
     def ready(self, verdict: Meets) -> list[PlanOption]:
-        """Routes that can be taken and come out so."""
-        return [one for one in self.options if one.recipe and one.verdict == verdict]
+        """Routes with a recipe and this verdict."""
+        return [option for option in self.options if option.recipe and option.verdict == verdict]
 
 
 def recommendation(case: Case) -> Iterator[str]:
-    """Whether the model can ship, how, what that costs, what it will hurt, and why."""
-    yield first(case)
-    sure, maybe = case.ready("yes"), case.ready("unclear")
+    """Tell whether the model can ship, by which route, at what effort and loss, and why."""
+    yield first_sentence(case)
+    verdict = case.original.verdict
     if case.original.meets.get(RUNTIME) == "no":
-        yield from remedies(case.original)
+        yield from runtime_remedies(case.original)
         return
-    if case.foreign and case.original.verdict == "no":
-        yield f"Besides, {unregistered(case.foreign)}."
-    if case.quantized and case.original.verdict != "yes":
-        count, verb = (case.quantized, "are") if case.quantized > 1 else ("One", "is")
+    if case.custom_operators and verdict == "no":
+        yield f"Also, {unregistered(case.custom_operators)}."
+    if case.quantized and verdict != "yes":
+        operators = f"{case.quantized} of its operators are"
+        if case.quantized == 1:
+            operators = "One of its operators is"
         yield (
-            f"{count} of its operators {verb} quantized already, and no route quantizes anything "
-            "twice: start from the float model that it was made of."
+            f"{operators} quantized already, and no route quantizes an operator twice: start from "
+            "the float model."
         )
-    if case.original.verdict == "yes":
-        sure = [one for one in sure if one.changed and smaller(one, case.original)]
-        maybe = []
-        yield f"It can ship as it is{'. What follows makes it smaller' if sure else ''}."
+    yield from route_sentences(case)
+    yield from latency_sentences(case)
+    if any(limit.metric not in PREDICTED for limit in case.limits):
+        yield (
+            f"Quality must be measured: packlight fit {case.model} --task {task_name(case.model)} "
+            "with the same budgets."
+        )
+
+
+def route_sentences(case: Case) -> Iterator[str]:
+    """The route to take, or the reason why there is none."""
+    verdict = case.original.verdict
+    sure = case.ready("yes")
+    unsure = case.ready("unclear")
+    verb = "Take"
+    if verdict == "yes":
+        size = case.original.predicted["size"].value
+        sure = [o for o in sure if o.changed and o.predicted["size"].value < size]
+        unsure = []
+        verb = "To make it smaller, take"
+        yield "It can ship unchanged."
     if sure:
-        yield from take(sure[0], case.model, "Take")
-        yield from spare(sure)
-    elif maybe:
-        yield from take(maybe[0], case.model, "Try")
-        if unclear(maybe[0]):
+        yield from option_sentences(sure[0], case.model, verb)
+        alternatives = [option.name for option in sure[1:4]]
+        if alternatives:
+            yield f"Routes that fit as well: {listed(alternatives)}."
+    elif unsure:
+        yield from option_sentences(unsure[0], case.model, "Try")
+        if unclear_limits(unsure[0]):
             yield (
-                "Whether it keeps every budget cannot be told from a description: "
-                f"{listed(unclear(maybe[0]))} must be measured on the device."
+                f"{listed(unclear_limits(unsure[0]))} must be measured on the device: a "
+                "description of it is not precise enough."
             )
-    elif case.original.verdict != "yes":
-        yield from nothing_suffices(case)
-    yield from about_time(case)
-    if [limit for limit in case.limits if limit.metric not in PREDICTED]:
-        yield (
-            "What it does to quality shows only when it is measured: packlight fit "
-            f"{case.model} --task {data_of(case.model)} with the same budgets does that."
-        )
+    elif verdict != "yes":
+        yield from no_route_sentences(case)
 
 
-def about_time(case: Case) -> Iterator[str]:
-    """Where its time goes, or why that is not known."""
-    if case.opened:
+def latency_sentences(case: Case) -> Iterator[str]:
+    """Bound of the latency, or the reason why it is unknown."""
+    if case.open_inputs:
         yield (
-            f"Time and memory are not known, for the shape of {listed(case.opened)} is open: give "
-            f"--input {case.opened[0]}=SIZES, as in image=1,3,224,224."
+            f"Time and memory are unknown: the shape of {listed(case.open_inputs)} is open. Give "
+            f"--input {case.open_inputs[0]}=SIZES, as in image=1,3,224,224."
         )
     elif case.unknown:
         more = f"; and {len(case.unknown) - 1} more" if len(case.unknown) > 1 else ""
-        yield f"Time, memory and energy are not known: {case.unknown[0]}{more}."
-    elif takes_time(case.original):
-        yield why(case)
+        yield f"Time, memory and energy are unknown: {case.unknown[0]}{more}."
+    elif "latency" in case.original.predicted and case.original.predicted["latency"].value > 0:
+        yield bottleneck(case)
 
 
-def standing(limit: Limit, original: PlanOption) -> str:
-    """How a model stands in what a budget bounds."""
-    if limit.metric not in COST:
-        return "it is no better than itself"
-    return f"{COST[limit.metric]} is {reading(original.predicted[limit.metric])}"
-
-
-def unregistered(foreign: Sequence[str]) -> str:
-    """Under what operators run that no runtime is known to have."""
-    return f"no runtime has {listed(foreign)} unless you register it with ONNX Runtime"
-
-
-def smaller(option: PlanOption, original: PlanOption) -> bool:
-    """Whether a route makes the file smaller."""
-    return option.predicted["size"].value < original.predicted["size"].value
-
-
-def remedies(original: PlanOption) -> Iterator[str]:
-    """What to do where the model itself cannot run."""
-    told = dict.fromkeys(one.remedy for one in original.refusals if not one.operator)
-    yield from (f"{remedy[:1].upper()}{remedy[1:]}." for remedy in told if remedy)
-
-
-def first(case: Case) -> str:
-    """How the model stands as it is."""
-    original, told = case.original, f"As it is, {case.model}"
+def first_sentence(case: Case) -> str:
+    """Verdict on the model as it is."""
+    original = case.original
+    title = case.device.title
     if original.meets.get(RUNTIME) == "no":
-        reasons = [one.reason for one in original.refusals if not one.operator]
-        return f"{told} does not run on {case.device.title}: {'; '.join(reasons)}."
+        reasons = [refusal.reason for refusal in original.refusals if not refusal.operator]
+        return f"{case.model} does not run on {title}: {'; '.join(reasons)}."
     misses = [
-        f"{standing(limit, original)}, and {limit.text} is wanted"
+        f"{cost_of(limit, original)} (budget: {limit.text})"
         for limit in case.limits
         if original.meets.get(limit.text) == "no"
     ]
     if misses:
-        return f"{told} does not fit {case.device.title}: {'; '.join(misses)}."
-    if case.foreign:
-        return (
-            f"{told} may fit {case.device.title}, if it runs there: {unregistered(case.foreign)}."
-        )
+        return f"{case.model} does not fit {title} as it is: {'; '.join(misses)}."
+    if case.custom_operators:
+        reason = unregistered(case.custom_operators)
+        return f"{case.model} may fit {title}, if it runs there: {reason}."
     if original.verdict == "unclear":
+        limits = listed(unclear_limits(original))
+        return f"{case.model} may fit {title}: {limits} must be measured on the device."
+    return f"{case.model} fits {title} as it is."
+
+
+def cost_of(limit: Limit, original: PlanOption) -> str:
+    """Cost of the model as it is, where it misses a limit."""
+    if limit.metric not in COST:
+        return "it is no better than itself"
+    return f"{COST[limit.metric]} is {show_cost(original.predicted[limit.metric])}"
+
+
+def unregistered(custom_operators: Sequence[str]) -> str:
+    """Condition under which custom operators run."""
+    return f"no runtime has {listed(custom_operators)} unless you register it with ONNX Runtime"
+
+
+def runtime_remedies(original: PlanOption) -> Iterator[str]:
+    """Remedies where the model itself cannot run."""
+    remedies = dict.fromkeys(r.remedy for r in original.refusals if not r.operator)
+    for remedy in filter(None, remedies):
+        yield f"{remedy[:1].upper()}{remedy[1:]}."
+
+
+def bottleneck(case: Case) -> str:
+    """Bound of the latency on the device, and the routes that reduce it."""
+    share = f"memory traffic takes about {case.memory_share:.0%} of its time on {case.device.title}"
+    if case.memory_share > MEMORY_BOUND_SHARE:
         return (
-            f"{told} may fit {case.device.title}: {listed(unclear(original))} cannot be told "
-            "without measuring."
-        )
-    return f"{told} fits {case.device.title}."
-
-
-def takes_time(original: PlanOption) -> bool:
-    """Whether anything runs at all, once the model is loaded."""
-    return "latency" in original.predicted and original.predicted["latency"].value > 0
-
-
-def why(case: Case) -> str:
-    """What decides its speed there, and so which routes change it."""
-    share = f"about {case.waiting:.0%} of its time on {case.device.title}"
-    if case.waiting > MOSTLY:
-        return (
-            f"Why: {share} goes to memory traffic. What moves fewer bytes at every run makes it "
-            "faster; weights that become floats when the model is loaded only make it smaller."
+            f"Why: {share}. Routes that move fewer bytes at every run make it faster; weights that "
+            "become floats when the model is loaded only make it smaller."
         )
     return (
-        f"Why: {share} goes to memory traffic, the rest to arithmetic. Smaller weights make the "
-        "file smaller, not the model faster; integer arithmetic, or less of it, does."
+        f"Why: {share}, arithmetic the rest. Smaller weights make the file smaller, not the model "
+        "faster; integer arithmetic, or less arithmetic, makes it faster."
     )
 
 
-def take(option: PlanOption, model: str, verb: str) -> Iterator[str]:
-    """How to go a route, and what it costs."""
-    figures = [f"{reading(option.predicted['size'])}"]
+def option_sentences(option: PlanOption, model: str, verb: str) -> Iterator[str]:
+    """The command of a route, its costs and its effort."""
+    command = f'packlight compress {model} --recipe "simplify+{option.recipe}"'
+    if option.effort.needs != "no data":
+        command += f" --task {task_name(model)}"
+    predicted = show_cost(option.predicted["size"])
     if "latency_ratio" in option.predicted:
         ratio = option.predicted["latency_ratio"]
-        figures.append(f"{times(ratio.low)} to {times(ratio.high)} times the time")
+        span = f"{show_ratio(ratio.low)} to {show_ratio(ratio.high)}x"
+        predicted += f", {span} the original's latency"
+    yield f"{verb} {option.name}: {command} -o small.onnx. Predicted: {predicted}."
     yield (
-        f"{verb} {option.name}: packlight compress {model} --recipe {recipe(option)}"
-        f"{f' --task {data_of(model)}' if option.effort.needs != 'no data' else ''} -o small.onnx. "
-        f"The file has {', '.join(figures)}."
-    )
-    yield (
-        f"{LEVEL[option.effort.needs]}, and takes {option.effort.takes}. What it usually costs in "
-        f"quality: {option.damage.text} ({option.damage.source})."
+        f"{NEEDS[option.effort.needs]} and takes {option.effort.takes}. Usual loss of quality: "
+        f"{option.damage.text} ({option.damage.source})."
     )
     yield from option.notes
 
 
-def times(ratio: float) -> str:
-    """A ratio, with as many digits as tell 0.97 and 1.03 apart.
+def show_ratio(ratio: float) -> str:
+    """A ratio, with enough digits to tell 0.97 and 1.03 apart.
 
-    >>> times(0.97), times(1.03), times(0.012)
+    >>> show_ratio(0.97), show_ratio(1.03), show_ratio(0.012)
     ('0.97', '1.03', '0.012')
     """
-    return f"{ratio:.2f}" if ratio >= TENTH else f"{ratio:.2g}"
+    return f"{ratio:.2f}" if ratio >= FULL_DIGITS_FROM else f"{ratio:.2g}"
 
 
-TENTH = 0.1
-
-
-def data_of(model: str) -> str:
-    """The task to name in a command: that of a model of the zoo is there by its name."""
+def task_name(model: str) -> str:
+    """The task in a command: that of a zoo model has the model's name."""
     return model if model.startswith("zoo:") else "data.npz"
 
 
-def recipe(option: PlanOption) -> str:
-    """The recipe in quotes that a shell needs."""
-    return f'"simplify+{option.recipe}"'
-
-
-def spare(sure: Sequence[PlanOption]) -> Iterator[str]:
-    """What else would do."""
-    others = [option.name for option in sure[1:4]]
-    if others:
-        yield f"Also enough: {listed(others)}."
-
-
-def unclear(option: PlanOption) -> list[str]:
-    """Budgets that cannot be told."""
+def unclear_limits(option: PlanOption) -> list[str]:
+    """Limits that a prediction cannot decide."""
     return [text for text, met in option.meets.items() if met == "unclear" and text != RUNTIME]
 
 
-def nothing_suffices(case: Case) -> Iterator[str]:
-    """Why, and how far the architecture itself must shrink."""
-    yield "No route that packlight has keeps every budget."
-    ready = running(case.ready("no"))
+def no_route_sentences(case: Case) -> Iterator[str]:
+    """Why no route meets every budget, and how far the architecture itself must shrink."""
+    yield "No route meets every budget."
+    ready = runnable(case.ready("no"))
     for limit in case.limits:
-        keepers = [one.name for one in ready if one.meets.get(limit.text) == "yes"]
+        meeting = [option.name for option in ready if option.meets.get(limit.text) == "yes"]
+        unclear = [option.name for option in ready if option.meets.get(limit.text) == "unclear"]
         if limit.text in case.shrink:
-            yield nearest(case, limit, ready)
-        elif keepers:
-            yield f"{limit.text} alone is within reach: {listed(keepers[:3])}."
-        elif perhaps := [one.name for one in ready if one.meets.get(limit.text) == "unclear"]:
-            yield untold(case, limit, perhaps)
-    yield from dict.fromkeys(f"Besides, {reason}." for reason in bars(ready))
-    trained = [one.name for one in case.options if one.trains and one.verdict != "no"]
+            yield closest_route(case, limit, ready)
+        elif meeting:
+            yield f"{limit.text} alone is within reach: {listed(meeting[:3])}."
+        elif unclear:
+            yield unclear_limit(case, limit, unclear)
+    yield from dict.fromkeys(f"Also, {reason}." for reason in runtime_reasons(ready))
+    trained = [option.name for option in case.options if option.trains and option.verdict != "no"]
     if trained:
-        yield f"By estimate {listed(trained)} might do, with hours of training."
-    yield "Plan that before training: a smaller network trained anew keeps more than one cut later."
+        yield f"By estimate, {listed(trained)} may suffice after hours of training."
+    yield "Decide this before training: a small network loses less than a large one cut later."
 
 
-def untold(case: Case, limit: Limit, perhaps: Sequence[str]) -> str:
-    """What must be known before a budget can be judged."""
+def unclear_limit(case: Case, limit: Limit, unclear: Sequence[str]) -> str:
+    """Information that is needed to decide a limit."""
     if limit.judged_by in case.original.predicted:
         return (
-            f"{limit.text} alone may be within reach: {listed(perhaps[:3])}. That must be measured "
+            f"{limit.text} alone may be within reach: {listed(unclear[:3])}. It must be measured "
             "on the device."
         )
-    wanted = "measuring, for it cannot be computed"
-    if case.opened:
-        wanted = f"the shape of {listed(case.opened)}"
-    return f"Whether a route keeps {limit.text} cannot be told without {wanted}."
+    if case.open_inputs:
+        return f"{limit.text} cannot be predicted without the shape of {listed(case.open_inputs)}."
+    return f"{limit.text} cannot be predicted: measure it on the device."
 
 
-def running(options: Sequence[PlanOption]) -> list[PlanOption]:
-    """The routes that the device has a runtime for; all where it has none for any."""
-    found = [one for one in options if one.meets.get(RUNTIME) != "no"]
-    return found or list(options)
+def runnable(options: Sequence[PlanOption]) -> list[PlanOption]:
+    """Routes that the device has a runtime for; all where it has none for any."""
+    options = list(options)
+    return [option for option in options if option.meets.get(RUNTIME) != "no"] or options
 
 
-def bars(ready: Sequence[PlanOption]) -> Iterator[str]:
-    """Why routes cannot be taken that keep every budget."""
-    for one in ready:
-        if "no" not in [met for what, met in one.meets.items() if what != RUNTIME]:
-            yield from (refusal.reason for refusal in one.refusals if not refusal.operator)
+def runtime_reasons(ready: Sequence[PlanOption]) -> Iterator[str]:
+    """Reasons why routes that meet every budget cannot run."""
+    for option in ready:
+        if "no" not in [met for text, met in option.meets.items() if text != RUNTIME]:
+            yield from (refusal.reason for refusal in option.refusals if not refusal.operator)
 
 
-def nearest(case: Case, limit: Limit, ready: Sequence[PlanOption]) -> str:
-    """How far the best route is from a budget."""
-    best = min(ready, key=lambda one: one.predicted[limit.judged_by].value)
-    cost = reading(best.predicted[limit.judged_by])
-    near = f"For {limit.text} the nearest is {best.name} with {cost}"
-    kept = case.graph * STAYING.get(limit.metric, 0.0)
-    least = min(one.predicted[limit.judged_by].low for one in ready)
+def closest_route(case: Case, limit: Limit, ready: Sequence[PlanOption]) -> str:
+    """Distance of the best route from a limit."""
+    best = min(ready, key=lambda option: option.predicted[limit.judged_by].value)
+    graph = case.graph_bytes * GRAPH_SHARE.get(limit.metric, 0.0)
+    least = min(option.predicted[limit.judged_by].low for option in ready)
     bound = case.shrink[limit.text] * least
-    if SHRINKS[limit.metric] == "weights" and not any(one.changed for one in ready):
-        return f"For {limit.text} there is nothing to compress: no route changes a weight."
-    if kept and kept >= bound:
-        return f"{near}: its operators and names alone take {show_value(counted(kept, 'B'))}."
-    share = (bound - kept) / (least - kept) if least > kept else 0.0
-    if share < HOPELESS:
-        return f"{near}: no version of this architecture comes near."
-    alike = ", compressed in the same way" if best.changed else ""
+    if SHRINKS[limit.metric] == "weights" and not any(option.changed for option in ready):
+        return f"{limit.text} is out of reach: no route changes a weight."
+    cost = show_cost(best.predicted[limit.judged_by])
+    closest = f"Closest to {limit.text}: {best.name} with {cost}"
+    if graph and graph >= bound:
+        return f"{closest}; its operators and names alone take {show_value(counted(graph, 'B'))}."
+    share = (bound - graph) / (least - graph) if least > graph else 0.0
+    if share < LEAST_SHARE:
+        return f"{closest}; no version of this architecture comes close."
+    same_way = ", compressed in the same way" if best.changed else ""
     return (
-        f"{near}: the architecture may have at most {math.floor(share * 100)}% of its "
-        f"{SHRINKS[limit.metric]}{alike}."
+        f"{closest}; the architecture may keep at most {math.floor(share * 100)}% of its "
+        f"{SHRINKS[limit.metric]}{same_way}."
     )
 
 
-def reading(measurement: Measurement) -> str:
-    """A figure, with its interval where it has one."""
-    interval = show_interval(measurement)
-    return show_value(measurement) + (f" {interval}" if interval else "")
+def show_cost(measurement: Measurement) -> str:
+    """A value, with its interval where it has one."""
+    return f"{show_value(measurement)} {show_interval(measurement)}".rstrip()
 
 
 def listed(names: Sequence[str]) -> str:
@@ -326,4 +319,4 @@ def listed(names: Sequence[str]) -> str:
     >>> listed(["a", "b", "c"])
     'a, b and c'
     """
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

@@ -1,15 +1,19 @@
-"""The ways to make a model smaller or faster, with what each asks of the team.
+"""Routes to a smaller or faster model, with the effort of each, and choices per operator.
 
-Usual damage comes from published tables and from ``benchmarks/RESULTS.md``; it is what others saw
-on their models, and only measuring tells what happens to this one.
+The usual damage comes from published tables and from ``benchmarks/RESULTS.md``: it is that of other
+models. Only a measurement gives that of this one.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
+from packlight.compression.methods.table import METHODS
+from packlight.errors import RecipeError
 from packlight.records.plan import Damage, Effort
+from packlight.records.recipe import Step, parse_recipe
 
 Share = tuple[float, float]
 Dtype = Literal["float32", "float16", "int8"]
@@ -24,18 +28,18 @@ HOURS = Effort("training data", "hours")
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One way.
+    """One way to compress a model.
 
     Attributes:
         name: for people.
-        recipe: that takes it; empty where packlight has no method for it yet.
-        stores: what a runtime must know how to keep: the data type of weights, ``palette`` or
-            ``sparse``; empty where nothing is asked.
+        recipe: of the route; empty where packlight has no method for it yet.
+        stores: storage that a runtime must support: the data type of weights, ``palette`` or
+            ``sparse``; empty where every runtime will do.
         computes: data type of the products.
-        effort: what it costs the team.
-        damage: what it usually does to quality.
-        shrinks: for a route without a recipe, between which shares of weights, of arithmetic and of
-            activations remain.
+        effort: data and time that it needs.
+        damage: usual loss of quality.
+        shrinks: for a route without a recipe, the shares of weights, of arithmetic and of
+            activations that remain, from and to.
     """
 
     name: str
@@ -50,12 +54,12 @@ class Route:
 ROUTES: tuple[Route, ...] = (
     Route(
         "16-bit floats", "float16", "float16", "float16", SECONDS,
-        Damage("nothing that anybody would notice: 67 dB", "packlight, zoo:fashion"),
+        Damage("not noticeable: signal-to-noise ratio of 67 dB", "packlight, zoo:fashion"),
     ),
     Route(
         "8-bit weights", "weights:8", "int8", "float32", SECONDS,
-        Damage("0.0 to 0.5 points for most; a fragile mobile network kept .89 of its answers, with "
-               "samples .98", OWN),
+        Damage("0.0 to 0.5 points for most; a fragile mobile network kept 89 % of its answers, "
+               "with samples 98 %", OWN),
     ),
     Route(
         "8-bit integers", "static+weights:8", "int8", "int8", MINUTES,
@@ -80,12 +84,12 @@ ROUTES: tuple[Route, ...] = (
     Route(
         "4 bits by samples", "palette:4,rounding=gptq,scaled=true,scales=16,weighted=true",
         "palette", "float32", MINUTES,
-        Damage("a mobile network kept .85 of its answers at 4.2 bits", OWN),
+        Damage("a mobile network kept 85 % of its answers at 4.2 bits", OWN),
     ),
     Route(
         "half of the weights zero, 8 bits", "sparse:8,share=0.5,rounding=gptq", "sparse", "float32",
         MINUTES,
-        Damage("1 to 2 points for large networks; a mobile network kept .45 of its answers", OWN),
+        Damage("1 to 2 points for large networks; a mobile network kept 45 % of its answers", OWN),
     ),
     Route(
         "palettes of 4 bits, the rest 16-bit floats", "palette:4+float16", "palette", "float32",
@@ -93,11 +97,11 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "half of the weights zero, 4 bits", "sparse:4,share=0.5,rounding=gptq", "sparse", "float32",
-        MINUTES, Damage("more than either alone: a mobile network kept .34 of its answers", OWN),
+        MINUTES, Damage("more than either alone: a mobile network kept 34 % of its answers", OWN),
     ),
     Route(
         "palettes of 2 bits", "palette:2", "palette", "float32", SECONDS,
-        Damage("ruin without training; 0.6 points when trained (75.5 %)", STUDY),
+        Damage("unusable without training; 0.6 points when trained (75.5 %)", STUDY),
     ),
     Route(
         "low rank", "", "", "float32", HOURS,
@@ -111,4 +115,62 @@ ROUTES: tuple[Route, ...] = (
         ((0.25, 0.5), (0.25, 0.5), (0.5, 0.6)),
     ),
 )  # fmt: skip
-"""From what costs the team least and hurts least."""
+"""In order of effort and damage, least first."""
+
+KEEP = "keep"
+"""The choice to leave operators as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A step for some operators.
+
+    Attributes:
+        where: regular expression searched in their names.
+        step: as recipes write it, or ``keep``.
+    """
+
+    where: str
+    step: str
+
+
+def parse_choice(text: str) -> Choice:
+    """Read ``REGEX=STEP``, as in ``/blocks.*/=weights:4,block=32``.
+
+    Raises:
+        RecipeError: it has another form, or names no method or no regular expression.
+    """
+    for match in re.finditer("=", text):
+        where = text[: match.start()]
+        step = text[match.end() :]
+        if where and re.match(r"\w*", step)[0] in (*METHODS, KEEP):  # type: ignore[index]
+            return _checked(Choice(where, step), text)
+    raise RecipeError(
+        f"a choice is OPERATOR=STEP, as in 'conv_3=weights:4' or 'conv_3=keep'; got '{text}'"
+    )
+
+
+def _checked(choice: Choice, text: str) -> Choice:
+    try:
+        re.compile(choice.where)
+    except re.error as error:
+        raise RecipeError(
+            f"'{choice.where}' in '{text}' is no regular expression: {error}"
+        ) from error
+    if choice.step != KEEP:
+        for step in parse_recipe(choice.step).steps:
+            check_step(step, text)
+    return choice
+
+
+def check_step(step: Step, text: str) -> None:
+    """Refuse a step that is not for the operators that a choice names."""
+    if step.config.whole_model:
+        raise RecipeError(
+            f"a choice is for single operators and '{step.method}' works on the whole model; "
+            f"leave it out of '{text}'"
+        )
+    if step.where:
+        raise RecipeError(
+            f"a choice names its operators before the step; leave where= out of '{text}'"
+        )

@@ -1,7 +1,7 @@
-"""What a file and a run would cost if operators were compressed one by one.
+"""Predictions for recipes that differ between operators.
 
-Each step is applied to the whole model once, to learn what it changes. Of a choice of steps, the
-size is that of the file that they make together.
+Each step is applied to the full model once, to learn what it changes. The size of a choice of steps
+is that of the file that they write together.
 """
 
 from __future__ import annotations
@@ -15,108 +15,65 @@ from numpy.typing import NDArray
 
 from packlight.compression.methods.table import METHODS
 from packlight.errors import RecipeError
-from packlight.planning.cost.predict import Kind
-from packlight.planning.feasibility import AS_IT_IS, Planner, coded_by
-from packlight.planning.size.clusters import Cluster, clusters
+from packlight.planning.cost.predict import Precision
+from packlight.planning.feasibility import AS_IT_IS, Planner, coded_bytes
+from packlight.planning.routes import KEEP, Choice
 from packlight.planning.size.download_estimate import STAND_IN, download
-from packlight.planning.size.files import between, every_width
-from packlight.planning.size.parts import Applied, Base, computes_in_integers, least_opset
+from packlight.planning.size.exact_size import (
+    Baseline,
+    SizedRecipe,
+    WeightCluster,
+    computes_in_integers,
+    least_opset,
+    weight_clusters,
+)
+from packlight.planning.size.files import size_between, width_versions
 from packlight.records.measurement import Measurement
 from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.variant import Change, Refusal
 
-KEEP = "keep"
-"""The choice to leave operators as they are."""
-
-OTHER_STEP = "choose another step, or keep"
-
-PAIRS = {"static": (500, 4500), "dynamic": (0, 2000)}
+PAIR_BYTES = {"static": (500, 4500), "dynamic": (0, 2000)}
 """Bytes that integer arithmetic adds for each operator: pairs, scales and names; from, to."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """How some operators are compressed.
+class ClusterEffect:
+    """Effect of a step on the operators of one cluster.
 
     Attributes:
-        where: regular expression searched in their names.
-        step: as recipes write it, or ``keep``.
-    """
-
-    where: str
-    step: str
-
-
-def parse_choice(text: str) -> Choice:
-    """Read ``REGEX=STEP``, as in ``/blocks.*/=weights:4,block=32``.
-
-    Raises:
-        RecipeError: it has another form, or names no method or no regular expression.
-    """
-    for place in (found.start() for found in re.finditer("=", text)):
-        where, step = text[:place], text[place + 1 :]
-        if where and re.match(r"\w*", step)[0] in (*METHODS, KEEP):  # type: ignore[index]
-            return checked(Choice(where, step), text)
-    raise RecipeError(
-        f"a choice is OPERATOR=STEP, as in 'conv_3=weights:4' or 'conv_3=keep'; got '{text}'"
-    )
-
-
-def checked(choice: Choice, text: str) -> Choice:
-    """A choice whose parts can be used."""
-    try:
-        re.compile(choice.where)
-    except re.error as error:
-        raise RecipeError(
-            f"'{choice.where}' in '{text}' is no regular expression: {error}"
-        ) from error
-    if choice.step != KEEP:
-        for step in parse_recipe(choice.step).steps:
-            check_step(step, text)
-    return choice
-
-
-def check_step(step: Step, text: str) -> None:
-    """Refuse a step that is not for the operators that a choice names."""
-    if step.config.whole_model:
-        raise RecipeError(
-            f"a choice is for single operators and '{step.method}' works on the whole model; "
-            f"leave it out of '{text}'"
-        )
-    if step.where:
-        raise RecipeError(
-            f"a choice names its operators before the step; leave where= out of '{text}'"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A step's effect on the operators of one cluster.
-
-    Attributes:
-        changes: what is changed.
-        refusals: what is left as it is, and why.
+        changes: to operators.
+        refusals: of operators that stay as they are, with the reason.
     """
 
     changes: tuple[Change, ...]
     refusals: tuple[Refusal, ...]
 
+    @property
+    def growth(self) -> int:
+        """Bytes that the weights grow by; mostly below 0."""
+        return sum(change.after - change.before for change in self.changes)
+
+    def has_candidates(self, method: str) -> bool:
+        """Tell whether a method has a candidate site here, skipped ones included."""
+        methods = {change.method for change in self.changes}
+        return method in methods.union(refusal.method for refusal in self.refusals)
+
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A step's effect on every cluster.
+class StepEffect:
+    """Effect of a step on every cluster.
 
     Attributes:
-        parts: of each.
+        clusters: effect on each.
         smallest: recipe that stores least of each; where samples choose widths, of all widths.
         largest: recipe that stores most of each.
-        coded: bytes of weights that become codes, and of codes; of each.
+        coded: (clusters, 2) bytes of weights that become codes, and of the codes.
         shares: of their bytes that the codes zip to, at least and at most.
-        integer: the method by which each computes in integers; empty where it does in floats.
+        integer: method by which each computes in integers; empty where it computes in floats.
         functions: bytes of the functions that any width needs, by name.
     """
 
-    parts: Sequence[Part]
+    clusters: Sequence[ClusterEffect]
     smallest: Sequence[Recipe]
     largest: Sequence[Recipe]
     coded: NDArray[np.float64]
@@ -126,13 +83,12 @@ class Column:
 
     @property
     def is_mixed(self) -> bool:
-        """Whether samples choose widths."""
+        """True where samples choose widths."""
         return self.smallest is not self.largest
 
 
-def functions_of(columns: Iterable[Column]) -> dict[str, int]:
-    """Functions that some columns need, with the bytes of each."""
-    return {name: size for column in columns for name, size in column.functions.items()}
+ClusterStep = tuple[int, StepEffect]
+"""Index of a cluster, and the step for it."""
 
 
 class WhatIf:
@@ -144,152 +100,137 @@ class WhatIf:
 
     def __init__(self, planner: Planner) -> None:
         self.planner = planner
-        self.columns: dict[tuple[int, str], Column] = {}
-        self.recipes: dict[str, Recipe] = {}
-        self.clusters: dict[int, tuple[Cluster, ...]] = {}
-        self.names = [cluster.names for cluster in self.clusters_of(planner.sizes.base(0))]
-        places = {name: index for index, name in enumerate(planner.load.names)}
-        self.places = [[places[name] for name in names if name in places] for names in self.names]
+        self._effects: dict[tuple[int, str], StepEffect] = {}
+        self._clusters: dict[int, tuple[WeightCluster, ...]] = {}
+        baseline = planner.sizes.baseline(0)
+        self.names = [cluster.names for cluster in self.clusters(baseline)]
+        rows = {name: row for row, name in enumerate(planner.workload.names)}
+        self.rows = [[rows[name] for name in names if name in rows] for names in self.names]
 
-    def clusters_of(self, base: Base) -> tuple[Cluster, ...]:
-        """Operators of a model that read large stored values, those together that share one."""
-        key = id(base)
-        if key not in self.clusters:
-            self.clusters[key] = tuple(clusters(base.model.graph))
-        return self.clusters[key]
+    def clusters(self, baseline: Baseline) -> tuple[WeightCluster, ...]:
+        """Clusters of operators that share large stored values, in the order they run."""
+        key = id(baseline)
+        if key not in self._clusters:
+            self._clusters[key] = tuple(weight_clusters(baseline.model.graph))
+        return self._clusters[key]
 
     def prepare(self, steps: Sequence[str]) -> None:
         """Apply steps to every operator, so that a choice among them takes one more application."""
-        opsets = {self.opset(step) for step in steps}
-        for at in opsets:
+        for opset in {self.opset(step) for step in steps}:
             for step in steps:
-                if self.opset(step) <= at:
-                    self.column(step, at)
+                if self.opset(step) <= opset:
+                    self.effect(step, opset)
 
     def choose(self, choices: Sequence[Choice]) -> dict[str, Measurement]:
-        """Size, download, latency, memory and energy; later choices go before earlier ones.
+        """Predict size, download, latency, memory and energy; later choices override earlier ones.
 
         Raises:
             RecipeError: a choice matches no operator that it could change.
         """
-        return self.predicted(self.steps(choices))
+        return self.predict(self.steps(choices))
 
-    def changed(self, choices: Sequence[Choice]) -> int:
-        """How many operators choices change.
+    def changed_count(self, choices: Sequence[Choice]) -> int:
+        """Number of operators that choices change."""
+        operators = set()
+        for effects in self.effects_by_choice(choices).values():
+            operators |= {change.operator for effect in effects for change in effect.changes}
+        return len(operators)
 
-        Raises:
-            RecipeError: a choice matches no operator that it could change.
-        """
-        found = (part for parts in self.parts(choices).values() for part in parts)
-        return len({change.operator for part in found for change in part.changes})
-
-    def parts(self, choices: Sequence[Choice]) -> dict[int, list[Part]]:
-        """What choices do, by their places; those that later ones leave nothing are not there.
-
-        Raises:
-            RecipeError: a choice matches no operator that it could change.
-        """
-        places = self.chosen(choices)
-        at = self.newest(self.steps(choices))
-        found: dict[int, list[Part]] = {}
-        for index, place in enumerate(places):
-            if place is not None and choices[place].step != KEEP:
-                part = self.column(choices[place].step, at).parts[index]
-                found.setdefault(place, []).append(part)
-        return found
+    def effects_by_choice(self, choices: Sequence[Choice]) -> dict[int, list[ClusterEffect]]:
+        """Effects of choices, by their index; a choice that later ones override fully is absent."""
+        opset = self.newest_opset(self.steps(choices))
+        effects: dict[int, list[ClusterEffect]] = {}
+        for cluster, index in enumerate(self.last_choices(choices)):
+            if index is not None and choices[index].step != KEEP:
+                effect = self.effect(choices[index].step, opset)
+                effects.setdefault(index, []).append(effect.clusters[cluster])
+        return effects
 
     def steps(self, choices: Sequence[Choice]) -> list[str]:
-        """The step for every cluster.
+        """The step for every cluster."""
+        last = self.last_choices(choices)
+        return [KEEP if index is None else choices[index].step for index in last]
+
+    def last_choices(self, choices: Sequence[Choice]) -> list[int | None]:
+        """For every cluster the index of the last choice that names it.
 
         Raises:
             RecipeError: a choice matches no operator that it could change.
         """
-        return [KEEP if place is None else choices[place].step for place in self.chosen(choices)]
-
-    def chosen(self, choices: Sequence[Choice]) -> list[int | None]:
-        """For every cluster the place of the last choice that names it.
-
-        Raises:
-            RecipeError: a choice matches no operator that it could change.
-        """
-        places: list[int | None] = [None] * len(self.names)
-        for place, choice in enumerate(choices):
+        last: list[int | None] = [None] * len(self.names)
+        for index, choice in enumerate(choices):
             where = re.compile(choice.where)
-            hit = [i for i, names in enumerate(self.names) if any(map(where.search, names))]
-            if not hit:
+            hits = [i for i, names in enumerate(self.names) if any(map(where.search, names))]
+            if not hits:
                 raise RecipeError(
                     f"'{choice.where}' matches no operator with a weight; packlight profile names "
                     "them"
                 )
-            for index in hit:
-                places[index] = place
-        return places
+            for cluster in hits:
+                last[cluster] = index
+        return last
 
-    def predicted(self, steps: Sequence[str]) -> dict[str, Measurement]:
-        """What a step for every cluster gives."""
-        used = self.acting(steps)
-        at = self.newest(used)
-        base = self.planner.sizes.base(at)
-        columns = {step: self.column(step, at) for step in used}
-        chosen = [(i, columns[step]) for i, step in enumerate(steps) if step in columns]
-        size = self.size(base, chosen)
-        before, after = (sum(float(column.coded[i][end]) for i, column in chosen) for end in (0, 1))
-        shares = [column.shares for column in columns.values()]
-        ends = (
-            min((low for low, _ in shares), default=1.0),
-            max((h for _, h in shares), default=1.0),
-        )
-        zipped = download(size, before, after, ends, self.planner.sample)
-        kind = self.kind(chosen) if used else self.planner.predictor.plain
-        return {"size": size, "download": zipped, **self.planner.predictor.costs(kind, size)}
+    def predict(self, steps: Sequence[str]) -> dict[str, Measurement]:
+        """Predict the costs of a step for every cluster."""
+        acting = self.acting_steps(steps)
+        opset = self.newest_opset(acting)
+        effects = {step: self.effect(step, opset) for step in acting}
+        chosen = [(i, effects[step]) for i, step in enumerate(steps) if step in effects]
+        size = self.size(self.planner.sizes.baseline(opset), chosen)
+        before, after = np.sum([effect.coded[i] for i, effect in chosen] or [(0, 0)], axis=0)
+        shares = [effect.shares for effect in effects.values()] or [(1.0, 1.0)]
+        span = min(low for low, _ in shares), max(high for _, high in shares)
+        zipped = download(size, float(before), float(after), span, self.planner.sample)
+        precision = self.planner.predictor.original
+        if acting:
+            precision = self.precision(chosen)
+        return {"size": size, "download": zipped, **self.planner.predictor.costs(precision, size)}
 
-    def size(self, base: Base, chosen: Sequence[tuple[int, Column]]) -> Measurement:
-        """Bytes of the file, with the biases that steps with samples make."""
-        smallest = self.together(base, [(i, column.smallest[i]) for i, column in chosen])
-        largest = self.together(base, [(i, column.largest[i]) for i, column in chosen])
-        least, most = smallest.size, largest.size
-        columns = [column for _, column in chosen]
-        if any(column.is_mixed for column in columns):
-            certain = functions_of(column for column in columns if not column.is_mixed)
+    def size(self, baseline: Baseline, chosen: Sequence[ClusterStep]) -> Measurement:
+        """Bytes of the file, with the biases that steps with samples add."""
+        smallest = self.apply(baseline, [(i, effect.smallest[i]) for i, effect in chosen])
+        largest = self.apply(baseline, [(i, effect.largest[i]) for i, effect in chosen])
+        least = smallest.size
+        most = largest.size
+        effects = [effect for _, effect in chosen]
+        if any(effect.is_mixed for effect in effects):
+            certain = _functions(effect for effect in effects if not effect.is_mixed)
             least = smallest.plain_size + sum(certain.values())
             if largest.changes:
-                most = largest.plain_size + sum(functions_of(columns).values())
-        integers = [column.integer[i] for i, column in chosen if column.integer[i]]
-        return self.widened(least, most, integers)
+                most = largest.plain_size + sum(_functions(effects).values())
+        for i, effect in chosen:
+            pair_bytes = PAIR_BYTES.get(effect.integer[i], (0, 0))
+            least += pair_bytes[0]
+            most += pair_bytes[1]
+        return size_between(least, most)
 
-    def together(self, base: Base, chosen: Sequence[tuple[int, Recipe]]) -> Applied:
-        """Apply a recipe of its own to each cluster; to a cluster left out, none."""
+    def apply(self, baseline: Baseline, chosen: Sequence[tuple[int, Recipe]]) -> SizedRecipe:
+        """Apply a recipe to each cluster; a cluster that is not in ``chosen`` stays as it is."""
         groups: dict[int, tuple[Recipe, list[int]]] = {}
-        for index, recipe in chosen:
-            groups.setdefault(id(recipe), (recipe, []))[1].append(index)
-        steps = [
-            replace(step, where=self.where(indices))
-            for recipe, indices in groups.values()
-            for step in recipe.steps
-            if self.has_sites(base, recipe, step, indices)
-        ]
-        applied = base.apply(Recipe(tuple(steps)))
+        for cluster, recipe in chosen:
+            groups.setdefault(id(recipe), (recipe, []))[1].append(cluster)
+        steps: list[Step] = []
+        for recipe, clusters in groups.values():
+            effects = self.cluster_effects(baseline, recipe)
+            where = self.name_pattern(clusters)
+            for step in recipe.steps:
+                if any(effects[cluster].has_candidates(step.method) for cluster in clusters):
+                    steps += [replace(step, where=where)]
+        applied = baseline.apply(Recipe(tuple(steps)))
         if not applied.changes:
-            return replace(applied, size=self.planner.sizes.base(0).file.size())
+            return replace(applied, size=self.planner.sizes.baseline(0).file.size())
         return applied
 
-    def where(self, indices: Sequence[int]) -> str:
-        """Regular expression of the names of operators of some clusters; empty for those of all."""
-        if len(indices) == len(self.names):
+    def name_pattern(self, clusters: Sequence[int]) -> str:
+        """Regular expression of the names of clusters' operators; empty for all clusters."""
+        if len(clusters) == len(self.names):
             return ""
-        names = [re.escape(name) for index in indices for name in self.names[index]]
+        names = [re.escape(name) for cluster in clusters for name in self.names[cluster]]
         return f"^({'|'.join(names)})$"
 
-    def has_sites(self, base: Base, recipe: Recipe, step: Step, indices: Sequence[int]) -> bool:
-        """Tell whether a step of a recipe changes or refuses anything in some clusters."""
-        parts = self.parts_of(base, recipe)
-        changes = (change.method for index in indices for change in parts[index].changes)
-        refusals = (refusal.method for index in indices for refusal in parts[index].refusals)
-        return step.method in (*changes, *refusals)
-
-    def parts_of(self, base: Base, recipe: Recipe) -> list[Part]:
+    def cluster_effects(self, baseline: Baseline, recipe: Recipe) -> list[ClusterEffect]:
         """Effects of a recipe on every cluster."""
-        applied = base.apply(recipe)
+        applied = baseline.apply(recipe)
         changes: dict[str, list[Change]] = {}
         for change in applied.changes:
             changes.setdefault(change.operator, []).append(change)
@@ -297,162 +238,161 @@ class WhatIf:
         for refusal in applied.refusals:
             refusals.setdefault(refusal.operator, []).append(refusal)
         return [
-            Part(
+            ClusterEffect(
                 tuple(change for name in cluster.names for change in changes.get(name, ())),
                 tuple(refusal for name in cluster.names for refusal in refusals.get(name, ())),
             )
-            for cluster in self.clusters_of(base)
+            for cluster in self.clusters(baseline)
         ]
 
-    def newest(self, steps: Iterable[str]) -> int:
-        """The opset that steps for every cluster raise a model to, where they change anything."""
+    def newest_opset(self, steps: Iterable[str]) -> int:
+        """The opset to which steps for every cluster raise a model, where they change anything."""
         return max((self.opset(step) for step in set(steps) - {KEEP}), default=0)
 
-    def acting(self, steps: Sequence[str]) -> list[str]:
-        """The steps for clusters that change any; what changes nothing raises no opset."""
-        at, found = self.newest(steps), list[str]()
-        for step in sorted(set(steps) - {KEEP}):
-            column = self.column(step, at)
-            own = [i for i, one in enumerate(steps) if one == step]
-            if any(column.parts[i].changes or column.integer[i] for i in own):
-                found.append(step)
-        return found
+    def acting_steps(self, steps: Sequence[str]) -> list[str]:
+        """Steps that change any of their clusters; a step that changes nothing raises no opset."""
+        opset = self.newest_opset(steps)
+        acting = set()
+        for i, step in enumerate(steps):
+            if step != KEEP:
+                effect = self.effect(step, opset)
+                if effect.clusters[i].changes or effect.integer[i]:
+                    acting.add(step)
+        return sorted(acting)
 
-    def refused(self, choices: Sequence[Choice]) -> list[Refusal]:
-        """What choices name and leave as it is, with the reason.
-
-        Raises:
-            RecipeError: a choice matches no operator that it could change.
-        """
-        steps, found = self.steps(choices), list[Refusal]()
-        at = self.newest(steps)
-        for index, step in enumerate(steps):
+    def refusals(self, choices: Sequence[Choice]) -> list[Refusal]:
+        """Refusals of operators that choices name and leave as they are."""
+        steps = self.steps(choices)
+        opset = self.newest_opset(steps)
+        refusals: list[Refusal] = []
+        for i, step in enumerate(steps):
             if step == KEEP:
                 continue
-            part = self.column(step, at).parts[index]
-            touched = {change.operator for change in part.changes}
-            found += [one for one in part.refusals if one.operator not in touched]
-            if not part.changes and not part.refusals:
+            effect = self.effect(step, opset).clusters[i]
+            changed = {change.operator for change in effect.changes}
+            refusals += [r for r in effect.refusals if r.operator not in changed]
+            if not effect.changes and not effect.refusals:
                 reason = f"'{step}' finds nothing in it that it could change"
-                found.append(Refusal(self.names[index][0], "no-site", reason, OTHER_STEP))
-        return found
+                remedy = "choose another step, or keep"
+                refusals.append(Refusal(self.names[i][0], "no-site", reason, remedy))
+        return refusals
 
-    def kind(self, chosen: Sequence[tuple[int, Column]]) -> Kind:
-        """How each operator computes."""
+    def precision(self, chosen: Sequence[ClusterStep]) -> Precision:
+        """Precision in which each operator computes."""
         route = replace(AS_IT_IS, computes="float32")
-        changes = [change for i, column in chosen for change in column.parts[i].changes]
-        kind = self.planner.kind(route, changes)
-        dtypes, weights = list(kind.dtypes), kind.weight_bytes.copy()
-        for index, column in chosen:
-            if column.integer[index]:
-                for place in self.places[index]:
-                    dtypes[place], weights[place] = "int8", 1.0
-        return Kind(tuple(dtypes), weights)
+        changes = [change for i, effect in chosen for change in effect.clusters[i].changes]
+        precision = self.planner.precision(route, changes)
+        dtypes = list(precision.dtypes)
+        weight_bytes = precision.weight_bytes.copy()
+        for i, effect in chosen:
+            if effect.integer[i]:
+                for row in self.rows[i]:
+                    dtypes[row] = "int8"
+                    weight_bytes[row] = 1.0
+        return Precision(tuple(dtypes), weight_bytes)
 
-    def widened(self, least: int, most: int, integers: Sequence[str]) -> Measurement:
-        """A size; an estimate where operators compute in integers, whose pairs are shared."""
-        low, high = (sum(PAIRS[one][end] for one in integers) for end in (0, 1))
-        return between(least + low, most + high)
-
-    def column(self, step: str, at: int) -> Column:
-        """A step's effect on every cluster of the model at an opset."""
-        if (at, step) not in self.columns:
+    def effect(self, step: str, opset: int) -> StepEffect:
+        """Effect of a step on every cluster of the model at an opset."""
+        if (opset, step) not in self._effects:
             recipe = self.recipe(step)
-            base = self.planner.sizes.base(at)
-            parts = self.parts_of(base, recipe)
-            recipes = [recipe] * len(parts)
-            integer = [""] * len(parts)
+            baseline = self.planner.sizes.baseline(opset)
+            clusters = self.cluster_effects(baseline, recipe)
+            recipes = [recipe] * len(clusters)
+            integer = [""] * len(clusters)
             if computes_in_integers(step):
-                parts, recipes, integer = self.in_integers(base, parts, step)
-            smallest, largest, functions = self.extremes(base, recipe, recipes)
-            self.columns[at, step] = Column(
-                parts,
+                clusters, recipes, integer = self.integer_effects(baseline, clusters, step)
+            smallest, largest, functions = self.extremes(baseline, recipe, recipes)
+            self._effects[opset, step] = StepEffect(
+                clusters,
                 smallest,
                 largest,
-                np.array([coded_by(part.changes) for part in parts]).reshape(-1, 2),
+                np.array([coded_bytes(effect.changes) for effect in clusters]).reshape(-1, 2),
                 self.planner.sample.codes(recipe),
                 integer,
                 functions,
             )
-        return self.columns[at, step]
+        return self._effects[opset, step]
 
     def extremes(
-        self, base: Base, recipe: Recipe, recipes: Sequence[Recipe]
+        self, baseline: Baseline, recipe: Recipe, recipes: Sequence[Recipe]
     ) -> tuple[Sequence[Recipe], Sequence[Recipe], Mapping[str, int]]:
         """Recipes that store least and most of each cluster, and the functions of all.
 
         Args:
-            base: the model.
+            baseline: the model.
             recipe: of the step.
-            recipes: of each cluster, which count where samples choose no widths.
+            recipes: of each cluster, for steps whose widths no samples choose.
         """
-        versions = every_width(recipe)
+        versions = width_versions(recipe)
         if not versions:
-            return recipes, recipes, base.apply(recipe).functions
-        functions = {
-            name: size
-            for version in versions
-            for name, size in base.apply(version).functions.items()
-        }
-        stored = np.array(
-            [[stored_bytes(part) for part in self.parts_of(base, version)] for version in versions]
-        )  # (versions, clusters)
-        smallest = [versions[row] for row in stored.argmin(axis=0)]
-        largest = [versions[row] for row in stored.argmax(axis=0)]
+            return recipes, recipes, baseline.apply(recipe).functions
+        functions: dict[str, int] = {}
+        growth = []  # (versions, clusters)
+        for version in versions:
+            functions |= baseline.apply(version).functions
+            growth.append([effect.growth for effect in self.cluster_effects(baseline, version)])
+        smallest = [versions[row] for row in np.argmin(growth, axis=0)]
+        largest = [versions[row] for row in np.argmax(growth, axis=0)]
         return smallest, largest, functions
 
-    def in_integers(
-        self, base: Base, parts: Sequence[Part], step: str
-    ) -> tuple[list[Part], list[Recipe], list[str]]:
-        """Effects of a step that computes in integers, and by which method each cluster does.
+    def integer_effects(
+        self, baseline: Baseline, stand_ins: Sequence[ClusterEffect], step: str
+    ) -> tuple[list[ClusterEffect], list[Recipe], list[str]]:
+        """Effects of a step that computes in integers.
 
         Args:
-            base: the model.
-            parts: what stands in for it, of every cluster.
-            step: its first method computes in integers; others do what that leaves in float.
+            baseline: the model.
+            stand_ins: effects of the recipe that stands in for it.
+            step: its first method computes in integers; others take what that leaves in float.
 
         Returns:
-            Of every cluster its part, what is applied to it, and the integer method or nothing.
+            For every cluster its effect, the recipe applied to it, and the integer method or "".
         """
-        first, *others = parse_recipe(step).steps
-        method = METHODS[first.method]
-        sites = list(method.sites(base.model.graph, first.config))
-        able = {site.operator for site in sites if not isinstance(site, Refusal)}
-        left = {
+        first, *following = parse_recipe(step).steps
+        sites = list(METHODS[first.method].sites(baseline.model.graph, first.config))
+        refusals = {
             site.operator: replace(site, method=first.method)
             for site in sites
             if isinstance(site, Refusal)
         }
-        names = [cluster.names for cluster in self.clusters_of(base)]
-        found = [first.method * any(name in able for name in each) for each in names]
-        then = without_equalize(Recipe(tuple(others)))
-        refused = (
-            replace(part, refusals=(*(left[n] for n in each if n in left), *part.refusals))
-            for each, part in zip(names, self.parts_of(base, then), strict=True)
-        )
-        both = zip(found, parts, refused, strict=True)
-        parts = [stands if integer else rest for integer, stands, rest in both]
-        return parts, [STAND_IN if integer else then for integer in found], found
+        able = {site.operator for site in sites if not isinstance(site, Refusal)}
+        float_recipe = without_equalize(Recipe(tuple(following)))
+        float_effects = self.cluster_effects(baseline, float_recipe)
+        effects: list[ClusterEffect] = []
+        recipes: list[Recipe] = []
+        methods: list[str] = []
+        for i, cluster in enumerate(self.clusters(baseline)):
+            if able.isdisjoint(cluster.names):
+                refused = [refusals[name] for name in cluster.names if name in refusals]
+                effect = float_effects[i]
+                effects.append(replace(effect, refusals=(*refused, *effect.refusals)))
+                recipes.append(float_recipe)
+                methods.append("")
+            else:
+                effects.append(stand_ins[i])
+                recipes.append(STAND_IN)
+                methods.append(first.method)
+        return effects, recipes, methods
 
     def opset(self, step: str) -> int:
         """The opset of a model after a step, at least its own."""
         return max(least_opset(self.recipe(step)), self.planner.model.opset())
 
     def recipe(self, step: str) -> Recipe:
-        """What is stored by a step; about that, where it computes in integers."""
-        if step not in self.recipes:
-            canonical = parse_recipe(step)
-            self.recipes[step] = (
-                STAND_IN if computes_in_integers(step) else without_equalize(canonical)
-            )
-        return self.recipes[step]
+        """The recipe of a step; a stand-in that stores about as much for integer methods."""
+        if computes_in_integers(step):
+            return STAND_IN
+        return without_equalize(parse_recipe(step))
+
+
+def _functions(effects: Iterable[StepEffect]) -> dict[str, int]:
+    """Bytes of the functions that steps need, by name."""
+    functions: dict[str, int] = {}
+    for effect in effects:
+        functions |= effect.functions
+    return functions
 
 
 def without_equalize(recipe: Recipe) -> Recipe:
-    """A recipe without the steps that change numbers and no sizes, which zeros cannot stand for."""
+    """A recipe without equalization, which changes no size and cannot work on zeros."""
     return replace(recipe, steps=tuple(s for s in recipe.steps if s.method != "equalize"))
-
-
-def stored_bytes(part: Part) -> int:
-    """Bytes that a cluster's weights grow by; mostly below 0."""
-    return sum(change.after - change.before for change in part.changes)

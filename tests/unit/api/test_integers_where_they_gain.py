@@ -10,7 +10,7 @@ from packlight.api.quantize_where_faster import (
     quantize_where_faster,
 )
 from packlight.metrics import METRICS
-from packlight.planning.cost.integer_cut import Times
+from packlight.planning.cost.integer_cut import OperatorTimes
 from packlight.records import DynamicInt8, StaticInt8
 from packlight.records.session import DEFAULT_SESSION
 from packlight.task import Task
@@ -36,7 +36,7 @@ def residual():
 def test_all_that_gains_is_in_integers_and_the_rest_is_not():
     model = residual()
     convs = names_of(model, "Conv")
-    costs = {convs[0]: Times(2.0, 1.0), convs[1]: Times(1.0, 2.0)}
+    costs = {convs[0]: OperatorTimes(2.0, 1.0), convs[1]: OperatorTimes(1.0, 2.0)}
 
     assert integer_operators(model, costs, free(model)) == {convs[0]}
 
@@ -44,8 +44,8 @@ def test_all_that_gains_is_in_integers_and_the_rest_is_not():
 def test_a_sum_is_in_integers_only_behind_operators_that_are():
     model = NETWORKS["depthwise-13"]()
     convs, pools = names_of(model, "Conv"), names_of(model, "MaxPool")
-    gain = {name: Times(1.0, 0.5) for name in (*convs, *pools)}
-    loss = gain | {convs[1]: Times(1.0, 9.0)}
+    gain = {name: OperatorTimes(1.0, 0.5) for name in (*convs, *pools)}
+    loss = gain | {convs[1]: OperatorTimes(1.0, 9.0)}
 
     assert integer_operators(model, gain, free(model)) == {*convs, *pools}
     assert integer_operators(model, loss, free(model)) == {convs[0], convs[2]}
@@ -53,7 +53,7 @@ def test_a_sum_is_in_integers_only_behind_operators_that_are():
 
 def test_borders_that_cost_more_than_integers_gain_keep_all_in_float():
     model = residual()
-    costs = {name: Times(1.0, 0.5) for name in names_of(model, "Conv")}
+    costs = {name: OperatorTimes(1.0, 0.5) for name in names_of(model, "Conv")}
     dear = dict.fromkeys((*free(model), "x"), (0.6, 0.6))
 
     assert integer_operators(model, costs, dear) == frozenset()

@@ -5,8 +5,8 @@ import pytest
 from packlight.api.plan import PlanRequest, plan
 from packlight.api.plan_in_process import plan_for, recipes
 from packlight.model import load, save, stored_size
+from packlight.planning.size.exact_size import Simplified
 from packlight.planning.size.files import Files
-from packlight.planning.size.parts import Simplified
 from packlight.records import Budget
 from packlight.testing import NETWORKS
 
@@ -26,7 +26,7 @@ def test_both_ways_find_the_same(name, tmp_path):
 def test_only_recipes_that_raise_the_opset_wait_for_it(name, newer):
     files = Files(Simplified(NETWORKS[name]()))
 
-    found = [files.is_newer(recipe) for recipe in recipes()]
+    found = [files.raises_opset(recipe) for recipe in recipes()]
 
     assert any(found) == newer
-    assert not any(files.is_newer(one) and files.is_whole(one) for one in recipes())
+    assert not any(files.raises_opset(one) and files.has_integers(one) for one in recipes())

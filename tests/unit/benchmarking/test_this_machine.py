@@ -11,7 +11,7 @@ from packlight.benchmarking.device import drift
 from packlight.benchmarking.timing import Row
 from packlight.devices import read_device, write_device
 from packlight.errors import DeviceError
-from packlight.planning.cost.predict import Predictor, load_of
+from packlight.planning.cost.predict import Predictor, workload_of
 from packlight.profiling import profile
 from packlight.runtime import machine
 
@@ -55,8 +55,8 @@ def test_every_kind_of_kernel_has_a_curve(here):
 
 def test_plans_take_it(here, fashion):
     found = profile(fashion, {"image": (1, 1, 28, 28)})
-    predictor = Predictor(load_of(fashion.graph, found), here, "cpu")
-    latency = predictor.latency(predictor.plain)["latency"]
+    predictor = Predictor(workload_of(fashion.graph, found), here, "cpu")
+    latency = predictor.latency(predictor.original)["latency"]
     assert 0 < latency.low < latency.value < latency.high
 
 

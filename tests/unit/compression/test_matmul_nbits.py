@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from packlight.compression import compress
 from packlight.model import Model, to_bytes
-from packlight.planning.size.parts import Simplified, Sizes
+from packlight.planning.size.exact_size import ExactSizes, Simplified
 from packlight.records import parse_recipe
 from packlight.testing.sketch import Sketch, value_info
 
@@ -143,4 +143,4 @@ def test_sizes_are_foreseen_wherever_codes_become_float(form):
     for text in ("weights:4,block=32", "weights:8,block=8,symmetric=false"):
         made = compress(model, parse_recipe(f"simplify+{text}")).model
 
-        assert Sizes(Simplified(model)).apply(parse_recipe(text)).size == len(to_bytes(made))
+        assert ExactSizes(Simplified(model)).apply(parse_recipe(text)).size == len(to_bytes(made))

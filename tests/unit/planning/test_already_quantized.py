@@ -7,7 +7,7 @@ import packlight
 from packlight.compression import compress
 from packlight.model import load
 from packlight.planning.already_quantized import integer_operators
-from packlight.planning.cost.predict import load_of
+from packlight.planning.cost.predict import workload_of
 from packlight.profiling import profile
 from packlight.records import parse_recipe
 from packlight.testing.networks import NETWORKS
@@ -95,7 +95,7 @@ def as_operators(kind):
 @pytest.mark.parametrize("kind", ["QLinearMatMul", "MatMulInteger"])
 def test_operators_of_integers_compute_in_integers_and_read_what_is_stored(kind):
     model = as_operators(kind)
-    work = load_of(model.graph, profile(model, {}))
+    work = workload_of(model.graph, profile(model, {}))
 
     place = next(at for at, one in enumerate(work.names) if kind.lower() in one)
     given = {"QLinearMatMul": 1, "MatMulInteger": 4}[kind] * 64 * 256
@@ -151,7 +151,7 @@ def test_a_model_of_floats_computes_in_floats(name):
 
 
 def test_who_plans_what_is_quantized_is_sent_to_the_float_model_where_it_does_not_fit(integers):
-    sentence = "24 of its operators are quantized already, and no route quantizes anything twice"
+    sentence = "24 of its operators are quantized already, and no route quantizes an operator twice"
 
     misses = packlight.plan(integers, ["size<=400kB"], DEVICE).recommendation
     fits = packlight.plan(integers, ["size<=2MB"], DEVICE).recommendation

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from packlight.planning.cost.integer_cut import Passing, Times, cheapest
+from packlight.planning.cost.integer_cut import OperatorTimes, PassedValue, cheapest_integers
 
 
 def seconds(chosen, operators, values):
@@ -23,12 +23,12 @@ def seconds(chosen, operators, values):
 def network(seed):
     random = np.random.default_rng(seed)
     names = [f"op{index}" for index in range(7)]
-    operators = {name: Times(*random.uniform(0, 10, 2)) for name in names}
-    values = [Passing("", ("op0", "op1"), *random.uniform(0, 3, 2))]
+    operators = {name: OperatorTimes(*random.uniform(0, 10, 2)) for name in names}
+    values = [PassedValue("", ("op0", "op1"), *random.uniform(0, 3, 2))]
     for index, name in enumerate(names):
         later = [*names[index + 1 :], ""]
         readers = random.choice(later, size=min(len(later), 2), replace=False)
-        values.append(Passing(name, tuple(map(str, readers)), *random.uniform(0, 6, 2)))
+        values.append(PassedValue(name, tuple(map(str, readers)), *random.uniform(0, 6, 2)))
     needs = [("op4", "op2"), ("op5", "op3")] if seed % 2 else []
     return operators, values, needs
 
@@ -43,7 +43,7 @@ def test_no_choice_costs_less(seed):
         if all(second in names for first, second in needs if first in names)
     ]
 
-    found = cheapest(operators, values, needs)
+    found = cheapest_integers(operators, values, needs)
 
     least = min(seconds(names, operators, values) for names in allowed)
     assert set(found) in allowed
@@ -51,13 +51,17 @@ def test_no_choice_costs_less(seed):
 
 
 def test_conversions_keep_a_lone_gain_in_float():
-    operators = {"a": Times(1.0, 2.0), "b": Times(2.0, 1.0), "c": Times(1.0, 2.0)}
-    dear = [Passing("a", ("b",), 0.6, 0.6), Passing("b", ("c",), 0.6, 0.6)]
-    cheap = [Passing("a", ("b",), 0.4, 0.4), Passing("b", ("c",), 0.4, 0.4)]
+    operators = {
+        "a": OperatorTimes(1.0, 2.0),
+        "b": OperatorTimes(2.0, 1.0),
+        "c": OperatorTimes(1.0, 2.0),
+    }
+    dear = [PassedValue("a", ("b",), 0.6, 0.6), PassedValue("b", ("c",), 0.6, 0.6)]
+    cheap = [PassedValue("a", ("b",), 0.4, 0.4), PassedValue("b", ("c",), 0.4, 0.4)]
 
-    assert cheapest(operators, dear) == frozenset()
-    assert cheapest(operators, cheap) == {"b"}
+    assert cheapest_integers(operators, dear) == frozenset()
+    assert cheapest_integers(operators, cheap) == {"b"}
 
 
 def test_nothing_to_choose_from_is_nothing_chosen():
-    assert cheapest({}, []) == frozenset()
+    assert cheapest_integers({}, []) == frozenset()

@@ -5,8 +5,8 @@ import pytest
 
 from packlight.compression import compress
 from packlight.model import to_bytes
+from packlight.planning.size.exact_size import Simplified
 from packlight.planning.size.files import Files
-from packlight.planning.size.parts import Simplified
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime.calibration import Calibrator
 from packlight.testing import NETWORKS, sample_calls
@@ -24,7 +24,7 @@ def test_an_integer_model_is_as_large_as_foretold(name, way):
     calls = [[feeds] for feeds in sample_calls(model)]
     options = SessionOptions(arithmetic="exact", matmul_accuracy=1)
 
-    told = Files(Simplified(model)).made(parse_recipe(way))
+    told = Files(Simplified(model)).count(parse_recipe(way))
     made = compress(model, parse_recipe(f"simplify+{way}"), Calibrator(calls, options))
 
     assert told.size.low == told.size.high == len(to_bytes(made.model))
@@ -41,7 +41,7 @@ def test_a_weight_that_is_refused_for_its_numbers_is_foretold(number):
         value = net.add("Relu", net.add("MatMul", value, net.keep(array)))
     model = net.model("numbers", [value_info("x", [1, 40])], {value: [1, 40]})
 
-    told = Files(Simplified(model)).made(parse_recipe("static"))
+    told = Files(Simplified(model)).count(parse_recipe("static"))
     made = apply_recipe(model, parse_recipe("simplify+static"), sample_calls(model))
 
     assert told.size.low == told.size.high == len(to_bytes(made.model))

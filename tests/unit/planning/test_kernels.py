@@ -10,8 +10,8 @@ from packlight.compression import compress
 from packlight.model import file_size, load
 from packlight.planning.cost.kernels import NOWHERE, Kernels
 from packlight.planning.feasibility import Planner, Target
-from packlight.planning.size.files import Files, original_of
-from packlight.planning.size.parts import Simplified
+from packlight.planning.size.exact_size import Simplified
+from packlight.planning.size.files import Files, original_file
 from packlight.profiling import profile
 from packlight.records import Budget, Citation, Curve, Device, Runtime, Share, Unit, parse_recipe
 from packlight.testing.networks import NETWORKS
@@ -79,10 +79,10 @@ def test_codes_meet_floats_once_at_each_end_of_what_computes_in_them(machine):
 
     def met(*chosen):
         codes = [place in chosen for place in range(len(names))] + [False]
-        for at, makers in kernels.carriers:
-            codes[at] = all(codes[maker] for maker in makers)
+        for row, makers in kernels.code_movers:
+            codes[row] = all(codes[maker] for maker in makers)
         lies = [(value.maker, value.readers) for value in kernels.values]
-        return tuple([lies[i] for i in np.flatnonzero(way)] for way in kernels.met(codes))
+        return tuple([lies[i] for i in np.flatnonzero(way)] for way in kernels.conversions(codes))
 
     assert met(first, second, third) == ([(NOWHERE, (first,))], [(third, (ends,))])
     assert met(first) == ([(NOWHERE, (first,))], [(cut, (second, joined))])
@@ -121,7 +121,7 @@ def test_blocks_of_codes_take_what_the_compressed_model_takes(machine):
 def test_a_plan_for_a_measured_device_sums_kernels_and_for_others_the_roofline(machine):
     model = chain()
     found = profile(model, {})
-    own = original_of(model, file_size(model.graph))
+    own = original_file(model, file_size(model.graph))
     planner = Planner(Files(Simplified(model)), found, Target(machine, "cpu", Budget()), own)
 
     assert planner.original().predicted["latency"].value == pytest.approx(

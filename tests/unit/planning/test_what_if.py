@@ -11,7 +11,7 @@ from packlight.cli.plan import not_as_chosen
 from packlight.compression import compress
 from packlight.errors import RecipeError
 from packlight.model import file_size, load, to_bytes
-from packlight.planning.what_if import Choice, parse_choice
+from packlight.planning.routes import Choice, parse_choice
 from packlight.records import parse_recipe
 from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
@@ -76,7 +76,7 @@ def test_operators_that_integer_methods_refuse_stay_as_they_are(what_if):
     made = packlight.compress("zoo:fashion", "simplify+dynamic")
 
     changed = [change for change in made.variant.changes if change.method == "dynamic"]
-    assert what_if.changed(choices) == len(changed) < len(made.variant.refusals)
+    assert what_if.changed_count(choices) == len(changed) < len(made.variant.refusals)
     assert found["size"].low <= made.after <= found["size"].high
     assert found["size"].high < found["size"].low + 3000
 
@@ -92,7 +92,7 @@ def test_what_integers_leave_in_float_the_next_step_of_a_choice_takes(what_if):
 def test_the_size_of_integer_models_is_known_to_the_byte(what_if, recipe):
     from packlight.zoo import task
 
-    size = what_if.planner.files.made(parse_recipe(recipe)).size
+    size = what_if.planner.files.count(parse_recipe(recipe)).size
     made = packlight.compress("zoo:fashion", f"simplify+{recipe}", task=task("fashion"))
 
     assert (size.value, size.how) == (made.after, "counted")
@@ -135,7 +135,7 @@ def test_a_step_that_changes_nothing_raises_no_opset():
     choices = [Choice(f"^{first}$", "weights:8"), Choice(f"^{second}$", "weights:4,block=16")]
 
     chosen = found.choose(choices)
-    refused = found.refused(choices)
+    refused = found.refusals(choices)
 
     written = f"weights:8,where=^{first}$"
     assert [left.operator for left in refused] == [names[1]]
@@ -152,7 +152,7 @@ def test_choices_reach_weights_in_bodies(name):
     made = compress(model, parse_recipe("simplify+palette:4"))
 
     changed = {change.operator for change in made.changes if change.method == "palette"}
-    assert found.changed([Choice(".", "palette:4")]) == len(changed)
+    assert found.changed_count([Choice(".", "palette:4")]) == len(changed)
     assert chosen["size"].value == len(to_bytes(made.model))
 
 

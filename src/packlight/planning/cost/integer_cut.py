@@ -1,7 +1,7 @@
-"""Which operators to compute in integers so that a run takes least time, borders included.
+"""Choice of operators to compute in integers with the least latency, conversions included.
 
-Every operator costs one time in float and another in integers, and every value costs a conversion
-where it passes from one to the other, once however many read it. The cheapest choice is a minimum
+Every operator has a latency in float and one in integers, and every value costs one conversion
+where it passes from one to the other, however many operators read it. The best choice is a minimum
 cut: one side computes in integers, the other in float. Source: Boykov and Kolmogorov (PAMI 2004),
 section 1, for costs that depend on two choices; ``scipy.sparse.csgraph.maximum_flow``.
 """
@@ -14,30 +14,31 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-INTEGERS, FLOATS = 0, 1
-"""The two ends of the flow."""
+INTEGERS = 0
+FLOATS = 1
+"""Ends of the flow."""
 
-FOREVER = 2**29
-"""Capacity of what must never be cut."""
+UNCUT = 2**29
+"""Capacity of edges that must never be cut."""
 
-LARGEST = 2**27
-"""Sum of all times in whole units, so that it is below ``FOREVER`` and flows fit 32 bits."""
+TOTAL_UNITS = 2**27
+"""Sum of all times in units, below ``UNCUT`` so that flows fit 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    """Of one operator, in seconds."""
+class OperatorTimes:
+    """Seconds of one operator in floats and in integers."""
 
     floats: float
     integers: float
 
 
 @dataclass(frozen=True, slots=True)
-class Passing:
+class PassedValue:
     """A value between operators.
 
     Attributes:
-        maker: name of the operator that gives it; empty for an input of the model.
+        maker: name of the operator that computes it; empty for an input of the model.
         readers: names of the operators that read it; empty names for those that are always float.
         to_codes: seconds to quantize it.
         to_floats: seconds to dequantize it.
@@ -49,16 +50,16 @@ class Passing:
     to_floats: float
 
 
-def cheapest(
-    operators: Mapping[str, Times],
-    values: Sequence[Passing],
+def cheapest_integers(
+    operators: Mapping[str, OperatorTimes],
+    values: Sequence[PassedValue],
     needs: Collection[tuple[str, str]] = (),
 ) -> frozenset[str]:
-    """The operators to compute in integers.
+    """Choose the operators to compute in integers.
 
     Args:
         operators: those that can compute in integers, by name; all others are float.
-        values: what passes between them and others.
+        values: that pass between operators.
         needs: pairs of operators of which the first may be in integers only where the second is.
 
     Returns:
@@ -69,39 +70,42 @@ def cheapest(
 
     rows, columns, seconds = edges(operators, values, needs)
     finite = np.isfinite(seconds)
-    unit = max(float(seconds[finite].sum()), 1e-12) / LARGEST
-    units = np.where(finite, np.rint(np.where(finite, seconds, 0) / unit), FOREVER)
+    unit = max(float(seconds[finite].sum()), 1e-12) / TOTAL_UNITS
+    units = np.where(finite, np.rint(np.where(finite, seconds, 0) / unit), UNCUT)
     size = 2 + len(operators) + 2 * len(values)
     network = csr_array((units.astype(np.int32), (rows, columns)), shape=(size, size))
     network.sum_duplicates()
-    left = network - maximum_flow(network, INTEGERS, FLOATS).flow
-    left.data = np.maximum(left.data, 0)
-    left.eliminate_zeros()
-    reached = set(breadth_first_order(left, INTEGERS, return_predecessors=False).tolist())
-    return frozenset(name for place, name in enumerate(operators) if place + 2 in reached)
+    residual = network - maximum_flow(network, INTEGERS, FLOATS).flow
+    residual.data = np.maximum(residual.data, 0)
+    residual.eliminate_zeros()
+    reached = set(breadth_first_order(residual, INTEGERS, return_predecessors=False).tolist())
+    return frozenset(name for row, name in enumerate(operators) if row + 2 in reached)
 
 
 Edges = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]
 
 
 def edges(
-    operators: Mapping[str, Times], values: Sequence[Passing], needs: Collection[tuple[str, str]]
+    operators: Mapping[str, OperatorTimes],
+    values: Sequence[PassedValue],
+    needs: Collection[tuple[str, str]],
 ) -> Edges:
-    """Edges of the flow: what is cut where its start is in integers and its end in float."""
-    place = {name: index + 2 for index, name in enumerate(operators)}
-    found: list[tuple[int, int, float]] = []
+    """Edges of the flow, each cut where its start is in integers and its end in float."""
+    vertex = {name: index + 2 for index, name in enumerate(operators)}
+    flow: list[tuple[int, int, float]] = []
     for name, times in operators.items():
-        found.append((INTEGERS, place[name], times.floats))
-        found.append((place[name], FLOATS, times.integers))
-    found += [(place[first], place[second], np.inf) for first, second in needs]
+        flow.append((INTEGERS, vertex[name], times.floats))
+        flow.append((vertex[name], FLOATS, times.integers))
+    flow += [(vertex[first], vertex[second], np.inf) for first, second in needs]
     for index, value in enumerate(values):
         down = 2 + len(operators) + 2 * index
-        maker = place.get(value.maker, FLOATS)
-        readers = {place.get(name, FLOATS) for name in value.readers}
-        found.append((maker, down, value.to_floats))
-        found += [(down, reader, np.inf) for reader in readers]
-        found.append((down + 1, maker, value.to_codes))
-        found += [(reader, down + 1, np.inf) for reader in readers]
-    kept = [(a, b, cost) for a, b, cost in found if a not in (b, FLOATS)]
-    rows, columns, seconds = zip(*kept, strict=True) if kept else ((), (), ())
-    return np.array(rows, np.int64), np.array(columns, np.int64), np.array(seconds, np.float64)
+        maker = vertex.get(value.maker, FLOATS)
+        readers = {vertex.get(name, FLOATS) for name in value.readers}
+        flow.append((maker, down, value.to_floats))
+        flow += [(down, reader, np.inf) for reader in readers]
+        flow.append((down + 1, maker, value.to_codes))
+        flow += [(reader, down + 1, np.inf) for reader in readers]
+    cut = [(start, end, seconds) for start, end, seconds in flow if start not in (end, FLOATS)]
+    starts = np.array([start for start, _, _ in cut], np.int64)
+    ends = np.array([end for _, end, _ in cut], np.int64)
+    return starts, ends, np.array([seconds for _, _, seconds in cut], np.float64)

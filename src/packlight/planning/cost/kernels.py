@@ -1,8 +1,8 @@
-"""Time on a measured device: kernel by kernel, for every choice of how operators compute.
+"""Latency on a measured device, kernel by kernel, for every precision of the operators.
 
 Each kernel is priced once as it is, once between codes of 8 bits and, where it is a product, once
-with a weight in blocks of 4 bits; so are the conversions where codes and floats would meet. A
-choice is then a sum.
+with a weight in blocks of 4 bits; so is each conversion between codes and floats. The latency is
+then a sum.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 NOWHERE = -1
-"""The place of what belongs to no operator; it computes in floats."""
+"""Row of what belongs to no operator; it computes in floats."""
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class OperatorValue:
     """A computed value between operators.
 
     Attributes:
         numbers: in it.
-        maker: place of the operator that gives it.
-        readers: places of those that read it.
+        maker: row of the operator that computes it.
+        readers: rows of the operators that read it.
         opens: whether its maker gives floats of its own accord where nobody reads codes.
     """
 
@@ -49,13 +49,13 @@ class Value:
 
 
 class Kernels:
-    """Times of the kernels of one model on a measured device.
+    """Latencies of the kernels of one model on a measured device.
 
     Args:
         model: simplified.
-        profile: of it.
+        profile: of the model.
         device: with curves.
-        names: of the operators; places count in them.
+        names: of the operators, in the order of rows.
 
     Raises:
         ModelError: a shape is not known.
@@ -64,20 +64,20 @@ class Kernels:
     def __init__(
         self, model: Model, profile: Profile, device: Device, names: Sequence[str]
     ) -> None:
-        places = {name: place for place, name in enumerate(names)}
-        made = named_calls(model, profile)
-        calls = [call for _, call, _ in made]
-        self.place = np.array([places.get(name, NOWHERE) for name, _, _ in made], np.int64)
-        self.times = np.array([times for _, _, times in made], np.float64)
-        self.carriers = list(carriers(model, places))
-        self.values = list(values(model, profile, places))
-        around = sum(call.moved * times for _, call, times in made)
-        meetings = [between(value.numbers, around, to_floats=to_floats)
-                    for to_floats in (False, True) for value in self.values]  # fmt: skip
-        rows = [*calls, *map(in_codes, calls), *map(in_blocks, calls), *meetings]
-        alike = {call: place for place, call in enumerate(dict.fromkeys(rows))}
-        self.which = np.array([alike[call] for call in rows], np.int64)
-        self.priced = Priced(list(alike), device)
+        rows = {name: row for row, name in enumerate(names)}
+        named = named_calls(model, profile)
+        calls = [call for _, call, _ in named]
+        self.rows = np.array([rows.get(name, NOWHERE) for name, _, _ in named], np.int64)
+        self.times = np.array([times for _, _, times in named], np.float64)
+        self.code_movers = list(code_movers(model, rows))
+        self.values = list(operator_values(model, profile, rows))
+        moved = sum(call.moved * times for _, call, times in named)
+        conversions = [between(value.numbers, moved, to_floats=to_floats)
+                       for to_floats in (False, True) for value in self.values]  # fmt: skip
+        candidates = [*calls, *map(in_codes, calls), *map(in_blocks, calls), *conversions]
+        index = {call: i for i, call in enumerate(dict.fromkeys(candidates))}
+        self.indices = np.array([index[call] for call in candidates], np.int64)
+        self.priced = Priced(list(index), device)
 
     def latency(self, codes: Flags, blocks: Flags) -> Measurement:
         """Seconds of one run.
@@ -87,64 +87,66 @@ class Kernels:
             blocks: (operators,) whether each product restores blocks of 4 bits itself.
         """
         spread = [*map(bool, codes), False]  # the last is that of NOWHERE
-        for place, makers in self.carriers:
-            spread[place] = all(spread[maker] for maker in makers)
-        in_code = np.array(spread)[self.place]
-        in_block = np.append(blocks, False)[self.place] & ~in_code
-        chosen = [self.times * which for which in (~in_code & ~in_block, in_code, in_block)]
-        times = np.concatenate([*chosen, *self.met(spread)])
-        return self.priced.total(np.bincount(self.which, times).astype(np.float64))
+        for row, makers in self.code_movers:
+            spread[row] = all(spread[maker] for maker in makers)
+        in_code = np.array(spread)[self.rows]
+        in_block = np.append(blocks, False)[self.rows] & ~in_code
+        kernels = [self.times * used for used in (~in_code & ~in_block, in_code, in_block)]
+        times = np.concatenate([*kernels, *self.conversions(spread)])
+        return self.priced.total(np.bincount(self.indices, times).astype(np.float64))
 
-    def met(self, codes: Sequence[bool]) -> tuple[Floats, Floats]:
-        """Whether each value is converted to codes, and to floats."""
-        into, back = np.zeros(len(self.values)), np.zeros(len(self.values))
-        for place, value in enumerate(self.values):
+    def conversions(self, codes: Sequence[bool]) -> tuple[Floats, Floats]:
+        """(values,) 1 where a value is converted to codes, and the same for floats."""
+        to_codes = np.zeros(len(self.values))
+        to_floats = np.zeros(len(self.values))
+        for i, value in enumerate(self.values):
             read = [codes[reader] for reader in value.readers]
-            into[place] = not codes[value.maker] and any(read)
-            back[place] = codes[value.maker] and not value.opens and not all(read)
-        return into, back
+            to_codes[i] = not codes[value.maker] and any(read)
+            to_floats[i] = codes[value.maker] and not value.opens and not all(read)
+        return to_codes, to_floats
 
 
-def carriers(model: Model, places: Mapping[str, int]) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Operators that pass codes on, in the order they run, with what they read."""
+def code_movers(model: Model, rows: Mapping[str, int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Operators that pass codes on, in the order they run, with the rows that they read."""
     pairs = policy("onnxruntime")
-    carrying = {*pairs.integer_operators, *pairs.code_movers, *pairs.runtime.clipping}
+    types = {*pairs.integer_operators, *pairs.code_movers, *pairs.runtime.clipping}
     for node in nodes(model.graph):
-        makers = [maker_of(value, places) for value in node.inputs if is_computed(value)]
-        if node.op_type in carrying and makers and str(node.name) in places:
-            yield places[str(node.name)], tuple(makers)
+        makers = [maker_row(value, rows) for value in node.inputs if is_computed(value)]
+        if node.op_type in types and makers and str(node.name) in rows:
+            yield rows[str(node.name)], tuple(makers)
 
 
-def values(model: Model, profile: Profile, places: Mapping[str, int]) -> Iterator[Value]:
-    """Values that some operators read, of float numbers."""
-    costs = {one.name: one for one in profile.operators}
+def operator_values(
+    model: Model, profile: Profile, rows: Mapping[str, int]
+) -> Iterator[OperatorValue]:
+    """Values of float numbers that some operators read."""
+    costs = {cost.name: cost for cost in profile.operators}
     float_outputs = capabilities("onnxruntime").float_outputs
-    found: dict[int, ir.Value] = {}
+    computed: dict[int, ir.Value] = {}
     for node in nodes(model.graph):
-        found |= {id(value): value for value in node.inputs if value and is_computed(value)}
-    for value in found.values():
+        computed |= {id(value): value for value in node.inputs if value and is_computed(value)}
+    for value in computed.values():
         maker = value.producer()
         readers = [str(reader.name) for reader in value.consumers()]
-        moved = (
-            costs[readers[0]].activation_bytes_in
-            if maker is None or str(maker.name) not in costs
-            else costs[str(maker.name)].activation_bytes_out
-        )
+        if maker is None or str(maker.name) not in costs:
+            moved = costs[readers[0]].activation_bytes_in
+        else:
+            moved = costs[str(maker.name)].activation_bytes_out
         if moved and value.dtype in (None, ir.DataType.FLOAT):
-            yield Value(
+            yield OperatorValue(
                 moved / BYTES["float32"],
-                maker_of(value, places),
-                tuple(places.get(reader, NOWHERE) for reader in readers),
+                maker_row(value, rows),
+                tuple(rows.get(reader, NOWHERE) for reader in readers),
                 maker is not None and maker.op_type in float_outputs,
             )
 
 
 def is_computed(value: ir.Value | None) -> bool:
-    """Whether a value differs from run to run."""
+    """Check that a value differs from run to run."""
     return value is not None and value.const_value is None
 
 
-def maker_of(value: ir.Value | None, places: Mapping[str, int]) -> int:
-    """The place of the operator that gives a value."""
-    maker = None if value is None else value.producer()
-    return places.get(str(maker.name), NOWHERE) if maker is not None else NOWHERE
+def maker_row(value: ir.Value | None, rows: Mapping[str, int]) -> int:
+    """Row of the operator that computes a value."""
+    maker = value and value.producer()
+    return rows.get(str(maker.name), NOWHERE) if maker else NOWHERE

@@ -1,8 +1,7 @@
-"""How long each operator takes on a device, and what bounds it.
+"""Predicted latency of each operator on a device, and what bounds it.
 
-On a described device an operator is a model of its own to the code that predicts whole models; one
-side of its roofline is what is left when the other side's work is none. On a measured device it is
-the kernels that are called for it.
+On a described device an operator is predicted as a model of one operator; one side of its roofline
+is its latency without the other side's work. On a measured device it is the sum of its kernels.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from packlight.benchmarking import named_calls, predict_latency, seconds
 from packlight.benchmarking.kernel_curves import CPU, arithmetic
 from packlight.errors import InputError
 from packlight.model import Model
-from packlight.planning.cost.predict import Load, Predictor, between, load_of
+from packlight.planning.cost.predict import Predictor, Workload, estimate_between, workload_of
 from packlight.records import Device, Measurement, OperatorCost, Profile
 from packlight.records.profile import Bound
 from packlight.sources.device_unit import device_and_unit
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What an operator takes on a device.
+class LatencyBounds:
+    """Latency of an operator on a device, with its bounds.
 
     Attributes:
         time: seconds.
@@ -43,19 +42,20 @@ class Limits:
 
     @property
     def bound(self) -> Bound:
-        """What the time is bound by."""
+        """The largest part of the latency."""
         if self.time.value == 0:
             return "nothing"
-        sides = {"arithmetic": self.arithmetic, "memory": self.memory}
-        longer: Bound = "arithmetic" if self.arithmetic >= self.memory else "memory"
-        return "overhead" if self.overhead > sides[longer] else longer
+        parts: Mapping[Bound, float] = {
+            "arithmetic": self.arithmetic, "memory": self.memory, "overhead": self.overhead,
+        }  # fmt: skip
+        return max(parts, key=lambda part: parts[part])
 
 
-NOTHING = Limits(Measurement(0.0, "s", 0.0, 0.0, "estimated", 1), 0.0, 0.0, 0.0)
-"""Those of an operator that no kernel is called for."""
+NOTHING = LatencyBounds(Measurement(0.0, "s", 0.0, 0.0, "estimated", 1), 0.0, 0.0, 0.0)
+"""Of an operator that no kernel is called for."""
 
 
-def target_of(device: str | Path | Device, unit: str) -> tuple[Device, str] | None:
+def device_target(device: str | Path | Device, unit: str) -> tuple[Device, str] | None:
     """A device and the unit of it that computes; None where none is named.
 
     Raises:
@@ -68,104 +68,110 @@ def target_of(device: str | Path | Device, unit: str) -> tuple[Device, str] | No
     return device_and_unit(device, unit)
 
 
-def with_bounds(found: Profile, model: Model, device: Device, unit: str) -> Profile:
-    """A profile with predicted times of operators on a device, and what bounds each.
+def with_latency_bounds(profile: Profile, model: Model, device: Device, unit: str) -> Profile:
+    """Add predicted latencies on a device to a profile, and what bounds each.
 
     Args:
-        found: what the operators cost.
+        profile: of the model.
         model: the model.
-        device: measured, which its CPU's kernels are predicted by, or described.
-        unit: of it, that computes.
+        device: measured, so that curves of its CPU's kernels predict it, or described.
+        unit: of the device, that computes.
 
     Raises:
         ModelError: a shape is not known.
         DeviceError: the device does not compute what the model needs.
     """
+    totals = dict(profile.totals)
     if device.curves and unit == CPU:
-        limits = measured_limits(found, model, device)
-        whole = {"latency": predict_latency(model, found, device, device.units[unit].cores or 1)}
+        bounds = measured_bounds(profile, model, device)
+        cores = device.units[unit].cores or 1
+        totals["predicted_latency"] = predict_latency(model, profile, device, cores)
     else:
-        load = load_of(model.graph, found)
-        limits = dict(described_limits(load, device, unit))
-        predictor = Predictor(load, device, unit)
-        whole = predictor.latency(predictor.plain)
-    totals = {"predicted_latency": whole["latency"]} if "latency" in whole else {}
-    operators = (bounded(one, limits.get(one.name)) for one in found.operators)
-    return replace(
-        found,
-        operators=tuple(operators),
-        totals={**found.totals, **totals},
-        device=f"{device.name}, {unit}",
-    )
+        workload = workload_of(model.graph, profile)
+        bounds = dict(described_bounds(workload, device, unit))
+        predictor = Predictor(workload, device, unit)
+        predicted = predictor.latency(predictor.original)
+        if predicted:
+            totals["predicted_latency"] = predicted["latency"]
+    operators = (_bounded(cost, bounds.get(cost.name)) for cost in profile.operators)
+    name = f"{device.name}, {unit}"
+    return replace(profile, operators=tuple(operators), totals=totals, device=name)
 
 
-def bounded(one: OperatorCost, limits: Limits | None) -> OperatorCost:
-    """An operator with what it takes on a device; nothing is said where its cost is not known."""
-    if limits is None or one.macs is None or one.activation_bytes is None:
-        return one
-    return replace(one, predicted=limits.time, bound=limits.bound)
+def _bounded(cost: OperatorCost, bounds: LatencyBounds | None) -> OperatorCost:
+    """Add the latency on a device to an operator, where its cost is known."""
+    if bounds is None or cost.macs is None or cost.activation_bytes is None:
+        return cost
+    return replace(cost, predicted=bounds.time, bound=bounds.bound)
 
 
-def described_limits(load: Load, device: Device, unit: str) -> Iterator[tuple[str, Limits]]:
-    """Limits of each operator by its name, on a unit that is described."""
-    none = np.zeros(1)
-    for place, name in enumerate(load.names):
-        if not load.calls[place]:
+def described_bounds(
+    workload: Workload, device: Device, unit: str
+) -> Iterator[tuple[str, LatencyBounds]]:
+    """Latency bounds of each operator by its name, on a described unit."""
+    zero = np.zeros(1)
+    for row, name in enumerate(workload.names):
+        if not workload.calls[row]:
             yield name, NOTHING
             continue
-        one = single(load, place)
-        call = ends(replace(one, macs=none, numbers=none, weights=none), device, unit)
-        product = ends(replace(one, numbers=none, weights=none), device, unit)
-        traffic = ends(replace(one, macs=none), device, unit)
-        yield name, Limits(
-            between(*ends(one, device, unit), "s"), beyond(product, call), beyond(traffic, call),
-            between(*call, "s").value,
-        )  # fmt: skip
+        operator = single_operator(workload, row)
+        no_traffic = replace(operator, numbers=zero, weights=zero)
+        call = seconds_of(replace(no_traffic, macs=zero), device, unit)
+        product = seconds_of(no_traffic, device, unit)
+        traffic = seconds_of(replace(operator, macs=zero), device, unit)
+        yield (
+            name,
+            LatencyBounds(
+                estimate_between(*seconds_of(operator, device, unit), "s"),
+                seconds_beyond(product, call),
+                seconds_beyond(traffic, call),
+                estimate_between(*call, "s").value,
+            ),
+        )
 
 
-def single(load: Load, place: int) -> Load:
-    """One operator of a load, as a load."""
-    at = slice(place, place + 1)
+def single_operator(workload: Workload, row: int) -> Workload:
+    """Work of one operator."""
+    at = slice(row, row + 1)
     return replace(
-        load, names=load.names[at], families=load.families[at], dtypes=load.dtypes[at],
-        macs=load.macs[at], numbers=load.numbers[at], weights=load.weights[at],
-        calls=load.calls[at], unknown=0,
+        workload, names=workload.names[at], families=workload.families[at],
+        dtypes=workload.dtypes[at], macs=workload.macs[at], numbers=workload.numbers[at],
+        weights=workload.weights[at], calls=workload.calls[at], unknown=0,
     )  # fmt: skip
 
 
-def ends(load: Load, device: Device, unit: str) -> tuple[float, float]:
-    """The least and the most seconds of a load."""
-    predictor = Predictor(load, device, unit)
-    return predictor.seconds(predictor.plain)
+def seconds_of(workload: Workload, device: Device, unit: str) -> tuple[float, float]:
+    """The least and the most seconds of a workload."""
+    predictor = Predictor(workload, device, unit)
+    return predictor.seconds(predictor.original)
 
 
-def beyond(whole: tuple[float, float], call: tuple[float, float]) -> float:
+def seconds_beyond(span: tuple[float, float], call: tuple[float, float]) -> float:
     """Seconds beyond those of the call, in the middle of their interval."""
-    return between(whole[0] - call[0], whole[1] - call[1], "s").value
+    return estimate_between(span[0] - call[0], span[1] - call[1], "s").value
 
 
-def measured_limits(found: Profile, model: Model, device: Device) -> Mapping[str, Limits]:
-    """Limits of each operator by its name, on the CPU of a device with curves.
+def measured_bounds(profile: Profile, model: Model, device: Device) -> Mapping[str, LatencyBounds]:
+    """Latency bounds of each operator by its name, on the CPU of a device with curves.
 
     An operator without kernels is fused into another, or computed when the model is loaded.
     """
-    made: dict[str, list[tuple[Call, int]]] = defaultdict(list)
-    for name, call, times in named_calls(model, found):
-        made[name].append((call, times))
-    return {
-        one.name: of_calls(made[one.name], device) if one.name in made else NOTHING
-        for one in found.operators
-    }
+    calls: dict[str, list[tuple[Call, int]]] = defaultdict(list)
+    for name, call, times in named_calls(model, profile):
+        calls[name].append((call, times))
+    bounds = dict.fromkeys((cost.name for cost in profile.operators), NOTHING)
+    bounds |= {name: kernel_bounds(calls[name], device) for name in bounds if name in calls}
+    return bounds
 
 
-def of_calls(made: Sequence[tuple[Call, int]], device: Device) -> Limits:
-    """Limits of some kernels, each with how often it is called; their errors are taken as one."""
+def kernel_bounds(calls: Sequence[tuple[Call, int]], device: Device) -> LatencyBounds:
+    """Latency bounds of kernels, each with its number of calls; their errors add up."""
     unit = device.units[CPU]
     low, middle, high = np.array([[times * end for end in seconds(call, device)]
-                                  for call, times in made]).sum(axis=0)  # fmt: skip
-    return Limits(
-        Measurement(middle, "s", low, high, "estimated", sum(times for _, times in made)),
-        sum(times * arithmetic(call, unit.peak) for call, times in made),
-        sum(times * call.moved / (device.bandwidth or np.inf) for call, times in made),
-        sum(times * unit.overhead for _, times in made),
+                                  for call, times in calls]).sum(axis=0)  # fmt: skip
+    return LatencyBounds(
+        Measurement(middle, "s", low, high, "estimated", sum(times for _, times in calls)),
+        sum(times * arithmetic(call, unit.peak) for call, times in calls),
+        sum(times * call.moved / (device.bandwidth or np.inf) for call, times in calls),
+        sum(times * unit.overhead for _, times in calls),
     )

@@ -1,13 +1,13 @@
-"""How far files shrink when they are zipped for a download, before their codes are there.
+"""Download estimates: zipped sizes of files before their codes are made.
 
-Deflate finds how often codes occur and what is repeated near by, which depends on the weights,
-trained or not. So some rows of them are compressed by the code that writes files, and zipped.
+Deflate depends on how often codes occur and what repeats close by, so on the weights, trained or
+not. So some rows of them are compressed by the code that writes files, and zipped.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from packlight.compression import compress
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import Model, initializers, nodes, stored_tensor
+from packlight.planning.size.exact_size import INTEGER
 from packlight.planning.size.files import without_samples
-from packlight.planning.size.parts import INTEGER
 from packlight.records.codec import digest
 from packlight.records.configs import WeightOnly
 from packlight.records.measurement import Measurement
@@ -27,49 +27,61 @@ from packlight.records.recipe import Recipe, Step
 
 Floats = NDArray[np.float32]
 Share = tuple[float, float]
-"""Of its bytes that something zips to, at least and at most."""
+"""Zipped bytes per byte, at least and at most."""
 
 STAND_IN = Recipe((Step(WeightOnly(bits=8)),))
-"""What methods that compute in integers store of a weight is about that."""
+"""Recipe that stores about as much of a weight as methods that compute in integers."""
 
-GRAPH = (0.15, 0.40)
+GRAPH_SHARES = (0.15, 0.40)
 """Of operators and names."""
 
-START, STREAM = 600, 60
-"""Bytes of names that are new to deflate, so that it hardly shrinks them, and of its own."""
+NEW_NAME_BYTES = 600
+"""Bytes of names that deflate meets for the first time, so that it hardly shrinks them."""
 
-MARGIN = (0.055, 0.03)
-"""By how much less and more what was not looked at may zip to."""
+STREAM_BYTES = 60
+"""Bytes that deflate adds to a file."""
 
-MOST, ROOM, WHOLE = 8, 1 << 13, 1 << 16
-"""Weights that are looked at, numbers of each, and numbers of all up to which none is left out."""
+MARGINS = (0.055, 0.03)
+"""Relative error downward and upward of a share, for what is not sampled."""
 
-RUN = 1 << 14
+MAX_WEIGHTS = 8
+"""Number of sampled weights, the largest ones."""
+
+WEIGHT_NUMBERS = 1 << 13
+"""Numbers sampled of each weight."""
+
+ALL_NUMBERS = 1 << 16
+"""Numbers of all weights up to which all are sampled."""
+
+RUN_NUMBERS = 1 << 14
 """Numbers of a run of floats, twice as many as deflate looks back on."""
 
-TABLE, TABLES = 256, (ir.DataType.FLOAT, ir.DataType.FLOAT16)
-"""Numbers of tables, of which a large weight has no more than a small one, and their types."""
+TABLE_NUMBERS = 256
+"""Numbers of a table at most; a large weight has no larger table than a small one."""
+
+TABLE_TYPES = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 
 LARGEST_HALF = float(np.finfo(np.float16).max)
 
-PLAIN = 0.5
+UNREPEATED_SHARE = 0.5
 """Share of floats above which they repeat little."""
 
 REPEATED = 0.8
-"""Of the share of a beginning, below which what goes on repeats it."""
+"""Ratio of two shares below which what follows repeats what came before."""
 
 RUNS = 4
-"""Of neighbours, for what is repeated is mostly near by, and of different places."""
+"""Runs of neighboring outputs: most repetition is close by, and places differ."""
 
-FLOAT, OPSET = ir.TensorType(ir.DataType.FLOAT), 21
+FLOAT = ir.TensorType(ir.DataType.FLOAT)
+OPSET = 21
 
-OTHERS = 1 << 20
-"""Bytes of other stored values that are looked at."""
+OTHER_BYTES = 1 << 20
+"""Bytes of other stored values that are zipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some outputs of a weight with all that they sum over, as they lie in the file.
+    """Some outputs of a weight with all their inputs, as they lie in the file.
 
     Attributes:
         array: of two axes.
@@ -81,269 +93,289 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What is zipped for all.
+class DownloadSample:
+    """Sample of a model's stored values, from which shares are estimated.
 
     Attributes:
         rows: of weights, in the order of the file.
-        across: of the same weights, all outputs of some that they sum over.
-        runs: of weights as they lie in the file, of neighbouring numbers.
-        whole: whether nothing of any weight is left out.
-        weights: bytes of all weights.
-        others: other stored values; some, where there are many.
-        beside: bytes of all others.
+        full_outputs: of the same weights, all outputs of some inputs.
+        runs: of weights as they lie in the file, of neighboring numbers.
+        complete: whether the sample holds all weights.
+        weight_bytes: of all weights.
+        other_values: other stored values; some, where there are many.
+        other_bytes: of all other stored values.
     """
 
     rows: tuple[Rows, ...]
-    across: tuple[Rows, ...]
+    full_outputs: tuple[Rows, ...]
     runs: tuple[Floats, ...]
-    whole: bool
-    weights: int
-    others: tuple[bytes, ...]
-    beside: int
-    known: dict[str, Share] = field(default_factory=dict)
+    complete: bool
+    weight_bytes: int
+    other_values: tuple[bytes, ...]
+    other_bytes: int
+    shares: dict[str, Share] = field(default_factory=dict)
 
     @cached_property
     def floats(self) -> Share:
-        """Of weights as they are."""
-        return zipped([run.tobytes() for run in self.runs], whole=self.whole)
+        """Share of uncompressed weights."""
+        return zipped_share([run.tobytes() for run in self.runs], complete=self.complete)
 
     @cached_property
     def halves(self) -> Share:
-        """Of weights as float16."""
-        cut = [run.clip(-LARGEST_HALF, LARGEST_HALF).astype(np.float16) for run in self.runs]
-        return zipped([run.tobytes() for run in cut], whole=self.whole)
+        """Share of weights as float16."""
+        halves = [run.clip(-LARGEST_HALF, LARGEST_HALF).astype(np.float16) for run in self.runs]
+        return zipped_share([run.tobytes() for run in halves], complete=self.complete)
 
     @cached_property
-    def rest(self) -> Share:
-        """Of other stored values."""
-        return zipped(self.others, whole=True)
+    def other_share(self) -> Share:
+        """Share of other stored values."""
+        return zipped_share(self.other_values, complete=True)
 
     def codes(self, recipe: Recipe) -> Share:
-        """Of what a recipe makes of weights."""
+        """Share of the codes that a recipe stores of weights."""
         if not self.rows or not recipe.steps:
             return self.floats
         if all(step.method == "float16" for step in recipe.steps):
             return self.halves
-        blind = stored_alike(recipe)
-        key = digest(blind)
-        if key not in self.known:
-            self.known[key] = self.looked_at(blind)
-        return self.known[key]
+        recipe = sampled_recipe(recipe)
+        key = digest(recipe)
+        if key not in self.shares:
+            self.shares[key] = self._codes(recipe)
+        return self.shares[key]
 
-    def looked_at(self, recipe: Recipe) -> Share:
-        """What a recipe makes of rows; also of others, where what is repeated depends on them."""
+    def _codes(self, recipe: Recipe) -> Share:
+        """Share of codes of rows; also of full outputs, where repetition depends on the rows."""
         share = self.stored(recipe, self.rows)
-        if self.whole or self.floats[0] > PLAIN:
+        if self.complete or self.floats[0] > UNREPEATED_SHARE:
             return share
-        other = self.stored(recipe, self.across)
-        return min(share[0], other[0]), max(share[1], other[1])
+        full = self.stored(recipe, self.full_outputs)
+        return min(share[0], full[0]), max(share[1], full[1])
 
     def stored(self, recipe: Recipe, rows: Sequence[Rows]) -> Share:
         """Compress rows and zip what is stored."""
-        small = alone(rows)
-        plain = {id(value.const_value) for value in small.graph.initializers.values()}
-        made = compress(Model(small, "sample"), recipe, in_place=True)
-        held = [value.const_value for value in initializers(made.model.graph)]
-        new = [one for one in held if one is not None and id(one) not in plain]
-        tables = recipe.steps[-1].method != "weights" and not self.whole
-        codes = [one for one in new if not (tables and is_table(one))]
-        return zipped([one.tobytes() for one in codes], whole=self.whole) if codes else self.floats
+        graph = sample_model(rows)
+        floats = {id(value.const_value) for value in graph.graph.initializers.values()}
+        result = compress(Model(graph, "sample"), recipe, in_place=True)
+        tensors = [value.const_value for value in initializers(result.model.graph)]
+        codes = [t for t in tensors if t is not None and id(t) not in floats]
+        if recipe.steps[-1].method != "weights" and not self.complete:
+            codes = [tensor for tensor in codes if not is_table(tensor)]
+        if not codes:
+            return self.floats
+        return zipped_share([tensor.tobytes() for tensor in codes], complete=self.complete)
 
 
 def is_table(tensor: ir.TensorProtocol) -> bool:
-    """Whether a tensor may be the table that the codes of one weight point into."""
-    return tensor.dtype in TABLES and tensor.size <= TABLE
+    """Check that a tensor may be the table into which the codes of one weight point."""
+    return tensor.dtype in TABLE_TYPES and tensor.size <= TABLE_NUMBERS
 
 
-def stored_alike(recipe: Recipe) -> Recipe:
-    """What stores about the same codes, and looks at no samples."""
+def sampled_recipe(recipe: Recipe) -> Recipe:
+    """A recipe that stores about the same codes and needs no calibration samples."""
     if any(step.method in INTEGER for step in recipe.steps):
         return STAND_IN
-    blind = without_samples(recipe)
-    both = zip(recipe.steps, blind.steps, strict=True)
-    return Recipe(tuple(kept_range(own, other) for own, other in both))
-
-
-def kept_range(own: Step, blind: Step) -> Step:
-    """A step without samples that finds its grid as its own does, where that needs none."""
-    finds_least_error = isinstance(own.config, WeightOnly) and own.config.range == "mse"
-    if finds_least_error and isinstance(blind.config, WeightOnly):
-        return replace(blind, config=replace(blind.config, range="mse"))
-    return blind
+    steps = []
+    for step, plain in zip(recipe.steps, without_samples(recipe).steps, strict=True):
+        finds_least_error = isinstance(step.config, WeightOnly) and step.config.range == "mse"
+        if finds_least_error and isinstance(plain.config, WeightOnly):
+            steps.append(replace(plain, config=replace(plain.config, range="mse")))
+        else:
+            steps.append(plain)
+    return Recipe(tuple(steps))
 
 
 def download(
-    size: Measurement, before: float, after: float, shares: Share, sample: Sample
+    size: Measurement, before: float, after: float, shares: Share, sample: DownloadSample
 ) -> Measurement:
-    """Bytes of the zipped file that a recipe makes, as an interval.
+    """Bytes of the zipped file that a recipe writes, as an interval.
 
     Args:
         size: of the file.
         before: bytes of weights that the recipe changes.
-        after: bytes of what it makes of them.
-        shares: of their bytes that these zip to, at least and at most.
+        after: bytes of their codes.
+        shares: of the codes.
         sample: of the model.
     """
-    left = max(0.0, sample.weights - before)
-    graph = max(0.0, size.value - after - left - sample.beside)
-    parts = ((after, shares), (left, sample.floats), (sample.beside, sample.rest))
-    return summed(size, graph, parts)
+    floats = max(0.0, sample.weight_bytes - before)
+    graph = max(0.0, size.value - after - floats - sample.other_bytes)
+    parts = (
+        (after, shares),
+        (floats, sample.floats),
+        (sample.other_bytes, sample.other_share),
+    )
+    return download_total(size, graph, parts)
 
 
-def download_of_floats(size: Measurement, operators: float, sample: Sample) -> Measurement:
-    """Bytes of the zipped file that nothing has compressed, as an interval.
+def download_of_floats(size: Measurement, operators: float, sample: DownloadSample) -> Measurement:
+    """Bytes of the zipped file without compression, as an interval.
 
     Args:
         size: of the file.
         operators: bytes of it that are no stored numbers.
-        sample: of the model, simplified.
+        sample: of the simplified model.
     """
-    beside = min(size.value - operators, sample.beside)
-    left = max(0.0, size.value - operators - beside)
-    return summed(size, operators, ((left, sample.floats), (beside, sample.rest)))
+    other_bytes = min(size.value - operators, sample.other_bytes)
+    floats = max(0.0, size.value - operators - other_bytes)
+    parts = ((floats, sample.floats), (other_bytes, sample.other_share))
+    return download_total(size, operators, parts)
 
 
-def summed(size: Measurement, graph: float, parts: Iterable[tuple[float, Share]]) -> Measurement:
-    """The bytes of parts, zipped, and of operators and names."""
-    found = list(parts)
-    low, high = (sum(count * share[end] for count, share in found) for end in (0, 1))
-    fresh = min(graph, START)
-    low, high = low + graph * GRAPH[0], high + fresh + (graph - fresh) * GRAPH[1] + STREAM
-    low, high = min(low, size.high), min(high, size.high)
+def download_total(
+    size: Measurement, graph: float, parts: Sequence[tuple[float, Share]]
+) -> Measurement:
+    """Zipped bytes of parts, and of operators and names."""
+    low = sum(count * share[0] for count, share in parts)
+    high = sum(count * share[1] for count, share in parts)
+    names = min(graph, NEW_NAME_BYTES)
+    low = min(low + graph * GRAPH_SHARES[0], size.high)
+    high = high + names + (graph - names) * GRAPH_SHARES[1] + STREAM_BYTES
+    high = min(high, size.high)
     return Measurement((low + high) / 2, "B", low, high, "estimated", 1)
 
 
-def zipped(buffers: Sequence[bytes], *, whole: bool) -> Share:
-    """The share of their bytes that buffers zip to; what is repeated between them, only perhaps.
+def zipped_share(buffers: Sequence[bytes], *, complete: bool) -> Share:
+    """Share to which buffers zip; repetition between them counts for the lower end only.
 
     Args:
         buffers: in the order of the file.
-        whole: whether they lie so near to each other in the file.
+        complete: whether they lie as close to each other in the file.
     """
     total = sum(map(len, buffers))
     if not total:
         return 1.0, 1.0
-    together = len(zlib.compress(b"".join(buffers))) / total
-    apart = together if whole else sum(len(zlib.compress(one)) for one in buffers) / total
-    alike = apart * REPEATED < together  # then every buffer for itself only begins more often
-    low, high = together, together if alike else apart
-    if not whole:
-        low = min(low, going_on(buffers, total, apart))
-    return low * (1 - MARGIN[0]), min(1.0, high * (1 + MARGIN[1]))
+    joined = len(zlib.compress(b"".join(buffers))) / total
+    low = high = joined
+    if not complete:
+        separate = sum(len(zlib.compress(buffer)) for buffer in buffers) / total
+        if separate * REPEATED >= joined:  # else every separate buffer only begins more often
+            high = separate
+        low = min(low, continued_share(buffers, total, separate))
+    return low * (1 - MARGINS[0]), min(1.0, high * (1 + MARGINS[1]))
 
 
-def going_on(buffers: Sequence[bytes], total: int, share: float) -> float:
-    """The share that more of the same zips to, where that is clearly less than buffers do."""
-    halves = sum(len(zlib.compress(one[: len(one) // 2])) for one in buffers) / total
-    more = 2 * max(0.0, share - halves)
-    return more if more < REPEATED * share else share
+def continued_share(buffers: Sequence[bytes], total: int, share: float) -> float:
+    """Share to which more of the same zips, where that is clearly less than that of buffers."""
+    halves = sum(len(zlib.compress(buffer[: len(buffer) // 2])) for buffer in buffers) / total
+    second = 2 * max(0.0, share - halves)
+    return second if second < REPEATED * share else share
 
 
-def alone(rows: Sequence[Rows]) -> ir.Model:
-    """A model in which every weight is multiplied by an input of its own."""
-    inputs, outputs, stored, operators = [], [], [], list[ir.Node]()
-    for place, one in enumerate(rows):
+def sample_model(rows: Sequence[Rows]) -> ir.Model:
+    """A model that multiplies every weight by an input of its own."""
+    inputs = []
+    stored = []
+    gemms = []
+    for index, weight_rows in enumerate(rows):
+        array = weight_rows.array
         weight = ir.Value(
-            name=f"w{place}", type=FLOAT, shape=ir.Shape(one.array.shape),
-            const_value=ir.Tensor(one.array, name=f"w{place}"),
+            name=f"w{index}", type=FLOAT, shape=ir.Shape(array.shape),
+            const_value=ir.Tensor(array, name=f"w{index}"),
         )  # fmt: skip
-        width = one.array.shape[0 if one.trailing else 1]
-        given = ir.Value(name=f"x{place}", type=FLOAT, shape=ir.Shape((1, width)))
-        flags = [] if one.trailing else [ir.AttrInt64("transB", 1)]
-        node = ir.Node("", "Gemm", [given, weight], flags, name=f"n{place}", num_outputs=1)
-        node.outputs[0].name, node.outputs[0].type = f"y{place}", FLOAT
-        inputs.append(given)
-        outputs.append(node.outputs[0])
+        width = array.shape[1]
+        flags = [ir.AttrInt64("transB", 1)]
+        if weight_rows.trailing:
+            width = array.shape[0]
+            flags = []
+        value = ir.Value(name=f"x{index}", type=FLOAT, shape=ir.Shape((1, width)))
+        gemm = ir.Node("", "Gemm", [value, weight], flags, name=f"n{index}", num_outputs=1)
+        gemm.outputs[0].name = f"y{index}"
+        gemm.outputs[0].type = FLOAT
+        inputs.append(value)
         stored.append(weight)
-        operators.append(node)
+        gemms.append(gemm)
     graph = ir.Graph(
-        inputs, outputs, nodes=operators, initializers=stored, opset_imports={"": OPSET},
-        name="sample",
+        inputs, [gemm.outputs[0] for gemm in gemms], nodes=gemms, initializers=stored,
+        opset_imports={"": OPSET}, name="sample",
     )  # fmt: skip
     return ir.Model(graph, ir_version=10)
 
 
-def sample_of(graph: ir.Model) -> Sample:
-    """Rows of the largest weights, and other stored values."""
+def download_sample(graph: ir.Model) -> DownloadSample:
+    """Sample the largest weights and other stored values of a model."""
     sites = [site for site in weight_sites(graph) if isinstance(site, Weight)]
-    room = WHOLE if sum(site.tensor.size for site in sites) <= WHOLE else ROOM
-    largest = sorted(sites, key=lambda site: -site.tensor.size)[: None if room == WHOLE else MOST]
-    seen = {id(site) for site in largest}
-    arrays = [(site, site.read()) for site in sites if id(site) in seen]
+    complete = sum(site.tensor.size for site in sites) <= ALL_NUMBERS
+    sampled = sites
+    room = ALL_NUMBERS
+    if not complete:
+        sampled = sorted(sites, key=lambda site: -site.tensor.size)[:MAX_WEIGHTS]
+        room = WEIGHT_NUMBERS
+    ids = {id(site) for site in sampled}
+    arrays = [(site, site.read()) for site in sites if id(site) in ids]
     finite = [(site, array) for site, array in arrays if array.size and np.isfinite(array).all()]
-    rows = [some_rows(site, array, room) for site, array in finite]
-    weights = {id(site.tensor) for site in sites}
-    every = [tensor for tensor in map(stored_tensor, holders(graph)) if tensor is not None]
-    others = [one for one in every if id(one) not in weights and one.dtype != ir.DataType.STRING]
-    return Sample(
+    rows = [sampled_rows(site, array, room) for site, array in finite]
+    full = [full_outputs(r, array, room) for r, (_, array) in zip(rows, finite, strict=True)]
+    unsampled = list(other_tensors(graph, {id(site.tensor) for site in sites}))
+    return DownloadSample(
         rows=tuple(rows),
-        across=tuple(
-            across(one, array, room) for one, (_, array) in zip(rows, finite, strict=True)
-        ),
-        runs=tuple(run for _, array in finite for run in stretches(array, whole=room == WHOLE)),
-        whole=room == WHOLE,
-        weights=sum(site.tensor.nbytes for site in sites),
-        others=tuple(first_bytes(others)),
-        beside=sum(one.nbytes for one in others),
+        full_outputs=tuple(full),
+        runs=tuple(run for _, array in finite for run in neighbor_runs(array, complete=complete)),
+        complete=complete,
+        weight_bytes=sum(site.tensor.nbytes for site in sites),
+        other_values=tuple(first_bytes(unsampled)),
+        other_bytes=sum(tensor.nbytes for tensor in unsampled),
     )
 
 
-def holders(graph: ir.Model) -> Iterable[ir.Value]:
-    """What stores numbers: initializers and Constants."""
-    yield from initializers(graph)
-    yield from (node.outputs[0] for node in nodes(graph) if node.op_type == "Constant")
-
-
-def first_bytes(tensors: Iterable[ir.TensorProtocol]) -> Iterable[bytes]:
-    """The bytes of tensors, up to so many in all."""
-    left = OTHERS
-    for tensor in tensors:
-        if tensor.nbytes > left:
+def other_tensors(graph: ir.Model, weights: set[int]) -> Iterator[ir.TensorProtocol]:
+    """Stored numbers of initializers and Constants that are no weights, by identity."""
+    constants = [node.outputs[0] for node in nodes(graph) if node.op_type == "Constant"]
+    for tensor in map(stored_tensor, [*initializers(graph), *constants]):
+        if tensor is None or id(tensor) in weights or tensor.dtype == ir.DataType.STRING:
             continue
-        left -= tensor.nbytes
-        yield tensor.tobytes()
+        yield tensor
 
 
-def stretches(array: Floats, *, whole: bool) -> list[Floats]:
-    """Neighbouring numbers of a weight, from its start and its middle."""
+def first_bytes(tensors: Iterable[ir.TensorProtocol]) -> Iterator[bytes]:
+    """Bytes of tensors, up to ``OTHER_BYTES`` in all."""
+    room = OTHER_BYTES
+    for tensor in tensors:
+        if tensor.nbytes <= room:
+            room -= tensor.nbytes
+            yield tensor.tobytes()
+
+
+def neighbor_runs(array: Floats, *, complete: bool) -> list[Floats]:
+    """Neighboring numbers of a weight, from its start and its middle."""
     flat = array.ravel()
-    if whole or flat.size <= 2 * RUN:
+    if complete or flat.size <= 2 * RUN_NUMBERS:
         return [flat]
     middle = flat.size // 2
-    return [flat[:RUN].copy(), flat[middle : middle + RUN].copy()]
+    return [flat[:RUN_NUMBERS].copy(), flat[middle : middle + RUN_NUMBERS].copy()]
 
 
-def some_rows(site: Weight, array: Floats, room: int) -> Rows:
-    """Some outputs of a weight, of about so many numbers; all that fit.
+def sampled_rows(site: Weight, array: Floats, room: int) -> Rows:
+    """Some outputs of a weight with all their inputs.
 
     Args:
         site: the weight.
         array: its numbers.
-        room: how many.
+        room: about how many numbers to take.
     """
-    kept = [axis for axis in range(array.ndim) if axis not in site.summed]
-    trailing = bool(kept) and kept[-1] == array.ndim - 1 and len(kept) < array.ndim
-    many = array.shape[-1] if trailing else int(np.prod(array.shape[: len(kept)]))
-    flat = array.reshape(-1, many) if trailing else array.reshape(max(1, many), -1)
-    width = flat.size // max(1, many)
-    some = runs(many, room // max(1, width))
-    part = flat[:, some] if trailing else flat[some]
+    axes = [axis for axis in range(array.ndim) if axis not in site.summed]
+    trailing = bool(axes) and axes[-1] == array.ndim - 1 and len(axes) < array.ndim
+    if trailing:
+        flat = array.reshape(-1, array.shape[-1]).T
+    else:
+        flat = array.reshape(max(1, int(np.prod(array.shape[: len(axes)]))), -1)
+    outputs, width = flat.shape
+    part = flat[spread_indices(outputs, room // max(1, width))]
+    if trailing:
+        part = part.T
     return Rows(np.ascontiguousarray(part), trailing)
 
 
-def across(rows: Rows, array: Floats, room: int) -> Rows:
-    """As some outputs of a weight, but all outputs of some that it sums over, where they lie so."""
+def full_outputs(rows: Rows, array: Floats, room: int) -> Rows:
+    """All outputs of some inputs of a weight, where outputs are its last axis."""
     if not rows.trailing:
         return rows
     flat = array.reshape(-1, array.shape[-1])
     return Rows(np.ascontiguousarray(flat[: max(1, room // flat.shape[1])]), trailing=True)
 
 
-def runs(many: int, wanted: int) -> NDArray[np.int64]:
-    """About so many of many places, in a few runs of neighbours."""
-    length = max(1, wanted // RUNS)
-    if length * RUNS >= many:
-        return np.arange(many if wanted >= many else max(1, wanted))
-    starts = np.linspace(0, many - length, min(RUNS, max(1, wanted))).astype(np.int64)
+def spread_indices(total: int, count: int) -> NDArray[np.int64]:
+    """About ``count`` of ``total`` indices, in a few runs of neighbors."""
+    length = max(1, count // RUNS)
+    if length * RUNS >= total:
+        return np.arange(min(total, max(1, count)))
+    starts = np.linspace(0, total - length, min(RUNS, max(1, count))).astype(np.int64)
     return np.unique((starts[:, None] + np.arange(length)).ravel())

@@ -1,4 +1,4 @@
-"""The files that recipes make: how large they are, and what is changed in them and what not."""
+"""Files that recipes would write: their sizes, changes and refusals."""
 
 from __future__ import annotations
 
@@ -11,58 +11,73 @@ import onnx_ir as ir
 from packlight.compression.compress import step_uses_data
 from packlight.compression.methods import palette, weights
 from packlight.model import Model, graphs, initializers, nodes, stored_tensor
-from packlight.planning.size.parts import INTEGER, Applied, Simplified, Sizes, least_opset
-from packlight.planning.value_checks import Numbers
+from packlight.planning.size.exact_size import (
+    INTEGER,
+    ExactSizes,
+    Simplified,
+    SizedRecipe,
+    ValueChecks,
+    least_opset,
+)
 from packlight.records.codec import digest
 from packlight.records.configs import Config, RoundingConfig
 from packlight.records.measurement import Measurement, counted
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 
+WIDTHS = {"weights": weights.WIDTHS, "palette": palette.WIDTHS}
+"""Bits of codes, by method, narrowest first."""
+
+SAMPLE_OPTIONS: Mapping[str, Any] = {
+    "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
+}  # fmt: skip
+"""Options by which samples choose values, with their settings for no samples."""
+
 
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The user's own file, which nothing has simplified.
+    """The user's file, not simplified.
 
     Attributes:
         size: bytes, external data included.
-        operators: bytes of it that are not numbers: operators, names, types, functions.
+        operators: bytes of operators, names, types and functions, without stored values.
     """
 
     size: int
     operators: int
 
 
-def original_of(model: Model, size: int) -> Original:
-    """A model's file as the user has it.
+def original_file(model: Model, size: int) -> Original:
+    """Describe the user's file.
 
     Args:
         model: as it was loaded.
         size: bytes of its file, external data included.
     """
-    numbers = bytes_of(initializers(model.graph)) + in_constants(model)
-    return Original(size, max(0, size - numbers))
+    stored = stored_bytes(initializers(model.graph)) + constant_bytes(model)
+    return Original(size, max(0, size - stored))
 
 
-def in_constants(model: Model) -> int:
-    """Bytes of the numbers of Constants, which lie among the operators of a file."""
-    return bytes_of(node.outputs[0] for node in nodes(model.graph) if node.op_type == "Constant")
+def constant_bytes(model: Model) -> int:
+    """Bytes of the values of Constants, which lie among the operators of a file."""
+    constants = (node for node in nodes(model.graph) if node.op_type == "Constant")
+    return stored_bytes(node.outputs[0] for node in constants)
 
 
-def bytes_of(values: Iterable[ir.Value]) -> int:
-    """Bytes of the numbers that are stored."""
+def stored_bytes(values: Iterable[ir.Value]) -> int:
+    """Bytes of stored numbers."""
     tensors = (tensor for tensor in map(stored_tensor, values) if tensor is not None)
-    return sum(one.nbytes for one in tensors if one.dtype != ir.DataType.STRING)
+    return sum(tensor.nbytes for tensor in tensors if tensor.dtype != ir.DataType.STRING)
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """What a recipe makes.
+class PlannedFile:
+    """A file that a recipe would write.
 
     Attributes:
-        size: bytes of the file.
-        changes: what is changed.
-        refusals: what could have been and was not.
+        size: bytes.
+        changes: to operators.
+        refusals: of operators that the recipe could have changed.
     """
 
     size: Measurement
@@ -71,100 +86,105 @@ class File:
 
 
 class Files:
-    """What recipes make of a model, without making it.
+    """Files that recipes would write of a model.
 
     Args:
         simplified: the model.
-        numbers: that are stored, as far as they were read already.
+        checks: of stored values, as far as they were read already.
+
+    Attributes:
+        counted: files counted so far, by the digest of the recipe.
     """
 
-    def __init__(self, simplified: Simplified, numbers: Numbers | None = None) -> None:
-        self.sizes = Sizes(simplified, numbers)
-        self.known: dict[str, File] = {}
+    def __init__(self, simplified: Simplified, checks: ValueChecks | None = None) -> None:
+        self.sizes = ExactSizes(simplified, checks)
+        self.counted: dict[str, PlannedFile] = {}
 
-    def made(self, recipe: Recipe, *, last: bool = False) -> File:
-        """What a canonical recipe makes; it is looked at once.
+    def count(self, recipe: Recipe, *, last: bool = False) -> PlannedFile:
+        """Count the file of a recipe, once.
 
         Args:
-            recipe: the recipe.
+            recipe: for all operators.
             last: whether nobody needs the model afterwards, so that it may be edited.
         """
         key = digest(recipe)
-        if key not in self.known:
-            self.known[key] = self.looked_at(recipe, last=last)
-        return self.known[key]
+        if key not in self.counted:
+            self.counted[key] = self._count(recipe, last=last)
+        return self.counted[key]
 
-    def all_made(self, recipes: Sequence[Recipe], *, last: bool = False) -> Mapping[str, File]:
-        """What is known once these recipes have been looked at.
+    def count_all(
+        self, recipes: Sequence[Recipe], *, last: bool = False
+    ) -> Mapping[str, PlannedFile]:
+        """Count the files of recipes; returns all counted so far.
 
         Args:
-            recipes: canonical ones.
+            recipes: for all operators.
             last: whether nobody needs the model after the last of them, so that it may be edited.
         """
         for recipe in recipes:
-            self.made(recipe, last=last and recipe is recipes[-1])
-        return self.known
+            self.count(recipe, last=last and recipe is recipes[-1])
+        return self.counted
 
-    def is_whole(self, recipe: Recipe) -> bool:
-        """Whether a recipe is looked at in a copy of the whole model."""
+    def has_integers(self, recipe: Recipe) -> bool:
+        """Tell whether a recipe computes in integers, so that it needs a copy of the weights."""
         return any(step.method in INTEGER for step in recipe.steps)
 
-    def is_newer(self, recipe: Recipe) -> bool:
-        """Whether a recipe is looked at in the model raised to a newer opset."""
+    def raises_opset(self, recipe: Recipe) -> bool:
+        """Tell whether a recipe without integers starts from a newer opset."""
         newer = least_opset(recipe) > self.sizes.simplified.source.opset()
-        return newer and not self.is_whole(recipe)
+        return newer and not self.has_integers(recipe)
 
-    def looked_at(self, recipe: Recipe, *, last: bool) -> File:
-        """What a recipe makes; the size is an interval where samples choose widths.
+    def _count(self, recipe: Recipe, *, last: bool) -> PlannedFile:
+        """Count a file; its size is an interval where samples choose widths.
 
-        It is one, too, where weights lie in bodies, which samples may not reach.
+        The same for weights in bodies of control flow, which samples may not reach.
         """
         assert not any(step.where for step in recipe.steps), "operators alike differ in names"
-        versions = [self.sizes.apply(each) for each in every_width(recipe)]
-        sizes = [self.sizes.apply(each).size for each in self.unreached(recipe)]
+        versions = [self.sizes.apply(version) for version in width_versions(recipe)]
+        unreached = [self.sizes.apply(version).size for version in self._unreached(recipe)]
         applied = self.sizes.apply(recipe, last=last)
-        size = size_of([*versions, applied])
-        low = min([int(size.low), *sizes])
+        size = _size_of_versions([*versions, applied])
+        low = min([int(size.low), *unreached])
         if low < size.low:
-            size = between(low, int(size.high))
-        return File(size, applied.changes, applied.refusals)
+            size = size_between(low, int(size.high))
+        return PlannedFile(size, applied.changes, applied.refusals)
 
-    def unreached(self, recipe: Recipe) -> list[Recipe]:
-        """A recipe as it is where no sample reaches a weight; none where all are surely reached."""
+    def _unreached(self, recipe: Recipe) -> list[Recipe]:
+        """The recipe for weights that no sample reaches; empty where samples reach all weights."""
         has_bodies = len([*graphs(self.sizes.model.graph)]) > 1
-        shifts = any(step_uses_data(step) for step in recipe.steps if step.method not in INTEGER)
-        return [without_biases(recipe)] if has_bodies and shifts else []
+        learns = any(step_uses_data(step) for step in recipe.steps if step.method not in INTEGER)
+        return [without_biases(recipe)] if has_bodies and learns else []
 
 
 def without_biases(recipe: Recipe) -> Recipe:
-    """A recipe whose weights get no biases, as those in bodies that no sample reaches."""
-    steps = (
-        replace(step, config=replace(step.config, bias=False))
-        if isinstance(step.config, RoundingConfig)
-        else step
-        for step in recipe.steps
-    )
+    """A recipe whose weights get no new biases, as those that no sample reaches."""
+    steps = list(recipe.steps)
+    for index, step in enumerate(steps):
+        if isinstance(step.config, RoundingConfig):
+            steps[index] = replace(step, config=replace(step.config, bias=False))
     return replace(recipe, steps=tuple(steps))
 
 
-def size_of(versions: Sequence[Applied]) -> Measurement:
-    """The size of a file that is between some: without any function, or with those of all."""
-    added = {name: size for version in versions for name, size in version.functions.items()}
+def _size_of_versions(versions: Sequence[SizedRecipe]) -> Measurement:
+    """A size between those of versions: from no added function to the functions of all."""
     if len({version.size for version in versions}) == 1:
         return counted(versions[0].size, "B")
+    functions: dict[str, int] = {}
+    for version in versions:
+        functions |= version.functions
     sizes = [version.plain_size for version in versions]
-    return between(min(sizes), max(sizes) + sum(added.values()))
+    return size_between(min(sizes), max(sizes) + sum(functions.values()))
 
 
-def between(low: int, high: int) -> Measurement:
-    """A size that is known, or lies between two."""
+def size_between(low: int, high: int) -> Measurement:
+    """A counted size, or an estimate where its bounds differ."""
     if low == high:
         return counted(low, "B")
     return Measurement((low + high) / 2, "B", low, high, "estimated", 1)
 
 
-def every_width(recipe: Recipe) -> list[Recipe]:
-    """A recipe with each width for all weights that samples may choose; none where they do not."""
+def width_versions(recipe: Recipe) -> list[Recipe]:
+    """The recipe with each width that samples may choose, for all weights; else empty."""
     mixed = list(filter(has_own_widths, recipe.steps))
     widths = sorted({bits for step in mixed for bits in WIDTHS[step.method]})
     return [
@@ -173,37 +193,26 @@ def every_width(recipe: Recipe) -> list[Recipe]:
     ]
 
 
-WIDTHS = {"weights": weights.WIDTHS, "palette": palette.WIDTHS}
-"""Bits of codes, by method, narrowest first."""
-
-
 def has_own_widths(step: Step) -> bool:
-    """Whether a step gives every weight a width of its own."""
+    """Tell whether a step gives every weight a width of its own."""
     return isinstance(step.config, RoundingConfig) and step.config.mixed > 0
 
 
 def with_bits(step: Step, bits: int) -> Step:
-    """A step with codes of a width where samples choose it, or of the nearest that it has."""
+    """A step with this width, or the nearest of its method, where samples choose widths."""
     if not has_own_widths(step):
         return step
-    near = min(WIDTHS[step.method], key=lambda width: abs(width - bits))
-    changed: dict[str, Any] = {"bits": near}
-    return replace(step, config=replace(step.config, **changed))
-
-
-LEARNT: Mapping[str, Any] = {
-    "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
-}  # fmt: skip
-"""Options by which samples choose numbers, and what they are without samples."""
+    nearest = min(WIDTHS[step.method], key=lambda width: abs(width - bits))
+    options: dict[str, Any] = {"bits": nearest}
+    return replace(step, config=replace(step.config, **options))
 
 
 def without_samples(recipe: Recipe) -> Recipe:
-    """What stores as much, for that does not depend on how numbers were chosen."""
-    steps = (replace(step, config=without_learning(step.config)) for step in recipe.steps)
+    """A recipe that stores as much and needs no samples: size does not depend on the values."""
+    steps = (replace(step, config=_without_sample_options(step.config)) for step in recipe.steps)
     return replace(recipe, steps=tuple(steps))
 
 
-def without_learning(config: Config) -> Config:
-    """A config that chooses all numbers without samples."""
-    names = {field.name for field in fields(config)}
-    return replace(config, **{name: value for name, value in LEARNT.items() if name in names})
+def _without_sample_options(config: Config) -> Config:
+    names = {field.name for field in fields(config)} & SAMPLE_OPTIONS.keys()
+    return replace(config, **{name: SAMPLE_OPTIONS[name] for name in names})

@@ -1,4 +1,4 @@
-"""Sizes that are foreseen without weights are those of the files."""
+"""Sizes counted without writing files are those of the files."""
 
 import numpy as np
 import onnx
@@ -9,9 +9,8 @@ from onnx import helper
 from packlight.compression import compress
 from packlight.model import Model, save, to_bytes
 from packlight.planning.routes import ROUTES
-from packlight.planning.size.clusters import clusters
+from packlight.planning.size.exact_size import ExactSizes, Simplified, least_opset, weight_clusters
 from packlight.planning.size.files import Files
-from packlight.planning.size.parts import Simplified, Sizes, least_opset
 from packlight.records import parse_recipe
 from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
@@ -37,7 +36,7 @@ def simplified(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
     model = NETWORKS[name]()
-    sizes = Sizes(Simplified(model))
+    sizes = ExactSizes(Simplified(model))
 
     for text in RECIPES:
         recipe = parse_recipe(text)
@@ -56,7 +55,7 @@ def test_a_step_that_changes_nothing_raises_no_opset():
 
     assert {change.method for change in made.changes} == {"float16"}
     assert made.model.opset() == 17 < least_opset(recipe)
-    assert Sizes(Simplified(model)).apply(recipe).size == len(to_bytes(made.model))
+    assert ExactSizes(Simplified(model)).apply(recipe).size == len(to_bytes(made.model))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -64,7 +63,7 @@ def test_changes_and_refusals_are_those_of_the_file(name):
     model = NETWORKS[name]()
     recipe = parse_recipe("weights:4,block=32")
 
-    applied = Sizes(Simplified(model)).apply(recipe)
+    applied = ExactSizes(Simplified(model)).apply(recipe)
     made = compress(model, parse_recipe("simplify+weights:4,block=32"))
 
     assert applied.changes == tuple(one for one in made.changes if one.method != "simplify")
@@ -72,14 +71,14 @@ def test_changes_and_refusals_are_those_of_the_file(name):
 
 
 def test_operators_that_share_a_weight_are_one_cluster():
-    found = [cluster.names for cluster in clusters(NETWORKS["shared-17"]().graph)]
+    found = [cluster.names for cluster in weight_clusters(NETWORKS["shared-17"]().graph)]
 
     assert any(len(names) > 1 for names in found)
     assert len({name for names in found for name in names}) == sum(map(len, found))
 
 
 def test_a_recipe_is_applied_once():
-    sizes = Sizes(Simplified(NETWORKS["shared-17"]()))
+    sizes = ExactSizes(Simplified(NETWORKS["shared-17"]()))
     recipe = parse_recipe("palette:4")
 
     assert sizes.apply(recipe) is sizes.apply(recipe)
@@ -102,7 +101,7 @@ def test_alike_operators_differ_where_the_weight_of_one_is_seen_from_outside(see
 
     assert len([one for one in made.changes if one.method == "weights"]) == 2
     recipe = parse_recipe("weights:8")
-    assert Sizes(Simplified(model)).apply(recipe).size == len(to_bytes(made.model))
+    assert ExactSizes(Simplified(model)).apply(recipe).size == len(to_bytes(made.model))
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -1e38, 1e5, -1e5, 1e-8])
@@ -115,7 +114,7 @@ def test_weights_that_methods_refuse_for_their_numbers_are_foreseen(number):
             array *= np.float32(1e-8 if number == 1e-8 else 1)
         value = net.add("MatMul", value, net.keep(array))
     model = net.model("numbers", [value_info("x", [1, 40])], {value: [1, 40]})
-    sizes = Sizes(Simplified(model))
+    sizes = ExactSizes(Simplified(model))
 
     for text in ("weights:8", "palette:4", "sparse", "float16"):
         recipe = parse_recipe(text)
@@ -127,8 +126,8 @@ def test_weights_that_methods_refuse_for_their_numbers_are_foreseen(number):
 
 def test_each_weight_is_read_once_to_know_all_sizes():
     model = simplified("perceptron-21")
-    sizes, watched = Sizes(Simplified(model)), dict[int, Watched]()
-    for cluster in clusters(sizes.model.graph):
+    sizes, watched = ExactSizes(Simplified(model)), dict[int, Watched]()
+    for cluster in weight_clusters(sizes.model.graph):
         for node in cluster.nodes:
             for value in node.inputs:
                 if value is not None and value.const_value is not None:
@@ -157,7 +156,7 @@ class Watched:
 
 def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
     model = NETWORKS["depthwise-13"]()
-    sizes = Sizes(Simplified(model))
+    sizes = ExactSizes(Simplified(model))
     for route in ROUTES:
         recipe = route.recipe.replace(",rounding=gptq", "").replace(",weighted=true", "")
         if recipe and "static" not in recipe:
@@ -223,7 +222,7 @@ LEARNING = [
 @pytest.mark.parametrize("name", WITH_BIASES)
 def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
     model = WITH_BIASES[name]()
-    told = Files(Simplified(model)).made(parse_recipe(text)).size
+    told = Files(Simplified(model)).count(parse_recipe(text)).size
 
     made = apply_recipe(model, parse_recipe(f"simplify+{text}"), sample_calls(model))
 
@@ -244,7 +243,7 @@ WIDENED = [
 @pytest.mark.parametrize("name", ["alike", *BODIES, "depthwise-13"])
 def test_what_only_samples_say_widens_the_foreseen_size(name, text):
     model = {**WITH_BIASES, **NETWORKS}[name]()
-    told = Files(Simplified(model)).made(parse_recipe(text)).size
+    told = Files(Simplified(model)).count(parse_recipe(text)).size
 
     made = apply_recipe(model, parse_recipe(f"simplify+{text}"), sample_calls(model))
 
@@ -255,7 +254,7 @@ def test_files_are_foreseen_of_recipes_for_all_operators_alone():
     files = Files(Simplified(NETWORKS["shared-17"]()))
 
     with pytest.raises(AssertionError, match="names"):
-        files.made(parse_recipe("weights:8,where=matmul"))
+        files.count(parse_recipe("weights:8,where=matmul"))
 
 
 @pytest.mark.parametrize("text", ["weights:3", "palette:4", "sparse:6", "weights:8"])
@@ -272,7 +271,7 @@ def test_sizes_of_a_model_that_was_compressed_in_part_are_foreseen(text):
     made = compress(half, parse_recipe(f"simplify+{text}")).model
 
     onnx.checker.check_model(to_bytes(made))
-    assert Sizes(Simplified(half)).apply(recipe).size == len(to_bytes(made))
+    assert ExactSizes(Simplified(half)).apply(recipe).size == len(to_bytes(made))
 
 
 def noted(proto, what):
@@ -303,7 +302,7 @@ def test_what_is_said_of_a_weight_is_counted(what):
         value = net.add("MatMul", value, net.keep(net.array(40, 40, fan_in=40)))
     plain = net.model("noted", [value_info("x", [1, 40])], {value: [1, 40]})
     model = Model(ir.from_proto(noted(ir.to_proto(plain.graph), what)), "noted")
-    sizes = Sizes(Simplified(model))
+    sizes = ExactSizes(Simplified(model))
 
     for text in RECIPES:
         made = compress(model, parse_recipe(f"simplify+{text}"))
