@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
-from packlight.compression.encoding.unique_names import Names, values
+from packlight.compression.encoding.unique_names import UniqueNames, graph_values
 from packlight.errors import ModelError
 from packlight.torch.calling import Given, arguments_of
 from packlight.torch.quiet import quiet
@@ -73,9 +73,9 @@ def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
     inputs = model.graph.inputs
     if len(names) != len(inputs):
         return
-    free = Names(model)
+    free = UniqueNames(model)
     free.taken.update(names)
-    for value in values(model.graph):
+    for value in graph_values(model.graph):
         if value.name in names and value not in inputs:
             value.name = free.fresh(str(value.name))
     for place, value in enumerate(inputs):

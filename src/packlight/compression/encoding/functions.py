@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.packing import EIGHT
+from packlight.compression.encoding.packing import CODES_PER_RUN
 
 Array = NDArray[np.generic]
 
@@ -84,8 +84,8 @@ class Body:
         )
         attributes = list(self.attributes.values())
         function = ir.Function(DOMAIN, name, graph=graph, attributes=attributes)
-        wanted, known, numbers = content(function), self.model.functions, count(2)
-        while (key := function.identifier()) in known and content(known[key]) != wanted:
+        wanted, known, numbers = _signature(function), self.model.functions, count(2)
+        while (key := function.identifier()) in known and _signature(known[key]) != wanted:
             function.name = f"{name}_{next(numbers)}"
         if key not in known:
             known[key] = function
@@ -93,7 +93,7 @@ class Body:
         return function.name
 
 
-def content(function: ir.Function) -> bytes:
+def _signature(function: ir.Function) -> bytes:
     """What a function computes and how it is called, without its name, notes and versions.
 
     Other tools add shapes, and take away imports that nothing needs. No operator that is written
@@ -116,24 +116,26 @@ UNPACK = "unpack"
 
 def add_unpack(model: ir.Model) -> str:
     """Give the model the function, once; it maps bytes (n, bits) to codes (8 n). Gives its name."""
-    return function(model, UNPACK, ("packed",), unpack)
+    return add_function(model, UNPACK, ("packed",), _build_unpack)
 
 
-def unpack(body: Body) -> ir.Value:
+def _build_unpack(body: Body) -> ir.Value:
     """Write the operators of the function that unpacks codes.
 
     Each code lies in the byte where its first bit does and that where its last bit does, which may
     be the same.
     """
     operator, packed = body.operator, body.inputs["packed"]
-    one, eight = body.constant(np.array([1])), body.constant(np.array([EIGHT]))
+    one, eight = body.constant(np.array([1])), body.constant(np.array([CODES_PER_RUN]))
     bits = operator("Shape", packed, start=1)
-    start = operator("Mul", body.constant(np.arange(EIGHT)), bits)
+    start = operator("Mul", body.constant(np.arange(CODES_PER_RUN)), bits)
     end = operator("Add", start, operator("Sub", bits, one))
     codes = operator(
         "BitwiseOr",
-        shifted(body, operator("Div", start, eight), operator("Mod", start, eight), "RIGHT"),
-        shifted(
+        _gather_shifted(
+            body, operator("Div", start, eight), operator("Mod", start, eight), "RIGHT"
+        ),
+        _gather_shifted(
             body,
             operator("Div", end, eight),
             operator("Mod", operator("Neg", start), eight),
@@ -146,7 +148,7 @@ def unpack(body: Body) -> ir.Value:
     return operator("Reshape", codes, body.constant(np.array([-1])))
 
 
-def shifted(
+def _gather_shifted(
     body: Body, byte: ir.Value, by: ir.Value, direction: Literal["LEFT", "RIGHT"]
 ) -> ir.Value:
     """Bytes of each run, one for each of eight codes, each shifted."""
@@ -154,19 +156,19 @@ def shifted(
     return body.operator("BitShift", taken, body.cast(by, ir.DataType.UINT8), direction=direction)
 
 
-def unpacked(body: Body, packed: ir.Value) -> ir.Value:
+def call_unpack(body: Body, packed: ir.Value) -> ir.Value:
     """Codes from bytes, and up to seven more."""
     return body.operator(add_unpack(body.model), packed, domain=DOMAIN)
 
 
-def shaped(body: Body, flat: ir.Value, shape: str) -> ir.Value:
+def reshape_flat(body: Body, flat: ir.Value, shape: str) -> ir.Value:
     """The first of the values in the shape that an attribute of the call says."""
     sizes, zero = body.integers(shape), body.constant(np.array([0]))
     flat = body.operator("Slice", flat, zero, body.operator("ReduceProd", sizes))
     return body.operator("Reshape", flat, sizes)
 
 
-def middle(body: Body, packed: ir.Value) -> ir.Value:
+def zero_code(body: Body, packed: ir.Value) -> ir.Value:
     """The code of 0.0 of a symmetric grid whose codes are packed, as float32: 2^(bits - 1)."""
     bits = body.operator("Shape", packed, start=1)
     below = body.operator("Sub", bits, body.constant(np.array([1])))
@@ -175,15 +177,15 @@ def middle(body: Body, packed: ir.Value) -> ir.Value:
     return body.floats(body.operator("BitShift", unit, shift, direction="LEFT"))
 
 
-def widened(body: Body) -> ir.Value:
+def widen_scale(body: Body) -> ir.Value:
     """Short scales as float32."""
     return body.operator("Mul", body.floats(body.inputs["half"]), body.inputs["widest"])
 
 
-WRITTEN = "packlight.functions"
+_WRITTEN = "packlight.functions"
 
 
-def function(
+def add_function(
     model: ir.Model, name: str, inputs: tuple[str, ...], build: Callable[[Body], ir.Value]
 ) -> str:
     """Give the model a function, once.
@@ -197,7 +199,7 @@ def function(
     Returns:
         The name that it has in the model: this one, unless another function has it.
     """
-    written: dict[str, str] = model.meta.setdefault(WRITTEN, {})
+    written: dict[str, str] = model.meta.setdefault(_WRITTEN, {})
     if (DOMAIN, written.get(name, ""), "") not in model.functions:
         body = Body(model, *inputs)
         written[name] = body.add(name, build(body))

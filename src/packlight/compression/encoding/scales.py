@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.functions import Body, widened
+from packlight.compression.encoding.functions import Body, widen_scale
 from packlight.compression.encoding.storage import FLOAT_BYTES, Expansion, Parts
 
 Array = NDArray[np.generic]
@@ -21,8 +21,8 @@ Float = NDArray[np.float32]
 Bits = Literal[16, 32]
 """Of one stored scale."""
 
-SHORT: Final[Bits] = 16
-LEAST: Final = np.finfo(np.float16).smallest_subnormal
+_SHORT: Final[Bits] = 16
+_LEAST: Final = np.finfo(np.float16).smallest_subnormal
 
 
 def scale_bytes(count: int, bits: Bits) -> int:
@@ -31,41 +31,41 @@ def scale_bytes(count: int, bits: Bits) -> int:
     >>> scale_bytes(10, 32), scale_bytes(10, 16)
     (40, 24)
     """
-    return count * bits // 8 + (FLOAT_BYTES if bits == SHORT else 0)
+    return count * bits // 8 + (FLOAT_BYTES if bits == _SHORT else 0)
 
 
-def as_stored(scale: Float, bits: Bits) -> Float:
+def decoded_scale(scale: Float, bits: Bits) -> Float:
     """What scales are once they are stored and read."""
-    if bits != SHORT:
+    if bits != _SHORT:
         return scale
-    half, widest = shortened(scale)
+    half, widest = _to_float16(scale)
     return half.astype(np.float32) * widest
 
 
 def scale_parts(scale: Float, bits: Bits) -> Mapping[str, Array]:
     """The arrays that are stored."""
-    if bits != SHORT:
+    if bits != _SHORT:
         return {"scale": scale}
-    half, widest = shortened(scale)
+    half, widest = _to_float16(scale)
     return {"half": half, "widest": np.asarray(widest)}
 
 
-def shortened(scale: Float) -> tuple[NDArray[np.float16], np.float32]:
+def _to_float16(scale: Float) -> tuple[NDArray[np.float16], np.float32]:
     """A scale as float16 numbers and one float32 that they are multiplied with."""
     widest = np.float32(scale.max())
-    return np.maximum(scale / widest, LEAST).astype(np.float16), widest
+    return np.maximum(scale / widest, _LEAST).astype(np.float16), widest
 
 
 def store_scale(
     place: Expansion, parts: Parts, bits: Bits, shape: Sequence[int]
 ) -> dict[str, ir.Value]:
     """Add the stored values, by the names of their parts."""
-    if bits != SHORT:
+    if bits != _SHORT:
         return {"scale": place.store_part(parts, "scale", ir.DataType.FLOAT, shape)}
     half = place.store_part(parts, "half", ir.DataType.FLOAT16, shape)
     return {"half": half, "widest": place.store_part(parts, "widest", ir.DataType.FLOAT, ())}
 
 
-def scale_of(body: Body) -> ir.Value:
+def read_scale(body: Body) -> ir.Value:
     """In a function that is given the stored values: the scales as float32."""
-    return body.inputs.get("scale") or widened(body)
+    return body.inputs.get("scale") or widen_scale(body)

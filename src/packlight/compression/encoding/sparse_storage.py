@@ -17,11 +17,11 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.functions import Body, middle, shaped, unpacked
+from packlight.compression.encoding.functions import Body, call_unpack, reshape_flat, zero_code
 from packlight.compression.encoding.packing import packed_bytes
 from packlight.compression.encoding.storage import (
     FLOAT_BYTES,
-    UNSIGNED,
+    UNSIGNED_TYPES,
     Expansion,
     Parts,
     code_bytes,
@@ -40,7 +40,7 @@ VALUE_BYTES = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class SparseForm:
     """How one sparse weight is stored.
 
     Attributes:
@@ -105,7 +105,7 @@ class Form:
         return self.value_bytes(self.size) + self.beside()
 
 
-class Found(Protocol):
+class _FittedValues(Protocol):
     """What a weight became."""
 
     @property
@@ -113,7 +113,7 @@ class Found(Protocol):
         """Scales and table by the name of the part."""
 
 
-def stored_parts(form: Form, found: Found, codes: Float) -> Mapping[str, Array]:
+def stored_parts(form: SparseForm, found: _FittedValues, codes: Float) -> Mapping[str, Array]:
     """Mask, values, scales and table as they are stored.
 
     Args:
@@ -124,18 +124,18 @@ def stored_parts(form: Form, found: Found, codes: Float) -> Mapping[str, Array]:
     kept = ~np.isnan(codes)
     values = codes[kept]
     assert len(values) == form.kept, "as many stay as the size was reckoned with"
-    shift = np.float32(offset(form))
+    shift = np.float32(_zero_code(form))
     coded: Array = values if form.values == "float" else (values + shift).astype(np.uint8)
     beside = {part: array for part, array in found.stored.items() if part in form.beside_parts}
     return {"mask": kept.astype(np.uint8), "values": coded, **beside}
 
 
-def offset(form: Form) -> int:
+def _zero_code(form: SparseForm) -> int:
     """The stored code of 0.0, which is in the middle of a grid."""
     return 1 << (form.bits - 1) if form.values == "grid" else 0
 
 
-def restored(place: Expansion, form: Form, parts: Parts) -> ir.Value:
+def restore_sparse(place: Expansion, form: SparseForm, parts: Parts) -> ir.Value:
     """Write what restores one weight; gives the weight."""
     inputs = {"mask": store_codes(place, parts, 1, (form.size,), part="mask")}
     if form.values == "float":
@@ -146,39 +146,41 @@ def restored(place: Expansion, form: Form, parts: Parts) -> ir.Value:
         inputs["table"] = place.store_part(parts, "table", ir.DataType.FLOAT, (2**form.bits,))
     if form.scaled:
         inputs["scale"] = place.store_part(parts, "scale", ir.DataType.FLOAT, form.scales)
-    return place.call(function_name(form), inputs, partial(restore, form), shape=form.shape)
+    return place.call(_function_name(form), inputs, partial(_restore, form), shape=form.shape)
 
 
-def function_name(form: Form) -> str:
+def _function_name(form: SparseForm) -> str:
     """Name of the function that restores a weight of this form."""
-    width = f"{form.bits if form.bits in UNSIGNED else '_packed'}"
+    width = f"{form.bits if form.bits in UNSIGNED_TYPES else '_packed'}"
     values = "" if form.values == "float" else f"_{form.values}{width}"
     return f"sparse{values}{'_scaled' if form.scaled else ''}"
 
 
-def restore(form: Form, body: Body) -> ir.Value:
+def _restore(form: SparseForm, body: Body) -> ir.Value:
     """Write the function: values in the places where the mask has ones, zeros elsewhere."""
     operator, first = body.operator, body.constant(np.asarray(0, np.int64))
-    bits = body.cast(unpacked(body, body.inputs["mask"]), ir.DataType.INT32)
+    bits = body.cast(call_unpack(body, body.inputs["mask"]), ir.DataType.INT32)
     index = operator("Mul", operator("CumSum", bits, first), bits)
     zero = body.constant(np.zeros(1, np.float32))
-    spread = operator("Gather", operator("Concat", zero, kept_values(form, body), axis=0), index)
-    value = shaped(body, spread, "shape")
+    spread = operator(
+        "Gather", operator("Concat", zero, _nonzero_values(form, body), axis=0), index
+    )
+    value = reshape_flat(body, spread, "shape")
     return operator("Mul", value, body.inputs["scale"]) if form.scaled else value
 
 
-def kept_values(form: Form, body: Body) -> ir.Value:
+def _nonzero_values(form: SparseForm, body: Body) -> ir.Value:
     """The values that are not zero, but for their scales; up to seven more follow."""
     values = codes = body.inputs["values"]
     if form.values == "float":
         return values
-    if form.bits not in UNSIGNED:
-        values = unpacked(body, codes)
+    if form.bits not in UNSIGNED_TYPES:
+        values = call_unpack(body, codes)
     if form.values == "palette":
         indices = body.cast(values, ir.DataType.INT32)
         return body.operator("Gather", body.inputs["table"], indices, axis=0)
-    if form.bits in UNSIGNED:
-        zero = body.constant(np.asarray(offset(form), np.float32))
+    if form.bits in UNSIGNED_TYPES:
+        zero = body.constant(np.asarray(_zero_code(form), np.float32))
     else:
-        zero = middle(body, codes)
+        zero = zero_code(body, codes)
     return body.operator("Sub", body.floats(values), zero)

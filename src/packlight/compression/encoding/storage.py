@@ -17,9 +17,9 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.functions import DOMAIN, Body, function
-from packlight.compression.encoding.packing import EIGHT, pack, packed_bytes
-from packlight.compression.encoding.unique_names import Names
+from packlight.compression.encoding.functions import DOMAIN, Body, add_function
+from packlight.compression.encoding.packing import CODES_PER_RUN, pack_codes, packed_bytes
+from packlight.compression.encoding.unique_names import UniqueNames
 from packlight.model import initializers, owning_graph
 
 Array = NDArray[np.generic]
@@ -27,18 +27,18 @@ FLOAT_BYTES = 4
 OPERATOR_BYTES = 150
 """About what the operator and the names that restore one weight take in the file."""
 
-STORED = {4: ir.DataType.INT4, 8: ir.DataType.INT8}
+SIGNED_TYPES = {4: ir.DataType.INT4, 8: ir.DataType.INT8}
 """Type that holds a signed code of so many bits."""
 
-NUMPY = {
+_NUMPY_TYPES = {
     ir.DataType.INT4: ml_dtypes.int4,
     ir.DataType.UINT4: ml_dtypes.uint4,
     ir.DataType.INT8: np.int8,
 }
-UNSIGNED = {4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
+UNSIGNED_TYPES = {4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
 """Type that holds an unsigned code; codes of other widths are packed into bytes."""
 
-OPSET = {**dict.fromkeys(range(1, 8), 18), 4: 21, 8: 13}
+MIN_OPSET = {**dict.fromkeys(range(1, 8), 18), 4: 21, 8: 13}
 """The first opset that stores codes of so many bits, and restores them at load or at run."""
 
 BLOCKED_OPSET = 21
@@ -80,7 +80,7 @@ class Expansion:
         self.stem = fresh_stem(model)
         self.owner = owner
         self.graph = owning_graph(owner)
-        self.before = first_use(owner, self.graph)
+        self.before = _first_use(owner, self.graph)
         self.written = 0
 
     def store(
@@ -88,7 +88,7 @@ class Expansion:
     ) -> ir.Value:
         """Add a stored value whose content is computed when it is written."""
         name = f"{self.stem}.{part}"
-        cast = NUMPY.get(kind)
+        cast = _NUMPY_TYPES.get(kind)
 
         def tensor() -> ir.TensorProtocol:
             array = compute()
@@ -144,7 +144,7 @@ class Expansion:
             build: writes the function; gives its result.
             attributes: of the call.
         """
-        called = function(self.model, name, tuple(inputs), build)
+        called = add_function(self.model, name, tuple(inputs), build)
         return self.operator(called, list(inputs.values()), DOMAIN, **attributes)
 
     def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
@@ -165,28 +165,28 @@ class Expansion:
         restored.name = self.name
 
 
-NEXT = "packlight.next"
-COMPUTED = "packlight.computed"
+NEXT_STEM = "packlight.next"
+COMPUTED_STEMS = "packlight.computed"
 
 
 def fresh_stem(model: ir.Model) -> str:
     """Names of what is stored of one weight begin with it; no other value's do."""
-    if NEXT not in model.meta:
-        taken = stems(str(value.name) for value in initializers(model))
-        model.meta[NEXT] = max((int(stem[1:]) for stem in taken), default=-1) + 1
-        model.meta[COMPUTED] = stems(Names(model).taken) - taken
-    while (stem := f"w{model.meta[NEXT]:04}") in model.meta[COMPUTED]:
-        model.meta[NEXT] += 1
-    model.meta[NEXT] += 1
+    if NEXT_STEM not in model.meta:
+        taken = _stems(str(value.name) for value in initializers(model))
+        model.meta[NEXT_STEM] = max((int(stem[1:]) for stem in taken), default=-1) + 1
+        model.meta[COMPUTED_STEMS] = _stems(UniqueNames(model).taken) - taken
+    while (stem := f"w{model.meta[NEXT_STEM]:04}") in model.meta[COMPUTED_STEMS]:
+        model.meta[NEXT_STEM] += 1
+    model.meta[NEXT_STEM] += 1
     return stem
 
 
-def stems(names: Iterable[str]) -> set[str]:
+def _stems(names: Iterable[str]) -> set[str]:
     """Those of names that begin as what is stored of a weight does."""
     return {stem for name in names if re.fullmatch(r"w\d+", stem := name.split(".")[0])}
 
 
-def first_use(value: ir.Value, graph: ir.Graph) -> ir.Node:
+def _first_use(value: ir.Value, graph: ir.Graph) -> ir.Node:
     """An operator of the graph before all that read the value: the first of them where it can.
 
     A reader in a subgraph makes it the first operator of all: stored values wait for nothing.
@@ -214,7 +214,7 @@ def remove_stored(value: ir.Value) -> None:
 
 def code_bytes(count: int, bits: int) -> int:
     """Bytes of so many codes, in a type of their width or packed."""
-    return -(-count * bits // EIGHT) if bits in STORED else packed_bytes(count, bits)
+    return -(-count * bits // CODES_PER_RUN) if bits in SIGNED_TYPES else packed_bytes(count, bits)
 
 
 def store_codes(
@@ -223,16 +223,18 @@ def store_codes(
     bits: int,
     shape: Sequence[int],
     *,
-    kinds: Mapping[int, ir.DataType] = UNSIGNED,
+    kinds: Mapping[int, ir.DataType] = UNSIGNED_TYPES,
     part: str = "codes",
 ) -> ir.Value:
     """Store codes in a type of their width, else packed into bytes."""
     if bits in kinds:
         return place.store_part(parts, part, kinds[bits], shape)
     size = (packed_bytes(math.prod(shape), bits) // bits, bits)
-    return place.store(part, ir.DataType.UINT8, size, lambda: pack(unsigned(parts, part), bits))
+    return place.store(
+        part, ir.DataType.UINT8, size, lambda: pack_codes(_unsigned(parts, part), bits)
+    )
 
 
-def unsigned(parts: Parts, part: str) -> NDArray[np.uint8]:
+def _unsigned(parts: Parts, part: str) -> NDArray[np.uint8]:
     """A part whose numbers are stored from 0 on."""
     return parts.take(part).astype(np.uint8, copy=False)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression.encoding.unique_names import Names
+from packlight.compression.encoding.unique_names import UniqueNames
 from packlight.compression.sites.weight_roles import stored
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
 
-class Stock:
+class StoredValues:
     """Stores values once for each graph that reads them, under names that no other value has.
 
     Args:
@@ -19,7 +19,7 @@ class Stock:
     """
 
     def __init__(self, model: ir.Model) -> None:
-        self.names = Names(model)
+        self.names = UniqueNames(model)
         self.kept: dict[tuple[int, str], ir.Value] = {}
 
     def fresh(self, name: str) -> str:
@@ -29,14 +29,14 @@ class Stock:
     def keep(self, graph: ir.Graph, name: str, array: Array) -> ir.Value:
         """Store an array, or give what was kept for this graph under this name if it is equal."""
         key = (id(graph), name)
-        if key not in self.kept or not holds(self.kept[key], array):
+        if key not in self.kept or not _holds(self.kept[key], array):
             own = self.fresh(name)
             self.kept[key] = ir.Value(name=own, const_value=ir.Tensor(array, name=own))
             graph.register_initializer(self.kept[key])
         return self.kept[key]
 
 
-def holds(value: ir.Value, array: Array) -> bool:
+def _holds(value: ir.Value, array: Array) -> bool:
     """Whether this is what a value stores."""
     tensor = stored(value)
     return tensor is not None and np.array_equal(tensor.numpy(), array)

@@ -13,7 +13,7 @@ import onnx_ir as ir
 from packlight.model import graphs
 
 
-class Names:
+class UniqueNames:
     """The names of a model's values, which are looked up once, when the first is needed.
 
     Args:
@@ -26,7 +26,7 @@ class Names:
     @cached_property
     def taken(self) -> set[str]:
         """What a new value must not be called."""
-        return {str(value.name) for graph in graphs(self.model) for value in values(graph)}
+        return {str(value.name) for graph in graphs(self.model) for value in graph_values(graph)}
 
     def fresh(self, name: str, mark: str = "_") -> str:
         """The name, with marks behind it until it is not taken; it is from now on."""
@@ -36,7 +36,7 @@ class Names:
         return name
 
 
-def values(graph: ir.Graph) -> Iterator[ir.Value]:
+def graph_values(graph: ir.Graph) -> Iterator[ir.Value]:
     """Every value of a graph, those of its subgraphs left out."""
     yield from (*graph.inputs, *graph.initializers.values())
     for node in graph:

@@ -14,96 +14,99 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.compression.equalization.channel_edits import Edit
-from packlight.compression.equalization.channel_map import Labels
-from packlight.compression.equalization.scale_chains import Chain
+from packlight.compression.equalization.channel_map import ChannelMap
+from packlight.compression.equalization.scale_chains import ScaleChain
 from packlight.compression.equalization.scale_endpoints import Consumer
 from packlight.compression.grids import granularity
-from packlight.compression.grids.uniform import fit
-from packlight.compression.sites.weight_roles import SUMMED
-from packlight.compression.sites.weight_sites import LARGEST
+from packlight.compression.grids.uniform import fit_grid
+from packlight.compression.sites.weight_roles import SUMMED_AXES
+from packlight.compression.sites.weight_sites import MAX_MAGNITUDE
 
 Doubles = NDArray[np.float64]
 Scales = Literal["powers", "any"]
-SWEEPS = 20
+_MAX_SWEEPS = 20
 """Times that ranges are made equal along chains that share a weight."""
 
-SETTLED = 0.05
+_SETTLED_LOG2 = 0.05
 """Largest change of a base-2 logarithm at which they are equal."""
 
-WIDEST = 10.0
+_MAX_LOG2_SCALE = 10.0
 """Largest base-2 logarithm of a scale."""
 
-DAMPING = 0.01
+_DAMPING = 0.01
 """Share of the mean second moment that is added to that of every channel: calibration samples
 hardly tell how much a channel matters that they leave at zero."""
 
-STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Powers of inputs, and of weights, that are tried."""
 
-SNAP: dict[Scales, Callable[[Doubles], Doubles]] = {"powers": np.rint, "any": np.asarray}
+_SNAP: dict[Scales, Callable[[Doubles], Doubles]] = {"powers": np.rint, "any": np.asarray}
 """What base-2 logarithms of scales become."""
 
 
-def scales_of(logs: Doubles, kind: Scales) -> Doubles:
+def _scales_from_logs(logs: Doubles, kind: Scales) -> Doubles:
     """Scales from their base-2 logarithms."""
-    scales: Doubles = np.exp2(SNAP[kind](np.clip(logs, -WIDEST, WIDEST)))
+    scales: Doubles = np.exp2(_SNAP[kind](np.clip(logs, -_MAX_LOG2_SCALE, _MAX_LOG2_SCALE)))
     return scales
 
 
-def equal_ranges(chains: Sequence[Chain], kind: Scales) -> list[Doubles]:
+def equalize_ranges(chains: Sequence[ScaleChain], kind: Scales) -> list[Doubles]:
     """Scales that make ranges before and behind each chain equal, (channels,) for each chain.
 
     Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction"
     (ICCV 2019), equation 11, repeated over the chains until nothing changes.
     """
     logs = [np.zeros(chain.free.size) for chain in chains]
-    sharing = scaled_weights(chains)
-    for _ in range(SWEEPS):
+    sharing = _scaled_weights(chains)
+    for _ in range(_MAX_SWEEPS):
         moved = 0.0
         for place, chain in enumerate(chains):
-            change = imbalance(chain, sharing, logs) / 2
+            change = _log_imbalance(chain, sharing, logs) / 2
             logs[place] += change
             moved = max(moved, float(np.abs(change).max(initial=0.0)))
-        if moved < SETTLED:
+        if moved < _SETTLED_LOG2:
             break
-    return [scales_of(found, kind) for found in logs]
+    return [_scales_from_logs(found, kind) for found in logs]
 
 
-Sharing = Mapping[int, Sequence[tuple[int, Labels, float]]]
+_Sharing = Mapping[int, Sequence[tuple[int, ChannelMap, float]]]
 """By weight: the chains that scale it, the channels of its numbers, and the sign of the scale."""
 
 
-def scaled_weights(chains: Sequence[Chain]) -> Sharing:
+def _scaled_weights(chains: Sequence[ScaleChain]) -> _Sharing:
     """Which chains scale which weights."""
-    found: dict[int, list[tuple[int, Labels, float]]] = {}
+    found: dict[int, list[tuple[int, ChannelMap, float]]] = {}
     for place, chain in enumerate(chains):
-        signed = [*((e, -1.0) for e in before(chain)), *((e, 1.0) for e in behind(chain))]
+        signed = [
+            *((e, -1.0) for e in _producer_edits(chain)),
+            *((e, 1.0) for e in _consumer_edits(chain)),
+        ]
         for edit, sign in signed:
             found.setdefault(id(edit.value), []).append((place, edit.labels, sign))
     return found
 
 
-def before(chain: Chain) -> list[Edit]:
+def _producer_edits(chain: ScaleChain) -> list[Edit]:
     """What multiplies at the start of a chain."""
     return [start.edits[0] for start in chain.producers]
 
 
-def behind(chain: Chain) -> list[Edit]:
+def _consumer_edits(chain: ScaleChain) -> list[Edit]:
     """Weights at the end of a chain."""
     return [end.edit for end in chain.consumers]
 
 
-def imbalance(chain: Chain, sharing: Sharing, logs: Sequence[Doubles]) -> Doubles:
+def _log_imbalance(chain: ScaleChain, sharing: _Sharing, logs: Sequence[Doubles]) -> Doubles:
     """Base-2 logarithm of the range before each channel over that behind it; 0 where one is 0."""
     count = chain.free.size
-    start = widest(before(chain), count, sharing, logs)
-    end = widest(behind(chain), count, sharing, logs)
+    start = _channel_peaks(_producer_edits(chain), count, sharing, logs)
+    end = _channel_peaks(_consumer_edits(chain), count, sharing, logs)
     used = chain.free & (start > 0) & (end > 0)
     return np.log2(np.divide(start, end, out=np.ones(count), where=used))
 
 
-def widest(
-    edits: Sequence[Edit], channels: int, sharing: Sharing, logs: Sequence[Doubles]
+def _channel_peaks(
+    edits: Sequence[Edit], channels: int, sharing: _Sharing, logs: Sequence[Doubles]
 ) -> Doubles:
     """Largest magnitude of the numbers of each channel, all scales so far applied (channels,)."""
     found = np.zeros(channels)
@@ -115,7 +118,9 @@ def widest(
     return found
 
 
-def least_error(chain: Chain, squares: Sequence[Doubles], bits: int, kind: Scales) -> Doubles:
+def min_error_scales(
+    chain: ScaleChain, squares: Sequence[Doubles], bits: int, kind: Scales
+) -> Doubles:
     """Scales with the least rounding error on a grid for each output channel (channels,).
 
     Tried are rms(x)^a / max|W|^b for each channel, where a and b run over ``STRENGTHS``; all 1 is
@@ -130,16 +135,16 @@ def least_error(chain: Chain, squares: Sequence[Doubles], bits: int, kind: Scale
         bits: width of a code.
         kind: of scales.
     """
-    weights = [Weighed(end, mean) for end, mean in zip(chain.consumers, squares, strict=True)]
+    weights = [_WeightedEnd(end, mean) for end, mean in zip(chain.consumers, squares, strict=True)]
     best, least = np.ones(chain.free.size), np.inf
-    for scales in candidates(chain, weights, kind):
+    for scales in _candidate_scales(chain, weights, kind):
         error = sum(weight.error(scales, bits) for weight in weights)
         if error < least:
             best, least = scales, error
     return best
 
 
-class Weighed:
+class _WeightedEnd:
     """A weight with the mean squares of what it multiplies.
 
     Args:
@@ -151,8 +156,8 @@ class Weighed:
         node, index = end.edit.node, end.edit.index
         self.labels = end.edit.labels
         self.weight = end.edit.read()
-        self.squares = (squares + DAMPING * squares.mean())[end.inputs]
-        summed = SUMMED[node.op_type](node, index, self.weight.ndim)
+        self.squares = (squares + _DAMPING * squares.mean())[end.inputs]
+        summed = SUMMED_AXES[node.op_type](node, index, self.weight.ndim)
         assert summed is not None
         self.grouping = granularity.per_channel(self.weight.shape, summed)
 
@@ -160,10 +165,10 @@ class Weighed:
         """Weighted squared error of rounding the scaled weight to nearest."""
         spread = scales[self.labels]
         product = self.weight * spread
-        if np.abs(product).max(initial=0.0) > LARGEST:
+        if np.abs(product).max(initial=0.0) > MAX_MAGNITUDE:
             return np.inf
         scaled = product.astype(np.float32)
-        found = fit(scaled, scaled, self.grouping, bits, symmetric=True, search="mse")
+        found = fit_grid(scaled, scaled, self.grouping, bits, symmetric=True, search="mse")
         wrong = np.square((found.values(found.nearest(scaled)) - scaled) / spread)
         return float((wrong * self.squares).sum())
 
@@ -175,7 +180,9 @@ class Weighed:
         return found
 
 
-def candidates(chain: Chain, weights: Sequence[Weighed], kind: Scales) -> Iterator[Doubles]:
+def _candidate_scales(
+    chain: ScaleChain, weights: Sequence[_WeightedEnd], kind: Scales
+) -> Iterator[Doubles]:
     """Scales to try, all 1 first, and none twice."""
     count = chain.free.size
     squares = np.maximum.reduce([w.largest(w.squares, count) for w in weights])
@@ -183,17 +190,17 @@ def candidates(chain: Chain, weights: Sequence[Weighed], kind: Scales) -> Iterat
     used = chain.free & (squares > 0) & (widths > 0)
     inputs, own = (np.log2(x, out=np.zeros(count), where=used) for x in (squares**0.5, widths))
     seen: set[bytes] = set()
-    for a, b in itertools.product(STRENGTHS, STRENGTHS):
+    for a, b in itertools.product(_STRENGTHS, _STRENGTHS):
         mixed = a * inputs - b * own
         middle = mixed[used].mean() if used.any() else 0.0
-        scales = scales_of(np.where(used, mixed - middle, 0.0), kind)
+        scales = _scales_from_logs(np.where(used, mixed - middle, 0.0), kind)
         if scales.tobytes() not in seen:
             seen.add(scales.tobytes())
             yield scales
 
 
-def even_activations(
-    chain: Chain, peaks: Sequence[Doubles], strength: float, kind: Scales
+def smooth_activations(
+    chain: ScaleChain, peaks: Sequence[Doubles], strength: float, kind: Scales
 ) -> Doubles:
     """Scales (channels,) that make channels of activations more even, and weights less.
 
@@ -207,11 +214,11 @@ def even_activations(
         kind: which scales are allowed.
     """
     count = chain.free.size
-    ends = [Weighed(end, peak) for end, peak in zip(chain.consumers, peaks, strict=True)]
+    ends = [_WeightedEnd(end, peak) for end, peak in zip(chain.consumers, peaks, strict=True)]
     activations = np.maximum.reduce([end.largest(end.squares, count) for end in ends])
     weights = np.maximum.reduce([end.largest(np.abs(end.weight), count) for end in ends])
     used = chain.free & (activations > 0) & (weights > 0)
     logs = np.zeros(count)
     logs[used] = strength * np.log2(activations[used]) - (1 - strength) * np.log2(weights[used])
     logs[used] -= logs[used].mean() if used.any() else 0.0
-    return scales_of(logs, kind)
+    return _scales_from_logs(logs, kind)

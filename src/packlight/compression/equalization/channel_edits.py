@@ -9,8 +9,8 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.encoding.storage import remove_stored
-from packlight.compression.encoding.stored_values import Stock
-from packlight.compression.equalization.channel_map import Labels
+from packlight.compression.encoding.stored_values import StoredValues
+from packlight.compression.equalization.channel_map import ChannelMap
 from packlight.compression.sites.weight_roles import stored
 from packlight.model import owning_graph, release
 
@@ -43,7 +43,7 @@ class Edit:
 
     node: ir.Node
     index: int
-    labels: Labels
+    labels: ChannelMap
 
     @property
     def value(self) -> ir.Value:
@@ -61,10 +61,10 @@ class Edit:
 
     def read(self) -> Floats:
         """A copy of what is stored now."""
-        return read(stored(self.value))
+        return _read_tensor(stored(self.value))
 
 
-def read(tensor: ir.TensorProtocol | None) -> Floats:
+def _read_tensor(tensor: ir.TensorProtocol | None) -> Floats:
     """A copy of a stored tensor; what lies in external data is let go again."""
     assert tensor is not None
     array = np.array(tensor.numpy(), np.float32)
@@ -72,7 +72,7 @@ def read(tensor: ir.TensorProtocol | None) -> Floats:
     return array
 
 
-def editable(node: ir.Node, index: int, labels: Labels) -> Edit | Blocked:
+def editable_input(node: ir.Node, index: int, labels: ChannelMap) -> Edit | Blocked:
     """The edit of a stored input, or why it cannot be changed."""
     value = node.inputs[index] if index < len(node.inputs) else None
     tensor = stored(value)
@@ -86,7 +86,7 @@ def editable(node: ir.Node, index: int, labels: Labels) -> Edit | Blocked:
     return edit
 
 
-def unshared(edit: Edit | Blocked) -> Edit | Blocked:
+def unshared_weight(edit: Edit | Blocked) -> Edit | Blocked:
     """The edit of a weight that nothing else reads, or why it cannot be changed."""
     if isinstance(edit, Blocked):
         return edit
@@ -104,7 +104,7 @@ def unshared(edit: Edit | Blocked) -> Edit | Blocked:
     return edit
 
 
-def multiply(edit: Edit, factors: NDArray[np.float64], stock: Stock) -> None:
+def multiply_channels(edit: Edit, factors: NDArray[np.float64], stock: StoredValues) -> None:
     """Multiply what is stored by factors of channels, in place.
 
     What other operators read too is copied; the product is computed when it is read.
@@ -120,7 +120,7 @@ def multiply(edit: Edit, factors: NDArray[np.float64], stock: Stock) -> None:
     spread = factors[edit.labels]
 
     def product() -> ir.TensorProtocol:
-        return ir.Tensor((read(tensor) * spread).astype(np.float32), name=tensor.name)
+        return ir.Tensor((_read_tensor(tensor) * spread).astype(np.float32), name=tensor.name)
 
     lazy = ir.LazyTensor(
         product, dtype=ir.DataType.FLOAT, shape=ir.Shape(shape), name=tensor.name, cache=False
@@ -129,12 +129,12 @@ def multiply(edit: Edit, factors: NDArray[np.float64], stock: Stock) -> None:
         value.const_value = lazy
         value.shape = ir.Shape(shape)
     else:
-        edit.node.replace_input_with(edit.index, copy(value, lazy, stock))
+        edit.node.replace_input_with(edit.index, _store_copy(value, lazy, stock))
         if not value.uses() and not value.is_graph_output():
             remove_stored(value)
 
 
-def copy(value: ir.Value, tensor: ir.TensorProtocol, stock: Stock) -> ir.Value:
+def _store_copy(value: ir.Value, tensor: ir.TensorProtocol, stock: StoredValues) -> ir.Value:
     """Store a tensor beside a value that others read, or that a Constant holds."""
     name = stock.fresh(f"{value.name}.equalised")
     own = ir.Value(name=name, const_value=tensor)

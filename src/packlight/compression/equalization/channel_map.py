@@ -17,32 +17,32 @@ from numpy.typing import NDArray
 from packlight.model import Model, graphs, infer_shapes
 from packlight.model.shapes import Shape
 
-Labels = NDArray[np.int64]
+ChannelMap = NDArray[np.int64]
 
 
-def row(count: int) -> Labels:
+def channel_row(count: int) -> ChannelMap:
     """Labels of so many channels."""
     return np.arange(count, dtype=np.int64)
 
 
-def shaped(labels: Labels, rank: int, axis: int) -> Labels:
+def along_axis(labels: ChannelMap, rank: int, axis: int) -> ChannelMap:
     """A row of labels along one axis of an array."""
     shape = [1] * rank
     shape[axis] = -1
     return labels.reshape(shape)
 
 
-def varying(labels: Labels) -> list[int]:
+def channel_axes(labels: ChannelMap) -> list[int]:
     """Axes along which channels differ."""
     return [axis for axis, size in enumerate(labels.shape) if size > 1]
 
 
-def ranked(labels: Labels, rank: int) -> Labels:
+def with_rank(labels: ChannelMap, rank: int) -> ChannelMap:
     """Labels of a value with leading axes more."""
     return labels.reshape((1,) * (rank - labels.ndim) + labels.shape)
 
 
-def narrowed(labels: Labels) -> Labels:
+def narrow_map(labels: ChannelMap) -> ChannelMap:
     """Labels with size 1 along every axis on which nothing depends."""
     for axis in range(labels.ndim):
         first = labels.take([0], axis)
@@ -51,7 +51,7 @@ def narrowed(labels: Labels) -> Labels:
     return labels
 
 
-def smallest(labels: Labels, rank: int) -> Labels:
+def drop_leading_axes(labels: ChannelMap, rank: int) -> ChannelMap:
     """Labels without leading axes on which nothing depends, as far as a rank allows."""
     while labels.ndim > rank and labels.shape[0] == 1:
         labels = labels[0]

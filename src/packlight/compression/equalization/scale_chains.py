@@ -15,16 +15,16 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.equalization.channel_edits import Blocked, Edit
-from packlight.compression.equalization.channel_map import Labels, Shapes, ranked
+from packlight.compression.equalization.channel_map import ChannelMap, Shapes, with_rank
 from packlight.compression.equalization.scale_endpoints import (
     CONSUMERS,
     PRODUCERS,
     Consumer,
     Producer,
-    consumer,
+    channel_consumer,
 )
 from packlight.compression.equalization.scale_propagation import (
-    INDIFFERENT,
+    IGNORES_VALUES,
     RULES,
     SUMS,
     Passed,
@@ -35,7 +35,7 @@ from packlight.compression.sites.weight_roles import STANDARD, Role, stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chain:
+class ScaleChain:
     """Where scales of channels can go.
 
     Attributes:
@@ -60,7 +60,7 @@ class Chain:
         return any(end.edit.node is node for end in self.consumers)
 
 
-class Chains:
+class ScaleChains:
     """Chains of a model, each found once.
 
     Args:
@@ -68,26 +68,26 @@ class Chains:
     """
 
     def __init__(self, graph: ir.Model) -> None:
-        self.origins = Origins(Shapes(graph))
-        self.kept: dict[int, Chain | Blocked] = {}
+        self.origins = _Origins(Shapes(graph))
+        self.kept: dict[int, ScaleChain | Blocked] = {}
 
-    def behind(self, role: Role) -> Chain | Blocked:
+    def behind(self, role: Role) -> ScaleChain | Blocked:
         """The chain that ends at a weight, or why there is none."""
         starts = self.origins.of(role.node.inputs[1 - role.index])
         if isinstance(starts, Blocked):
             return starts
         key = id(starts[0].node)
         if key not in self.kept:
-            found = walked(starts[0], self.origins)
-            members = found.producers if isinstance(found, Chain) else starts
+            found = _follow_channels(starts[0], self.origins)
+            members = found.producers if isinstance(found, ScaleChain) else starts
             self.kept.update((id(start.node), found) for start in (*members, *starts))
         found = self.kept[key]
-        if isinstance(found, Chain) and not found.reaches(role.node):
+        if isinstance(found, ScaleChain) and not found.reaches(role.node):
             return Blocked("another reader of its channels keeps them at the scale that they have")
         return found
 
 
-class Origins:
+class _Origins:
     """Producers before values, each value looked at once.
 
     Args:
@@ -129,7 +129,7 @@ class Origins:
             return [start]
         weighted = node.op_type in CONSUMERS and any(map(stored, node.inputs))
         if weighted or node.domain not in STANDARD or node.op_type not in RULES:
-            return start or unproductive(node)
+            return start or _not_a_producer(node)
         computed = [given for given in node.inputs if given is not None and stored(given) is None]
         if node.op_type in SUMS or len(computed) < 2:  # noqa: PLR2004
             return computed or Blocked(f"{node.name} before it reads nothing that is computed")
@@ -148,14 +148,14 @@ class Origins:
         return self.made.get(id(node))
 
 
-def unproductive(node: ir.Node) -> Blocked:
+def _not_a_producer(node: ir.Node) -> Blocked:
     """Why channels cannot be scaled at an operator before."""
     kind = node.op_type
     return Blocked(f"{node.name} before it is a {kind}, which does not pass scales of channels")
 
 
 @dataclass(slots=True)
-class Walk:
+class _Walk:
     """A chain in the making.
 
     Attributes:
@@ -172,11 +172,11 @@ class Walk:
     starts: dict[int, Producer] = field(default_factory=dict)
     passed: list[Edit] = field(default_factory=list)
     consumers: list[Consumer] = field(default_factory=list)
-    labels: dict[int, Labels] = field(default_factory=dict)
+    labels: dict[int, ChannelMap] = field(default_factory=dict)
     met: dict[int, ir.Node] = field(default_factory=dict)
     blocks: list[Blocked] = field(default_factory=list)
 
-    def block(self, labels: Labels, reason: Blocked) -> None:
+    def block(self, labels: ChannelMap, reason: Blocked) -> None:
         """Leave channels as they are."""
         self.free[labels[labels < self.free.size]] = False
         self.blocks.append(reason)
@@ -186,7 +186,7 @@ class Walk:
         if id(producer.node) in self.starts:
             return []
         if producer.channels != self.free.size:
-            self.block(np.arange(self.free.size), unequal(producer.node))
+            self.block(np.arange(self.free.size), _unequal_sum(producer.node))
             return []
         value = producer.node.outputs[0]
         self.starts[id(producer.node)] = producer
@@ -201,35 +201,35 @@ class Walk:
             given = [value for value in node.inputs if value is not None and stored(value) is None]
             rows = [self.labels[id(value)] for value in given if id(value) in self.labels]
             rank = max(labels.ndim for labels in rows)
-            same = all(np.array_equal(ranked(rows[0], rank), ranked(r, rank)) for r in rows)
+            same = all(np.array_equal(with_rank(rows[0], rank), with_rank(r, rank)) for r in rows)
             if len(rows) < len(given) or not same:
                 for labels in rows:
-                    self.block(labels, unequal(node))
+                    self.block(labels, _unequal_sum(node))
 
-    def finish(self) -> Chain | Blocked:
+    def finish(self) -> ScaleChain | Blocked:
         """The chain, where a channel is left that may be scaled."""
         self.check_sums()
         for key in self.starts.keys() & self.met.keys():  # it would be divided at both ends
-            self.block(self.starts[key].labels, within(self.starts[key].node))
+            self.block(self.starts[key].labels, _on_both_ends(self.starts[key].node))
         ends = tuple(end for end in self.consumers if self.free[end.edit.labels].any())
         if not ends:
             return self.blocks[0] if self.blocks else Blocked("nothing with a weight reads it")
-        return Chain(tuple(self.starts.values()), tuple(self.passed), ends, self.free)
+        return ScaleChain(tuple(self.starts.values()), tuple(self.passed), ends, self.free)
 
 
-def unequal(node: ir.Node) -> Blocked:
+def _unequal_sum(node: ir.Node) -> Blocked:
     """Why scales of values that are added cannot be the same."""
     return Blocked(f"{node.name} adds values whose channels do not correspond")
 
 
-def within(node: ir.Node) -> Blocked:
+def _on_both_ends(node: ir.Node) -> Blocked:
     """Why an operator that passes scales on cannot be where they begin as well."""
     return Blocked(f"{node.name} multiplies channels that are added to what it gives")
 
 
-def walked(start: Producer, origins: Origins) -> Chain | Blocked:
+def _follow_channels(start: Producer, origins: _Origins) -> ScaleChain | Blocked:
     """Follow the channels of a producer to everything that reads them."""
-    walk = Walk(np.ones(start.channels, np.bool_))
+    walk = _Walk(np.ones(start.channels, np.bool_))
     ahead = walk.start(start)
     while ahead and walk.free.any():
         value = ahead.pop(0)
@@ -237,16 +237,16 @@ def walked(start: Producer, origins: Origins) -> Chain | Blocked:
         if value.is_graph_output():
             walk.block(labels, Blocked(f"'{value.name}' is an output, which must stay as it is"))
         for node, index in value.uses():
-            ahead += step(walk, Reading(node, index, labels, origins.shapes), origins)
+            ahead += _follow_reader(walk, Reading(node, index, labels, origins.shapes), origins)
     return walk.finish()
 
 
-def step(walk: Walk, reading: Reading, origins: Origins) -> list[ir.Value]:
+def _follow_reader(walk: _Walk, reading: Reading, origins: _Origins) -> list[ir.Value]:
     """Follow channels past one operator that reads them; gives the values to follow next."""
     node, labels = reading.node, reading.labels
-    if node.domain in STANDARD and node.op_type in INDIFFERENT:
+    if node.domain in STANDARD and node.op_type in IGNORES_VALUES:
         return []
-    found = met(reading)
+    found = _reader_effect(reading)
     if isinstance(found, Consumer):
         walk.consumers.append(found)
         return []
@@ -260,10 +260,10 @@ def step(walk: Walk, reading: Reading, origins: Origins) -> list[ir.Value]:
     walk.passed += found.edits
     pairs = list(zip(node.outputs, found.labels, strict=False))
     walk.labels.update((id(value), behind) for value, behind in pairs)
-    return [value for value, _ in pairs] + recruited(walk, reading, origins)
+    return [value for value, _ in pairs] + _join_added(walk, reading, origins)
 
 
-def recruited(walk: Walk, reading: Reading, origins: Origins) -> list[ir.Value]:
+def _join_added(walk: _Walk, reading: Reading, origins: _Origins) -> list[ir.Value]:
     """Take in the producers of what is added to channels; gives what they give."""
     node = reading.node
     other = node.inputs[1 - reading.index] if node.op_type in SUMS else None
@@ -278,14 +278,14 @@ def recruited(walk: Walk, reading: Reading, origins: Origins) -> list[ir.Value]:
     return [value for start in starts for value in walk.start(start)]
 
 
-def met(reading: Reading) -> Consumer | Passed | Blocked:
+def _reader_effect(reading: Reading) -> Consumer | Passed | Blocked:
     """What an operator does with channels."""
     node = reading.node
     if node.domain not in STANDARD:
         return not_proportional(reading)
     end: Consumer | Blocked | None = None
     if node.op_type in CONSUMERS:
-        end = consumer(node, reading.index, reading.labels)
+        end = channel_consumer(node, reading.index, reading.labels)
     if isinstance(end, Consumer):
         return end
     rule = RULES.get(node.op_type)

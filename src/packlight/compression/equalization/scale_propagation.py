@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression.equalization.channel_edits import Blocked, Edit, editable
+from packlight.compression.equalization.channel_edits import Blocked, Edit, editable_input
 from packlight.compression.equalization.channel_map import (
-    Labels,
+    ChannelMap,
     Shapes,
-    narrowed,
-    ranked,
-    smallest,
-    varying,
+    channel_axes,
+    drop_leading_axes,
+    narrow_map,
+    with_rank,
 )
 from packlight.compression.sites.weight_roles import stored
 
@@ -40,7 +40,7 @@ class Reading:
 
     node: ir.Node
     index: int
-    labels: Labels
+    labels: ChannelMap
     shapes: Shapes
 
 
@@ -53,14 +53,14 @@ class Passed:
         edits: what it stores that has to be divided by the scales too.
     """
 
-    labels: tuple[Labels, ...]
+    labels: tuple[ChannelMap, ...]
     edits: tuple[Edit, ...] = ()
 
 
-Rule = Callable[[Reading], Passed | Blocked]
+_Rule = Callable[[Reading], Passed | Blocked]
 
 
-def first_only(reading: Reading) -> Passed | Blocked:
+def _proportional(reading: Reading) -> Passed | Blocked:
     """Operators that work on each number by itself and are proportional to the first input."""
     return Passed((reading.labels,)) if reading.index == 0 else not_proportional(reading)
 
@@ -71,14 +71,14 @@ def not_proportional(reading: Reading) -> Blocked:
     return Blocked(f"{name} reads it, and {kind} is not proportional to every channel it reads")
 
 
-def pool(reading: Reading) -> Passed | Blocked:
+def _pool(reading: Reading) -> Passed | Blocked:
     """Operators that work on each channel of (batch, channels, ...) by itself."""
-    if any(axis > 1 for axis in varying(reading.labels)):
+    if any(axis > 1 for axis in channel_axes(reading.labels)):
         return not_proportional(reading)
-    return first_only(reading)
+    return _proportional(reading)
 
 
-def clip(reading: Reading) -> Passed | Blocked:
+def _clip(reading: Reading) -> Passed | Blocked:
     """A Clip without bounds other than zero is a Relu."""
     node = reading.node
     given = [float(node.attributes.get_float(name, math.inf)) for name in ("min", "max")]
@@ -91,26 +91,26 @@ def clip(reading: Reading) -> Passed | Blocked:
     return Blocked(reason, "train or export with Relu in place of ReLU6")
 
 
-def dropout(reading: Reading) -> Passed | Blocked:
+def _dropout(reading: Reading) -> Passed | Blocked:
     """Nothing happens at inference."""
     mode = reading.node.inputs[2:3]
-    return not_proportional(reading) if any(mode) else first_only(reading)
+    return not_proportional(reading) if any(mode) else _proportional(reading)
 
 
-def added(reading: Reading) -> Passed | Blocked:
+def _add(reading: Reading) -> Passed | Blocked:
     """What is stored and added is divided by the scales too; what is computed must have them."""
     node, other = reading.node, 1 - reading.index
     tensor = stored(node.inputs[other])
     if tensor is None:
         rank = reading.shapes.rank(node.inputs[other])
-        wide = ranked(reading.labels, max(reading.labels.ndim, rank))
+        wide = with_rank(reading.labels, max(reading.labels.ndim, rank))
         return Passed((wide,)) if rank else Blocked(f"how many axes {node.name} reads is not known")
-    labels = ranked(reading.labels, max(reading.labels.ndim, len(tensor.shape)))
-    edit = editable(node, other, smallest(labels, len(tensor.shape)))
+    labels = with_rank(reading.labels, max(reading.labels.ndim, len(tensor.shape)))
+    edit = editable_input(node, other, drop_leading_axes(labels, len(tensor.shape)))
     return edit if isinstance(edit, Blocked) else Passed((labels,), (edit,))
 
 
-def multiplied(reading: Reading) -> Passed | Blocked:
+def _multiply(reading: Reading) -> Passed | Blocked:
     """A product with anything that has no channels of the same scales."""
     node, other = reading.node, reading.node.inputs[1 - reading.index]
     if node.op_type == "Div" and reading.index:
@@ -119,20 +119,20 @@ def multiplied(reading: Reading) -> Passed | Blocked:
     rank = len(tensor.shape) if tensor is not None else reading.shapes.rank(other)
     if tensor is None and not rank:
         return Blocked(f"how many axes {node.name} reads is not known")
-    return Passed((ranked(reading.labels, max(rank, reading.labels.ndim)),))
+    return Passed((with_rank(reading.labels, max(rank, reading.labels.ndim)),))
 
 
-def mixed(reading: Reading) -> Passed | Blocked:
+def _matmul(reading: Reading) -> Passed | Blocked:
     """A product of two computed matrices, where channels are not what it sums over."""
     node, labels = reading.node, reading.labels
     rank = reading.shapes.rank(node.inputs[1 - reading.index])
     summed = labels.ndim - (2 if reading.index else 1)
-    if min(rank, labels.ndim) < MATRIX or summed in varying(labels):
+    if min(rank, labels.ndim) < MATRIX or summed in channel_axes(labels):
         return Blocked(f"{node.name} multiplies it by a computed value, which has no weight")
-    return Passed((ranked(labels, max(rank, labels.ndim)),))
+    return Passed((with_rank(labels, max(rank, labels.ndim)),))
 
 
-def transposed(reading: Reading) -> Passed | Blocked:
+def _transpose(reading: Reading) -> Passed | Blocked:
     """Axes move."""
     rank = reading.labels.ndim
     perm = reading.node.attributes.get_ints("perm", tuple(reversed(range(rank))))
@@ -140,28 +140,28 @@ def transposed(reading: Reading) -> Passed | Blocked:
     return Passed((reading.labels.transpose(perm),))
 
 
-def reshaped(reading: Reading) -> Passed | Blocked:
+def _reshape(reading: Reading) -> Passed | Blocked:
     """Axes from the channels on are known on both sides and hold the same numbers."""
     node, labels = reading.node, reading.labels
     before, after = (reading.shapes.shape(v) for v in (node.inputs[0], node.outputs[0]))
     unknown = Blocked(f"where the channels are behind {node.name} is not known: its shape is open")
-    first = min(varying(labels), default=labels.ndim)
+    first = min(channel_axes(labels), default=labels.ndim)
     tail = before[first:]
     if reading.index or len(before) != labels.ndim or not after or None in tail:
-        return copied_axes(reading) or unknown
+        return _copied_axes(reading) or unknown
     sizes = [size for size in tail if size is not None]
     for start in reversed(range(len(after) + 1)):
         ahead = [size for size in after[start:] if size is not None]
         if len(ahead) == len(after) - start and math.prod(ahead) == math.prod(sizes):
             whole = np.broadcast_to(labels.reshape(labels.shape[first:]), sizes)
-            return Passed((ranked(narrowed(whole.reshape(ahead)), len(after)),))
+            return Passed((with_rank(narrow_map(whole.reshape(ahead)), len(after)),))
     return unknown
 
 
-def copied_axes(reading: Reading) -> Passed | None:
+def _copied_axes(reading: Reading) -> Passed | None:
     """A Reshape that keeps batch and channels as they are, and channels lie on axis 1."""
     target = stored(reading.node.inputs[1]) if len(reading.node.inputs) > 1 else None
-    if target is None or reading.index or varying(reading.labels) != [1]:
+    if target is None or reading.index or channel_axes(reading.labels) != [1]:
         return None
     sizes = [int(size) for size in target.numpy()]
     kept = sizes[:1] == [0] and sizes[1:2] in ([0], [reading.labels.size])
@@ -170,40 +170,40 @@ def copied_axes(reading: Reading) -> Passed | None:
     return Passed((reading.labels.reshape(1, -1, *[1] * (len(sizes) - 2)),))
 
 
-def axes_of(node: ir.Node, index: int) -> tuple[int, ...]:
+def _axes(node: ir.Node, index: int) -> tuple[int, ...]:
     """Axes that an operator names, in an attribute or a stored input; none where it names none."""
     given = node.attributes.get_ints("axes", ())
     tensor = stored(node.inputs[index]) if len(node.inputs) > index else None
     return tuple(given or ()) if tensor is None else tuple(map(int, tensor.numpy()))
 
 
-def squeezed(reading: Reading) -> Passed | Blocked:
+def _squeeze(reading: Reading) -> Passed | Blocked:
     """Axes of size 1 go."""
-    axes = axes_of(reading.node, 1)
+    axes = _axes(reading.node, 1)
     if not axes or any(reading.labels.shape[axis] > 1 for axis in axes):
         return Blocked(f"which axes {reading.node.name} takes out is not known")
     return Passed((np.squeeze(reading.labels, axes),))
 
 
-def unsqueezed(reading: Reading) -> Passed | Blocked:
+def _unsqueeze(reading: Reading) -> Passed | Blocked:
     """Axes of size 1 come."""
-    axes = axes_of(reading.node, 1)
+    axes = _axes(reading.node, 1)
     if not axes:
         return Blocked(f"which axes {reading.node.name} adds is not known")
     return Passed((np.expand_dims(reading.labels, axes),))
 
 
-def reduced(reading: Reading) -> Passed | Blocked:
+def _reduce(reading: Reading) -> Passed | Blocked:
     """Axes without channels are summed or averaged over."""
     node, labels = reading.node, reading.labels
-    axes = axes_of(node, 1)
+    axes = _axes(node, 1)
     if reading.index or not axes or any(labels.shape[axis] > 1 for axis in axes):
         return not_proportional(reading)
     kept = node.attributes.get_int("keepdims", 1)
     return Passed((labels if kept else np.squeeze(labels, axes),))
 
 
-def cut(reading: Reading) -> Passed | Blocked:
+def _slice(reading: Reading) -> Passed | Blocked:
     """Channels may be cut as well, where it is stored how."""
     node, labels = reading.node, reading.labels
     tensors = [stored(value) for value in node.inputs[1:] if value is not None]
@@ -222,7 +222,7 @@ def cut(reading: Reading) -> Passed | Blocked:
     return Blocked(f"what {node.name} cuts out is not known") if wrong else Passed((found,))
 
 
-def split(reading: Reading) -> Passed | Blocked:
+def _split(reading: Reading) -> Passed | Blocked:
     """Pieces of known sizes along one axis."""
     node, labels = reading.node, reading.labels
     axis = node.attributes.get_int("axis", 0)
@@ -236,7 +236,7 @@ def split(reading: Reading) -> Passed | Blocked:
     return Passed(tuple(np.split(labels, np.cumsum(widths)[:-1], axis)))
 
 
-def padded(reading: Reading) -> Passed | Blocked:
+def _pad(reading: Reading) -> Passed | Blocked:
     """Zeros, or copies of what is there, are put around channels."""
     node, rank = reading.node, reading.labels.ndim
     fill = stored(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None  # noqa: PLR2004
@@ -253,33 +253,33 @@ def padded(reading: Reading) -> Passed | Blocked:
     if (
         pads is None
         or len(pads) != 2 * rank
-        or np.any(np.reshape(pads, (2, rank))[:, varying(reading.labels)])
+        or np.any(np.reshape(pads, (2, rank))[:, channel_axes(reading.labels)])
     ):
         return not_proportional(reading)
     return Passed((reading.labels,))
 
 
-RULES: dict[str, Rule] = {
-    **dict.fromkeys(("Relu", "LeakyRelu", "PRelu", "Identity", "Abs", "Neg"), first_only),
-    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), pool),
-    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), reduced),
-    **dict.fromkeys(("Add", "Sub"), added),
-    **dict.fromkeys(("Mul", "Div"), multiplied),
-    **dict.fromkeys(("Reshape", "Flatten"), reshaped),
-    "Clip": clip,
-    "Dropout": dropout,
-    "MatMul": mixed,
-    "Transpose": transposed,
-    "Squeeze": squeezed,
-    "Unsqueeze": unsqueezed,
-    "Slice": cut,
-    "Split": split,
-    "Pad": padded,
+RULES: dict[str, _Rule] = {
+    **dict.fromkeys(("Relu", "LeakyRelu", "PRelu", "Identity", "Abs", "Neg"), _proportional),
+    **dict.fromkeys(("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"), _pool),
+    **dict.fromkeys(("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin"), _reduce),
+    **dict.fromkeys(("Add", "Sub"), _add),
+    **dict.fromkeys(("Mul", "Div"), _multiply),
+    **dict.fromkeys(("Reshape", "Flatten"), _reshape),
+    "Clip": _clip,
+    "Dropout": _dropout,
+    "MatMul": _matmul,
+    "Transpose": _transpose,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Slice": _slice,
+    "Split": _split,
+    "Pad": _pad,
 }
 """Operators that channels pass."""
 
 SUMS = ("Add", "Sub")
 """Operators that add, so that all they read must have the same scales."""
 
-INDIFFERENT = ("Shape", "Size")
+IGNORES_VALUES = ("Shape", "Size")
 """Operators that do not look at numbers."""

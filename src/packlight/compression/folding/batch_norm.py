@@ -14,17 +14,17 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.unique_names import Names
+from packlight.compression.encoding.unique_names import UniqueNames
 from packlight.compression.sites.weight_roles import is_standard, stored
 from packlight.model import nodes
 from packlight.records.variant import Change, Refusal
 
-CHANNEL = {"Conv": 0, "ConvTranspose": 1}
+_CHANNEL = {"Conv": 0, "ConvTranspose": 1}
 """Axis of the weight that counts output channels."""
 
-PARAMETERS = 4
+_PARAMETERS = 4
 
-MARK = "_folded"
+_MARK = "_folded"
 """Behind the name of what is stored where that is taken."""
 
 
@@ -41,19 +41,19 @@ class BatchNorm:
         return str(self.node.name)
 
 
-def sites(graph: ir.Model) -> Iterator[BatchNorm | Refusal]:
+def batch_norm_sites(graph: ir.Model) -> Iterator[BatchNorm | Refusal]:
     """Every batch normalisation, or why it stays."""
     for node in nodes(graph):
         if is_standard(node, "BatchNormalization"):
-            yield site(node)
+            yield _batch_norm_site(node)
 
 
-def site(node: ir.Node) -> BatchNorm | Refusal:
+def _batch_norm_site(node: ir.Node) -> BatchNorm | Refusal:
     """A batch normalisation that folds, or why it stays."""
     name = str(node.name)
     source = node.inputs[0]
     into = source.producer() if source is not None else None
-    if into is None or not is_standard(into, *CHANNEL, "Gemm"):
+    if into is None or not is_standard(into, *_CHANNEL, "Gemm"):
         what = into.op_type if into is not None else "an input of the model"
         return Refusal(name, f"it follows {what}, which cannot take it in")
     assert source is not None
@@ -73,54 +73,60 @@ def site(node: ir.Node) -> BatchNorm | Refusal:
     return BatchNorm(node, into)
 
 
-def fold(found: BatchNorm, names: Names) -> Change | Refusal:
+def fold_batch_norm(found: BatchNorm, names: UniqueNames) -> Change | Refusal:
     """Move the normalisation into the weight and bias before it, in place."""
     node, into = found.node, found.into
     with np.errstate(all="ignore"):
-        new_weight, new_bias = moved(node, into)
+        new_weight, new_bias = _folded_parameters(node, into)
     if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
         return Refusal(found.operator, f"with it the numbers of {into.name} would leave float32")
     stem = str(into.name)
-    into.replace_input_with(1, add(into, names.fresh(f"{stem}.weight", MARK), new_weight))
+    into.replace_input_with(
+        1, _store_float32(into, names.fresh(f"{stem}.weight", _MARK), new_weight)
+    )
     into.resize_inputs(max(len(into.inputs), 3))
-    into.replace_input_with(2, add(into, names.fresh(f"{stem}.bias", MARK), new_bias))
+    into.replace_input_with(2, _store_float32(into, names.fresh(f"{stem}.bias", _MARK), new_bias))
     if "beta" in into.attributes:
         into.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
-    replace_output(node, into)
+    _replace_output(node, into)
     return Change(found.operator, "tidy", f"folded into {into.name}")
 
 
-def moved(node: ir.Node, into: ir.Node) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _folded_parameters(
+    node: ir.Node, into: ir.Node
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The weight and bias that do what an operator and the normalisation behind it do."""
-    scale, bias, mean, variance = (read(value) for value in node.inputs[1 : 1 + PARAMETERS])
+    scale, bias, mean, variance = (
+        _read_float64(value) for value in node.inputs[1 : 1 + _PARAMETERS]
+    )
     epsilon = node.attributes.get_float("epsilon", 1e-5)
     factor = scale / np.sqrt(variance + epsilon)
-    weight = read(into.inputs[1])
+    weight = _read_float64(into.inputs[1])
     given = into.inputs[2] if len(into.inputs) > 2 else None  # noqa: PLR2004
-    old = read(given) if given is not None else np.zeros_like(mean)
+    old = _read_float64(given) if given is not None else np.zeros_like(mean)
     beta = into.attributes.get_float("beta", 1.0) if into.op_type == "Gemm" else 1.0
-    new_weight = weight * spread(factor, into, weight.ndim)
+    new_weight = weight * _spread(factor, into, weight.ndim)
     new_bias = (beta * old - mean) * factor + bias
     return new_weight.astype(np.float32), new_bias.astype(np.float32)
 
 
-def spread(factor: NDArray[np.float64], into: ir.Node, rank: int) -> NDArray[np.float64]:
+def _spread(factor: NDArray[np.float64], into: ir.Node, rank: int) -> NDArray[np.float64]:
     """Factors of output channels in the shape that multiplies the weight."""
     if into.op_type == "Gemm":
         return factor[:, None] if into.attributes.get_int("transB", 0) else factor[None, :]
     shape = [1] * rank
-    shape[CHANNEL[into.op_type]] = -1
+    shape[_CHANNEL[into.op_type]] = -1
     return factor.reshape(shape)
 
 
-def read(value: ir.Value | None) -> NDArray[np.float64]:
+def _read_float64(value: ir.Value | None) -> NDArray[np.float64]:
     """A stored value in double precision."""
     tensor = stored(value)
     assert tensor is not None
     return np.asarray(tensor.numpy(), np.float64)
 
 
-def add(node: ir.Node, name: str, array: NDArray[np.floating]) -> ir.Value:
+def _store_float32(node: ir.Node, name: str, array: NDArray[np.floating]) -> ir.Value:
     """Store an array as float32 in the graph of an operator, under a name that is free."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
@@ -129,7 +135,7 @@ def add(node: ir.Node, name: str, array: NDArray[np.floating]) -> ir.Value:
     return value
 
 
-def replace_output(node: ir.Node, into: ir.Node) -> None:
+def _replace_output(node: ir.Node, into: ir.Node) -> None:
     """Let the operator before give what the normalisation gave, under the same name."""
     old, new = node.outputs[0], into.outputs[0]
     name = old.name

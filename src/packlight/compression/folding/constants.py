@@ -68,13 +68,13 @@ TRAINS = 2
 """Input of Dropout that says whether it trains."""
 
 
-def foldable(node: ir.Node) -> bool:
+def is_foldable(node: ir.Node) -> bool:
     """Whether all an operator reads is stored, and none of it compressed."""
     tensors = [stored(value) for value in node.inputs if value is not None]
-    return all(tensor is not None and not compressed(tensor) for tensor in tensors)
+    return all(tensor is not None and not _is_compressed(tensor) for tensor in tensors)
 
 
-def compressed(tensor: ir.TensorProtocol) -> bool:
+def _is_compressed(tensor: ir.TensorProtocol) -> bool:
     """Whether a stored tensor is a weight in a narrow type."""
     return tensor.dtype not in WIDE and tensor.size > FEW
 
@@ -84,13 +84,13 @@ def fold_constants(graph: ir.Model) -> None:
     from onnxscript import optimizer  # noqa: PLC0415  takes long to load
 
     outside = [value.const_value for value in initializers(graph) if value.const_value]
-    write_out_texts(graph)
-    with only_confirmed(graph), without_functions(graph), without_defaults(graph):
+    _write_out_texts(graph)
+    with only_confirmed(graph), _hidden_functions(graph), _hidden_defaults(graph):
         optimizer.fold_constants(
             graph,
             input_size_limit=GROWTH,
             output_size_limit=UNLIMITED,
-            should_fold=partial(fold, graph),
+            should_fold=partial(_fold, graph),
         )
     old = graph.opset_imports.get("", 0) < BARE_NUMBERS
     limit = 0 if old else FEW
@@ -99,7 +99,7 @@ def fold_constants(graph: ir.Model) -> None:
         release(tensor)
 
 
-def write_out_texts(model: ir.Model) -> None:
+def _write_out_texts(model: ir.Model) -> None:
     """Let Constants hold texts that are not ASCII as tensors, in place, for the optimizer."""
     for node in nodes(model):
         if node.op_type == "Constant" and any(name in node.attributes for name in TEXTS):
@@ -110,7 +110,7 @@ def write_out_texts(model: ir.Model) -> None:
 
 
 @contextmanager
-def without_functions(model: ir.Model) -> Iterator[None]:
+def _hidden_functions(model: ir.Model) -> Iterator[None]:
     """Hide functions of the model's own for a while."""
     functions = dict(model.functions)
     model.functions.clear()
@@ -121,7 +121,7 @@ def without_functions(model: ir.Model) -> Iterator[None]:
 
 
 @contextmanager
-def without_defaults(model: ir.Model) -> Iterator[None]:
+def _hidden_defaults(model: ir.Model) -> Iterator[None]:
     """Hide what inputs have where nobody feeds them: to the optimizer it would be constant."""
     graph = model.graph
     defaults = {
@@ -138,51 +138,53 @@ def without_defaults(model: ir.Model) -> Iterator[None]:
             graph.initializers[str(value.name)] = value
 
 
-def fold(model: ir.Model, node: ir.Node) -> bool:
+def _fold(model: ir.Model, node: ir.Node) -> bool:
     """Put the result of an operator in its place, if it can be computed now.
 
     The optimizer asks this of every operator that reads nothing but what is stored; that it is
     never to compute one itself is the answer.
     """
-    array = computed(model, node) if computable(node) else None
+    array = _compute(model, node) if _is_computable(node) else None
     if array is not None:
-        keep(node, array)
+        _replace_by_constant(node, array)
     return False
 
 
-def computable(node: ir.Node) -> bool:
+def _is_computable(node: ir.Node) -> bool:
     """Whether an operator gives one small enough result that is always the same, and no texts."""
     read = [tensor for value in node.inputs if (tensor := stored(value)) is not None]
     return (
         len(node.outputs) == 1
         and node.domain in ("", "ai.onnx.ml")
         and not any(attribute.is_ref() for attribute in node.attributes.values())
-        and not is_random(node)
-        and not any(tensor.dtype == ir.DataType.STRING or compressed(tensor) for tensor in read)
-        and (is_small(node.outputs[0]) or not (node.op_type in GROWING or doubles(node)))
-        and not serves_integers(node)
+        and not _is_random(node)
+        and not any(tensor.dtype == ir.DataType.STRING or _is_compressed(tensor) for tensor in read)
+        and (_is_small(node.outputs[0]) or not (node.op_type in GROWING or _would_duplicate(node)))
+        and not _feeds_integer_kernel(node)
     )
 
 
-def doubles(node: ir.Node) -> bool:
+def _would_duplicate(node: ir.Node) -> bool:
     """Whether what an operator gives would be stored beside a large tensor that it reads.
 
     So it is where another operator reads that tensor too, as the table of tied embeddings.
     """
     return any(
-        tensor is not None and tensor.size > GROWTH and stays(value, node)
+        tensor is not None and tensor.size > GROWTH and _is_still_read(value, node)
         for value, tensor in ((value, stored(value)) for value in node.inputs)
     )
 
 
-def stays(value: ir.Value | None, node: ir.Node) -> bool:
+def _is_still_read(value: ir.Value | None, node: ir.Node) -> bool:
     """Whether anything reads a value but an operator and others that give the same."""
     assert value is not None
     readers = [reader for reader in value.consumers() if reader is not node]
-    return value.is_graph_output() or not all(same(reader, node) for reader in readers)
+    return value.is_graph_output() or not all(
+        _is_same_operation(reader, node) for reader in readers
+    )
 
 
-def same(first: ir.Node, second: ir.Node) -> bool:
+def _is_same_operation(first: ir.Node, second: ir.Node) -> bool:
     """Whether two operators do the same to the same values."""
     settings = [{name: a.value for name, a in n.attributes.items()} for n in (first, second)]
     return (
@@ -192,7 +194,7 @@ def same(first: ir.Node, second: ir.Node) -> bool:
     )
 
 
-def serves_integers(node: ir.Node) -> bool:
+def _feeds_integer_kernel(node: ir.Node) -> bool:
     """Check that an integer kernel reads what a DequantizeLinear restores, and would not as floats.
 
     ONNX Runtime quantizes stored floats of a few operators itself, but only before codes.
@@ -208,7 +210,7 @@ def serves_integers(node: ir.Node) -> bool:
     return fuses and any(stored(pair.inputs[0]) is None for pair in pairs)
 
 
-def is_random(node: ir.Node) -> bool:
+def _is_random(node: ir.Node) -> bool:
     """Whether an operator gives something else at every call."""
     trains = node.inputs[TRAINS:] if node.op_type == "Dropout" else ()
     return node.op_type in RANDOM or any(
@@ -216,39 +218,39 @@ def is_random(node: ir.Node) -> bool:
     )
 
 
-def is_small(value: ir.Value) -> bool:
+def _is_small(value: ir.Value) -> bool:
     """Whether a value is known to have few numbers."""
     shape = value.shape
     return shape is not None and shape.is_static() and math.prod(shape.numpy()) <= GROWTH
 
 
-def computed(model: ir.Model, node: ir.Node) -> NDArray[np.generic] | None:
+def _compute(model: ir.Model, node: ir.Node) -> NDArray[np.generic] | None:
     """What ONNX Runtime makes of an operator; None where it has no kernel, or NumPy no type."""
     from packlight.runtime import open_session  # noqa: PLC0415  takes long to load
     from packlight.runtime.calls import DTYPES  # noqa: PLC0415
 
     try:
-        session = open_session(alone(model, node), EXACT)
+        session = open_session(_operator_model(model, node), EXACT)
         (result,) = session.native.get_outputs()
         return session.run({})[result.name] if result.type in DTYPES else None
     except ModelError:
         return None
 
 
-def alone(model: ir.Model, node: ir.Node) -> Model:
+def _operator_model(model: ir.Model, node: ir.Node) -> Model:
     """A model of one operator and what it reads."""
-    given = [copied(value, f"{index}") for index, value in enumerate(node.inputs)]
-    same = ir.Node(node.domain, node.op_type, given, node.attributes, num_outputs=1)
-    same.outputs[0].name = "result"
+    given = [_copy_stored(value, f"{index}") for index, value in enumerate(node.inputs)]
+    copy = ir.Node(node.domain, node.op_type, given, node.attributes, num_outputs=1)
+    copy.outputs[0].name = "result"
     graph = ir.Graph(
-        [], same.outputs, nodes=[same], name=node.op_type,
+        [], copy.outputs, nodes=[copy], name=node.op_type,
         initializers=[value for value in given if value is not None],
         opset_imports=dict(model.opset_imports),
     )  # fmt: skip
     return Model(ir.Model(graph, ir_version=model.ir_version), f"{node.op_type} {node.name}")
 
 
-def copied(value: ir.Value | None, name: str) -> ir.Value | None:
+def _copy_stored(value: ir.Value | None, name: str) -> ir.Value | None:
     """A stored value under another name; its numbers are not copied."""
     tensor = stored(value)
     if tensor is None:
@@ -260,7 +262,7 @@ def copied(value: ir.Value | None, name: str) -> ir.Value | None:
     )  # fmt: skip
 
 
-def keep(node: ir.Node, array: NDArray[np.generic]) -> None:
+def _replace_by_constant(node: ir.Node, array: NDArray[np.generic]) -> None:
     """Store an array instead of the operator that gives it."""
     (before,), graph, read = node.outputs, node.graph, set(node.inputs)
     assert isinstance(graph, ir.Graph)
@@ -273,10 +275,10 @@ def keep(node: ir.Node, array: NDArray[np.generic]) -> None:
     graph.register_initializer(value)
     ir.convenience.replace_nodes_and_values(graph, node, [node], [], [before], [value])
     for given in read:
-        drop_unread(given)
+        _drop_unread(given)
 
 
-def drop_unread(value: ir.Value | None) -> None:
+def _drop_unread(value: ir.Value | None) -> None:
     """Take a stored value out of its graph where nobody reads it any more."""
     if value is None or not value.is_initializer():
         return

@@ -14,20 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 Doubles = NDArray[np.float64]
-CLIPPING_LEVELS = 255
-STEPS = 16
+LEVELS = 255
+_STEPS = 16
 """Widths tried for each end at a time."""
 
-NARROWEST = 0.1
+_MIN_SHARE = 0.1
 """Share of an end that is kept at least."""
 
-MIN_PROBABILITY = 1e-9
+_MIN_PROBABILITY = 1e-9
 """Probability given to values that the grid cuts off, so that their divergence stays finite."""
 
-Cost = Callable[[Doubles, Doubles, float, float], float]
+_Cost = Callable[[Doubles, Doubles, float, float], float]
 
 
-def min_squared_error(
+def _min_squared_error(
     centers: Doubles, counts: Doubles, low: float, high: float
 ) -> tuple[float, float]:
     """The range whose grid has the least squared error.
@@ -38,61 +38,63 @@ def min_squared_error(
         low: least value, at most 0.
         high: largest value, at least 0.
     """
-    return narrow_range(squared_error, centers, counts, (low, high))
+    return _narrow_range(_squared_error, centers, counts, (low, high))
 
 
-def min_divergence(
+def _min_divergence(
     centers: Doubles, counts: Doubles, low: float, high: float
 ) -> tuple[float, float]:
     """The range whose grid keeps the distribution of the values best (Kullback and Leibler)."""
-    return narrow_range(divergence, centers, counts, (low, high))
+    return _narrow_range(_divergence, centers, counts, (low, high))
 
 
-def narrow_range(
-    cost: Cost, centers: Doubles, counts: Doubles, widest: tuple[float, float]
+def _narrow_range(
+    cost: _Cost, centers: Doubles, counts: Doubles, widest: tuple[float, float]
 ) -> tuple[float, float]:
     """The best range within the widest: one end after the other, coarsely and then finely."""
     shares = [1.0, 1.0]
-    for width in (1 - NARROWEST, 1 - NARROWEST, (1 - NARROWEST) / STEPS):
+    for width in (1 - _MIN_SHARE, 1 - _MIN_SHARE, (1 - _MIN_SHARE) / _STEPS):
         for end in (0, 1):
             if widest[end]:
                 candidates = [
                     [*shares[:end], share, *shares[end + 1 :]]
-                    for share in candidate_shares(shares[end], width)
+                    for share in _candidate_shares(shares[end], width)
                 ]
-                shares = min(candidates, key=lambda c: cost(centers, counts, *scaled(widest, c)))
-    return scaled(widest, shares)
+                shares = min(
+                    candidates, key=lambda c: cost(centers, counts, *_scaled_range(widest, c))
+                )
+    return _scaled_range(widest, shares)
 
 
-def scaled(widest: tuple[float, float], shares: Sequence[float]) -> tuple[float, float]:
+def _scaled_range(widest: tuple[float, float], shares: Sequence[float]) -> tuple[float, float]:
     """The range with a share of each end."""
     return widest[0] * shares[0], widest[1] * shares[1]
 
 
-def candidate_shares(middle: float, width: float) -> list[float]:
+def _candidate_shares(middle: float, width: float) -> list[float]:
     """Shares of an end around a middle, within what is allowed."""
-    candidates = np.clip(middle + np.linspace(-width, width, 2 * STEPS + 1), NARROWEST, 1.0)
+    candidates = np.clip(middle + np.linspace(-width, width, 2 * _STEPS + 1), _MIN_SHARE, 1.0)
     return sorted(set(candidates.tolist()))
 
 
-def squared_error(centers: Doubles, counts: Doubles, low: float, high: float) -> float:
+def _squared_error(centers: Doubles, counts: Doubles, low: float, high: float) -> float:
     """Squared error of a grid: a twelfth of its squared step, and the squared distance beyond."""
-    step = (high - low) / CLIPPING_LEVELS
+    step = (high - low) / LEVELS
     beyond = np.maximum(centers - high, 0.0) + np.maximum(low - centers, 0.0)
     return float(counts @ np.where(beyond > 0, beyond**2, step**2 / 12))
 
 
-def divergence(centers: Doubles, counts: Doubles, low: float, high: float) -> float:
+def _divergence(centers: Doubles, counts: Doubles, low: float, high: float) -> float:
     """Divergence of the values from their codes, each of which is spread evenly over its step.
 
     Values that are cut off join the ends of the range, as they do in the grid.
     """
-    step = (high - low) / CLIPPING_LEVELS or 1.0
-    codes = np.clip(np.floor((centers - low) / step), 0, CLIPPING_LEVELS - 1).astype(np.int64)
+    step = (high - low) / LEVELS or 1.0
+    codes = np.clip(np.floor((centers - low) / step), 0, LEVELS - 1).astype(np.int64)
     inside = (centers >= low) & (centers <= high)
-    within = np.bincount(codes[inside], counts[inside], CLIPPING_LEVELS)
-    bins = np.bincount(codes[inside], minlength=CLIPPING_LEVELS)
+    within = np.bincount(codes[inside], counts[inside], LEVELS)
+    bins = np.bincount(codes[inside], minlength=LEVELS)
     before = counts / counts.sum()
     after = np.where(inside, within[codes] / np.maximum(bins[codes], 1), 0.0)
-    after = np.maximum(after / max(float(after.sum()), MIN_PROBABILITY), MIN_PROBABILITY)
+    after = np.maximum(after / max(float(after.sum()), _MIN_PROBABILITY), _MIN_PROBABILITY)
     return float(before @ np.log(before / after))

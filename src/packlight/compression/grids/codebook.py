@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.compression.grids.granularity import top_code
-from packlight.compression.grids.kmeans import DISTINCT, PART, cluster
+from packlight.compression.grids.kmeans import CHUNK_SIZE, DISTINCT, cluster
 from packlight.compression.reconstruction.gptq import Lattice
 from packlight.compression.sites.weight_matrix import Layout
 
@@ -19,10 +19,10 @@ Float = NDArray[np.float32]
 ROUNDS = 3
 """Times that tables and the scales of channels are fitted to each other."""
 
-ROUGH = 4096
+_ROUGH_BINS = 4096
 """Bins of the tables that are not the last."""
 
-SHORT = 8
+_ENTRY_BITS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Codebook:
         rows = self.rows(weight)
         codes = np.empty(rows.shape, np.float32)
         alike = (self.scale == 1).all() and len(self.tables) == 1
-        step = max(1, PART // rows.shape[1]) if alike else 1
+        step = max(1, CHUNK_SIZE // rows.shape[1]) if alike else 1
         for first in range(0, len(rows), step):
             scale = np.float64(self.scale[first])
             table = self.table_of(first).astype(np.float64) * scale
@@ -89,11 +89,11 @@ class Codebook:
 
     def short_tables(self) -> Mapping[str, NDArray[np.generic]]:
         """Tables as 8-bit integers with a step for each, where they were rounded to such."""
-        step = steps(self.tables)
-        return {"table": whole(self.tables, step).astype(np.int8), "step": step}
+        step = _table_steps(self.tables)
+        return {"table": _int8_entries(self.tables, step).astype(np.int8), "step": step}
 
 
-def blank(order: tuple[int, ...], outputs: int, channels: int, bits: int) -> Codebook:
+def blank_codebook(order: tuple[int, ...], outputs: int, channels: int, bits: int) -> Codebook:
     """Tables without content.
 
     Args:
@@ -106,7 +106,7 @@ def blank(order: tuple[int, ...], outputs: int, channels: int, bits: int) -> Cod
     return Codebook(order, outputs, channels, tables, np.ones(outputs, np.float32))
 
 
-def fit(
+def fit_codebook(
     found: Codebook,
     weight: Float,
     importance: Float,
@@ -127,18 +127,18 @@ def fit(
     """
     rows, matters = found.rows(weight), found.rows(importance)
     if scaled:
-        found = replace(found, scale=spreads(rows))
+        found = replace(found, scale=_row_peaks(rows))
     for left in reversed(range(ROUNDS if scaled else 1)):
-        distinct = ROUGH if rough or left else DISTINCT
-        found = replace(found, tables=clustered(found, rows, matters, distinct))
+        distinct = _ROUGH_BINS if rough or left else DISTINCT
+        found = replace(found, tables=_fit_tables(found, rows, matters, distinct))
         if short:
-            found = replace(found, tables=shortened(found.tables))
+            found = replace(found, tables=_int8_tables(found.tables))
         if scaled:
-            found = replace(found, scale=scales(found, rows, matters))
+            found = replace(found, scale=_fit_scales(found, rows, matters))
     return found
 
 
-def spreads(rows: Float) -> Float:
+def _row_peaks(rows: Float) -> Float:
     """The largest of each row, so that one outlier does not stretch a table.
 
     A row of zeros gets 1, but no more than the widest has: by the squares of their scales rows have
@@ -150,7 +150,7 @@ def spreads(rows: Float) -> Float:
     return spread
 
 
-def clustered(found: Codebook, rows: Float, matters: Float, distinct: int) -> Float:
+def _fit_tables(found: Codebook, rows: Float, matters: Float, distinct: int) -> Float:
     """The best tables for the channels' scales as they are."""
     scale, tables = found.scale[:, None], np.zeros_like(found.tables)
     plain = bool((found.scale == 1).all())
@@ -165,25 +165,25 @@ def clustered(found: Codebook, rows: Float, matters: Float, distinct: int) -> Fl
     return tables
 
 
-def shortened(tables: Float) -> Float:
+def _int8_tables(tables: Float) -> Float:
     """Tables whose entries are 8-bit integers times a step."""
-    step = steps(tables)
-    return whole(tables, step) * step
+    step = _table_steps(tables)
+    return _int8_entries(tables, step) * step
 
 
-def whole(tables: Float, step: Float) -> Float:
+def _int8_entries(tables: Float, step: Float) -> Float:
     """Whole numbers of steps; those of a step that underflows float32 end where 8 bits do."""
-    top = top_code(SHORT)
+    top = top_code(_ENTRY_BITS)
     return np.asarray(np.clip(np.rint(tables / step), -top, top), np.float32)
 
 
-def steps(tables: Float) -> Float:
+def _table_steps(tables: Float) -> Float:
     """The step of 8-bit entries of each table, (tables, 1)."""
-    step = np.abs(tables).max(axis=1, keepdims=True) / np.float32(top_code(SHORT))
+    step = np.abs(tables).max(axis=1, keepdims=True) / np.float32(top_code(_ENTRY_BITS))
     return np.where(step > 0, step, np.float32(1)).astype(np.float32)
 
 
-def scales(found: Codebook, rows: Float, matters: Float) -> Float:
+def _fit_scales(found: Codebook, rows: Float, matters: Float) -> Float:
     """The best scale of every channel for its entries as they are."""
     codes, apart = np.empty(rows.shape, np.int64), rows / found.scale[:, None]
     for index, table in enumerate(found.tables):

@@ -69,7 +69,7 @@ def per_channel(shape: tuple[int, ...], summed: tuple[int, ...]) -> Grouping:
     return Grouping(shape, shape, shape, scale)
 
 
-def blocks(shape: tuple[int, ...], summed: tuple[int, ...], size: int) -> Grouping:
+def per_block(shape: tuple[int, ...], summed: tuple[int, ...], size: int) -> Grouping:
     """One scale for each output and each run of ``size`` inputs; the last run may be shorter.
 
     Args:
@@ -100,7 +100,7 @@ def top_code(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
 
-def widest_scale(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
+def minmax_scale(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
     """The scale whose symmetric grid just reaches the largest weight of every group.
 
     Args:
@@ -112,26 +112,26 @@ def widest_scale(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, F
         Scale and zero, both of shape ``grouping.scale``: the real value of one integer step, > 0;
         and the code of 0.0, which is 0.
     """
-    low, high = extremes(weight, grouping)
+    low, high = _extremes(weight, grouping)
     scale: Float = np.maximum(high, -low).astype(np.float32) / np.float32(top_code(bits))
     scale[scale == 0] = scale.max() or 1  # an all-zero group, or one whose step underflows float32
     return scale, np.zeros_like(scale)
 
 
-def widest_range(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
+def minmax_range(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
     """The scale and zero whose grid from 0 on just reaches from the smallest to the largest.
 
     0.0 is a point of the grid. Arguments and results are those of ``widest_scale``, the zero is a
     whole number from 0 to the highest code.
     """
-    low, high = extremes(weight, grouping)
+    low, high = _extremes(weight, grouping)
     top = np.float32((1 << bits) - 1)
     scale: Float = (high - low) / top
     scale[scale == 0] = scale.max() or 1
     return scale, np.clip(np.rint(-low / scale), 0, top).astype(np.float32)
 
 
-def extremes(weight: Float, grouping: Grouping) -> tuple[Float, Float]:
+def _extremes(weight: Float, grouping: Grouping) -> tuple[Float, Float]:
     """The smallest and the largest of every group and 0, of shape ``grouping.scale``."""
     viewed = grouping.split(weight)
     axes = tuple(axis for axis, size in enumerate(grouping.scale) if size == 1)

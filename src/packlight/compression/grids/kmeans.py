@@ -31,7 +31,7 @@ HALF_TOP = 32_768.0
 LARGEST = float(np.finfo(np.float32).max)
 
 BISECTIONS = 80
-LOST = 2.0**26
+_MAX_CANCELLATION = 2.0**26
 """Times the cost that the squared distances to the mean may be for their sums to be trusted.
 
 A difference of two sums of float64 is off by some sqrt(n) 2^-53 of the sums. With n = 65,536 values
@@ -39,7 +39,7 @@ in k = 256 runs, each of which ends in two sums, the cost of what is found is at
 of the squared distances above the least: 0.1 % of a cost 2^26 times smaller.
 """
 
-PART = 1 << 18
+CHUNK_SIZE = 1 << 18
 """Numbers that are looked at together: what is made of them fits a processor's cache."""
 
 
@@ -62,38 +62,38 @@ def cluster(
         within 0.1 % of the optimum.
     """
     mass_of = None if weights is None else weights.ravel()
-    points, mass, first = condensed(values.ravel(), mass_of, distinct)
+    points, mass, first = _weighted_values(values.ravel(), mass_of, distinct)
     if len(points) <= k:
         return points
     middle = float(np.average(points, weights=mass))
-    sums = running(points - middle, mass, first - middle * mass, 0)
-    ends = boundaries(sums, k, bare=False)
-    centres = means(mass, first, ends)
-    if sums[2][-1] > LOST * remaining(points, mass, centres, ends):
-        ends = boundaries(from_the_middle(points, mass), k, bare=True)
-        centres = means(mass, first, ends)
+    sums = _cumulative_sums(points - middle, mass, first - middle * mass, 0)
+    ends = _boundaries(sums, k, bare=False)
+    centres = _means(mass, first, ends)
+    if sums[2][-1] > _MAX_CANCELLATION * _residual(points, mass, centres, ends):
+        ends = _boundaries(_sums_from_median(points, mass), k, bare=True)
+        centres = _means(mass, first, ends)
     return centres
 
 
-def means(mass: Doubles, first: Doubles, ends: Indices) -> Doubles:
+def _means(mass: Doubles, first: Doubles, ends: Indices) -> Doubles:
     """The mean of each run."""
     return np.asarray(np.add.reduceat(first, ends[:-1]) / np.add.reduceat(mass, ends[:-1]))
 
 
-def remaining(points: Doubles, mass: Doubles, centres: Doubles, ends: Indices) -> float:
+def _residual(points: Doubles, mass: Doubles, centres: Doubles, ends: Indices) -> float:
     """The weighted squared distances to the means of the runs, without a difference of sums."""
     return float(mass @ (points - np.repeat(centres, np.diff(ends))) ** 2)
 
 
-def from_the_middle(points: Doubles, mass: Doubles) -> Sums:
+def _sums_from_median(points: Doubles, mass: Doubles) -> Sums:
     """Sums that grow from the weighted median outwards, so that far values spoil no near ones."""
     total = np.cumsum(mass)
     start = int(np.searchsorted(total, total[-1] / 2))
     near = points - points[start]
-    return running(near, mass, near * mass, start)
+    return _cumulative_sums(near, mass, near * mass, start)
 
 
-def running(points: Doubles, mass: Doubles, first: Doubles, start: int) -> Sums:
+def _cumulative_sums(points: Doubles, mass: Doubles, first: Doubles, start: int) -> Sums:
     """Cumulative sums of mass, of mass times value and of mass times its square, 0 at a place."""
     parts = (mass, first, first * points)
     below = [-np.cumsum(part[:start][::-1])[::-1] for part in parts]
@@ -104,7 +104,7 @@ def running(points: Doubles, mass: Doubles, first: Doubles, start: int) -> Sums:
     return mass_sum, first_sum, second_sum
 
 
-def condensed(
+def _weighted_values(
     values: NDArray[np.float32], weights: NDArray[np.float32] | None, distinct: int
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Distinct values in order, their masses, and mass times value.
@@ -115,11 +115,11 @@ def condensed(
         values, weights = values[weights > 0], weights[weights > 0]
     else:
         weights = None
-    points, mass, first = binned(values, weights, distinct)
+    points, mass, first = _bin_values(values, weights, distinct)
     return points, mass, first
 
 
-def binned(
+def _bin_values(
     values: NDArray[np.float32], weights: NDArray[np.float32] | None, distinct: int
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Group equal values, or where there are too many those of equal float16 or its first bits."""
@@ -131,10 +131,10 @@ def binned(
     top = max(float(values.max()), -float(values.min()))
     mass, first = np.zeros(distinct), np.zeros(distinct)
     fewer = np.uint16((DISTINCT // distinct).bit_length() - 1)
-    for part in parts(values.size):
+    for part in _chunks(values.size):
         some = values[part]
         shares = None if weights is None else weights[part]
-        keys = half_keys(some, top) >> fewer
+        keys = _float16_keys(some, top) >> fewer
         mass += np.bincount(keys, shares, distinct)
         moved = some if shares is None else np.multiply(some, shares, dtype=np.float64)
         first += np.bincount(keys, moved, distinct)
@@ -143,12 +143,12 @@ def binned(
     return first / mass, mass, first
 
 
-def parts(count: int) -> Iterator[slice]:
+def _chunks(count: int) -> Iterator[slice]:
     """A long row of numbers cut up, so that what is made of one part stays small."""
-    return (slice(start, start + PART) for start in range(0, count, PART))
+    return (slice(start, start + CHUNK_SIZE) for start in range(0, count, CHUNK_SIZE))
 
 
-def half_keys(values: NDArray[np.float32], widest: float) -> NDArray[np.uint16]:
+def _float16_keys(values: NDArray[np.float32], widest: float) -> NDArray[np.uint16]:
     """An integer for each value that grows with it, equal for values of equal float16.
 
     Args:
@@ -160,7 +160,7 @@ def half_keys(values: NDArray[np.float32], widest: float) -> NDArray[np.uint16]:
     return np.where(bits & 0x8000, ~bits, bits | 0x8000).astype(np.uint16)
 
 
-def boundaries(sums: Sums, k: int, *, bare: bool) -> Indices:
+def _boundaries(sums: Sums, k: int, *, bare: bool) -> Indices:
     """Start of each of k runs, and the end of the last.
 
     Args:
@@ -168,13 +168,13 @@ def boundaries(sums: Sums, k: int, *, bare: bool) -> Indices:
         k: below n.
         bare: whether a run of one value costs exactly nothing.
     """
-    kernels, second = compiled(), sums[2]
+    kernels, second = _kernels(), sums[2]
     low, high = 0.0, float(second[-1] - second[0]) + 1e-300
     for _ in range(BISECTIONS):
         price = high * 2.0**-40 if low == 0 else float(np.sqrt(low * high))
         origin, count = kernels.priced(*sums, bare, price)
         if count == k:
-            return traced(origin, len(second) - 1)
+            return _trace_back(origin, len(second) - 1)
         if count > k:
             low = price
         else:
@@ -184,7 +184,7 @@ def boundaries(sums: Sums, k: int, *, bare: bool) -> Indices:
     return np.asarray(kernels.layered(*sums, bare, k), np.int64)
 
 
-def traced(origin: Indices, end: int) -> Indices:
+def _trace_back(origin: Indices, end: int) -> Indices:
     """The boundaries on the way back from the end."""
     ends = [end]
     while ends[-1]:
@@ -192,6 +192,6 @@ def traced(origin: Indices, end: int) -> Indices:
     return np.array(ends[::-1], np.int64)
 
 
-def compiled() -> ModuleType:
+def _kernels() -> ModuleType:
     """The compiled kernels; numba is loaded only when they are used."""
     return import_module("packlight.compression.grids.kmeans_kernels")

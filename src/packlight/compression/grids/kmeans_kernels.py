@@ -11,7 +11,7 @@ from numba import njit
 
 
 @njit(cache=True, inline="always")
-def cost(mass, first, second, bare, i, j):
+def _cost(mass, first, second, bare, i, j):
     """Weighted squared distance of values i to j - 1 to their mean."""
     total = mass[j] - mass[i]
     if total <= 0.0 or (bare and j - i == 1):
@@ -21,12 +21,12 @@ def cost(mass, first, second, bare, i, j):
 
 
 @njit(cache=True)
-def crossing(mass, first, second, bare, best, a, b, low, high):
+def _crossing(mass, first, second, bare, best, a, b, low, high):
     """The first end from which a later start b is at least as good as a; high + 1 where none."""
     while low <= high:
         middle = (low + high) // 2
-        one = best[a] + cost(mass, first, second, bare, a, middle)
-        other = best[b] + cost(mass, first, second, bare, b, middle)
+        one = best[a] + _cost(mass, first, second, bare, a, middle)
+        other = best[b] + _cost(mass, first, second, bare, b, middle)
         if other <= one:
             high = middle - 1
         else:
@@ -35,7 +35,7 @@ def crossing(mass, first, second, bare, best, a, b, low, high):
 
 
 @njit(cache=True)
-def priced(mass, first, second, bare, price):
+def runs_at_price(mass, first, second, bare, price):
     """Best runs where each costs a price more: where each end's run starts, and how many."""
     n = len(mass) - 1
     best = np.zeros(n + 1)
@@ -49,13 +49,13 @@ def priced(mass, first, second, bare, price):
         while head < tail and since[head + 1] <= j:
             head += 1
         start = queue[head]
-        best[j] = best[start] + cost(mass, first, second, bare, start, j) + price
+        best[j] = best[start] + _cost(mass, first, second, bare, start, j) + price
         count[j] = count[start] + 1
         origin[j] = start
         if j == n:
             break
         while True:
-            enter = crossing(mass, first, second, bare, best, queue[tail], j, j + 1, n)
+            enter = _crossing(mass, first, second, bare, best, queue[tail], j, j + 1, n)
             if tail > head and enter <= since[tail]:
                 tail -= 1
                 continue
@@ -68,12 +68,12 @@ def priced(mass, first, second, bare, price):
 
 
 @njit(cache=True)
-def layered(mass, first, second, bare, k):
+def exact_runs(mass, first, second, bare, k):
     """Best k runs by one layer of the program for each run."""
     n = len(mass) - 1
     before = np.empty(n + 1)
     for j in range(n + 1):
-        before[j] = cost(mass, first, second, bare, 0, j)
+        before[j] = _cost(mass, first, second, bare, 0, j)
     origin = np.zeros((k, n + 1), np.int32)
     for layer in range(1, k):
         after = np.full(n + 1, np.inf)
@@ -88,7 +88,7 @@ def layered(mass, first, second, bare, k):
             middle = (low + high) // 2
             chosen, value = left, np.inf
             for i in range(max(left, layer), min(right, middle - 1) + 1):
-                found = before[i] + cost(mass, first, second, bare, i, middle)
+                found = before[i] + _cost(mass, first, second, bare, i, middle)
                 if found < value:
                     chosen, value = i, found
             after[middle] = value

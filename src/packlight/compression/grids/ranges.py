@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression.grids.clipping import min_divergence, min_squared_error, squared_error
+from packlight.compression.grids.clipping import _min_divergence, _min_squared_error, _squared_error
 
 BINS = 4096
 """Even, so that zero is an edge. A percentile is known to 1 / 2048 of the widest value."""
@@ -74,7 +74,7 @@ class HistogramObserver:
         self.low = min(self.low, low)
         self.high = max(self.high, high)
         self.widen(max(abs(self.low), abs(self.high)))
-        zeros, fractional = compiled().count(flat, self.reach, self.counts)
+        zeros, fractional = _kernels().count(flat, self.reach, self.counts)
         self.zeros += zeros
         self.fractional += fractional
 
@@ -194,13 +194,13 @@ def grid_snr(histogram: HistogramObserver, grid: Affine) -> float:
         return math.inf
     centers, counts = histogram.centers()
     low, high = (float((code - grid.zero_point) * grid.scale) for code in (0, LEVELS))
-    error = squared_error(centers, counts, low, high)
+    error = _squared_error(centers, counts, low, high)
     if not error:
         return math.inf
     return 10 * math.log10(float(counts @ centers**2) / error)
 
 
-def searched_range(
+def _search_range(
     histogram: HistogramObserver, search: Callable[..., tuple[float, float]]
 ) -> tuple[float, float]:
     """The range that a search over the observed values finds."""
@@ -213,12 +213,12 @@ def searched_range(
 RANGE_RULES: Mapping[str, Callable[[HistogramObserver, float], tuple[float, float]]] = {
     "minmax": lambda histogram, _: histogram.minmax(),
     "percentile": lambda histogram, share: histogram.percentile(share),
-    "mse": lambda histogram, _: searched_range(histogram, min_squared_error),
-    "kl": lambda histogram, _: searched_range(histogram, min_divergence),
+    "mse": lambda histogram, _: _search_range(histogram, _min_squared_error),
+    "kl": lambda histogram, _: _search_range(histogram, _min_divergence),
 }
 """Range of a grid, by the name of its rule."""
 
 
-def compiled() -> ModuleType:
+def _kernels() -> ModuleType:
     """The compiled loop; numba is loaded only when it is used."""
     return import_module("packlight.compression.grids.ranges_kernels")

@@ -11,7 +11,7 @@ WINDOW = 0.8
 
 
 @njit(cache=True)
-def sweep(sizes, weights, tops, start, best):
+def _sweep_scales(sizes, weights, tops, start, best):
     """The least squared error of a group over all scales below ``start``.
 
     While the scale falls, codes change one at a time, where a weight passes the middle between two
@@ -37,7 +37,7 @@ def sweep(sizes, weights, tops, start, best):
         if norm > 0 and total - along * along / norm < best:
             best, found = total - along * along / norm, along / norm
         low = high * WINDOW
-        places, which = crossings(sizes, tops, codes, low)
+        places, which = _crossings(sizes, tops, codes, low)
         for index in np.argsort(-places):
             i = which[index]
             along += weights[i] * sizes[i]
@@ -54,7 +54,7 @@ def sweep(sizes, weights, tops, start, best):
 
 
 @njit(cache=True)
-def crossings(sizes, tops, codes, low):
+def _crossings(sizes, tops, codes, low):
     """Scales above ``low`` where a code grows by one, and whose code it is."""
     count = 0
     for i in range(len(sizes)):
@@ -90,7 +90,7 @@ def symmetric_scales(rows, weights, top):
         if widest > 0:
             tops = np.full(len(sizes), float(top))
             start = widest / (top - 0.5)
-            _, scales[row] = sweep(sizes, weights[row], tops, start, np.inf)
+            _, scales[row] = _sweep_scales(sizes, weights[row], tops, start, np.inf)
     return scales
 
 
@@ -121,16 +121,16 @@ def asymmetric_scales(rows, weights, top, reach):
             if zero < 0 or zero > top:
                 continue
             tops = np.where(values > 0, float(top - zero), float(zero))
-            start = max(start_of(high, top - zero), start_of(-low, zero))
+            start = max(_start_scale(high, top - zero), _start_scale(-low, zero))
             if start == 0:
                 continue
-            error, scale = sweep(sizes, weights[row], tops, start, best)
+            error, scale = _sweep_scales(sizes, weights[row], tops, start, best)
             if scale > 0:
                 best, scales[row], zeros[row] = error, scale, zero
     return scales, zeros
 
 
 @njit(cache=True)
-def start_of(widest, top):
+def _start_scale(widest, top):
     """The scale below which the widest weight of one sign takes the highest code of that sign."""
     return widest / (top - 0.5) if top > 0 else 0.0

@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from packlight.compression.grids.granularity import (
     Float,
     Grouping,
+    minmax_range,
+    minmax_scale,
     top_code,
-    widest_range,
-    widest_scale,
 )
-from packlight.compression.grids.kmeans import PART
+from packlight.compression.grids.kmeans import CHUNK_SIZE
 from packlight.compression.reconstruction.gptq import Lattice
 from packlight.compression.sites.weight_matrix import Layout
 
 Codes = NDArray[np.float32]
 Range = Literal["minmax", "mse", "moments"]
 
-ZEROS = {2: 3, 3: 7, 4: 4}
+_ZERO_REACH = {2: 3, 3: 7, 4: 4}
 """How far from that of the whole range zeros are tried; 2 for wider codes."""
 
 
@@ -80,7 +80,7 @@ class Uniform:
         return np.ascontiguousarray(rows[:, :, ::block], np.float64), block
 
 
-def fit(
+def fit_grid(
     weight: Float,
     importance: Float,
     grouping: Grouping,
@@ -101,19 +101,19 @@ def fit(
             all scales at which the largest weight takes the largest code; ``moments`` counts each
             error by its importance.
     """
-    scale, zero = (widest_scale if symmetric else widest_range)(weight, grouping, bits)
+    scale, zero = (minmax_scale if symmetric else minmax_range)(weight, grouping, bits)
     if search != "minmax":
         rows = grouping.rows(weight)
         even = np.broadcast_to(np.float32(1), rows.shape)
         matters = grouping.rows(importance) if search == "moments" else even
-        found, middle = searched(rows, matters, bits, symmetric)
+        found, middle = _search_scales(rows, matters, bits, symmetric)
         better = (found > np.finfo(np.float32).tiny).reshape(grouping.scale)
         scale = np.where(better, found.reshape(grouping.scale), scale).astype(np.float32)
         zero = np.where(better, middle.reshape(grouping.scale), zero).astype(np.float32)
     return Uniform(grouping, bits, symmetric, scale, zero)
 
 
-def searched(
+def _search_scales(
     rows: Float, matters: Float, bits: int, symmetric: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scale and zero of least error for groups (groups, n); the scale is 0 where all are 0.
@@ -121,26 +121,26 @@ def searched(
     Some groups at a time, so that what is made of their importance stays small.
     """
     scale, zero = np.zeros(len(rows)), np.zeros(len(rows))
-    step = max(1, PART // rows.shape[1])
+    step = max(1, CHUNK_SIZE // rows.shape[1])
     for first in range(0, len(rows), step):
         part = slice(first, first + step)
-        scale[part], zero[part] = best(rows[part], matters[part], bits, symmetric)
+        scale[part], zero[part] = _best_scales(rows[part], matters[part], bits, symmetric)
     return scale, zero
 
 
-def best(
+def _best_scales(
     rows: Float, matters: Float, bits: int, symmetric: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Scale and zero of least error; where no weight of a group matters, all do."""
     matters = np.where(matters.any(axis=1, keepdims=True), matters, np.float32(1))
     if symmetric:
-        scale = compiled().symmetric_scales(rows, matters, top_code(bits))
+        scale = _kernels().symmetric_scales(rows, matters, top_code(bits))
         return scale, np.zeros_like(scale)
-    reach = ZEROS.get(bits, 2)
-    scale, zero = compiled().asymmetric_scales(rows, matters, (1 << bits) - 1, reach)
+    reach = _ZERO_REACH.get(bits, 2)
+    scale, zero = _kernels().asymmetric_scales(rows, matters, (1 << bits) - 1, reach)
     return scale, zero
 
 
-def compiled() -> ModuleType:
+def _kernels() -> ModuleType:
     """The compiled kernels; numba is loaded only when they are used."""
     return import_module("packlight.compression.grids.scales_kernels")

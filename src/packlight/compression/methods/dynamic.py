@@ -15,12 +15,12 @@ from typing import Literal
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression.encoding.stored_values import Array, Stock
+from packlight.compression.encoding.stored_values import Array, StoredValues
 from packlight.compression.grids.uniform import Range
 from packlight.compression.method import Method
 from packlight.compression.qdq.integer_weights import Codes, Reader, grow, nearest, rounded
 from packlight.compression.sites.integer_sites import integer_sites
-from packlight.compression.sites.weight_sites import unusable
+from packlight.compression.sites.weight_sites import weight_defect
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -81,7 +81,7 @@ def apply(
     own = {}
     if not calibrator.sizes_only:
         own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
-    maker, done = Products(Stock(graph)), list[Change | Refusal]()
+    maker, done = Products(StoredValues(graph)), list[Change | Refusal]()
     for reader in found:
         codes = own.get(id(reader)) or nearest(reader, config)
         maker.replace(reader, codes)
@@ -100,7 +100,7 @@ class Products:
         stock: keeps codes and scales.
     """
 
-    def __init__(self, stock: Stock) -> None:
+    def __init__(self, stock: StoredValues) -> None:
         self.stock = stock
         self.quantized: dict[tuple[int, int], Sequence[ir.Value]] = {}
 
@@ -166,7 +166,7 @@ class Products:
 
 def unfit(reader: Reader) -> str:
     """What is wrong with the numbers of a weight; empty when nothing is."""
-    return unusable(reader.weight)
+    return weight_defect(reader.weight)
 
 
 METHOD = Method(

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from packlight.compression.encoding.storage import Expansion
 from packlight.compression.method import Method
-from packlight.compression.sites.weight_sites import not_stored
+from packlight.compression.sites.weight_sites import not_stored_refusal
 from packlight.model import initializers, nodes, release, stored_tensor
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
@@ -61,7 +61,7 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
         if tensor.size < SMALLEST:
             yield Refusal(name, f"its '{value.name}' has {tensor.size} numbers: too few to gain")
         elif value.is_graph_input():
-            yield not_stored(name, value)
+            yield not_stored_refusal(name, value)
         elif value.is_graph_output():
             yield Refusal(name, f"its '{value.name}' is an output of the model: must not change")
         else:

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from packlight.compression.encoding.unique_names import Names, values
+from packlight.compression.encoding.unique_names import UniqueNames, graph_values
 from packlight.compression.folding import batch_norm, bias
 from packlight.compression.folding.batch_norm import BatchNorm
-from packlight.compression.folding.bias import Added
-from packlight.compression.folding.constants import fold_constants, foldable
+from packlight.compression.folding.bias import AddedBias
+from packlight.compression.folding.constants import fold_constants, is_foldable
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import is_standard
 from packlight.model import graphs, initializers, nodes
@@ -45,16 +45,16 @@ class Constant:
         return str(self.node.name)
 
 
-Site = BatchNorm | Added | Constant
+Site = BatchNorm | AddedBias | Constant
 
 
 def sites(graph: ir.Model, config: Tidy) -> Iterator[Site | Refusal]:
     """Batch normalisations and sums that fold, and operators that can be computed now."""
     del config
-    yield from batch_norm.sites(graph)
-    yield from bias.sites(graph)
+    yield from batch_norm.batch_norm_sites(graph)
+    yield from bias.added_bias_sites(graph)
     for node in nodes(graph):
-        if node.op_type != "Constant" and node.inputs and foldable(node):
+        if node.op_type != "Constant" and node.inputs and is_foldable(node):
             yield Constant(node)
 
 
@@ -74,12 +74,12 @@ def apply(
 ) -> list[Change | Refusal]:
     """Fold, compute, share and drop, in this order."""
     del calibrator, config
-    constant, names = any(isinstance(site, Constant) for site in found), Names(graph)
+    constant, names = any(isinstance(site, Constant) for site in found), UniqueNames(graph)
     before = {str(node.name) for node in nodes(graph)}
     changes: list[Change | Refusal] = [
-        batch_norm.fold(site, names) for site in found if isinstance(site, BatchNorm)
+        batch_norm.fold_batch_norm(site, names) for site in found if isinstance(site, BatchNorm)
     ]
-    changes += bias.folded(graph, names)
+    changes += bias.fold_added_biases(graph, names)
     if constant:
         fold_constants(graph)
     drop_identities(graph)
@@ -124,7 +124,7 @@ def drop_notes(graph: ir.Model) -> None:
         for node in body:
             node.metadata_props.clear()
             node.doc_string = None
-        for value in values(body):
+        for value in graph_values(body):
             value.metadata_props.clear()
             if inner or not (value.is_graph_input() or value.is_graph_output()):
                 value.doc_string = None

@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from packlight.backends.capabilities import Capabilities, Runtime
 from packlight.backends.policy import Policy, policy
-from packlight.compression.encoding.stored_values import Stock
+from packlight.compression.encoding.stored_values import StoredValues
 from packlight.compression.grids.ranges import Rule
 from packlight.compression.grids.uniform import Range
 from packlight.compression.method import Method
@@ -35,7 +35,7 @@ from packlight.compression.qdq.insertion import (
 )
 from packlight.compression.qdq.integer_weights import Reader, blank, grow, nearest, rounded
 from packlight.compression.sites.integer_sites import integer_sites
-from packlight.compression.sites.weight_sites import Weight, unusable
+from packlight.compression.sites.weight_sites import Weight, weight_defect
 from packlight.errors import RecipeError
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
@@ -177,7 +177,7 @@ def apply(
     done += [Refusal(site.operator, reason, remedy) for site in missed]
     if unseen:
         plan = place([site.node for site in ready], unseen)
-    pairs = Pairs(grids, Stock(graph), config.policy.runtime.codes.removesuffix("8"))
+    pairs = Pairs(grids, StoredValues(graph), config.policy.runtime.codes.removesuffix("8"))
     readers = [reader_of(site, pairs) for site in ready]
     for node in plan.unweighted:
         pairs.on_inputs(node)
@@ -270,7 +270,7 @@ def unfit(site: Site) -> str:
     bias = stored_bias(site.node)
     if bias is not None and not np.isfinite(bias).all():
         return "its bias holds numbers that are NaN or infinite"
-    return unusable(site.weight)
+    return weight_defect(site.weight)
 
 
 METHOD = Method(

@@ -19,21 +19,27 @@ from numpy.typing import NDArray
 
 from packlight.backends.onnxruntime.blocked_products import fuses_blocked_weight
 from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
-from packlight.compression.encoding.functions import Body, middle, shaped, unpacked, widened
+from packlight.compression.encoding.functions import (
+    Body,
+    call_unpack,
+    reshape_flat,
+    widen_scale,
+    zero_code,
+)
 from packlight.compression.encoding.scales import (
     Bits,
-    as_stored,
+    decoded_scale,
+    read_scale,
     scale_bytes,
-    scale_of,
     scale_parts,
     store_scale,
 )
 from packlight.compression.encoding.storage import (
     BLOCKED_OPSET,
+    MIN_OPSET,
     OPERATOR_BYTES,
-    OPSET,
-    STORED,
-    UNSIGNED,
+    SIGNED_TYPES,
+    UNSIGNED_TYPES,
     Expansion,
     Parts,
     code_bytes,
@@ -50,7 +56,7 @@ from packlight.compression.reconstruction.sequential import (
     round_lazily,
     round_sequentially,
 )
-from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
+from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
 from packlight.errors import RecipeError
 from packlight.records.recipe import Option
 from packlight.records.variant import Change, Refusal
@@ -118,7 +124,7 @@ class Site(WeightSite):
 
 def sites(graph: ir.Model, config: Weights) -> Iterator[Site | Refusal]:
     """Every stored weight that gains, and why others do not."""
-    return decided(graph, partial(decide, config))
+    return decide_sites(graph, partial(decide, config))
 
 
 def decide(config: Weights, weight: Weight) -> Site | Refusal:
@@ -131,7 +137,7 @@ def decide(config: Weights, weight: Weight) -> Site | Refusal:
         )
     grouping = group(weight, config)
     expand = when(weight, grouping, config)
-    if expand == "run" and config.bits not in STORED:
+    if expand == "run" and config.bits not in SIGNED_TYPES:
         return Refusal(
             weight.operator, "DequantizeLinear reads codes of 4 or 8 bits", "use expand=load"
         )
@@ -163,7 +169,7 @@ def group(weight: Weight, config: Weights) -> Grouping:
         return granularity.per_tensor(weight.shape)
     if config.per == "channel":
         return granularity.per_channel(weight.shape, weight.summed)
-    return granularity.blocks(weight.shape, weight.summed, config.block)
+    return granularity.per_block(weight.shape, weight.summed, config.block)
 
 
 def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load", "run"]:
@@ -175,7 +181,7 @@ def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load",
     if config.expand != "best":
         return config.expand
     whole = grouping.padded == grouping.shape and grouping.block == config.block
-    blocked = config.per == "block" and whole and config.bits in STORED
+    blocked = config.per == "block" and whole and config.bits in SIGNED_TYPES
     if not blocked or len(weight.roles) != 1:
         return "load"
     node = weight.roles[0].node
@@ -206,7 +212,9 @@ def least_opset(config: Weights) -> int:
     blocked_run = config.per == "block" and config.expand != "load"
     if config.mixed:
         return BLOCKED_OPSET
-    return max(OPSET[config.bits], BLOCKED_OPSET if blocked_run and config.bits in STORED else 0)
+    return max(
+        MIN_OPSET[config.bits], BLOCKED_OPSET if blocked_run and config.bits in SIGNED_TYPES else 0
+    )
 
 
 def apply(
@@ -242,7 +250,7 @@ def widths(
 def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uniform:
     """The grid of one weight."""
     grouping = site.grouping
-    found = uniform.fit(
+    found = uniform.fit_grid(
         weight,
         importance,
         grouping,
@@ -250,13 +258,13 @@ def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uni
         symmetric=config.symmetric,
         search=config.range,
     )
-    return replace(found, scale=as_stored(found.scale, config.scales))
+    return replace(found, scale=decoded_scale(found.scale, config.scales))
 
 
 def parts(config: Weights, site: Site, found: Uniform, codes: Codes) -> Mapping[str, Array]:
     """Codes and scales as they are stored."""
-    kind = np.int8 if found.symmetric and site.bits in STORED else np.uint8
-    shift = offset(site.bits) if found.symmetric and site.bits not in STORED else 0
+    kind = np.int8 if found.symmetric and site.bits in SIGNED_TYPES else np.uint8
+    shift = offset(site.bits) if found.symmetric and site.bits not in SIGNED_TYPES else 0
     whole = site.grouping.split(codes) if site.expand == "load" else codes
     stored: dict[str, Array] = {
         "codes": (whole + np.float32(shift)).astype(kind),
@@ -284,7 +292,7 @@ def encode(graph: ir.Model, one: EncodedWeight[Site], config: Weights) -> Change
     what = f"int{site.bits} per {config.per}" + (
         f" of {site.grouping.block}" if config.per == "block" else ""
     )
-    what = site.told(f"{what}, {one.how}, float at {site.expand}")
+    what = site.with_note(f"{what}, {one.how}, float at {site.expand}")
     return Change(site.operator, "weights", what, before, stored_bytes(site, config))
 
 
@@ -306,7 +314,7 @@ class Encoding:
 
     def at_load(self) -> ir.Value:
         """Codes as floats times scale, which the runtime computes once."""
-        place, grouping, packed = self.place, self.site.grouping, self.site.bits not in STORED
+        place, grouping, packed = self.place, self.site.grouping, self.site.bits not in SIGNED_TYPES
         inputs = {"codes": self.codes(grouping.view), **self.scales(grouping.scale)}
         if not self.config.symmetric:
             inputs["zero"] = self.store("zero", ir.DataType.UINT8, grouping.scale)
@@ -331,13 +339,13 @@ class Encoding:
             axis, sizes = wide[0] if wide else 0, (grouping.groups(),) if wide else ()
         inputs = [self.codes(self.site.weight.shape), self.floats(sizes)]
         if not self.config.symmetric:
-            inputs.append(self.store("zero", UNSIGNED[self.site.bits], sizes))
+            inputs.append(self.store("zero", UNSIGNED_TYPES[self.site.bits], sizes))
         operator = partial(self.place.operator, "DequantizeLinear", inputs, axis=axis)
         return operator(block_size=grouping.block) if of_blocks else operator()
 
     def codes(self, shape: Sequence[int]) -> ir.Value:
         """The codes, in a type of their width or packed."""
-        kinds = STORED if self.config.symmetric else UNSIGNED
+        kinds = SIGNED_TYPES if self.config.symmetric else UNSIGNED_TYPES
         return store_codes(self.place, self.parts, self.site.bits, shape, kinds=kinds)
 
     def scales(self, shape: Sequence[int]) -> dict[str, ir.Value]:
@@ -347,7 +355,9 @@ class Encoding:
     def floats(self, shape: Sequence[int]) -> ir.Value:
         """The scales as float32."""
         stored = self.scales(shape)
-        return stored["scale"] if "scale" in stored else self.place.call("half", stored, widened)
+        return (
+            stored["scale"] if "scale" in stored else self.place.call("half", stored, widen_scale)
+        )
 
     def store(self, part: str, kind: ir.DataType, shape: Sequence[int]) -> ir.Value:
         """Add a part as a stored value."""
@@ -361,13 +371,13 @@ def flags(inputs: Mapping[str, ir.Value]) -> Iterator[tuple[str, bool]]:
 
 def restore(packed: bool, body: Body) -> ir.Value:
     """Write the function that restores a weight."""
-    codes, scale = body.inputs["codes"], scale_of(body)
-    whole = shaped(body, unpacked(body, codes), "shape") if packed else codes
+    codes, scale = body.inputs["codes"], read_scale(body)
+    whole = reshape_flat(body, call_unpack(body, codes), "shape") if packed else codes
     floats, zero = body.floats(whole), body.inputs.get("zero")
     if zero is not None:
         floats = body.operator("Sub", floats, body.floats(zero))
     elif packed:
-        floats = body.operator("Sub", floats, middle(body, codes))
+        floats = body.operator("Sub", floats, zero_code(body, codes))
     return body.operator("Mul", floats, scale)
 
 
@@ -378,7 +388,7 @@ METHOD = Method(
     opset=least_opset,
     sites=sites,
     apply=apply,
-    inspect=lambda site: unusable(site.weight),
+    inspect=lambda site: weight_defect(site.weight),
     implied=implied,
     uses_data=looks,
     replaces=True,

@@ -40,7 +40,7 @@ from packlight.compression.reconstruction.shrinkage import (
 )
 from packlight.compression.reconstruction.sparse_rows import prune_rows, refine_sparse_codes
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
-from packlight.compression.sites.weight_matrix import Layout, layout_of, sources
+from packlight.compression.sites.weight_matrix import Layout, input_values, weight_layout
 from packlight.compression.sites.weight_sites import Weight, WeightSite
 from packlight.errors import RecipeError
 from packlight.runtime.calibration import Calibrator
@@ -250,7 +250,7 @@ def sequential_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[l
 
 def input_identity(site: WeightSite) -> int:
     """Identity of the value that a weight multiplies; of the weight where that is unknown."""
-    return id(next(iter(sources(site.weight.roles[0])), site))
+    return id(next(iter(input_values(site.weight.roles[0])), site))
 
 
 def hessian_pair_bytes(sites: Sequence[WeightSite]) -> int:
@@ -302,7 +302,7 @@ def round_weight(
 ) -> RoundedWeight[S, F]:
     """Round one weight; its bias takes up what that does to means."""
     weight = site.weight.read()
-    form = layout_of(site.weight)
+    form = weight_layout(site.weight)
     if observer is None or not observer.calls:
         grid = fit(site, weight, np.ones_like(weight))
         reason = missing_inputs(site, observer)
@@ -370,5 +370,5 @@ def pruned_target(
 
 def correctable_bias(weight: Weight) -> Bias | None:
     """The bias that can take up what rounding does to the means of a weight's outputs."""
-    groups, outputs, _ = layout_of(weight).sizes()
+    groups, outputs, _ = weight_layout(weight).sizes()
     return bias_of(weight.roles[0], groups * outputs)
