@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
-from packlight.compression.encoding.unique_names import UniqueNames, graph_values
+from packlight.compression.encoding.stored_values import UniqueNames, graph_values
 from packlight.errors import ModelError
 from packlight.torch.calling import Given, arguments_of
 from packlight.torch.quiet import quiet

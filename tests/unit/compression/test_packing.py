@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packlight.compression.encoding.functions import DOMAIN, UNPACK, add_unpack
-from packlight.compression.encoding.packing import WIDTHS, pack_codes, packed_bytes, unpack_codes
+from packlight.compression.encoding.storage import pack_codes, packed_bytes, unpack_codes
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
+
+WIDTHS = range(1, 8)
 
 
 @given(st.sampled_from(list(WIDTHS)), st.integers(1, 200), st.integers(0, 99))

@@ -6,7 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.encoding.packing import unpack_codes
+from packlight.compression.encoding.storage import unpack_codes
 from packlight.compression.grids.kmeans import cluster
 from packlight.errors import RecipeError
 from packlight.model import Model, nodes, save, to_bytes

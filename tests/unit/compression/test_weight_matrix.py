@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packlight.compression.encoding.unique_names import UniqueNames
+from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.compression.reconstruction.hessian import HessianObserver
 from packlight.compression.sites.weight_matrix import input_matrices, role_layout
 from packlight.compression.sites.weight_roles import Role

@@ -1,4 +1,4 @@
-"""Scales as they are stored: in float32, or in 16 bits beside the largest of all.
+"""Storage of scales: in float32, or in 16 bits with one float32 factor.
 
 Short scales are float16 shares of the largest one, which is stored as float32, so that their range
 does not depend on that of the weights.
@@ -19,23 +19,25 @@ from packlight.compression.encoding.storage import FLOAT_BYTES, Expansion, Parts
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
 Bits = Literal[16, 32]
-"""Of one stored scale."""
+"""Width of a stored scale."""
 
 _SHORT: Final[Bits] = 16
 _LEAST: Final = np.finfo(np.float16).smallest_subnormal
 
 
 def scale_bytes(count: int, bits: Bits) -> int:
-    """Bytes that so many scales take.
+    """Bytes of so many scales.
 
     >>> scale_bytes(10, 32), scale_bytes(10, 16)
     (40, 24)
     """
-    return count * bits // 8 + (FLOAT_BYTES if bits == _SHORT else 0)
+    if bits != _SHORT:
+        return count * FLOAT_BYTES
+    return count * 2 + FLOAT_BYTES
 
 
 def decoded_scale(scale: Float, bits: Bits) -> Float:
-    """What scales are once they are stored and read."""
+    """Scales with the rounding of their storage."""
     if bits != _SHORT:
         return scale
     half, widest = _to_float16(scale)
@@ -43,7 +45,7 @@ def decoded_scale(scale: Float, bits: Bits) -> Float:
 
 
 def scale_parts(scale: Float, bits: Bits) -> Mapping[str, Array]:
-    """The arrays that are stored."""
+    """The stored arrays, by the name of the part."""
     if bits != _SHORT:
         return {"scale": scale}
     half, widest = _to_float16(scale)
@@ -51,21 +53,21 @@ def scale_parts(scale: Float, bits: Bits) -> Mapping[str, Array]:
 
 
 def _to_float16(scale: Float) -> tuple[NDArray[np.float16], np.float32]:
-    """A scale as float16 numbers and one float32 that they are multiplied with."""
+    """A scale as float16 numbers and their float32 factor."""
     widest = np.float32(scale.max())
     return np.maximum(scale / widest, _LEAST).astype(np.float16), widest
 
 
 def store_scale(
-    place: Expansion, parts: Parts, bits: Bits, shape: Sequence[int]
+    expansion: Expansion, parts: Parts, bits: Bits, shape: Sequence[int]
 ) -> dict[str, ir.Value]:
-    """Add the stored values, by the names of their parts."""
+    """Add the stored values; returns them by the name of the part."""
     if bits != _SHORT:
-        return {"scale": place.store_part(parts, "scale", ir.DataType.FLOAT, shape)}
-    half = place.store_part(parts, "half", ir.DataType.FLOAT16, shape)
-    return {"half": half, "widest": place.store_part(parts, "widest", ir.DataType.FLOAT, ())}
+        return {"scale": expansion.store_part(parts, "scale", ir.DataType.FLOAT, shape)}
+    half = expansion.store_part(parts, "half", ir.DataType.FLOAT16, shape)
+    return {"half": half, "widest": expansion.store_part(parts, "widest", ir.DataType.FLOAT, ())}
 
 
 def read_scale(body: Body) -> ir.Value:
-    """In a function that is given the stored values: the scales as float32."""
+    """Scales as float32 in a function whose inputs are the stored values."""
     return body.inputs.get("scale") or widen_scale(body)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression.encoding.unique_names import UniqueNames
+from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.compression.folding.batch_norm import (
     _CHANNEL,
     _MARK,

@@ -112,8 +112,8 @@ class Products:
         assert value is not None
         turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
         codes: Array = np.ascontiguousarray(made.codes.T if turned else made.codes)
-        weight = self.stock.keep(graph, f"{stem}.codes", codes)
-        scale = self.stock.keep(graph, f"{stem}.scale", made.scale)
+        weight = self.stock.store(graph, f"{stem}.codes", codes)
+        scale = self.stock.store(graph, f"{stem}.scale", made.scale)
         activation, step, zero = self.codes_of(value, node, graph)
         total = self.add(node, "MatMulInteger", [activation, weight, zero], "sum")
         real = self.add(node, "Cast", [total], "real", {"to": int(ir.DataType.FLOAT)})

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from packlight.compression.encoding.unique_names import UniqueNames, graph_values
+from packlight.compression.encoding.stored_values import UniqueNames, graph_values
 from packlight.compression.folding import batch_norm, bias
 from packlight.compression.folding.batch_norm import BatchNorm
 from packlight.compression.folding.bias import AddedBias

@@ -165,7 +165,7 @@ def numbered(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) 
     steps += [("Add", shift.reshape(wide).astype(np.float32))]
     for kind, array in steps:
         name = f"{stem}.levels.{kind.lower()}"
-        stored = stock.keep(inside, f"{name}.constant", array)
+        stored = stock.store(inside, f"{name}.constant", array)
         operator = ir.node(kind, [source, stored], name=name)
         operator.outputs[0].name = stock.fresh(f"{name}.given")
         inside.insert_before(node, operator)

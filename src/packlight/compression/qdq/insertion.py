@@ -94,8 +94,8 @@ def insert_pair(
     """Write a QuantizeLinear and a DequantizeLinear with a step and a zero point behind a value."""
     stem = str(value.name)
     point = grid[1]
-    scale = stock.keep(graph, f"{stem}.scale", np.asarray(grid[0], np.float32))
-    zero = stock.keep(graph, f"{stem}.zero", point)
+    scale = stock.store(graph, f"{stem}.scale", np.asarray(grid[0], np.float32))
+    zero = stock.store(graph, f"{stem}.zero", point)
     codes = ir.node("QuantizeLinear", [value, scale, zero], name=f"{stem}.quantize")
     codes.outputs[0].name = stock.fresh(f"{stem}.codes")
     floats = ir.node("DequantizeLinear", [codes.outputs[0], scale, zero], name=f"{stem}.dequantize")
@@ -183,9 +183,9 @@ def integers(
     assert isinstance(graph, ir.Graph)
     zero = ".".join(map(str, ("zero", codes.dtype, *scale.shape)))
     inputs = [
-        stock.keep(graph, f"{stem}.codes", codes),
-        stock.keep(graph, f"{stem}.scale", scale),
-        stock.keep(graph, zero, np.zeros(scale.shape, codes.dtype)),
+        stock.store(graph, f"{stem}.codes", codes),
+        stock.store(graph, f"{stem}.scale", scale),
+        stock.store(graph, zero, np.zeros(scale.shape, codes.dtype)),
     ]
     for reader in inputs[0].consumers():
         if reader.inputs[1] is inputs[1]:

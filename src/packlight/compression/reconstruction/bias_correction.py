@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.unique_names import UniqueNames
+from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.compression.sites.weight_roles import Role, is_standard, stored
 from packlight.model import owning_graph
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from packlight.compression.encoding.unique_names import UniqueNames
+from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.model import nodes, stored_tensor
 
 MATRIX = 2
