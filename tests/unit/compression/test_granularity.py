@@ -116,11 +116,11 @@ def test_the_searched_scale_is_as_good_as_the_best_of_a_hundred_thousand(
     points = fit_grid(weight, matters, grouping, bits, symmetric=symmetric, search=search)
 
     def error(scale, zero):
-        low, high = points.ends
+        low, high = points.code_range
         rounded = np.clip(np.rint(weight / scale) + zero, low, high)
         return np.sum(matters * (weight - (rounded - zero) * scale) ** 2, dtype=np.float64, axis=1)
 
-    widest = np.abs(weight).max() / (points.ends[1] - float(points.zero[0, 0]) - 0.5)
+    widest = np.abs(weight).max() / (points.code_range[1] - float(points.zero[0, 0]) - 0.5)
     tried = np.geomspace(widest / 50, widest, 100_000)[:, None]
     if symmetric:
         best = error(tried, 0.0).min()
