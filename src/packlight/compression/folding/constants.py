@@ -29,13 +29,13 @@ from packlight.records import SessionOptions
 EXACT = SessionOptions(arithmetic="exact")
 
 GROWTH = 1024
-"""Numbers up to which the result of a growing operator is stored."""
+"""Elements up to which the result of a growing operator is stored."""
 
 UNLIMITED = 2**40
-"""For the optimizer, whose limit by size is replaced by ours by operator."""
+"""Size limit of the optimizer, which is replaced by our limit by operator."""
 
 FEW = 64
-"""Numbers up to which a narrow tensor is an index or a shape, not a compressed weight."""
+"""Elements up to which a narrow tensor is an index or a shape, not a compressed weight."""
 
 BARE_NUMBERS = 12
 """The first opset whose Constant holds numbers without a tensor, as the optimizer writes them."""
@@ -62,20 +62,19 @@ RANDOM = (
     "RandomUniform",
     "RandomUniformLike",
 )
-"""Operators that give something else at every call; a Dropout that trains is another."""
+"""Operators with another result at every call; a Dropout in training mode is another."""
 
 TRAINS = 2
-"""Input of Dropout that says whether it trains."""
+"""Input of Dropout that is its training mode."""
 
 
 def is_foldable(node: ir.Node) -> bool:
-    """Whether all an operator reads is stored, and none of it compressed."""
+    """Check that all inputs of an operator are stored, and none is compressed."""
     tensors = [stored(value) for value in node.inputs if value is not None]
     return all(tensor is not None and not _is_compressed(tensor) for tensor in tensors)
 
 
 def _is_compressed(tensor: ir.TensorProtocol) -> bool:
-    """Whether a stored tensor is a weight in a narrow type."""
     return tensor.dtype not in WIDE and tensor.size > FEW
 
 
@@ -100,7 +99,7 @@ def fold_constants(graph: ir.Model) -> None:
 
 
 def _write_out_texts(model: ir.Model) -> None:
-    """Let Constants hold texts that are not ASCII as tensors, in place, for the optimizer."""
+    """Convert Constants with texts that are not ASCII to tensors, in place, for the optimizer."""
     for node in nodes(model):
         if node.op_type == "Constant" and any(name in node.attributes for name in TEXTS):
             texts = stored_texts(node)
@@ -111,7 +110,6 @@ def _write_out_texts(model: ir.Model) -> None:
 
 @contextmanager
 def _hidden_functions(model: ir.Model) -> Iterator[None]:
-    """Hide functions of the model's own for a while."""
     functions = dict(model.functions)
     model.functions.clear()
     try:
@@ -122,7 +120,7 @@ def _hidden_functions(model: ir.Model) -> Iterator[None]:
 
 @contextmanager
 def _hidden_defaults(model: ir.Model) -> Iterator[None]:
-    """Hide what inputs have where nobody feeds them: to the optimizer it would be constant."""
+    """Hide default values of inputs: to the optimizer they would be constant."""
     graph = model.graph
     defaults = {
         value: value.const_value for value in graph.inputs if value.name in graph.initializers
@@ -139,19 +137,20 @@ def _hidden_defaults(model: ir.Model) -> Iterator[None]:
 
 
 def _fold(model: ir.Model, node: ir.Node) -> bool:
-    """Put the result of an operator in its place, if it can be computed now.
+    """Replace an operator by its result, if it can be computed now.
 
-    The optimizer asks this of every operator that reads nothing but what is stored; that it is
-    never to compute one itself is the answer.
+    The optimizer calls this for every operator whose inputs are all stored; the answer is always
+    that it must not compute it itself.
     """
-    array = _compute(model, node) if _is_computable(node) else None
-    if array is not None:
-        _replace_by_constant(node, array)
+    if _is_computable(node):
+        array = _compute(model, node)
+        if array is not None:
+            _replace_by_constant(node, array)
     return False
 
 
 def _is_computable(node: ir.Node) -> bool:
-    """Whether an operator gives one small enough result that is always the same, and no texts."""
+    """Check that an operator has one small enough result, always the same, and without texts."""
     read = [tensor for value in node.inputs if (tensor := stored(value)) is not None]
     return (
         len(node.outputs) == 1
@@ -165,9 +164,9 @@ def _is_computable(node: ir.Node) -> bool:
 
 
 def _would_duplicate(node: ir.Node) -> bool:
-    """Whether what an operator gives would be stored beside a large tensor that it reads.
+    """Check for a large tensor that would stay stored beside the result of an operator.
 
-    So it is where another operator reads that tensor too, as the table of tied embeddings.
+    It stays where another operator reads it too, as the table of tied embeddings.
     """
     return any(
         tensor is not None and tensor.size > GROWTH and _is_still_read(value, node)
@@ -176,7 +175,7 @@ def _would_duplicate(node: ir.Node) -> bool:
 
 
 def _is_still_read(value: ir.Value | None, node: ir.Node) -> bool:
-    """Whether anything reads a value but an operator and others that give the same."""
+    """Check for readers of a value that do not have the result of an operator."""
     assert value is not None
     readers = [reader for reader in value.consumers() if reader is not node]
     return value.is_graph_output() or not all(
@@ -185,7 +184,7 @@ def _is_still_read(value: ir.Value | None, node: ir.Node) -> bool:
 
 
 def _is_same_operation(first: ir.Node, second: ir.Node) -> bool:
-    """Whether two operators do the same to the same values."""
+    """Check that two operators have the same kind, attributes and inputs."""
     settings = [{name: a.value for name, a in n.attributes.items()} for n in (first, second)]
     return (
         first.op_identifier() == second.op_identifier()
@@ -204,54 +203,55 @@ def _feeds_integer_kernel(node: ir.Node) -> bool:
     runtime = capabilities("onnxruntime")
     again = set(runtime.quantized_constants).difference(runtime.float_outputs)
     readers = [reader for reader in node.outputs[0].consumers() if reader.op_type not in again]
-    makers = [value.producer() for reader in readers for value in reader.inputs if value]
-    pairs = [maker for maker in makers if maker is not None and maker.op_type == RESTORE]
+    producers = [value.producer() for reader in readers for value in reader.inputs if value]
+    pairs = [node for node in producers if node is not None and node.op_type == RESTORE]
     fuses = any(runtime.computes_in_integers(str(reader.op_type)) for reader in readers)
     return fuses and any(stored(pair.inputs[0]) is None for pair in pairs)
 
 
 def _is_random(node: ir.Node) -> bool:
-    """Whether an operator gives something else at every call."""
-    trains = node.inputs[TRAINS:] if node.op_type == "Dropout" else ()
-    return node.op_type in RANDOM or any(
-        (tensor := stored(value)) is not None and tensor.numpy().any() for value in trains
-    )
+    """Check for another result at every call."""
+    if node.op_type != "Dropout":
+        return node.op_type in RANDOM
+    modes = [stored(value) for value in node.inputs[TRAINS:]]
+    return any(tensor is not None and tensor.numpy().any() for tensor in modes)
 
 
 def _is_small(value: ir.Value) -> bool:
-    """Whether a value is known to have few numbers."""
     shape = value.shape
     return shape is not None and shape.is_static() and math.prod(shape.numpy()) <= GROWTH
 
 
 def _compute(model: ir.Model, node: ir.Node) -> NDArray[np.generic] | None:
-    """What ONNX Runtime makes of an operator; None where it has no kernel, or NumPy no type."""
+    """Result of ONNX Runtime; None where it has no kernel, or NumPy no type."""
     from packlight.runtime import open_session  # noqa: PLC0415  takes long to load
     from packlight.runtime.calls import DTYPES  # noqa: PLC0415
 
     try:
         session = open_session(_operator_model(model, node), EXACT)
         (result,) = session.native.get_outputs()
-        return session.run({})[result.name] if result.type in DTYPES else None
+        if result.type not in DTYPES:
+            return None
+        return session.run({})[result.name]
     except ModelError:
         return None
 
 
 def _operator_model(model: ir.Model, node: ir.Node) -> Model:
-    """A model of one operator and what it reads."""
-    given = [_copy_stored(value, f"{index}") for index, value in enumerate(node.inputs)]
-    copy = ir.Node(node.domain, node.op_type, given, node.attributes, num_outputs=1)
+    """A model of one operator and its inputs."""
+    inputs = [_copy_stored(value, f"{index}") for index, value in enumerate(node.inputs)]
+    copy = ir.Node(node.domain, node.op_type, inputs, node.attributes, num_outputs=1)
     copy.outputs[0].name = "result"
     graph = ir.Graph(
         [], copy.outputs, nodes=[copy], name=node.op_type,
-        initializers=[value for value in given if value is not None],
+        initializers=[value for value in inputs if value is not None],
         opset_imports=dict(model.opset_imports),
     )  # fmt: skip
     return Model(ir.Model(graph, ir_version=model.ir_version), f"{node.op_type} {node.name}")
 
 
 def _copy_stored(value: ir.Value | None, name: str) -> ir.Value | None:
-    """A stored value under another name; its numbers are not copied."""
+    """A stored value under another name, with the same array."""
     tensor = stored(value)
     if tensor is None:
         return None
@@ -263,8 +263,10 @@ def _copy_stored(value: ir.Value | None, name: str) -> ir.Value | None:
 
 
 def _replace_by_constant(node: ir.Node, array: NDArray[np.generic]) -> None:
-    """Store an array instead of the operator that gives it."""
-    (before,), graph, read = node.outputs, node.graph, set(node.inputs)
+    """Store an array instead of the operator that computes it."""
+    (before,) = node.outputs
+    graph = node.graph
+    inputs = set(node.inputs)
     assert isinstance(graph, ir.Graph)
     tensor = ir.tensor(array, name=before.name)
     value = ir.Value(
@@ -274,12 +276,12 @@ def _replace_by_constant(node: ir.Node, array: NDArray[np.generic]) -> None:
     before.shape = value.shape
     graph.register_initializer(value)
     ir.convenience.replace_nodes_and_values(graph, node, [node], [], [before], [value])
-    for given in read:
-        _drop_unread(given)
+    for source in inputs:
+        _drop_unread(source)
 
 
 def _drop_unread(value: ir.Value | None) -> None:
-    """Take a stored value out of its graph where nobody reads it any more."""
+    """Remove a stored value without readers from its graph."""
     if value is None or not value.is_initializer():
         return
     if value.graph is not None and not (value.uses() or value.is_graph_output()):

@@ -17,9 +17,14 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from packlight.compression.encoding.stored_values import UniqueNames, graph_values
-from packlight.compression.folding import batch_norm, bias
-from packlight.compression.folding.batch_norm import BatchNorm
-from packlight.compression.folding.bias import AddedBias
+from packlight.compression.folding.batch_norm import (
+    AddedBias,
+    BatchNorm,
+    added_bias_sites,
+    batch_norm_sites,
+    fold_added_biases,
+    fold_batch_norm,
+)
 from packlight.compression.folding.constants import fold_constants, is_foldable
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import is_standard
@@ -51,8 +56,8 @@ Site = BatchNorm | AddedBias | Constant
 def sites(graph: ir.Model, config: Tidy) -> Iterator[Site | Refusal]:
     """Batch normalisations and sums that fold, and operators that can be computed now."""
     del config
-    yield from batch_norm.batch_norm_sites(graph)
-    yield from bias.added_bias_sites(graph)
+    yield from batch_norm_sites(graph)
+    yield from added_bias_sites(graph)
     for node in nodes(graph):
         if node.op_type != "Constant" and node.inputs and is_foldable(node):
             yield Constant(node)
@@ -77,9 +82,9 @@ def apply(
     constant, names = any(isinstance(site, Constant) for site in found), UniqueNames(graph)
     before = {str(node.name) for node in nodes(graph)}
     changes: list[Change | Refusal] = [
-        batch_norm.fold_batch_norm(site, names) for site in found if isinstance(site, BatchNorm)
+        fold_batch_norm(site, names) for site in found if isinstance(site, BatchNorm)
     ]
-    changes += bias.fold_added_biases(graph, names)
+    changes += fold_added_biases(graph, names)
     if constant:
         fold_constants(graph)
     drop_identities(graph)
