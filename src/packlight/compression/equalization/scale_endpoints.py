@@ -1,6 +1,6 @@
-"""Where scales of channels start and end: operators whose stored numbers can take them in.
+"""Endpoints of scales of channels: operators whose stored tensors can be scaled.
 
-A producer multiplies or normalises by stored numbers, so that each of its output channels can be
+A producer multiplies or normalizes by stored numbers, so that each of its output channels can be
 divided by a scale; a consumer sums over channels with a stored weight, so that each of its input
 channels can be multiplied by it. Source: the operator specifications of ONNX, opset 21.
 """
@@ -12,17 +12,15 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.compression.equalization.channel_edits import (
-    Blocked,
-    Edit,
-    editable_input,
-    unshared_weight,
-)
 from packlight.compression.equalization.channel_map import (
+    Blocked,
     ChannelMap,
+    Edit,
     Shapes,
-    along_axis,
-    channel_row,
+    editable_input,
+    editable_weight,
+    labels_along,
+    stored_input,
 )
 from packlight.compression.sites.weight_roles import stored
 
@@ -34,8 +32,8 @@ class Producer:
     """An operator whose output channels can be divided by scales.
 
     Attributes:
-        edits: what it stores that takes in their reciprocals; the first is what multiplies.
-        labels: channels of what it gives, of its rank.
+        edits: stored inputs to divide by the scales; the first is the factor.
+        labels: channels of its output, of its rank.
     """
 
     edits: tuple[Edit, ...]
@@ -48,7 +46,7 @@ class Producer:
 
     @property
     def channels(self) -> int:
-        """How many."""
+        """Number of channels."""
         return self.labels.size
 
 
@@ -58,8 +56,8 @@ class Consumer:
 
     Attributes:
         edit: of its weight.
-        inputs: for every number of the weight, the index of what it multiplies along ``axis``.
-        axis: of the value that the operator reads, counted from its end.
+        inputs: for every element of the weight, the index along ``axis`` that it multiplies.
+        axis: of the channels in the other operand, counted from its end.
     """
 
     edit: Edit
@@ -68,16 +66,15 @@ class Consumer:
 
     @property
     def value(self) -> ir.Value:
-        """What the weight multiplies."""
-        node, index = self.edit.node, self.edit.index
-        value = node.inputs[1 - index]
+        """The value that the weight multiplies."""
+        value = self.edit.node.inputs[1 - self.edit.index]
         assert value is not None
         return value
 
 
 def _stored_rank(node: ir.Node, index: int) -> int:
     """Axes of a stored input; 0 where none is stored."""
-    tensor = stored(node.inputs[index]) if index < len(node.inputs) else None
+    tensor = stored_input(node, index)
     return len(tensor.shape) if tensor is not None else 0
 
 
@@ -89,123 +86,126 @@ def _stored_size(node: ir.Node, index: int, axis: int) -> int:
 
 
 def _producer(
-    weight: Edit | Blocked, indices: tuple[int, ...], labels: ChannelMap
+    weight: Edit | Blocked, labels: ChannelMap, bias: int | None = None
 ) -> Producer | Blocked:
-    """A producer with what it adds, where it adds something."""
+    """A producer with the bias that it adds, where it has one.
+
+    Args:
+        weight: multiplied by the producer.
+        labels: of its output.
+        bias: input that is the bias.
+    """
     if isinstance(weight, Blocked):
         return weight
-    node, edits = weight.node, [weight]
-    for index in indices:
-        if index < len(node.inputs) and node.inputs[index] is not None:
-            edit = editable_input(node, index, channel_row(labels.size))
-            if isinstance(edit, Blocked):
-                return edit
-            edits.append(edit)
-    return Producer(tuple(edits), labels)
+    node = weight.node
+    if bias is None or not any(node.inputs[bias : bias + 1]):
+        return Producer((weight,), labels)
+    edit = editable_input(node, bias, labels_along(labels.size, 1, 0))
+    if isinstance(edit, Blocked):
+        return edit
+    return Producer((weight, edit), labels)
 
 
 _NO_WEIGHT = Blocked("the operator before it has no stored weight")
 
 
-def _conv_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
+def _conv_producer(node: ir.Node, _: Shapes) -> Producer | Blocked:
     """(out, in / groups, ...kernel) and a bias (out,)."""
-    del shapes
     rank = _stored_rank(node, 1)
     if not rank:
         return _NO_WEIGHT
-    labels = channel_row(_stored_size(node, 1, 0))
-    weight = unshared_weight(editable_input(node, 1, along_axis(labels, rank, 0)))
-    return _producer(weight, (2,), along_axis(labels, rank, 1))
+    channels = _stored_size(node, 1, 0)
+    weight = editable_weight(node, 1, labels_along(channels, rank, 0))
+    return _producer(weight, labels_along(channels, rank, 1), bias=2)
 
 
-def _conv_transpose_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
+def _conv_transpose_producer(node: ir.Node, _: Shapes) -> Producer | Blocked:
     """(in, out / groups, ...kernel) and a bias (out,)."""
-    del shapes
     rank = _stored_rank(node, 1)
     if not rank:
         return _NO_WEIGHT
     groups = node.attributes.get_int("group", 1)
-    inputs, width = _stored_size(node, 1, 0), _stored_size(node, 1, 1)
-    group = along_axis(channel_row(inputs) // (inputs // groups), rank, 0)
-    weight = unshared_weight(
-        editable_input(node, 1, group * width + along_axis(channel_row(width), rank, 1))
-    )
-    return _producer(weight, (2,), along_axis(channel_row(groups * width), rank, 1))
+    inputs = _stored_size(node, 1, 0)
+    width = _stored_size(node, 1, 1)
+    group = labels_along(inputs, rank, 0) // (inputs // groups)
+    weight = editable_weight(node, 1, group * width + labels_along(width, rank, 1))
+    return _producer(weight, labels_along(groups * width, rank, 1), bias=2)
 
 
-def _gemm_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
-    """(in, out), or (out, in) with transB, and what is added."""
-    del shapes
+def _gemm_producer(node: ir.Node, _: Shapes) -> Producer | Blocked:
+    """(in, out), or (out, in) with transB, and a bias."""
     if _stored_rank(node, 1) != MATRIX:
         return _NO_WEIGHT
     axis = 0 if node.attributes.get_int("transB", 0) else 1
-    labels = channel_row(_stored_size(node, 1, axis))
-    weight = unshared_weight(editable_input(node, 1, along_axis(labels, MATRIX, axis)))
-    return _producer(weight, (2,), labels[None])
+    channels = _stored_size(node, 1, axis)
+    weight = editable_weight(node, 1, labels_along(channels, MATRIX, axis))
+    return _producer(weight, labels_along(channels, MATRIX, 1), bias=2)
 
 
 def _matmul_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """(..., in, out) on the right; (..., out, in) on the left."""
-    index = 1 if _stored_rank(node, 1) >= MATRIX else 0
-    if _stored_rank(node, index) < MATRIX:
+    index = int(_stored_rank(node, 1) >= MATRIX)
+    weight_rank = _stored_rank(node, index)
+    if weight_rank < MATRIX:
         return _NO_WEIGHT
     rank = shapes.rank(node.outputs[0])
-    axis = -1 if index else -2
+    axis = index - 2
     if rank < MATRIX:
         return Blocked(f"how many axes {node.name} gives is not known")
-    labels = channel_row(_stored_size(node, index, axis))
-    weight = unshared_weight(
-        editable_input(node, index, along_axis(labels, _stored_rank(node, index), axis))
-    )
-    return _producer(weight, (), along_axis(labels, rank, axis))
+    channels = _stored_size(node, index, axis)
+    weight = editable_weight(node, index, labels_along(channels, weight_rank, axis))
+    return _producer(weight, labels_along(channels, rank, axis))
 
 
 def _gather_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
-    """A table (entries, width) that is looked up."""
+    """A table (entries, width) with lookup by rows."""
     rank = shapes.rank(node.outputs[0])
     if _stored_rank(node, 0) != MATRIX or node.attributes.get_int("axis", 0) != 0 or rank < 1:
         return _NO_WEIGHT
-    labels = channel_row(_stored_size(node, 0, 1))
-    return _producer(
-        unshared_weight(editable_input(node, 0, labels[None])), (), along_axis(labels, rank, -1)
-    )
+    channels = _stored_size(node, 0, 1)
+    weight = editable_weight(node, 0, labels_along(channels, MATRIX, 1))
+    return _producer(weight, labels_along(channels, rank, -1))
 
 
 def _channel_norm_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """Scale and bias (channels,) along axis 1."""
     rank = shapes.rank(node.outputs[0])
-    given = node.attributes
-    if given.get_int("training_mode", 0) != 0 or given.get_int("spatial", 1) != 1:
-        return Blocked(f"{node.name} does not normalise channels as at inference")
+    attributes = node.attributes
+    if attributes.get_int("training_mode", 0) != 0 or attributes.get_int("spatial", 1) != 1:
+        return Blocked(f"{node.name} does not normalize channels as at inference")
     if rank < MATRIX or _stored_rank(node, 1) != 1:
         return Blocked(f"how many axes {node.name} gives is not known, or its scale is computed")
-    labels = channel_row(_stored_size(node, 1, 0))
-    return _producer(editable_input(node, 1, labels), (2,), along_axis(labels, rank, 1))
+    return _norm_producer(node, rank, 1)
 
 
 def _layer_norm_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """Scale and bias (channels,) along the last axis."""
     rank = shapes.rank(node.outputs[0])
     if rank < 1 or node.attributes.get_int("axis", -1) not in (-1, rank - 1):
-        return Blocked(f"{node.name} normalises over more than the last axis")
+        return Blocked(f"{node.name} normalizes over more than the last axis")
     if _stored_rank(node, 1) != 1:
         return Blocked(f"the scale of {node.name} is not stored for each channel")
-    labels = channel_row(_stored_size(node, 1, 0))
-    return _producer(editable_input(node, 1, labels), (2,), along_axis(labels, rank, -1))
+    return _norm_producer(node, rank, -1)
+
+
+def _norm_producer(node: ir.Node, rank: int, axis: int) -> Producer | Blocked:
+    channels = _stored_size(node, 1, 0)
+    scale = editable_input(node, 1, labels_along(channels, 1, 0))
+    return _producer(scale, labels_along(channels, rank, axis), bias=2)
 
 
 def _factor_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """A product with one stored number for each channel."""
     rank = shapes.rank(node.outputs[0])
-    index = 1 if _stored_rank(node, 1) else 0
+    index = int(_stored_rank(node, 1) > 0)
     tensor = stored(node.inputs[index])
     sizes = tuple(tensor.shape.numpy()) if tensor is not None else ()
-    wide = [axis - len(sizes) for axis, size in enumerate(sizes) if size > 1]
-    if len(wide) != 1 or rank < len(sizes):
+    axes = [axis - len(sizes) for axis, size in enumerate(sizes) if size > 1]
+    if len(axes) != 1 or rank < len(sizes):
         return Blocked(f"{node.name} does not multiply by a stored number for each channel")
-    labels = channel_row(sizes[wide[0]])
-    edit = editable_input(node, index, along_axis(labels, len(sizes), wide[0]))
-    return _producer(edit, (), along_axis(labels, rank, wide[0]))
+    channels = sizes[axes[0]]
+    factor = editable_input(node, index, labels_along(channels, len(sizes), axes[0]))
+    return _producer(factor, labels_along(channels, rank, axes[0]))
 
 
 PRODUCERS: dict[str, Callable[[ir.Node, Shapes], Producer | Blocked]] = {
@@ -222,17 +222,6 @@ PRODUCERS: dict[str, Callable[[ir.Node, Shapes], Producer | Blocked]] = {
 """Operators whose output channels can be divided by scales."""
 
 
-def channel_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
-    """How an operator that sums over channels takes in their scales.
-
-    Args:
-        node: one of ``CONSUMERS``.
-        index: of the input that has the channels.
-        labels: of that input, of its rank.
-    """
-    return CONSUMERS[node.op_type](node, index, labels)
-
-
 def _consumer(
     node: ir.Node, index: int, inputs: ChannelMap, labels: ChannelMap, axis: int
 ) -> Consumer | Blocked:
@@ -242,19 +231,21 @@ def _consumer(
     along = labels.reshape(-1)
     if inputs.max(initial=-1) + 1 != along.size:
         return Blocked(f"{node.name} reads another number of channels than its weight has")
-    edit = unshared_weight(editable_input(node, index, along[inputs]))
-    return edit if isinstance(edit, Blocked) else Consumer(edit, inputs, axis)
+    edit = editable_weight(node, index, along[inputs])
+    if isinstance(edit, Blocked):
+        return edit
+    return Consumer(edit, inputs, axis)
 
 
 def _conv_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
-    """(out, in / groups, ...kernel): groups read inputs of their own."""
+    """(out, in / groups, ...kernel): each group has separate inputs."""
     rank = _stored_rank(node, 1)
     if index or rank != labels.ndim:
         return _NOT_SUMMED
-    groups = node.attributes.get_int("group", 1)
-    out, width = _stored_size(node, 1, 0), _stored_size(node, 1, 1)
-    group = along_axis(channel_row(out) // (out // groups), rank, 0)
-    inputs = group * width + along_axis(channel_row(width), rank, 1)
+    outputs = _stored_size(node, 1, 0)
+    width = _stored_size(node, 1, 1)
+    group = labels_along(outputs, rank, 0) // (outputs // node.attributes.get_int("group", 1))
+    inputs = group * width + labels_along(width, rank, 1)
     return _consumer(node, 1, inputs, labels, 1 - rank)
 
 
@@ -263,30 +254,30 @@ def _conv_transpose_consumer(node: ir.Node, index: int, labels: ChannelMap) -> C
     rank = _stored_rank(node, 1)
     if index or rank != labels.ndim:
         return _NOT_SUMMED
-    inputs = along_axis(channel_row(_stored_size(node, 1, 0)), rank, 0)
+    inputs = labels_along(_stored_size(node, 1, 0), rank, 0)
     return _consumer(node, 1, inputs, labels, 1 - rank)
 
 
 def _gemm_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
     """(in, out), or (out, in) with transB."""
-    given = node.attributes
-    if index or _stored_rank(node, 1) != MATRIX or given.get_int("transA", 0):
+    attributes = node.attributes
+    if index or _stored_rank(node, 1) != MATRIX or attributes.get_int("transA", 0):
         return _NOT_SUMMED
-    axis = 1 if given.get_int("transB", 0) else 0
-    return _consumer(
-        node, 1, along_axis(channel_row(_stored_size(node, 1, axis)), MATRIX, axis), labels, -1
-    )
+    axis = 1 if attributes.get_int("transB", 0) else 0
+    inputs = labels_along(_stored_size(node, 1, axis), MATRIX, axis)
+    return _consumer(node, 1, inputs, labels, -1)
 
 
 def _matmul_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
     """(..., in, out) on the right; (..., out, in) on the left."""
-    other = 1 - index
-    rank = _stored_rank(node, other)
-    axis, own = (-2, -1) if other else (-1, -2)
-    if rank < MATRIX or labels.ndim < -own:
+    weight = 1 - index
+    rank = _stored_rank(node, weight)
+    axis = -1 - weight
+    channel_axis = -2 + weight
+    if rank < MATRIX or labels.ndim < -channel_axis:
         return _NOT_SUMMED
-    inputs = along_axis(channel_row(_stored_size(node, other, axis)), rank, axis)
-    return _consumer(node, other, inputs, labels, own)
+    inputs = labels_along(_stored_size(node, weight, axis), rank, axis)
+    return _consumer(node, weight, inputs, labels, channel_axis)
 
 
 def _recurrent_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
@@ -294,9 +285,8 @@ def _recurrent_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consum
     rank = _stored_rank(node, 1)
     if index or not rank:
         return _NOT_SUMMED
-    return _consumer(
-        node, 1, along_axis(channel_row(_stored_size(node, 1, 2)), rank, 2), labels, -1
-    )
+    inputs = labels_along(_stored_size(node, 1, 2), rank, 2)
+    return _consumer(node, 1, inputs, labels, -1)
 
 
 _NOT_SUMMED = Blocked("it does not multiply the channels by a stored weight")

@@ -26,7 +26,7 @@ from packlight.compression.equalization.balance import (
     min_error_scales,
     smooth_activations,
 )
-from packlight.compression.equalization.channel_edits import Blocked, Edit, multiply_channels
+from packlight.compression.equalization.channel_map import Blocked, Edit, multiply_channels
 from packlight.compression.equalization.scale_chains import ScaleChain, ScaleChains
 from packlight.compression.equalization.scale_endpoints import Consumer
 from packlight.compression.method import Method
@@ -106,7 +106,7 @@ def sites(graph: ir.Model, config: Equalise) -> Iterator[Site | Refusal]:
 def before(weight: Weight, chains: ScaleChains) -> ScaleChain | Refusal:
     """The chain that ends at a weight, or why there is none."""
     own = unsuited(weight.roles)
-    chain = own if own is not None else chains.behind(weight.roles[0])
+    chain = own if own is not None else chains.ending_at(weight.roles[0])
     if isinstance(chain, Blocked):
         return Refusal(weight.operator, chain.reason, chain.remedy)
     return chain
