@@ -7,12 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packlight.compression.encoding.functions import DOMAIN, UNPACK, add_unpack
-from packlight.compression.encoding.storage import pack_codes, packed_bytes, unpack_codes
+from packlight.compression.encoding.storage import pack_codes, packed_bytes
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
 
 WIDTHS = range(1, 8)
+
+
+def unpack_codes(packed, bits, count):
+    planes = np.unpackbits(packed, axis=1, bitorder="little").reshape(-1, bits)
+    return np.packbits(planes, axis=1, bitorder="little")[:count, 0]
 
 
 @given(st.sampled_from(list(WIDTHS)), st.integers(1, 200), st.integers(0, 99))

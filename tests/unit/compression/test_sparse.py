@@ -6,7 +6,6 @@ import onnx_ir as ir
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.encoding.storage import unpack_codes
 from packlight.compression.grids.kmeans import cluster
 from packlight.errors import RecipeError
 from packlight.model import Model, nodes, save, to_bytes
@@ -18,6 +17,11 @@ from packlight.testing.sketch import Sketch, value_info
 
 ROWS, COLUMNS = 61, 43
 """Neither their product nor what stays of it is a multiple of 8."""
+
+
+def unpack_codes(packed, bits, count):
+    planes = np.unpackbits(packed, axis=1, bitorder="little").reshape(-1, bits)
+    return np.packbits(planes, axis=1, bitorder="little")[:count, 0]
 
 
 def product(rows=ROWS, columns=COLUMNS, transposed=False):

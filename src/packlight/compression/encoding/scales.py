@@ -53,7 +53,6 @@ def scale_parts(scale: Float, bits: Bits) -> Mapping[str, Array]:
 
 
 def _to_float16(scale: Float) -> tuple[NDArray[np.float16], np.float32]:
-    """A scale as float16 numbers and their float32 factor."""
     widest = np.float32(scale.max())
     return np.maximum(scale / widest, _LEAST).astype(np.float16), widest
 

@@ -182,7 +182,6 @@ def fresh_stem(model: ir.Model) -> str:
 
 
 def _stems(names: Iterable[str]) -> set[str]:
-    """Beginnings of names that have the form of ``fresh_stem``."""
     return {stem for name in names if re.fullmatch(r"w\d+", stem := name.split(".")[0])}
 
 
@@ -232,12 +231,6 @@ def pack_codes(codes: Bytes, bits: int) -> Bytes:
     padded[: flat.size] = flat
     planes = np.unpackbits(padded[:, None], axis=1, count=bits, bitorder="little")
     return np.packbits(planes.reshape(-1, CODES_PER_RUN * bits), axis=1, bitorder="little")
-
-
-def unpack_codes(packed: Bytes, bits: int, count: int) -> Bytes:
-    """The first ``count`` codes that ``pack_codes`` packed."""
-    planes = np.unpackbits(packed, axis=1, bitorder="little").reshape(-1, bits)
-    return np.packbits(planes, axis=1, bitorder="little")[:count, 0]
 
 
 def code_bytes(count: int, bits: int) -> int:

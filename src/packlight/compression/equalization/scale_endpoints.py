@@ -79,7 +79,6 @@ def _stored_rank(node: ir.Node, index: int) -> int:
 
 
 def _stored_size(node: ir.Node, index: int, axis: int) -> int:
-    """Size of a stored input along an axis."""
     tensor = stored(node.inputs[index])
     assert tensor is not None
     return int(tensor.shape.numpy()[axis])

@@ -103,7 +103,6 @@ def _clip(reading: Reading) -> Passed | Blocked:
 
 
 def _dropout(reading: Reading) -> Passed | Blocked:
-    """A Dropout does nothing at inference."""
     if any(reading.node.inputs[2:3]):
         return not_proportional(reading)
     return _proportional(reading)

@@ -125,7 +125,6 @@ def _spread(factor: NDArray[np.float64], into: ir.Node, rank: int) -> NDArray[np
 
 
 def _read_float64(value: ir.Value | None) -> NDArray[np.float64]:
-    """A stored value in double precision."""
     tensor = stored(value)
     assert tensor is not None
     return np.asarray(tensor.numpy(), np.float64)

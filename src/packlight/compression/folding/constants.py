@@ -184,7 +184,6 @@ def _is_still_read(value: ir.Value | None, node: ir.Node) -> bool:
 
 
 def _is_same_operation(first: ir.Node, second: ir.Node) -> bool:
-    """Check that two operators have the same kind, attributes and inputs."""
     settings = [{name: a.value for name, a in n.attributes.items()} for n in (first, second)]
     return (
         first.op_identifier() == second.op_identifier()
@@ -210,7 +209,6 @@ def _feeds_integer_kernel(node: ir.Node) -> bool:
 
 
 def _is_random(node: ir.Node) -> bool:
-    """Check for another result at every call."""
     if node.op_type != "Dropout":
         return node.op_type in RANDOM
     modes = [stored(value) for value in node.inputs[TRAINS:]]
@@ -281,7 +279,6 @@ def _replace_by_constant(node: ir.Node, array: NDArray[np.generic]) -> None:
 
 
 def _drop_unread(value: ir.Value | None) -> None:
-    """Remove a stored value without readers from its graph."""
     if value is None or not value.is_initializer():
         return
     if value.graph is not None and not (value.uses() or value.is_graph_output()):

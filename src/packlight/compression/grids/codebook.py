@@ -177,7 +177,6 @@ def _fit_tables(codebook: Codebook, rows: Float, importance: Float, distinct: in
 
 
 def _int8_tables(tables: Float) -> Float:
-    """Tables rounded to 8-bit integers times a step."""
     step = _table_steps(tables)
     return _int8_entries(tables, step) * step
 

@@ -187,7 +187,6 @@ def _boundaries(sums: Sums, k: int, *, bare: bool) -> Indices:
 
 
 def _trace_back(origin: Indices, end: int) -> Indices:
-    """Boundaries from the end back to the start."""
     ends = [end]
     while ends[-1]:
         ends.append(int(origin[ends[-1]]))

@@ -62,9 +62,9 @@ class Affine:
 class HistogramObserver:
     """Observer that counts values in equal bins around zero; bins widen by doubling.
 
-    Two-sided, and independent of the order of the values and of how they were split up before they
-    were merged, up to the first bin width. Zeros are also counted apart: they lie on every grid.
-    So are numbers that are not whole: where there are none, a grid of step 1 may hold all.
+    Two-sided, and independent of the order of the values up to the first bin width. Zeros are also
+    counted separately, because they lie on every grid, and so are numbers that are not integers:
+    where there are none, a grid of step 1 may hold all.
     """
 
     def __init__(self) -> None:
@@ -95,21 +95,8 @@ class HistogramObserver:
         self.zeros += zeros
         self.fractional += fractional
 
-    def merge(self, histogram: HistogramObserver) -> None:
-        """Add the counts of another histogram, which stays as it is up to its bin width."""
-        self.nonfinite += histogram.nonfinite
-        if not histogram.reach:
-            return
-        self.widen(histogram.reach)
-        histogram.widen(self.reach)
-        self.low = min(self.low, histogram.low)
-        self.high = max(self.high, histogram.high)
-        self.counts += histogram.counts
-        self.zeros += histogram.zeros
-        self.fractional += histogram.fractional
-
     def widen(self, reach: float) -> None:
-        """Let the bins reach at least so far, merging neighbours around zero."""
+        """Let the bins reach at least so far, merging neighbors around zero."""
         if self.reach == 0.0:
             self.reach = 2.0 ** math.ceil(math.log2(max(reach, 1e-30)))
         while self.reach < reach:
