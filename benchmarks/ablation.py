@@ -24,8 +24,8 @@ from packlight.runtime import saturation
 from plain import plain_model
 from suite import EXACT, Case, case
 
-FULL = "tidy+static,first=float"
-EVEN = "tidy+equalise,by=activations,scales=any+static"
+FULL = "simplify+static,first=float"
+EVEN = "simplify+equalize,by=activations,scales=any+static"
 RECIPES: Mapping[str, Mapping[str, str]] = {
     "efficientnet": {
         "all of it": FULL,
@@ -35,21 +35,21 @@ RECIPES: Mapping[str, Mapping[str, str]] = {
         "ranges: all that was seen": f"{FULL},range=minmax",
         "ranges: 99.99 %": f"{FULL},range=percentile",
         "ranges: divergence": f"{FULL},range=kl",
-        "first operator in integers": "tidy+static",
-        "first operator in integers, on levels": "tidy+static,first=levels",
+        "first operator in integers": "simplify+static",
+        "first operator in integers, on levels": "simplify+static,first=levels",
         "scales moved before": f"{EVEN},first=float",
         "pairs may saturate": f"{FULL},portable=false",
         "7 bits in place of safe pairs": f"{FULL},portable=false,bits=7",
-        "nothing of it": "tidy+static,rounding=nearest,bias=false,search=minmax,range=minmax,"
+        "nothing of it": "simplify+static,rounding=nearest,bias=false,search=minmax,range=minmax,"
         "portable=false",
     },
     "minilm": {
         "all of it": f"{EVEN},range=minmax",
-        "no moved scales": "tidy+static,range=minmax",
+        "no moved scales": "simplify+static,range=minmax",
         "weights to nearest": f"{EVEN},range=minmax,rounding=nearest,bias=false",
         "ranges: least squares": f"{EVEN},range=mse",
-        "dynamic": "tidy+dynamic",
-        "dynamic with moved scales": "tidy+equalise,by=activations,scales=any+dynamic",
+        "dynamic": "simplify+dynamic",
+        "dynamic with moved scales": "simplify+equalize,by=activations,scales=any+dynamic",
     },
 }
 """By model, what is tried and its recipe."""

@@ -33,12 +33,12 @@ Taken = tuple[float, float, float]
 def parts(count: int) -> Mapping[str, Callable[[], object]]:
     """What is timed, by its name."""
     import packlight
-    from packlight.compression.methods.static import INTEGER, Static
+    from packlight.compression.methods.static import INTEGER
     from packlight.compression.qdq import placement
     from packlight.compression.qdq.activation_grids import activation_grids
     from packlight.metrics import METRICS
     from packlight.model import load, nodes
-    from packlight.records import SessionOptions
+    from packlight.records import SessionOptions, StaticInt8
     from packlight.runtime import stream
     from packlight.runtime.calibration import Calibrator
     from packlight.task import LazySamples, Task
@@ -57,7 +57,7 @@ def parts(count: int) -> Mapping[str, Callable[[], object]]:
     import_module("packlight.compression.grids.ranges_kernels")
     return {
         "static": partial(packlight.compress, model, RECIPE, task=task),
-        "ranges": partial(activation_grids, model.graph, plan, calibrator, Static()),
+        "ranges": partial(activation_grids, model.graph, plan, calibrator, StaticInt8()),
         "taps": lambda: sum(1 for _ in stream(model, list(plan.ranges()), samples, {}, options)),
     }
 

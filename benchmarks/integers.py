@@ -33,14 +33,14 @@ from packlight.evaluation import Reference, evaluate
 from packlight.evaluation.exactness import evenly_spread
 from packlight.model import load
 from packlight.records import SessionOptions
-from packlight.runtime import open_session, race, saturation
+from packlight.runtime import compare_latency, open_session, saturation
 from packlight.task import Task
 from plain import plain_model
 from sources import HERE, cached
 from suite import EXACT, SUITE, Case, case
 
 OURS = "packlight"
-EVEN = "equalise,by=activations,scales=any"
+EVEN = "equalize,by=activations,scales=any"
 TRANSFORMERS = ("minilm", "ocr")
 RECIPES = {
     "fashion": ("static", "static,first=float"),
@@ -53,7 +53,7 @@ RECIPES = {
     "silero": ("static", "dynamic"),
     "ocr": ("static", f"{EVEN}+static", f"{EVEN}+static,range=percentile", "dynamic"),
 }
-"""packlight's, by model; ``tidy`` goes before each."""
+"""packlight's, by model; ``simplify`` goes before each."""
 
 TIMED = 8
 """Samples that are timed."""
@@ -62,7 +62,7 @@ TIMED = 8
 def settings(name: str) -> Iterator[tuple[str, str, Mapping[str, object]]]:
     """Every tool with what its setting is called and says."""
     for recipe in RECIPES[name]:
-        yield OURS, recipe, {"recipe": f"tidy+{recipe}"}
+        yield OURS, recipe, {"recipe": f"simplify+{recipe}"}
     static = {"kind": "static", "ranges": "minmax"}
     yield "onnxruntime", "static, int8 weights", {**static, "weights": "int8"}
     yield "onnxruntime", "static, uint8 weights", {**static, "weights": "uint8"}
@@ -224,7 +224,7 @@ def ratio(chosen: Case, path: Path, threads: int, seconds: float) -> tuple[float
     task, options = chosen.task(), SessionOptions(threads=threads)
     samples = [task.samples[index] for index in range(min(TIMED, len(task.samples)))]
     flat, model = load(plain_model(chosen)), load(path)
-    took = race(
+    took = compare_latency(
         lambda: open_session(flat, options), lambda: open_session(model, options), samples,
         task.state, seconds=seconds, seed=0,
     )["latency_ratio"]  # fmt: skip

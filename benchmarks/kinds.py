@@ -107,7 +107,7 @@ KINDS = {
     "numbers": Kind(lambda: example("voice_activity").model_path(), numbers, "dynamic"),
     "vectors": Kind(texts.model_path, vectors, "dynamic"),
     "lines": Kind(lambda: example("text_lines").model_path(), lines, "dynamic"),
-    "tokens": Kind(language.model_path, tokens, "tidy+weights:8"),
+    "tokens": Kind(language.model_path, tokens, "simplify+weights:8"),
 }
 
 

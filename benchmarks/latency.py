@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 import packlight
-from packlight.api.profile_detail import profile_of, shapes_in_use
 from packlight.errors import ModelError
 from packlight.metrics import METRICS
 from packlight.model import load
 from packlight.planning.what_if import KEEP, Choice
+from packlight.profiling.sample_runs import profile_for_task, sample_shapes
 from packlight.records import Measurement
 from packlight.runtime import latency_of, open_session
 from packlight.task import Task
@@ -35,9 +35,9 @@ from suite import SUITE, case
 
 FORMS: Mapping[str, str] = {
     "float32": "",
-    "int8": "tidy+static",
-    "8-bit weights": "tidy+weights:8",
-    "palette of 16": "tidy+palette:4",
+    "int8": "simplify+static",
+    "8-bit weights": "simplify+weights:8",
+    "palette of 16": "simplify+palette:4",
 }
 """Recipes by what they are called in the table."""
 
@@ -147,7 +147,7 @@ def foretold(model: packlight.Model, task: Task, device: packlight.Device) -> It
     shapes = {name: value.shape for name, value in task.samples[0][0].items()}
     plans = packlight.what_if(model, device, inputs=shapes)
     for recipe in FORMS.values():
-        step = recipe.removeprefix("tidy+") or KEEP
+        step = recipe.removeprefix("simplify+") or KEEP
         yield plans.choose([Choice(".", step)])["latency"]
 
 
@@ -167,11 +167,11 @@ def predicted(
     model: packlight.Model, task: Task, device: packlight.Device, threads: int
 ) -> Measurement:
     """What the device's curves say of a model; it is run once only where shapes depend on data."""
-    profile = profile_of(model, {}, task)
+    profile = profile_for_task(model, {}, task)
     try:
         return packlight.predict_latency(model, profile, device, threads)
     except ModelError:
-        seen = shapes_in_use(model, task)
+        seen = sample_shapes(model, task)
         return packlight.predict_latency(model, profile, device, threads, seen)
 
 

@@ -23,7 +23,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 SEED, OPSET, IR = 0, 21, 10
-RECIPE = "tidy+weights:4,rounding=gptq,range=moments"
+RECIPE = "simplify+weights:4,rounding=gptq,range=moments"
 MB = 1e6
 KIB = 1024
 ROWS = 64

@@ -19,7 +19,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 import packlight
-from packlight.model import Model, graphs, load, nodes, raised, save
+from packlight.model import Model, graphs, load, nodes, raise_opset, save
 from packlight.records import SessionOptions
 from packlight.runtime import Feeds, open_session
 from packlight.task import Task
@@ -49,10 +49,10 @@ def plain_model(case: Case) -> Path:
     """The flat graph of a case, made once."""
     path = folder(case) / "model.onnx"
     if not path.exists():
-        tidied = packlight.compress(case.model_path(), "tidy").model
-        if any(node.op_type == "If" for node in nodes(tidied.graph)):
-            tidied = flattened(tidied, next(calls(case, tidied)))
-        save(Model(bare(raised(tidied.clone(), OPSET)), case.name), path)
+        simplified = packlight.compress(case.model_path(), "simplify").model
+        if any(node.op_type == "If" for node in nodes(simplified.graph)):
+            simplified = flattened(simplified, next(calls(case, simplified)))
+        save(Model(bare(raise_opset(simplified.clone(), OPSET)), case.name), path)
     return path
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import packlight
-from packlight.compression.presets import PRESETS
-from packlight.runtime import open_session, race
+from packlight.records.presets import PRESETS
+from packlight.runtime import compare_latency, open_session
 from sources import asked
 from suite import SUITE, case
 
@@ -37,7 +37,7 @@ def rows(name: str) -> Iterator[str]:
             recipe = PRESETS[preset].replace("mixed=", "bits=")
             packlight.compress(chosen.model_path(), recipe, path, task=few)
             sessions = (partial(open_session, one, options) for one in (chosen.model_path(), path))
-            found = race(*sessions, task.samples[:1], task.state, seconds=SECONDS)
+            found = compare_latency(*sessions, task.samples[:1], task.state, seconds=SECONDS)
         ratio, own = found["latency_ratio"], found["latency"]
         verdict = "slower" if ratio.low > 1 else "as fast or faster"
         yield (

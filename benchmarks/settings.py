@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from packlight.compression.presets import CALIBRATED, FITTED
+from packlight.records.presets import CALIBRATED, FITTED
 
 Setting = Mapping[str, object]
 Settings = Mapping[str, Setting]
 
 WIDTHS = (8, 6, 4, 3)
 
-PALETTE = f"tidy+palette,{FITTED}"
+PALETTE = f"simplify+palette,{FITTED}"
 
 RECIPES: Mapping[int, tuple[str, ...]] = {
     8: (
-        f"tidy+weights:8,{CALIBRATED}",
+        f"simplify+weights:8,{CALIBRATED}",
         f"{PALETTE},bits=8",
         f"{PALETTE},mixed=7.5",
-        "tidy+float16",
+        "simplify+float16",
     ),
     6: (f"{PALETTE},mixed=6.1", f"{PALETTE},mixed=5.6"),
     4: (f"{PALETTE},mixed=4.2", f"{PALETTE},mixed=3.7"),
@@ -35,7 +35,7 @@ SMALL = (f"{PALETTE},mixed=2.75", f"{PALETTE},mixed=2.5", f"{PALETTE},mixed=2.4"
 HALF = f"{PALETTE},bits=8,where=coder+float16"
 """All of silero but its first convolution, where most of the error is, as palettes."""
 
-BLOCKS = tuple(f"tidy+weights:8,{CALIBRATED},block={size},where=MatMul" for size in (32, 128))
+BLOCKS = tuple(f"simplify+weights:8,{CALIBRATED},block={size},where=MatMul" for size in (32, 128))
 """Convolutions in float32, as the tools for products leave them."""
 
 MORE: Mapping[str, Mapping[int, tuple[str, ...]]] = {
@@ -60,7 +60,7 @@ def recipes(width: int, case: str) -> tuple[str, ...]:
 
 def short(recipe: str) -> str:
     """A recipe without what most of packlight's have in common."""
-    return recipe.removeprefix("tidy+").replace(f",{FITTED}", "").replace(f",{CALIBRATED}", "")
+    return recipe.removeprefix("simplify+").replace(f",{FITTED}", "").replace(f",{CALIBRATED}", "")
 
 
 PRODUCTS = ("minilm", "ocr")

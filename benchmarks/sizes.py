@@ -37,7 +37,7 @@ def rows(name: str) -> Iterator[str]:
         told = options[route.name].predicted["size"]
         with TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
-            packlight.compress(chosen.path, f"tidy+{route.recipe}", path, task=task)
+            packlight.compress(chosen.path, f"simplify+{route.recipe}", path, task=task)
             size = path.stat().st_size
         exact = told.low == told.high
         within = "to the byte" if exact else "in the interval"

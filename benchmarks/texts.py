@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exporting import export
-from packlight.metrics import Rows, whole
+from packlight.metrics import Rows, per_dataset
 from packlight.task import LazySamples, Task
 from sources import cached, package
 
@@ -91,7 +91,7 @@ def task() -> Task:
     return Task(
         name="similarity of news",
         samples=samples(judged, LONGEST),
-        metric=whole(correlation, "pearson", bounded=True),
+        metric=per_dataset(correlation, "pearson", bounded=True),
         targets=np.column_stack([np.arange(len(rated)), rated]),
         calibration=samples(texts("lee_background.cor")[:CALIBRATION_TEXTS], CALIBRATION_LONGEST),
     )

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from packlight.metrics import Outputs, Rows, of_sums, primary, ratio
+from packlight.metrics import Outputs, Rows, first_output, of_sums, ratio
 from packlight.model import load
 from packlight.task import LazySamples, Task
 
@@ -106,7 +106,7 @@ def feeds(line: Line) -> dict[str, NDArray[np.float32]]:
 
 def decode(outputs: Outputs) -> str:
     """The text: best symbols (columns,), repeats and blanks left out."""
-    best = primary(outputs)[0].argmax(axis=-1)
+    best = first_output(outputs)[0].argmax(axis=-1)
     starts = np.r_[True, best[1:] != best[:-1]]
     return "".join(symbols()[symbol] for symbol in best[starts & (best > 0)]).strip()
 

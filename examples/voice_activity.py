@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.metrics import Outputs, Rows, of_sums, primary, ratio
+from packlight.metrics import Outputs, Rows, first_output, of_sums, ratio
 from packlight.task import LazySamples, Task
 
 RATE = 16_000
@@ -98,7 +98,7 @@ def blocks(sound: Sound, first: int, last: int) -> LazySamples:
 
 def decide(outputs: Outputs) -> NDArray[np.bool_]:
     """Whether each frame of the block is speech; its lead-in is not judged."""
-    return np.asarray(primary(outputs).reshape(-1)[-BLOCK:] > SPEECH)
+    return np.asarray(first_output(outputs).reshape(-1)[-BLOCK:] > SPEECH)
 
 
 def row(outputs: Outputs, target: object) -> Rows:

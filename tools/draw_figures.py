@@ -71,15 +71,15 @@ def task() -> packlight.Task:
 
 
 @cache
-def tidied() -> packlight.Model:
+def simplified() -> packlight.Model:
     """The model that recipes start from: constants and batch norms folded."""
-    return packlight.compress(MODEL, "tidy").model
+    return packlight.compress(MODEL, "simplify").model
 
 
 @cache
 def made(recipe: str) -> Compressed:
-    """What a recipe makes of the tidied model."""
-    return packlight.compress(tidied(), recipe, task=task())
+    """What a recipe makes of the simplified model."""
+    return packlight.compress(simplified(), recipe, task=task())
 
 
 @cache
@@ -143,8 +143,8 @@ def error_feedback() -> Drawing:
     """Fidelity of four ways to round."""
     kinds = {
         "rounding=nearest": ORANGE,
-        "rounding=gptq,aim=present,bias=false": SKY,
-        "rounding=gptq,aim=present": BLUE,
+        "rounding=gptq,target=present,bias=false": SKY,
+        "rounding=gptq,target=present": BLUE,
         "rounding=gptq": GREEN,
     }
     curves = [
@@ -166,7 +166,7 @@ def mixed_widths() -> Drawing:
                       860, 110 + 16 * len(changes))  # fmt: skip
     across = Axis("bits", 0, 8, 260, 560, 1)
     for place, change in enumerate(changes):
-        y, bits = 52 + 16 * place, int(change.what.removeprefix("int")[0])
+        y, bits = 52 + 16 * place, change.storage.bits
         drawing.text(252, y + 11, short(change.operator), "end", 11)
         drawing.box(across.start, y, across.at(bits) - across.start, 13, BLUE if bits > 4 else SKY)
         drawing.text(across.at(bits) + 5, y + 11, f"{bits}", size=11)
@@ -237,15 +237,15 @@ def sparse() -> Drawing:
     return chart("Which numbers become zero", across, up, curves)
 
 
-def equalisation() -> Drawing:
+def equalization() -> Drawing:
     """The largest number of every channel of one weight, before and after."""
-    before, after = (weights(recipe) for recipe in ("original", "equalise,by=weights"))
+    before, after = (weights(recipe) for recipe in ("original", "equalize,by=weights"))
     reach = {name: reaches(site) for name, site in before.items() if len(site.shape) == 4}
     name = max(reach, key=lambda one: float(reach[one].max() / np.median(reach[one])))
     order = np.argsort(-reach[name])
     drawing = Drawing(f"Largest magnitude in every output channel of {short(name)}", 860, 400)
     across = Axis("output channels, sorted", 0, len(order), 70, 600, len(order) // 8)
-    kinds = {"as trained": (ORANGE, reach[name]), "equalised": (BLUE, reaches(after[name]))}
+    kinds = {"as trained": (ORANGE, reach[name]), "equalized": (BLUE, reaches(after[name]))}
     up = Axis("largest |w|", 0.01, 100, 330, 60, powers=True)
     drawing.axes(across, up)
     for place, (kind, (colour, sizes)) in enumerate(kinds.items()):
@@ -255,7 +255,7 @@ def equalisation() -> Drawing:
         drawing.key(620, y, colour, kind)
         drawing.text(640, y + 20, f"largest channel: {float(sizes.max()):.2f}", size=12)
         drawing.text(640, y + 36, f"channel in the middle: {middle:.2f}", size=12)
-    for place, step in enumerate(("", "equalise,by=weights+")):
+    for place, step in enumerate(("", "equalize,by=weights+")):
         recipe = f"{step}weights:4,per=tensor"
         y = 240 + 40 * place
         drawing.text(620, y, recipe, size=11)
@@ -332,7 +332,9 @@ STORED = (
 
 def storage() -> Drawing:
     """The bytes of files by what they hold."""
-    drawing = Drawing("What the bytes of a file are: zoo:fashion, tidied, then one step", 860, 440)
+    drawing = Drawing(
+        "What the bytes of a file are: zoo:fashion, simplified, then one step", 860, 440
+    )
     across = Axis("kB", 0, 500, 220, 640, 100)
     others = {"weights and biases left as floats": PALE, "graph: operators, names, shapes": BLACK}
     for place, recipe in enumerate(STORED):
@@ -370,7 +372,7 @@ FIGURES: dict[str, Callable[[], Drawing]] = {
     "mixed-widths": mixed_widths,
     "palettes": palettes,
     "sparse": sparse,
-    "equalisation": equalisation,
+    "equalization": equalization,
     "storage": storage,
     "integers": integers,
 }

@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""All errors, as one tree.
 
 PacklightError
 ├── InputError         what the user gave cannot be used; the command line exits with 2

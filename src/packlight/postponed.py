@@ -1,8 +1,8 @@
-"""Modules that packlight's own processes load only where something of them is used.
+"""Modules that packlight's processes load only on first use.
 
 onnx-ir loads sympy, a quarter of a second, for arithmetic with named dimensions, which packlight
-never does. Only commands and their child processes postpone it; whoever imports packlight into a
-program of their own loads everything as always.
+never does. Only commands and their child processes postpone it; programs that import packlight load
+everything as usual.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ POSTPONED = ("sympy", "onnx_ir._symbolic_shapes")
 
 
 class Postponing:
-    """A finder of modules that are to load at the first look at what they hold."""
+    """A finder of modules that load at the first access to an attribute."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Where a postponed module is; None for all others."""
+        """The spec of a postponed module; None for all further modules."""
         if fullname not in POSTPONED:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
@@ -32,6 +32,6 @@ class Postponing:
 
 
 def postpone() -> None:
-    """Postpone them in this process from now on."""
+    """Postpone ``POSTPONED`` in this process from now on."""
     if not any(isinstance(finder, Postponing) for finder in sys.meta_path):
         sys.meta_path.insert(0, Postponing())

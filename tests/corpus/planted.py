@@ -17,7 +17,7 @@ from packlight.model import Model
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import stream
 from packlight.task import Task
-from packlight.testing.cases import applied
+from packlight.testing.cases import apply_recipe
 from packlight.testing.sketch import Sketch, value_info
 
 COUNT, IMAGE = 12, 4
@@ -417,7 +417,7 @@ def few_bits(net):
 
 def by_recipe(net, recipe):
     calls = [sample[0] for sample in drawn(net, 2)]
-    variant = applied(net.model, parse_recipe(recipe), calls).model
+    variant = apply_recipe(net.model, parse_recipe(recipe), calls).model
     return Planted(net.model, variant, task_of(drawn(net), drawn(net, 2)))
 
 
@@ -642,7 +642,7 @@ def well(net):
 
 
 HEALTHY: Mapping[str, Callable[[Net], Planted]] = {
-    "tidy": lambda net: by_recipe(net, "tidy"),
+    "simplify": lambda net: by_recipe(net, "simplify"),
     "float16": lambda net: by_recipe(net, "float16"),
     "weights": lambda net: by_recipe(net, "weights:8"),
     "palette": lambda net: by_recipe(net, "palette:8"),

@@ -17,7 +17,7 @@ from packlight import zoo
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 SAMPLES, CALIBRATION = 200, 32
-RECIPES = ("tidy+weights:8", "tidy+static+weights:8", "tidy+weights:4")
+RECIPES = ("simplify+weights:8", "simplify+static+weights:8", "simplify+weights:4")
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import packlight
-from packlight.api.compare import distinct
+from packlight.api.compare import distinct_names
 from packlight.zoo import data_path
 
 
@@ -28,8 +28,8 @@ def test_no_folder_has_the_name_of_a_verb():
 def test_what_is_compressed_in_memory_is_what_is_written(tmp_path):
     model = packlight.load("zoo:fashion")
     before = model.digest
-    made = packlight.compress(model, "tidy+weights:8")
-    written = packlight.compress("zoo:fashion", "tidy+weights:8", tmp_path / "m.onnx")
+    made = packlight.compress(model, "simplify+weights:8")
+    written = packlight.compress("zoo:fashion", "simplify+weights:8", tmp_path / "m.onnx")
     assert made.variant.id == written.variant.id
     assert made.after == written.after == (tmp_path / "m.onnx").stat().st_size
     assert packlight.load("zoo:fashion").digest == before == model.digest
@@ -43,7 +43,7 @@ def test_a_search_from_values_gives_the_ids_of_one_from_names(project, few, tmp_
         packlight.load_task(str(few), model),
         ["size<=0.3x"],
         tmp_path / "P",
-        recipes=["tidy+weights:8"],
+        recipes=["simplify+weights:8"],
         seconds=0.05,
     )
     wanted = [variant["id"] for variant in found["variants"][:2]]
@@ -64,7 +64,9 @@ def test_remarks_about_the_data_reach_every_verb():
     leaky = replace(whole, samples=whole.samples[:20], targets=whole.targets[:20],
                     groups={}, calibration=whole.samples[:2])  # fmt: skip
     judged = packlight.evaluate(model, leaky)
-    found = packlight.compare(model, [packlight.compress(model, "tidy").model], leaky, seconds=0.01)
+    found = packlight.compare(
+        model, [packlight.compress(model, "simplify").model], leaky, seconds=0.01
+    )
     assert judged.warnings == found.warnings == leaky.notes
     assert "also test samples" in leaky.notes[-1]
 
@@ -72,7 +74,7 @@ def test_remarks_about_the_data_reach_every_verb():
 def test_progress_counts_up_to_its_total(few, tmp_path):
     seen = []
     packlight.fit(
-        "zoo:fashion", few, ["size<=1x"], tmp_path / "P", recipes=["tidy"], seconds=0.05,
+        "zoo:fashion", few, ["size<=1x"], tmp_path / "P", recipes=["simplify"], seconds=0.05,
         progress=lambda *step: seen.append(step),
     )  # fmt: skip
     assert seen[-1] == ("done", 8, 8)
@@ -88,12 +90,12 @@ def test_progress_counts_up_to_its_total(few, tmp_path):
     ],
 )
 def test_models_are_called_as_short_as_they_can_be_told_apart(text, names):
-    assert distinct(text) == names
+    assert distinct_names(text) == names
 
 
 @pytest.mark.parametrize("kind", [str, Path])
 def test_the_file_to_write_is_named_by_a_text_or_a_path(kind, tmp_path):
     out = tmp_path / "small.onnx"
-    made = packlight.compress("zoo:fashion", "tidy+weights:8", kind(out))
+    made = packlight.compress("zoo:fashion", "simplify+weights:8", kind(out))
     assert made.variant.file == str(out)
     assert out.stat().st_size == made.after

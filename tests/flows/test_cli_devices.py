@@ -94,7 +94,7 @@ def test_devices_are_read_without_onnx_or_numpy():
 
 
 def test_the_functions_are_not_hidden_by_the_folder():
-    from packlight.devices import names
+    from packlight.devices import device_names
 
     assert callable(packlight.list_devices)
-    assert packlight.load_device(names()[0]).name == names()[0]
+    assert packlight.load_device(device_names()[0]).name == device_names()[0]

@@ -33,17 +33,20 @@ BAD = {
     "a task that fails": ("evaluate", "zoo:fashion", "--task", "broken.py:task"),
     "a budget without a number": (*FIT, "--budget", "size<=small"),
     "a budget of another unit": (*FIT, "--budget", "size<=3ms"),
-    "a budget on the unknown": (*FIT, "--budget", "beauty<=3", "--recipe", "tidy"),
+    "a budget on the unknown": (*FIT, "--budget", "beauty<=3", "--recipe", "simplify"),
     "no such method": (*FIT, "--budget", "size<=1x", "--recipe", "magic"),
     "no such recipe file": (*FIT, "--budget", "size<=1x", "--recipe", "nothing.toml"),
     "a recipe that is no TOML": (*FIT, "--budget", "size<=1x", "--recipe", "bad.toml"),
     "a recipe of another form": (*FIT, "--budget", "size<=1x", "--recipe", "list.json"),
+    "an old method": ("compress", "zoo:fashion", "--recipe", "tidy", "-o", "m.onnx"),
+    "an old method in a file": ("compress", "zoo:fashion", "--recipe", "old.toml", "-o", "m.onnx"),
+    "an old option in a file": ("compress", "zoo:fashion", "--recipe", "old.json", "-o", "m.onnx"),
     "a project that is a file": (*FIT, "--budget", "size<=1x", "--project", "text.txt"),
     "a project in a file": (*FIT, "--budget", "size<=1x", "--project", "text.txt/P"),
     "a project that is something else": (*FIT, "--budget", "size<=1x", "--project", "full"),
-    "an output that is a folder": ("compress", "zoo:fashion", "--recipe", "tidy", "-o", "full"),
-    "an output nowhere": ("compress", "zoo:fashion", "--recipe", "tidy", "-o", "no/where.onnx"),
-    "an output that is a pipe": ("compress", "zoo:fashion", "--recipe", "tidy", "-o", "pipe"),
+    "an output that is a folder": ("compress", "zoo:fashion", "--recipe", "simplify", "-o", "full"),
+    "an output nowhere": ("compress", "zoo:fashion", "--recipe", "simplify", "-o", "no/where.onnx"),
+    "an output that is a pipe": ("compress", "zoo:fashion", "--recipe", "simplify", "-o", "pipe"),
     "a report nowhere": (
         "compare", "zoo:fashion", "zoo:fashion", "--task", "zoo:fashion", "--report", "no/r.html",
     ),
@@ -63,6 +66,9 @@ def folder(tmp_path_factory, few) -> Path:
     (made / "broken.py").write_text("def task():\n    return 1 / 0\n")
     (made / "bad.toml").write_text("steps = [")
     (made / "list.json").write_text("[1, 2]")
+    (made / "old.toml").write_text('[[steps]]\nmethod = "equalise"\n')
+    old = '{"steps": [{"method": "weights", "config": {"aim": "original"}}]}'
+    (made / "old.json").write_text(old)
     os.mkfifo(made / "pipe")
     (made / "full").mkdir()
     (made / "full" / "thesis.txt").touch()

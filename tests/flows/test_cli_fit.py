@@ -72,7 +72,7 @@ def test_an_impossible_budget_exits_with_1_and_names_the_nearest(
     told = " ".join(done.stdout.split())
     assert re.search(
         r"No variant keeps every budget\. .*size<=0\.01x .* is missed by .*: "
-        r"tidy\+weights:4 comes nearest with 249 kB",
+        r"simplify\+weights:4 comes nearest with 249 kB",
         told,
     ), told
 
@@ -105,19 +105,19 @@ def test_the_table_fits_80_columns_and_shows_every_variant(project, run, fit_com
 def test_a_recipe_can_be_a_file_and_gets_the_id_of_its_shorthand(project, run, few, tmp_path):
     folder, found = project
     (tmp_path / "small.toml").write_text(
-        '[[steps]]\nmethod = "tidy"\n\n[[steps]]\nmethod = "weights"\nconfig = { bits = 4 }\n'
+        '[[steps]]\nmethod = "simplify"\n\n[[steps]]\nmethod = "weights"\nconfig = { bits = 4 }\n'
     )
     done = run(
         "fit", "zoo:fashion", "--task", few, "--recipe", "small.toml", "--budget", "size<=0.9x",
         "--project", folder, "--seconds", "0.05", "--json", cwd=tmp_path,
     )  # fmt: skip
     (made,) = json.loads(done.stdout)["variants"][1:]
-    assert made["id"] in {v["id"] for v in found["variants"] if v["name"] == "tidy+weights:4"}
+    assert made["id"] in {v["id"] for v in found["variants"] if v["name"] == "simplify+weights:4"}
 
 
 def test_the_project_is_named_after_the_model(run, few, tmp_path):
     done = run(
-        "fit", "zoo:fashion", "--task", few, "--recipe", "tidy", "--budget", "size<=2x",
+        "fit", "zoo:fashion", "--task", few, "--recipe", "simplify", "--budget", "size<=2x",
         "--seconds", "0.05", "--allow-slower", cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

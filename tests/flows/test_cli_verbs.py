@@ -18,20 +18,20 @@ from packlight import load, zoo
 
 def test_compress_writes_what_its_variant_says(run, tmp_path):
     done = run(
-        "compress", "zoo:fashion", "--recipe", "tidy+weights:4", "-o", "w4.onnx", "--json",
+        "compress", "zoo:fashion", "--recipe", "simplify+weights:4", "-o", "w4.onnx", "--json",
         cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0
     variant = json.loads(done.stdout)
-    assert variant["schema"] == "Variant/1"
+    assert variant["schema"] == "Variant/2"
     assert variant["file"] == "w4.onnx"
     assert variant["model"] == load(tmp_path / "w4.onnx").digest
-    assert {change["method"] for change in variant["changes"]} == {"tidy", "weights"}
+    assert {change["method"] for change in variant["changes"]} == {"simplify", "weights"}
     assert [path.name for path in tmp_path.iterdir()] == ["w4.onnx"]
 
 
 def test_compress_shows_sizes_as_they_are_on_disk(run, tmp_path):
-    done = run("compress", "zoo:fashion", "--recipe", "tidy", "-o", "t.onnx", cwd=tmp_path)
+    done = run("compress", "zoo:fashion", "--recipe", "simplify", "-o", "t.onnx", cwd=tmp_path)
     size = (tmp_path / "t.onnx").stat().st_size
     assert f"t.onnx: {size / 1e6:.2f} MB instead of 1.7 MB" in done.stdout
 
@@ -58,11 +58,11 @@ def test_compress_with_ranges_needs_samples_and_takes_them(run, few, tmp_path):
 def test_compress_gives_the_id_that_fit_gives(run, project, few, tmp_path):
     _, found = project
     done = run(
-        "compress", "zoo:fashion", "--recipe", "tidy+static+weights:8", "--task", few,
+        "compress", "zoo:fashion", "--recipe", "simplify+static+weights:8", "--task", few,
         "-o", "s.onnx", "--json", cwd=tmp_path,
     )  # fmt: skip
     wanted = {v["name"]: v["id"] for v in found["variants"]}
-    assert json.loads(done.stdout)["id"] == wanted["tidy+static+weights:8"]
+    assert json.loads(done.stdout)["id"] == wanted["simplify+static+weights:8"]
 
 
 def test_compress_never_writes_over_its_input(run, tmp_path):
@@ -70,14 +70,14 @@ def test_compress_never_writes_over_its_input(run, tmp_path):
     (tmp_path / "link.onnx").symlink_to("m.onnx")
     before = (tmp_path / "m.onnx").read_bytes()
     for out in ("m.onnx", "link.onnx"):
-        done = run("compress", "m.onnx", "--recipe", "tidy", "-o", out, cwd=tmp_path)
+        done = run("compress", "m.onnx", "--recipe", "simplify", "-o", out, cwd=tmp_path)
         assert done.returncode == 2
         assert "is what is read" in done.stderr
     assert (tmp_path / "m.onnx").read_bytes() == before
 
 
 def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path):
-    command = f"'{sys.executable}' -m packlight compress zoo:fashion --recipe tidy -o m.onnx"
+    command = f"'{sys.executable}' -m packlight compress zoo:fashion --recipe simplify -o m.onnx"
     done = subprocess.run(
         ["bash", "-c", f"ulimit -f 100; {command}"],
         check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60,
@@ -136,7 +136,7 @@ def test_compare_says_what_changed_and_writes_a_report(run, smaller, few, tmp_pa
     assert found["flips"][0]["n"] == 200
     page = (tmp_path / "r.html").read_text("utf-8")
     assert found["report"] == "r.html"
-    assert "no budget was asked" in page
+    assert "no budget was set" in page
     assert "keeps every budget" not in page
 
 
@@ -178,7 +178,7 @@ def test_a_new_task_runs_as_it_is(run, tmp_path):
     assert done.returncode == 0, done.stderr
     again = run("init-task", "zoo:fashion", cwd=tmp_path)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "exists" in again.stderr
 
 
 def test_what_a_task_prints_does_not_reach_the_json(run, tmp_path):

@@ -6,9 +6,9 @@ from packlight.compression import METHODS
 from packlight.testing import DECIBELS, NETWORKS, check_method
 
 OTHER_OPTIONS = {
-    "equalise by weights": ("equalise", {"by": "weights"}, 200),
-    "equalise by activations": ("equalise", {"by": "activations"}, 200),
-    "equalise by any scales": ("equalise", {"scales": "any"}, 100),
+    "equalize by weights": ("equalize", {"by": "weights"}, 200),
+    "equalize by activations": ("equalize", {"by": "activations"}, 200),
+    "equalize by any scales": ("equalize", {"scales": "any"}, 100),
     "weights per tensor": ("weights", {"per": "tensor"}, 20),
     "weights at run": ("weights", {"expand": "run"}, 25),
     "weights in blocks": ("weights", {"per": "block", "block": 16}, 25),

@@ -17,7 +17,7 @@ from graph_laws import (
     weights_within,
 )
 
-SIMPLIFY = "tidy"
+SIMPLIFY = "simplify"
 EXACT = (it_computes_the_same,)
 SAME_WEIGHTS = it_computes_with_the_weights_that_it_stores
 
@@ -32,10 +32,10 @@ def codes(bits: int) -> tuple[object, ...]:
 
 
 RECIPES = {
-    "equalise": EXACT,
-    "equalise,by=weights": EXACT,
-    "equalise,by=activations,scales=any": EXACT,
-    "tidy+equalise,by=weights": EXACT,
+    "equalize": EXACT,
+    "equalize,by=weights": EXACT,
+    "equalize,by=activations,scales=any": EXACT,
+    "simplify+equalize,by=weights": EXACT,
     "float16": (SAME_WEIGHTS, weights_within(2**-11), outputs_within(2**-10)),
     "weights:8": (*codes(8), outputs_within(2**-7)),
     "weights:8,expand=run": codes(8),
@@ -45,7 +45,7 @@ RECIPES = {
     "weights:4,block=32,expand=run,symmetric=false": codes(4),
     "weights:3,expand=load": (*codes(3), outputs_within(2**-2)),
     "weights:5,rounding=gptq,range=moments,bias=false": (SAME_WEIGHTS,),
-    "weights:4,block=16,rounding=gptq,aim=present,bias=false": (SAME_WEIGHTS,),
+    "weights:4,block=16,rounding=gptq,target=present,bias=false": (SAME_WEIGHTS,),
     "weights,mixed=5,rounding=gptq,bias=false": (SAME_WEIGHTS,),
     "palette:4": (SAME_WEIGHTS, weights_within(1 / 10)),
     "palette:3,per=group,group=4": (SAME_WEIGHTS, weights_within(1 / 5)),
@@ -57,11 +57,11 @@ RECIPES = {
     "static,range=minmax,rounding=nearest,bias=false,first=float": (INTEGERS,),
     "dynamic": (outputs_within(2**-6, 2.0),),
     "dynamic,rounding=gptq,per=tensor": (outputs_within(2**-6, 2.0),),
-    "tidy+weights:8": (outputs_within(2**-7),),
-    "tidy+equalise+weights:8,rounding=gptq": (outputs_within(2**-7),),
-    "tidy+palette,mixed=6,rounding=gptq,weighted=true,scaled=true,scales=16": (),
-    "tidy+float16": (outputs_within(2**-10),),
-    "tidy+static": (INTEGERS,),
+    "simplify+weights:8": (outputs_within(2**-7),),
+    "simplify+equalize+weights:8,rounding=gptq": (outputs_within(2**-7),),
+    "simplify+palette,mixed=6,rounding=gptq,weighted=true,scaled=true,scales=16": (),
+    "simplify+float16": (outputs_within(2**-10),),
+    "simplify+static": (INTEGERS,),
 }
 """Laws of each recipe beside the general ones."""
 
@@ -76,7 +76,7 @@ REJECTED_SHARE = 0.05
 
 
 def check_graph(seed: int, folder: Path) -> int:
-    """Check ``tidy`` and one or two other recipes on the graph of a seed; gives graphs rejected."""
+    """Check ``simplify`` and one or two more recipes on a seed's graph; gives graphs rejected."""
     graph = make_graph(seed)
     reference = Reference(graph, folder)
     recipes = list(RECIPES)

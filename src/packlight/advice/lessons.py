@@ -15,8 +15,8 @@ DATA = Path(__file__).with_name("lessons.toml")
 @cache
 def lessons() -> tuple[Lesson, ...]:
     """All lessons, in the order of the file."""
-    held = tomllib.loads(DATA.read_text("utf-8"))["lessons"]
-    return tuple(from_json(Lesson, entry) for entry in held)
+    entries = tomllib.loads(DATA.read_text("utf-8"))["lessons"]
+    return tuple(from_json(Lesson, entry) for entry in entries)
 
 
 def lessons_on(word: str) -> tuple[Lesson, ...]:
@@ -25,14 +25,15 @@ def lessons_on(word: str) -> tuple[Lesson, ...]:
     Raises:
         InputError: there is none.
     """
-    wanted = word.strip().lower()
-    found = tuple(one for one in lessons() if wanted in words_of(one))
-    if not found:
-        topics = sorted({topic for one in lessons() for topic in one.topics})
+    text = word.strip().lower()
+    matches = tuple(lesson for lesson in lessons() if text in searchable_text(lesson))
+    if not matches:
+        topics = sorted({topic for lesson in lessons() for topic in lesson.topics})
         raise InputError(f"no lesson speaks of '{word}'; topics are {', '.join(topics)}")
-    return found
+    return matches
 
 
-def words_of(one: Lesson) -> str:
-    """All that a lesson is found by."""
-    return " ".join((one.id, *one.topics, *one.causes, one.text, one.source)).lower()
+def searchable_text(lesson: Lesson) -> str:
+    """All text of a lesson in lower case."""
+    fields = (lesson.id, *lesson.topics, *lesson.causes, lesson.text, lesson.source)
+    return " ".join(fields).lower()

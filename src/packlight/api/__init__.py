@@ -1,1 +1,1 @@
-"""The verbs as people call them: a module for each."""
+"""Public verbs, a module for each."""

@@ -1,48 +1,48 @@
-"""Compare models from anywhere: measure each beside the base, on the same samples."""
+"""Compare models from any tool with a base, on the same samples, or evaluations that were saved."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from packlight.advice import for_results
+from packlight.advice import advice_for_results
 from packlight.api.evaluate import check_samples, write_tables
 from packlight.api.layers import compare_layers
-from packlight.comparison import compare as put_beside
+from packlight.comparison import compare as compare_results
+from packlight.comparison.compare import AGAINST_REFERENCE
 from packlight.errors import InputError
 from packlight.evaluation import columns
 from packlight.evaluation.robustness import robustness
 from packlight.model import Model
-from packlight.model.write import check_place
+from packlight.model.save import check_output_path
 from packlight.records import (
     Budget,
     Comparison,
     Cost,
     Evaluation,
-    Outcome,
     Robustness,
     SessionOptions,
     Variant,
     VariantResult,
+    loads,
 )
 from packlight.records.session import DEFAULT_SESSION
 from packlight.report import write_report
-from packlight.runtime import machine
 from packlight.runtime.progress import Progress, silent
-from packlight.search.adopted import adopted, check_alike, scratch
 from packlight.search.bench import Bench
-from packlight.search.choice import judged
-from packlight.search.contrasts import contrast
+from packlight.search.choice import with_verdict
 from packlight.search.explain import inputs_of
-from packlight.search.fit import STEPS, measured
+from packlight.search.external_models import adopt, check_alike, temporary_bench
+from packlight.search.fit import STEPS, describe_outcome, measure_variant
 from packlight.sources.opening import AnyModel, AnyTask, Opened, at_hand, task_for
 
 
 def compare(
     base: AnyModel,
-    others: Sequence[AnyModel],
+    models: Sequence[AnyModel],
     task: AnyTask,
     *,
     report: Path | None = None,
@@ -51,26 +51,25 @@ def compare(
     seed: int = 0,
     seconds: float = 2.0,
     costs: bool = True,
-    inside: bool = False,
+    layers: bool = False,
     robust: bool = False,
     progress: Progress = silent,
 ) -> Comparison:
-    """What changes from a base to other models, wherever these were made.
+    """Compare models from any tool with a base.
 
     Args:
         base: the reference.
-        others: models with the same inputs and outputs.
+        models: compared with it; they need the same inputs and outputs.
         task: samples, metric and groups.
-        report: where to write the HTML report; nowhere where there is none.
-        samples: ``.csv`` or ``.parquet`` with a row for every model and sample; none where there is
-            none.
+        report: path of the HTML report; none is written by default.
+        samples: ``.csv`` or ``.parquet`` file with a row for every model and sample; none is
+            written by default.
         options: of every session.
         seed: of everything random.
         seconds: to spend on the latency of each model.
-        costs: whether latency and memory are measured; without, only size and quality are told,
-            and there is no report.
-        inside: whether values and weights inside the models are compared too.
-        robust: whether drops under small changes of the inputs are compared too.
+        costs: whether to measure latency and memory; without them there is no report.
+        layers: whether to compare values and weights inside the models too.
+        robust: whether to compare drops under small changes of the inputs too.
         progress: told what is being done, steps finished and steps in all.
 
     Raises:
@@ -78,165 +77,215 @@ def compare(
     """
     check_samples(samples)
     if report is not None:
-        check_place(report)
+        check_output_path(report)
         check_costs(costs)
-    names = distinct([name_of(model) for model in (base, *others)])[1:]
-    with at_hand(base, *others) as (first, *rest):
-        for name, opened in zip(names, rest, strict=True):
-            check_alike(first.model, opened.model, name)
-        data = task_for(task, first.model)
-        with scratch(first, data, options, seed=seed, seconds=seconds, progress=progress) as bench:
+    names = distinct_names([_display_name(model) for model in (base, *models)])[1:]
+    with at_hand(base, *models) as (base_opened, *opened_models):
+        for name, opened in zip(names, opened_models, strict=True):
+            check_alike(base_opened.model, opened.model, name)
+        data = task_for(task, base_opened.model)
+        with temporary_bench(
+            base_opened, data, options, seed=seed, seconds=seconds, progress=progress
+        ) as bench:
             variants = [
-                adopted(bench, opened, name) for name, opened in zip(names, rest, strict=True)
+                adopt(bench, opened, name)
+                for name, opened in zip(names, opened_models, strict=True)
             ]
-            measurements, judged_by = measure(bench, variants, costs=costs)
-            found = replace(measurements, warnings=data.notes)
-            if inside:
-                seen = [
-                    compare_layers(first.model, one.model, data, options=options, progress=progress)
-                    for one in rest
+            comparison, evaluations = measure_models(bench, variants, costs=costs)
+            comparison = replace(comparison, warnings=data.notes)
+            detectable = evaluations[0].detectable
+            lessons = advice_for_results(comparison.base, comparison.others, detectable)
+            comparison = replace(comparison, lessons=lessons)
+            if layers:
+                compare_with_base = partial(
+                    compare_layers, base_opened.model, task=data, options=options
+                )
+                records = [
+                    compare_with_base(opened.model, progress=progress) for opened in opened_models
                 ]
-                found = replace(found, layers=tuple(seen))
+                comparison = replace(comparison, layers=tuple(records))
             if robust:
-                found = replace(found, robustness=shaken(bench, rest, judged_by[1:]))
-            told = for_results(found.base, found.others, judged_by[0].detectable)
-            found = replace(found, lessons=told)
+                drops = compare_robustness(bench, opened_models, evaluations[1:])
+                comparison = replace(comparison, robustness=drops)
             if samples is not None:
-                write_tables(bench, judged_by[1:], names, samples)
-                found = replace(found, samples=str(samples))
+                write_tables(bench, evaluations[1:], names, samples)
+                comparison = replace(comparison, samples=str(samples))
             if report is None:
-                return found
-            shown = outcome(bench, found, judged_by[0].detectable)
-            title = f"{bench.opened.model.name} and {len(rest)} beside it"
-            write_report(shown, report, title, inputs_of(bench, found.contrasts))
-    return replace(found, report=str(report))
+                return comparison
+            _write_report(bench, comparison, detectable, report)
+    return replace(comparison, report=str(report))
 
 
-def shaken(
-    bench: Bench, others: Sequence[Opened], judged_by: Sequence[Evaluation]
+def _write_report(bench: Bench, comparison: Comparison, detectable: float, path: Path) -> None:
+    results = (comparison.base, *comparison.others)
+    outcome = replace(
+        describe_outcome(bench, results, Budget(), detectable),
+        front=comparison.front,
+        lessons=comparison.lessons,
+        contrasts=comparison.contrasts,
+    )
+    title = f"{bench.opened.model.name} and {len(comparison.others)} compared with it"
+    write_report(outcome, path, title, inputs_of(bench, comparison.contrasts))
+
+
+def compare_robustness(
+    bench: Bench, opened_models: Sequence[Opened], evaluations: Sequence[Evaluation]
 ) -> tuple[Robustness, ...]:
-    """Drops of every variant under small changes of the inputs."""
+    """Measure drops of every model under small changes of the inputs."""
     return tuple(
-        found
-        for opened, one in zip(others, judged_by, strict=True)
-        for found in robustness(
+        record
+        for opened, evaluation in zip(opened_models, evaluations, strict=True)
+        for record in robustness(
             opened.model, bench.opened.model, bench.task, bench.options,
-            variant=one.variant, seed=bench.seed,
+            variant=evaluation.variant, seed=bench.seed,
             progress=lambda done, total: bench.progress("evaluating", done, total),
         )
     )  # fmt: skip
 
 
 def check_costs(costs: bool) -> None:
-    """Refuse a report without what it draws.
+    """Refuse a report without costs.
 
     Raises:
         InputError: latency and memory are not measured.
     """
     if not costs:
         raise InputError(
-            "a report draws latency, which is not measured for quality alone. Leave out one of the "
-            "two"
+            "a report needs latency, and --quality does not measure it. Leave out one of them"
         )
 
 
-def measure(
+def measure_models(
     bench: Bench, variants: Sequence[Variant], *, costs: bool
 ) -> tuple[Comparison, Sequence[Evaluation]]:
-    """All models measured and put beside each other, and how each was judged, the base first."""
-    everyone = (bench.original, *variants)
-    total = STEPS * len(everyone)
+    """Measure and compare all models; also returns their evaluations, the base first."""
+    all_variants = (bench.original, *variants)
+    total = STEPS * len(all_variants)
+    measuring = bench
     if costs:
-        measure_costs(bench, everyone, total)
-    look = measured if costs else without_costs
-    told = replace(bench, progress=silent) if costs else bench  # with costs all is measured by now
-    base, own = look(told, bench.original, 0, total)
-    results, evaluations = [], [own]
-    for place, variant in enumerate(variants, start=1):
-        result, evaluation = look(told, variant, STEPS * place, total)
-        results.append(judged(result, Budget(), base.metrics) if costs else result)
+        measure_costs(bench, all_variants, total)
+        measuring = replace(bench, progress=silent)  # everything is measured by now
+    base, evaluation = measure_variant(measuring, bench.original, 0, total, costs=costs)
+    results = []
+    evaluations = [evaluation]
+    for index, variant in enumerate(variants, start=1):
+        done = STEPS * index
+        result, evaluation = measure_variant(measuring, variant, done, total, costs=costs)
+        if costs:
+            result = with_verdict(result, Budget(), base.metrics)
+        results.append(result)
         evaluations.append(evaluation)
     bench.progress("done", total, total)
-    tables = {found.variant: bench.table(found) for found in evaluations}
-    contrasts = [found for found in (contrast(bench, one) for one in evaluations) if found]
-    judgements = {found.variant: found for found in evaluations}
-    groups = columns(bench.task)
-    return put_beside(
-        base, results, tables, groups, evaluations=judgements, contrasts=contrasts
-    ), evaluations
+    contrasts = [bench.contrast(evaluation) for evaluation in evaluations]
+    comparison = compare_results(
+        base,
+        results,
+        {evaluation.variant: bench.table(evaluation) for evaluation in evaluations},
+        columns(bench.task),
+        evaluations={evaluation.variant: evaluation for evaluation in evaluations},
+        contrasts=[record for record in contrasts if record],
+    )
+    return comparison, evaluations
 
 
-def measure_costs(bench: Bench, everyone: Sequence[Variant], total: int) -> None:
-    """Latency of all while nothing else runs; then memory, in processes that run beside quality.
+def measure_costs(bench: Bench, variants_and_base: Sequence[Variant], total: int) -> None:
+    """Measure latency while nothing else runs; then memory, in processes parallel to quality.
 
-    The base's latency comes from the race with the first model that is another.
+    The base's latency is measured interleaved with the first different model.
     """
-    models = {variant.id: variant for variant in everyone}
-    others = [variant for variant in models.values() if variant.id != bench.original.id]
-    for place, variant in enumerate(others):
-        bench.progress(f"{variant.name}: latency", place, total)
-        if place == 0:
+    models = {variant.id: variant for variant in variants_and_base}
+    compared = [variant for variant in models.values() if variant.id != bench.original.id]
+    for index, variant in enumerate(compared):
+        bench.progress(f"{variant.name}: latency", index, total)
+        if index == 0:
             bench.latency_of_both(variant)
         bench.latency(variant)
-    sample, aside = bench.timed_samples[0], ThreadPoolExecutor(1)
+    sample = bench.latency_samples[0]
+    pool = ThreadPoolExecutor(1)
     try:
-        peaks = {key: aside.submit(bench.fill, one, sample) for key, one in models.items()}
-        for place, (key, variant) in enumerate(models.items(), start=len(others)):
-            bench.progress(f"{variant.name}: quality and memory", place, total)
+        peaks = {
+            key: pool.submit(bench.measure_memory, variant, sample)
+            for key, variant in models.items()
+        }
+        for index, (key, variant) in enumerate(models.items(), start=len(compared)):
+            bench.progress(f"{variant.name}: quality and memory", index, total)
             bench.quality(variant)
             bench.once("memory", variant, Cost, peaks[key].result)
     finally:
-        aside.shutdown(cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
-def without_costs(
-    bench: Bench, variant: Variant, done: int, total: int
-) -> tuple[VariantResult, Evaluation]:
-    """One variant with its size and quality alone."""
-    bench.progress(f"{variant.name}: quality", done + 1, total)
-    quality = bench.quality(variant)
-    metrics = {**bench.size(variant).metrics, **quality.metrics}
-    result = VariantResult(
-        id=variant.id, parent=variant.parent, name=variant.name, recipe=variant.recipe.text(),
-        file=variant.file, metrics=metrics, groups=quality.groups, labels=quality.labels,
+def compare_saved(files: Sequence[str | Path]) -> Comparison:
+    """Compare evaluations that ``packlight evaluate --json`` printed with the first of them.
+
+    An evaluation on other data or another machine than the base is shown with what differs and is
+    not ranked. Differences are not paired, since single samples are not saved, so their intervals
+    are too wide.
+
+    Args:
+        files: of at least two evaluations.
+
+    Raises:
+        InputError: a file cannot be read or is no evaluation, or there are fewer than two.
+    """
+    if len(files) <= 1:
+        raise InputError("evaluations are compared with each other; give the files of two or more")
+    names = distinct_names([str(file) for file in files])
+    evaluations = dict(zip(names, (read_evaluation(Path(file)) for file in files), strict=True))
+    if len(evaluations) < len(files):
+        raise InputError("two of these files have the same path; name each file once")
+    base, *results = (as_result(name, evaluation) for name, evaluation in evaluations.items())
+    comparison = compare_results(base, results, {}, {}, evaluations=evaluations)
+    contrasts = []
+    warnings: dict[str, None] = {}
+    for name, evaluation in evaluations.items():
+        if evaluation.contrast:
+            contrasts.append(replace(evaluation.contrast, variant=name))
+        warnings |= dict.fromkeys(evaluation.warnings)
+    return replace(comparison, contrasts=tuple(contrasts), warnings=tuple(warnings))
+
+
+def read_evaluation(file: Path) -> Evaluation:
+    """Read an evaluation from its file.
+
+    Raises:
+        InputError: the file cannot be read, or is no evaluation.
+    """
+    try:
+        return loads(Evaluation, file.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"'{file}' cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"'{file}' must be JSON as 'packlight evaluate --json' prints it: {error}"
+                         ) from error  # fmt: skip
+    except InputError as error:
+        raise InputError(f"'{file}' holds no evaluation: {error}") from error
+
+
+def as_result(name: str, evaluation: Evaluation) -> VariantResult:
+    """Result of a saved evaluation; without metrics against a reference if there was none."""
+    metrics = dict(evaluation.metrics)
+    if evaluation.reference == evaluation.variant:
+        for key in AGAINST_REFERENCE:
+            metrics.pop(key, None)
+    return VariantResult(
+        name, "", name, "", "", metrics=metrics, groups=evaluation.groups, labels=evaluation.labels
     )  # fmt: skip
-    return result, quality
 
 
-def outcome(bench: Bench, found: Comparison, detectable: float) -> Outcome:
-    """A comparison in the form that a report takes: no budget, and nothing chosen."""
-    return Outcome(
-        best=None,
-        verdict="fits",
-        misses=(),
-        warnings=bench.task.notes,
-        front=found.front,
-        variants=(found.base, *found.others),
-        budget=Budget(),
-        metric=bench.task.metric.name,
-        detectable=detectable,
-        model=bench.opened.model.name,
-        task=bench.task.name,
-        samples=len(bench.task.samples),
-        calibration=len(bench.task.calibration),
-        session=bench.options,
-        machine=machine(),
-        project="",
-        lessons=found.lessons,
-        contrasts=found.contrasts,
-    )
-
-
-def name_of(model: AnyModel) -> str:
-    """What the user calls a model."""
+def _display_name(model: AnyModel) -> str:
     return model.name if isinstance(model, Model) else str(model)
 
 
-def distinct(names: Sequence[str]) -> list[str]:
-    """Names as short as they can be told apart: the file's own, else the path as given.
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """Stems of file names if these are distinct, else the names as they are.
 
-    >>> distinct(["a/int8.onnx", "b/int4.onnx"]), distinct(["a/m.onnx", "b/m.onnx"])
-    (['int8', 'int4'], ['a/m.onnx', 'b/m.onnx'])
+    >>> distinct_names(["a/int8.onnx", "b/int4.onnx"])
+    ['int8', 'int4']
+    >>> distinct_names(["a/m.onnx", "b/m.onnx"])
+    ['a/m.onnx', 'b/m.onnx']
     """
-    short = [Path(name).stem for name in names]
-    return short if len(set(short)) == len(set(names)) else list(names)
+    stems = [Path(name).stem for name in names]
+    if len(set(stems)) < len(set(names)):
+        return list(names)
+    return stems

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from packlight.compression import AppliedRecipe, uses_data
 from packlight.compression import compress as apply_recipe
-from packlight.compression.recipe_text import read_recipe, recipe_name
+from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_name
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size
-from packlight.model.write import check_target, write_model
+from packlight.model.save import check_output, write_model
 from packlight.presentation.numbers import show_bytes
 from packlight.records import (
-    Recipe,
     SessionOptions,
     Variant,
     digest,
@@ -51,7 +50,7 @@ class Compressed:
 
 def compress(
     model: AnyModel,
-    recipe: str | Recipe,
+    recipe: AnyRecipe,
     out: str | Path | None = None,
     *,
     task: AnyTask | None = None,
@@ -63,57 +62,63 @@ def compress(
 
     Args:
         model: stays as it is.
-        recipe: in short, the path of its TOML or JSON file, or a value.
-        out: where to write the new model; nowhere where there is none.
-        task: whose calibration samples methods may look at.
+        recipe: in short, as ``simplify+weights:4,block=32``; the path of its TOML or JSON file; or
+            configs in order, as ``[Simplify(), WeightOnly(bits=4, granularity=PerBlock(32))]``.
+        out: path of the new model; none is written by default.
+        task: calibration samples for methods that need them.
         options: of the sessions that run them.
-        seed: of everything random; a recipe that is a value has its own.
+        seed: of everything random; a ``Recipe`` has its own.
         progress: told what is being done.
 
     Raises:
         InputError: the model, the recipe or the task cannot be used, or ``out`` not be written.
     """
-    steps = recipe if isinstance(recipe, Recipe) else read_recipe(recipe, seed)
+    steps = read_recipe(recipe, seed)
     if task is None and uses_data(steps):
         raise RecipeError(
-            f"'{recipe if isinstance(recipe, str) else recipe.text()}' learns from calibration "
+            f"'{recipe_name(recipe)}' learns from calibration "
             "samples, and no task is given: name data with --task, as in --task data.npz, or leave "
             "out what learns, as rounding=gptq, mixed=, range=moments or static; quick8 and quick4 "
             "need no data"
         )
     source = source_of(model, runs=task is not None)
-    target = None if out is None else Path(out)
-    if target is not None:
-        check_target(target, source.files)
+    target = None
+    if out is not None:
+        target = Path(out)
+        check_output(target, source.files)
     data = None if task is None else task_for(task, source.model)
     start = time.perf_counter()
     calibrator = None
+    calibration_digest = ""
     if data is not None:
         calibrator = Calibrator(data.calibration, options, progress, state=data.state)
-    made = apply_recipe(source.model, steps, calibrator)
-    after = (
-        file_size(made.model.graph)
-        if target is None
-        else write_model(made.model, target, source.files)
+        if uses_data(steps):
+            calibration_digest = data.calibration_digest
+    applied = apply_recipe(source.model, steps, calibrator)
+    if target is None:
+        after = file_size(applied.model.graph)
+    else:
+        after = write_model(applied.model, target, source.files)
+    name = recipe_name(recipe)
+    variant = replace(
+        variant_record(source.model, applied, name, calibration_digest),
+        file=str(target or ""),
+        took=time.perf_counter() - start,
     )
-    name = steps.text() if isinstance(recipe, Recipe) else recipe_name(recipe)
-    seen = data.calibration_digest if data is not None and uses_data(steps) else ""
-    variant = record(source.model, made, name, seen)
-    where, took = "" if target is None else str(target), time.perf_counter() - start
-    return Compressed(made.model, replace(variant, file=where, took=took), source.size, after)
+    return Compressed(applied.model, variant, source.size, after)
 
 
-def record(source: Model, made: AppliedRecipe, name: str, calibration: str) -> Variant:
-    """What was made of a model, under the id that ``fit`` gives it too."""
+def variant_record(source: Model, applied: AppliedRecipe, name: str, calibration: str) -> Variant:
+    """Record of a compressed model, with the id that ``fit`` gives it."""
     parent = digest({"original": source.digest})
     return Variant(
-        id=variant_id(parent, made.recipe, calibration),
+        id=variant_id(parent, applied.recipe, calibration),
         parent=parent,
         name=name,
-        recipe=made.recipe,
-        model=made.model.digest,
+        recipe=applied.recipe,
+        model=applied.model.digest,
         calibration=calibration,
-        changes=made.changes,
-        refusals=made.refusals,
+        changes=applied.changes,
+        refusals=applied.refusals,
         environment=environment(),
     )

@@ -1,4 +1,4 @@
-"""Judge a model by a task, beside a reference where there is one."""
+"""Evaluate a model on a task, and compare it with a reference."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 
 from packlight.comparison import check_format, write_samples
 from packlight.evaluation import columns
-from packlight.model.write import check_place
+from packlight.model.save import check_output_path
 from packlight.records import Evaluation, SessionOptions
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, silent
-from packlight.search.adopted import adopted, scratch
 from packlight.search.bench import Bench
-from packlight.search.contrasts import contrast, reference_table
+from packlight.search.external_models import adopt, temporary_bench
 from packlight.sources.opening import AnyModel, AnyTask, at_hand, task_for
 
 
@@ -28,14 +27,14 @@ def evaluate(
     seed: int = 0,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Judge a model by a task.
+    """Evaluate a model on a task.
 
     Args:
-        model: to judge.
+        model: to evaluate.
         task: samples, metric and groups.
-        reference: what drops, flips and fidelity are against; the model itself where there is none.
-        samples: ``.csv`` or ``.parquet`` to write a row for every sample to; nowhere where there is
-            none.
+        reference: model that drop, flips and fidelity refer to; the model itself by default.
+        samples: ``.csv`` or ``.parquet`` file with a row for every sample; none is written by
+            default.
         options: of the session.
         seed: of the bootstrap.
         progress: told what is being done.
@@ -47,30 +46,33 @@ def evaluate(
     check_samples(samples)
     with at_hand(model, model if reference is None else reference) as (opened, base):
         data = task_for(task, base.model)
-        with scratch(base, data, options, seed=seed, progress=progress) as bench:
-            found = bench.quality(adopted(bench, opened, opened.model.name))
-            beside = contrast(bench, found)
+        with temporary_bench(base, data, options, seed=seed, progress=progress) as bench:
+            evaluation = bench.quality(adopt(bench, opened, opened.model.name))
+            change = bench.contrast(evaluation)
             if samples is not None:
-                write_tables(bench, [found], [opened.model.name], samples)
-    told = "" if samples is None else str(samples)
-    return replace(found, samples=told, beside="", warnings=data.notes, contrast=beside)
+                write_tables(bench, [evaluation], [opened.model.name], samples)
+    return replace(
+        evaluation, samples=str(samples or ""), beside="", warnings=data.notes, contrast=change
+    )
 
 
 def check_samples(out: Path | None) -> None:
-    """Refuse a place or a kind of file for the table of samples before any work is done."""
+    """Refuse an unusable path for the table of samples before any work."""
     if out is not None:
         check_format(out)
-        check_place(out)
+        check_output_path(out)
 
 
 def write_tables(
-    bench: Bench, found: Sequence[Evaluation], names: Sequence[str], out: Path
+    bench: Bench, evaluations: Sequence[Evaluation], names: Sequence[str], out: Path
 ) -> None:
-    """Write what single samples did in the original and in models judged beside it."""
+    """Write results of single samples for the original and the models compared with it."""
     tables = {}
-    if any(one.variant != one.reference for one in found):
-        tables[REFERENCE] = reference_table(bench, found[0])
-    tables.update({name: bench.table(one) for name, one in zip(names, found, strict=True)})
+    if any(evaluation.variant != evaluation.reference for evaluation in evaluations):
+        tables[REFERENCE] = bench.reference_table(evaluations[0])
+    tables.update(
+        {name: bench.table(evaluation) for name, evaluation in zip(names, evaluations, strict=True)}
+    )
     write_samples(out, tables, columns(bench.task), bench.task.metric.name)
 
 

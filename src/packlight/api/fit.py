@@ -1,10 +1,11 @@
-"""Search for the best version of a model that fits its budgets."""
+"""Search for the best variant of a model that keeps every budget."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from packlight.compression.recipe_text import AnyRecipe
 from packlight.records import Budget, SessionOptions, parse_budget
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, silent
@@ -19,7 +20,7 @@ def fit(
     budget: Sequence[str] | Budget,
     project: str | Path | None = None,
     *,
-    recipes: Sequence[str] = (),
+    recipes: Sequence[AnyRecipe] = (),
     options: SessionOptions = DEFAULT_SESSION,
     allow_slower: bool = False,
     seed: int = 0,
@@ -32,10 +33,10 @@ def fit(
 
     Args:
         model: the original.
-        task: how good a model is.
-        budget: what it may cost and lose, as ``["size<=0.3x", "drop<=1%"]``.
-        project: folder, new or of an earlier call; ``MODEL-packlight`` here if none is named.
-        recipes: in short or as files; the built-in ladder where there are none.
+        task: that measures quality.
+        budget: limits, as ``["size<=0.3x", "drop<=1%"]``.
+        project: folder, new or of an earlier call; ``MODEL-packlight`` by default.
+        recipes: each as ``compress`` takes it; the built-in ladder where there are none.
         options: of every session.
         allow_slower: whether a variant measured slower than the original may be chosen.
         seed: of everything random.
@@ -45,13 +46,13 @@ def fit(
     Raises:
         InputError: the model, the task, a recipe or a budget cannot be used.
     """
-    asked = budget if isinstance(budget, Budget) else parse_budget(budget)
+    limits = budget if isinstance(budget, Budget) else parse_budget(budget)
     with at_hand(model) as (opened,):
         folder = Path(project or f"{opened.model.name}-packlight")
         return search(
             opened,
             task_for(task, opened.model),
-            asked,
+            limits,
             folder,
             recipes=recipes,
             options=options,

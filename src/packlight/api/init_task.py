@@ -1,4 +1,4 @@
-"""Write a task to fill in."""
+"""Write a template for a task."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from packlight.task import init_task
 
 
 def write_task(model: AnyModel, out: Path) -> str:
-    """Write a commented task for a model, to fill in; what ``--task`` takes for it.
+    """Write a commented task template for a model, and return its name for ``--task``.
 
     Raises:
-        InputError: the model cannot be used, the file is there already, or cannot be written.
+        InputError: the model cannot be used, or the file exists or cannot be written.
     """
     with at_hand(model) as (opened,):
         text = init_task(opened.model, out.name)
@@ -21,7 +21,7 @@ def write_task(model: AnyModel, out: Path) -> str:
         with out.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
-        raise InputError(f"'{out}' is there already; name another file with -o") from error
+        raise InputError(f"'{out}' exists; name another file with -o") from error
     except OSError as error:
         raise InputError(f"'{out}' cannot be written: {error.strerror}") from error
     return f"{out}:task"

@@ -1,4 +1,4 @@
-"""The process that reads a file which is not trusted, under limits, and says what it found."""
+"""Child process that reads an untrusted file under limits and prints a record."""
 
 from __future__ import annotations
 
@@ -11,73 +11,70 @@ from pathlib import Path
 from typing import Any
 
 from packlight.api.plan import PlanRequest
-from packlight.api.plan_detail import planned
+from packlight.api.plan_in_process import plan_file
 from packlight.api.profile import ProfileRequest
-from packlight.api.profile_detail import profiled
+from packlight.api.profile_in_process import profile_file
 from packlight.errors import InputError
 from packlight.records import SessionOptions, from_json, to_json
-from packlight.runtime.calls import start
-from packlight.runtime.failures import exhausted
+from packlight.runtime.calls import is_out_of_memory, start_session
 from packlight.runtime.isolation.confine import SWALLOWED
-from packlight.runtime.isolation.vetting_child import loaded, rehearse
+from packlight.runtime.isolation.vetting_child import load_limited, rehearse
 from packlight.sources.opening import ZOO, Opened, open_model
 
 Verb = Callable[[Opened, Any], object]
 
 VERBS: Mapping[str, tuple[Verb, type[object]]] = {
-    "plan": (planned, PlanRequest),
-    "profile": (profiled, ProfileRequest),
+    "plan": (plan_file, PlanRequest),
+    "profile": (profile_file, ProfileRequest),
 }
-"""What can be found without a session, and the record that says what is asked."""
+"""Verbs that need no session, and the records of their arguments."""
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print one JSON object: the record that was found, or the error and what it says.
+    """Print a JSON object: the record, or the error and its text.
 
-    The process ends at once: to let go of large graphs piece by piece takes a second.
+    The process exits at once, because freeing large graphs takes a second.
 
     Args:
         arguments: path of the model; seconds of processor time. The verb and its request are read
             from the input, as JSON.
     """
     gc.disable()  # graphs are cycles all through, and this process ends soon
-    answer = answered(arguments[0], int(arguments[1]), json.load(sys.stdin))
+    answer = run_or_explain(arguments[0], int(arguments[1]), json.load(sys.stdin))
     print(json.dumps(answer), flush=True)
     os._exit(0)
 
 
-def answered(name: str, seconds: int, asked: Mapping[str, Any]) -> dict[str, object]:
-    """What is found, or what is wrong with what the user gave."""
+def run_or_explain(name: str, seconds: int, message: Mapping[str, Any]) -> dict[str, object]:
+    """Record of a verb as JSON, or its error."""
     try:
-        return {"found": to_json(found(name, seconds, asked))}
+        return {"found": to_json(run_verb(name, seconds, message))}
     except InputError as error:
         return {"error": type(error).__name__, "text": str(error)}
     except MemoryError:
-        text = SWALLOWED.format(name=Path(name).name, doing=f"get a {asked['verb']}")
+        text = SWALLOWED.format(name=Path(name).name, doing=f"get a {message['verb']}")
         return {"error": "ModelError", "text": text}
 
 
-def found(name: str, seconds: int, asked: Mapping[str, Any]) -> object:
-    """What a verb finds of a model.
+def run_verb(name: str, seconds: int, message: Mapping[str, Any]) -> object:
+    """Run a verb on a model.
 
     Raises:
         InputError: the model or the request cannot be used.
     """
-    verb, kind = VERBS[asked["verb"]]
-    opened = open_model(name) if name.startswith(ZOO) else within(Path(name), seconds)
-    request = from_json(kind, asked["request"])
+    verb, kind = VERBS[message["verb"]]
+    if name.startswith(ZOO):
+        opened = open_model(name)
+    else:
+        opened = Opened(load_limited(Path(name), seconds), Path(name))
+    request = from_json(kind, message["request"])
     try:
         return verb(opened, request)
     except (InputError, MemoryError):
         raise
     except Exception as error:
-        if exhausted(error):
+        if is_out_of_memory(error):
             raise MemoryError from error
-        rehearse(opened.model, name)  # says so where the model is to blame,
-        start(opened.path, name, SessionOptions())  # and ONNX Runtime so
+        rehearse(opened.model, name)  # raises if the model is to blame,
+        start_session(opened.path, name, SessionOptions())  # and here if ONNX Runtime is
         raise
-
-
-def within(path: Path, seconds: int) -> Opened:
-    """A model loaded within limits on this process."""
-    return Opened(loaded(path, seconds), path)

@@ -1,16 +1,16 @@
-"""Compare two models inside, wherever they come from."""
+"""Compare two models layer by layer, from any tool."""
 
 from __future__ import annotations
 
-from packlight.layers import layers as look_inside
+from packlight.layers import layers as compare_by_layer
 from packlight.records import Layers, SessionOptions
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, silent
-from packlight.search.adopted import check_alike
+from packlight.search.external_models import check_alike
 from packlight.sources.opening import AnyModel, AnyTask, at_hand, task_for
 
-MOST = 200
-"""Samples that are looked at inside, evenly spread."""
+MOST_SAMPLES = 200
+"""Samples that are run, evenly spread."""
 
 
 def compare_layers(
@@ -19,15 +19,15 @@ def compare_layers(
     task: AnyTask,
     *,
     options: SessionOptions = DEFAULT_SESSION,
-    limit: int = MOST,
+    limit: int = MOST_SAMPLES,
     progress: Progress = silent,
 ) -> Layers:
-    """What a variant does to values and weights inside a model, operator by operator.
+    """Compare values and weights inside two models, operator by operator.
 
     Args:
-        reference: the model that it was made of.
-        variant: with the same inputs and outputs, made by whichever tool.
-        task: whose samples are run.
+        reference: the model that it was made from.
+        variant: made by any tool, with the same inputs and outputs.
+        task: its samples are run.
         options: of the sessions, whose arithmetic is always exact.
         limit: samples at most, evenly spread.
         progress: told what is being done.
@@ -37,7 +37,7 @@ def compare_layers(
     """
     with at_hand(reference, variant) as (first, second):
         check_alike(first.model, second.model, second.model.name)
-        return look_inside(
+        return compare_by_layer(
             first.model,
             second.model,
             task_for(task, first.model),

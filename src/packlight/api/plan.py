@@ -1,4 +1,4 @@
-"""Plan a model: can it ship, by which route, before training and before any data."""
+"""Plan a model: feasibility on a device and routes to it, before training and without data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packlight.api.isolated import apart
+from packlight.api.isolated import run_isolated
 from packlight.records import Budget, Device, Plan, parse_budget
 from packlight.sources.input_shapes import Shapes, shapes_of
 from packlight.sources.opening import is_code
@@ -18,16 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What is asked of a plan.
+    """Arguments of ``plan``, as the child process takes them.
 
     Attributes:
-        called: what a command would call the model.
-        budget: what must be kept, besides what the device lets an application have.
-        device: a name, the path of a description, or a value; the description nearest this machine
-            where it is empty.
-        unit: of the device, that computes; its CPU where it is empty.
-        inputs: shapes of inputs with open dimensions.
-        choices: ``OPERATOR=STEP`` for single operators.
+        called: name of the model in printed commands.
     """
 
     called: str
@@ -48,15 +42,15 @@ def plan(
     unit: str = "",
     choices: Sequence[str] = (),
 ) -> Plan:
-    """Say whether a model can ship on a device, and how, before training and before any data.
+    """Predict if and how a model can ship on a device, before training and without data.
 
     Args:
         model: its weights may be random; FILE.py:FUNCTION or module:function names a PyTorch
             network.
-        budget: what must be kept, besides what the device lets an application have.
+        budget: to keep, besides the memory and storage that the device allows.
         device: a name, the path of a description, or a value; the description nearest this machine
-            where it is empty.
-        task: its first sample says the shapes of inputs; nothing else of it is used.
+            if empty.
+        task: its first sample gives the shapes of inputs; nothing else is used.
         inputs: shapes of inputs with open dimensions.
         unit: of the device, that computes: ``cpu``, ``gpu`` or ``npu``.
         choices: ``OPERATOR=STEP`` for single operators; they make one more route, ``as chosen``.
@@ -73,7 +67,7 @@ def plan(
         choices=tuple(choices),
     )
     if task is None and isinstance(model, str | Path) and not is_code(str(model)):
-        return apart("plan", model, request, Plan)
-    from packlight.api.plan_detail import planned_here  # noqa: PLC0415  loaded where it is used
+        return run_isolated("plan", model, request, Plan)
+    from packlight.api.plan_in_process import plan_in_process  # noqa: PLC0415  heavy
 
-    return planned_here(model, request, task)
+    return plan_in_process(model, request, task)

@@ -1,4 +1,4 @@
-"""Where size, arithmetic, memory and time go, operator by operator."""
+"""Profile a model: size, operations, memory and latency of each operator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packlight.api.isolated import apart
+from packlight.api.isolated import run_isolated
 from packlight.records import Device, Profile, SessionOptions
 from packlight.sources.input_shapes import Shapes, shapes_of
 
@@ -19,34 +19,12 @@ OPTIONS = SessionOptions()
 
 @dataclass(frozen=True, slots=True)
 class ProfileRequest:
-    """What is asked of a profile.
-
-    Attributes:
-        inputs: shapes of inputs with open dimensions.
-        download: whether to count the bytes of a download.
-        device: to predict times for, and what bounds them; none where it is empty.
-        unit: of the device, that computes; its CPU where it is empty.
-    """
+    """Arguments of ``profile``, as the child process takes them."""
 
     inputs: Mapping[str, tuple[int, ...]]
     download: bool
     device: str | Device
     unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How times are measured on this machine.
-
-    Attributes:
-        options: of the sessions.
-        seconds: to spend.
-        seed: of random inputs and of intervals.
-    """
-
-    options: SessionOptions
-    seconds: float
-    seed: int
 
 
 def profile(
@@ -62,18 +40,18 @@ def profile(
     seconds: float = 2.0,
     seed: int = 0,
 ) -> Profile:
-    """Where size, arithmetic, memory and time go.
+    """Count size, operations, memory and, where asked for, latency of each operator.
 
     Args:
-        model: to look at.
-        task: its first sample says the shapes of inputs, and is what runs where time is measured.
+        model: to profile.
+        task: its first sample gives the shapes of inputs, and is run if latency is measured.
         inputs: shapes of inputs with open dimensions, as ``{"image": (1, 3, 224, 224)}`` or
             ``["image=1,3,224,224"]``. Without them and a task, an input of which only the first
             dimension is open counts with a batch of 1.
         download: whether to count the bytes of a download, which takes a second for each 30 MB.
-        measure: whether to run the model here and measure the time of each operator.
-        device: to predict times for, and what bounds them; none where it is empty.
-        unit: of the device, that computes; its CPU where it is empty.
+        measure: whether to measure the latency of each operator on this machine.
+        device: to predict latency for; none if empty.
+        unit: of the device, that computes; its CPU if empty.
         options: of the sessions that are measured.
         seconds: to spend on measuring.
         seed: of random inputs and of intervals.
@@ -89,8 +67,9 @@ def profile(
         unit=unit,
     )
     if task is None and not measure and isinstance(model, str | Path):
-        return apart("profile", model, request, Profile)
-    from packlight.api.profile_detail import profiled_here  # noqa: PLC0415  loaded where it is used
+        return run_isolated("profile", model, request, Profile)
+    from packlight.api.profile_in_process import profile_in_process  # noqa: PLC0415  heavy
+    from packlight.profiling.sample_runs import Timing  # noqa: PLC0415  heavy
 
     timing = Timing(options, seconds, seed) if measure else None
-    return profiled_here(model, task, request, timing)
+    return profile_in_process(model, task, request, timing)

@@ -1,10 +1,10 @@
-"""Integer arithmetic where it gains on this machine, or the reason why there is none.
+"""Integer arithmetic where it is faster on this machine, or the reason why nowhere.
 
-The model is timed by operator in float and in integers, both as they really run; an exact cut
-chooses what to compute in integers, conversions at the borders counted. Borders can cost more than
-conversions, as float operators next to each other share a layout that one between integers does not
-have, so the choice is timed beside all in integers, and the quicker one is taken. What comes
-out is timed against the original, and offered only where it is surely faster.
+Latency is measured by operator in float and in integers; a minimum cut chooses the operators to
+compute in integers, with the cost of conversions at the borders. Borders can cost more than
+conversions, because neighboring float operators share a layout that one between integers lacks.
+So the cut is compared with the model all in integers, and the faster one is chosen. The result is
+measured interleaved with the original, and offered only if it is significantly faster.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -20,31 +20,47 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.api.compress import Compressed, compress
-from packlight.api.measured_profile import measured_profile
-from packlight.api.profile import Timing
-from packlight.api.profile_detail import profile_of, shapes_in_use
 from packlight.backends.capabilities import capabilities
 from packlight.backends.policy import policy
 from packlight.compression.qdq import placement
 from packlight.model import Model, nodes
 from packlight.planning.cost.integer_cut import Passing, Times, cheapest
+from packlight.profiling.sample_runs import (
+    Timing,
+    measure_operators,
+    profile_for_task,
+    sample_shapes,
+)
 from packlight.records import Measurement, Profile, Recipe, SessionOptions, Step
-from packlight.records.recipe import Option
+from packlight.records.configs import DynamicInt8, StaticInt8
 from packlight.records.session import DEFAULT_SESSION
-from packlight.runtime import Feeds, latency_of, open_session, race
+from packlight.runtime import Feeds, compare_latency, latency_of, open_session
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
 from packlight.task import Task
 
-Method = Literal["static", "dynamic"]
-SKETCH: Mapping[Method, Mapping[str, Option]] = {
-    "static": {"rounding": "nearest", "bias": False, "range": "minmax", "search": "minmax"},
-    "dynamic": {"rounding": "nearest", "search": "minmax"},
+IntegerConfig = StaticInt8 | DynamicInt8
+SKETCH: Mapping[type[IntegerConfig], IntegerConfig] = {
+    StaticInt8: StaticInt8(rounding="nearest", bias=False, range="minmax", search="minmax"),
+    DynamicInt8: DynamicInt8(rounding="nearest", search="minmax"),
 }
-"""Options under which a model runs as fast as under any others, and is made quickly."""
+"""Configs under which a model runs as fast as under any others, and is made quickly."""
 
 SIZES = (1 << 12, 1 << 20)
-"""Numbers in two arrays whose conversions are timed."""
+"""Sizes of the two arrays whose conversions are timed."""
+
+
+OfferCode = Literal["offered", "no-operators", "no-gain", "not-faster"]
+REASONS: Mapping[OfferCode, str] = {
+    "offered": "",
+    "no-operators": "the method has no integer kernel for any of the model's operators",
+    "no-gain": "no operator gains by integers here, with the conversions that they need",
+    "not-faster": (
+        "it takes {ratio.value:.2f} times as long as the original "
+        "({ratio.low:.2f} to {ratio.high:.2f}), which is not surely less"
+    ),
+}
+"""Why integer arithmetic is declined, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,38 +71,43 @@ class IntegerSearch:
         made: the model; also where it is declined, so that it can be looked at.
         ratio: its latency over that of the original.
         floats: operators that could compute in integers and stay in float, because that is faster.
-        reason: why it is declined; empty where it is offered.
+        code: ``offered``, or the reason for which it is declined: no operator has an integer
+            kernel, none gains by it, or the model is not surely faster.
     """
 
     made: Compressed
     ratio: Measurement
     floats: tuple[str, ...]
-    reason: str
+    code: OfferCode
 
     @property
     def offered(self) -> bool:
-        """Whether it is surely faster than the original."""
-        return not self.reason
+        """True if it is significantly faster than the original."""
+        return self.code == "offered"
+
+    @property
+    def reason(self) -> str:
+        """Why it is declined, for people; empty where it is offered."""
+        return REASONS[self.code].format(ratio=self.ratio)
 
 
 def quantize_where_faster(
     model: AnyModel,
     task: AnyTask,
-    method: Method = "static",
-    config: Mapping[str, Option] | None = None,
+    config: IntegerConfig = StaticInt8(),
     *,
     options: SessionOptions = DEFAULT_SESSION,
     seconds: float = 2.0,
     seed: int = 0,
     progress: Progress = silent,
 ) -> IntegerSearch:
-    """Compute in integers exactly what gains by it here.
+    """Compute in integers the operators that are faster in integers on this machine.
 
     Args:
         model: stays as it is.
         task: whose samples are timed and calibrated with.
-        method: with ranges fixed beforehand, or found at every call.
-        config: options of the method; its own where none are given.
+        config: of the method: ``StaticInt8`` with ranges fixed beforehand, or ``DynamicInt8`` with
+            ranges found at every call.
         options: of all sessions; the choice holds for their threads.
         seconds: to spend on each measurement.
         seed: of everything random.
@@ -98,60 +119,63 @@ def quantize_where_faster(
     original = source_of(model, runs=True).model
     data = task_for(task, original)
     make = partial(compress, original, task=data, options=options, progress=progress)
-    sketch = make(Recipe((Step(method, dict(SKETCH[method])),), seed))
-    times = [by_name(timed(one, data, options, seconds, seed)) for one in (original, sketch.model)]
+    sketch = make(Recipe((Step(SKETCH[type(config)]),), seed))
+    times = [
+        latency_by_name(timed(one, data, options, seconds, seed))
+        for one in (original, sketch.model)
+    ]
     able = tuple(change.operator for change in sketch.variant.changes)
-    if method == "dynamic":
-        chosen = cheapest(of_products(able, sketch.model, times[0], times[1]), ())
+    if isinstance(config, DynamicInt8):
+        chosen = cheapest(product_times(able, sketch.model, times[0], times[1]), ())
     else:
         each = conversions(options, seconds, seed)
         counts = {
             name: math.prod(size for size in shape if size is not None)
-            for name, shape in shapes_in_use(original, data).items()
+            for name, shape in sample_shapes(original, data).items()
         }
         moved = {name: (each[0] * n, each[1] * n) for name, n in counts.items()}
         costs = {name: Times(times[0].get(name, 0.0), times[1].get(name, 0.0)) for name in able}
-        chosen = regions(original, costs, moved)
-    time = partial(against, original, task=data, options=options, seconds=seconds, seed=seed)
-    build = partial(recipe_of, method, able=able, seed=seed)
+        chosen = integer_operators(original, costs, moved)
+    time = partial(latency_ratio, original, task=data, options=options, seconds=seconds, seed=seed)
+    build = partial(recipe_of, able=able, seed=seed)
     tried = {frozenset(able): sketch}
     if chosen:
-        tried |= {chosen: make(build(dict(SKETCH[method]), chosen))}
+        tried |= {chosen: make(build(SKETCH[type(config)], chosen))}
     ratios = {names: time(one.model).value for names, one in tried.items()}
     best = min(ratios, key=lambda names: ratios[names])
     chosen = best if ratios[best] < 1 else frozenset()
-    made = make(build(dict(config or {}), chosen))
+    made = make(build(config, chosen))
     ratio = time(made.model)
     floats = tuple(name for name in able if name not in chosen)
-    why = reason(chosen, ratio) if able else f"'{method}' has no integers for any of its operators"
-    return IntegerSearch(made, ratio, floats, why)
+    code = offer(chosen, ratio) if able else "no-operators"
+    return IntegerSearch(made, ratio, floats, code)
 
 
-def against(
-    original: Model, made: Model, *, task: Task, options: SessionOptions, seconds: float, seed: int
+def latency_ratio(
+    original: Model,
+    compressed: Model,
+    *,
+    task: Task,
+    options: SessionOptions,
+    seconds: float,
+    seed: int,
 ) -> Measurement:
-    """Latency of a model over that of the original, in turns with it."""
-    return race(
-        lambda: open_session(original, options), lambda: open_session(made, options),
+    """Latency of a model over that of the original, interleaved with it."""
+    return compare_latency(
+        lambda: open_session(original, options), lambda: open_session(compressed, options),
         task.samples[:1], task.state, seconds=seconds, seed=seed,
     )["latency_ratio"]  # fmt: skip
 
 
-def reason(chosen: frozenset[str], ratio: Measurement) -> str:
-    """Why integers are declined; empty where they are not."""
+def offer(chosen: frozenset[str], ratio: Measurement) -> OfferCode:
+    """Whether integers are offered, or the reason for which they are declined."""
     if not chosen:
-        return "no operator gains by integers here, with the conversions that they need"
-    if ratio.high >= 1:
-        return (
-            f"it takes {ratio.value:.2f} times as long as the original "
-            f"({ratio.low:.2f} to {ratio.high:.2f}), which is not surely less"
-        )
-    return ""
+        return "no-gain"
+    return "not-faster" if ratio.high >= 1 else "offered"
 
 
 def recipe_of(
-    method: Method,
-    config: dict[str, Option],
+    config: IntegerConfig,
     chosen: frozenset[str],
     *,
     able: Sequence[str],
@@ -161,28 +185,34 @@ def recipe_of(
     if not chosen:
         return Recipe((), seed)
     floats = [name for name in able if name not in chosen]
-    if method == "static" and floats:
-        asked = [f"(?:{config['skip']})"] if config.get("skip") else []
-        config["skip"] = "|".join([*asked, *map(re.escape, floats)])
-    where = f"^({'|'.join(map(re.escape, sorted(chosen)))})$" if method == "dynamic" else ""
-    return Recipe((Step(method, config, where),), seed)
+    if isinstance(config, DynamicInt8):
+        where = f"^({'|'.join(map(re.escape, sorted(chosen)))})$"
+        return Recipe((Step(config, where),), seed)
+    if floats:
+        skipped = [f"(?:{config.skip})"] if config.skip else []
+        config = replace(config, skip="|".join([*skipped, *map(re.escape, floats)]))
+    return Recipe((Step(config),), seed)
 
 
 def timed(model: Model, task: Task, options: SessionOptions, seconds: float, seed: int) -> Profile:
-    """A model with the time of each of its operators on this machine."""
-    found = profile_of(model, {}, task)
-    return measured_profile(model, found, task, Timing(options, seconds, seed))
+    """Profile with the latency of each operator on this machine."""
+    profile = profile_for_task(model, {}, task)
+    return measure_operators(model, profile, task, Timing(options, seconds, seed))
 
 
-def by_name(found: Profile) -> dict[str, float]:
-    """Seconds of each operator with a kernel of its own, what is fused into it included."""
-    return {one.name: one.latency.value for one in found.operators if one.latency is not None}
+def latency_by_name(profile: Profile) -> dict[str, float]:
+    """Seconds of each operator that has a kernel, fused operators included."""
+    return {
+        operator.name: operator.latency.value
+        for operator in profile.operators
+        if operator.latency is not None
+    }
 
 
-def regions(
+def integer_operators(
     model: Model, costs: Mapping[str, Times], moved: Mapping[str, tuple[float, float]]
 ) -> frozenset[str]:
-    """The operators to compute in integers with fixed ranges.
+    """Choose the operators to compute in integers with fixed ranges.
 
     Args:
         model: in float.
@@ -197,35 +227,35 @@ def regions(
     needs = [
         (str(node.name), str(giver.name))
         for node in plan.unweighted
-        for giver in givers(node)
+        for giver in producers_of(node)
         if giver.name in chosen and node.name in chosen
     ]
     return cheapest(costs, list(passings(plan, chosen, moved)), needs)
 
 
-def of_products(
+def product_times(
     able: Sequence[str], model: Model, floats: Mapping[str, float], codes: Mapping[str, float]
 ) -> dict[str, Times]:
-    """Times of products quantized at every call; those that share codes share their cost."""
+    """Times of products with dynamic quantization; products that share codes share their cost."""
     spent = dict.fromkeys(able, 0.0)
     for node in nodes(model.graph):
         product = next((n for n in (node.name, parent(str(node.name))) if n in spent), "")
         if product:
             spent[product] += codes.get(str(node.name), 0.0)
         if product and node.op_type == "MatMulInteger":
-            made = node.inputs[0].producer()  # type: ignore[union-attr]
-            assert made is not None
-            spent[product] += codes.get(str(made.name), 0.0) / len(made.outputs[0].uses())
+            quantizer = node.inputs[0].producer()  # type: ignore[union-attr]
+            assert quantizer is not None
+            spent[product] += codes.get(str(quantizer.name), 0.0) / len(quantizer.outputs[0].uses())
     return {name: Times(floats.get(name, 0.0), spent[name]) for name in able}
 
 
 def parent(name: str) -> str:
-    """Name of the operator that one of the operators in its place belongs to."""
+    """Name of the operator that a part of it belongs to."""
     return name.rpartition(".")[0]
 
 
-def givers(node: ir.Node) -> Iterator[ir.Node]:
-    """The operators that give what an operator reads, seen through activations."""
+def producers_of(node: ir.Node) -> Iterator[ir.Node]:
+    """Operators that compute the inputs of an operator, through activations."""
     for value in node.inputs:
         maker = None if value is None else value.producer()
         while maker is not None and maker.op_type in capabilities("onnxruntime").clipping:
@@ -240,15 +270,15 @@ def passings(
     chosen: Mapping[str, ir.Node],
     seconds: Mapping[str, tuple[float, float]],
 ) -> Iterator[Passing]:
-    """Every value that an operator gives or reads that can compute in integers.
+    """Values that operators read or write that can compute in integers.
 
     Args:
-        plan: what would get a grid.
+        plan: values that would get a grid.
         chosen: operators that can compute in integers, by name.
         seconds: to quantize and to dequantize each value, by name.
     """
     clipping = plan.policy.runtime.clipping
-    made = {
+    producers = {
         str(placement.behind_activation(node, clipping).name): name for name, node in chosen.items()
     }
     values = {str(value.name): value for value in (*plan.read.values(), *plan.written.values())}
@@ -257,43 +287,47 @@ def passings(
         if value.is_graph_output():
             readers.append("")
         names = tuple(reader if reader in chosen else "" for reader in readers)
-        yield Passing(made.get(name, ""), names, *seconds.get(name, (0.0, 0.0)))
+        yield Passing(producers.get(name, ""), names, *seconds.get(name, (0.0, 0.0)))
 
 
 def conversions(options: SessionOptions, seconds: float, seed: int) -> tuple[float, float]:
-    """Seconds to quantize and to dequantize one number here, from arrays of two sizes."""
+    """Seconds to quantize and to dequantize a number, from arrays of two sizes."""
     slopes = []
     for make in (quantizer, dequantizer):
-        taken = []
+        times = []
         for size in SIZES:
             model, feeds = make(size)
             session = open_session(model, options)
             run = latency_of(session, [[feeds]], {}, seconds=seconds / 8, seed=seed)
-            taken.append(run["latency"].value)
-        slopes.append(max(0.0, (taken[1] - taken[0]) / (SIZES[1] - SIZES[0])))
+            times.append(run["latency"].value)
+        slopes.append(max(0.0, (times[1] - times[0]) / (SIZES[1] - SIZES[0])))
     return slopes[0], slopes[1]
 
 
 def quantizer(size: int) -> tuple[Model, Feeds]:
-    """A model that quantizes so many numbers, with what to feed it."""
-    x, y = ir.val("x", ir.DataType.FLOAT, (size,)), ir.val("y", ir.DataType.UINT8, (size,))
-    return mover("QuantizeLinear", x, y), {"x": np.linspace(-1, 1, size, dtype=np.float32)}
+    """Model that quantizes ``size`` numbers, with its inputs."""
+    x = ir.val("x", ir.DataType.FLOAT, (size,))
+    y = ir.val("y", ir.DataType.UINT8, (size,))
+    return conversion_model("QuantizeLinear", x, y), {
+        "x": np.linspace(-1, 1, size, dtype=np.float32)
+    }
 
 
 def dequantizer(size: int) -> tuple[Model, Feeds]:
-    """A model that dequantizes so many codes, with what to feed it."""
-    x, y = ir.val("x", ir.DataType.UINT8, (size,)), ir.val("y", ir.DataType.FLOAT, (size,))
-    return mover("DequantizeLinear", x, y), {"x": np.arange(size).astype(np.uint8)}
+    """Model that dequantizes ``size`` codes, with its inputs."""
+    x = ir.val("x", ir.DataType.UINT8, (size,))
+    y = ir.val("y", ir.DataType.FLOAT, (size,))
+    return conversion_model("DequantizeLinear", x, y), {"x": np.arange(size).astype(np.uint8)}
 
 
-def mover(kind: str, x: ir.Value, y: ir.Value) -> Model:
-    """A model of one conversion."""
-    given = [
+def conversion_model(kind: str, x: ir.Value, y: ir.Value) -> Model:
+    """Model of one conversion."""
+    constants = [
         ir.val(name, const_value=ir.tensor(array, name=name))
         for name, array in (("scale", np.float32(0.01)), ("zero", np.uint8(100)))
     ]
-    node = ir.Node("", kind, [x, *given], outputs=[y])
+    node = ir.Node("", kind, [x, *constants], outputs=[y])
     graph = ir.Graph(
-        [x], [y], nodes=[node], initializers=given, opset_imports={"": 13}, name="conversion"
+        [x], [y], nodes=[node], initializers=constants, opset_imports={"": 13}, name="conversion"
     )
     return Model(ir.Model(graph, ir_version=8), "conversion")

@@ -17,11 +17,9 @@ from typing import Literal
 import onnx_ir as ir
 
 from packlight.records.codec import from_json
+from packlight.records.configs import IntegerRuntime
 
 FOLDER = Path(__file__).with_name("runtimes")
-
-Runtime = Literal["onnxruntime", "qnn", "litert", "xnnpack", "coreml"]
-"""The runtimes that are described, each in a file of its name."""
 
 Attributes = Mapping[str, object]
 DEFAULTS: Attributes = MappingProxyType({})
@@ -194,7 +192,7 @@ class Capabilities:
 
 
 @cache
-def capabilities(runtime: Runtime) -> Capabilities:
+def capabilities(runtime: IntegerRuntime) -> Capabilities:
     """Read what a runtime computes in integers."""
     text = (FOLDER / f"{runtime}.toml").read_text("utf-8")
     return from_json(Capabilities, tomllib.loads(text))

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from packlight.backends.capabilities import Capabilities, Runtime, capabilities
+from packlight.backends.capabilities import Capabilities, capabilities
 from packlight.records.codec import from_json
+from packlight.records.configs import IntegerRuntime
 
 FILE = Path(__file__).with_name("policies.toml")
 
@@ -59,7 +60,7 @@ class Policy:
 
 
 @cache
-def policy(runtime: Runtime) -> Policy:
+def policy(runtime: IntegerRuntime) -> Policy:
     """Read where packlight puts pairs for a runtime."""
     choices = tomllib.loads(FILE.read_text("utf-8"))[runtime]
     return Policy(capabilities(runtime), from_json(Choices, choices))

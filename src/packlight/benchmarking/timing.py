@@ -18,7 +18,7 @@ from packlight.errors import DeviceError, InputError
 from packlight.records.codec import canonical, digest, from_json
 from packlight.records.session import SessionOptions
 from packlight.runtime import machine, open_session
-from packlight.runtime.clock import WARM_UP, Clock, frozen, timed, undisturbed
+from packlight.runtime.clock import WARM_UP, Clock, frozen_heap, garbage_collection_off, time_call
 
 Progress = Callable[[str, int, int], None]
 """(what is done, steps finished, steps in all)."""
@@ -167,7 +167,7 @@ def time_all(
     journal = Journal(path, conditions(schedule.options))
     done = len(journal.rows)
     total = len(schedule.models)
-    with frozen():
+    with frozen_heap():
         for number, model in turns(schedule):
             if number and journal.spent() >= schedule.seconds:
                 break
@@ -193,12 +193,12 @@ def time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: C
     seconds_taken = [0.0]
     for _ in range(WARM_UP):
         session.run_steps([feeds], {})
-    with undisturbed():
+    with garbage_collection_off():
         seconds_taken.clear()
         while len(seconds_taken) < LEAST or (
             len(seconds_taken) < MOST and sum(seconds_taken) < schedule.each
         ):
-            seconds_taken.append(timed(session, [feeds], {}, clock))
+            seconds_taken.append(time_call(session, [feeds], {}, clock))
     seconds = max(float(np.median(seconds_taken)), 1e-9)
     return Row(under, model.key, number, seconds, len(seconds_taken), clock() - start)
 

@@ -37,7 +37,7 @@ def compare(
         bool,
         typer.Option("--quality", help="Size and quality alone: no latency, no memory, no report."),
     ] = False,
-    inside: Annotated[
+    layers: Annotated[
         bool, typer.Option("--layers", help="Also compare values and weights inside the models.")
     ] = False,
     robust: Annotated[
@@ -47,7 +47,7 @@ def compare(
 ) -> int:
     """Say what changed from a model to others: for whom, and how surely.
 
-    Whichever tool made them: all are measured in turns and on the same samples. They need the
+    Models may come from any tool: all are measured on the same samples, interleaved. They need the
     same inputs and outputs. Instead of models it takes what evaluate --json printed, without
     --task, and ranks what was judged under the same conditions.
 
@@ -73,7 +73,7 @@ def compare(
             seed=seed,
             seconds=seconds,
             costs=not quality,
-            inside=inside,
+            layers=layers,
             robust=robust,
             progress=progress,
         )
@@ -91,7 +91,7 @@ def saved(*names: str) -> Comparison:
             "models are compared on the samples of a task: give --task. Without one, compare takes "
             "evaluations that were saved as .json"
         )
-    from packlight.api.compare_saved import compare_saved
+    from packlight.api.compare import compare_saved
 
     return compare_saved(names)
 

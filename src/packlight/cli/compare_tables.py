@@ -23,7 +23,7 @@ LEGEND = (
     "[low, high] are 95 % intervals. A positive drop is worse, on the same samples: in points of "
     "the metric where it lies between 0 and 1, else as a share of the base's value."
 )
-TIMED = "The latency ratio is the time of one run over the base's, measured in turns."
+TIMED = "The latency ratio is the time of one run over the base's, interleaved with it."
 DRAWN = "The report draws the inputs of the samples that changed most: --report OUT.html."
 FLIPS = (
     "Flips: decisions that were right and are wrong now (lost), the reverse (won), and wrong in "

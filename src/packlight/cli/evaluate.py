@@ -42,8 +42,7 @@ def quality_parts(found: Evaluation) -> list[RenderableType]:
     how = (
         f"[low, high] are 95 % intervals. Arithmetic: {session.arithmetic}, threads: "
         f"{session.threads}, accuracy level of fused low-bit products: {session.matmul_accuracy}. "
-        f"The smallest drop that these samples can tell from none is "
-        f"{show_share(found.detectable)}."
+        f"Minimum detectable drop (80 % power): {show_share(found.detectable)}."
     )
     beside = found.contrast
     return [

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 LEGEND = (
     "* chosen. [low, high] are 95 % intervals. The latency ratio is the time of one run over the "
-    "original's, measured in turns; a positive drop is worse, on the same samples."
+    "original's, interleaved with it; a positive drop is worse, on the same samples."
 )
 
 

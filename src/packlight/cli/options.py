@@ -50,5 +50,5 @@ Project = Annotated[
 ]
 RECIPE_HELP = (
     "A preset (quick8 or quick4 without data; best8, best6, best4, best3 or sparse4 with --task), "
-    "steps joined by '+', as in tidy+weights:4,block=32, or the path of a .toml or .json file."
+    "steps joined by '+', as in simplify+weights:4,block=32, or the path of a .toml or .json file."
 )

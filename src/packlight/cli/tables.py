@@ -96,8 +96,8 @@ def title(result: VariantResult, *, narrow: bool) -> Text:
 def folded(name: str, room: int) -> list[str]:
     """A recipe's name in lines that break before a step and after an option.
 
-    >>> folded("tidy+static,range=percentile+weights:8", 22)
-    ['tidy+static,', '  range=percentile', '  +weights:8']
+    >>> folded("simplify+static,range=percentile+weights:8", 22)
+    ['simplify+static,', '  range=percentile', '  +weights:8']
     """
     lines = [""]
     for piece in re.findall(r"\+?[^+,]+,?|.", name):

@@ -12,8 +12,8 @@ from packlight.comparison.flips import outcomes
 from packlight.comparison.slices import slices
 from packlight.errors import InputError
 from packlight.metrics import Metric, Rows
-from packlight.metrics.paired import SMALLEST_GROUP, contributions, drop, drop_test, rate
-from packlight.metrics.significance import clustered, mcnemar
+from packlight.metrics.paired import SMALLEST_GROUP, contributions, decision_rate, drop, drop_test
+from packlight.metrics.significance import clustered_mcnemar, mcnemar
 from packlight.records import Contrast, Measurement, Moved, Shift
 from packlight.task import SampleTable
 
@@ -66,7 +66,7 @@ def contrast(
     inputs = {name: rows for name, rows in after.samples.items() if name.startswith(INPUT)}
     confirmed, tried = slices(shares, columns, inputs, seed) if shares.size else ((), 0)
     rates, rates_p, rates_test = changes(metric, before, after, seed)
-    paired = before.decides_as_often(after)
+    paired = before.same_decision_counts(after)
     return Contrast(
         variant=variant,
         reference=reference,
@@ -114,9 +114,9 @@ def changes(
 ) -> tuple[dict[str, Measurement], float, str]:
     """Rates of changes, p of as many better as worse, and the name of the test."""
     n = len(before.rows)
-    if before.decides_as_often(after):
+    if before.same_decision_counts(after):
         flags = outcomes(before, after)
-        rates = {name: rate(flag, after.owner, n, seed) for name, flag in flags.items()}
+        rates = {name: decision_rate(flag, after.owner, n, seed) for name, flag in flags.items()}
         return rates, *flips_test(flags["lost"], flags["won"], after, n)
     reference = shifts.per_sample(metric, before.rows)
     variant = shifts.per_sample(metric, after.rows)
@@ -127,7 +127,7 @@ def changes(
         worse = -worse
     flags = {"worse": worse > 0, "better": worse < 0}
     samples = np.arange(n)
-    rates = {name: rate(flag, samples, n, seed) for name, flag in flags.items()}
+    rates = {name: decision_rate(flag, samples, n, seed) for name, flag in flags.items()}
     p = mcnemar(int(flags["worse"].sum()), int(flags["better"].sum()))
     return rates, p, "exact sign test"
 
@@ -142,7 +142,9 @@ def flips_test(
     if len(lost) == n:
         return mcnemar(int(lost.sum()), int(won.sum())), "exact McNemar test"
     net = np.bincount(after.owner, won.astype(np.float64) - lost, n)
-    return clustered(net.astype(np.float64)), "McNemar test for samples of several decisions"
+    return clustered_mcnemar(
+        net.astype(np.float64)
+    ), "McNemar test for samples of several decisions"
 
 
 def moved(before: SampleTable, after: SampleTable) -> tuple[Moved, ...]:
@@ -152,7 +154,7 @@ def moved(before: SampleTable, after: SampleTable) -> tuple[Moved, ...]:
     divergence = after.samples["divergence"]
     order = np.argsort(-divergence, kind="stable")[:MOVED]
     changed = order[divergence[order] > 0].tolist()
-    if not before.decides_as_often(after):
+    if not before.same_decision_counts(after):
         return tuple(Moved(sample, float(divergence[sample]), "", "", "") for sample in changed)
     flags = outcomes(before, after)
     samples = []

@@ -9,8 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.metrics import Metric, Rows
-from packlight.metrics.paired import SMALLEST_GROUP, drop, drop_test, widened
-from packlight.metrics.significance import LEVEL, benjamini_hochberg, gaps, sidak, sides
+from packlight.metrics.paired import SMALLEST_GROUP, drop, drop_test, widen
+from packlight.metrics.significance import (
+    LEVEL,
+    benjamini_hochberg,
+    mean_differences,
+    sidak_width,
+    slice_sums,
+)
 from packlight.records import GroupContrast, Measurement, WorstGroup
 from packlight.records.contrast import Standing
 from packlight.task import SampleTable
@@ -77,9 +83,9 @@ def contrasts(groups: Sequence[Part], shares: Rows, n: int) -> tuple[GroupContra
     q[large] = benjamini_hochberg([groups[index].p for index in large])
     extra_q = np.ones(len(groups))
     extra_q[comparable] = benjamini_hochberg(extra_p)
-    gaps = dict(zip(comparable, zip(extras, extra_p, strict=True), strict=True))
+    extra_gaps = dict(zip(comparable, zip(extras, extra_p, strict=True), strict=True))
     return tuple(
-        group_contrast(part, float(q[index]), gaps.get(index, NO_GAP), float(extra_q[index]))
+        group_contrast(part, float(q[index]), extra_gaps.get(index, NO_GAP), float(extra_q[index]))
         for index, part in enumerate(groups)
     )
 
@@ -110,7 +116,7 @@ def against_other_samples(
     inside = np.zeros((len(shares), len(groups)), dtype=bool)
     for column, part in enumerate(groups):
         inside[part.places, column] = True
-    gap = gaps(*sides(shares, inside))
+    gap = mean_differences(*slice_sums(shares, inside))
     extras = tuple(
         Measurement(float(value), "1", float(value - half), float(value + half), "measured", n)
         for value, half, n in zip(gap.value, gap.half, inside.sum(axis=0).tolist(), strict=True)
@@ -127,5 +133,5 @@ def worst(
         return None
     top = max(large, key=lambda part: part.drop.value)
     rows = before.rows[top.places], after.rows[top.places]
-    wide = widened(metric, *rows, top.drop, sidak(len(large)))
+    wide = widen(metric, *rows, top.drop, sidak_width(len(large)))
     return WorstGroup(top.column, top.name, wide)

@@ -9,7 +9,13 @@ from numpy.typing import NDArray
 
 from packlight.metrics import Metric, Rows, ratio
 from packlight.metrics.calibration import calibration_error
-from packlight.metrics.intervals import draws, is_share, percentiles, resampled, resampled_sums
+from packlight.metrics.intervals import (
+    bootstrap_sums,
+    bootstrap_totals,
+    draw_counts,
+    is_share,
+    percentile_interval,
+)
 from packlight.metrics.paired import drop, measure
 from packlight.metrics.values import root_ratio
 from packlight.records import Measurement, Shift
@@ -39,7 +45,7 @@ def level(metric: Metric, before: Rows, after: Rows, seed: int) -> dict[str, Shi
             loss = _negated(loss)
         return {metric.name: Shift(was, now, loss)}
     values = np.array([was.value, now.value])
-    drawn = np.stack(resampled(metric, [before, after], seed), axis=1)
+    drawn = np.stack(bootstrap_totals(metric, [before, after], seed), axis=1)
     n = len(before)
     levels = {metric.name: shift(values, drawn, metric.unit, n)}
     if metric.name == LOSS:
@@ -82,7 +88,7 @@ def means(
     rows = np.stack([np.bincount(owner, values, n) for values in columns], axis=1).astype(
         np.float64
     )
-    drawn = resampled_sums(rows, seed)
+    drawn = bootstrap_sums(rows, seed)
     drawn = drawn[:, :-1] / np.maximum(drawn[:, -1:], 1)
     values = rows[:, :-1].sum(axis=0) / rows[:, -1].sum()
     m = len(owner)
@@ -101,7 +107,7 @@ def shift(values: Rows, drawn: Rows, unit: Unit, n: int) -> Shift:
 
 
 def _with_interval(value: float, drawn: Rows, unit: Unit, n: int) -> Measurement:
-    low, high = percentiles(drawn)
+    low, high = percentile_interval(drawn)
     return Measurement(value, unit, min(low, value), max(high, value), "measured", n)
 
 
@@ -113,7 +119,7 @@ def calibration(before: SampleTable, after: SampleTable, seed: int) -> Shift:
         value, *_ = calibration_error(table.confidence, table.right)
         chunks = [
             calibration_error(table.confidence, table.right, counts[:, table.owner])
-            for counts in draws(len(table.rows), DRAWS, seed)
+            for counts in draw_counts(len(table.rows), DRAWS, seed)
         ]
         resampled_errors = np.concatenate(chunks)
         values.append(value)
@@ -156,6 +162,6 @@ def neighbors(after: SampleTable, seed: int) -> dict[str, Measurement]:
     for name in ("rank_agreement", "same_nearest"):
         if name in after.samples:
             values = after.samples[name][~np.isnan(after.samples[name])]
-            sums = resampled_sums(values[:, None], seed)[:, 0] / len(values)
+            sums = bootstrap_sums(values[:, None], seed)[:, 0] / len(values)
             agreement[name] = _with_interval(float(values.mean()), sums, "1", len(values))
     return agreement

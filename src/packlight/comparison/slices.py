@@ -12,11 +12,11 @@ from packlight.metrics import Rows
 from packlight.metrics.paired import SMALLEST_GROUP
 from packlight.metrics.significance import (
     LEVEL,
-    Gap,
+    MeanDifference,
     benjamini_hochberg,
-    gaps,
+    mean_differences,
     paired_interval,
-    sides,
+    slice_sums,
 )
 from packlight.records import Measurement, Slice
 
@@ -101,7 +101,7 @@ def on_the_other_half(
         shares: each sample's part in the drop (n,).
     """
     chosen = shares[inside & remaining]
-    gap = gaps(*sides(shares[remaining], inside[remaining][:, None]))
+    gap = mean_differences(*slice_sums(shares[remaining], inside[remaining][:, None]))
     n = len(chosen)
     if n < SMALLEST_GROUP:
         none = Measurement(0.0, "1", 0.0, 0.0, "measured", n)
@@ -109,7 +109,7 @@ def on_the_other_half(
     return n, *drop_and_excess(chosen, gap), float(gap.p[0])
 
 
-def drop_and_excess(values: Rows, gap: Gap) -> tuple[Measurement, Measurement]:
+def drop_and_excess(values: Rows, gap: MeanDifference) -> tuple[Measurement, Measurement]:
     """Mean of a slice's parts in the drop, and its excess over the other samples."""
     n = len(values)
     mean = float(values.mean())
@@ -211,9 +211,11 @@ def most_harmed(masks: Mask, shares: Rows) -> tuple[int, int, float] | None:
     within = np.stack([chosen.T @ (chosen * values) for values in powers])
     totals = np.array([len(shares), powers[1].sum(), powers[2].sum()])[:, None, None]
     counts, sums, squares = np.stack([within, totals - within], axis=1)
-    gap = gaps(counts, sums, squares)
+    gap = mean_differences(counts, sums, squares)
     single = np.diagonal(within, axis1=1, axis2=2)[:, :, None]
-    beyond = gaps(*np.stack([within, np.broadcast_to(single, within.shape) - within], axis=1))
+    beyond = mean_differences(
+        *np.stack([within, np.broadcast_to(single, within.shape) - within], axis=1)
+    )
     needed = (beyond.p <= SCREEN) & (beyond.score > 0)
     pair = needed & needed.T | np.eye(masks.shape[1], dtype=bool)
     usable = pair & (counts >= SMALLEST_GROUP).all(axis=0) & (gap.p <= SCREEN) & (gap.score > 0)

@@ -13,9 +13,9 @@ import onnx_ir as ir
 from threadpoolctl import threadpool_limits
 
 from packlight.compression.method import Method, Site
-from packlight.compression.methods.table import method as method_named
+from packlight.compression.methods.table import METHODS
 from packlight.errors import CheckError, RecipeError
-from packlight.model import Model, graphs, initializers, name_operators, raised
+from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator, FloatReference
@@ -31,7 +31,7 @@ class AppliedRecipe:
 
     Attributes:
         model: the new model; the original is untouched.
-        recipe: with every option spelled out.
+        recipe: its steps.
         changes: made, step by step.
         refusals: of sites that stay as they are.
     """
@@ -42,27 +42,6 @@ class AppliedRecipe:
     refusals: tuple[Refusal, ...]
 
 
-def canonical_recipe(recipe: Recipe) -> Recipe:
-    """The recipe with every option spelled out, so that equal recipes have equal ids.
-
-    Raises:
-        RecipeError: a method or an option does not exist, or ``where`` is no regular expression.
-    """
-    return Recipe(tuple(canonical_step(step) for step in recipe.steps), recipe.seed)
-
-
-def canonical_step(step: Step) -> Step:
-    """A step with every option spelled out."""
-    chosen = method_named(step.method)
-    if step.where and chosen.whole:
-        raise RecipeError(f"'{step.method}' works on the whole model; leave out where=")
-    try:
-        re.compile(step.where)
-    except re.error as error:
-        raise RecipeError(f"where='{step.where}' is no regular expression: {error}") from error
-    return Step(step.method, chosen.options(chosen.configured(step.config)), step.where)
-
-
 def uses_data(recipe: Recipe) -> bool:
     """Tell whether a step of the recipe needs calibration samples."""
     return any(map(step_uses_data, recipe.steps))
@@ -70,8 +49,7 @@ def uses_data(recipe: Recipe) -> bool:
 
 def step_uses_data(step: Step) -> bool:
     """Tell whether a step needs calibration samples."""
-    method = method_named(step.method)
-    return method.uses_data(method.configured(step.config))
+    return METHODS[step.method].uses_data(step.config)
 
 
 def compress(
@@ -99,25 +77,24 @@ def compress(
         The new model with its changes and refusals.
 
     Raises:
-        RecipeError: the recipe names what does not exist, or needs data that is not there.
+        RecipeError: a step finds no operator that it names, or needs data that is not there.
     """
-    full = canonical_recipe(recipe)
     changes: list[Change] = []
     refusals: list[Refusal] = []
     current = model
     reference: FloatReference | None = None
     with half_the_cores() if held or calibrator is not None else nullcontext():
-        for index, step in enumerate(full.steps):
-            later = full.steps[index + 1 :]
+        for index, step in enumerate(recipe.steps):
+            later = recipe.steps[index + 1 :]
             opset = max((needed_opset(current.graph, next_step) for next_step in later), default=0)
             editable = in_place or current is not model
-            start = StepInput(current, editable, reference, needs_reference(full.steps[index:]))
+            start = StepInput(current, editable, reference, needs_reference(recipe.steps[index:]))
             result = apply_step(start, step, opset, calibrator or Calibrator(), held)
             current = result.model
             reference = result.reference
             changes += result.changes
             refusals += result.refusals
-    return AppliedRecipe(current, full, tuple(changes), tuple(refusals))
+    return AppliedRecipe(current, recipe, tuple(changes), tuple(refusals))
 
 
 def half_the_cores() -> AbstractContextManager[object]:
@@ -131,8 +108,8 @@ def needed_opset(graph: ir.Model, step: Step) -> int:
 
     Raising it at once is better: the converter dissolves calls of the model's own functions.
     """
-    method = method_named(step.method)
-    config = method.configured(step.config)
+    method = METHODS[step.method]
+    config = step.config
     opset = method.opset(config)
     if graph.opset_imports.get("", 0) >= opset:
         return 0
@@ -145,7 +122,7 @@ def needs_reference(steps: Sequence[Step]) -> bool:
 
     A run is a sequence of steps that only replace weights.
     """
-    run = list(takewhile(lambda step: method_named(step.method).replaces, steps))
+    run = list(takewhile(lambda step: METHODS[step.method].replaces, steps))
     return any(map(step_uses_data, run[1:]))
 
 
@@ -174,7 +151,7 @@ class StepInput:
         """
         if self.editable and self.model.opset() >= opset:
             return self.model.graph
-        return raised(self.model.clone(), opset)
+        return raise_opset(self.model.clone(), opset)
 
     def reference_for(self, graph: ir.Model) -> FloatReference | None:
         """The model before the run, where this graph is what the step is about to edit."""
@@ -204,9 +181,9 @@ def apply_step(
     start: StepInput, step: Step, opset: int, calibrator: Calibrator, held: int
 ) -> StepResult:
     """Apply one step to a graph that is raised to an opset at least where it is changed."""
-    method = method_named(step.method)
+    method = METHODS[step.method]
     model = start.model
-    config = method.configured(step.config)
+    config = step.config
     before = interface(model)
     graph = start.graph_at(max(method.opset(config), opset))
     matches = [s for s in method.sites(graph, config) if re.search(step.where, s.operator)]
@@ -239,8 +216,8 @@ def apply_step(
 
 def inspected(site: Site, method: Method[Any, Any]) -> Site | Refusal:
     """A site, or why its numbers cannot be used."""
-    reason = method.inspect(site)
-    return Refusal(site.operator, reason) if reason else site
+    refusal = method.inspect(site)
+    return site if refusal is None else refusal
 
 
 def drop_unread(graph: ir.Model) -> None:

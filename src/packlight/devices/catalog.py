@@ -1,4 +1,4 @@
-"""The devices and sets of operators that packlight knows, by name."""
+"""Devices and sets of operators of the package, by name."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ from packlight.records.device import Device, OperatorSet
 OPERATORS = Path(__file__).with_name("operators")
 
 
-def names() -> tuple[str, ...]:
-    """Names of all known devices, in alphabetical order, without their aliases."""
+def device_names() -> tuple[str, ...]:
+    """Names of all devices of the package, in alphabetical order, without aliases."""
     return tuple(sorted(path.stem for path in DATA.glob("*.toml")))
 
 
 def list_devices() -> tuple[Device, ...]:
-    """All known devices, in the order of ``names``."""
-    return tuple(map(known, names()))
+    """All devices of the package, in the order of ``device_names``."""
+    return tuple(map(_packaged_device, device_names()))
 
 
 def load_device(name_or_path: str | Path) -> Device:
-    """The device of a name, an alias, or a ``.toml`` or ``.json`` file.
+    """Load a device by name or alias, or from a ``.toml`` or ``.json`` file.
 
     Raises:
-        DeviceError: there is none, or its description does not hold.
+        DeviceError: there is none, or its description is invalid.
 
-    >>> device("iPhone 15 Pro").name, device("android-low-end").name
+    >>> load_device("iPhone 15 Pro").name, load_device("android-low-end").name
     ('iphone-15-pro', 'galaxy-a05')
     """
     if Path(name_or_path).suffix in FORMS:
-        return with_known_operators(read_device(Path(name_or_path)))
-    wanted = str(name_or_path).strip().lower().replace(" ", "-")
-    if wanted in names():
-        return known(wanted)
-    by_name = {name: one for one in list_devices() for name in (one.name, *one.aliases)}
-    if wanted not in by_name:
+        return check_operator_sets(read_device(Path(name_or_path)))
+    name = str(name_or_path).strip().lower().replace(" ", "-")
+    if name in device_names():
+        return _packaged_device(name)
+    devices = {key: device for device in list_devices() for key in (device.name, *device.aliases)}
+    if name not in devices:
         raise DeviceError(
-            f"there is no device '{name_or_path}'.{near(wanted, by_name)} Known are "
-            f"{', '.join(names())}; or give the path of a .toml or .json file"
+            f"there is no device '{name_or_path}'.{suggestion(name, devices)} Known are "
+            f"{', '.join(device_names())}; or give the path of a .toml or .json file"
         )
-    return by_name[wanted]
+    return devices[name]
 
 
-def with_known_operators(found: Device) -> Device:
-    """A device whose sets of operators all exist.
+def check_operator_sets(device: Device) -> Device:
+    """Check that all sets of operators of a device exist, and return it.
 
     Raises:
-        DeviceError: one does not.
+        DeviceError: a set does not exist.
     """
-    for name, runtime in found.runtimes.items():
+    for name, runtime in device.runtimes.items():
         if runtime.operators not in operator_sets():
             raise DeviceError(
                 f"'runtimes.{name}.operators' may be {', '.join(operator_sets())}; "
                 f"got '{runtime.operators}'"
             )
-    return found
+    return device
 
 
 def operator_set(name: str) -> OperatorSet:
-    """What a runtime runs.
+    """The operators that a runtime supports.
 
     Raises:
         DeviceError: there is no set of this name.
@@ -73,14 +73,14 @@ def operator_set(name: str) -> OperatorSet:
     sets = operator_sets()
     if name not in sets:
         raise DeviceError(
-            f"there is no set of operators '{name}'.{near(name, sets)} Known are {', '.join(sets)}"
+            f"there is no set of operators '{name}'.{suggestion(name, sets)} "
+            f"Known are {', '.join(sets)}"
         )
     return sets[name]
 
 
 @cache
-def known(name: str) -> Device:
-    """A device of the package, read once."""
+def _packaged_device(name: str) -> Device:
     return read_device(DATA / f"{name}.toml")
 
 
@@ -92,11 +92,13 @@ def operator_sets() -> Mapping[str, OperatorSet]:
     return {name: from_json(OperatorSet, form) for name, form in forms.items()}
 
 
-def near(wanted: str, choices: Iterable[str]) -> str:
-    """The choices that are written nearly so, as a question.
+def suggestion(name: str, choices: Iterable[str]) -> str:
+    """The choices with the most similar spelling, as a question.
 
     >>> near("iphone-15", ["iphone-15-pro", "pixel-8"])
     " Did you mean 'iphone-15-pro'?"
     """
-    found = difflib.get_close_matches(wanted, list(choices), n=2)
-    return f" Did you mean {' or '.join(map(repr, found))}?" if found else ""
+    matches = difflib.get_close_matches(name, list(choices), n=2)
+    if not matches:
+        return ""
+    return f" Did you mean {' or '.join(map(repr, matches))}?"

@@ -33,7 +33,7 @@ from packlight.layers import (
 )
 from packlight.layers.data_flow import Flow
 from packlight.layers.weights import is_folded, refolded, weight_pairs
-from packlight.metrics.fidelity import energies, floats
+from packlight.metrics.fidelity import float_vector, signal_and_noise
 from packlight.model import Model, stored_tensor
 from packlight.profiling.source_lines import source_of
 from packlight.records import Measurement, Profile, SessionOptions, SourceLine
@@ -268,8 +268,10 @@ class Survey:
         total = np.zeros(2)
         for index in self.samples:
             steps = task.samples[index]
-            expected = floats(self.reference_outputs.outputs(index, steps))
-            total += output_energies(floats(sample_outputs(session, steps, task.state)), expected)
+            expected = float_vector(self.reference_outputs.outputs(index, steps))
+            total += output_energies(
+                float_vector(sample_outputs(session, steps, task.state)), expected
+            )
         return total
 
     def cure(self, cure: Cure) -> Rows:
@@ -285,7 +287,7 @@ def output_energies(actual: Rows, expected: Rows) -> Rows:
     if invalid.any():
         magnitude = np.abs(expected)
         actual = np.where(invalid, expected + np.maximum(magnitude, magnitude.mean()), actual)
-    return energies(actual, expected)
+    return signal_and_noise(actual, expected)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -182,8 +182,8 @@ def small(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
             survey, "small-operators", costs,
             "{share} of the time goes to {count} operators so small that each call costs more "
             "than its work, such as {operators}; fewer bits do not help there",
-            "fuse or remove operators (tidy), run larger batches, or choose a model with fewer and "
-            "larger operators",
+            "fuse or remove operators (simplify), run larger batches, or choose a model with fewer "
+            "and larger operators",
         )  # fmt: skip
 
 

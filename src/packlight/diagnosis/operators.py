@@ -16,7 +16,7 @@ from packlight.evaluation.reference import sample_outputs
 from packlight.layers import Walk
 from packlight.layers.data_flow import RESTORERS, ROUNDERS, Flow
 from packlight.layers.probe import open_probe
-from packlight.metrics.fidelity import floats
+from packlight.metrics.fidelity import float_vector
 from packlight.records import Finding
 
 Rows = NDArray[np.float64]
@@ -49,7 +49,7 @@ def restored(survey: Survey, key: str) -> Rows:
     actual: dict[int, Rows] = {}
     for values in Walk(pair, task.state, back=True).over(task.samples, survey.samples):
         results, _ = probe.run(values.feeds, values.isolated_reference)
-        piece = floats({name.removeprefix("out "): array for name, array in results.items()})
+        piece = float_vector({name.removeprefix("out "): array for name, array in results.items()})
         previous = actual.get(values.sample, piece[:0])
         actual[values.sample] = np.concatenate([previous, piece])
     total = np.zeros(2)
@@ -63,11 +63,12 @@ def by_call(survey: Survey, index: int, calls: int) -> Rows:
     """The reference's outputs on a sample, call after call."""
     steps = survey.subject.task.samples[index]
     if calls == 1:
-        return floats(survey.reference_outputs.outputs(index, steps))
+        return float_vector(survey.reference_outputs.outputs(index, steps))
     session = survey.reference_outputs.session
     outputs = sample_outputs(session, steps, survey.subject.task.state)
     pieces = [
-        floats({name: array[call] for name, array in outputs.items()}) for call in range(calls)
+        float_vector({name: array[call] for name, array in outputs.items()})
+        for call in range(calls)
     ]
     return np.concatenate(pieces)
 

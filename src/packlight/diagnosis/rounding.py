@@ -46,14 +46,14 @@ TEXTS: Mapping[str, CauseText] = {
         "activation-outliers",
         "activations of {operators} have outliers: a few numbers or channels are many times larger "
         "than the others, which makes the grid too coarse for them",
-        "move the scale into the weights (equalise), keep these activations in float or 16 bits "
+        "move the scale into the weights (equalize), keep these activations in float or 16 bits "
         "(where=), or choose ranges by squared error (range=mse)",
     ),
     "channels": CauseText(
         "channel-imbalance",
         "channels of very different ranges share one scale at {operators}",
         "give each output channel of a weight its own scale (per=channel), and balance "
-        "activations with the step equalise",
+        "activations with the step equalize",
     ),
     "calibration": CauseText(
         "calibration-mismatch",

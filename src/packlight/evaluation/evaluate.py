@@ -76,7 +76,7 @@ def evaluate(
         groups = measurements.no_loss(groups)
         metrics = measurements.identity(metrics)
     metrics |= {task.metric.name: metric, "drop": loss}
-    if before.decides_as_often(after):
+    if before.same_decision_counts(after):
         flips = measurements.flips(before, after, seed)
         metrics["flips"] = counted(0.0, n=flips.n) if itself else flips
     if itself:

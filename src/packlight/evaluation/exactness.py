@@ -9,7 +9,7 @@ import numpy as np
 
 from packlight.evaluation.reference import Reference, sample_outputs
 from packlight.metrics import METRICS, Rows
-from packlight.metrics.fidelity import dot, energies, floats
+from packlight.metrics.fidelity import dot, float_vector, signal_and_noise
 from packlight.metrics.paired import measure
 from packlight.model.model import Model
 from packlight.records import Measurement, SessionOptions
@@ -114,9 +114,9 @@ def error_energies(
     for index in evenly_spread(len(task.samples), limit):
         with user_code(f"sample {index} of task '{task.name}'"):
             steps = task.samples[index]
-        expected = floats(reference.outputs(index, steps))
-        exact_outputs = floats(sample_outputs(exact, steps, task.state))
-        runtime_outputs = floats(sample_outputs(runtime, steps, task.state))
+        expected = float_vector(reference.outputs(index, steps))
+        exact_outputs = float_vector(sample_outputs(exact, steps, task.state))
+        runtime_outputs = float_vector(sample_outputs(runtime, steps, task.state))
         rows.append(sample_energies(expected, exact_outputs, runtime_outputs))
     return np.array(rows), exact.inexact
 
@@ -125,9 +125,9 @@ def sample_energies(reference: Rows, exact: Rows, runtime: Rows) -> Rows:
     """The five energies of one sample (5,); outputs that change their shape count as noise."""
     if not reference.size == exact.size == runtime.size:
         return np.full(5, dot(reference, reference))
-    signal, own_error = energies(exact, reference)
-    _, runtime_error = energies(runtime, reference)
-    _, gap = energies(runtime, exact)
+    signal, own_error = signal_and_noise(exact, reference)
+    _, runtime_error = signal_and_noise(runtime, reference)
+    _, gap = signal_and_noise(runtime, exact)
     return np.array([signal, own_error, runtime_error, gap, dot(exact, exact)])
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.metrics import METRICS
-from packlight.metrics.paired import SMALLEST_GROUP, drop, measure, rate, widened
-from packlight.metrics.significance import sidak
+from packlight.metrics.paired import SMALLEST_GROUP, decision_rate, drop, measure, widen
+from packlight.metrics.significance import sidak_width
 from packlight.records import Group, Measurement, counted
 from packlight.task import SampleTable, Task
 
@@ -23,7 +23,7 @@ def flips(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
 
     Where the task has no targets, the reference's decisions count as right.
     """
-    return rate(before.right & ~after.right, after.owner, len(before.rows), seed)
+    return decision_rate(before.right & ~after.right, after.owner, len(before.rows), seed)
 
 
 def agreement(before: SampleTable, after: SampleTable, seed: int) -> Measurement:
@@ -39,7 +39,7 @@ def agreement(before: SampleTable, after: SampleTable, seed: int) -> Measurement
 def fidelity(before: SampleTable, after: SampleTable, seed: int) -> dict[str, Measurement]:
     """Every fidelity metric that the outputs allow, by name."""
     metrics = {name: measure(METRICS[name], rows, seed) for name, rows in after.fidelity.items()}
-    if before.decides_as_often(after):
+    if before.same_decision_counts(after):
         metrics["agreement"] = agreement(before, after, seed)
     return metrics
 
@@ -76,7 +76,7 @@ def groups(task: Task, before: SampleTable, after: SampleTable, seed: int) -> tu
             metric = measure(task.metric, rows.rows, seed)
             loss, _ = drop(task.metric, reference_rows.rows, rows.rows, seed)
             lost = None
-            if reference_rows.decides_as_often(rows):
+            if reference_rows.same_decision_counts(rows):
                 lost = flips(reference_rows, rows, seed)
             judged.append(Group(column, name, len(indices), metric, loss, lost))
     return tuple(judged)
@@ -120,12 +120,12 @@ def worst(
         for column, names in columns(task).items()
         for name, indices in _members(names)
     }
-    score = sidak(len(large))
+    score = sidak_width(len(large))
     together = []
     for group in large:
         indices = samples[group.column, group.name]
         rows = before.rows[indices], after.rows[indices]
-        together.append(widened(task.metric, *rows, group.drop, score))
+        together.append(widen(task.metric, *rows, group.drop, score))
     top = max(together, key=lambda loss: loss.value)
     low = max(loss.low for loss in together)
     high = max(loss.high for loss in together)

@@ -12,7 +12,7 @@ from packlight.evaluation.input_features import named_columns
 from packlight.evaluation.neighbors import FEWEST, rank_agreement, sampled_indices
 from packlight.evaluation.reference import Reference, Score, not_finite, sample_outputs
 from packlight.evaluation.reference import score as score_sample
-from packlight.metrics import Outputs, Rows, primary
+from packlight.metrics import Outputs, Rows, first_output
 from packlight.metrics.divergence import Distance, distance, distance_for
 from packlight.metrics.fidelity import fidelity_rows
 from packlight.runtime import Session
@@ -108,7 +108,7 @@ class Notes:
         if index == 0:
             self.distance = distance_for(task.metric, expected)
             if task.metric.form == "vectors":
-                indices = sampled_indices(len(task.samples), primary(expected).size)
+                indices = sampled_indices(len(task.samples), first_output(expected).size)
                 self._vector_indices = set(indices.tolist())
         changed = _reshaped_outputs(outputs, expected)
         self.reshaped |= changed
@@ -119,7 +119,7 @@ class Notes:
             self._distances.append(distance(self.distance, outputs, expected, *decisions))
         if index in self._vector_indices and not changed:
             for vectors, arrays in zip(self._vectors, (outputs, expected), strict=True):
-                vectors.append(primary(arrays).reshape(-1).astype(np.float32))
+                vectors.append(first_output(arrays).reshape(-1).astype(np.float32))
 
     def fidelity_tables(self) -> Mapping[str, Rows]:
         """Rows of the fidelity metrics that all samples have; none where shapes change."""

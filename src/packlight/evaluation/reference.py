@@ -10,8 +10,8 @@ import numpy as np
 
 from packlight.errors import TaskError
 from packlight.evaluation.input_features import statistics
-from packlight.metrics import Outputs, Rows, choose
-from packlight.metrics.calibration import chances, losses
+from packlight.metrics import Outputs, Rows, predicted_classes
+from packlight.metrics.calibration import class_probabilities, nll_and_brier
 from packlight.metrics.fidelity import is_float
 from packlight.metrics.metric import Decisions, Truths
 from packlight.model.model import Model
@@ -157,11 +157,11 @@ def confidence_scores(
 
     The last two are empty unless decisions are the most probable classes and targets are known.
     """
-    probabilities = chances(outputs, count) if count else np.zeros((0, 0))
+    probabilities = class_probabilities(outputs, count) if count else np.zeros((0, 0))
     if not probabilities.size:
         return np.zeros(count), NONE, NONE
     confidence = probabilities.max(axis=1)
     metric = task.metric
-    if not metric.scores or metric.decide is not choose or metric.against != "target":
+    if not metric.scores or metric.decide is not predicted_classes or metric.against != "target":
         return confidence, NONE, NONE
-    return confidence, *losses(probabilities, task.targets[index])
+    return confidence, *nll_and_brier(probabilities, task.targets[index])

@@ -10,7 +10,7 @@ from packlight.evaluation.evaluate import evaluate, no_progress
 from packlight.evaluation.exactness import evenly_spread
 from packlight.evaluation.observe import Progress
 from packlight.metrics import Metric, Rows
-from packlight.metrics.intervals import percentiles
+from packlight.metrics.intervals import percentile_interval
 from packlight.metrics.paired import drop, drop_scale, resampled_drops
 from packlight.model.model import Model
 from packlight.records import Measurement, Robustness, SessionOptions
@@ -96,7 +96,7 @@ def drops(
         resampled_drops(metric, clean, rough, seed, drop_scale(metric, metric.total(clean)))
         for clean, rough in pairs
     ]
-    low, high = percentiles(np.asarray(draws[1] - draws[0]))
+    low, high = percentile_interval(np.asarray(draws[1] - draws[0]))
     value = variant_drop.value - reference_drop.value
     ends = min(low, value), max(high, value)
     extra = Measurement(value, "1", *ends, "measured", reference_drop.n)

@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
 from packlight.model import Model, nodes, stored_tensor
-from packlight.runtime.exact_integers import MICROSOFT, substitute
-from packlight.runtime.exact_products import as_type, constant, given, known_shape
-from packlight.runtime.nested_graphs import with_types
+from packlight.runtime.exact_integers import (
+    MICROSOFT,
+    cast_to,
+    constant_value,
+    optional_input,
+    replace_node,
+    static_shape,
+)
+from packlight.runtime.nested_graphs import infer_types
 
 Value = ir.Value | None
 Rewrite = Callable[[Tape, ir.Node], ir.Value | None]
@@ -40,11 +46,11 @@ def to_qdq_form(model: Model) -> ir.Model:
             tape = Tape()
             result = rewrite(tape, node)
             if result is not None:
-                substitute(node, tape.nodes, result)
+                replace_node(node, tape.nodes, result)
     for node in list(nodes(copy)):
         if node.op_type in ("ConvInteger", "MatMulInteger"):
             _rewrite_integer_product(node)
-    return with_types(copy)
+    return infer_types(copy)
 
 
 def _dequantize(tape: Tape, codes: Value, scale: Value, zero_point: Value) -> ir.Value:
@@ -56,9 +62,9 @@ def _dequantize_weight(
     tape: Tape, codes: Value, scale: Value, zero_point: Value, axis: int
 ) -> ir.Value:
     """Dequantize a weight with operators that every opset has."""
-    weight = as_type(tape, codes, ir.DataType.FLOAT)
+    weight = cast_to(tape, codes, ir.DataType.FLOAT)
     if zero_point is not None:
-        offset = as_type(tape, zero_point, ir.DataType.FLOAT)
+        offset = cast_to(tape, zero_point, ir.DataType.FLOAT)
         weight = tape.op("Sub", [weight, _reshape_along_axis(tape, offset, codes, axis)])
     return tape.op("Mul", [weight, _reshape_along_axis(tape, scale, codes, axis)])
 
@@ -67,13 +73,13 @@ def _reshape_along_axis(tape: Tape, value: Value, reference: Value, axis: int) -
     """Reshape a vector to broadcast along one axis of a reference value."""
     if value is None or reference is None:
         return value
-    sizes = known_shape(value)
-    reference_shape = known_shape(reference)
+    sizes = static_shape(value)
+    reference_shape = static_shape(reference)
     if sizes is None or reference_shape is None or len(sizes) != 1 or sizes == (1,):
         return value
     shape = np.ones(len(reference_shape), np.int64)
     shape[axis] = -1
-    return tape.op("Reshape", [value, constant(tape, shape)])
+    return tape.op("Reshape", [value, constant_value(tape, shape)])
 
 
 def _quantize(tape: Tape, value: ir.Value, scale: Value, zero_point: Value) -> ir.Value:
@@ -85,10 +91,10 @@ def _rewrite_qlinear_conv(tape: Tape, node: ir.Node) -> ir.Value:
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
     activation = _dequantize(tape, x, x_scale, x_zero)
     inputs = [activation, _dequantize_weight(tape, w, w_scale, w_zero, 0)]
-    bias = given(node, 8)
+    bias = optional_input(node, 8)
     if bias is not None:
         scale = tape.op("Mul", [x_scale, w_scale])
-        inputs.append(tape.op("Mul", [as_type(tape, bias, ir.DataType.FLOAT), scale]))
+        inputs.append(tape.op("Mul", [cast_to(tape, bias, ir.DataType.FLOAT), scale]))
     return _quantize(tape, tape.op("Conv", inputs, node.attributes), y_scale, y_zero)
 
 
@@ -114,15 +120,15 @@ def _rewrite_qgemm(tape: Tape, node: ir.Node) -> ir.Value:
     axis = 0 if node.attributes.get_int("transB", 0) else 1
     weight = _dequantize_weight(tape, b, b_scale, b_zero, axis)
     inputs = [_dequantize(tape, a, a_scale, a_zero), weight]
-    bias = given(node, 6)
+    bias = optional_input(node, 6)
     if bias is not None:
         scale = tape.op("Mul", [a_scale, b_scale])
-        inputs.append(tape.op("Mul", [as_type(tape, bias, ir.DataType.FLOAT), scale]))
+        inputs.append(tape.op("Mul", [cast_to(tape, bias, ir.DataType.FLOAT), scale]))
     total = tape.op("Gemm", inputs, node.attributes)
-    scale_out = given(node, 7)
+    scale_out = optional_input(node, 7)
     if scale_out is None:
         return total
-    return _quantize(tape, total, scale_out, given(node, 8))
+    return _quantize(tape, total, scale_out, optional_input(node, 8))
 
 
 def _rewrite_elementwise(op: str) -> Rewrite:
@@ -131,7 +137,9 @@ def _rewrite_elementwise(op: str) -> Rewrite:
     def rewrite(tape: Tape, node: ir.Node) -> ir.Value:
         left = _dequantize(tape, *_quantized_input(node, 0))
         right = _dequantize(tape, *_quantized_input(node, PARTS))
-        return _quantize(tape, tape.op(op, [left, right]), given(node, 6), given(node, 7))
+        return _quantize(
+            tape, tape.op(op, [left, right]), optional_input(node, 6), optional_input(node, 7)
+        )
 
     return rewrite
 
@@ -146,7 +154,7 @@ def _rewrite_unary(op: str) -> Rewrite:
         for name in ("channels_last", "opset"):
             attributes.pop(name, None)
         result = tape.op(op, [_dequantize(tape, *_quantized_input(node, 0))], attributes)
-        return _quantize(tape, result, given(node, PARTS), given(node, PARTS + 1))
+        return _quantize(tape, result, optional_input(node, PARTS), optional_input(node, PARTS + 1))
 
     return rewrite
 
@@ -156,18 +164,22 @@ def _rewrite_concat(tape: Tape, node: ir.Node) -> ir.Value:
     starts = range(2, len(node.inputs), PARTS)
     parts = [_dequantize(tape, *_quantized_input(node, start)) for start in starts]
     joined = tape.op("Concat", parts, node.attributes)
-    return _quantize(tape, joined, given(node, 0), given(node, 1))
+    return _quantize(tape, joined, optional_input(node, 0), optional_input(node, 1))
 
 
 def _quantized_input(node: ir.Node, start: int) -> tuple[Value, Value, Value]:
-    return given(node, start), given(node, start + 1), given(node, start + 2)
+    return (
+        optional_input(node, start),
+        optional_input(node, start + 1),
+        optional_input(node, start + 2),
+    )
 
 
 def _rewrite_matmul_integer_to_float(tape: Tape, node: ir.Node) -> ir.Value:
     a, b, a_scale, b_scale = node.inputs[:4]
-    left = _dequantize(tape, a, a_scale, given(node, 4))
-    right = _dequantize_right_operand(tape, b, b_scale, given(node, 5))
-    return _add_bias(tape, tape.op("MatMul", [left, right]), given(node, 6))
+    left = _dequantize(tape, a, a_scale, optional_input(node, 4))
+    right = _dequantize_right_operand(tape, b, b_scale, optional_input(node, 5))
+    return _add_bias(tape, tape.op("MatMul", [left, right]), optional_input(node, 6))
 
 
 def _rewrite_dynamic_matmul(tape: Tape, node: ir.Node) -> ir.Value:
@@ -175,8 +187,8 @@ def _rewrite_dynamic_matmul(tape: Tape, node: ir.Node) -> ir.Value:
     a, b, b_scale = node.inputs[:3]
     codes, scale, zero = tape.op_multi_out("DynamicQuantizeLinear", [a], num_outputs=3)
     left = _dequantize(tape, codes, scale, zero)
-    right = _dequantize_right_operand(tape, b, b_scale, given(node, 3))
-    return _add_bias(tape, tape.op("MatMul", [left, right]), given(node, 4))
+    right = _dequantize_right_operand(tape, b, b_scale, optional_input(node, 3))
+    return _add_bias(tape, tape.op("MatMul", [left, right]), optional_input(node, 4))
 
 
 def _add_bias(tape: Tape, value: ir.Value, bias: Value) -> ir.Value:
@@ -186,16 +198,16 @@ def _add_bias(tape: Tape, value: ir.Value, bias: Value) -> ir.Value:
 def _rewrite_matmul_nbits(tape: Tape, node: ir.Node) -> ir.Value | None:
     """Rewrite MatMulNBits with stored weights as a product with the float weight."""
     codes, scales, zero_points = (_stored_input(node, index) for index in (1, 2, 3))
-    if codes is None or scales is None or given(node, 4) is not None:
+    if codes is None or scales is None or optional_input(node, 4) is not None:
         return None
     form = [node.attributes.get_int(name, 0) for name in ("N", "K", "bits", "block_size")]
     weight = _dequantize_blocks(codes, scales, zero_points, form)
-    product = tape.op("MatMul", [node.inputs[0], constant(tape, weight.T.copy())])
-    return _add_bias(tape, product, given(node, 5))
+    product = tape.op("MatMul", [node.inputs[0], constant_value(tape, weight.T.copy())])
+    return _add_bias(tape, product, optional_input(node, 5))
 
 
 def _stored_input(node: ir.Node, index: int) -> NDArray[np.generic] | None:
-    value = given(node, index)
+    value = optional_input(node, index)
     tensor = None if value is None else stored_tensor(value)
     return None if tensor is None else tensor.numpy()
 
@@ -251,9 +263,9 @@ def _rewrite_integer_product(node: ir.Node) -> None:
     tape = Tape()
     codes, scale, zero = quantizer.outputs[:3]
     op, axis = {"ConvInteger": ("Conv", 0)}.get(node.op_type, ("MatMul", -1))
-    weight = _dequantize_weight(tape, node.inputs[1], weight_scale, given(node, 3), axis)
+    weight = _dequantize_weight(tape, node.inputs[1], weight_scale, optional_input(node, 3), axis)
     result = tape.op(op, [_dequantize(tape, codes, scale, zero), weight], node.attributes)
-    substitute(scaling_mul, tape.nodes, result)
+    replace_node(scaling_mul, tape.nodes, result)
 
 
 def _find_scaling(node: ir.Node) -> tuple[ir.Node, ir.Node, ir.Value] | None:

@@ -1,4 +1,4 @@
-"""Metrics by name, and how to write others."""
+"""Metrics by name, and functions to write more."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from packlight.errors import TaskError
 from packlight.metrics.calibration import LOSS_METRICS
-from packlight.metrics.classes import CLASS_METRICS, choose, top_k
+from packlight.metrics.classes import CLASS_METRICS, predicted_classes, top_k
 from packlight.metrics.fidelity import FIDELITY_METRICS
-from packlight.metrics.metric import Metric, Outputs, Rows, numbers, of_sums, primary, ratio
+from packlight.metrics.metric import Metric, Outputs, Rows, first_output, numbers, of_sums, ratio
 from packlight.metrics.sequences import error_rate, greedy_ctc
 from packlight.metrics.values import VALUE_METRICS
 
 METRICS = {**CLASS_METRICS, **VALUE_METRICS, **LOSS_METRICS, **FIDELITY_METRICS}
-"""Every metric that has a name; ``top`` with any number is one too."""
+"""Metrics by name; ``top`` with any number is a name too."""
 
 __all__ = [
     "FIDELITY_METRICS",
@@ -25,23 +25,23 @@ __all__ = [
     "Metric",
     "Outputs",
     "Rows",
-    "choose",
     "error_rate",
+    "first_output",
     "greedy_ctc",
-    "named",
+    "metric_by_name",
     "of_sums",
+    "per_dataset",
     "per_sample",
-    "primary",
+    "predicted_classes",
     "ratio",
-    "whole",
 ]
 
 
-def named(name: str) -> Metric:
-    """The metric of this name.
+def metric_by_name(name: str) -> Metric:
+    """Look up a metric.
 
     Raises:
-        TaskError: there is none.
+        TaskError: there is none of this name.
 
     >>> named("top3").name
     'top3'
@@ -75,24 +75,24 @@ def per_sample(
     return of_sums(name, row, ratio, higher_is_better=higher_is_better, bounded=bounded)
 
 
-def whole(
+def per_dataset(
     score: Callable[[Rows, Rows], float],
     name: str,
     higher_is_better: bool = True,
     bounded: bool = False,
 ) -> Metric:
-    """A metric of all samples at once, as a correlation.
+    """A metric of all samples at once, such as a correlation.
 
     Args:
-        score: first outputs (n, d) and targets (n, t), flattened, as float64 -> a number. It
-            must stand drawing samples again, so that some occur twice and others not.
+        score: first outputs (n, d) and targets (n, t), flattened, as float64 -> a number. A
+            bootstrap calls it with repeated samples.
         name: an identifier.
         higher_is_better: the direction.
         bounded: the number lies in [0, 1].
     """
 
     def row(outputs: Outputs, target: object) -> Rows:
-        values = numbers(primary(outputs), "the model's first output")
+        values = numbers(first_output(outputs), "the model's first output")
         return np.concatenate([[values.size], values, numbers(target, "targets")])
 
     def total(rows: Rows) -> float:

@@ -1,39 +1,40 @@
-"""Whether probabilities mean what they say: losses of single decisions, and calibration error."""
+"""Losses of single decisions from their probabilities, and calibration error."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.metrics.classes import check_range, choose, labels, score_table
+from packlight.metrics.classes import check_range, class_labels, predicted_classes, score_table
 from packlight.metrics.fidelity import SMALLEST, are_probabilities, is_float, log_softmax
-from packlight.metrics.metric import Outputs, Rows, of_sums, primary, ratio
+from packlight.metrics.metric import Outputs, Rows, first_output, of_sums, ratio
 
 BINS = 15
-"""Of equal mass, over which the calibration error is taken."""
+"""Bins of equal mass for the calibration error."""
 
 PER_BIN = 2
-"""Decisions in a bin at least, where there are too few for all bins."""
+"""Least number of decisions in a bin; there are fewer bins where they are too few."""
 
 
-def chances(outputs: Outputs, count: int) -> Rows:
-    """Probabilities of the classes (count, classes) behind decisions of the first output.
+def class_probabilities(outputs: Outputs, count: int) -> Rows:
+    """Class probabilities (count, classes) of the decisions of the first output.
 
-    Rows that are no probabilities count as logits. One number in [0, 1] is the probability of
-    class 1. Empty (0, 0) where the output does not score so many decisions.
+    Rows that are no probabilities count as logits. A single number in [0, 1] is the probability of
+    class 1. Empty (0, 0) where the output does not score ``count`` decisions.
     """
-    found = primary(outputs)
-    width = found.shape[-1] if found.ndim else 1
-    if not is_float(found.dtype) or found.size != count * width or not found.size:
+    scores = first_output(outputs)
+    width = np.atleast_1d(scores).shape[-1]
+    if not is_float(scores.dtype) or scores.size != count * width or not scores.size:
         return np.zeros((0, 0))
     table = score_table(outputs)
     if table.shape[1] == 1:
-        inside = bool(table.min(initial=0.0) >= 0 and table.max(initial=0.0) <= 1)
-        return np.hstack([1 - table, table]) if inside else np.zeros((0, 0))
+        if not (table.min(initial=0.0) >= 0 and table.max(initial=0.0) <= 1):
+            return np.zeros((0, 0))
+        return np.hstack([1 - table, table])
     return table if are_probabilities(table) else np.exp(log_softmax(table))
 
 
-def losses(table: Rows, target: object) -> tuple[Rows, Rows]:
+def nll_and_brier(table: Rows, target: object) -> tuple[Rows, Rows]:
     """Negative log likelihood in nats and Brier score of each decision, both (m,).
 
     The Brier score is the sum over classes of the squared error, in [0, 2].
@@ -44,10 +45,10 @@ def losses(table: Rows, target: object) -> tuple[Rows, Rows]:
 
     Source: Brier, Monthly Weather Review 78 (1950).
     """
-    wanted = labels(target, len(table))
-    own = np.take_along_axis(table, wanted[:, None], axis=1)[:, 0]
-    brier = np.square(table).sum(axis=1) - 2 * own + 1
-    return -np.log(np.maximum(own, SMALLEST)), np.maximum(brier, 0)
+    classes = class_labels(target, len(table))
+    probability = np.take_along_axis(table, classes[:, None], axis=1)[:, 0]
+    brier = np.square(table).sum(axis=1) - 2 * probability + 1
+    return -np.log(np.maximum(probability, SMALLEST)), np.maximum(brier, 0)
 
 
 def calibration_error(
@@ -57,38 +58,41 @@ def calibration_error(
 
     Args:
         confidence: of each decision (m,).
-        right: whether each was right (m,).
-        weights: how often each decision counts (draws, m); once where there are none.
-        bins: how many; fewer where there are fewer than twice as many decisions.
+        right: True for each correct decision (m,).
+        weights: counts of each decision (draws, m); 1 where there are none.
+        bins: number of bins; fewer where there are fewer than twice as many decisions.
 
     Returns:
-        One number for each draw (draws,).
+        The error of each draw (draws,).
 
     Source: Naeini, Cooper and Hauskrecht, AAAI (2015); bins of equal mass: Nguyen and O'Connor,
     EMNLP (2015).
     """
     order = np.argsort(confidence, kind="stable")
-    counts = np.ones((1, len(order))) if weights is None else weights[:, order]
+    counts = np.ones((1, len(order)))
+    if weights is not None:
+        counts = weights[:, order]
     gap = (right[order] - confidence[order]) * counts
     total = counts.sum(axis=1, keepdims=True)
     used = max(1, min(bins, len(order) // PER_BIN))
-    place = (np.cumsum(counts, axis=1) - counts / 2) * used / np.maximum(total, 1)
-    bin_of = np.minimum(place.astype(np.int64), used - 1) + used * np.arange(len(counts))[:, None]
+    position = (np.cumsum(counts, axis=1) - counts / 2) * used / np.maximum(total, 1)
+    bin_of = np.minimum(position.astype(np.int64), used - 1)
+    bin_of += used * np.arange(len(counts))[:, None]
     sums = np.bincount(bin_of.ravel(), gap.ravel(), minlength=used * len(counts))
     return np.asarray(np.abs(sums.reshape(-1, used)).sum(axis=1) / np.maximum(total[:, 0], 1))
 
 
 def likelihood_row(outputs: Outputs, target: object) -> Rows:
     """Negative log likelihood of the targets in nats, and their number (2,)."""
-    wanted = np.asarray(target).reshape(-1)
-    check_range(labels(target, wanted.size), outputs)
-    nats, _ = losses(chances(outputs, wanted.size), target)
+    classes = np.asarray(target).reshape(-1)
+    check_range(class_labels(target, classes.size), outputs)
+    nats, _ = nll_and_brier(class_probabilities(outputs, classes.size), target)
     return np.array([nats.sum(), nats.size])
 
 
 LOSS_METRICS = {
     "nll": of_sums(
-        "nll", likelihood_row, ratio, higher_is_better=False, decide=choose, scores=True,
+        "nll", likelihood_row, ratio, higher_is_better=False, decide=predicted_classes, scores=True,
         unit="nat",
     ),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""How far two models lie apart on one sample, by what they put out."""
+"""Distance between the outputs of two models on one sample."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ from typing import Literal
 
 import numpy as np
 
-from packlight.metrics.calibration import chances
+from packlight.metrics.calibration import class_probabilities
 from packlight.metrics.classes import score_table
-from packlight.metrics.fidelity import SMALLEST, are_probabilities, cosine, floats, is_float
-from packlight.metrics.metric import Decisions, Metric, Outputs, Rows, primary
+from packlight.metrics.fidelity import SMALLEST, are_probabilities, cosine, float_vector, is_float
+from packlight.metrics.metric import Decisions, Metric, Outputs, Rows, first_output
 from packlight.metrics.sequences import edit_distance
 
 Distance = Literal["Jensen-Shannon", "edit distance", "1 - cosine", "RMS difference"]
 
 
 def distance_for(metric: Metric, reference: Outputs) -> Distance:
-    """What fits a task: of probabilities, of texts, of directions, or of numbers."""
-    found = primary(reference)
+    """The distance that fits a task: of probabilities, of texts, of directions, or of numbers."""
+    output = first_output(reference)
     if metric.form == "sequences":
         return "edit distance"
-    several = is_float(found.dtype) and found.ndim > 0 and found.shape[-1] > 1
+    several = is_float(output.dtype) and output.ndim > 0 and output.shape[-1] > 1
     if several and (metric.form == "classes" or are_probabilities(score_table(reference))):
         return "Jensen-Shannon"
-    if metric.form == "classes" and not is_float(found.dtype):
+    if metric.form == "classes" and not is_float(output.dtype):
         return "edit distance"
-    return "1 - cosine" if metric.form == "vectors" else "RMS difference"
+    if metric.form == "vectors":
+        return "1 - cosine"
+    return "RMS difference"
 
 
 def distance(
-    kind: Distance, found: Outputs, wanted: Outputs, ours: Decisions, theirs: Decisions
+    kind: Distance, outputs: Outputs, expected: Outputs, ours: Decisions, theirs: Decisions
 ) -> float:
-    """One number for a sample, 0 for equal outputs.
+    """Distance of the outputs of one sample; 0 for equal outputs.
 
     Args:
         kind: of distance.
-        found: outputs of the variant.
-        wanted: outputs of the reference, of the same shapes unless decisions are compared.
+        outputs: of the variant.
+        expected: outputs of the reference, of the same shapes unless decisions are compared.
         ours: decisions of the variant.
         theirs: decisions of the reference.
 
@@ -46,31 +48,38 @@ def distance(
         cosine; or the root of the mean squared difference.
     """
     if kind == "edit distance":
-        mine, others = sequence(ours), sequence(theirs)
-        return edit_distance(mine, others) / max(len(mine), len(others), 1)
+        items = edit_items(ours)
+        expected_items = edit_items(theirs)
+        return edit_distance(items, expected_items) / max(len(items), len(expected_items), 1)
     if kind == "Jensen-Shannon":
-        return jensen_shannon(found, wanted)
-    one, other = floats(found), floats(wanted)
+        return jensen_shannon(outputs, expected)
+    vector = float_vector(outputs)
+    expected_vector = float_vector(expected)
     if kind == "1 - cosine":
-        return float(max(1 - cosine(one, other)[0], 0.0))
-    return float(np.sqrt(np.square(one - other).mean())) if one.size else 0.0
+        return float(max(1 - cosine(vector, expected_vector)[0], 0.0))
+    if not vector.size:
+        return 0.0
+    return float(np.sqrt(np.square(vector - expected_vector).mean()))
 
 
-def sequence(decisions: Decisions) -> list[object]:
-    """Decisions as what is edited: the characters of one text, else the decisions themselves."""
+def edit_items(decisions: Decisions) -> list[object]:
+    """Items to edit: the characters of a single text, else the decisions themselves."""
     items: list[object] = decisions.tolist()
-    return list(str(items[0])) if len(items) == 1 and isinstance(items[0], str) else items
+    if len(items) == 1 and isinstance(items[0], str):
+        return list(items[0])
+    return items
 
 
-def jensen_shannon(found: Outputs, wanted: Outputs) -> float:
+def jensen_shannon(outputs: Outputs, expected: Outputs) -> float:
     """Mean divergence in nats over the decisions of the first output."""
-    count = len(score_table(wanted))
-    ours, theirs = chances(found, count), chances(wanted, count)
+    count = len(score_table(expected))
+    ours = class_probabilities(outputs, count)
+    theirs = class_probabilities(expected, count)
     middle = np.maximum((ours + theirs) / 2, SMALLEST)
-    return float(max(((gain(ours, middle) + gain(theirs, middle)) / 2).mean(), 0.0))
+    return float(max(((kl_from_mean(ours, middle) + kl_from_mean(theirs, middle)) / 2).mean(), 0.0))
 
 
-def gain(chance: Rows, middle: Rows) -> Rows:
-    """KL divergence of each row from the middle, in nats."""
+def kl_from_mean(chance: Rows, middle: Rows) -> Rows:
+    """KL divergence of each row from the mean distribution, in nats."""
     logs = np.log(np.maximum(chance, SMALLEST)) - np.log(middle)
     return np.asarray((chance * logs).sum(axis=1))

@@ -1,4 +1,4 @@
-"""95 % intervals: by drawing rows again, and in closed form for shares.
+"""95 % intervals: by bootstrap, and in closed form for shares.
 
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap (1993), percentile interval; Wilson
 (1927) for a share; Tango, Equivalence test and confidence interval for the difference in
@@ -19,56 +19,59 @@ from packlight.metrics.metric import Metric, Rows, ratio
 Z = 1.959963984540054
 RESAMPLES = 1000
 SLOW_RESAMPLES = 300
-"""For totals that must be computed from all rows each time."""
+"""Resamples of a metric whose total is computed from all rows."""
+
 CHUNK = 32
 HALVINGS = 50
 
 Interval = tuple[float, float]
 
 
-def resampled(metric: Metric, tables: Sequence[Rows], seed: int) -> list[Rows]:
+def bootstrap_totals(metric: Metric, tables: Sequence[Rows], seed: int) -> list[Rows]:
     """Totals of each table (n, k) over the same draws of samples, with replacement.
 
     Returns:
         For each table its totals (draws,). Draw i takes the same samples from all tables.
     """
     if metric.formula is None:
-        return redrawn(metric.total, tables, seed)
-    sums = resampled_sums(np.hstack(tables), seed)
+        return resampled_totals(metric.total, tables, seed)
+    sums = bootstrap_sums(np.hstack(tables), seed)
     parts = np.split(sums, np.cumsum([table.shape[1] for table in tables])[:-1], axis=1)
     return [metric.formula(part) for part in parts]
 
 
-def resampled_sums(rows: Rows, seed: int) -> Rows:
-    """Column sums (draws, k) of rows (n, k) drawn again."""
-    return np.vstack([counts @ rows for counts in draws(len(rows), RESAMPLES, seed)])
+def bootstrap_sums(rows: Rows, seed: int) -> Rows:
+    """Column sums (draws, k) of resampled rows (n, k)."""
+    return np.vstack([counts @ rows for counts in draw_counts(len(rows), RESAMPLES, seed)])
 
 
-def draws(n: int, count: int, seed: int) -> Iterator[NDArray[np.float64]]:
-    """How often each draw takes each of n samples, in chunks (<= 32, n)."""
+def draw_counts(n: int, count: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """Counts of each of n samples in each draw, in chunks (<= 32, n)."""
     rng = np.random.default_rng(seed)
     for start in range(0, count, CHUNK):
         size = min(CHUNK, count - start)
-        taken = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
-        yield np.bincount(taken.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
+        indices = rng.integers(0, n, (size, n)) + n * np.arange(size)[:, None]
+        yield np.bincount(indices.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
 
 
-def redrawn(total: Callable[[Rows], float], tables: Sequence[Rows], seed: int) -> list[Rows]:
-    """Totals over draws of whole rows, for functions of all rows."""
+def resampled_totals(
+    total: Callable[[Rows], float], tables: Sequence[Rows], seed: int
+) -> list[Rows]:
+    """Bootstrap totals of a function of all rows."""
     n = len(tables[0])
     rng = np.random.default_rng(seed)
-    taken = [rng.integers(0, n, n) for _ in range(SLOW_RESAMPLES)]
-    return [np.array([total(table[index]) for index in taken]) for table in tables]
+    draws = [rng.integers(0, n, n) for _ in range(SLOW_RESAMPLES)]
+    return [np.array([total(table[index]) for index in draws]) for table in tables]
 
 
-def percentiles(values: Rows) -> Interval:
+def percentile_interval(values: Rows) -> Interval:
     """The middle 95 % of values."""
     low, high = np.percentile(values, (2.5, 97.5))
     return float(low), float(high)
 
 
 def is_share(metric: Metric, *tables: Rows) -> bool:
-    """Whether a metric counts one yes or no for each sample in all of these rows."""
+    """Test whether a metric counts one yes or no for each sample in all of these rows."""
     counts = metric.formula is ratio and metric.bounded
     if metric.against == "reference" and metric.decide is None:
         counts = False  # a similarity, even where it happens to be 1 throughout
@@ -77,20 +80,22 @@ def is_share(metric: Metric, *tables: Rows) -> bool:
     )
 
 
-def share(count: float, n: int) -> Interval:
+def wilson_interval(count: float, n: int) -> Interval:
     """Wilson's interval for ``count`` of n.
 
     >>> [round(end, 3) for end in share(0, 100)]
     [0.0, 0.037]
     """
-    value, weight = count / n, Z**2 / n
+    value = count / n
+    weight = Z**2 / n
     middle = (value + weight / 2) / (1 + weight)
     half = Z / (1 + weight) * math.sqrt(value * (1 - value) / n + weight / (4 * n))
-    low, high = middle - half, middle + half
-    return (0.0 if count == 0 else float(low)), (1.0 if count == n else float(high))
+    low = 0.0 if count == 0 else float(middle - half)
+    high = 1.0 if count == n else float(middle + half)
+    return low, high
 
 
-def matched(lost: int, won: int, n: int, score: float = Z) -> Interval:
+def tango_interval(lost: int, won: int, n: int, score: float = Z) -> Interval:
     """Tango's score interval for (lost - won) / n, of n samples judged twice.
 
     Args:
@@ -103,23 +108,24 @@ def matched(lost: int, won: int, n: int, score: float = Z) -> Interval:
     [-0.037, 0.037]
     """
     value = (lost - won) / n
-    return edge(lost, won, n, (-1.0, value), score), edge(lost, won, n, (value, 1.0), -score)
+    low = score_bound(lost, won, n, (-1.0, value), score)
+    return low, score_bound(lost, won, n, (value, 1.0), -score)
 
 
-def edge(lost: int, won: int, n: int, between: Interval, score: float) -> float:
-    """Where the score of the true difference falls to ``score``, by halving."""
+def score_bound(lost: int, won: int, n: int, between: Interval, score: float) -> float:
+    """Difference whose score falls to ``score``, by bisection."""
     low, high = between
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if tango(lost, won, n, middle) > score:
+        if tango_score(lost, won, n, middle) > score:
             low = middle
         else:
             high = middle
     return (low + high) / 2
 
 
-def tango(lost: int, won: int, n: int, true: float) -> float:
-    """Standard errors between the difference seen and a true one, of which it is decreasing."""
+def tango_score(lost: int, won: int, n: int, true: float) -> float:
+    """Standard errors between the observed difference and a true one; decreasing in the latter."""
     gap = lost - won - n * true
     linear = (2 * n - lost + won) * true - lost - won
     root = math.sqrt(max(linear**2 + 8 * n * won * true * (1 - true), 0.0))

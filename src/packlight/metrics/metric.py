@@ -1,6 +1,6 @@
-"""What a metric is: a row of numbers for each sample, and a total of rows.
+"""Definition of a metric: a row of numbers for each sample, and a total of rows.
 
-Rows are kept, outputs are not: a bootstrap draws rows again without running the model again.
+Rows are stored instead of outputs, so a bootstrap needs no further run of the model.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ RESERVED = {
 
 
 def equal(decisions: Decisions, target: object) -> Truths:
-    """Whether each of a sample's decisions (m,) is its target, a value or m values."""
-    wanted = np.asarray(target).reshape(-1)
-    if wanted.size != decisions.size:
+    """Test whether each decision (m,) of a sample equals its target, a value or m values."""
+    expected = np.asarray(target).reshape(-1)
+    if expected.size != decisions.size:
         raise TaskError(
-            f"a sample has one target for each decision; it has {wanted.size} targets "
+            f"a sample has one target for each decision; it has {expected.size} targets "
             f"and the model decides {decisions.size}. Give each sample targets of that number"
         )
-    return np.asarray(decisions == wanted, dtype=np.bool_)
+    return np.asarray(decisions == expected, dtype=np.bool_)
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How good outputs are, as a number that can be drawn again by bootstrap.
+    """A measure of quality whose interval a bootstrap over rows can compute.
 
     Attributes:
         name: an identifier; budgets and tables use it.
         row: outputs of one sample and its target -> vector (k,), the same k for all samples.
         total: rows (n, k) -> the metric.
         higher_is_better: the direction.
-        bounded: values lie in [0, 1], so that a drop is told in absolute points; else a drop is
-            relative to the reference.
-        against: whether ``target`` is the task's, or the outputs of the reference.
+        bounded: values lie in [0, 1], so that a drop is absolute; else a drop is relative to the
+            reference.
+        against: source of ``target``: the task, or the outputs of the reference.
         formula: column sums (..., k) -> totals (...), where the total depends on rows only by
             their sum; it makes the bootstrap fast. None for ranks and other functions of all rows.
-        decide: outputs -> decisions (m,), nearly always one; None where nothing is decided.
-        right: decisions (m,) and target -> whether each is right (m,).
-        scores: whether the first output holds a score for each class.
+        decide: outputs -> decisions (m,), nearly always one; None for a metric without decisions.
+        right: decisions (m,) and target -> True for each correct one (m,).
+        scores: True if the first output holds a score for each class.
         unit: of the total.
     """
 
@@ -80,39 +80,43 @@ class Metric:
 
     @property
     def form(self) -> Form:
-        """What kind of output is judged, which decides how change is told beside the drop."""
+        """Kind of output, which decides how change is reported in addition to the drop."""
         if self.scores:
             return "classes"
         if self.decide is not None:
             return "sequences"
-        return "vectors" if self.against == "reference" else "values"
+        if self.against == "reference":
+            return "vectors"
+        return "values"
 
     @property
     def code(self) -> str:
-        """Digest of what decides its numbers, so that another metric of this name is told apart."""
-        stated = [self.higher_is_better, self.bounded, self.against, self.unit]
-        made = (self.row, self.total, self.formula, self.decide, self.right)
-        return digest([stated, *(written(function) for function in made)])
+        """Digest of its definition, which distinguishes metrics of one name."""
+        settings = [self.higher_is_better, self.bounded, self.against, self.unit]
+        functions = (self.row, self.total, self.formula, self.decide, self.right)
+        return digest([settings, *map(code_parts, functions)])
 
     def worsening(self, before: float, after: float) -> float:
-        """How much worse ``after`` is, in the metric's own unit; negative where it is better."""
-        return before - after if self.higher_is_better else after - before
+        """Difference by which ``after`` is worse, in the metric's unit; negative where better."""
+        if self.higher_is_better:
+            return before - after
+        return after - before
 
 
-def written(part: object, around: tuple[object, ...] = ()) -> list[object]:
-    """What a function is made of, as plain values: its instructions, constants and closure.
+def code_parts(part: object, enclosing: tuple[object, ...] = ()) -> list[object]:
+    """Instructions, constants and closure of a function, as plain values.
 
-    What it looks up elsewhere when it runs is not seen.
+    Globals that it looks up when it runs are not followed.
     """
     code = getattr(part, "__code__", part)
     if isinstance(part, tuple | frozenset):
         return [*sorted(map(repr, part))]
-    if not isinstance(code, CodeType) or any(part is outer for outer in around):
+    if not isinstance(code, CodeType) or any(part is outer for outer in enclosing):
         plain = isinstance(part, str | bytes | int | float | complex | None)
         return [repr(part) if plain else type(part).__qualname__]
     cells = [cell.cell_contents for cell in getattr(part, "__closure__", None) or ()]
     inner = (*code.co_consts, *(getattr(part, "__defaults__", None) or ()), *cells)
-    parts = (written(each, (*around, part)) for each in inner)
+    parts = (code_parts(constant, (*enclosing, part)) for constant in inner)
     return [code.co_code.hex(), *code.co_names, *parts]
 
 
@@ -144,7 +148,7 @@ def ratio(sums: Rows) -> Rows:
     return np.asarray(sums[..., 0] / np.where(sums[..., 1] == 0, 1, sums[..., 1]))
 
 
-def primary(outputs: Outputs) -> NDArray[np.generic]:
+def first_output(outputs: Outputs) -> NDArray[np.generic]:
     """The model's first output, which the metrics of the table read."""
     return next(iter(outputs.values()))
 

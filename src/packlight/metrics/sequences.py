@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.metrics.classes import choose
+from packlight.metrics.classes import predicted_classes
 from packlight.metrics.metric import Decisions, Metric, Outputs, Rows, Truths, of_sums, ratio
 
 
-def edit_distance(one: Sequence[object], other: Sequence[object]) -> int:
-    """Insertions, deletions and substitutions that lead from one sequence to the other.
+def edit_distance(source: Sequence[object], target: Sequence[object]) -> int:
+    """Least number of insertions, deletions and substitutions from ``source`` to ``target``.
 
-    Row by row: with substitutions and deletions known, an insertion is a running minimum, so that
-    only one loop is left.
+    Computed row by row: given substitutions and deletions, insertions are a running minimum, so one
+    loop suffices.
 
     Source: Wagner and Fischer, Journal of the ACM 21 (1974).
 
@@ -25,7 +25,7 @@ def edit_distance(one: Sequence[object], other: Sequence[object]) -> int:
     codes: dict[object, int] = {}
     first, second = (
         np.array([codes.setdefault(item, len(codes)) for item in text], np.int64)
-        for text in (one, other)
+        for text in (source, target)
     )
     steps = np.arange(len(second) + 1)
     row = steps.copy()
@@ -40,35 +40,36 @@ def greedy_ctc(outputs: Outputs, blank: int = 0) -> NDArray[np.int64]:
 
     Source: Graves et al., Connectionist Temporal Classification (2006), best path decoding.
     """
-    path = choose(outputs)
-    kept = np.concatenate([[True], path[1:] != path[:-1]]) if path.size else np.zeros(0, bool)
-    return np.asarray(path[kept & (path != blank)], dtype=np.int64)
+    path = predicted_classes(outputs)
+    new_symbol = np.ones(path.size, bool)
+    new_symbol[1:] = path[1:] != path[:-1]
+    return np.asarray(path[new_symbol & (path != blank)], dtype=np.int64)
 
 
 def error_rate(decode: Callable[[Outputs], str], name: str = "cer", words: bool = False) -> Metric:
     """Edit distance to the target over the length of the target, summed over all samples.
 
     Args:
-        decode: outputs of a sample -> the text that they say.
+        decode: outputs of a sample -> its text.
         name: of the metric.
-        words: whether words count instead of characters.
+        words: True to count words instead of characters.
     """
 
     def parts(text: object) -> list[str]:
         return str(text).split() if words else list(str(text))
 
     def row(outputs: Outputs, target: object) -> Rows:
-        wanted = parts(target)
-        return np.array([edit_distance(parts(decode(outputs)), wanted), len(wanted)], np.float64)
+        expected = parts(target)
+        edits = edit_distance(parts(decode(outputs)), expected)
+        return np.array([edits, len(expected)], np.float64)
 
     def decide(outputs: Outputs) -> Decisions:
         return np.array([decode(outputs)])
 
     return of_sums(
-        name, row, ratio, higher_is_better=False, bounded=True, decide=decide, right=same_text
+        name, row, ratio, higher_is_better=False, bounded=True, decide=decide, right=_same_text
     )
 
 
-def same_text(decisions: Decisions, target: object) -> Truths:
-    """Whether the decided text is the target (1,)."""
+def _same_text(decisions: Decisions, target: object) -> Truths:
     return np.array([str(decisions[0]) == str(target)])

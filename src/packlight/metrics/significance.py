@@ -1,4 +1,4 @@
-"""Whether a difference between two models on the same samples is more than chance.
+"""Tests of the difference between two models on the same samples.
 
 Only ``scipy.special`` is used: ``scipy.stats`` takes long to load.
 """
@@ -15,24 +15,26 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 LEVEL = 0.05
-"""Of tests, and what 95 % intervals leave out."""
+"""Level of tests, and probability outside a 95 % interval."""
 
-TWO = 2
-"""Samples that a variance takes at least."""
+LEAST_SAMPLES = 2
+"""Samples that a variance needs."""
 
-NOISE, TINY = 1e-12, 1e-300
-"""Variance that counts as none, relative to the mean square; and where that is 0 too."""
+NOISE = 1e-12
+"""Variance that counts as none, relative to the mean square."""
+
+TINY = 1e-300
 
 
 def mcnemar(lost: int, won: int) -> float:
-    """Exact two-sided p of as uneven a split of the samples whose outcome changed.
+    """Exact two-sided p of a split at least as uneven of the samples whose outcome changed.
 
-    Of ``lost + won`` changes each is a loss with probability 1/2 where nothing is worse. The exact
-    test never rejects more often than it says; its mid-p variant rejects more often where few
-    samples changed, at the price of going slightly over the level at times.
+    Under the null hypothesis each of ``lost + won`` changes is a loss with probability 1/2. The
+    exact test never exceeds its level; its mid-p variant rejects more often where few samples
+    changed, but at times slightly exceeds the level.
 
-    Source: McNemar, Psychometrika 12 (1947); exact and mid-p beside each other: Fagerland,
-    Lydersen and Laake, BMC Medical Research Methodology 13:91 (2013).
+    Source: McNemar, Psychometrika 12 (1947); comparison of exact and mid-p: Fagerland, Lydersen and
+    Laake, BMC Medical Research Methodology 13:91 (2013).
 
     >>> mcnemar(5, 0), mcnemar(0, 0)
     (0.0625, 1.0)
@@ -44,18 +46,19 @@ def mcnemar(lost: int, won: int) -> float:
     return min(1.0, 2 * float(bdtr(min(lost, won), lost + won, 0.5)))
 
 
-def clustered(changes: Floats) -> float:
-    """Two-sided p that changes (n,), won minus lost within each sample, are 0 in the mean.
+def clustered_mcnemar(changes: Floats) -> float:
+    """Two-sided p that changes (n,), won minus lost within each sample, have mean 0.
 
-    Where a sample holds several decisions these depend on each other, and pairs may not be counted
-    as if they were samples.
+    The decisions of a sample depend on each other, so pairs of decisions may not count as samples.
 
     Source: Durkalski, Palesch, Lipsitz and Rust, Statistics in Medicine 22 (2003), eq. 4.
     """
     from scipy.special import ndtr  # noqa: PLC0415
 
     squares = float(np.square(changes).sum())
-    return float(2 * ndtr(-abs(changes.sum()) / math.sqrt(squares))) if squares else 1.0
+    if not squares:
+        return 1.0
+    return float(2 * ndtr(-abs(changes.sum()) / math.sqrt(squares)))
 
 
 def paired_t(differences: Floats) -> float:
@@ -63,7 +66,7 @@ def paired_t(differences: Floats) -> float:
     from scipy.special import stdtr  # noqa: PLC0415
 
     n = len(differences)
-    if n < TWO or not differences.any():
+    if n < LEAST_SAMPLES or not differences.any():
         return 1.0
     error = float(differences.std(ddof=1)) / math.sqrt(n)
     if error == 0:
@@ -76,13 +79,13 @@ def paired_interval(values: Floats) -> float:
     from scipy.special import stdtrit  # noqa: PLC0415
 
     n = len(values)
-    if n < TWO:
+    if n < LEAST_SAMPLES:
         return math.inf
     return float(stdtrit(n - 1, 1 - LEVEL / 2) * values.std(ddof=1)) / math.sqrt(n)
 
 
-class Gap(NamedTuple):
-    """A difference of means for each of some slices (...).
+class MeanDifference(NamedTuple):
+    """A difference of means for each slice (...).
 
     Attributes:
         value: mean inside minus mean outside.
@@ -97,13 +100,13 @@ class Gap(NamedTuple):
     p: Floats
 
 
-def gaps(counts: Floats, sums: Floats, squares: Floats) -> Gap:
+def mean_differences(counts: Floats, sums: Floats, squares: Floats) -> MeanDifference:
     """Difference of means inside and outside of each slice, by the weaker of two tests.
 
-    Welch's test allows unequal variances: a group whose outcomes change often in both directions is
-    not taken for one that loses. But where outcomes change rarely, a slice without any change seems
-    to have no variance. Student's test takes the variance of all samples together, and so is not
-    misled by that. What is said to differ does so by both.
+    Welch's test allows unequal variances: it does not mistake a group whose outcomes change often
+    in both directions for one that loses. But where outcomes change rarely, a slice without any
+    change seems to have no variance. Student's test pools the variance of all samples, which avoids
+    that. A difference counts only if it is significant in both.
 
     Args:
         counts: samples inside and outside (2, ...).
@@ -111,28 +114,31 @@ def gaps(counts: Floats, sums: Floats, squares: Floats) -> Gap:
         squares: sums of squared values (2, ...).
 
     Returns:
-        Of each slice (...); p is 1 where either side has fewer than two samples, or where nothing
-        varies and nothing differs.
+        Differences (...); p is 1 where one side has fewer than two samples, or where nothing varies
+        and nothing differs.
 
     Source: Student, Biometrika 6 (1908); Welch, Biometrika 34 (1947), with Satterthwaite's degrees
     of freedom.
     """
-    n = np.maximum(counts, TWO)
+    n = np.maximum(counts, LEAST_SAMPLES)
     means = sums / np.maximum(counts, 1)
     variances = np.maximum(squares - n * np.square(means), 0) / (n - 1)
     noise = NOISE * np.maximum((squares / n).max(axis=0), TINY)
-    gap = np.where((counts < TWO).any(axis=0), 0.0, means[0] - means[1])
-    own = variances / n
-    freedom = np.square(own.sum(axis=0)) / np.maximum((np.square(own) / (n - 1)).sum(axis=0), TINY)
+    gap = np.where((counts < LEAST_SAMPLES).any(axis=0), 0.0, means[0] - means[1])
+    squared_errors = variances / n
+    freedom = np.square(squared_errors.sum(axis=0)) / np.maximum(
+        (np.square(squared_errors) / (n - 1)).sum(axis=0), TINY
+    )
     pooled = (variances * (n - 1)).sum(axis=0) / (n.sum(axis=0) - 2)
-    welch = by_t(gap, own.sum(axis=0), freedom, noise)
-    student = by_t(gap, pooled * (1 / n).sum(axis=0), n.sum(axis=0) - 2, noise)
+    welch = t_test(gap, squared_errors.sum(axis=0), freedom, noise)
+    student = t_test(gap, pooled * (1 / n).sum(axis=0), n.sum(axis=0) - 2, noise)
     weaker = np.abs(student.score) < np.abs(welch.score)
     score = np.where(weaker, student.score, welch.score)
-    return Gap(gap, np.maximum(student.half, welch.half), score, np.maximum(student.p, welch.p))
+    half = np.maximum(student.half, welch.half)
+    return MeanDifference(gap, half, score, np.maximum(student.p, welch.p))
 
 
-def by_t(gap: Floats, variance: Floats, freedom: Floats, noise: Floats) -> Gap:
+def t_test(gap: Floats, variance: Floats, freedom: Floats, noise: Floats) -> MeanDifference:
     """Differences with their variances (...), by Student's distribution."""
     from scipy.special import stdtr, stdtrit  # noqa: PLC0415
 
@@ -140,16 +146,16 @@ def by_t(gap: Floats, variance: Floats, freedom: Floats, noise: Floats) -> Gap:
     error = np.sqrt(np.where(flat, noise, variance))
     degrees = np.where(flat, 1, np.maximum(freedom, 1))
     score = np.where(flat & (np.square(gap) <= noise), 0.0, gap / error)
-    return Gap(gap, stdtrit(degrees, 1 - LEVEL / 2) * error, score,
+    return MeanDifference(gap, stdtrit(degrees, 1 - LEVEL / 2) * error, score,
                np.where(score == 0, 1.0, 2 * stdtr(degrees, -np.abs(score))))  # fmt: skip
 
 
-def sides(values: Floats, inside: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
-    """Counts, sums and sums of squares inside and outside of slices, as ``gaps`` takes them.
+def slice_sums(values: Floats, inside: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
+    """Counts, sums and sums of squares inside and outside of slices, for ``mean_differences``.
 
     Args:
         values: one for each sample (n,).
-        inside: which samples each slice holds (n, slices).
+        inside: mask of the samples of each slice (n, slices).
 
     Returns:
         Each (2, slices).
@@ -163,7 +169,7 @@ def sides(values: Floats, inside: NDArray[np.bool_]) -> tuple[Floats, Floats, Fl
 
 
 def benjamini_hochberg(p: Sequence[float] | Floats) -> Floats:
-    """Adjusted p: among those at most q, a share of at most q is expected to be false.
+    """Adjusted p: of those at most q, the expected share of false ones is at most q.
 
     Source: Benjamini and Hochberg, Journal of the Royal Statistical Society B 57 (1995).
 
@@ -178,11 +184,11 @@ def benjamini_hochberg(p: Sequence[float] | Floats) -> Floats:
     return adjusted
 
 
-def sidak(count: int) -> float:
-    """Standard errors of intervals of which all ``count`` hold together in 95 % of cases.
+def sidak_width(count: int) -> float:
+    """Standard errors of ``count`` intervals that hold simultaneously in 95 % of cases.
 
-    Exact for independent ones, as the groups of one column are; never too short for dependent
-    normal ones.
+    Exact for independent intervals, such as those of the groups of one column; conservative for
+    dependent normal ones.
 
     Source: Sidak, Journal of the American Statistical Association 62 (1967).
 

@@ -5,37 +5,37 @@ from __future__ import annotations
 import numpy as np
 
 from packlight.errors import TaskError
-from packlight.metrics.metric import Metric, Outputs, Rows, numbers, of_sums, primary, ratio
+from packlight.metrics.metric import Metric, Outputs, Rows, first_output, numbers, of_sums, ratio
 
 CORRELATED = 2
 
 
-def pair(outputs: Outputs, target: object) -> tuple[Rows, Rows]:
+def predictions_and_targets(outputs: Outputs, target: object) -> tuple[Rows, Rows]:
     """Predictions and targets of one sample, both (m,).
 
     Raises:
         TaskError: they differ in number.
     """
-    predicted = numbers(primary(outputs), "the model's first output")
-    wanted = numbers(target, "targets")
-    if predicted.size != wanted.size:
+    predicted = numbers(first_output(outputs), "the model's first output")
+    expected = numbers(target, "targets")
+    if predicted.size != expected.size:
         raise TaskError(
             f"a target has as many numbers as the model's first output; "
-            f"it has {wanted.size}, the output {predicted.size}"
+            f"it has {expected.size}, the output {predicted.size}"
         )
-    return predicted, wanted
+    return predicted, expected
 
 
 def absolute_row(outputs: Outputs, target: object) -> Rows:
     """Sum of absolute errors, and their number (2,)."""
-    predicted, wanted = pair(outputs, target)
-    return np.array([np.abs(predicted - wanted).sum(), predicted.size])
+    predicted, expected = predictions_and_targets(outputs, target)
+    return np.array([np.abs(predicted - expected).sum(), predicted.size])
 
 
 def squared_row(outputs: Outputs, target: object) -> Rows:
     """Sum of squared errors, and their number (2,)."""
-    predicted, wanted = pair(outputs, target)
-    return np.array([np.square(predicted - wanted).sum(), predicted.size])
+    predicted, expected = predictions_and_targets(outputs, target)
+    return np.array([np.square(predicted - expected).sum(), predicted.size])
 
 
 def root_ratio(sums: Rows) -> Rows:
@@ -44,23 +44,25 @@ def root_ratio(sums: Rows) -> Rows:
 
 
 def single_row(outputs: Outputs, target: object) -> Rows:
-    """The one prediction and the one target (2,)."""
-    predicted, wanted = pair(outputs, target)
+    """The single prediction and its target (2,)."""
+    predicted, expected = predictions_and_targets(outputs, target)
     if predicted.size != 1:
         raise TaskError(
             f"a correlation takes one number for each sample; the model gives {predicted.size}. "
-            "Write a metric with packlight.metrics.whole"
+            "Write a metric with packlight.metrics.per_dataset"
         )
-    return np.concatenate([predicted, wanted])
+    return np.concatenate([predicted, expected])
 
 
 def pearson(rows: Rows) -> float:
     """Correlation of two columns (n, 2); 0 where one of them is constant."""
     if len(rows) < CORRELATED:
         return 0.0
-    centred = rows - rows.mean(axis=0)
-    spread = np.sqrt(np.square(centred).sum(axis=0)).prod()
-    return float((centred[:, 0] * centred[:, 1]).sum() / spread) if spread else 0.0
+    centered = rows - rows.mean(axis=0)
+    spread = np.sqrt(np.square(centered).sum(axis=0)).prod()
+    if not spread:
+        return 0.0
+    return float((centered[:, 0] * centered[:, 1]).sum() / spread)
 
 
 def spearman(rows: Rows) -> float:
@@ -76,4 +78,4 @@ VALUE_METRICS = {
     "pearson": Metric("pearson", single_row, pearson, bounded=True),
     "spearman": Metric("spearman", single_row, spearman, bounded=True),
 }
-"""Each by its name."""
+"""Metrics by name."""

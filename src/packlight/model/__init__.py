@@ -1,6 +1,5 @@
 """An ONNX graph as a value: load, query, edit, convert, size, save."""
 
-from packlight.model.confirmed_shapes import only_confirmed
 from packlight.model.external_data import stored_files, stored_size
 from packlight.model.load import load
 from packlight.model.model import (
@@ -16,10 +15,10 @@ from packlight.model.model import (
     release,
     stored_tensor,
 )
-from packlight.model.opset import raised
+from packlight.model.opset import raise_opset
 from packlight.model.save import save, to_bytes
 from packlight.model.shape_agreement import check_shapes
-from packlight.model.shapes import Shape, infer_shapes
+from packlight.model.shapes import Shape, confirmed_shapes_only, infer_shapes
 from packlight.model.size import file_size
 
 __all__ = [
@@ -27,6 +26,7 @@ __all__ = [
     "Shape",
     "bodies",
     "check_shapes",
+    "confirmed_shapes_only",
     "file_size",
     "graphs",
     "infer_shapes",
@@ -35,10 +35,9 @@ __all__ = [
     "name_operators",
     "name_values",
     "nodes",
-    "only_confirmed",
     "operators",
     "owning_graph",
-    "raised",
+    "raise_opset",
     "release",
     "save",
     "stored_files",

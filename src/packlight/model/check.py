@@ -1,7 +1,7 @@
-"""Refuse an ONNX file that is damaged, hostile, or not supported, before anything rests on it.
+"""Refuse an ONNX file that is damaged, hostile, or not supported, before it is used.
 
-Nothing outside the file's folder is opened, and no size that the file states is believed before
-it is compared with the bytes that are there.
+No file outside the model's folder is opened, and every size that the file states is compared with
+the bytes that are there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto
 
 from packlight.errors import ModelError
-from packlight.model.topological_order import put_in_order
+from packlight.model.topological_order import attribute_graphs, sort_operators
 
 OLDEST_OPSET = 7
 """The first opset that ONNX Runtime promises to compute."""
@@ -36,37 +36,37 @@ WIDTH: dict[int, int] = {
 
 
 def check_proto(proto: onnx.ModelProto, file: Path) -> None:
-    """Check a model that was read from a file; its operators are put in order.
+    """Check a model that was read from a file, and sort its operators.
 
     Raises:
         ModelError: it is damaged, hostile, or not supported.
     """
     check_header(proto, file)
     check_names(proto, file)
-    check_kinds(proto, file)
-    beside = Beside(file)
+    check_storage_kinds(proto, file)
+    external = ExternalFiles(file)
     for tensor in tensors(proto):
-        check_tensor(tensor, beside)
-    put_in_order(proto.graph)
+        check_tensor(tensor, external)
+    sort_operators(proto.graph)
     check_graph(proto, file)
 
 
 def check_file(file: Path) -> None:
-    """Refuse what is not a file of a size that protobuf can hold.
+    """Refuse a path that is not a regular file of a size that protobuf can hold; read nothing.
 
     Raises:
-        ModelError: it is none; nothing is read to find out.
+        ModelError: it is missing, a folder, a device, empty or too large.
     """
     try:
-        found = file.stat()
+        status = file.stat()
     except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise ModelError(f"there is no file '{file}' ({said})") from error
-    if stat.S_ISDIR(found.st_mode):
+        cause = getattr(error, "strerror", None) or error
+        raise ModelError(f"there is no file '{file}' ({cause})") from error
+    if stat.S_ISDIR(status.st_mode):
         raise ModelError(f"'{file}' is a folder; name the .onnx file in it")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise ModelError(f"'{file}' is a device or a pipe; a model is a file")
-    size = found.st_size
+    size = status.st_size
     if size == 0:
         raise ModelError(f"'{file.name}' is empty")
     if size > PROTO_LIMIT:
@@ -98,16 +98,16 @@ def check_header(proto: onnx.ModelProto, file: Path) -> None:
 
 
 def check_names(proto: onnx.ModelProto, file: Path) -> None:
-    """Refuse operators with names that are no text; protobuf gives these as bytes."""
-    for node in operators(proto):
+    """Refuse operators with names that are not UTF-8; protobuf returns these as bytes."""
+    for node in proto_operators(proto):
         for name in (node.name, node.op_type, node.domain, *node.input, *node.output):
             if isinstance(name, bytes):
                 raise ModelError(f"names in a model are UTF-8; '{file.name}' has {name[:40]!r}")
 
 
-def check_kinds(proto: onnx.ModelProto, file: Path) -> None:
-    """Refuse kinds of weights that are not read here, so that none is lost without a word."""
-    attributes = (attribute for node in operators(proto) for attribute in node.attribute)
+def check_storage_kinds(proto: onnx.ModelProto, file: Path) -> None:
+    """Refuse sparse weights and external data of functions, which are not supported."""
+    attributes = (attribute for node in proto_operators(proto) for attribute in node.attribute)
     bodies = subgraphs([node for scope in (proto.graph, *proto.functions) for node in scope.node])
     if any(graph.sparse_initializer for graph in (proto.graph, *bodies)) or any(
         attribute.HasField("sparse_tensor") or attribute.sparse_tensors for attribute in attributes
@@ -115,15 +115,15 @@ def check_kinds(proto: onnx.ModelProto, file: Path) -> None:
         raise ModelError(
             f"'{file.name}' has sparse weights, which are not supported; export them dense"
         )
-    own = (tensor for function in proto.functions for tensor in node_tensors(function.node))
-    if any(map(is_external, own)):
+    nodes = [node for function in proto.functions for node in function.node]
+    if any(map(is_external, node_tensors(nodes))):
         raise ModelError(
             f"a function of '{file.name}' has external data, which is not supported; inline the "
             "functions of the model (onnx.inliner)"
         )
 
 
-def operators(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+def proto_operators(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
     """Every operator of the file, at any depth, those of functions included."""
     for scope in (proto.graph, *proto.functions):
         yield from scope.node
@@ -152,18 +152,17 @@ def node_tensors(nodes: Sequence[onnx.NodeProto]) -> Iterator[TensorProto]:
 
 
 def subgraphs(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
-    """Graphs in the attributes of operators, and those in them."""
+    """Graphs in the attributes of operators, at any depth."""
     for node in nodes:
         for attribute in node.attribute:
-            own = [attribute.g] if attribute.HasField("g") else []
-            for graph in (*own, *attribute.graphs):
+            for graph in attribute_graphs(attribute):
                 yield graph
                 yield from subgraphs(graph.node)
 
 
-def check_tensor(tensor: TensorProto, beside: Beside) -> None:
+def check_tensor(tensor: TensorProto, external: ExternalFiles) -> None:
     """Compare the size that a tensor states with the bytes that are there."""
-    where = f"tensor '{tensor.name}' of '{beside.file.name}'"
+    where = f"tensor '{tensor.name}' of '{external.file.name}'"
     if any(dim < 0 for dim in tensor.dims):
         raise ModelError(f"{where} has a negative dimension: {list(tensor.dims)}")
     if tensor.data_type not in TensorProto.DataType.values() or not tensor.data_type:
@@ -173,8 +172,8 @@ def check_tensor(tensor: TensorProto, beside: Beside) -> None:
         if count != len(tensor.string_data):
             raise ModelError(f"{where} needs {count} texts; the file holds no such number of them")
     elif is_external(tensor):
-        check_external(tensor, stored_bytes(tensor, count), beside, where)
-    elif tensor.raw_data or not any_typed_data(tensor):
+        check_external(tensor, stored_bytes(tensor, count), external, where)
+    elif tensor.raw_data or not _has_typed_data(tensor):
         if len(tensor.raw_data) != stored_bytes(tensor, count):
             raise ModelError(
                 f"{where} has shape {list(tensor.dims)}, so {stored_bytes(tensor, count)} bytes; "
@@ -185,7 +184,7 @@ def check_tensor(tensor: TensorProto, beside: Beside) -> None:
 
 
 def stored_bytes(tensor: TensorProto, count: int) -> int:
-    """Bytes of so many elements of the tensor's type."""
+    """Bytes of ``count`` elements of the tensor's type."""
     packed = WIDTH.get(tensor.data_type)
     if packed:
         return -(-count * packed // 8)
@@ -193,31 +192,30 @@ def stored_bytes(tensor: TensorProto, count: int) -> int:
     return count * width
 
 
-def any_typed_data(tensor: TensorProto) -> bool:
-    """Whether values are stored one by one instead of as raw bytes."""
+def _has_typed_data(tensor: TensorProto) -> bool:
     return bool(
         tensor.float_data or tensor.int32_data or tensor.int64_data
         or tensor.double_data or tensor.uint64_data
     )  # fmt: skip
 
 
-COPY = "copy the model and its data to a folder of their own, as with cp -rL"
-"""What helps where files are links."""
+COPY = "copy the model and its data to a new folder, as with cp -rL"
+"""Remedy where files are links."""
 
 
 def has_link(folder: Path, location: str) -> bool:
-    """Whether a path in a folder passes through a symbolic link."""
+    """Test whether a path in a folder passes through a symbolic link."""
     inside = folder / location
     return any((folder / part).is_symlink() for part in (inside, *inside.parents))
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
-    """The files that hold a model's external data, each looked at once.
+class ExternalFiles:
+    """The files of a model's external data; the file system is asked once for each.
 
     Attributes:
         file: of the model.
-        sizes: bytes of those looked at, by path; None where there is no file.
+        sizes: bytes by path, as far as asked for; None where there is no file.
     """
 
     file: Path
@@ -234,60 +232,63 @@ class Beside:
             ModelError: it is outside the model's folder, or cannot be a file's.
         """
         if location not in self.sizes:
-            self.sizes[location] = self.looked_at(location, where)
+            self.sizes[location] = self.read_size(location, where)
         return self.sizes[location]
 
-    def looked_at(self, location: str, where: str) -> int | None:
-        """As ``size``, of a file that was not looked at before."""
+    def read_size(self, location: str, where: str) -> int | None:
+        """Ask the file system for the size of a file; errors are those of ``size``."""
         folder = self.file.parent.resolve()
         try:
             target = (folder / location).resolve()
-            found = target.stat() if target.is_file() else None
-        except (OSError, ValueError, RuntimeError) as error:  # the last where links go round
+            status = target.stat() if target.is_file() else None
+        except (OSError, ValueError, RuntimeError) as error:  # the last for a loop of links
             raise ModelError(
                 f"{where} names external data that cannot be a file: {error}"
             ) from error
         linked = target != (folder / location) and has_link(folder, location)
         if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
+            link, remedy = (f"a link to '{target}', ", f"; {COPY}") if linked else ("", "")
             raise ModelError(
-                f"{where} names external data '{location}', "
-                + (f"a link to '{target}', " if linked else "")
-                + "outside the model's folder; it is not read"
-                + (f"; {COPY}" if linked else "")
+                f"{where} names external data '{location}', {link}outside the model's folder; it "
+                f"is not read{remedy}"
             )
-        if found is None and linked:
+        if status is None:
+            if linked:
+                raise ModelError(
+                    f"{where} needs the file '{location}' beside the model; it is a link to "
+                    f"'{target}', which is missing"
+                )
+            return None
+        if status.st_nlink > 1:
             raise ModelError(
-                f"{where} needs the file '{location}' beside the model; it is a link to "
-                f"'{target}', which is missing"
+                f"{where} names external data '{location}', a file with {status.st_nlink} hard "
+                f"links, which other programs may change; it is not read; {COPY}"
             )
-        if found is not None and found.st_nlink > 1:
-            raise ModelError(
-                f"{where} needs external data in a file of one name; '{location}' has "
-                f"{found.st_nlink} (hard links), so that others may change it, and is not read; "
-                f"{COPY}"
-            )
-        return None if found is None else found.st_size
+        return status.st_size
 
 
-def check_external(tensor: TensorProto, size: int, beside: Beside, where: str) -> None:
+def check_external(tensor: TensorProto, size: int, external: ExternalFiles, where: str) -> None:
     """Refuse external data outside the model's folder, missing, or of another size."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
-    there = beside.size(location, where)
-    if there is None:
-        link = f", for '{beside.file.name}' is a link; give the path of the file that it leads to"
+    file_size = external.size(location, where)
+    if file_size is None:
+        link = ""
+        if external.file.is_symlink():
+            name = external.file.name
+            link = f", for '{name}' is a link; give the path of the file that it leads to"
         raise ModelError(
-            f"{where} needs the file '{location}' beside the model; it is missing"
-            + (link if beside.file.is_symlink() else "")
+            f"{where} needs the file '{location}' beside the model; it is missing" + link
         )
     try:
-        offset, length = int(entries.get("offset", "0")), int(entries.get("length", str(size)))
+        offset = int(entries.get("offset", "0"))
+        length = int(entries.get("length", str(size)))
     except ValueError as error:
         raise ModelError(f"{where} has external data with an offset that is no number") from error
-    if length != size or offset < 0 or offset + length > there:
+    if length != size or offset < 0 or offset + length > file_size:
         raise ModelError(
             f"{where} needs {size} bytes at {offset} of '{location}'; "
-            f"the file has {there} and the model states {length}"
+            f"the file has {file_size} and the model states {length}"
         )
 
 
@@ -296,18 +297,17 @@ def check_graph(proto: onnx.ModelProto, file: Path) -> None:
     try:
         onnx.checker.check_model(checkable(proto))
     except (onnx.checker.ValidationError, ValueError, RuntimeError, IndexError) as error:
-        raise ModelError(f"'{file.name}' is not a valid ONNX model: {reason(error)}") from error
+        raise ModelError(f"'{file.name}' is not a valid ONNX model: {root_cause(error)}") from error
 
 
 def checkable(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The model as the checker takes it, where ONNX Runtime takes more.
+    """Fill in what the checker demands and ONNX Runtime does not.
 
-    The checker demands a shape of every input and output, and a type of every output; whether
-    they are stated, it does not compare them with anything. It also looks for external data by
-    itself; that was checked before.
+    The checker demands a shape of every input and output and a type of every output, but does not
+    compare them with anything. It also opens external data, which was checked before.
     """
     ends = (*proto.graph.input, *proto.graph.output)
-    if all(whole(end) for end in ends) and not any(map(is_external, tensors(proto))):
+    if all(is_complete(end) for end in ends) and not any(map(is_external, tensors(proto))):
         return proto
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
@@ -315,7 +315,7 @@ def checkable(proto: onnx.ModelProto) -> onnx.ModelProto:
         if not end.HasField("type"):
             end.type.tensor_type.elem_type = TensorProto.FLOAT
     for end in (*copy.graph.input, *copy.graph.output):
-        if not whole(end):
+        if not is_complete(end):
             end.type.tensor_type.shape.SetInParent()
     for tensor in filter(is_external, tensors(copy)):
         for name in ("data_location", "external_data"):
@@ -324,19 +324,21 @@ def checkable(proto: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def whole(end: onnx.ValueInfoProto) -> bool:
-    """Whether an input or output states all that the checker demands of a tensor."""
+def is_complete(end: onnx.ValueInfoProto) -> bool:
+    """Test whether an input or output states all that the checker demands of it."""
     kind = end.type.WhichOneof("value")
-    return end.type.tensor_type.HasField("shape") if kind == "tensor_type" else kind is not None
+    if kind == "tensor_type":
+        return bool(end.type.tensor_type.HasField("shape"))
+    return kind is not None
 
 
 def is_external(tensor: TensorProto) -> bool:
-    """Whether a tensor's bytes lie in another file."""
+    """Test whether a tensor's bytes lie in another file."""
     return bool(tensor.data_location == TensorProto.EXTERNAL)
 
 
-def reason(error: BaseException) -> str:
-    """What went wrong at first, in one line."""
+def root_cause(error: BaseException) -> str:
+    """Message of the first error in a chain, in one line of at most 300 characters."""
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(str(error).split())[:300] or type(error).__name__

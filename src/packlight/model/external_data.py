@@ -1,4 +1,4 @@
-"""What of a model lies in other files than its own."""
+"""The parts of a model that lie in files of their own: external data."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from packlight.errors import ModelError
 from packlight.model.check import is_external, stored_bytes, tensors
 
 SMALL = 8192
-"""Bytes up to which a tensor is read with the model. A use of one that is not maps all of its file,
-so thousands of them would take more address space than a process has."""
+"""Bytes up to which a tensor is read with the model. A use of a larger one maps all of its file, so
+thousands of them would exceed the address space of a process."""
 
 
 def stored_files(path: str | Path) -> frozenset[Path]:
-    """A model's file with all that its external data lies in.
+    """A model's file and all files of its external data.
 
     Args:
-        path: of a model that was loaded before, so that what lies outside was checked.
+        path: of a model that was loaded before, so that its external data was checked.
     """
     file = Path(path)
-    found = outside(onnx.load(file, load_external_data=False))
-    return frozenset({file, *(file.parent / location(tensor) for tensor in found)})
+    tensors = external_tensors(onnx.load(file, load_external_data=False))
+    return frozenset({file, *(file.parent / _location(tensor) for tensor in tensors)})
 
 
 def stored_size(path: str | Path) -> int:
@@ -34,27 +34,27 @@ def stored_size(path: str | Path) -> int:
     return sum(file.stat().st_size for file in stored_files(path))
 
 
-def take_in_small(proto: onnx.ModelProto, file: Path) -> None:
-    """Read small tensors that lie outside, in place.
+def inline_small_tensors(proto: onnx.ModelProto, file: Path) -> None:
+    """Read small external tensors into the model, in place.
 
     Args:
-        proto: was checked, so that what lies outside is there and of the size that it states.
+        proto: was checked, so that its external data is there and of the stated size.
         file: of the model.
 
     Raises:
         ModelError: a file beside the model cannot be read.
     """
-    small = [tensor for tensor in outside(proto) if own_bytes(tensor) <= SMALL]
+    small = [tensor for tensor in external_tensors(proto) if _tensor_bytes(tensor) <= SMALL]
     with ExitStack() as opened:
         try:
-            beside = {
+            files = {
                 name: opened.enter_context((file.parent / name).open("rb"))
-                for name in dict.fromkeys(map(location, small))
+                for name in dict.fromkeys(map(_location, small))
             }
             for tensor in small:
-                source = beside[location(tensor)]
-                source.seek(int(entry(tensor, "offset") or 0))
-                tensor.raw_data = source.read(own_bytes(tensor))
+                source = files[_location(tensor)]
+                source.seek(int(external_entry(tensor, "offset") or 0))
+                tensor.raw_data = source.read(_tensor_bytes(tensor))
         except OSError as error:
             raise ModelError(
                 f"the external data of '{file.name}' cannot be read: {error.strerror}"
@@ -64,23 +64,21 @@ def take_in_small(proto: onnx.ModelProto, file: Path) -> None:
         tensor.ClearField("external_data")
 
 
-def outside(proto: onnx.ModelProto) -> Iterator[TensorProto]:
-    """Tensors that lie in other files; texts never do, whatever a file says."""
+def external_tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
+    """Tensors in external data; texts never are, whatever a file states."""
     for tensor in tensors(proto):
         if is_external(tensor) and tensor.data_type != TensorProto.STRING:
             yield tensor
 
 
-def own_bytes(tensor: TensorProto) -> int:
-    """Bytes of a tensor's numbers, wherever they lie."""
+def _tensor_bytes(tensor: TensorProto) -> int:
     return stored_bytes(tensor, math.prod(tensor.dims))
 
 
-def location(tensor: TensorProto) -> str:
-    """The file that a tensor lies in, seen from the model's folder."""
-    return entry(tensor, "location")
+def _location(tensor: TensorProto) -> str:
+    return external_entry(tensor, "location")
 
 
-def entry(tensor: TensorProto, key: str) -> str:
-    """What a tensor says of its place; nothing where it says nothing."""
+def external_entry(tensor: TensorProto, key: str) -> str:
+    """The last value that a tensor states for a key of its external data, or nothing."""
     return next((e.value for e in reversed(tensor.external_data) if e.key == key), "")

@@ -1,4 +1,4 @@
-"""Read an ONNX file into a Model, or say in one sentence why it cannot be used."""
+"""Read an ONNX file into a Model, or refuse it in one sentence."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError
 
 from packlight.errors import ModelError
-from packlight.model.check import check_file, check_proto, operators, reason
-from packlight.model.external_data import take_in_small
+from packlight.model.check import check_file, check_proto, proto_operators, root_cause
+from packlight.model.external_data import inline_small_tensors
 from packlight.model.model import Model, graphs, name_operators, name_values, nodes, release
 
 ALIAS = "ai.onnx"
 """Another name of the standard operators, whose name is empty."""
 
-SEPARATE = 4
-"""The first version of the format in which a stored value need not be an input as well."""
+SEPARATE_INPUTS_IR = 4
+"""The first IR version in which a stored value need not be an input as well."""
 
 
 def load(path: str | Path) -> Model:
@@ -28,7 +28,7 @@ def load(path: str | Path) -> Model:
         path: an ONNX file; its external data must lie in the same folder or below.
 
     Returns:
-        The model, with every operator named, and every name of operators and of values used once.
+        The model, with unique names of operators and values.
 
     Raises:
         ModelError: the file is missing, damaged, hostile, or needs operators of an opset that is
@@ -44,7 +44,7 @@ def load(path: str | Path) -> Model:
         raise ModelError(f"'{file.name}' is not an ONNX model, or it is damaged") from error
     rename_alias(proto)
     check_proto(proto, file)
-    take_in_small(proto, file)
+    inline_small_tensors(proto, file)
     graph = read_graph(proto, file)
     name_operators(graph)
     name_values(graph)
@@ -52,36 +52,36 @@ def load(path: str | Path) -> Model:
 
 
 def rename_alias(proto: onnx.ModelProto) -> None:
-    """Let the standard operators have one name, where files may write two."""
+    """Replace the alias of the standard operators' domain by its usual, empty name."""
     for scope in (proto, *proto.functions):
         named = {entry.domain: entry for entry in scope.opset_import}
         if ALIAS in named and "" in named:
             scope.opset_import.remove(named[ALIAS])
         elif ALIAS in named:
             named[ALIAS].domain = ""
-    for part in (*proto.functions, *operators(proto)):
+    for part in (*proto.functions, *proto_operators(proto)):
         if part.domain == ALIAS:
             part.domain = ""
 
 
 def read_graph(proto: onnx.ModelProto, file: Path) -> ir.Model:
-    """The graph, with external data left where it is."""
+    """Read the graph; large external data stays on disk."""
     try:
         graph = ir.from_proto(proto)
     except Exception as error:  # onnx-ir raises many types on damaged protos; all mean the same
-        raise ModelError(f"'{file.name}' cannot be read as a graph: {reason(error)}") from error
+        raise ModelError(f"'{file.name}' cannot be read as a graph: {root_cause(error)}") from error
     for inner in graphs(graph):
         ir.external_data.set_base_dir(inner, file.parent)
-    take_in_constants(graph)
-    if graph.ir_version < SEPARATE:
-        take_out_defaults(graph)
-    for value in shaped(graph):
-        value.shape = opened(value.shape)
+    inline_constants(graph)
+    if graph.ir_version < SEPARATE_INPUTS_IR:
+        remove_stored_inputs(graph)
+    for value in values_with_shape(graph):
+        value.shape = open_negative_dims(value.shape)
     return graph
 
 
-def take_in_constants(graph: ir.Model) -> None:
-    """Read tensors in attributes: only initializers are looked for outside the file later."""
+def inline_constants(graph: ir.Model) -> None:
+    """Read external tensors in attributes: later code reads external initializers only."""
     for node in nodes(graph):
         for name, attribute in node.attributes.items():
             if attribute.type == ir.AttributeType.TENSOR:
@@ -92,23 +92,27 @@ def take_in_constants(graph: ir.Model) -> None:
                     release(tensor)
 
 
-def take_out_defaults(graph: ir.Model) -> None:
-    """Let stored values no longer count as inputs, which old files have to list them as."""
+def remove_stored_inputs(graph: ir.Model) -> None:
+    """Remove stored values from the inputs, where old files must list them."""
     for value in list(graph.graph.inputs):
         if value.name in graph.graph.initializers:
             graph.graph.inputs.remove(value)
-    graph.ir_version = SEPARATE
+    graph.ir_version = SEPARATE_INPUTS_IR
 
 
-def shaped(model: ir.Model) -> Iterator[ir.Value]:
-    """Every value with a shape, stored ones apart, whose shape is that of the tensor."""
+def values_with_shape(model: ir.Model) -> Iterator[ir.Value]:
+    """Every value with a shape, except stored ones, whose tensor has it."""
     for graph in graphs(model):
-        given = (value for node in graph for value in node.outputs)
-        yield from (value for value in (*graph.inputs, *given) if value.shape is not None)
+        outputs = (value for node in graph for value in node.outputs)
+        yield from (value for value in (*graph.inputs, *outputs) if value.shape is not None)
 
 
-def opened(shape: ir.Shape | None) -> ir.Shape | None:
-    """A shape in which sizes below 0 are open, as old exporters and ONNX Runtime have it."""
-    if shape is None or not any(isinstance(size, int) and size < 0 for size in shape):
+def open_negative_dims(shape: ir.Shape | None) -> ir.Shape | None:
+    """The shape with open dimensions for sizes below 0, as old exporters write them."""
+    if shape is None or not any(_is_negative(size) for size in shape):
         return shape
-    return ir.Shape(None if isinstance(size, int) and size < 0 else size for size in shape)
+    return ir.Shape(None if _is_negative(size) else size for size in shape)
+
+
+def _is_negative(size: int | ir.SymbolicDim) -> bool:
+    return isinstance(size, int) and size < 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,12 +14,12 @@ import onnx_ir as ir
 from packlight.records.codec import ID_LENGTH
 
 DIGEST = "packlight.digest"
-"""Where a tensor that is computed when it is written notes the digest of what it gave."""
+"""Key in the ``meta`` of a lazy tensor that holds the digest of its bytes, once computed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """An ONNX graph with its weights; what edits it edits a clone.
+    """An ONNX graph with its weights; every edit is made on a clone.
 
     Attributes:
         graph: the graph; never edited in place once it is in a Model.
@@ -38,32 +40,32 @@ class Model:
         return content_digest(self.graph)
 
     def inputs(self) -> dict[str, ir.Value]:
-        """What must be fed: inputs of the graph that have no stored value."""
+        """Inputs that a run needs, by name: those of the graph without a stored value."""
         stored = self.graph.graph.initializers
         return {str(v.name): v for v in self.graph.graph.inputs if v.name not in stored}
 
     def outputs(self) -> dict[str, ir.Value]:
-        """What the graph gives, by name."""
+        """Outputs of the graph, by name."""
         return {str(value.name): value for value in self.graph.graph.outputs}
 
     def opset(self) -> int:
-        """Version of the standard operators."""
+        """Opset version of the standard operators."""
         return self.graph.opset_imports.get("", 0)
 
     def clone(self) -> ir.Model:
-        """A graph of its own that may be edited; weights are shared until replaced."""
+        """Copy the graph for editing; weights are shared until replaced."""
         graph = self.graph.clone()
         for node in nodes(graph):
             for name, attribute in node.attributes.items():
                 if attribute.type == ir.AttributeType.TENSOR:
-                    node.attributes[name] = ir.AttrTensor(name, copied(attribute.as_tensor()))
+                    node.attributes[name] = ir.AttrTensor(name, copy_tensor(attribute.as_tensor()))
         return graph
 
 
-def copied(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    """A tensor of its own: onnx-ir's passes rename those in attributes, clones included."""
-    same: ir.TensorProtocol = ir.from_proto(ir.to_proto(tensor))  # type: ignore[assignment]
-    return same
+def copy_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Copy a tensor, since onnx-ir's passes rename those in attributes, clones included."""
+    copy: ir.TensorProtocol = ir.from_proto(ir.to_proto(tensor))  # type: ignore[assignment]
+    return copy
 
 
 def nodes(model: ir.Model) -> Iterator[ir.Node]:
@@ -90,21 +92,20 @@ def bodies(node: ir.Node) -> Iterator[ir.Graph]:
 
 
 def stored_tensor(value: ir.Value) -> ir.TensorProtocol | None:
-    """The stored tensor of a value or of the Constant that gives it; None where it is computed.
+    """The stored tensor of a value or of its Constant; None where the value is computed.
 
-    onnx-ir's own way to ask gives the tensor of a Constant the value's name, which makes the file
-    larger.
+    onnx-ir's ``get_const_tensor`` also names the tensor of a Constant, which enlarges the file.
     """
     if value.const_value is not None:
         return value.const_value
-    maker = value.producer()
-    if maker is None or maker.op_type != "Constant":
+    node = value.producer()
+    if node is None or node.op_type != "Constant":
         return None
-    held = maker.attributes.get("value")
-    if held is not None and held.type == ir.AttributeType.TENSOR and not held.is_ref():
-        return held.as_tensor()
-    if any(name in maker.attributes for name in TEXTS):
-        return stored_texts(maker)
+    attribute = node.attributes.get("value")
+    if attribute and attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+        return attribute.as_tensor()
+    if any(name in node.attributes for name in TEXTS):
+        return stored_texts(node)
     return ir.convenience.get_const_tensor(value)
 
 
@@ -121,52 +122,53 @@ TEXTS = ("value_string", "value_strings")
 
 
 def stored_texts(constant: ir.Node) -> ir.StringTensor | None:
-    """The texts of a Constant as a tensor; onnx-ir's own way takes no more than ASCII."""
+    """The texts of a Constant as a tensor; onnx-ir reads ASCII only."""
     ((name, attribute),) = constant.attributes.items()
     if attribute.is_ref():
         return None
     if name == "value_string":
         return ir.StringTensor([attribute.as_string().encode()], shape=ir.Shape([]))
-    texts = [text.encode() for text in attribute.as_strings()]
-    return ir.StringTensor(texts, shape=ir.Shape([len(texts)]))
+    string_bytes = [text.encode() for text in attribute.as_strings()]
+    return ir.StringTensor(string_bytes, shape=ir.Shape([len(string_bytes)]))
 
 
 def name_operators(model: ir.Model) -> None:
-    """Give every operator a name of its own that can be printed, in place."""
-    seen: set[str] = set()
-    for index, node in sorted(enumerate(nodes(model)), key=lambda found: not found[1].name):
-        given = node.name or f"{node.op_type}_{index}"
-        stem = given if given.isprintable() else "".join(map(printable, given))
-        name, copy = stem, 2
-        while name in seen:
-            name, copy = f"{stem}_{copy}", copy + 1
-        seen.add(name)
-        node.name = name
+    """Give every operator a unique, printable name, in place; those with a name come first."""
+    names: set[str] = set()
+    for index, node in sorted(enumerate(nodes(model)), key=lambda entry: not entry[1].name):
+        node.name = unique_name(printable(node.name or f"{node.op_type}_{index}"), names)
+        names.add(node.name)
+
+
+def unique_name(stem: str, names: AbstractSet[str]) -> str:
+    """The stem, or the stem with the first number from 2 on that makes it unique."""
+    candidates = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+    return next(name for name in candidates if name not in names)
 
 
 def name_values(model: ir.Model) -> None:
-    """Give every value in the bodies of operators a name that no other value has, in place.
+    """Give every value in the bodies of operators a unique name, in place.
 
-    The standard lets bodies side by side use one name, as branches of an If; what looks at values
-    by name would take one for the other.
+    The standard lets sibling bodies, such as the branches of an If, use the same name; code that
+    looks values up by name would confuse them.
     """
     inner = [graph for graph in graphs(model) if graph is not model.graph]
     if not inner:
         return
-    values = [value for graph in inner for value in own_values(graph) if value.name]
-    taken = {str(value.name) for value in (*own_values(model.graph), *values)}
-    seen = {str(value.name) for value in own_values(model.graph)}
+    values = [value for graph in inner for value in values_of_graph(graph) if value.name]
+    assigned = {str(value.name) for value in values_of_graph(model.graph)}
+    reserved = assigned | {str(value.name) for value in values}
     for value in values:
-        stem = name = str(value.name)
-        copy = 2
-        while name in seen or (name != stem and name in taken):
-            name, copy = f"{stem}_{copy}", copy + 1
-        seen.add(name)
+        name = str(value.name)
+        if name in assigned:
+            name = unique_name(name, reserved)
+            reserved.add(name)
+        assigned.add(name)
         value.name = name
 
 
-def own_values(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Every value of a graph, those of bodies in it left out; each once."""
+def values_of_graph(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Every value of a graph once, without those of bodies in it."""
     inputs = set(map(id, graph.inputs))
     yield from graph.inputs
     yield from (value for value in graph.initializers.values() if id(value) not in inputs)
@@ -174,9 +176,9 @@ def own_values(graph: ir.Graph) -> Iterator[ir.Value]:
         yield from node.outputs
 
 
-def printable(mark: str) -> str:
-    """A character, or a mark for one that cannot be printed."""
-    return mark if mark.isprintable() else "?"
+def printable(name: str) -> str:
+    """The name with "?" for each character that cannot be printed."""
+    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def graphs(model: ir.Model) -> Iterator[ir.Graph]:
@@ -196,7 +198,7 @@ def initializers(model: ir.Model) -> Iterator[ir.Value]:
 def content_digest(model: ir.Model) -> str:
     """Digest of structure and weights, one tensor at a time."""
     total = hashlib.sha256()
-    skeleton = ir.to_proto(hollow(model))
+    skeleton = ir.to_proto(without_weights(model))
     total.update(skeleton.SerializeToString(deterministic=True))
     for value in initializers(model):
         tensor = value.const_value
@@ -207,31 +209,31 @@ def content_digest(model: ir.Model) -> str:
 
 
 def tensor_digest(tensor: ir.TensorProtocol) -> bytes:
-    """Digest of a stored value's bytes; one computed before is not computed again for it."""
+    """Digest of a stored value's bytes; a lazy tensor is computed only once for it."""
     if DIGEST not in tensor.meta:
         data = content(tensor)
         if not isinstance(tensor, ir.LazyTensor):
             return hashlib.sha256(data).digest()
-    known: bytes = tensor.meta[DIGEST]
-    return known
+    digest: bytes = tensor.meta[DIGEST]
+    return digest
 
 
 def content(tensor: ir.TensorProtocol) -> bytes:
-    """A stored value's bytes, kept nowhere else; what is computed for it leaves its digest."""
-    data = texts(tensor) if tensor.dtype == ir.DataType.STRING else tensor.tobytes()
+    """A stored value's bytes, which are not cached; a lazy tensor remembers their digest."""
+    data = string_bytes(tensor) if tensor.dtype == ir.DataType.STRING else tensor.tobytes()
     release(tensor)
     if isinstance(tensor, ir.LazyTensor):
         tensor.meta[DIGEST] = hashlib.sha256(data).digest()
     return data
 
 
-def texts(tensor: ir.TensorProtocol) -> bytes:
-    """The texts of a tensor one after the other, the length of each before it."""
-    held = ir.to_proto(tensor).string_data
-    return b"".join(len(text).to_bytes(8, "little") + text for text in held)
+def string_bytes(tensor: ir.TensorProtocol) -> bytes:
+    """The texts of a tensor in sequence, each after its length."""
+    texts = ir.to_proto(tensor).string_data
+    return b"".join(len(text).to_bytes(8, "little") + text for text in texts)
 
 
-def hollow(model: ir.Model) -> ir.Model:
+def without_weights(model: ir.Model) -> ir.Model:
     """A clone without stored values."""
     clone = model.clone()
     for graph in graphs(clone):
@@ -240,9 +242,9 @@ def hollow(model: ir.Model) -> ir.Model:
 
 
 def release(tensor: ir.TensorProtocol) -> None:
-    """Let go of the memory map of a tensor in external data.
+    """Release the memory map of a tensor in external data.
 
-    It is closed at once, or with the last array that shows a part of it.
+    It is closed at once, or with the last array that is a view of it.
     """
     if isinstance(tensor, ir.ExternalTensor):
         try:

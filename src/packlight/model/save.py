@@ -1,8 +1,9 @@
-"""Write a model, one stored value at a time."""
+"""Write a model, one stored value at a time: complete or not at all, never over its source."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,46 +15,45 @@ from packlight.model.model import Model, content, initializers
 from packlight.model.size import GRAPH, INITIALIZER, Skeleton, head, skeleton, tensor_size
 
 INLINE_LIMIT = 2**31 - 2**20
-"""Files above this keep their weights beside them: protobuf stops at 2 GB."""
+"""Bytes above which weights go into external data: protobuf stops at 2 GB."""
 
-OUTSIDE = 1024
-"""Bytes above which a stored value lies beside the graph in a model of two files."""
+EXTERNAL_ABOVE = 1024
+"""Bytes above which a stored value of such a model goes into external data."""
 
-DRAFT = ".packlight-"
-"""How the folder's name begins that holds a file in the making; short, whatever the file's is."""
+DRAFT_PREFIX = ".packlight-"
+"""Start of the name of the temporary folder; short, however long the file's name is."""
 
 BASE = 128
 LENGTH = 2
-"""How protobuf marks a field that states its length."""
+"""Protobuf's wire type of a field that states its length."""
 
 
 def save(model: Model, path: str | Path) -> int:
-    """Write a model; weights go into ``NAME.data`` beside it where one file cannot hold them.
+    """Write a model; weights go into ``NAME.data`` in the same folder above 2 GB.
 
-    The file appears whole or not at all. Weights that are computed when they are written are there
-    one at a time.
+    The file is complete or not there. Lazy weights are computed one at a time.
 
     Returns:
         Bytes written, external data included.
 
     Raises:
-        InputError: at the path is a folder, a device or a pipe.
+        InputError: the path is a folder, a device or a pipe.
     """
     target = Path(path)
     if target.exists() and not target.is_file():
         raise InputError(f"a model is written to a file; '{target}' is something else")
-    found = skeleton(model.graph)
-    with TemporaryDirectory(prefix=DRAFT, dir=target.parent) as folder:
+    layout = skeleton(model.graph)
+    with TemporaryDirectory(prefix=DRAFT_PREFIX, dir=target.parent) as folder:
         draft = Path(folder) / target.name
-        if found.size() > INLINE_LIMIT:
-            write_two(model, draft)
+        if layout.size() > INLINE_LIMIT:
+            write_with_external_data(model, draft)
         else:
-            write(found, draft)
-        return moved(draft, target)
+            _write_file(layout, draft)
+        return move_files(draft, target)
 
 
-def moved(draft: Path, target: Path) -> int:
-    """Put a model's files where they belong, the graph last; their bytes."""
+def move_files(draft: Path, target: Path) -> int:
+    """Move a model's files from the draft folder, the graph last; return their bytes."""
     files = sorted(draft.parent.iterdir(), key=lambda file: file == draft)
     size = sum(file.stat().st_size for file in files)
     for file in files:
@@ -61,44 +61,43 @@ def moved(draft: Path, target: Path) -> int:
     return size
 
 
-def write(found: Skeleton, path: Path) -> None:
-    """Write one file."""
+def _write_file(layout: Skeleton, path: Path) -> None:
     with path.open("wb") as file:
-        for piece in pieces(found):
+        for piece in file_pieces(layout):
             file.write(piece)
 
 
 def to_bytes(model: Model) -> bytes:
-    """The file's content, weights inside; the same model gives the same bytes."""
-    return b"".join(pieces(skeleton(model.graph)))
+    """The file's content, weights included; the same model gives the same bytes."""
+    return b"".join(file_pieces(skeleton(model.graph)))
 
 
-def pieces(found: Skeleton) -> Iterator[bytes]:
-    """The file's content in order; each stored value is computed when it is its turn."""
-    yield found.before
-    yield prefix(GRAPH, found.graph_size)
-    yield found.first
-    for tensor in found.tensors:
-        yield prefix(INITIALIZER, tensor_size(tensor))
+def file_pieces(layout: Skeleton) -> Iterator[bytes]:
+    """The file's content in order; each stored value is computed in its turn."""
+    yield layout.before
+    yield field_prefix(GRAPH, layout.graph_size)
+    yield layout.first
+    for tensor in layout.tensors:
+        yield field_prefix(INITIALIZER, tensor_size(tensor))
         yield from tensor_pieces(tensor)
-    yield found.last
-    yield found.after
+    yield layout.last
+    yield layout.after
 
 
 def tensor_pieces(tensor: ir.TensorProtocol) -> Iterator[bytes]:
-    """One stored value as a TensorProto: what it says, then its bytes."""
+    """One stored value as a TensorProto: its head, then its bytes."""
     if isinstance(tensor, ir.TensorProtoTensor):
         yield tensor.raw.SerializeToString(deterministic=True)
     elif tensor.dtype == ir.DataType.STRING:
         yield ir.to_proto(tensor).SerializeToString(deterministic=True)
     else:
         yield head(tensor).SerializeToString(deterministic=True)
-        yield prefix(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, tensor.nbytes)
+        yield field_prefix(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, tensor.nbytes)
         yield content(tensor)
 
 
-def prefix(field: int, length: int) -> bytes:
-    """What stands before the bytes of a field: its number, and how many they are."""
+def field_prefix(field: int, length: int) -> bytes:
+    """The bytes before a field's content: its number and length."""
     return varint(field << 3 | LENGTH) + varint(length)
 
 
@@ -109,18 +108,20 @@ def varint(number: int) -> bytes:
     'ac02'
     """
     high, low = divmod(number, BASE)
-    return bytes([BASE | low]) + varint(high) if high else bytes([low])
+    if not high:
+        return bytes([low])
+    return bytes([BASE | low]) + varint(high)
 
 
-def write_two(model: Model, path: Path) -> None:
-    """Write weights and graph as two files."""
+def write_with_external_data(model: Model, path: Path) -> None:
+    """Write large weights and the graph as two files."""
     graph = model.graph.clone()
     location = f"{path.name}.data"
     with path.with_name(location).open("wb") as file:
         for value in initializers(graph):
             tensor = value.const_value
             assert tensor is not None
-            if tensor.dtype != ir.DataType.STRING and tensor.nbytes > OUTSIDE:
+            if tensor.dtype != ir.DataType.STRING and tensor.nbytes > EXTERNAL_ABOVE:
                 offset = file.tell()
                 file.write(content(tensor))
                 value.const_value = ir.ExternalTensor(
@@ -129,3 +130,51 @@ def write_two(model: Model, path: Path) -> None:
                     base_dir=path.parent,
                 )  # fmt: skip
     path.write_bytes(ir.to_proto(graph).SerializeToString(deterministic=True))
+
+
+def write_model(model: Model, out: Path, sources: AbstractSet[Path]) -> int:
+    """Write a model to a path that a user chose.
+
+    Args:
+        model: to write; see ``save``.
+        out: path of the file; an existing file is replaced once the new one is complete.
+        sources: files of the source model, which must not be overwritten.
+
+    Returns:
+        Bytes written, external data included.
+
+    Raises:
+        InputError: the path cannot be written, or is the source.
+    """
+    check_output(out, sources)
+    try:
+        return save(model, out)
+    except OSError as error:
+        raise InputError(f"'{out}' cannot be written: {error.strerror}") from error
+
+
+def check_output(out: Path, sources: AbstractSet[Path]) -> None:
+    """Refuse a path that cannot be written, or belongs to the source."""
+    check_output_path(out)
+    source_paths = {path.resolve() for path in sources}
+    if {out.resolve(), out.with_name(f"{out.name}.data").resolve()} & source_paths:
+        raise InputError(f"'{out}' is what is read; name another file for the output")
+
+
+def check_output_path(out: Path) -> None:
+    """Refuse a path without a folder, or one that is a folder, a device or a pipe.
+
+    Raises:
+        InputError: with the path and its kind.
+    """
+    if not out.parent.is_dir():
+        raise InputError(f"the output's folder must exist; '{out.parent}' does not. Make it first")
+    if out.exists() and not out.is_file():
+        kind = "a folder" if out.is_dir() else "a device or a pipe"
+        raise InputError(f"the output is a file; '{out}' is {kind}. Name a file")
+
+
+def outside_files(model: Model) -> frozenset[Path]:
+    """Files with the model's external data."""
+    stored = [value.const_value for value in initializers(model.graph)]
+    return frozenset(Path(t.path) for t in stored if isinstance(t, ir.ExternalTensor))

@@ -1,7 +1,7 @@
 """The exact size of a model's file, without computing its weights.
 
 A file is a protobuf message: every field is a tag, a length where it has one, and its bytes, in
-the order of their numbers. All but the stored values of the main graph is serialised for real;
+the order of their numbers. Everything except the stored values of the main graph is serialized;
 those are counted from shape and type.
 Source: the Protocol Buffers encoding, https://protobuf.dev/programming-guides/encoding
 """
@@ -27,7 +27,7 @@ GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
 INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER
 
 NOTHING = ir.Tensor(np.zeros(0, np.uint8))
-"""Stands for what is stored while the rest of a file is written."""
+"""Placeholder for a stored value."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Skeleton:
         return len(self.first) + stored + len(self.last)
 
     def operators(self) -> int:
-        """Bytes of what is not stored values: operators, names, types, functions."""
+        """Bytes of everything but stored values: operators, names, types, functions."""
         return len(self.before) + len(self.first) + len(self.last) + len(self.after)
 
     def size(self) -> int:
@@ -73,55 +73,55 @@ def file_size(model: ir.Model) -> int:
 
 def skeleton(model: ir.Model) -> Skeleton:
     """The model's file around the stored values of its main graph, which are not computed."""
-    tensors = tuple(named(value) for value in model.graph.initializers.values())
-    proto = ir.to_proto(bare(self_contained(model)))
+    tensors = tuple(named_tensor(value) for value in model.graph.initializers.values())
+    proto = ir.to_proto(with_names_only(self_contained(model)))
     proto.graph.ClearField("initializer")
-    first, last = cut(proto.graph, INITIALIZER)
+    first, last = split_fields(proto.graph, INITIALIZER)
     proto.ClearField("graph")
-    before, after = cut(proto, GRAPH)
+    before, after = split_fields(proto, GRAPH)
     return Skeleton(before, first, tensors, last, after)
 
 
-def named(value: ir.Value) -> ir.TensorProtocol:
-    """What is stored, under the name that it has in the file."""
+def named_tensor(value: ir.Value) -> ir.TensorProtocol:
+    """The stored tensor, under the name that it has in the file."""
     assert value.const_value is not None
     value.const_value.name = value.name
     return value.const_value
 
 
-def cut(message: onnx.GraphProto | onnx.ModelProto, at: int) -> tuple[bytes, bytes]:
-    """The bytes of fields below a number, and of those above, which the message loses."""
-    whole: bytes = message.SerializeToString(deterministic=True)
+def split_fields(message: onnx.GraphProto | onnx.ModelProto, number: int) -> tuple[bytes, bytes]:
+    """Split a message into the bytes of fields up to a number and the rest, which it loses."""
+    data: bytes = message.SerializeToString(deterministic=True)
     for field, _ in message.ListFields():
-        if field.number > at:
+        if field.number > number:
             message.ClearField(field.name)
     size = message.ByteSize()
-    return whole[:size], whole[size:]
+    return data[:size], data[size:]
 
 
 def self_contained(model: ir.Model) -> ir.Model:
-    """The model with what subgraphs store as it is written: inside the file, its type said once.
+    """A clone with the weights of subgraphs as written: inside the file, each type stated once.
 
-    It is the model itself where subgraphs store nothing.
+    The model itself where subgraphs store nothing.
     """
-    if not any(graph.initializers for graph in inner_graphs(model)):
+    if not any(graph.initializers for graph in _inner_graphs(model)):
         return model
     clone = model.clone()
-    for graph in inner_graphs(clone):
+    for graph in _inner_graphs(clone):
         for value in graph.initializers.values():
             if isinstance(value.const_value, ir.ExternalTensor):
-                value.const_value = inlined(value.const_value)
-            if is_plain(value):
+                value.const_value = in_memory(value.const_value)
+            if _is_plain(value):
                 value.type = value.shape = None
     return clone
 
 
-def bare(model: ir.Model) -> ir.Model:
-    """A view of a model in which nothing but names is left of what its main graph stores."""
+def with_names_only(model: ir.Model) -> ir.Model:
+    """A view of a model that has only the names of what its main graph stores."""
     graph = model.graph
     view = ir.GraphView(
         graph.inputs, graph.outputs, nodes=graph, name=graph.name, doc_string=graph.doc_string,
-        initializers=[emptied(value) for value in graph.initializers.values() if told(value)],
+        initializers=[emptied_value(v) for v in graph.initializers.values() if has_own_entry(v)],
         opset_imports=graph.opset_imports, metadata_props=graph.metadata_props,
     )  # fmt: skip
     return ir.Model(
@@ -133,41 +133,40 @@ def bare(model: ir.Model) -> ir.Model:
     )  # fmt: skip
 
 
-def told(value: ir.Value) -> bool:
-    """Whether a file says anything of a stored value beside its tensor."""
-    return bool(value.doc_string or value.meta) or not is_plain(value)
+def has_own_entry(value: ir.Value) -> bool:
+    """Test whether the file states more about a stored value than its tensor."""
+    return bool(value.doc_string or value.meta) or not _is_plain(value)
 
 
-def emptied(value: ir.Value) -> ir.Value:
-    """A stored value as the file states it beside its tensor: its type is said in the tensor."""
-    kind, shape = (None, None) if is_plain(value) else (value.type, value.shape)
+def emptied_value(value: ir.Value) -> ir.Value:
+    """A stored value without its tensor, which states the type of a plain one."""
     copy = ir.Value(
-        name=value.name, type=kind, shape=shape, doc_string=value.doc_string,
+        name=value.name, type=value.type, shape=value.shape, doc_string=value.doc_string,
         const_value=NOTHING, metadata_props=dict(value.metadata_props),
     )  # fmt: skip
+    if _is_plain(value):
+        copy.type = copy.shape = None
     copy.meta.update(value.meta)
     return copy
 
 
-def is_plain(value: ir.Value) -> bool:
-    """Whether a stored value is nothing but its tensor."""
+def _is_plain(value: ir.Value) -> bool:
     return not (value.metadata_props or value.is_graph_input() or value.is_graph_output())
 
 
-def inner_graphs(model: ir.Model) -> Iterator[ir.Graph]:
-    """Every subgraph."""
+def _inner_graphs(model: ir.Model) -> Iterator[ir.Graph]:
     return itertools.islice(graphs(model), 1, None)
 
 
-def inlined(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
-    """The same tensor in memory."""
+def in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    """Copy a tensor from external data into memory."""
     array = np.array(tensor.numpy())
     release(tensor)
     return ir.Tensor(array, dtype=tensor.dtype, name=tensor.name)
 
 
 def field_size(length: int) -> int:
-    """Bytes of a field that holds so many bytes: its tag, its length, and they."""
+    """Bytes of a field: its tag, its length and ``length`` bytes of content."""
     return TAG + varint_size(length) + length
 
 
@@ -190,6 +189,6 @@ def tensor_size(tensor: ir.TensorProtocol) -> int:
 
 
 def head(tensor: ir.TensorProtocol) -> onnx.TensorProto:
-    """What a TensorProto says before its raw bytes."""
-    shape, kind = tensor.shape.numpy(), int(tensor.dtype)
-    return onnx.TensorProto(name=str(tensor.name), data_type=kind, dims=shape)
+    """A TensorProto without its raw bytes."""
+    dims = tensor.shape.numpy()
+    return onnx.TensorProto(name=str(tensor.name), data_type=int(tensor.dtype), dims=dims)

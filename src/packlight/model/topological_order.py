@@ -1,6 +1,6 @@
 """Operators in an order in which they can run.
 
-ONNX demands it and its checker refuses anything else; ONNX Runtime takes any order, and its own
+ONNX demands it, and its checker refuses anything else. ONNX Runtime takes any order, and its
 quantizer writes files that are not sorted.
 """
 
@@ -13,53 +13,61 @@ from collections.abc import Iterator
 import onnx
 
 
-def put_in_order(graph: onnx.GraphProto) -> None:
-    """Sort the operators of a graph in place, as little as possible; one with a cycle stays."""
-    made = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
-    needs = [
-        {made[name] for name in read(node) if name in made} - {place}
-        for place, node in enumerate(graph.node)
+def sort_operators(graph: onnx.GraphProto) -> None:
+    """Sort the operators of a graph in place, moving few; a graph with a cycle stays as it is."""
+    outputs = enumerate(node.output for node in graph.node)
+    producers = {name: index for index, names in outputs for name in names if name}
+    dependencies = [
+        {producers[name] for name in names_read(node) if name in producers} - {index}
+        for index, node in enumerate(graph.node)
     ]
-    if all(max(before, default=-1) < place for place, before in enumerate(needs)):
+    if all(max(needed, default=-1) < index for index, needed in enumerate(dependencies)):
         return
-    order = runnable(needs)
-    if len(order) == len(needs):
-        nodes = [graph.node[place] for place in order]
+    order = topological_order(dependencies)
+    if len(order) == len(dependencies):
+        nodes = [graph.node[index] for index in order]
         copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
         del graph.node[:]
         graph.node.extend(copies)
 
 
-def runnable(needs: list[set[int]]) -> list[int]:
-    """Places in an order in which each comes after what it needs, the earliest first.
+def topological_order(dependencies: list[set[int]]) -> list[int]:
+    """Indices in an order in which each comes after those it needs, the lowest first.
 
     >>> runnable([{1}, set(), {0}])
     [1, 0, 2]
     """
     readers: dict[int, list[int]] = defaultdict(list)
-    for place, before in enumerate(needs):
-        for one in before:
-            readers[one].append(place)
-    left = [len(before) for before in needs]
-    ready = [place for place, count in enumerate(left) if not count]
+    for index, needed in enumerate(dependencies):
+        for producer in needed:
+            readers[producer].append(index)
+    missing = [len(needed) for needed in dependencies]
+    ready = [index for index, count in enumerate(missing) if not count]
     order = []
     while ready:
-        place = heapq.heappop(ready)
-        order.append(place)
-        for reader in readers[place]:
-            left[reader] -= 1
-            if not left[reader]:
+        index = heapq.heappop(ready)
+        order.append(index)
+        for reader in readers[index]:
+            missing[reader] -= 1
+            if not missing[reader]:
                 heapq.heappush(ready, reader)
     return order
 
 
-def read(node: onnx.NodeProto) -> Iterator[str]:
-    """Names that an operator reads, those that its bodies read from around them included."""
+def names_read(node: onnx.NodeProto) -> Iterator[str]:
+    """Names that an operator reads, those of outer values that its bodies read included."""
     yield from node.input
     for attribute in node.attribute:
-        for body in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
-            own = {name for inner in body.node for name in inner.output}
-            own |= {value.name for value in (*body.input, *body.initializer)}
+        for body in attribute_graphs(attribute):
+            local = {name for inner in body.node for name in inner.output}
+            local |= {value.name for value in (*body.input, *body.initializer)}
             for inner in body.node:
-                yield from (name for name in read(inner) if name not in own)
-            yield from (value.name for value in body.output if value.name not in own)
+                yield from (name for name in names_read(inner) if name not in local)
+            yield from (value.name for value in body.output if value.name not in local)
+
+
+def attribute_graphs(attribute: onnx.AttributeProto) -> list[onnx.GraphProto]:
+    """Graphs of one attribute, not those nested in them."""
+    if attribute.HasField("g"):
+        return [attribute.g, *attribute.graphs]
+    return list(attribute.graphs)

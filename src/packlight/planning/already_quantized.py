@@ -20,12 +20,13 @@ from packlight.backends.onnxruntime.fusion import Fusion, fuse_qdq
 from packlight.backends.onnxruntime.qdq import SECOND_ONWARD
 from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE
 from packlight.model import initializers, nodes, stored_tensor
-from packlight.model.shape_agreement import sketched
+from packlight.model.shapes import without_large_weights
 from packlight.profiling import parameters
 from packlight.profiling.activation_arena import arena_bytes
 from packlight.profiling.load_time import constants
 from packlight.profiling.rows import bytes_of
 from packlight.records.profile import OperatorCost, Profile
+from packlight.records.variant import Refusal
 
 RESTORE = "DequantizeLinear"
 PAIRS = ("QuantizeLinear", RESTORE)
@@ -118,25 +119,24 @@ def value_bytes(graph: ir.Model, profile: Profile) -> dict[ir.Value, int]:
     return sizes
 
 
-IN_INTEGERS = "it computes in 8-bit integers already"
-IN_CODES = "its weight is stored in codes already"
-
-
-def already_quantized(graph: ir.Model, integer: Collection[str]) -> Mapping[str, str]:
-    """Operators with nothing left to quantize, by name, with what they are already.
+def already_quantized(graph: ir.Model, integer: Collection[str]) -> Mapping[str, Refusal]:
+    """Operators with nothing left to quantize, by name, with the refusal to quantize them again.
 
     Args:
         graph: of the model.
         integer: names of products that compute in integers.
     """
-    reasons = {}
+    refusals = {}
     blocked = capabilities("onnxruntime").block_operators
     for node in nodes(graph):
-        if str(node.name) in integer:
-            reasons[str(node.name)] = IN_INTEGERS
+        name = str(node.name)
+        if name in integer:
+            reason = "it computes in 8-bit integers already"
+            refusals[name] = Refusal(name, "already-integer", reason)
         elif node.op_type in blocked or any(map(is_restored, node.inputs)):
-            reasons[str(node.name)] = IN_CODES
-    return reasons
+            reason = "its weight is stored in codes already"
+            refusals[name] = Refusal(name, "already-quantized", reason)
+    return refusals
 
 
 def is_restored(value: ir.Value | None) -> bool:
@@ -170,7 +170,7 @@ def _has_rare_type(graph: ir.Model) -> bool:
 
 def _rarely_typed(graph: ir.Model) -> Iterator[tuple[str, str]]:
     """Operators that compute in a rare type, with its name."""
-    inferred = onnx.shape_inference.infer_shapes(sketched(graph)).graph
+    inferred = onnx.shape_inference.infer_shapes(without_large_weights(graph)).graph
     values = (*inferred.value_info, *inferred.input, *inferred.output)
     types = {info.name: info.type.tensor_type.elem_type for info in values}
     types |= {tensor.name: tensor.data_type for tensor in inferred.initializer}

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from packlight.compression import canonical_recipe
 from packlight.compression.compress import uses_data
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.recommendation import Case, recommendation, running
 from packlight.planning.routes import ROUTES, Dtype, Route
-from packlight.planning.size.files import INTEGER, Files, Original
+from packlight.planning.size.files import INTEGER, Files, Original, computes_in_integers
 from packlight.planning.size.parts import Part
 from packlight.planning.what_if import KEEP, Choice, WhatIf
 from packlight.records.budget import Limit
+from packlight.records.configs import WeightOnly
 from packlight.records.measurement import Measurement, Meets
 from packlight.records.plan import CHOSEN, Damage, Effort, Plan, PlanOption
 from packlight.records.profile import Profile
-from packlight.records.recipe import Recipe, Step, parse_recipe
+from packlight.records.recipe import Recipe, parse_recipe
 
 
 def plan(
@@ -32,8 +32,8 @@ def plan(
     """Whether a model can ship on a device, and how.
 
     Args:
-        files: of the model, tidied, that recipes make; its weights may be random.
-        profile: of it, tidied.
+        files: of the model, simplified, that recipes make; its weights may be random.
+        profile: of it, simplified.
         target: what it must run on, within what.
         own: the file as the user has it.
         choices: for single operators, as one more route.
@@ -80,7 +80,7 @@ def as_chosen(planner: Planner, choices: Sequence[Choice]) -> PlanOption:
     costs = what_if.choose(choices)
     steps = [*written(choices, what_if.parts(choices))]
     recipe = recipe_of(steps)
-    samples = uses_data(canonical_recipe(recipe))
+    samples = uses_data(recipe)
     effort = Effort("calibration samples", "minutes") if samples else Effort("no data", "seconds")
     text = recipe.text() if steps else ""
     plain = Route(CHOSEN, text, "", "float32", effort, Damage("unknown", "nobody tried it"))
@@ -114,7 +114,7 @@ def written(choices: Sequence[Choice], parts: Mapping[int, Sequence[Part]]) -> I
                 yield Choice(where, step.text())
 
 
-ACROSS = (*INTEGER, "equalise")
+ACROSS = (*INTEGER, "equalize")
 """Methods that look at several operators at once, so that a part alone does not show what they do.
 """
 
@@ -127,11 +127,10 @@ def finds(method: str, parts: Sequence[Part]) -> bool:
 
 def stored_as(step: str) -> str:
     """What a runtime must know how to keep, for a step."""
-    found = canonical_recipe(parse_recipe(step)).steps[0]
-    if found.method == "weights":
-        bits = int(found.config["bits"])
-        return "int8" if bits > INT4 else "int4"
-    kinds = {"static": "int8", "dynamic": "int8", "equalise": ""}
+    found = parse_recipe(step).steps[0]
+    if isinstance(found.config, WeightOnly):
+        return "int8" if found.config.bits > INT4 else "int4"
+    kinds = {"static": "int8", "dynamic": "int8", "equalize": ""}
     return kinds.get(found.method, found.method)
 
 
@@ -141,13 +140,13 @@ INT4 = 4
 
 def computed_in(step: str) -> Dtype:
     """Data type of the products after a step."""
-    return "int8" if step.startswith(INTEGER) else "float32"
+    return "int8" if computes_in_integers(step) else "float32"
 
 
 def recipe_of(choices: Sequence[Choice]) -> Recipe:
     """A recipe of choices; what an earlier step stores, later ones leave alone."""
-    steps = [(parse_recipe(choice.step).steps[0], choice.where) for choice in choices]
-    return Recipe(tuple(Step(step.method, step.config, where) for step, where in steps))
+    steps = [replace(parse_recipe(choice.step).steps[0], where=choice.where) for choice in choices]
+    return Recipe(tuple(steps))
 
 
 def best(options: Sequence[PlanOption]) -> Meets:

@@ -232,7 +232,7 @@ def data_of(model: str) -> str:
 
 def recipe(option: PlanOption) -> str:
     """The recipe in quotes that a shell needs."""
-    return f'"tidy+{option.recipe}"'
+    return f'"simplify+{option.recipe}"'
 
 
 def spare(sure: Sequence[PlanOption]) -> Iterator[str]:

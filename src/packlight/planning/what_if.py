@@ -12,15 +12,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression import canonical_recipe
 from packlight.compression.methods.table import METHODS
-from packlight.compression.methods.table import method as method_named
 from packlight.errors import RecipeError
 from packlight.planning.cost.predict import Kind
 from packlight.planning.feasibility import AS_IT_IS, Planner, coded_by
 from packlight.planning.size.biases import bytes_made, is_doubtful, shifted
 from packlight.planning.size.download_estimate import STAND_IN, download
-from packlight.planning.size.files import INTEGER, between, every_width, extremes, without_samples
+from packlight.planning.size.files import (
+    between,
+    computes_in_integers,
+    every_width,
+    extremes,
+    without_samples,
+)
 from packlight.planning.size.parts import Base, Part, least_opset
 from packlight.records.measurement import Measurement
 from packlight.records.recipe import Recipe, Step, parse_recipe
@@ -72,14 +76,14 @@ def checked(choice: Choice, text: str) -> Choice:
             f"'{choice.where}' in '{text}' is no regular expression: {error}"
         ) from error
     if choice.step != KEEP:
-        for step in canonical_recipe(parse_recipe(choice.step)).steps:
+        for step in parse_recipe(choice.step).steps:
             check_step(step, text)
     return choice
 
 
 def check_step(step: Step, text: str) -> None:
     """Refuse a step that is not for the operators that a choice names."""
-    if method_named(step.method).whole:
+    if step.config.whole_model:
         raise RecipeError(
             f"a choice is for single operators and '{step.method}' works on the whole model; "
             f"leave it out of '{text}'"
@@ -254,7 +258,7 @@ class WhatIf:
             found += [one for one in part.refusals if one.operator not in touched]
             if not part.changes and not part.refusals:
                 reason = f"'{step}' finds nothing in it that it could change"
-                found.append(Refusal(self.names[index][0], reason, OTHER_STEP))
+                found.append(Refusal(self.names[index][0], "no-site", reason, OTHER_STEP))
         return found
 
     def kind(self, chosen: Sequence[tuple[int, Column]]) -> Kind:
@@ -283,7 +287,7 @@ class WhatIf:
             every = (self.planner.sizes.parts(base, each) for each in every_width(recipe))
             ends = extremes(every)
             integer = [""] * len(parts)
-            if step.startswith(INTEGER):
+            if computes_in_integers(step):
                 parts, integer = self.in_integers(base, parts, step)
                 ends = parts, parts
             self.planner.sizes.total(base, parts)  # what it sums up once is kept
@@ -293,7 +297,7 @@ class WhatIf:
                 np.array([coded_by(part.changes) for part in parts]).reshape(-1, 2),
                 self.planner.sample.codes(recipe),
                 integer,
-                canonical_recipe(parse_recipe(step)),
+                parse_recipe(step),
             )
         return self.columns[at, step]
 
@@ -307,9 +311,9 @@ class WhatIf:
             parts: what stands in for it, of every cluster.
             step: its first method computes in integers; others do what that leaves in float.
         """
-        first, *others = canonical_recipe(parse_recipe(step)).steps
-        method = method_named(first.method)
-        sites = list(method.sites(base.model, method.configured(first.config)))
+        first, *others = parse_recipe(step).steps
+        method = METHODS[first.method]
+        sites = list(method.sites(base.model, first.config))
         able = {site.operator for site in sites if not isinstance(site, Refusal)}
         left = {
             site.operator: replace(site, method=first.method)
@@ -332,7 +336,5 @@ class WhatIf:
     def recipe(self, step: str) -> Recipe:
         """What is stored by a step; about that, where it computes in integers."""
         if step not in self.recipes:
-            self.recipes[step] = (
-                STAND_IN if step.startswith(INTEGER) else canonical_recipe(parse_recipe(step))
-            )
+            self.recipes[step] = STAND_IN if computes_in_integers(step) else parse_recipe(step)
         return self.recipes[step]

@@ -27,23 +27,22 @@ TRUST = {
     "brier": "Brier score",
 }
 SPREAD = {
-    "p50": "the middle sample",
-    "p90": "9 of 10 this good or better",
-    "p99": "99 of 100 this good or better",
-    "most": "the worst sample",
+    "p50": "median sample",
+    "p90": "90 % of samples at least this good",
+    "p99": "99 % of samples at least this good",
+    "most": "worst sample",
 }
 NEAR = {
-    "rank_agreement": "order of neighbours kept (rank correlation)",
-    "same_nearest": "nearest neighbour kept",
+    "rank_agreement": "rank correlation of neighbors",
+    "same_nearest": "nearest neighbor kept",
 }
 
 
 def headline(found: Contrast) -> str:
-    """The drop, whether it is more than chance, and what could have been seen."""
+    """Drop with its significance, and the minimum detectable drop."""
     return (
         f"{found.metric} drop {show(found.drop)}, {p_of(found.p)} ({found.test}), on {found.n:,} "
-        f"samples. The smallest drop that these can tell from none in 4 of 5 cases is "
-        f"{show_share(found.detectable)}."
+        f"samples. Minimum detectable drop (80 % power): {show_share(found.detectable)}."
     )
 
 
@@ -57,8 +56,8 @@ def p_of(p: float, name: str = "p") -> str:
 
 
 def balance(found: Contrast) -> str:
-    """How likely it is that as many samples got worse as better."""
-    return f"That as many got worse as better: {p_of(found.rates_p)} ({found.rates_test})."
+    """Sentence about the test for equally many worse and better samples."""
+    return f"Test for equally many worse and better: {p_of(found.rates_p)} ({found.rates_test})."
 
 
 def bare_p(p: float) -> str:
@@ -67,12 +66,12 @@ def bare_p(p: float) -> str:
 
 
 def worst_sentence(found: Contrast) -> str:
-    """The worst group, with an interval that knows that it was picked."""
+    """Sentence about the worst group; its interval accounts for the selection."""
     assert found.worst is not None
     judged = sum(one.standing != "too small" for one in found.groups)
     return (
         f"Worst group: {found.worst.column} = {found.worst.name}, drop {show(found.worst.drop)}; "
-        f"the interval allows for having picked the worst of {judged}."
+        f"the interval accounts for selecting the worst of {judged}."
     )
 
 

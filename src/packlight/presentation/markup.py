@@ -33,8 +33,8 @@ def join(parts: Iterable[str], between: str = "") -> Markup:
 def breakable(raw: str) -> Markup:
     """A recipe or name that may wrap after its punctuation.
 
-    >>> breakable("tidy+float16")
-    'tidy+<wbr>float16'
+    >>> breakable("simplify+float16")
+    'simplify+<wbr>float16'
     """
     return join(re.split(r"(?<=[+,:/])(?=.)", raw), Markup("<wbr>"))
 

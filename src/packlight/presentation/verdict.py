@@ -24,7 +24,7 @@ def headline(outcome: Outcome) -> str:
     chosen = choice(outcome)
     if not outcome.budget.all():
         others = len(outcome.variants) - 1
-        return f"{original(outcome).name} and {others} beside it; no budget was asked."
+        return f"{original(outcome).name} and {others} compared with it; no budget was set."
     if chosen is None:
         return NOTHING[outcome.verdict]
     if chosen.id == original(outcome).id:
@@ -86,14 +86,18 @@ def size_sentence(chosen: VariantResult, base: VariantResult) -> str:
 
 
 def speed_sentence(chosen: VariantResult) -> str:
-    """Whether it is faster, said only when the interval of the ratio says so."""
+    """Sentence about latency; faster or slower only if the whole interval says so."""
     ratio = chosen.metrics.get("latency_ratio")
     if ratio is None:
         return ""
-    known = ratio.low == ratio.high
-    alike = "is as fast" if known else "is as fast, as far as was measured"
-    word = "is faster" if ratio.high < 1 else "is slower" if ratio.low > 1 else alike
-    return f"It {word}: {show(ratio, as_ratio=True)} of the original's time."
+    verdict = "No measurable change in latency"
+    if ratio.high < 1:
+        verdict = "It is faster"
+    elif ratio.low > 1:
+        verdict = "It is slower"
+    elif ratio.low == ratio.high:
+        verdict = "It is as fast"
+    return f"{verdict}: {show(ratio, as_ratio=True)} of the original's time."
 
 
 def quality_sentence(outcome: Outcome, chosen: VariantResult, base: VariantResult) -> str:
@@ -101,20 +105,24 @@ def quality_sentence(outcome: Outcome, chosen: VariantResult, base: VariantResul
     drop = chosen.metrics.get("drop")
     if drop is None:
         return ""
-    ends = [result.metrics.get(outcome.metric) for result in (base, chosen)]
-    known = [show_named_value(outcome.metric, end) for end in ends if end is not None]
-    path = f" ({known[0]} before, {known[1]} now)" if len(known) == len(ends) else ""
-    return f"{outcome.metric} {moved(drop)}{path}, on {outcome.samples:,} samples."
+    before = base.metrics.get(outcome.metric)
+    now = chosen.metrics.get(outcome.metric)
+    values = ""
+    if before is not None and now is not None:
+        first, second = (show_named_value(outcome.metric, value) for value in (before, now))
+        values = f" ({first} before, {second} now)"
+    return f"{moved(outcome.metric, drop)}{values}, on {outcome.samples:,} samples."
 
 
-def moved(drop: Measurement) -> str:
-    """A drop in words; its sign only where the interval has one."""
+def moved(metric: str, drop: Measurement) -> str:
+    """Drop in words; a direction only if the whole interval has it."""
     if drop.low > 0:
-        return f"worsens by {show(drop)}"
+        return f"{metric} worsens by {show(drop)}"
     if drop.high < 0:
-        return f"improves by {show(drop.negative())}"
-    same = drop.low == drop.high
-    return "is unchanged" if same else f"changes by less than can be told: a drop of {show(drop)}"
+        return f"{metric} improves by {show(drop.negative())}"
+    if drop.low == drop.high:
+        return f"{metric} is unchanged"
+    return f"No significant change in {metric}: a drop of {show(drop)}"
 
 
 def doubts(chosen: VariantResult) -> list[str]:

@@ -19,7 +19,7 @@ import onnx.inliner
 import onnx_ir as ir
 
 from packlight.model import Model, Shape, graphs, nodes, operators, release
-from packlight.model.shapes import LARGE, leave_out_weights
+from packlight.model.shapes import LARGE, weights_as_inputs
 from packlight.profiling.shape_values import complete_shapes
 from packlight.profiling.stand_ins import is_added, is_replaced, stand_in
 
@@ -65,7 +65,7 @@ def expand(model: Model, inputs: Mapping[str, Shape], observed: Mapping[str, Sha
     set_input_shapes(clone, inputs)
     stand_in(clone)
     load_small_tensors(clone)
-    leave_out_weights(clone)
+    weights_as_inputs(clone)
     proto = ir.to_proto(clone)
     bodies = function_sizes(proto)
     if bodies:

@@ -12,7 +12,7 @@ from packlight.profiling.counts import names
 from packlight.profiling.kernel_mapping import LAYOUT_OPS, KernelMapping
 from packlight.records import OperatorCost
 from packlight.records.profile import Placement
-from packlight.runtime.kernel_events import Kernel
+from packlight.runtime.kernel_times import Kernel
 
 SERVE = LAYOUT_OPS | names(
     "QuantizeLinear DequantizeLinear Identity Dropout Pad Slice Expand Constant"
@@ -107,7 +107,7 @@ def operator_indices(timed: Sequence[Kernel], attribution: KernelAttribution) ->
         if not node.name:
             nameless[node.op_type].append(node)
     nodes: dict[Kernel, ir.Node] = {}
-    for kernel in sorted(timed, key=lambda kernel: kernel.place):
+    for kernel in sorted(timed, key=lambda kernel: kernel.node_index):
         match = named.get((kernel.name, kernel.op))
         if match is None and nameless[kernel.op]:
             match = nameless[kernel.op].pop()

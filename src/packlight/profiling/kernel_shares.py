@@ -23,10 +23,8 @@ from packlight.profiling.kernel_attribution import (
 from packlight.profiling.kernel_mapping import KernelMapping
 from packlight.profiling.node_tags import TaggedModel
 from packlight.records import Measurement, OperatorCost, Profile
-from packlight.runtime.bootstrap import measured, resampled
-from packlight.runtime.clock import compared
-from packlight.runtime.kernel_events import HOLD_BODIES, Kernel, Run
-from packlight.runtime.kernel_times import Kernels
+from packlight.runtime.clock import paired_latency, resample_indices, with_interval
+from packlight.runtime.kernel_times import HOLD_BODIES, Kernel, Kernels, Run
 
 Floats = NDArray[np.float64]
 
@@ -53,9 +51,9 @@ def with_latency(profile: Profile, tagged: TaggedModel, kernels: Kernels, seed: 
     loaded = [node for node, cost in zip(tagged.operators, costs, strict=False) if cost.at_load]
     attribution = attribute_kernels(KernelMapping(tagged, kernels.graph, loaded), costs)
     samples = _merge_steps(kernels.runs, kernels.steps)
-    timed_kernels = list(dict.fromkeys(kernel for run in samples for kernel in run.taken))
+    timed_kernels = list(dict.fromkeys(kernel for run in samples for kernel in run.seconds))
     indices = operator_indices(timed_kernels, attribution)
-    timed = compared(kernels.plain, kernels.profiled, seed)
+    timed = paired_latency(kernels.plain, kernels.profiled, seed)
     middle = middle_half(samples)
     overhead = float(np.median(kernels.profiled) - np.median(kernels.plain))
     rows = by_operator(without_overhead(middle, timed_kernels, overhead), indices, len(costs))
@@ -129,7 +127,7 @@ def mean_run(runs: Sequence[Run]) -> Run:
     seconds_of: dict[Kernel, float] = defaultdict(float)
     calls: dict[Kernel, float] = defaultdict(float)
     for run in runs:
-        for kernel, seconds in run.taken.items():
+        for kernel, seconds in run.seconds.items():
             seconds_of[kernel] += seconds / len(runs)
             calls[kernel] += run.calls[kernel] / len(runs)
     length = sum(run.length for run in runs) / len(runs)
@@ -154,7 +152,7 @@ def without_overhead(runs: Sequence[Run], kernels: Sequence[Kernel], overhead: f
         kernels: the kernels.
         overhead: seconds that profiling adds to a run.
     """
-    seconds_of = np.array([[run.taken.get(kernel, 0.0) for kernel in kernels] for run in runs])
+    seconds_of = np.array([[run.seconds.get(kernel, 0.0) for kernel in kernels] for run in runs])
     calls = np.array([[run.calls.get(kernel, 0.0) for kernel in kernels] for run in runs])
     plain = np.array([kernel.op not in HOLD_BODIES for kernel in kernels]) & calls.any(axis=0)
     shortest = (seconds_of[:, plain].sum(axis=0) / calls[:, plain].sum(axis=0)).min(initial=np.inf)
@@ -173,13 +171,13 @@ def operator_times(rows: Floats, plain: Floats, seed: int, *, rough: bool) -> li
         seed: of the bootstrap.
         rough: whether they are only estimates.
     """
-    picks = resampled(len(rows), seed)
+    picks = resample_indices(len(rows), seed)
     weights = np.stack([np.bincount(pick, minlength=len(rows)) for pick in picks])
-    medians = np.median(plain[resampled(len(plain), seed + 1)], axis=1)
+    medians = np.median(plain[resample_indices(len(plain), seed + 1)], axis=1)
     draws = shares(weights @ rows) * medians[:, None]
     middle = shares(rows.sum(axis=0, keepdims=True))[0] * float(np.median(plain))
     times = [
-        measured(float(value), draws[:, index], "s", len(rows))
+        with_interval(float(value), draws[:, index], "s", len(rows))
         for index, value in enumerate(middle)
     ]
     if rough:
@@ -196,6 +194,6 @@ def idle_share(runs: Sequence[Run], seed: int) -> Measurement:
     """Share of profiled runs in which no kernel runs."""
     length = np.array([run.length for run in runs])
     within = np.array([run.within for run in runs])
-    picks = resampled(len(runs), seed)
+    picks = resample_indices(len(runs), seed)
     draws = 1 - within[picks].sum(axis=1) / length[picks].sum(axis=1)
-    return measured(float(1 - within.sum() / length.sum()), draws, "1", len(runs))
+    return with_interval(float(1 - within.sum() / length.sum()), draws, "1", len(runs))

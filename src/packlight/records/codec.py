@@ -39,12 +39,24 @@ def plain(value: object) -> Json:
     """Any value of a record as plain JSON values, without schemas."""
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
-        return {field.name: plain(getattr(value, field.name)) for field in fields}
+        form = {field.name: plain(getattr(value, field.name)) for field in fields}
+        kind = kind_of(type(value))
+        return {"kind": kind, **form} if kind else form
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def kind_of(cls: type[Any]) -> str:
+    """The tag of a class that is a member of a union of dataclasses; empty for other classes.
+
+    It is a class variable ``kind`` and no field, so that every value of the class has it.
+    """
+    kind = vars(cls).get("kind")
+    is_field = any(field.name == "kind" for field in dataclasses.fields(cls))
+    return kind if isinstance(kind, str) and not is_field else ""
 
 
 def canonical(value: object) -> str:
@@ -74,7 +86,8 @@ def from_json(cls: type[T], data: Json) -> T:
         InputError: the data is of another schema or does not have the record's form.
     """
     if not isinstance(data, dict):
-        raise InputError(f"a {cls.__name__} is a JSON object; this is {type(data).__name__}")
+        title = getattr(cls, "TITLE", cls.__name__)
+        raise InputError(f"a {title} is a JSON object; this is {type(data).__name__}")
     stated = data.get("schema", schema(cls))
     if stated != schema(cls):
         raise InputError(f"this packlight reads {schema(cls)}; the data says {stated}")
@@ -131,9 +144,16 @@ def expect(kind: type[T], data: Json) -> T:
 
 
 def read_union(args: tuple[Any, ...], data: Json) -> Any:
-    """The first member of a union that the data fits."""
+    """The member of a union whose kind the data states, else the first that the data fits."""
     if data is None and type(None) in args:
         return None
+    classes = [cast("type[Any]", member) for member in args if dataclasses.is_dataclass(member)]
+    tagged = {kind_of(member): member for member in classes}
+    if isinstance(data, dict) and any(tagged):
+        kind = data.get("kind")
+        if kind not in tagged:
+            raise InputError(f"'kind' is one of {', '.join(tagged)}; got {kind!r}")
+        return read(tagged[kind], data)
     for member in args:
         if member is not type(None):
             try:
@@ -170,16 +190,22 @@ READERS: dict[object, Callable[[tuple[Any, ...], Json], Any]] = {
 def read_dataclass(cls: type[Any], data: Json) -> Any:
     """A dataclass from its fields; a field left out takes its default."""
     hints = types_of(cast("Hashable", cls))
+    kind = kind_of(cls)
+    if kind and isinstance(data, dict):
+        if data.get("kind", kind) != kind:
+            raise InputError(f"a {cls.__name__} has the kind '{kind}'; got {data['kind']!r}")
+        data = {name: item for name, item in data.items() if name != "kind"}
     names = {field.name for field in dataclasses.fields(cls)}
     unknown = set(expect(dict, data)) - names
+    title = getattr(cls, "TITLE", cls.__name__.lower())
     if unknown:
         raise InputError(
-            f"a {cls.__name__.lower()} has no {', '.join(sorted(unknown))}; "
+            f"a {title} has no {', '.join(sorted(unknown))}; "
             f"it has {', '.join(field.name for field in dataclasses.fields(cls))}"
         )
     missing = [field.name for field in dataclasses.fields(cls) if lacks(field, data)]
     if missing:
-        raise InputError(f"a {cls.__name__.lower()} must have {', '.join(missing)}")
+        raise InputError(f"a {title} must have {', '.join(missing)}")
     values = {name: read(hints[name], data[name]) for name in names & set(data)}
     try:
         return cls(**values)

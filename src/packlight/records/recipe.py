@@ -1,18 +1,26 @@
-"""A recipe: ordered steps, each a method with its options and where it applies.
+"""A recipe: ordered steps, each a method's config and where it applies.
 
 As text: steps joined by ``+``, each ``method[:bits][,option=value]...``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import unquote
 
 from packlight.errors import RecipeError
+from packlight.records.configs import Config, MethodConfig, check_pattern
+from packlight.records.presets import PRESETS
+from packlight.records.recipe_options import (
+    Option,
+    config_class,
+    config_of,
+    short_options,
+    text_options,
+)
 
-Option = str | int | float | bool
 ESCAPES = str.maketrans({mark: f"%{ord(mark):02X}" for mark in "%+, "})
 """What separates steps and options is written as in web addresses inside a value."""
 
@@ -22,22 +30,42 @@ class Step:
     """One method, applied to the sites whose operator's name matches.
 
     Attributes:
-        method: a key of the table of methods.
-        config: the method's options as plain values; those left out take their defaults.
+        config: of the method.
         where: regular expression searched in the operator's name; empty means everywhere.
+
+    Raises:
+        RecipeError: ``where`` is no regular expression, or the method works on the whole model.
     """
 
-    method: str
-    config: Mapping[str, Option] = field(default_factory=dict)
+    config: Config
     where: str = ""
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.config, MethodConfig):
+            raise RecipeError(
+                f"a step holds a method's config, as WeightOnly(bits=4); got {self.config!r}"
+            )
+        if not isinstance(self.where, str):
+            raise RecipeError(f"where= is a regular expression; got {self.where!r}")
+        if self.where and self.config.whole_model:
+            raise RecipeError(f"'{self.method}' works on the whole model; leave out where=")
+        check_pattern("where", self.where)
+
+    @property
+    def method(self) -> str:
+        """Name of the method, as recipes write it."""
+        return self.config.kind
+
     def text(self) -> str:
-        """The step as ``parse_step`` reads it."""
-        options = dict(self.config)
-        bits = f":{options.pop('bits')}" if "bits" in options else ""
-        rest = [f"{key}={show(value)}" for key, value in sorted(options.items())]
-        rest += [f"where={show(self.where)}"] if self.where else []
-        return ",".join([self.method + bits, *rest])
+        """The step as ``parse_step`` reads it, without options that have their defaults."""
+        options = short_options(self.config)
+        head = self.method
+        if "bits" in options:
+            head += f":{show(options.pop('bits'))}"
+        parts = [f"{name}={show(value)}" for name, value in sorted(options.items())]
+        if self.where:
+            parts.append(f"where={show(self.where)}")
+        return ",".join([head, *parts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +77,7 @@ class Recipe:
         seed: of everything random in the steps.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     steps: tuple[Step, ...] = ()
     seed: int = 0
@@ -59,40 +87,57 @@ class Recipe:
             raise RecipeError(f"a seed is at least 0; got {self.seed}")
 
     def text(self) -> str:
-        """The recipe as ``parse_recipe`` reads it; ``original`` where there are no steps."""
+        """The recipe as ``parse_recipe`` reads it, without options that have their defaults.
+
+        ``original`` where there are no steps.
+        """
         return "+".join(step.text() for step in self.steps) or "original"
 
 
-def parse_recipe(text: str, seed: int = 0) -> Recipe:
-    """Read the shorthand of a recipe.
+def recipe_of(steps: Iterable[Step | Config], seed: int = 0) -> Recipe:
+    """A recipe of configs, or of steps where a config is not for all operators.
 
     Raises:
-        RecipeError: a step has no method or an option has no value.
+        RecipeError: an entry is neither.
+    """
+    return Recipe(tuple(step if isinstance(step, Step) else Step(step) for step in steps), seed)
 
-    >>> parse_recipe("tidy+weights:4,block=32").steps[1]
-    Step(method='weights', config={'bits': 4, 'block': 32}, where='')
+
+def parse_recipe(text: str, seed: int = 0) -> Recipe:
+    """Read the shorthand of a recipe, or the name of a preset.
+
+    Raises:
+        RecipeError: the text has another form, or names a method, an option or a value that does
+            not exist.
+
+    >>> parse_recipe("simplify+weights:4,block=32").steps[1]
+    Step(config=WeightOnly(bits=4, granularity=PerBlock(size=32)), where='')
     """
     if text == "original":
         return Recipe((), seed)
-    return Recipe(tuple(parse_step(step) for step in text.split("+")), seed)
+    return Recipe(tuple(parse_step(step) for step in PRESETS.get(text, text).split("+")), seed)
 
 
 def parse_step(text: str) -> Step:
     """Read one step: ``method[:bits][,option=value]...``."""
-    head, *options = text.split(",")
+    head, *parts = text.split(",")
     method, colon, bits = (part.strip() for part in head.partition(":"))
     if not method.isidentifier():
         raise RecipeError(f"a step starts with a method, as in 'weights:4'; got '{text}'")
-    given = {"bits": bits} if colon else {}
-    for option in options:
-        key, equals, value = (part.strip(" ") for part in option.partition("="))
-        if not equals or not key:
-            raise RecipeError(f"an option is 'name=value'; step '{text}' has '{option}'")
-        if key in given:
-            raise RecipeError(f"an option is given once; step '{text}' has '{key}' twice")
-        given[key] = unquote(value)
-    where = given.pop("where", "")
-    return Step(method, {key: read_option(value) for key, value in given.items()}, where)
+    options = {"bits": bits} if colon else {}
+    for part in parts:
+        name, equals, value = (piece.strip(" ") for piece in part.partition("="))
+        if not equals or not name:
+            raise RecipeError(f"an option is 'name=value'; step '{text}' has '{part}'")
+        if name in options:
+            raise RecipeError(f"an option is given once; step '{text}' has '{name}' twice")
+        options[name] = unquote(value)
+    where = options.pop("where", "")
+    texts = text_options(config_class(method))
+    values = {
+        name: value if name in texts else read_option(value) for name, value in options.items()
+    }
+    return Step(config_of(method, values), where)
 
 
 def read_option(text: str) -> Option:
@@ -109,4 +154,8 @@ def read_option(text: str) -> Option:
 
 def show(value: Option) -> str:
     """A value as ``read_option`` reads it."""
-    return str(value).lower() if isinstance(value, bool) else str(value).translate(ESCAPES)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value).removesuffix(".0").translate(ESCAPES)
+    return str(value).translate(ESCAPES)

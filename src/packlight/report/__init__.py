@@ -1,4 +1,4 @@
-"""One self-contained HTML file that shows what a search found."""
+"""HTML report of a search, in one self-contained file."""
 
 from packlight.report.page import write_report
 from packlight.report.plot import plot_frame

@@ -1,4 +1,4 @@
-"""What was diagnosed, and what practitioners know about it."""
+"""Diagnosed causes, and lessons from the literature."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from packlight.report.labels import pill
 from packlight.report.tables import minus
 
 
-def findings(found: Sequence[Finding]) -> Markup:
-    """Causes, the gravest first; empty where none were found."""
-    return element("ol", *map(finding, found), class_="findings") if found else Markup("")
+def findings(causes: Sequence[Finding]) -> Markup:
+    """List of causes, the gravest first; empty if there are none."""
+    if not causes:
+        return Markup("")
+    return element("ol", *map(_finding, causes), class_="findings")
 
 
-def finding(one: Finding) -> Markup:
-    """One cause: what, what shows it, where, and what to do."""
-    head = element("p", pill(one.severity, one.severity), " ", element("b", one.cause))
-    words = element("p", f"{one.sentence[:1].upper()}{one.sentence[1:]}.")
-    return element("li", head, words, element("dl", *facts(one), class_="facts"))
+def _finding(cause: Finding) -> Markup:
+    head = element("p", pill(cause.severity, cause.severity), " ", element("b", cause.cause))
+    words = element("p", f"{cause.sentence[:1].upper()}{cause.sentence[1:]}.")
+    return element("li", head, words, element("dl", *_facts(cause), class_="facts"))
 
 
-def facts(one: Finding) -> Iterator[Markup]:
-    """Evidence, place and next step of a cause."""
-    for name, m in sorted(one.evidence.items()):
-        yield pair(name.replace("_", " "), minus(show_evidence(name, m)))
-    if one.source is not None:
-        yield pair("where", breakable(place(one.source)))
-    yield pair("do", one.next_step)
+def _facts(cause: Finding) -> Iterator[Markup]:
+    for name, measurement in sorted(cause.evidence.items()):
+        yield _pair(name.replace("_", " "), minus(show_evidence(name, measurement)))
+    if cause.source is not None:
+        yield _pair("where", breakable(place(cause.source)))
+    yield _pair("next step", cause.next_step)
 
 
-def pair(name: str, told: str) -> Markup:
-    """A term and what is said of it."""
-    return element("div", element("dt", name), element("dd", told))
+def _pair(name: str, text: str) -> Markup:
+    return element("div", element("dt", name), element("dd", text))
 
 
-def lessons(found: Sequence[Advice]) -> Markup:
-    """Lessons with what called for them and who says so; empty where there are none."""
-    return element("ul", *map(lesson, found), class_="lessons") if found else Markup("")
+def lessons(advice: Sequence[Advice]) -> Markup:
+    """List of lessons with reasons and sources; empty if there are none."""
+    if not advice:
+        return Markup("")
+    return element("ul", *map(_lesson, advice), class_="lessons")
 
 
-def lesson(one: Advice) -> Markup:
-    """One lesson."""
-    here = element("p", f"Here {minus(called_for(one))}.")
-    source = element("small", f"Source: {one.source}")
-    return element("li", join([element("p", one.text), here, source]))
+def _lesson(advice: Advice) -> Markup:
+    here = element("p", f"Here {minus(called_for(advice))}.")
+    source = element("small", f"Source: {advice.source}")
+    return element("li", join([element("p", advice.text), here, source]))

@@ -1,4 +1,4 @@
-"""What changed from the original to a variant: for whom, how surely, and on which samples."""
+"""Changes from the original to a variant: by group, with intervals, and by sample."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from packlight.records import Contrast, GroupContrast, Measurement, Moved, Shift
 from packlight.report.tables import minus, number, table
 
 MOST_MOVED = 12
-"""Samples that are shown; the record has more."""
+"""Samples that the page shows; the record has more."""
 
 STANDING = {"harder": "hit harder", "lighter": "hit lighter"}
 DISTANCES = {"Jensen-Shannon": "Jensen-Shannon divergence of the probabilities"}
@@ -29,143 +29,149 @@ OUTCOMES = {"lost": "right before, wrong now", "won": "wrong before, right now",
             "changed": "wrong in another way", "same": "same decision", "": ""}  # fmt: skip
 
 
-def contrast(found: Contrast, name: str, pictures: Mapping[int, Markup]) -> Markup:
-    """A variant against the original.
+def contrast(result: Contrast, name: str, pictures: Mapping[int, Markup]) -> Markup:
+    """Section that compares a variant with the original.
 
     Args:
-        found: the numbers.
+        result: the record.
         name: of the variant.
-        pictures: inputs of samples by index, drawn.
+        pictures: drawn inputs by sample index.
     """
     parts = [
         element("h3", name),
-        element("p", minus(headline(found))),
-        shifts("Metric", found.level, {key: key for key in found.level}, ""),
-        rates(found),
-        groups(found),
-        slices(found),
-        shifts("Trust", found.trust, TRUST, ""),
-        shifts(f"{found.metric} of", found.spread, SPREAD, found.metric),
-        neighbours(found),
-        moved(found, pictures),
-        *(element("p", f"{told[:1].upper()}{told[1:]}.", class_="quiet") for told in found.notes),
+        element("p", minus(headline(result))),
+        shifts("Metric", result.level, {key: key for key in result.level}, ""),
+        rates(result),
+        groups(result),
+        slices(result),
+        shifts("Trust", result.trust, TRUST, ""),
+        shifts(f"{result.metric} of", result.spread, SPREAD, result.metric),
+        neighbors(result),
+        moved(result, pictures),
+        *(element("p", f"{note[:1].upper()}{note[1:]}.", class_="quiet") for note in result.notes),
     ]
     return element("section", *(part for part in parts if part), class_="contrast")
 
 
-def named_table(head: Sequence[str], rows: Sequence[Markup], caption: str) -> Markup:
-    """A table under a caption that is seen."""
+def _named_table(head: Sequence[str], rows: Sequence[Markup], caption: str) -> Markup:
     return join([element("h4", caption), table(head, rows, caption, "shifts")])
 
 
-def row(name: str, *cells: Markup) -> Markup:
-    """A row that begins with its name."""
+def _row(name: str, *cells: Markup) -> Markup:
     return element("tr", element("th", name, scope="row"), *cells)
 
 
 def shifts(
-    head: str, found: Mapping[str, Shift], names: Mapping[str, str], metric: str
+    head: str, changes: Mapping[str, Shift], names: Mapping[str, str], metric: str
 ) -> Markup:  # fmt: skip
-    """Numbers of both models and their difference; empty where there are none."""
-    rows = [
-        row(text, *(number(metric or key, m) for m in (one.before, one.after, one.change)))
-        for key, text in names.items()
-        for one in ([found[key]] if key in found else [])
-    ]
-    return named_table(("", "Before", "Now", "Change"), rows, head) if rows else Markup("")
+    """Table of values of both models and their difference; empty if there are none."""
+    rows = []
+    for key, text in names.items():
+        shift = changes.get(key)
+        if shift is not None:
+            values = (shift.before, shift.after, shift.change)
+            rows.append(_row(text, *(number(metric or key, value) for value in values)))
+    if not rows:
+        return Markup("")
+    return _named_table(("", "Before", "Now", "Change"), rows, head)
 
 
-def rates(found: Contrast) -> Markup:
-    """How many decisions or samples changed."""
-    if not found.rates:
+def rates(result: Contrast) -> Markup:
+    """Shares of decisions or samples that changed."""
+    if not result.rates:
         return Markup("")
     rows = [
-        row(text, number("flips", found.rates[key]), count(found.rates[key]))
+        _row(text, number("flips", result.rates[key]), _count(result.rates[key]))
         for key, text in RATES.items()
-        if key in found.rates
+        if key in result.rates
     ]
-    words = element("p", balance(found), class_="quiet")
-    return join([named_table(("", "Share", "Of"), rows, "What changed"), words])
+    words = element("p", balance(result), class_="quiet")
+    return join([_named_table(("", "Share", "Of"), rows, "What changed"), words])
 
 
-def count(found: Measurement) -> Markup:
-    """A cell with how many there are."""
-    return element("td", f"{found.n:,}", class_="number")
+def _count(measurement: Measurement) -> Markup:
+    return element("td", f"{measurement.n:,}", class_="number")
 
 
-def groups(found: Contrast) -> Markup:
-    """The worst group, and those that are surely hit otherwise than the rest."""
-    if not found.groups:
+def groups(result: Contrast) -> Markup:
+    """Worst group, and groups whose drop differs significantly from that of all others."""
+    if not result.groups:
         return Markup("")
-    told = [element("h4", "Groups")]
-    if found.worst is not None:
-        told.append(element("p", minus(worst_sentence(found))))
-    marked = [one for one in found.groups if one.standing in STANDING]
-    judged = sum(one.standing != "too small" for one in found.groups)
+    parts = [element("h4", "Groups")]
+    if result.worst is not None:
+        parts.append(element("p", minus(worst_sentence(result))))
+    marked = [group for group in result.groups if group.standing in STANDING]
+    judged = sum(group.standing != "too small" for group in result.groups)
     if marked:
-        ranked = sorted(marked, key=lambda one: -one.drop.value)
+        ranked = sorted(marked, key=lambda group: -group.drop.value)
         heads = ("Group", "Samples", "Drop", "Above the rest", "q", "")
-        told.append(table(heads, list(map(group_row, ranked)), "Groups unlike the rest", "shifts"))
+        caption = "Groups with a different drop"
+        parts.append(table(heads, list(map(_group_row, ranked)), caption, "shifts"))
     else:
-        words = f"None of {judged} groups surely loses more or less than the rest."
-        told.append(element("p", words, class_="quiet"))
-    return join(told)
+        words = f"None of {judged} groups loses significantly more or less than the rest."
+        parts.append(element("p", words, class_="quiet"))
+    return join(parts)
 
 
-def group_row(one: GroupContrast) -> Markup:
-    """One group against the rest."""
-    return row(
-        f"{one.column} = {one.name}",
-        count(one.drop),
-        number("drop", one.drop),
-        number("drop", one.extra),
-        element("td", bare_p(one.extra_q), class_="number"),
-        element("td", STANDING[one.standing]),
+def _group_row(group: GroupContrast) -> Markup:
+    return _row(
+        f"{group.column} = {group.name}",
+        _count(group.drop),
+        number("drop", group.drop),
+        number("drop", group.extra),
+        element("td", bare_p(group.extra_q), class_="number"),
+        element("td", STANDING[group.standing]),
     )
 
 
-def slices(found: Contrast) -> Markup:
-    """Samples that lose more though nobody named them."""
-    if not found.slices:
+def slices(result: Contrast) -> Markup:
+    """Table of discovered segments that lose more; empty if there are none."""
+    if not result.slices:
         return Markup("")
     rows = [
-        row(one.rule, count(one.drop), number("drop", one.drop), number("drop", one.extra),
-            element("td", bare_p(one.q), class_="number"))
-        for one in found.slices
+        _row(segment.rule, _count(segment.drop), number("drop", segment.drop),
+            number("drop", segment.extra), element("td", bare_p(segment.q), class_="number"))
+        for segment in result.slices
     ]  # fmt: skip
     heads = ("", "Samples", "Drop", "Above the rest", "q")
-    words = "Found on one half of the samples; the numbers are of the other half."
+    words = "Discovered on one half of the samples, measured on the other half."
     return join(
-        [named_table(heads, rows, "Samples that lose more"), element("p", words, class_="quiet")]
+        [_named_table(heads, rows, "Samples that lose more"), element("p", words, class_="quiet")]
     )
 
 
-def neighbours(found: Contrast) -> Markup:
-    """Whether embeddings keep who is near whom."""
+def neighbors(result: Contrast) -> Markup:
+    """Table of how well embeddings keep nearest neighbors; empty for other outputs."""
     rows = [
-        row(text, number(key, found.neighbours[key]))
+        _row(text, number(key, result.neighbours[key]))
         for key, text in NEAR.items()
-        if key in found.neighbours
+        if key in result.neighbours
     ]
-    return named_table(("", "Kept"), rows, "Neighbours") if rows else Markup("")
-
-
-def moved(found: Contrast, pictures: Mapping[int, Markup]) -> Markup:
-    """The samples that changed most, with their inputs where these can be drawn."""
-    if not found.moved:
+    if not rows:
         return Markup("")
-    cards = [card(one, pictures.get(one.sample, Markup(""))) for one in found.moved[:MOST_MOVED]]
-    head = f"Changed most, by {DISTANCES.get(found.distance, found.distance)}"
+    return _named_table(("", "Kept"), rows, "Neighbors")
+
+
+def moved(result: Contrast, pictures: Mapping[int, Markup]) -> Markup:
+    """Cards of the samples that changed most, with their inputs if these can be drawn."""
+    if not result.moved:
+        return Markup("")
+    cards = [
+        _card(sample, pictures.get(sample.sample, Markup("")))
+        for sample in result.moved[:MOST_MOVED]
+    ]
+    head = f"Changed most, by {DISTANCES.get(result.distance, result.distance)}"
     return join([element("h4", head), element("ol", *cards, class_="moved")])
 
 
-def card(one: Moved, picture: Markup) -> Markup:
-    """One sample: its input, what was decided on it, and how far its outputs moved."""
-    decided = f"{one.before} → {one.after}" if one.before != one.after else one.before
-    lines = [
-        element("b", f"Sample {one.sample:,}"),
-        *([element("span", decided)] if decided else []),
-        *([element("small", OUTCOMES[one.outcome])] if one.outcome else []),
-        element("small", f"{one.divergence:.3g}"),
-    ]
-    return element("li", *([picture] if picture else []), *lines)
+def _card(sample: Moved, picture: Markup) -> Markup:
+    decision = sample.before
+    if sample.before != sample.after:
+        decision = f"{sample.before} → {sample.after}"
+    outcome = OUTCOMES[sample.outcome]
+    lines = [picture, element("b", f"Sample {sample.sample:,}")]
+    if decision:
+        lines.append(element("span", decision))
+    if outcome:
+        lines.append(element("small", outcome))
+    return element("li", *lines, element("small", f"{sample.divergence:.3g}"))

@@ -1,4 +1,4 @@
-"""The report's fixed words: names of quantities, badges, and what each number means."""
+"""Fixed labels of the report: quantities, badges, and definitions of its numbers."""
 
 from __future__ import annotations
 
@@ -26,34 +26,34 @@ TONE = {
     "misses": "bad", "serious": "bad", "warning": "open", "note": "plain",
 }  # fmt: skip
 VERDICT = {"fits": "Fits", "undecided": "Undecided", "misses": "Budget missed"}
+VERDICT_SHORT = {"fits": "fits", "undecided": "undecided", "misses": "missed"}
 
 MEANINGS = (
-    ("[0.1, 0.9]", "95 % interval: where the true value lies, as far as these samples and runs "
-     "can tell. A number without one was counted exactly."),
-    ("~", "Estimated from a model, not observed."),
-    ("Size", "Bytes of the model's file with all its external data."),
-    ("Download", "The same after zip compression (deflate)."),
-    ("Time", "Latency ratio: the median time of one run over that of the original, measured in "
-     "turns with it in one process. Below 1x is faster; only an interval wholly below 1x is "
-     "called so."),
-    ("Latency", "The median time of one run."),
-    ("Peak memory", "The most memory that a fresh process needs to load and run the model, less "
-     "what the empty runtime needs."),
-    ("Drop", "How much worse than the original on the same samples: in percentage points where "
+    ("[0.1, 0.9]", "95 % confidence interval. A number without an interval was counted exactly."),
+    ("~", "Predicted, not measured."),
+    ("Size", "Bytes of the model file, external data included."),
+    ("Download", "Size after zip compression (deflate)."),
+    ("Time", "Latency ratio: the median time of a run over that of the original, interleaved with "
+     "it in one process. Below 1x is faster; a variant is called faster only if the whole "
+     "interval is below 1x."),
+    ("Latency", "Median time of a run."),
+    ("Peak memory", "Peak memory of a fresh process that loads and runs the model, minus that of "
+     "the empty runtime."),
+    ("Drop", "Loss of quality against the original on the same samples: in percentage points if "
      "the metric lies between 0 and 1, else relative to the original. Negative is better."),
-    ("Flips", "Share of decisions that were right and are wrong now; without labels, of those that "
-     "are no longer the original's."),
-    ("q", "Probability that a group this unlike the rest comes by chance, adjusted over all "
-     "groups (Benjamini-Hochberg); at most 0.05 is told."),
-    ("Front", "No other variant is better in size, time and drop at once."),
-    ("yes, unclear, no", "A budget is met when the whole interval keeps it, and missed when none "
-     "of it does."),
-    ("runtime differs", "The optimised runtime computes something else than exact arithmetic "
-     "would, by more than compression itself changed."),
+    ("Flips", "Share of decisions that were right and are wrong now; without labels, share of "
+     "decisions that differ from the original's."),
+    ("q", "p-value for a group that differs from the rest, adjusted for the number of groups "
+     "(Benjamini-Hochberg); groups are listed up to 0.05."),
+    ("Front", "Pareto front: no other variant is better in size, latency and drop at once."),
+    ("yes, unclear, no", "A budget is met if the whole interval keeps it, and missed if none of "
+     "the interval does."),
+    ("runtime differs", "The optimized runtime differs from exact arithmetic by more than "
+     "compression changed the outputs."),
 )  # fmt: skip
 ARITHMETIC = {
-    "runtime": "as the optimised session computes it",
-    "exact": "exact: graph optimisations off, integer operators by exact references",
+    "runtime": "as the optimized session computes it",
+    "exact": "exact: graph optimizations off, integer operators by exact references",
 }
 ACCURACY = {
     0: "as the runtime chooses", 1: "in 32-bit float", 2: "in 16-bit float", 3: "in bfloat16",
@@ -62,16 +62,16 @@ ACCURACY = {
 
 
 def pill(state: str, words: str) -> Markup:
-    """A mark and a word for a state; the colour is never alone."""
+    """Mark and word for a state, so that color is never the only sign."""
     mark = element("span", MARK[state], aria_hidden="true")
     return element("span", mark, " ", words, class_=f"pill {TONE[state]}")
 
 
 def badge(label: str, tone: str = "") -> Markup:
-    """A label beside a variant's name."""
+    """Label next to a variant's name."""
     return element("span", label, class_=f"badge {tone}".rstrip())
 
 
 def name_of(metric: str) -> str:
-    """A quantity's name for reading."""
+    """Readable name of a metric."""
     return QUANTITY.get(metric, metric)

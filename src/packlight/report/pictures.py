@@ -1,4 +1,4 @@
-"""Inputs of samples as people can look at them: images, sound, or the numbers themselves."""
+"""Inputs of samples as images, waveforms, or numbers."""
 
 from __future__ import annotations
 
@@ -19,58 +19,61 @@ if TYPE_CHECKING:
 Array = NDArray[np.generic]
 Bytes = NDArray[np.uint8]
 
-LEAST, MOST = 8, 112
-"""Pixels of a side: fewer are no image, more are left out evenly."""
+LEAST_PIXELS = 8
+MOST_PIXELS = 112
+"""Range of an image's side; smaller arrays are no image, larger images are subsampled."""
 
-COLOURS = (1, 3)
-SOUND, POINTS = 64, 160
-"""Numbers in a row from which on they are drawn as sound, and columns of the drawing."""
+CHANNELS = (1, 3)
+LEAST_WAVE = 64
+"""Numbers in a row that are drawn as a waveform."""
 
+WAVE_COLUMNS = 160
 SHOWN = 12
-"""Numbers that stand for the rest where nothing can be drawn."""
+"""Numbers that are printed if nothing can be drawn."""
 
 HEIGHT = 48
 
 
 def picture(steps: Steps) -> Markup:
-    """The first input of a sample, drawn if it is an image or sound, else told."""
+    """Draw the first input of a sample as an image or waveform, else print its first numbers."""
     values = [np.asarray(value) for feeds in steps for value in list(feeds.values())[:1]]
     if not values:
         return Markup("")
     first = np.squeeze(values[0])
     image = pixels(first)
     if image is not None:
-        return drawn(image)
-    whole = np.concatenate([value.reshape(-1) for value in values])
-    if whole.dtype.kind == "f" and len(whole) >= SOUND and first.ndim <= 1:
-        return wave(whole.astype(np.float64)) if np.isfinite(whole).all() else told(whole)
-    return told(whole)
-
-
-def told(values: Array) -> Markup:
-    """The first numbers of an input."""
-    return element("code", numbers(values), class_="numbers")
+        return image_element(image)
+    joined = np.concatenate([value.reshape(-1) for value in values])
+    is_row = joined.dtype.kind == "f" and len(joined) >= LEAST_WAVE and first.ndim <= 1
+    if is_row and np.isfinite(joined).all():
+        return wave(joined.astype(np.float64))
+    return element("code", numbers(joined), class_="numbers")
 
 
 def pixels(value: Array) -> Bytes | None:
-    """An image (h, w, 1 or 3), its lowest number black; None where there is none."""
+    """Array as an image (h, w, 1 or 3) whose lowest number is black; None if it is no image."""
     if value.dtype.kind not in "fu":
         return None
-    laid = value[:, :, None] if value.ndim == 2 else value  # noqa: PLR2004  rows and columns
-    if laid.ndim == 3 and laid.shape[0] in COLOURS and laid.shape[2] not in COLOURS:  # noqa: PLR2004
-        laid = np.moveaxis(laid, 0, 2)
-    if laid.ndim != 3 or laid.shape[2] not in COLOURS or min(laid.shape[:2]) < LEAST:  # noqa: PLR2004
+    image = value
+    if value.ndim == 2:  # noqa: PLR2004  rows and columns
+        image = value[:, :, None]
+    if image.ndim == 3 and image.shape[0] in CHANNELS and image.shape[2] not in CHANNELS:  # noqa: PLR2004
+        image = np.moveaxis(image, 0, 2)
+    if image.ndim != 3 or image.shape[2] not in CHANNELS:  # noqa: PLR2004
         return None
-    step = -(-max(laid.shape[:2]) // MOST)
-    few = laid[::step, ::step].astype(np.float64)
-    low, high = float(few.min()), float(few.max())
+    if min(image.shape[:2]) < LEAST_PIXELS:
+        return None
+    step = -(-max(image.shape[:2]) // MOST_PIXELS)
+    thinned = image[::step, ::step].astype(np.float64)
+    low = float(thinned.min())
+    high = float(thinned.max())
     if not np.isfinite([low, high]).all():
         return None
-    return np.rint((few - low) * (255 / ((high - low) or 1))).astype(np.uint8)
+    return np.rint((thinned - low) * (255 / ((high - low) or 1))).astype(np.uint8)
 
 
-def drawn(image: Bytes) -> Markup:
-    """An image that is part of the page."""
+def image_element(image: Bytes) -> Markup:
+    """Image that is embedded in the page."""
     height, width = image.shape[:2]
     data = base64.b64encode(png(image)).decode()
     return element(
@@ -80,12 +83,12 @@ def drawn(image: Bytes) -> Markup:
 
 
 def png(image: Bytes) -> bytes:
-    """An image (h, w, 1 or 3) as PNG.
+    """Encode an image (h, w, 1 or 3) as PNG.
 
     Source: Portable Network Graphics (third edition), W3C, 2025; filter 0 for every line.
     """
-    height, width, colours = image.shape
-    kind = 0 if colours == 1 else 2
+    height, width, channels = image.shape
+    kind = 0 if channels == 1 else 2
     head = struct.pack(">IIBBBBB", width, height, 8, kind, 0, 0, 0)
     lines = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, -1)], axis=1)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(lines.tobytes(), 9)), (b"IEND", b""))
@@ -97,8 +100,8 @@ def png(image: Bytes) -> bytes:
 
 
 def wave(values: NDArray[np.float64]) -> Markup:
-    """Lowest and highest numbers of even parts of a sound or another row, as strokes."""
-    parts = np.array_split(values, min(POINTS, len(values)))
+    """Draw a row of numbers as strokes from the lowest to the highest number of equal parts."""
+    parts = np.array_split(values, min(WAVE_COLUMNS, len(values)))
     top = float(np.abs(values).max()) or 1.0
     middle = HEIGHT / 2
     ends = [(middle * (1 - part.max() / top), middle * (1 - part.min() / top)) for part in parts]
@@ -110,7 +113,9 @@ def wave(values: NDArray[np.float64]) -> Markup:
 
 
 def numbers(values: Array) -> str:
-    """The first numbers, or texts, of an input."""
-    shown = ", ".join(f"{value:.4g}" if values.dtype.kind == "f" else str(value)
-                      for value in values[:SHOWN].tolist())  # fmt: skip
-    return shown if len(values) <= SHOWN else f"{shown}, ... ({len(values):,})"
+    """First numbers, or texts, of an input."""
+    pattern = "{:.4g}" if values.dtype.kind == "f" else "{}"
+    shown = ", ".join(pattern.format(value) for value in values[:SHOWN].tolist())
+    if len(values) <= SHOWN:
+        return shown
+    return f"{shown}, ... ({len(values):,})"

@@ -1,4 +1,4 @@
-"""The trade-off plot: size across, drop up, with intervals, the budget's region and the choice."""
+"""Trade-off plot: size against drop, with intervals, the budget's region and the choice."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from markupsafe import Markup
 
 from packlight.presentation.markup import element
 from packlight.records import Outcome
-from packlight.report.plot_marks import figures, ground, symbol, told
+from packlight.report.plot_marks import describe, figures, ground, symbol
 from packlight.report.plot_scene import Canvas, Scene, plotted, scene
 
 FRAME_HEIGHT = 560
-"""Pixels of a notebook that the plot takes."""
+"""Height of the plot in a notebook, in pixels."""
 
 CANVASES = {
     "wide": Canvas(1060, 430, ticks=11),
@@ -21,7 +21,7 @@ CANVASES = {
 
 
 def trade_off(outcome: Outcome) -> Markup:
-    """The plot in two widths, of which the page shows the one that fits, with its legend."""
+    """Plot in two widths with its legend; the page shows the width that fits."""
     if not plotted(outcome):
         return element("p", "No variant has both a size and a drop.", class_="quiet")
     scenes = {kind: scene(outcome, canvas) for kind, canvas in CANVASES.items()}
@@ -30,21 +30,22 @@ def trade_off(outcome: Outcome) -> Markup:
 
 
 def plot_frame(outcome: Outcome) -> Markup:
-    """The plot in a frame of its own, whose styles do not reach the notebook around it."""
+    """Plot in an iframe, so that its styles do not change the notebook."""
     style = element("style", Markup(stylesheet()))
     page = Markup("<!doctype html>") + style + trade_off(outcome)
     return element("iframe", srcdoc=str(page), width="100%", height=FRAME_HEIGHT, style="border: 0")
 
 
 def stylesheet() -> str:
-    """The report's styles."""
+    """Style sheet of the report."""
     return resources.files("packlight.report").joinpath("report.css").read_text("utf-8")
 
 
 def drawing(shown: Scene, kind: str) -> Markup:
-    """The plot for one width."""
-    count, size = len(shown.points), shown.canvas
-    words = "; ".join(told(point) for point in shown.points)
+    """Draw the plot in one width."""
+    count = len(shown.points)
+    size = shown.canvas
+    words = "; ".join(describe(point) for point in shown.points)
     return element(
         "svg",
         element("title", f"File size and drop of {count} variants", id=f"{kind}-title"),
@@ -60,10 +61,12 @@ def drawing(shown: Scene, kind: str) -> Markup:
 
 
 def legend(shown: Scene) -> list[Markup]:
-    """What the marks mean, and how to read the plot."""
-    drawn = {shown.mark(point) for point in shown.points} | ({"region"} if shown.bounds else set())
-    keys = [key(kind, words) for kind, words in KEYS.items() if kind in drawn]
-    hint = "Numbers are those of the table below, lines are 95 % intervals; low and left is better."
+    """Legend of the marks, and a hint for reading the plot."""
+    drawn = {shown.mark(point) for point in shown.points}
+    if shown.bounds:
+        drawn.add("region")
+    keys = [_key(kind, words) for kind, words in KEYS.items() if kind in drawn]
+    hint = "Numbers refer to the table below, lines are 95 % intervals; low and left is better."
     return [element("p", *keys, class_="keys"), element("p", hint)]
 
 
@@ -76,7 +79,6 @@ KEYS = {
 }
 
 
-def key(kind: str, words: str) -> Markup:
-    """One mark with its words."""
+def _key(kind: str, words: str) -> Markup:
     mark = element("svg", symbol(kind, 8, 8), width=16, height=16, aria_hidden="true")
     return element("span", mark, words, class_="key")

@@ -1,10 +1,11 @@
-"""Axes of a plot: ranges, round ticks, and where labels go without covering anything."""
+"""Axes of a plot: ranges, round ticks, and labels that cover nothing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 ROUND = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -12,6 +13,7 @@ DIRECTIONS = ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 
 DIAGONAL = 0.75
 DISTANCES = (8, 13, 21, 32, 46, 64)
 NEAR = 8
+"""Distance from which on a line connects a label to its point, in pixels."""
 LINE = 13
 
 
@@ -25,13 +27,13 @@ class Axis:
     stop: float
 
     def at(self, value: float) -> float:
-        """The pixel of a value, kept on the axis."""
-        inside = min(max(value, self.low), self.high)
-        share = (inside - self.low) / (self.high - self.low)
+        """Pixel of a value, clipped to the axis."""
+        clipped = min(max(value, self.low), self.high)
+        share = (clipped - self.low) / (self.high - self.low)
         return self.start + share * (self.stop - self.start)
 
     def holds(self, value: float) -> bool:
-        """Whether a value is on the axis."""
+        """Tell if a value is on the axis."""
         return self.low <= value <= self.high
 
 
@@ -43,27 +45,27 @@ class Box(NamedTuple):
     right: float
     bottom: float
 
-    def overlap(self, other: Box) -> float:
-        """The area that two rectangles share."""
-        wide = min(self.right, other.right) - max(self.left, other.left)
-        tall = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return max(wide, 0.0) * max(tall, 0.0)
+    def overlap(self, box: Box) -> float:
+        """Area that two rectangles share."""
+        width = min(self.right, box.right) - max(self.left, box.left)
+        height = min(self.bottom, box.bottom) - max(self.top, box.top)
+        return max(width, 0.0) * max(height, 0.0)
 
     def outside(self, frame: Box) -> float:
-        """The area of this rectangle that a frame does not hold."""
-        whole = (self.right - self.left) * (self.bottom - self.top)
-        return whole - self.overlap(frame)
+        """Area of this rectangle outside a frame."""
+        area = (self.right - self.left) * (self.bottom - self.top)
+        return area - self.overlap(frame)
 
 
 class Label(NamedTuple):
-    """A text's place: the middle of its left edge, and whether a line leads to its point."""
+    """Box of a label, and whether a line connects it to its point."""
 
     box: Box
     far: bool
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round values on a range, at most so many.
+    """Round values in a range, at most ``most``.
 
     >>> ticks(0, 1, 5)
     [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -71,52 +73,56 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     rough = (high - low) / max(most - 1, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in ROUND if power * factor >= rough * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    return [place * step for place in range(first, last + 1)]
+    first = math.ceil(low / step - 1e-9)
+    last = math.floor(high / step + 1e-9)
+    return [index * step for index in range(first, last + 1)]
 
 
 def place_labels(
     points: Sequence[tuple[float, float]],
     widths: Sequence[float],
-    taken: Sequence[Box],
+    obstacles: Sequence[Box],
     frame: Box,
 ) -> list[Label]:
-    """Put a label beside each point where it covers least, near before far.
+    """Place a label next to each point where it covers least, near positions first.
 
     Args:
         points: pixels.
         widths: of the labels, in pixels.
-        taken: what no label should cover.
-        frame: what no label should leave.
+        obstacles: boxes that labels should not cover.
+        frame: box that labels should stay in.
     """
-    busy, placed = list(taken), []
+    occupied = list(obstacles)
+    placed = []
     for point, width in zip(points, widths, strict=True):
-        label = min(candidates(point, width), key=lambda found: cost(found, busy, frame))
-        busy.append(label.box)
+        label = min(candidates(point, width), key=partial(cost, occupied=occupied, frame=frame))
+        occupied.append(label.box)
         placed.append(label)
     return placed
 
 
 def candidates(point: tuple[float, float], width: float) -> list[Label]:
-    """The places around a point, near ones first."""
+    """Positions for the label of a point, near ones first."""
     return [
-        Label(beside(point, width, across, down, distance), distance > NEAR)
+        Label(label_box(point, width, across, down, distance), distance > NEAR)
         for distance in DISTANCES
         for across, down in DIRECTIONS
     ]
 
 
-def beside(
+def label_box(
     point: tuple[float, float], width: float, across: int, down: int, distance: float
 ) -> Box:
-    """A label's rectangle in a direction from a point."""
-    reach = distance * (DIAGONAL if across and down else 1)
+    """Rectangle of a label in a direction from a point."""
+    reach = distance
+    if across and down:
+        reach *= DIAGONAL
     x = point[0] + across * (reach + width / 2)
     y = point[1] + down * (reach + LINE / 2)
     return Box(x - width / 2, y - LINE / 2, x + width / 2, y + LINE / 2)
 
 
-def cost(label: Label, busy: Sequence[Box], frame: Box) -> float:
-    """How much a label covers; leaving the frame counts most."""
-    covered = sum(label.box.overlap(other) for other in busy)
+def cost(label: Label, occupied: Sequence[Box], frame: Box) -> float:
+    """Area that a label covers, plus ten times its area outside the frame."""
+    covered = sum(label.box.overlap(box) for box in occupied)
     return covered + 10 * label.box.outside(frame)

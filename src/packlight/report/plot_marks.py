@@ -1,4 +1,4 @@
-"""The marks of the trade-off plot: its ground with bounds and ticks, then points and numbers."""
+"""Marks of the trade-off plot: bounds and ticks, then points and their numbers."""
 
 from __future__ import annotations
 
@@ -18,59 +18,64 @@ ROWS = 7
 
 
 def ground(scene: Scene) -> list[Markup]:
-    """What lies under the points: the budget's region, its edges, ticks and axis names."""
+    """Marks under the points: the budget's region and edges, ticks, and axis names."""
     frame = scene.canvas.frame()
     shape = region(scene)
     box = {"x": shape.left, "y": shape.top}
     size = {"width": shape.right - shape.left, "height": shape.bottom - shape.top}
-    inside = [element("rect", **box, **size, class_="region")] if scene.bounds else []
-    return [*inside, *axis_across(scene, frame), *axis_up(scene, frame), *edges(scene, frame)]
+    marks = [*axis_across(scene, frame), *axis_up(scene, frame), *edges(scene, frame)]
+    if scene.bounds:
+        marks.insert(0, element("rect", **box, **size, class_="region"))
+    return marks
 
 
 def region(scene: Scene) -> Box:
-    """The part of the plot inside the budget."""
-    frame = scene.canvas.frame()
-    right = scene.across.at(scene.bounds["size"][0]) if "size" in scene.bounds else frame.right
-    top = scene.down.at(scene.bounds["drop"][0]) if "drop" in scene.bounds else frame.top
-    return Box(frame.left, top, right, frame.bottom)
+    """Part of the plot within the budget."""
+    box = scene.canvas.frame()
+    if "size" in scene.bounds:
+        box = box._replace(right=scene.across.at(scene.bounds["size"][0]))
+    if "drop" in scene.bounds:
+        box = box._replace(top=scene.down.at(scene.bounds["drop"][0]))
+    return box
 
 
 def edges(scene: Scene, frame: Box) -> list[Markup]:
-    """The bounds that are on the scale, each with its text."""
-    shape, drawn = region(scene), []
+    """Bounds on the scale, with their texts."""
+    shape = region(scene)
+    drawn = []
     if "size" in scene.bounds and scene.across.holds(scene.bounds["size"][0]):
         drawn += [
             element("line", x1=shape.right, x2=shape.right, y1=frame.top, y2=frame.bottom,
                     class_="bound"),
-            bound_name(scene.bounds["size"][1], size_name(scene, frame)),
+            _bound_name(scene.bounds["size"][1], size_name(scene, frame)),
         ]  # fmt: skip
     if "drop" in scene.bounds and scene.down.holds(scene.bounds["drop"][0]):
         drawn += [
             element("line", x1=frame.left, x2=frame.right, y1=shape.top, y2=shape.top,
                     class_="bound"),
-            bound_name(scene.bounds["drop"][1], drop_name(scene, frame)),
+            _bound_name(scene.bounds["drop"][1], drop_name(scene, frame)),
         ]  # fmt: skip
     return drawn
 
 
 def size_name(scene: Scene, frame: Box) -> Box:
-    """Where the bound on size is named: above its line."""
-    wide = BOLD * len(scene.bounds["size"][1])
-    middle = max(region(scene).right, frame.left + wide / 2)
-    middle = min(middle, frame.right - wide / 2)
-    return Box(middle - wide / 2, frame.top - 18, middle + wide / 2, frame.top - 4)
+    """Box for the text of the size bound, above its line."""
+    width = BOLD * len(scene.bounds["size"][1])
+    middle = max(region(scene).right, frame.left + width / 2)
+    middle = min(middle, frame.right - width / 2)
+    return Box(middle - width / 2, frame.top - 18, middle + width / 2, frame.top - 4)
 
 
 def drop_name(scene: Scene, frame: Box) -> Box:
-    """Where the bound on drop is named: at the right end of its line."""
-    wide, y = BOLD * len(scene.bounds["drop"][1]), region(scene).top
-    return Box(frame.right - wide - 2, y - 17, frame.right - 2, y - 3)
+    """Box for the text of the drop bound, at the right end of its line."""
+    width = BOLD * len(scene.bounds["drop"][1])
+    y = region(scene).top
+    return Box(frame.right - width - 2, y - 17, frame.right - 2, y - 3)
 
 
-def bound_name(told: str, place: Box) -> Markup:
-    """A bound's text in its place."""
-    x = (place.left + place.right) / 2
-    return element("text", told, x=x, y=place.bottom - 3, text_anchor="middle", class_="bound-name")
+def _bound_name(text: str, box: Box) -> Markup:
+    x = (box.left + box.right) / 2
+    return element("text", text, x=x, y=box.bottom - 3, text_anchor="middle", class_="bound-name")
 
 
 def axis_across(scene: Scene, frame: Box) -> list[Markup]:
@@ -104,69 +109,70 @@ def axis_up(scene: Scene, frame: Box) -> list[Markup]:
 
 
 def figures(scene: Scene) -> list[Markup]:
-    """What lies on top: whiskers, then points with the chosen one last, then numbers."""
+    """Whiskers, then points with the chosen one last, then numbers."""
     order = sorted(scene.points, key=lambda point: point.mark == "chosen")
-    whiskers = [whisker(point, scene) for point in scene.points]
-    return [*whiskers, *(dot(point, scene) for point in order), *numbers(scene)]
+    whiskers = [_whisker(point, scene) for point in scene.points]
+    return [*whiskers, *(_dot(point, scene) for point in order), *numbers(scene)]
 
 
-def whisker(point: Point, scene: Scene) -> Markup:
-    """A line over the interval of the drop."""
-    column = reach(point, scene)
+def _whisker(point: Point, scene: Scene) -> Markup:
+    column = _reach(point, scene)
     x = (column.left + column.right) / 2
     return element("line", x1=x, x2=x, y1=column.top, y2=column.bottom, class_="whisker")
 
 
-def reach(point: Point, scene: Scene) -> Box:
-    """The pixels that a point's interval covers."""
+def _reach(point: Point, scene: Scene) -> Box:
     x = scene.across.at(point.size)
     return Box(x - 1, scene.down.at(point.drop.high), x + 1, scene.down.at(point.drop.low))
 
 
-def dot(point: Point, scene: Scene) -> Markup:
-    """A point that names itself under the pointer."""
+def _dot(point: Point, scene: Scene) -> Markup:
     return element(
-        "g", element("title", told(point)), symbol(scene.mark(point), *scene.spot(point))
+        "g", element("title", describe(point)), symbol(scene.mark(point), *scene.pixel(point))
     )
 
 
-def told(point: Point) -> str:
-    """A point in words."""
-    size, drop = show_number("size", point.size, "B"), show_named("drop", point.drop)
-    return f"{point.place} {point.name}: {size}, drop {minus(drop)}"
+def describe(point: Point) -> str:
+    """Number, name, size and drop of a point, in words."""
+    size = show_number("size", point.size, "B")
+    return f"{point.number} {point.name}: {size}, drop {minus(show_named('drop', point.drop))}"
 
 
 def symbol(kind: str, x: float, y: float) -> Markup:
-    """The mark of one kind of point, or of the region in the legend."""
+    """Mark for a kind of point, or for the region in the legend."""
     if kind == "beyond":
         corners = f"{x - DOT:.2f},{y + DOT:.2f} {x + DOT:.2f},{y + DOT:.2f} {x:.2f},{y - DOT:.2f}"
         return element("polygon", points=corners, class_="dot beyond")
     if kind == "region":
         return element("rect", x=x - 7, y=y - 5, width=14, height=10, class_="region")
     circle = element("circle", cx=x, cy=y, r=DOT - 0.5, class_=f"dot {kind}")
-    ring = element("circle", cx=x, cy=y, r=DOT + 2.5, class_="ring")
-    return join([circle, ring]) if kind == "chosen" else circle
+    if kind != "chosen":
+        return circle
+    return join([circle, element("circle", cx=x, cy=y, r=DOT + 2.5, class_="ring")])
 
 
 def numbers(scene: Scene) -> list[Markup]:
-    """Each point's number beside it, with a line where it had to go far."""
-    frame, spots = scene.canvas.frame(), [scene.spot(point) for point in scene.points]
-    taken = [Box(x - DOT - 1, y - DOT - 1, x + DOT + 1, y + DOT + 1) for x, y in spots]
-    taken += [reach(point, scene) for point in scene.points]
-    taken += [drop_name(scene, frame)] if "drop" in scene.bounds else []
-    widths = [CHARACTER * len(str(point.place)) + 2 for point in scene.points]
-    placed = place_labels(spots, widths, taken, frame)
+    """Numbers next to points, with a line to those farther away."""
+    frame = scene.canvas.frame()
+    pixels = [scene.pixel(point) for point in scene.points]
+    obstacles = [Box(x - DOT - 1, y - DOT - 1, x + DOT + 1, y + DOT + 1) for x, y in pixels]
+    obstacles += [_reach(point, scene) for point in scene.points]
+    if "drop" in scene.bounds:
+        obstacles.append(drop_name(scene, frame))
+    widths = [CHARACTER * len(str(point.number)) + 2 for point in scene.points]
+    placed = place_labels(pixels, widths, obstacles, frame)
     return [
-        number(spot, label, point)
-        for spot, label, point in zip(spots, placed, scene.points, strict=True)
+        _number(pixel, label, point)
+        for pixel, label, point in zip(pixels, placed, scene.points, strict=True)
     ]
 
 
-def number(spot: tuple[float, float], label: Label, point: Point) -> Markup:
-    """A point's number."""
+def _number(pixel: tuple[float, float], label: Label, point: Point) -> Markup:
     x = (label.box.left + label.box.right) / 2
     y = (label.box.top + label.box.bottom) / 2
-    leader = element("line", x1=spot[0], y1=spot[1], x2=x, y2=y, class_="leader")
+    leader = element("line", x1=pixel[0], y1=pixel[1], x2=x, y2=y, class_="leader")
     kind = f"label {point.mark}"
-    shown = element("text", str(point.place), x=x, y=y + 4, text_anchor="middle", class_=kind)
-    return join([leader, shown] if label.far else [shown])
+    shown = element("text", str(point.number), x=x, y=y + 4, text_anchor="middle", class_=kind)
+    if not label.far:
+        return shown
+    return join([leader, shown])

@@ -1,8 +1,9 @@
-"""The report's tables: budgets, variants, refusals."""
+"""Tables of the report: budgets, variants, refusals."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -10,126 +11,134 @@ from packlight.presentation.markup import breakable, element, join
 from packlight.presentation.numbers import show_named_interval, show_named_value, show_number
 from packlight.presentation.verdict import choice, original
 from packlight.records import Limit, Measurement, Outcome, Refusal, VariantResult
-from packlight.report.labels import VERDICT, badge, name_of, pill
+from packlight.report.labels import VERDICT_SHORT, badge, name_of, pill
 
 MOST_NAMES = 200
 COSTS_SHOWN = ("size", "download", "latency_ratio", "latency", "peak_memory")
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-BAD_LABELS = ("slower", "larger", "runtime differs")
+BADGE_TONES = dict.fromkeys(("slower", "larger", "runtime differs"), "bad")
+SENSES = {"<=": "≤", ">=": "≥"}
 
 
 def table(heads: Sequence[str], rows: Sequence[Markup], caption: str, kind: str) -> Markup:
-    """A table that scrolls in its own box; the box takes the keyboard for that."""
+    """Table in a box that scrolls and takes keyboard focus."""
     head = element("thead", element("tr", *(element("th", text, scope="col") for text in heads)))
-    whole = element(
+    content = element(
         "table",
         element("caption", caption, class_="unseen"),
         head,
         element("tbody", *rows),
         class_=kind,
     )
-    return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
+    return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
-def number(name: str, found: Measurement | None, under: str = "") -> Markup:
-    """A cell with a number over its interval."""
-    if found is None:
+def number(name: str, measurement: Measurement | None, under: str = "") -> Markup:
+    """Cell with a number over its interval."""
+    if measurement is None:
         return element("td", UNKNOWN, class_="number none")
-    below = show_named_interval(name, found) or under
-    small = (element("small", minus(below)),) if below else ()
-    return element("td", minus(show_named_value(name, found)), *small, class_="number")
+    below = show_named_interval(name, measurement) or under
+    parts: list[str] = [minus(show_named_value(name, measurement))]
+    if below:
+        parts.append(element("small", minus(below)))
+    return element("td", *parts, class_="number")
 
 
 def minus(text: str) -> str:
-    """A true minus for print; the command line keeps the hyphen."""
+    """Replace hyphens by minus signs and u by µ; the terminal keeps ASCII."""
     return text.replace("-", MINUS).replace(" us", " µs").replace(" uJ", " µJ")
 
 
 def shown(outcome: Outcome) -> VariantResult | None:
-    """The variant whose details the report tells: the chosen one, or that nearest to fitting."""
+    """Variant that the report details: the chosen one, or the one that misses least."""
     nearest = outcome.misses[0].nearest if outcome.misses else ""
-    others = (result for result in outcome.variants if result.id == nearest)
-    return choice(outcome) or next(others, None)
+    matching = (result for result in outcome.variants if result.id == nearest)
+    return choice(outcome) or next(matching, None)
 
 
 def budgets(outcome: Outcome) -> Markup:
-    """Every bound beside what the shown variant has."""
+    """Table of bounds and the values of the shown variant."""
     limits = outcome.budget.all()
     if not limits:
-        return element("p", "No budget was asked.", class_="quiet")
-    found = shown(outcome)
-    name = element("small", breakable(found.name if found else "none"))
-    whose = join(["Chosen" if choice(outcome) else "Nearest", name])
-    rows = [budget_row(limit, outcome, found) for limit in limits]
-    return table(("Budget", "Bound", whose, "Met"), rows, "Budgets", "budgets")
+        return element("p", "No budget was set.", class_="quiet")
+    result = shown(outcome)
+    name = element("small", breakable(result.name if result else "none"))
+    column = join(["Chosen" if choice(outcome) else "Nearest", name])
+    rows = [budget_row(limit, outcome, result) for limit in limits]
+    return table(("Budget", "Bound", column, "Met"), rows, "Budgets", "budgets")
 
 
-def budget_row(limit: Limit, outcome: Outcome, found: VariantResult | None) -> Markup:
-    """One bound."""
-    value = found.metrics.get(limit.judged_by) if found else None
-    met = found.meets.get(limit.text) if found else None
-    told = pill(met, met) if met else UNKNOWN
+def budget_row(limit: Limit, outcome: Outcome, result: VariantResult | None) -> Markup:
+    """Row for a bound."""
+    value = None
+    met_cell: str = UNKNOWN
+    if result:
+        value = result.metrics.get(limit.judged_by)
+        met = result.meets.get(limit.text)
+        if met:
+            met_cell = pill(met, met)
     code = element("code", limit.text)
     return element(
         "tr",
         element("th", name_of(limit.metric), " ", code, scope="row"),
         element("td", bound_text(limit, original(outcome)), class_="number"),
         number(limit.judged_by, value),
-        element("td", told),
+        element("td", met_cell),
     )
 
 
 def bound_text(limit: Limit, base: VariantResult) -> str:
-    """A bound in the unit of its metric."""
-    known = base.metrics.get(limit.judged_by)
-    if known is None and limit.relative:
+    """Bound in the unit of its metric."""
+    measurement = base.metrics.get(limit.judged_by)
+    if measurement is None and limit.relative:
         return f"{limit.value:g}x"
-    sense = "≤" if limit.sense == "<=" else "≥"
-    unit = known.unit if known else "1"
-    return f"{sense} {minus(show_number(limit.judged_by, limit.bound(base.metrics), unit))}"
+    unit = measurement.unit if measurement else "1"
+    bound = minus(show_number(limit.judged_by, limit.bound(base.metrics), unit))
+    return f"{SENSES[limit.sense]} {bound}"
 
 
 def variants(outcome: Outcome) -> Markup:
-    """All variants with their numbers, as they were tried."""
+    """Table of all variants in the order in which they were tried."""
     columns = (*COSTS_SHOWN, outcome.metric, "drop", "flips")
     heads = ("#", "Variant", "Budgets", *(name_of(column) for column in columns))
     rows = [
-        variant_row(place, result, outcome, columns)
-        for place, result in enumerate(outcome.variants)
+        variant_row(index, result, outcome, columns)
+        for index, result in enumerate(outcome.variants)
     ]
     return table(heads, rows, "Variants", "variants")
 
 
 def variant_row(
-    place: int, result: VariantResult, outcome: Outcome, columns: Sequence[str]
+    index: int, result: VariantResult, outcome: Outcome, columns: Sequence[str]
 ) -> Markup:
-    """One variant; one that failed says why."""
+    """Row for a variant, or for its error."""
     chosen = result.id == outcome.best
     head = [
-        element("td", str(place), class_="place"),
+        element("td", str(index), class_="place"),
         element("th", variant_name(result, outcome), scope="row"),
     ]
     if result.error:
         failed = element("td", "Not measured: ", result.error, colspan=len(columns) + 1)
         return element("tr", *head, failed, class_="failed")
     cells = [cell(column, result, original(outcome)) for column in columns]
-    word = pill(result.verdict, VERDICT[result.verdict].split()[-1].lower())
+    word = pill(result.verdict, VERDICT_SHORT[result.verdict])
     met = element("td", word if outcome.budget.all() else UNKNOWN)
     return element("tr", *head, met, *cells, class_="chosen" if chosen else "other")
 
 
 def cell(column: str, result: VariantResult, base: VariantResult) -> Markup:
-    """One number of a variant; a size also as a multiple of the original's."""
-    found, before = result.metrics.get(column), base.metrics.get(column)
+    """Cell of a variant; sizes also as a multiple of the original's."""
+    measurement = result.metrics.get(column)
+    before = base.metrics.get(column)
     multiple = ""
-    if found and before and before.value and found.unit == "B" and result.id != base.id:
-        multiple = f"{found.value / before.value:.2f}x"
-    return number(column, found, multiple)
+    if measurement and before and before.value and measurement.unit == "B" and result.id != base.id:
+        multiple = f"{measurement.value / before.value:.2f}x"
+    return number(column, measurement, multiple)
 
 
 def variant_name(result: VariantResult, outcome: Outcome) -> Markup:
-    """A variant's name with its badges and, where it says more, its recipe."""
+    """Name of a variant with its badges, and its recipe if that differs from the name."""
     states = {
         "chosen": result.id == outcome.best,
         "original": result.id == original(outcome).id,
@@ -137,16 +146,16 @@ def variant_name(result: VariantResult, outcome: Outcome) -> Markup:
         "failed": bool(result.error),
     }
     badges = [badge(label, label) for label, holds in states.items() if holds]
-    badges += [badge(label, "bad" if label in BAD_LABELS else "") for label in result.labels]
-    recipe = (element("small", element("code", breakable(result.recipe))),)
-    told = recipe if result.recipe not in ("", result.name, "original") else ()
-    return element(
-        "div", element("span", breakable(result.name), class_="name"), " ", join(badges, " "), *told
-    )
+    badges += [badge(label, BADGE_TONES.get(label, "")) for label in result.labels]
+    name = element("span", breakable(result.name), class_="name")
+    parts: list[str] = [name, " ", join(badges, " ")]
+    if result.recipe not in ("", result.name, "original"):
+        parts.append(element("small", element("code", breakable(result.recipe))))
+    return element("div", *parts)
 
 
 def refusals(outcome: Outcome) -> Markup:
-    """What could have been compressed and was not, by method and reason."""
+    """Table of refusals by method and reason."""
     found = grouped(outcome.variants)
     if not found:
         return element("p", "Nothing was refused.", class_="quiet")
@@ -164,15 +173,15 @@ def grouped(results: Sequence[VariantResult]) -> dict[Refusal, Places]:
     found: dict[Refusal, Places] = {}
     for result in results:
         for refusal in result.refusals:
-            key = Refusal("", refusal.reason, refusal.remedy, refusal.method)
+            key = replace(refusal, operator="")
             found.setdefault(key, {}).setdefault(refusal.operator, set()).add(result.id)
     return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0].reason)))
 
 
 def refusal_row(key: Refusal, places: Places) -> Markup:
-    """One reason, with its operators folded away."""
-    made = len(set().union(*places.values()))
-    counts = f"{counted_noun(len(places), 'operator')} in {counted_noun(made, 'variant')}"
+    """Row for a reason, with its operators folded."""
+    count = len(set().union(*places.values()))
+    counts = f"{counted_noun(len(places), 'operator')} in {counted_noun(count, 'variant')}"
     return element(
         "tr",
         element("td", element("code", key.method or UNKNOWN)),
@@ -183,15 +192,16 @@ def refusal_row(key: Refusal, places: Places) -> Markup:
 
 
 def names(operators: Sequence[str]) -> Markup:
-    """Operators as a list, cut where nobody reads on."""
+    """List of operators, cut after ``MOST_NAMES``."""
     items = [element("li", element("code", name)) for name in operators[:MOST_NAMES]]
-    left = len(operators) - MOST_NAMES
-    more = (element("li", f"and {left:,} more, in the data of this page"),) if left > 0 else ()
-    return element("ul", *items, *more)
+    remaining = len(operators) - MOST_NAMES
+    if remaining > 0:
+        items.append(element("li", f"and {remaining:,} more, in the data of this page"))
+    return element("ul", *items)
 
 
 def counted_noun(count: int, noun: str) -> str:
-    """A number and its noun.
+    """Number and noun.
 
     >>> counted_noun(1, "variant"), counted_noun(1200, "operator")
     ('1 variant', '1,200 operators')

@@ -1,10 +1,11 @@
-"""A model that is ready to run, one call or many.
+"""Sessions of ONNX Runtime: options, calls, and error messages as sentences.
 
-Imports no more than numpy and ONNX Runtime, for it also runs in the child that measures memory.
+Imports only numpy and ONNX Runtime, for it also runs in the child that measures memory.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as native_module
 
 from packlight.errors import ModelError, TaskError
 from packlight.records.session import SessionOptions
-from packlight.runtime.failures import RAISED, sentence
-from packlight.runtime.options import PROVIDERS, SILENT, native_options
 
 Array = NDArray[np.generic]
 Feeds = Mapping[str, Array]
@@ -34,12 +34,43 @@ DTYPES: dict[str, np.dtype[np.generic]] = {
         **{kind: kind for kind in ("uint8", "uint16", "uint32", "uint64")},
     }.items()
 }
-"""Type of array that each type of input takes; inputs of other types are not checked here."""
+"""NumPy type by type of input; inputs of types not listed are not checked."""
+
+SILENT = 4
+"""Log severity ``fatal``: errors are raised, so they need not be printed as well."""
+
+PROVIDERS = ["CPUExecutionProvider"]
+LEVEL = {
+    "runtime": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "exact": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    *(
+        kind
+        for kind in vars(native_module).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    ),
+    RuntimeError,
+    ValueError,
+    TypeError,
+    MemoryError,
+    IndexError,
+)
+"""All errors of creating or running a session: ONNX Runtime's types have no common
+base, and its C++ exceptions arrive as Python's."""
+
+LONGEST_MESSAGE = 240
+CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+SOURCE = re.compile(r"(/\S+\.(?:cc|h|cpp|hpp|inl):\d+ )|(\bonnxruntime::[^ ]*(?:\([^)]*\))? ?)")
+LOADED_FROM = re.compile(r"Load model from .*? failed: ?")
+SPACE = re.compile(r"\s+")
+EXHAUSTED = re.compile(r"bad[_ ]alloc|failed to allocate|out of memory|cannot allocate", re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What an input of the model takes.
+    """Name, type and shape of an input of the model.
 
     Attributes:
         name: of the input.
@@ -53,12 +84,12 @@ class Input:
 
     def text(self) -> str:
         """Type and shape for people, as ``float32 [?, 3, 48, ?]``."""
-        return described(DTYPES.get(self.type, self.type), self.shape)
+        return _type_and_shape(DTYPES.get(self.type, self.type), self.shape)
 
     def fits(self, array: Array) -> bool:
-        """Whether an array has the right type and shape, as far as they are known."""
-        wanted = DTYPES.get(self.type)
-        if wanted is not None and array.dtype != wanted:
+        """Test whether an array has the right type and shape, as far as they are known."""
+        dtype = DTYPES.get(self.type)
+        if dtype is not None and array.dtype != dtype:
             return False
         if not self.shape:
             return True
@@ -74,10 +105,10 @@ class Session:
 
     Attributes:
         options: how it runs.
-        inexact: integer operators that even ``exact`` arithmetic leaves to the runtime's kernels.
+        inexact: integer operators without an exact reference, left to the runtime's kernels.
         name: of the model, for messages.
         native: the session of ONNX Runtime.
-        inputs: what must be fed, by name.
+        inputs: that each call needs, by name.
         outputs: names, in the order of the model.
     """
 
@@ -92,7 +123,7 @@ class Session:
         """Call the model once.
 
         Raises:
-            TaskError: an array is missing, not known, or of another type or shape; nothing is cast.
+            TaskError: an array is missing, unknown, or of another type or shape; nothing is cast.
             ModelError: the model fails on it.
         """
         self.check(feeds)
@@ -114,44 +145,49 @@ class Session:
             ModelError: the model fails.
         """
         self.check_state(steps, state)
-        made: list[dict[str, Array]] = []
-        for feeds in steps:
-            carried = {into: made[-1][out] for out, into in state.items()} if made else {}
-            made.append(self.run({**feeds, **carried}))
-        return made[0] if len(made) == 1 else {name: self.stacked(made, name) for name in made[0]}
+        outputs = [self.run(steps[0])]
+        for feeds in steps[1:]:
+            carried = {name: outputs[-1][output] for output, name in state.items()}
+            outputs.append(self.run({**feeds, **carried}))
+        if len(outputs) == 1:
+            return outputs[0]
+        return {name: self.stack(outputs, name) for name in outputs[0]}
 
-    def stacked(self, made: Sequence[Mapping[str, Array]], name: str) -> Array:
-        """One output of all steps, (steps, ...)."""
-        shapes = {outputs[name].shape for outputs in made}
+    def stack(self, outputs: Sequence[Mapping[str, Array]], name: str) -> Array:
+        """Stack one output of all steps, (steps, ...)."""
+        shapes = {arrays[name].shape for arrays in outputs}
         if len(shapes) > 1:
             raise TaskError(
                 f"the steps of a sample must give output '{name}' one shape; it has "
                 f"{' and '.join(map(str, sorted(shapes)))}"
             )
-        return np.stack([outputs[name] for outputs in made])
+        return np.stack([arrays[name] for arrays in outputs])
 
     def call(self, feeds: Feeds) -> list[Array]:
         """Outputs in order, for feeds that were checked."""
-        quiet = onnxruntime.RunOptions()
-        quiet.log_severity_level = SILENT
+        run_options = onnxruntime.RunOptions()
+        run_options.log_severity_level = SILENT
         try:
-            outputs: list[Array] = self.native.run(None, dict(feeds), quiet)
-        except RAISED as error:
-            raise ModelError(f"'{self.name}' fails when it runs: {sentence(error)}") from error
+            outputs: list[Array] = self.native.run(None, dict(feeds), run_options)
+        except RUNTIME_ERRORS as error:
+            message = f"'{self.name}' fails when it runs: {error_sentence(error)}"
+            raise ModelError(message) from error
         return outputs
 
     def check(self, feeds: Feeds) -> None:
         """Refuse feeds that do not fit the inputs."""
         for name in feeds:
             if name not in self.inputs:
-                known = ", ".join(f"'{known}'" for known in self.inputs)
-                raise TaskError(f"'{self.name}' has no input '{name}'; its inputs are {known}")
-        for name, wanted in self.inputs.items():
+                names = ", ".join(f"'{input_name}'" for input_name in self.inputs)
+                raise TaskError(f"'{self.name}' has no input '{name}'; its inputs are {names}")
+        for name, expected in self.inputs.items():
             if name not in feeds:
-                raise TaskError(f"input '{name}' takes {wanted.text()}; no array of that name came")
-            if not wanted.fits(feeds[name]):
-                came = described(feeds[name].dtype, feeds[name].shape)
-                raise TaskError(f"input '{name}' takes {wanted.text()}; an array of {came} came")
+                text = expected.text()
+                raise TaskError(f"input '{name}' takes {text}; no array of that name came")
+            if not expected.fits(feeds[name]):
+                came = _type_and_shape(feeds[name].dtype, feeds[name].shape)
+                text = expected.text()
+                raise TaskError(f"input '{name}' takes {text}; an array of {came} came")
 
     def check_state(self, steps: Steps, state: Mapping[str, str]) -> None:
         """Refuse a sample without steps and a state that the model does not have."""
@@ -165,12 +201,11 @@ class Session:
                 )
 
 
-def described(dtype: object, shape: Sequence[int | None]) -> str:
-    """Type and shape for people."""
+def _type_and_shape(dtype: object, shape: Sequence[int | None]) -> str:
     return f"{dtype} [{', '.join('?' if dim is None else str(dim) for dim in shape)}]"
 
 
-def start(
+def start_session(
     source: Path | bytes,
     name: str,
     options: SessionOptions,
@@ -178,32 +213,33 @@ def start(
     *,
     without: Sequence[str] = (),
 ) -> Session:
-    """Start a session on a file, or on the bytes of one, without some of the optimisations.
+    """Start a session on a file or its bytes, without the optimizations named in ``without``.
 
     Raises:
         ModelError: ONNX Runtime does not take the model.
     """
-    return started(source, name, options, native_options(options), inexact, without=without)
+    native = native_options(options)
+    return start_with_options(source, name, options, native, inexact, without=without)
 
 
-def started(
+def start_with_options(
     source: Path | bytes,
     name: str,
     options: SessionOptions,
-    told: onnxruntime.SessionOptions,
+    session_options: onnxruntime.SessionOptions,
     inexact: tuple[str, ...] = (),
     *,
     without: Sequence[str] = (),
 ) -> Session:
-    """Start a session as ``start`` does, with what ONNX Runtime is told already written out."""
+    """Start a session as ``start_session`` does, with the native options of the caller."""
     onnxruntime.set_default_logger_severity(SILENT)
     model = str(source) if isinstance(source, Path) else source
     try:
         native = onnxruntime.InferenceSession(
-            model, told, providers=PROVIDERS, disabled_optimizers=list(without)
+            model, session_options, providers=PROVIDERS, disabled_optimizers=list(without)
         )
-    except RAISED as error:
-        raise ModelError(f"ONNX Runtime cannot open '{name}': {sentence(error)}") from error
+    except RUNTIME_ERRORS as error:
+        raise ModelError(f"ONNX Runtime cannot open '{name}': {error_sentence(error)}") from error
     inputs = {
         node.name: Input(
             node.name, node.type, tuple(dim if isinstance(dim, int) else None for dim in node.shape)
@@ -212,3 +248,37 @@ def started(
     }
     outputs = tuple(node.name for node in native.get_outputs())
     return Session(options, inexact, name, native, inputs, outputs)
+
+
+def native_options(options: SessionOptions) -> onnxruntime.SessionOptions:
+    """Options of ONNX Runtime for recorded options, all stated, none left to its defaults.
+
+    Waiting threads do not spin: a session that has finished would use the cores for some more
+    milliseconds, which slows the session measured next. One thread never spins.
+    """
+    native = onnxruntime.SessionOptions()
+    native.graph_optimization_level = LEVEL[options.arithmetic]
+    native.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    native.intra_op_num_threads = options.threads
+    native.inter_op_num_threads = 1
+    native.log_severity_level = SILENT
+    native.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    native.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    level = str(options.matmul_accuracy)
+    native.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", level)
+    return native
+
+
+def error_sentence(error: Exception) -> str:
+    """The message in one line of at most 240 characters, without error codes and source files."""
+    text = LOADED_FROM.sub("", SOURCE.sub("", CODE.sub("", str(error).strip())))
+    text = SPACE.sub(" ", text).strip()
+    text = text or type(error).__name__
+    if len(text) <= LONGEST_MESSAGE:
+        return text
+    return text[: LONGEST_MESSAGE - 3].rstrip() + "..."
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Test whether memory ran out."""
+    return isinstance(error, MemoryError) or bool(EXHAUSTED.search(str(error)))

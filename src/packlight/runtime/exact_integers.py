@@ -1,8 +1,10 @@
 """Replace integer operators by references whose integers are exact on every machine.
 
 ONNX Runtime's 8-bit kernels saturate sums of two products at 16 bits on x86 without VNNI, even
-with graph optimisations off. The references below use arithmetic that has room: float64 products,
-or float32 convolutions of digits so small that no partial sum reaches 2**24.
+with graph optimizations off. The references compute products in float64. ONNX Runtime has no
+float64 convolution on CPUs, and a float32 sum of integers is exact as long as no partial sum
+exceeds 2**24; so the weight of a convolution is split into digits of few bits, each digit is
+convolved, and the parts are added in int32.
 
 Source: the ONNX operators MatMulInteger-10, ConvInteger-10, QLinearMatMul-21, QLinearConv-10,
 DynamicQuantizeLinear-11; ONNX Runtime's ContribOperators.md for those of ``com.microsoft``.
@@ -10,14 +12,17 @@ DynamicQuantizeLinear-11; ONNX Runtime's ContribOperators.md for those of ``com.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
 
+import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
-from packlight.model import Model, nodes
-from packlight.runtime.exact_convolution import UnsizedError, conv_sum, per_channel
-from packlight.runtime.exact_products import Operands, as_type, given, matmul_sum, scaled
+from packlight.model import Model, nodes, stored_tensor
 
 MICROSOFT = "com.microsoft"
 FLOAT32_ACTIVATIONS = 1
@@ -30,10 +35,17 @@ INEXACT_PREFIXES = (
 """Families of ``com.microsoft`` that compute with integers."""
 
 Reference = Callable[[Tape, ir.Node], ir.Value]
+Value = ir.Value | None
+
+EXACT_BELOW = 2**24
+LARGEST_DIFFERENCE = 255
+"""Largest magnitude of an 8-bit code minus an 8-bit zero point."""
+
+MAGNITUDE_BITS = 8
 
 
-def exact(model: Model) -> tuple[Model, tuple[str, ...]]:
-    """A model whose integer operators, those in subgraphs too, are replaced by references.
+def with_exact_integers(model: Model) -> tuple[Model, tuple[str, ...]]:
+    """Replace all integer operators of a clone, those in subgraphs too, by references.
 
     Returns:
         The rewritten model, and ``TYPE NAME`` of each integer operator that has no reference. The
@@ -44,12 +56,12 @@ def exact(model: Model) -> tuple[Model, tuple[str, ...]]:
     inexact = tuple(
         f"{node.op_type} {node.name or node.outputs[0].name}"
         for node in [*nodes(clone), *inner]
-        if not rewrite(node)
+        if not replace_by_reference(node)
     )
     return Model(clone, model.name), inexact
 
 
-def rewrite(node: ir.Node) -> bool:
+def replace_by_reference(node: ir.Node) -> bool:
     """Replace one operator if it computes with integers; False where that is not possible."""
     key = ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
     if key == (MICROSOFT, "MatMulNBits"):
@@ -63,18 +75,18 @@ def rewrite(node: ir.Node) -> bool:
         result = reference(tape, node)
     except UnsizedError:
         return False
-    substitute(node, tape.nodes, result)
+    replace_node(node, tape.nodes, result)
     return True
 
 
-def substitute(node: ir.Node, new: Sequence[ir.Node], result: ir.Value) -> None:
-    """Put new operators in the place of one; its output keeps its name."""
+def replace_node(node: ir.Node, new: Sequence[ir.Node], result: ir.Value) -> None:
+    """Replace an operator by new ones; its output keeps its name."""
     graph = node.graph
     assert graph is not None
     stem = node.outputs[0].name
-    for index, made in enumerate(new):
-        made.name = f"{node.name or stem}.exact.{index}"
-        for slot, value in enumerate(made.outputs):
+    for index, new_node in enumerate(new):
+        new_node.name = f"{node.name or stem}.exact.{index}"
+        for slot, value in enumerate(new_node.outputs):
             value.name = f"{stem}.exact.{index}.{slot}"
     ir.convenience.replace_nodes_and_values(graph, node, [node], new, node.outputs, [result])
 
@@ -82,66 +94,65 @@ def substitute(node: ir.Node, new: Sequence[ir.Node], result: ir.Value) -> None:
 def matmul_integer(tape: Tape, node: ir.Node) -> ir.Value:
     """Sums of products of integers, in float64 and then int32."""
     a, b = node.inputs[:2]
-    total = matmul_sum(tape, Operands(a, b, given(node, 2), given(node, 3)))
-    return as_type(tape, total, ir.DataType.INT32)
+    total = matmul_sum(tape, Operands(a, b, optional_input(node, 2), optional_input(node, 3)))
+    return cast_to(tape, total, ir.DataType.INT32)
 
 
 def qlinear_matmul(tape: Tape, node: ir.Node) -> ir.Value:
     """An exact sum, scaled in float64, rounded to the grid of the output."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs
     total = matmul_sum(tape, Operands(a, b, a_zero, b_zero))
-    return requantized(tape, scaled(tape, total, a_scale, b_scale), y_scale, y_zero)
+    return requantize(tape, scale_sum(tape, total, a_scale, b_scale), y_scale, y_zero)
 
 
 def conv_integer(tape: Tape, node: ir.Node) -> ir.Value:
     """Sums of products of integers, in float32 digits and then int32."""
     x, w = node.inputs[:2]
-    return conv_sum(tape, Operands(x, w, given(node, 2), given(node, 3)), node.attributes)
+    operands = Operands(x, w, optional_input(node, 2), optional_input(node, 3))
+    return conv_sum(tape, operands, node.attributes)
 
 
 def qlinear_conv(tape: Tape, node: ir.Node) -> ir.Value:
     """An exact sum with its bias, scaled in float64, rounded to the grid of the output."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
     total = conv_sum(tape, Operands(x, w, x_zero, w_zero), node.attributes)
-    bias = given(node, 8)
+    bias = optional_input(node, 8)
     if bias is not None:
         total = tape.op("Add", [total, per_channel(tape, bias, w, axis=1)])
-    wide = as_type(tape, total, ir.DataType.DOUBLE)
+    wide = cast_to(tape, total, ir.DataType.DOUBLE)
     scale = per_channel(tape, w_scale, w, axis=1)
-    return requantized(tape, scaled(tape, wide, x_scale, scale), y_scale, y_zero)
+    return requantize(tape, scale_sum(tape, wide, x_scale, scale), y_scale, y_zero)
 
 
-def requantized(
-    tape: Tape, real: ir.Value, scale: ir.Value | None, zero: ir.Value | None
-) -> ir.Value:
+def requantize(tape: Tape, real: ir.Value, scale: Value, zero: Value) -> ir.Value:
     """Round real numbers (float64) to a grid."""
-    narrow = as_type(tape, real, ir.DataType.FLOAT)
-    return tape.op("QuantizeLinear", [narrow, as_type(tape, scale, ir.DataType.FLOAT), zero])
+    narrow = cast_to(tape, real, ir.DataType.FLOAT)
+    return tape.op("QuantizeLinear", [narrow, cast_to(tape, scale, ir.DataType.FLOAT), zero])
 
 
 def matmul_integer_to_float(tape: Tape, node: ir.Node) -> ir.Value:
     """An exact sum, scaled in float64, plus a bias."""
     a, b, a_scale, b_scale = node.inputs[:4]
-    total = matmul_sum(tape, Operands(a, b, given(node, 4), given(node, 5)))
-    real = scaled(tape, total, a_scale, b_scale)
-    return biased(tape, real, given(node, 6), a_scale)
+    total = matmul_sum(tape, Operands(a, b, optional_input(node, 4), optional_input(node, 5)))
+    real = scale_sum(tape, total, a_scale, b_scale)
+    return add_bias(tape, real, optional_input(node, 6), a_scale)
 
 
 def dynamic_quantize_matmul(tape: Tape, node: ir.Node) -> ir.Value:
-    """Activations rounded to uint8 by their own range, then as ``matmul_integer_to_float``."""
+    """Activations rounded to uint8 by their range, then as ``matmul_integer_to_float``."""
     a, b, b_scale = node.inputs[:3]
     codes, a_scale, a_zero = tape.op_multi_out("DynamicQuantizeLinear", [a], num_outputs=3)
-    total = matmul_sum(tape, Operands(codes, b, a_zero, given(node, 3)))
-    real = scaled(tape, total, a_scale, b_scale)
-    return biased(tape, real, given(node, 4), a_scale)
+    total = matmul_sum(tape, Operands(codes, b, a_zero, optional_input(node, 3)))
+    real = scale_sum(tape, total, a_scale, b_scale)
+    return add_bias(tape, real, optional_input(node, 4), a_scale)
 
 
-def biased(tape: Tape, real: ir.Value, bias: ir.Value | None, like: ir.Value | None) -> ir.Value:
-    """Add a bias in float64, and give the type of another value (float32 where it is not known)."""
+def add_bias(tape: Tape, real: ir.Value, bias: ir.Value | None, like: ir.Value | None) -> ir.Value:
+    """Add a bias in float64, then cast to the type of another value (float32 if unknown)."""
     if bias is not None:
-        real = tape.op("Add", [real, as_type(tape, bias, ir.DataType.DOUBLE)])
-    kind = None if like is None else like.dtype
-    return as_type(tape, real, kind or ir.DataType.FLOAT)
+        real = tape.op("Add", [real, cast_to(tape, bias, ir.DataType.DOUBLE)])
+    kind = like.dtype if like is not None else None
+    return cast_to(tape, real, kind or ir.DataType.FLOAT)
 
 
 REFERENCES: dict[tuple[str, str], Reference] = {
@@ -152,4 +163,166 @@ REFERENCES: dict[tuple[str, str], Reference] = {
     (MICROSOFT, "MatMulIntegerToFloat"): matmul_integer_to_float,
     (MICROSOFT, "DynamicQuantizeMatMul"): dynamic_quantize_matmul,
 }
-"""By domain and type, what computes the same without saturation."""
+"""Function that builds the reference, by domain and type."""
+
+
+def optional_input(node: ir.Node, index: int) -> ir.Value | None:
+    """An input that the operator may leave out; None where it does, and for an index of -1."""
+    if not 0 <= index < len(node.inputs):
+        return None
+    return node.inputs[index]
+
+
+def constant_value(tape: Tape, array: NDArray[np.generic]) -> ir.Value:
+    """A stored value as a Constant, which any graph may hold."""
+    return tape.op("Constant", [], {"value": ir.tensor(array)})
+
+
+def cast_to(tape: Tape, value: ir.Value | None, kind: ir.DataType) -> ir.Value:
+    """Cast a value to another type."""
+    return tape.op("Cast", [value], {"to": int(kind)})
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """Shape of a value; None where a dimension is open."""
+    shape = (stored_tensor(value) or value).shape
+    if shape is None or not all(isinstance(dim, int) for dim in shape):
+        return None
+    return tuple(int(dim) for dim in shape)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Operands:
+    """Two arrays of 8-bit codes, each with its zero point where it has one."""
+
+    left: ir.Value | None
+    right: ir.Value | None
+    left_zero: ir.Value | None = None
+    right_zero: ir.Value | None = None
+
+
+def matmul_sum(tape: Tape, operands: Operands) -> ir.Value:
+    """The product of (left - left_zero) and (right - right_zero), float64.
+
+    A product of 8-bit codes is below 2**16, so float64 is exact up to 2**37 products; as int32,
+    which the operators state, the sum is right up to 33,025 products.
+
+    Args:
+        tape: where the operators go.
+        operands: left (..., rows, inner) with one zero point or one for each row, right
+            (..., inner, columns) with one or one for each column.
+    """
+    left_zero = as_column(tape, operands.left_zero)
+    factors = [
+        centered(tape, operands.left, left_zero, ir.DataType.DOUBLE),
+        centered(tape, operands.right, operands.right_zero, ir.DataType.DOUBLE),
+    ]
+    return tape.op("MatMul", factors)
+
+
+def centered(tape: Tape, codes: Value, zero: Value, kind: ir.DataType) -> ir.Value:
+    """Codes minus their zero point, in a floating-point type."""
+    wide = cast_to(tape, codes, kind)
+    if zero is None:
+        return wide
+    return tape.op("Sub", [wide, cast_to(tape, zero, kind)])
+
+
+def as_column(tape: Tape, value: ir.Value | None) -> ir.Value | None:
+    """One number for each row as a column, which broadcasts over the columns."""
+    if value is None:
+        return None
+    shape = static_shape(value)
+    if shape is None or len(shape) != 1 or shape == (1,):
+        return value
+    return tape.op("Reshape", [value, constant_value(tape, np.array([-1, 1], np.int64))])
+
+
+def scale_sum(tape: Tape, total: ir.Value, left_scale: Value, right_scale: Value) -> ir.Value:
+    """A sum (float64) times the scales of both operands."""
+    first = cast_to(tape, as_column(tape, left_scale), ir.DataType.DOUBLE)
+    second = cast_to(tape, right_scale, ir.DataType.DOUBLE)
+    return tape.op("Mul", [tape.op("Mul", [total, first]), second])
+
+
+class UnsizedError(Exception):
+    """The weight's shape is unknown, or sums over too many products."""
+
+
+def digit_bits(products: int) -> int:
+    """Bits of one digit of a weight that keep sums of ``products`` terms exact; 0 if none do.
+
+    >>> digit_bits(257), digit_bits(4608), digit_bits(70000)
+    (8, 3, 0)
+    """
+    top = (EXACT_BELOW - 1) // (LARGEST_DIFFERENCE * products)
+    return min(MAGNITUDE_BITS, (top + 1).bit_length() - 1)
+
+
+def conv_sum(tape: Tape, operands: Operands, attributes: Mapping[str, ir.Attr]) -> ir.Value:
+    """The convolution of (left - left_zero) with (right - right_zero), int32.
+
+    Padding is with zeros of the difference, that is, with the zero point of the input.
+
+    Args:
+        tape: where the operators go.
+        operands: left (batch, channels, ...) with at most one zero point, right (out, channels of
+            a group, ...) of a known shape, with one zero point or one for each output channel.
+        attributes: of the convolution.
+
+    Raises:
+        UnsizedError: no digit is small enough, or the shape is unknown.
+    """
+    weight = operands.right
+    bits = digit_bits(math.prod(weight_shape(weight)[1:]))
+    if bits == 0:
+        raise UnsizedError
+    zeros = operands.right_zero
+    if zeros is not None:
+        zeros = per_channel(tape, zeros, weight, axis=0)
+    images = centered(tape, operands.left, operands.left_zero, ir.DataType.FLOAT)
+    weights = centered(tape, weight, zeros, ir.DataType.FLOAT)
+    parts = [
+        weighted_digit(tape, tape.op("Conv", [images, digit], attributes), bits * index)
+        for index, digit in enumerate(digits(tape, weights, bits))
+    ]
+    return reduce(lambda total, part: tape.op("Add", [total, part]), parts)
+
+
+def weighted_digit(tape: Tape, part: ir.Value, shift: int) -> ir.Value:
+    """The convolution of one digit times the digit's weight, int32."""
+    weight = constant_value(tape, np.array(1 << shift, np.int32))
+    return tape.op("Mul", [cast_to(tape, part, ir.DataType.INT32), weight])
+
+
+def digits(tape: Tape, weights: ir.Value, bits: int) -> list[ir.Value]:
+    """Signed digits of integers (float32), lowest first."""
+    base = constant_value(tape, np.array(1 << bits, np.float32))
+    sign = tape.op("Sign", [weights])
+    magnitude = tape.op("Abs", [weights])
+    signed_digits = []
+    for _ in range(math.ceil(MAGNITUDE_BITS / bits)):
+        higher = tape.op("Floor", [tape.op("Div", [magnitude, base])])
+        digit = tape.op("Sub", [magnitude, tape.op("Mul", [higher, base])])
+        signed_digits.append(tape.op("Mul", [digit, sign]))
+        magnitude = higher
+    return signed_digits
+
+
+def weight_shape(weight: ir.Value | None) -> tuple[int, ...]:
+    """Shape of a weight.
+
+    Raises:
+        UnsizedError: it is unknown.
+    """
+    shape = static_shape(weight) if weight is not None else None
+    if shape is None:
+        raise UnsizedError
+    return shape
+
+
+def per_channel(tape: Tape, value: ir.Value | None, weight: ir.Value | None, axis: int) -> ir.Value:
+    """One number, or one for each output channel, along an axis of the weight's rank."""
+    shape = np.ones(len(weight_shape(weight)), np.int64)
+    shape[axis] = -1
+    return tape.op("Reshape", [value, constant_value(tape, shape)])

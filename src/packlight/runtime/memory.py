@@ -1,4 +1,4 @@
-"""Peak memory of a model in a process of its own."""
+"""Peak memory of a model in a child process."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from packlight.runtime.calls import Steps
 from packlight.runtime.isolation.child import Finished, run_child
 
 REPEATS = 6
-"""Processes: the least and the most of six hold the median with 97 %, of three with 75 %."""
+"""Processes: lowest and highest of six enclose the median with 97 %, of three with 75 %."""
 ERRORS: dict[str, type[InputError]] = {"ModelError": ModelError, "TaskError": TaskError}
 
 
@@ -37,62 +37,64 @@ def peak_memory(
         path: the model's file.
         steps: one sample.
         state: by output, the input that it feeds at the next step.
-        options: how it runs; its arithmetic is ``runtime``, for references need memory of their
-            own.
+        options: how it runs; its arithmetic is ``runtime``, for references need more memory.
         seconds: for one process.
 
     Returns:
         Bytes: median, lowest and highest of six processes.
 
     Raises:
-        ModelError: the model cannot be opened or run, or not in this time.
+        ModelError: the model cannot be opened or run in this time.
         TaskError: the sample does not fit it.
         ValueError: the arithmetic is ``exact``.
     """
     if options.arithmetic != "runtime":
         raise ValueError("peak memory is that of arithmetic='runtime'")
     with TemporaryDirectory(prefix="packlight-") as folder:
-        arguments = [str(path.resolve()), *inputs_of_child(Path(folder), steps)]
+        arguments = [str(path.resolve()), *child_inputs(Path(folder), steps)]
         arguments += [json.dumps(dict(state)), canonical(options)]
-        peaks = [one_peak(path, arguments, seconds) for _ in range(REPEATS)]
+        peaks = [peak_of_child(path, arguments, seconds) for _ in range(REPEATS)]
     return Measurement(median(peaks), "B", min(peaks), max(peaks), "measured", REPEATS)
 
 
-def inputs_of_child(folder: Path, steps: Steps) -> list[str]:
-    """A trivial model and the arrays in files, and which array feeds what."""
-    save(trivial(), folder / "trivial.onnx")
-    keys = [{name: f"{at}.{i}" for i, name in enumerate(f)} for at, f in enumerate(steps)]
-    arrays = {key: steps[at][name] for at, step in enumerate(keys) for name, key in step.items()}
+def child_inputs(folder: Path, steps: Steps) -> list[str]:
+    """Arguments of the child: files of a trivial model and of the arrays, and names by step."""
+    save(identity_model(), folder / "trivial.onnx")
+    keys = []
+    arrays = {}
+    for step, feeds in enumerate(steps):
+        keys.append({name: f"{step}.{index}" for index, name in enumerate(feeds)})
+        arrays.update({keys[-1][name]: array for name, array in feeds.items()})
     np.savez(folder / "feeds.npz", allow_pickle=False, **arrays)
     return [str(folder / "trivial.onnx"), str(folder / "feeds.npz"), json.dumps(keys)]
 
 
-def one_peak(path: Path, arguments: Sequence[str], seconds: float) -> float:
+def peak_of_child(path: Path, arguments: Sequence[str], seconds: float) -> float:
     """Bytes that one process needs for the model."""
-    ended = run_child("packlight.runtime.memory_child", arguments, seconds)
-    if ended.late:
+    child = run_child("packlight.runtime.memory_child", arguments, seconds)
+    if child.late:
         raise ModelError(f"'{path.name}' did not load and run once within {seconds:g} s")
-    found = verdict(path, ended)
-    if "error" in found:
-        raise ERRORS[str(found["kind"])](str(found["error"]))
-    return max(0.0, float(found["peak"]) - float(found["before"]))
+    report = child_report(path, child)
+    if "error" in report:
+        raise ERRORS[str(report["kind"])](str(report["error"]))
+    return max(0.0, float(report["peak"]) - float(report["before"]))
 
 
-def verdict(path: Path, ended: Finished) -> dict[str, float | str]:
-    """What the process said."""
-    if ended.code < 0:
+def child_report(path: Path, child: Finished) -> dict[str, float | str]:
+    """Read the report that the process printed."""
+    if child.code < 0:
         raise ModelError(
-            f"'{path.name}' ended the process that ran it, with signal {-ended.code}: it needs "
+            f"'{path.name}' ended the process that ran it, with signal {-child.code}: it needs "
             "more memory than there is, or makes ONNX Runtime crash"
         )
-    if ended.code > 0:
-        raise CheckError(f"the process that measures memory failed: {ended.errors}")
-    found: dict[str, float | str] = json.loads(ended.output.splitlines()[-1])
-    return found
+    if child.code > 0:
+        raise CheckError(f"the process that measures memory failed: {child.errors}")
+    report: dict[str, float | str] = json.loads(child.output.splitlines()[-1])
+    return report
 
 
-def trivial() -> Model:
-    """The smallest model: it gives what it gets."""
+def identity_model() -> Model:
+    """The smallest model: its output is its input."""
     x = ir.val("x", ir.DataType.FLOAT, (1,))
     y = ir.val("y", ir.DataType.FLOAT, (1,))
     same = ir.Node("", "Identity", [x], outputs=[y])

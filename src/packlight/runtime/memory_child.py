@@ -1,4 +1,4 @@
-"""The process whose memory is measured; it imports no more than runs a model."""
+"""The process whose memory is measured; it imports only the modules that run a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from packlight.errors import InputError
 from packlight.records.codec import loads
 from packlight.records.session import SessionOptions
-from packlight.runtime.calls import start
+from packlight.runtime.calls import start_session
 from packlight.runtime.isolation.limits import peak_resident, reset_peak, resident
 
 
@@ -26,12 +26,12 @@ def main(arguments: Sequence[str]) -> None:
     stored = np.load(arrays)
     feeds = [{name: stored[key] for name, key in step.items()} for step in json.loads(steps)]
     chosen = loads(SessionOptions, options)
-    empty = start(Path(trivial), "trivial", chosen)
+    empty = start_session(Path(trivial), "trivial", chosen)
     empty.run({"x": np.zeros(1, np.float32)})
     reset_peak()
     before = resident()
     try:
-        start(Path(model), Path(model).name, chosen).run_steps(feeds, json.loads(state))
+        start_session(Path(model), Path(model).name, chosen).run_steps(feeds, json.loads(state))
     except InputError as error:
         print(json.dumps({"kind": type(error).__name__, "error": str(error)}))
         return

@@ -1,13 +1,13 @@
-"""Who is told how far a long job has come."""
+"""Reports of the progress of a long job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""(what is done, steps finished, steps in all)."""
+"""Called with the current job, steps done and steps in all."""
 
 
 def silent(what: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Discard reports of progress."""
     del what, done, total

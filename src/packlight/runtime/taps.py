@@ -20,7 +20,7 @@ from packlight.errors import ModelError
 from packlight.model import Model
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import Session, Steps
-from packlight.runtime.nested_graphs import Body, Index, indexed, with_types
+from packlight.runtime.nested_graphs import Body, ValueIndex, index_values, infer_types
 from packlight.runtime.session import open_session
 
 Inside = Callable[[ir.Value], ir.Value]
@@ -248,13 +248,13 @@ def tapped(model: Model, names: Sequence[str]) -> tuple[Model, dict[str, tuple[T
         ModelError: a tensor does not exist, has no known type, or lies where it cannot be followed.
     """
     clone = model.clone()
-    index = indexed(clone)
+    index = index_values(clone)
     for name in names:
         if name not in index.values:
             raise ModelError(f"'{model.name}' has no tensor '{name}'")
     if any(index.nested(name) for name in names):
-        clone = with_types(clone)
-        index = indexed(clone)
+        clone = infer_types(clone)
+        index = index_values(clone)
     taps: dict[str, tuple[Tap, ...]] = {}
     count = 0
     for name in dict.fromkeys(names):
@@ -263,7 +263,7 @@ def tapped(model: Model, names: Sequence[str]) -> tuple[Model, dict[str, tuple[T
             found.append(tap(clone, index, name, place, f"{PREFIX}{count}"))
             count += 1
             if found[-1].repeated:
-                index = indexed(clone)  # a Loop that carries more has new output values
+                index = index_values(clone)  # a Loop that carries more has new output values
         taps[name] = tuple(found)
     return Model(clone, model.name), taps
 
@@ -281,7 +281,7 @@ def pruned(model: Model, wanted: Collection[str]) -> Model:
     return model
 
 
-def tap(model: ir.Model, index: Index, name: str, place: int, output: str) -> Tap:
+def tap(model: ir.Model, index: ValueIndex, name: str, place: int, output: str) -> Tap:
     """Lead one value to a new output, in place."""
     value, graph = index.values[name][place]
     path = index.path(graph)

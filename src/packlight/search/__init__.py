@@ -1,1 +1,1 @@
-"""The search behind ``fit``: measure variants, choose, explain."""
+"""Search of ``fit``: measure variants, choose one, explain it."""

@@ -1,4 +1,4 @@
-"""Make a variant and measure it, each step committed before the next and never done twice."""
+"""Make and measure variants; each step is committed before the next and never repeated."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
+from packlight.comparison import contrast
 from packlight.compression import compress, uses_data
-from packlight.evaluation import Reference, evaluate, misfits, runtime_differs
+from packlight.evaluation import Reference, columns, evaluate, misfits, runtime_differs
 from packlight.evaluation.range_misfit import sentence
 from packlight.model import Model, load, save, stored_files
 from packlight.records import (
+    Contrast,
     Cost,
     Evaluation,
     Recipe,
@@ -27,28 +29,34 @@ from packlight.records import (
     digest,
     variant_id,
 )
-from packlight.runtime import Steps, machine, open_session, peak_memory, race_both
+from packlight.runtime import (
+    Steps,
+    compare_latency_with_reference,
+    machine,
+    open_session,
+    peak_memory,
+)
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import Opened
 from packlight.store import Store
-from packlight.store.deflate import deflated
+from packlight.store.files import deflated_size
 from packlight.task import SampleTable, Task, read_table
 
 T = TypeVar("T")
 MADE_WITH = ("packlight", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
-TIMED = 8
-"""Samples that take turns while latency is measured, around the median size."""
+LATENCY_SAMPLES = 8
+"""Samples of about the median size that latency is measured on."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """One task on one machine, with a store that remembers what was measured.
+    """Task on this machine, with a store of all measurements.
 
     Attributes:
         store: the project.
         opened: the original.
-        task: what the variants are judged by.
+        task: that variants are evaluated on.
         options: of every session.
         seed: of everything random.
         seconds: to spend on the latency of one variant.
@@ -65,67 +73,69 @@ class Bench:
 
     @cached_property
     def original(self) -> Variant:
-        """The original as a variant, its file copied into the project."""
+        """Original as a variant, with its file copied into the project."""
         model = self.opened.model
         key = digest({"original": model.digest})
-        found = self.store.get("variant", key, Variant)
-        if found is not None and self.store.path(found.file).is_file():
-            return found
+        stored = self.store.get("variant", key, Variant)
+        if stored is not None and self.store.path(stored.file).is_file():
+            return stored
         name = self.store.put_model(lambda path: copy_model(self.opened, path))
-        made = Variant(key, "", model.name, Recipe(), model.digest, name, environment=environment())
-        self.store.put("variant", key, made)
-        return made
+        variant = Variant(
+            key, "", model.name, Recipe(), model.digest, name, environment=environment()
+        )
+        self.store.put("variant", key, variant)
+        return variant
 
     @cached_property
     def reference(self) -> Reference:
-        """The original's outputs, kept for all variants."""
+        """Outputs of the original, cached for all variants."""
         return Reference(self.opened.model, self.task, self.options)
 
     @cached_property
     def exact_reference(self) -> Reference:
-        """The original's outputs in exact arithmetic."""
-        exactly = replace(self.options, arithmetic="exact")
-        return Reference(self.opened.model, self.task, exactly)
+        """Outputs of the original in exact arithmetic."""
+        options = replace(self.options, arithmetic="exact")
+        return Reference(self.opened.model, self.task, options)
 
     @cached_property
-    def timed_samples(self) -> Sequence[Steps]:
+    def latency_samples(self) -> Sequence[Steps]:
         """Samples of typical size."""
         first = [self.task.samples[i] for i in range(min(len(self.task.samples), 64))]
-        by_size = sorted(range(len(first)), key=lambda index: (numbers(first[index]), index))
-        start = max(0, (len(first) - TIMED) // 2)
-        return [first[index] for index in by_size[start : start + TIMED]]
+        by_size = sorted(range(len(first)), key=lambda index: (_count_numbers(first[index]), index))
+        start = max(0, (len(first) - LATENCY_SAMPLES) // 2)
+        return [first[index] for index in by_size[start : start + LATENCY_SAMPLES]]
 
-    def seen_by(self, recipe: Recipe) -> str:
-        """Digest of the calibration samples that a recipe looks at; empty where at none."""
+    def calibration_digest(self, recipe: Recipe) -> str:
+        """Digest of the calibration samples that a recipe uses; empty if it uses none."""
         return self.task.calibration_digest if uses_data(recipe) else ""
 
     def key_of(self, recipe: Recipe) -> str:
-        """Id of the variant that a recipe makes."""
-        return variant_id(self.original.id, recipe, self.seen_by(recipe))
+        """Id of a recipe's variant."""
+        return variant_id(self.original.id, recipe, self.calibration_digest(recipe))
 
     def variant(self, name: str, recipe: Recipe) -> Variant:
-        """The variant that a recipe makes of the original; made once by these versions."""
-        seen, key = self.seen_by(recipe), self.key_of(recipe)
-        found = self.store.get("variant", key, Variant)
-        made_here = found is not None and found.environment == environment()
-        if found is not None and made_here and self.store.path(found.file).is_file():
-            return found
+        """Variant that a recipe makes from the original; made once with the installed versions."""
+        key = self.key_of(recipe)
+        stored = self.store.get("variant", key, Variant)
+        is_current = stored is not None and stored.environment == environment()
+        if stored is not None and is_current and self.store.path(stored.file).is_file():
+            return stored
         start = time.perf_counter()
         calibrator = Calibrator(
             self.task.calibration, self.options, self.progress, state=self.task.state
         )
-        made = compress(self.opened.model, recipe, calibrator)
-        file = self.store.put_model(lambda path: save(made.model, path))
+        applied = compress(self.opened.model, recipe, calibrator)
+        file = self.store.put_model(lambda path: save(applied.model, path))
         variant = Variant(
             id=key,
             parent=self.original.id,
             name=name,
             recipe=recipe,
-            model=made.model.digest,
+            model=applied.model.digest,
             file=file,
-            calibration=seen,
-            changes=made.changes,
-            refusals=made.refusals,
+            calibration=self.calibration_digest(recipe),
+            changes=applied.changes,
+            refusals=applied.refusals,
             environment=environment(),
             took=time.perf_counter() - start,
         )
@@ -133,48 +143,52 @@ class Bench:
         return variant
 
     def once(self, kind: str, variant: Variant, cls: type[T], make: Callable[[], T]) -> T:
-        """A measurement from the store, or made now and committed.
+        """Return a measurement from the store, or make and commit it.
 
-        One of another file, task, machine, runtime or packlight is not taken for its own.
+        A stored one counts only for the same file, task, machine, runtime and packlight.
         """
         conditions = [variant.model, self.task.digest, self.options, self.original.id, self.seed]
-        conditions += [version("packlight"), *([] if kind == "size" else [machine()])]
-        conditions += [self.seconds] if kind == "latency" else []
-        conditions += [self.task.metric.code] if kind == "quality" else []
+        conditions.append(version("packlight"))
+        if kind != "size":
+            conditions.append(machine())
+        if kind == "latency":
+            conditions.append(self.seconds)
+        if kind == "quality":
+            conditions.append(self.task.metric.code)
         key = f"{variant.id}-{digest(conditions)}"
-        found = self.store.get(kind, key, cls)
-        if found is None:
-            found = make()
-            self.store.put(kind, key, found)
-        return found
+        record = self.store.get(kind, key, cls)
+        if record is None:
+            record = make()
+            self.store.put(kind, key, record)
+        return record
 
     def model(self, variant: Variant) -> Model:
-        """The model of a variant, from its file."""
+        """Load the model of a variant."""
         if variant.id == self.original.id:
             return self.opened.model
         return replace(load(self.store.path(variant.file)), name=variant.name)
 
     def size(self, variant: Variant) -> Cost:
-        """Bytes on disk and bytes after zip."""
-        return self.once("size", variant, Cost, lambda: self.weigh(variant))
+        """Bytes on disk and after zip."""
+        return self.once("size", variant, Cost, lambda: self.count_bytes(variant))
 
-    def weigh(self, variant: Variant) -> Cost:
+    def count_bytes(self, variant: Variant) -> Cost:
         """Count the bytes of all files of a variant."""
         folder = self.store.path(variant.file).parent
         files = sorted(path for path in folder.iterdir() if path.is_file())
         size = sum(path.stat().st_size for path in files)
-        download = sum(deflated(path) for path in files)
+        download = sum(deflated_size(path) for path in files)
         metrics = {"size": counted(size, "B"), "download": counted(download, "B")}
         return Cost(variant.id, metrics, self.options)
 
     def quality(self, variant: Variant) -> Evaluation:
-        """The task's metric and what changed against the original."""
-        return self.once("quality", variant, Evaluation, lambda: self.judge(variant))
+        """Metric of the task, and changes against the original."""
+        return self.once("quality", variant, Evaluation, lambda: self.evaluate(variant))
 
-    def judge(self, variant: Variant) -> Evaluation:
+    def evaluate(self, variant: Variant) -> Evaluation:
         """Evaluate a variant, and check the runtime against exact arithmetic."""
         model = self.model(variant)
-        found = evaluate(
+        result = evaluate(
             model,
             self.task,
             self.options,
@@ -184,68 +198,91 @@ class Bench:
             seed=self.seed,
             progress=lambda done, total: self.progress("evaluating", done, total),
         )
-        beside = self.store.put_file(found.reference_table.to_bytes(), ".npz")
-        judged = replace(found.evaluation, beside=beside)
+        reference_file = self.store.put_file(result.reference_table.to_bytes(), ".npz")
+        evaluation = replace(result.evaluation, beside=reference_file)
         if variant.id == self.original.id:
-            return replace(judged, samples=self.store.put_file(found.table.to_bytes(), ".npz"))
+            return replace(evaluation, samples=self.store.put_file(result.table.to_bytes(), ".npz"))
         exact = runtime_differs(
             model, self.exact_reference, self.task, self.options, seed=self.seed
         )
-        table = replace(found.table, samples={**found.table.samples, **exact.samples})
-        judged = replace(judged, samples=self.store.put_file(table.to_bytes(), ".npz"))
-        metrics = {**judged.metrics, "snr_exact": exact.snr_exact, "snr_runtime": exact.snr_runtime}
-        poor = sentence(misfits(model, self.task, self.options))
-        labels = (*judged.labels, *exact.labels, *([poor] if poor else []))
-        return replace(judged, metrics=metrics, labels=labels)
+        table = replace(result.table, samples={**result.table.samples, **exact.samples})
+        evaluation = replace(evaluation, samples=self.store.put_file(table.to_bytes(), ".npz"))
+        metrics = {
+            **evaluation.metrics,
+            "snr_exact": exact.snr_exact,
+            "snr_runtime": exact.snr_runtime,
+        }
+        misfit = sentence(misfits(model, self.task, self.options))
+        labels = (*evaluation.labels, *exact.labels, *filter(None, [misfit]))
+        return replace(evaluation, metrics=metrics, labels=labels)
 
     def table(self, evaluation: Evaluation) -> SampleTable:
-        """What single samples did."""
+        """Results of single samples."""
         return read_table(self.store.path(evaluation.samples).read_bytes())
 
+    def reference_table(self, evaluation: Evaluation) -> SampleTable:
+        """Results of single samples for the original, stored with a variant's evaluation."""
+        return self.table(replace(evaluation, samples=evaluation.beside))
+
+    def contrast(self, evaluation: Evaluation) -> Contrast | None:
+        """Contrast of a variant with the original; None for the original itself."""
+        if evaluation.variant == evaluation.reference:
+            return None
+        return contrast(
+            self.task.metric,
+            self.reference_table(evaluation),
+            self.table(evaluation),
+            columns(self.task),
+            variant=evaluation.variant,
+            reference=evaluation.reference,
+            distance=evaluation.distance,
+            seed=self.seed,
+        )
+
     def latency(self, variant: Variant) -> Cost:
-        """Latency beside the original, interleaved."""
-        return self.once("latency", variant, Cost, lambda: self.timed(variant)[1])
+        """Latency, interleaved with the original."""
+        return self.once("latency", variant, Cost, lambda: self.measure_latency(variant)[1])
 
     def latency_of_both(self, variant: Variant) -> None:
-        """Latency of a variant and of the original from one race, in which both run as often."""
-        base, own = self.timed(variant)
+        """Commit the latency of a variant and of the original from one interleaved measurement."""
+        base, cost = self.measure_latency(variant)
         self.once("latency", self.original, Cost, lambda: base)
-        self.once("latency", variant, Cost, lambda: own)
+        self.once("latency", variant, Cost, lambda: cost)
 
-    def timed(self, variant: Variant) -> tuple[Cost, Cost]:
-        """Time the original and a variant against each other in one process."""
+    def measure_latency(self, variant: Variant) -> tuple[Cost, Cost]:
+        """Measure the original and a variant interleaved, in one process."""
         model = self.model(variant)
-        base, own = race_both(
+        base, metrics = compare_latency_with_reference(
             lambda: open_session(self.opened.model, self.options),
             lambda: open_session(model, self.options),
-            self.timed_samples,
+            self.latency_samples,
             self.task.state,
             seconds=self.seconds,
             seed=self.seed,
         )
         base.update(latency_reference=base["latency"], latency_ratio=counted(1.0))
         if variant.id == self.original.id:
-            own["latency_ratio"] = counted(1.0)
-        here = digest(machine())
+            metrics["latency_ratio"] = counted(1.0)
+        machine_id = digest(machine())
         return (
-            Cost(self.original.id, base, self.options, here),
-            Cost(variant.id, own, self.options, here),
+            Cost(self.original.id, base, self.options, machine_id),
+            Cost(variant.id, metrics, self.options, machine_id),
         )
 
     def memory(self, variant: Variant) -> Cost:
         """Peak memory of a fresh process."""
-        sample = self.timed_samples[0]
-        return self.once("memory", variant, Cost, lambda: self.fill(variant, sample))
+        sample = self.latency_samples[0]
+        return self.once("memory", variant, Cost, lambda: self.measure_memory(variant, sample))
 
-    def fill(self, variant: Variant, sample: Steps) -> Cost:
-        """Run a variant on a sample in processes of its own."""
+    def measure_memory(self, variant: Variant, sample: Steps) -> Cost:
+        """Measure the peak memory of a variant on a sample, in separate processes."""
         path = self.store.path(variant.file)
         peak = peak_memory(path, sample, self.task.state, self.options)
         return Cost(variant.id, {"peak_memory": peak}, self.options, digest(machine()))
 
 
 def copy_model(opened: Opened, target: Path) -> None:
-    """Copy a model's file as it is, or gather its external data into the project."""
+    """Copy a model's file, or save it with its external data in the project."""
     if len(stored_files(opened.path)) > 1:
         save(opened.model, target)
     else:
@@ -253,10 +290,9 @@ def copy_model(opened: Opened, target: Path) -> None:
 
 
 def environment() -> dict[str, str]:
-    """Versions of what makes variants."""
+    """Versions of the packages that make variants."""
     return {"python": platform.python_version(), **{name: version(name) for name in MADE_WITH}}
 
 
-def numbers(steps: Steps) -> int:
-    """How many numbers a sample feeds."""
+def _count_numbers(steps: Steps) -> int:
     return sum(math.prod(array.shape) for feeds in steps for array in feeds.values())

@@ -1,4 +1,4 @@
-"""From measurements to a choice: budgets met, labels, the front, the best, and the misses."""
+"""Choose a variant from measurements: budgets, labels, front, best variant, and misses."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from packlight.records import Budget, Limit, Measurement, Meets, Miss, VariantRe
 from packlight.records.budget import COSTS, LOSSES, check_sense
 
 TENTH = 0.1
+"""Loss of quality that counts as much as a cost of e times its bound."""
 MEASURED = (
     "size",
     "download",
@@ -23,18 +24,20 @@ MEASURED = (
     "peak_memory",
 )
 FRONT = ("size", "latency", "drop")
-SLOWER, FASTER, LARGER = "slower", "faster", "larger"
+SLOWER = "slower"
+FASTER = "faster"
+LARGER = "larger"
 
 
 def check_names(budget: Budget, metric: Metric) -> None:
-    """Refuse a bound on what no task measures, or from the wrong side, before anything is measured.
+    """Refuse a bound on an unknown metric or from the wrong side, before anything is measured.
 
     Args:
-        budget: what was asked.
+        budget: limits.
         metric: of the task.
 
     Raises:
-        RecipeError: naming what can be bounded.
+        RecipeError: a budget is not possible; the message names the metrics.
     """
     metrics = {**FIDELITY_METRICS, metric.name: metric}
     check_measured(budget, (*MEASURED, *LOSSES, *metrics))
@@ -43,30 +46,30 @@ def check_names(budget: Budget, metric: Metric) -> None:
             check_sense(floor, higher_is_better=metrics[floor.metric].higher_is_better)
 
 
-def check_measured(budget: Budget, known: Collection[str]) -> None:
-    """Refuse a bound on something that is not measured.
+def check_measured(budget: Budget, measured: Collection[str]) -> None:
+    """Refuse a bound on a metric that is not measured.
 
     Raises:
-        RecipeError: naming what is.
+        RecipeError: a metric is not measured; the message names those that are.
     """
     for limit in budget.all():
-        if limit.metric not in known:
+        if limit.metric not in measured:
             raise RecipeError(
                 f"'{limit.text}' bounds '{limit.metric}', which is not measured here; there are "
-                f"{', '.join(sorted(set(known)))}"
+                f"{', '.join(sorted(set(measured)))}"
             )
 
 
-def judged(
+def with_verdict(
     result: VariantResult, budget: Budget, original: Mapping[str, Measurement]
 ) -> VariantResult:
-    """A result with its budgets, its verdict and its labels."""
+    """Add kept budgets, verdict and labels to a result."""
     if result.error:
         return replace(result, verdict="misses")
     missing = [limit for limit in budget.all() if limit.judged_by not in result.metrics]
     if missing:
-        told = ", ".join(limit.text for limit in missing)
-        return replace(result, verdict="misses", error=f"its outputs leave nothing to judge {told}")
+        texts = ", ".join(limit.text for limit in missing)
+        return replace(result, verdict="misses", error=f"its outputs cannot be checked for {texts}")
     meets = {
         limit.text: limit.met(result.metrics[limit.judged_by], original) for limit in budget.all()
     }
@@ -77,15 +80,18 @@ def judged(
 def cost_labels(
     metrics: Mapping[str, Measurement], original: Mapping[str, Measurement]
 ) -> tuple[str, ...]:
-    """What must be said of a variant's cost wherever it is shown."""
+    """Labels for a slower, faster or larger variant."""
     ratio = metrics["latency_ratio"]
-    speed = SLOWER if ratio.low > 1 else FASTER if ratio.high < 1 else ""
-    size = LARGER if metrics["size"].value > original["size"].value else ""
-    return tuple(label for label in (speed, size) if label)
+    labels = {
+        SLOWER: ratio.low > 1,
+        FASTER: ratio.high < 1,
+        LARGER: metrics["size"].value > original["size"].value,
+    }
+    return tuple(label for label, holds in labels.items() if holds)
 
 
 def verdict(meets: Mapping[str, Meets]) -> Verdict:
-    """One word for all budgets together."""
+    """Verdict for all budgets together."""
     if "no" in meets.values():
         return "misses"
     return "undecided" if "unclear" in meets.values() else "fits"
@@ -102,32 +108,32 @@ def front(results: Sequence[VariantResult]) -> tuple[str, ...]:
 
 
 def best(results: Sequence[VariantResult], allow_slower: bool) -> VariantResult | None:
-    """The result that saves most among those that keep every budget, or may.
+    """Choose the result that saves most among those that keep every budget, or may.
 
-    What saves most has the smallest product of size and latency; of equals the one that loses
-    least. A result whose latency is surely above the original's is left out unless allowed.
+    It has the smallest product of size and latency; ties are broken by the drop. A result that is
+    slower than the original is excluded unless allowed.
     """
     allowed = [r for r in results if not r.error and (allow_slower or SLOWER not in r.labels)]
-    for wanted in ("fits", "undecided"):
-        found = [result for result in allowed if result.verdict == wanted]
-        if found:
-            return min(found, key=saving)
+    for accepted in ("fits", "undecided"):
+        candidates = [result for result in allowed if result.verdict == accepted]
+        if candidates:
+            return min(candidates, key=rank)
     return None
 
 
 def slower_fits(results: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:
-    """A sentence about variants that keep every budget and are left out for being slower."""
+    """Sentence about variants that keep every budget but are excluded because they are slower."""
     slower = [r for r in results if r.verdict == "fits" and SLOWER in r.labels]
     if not slower or (chosen is not None and chosen.verdict == "fits"):
         return []
-    names = ", ".join(result.name for result in sorted(slower, key=saving))
+    names = ", ".join(result.name for result in sorted(slower, key=rank))
     return [f"slower than the original, but within every budget: {names}. --allow-slower takes it."]
 
 
-def saving(result: VariantResult) -> tuple[float, float, str]:
-    """How a result is ranked: product of size and latency ratio, then drop."""
-    size, ratio = result.metrics["size"].value, result.metrics["latency_ratio"].value
-    return size * ratio, result.metrics["drop"].value, result.id
+def rank(result: VariantResult) -> tuple[float, float, str]:
+    """Sort key of a result: product of size and latency ratio, then drop."""
+    cost = result.metrics["size"].value * result.metrics["latency_ratio"].value
+    return cost, result.metrics["drop"].value, result.id
 
 
 def nearest(
@@ -136,42 +142,42 @@ def nearest(
     original: Mapping[str, Measurement],
     slower: bool,
 ) -> VariantResult:
-    """The result whose bounds are exceeded least, added up in proportion."""
+    """Result with the least sum of relative excesses over its bounds."""
     usable = [result for result in results if not result.error]
     allowed = [r for r in usable if slower or SLOWER not in r.labels] or usable
 
-    def far(result: VariantResult) -> tuple[float, str]:
+    def distance(result: VariantResult) -> tuple[float, str]:
         over = [excess(limit, result.metrics[limit.judged_by], original) for limit in budget.all()]
         return sum(over), result.id
 
-    return min(allowed, key=far)
+    return min(allowed, key=distance)
 
 
-def excess(limit: Limit, found: Measurement, original: Mapping[str, Measurement]) -> float:
-    """How far a measurement is over a bound; 0 where it is not.
+def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measurement]) -> float:
+    """Relative excess of a measurement over a bound; 0 if it keeps the bound.
 
     Costs count by the logarithm of the factor, losses and scores by their points over a tenth, so
-    that a bound near nothing does not outweigh all others.
+    that a bound near 0 does not outweigh all others.
     """
-    gap = shortfall(limit, found, original)
+    gap = shortfall(limit, measurement, original)
     bound = limit.bound(original)
     if gap <= 0:
         return 0.0
     if limit.metric in COSTS:
-        return math.log(found.value / bound) if bound > 0 else math.inf
+        return math.log(measurement.value / bound) if bound > 0 else math.inf
     return gap / TENTH
 
 
-def shortfall(limit: Limit, found: Measurement, original: Mapping[str, Measurement]) -> float:
-    """How far a measurement is off a bound, in its unit; negative where it keeps it."""
-    gap = found.value - limit.bound(original)
+def shortfall(limit: Limit, measurement: Measurement, original: Mapping[str, Measurement]) -> float:
+    """Distance of a measurement from a bound, in its unit; negative if it keeps the bound."""
+    gap = measurement.value - limit.bound(original)
     return gap if limit.sense == "<=" else -gap
 
 
 def misses(
     result: VariantResult, budget: Budget, original: Mapping[str, Measurement]
 ) -> tuple[Miss, ...]:
-    """The budgets that a result does not surely keep."""
+    """Budgets that a result misses or may miss."""
     return tuple(
         Miss(
             budget=limit.text,
@@ -187,23 +193,26 @@ def misses(
 
 
 def too_fine(budget: Budget, shown: VariantResult, floor: float, detectable: float) -> list[str]:
-    """Sentences about bounds on loss that are finer than the samples can tell.
+    """Sentences about bounds on the drop that are below the minimum detectable drop.
 
     Args:
-        budget: what was asked.
+        budget: limits.
         shown: the chosen result, or the nearest.
-        floor: the smallest drop that these samples can tell from none in any variant.
-        detectable: the same for the variant shown.
+        floor: least minimum detectable drop of these samples for any variant.
+        detectable: minimum detectable drop for the variant shown.
     """
-    told = []
+    sentences = []
     for limit in budget.floors:
         if limit.metric != "drop":
             continue
-        smallest = floor if limit.value < floor else detectable
-        unclear = shown.meets.get(limit.text) == "unclear"
-        if limit.value < floor or (unclear and limit.value < detectable):
-            told.append(
-                f"'{limit.text}' is finer than these samples can resolve: the smallest drop they "
-                f"can tell from none is {smallest:.2%}. Use more samples or a wider budget."
-            )
-    return told
+        smallest = detectable
+        is_unclear = shown.meets.get(limit.text) == "unclear"
+        if limit.value < floor:
+            smallest = floor
+        elif not is_unclear or limit.value >= detectable:
+            continue
+        sentences.append(
+            f"'{limit.text}' is below the minimum detectable drop of these samples, "
+            f"{smallest:.2%} (80 % power). Use more samples or a wider budget."
+        )
+    return sentences

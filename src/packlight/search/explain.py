@@ -1,4 +1,4 @@
-"""What a report tells beside numbers: what changed for whom, why, and what is known about it."""
+"""Explain an outcome: contrast with the original, causes, and lessons from the literature."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from packlight.advice import for_finding, for_findings, for_results
+from packlight.advice import advice_for_findings, advice_for_results, with_lessons
 from packlight.diagnosis import Subject
 from packlight.diagnosis import diagnose as find_causes
 from packlight.errors import ModelError, TaskError
@@ -17,15 +17,14 @@ from packlight.records import Contrast, Evaluation, Finding, Outcome, Variant
 from packlight.report.contrast import MOST_MOVED
 from packlight.runtime import Steps
 from packlight.search.bench import Bench
-from packlight.search.contrasts import contrast
 
-LOOKED_AT = 16
-"""Samples that causes are sought on: enough for what is grave, at a small part of a search."""
+DIAGNOSED_SAMPLES = 16
+"""Samples for diagnosis: enough for grave causes, at a small part of the time of a search."""
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Findings as a project keeps them.
+    """Findings as a project stores them.
 
     Attributes:
         variant: id.
@@ -38,67 +37,74 @@ class Findings:
     found: tuple[Finding, ...]
 
 
-def explained(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -> Outcome:
-    """An outcome with the contrast of the variant that it is about, causes, and lessons.
+def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -> Outcome:
+    """Add contrast, causes and lessons for the chosen or nearest variant to an outcome.
 
-    Causes of lost quality are sought where it surely lost some, or where the runtime computes
-    something else than the model says.
+    Causes are searched if quality dropped significantly, or if the runtime differs from exact
+    arithmetic.
 
     Args:
-        bench: where all was measured.
+        bench: that measured the variants.
         outcome: of a search.
         evaluations: of every variant that was measured.
     """
-    told = for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
-    own = [one for one in evaluations if one.variant == subject_of(outcome)]
-    besides = [found for found in (contrast(bench, one) for one in own) if found is not None]
-    found, warnings = tuple[Finding, ...](), outcome.warnings
-    for evaluation, beside in zip(own, besides, strict=False):
-        if beside.drop.low > 0 or RUNTIME_DIFFERS in evaluation.labels:
+    contrasts: tuple[Contrast, ...] = ()
+    causes: tuple[Finding, ...] = ()
+    warnings = outcome.warnings
+    subject = subject_of(outcome)
+    for evaluation in evaluations:
+        contrast = bench.contrast(evaluation) if evaluation.variant == subject else None
+        if contrast is None:
+            continue
+        contrasts = (*contrasts, contrast)
+        if contrast.drop.low > 0 or RUNTIME_DIFFERS in evaluation.labels:
             try:
-                found = causes(bench, evaluation.variant)
+                causes = causes_of(bench, subject)
             except (ModelError, TaskError) as error:
-                warnings = (*warnings, f"Why it lost quality was not found: {error}")
-    lessons = {one.lesson: one for one in (*for_findings(found), *told)}
+                warnings = (*warnings, f"The search for causes failed: {error}")
+    of_results = advice_for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
+    lessons = {advice.lesson: advice for advice in (*advice_for_findings(causes), *of_results)}
     return replace(
         outcome,
         warnings=warnings,
-        contrasts=tuple(besides),
-        findings=found,
+        contrasts=contrasts,
+        findings=causes,
         lessons=tuple(lessons.values()),
     )
 
 
 def subject_of(outcome: Outcome) -> str:
-    """Id of the variant that is chosen, or nearest to it; empty where there is none."""
+    """Id of the chosen variant, else of the nearest; empty if there is none."""
     chosen = choice(outcome)
-    return chosen.id if chosen else next((miss.nearest for miss in outcome.misses), "")
+    if chosen:
+        return chosen.id
+    return next((miss.nearest for miss in outcome.misses), "")
 
 
-def causes(bench: Bench, key: str) -> tuple[Finding, ...]:
-    """Why a variant lost quality, from the project or found now."""
+def causes_of(bench: Bench, key: str) -> tuple[Finding, ...]:
+    """Causes for the lost quality of a variant, from the project or diagnosed now."""
     variant = bench.store.get("variant", key, Variant)
     assert variant is not None
-    return bench.once("findings", variant, Findings, lambda: diagnosed(bench, variant)).found
+    return bench.once("findings", variant, Findings, lambda: diagnose(bench, variant)).found
 
 
-def diagnosed(bench: Bench, variant: Variant) -> Findings:
-    """Causes, without times."""
-    files = (bench.store.path(one.file) for one in (bench.original, variant))
-    before, after = (stored_size(path) for path in files)
+def diagnose(bench: Bench, variant: Variant) -> Findings:
+    """Find causes without latency."""
+    before = stored_size(bench.store.path(bench.original.file))
+    after = stored_size(bench.store.path(variant.file))
     subject = Subject(
         reference=bench.opened.model,
         variant=bench.model(variant),
         task=bench.task,
         options=bench.options,
-        limit=LOOKED_AT,
+        limit=DIAGNOSED_SAMPLES,
         seed=bench.seed,
         sizes=(before, after),
     )
-    return Findings(variant.id, tuple(map(for_finding, find_causes(subject))))
+    return Findings(variant.id, tuple(map(with_lessons, find_causes(subject))))
 
 
-def inputs_of(bench: Bench, found: Sequence[Contrast]) -> Mapping[int, Steps]:
+def inputs_of(bench: Bench, contrasts: Sequence[Contrast]) -> Mapping[int, Steps]:
     """Inputs of the samples that changed most, by index."""
-    indices = {one.sample for contrast in found for one in contrast.moved[:MOST_MOVED]}
+    indices = {sample.sample for contrast in contrasts for sample in contrast.moved[:MOST_MOVED]}
     return {index: bench.task.samples[index] for index in sorted(indices)}

@@ -1,4 +1,4 @@
-"""Search for the version of a model that fits its budgets; what was measured is kept."""
+"""Search for the variant of a model that keeps its budgets; measurements are stored."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from packlight.compression.recipe_text import AnyRecipe
 from packlight.errors import ModelError, RecipeError, TaskError
 from packlight.records import (
     Budget,
@@ -21,7 +22,7 @@ from packlight.runtime import machine
 from packlight.runtime.progress import Progress, silent
 from packlight.search import choice
 from packlight.search.bench import Bench
-from packlight.search.explain import explained, inputs_of
+from packlight.search.explain import explain, inputs_of
 from packlight.search.recipe_ladder import ladder, named
 from packlight.search.study import Study, keep_outcome
 from packlight.sources.opening import Opened
@@ -29,7 +30,7 @@ from packlight.store import Store
 from packlight.task import Task
 
 STEPS = 4
-"""Committed one by one for each variant: model and size, quality, latency, memory."""
+"""Steps committed for each variant: model and size, quality, latency, memory."""
 
 
 def fit(
@@ -38,7 +39,7 @@ def fit(
     budget: Budget,
     project: Path,
     *,
-    recipes: Sequence[str] = (),
+    recipes: Sequence[AnyRecipe] = (),
     options: SessionOptions | None = None,
     allow_slower: bool = False,
     seed: int = 0,
@@ -50,30 +51,17 @@ def fit(
     Every measurement is committed before the next starts. The same call on the same project
     measures only what is missing, and gives the same ids.
 
-    Args:
-        opened: the original.
-        task: how good a model is.
-        budget: what it may cost and lose.
-        project: folder, new or of an earlier call.
-        recipes: in short; the built-in ladder where there are none.
-        options: of every session; one thread, optimised, where none are given.
-        allow_slower: whether a variant measured slower than the original may be chosen.
-        seed: of everything random.
-        seconds: to spend on the latency of one variant.
-        progress: told what is being done, steps finished and steps in all.
-
-    Returns:
-        The choice, or the budgets that stand in the way, with every variant and the report.
+    Args are those of ``packlight.fit``; the model is opened, and the task is loaded.
 
     Raises:
         InputError: the model, the task, a recipe or a budget cannot be used.
     """
-    tried = tuple(named(text, seed) for text in recipes) or ladder(task, seed)
+    tried = tuple(named(recipe, seed) for recipe in recipes) or ladder(task, seed)
     with Store.open(project) as store:
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
         results, evaluations = measure_all(bench, tried, budget)
         outcome = decide(bench, budget, results, evaluations, allow_slower)
-        outcome = explained(bench, outcome, evaluations)
+        outcome = explain(bench, outcome, evaluations)
         inputs = inputs_of(bench, outcome.contrasts)
         report = project / "report.html"
         write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
@@ -85,37 +73,39 @@ def fit(
 def measure_all(
     bench: Bench, tried: Sequence[tuple[str, Recipe]], budget: Budget
 ) -> tuple[list[VariantResult], list[Evaluation]]:
-    """Measure the original and every recipe; a recipe that fails is kept with its error."""
+    """Measure the original and every recipe; a recipe that fails is recorded with its error."""
     choice.check_names(budget, bench.task.metric)
     total = STEPS * (len(tried) + 1)
-    base, evaluation = measured(bench, bench.original, 0, total)
+    base, evaluation = measure_variant(bench, bench.original, 0, total)
     choice.check_measured(budget, base.metrics)
-    results, evaluations = [choice.judged(base, budget, base.metrics)], [evaluation]
-    for place, (name, recipe) in enumerate(tried, start=1):
+    results = [choice.with_verdict(base, budget, base.metrics)]
+    evaluations = [evaluation]
+    for index, (name, recipe) in enumerate(tried, start=1):
         try:
             variant = bench.variant(name, recipe)
-            result, evaluation = measured(bench, variant, STEPS * place, total)
+            result, evaluation = measure_variant(bench, variant, STEPS * index, total)
         except (ModelError, TaskError, RecipeError) as error:
-            results.append(failed(bench, name, recipe, str(error)))
+            results.append(failed_result(bench, name, recipe, str(error)))
             continue
-        results.append(choice.judged(result, budget, base.metrics))
+        results.append(choice.with_verdict(result, budget, base.metrics))
         evaluations.append(evaluation)
     bench.progress("done", total, total)
     return results, evaluations
 
 
-def measured(
-    bench: Bench, variant: Variant, done: int, total: int
+def measure_variant(
+    bench: Bench, variant: Variant, done: int, total: int, *, costs: bool = True
 ) -> tuple[VariantResult, Evaluation]:
-    """One variant with all that is measured of it."""
+    """Measure size and quality of a variant and, with ``costs``, latency and memory."""
     metrics = dict(bench.size(variant).metrics)
     bench.progress(f"{variant.name}: quality", done + 1, total)
     quality = bench.quality(variant)
     metrics.update(quality.metrics)
-    bench.progress(f"{variant.name}: latency", done + 2, total)
-    metrics.update(bench.latency(variant).metrics)
-    bench.progress(f"{variant.name}: memory", done + 3, total)
-    metrics.update(bench.memory(variant).metrics)
+    if costs:
+        bench.progress(f"{variant.name}: latency", done + 2, total)
+        metrics.update(bench.latency(variant).metrics)
+        bench.progress(f"{variant.name}: memory", done + 3, total)
+        metrics.update(bench.memory(variant).metrics)
     result = VariantResult(
         id=variant.id,
         parent=variant.parent,
@@ -131,8 +121,8 @@ def measured(
     return result, quality
 
 
-def failed(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
-    """A recipe that could not be made or measured, with why."""
+def failed_result(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
+    """Result of a recipe that could not be made or measured, with its error."""
     return VariantResult(
         bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error
     )
@@ -145,27 +135,43 @@ def decide(
     evaluations: Sequence[Evaluation],
     allow_slower: bool,
 ) -> Outcome:
-    """The outcome of all measurements together."""
+    """Choose a variant and collect the outcome of all measurements."""
     base = results[0]
     best = choice.best(results, allow_slower)
     shown = best or choice.nearest(results, budget, base.metrics, allow_slower)
-    detectable = {found.variant: found.detectable for found in evaluations}
+    detectable = {evaluation.variant: evaluation.detectable for evaluation in evaluations}
     fine = choice.too_fine(budget, shown, detectable[base.id], detectable[shown.id])
-    return Outcome(
+    outcome = describe_outcome(bench, results, budget, detectable[shown.id])
+    return replace(
+        outcome,
         best=best.id if best else None,
         verdict=best.verdict if best else "misses",
         misses=choice.misses(shown, budget, base.metrics),
         warnings=(*bench.task.notes, *fine, *choice.slower_fits(results, best)),
         front=choice.front(results),
+        project=str(bench.store.folder),
+    )
+
+
+def describe_outcome(
+    bench: Bench, results: Sequence[VariantResult], budget: Budget, detectable: float
+) -> Outcome:
+    """Outcome with results and conditions of measurement, before anything is chosen."""
+    return Outcome(
+        best=None,
+        verdict="fits",
+        misses=(),
+        warnings=bench.task.notes,
+        front=(),
         variants=tuple(results),
         budget=budget,
         metric=bench.task.metric.name,
-        detectable=detectable[shown.id],
+        detectable=detectable,
         model=bench.opened.model.name,
         task=bench.task.name,
         samples=len(bench.task.samples),
         calibration=len(bench.task.calibration),
         session=bench.options,
         machine=machine(),
-        project=str(bench.store.folder),
+        project="",
     )

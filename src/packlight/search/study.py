@@ -1,4 +1,4 @@
-"""The result of a search as a value: variants, the chosen one, and the project they lie in."""
+"""Result of a search as a value: variants, the chosen one, and their project."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Result:
 
     @property
     def meets(self) -> Mapping[str, Meets]:
-        """Whether each budget is kept, by its text."""
+        """``yes``, ``unclear`` or ``no`` for each budget, by its text."""
         return self.record.meets
 
     @property
@@ -272,5 +272,6 @@ def open_project(folder: str | Path) -> Study:
         raise InputError(
             f"the search in '{path}' has not finished; the same packlight.fit call goes on with it"
         )
-    report = str(path / Path(outcome.report).name) if outcome.report else ""
-    return Study(replace(outcome, project=str(path), report=report))
+    if outcome.report:
+        outcome = replace(outcome, report=str(path / Path(outcome.report).name))
+    return Study(replace(outcome, project=str(path)))

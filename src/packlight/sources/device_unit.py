@@ -1,26 +1,30 @@
-"""Which device, and which unit of it computes."""
+"""Devices that users name, and the unit that computes."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from packlight.devices import load_device as device_named
+from packlight.devices import load_device
 from packlight.errors import RecipeError
 from packlight.records import Device
 
 
 def device_and_unit(device: str | Path | Device, unit: str) -> tuple[Device, str]:
-    """A device by its name, its description or itself, and a unit that it has.
+    """Load a device and choose a unit of it.
+
+    Args:
+        device: name, path of a description, or the device itself.
+        unit: that computes; empty for its CPU, or its first unit where it has none.
 
     Raises:
         InputError: there is no such device, or no such unit of it.
     """
-    named = device if isinstance(device, Device) else device_named(device)
-    return named, checked_unit(named, unit)
+    loaded = device if isinstance(device, Device) else load_device(device)
+    return loaded, checked_unit(loaded, unit)
 
 
 def checked_unit(device: Device, unit: str) -> str:
-    """A unit that the device has.
+    """Return the unit, or the default one for an empty name.
 
     Raises:
         RecipeError: it has none of this name, or no runtime reaches it.
@@ -29,7 +33,8 @@ def checked_unit(device: Device, unit: str) -> str:
         raise RecipeError(
             f"'{device.name}' computes on {', '.join(device.units)}; there is no '{unit}'"
         )
-    chosen = unit or ("cpu" if "cpu" in device.units else next(iter(device.units)))
+    default = "cpu" if "cpu" in device.units else next(iter(device.units))
+    chosen = unit or default
     if not device.units[chosen].runtimes:
         raise RecipeError(
             f"no runtime reaches the {chosen} of '{device.name}'; choose another unit"

@@ -1,4 +1,4 @@
-"""What the user names -> models and tasks, with untrusted files opened in a child first."""
+"""Open the models and tasks that users name, untrusted files first in a child process."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from packlight import zoo
 from packlight.errors import InputError, ModelError
 from packlight.model import Model, file_size, save, stored_files, stored_size
 from packlight.model import load as read_model
-from packlight.model.write import outside_files
-from packlight.runtime import unchanged, vet
+from packlight.model.save import outside_files
+from packlight.runtime import is_vetted, vet
 from packlight.task import Task, load_task
 
 ZOO = "zoo:"
-"""What names of models that came with packlight begin with."""
+"""Prefix of models that ship with packlight."""
 
 
 def is_code(text: str) -> bool:
-    """Whether a text names a function, as FILE.py:FUNCTION or module:function, not a file."""
-    place, _, name = text.rpartition(":")
-    return bool(place) and name.isidentifier() and place != "zoo" and not Path(text).exists()
+    """Tell if text names a function, as FILE.py:FUNCTION or module:function, and not a file."""
+    module, _, name = text.rpartition(":")
+    return bool(module) and name.isidentifier() and module != "zoo" and not Path(text).exists()
 
 
 AnyModel = str | Path | Model
@@ -44,7 +44,7 @@ class Opened:
 
 
 def open_model(text: str | Path, *, runs: bool = True) -> Opened:
-    """The model that a path or ``zoo:NAME`` names.
+    """Open the model at a path or ``zoo:NAME``.
 
     Args:
         text: the path or the name.
@@ -61,13 +61,13 @@ def open_model(text: str | Path, *, runs: bool = True) -> Opened:
     path = Path(name)
     vet(path, runs=runs)
     model = read_model(path)
-    if not unchanged(path):
+    if not is_vetted(path):
         raise ModelError(f"'{path}' changed while it was read; wait until it is written")
     return Opened(model, path)
 
 
 def open_task(text: str, model: Model) -> Task:
-    """The task that a text names, once it fits the model.
+    """Load a task by name and check that it fits the model.
 
     Raises:
         TaskError: there is none, or it does not fit.
@@ -81,18 +81,20 @@ def open_task(text: str, model: Model) -> Task:
 
 
 def task_for(task: AnyTask, model: Model) -> Task:
-    """The task that is named, once it fits the model."""
-    return task if isinstance(task, Task) else open_task(str(task), model)
+    """Return a task as it is, or open the one that is named."""
+    if isinstance(task, Task):
+        return task
+    return open_task(str(task), model)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a recipe is applied to.
+    """Model that a recipe is applied to.
 
     Attributes:
         model: as a value.
         size: bytes of its file, external data included.
-        files: that it is read from, which nothing may be written over.
+        files: that it is read from; never overwritten.
     """
 
     model: Model
@@ -101,19 +103,19 @@ class Source:
 
     @classmethod
     def of(cls, opened: Opened) -> Source:
-        """What a file gives."""
+        """Source of an opened file."""
         return cls(opened.model, stored_size(opened.path), stored_files(opened.path))
 
 
 def source_of(model: AnyModel, *, runs: bool) -> Source:
-    """A model with the files behind it; a value's weights may still lie in some."""
+    """Open a model with its files; a ``Model`` in memory may still read weights from some."""
     if isinstance(model, Model):
         return Source(model, file_size(model.graph), outside_files(model))
     return Source.of(open_model(model, runs=runs))
 
 
 def load(model: str | Path) -> Model:
-    """Read a model; what is not yet trusted is first opened in a child process.
+    """Read a model; an untrusted file is first opened in a child process.
 
     Args:
         model: path of an ONNX file, or ``zoo:NAME``.
@@ -126,14 +128,14 @@ def load(model: str | Path) -> Model:
 
 @contextmanager
 def at_hand(*models: AnyModel) -> Iterator[list[Opened]]:
-    """Each model with a file; a value is written to a folder that goes when this is left."""
+    """Open each model; a ``Model`` in memory is first written to a temporary folder."""
     with TemporaryDirectory(prefix="packlight-") as folder:
-        yield [with_file(model, Path(folder) / f"{i}.onnx") for i, model in enumerate(models)]
+        yield [open_or_write(model, Path(folder) / f"{i}.onnx") for i, model in enumerate(models)]
 
 
-def with_file(model: AnyModel, spare: Path) -> Opened:
-    """A model with the file it came from, or written to ``spare``."""
+def open_or_write(model: AnyModel, path: Path) -> Opened:
+    """Open a model; a ``Model`` in memory is first written to ``path``."""
     if not isinstance(model, Model):
         return open_model(model)
-    save(model, spare)
-    return Opened(model, spare)
+    save(model, path)
+    return Opened(model, path)

@@ -1,4 +1,4 @@
-"""A PyTorch network that a text names, as a model; PyTorch is loaded only then."""
+"""Export a PyTorch network that the user names; PyTorch is imported only then."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ def exported(text: str, shapes: Mapping[str, Sequence[int]]) -> Model:
     exporting = importlib.import_module("packlight.torch.exporting")
     with TemporaryDirectory(prefix="packlight-") as folder:
         path = Path(folder) / f"{text.rpartition(':')[2]}.onnx"
-        exporting.export(made_by(text), text, shapes, path)
+        exporting.export(build_network(text), text, shapes, path)
         return load(path)
 
 
-def made_by(text: str) -> object:
-    """What the function gives."""
-    place, _, name = text.rpartition(":")
+def build_network(text: str) -> object:
+    """Call the function that the user names."""
+    source, _, name = text.rpartition(":")
     with user_code(f"'{text}'"):
-        module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
-        make = getattr(module, name, None)
-        if not callable(make):
-            raise ModelError(f"'{place}' must hold a function '{name}'; it has none")
-        return make()
+        module = load_file(Path(source)) if source.endswith(".py") else load_module(source)
+        build = getattr(module, name, None)
+        if not callable(build):
+            raise ModelError(f"'{source}' must hold a function '{name}'; it has none")
+        return build()

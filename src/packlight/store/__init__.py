@@ -1,4 +1,4 @@
-"""A project folder: records in a database and files under the digest of their content."""
+"""Project folder: records in a database, files named by the digest of their content."""
 
 from packlight.store.store import Store
 

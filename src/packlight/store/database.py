@@ -1,7 +1,7 @@
-"""The tables of a project, and a database connection that survives kills and company.
+"""Tables of a project, and a database connection for concurrent processes.
 
 Each write is one transaction that takes SQLite's write lock at once, so that two processes queue
-instead of failing, and a kill leaves the last committed state.
+instead of failing. A killed process leaves the last committed state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from sqlalchemy import event, exc
 
 from packlight.errors import InputError
 
-VERSION = 1
+VERSION = 2
+"""Form of a project's records. Raise it when records of the version before no longer read."""
+
 BUSY_SECONDS = 60.0
 RETRY_SECONDS = 0.02
 LONGEST_JSON = 2**24
@@ -50,7 +52,7 @@ MEASUREMENTS = sql.Table(
 
 
 def locate(url: str, folder: Path) -> sql.URL:
-    """A database URL, with the file of a relative SQLite URL taken from the project's folder.
+    """Parse a database URL; a relative SQLite file lies in the project's folder.
 
     Raises:
         InputError: the text is not a database URL.
@@ -67,24 +69,24 @@ def locate(url: str, folder: Path) -> sql.URL:
 
 
 def connect(url: sql.URL) -> sql.Engine:
-    """An engine for the project's database, with its tables made and its version checked.
+    """Open the project's database, create missing tables, and check its version.
 
     Raises:
-        InputError: the database cannot be used, is damaged, is of something else, or was written
-            by a newer packlight.
+        InputError: the database cannot be used, is damaged, belongs to another program, or was
+            written by another version of packlight that keeps records in another form.
     """
-    place = url.render_as_string(hide_password=True)
+    location = url.render_as_string(hide_password=True)
     try:
         engine = sql.create_engine(url)
     except (exc.ArgumentError, ModuleNotFoundError) as error:
         raise InputError(
-            f"no driver opens the database '{place}': {error}. Install one, or use SQLite"
+            f"no driver opens the database '{location}': {error}. Install one, or use SQLite"
         ) from error
     if engine.dialect.name == "sqlite":
         listen(engine)
     try:
-        with spoken(place):
-            prepare(engine, place)
+        with explain_errors(location):
+            prepare(engine, location)
     except BaseException:
         engine.dispose()
         raise
@@ -95,25 +97,25 @@ def listen(engine: sql.Engine) -> None:
     """Set SQLite's pragmas on every connection and take the write lock when a write begins."""
 
     @event.listens_for(engine, "connect")
-    def connected(connection: sql.engine.interfaces.DBAPIConnection, _record: object) -> None:
+    def set_pragmas(connection: sql.engine.interfaces.DBAPIConnection, _record: object) -> None:
         connection.isolation_level = None  # else the driver decides when a transaction begins
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
         cursor.execute("PRAGMA synchronous = FULL")
-        turn_on_log(cursor)
+        enable_wal(cursor)
         cursor.close()
 
     @event.listens_for(engine, "begin")
-    def begun(connection: sql.Connection) -> None:
+    def begin(connection: sql.Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def turn_on_log(cursor: sql.engine.interfaces.DBAPICursor) -> None:
-    """Write ahead of the file, so that readers never wait.
+def enable_wal(cursor: sql.engine.interfaces.DBAPICursor) -> None:
+    """Turn on write-ahead logging, so that readers never wait.
 
-    SQLite does not apply its busy timeout to this switch, so a second process that opens the
-    same new project asks again.
+    SQLite does not apply its busy timeout to this pragma, so a second process that opens the
+    same new project retries.
     """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -127,56 +129,61 @@ def turn_on_log(cursor: sql.engine.interfaces.DBAPICursor) -> None:
             return
 
 
-def prepare(engine: sql.Engine, place: str) -> None:
-    """Check that the database is whole and ours, and make what is missing."""
+def prepare(engine: sql.Engine, location: str) -> None:
+    """Check that the database is intact and ours, and create missing tables."""
     if engine.dialect.name == "sqlite":
-        check_whole(engine, place)
+        check_intact(engine, location)
     with writing(engine) as connection:
         tables = sql.inspect(connection).get_table_names()
         if tables and PROJECT.name not in tables:
             raise InputError(
-                f"'{place}' is a database of something else; give packlight a project of its own"
+                f"'{location}' is a database of something else; give packlight a project of its own"
             )
         TABLES.create_all(connection)
-        found = connection.scalar(sql.select(sql.func.max(PROJECT.c.version)))
-        if found is None:
+        version = connection.scalar(sql.select(sql.func.max(PROJECT.c.version)))
+        if version is None:
             connection.execute(sql.insert(PROJECT).values(version=VERSION))
-        elif found > VERSION:
+        elif version < VERSION:
             raise InputError(
-                f"'{place}' was written by a newer packlight (project version {found}; this one "
-                f"reads {VERSION}). Upgrade packlight, or choose another project folder"
+                f"'{location}' was written by an older packlight (project version {version}; this "
+                f"one reads {VERSION}). Start a new project: name another folder with --project"
+            )
+        elif version > VERSION:
+            raise InputError(
+                f"'{location}' was written by a newer packlight (project version {version}; this "
+                f"one reads {VERSION}). Upgrade packlight, or choose another project folder"
             )
 
 
-def check_whole(engine: sql.Engine, place: str) -> None:
+def check_intact(engine: sql.Engine, location: str) -> None:
     """Refuse a damaged SQLite file."""
     with engine.connect() as connection:
-        found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-    if found != "ok":
-        raise InputError(damaged(place, str(found)))
+        status = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if status != "ok":
+        raise InputError(damage_message(location, str(status)))
 
 
 @contextmanager
 def writing(engine: sql.Engine) -> Iterator[sql.Connection]:
-    """One transaction that writes: committed at the end, undone by an error."""
+    """Open a write transaction: committed at the end, rolled back on an error."""
     with engine.execution_options(writes=True).begin() as connection:
         yield connection
 
 
 @contextmanager
-def spoken(place: str) -> Iterator[None]:
-    """Say in a sentence what the database objects to."""
+def explain_errors(location: str) -> Iterator[None]:
+    """Turn database errors into ``InputError``."""
     try:
         yield
     except exc.DBAPIError as error:
-        raise InputError(damaged(place, str(error.orig))) from error
+        raise InputError(damage_message(location, str(error.orig))) from error
     except exc.SQLAlchemyError as error:
-        raise InputError(damaged(place, str(error))) from error
+        raise InputError(damage_message(location, str(error))) from error
 
 
-def damaged(place: str, reason: str) -> str:
+def damage_message(location: str, reason: str) -> str:
     """The sentence for a database that does not work."""
     return (
-        f"the project's database '{place}' cannot be used: {reason}. "
+        f"the project's database '{location}' cannot be used: {reason}. "
         "Restore it from a copy, or choose another project folder"
     )

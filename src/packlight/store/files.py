@@ -1,7 +1,7 @@
-"""Files under the digest of their content: written aside, made durable, then moved in at once.
+"""Files named by the digest of their content: written to a temporary path, synced, then renamed.
 
-What a killed process left behind carries its host and process id in its name, so that it can be
-told from what a living process is still writing.
+A temporary path holds the host and process id of its writer, so that leftovers of killed processes
+can be distinguished from files that a live process is still writing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import socket
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from packlight.errors import InputError
 PREFIX = 32
 """Hexadecimal digits of the SHA-256 that name a file."""
 MODEL = "model.onnx"
+CHUNK = 2**20
 STRAY_SECONDS = 60.0
 FOREIGN_STRAY_SECONDS = 24 * 3600.0
-"""After which what another host left behind is taken for abandoned; its processes are unknown."""
+"""Age at which files of another host count as abandoned; its processes are unknown."""
 SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,16})*")
 STRAY = re.compile(r"\.writing-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}" + SUFFIX.pattern)
 
@@ -30,7 +32,7 @@ Source = bytes | Path | Callable[[Path], object]
 
 
 def put_file(folder: Path, source: Source, suffix: str) -> str:
-    """Store one file and return its name inside ``folder``; the same content is stored once.
+    """Store a file and return its name inside ``folder``; equal content is stored once.
 
     Args:
         folder: where the files are.
@@ -41,43 +43,43 @@ def put_file(folder: Path, source: Source, suffix: str) -> str:
         raise InputError(
             f"a suffix is letters and digits after a dot, as in '.npz'; got '{suffix}'"
         )
-    aside = fresh(folder, suffix)
+    temporary = temporary_path(folder, suffix)
     try:
-        write(source, aside)
-        name = digest_of(aside)[:PREFIX] + suffix
-        sync(aside)
-        aside.replace(folder / name)
+        write(source, temporary)
+        name = digest_of(temporary)[:PREFIX] + suffix
+        sync(temporary)
+        temporary.replace(folder / name)
     finally:
-        remove(aside)
+        remove(temporary)
     sync(folder)
     return name
 
 
 def put_model(folder: Path, writes: Callable[[Path], object]) -> str:
-    """Store a model, with any files beside it, and return the name of its main file.
+    """Store a model with its external data and return the name of its main file.
 
     Args:
         folder: where the files are.
         writes: given the path of ``model.onnx`` in an empty folder; may write other files there.
     """
-    aside = fresh(folder)
+    temporary = temporary_path(folder)
     try:
-        aside.mkdir()
-        writes(aside / MODEL)
-        if not (aside / MODEL).is_file():
+        temporary.mkdir()
+        writes(temporary / MODEL)
+        if not (temporary / MODEL).is_file():
             raise InputError(f"storing a model needs its file '{MODEL}'; it was not written")
-        name = digest_of_folder(aside)[:PREFIX]
-        for path in (*members(aside), aside):
+        name = digest_of_folder(temporary)[:PREFIX]
+        for path in (*files_below(temporary), temporary):
             sync(path)
-        move_folder(aside, folder / name)
+        move_folder(temporary, folder / name)
     finally:
-        remove(aside)
+        remove(temporary)
     sync(folder)
     return f"{name}/{MODEL}"
 
 
 def write(source: Source, path: Path) -> None:
-    """Put the content of a source at a path."""
+    """Write a source's content to a path."""
     if isinstance(source, bytes):
         path.write_bytes(source)
     elif isinstance(source, Path):
@@ -88,13 +90,23 @@ def write(source: Source, path: Path) -> None:
         source(path)
 
 
-def move_folder(aside: Path, target: Path) -> None:
-    """Give a folder its final name, unless the same content already has it."""
+def move_folder(source: Path, target: Path) -> None:
+    """Rename a folder, unless the target already holds equal content."""
     try:
-        aside.rename(target)
+        source.rename(target)
     except OSError:
-        if not target.is_dir() or digest_of_folder(target) != digest_of_folder(aside):
+        if not target.is_dir() or digest_of_folder(target) != digest_of_folder(source):
             raise
+
+
+def deflated_size(path: Path) -> int:
+    """Bytes of a file after deflate, as zip and app stores compress a download."""
+    compressor = zlib.compressobj(6)
+    size = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            size += len(compressor.compress(chunk))
+    return size + len(compressor.flush())
 
 
 def digest_of(path: Path) -> str:
@@ -106,23 +118,22 @@ def digest_of(path: Path) -> str:
 def digest_of_folder(folder: Path) -> str:
     """SHA-256 of the names and contents of all files below a folder."""
     lines = [
-        f"{path.relative_to(folder).as_posix()}\0{digest_of(path)}" for path in members(folder)
+        f"{path.relative_to(folder).as_posix()}\0{digest_of(path)}" for path in files_below(folder)
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def members(folder: Path) -> list[Path]:
-    """All files below a folder, in one order."""
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, sorted."""
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def fresh(folder: Path, suffix: str = "") -> Path:
-    """A path that no other writer uses, marked with this host and process."""
-    return folder / f".writing-{host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+def temporary_path(folder: Path, suffix: str = "") -> Path:
+    """Unused path that names this host and process."""
+    return folder / f".writing-{_host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
 
 
-def host() -> str:
-    """A short digest of this host's name."""
+def _host() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
@@ -130,7 +141,8 @@ def sync(path: Path) -> None:
     """Wait until a file, or on POSIX the entries of a folder, are on disk."""
     if path.is_dir() and os.name != "posix":
         return
-    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    mode = os.O_RDONLY if os.name == "posix" else os.O_RDWR
+    handle = os.open(path, mode)
     try:
         os.fsync(handle)
     finally:
@@ -138,26 +150,26 @@ def sync(path: Path) -> None:
 
 
 def clean(folder: Path, now: float) -> None:
-    """Remove what killed processes left behind; ``now`` is in seconds since the epoch."""
+    """Remove leftovers of killed processes; ``now`` is in seconds since the epoch."""
     for path in folder.iterdir():
         owner = STRAY.fullmatch(path.name)
-        if owner and abandoned(path, owner[1], int(owner[2]), now):
+        if owner and is_abandoned(path, owner[1], int(owner[2]), now):
             remove(path)
 
 
-def abandoned(path: Path, owner_host: str, pid: int, now: float) -> bool:
-    """Whether nobody writes here any more."""
+def is_abandoned(path: Path, owner_host: str, pid: int, now: float) -> bool:
+    """Tell if the writer of a temporary path is gone."""
     try:
         age = now - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    if owner_host != host() or os.name != "posix":
+    if owner_host != _host() or os.name != "posix":
         return age > FOREIGN_STRAY_SECONDS
-    return age > STRAY_SECONDS and not alive(pid)
+    return age > STRAY_SECONDS and not is_running(pid)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process of this host runs; asked by sending it no signal."""
+def is_running(pid: int) -> bool:
+    """Tell if a process runs on this host, by sending it signal 0."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -168,7 +180,7 @@ def alive(pid: int) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a folder that may be gone; what resists is tried again at the next open."""
+    """Delete a file or folder if it exists; a failed deletion is retried at the next open."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,4 +1,4 @@
-"""A project: what was made and measured, kept so that nothing is lost or done twice."""
+"""Project folder that keeps every variant and measurement, so that none is made twice."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from packlight.store.database import (
     MEASUREMENTS,
     VARIANTS,
     connect,
+    explain_errors,
     locate,
-    spoken,
     writing,
 )
 
@@ -61,12 +61,12 @@ class Store:
             clock: seconds since the epoch.
 
         Raises:
-            InputError: the folder is of something else or cannot be written, or its database is
-                damaged or was written by a newer packlight.
+            InputError: the folder belongs to another program or cannot be written, or its database
+                is damaged or was written by another version of packlight.
         """
-        place = locate(url, folder)
-        make_folder(folder, place)
-        engine = connect(place)
+        location = locate(url, folder)
+        make_folder(folder, location)
+        engine = connect(location)
         try:
             with writable(folder):
                 (folder / FILES).mkdir(exist_ok=True)
@@ -77,7 +77,7 @@ class Store:
         return cls(folder, engine, clock)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Close the database."""
         self.engine.dispose()
 
     def __enter__(self) -> Self:
@@ -92,26 +92,17 @@ class Store:
         self.close()
 
     def put_file(self, source: files.Source, suffix: str) -> str:
-        """Store a file; its name is relative to the project. Same content, same name.
-
-        Args:
-            source: the content, a file to copy, or a function that writes to a given path.
-            suffix: of the name, as ``.npz``.
-        """
+        """Store a file and return its name in the project, as ``files.put_file`` does."""
         with writable(self.folder):
             return f"{FILES}/{files.put_file(self.folder / FILES, source, suffix)}"
 
     def put_model(self, writes: Callable[[Path], object]) -> str:
-        """Store a model with its external data; the name of its main file in the project.
-
-        Args:
-            writes: given the path of ``model.onnx`` in an empty folder of its own.
-        """
+        """Store a model and return the name of its main file, as ``files.put_model`` does."""
         with writable(self.folder):
             return f"{FILES}/{files.put_model(self.folder / FILES, writes)}"
 
     def path(self, name: str) -> Path:
-        """Where a stored name lies.
+        """Path of a stored name.
 
         Raises:
             InputError: the name leads out of the project.
@@ -126,17 +117,20 @@ class Store:
         return path
 
     def put(self, kind: str, key: str, record: object) -> None:
-        """Commit a record; one of the same kind and key is replaced.
+        """Commit a record; it replaces one of equal kind and key.
 
         Args:
-            kind: ``variant`` for variants, else what the caller calls this measurement.
+            kind: ``variant``, or a name for this kind of measurement.
             key: a variant's id, or variant and conditions.
             record: a frozen record.
         """
         table, names = address(kind, key)
-        owner = {"parent": record.parent} if isinstance(record, Variant) else owner_of(record)
+        if isinstance(record, Variant):
+            owner = {"parent": record.parent}
+        else:
+            owner = {"variant": str(getattr(record, "variant", ""))}
         content = {**owner, "json": canonical(record), "created": self.clock()}
-        with spoken(str(self.folder)):
+        with explain_errors(str(self.folder)):
             try:
                 replace(self.engine, table, names, content)
             except sql.exc.IntegrityError:  # another process inserted it between our two steps
@@ -145,41 +139,44 @@ class Store:
     def get(self, kind: str, key: str, cls: type[T]) -> T | None:
         """The record of this kind and key, or None."""
         table, names = address(kind, key)
-        same = [table.c[name] == value for name, value in names.items()]
-        found = self.texts(sql.select(table.c.json).where(*same))
-        return read(cls, found[0], f"{kind} {key}") if found else None
+        matches = [table.c[name] == value for name, value in names.items()]
+        texts = self.texts(sql.select(table.c.json).where(*matches))
+        if not texts:
+            return None
+        return read(cls, texts[0], f"{kind} {key}")
 
     def all(self, kind: str, cls: type[T]) -> tuple[T, ...]:
         """All records of a kind, in the order they were committed."""
         table = VARIANTS if kind == VARIANT else MEASUREMENTS
         query = sql.select(table.c.json).order_by(table.c.created, table.c.id)
-        chosen = query if kind == VARIANT else query.where(MEASUREMENTS.c.kind == kind)
-        return tuple(read(cls, text, f"one {kind}") for text in self.texts(chosen))
+        if kind != VARIANT:
+            query = query.where(MEASUREMENTS.c.kind == kind)
+        return tuple(read(cls, text, f"one {kind}") for text in self.texts(query))
 
     def lineage(self, variant: str) -> tuple[Variant, ...]:
-        """A variant after all it was made from, the original first.
+        """Ancestors of a variant and itself, the original first.
 
         Raises:
             InputError: one of them is not in the project.
         """
         line: list[Variant] = []
-        wanted = variant
-        while wanted and wanted not in {seen.id for seen in line}:
-            found = self.get(VARIANT, wanted, Variant)
-            if found is None:
-                raise InputError(f"'{self.folder}' has no variant '{wanted}' in its database")
-            line.append(found)
-            wanted = found.parent
+        key = variant
+        while key and key not in {ancestor.id for ancestor in line}:
+            ancestor = self.get(VARIANT, key, Variant)
+            if ancestor is None:
+                raise InputError(f"'{self.folder}' has no variant '{key}' in its database")
+            line.append(ancestor)
+            key = ancestor.parent
         return tuple(reversed(line))
 
     def texts(self, query: sql.Select[tuple[str]]) -> list[str]:
-        """The JSON texts that a query finds."""
-        with spoken(str(self.folder)), self.engine.connect() as connection:
+        """JSON texts that match a query."""
+        with explain_errors(str(self.folder)), self.engine.connect() as connection:
             return list(connection.scalars(query))
 
 
 def address(kind: str, key: str) -> tuple[sql.Table, Mapping[str, str]]:
-    """The table of a kind and the columns that single out one row."""
+    """Table of a kind, and the columns that identify one row."""
     if kind == VARIANT:
         return VARIANTS, {"id": key}
     return MEASUREMENTS, {"kind": kind, "id": key}
@@ -189,16 +186,11 @@ def replace(
     engine: sql.Engine, table: sql.Table, names: Mapping[str, str], content: Mapping[str, object]
 ) -> None:
     """Update the row of these names, or insert it, in one transaction."""
-    same = [table.c[name] == value for name, value in names.items()]
+    matches = [table.c[name] == value for name, value in names.items()]
     with writing(engine) as connection:
-        changed = connection.execute(sql.update(table).where(*same).values(content))
+        changed = connection.execute(sql.update(table).where(*matches).values(content))
         if changed.rowcount == 0:
             connection.execute(sql.insert(table).values({**names, **content}))
-
-
-def owner_of(record: object) -> dict[str, str]:
-    """The variant that a measurement is of; empty for what is of the whole project."""
-    return {"variant": str(getattr(record, "variant", ""))}
 
 
 def read(cls: type[T], text: str, what: str) -> T:
@@ -211,15 +203,17 @@ def read(cls: type[T], text: str, what: str) -> T:
         raise InputError(f"the project holds {what} in another form: {error}") from error
 
 
-def make_folder(folder: Path, place: sql.URL) -> None:
-    """Make the project's folder, and refuse one that holds something else."""
+def make_folder(folder: Path, location: sql.URL) -> None:
+    """Make the project's folder; refuse one that holds other files."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"a project is a folder; '{folder}' is a file. Name another")
     with writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        taken = any(folder.iterdir())
-    database = [Path(str(place.database))] if place.get_backend_name() == "sqlite" else []
-    if taken and not any(path.exists() for path in (folder / FILES, *database)):
+        is_used = any(folder.iterdir())
+    signs = [folder / FILES]
+    if location.get_backend_name() == "sqlite":
+        signs.append(Path(str(location.database)))
+    if is_used and not any(path.exists() for path in signs):
         raise InputError(
             f"'{folder}' holds files but is not a packlight project. Name a new or empty folder"
         )
@@ -227,7 +221,7 @@ def make_folder(folder: Path, place: sql.URL) -> None:
 
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """Say in a sentence that a folder cannot be written; other errors pass."""
+    """Turn errors of an unwritable folder into ``InputError``; others pass."""
     try:
         yield
     except OSError as error:

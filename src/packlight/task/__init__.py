@@ -1,4 +1,4 @@
-"""What says how good a model is, and where it comes from: arrays, images or Python."""
+"""Tasks, which measure the quality of a model, from arrays, images or Python."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ __all__ = [
 
 
 def load_task(text: str, model: Model) -> Task:
-    """The task that a text names, once it fits the model.
+    """Load the task that a text names, and check that it fits the model.
 
     Args:
         text: path of an ``.npz`` or of a folder of images, ``file.py:callable`` or
             ``module:callable``.
-        model: that it is for.
+        model: of the task.
 
     Raises:
         TaskError: there is none, or it does not fit.

@@ -1,6 +1,6 @@
 """A task from an ``.npz``: arrays named as the model's inputs, with targets and groups.
 
-``target``, ``group_NAME``, ``calibration_INPUT`` and ``metric`` (a name of the table) may be there.
+``target``, ``group_NAME``, ``calibration_INPUT`` and ``metric`` (a name of the table) are optional.
 """
 
 from __future__ import annotations
@@ -17,28 +17,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.errors import TaskError
-from packlight.metrics import METRICS, Metric, named
+from packlight.metrics import METRICS, Metric, metric_by_name
 from packlight.metrics.fidelity import is_float
 from packlight.model.model import Model
 from packlight.runtime.isolation.limits import physical_memory
-from packlight.task.declared import declared_dims, declared_dtype, dims_text, fits
+from packlight.task.declared import Dims, declared_dims, declared_dtype, dims_text, shape_matches
 from packlight.task.samples import ArraySamples
 from packlight.task.task import Task
 
 Arrays = Mapping[str, NDArray[np.generic]]
-CALIBRATION, GROUP, TARGET, METRIC = "calibration_", "group_", "target", "metric"
+CALIBRATION = "calibration_"
+GROUP = "group_"
+TARGET = "target"
+METRIC = "metric"
 BROKEN = (OSError, ValueError, EOFError, KeyError, OverflowError, zipfile.BadZipFile, zlib.error,
           lzma.LZMAError, struct.error, MemoryError, RuntimeError, SyntaxError,
           tokenize.TokenError)  # fmt: skip
-"""What reading a damaged file raises; RuntimeError where it is encrypted."""
+"""Errors of reading a damaged file; RuntimeError for an encrypted one."""
 
 SCORES_RANK = 2
-NOT_FED = "mMV"
-"""Kinds of arrays that no input takes: times and records."""
+UNSUPPORTED_KINDS = "mMV"
+"""Kinds of arrays that models do not take: times and records."""
 
 GIB = 2**30
 ROWS_CHECKED = 256
-"""At a time, so that a check needs little memory beside the array."""
+"""Rows checked at a time, so that a check needs little memory."""
 
 
 def load_arrays(path: Path, model: Model) -> Task:
@@ -59,11 +62,12 @@ def load_arrays(path: Path, model: Model) -> Task:
     samples = array_samples({name: arrays[name] for name in inputs}, model, path.name)
     calibration, remarks = calibration_samples(arrays, model, path.name)
     metric = choose_metric(arrays, model, path.name)
+    has_targets = metric.against == "target"
     return Task(
         name=path.stem,
         samples=samples,
         metric=metric,
-        targets=targets(arrays, len(samples), path.name) if metric.against == "target" else (),
+        targets=targets(arrays, len(samples), path.name) if has_targets else (),
         groups=groups(arrays, len(samples), path.name),
         calibration=calibration,
         remarks=remarks,
@@ -76,7 +80,7 @@ def read_arrays(path: Path) -> Arrays:
         raise TaskError(f"a task in arrays must be an .npz; '{path}' is no file")
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            check_room(sum(member.file_size for member in archive.infolist()), path.name)
+            check_memory(sum(member.file_size for member in archive.infolist()), path.name)
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
@@ -90,72 +94,73 @@ def read_arrays(path: Path) -> Arrays:
         ) from error
 
 
-def check_room(size: int, file: str) -> None:
-    """Refuse arrays that take more than half of the memory; a few bytes can unpack to them."""
+def check_memory(size: int, file: str) -> None:
+    """Refuse arrays larger than half of the memory; a small file can unpack to them."""
     memory = physical_memory()
     if memory and size > memory // 2:
         raise TaskError(
             f"the arrays of '{file}' take {size / GIB:.1f} GiB; this machine has "
             f"{memory / GIB:.1f} GiB of memory. Give fewer samples, or write the task in Python, "
-            "which can read each sample when it is asked for"
+            "which can read one sample at a time"
         )
 
 
 def check_names(arrays: Arrays, model: Model, file: str) -> None:
-    """Refuse an array whose name says nothing."""
+    """Refuse an array with an unknown name."""
     inputs = set(model.inputs())
-    known = inputs | {CALIBRATION + name for name in inputs} | {TARGET, METRIC}
-    unknown = [name for name in arrays if name not in known and not name.startswith(GROUP)]
+    names = inputs | {CALIBRATION + name for name in inputs} | {TARGET, METRIC}
+    unknown = [name for name in arrays if name not in names and not name.startswith(GROUP)]
     if unknown:
         raise TaskError(
-            f"'{file}' may hold {', '.join(sorted(known))} and group_NAME; "
+            f"'{file}' may hold {', '.join(sorted(names))} and group_NAME; "
             f"it holds {', '.join(unknown)}. Rename or remove these"
         )
 
 
 def array_samples(arrays: Arrays, model: Model, file: str) -> ArraySamples:
-    """Arrays by input name as samples, once they fit the model."""
+    """Check arrays by input name against the model, and return them as samples."""
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) > 1 or not min(lengths.values()):
         counts = ", ".join(f"'{name}' has {count}" for name, count in lengths.items())
         raise TaskError(
             f"the arrays of '{file}' have one row for each sample, at least 1; {counts}"
         )
-    values, whole, dtypes = model.inputs(), set(), {}
+    values = model.inputs()
+    unbatched = set()
+    dtypes = {}
     for name, array in arrays.items():
         dtypes[name] = declared_dtype(values[name])
         where = f"array '{name}' of '{file}'"
-        if takes_whole_rows(array, declared_dims(values[name]), where):
-            whole.add(name)
+        if is_unbatched(array, declared_dims(values[name]), where):
+            unbatched.add(name)
         check_values(array, dtypes[name], where)
-    return ArraySamples(arrays, dtypes, frozenset(whole))
+    return ArraySamples(arrays, dtypes, frozenset(unbatched))
 
 
-def takes_whole_rows(
-    array: NDArray[np.generic], dims: tuple[int | None, ...] | None, where: str
-) -> bool:
-    """Whether a row is all of what the input takes, rather than lacking the batch axis.
+def is_unbatched(array: NDArray[np.generic], dims: Dims | None, where: str) -> bool:
+    """Test whether a row has the input's shape; False where it lacks the batch axis of 1.
 
     Raises:
         TaskError: neither fits.
     """
-    if dims is None or fits(dims, (1, *array.shape[1:])):
+    if dims is None or shape_matches(dims, (1, *array.shape[1:])):
         return False
-    if fits(dims, array.shape[1:]):
+    if shape_matches(dims, array.shape[1:]):
         return True
-    batch = dims[0] if len(dims) == array.ndim and dims else None
-    fixed = f" The model's batch is fixed at {batch}: write the task in Python." if batch else ""
+    remedy = ""
+    if dims and len(dims) == array.ndim and dims[0] not in (None, 0, 1):
+        remedy = f" The model's batch is fixed at {dims[0]}: write the task in Python."
     raise TaskError(
         f"{where} holds samples for an input of shape {dims_text(dims)}; "
-        f"one row has shape {list(array.shape[1:])}.{fixed if batch not in (None, 1) else ''}"
+        f"one row has shape {list(array.shape[1:])}.{remedy}"
     )
 
 
 def check_values(array: NDArray[np.generic], dtype: np.dtype[np.generic], where: str) -> None:
-    """Refuse values that the input's type cannot hold, and what is not finite."""
+    """Refuse values that are not finite or that the input's type cannot hold."""
     kind = array.dtype.kind
-    if dtype.kind in "OU" or kind in "OSU" or kind in NOT_FED:
-        if kind in NOT_FED or (dtype.kind in "OU") != (kind in "SU"):
+    if dtype.kind in "OU" or kind in "OSU" or kind in UNSUPPORTED_KINDS:
+        if kind in UNSUPPORTED_KINDS or (dtype.kind in "OU") != (kind in "SU"):
             raise TaskError(f"{where} is fed as {dtype.name}; it has type {array.dtype.name}")
         return
     if kind == "c" or (is_float(array.dtype) and not is_float(dtype)):
@@ -172,8 +177,9 @@ def check_values(array: NDArray[np.generic], dtype: np.dtype[np.generic], where:
             bad = cast.astype(array.dtype) != rows
         if bad.any():
             row = start + int(np.argwhere(bad)[0][0])
-            raise TaskError(f"{where} must hold finite numbers that fit {dtype.name}; row {row} "
-                            "has others")  # fmt: skip
+            raise TaskError(
+                f"{where} must hold finite numbers that fit {dtype.name}; row {row} does not"
+            )
 
 
 def calibration_samples(
@@ -181,26 +187,28 @@ def calibration_samples(
 ) -> tuple[tuple[()] | ArraySamples, tuple[str, ...]]:
     """The calibration samples and a remark where there are none."""
     names = list(model.inputs())
-    held = {name: arrays[CALIBRATION + name] for name in names if CALIBRATION + name in arrays}
-    if not held:
+    stored = {name: arrays[CALIBRATION + name] for name in names if CALIBRATION + name in arrays}
+    if not stored:
         remark = (
             f"'{file}' has no calibration data (calibration_INPUT): methods that need it cannot run"
         )
         return (), (remark,)
-    if len(held) < len(names):
-        lacking = ", ".join(CALIBRATION + name for name in names if name not in held)
+    if len(stored) < len(names):
+        lacking = ", ".join(CALIBRATION + name for name in names if name not in stored)
         raise TaskError(f"'{file}' has calibration data for some inputs; it lacks {lacking}")
-    return array_samples(held, model, f"{file}, calibration"), ()
+    return array_samples(stored, model, f"{file}, calibration"), ()
 
 
 def targets(arrays: Arrays, count: int, file: str) -> NDArray[np.generic]:
     """The target of each sample."""
-    found = arrays[TARGET]
-    if not found.ndim or len(found) != count:
-        raise TaskError(f"'{file}' has {count} samples; its array 'target' has shape {found.shape}")
-    if is_float(found.dtype) and not np.isfinite(found).all():
+    values = arrays[TARGET]
+    if not values.ndim or len(values) != count:
+        raise TaskError(
+            f"'{file}' has {count} samples; its array 'target' has shape {values.shape}"
+        )
+    if is_float(values.dtype) and not np.isfinite(values).all():
         raise TaskError(f"array 'target' of '{file}' must be finite; it holds NaN or infinity")
-    return found
+    return values
 
 
 def groups(arrays: Arrays, count: int, file: str) -> dict[str, tuple[str, ...]]:
@@ -216,7 +224,7 @@ def groups(arrays: Arrays, count: int, file: str) -> dict[str, tuple[str, ...]]:
 
 
 def choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
-    """The metric that the file names; else the one that its target and the model's output call for.
+    """The metric that the file names; else the one that suits its target and the model's output.
 
     Without a target: ``agreement`` where the first output is class scores (rank 2) or integer,
     else ``cosine``. With integer targets ``top1``, with float targets ``mae``.
@@ -225,13 +233,14 @@ def choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
         if arrays[METRIC].ndim:
             raise TaskError(f"array 'metric' of '{file}' is one name; it has shape "
                             f"{arrays[METRIC].shape}")  # fmt: skip
-        return checked_metric(str(arrays[METRIC]), TARGET in arrays, file)
+        return metric_for_targets(str(arrays[METRIC]), TARGET in arrays, file)
     output = next(iter(model.outputs().values()))
     if TARGET not in arrays:
         dims = declared_dims(output)
         integer = output.dtype is not None and output.dtype.is_integer()
-        decides = integer or (dims is not None and len(dims) == SCORES_RANK and dims[1] != 1)
-        return METRICS["agreement" if decides else "cosine"]
+        if integer or (dims is not None and len(dims) == SCORES_RANK and dims[1] != 1):
+            return METRICS["agreement"]
+        return METRICS["cosine"]
     kind = arrays[TARGET].dtype.kind
     if kind not in "iubf":
         raise TaskError(f"array 'target' of '{file}' holds numbers; it has type "
@@ -239,9 +248,9 @@ def choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
     return METRICS["mae" if kind == "f" else "top1"]
 
 
-def checked_metric(name: str, has_target: bool, file: str) -> Metric:
-    """The metric of this name, if the file has what it compares with."""
-    metric = named(name)
+def metric_for_targets(name: str, has_target: bool, file: str) -> Metric:
+    """Look up a metric, and check that the file has targets exactly if it needs them."""
+    metric = metric_by_name(name)
     if (metric.against == "target") != has_target:
         state = "has one" if has_target else "has none"
         raise TaskError(f"metric '{name}' compares with the {metric.against}; '{file}' {state}: "

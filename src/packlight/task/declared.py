@@ -1,4 +1,4 @@
-"""Whether arrays and samples fit what a model declares to take."""
+"""Check arrays and samples against the declared inputs of a model."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ Dims = tuple[int | None, ...]
 
 
 def declared_dims(value: ir.Value) -> Dims | None:
-    """The declared shape, None for each free axis; None where not even the rank is known."""
+    """The declared shape, None for each free axis; None where the rank is unknown."""
     if value.shape is None:
         return None
     return tuple(dim if isinstance(dim, int) else None for dim in value.shape)
 
 
 def declared_dtype(value: ir.Value) -> np.dtype[np.generic]:
-    """The type that an input takes.
+    """The declared type of an input.
 
     Raises:
-        TaskError: the model does not say.
+        TaskError: the model declares none.
     """
     if value.dtype is None:
         raise TaskError(f"the model does not say what type its input '{value.name}' takes")
@@ -44,25 +44,25 @@ def dims_text(dims: Dims) -> str:
     return "[" + ", ".join("any" if dim is None else str(dim) for dim in dims) + "]"
 
 
-def fits(dims: Dims, shape: Sequence[int]) -> bool:
-    """Whether a shape is one that the declared dimensions allow."""
+def shape_matches(dims: Dims, shape: Sequence[int]) -> bool:
+    """Test whether the declared dimensions allow a shape."""
     return len(dims) == len(shape) and all(
-        want is None or want == size for want, size in zip(dims, shape, strict=True)
+        dim is None or dim == size for dim, size in zip(dims, shape, strict=True)
     )
 
 
 def check_task(task: Task, model: Model) -> Task:
-    """The task itself, once its first samples and its state fit the model.
+    """Check that the first samples and the state of a task fit the model, and return it.
 
     Raises:
         TaskError: they do not.
     """
-    for output, fed in task.state.items():
-        if output not in model.outputs() or fed not in model.inputs():
+    for output, target in task.state.items():
+        if output not in model.outputs() or target not in model.inputs():
             raise TaskError(
                 f"the state of task '{task.name}' carries an output to an input; the model has "
                 f"outputs {', '.join(model.outputs())} and inputs {', '.join(model.inputs())}, "
-                f"the task says '{output}' -> '{fed}'"
+                f"the task says '{output}' -> '{target}'"
             )
     check_steps(task.samples[0], model, f"sample 0 of task '{task.name}'")
     if len(task.calibration):
@@ -71,25 +71,29 @@ def check_task(task: Task, model: Model) -> Task:
 
 
 def check_steps(steps: Steps, model: Model, where: str) -> None:
-    """Refuse a sample whose first call does not feed the model what it declares."""
+    """Refuse a sample whose first call does not fit the declared inputs."""
     if isinstance(steps, Mapping) or not len(steps):
-        raise TaskError(f"a sample is a sequence of calls, each a mapping by input name; {where} "
-                        f"is {'a mapping: put it in a tuple' if steps else 'empty'}")  # fmt: skip
-    feeds, wanted = steps[0], model.inputs()
-    if set(feeds) != set(wanted):
+        fault = "a mapping: put it in a tuple" if steps else "empty"
         raise TaskError(
-            f"a call feeds the inputs {', '.join(wanted)}; {where} feeds {', '.join(feeds)}"
+            f"a sample is a sequence of calls, each a mapping by input name; {where} is {fault}"
         )
-    for name, value in wanted.items():
+    feeds = steps[0]
+    inputs = model.inputs()
+    if set(feeds) != set(inputs):
+        raise TaskError(
+            f"a call feeds the inputs {', '.join(inputs)}; {where} feeds {', '.join(feeds)}"
+        )
+    for name, value in inputs.items():
         check_feed(np.asarray(feeds[name]), value, f"input '{name}' in {where}")
 
 
 def check_feed(array: NDArray[np.generic], value: ir.Value, where: str) -> None:
     """Refuse an array of another type or shape than an input takes."""
-    dtype, dims = declared_dtype(value), declared_dims(value)
+    dtype = declared_dtype(value)
+    dims = declared_dims(value)
     if array.dtype != dtype and dtype.kind not in "OU":
         raise TaskError(f"{where} takes {dtype.name}; got {array.dtype.name}")
-    if dims is not None and not fits(dims, array.shape):
+    if dims is not None and not shape_matches(dims, array.shape):
         raise TaskError(f"{where} has shape {dims_text(dims)}; got {list(array.shape)}")
     if is_float(array.dtype) and not np.isfinite(array.astype(np.float64)).all():
         raise TaskError(f"{where} must be finite; it holds NaN or infinity")

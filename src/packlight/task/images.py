@@ -20,10 +20,11 @@ from packlight.task.task import Task
 if TYPE_CHECKING:
     from packlight.runtime import Steps
 
+Indices = NDArray[np.int64]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 MODES = {1: "L", 3: "RGB"}
 IMAGE_RANK = 4
-HELD_BACK = 0.1
+CALIBRATION_SHARE = 0.1
 MIN_IMAGES = 2
 PIXELS = (
     "images are fed as pixels from 0 to 255, resized to the model's input, and class folders in "
@@ -33,14 +34,14 @@ PIXELS = (
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """What an image becomes.
+    """The form of an image as input.
 
     Attributes:
         name: of the input.
         height: in pixels.
         width: in pixels.
         channels: 1 or 3.
-        first: whether channels come before height and width.
+        first: True if channels come before height and width.
         dtype: of the input.
     """
 
@@ -60,38 +61,38 @@ def load_images(folder: Path, model: Model, seed: int = 0) -> Task:
     """
     canvas = image_input(model)
     parts = folder / "test", folder / "calibration"
-    split = all(part.is_dir() for part in parts)
-    files, labels, classes = image_files(parts[0] if split else folder)
+    is_split = all(part.is_dir() for part in parts)
+    files, labels, classes = image_files(parts[0] if is_split else folder)
     check_classes(classes, model)
-    everything = image_samples(files, canvas)
-    if split:
-        held = image_samples(image_files(parts[1])[0], canvas)
-        kept, calibration = np.arange(len(files)), held
-        remarks: tuple[str, ...] = (PIXELS,)
+    samples = image_samples(files, canvas)
+    remarks = [PIXELS]
+    if is_split:
+        calibration = image_samples(image_files(parts[1])[0], canvas)
+        tested = np.arange(len(files))
     else:
-        kept, chosen = hold_back(len(files), folder, seed)
-        calibration = Selection(everything, chosen.tolist())
-        remarks = PIXELS, f"{len(chosen)} of {len(files)} images were held back for calibration"
+        tested, chosen = split_calibration(len(files), folder, seed)
+        calibration = Selection(samples, chosen.tolist())
+        remarks.append(f"{len(chosen)} of {len(files)} images were held back for calibration")
     return Task(
         name=folder.resolve().name,
-        samples=Selection(everything, kept.tolist()),
+        samples=Selection(samples, tested.tolist()),
         metric=METRICS["top1"],
-        targets=labels[kept],
-        groups={"class": tuple(classes[label] for label in labels[kept])},
+        targets=labels[tested],
+        groups={"class": tuple(classes[label] for label in labels[tested])},
         calibration=calibration,
-        remarks=remarks,
+        remarks=tuple(remarks),
     )
 
 
 def image_input(model: Model) -> Canvas:
-    """The one input of a model that takes an image.
+    """The single input of a model that takes an image.
 
     Raises:
         TaskError: it takes something else.
     """
     values = list(model.inputs().values())
     dims = declared_dims(values[0]) if len(values) == 1 else None
-    canvas = layout(dims) if dims else None
+    canvas = image_layout(dims or ())
     if not canvas:
         shapes = ", ".join(f"{v.name} {dims_text(declared_dims(v) or ())}" for v in values)
         raise TaskError(
@@ -103,32 +104,35 @@ def image_input(model: Model) -> Canvas:
     return Canvas(str(values[0].name), height, width, channels, first, declared_dtype(values[0]))
 
 
-def layout(dims: Dims) -> tuple[int, int, int, bool] | None:
-    """Height, width, channels, and whether channels come first; None for no image."""
+def image_layout(dims: Dims) -> tuple[int, int, int, bool] | None:
+    """Height, width, channels, and True if channels come first; None for no image."""
     if len(dims) != IMAGE_RANK or dims[0] not in (None, 1) or None in dims[1:]:
         return None
     sizes = [dim for dim in dims[1:] if dim is not None]
     if sizes[0] in MODES:
         return sizes[1], sizes[2], sizes[0], True
-    return (sizes[0], sizes[1], sizes[2], False) if sizes[2] in MODES else None
+    if sizes[2] in MODES:
+        return sizes[0], sizes[1], sizes[2], False
+    return None
 
 
-def image_files(folder: Path) -> tuple[list[Path], NDArray[np.int64], list[str]]:
+def image_files(folder: Path) -> tuple[list[Path], Indices, list[str]]:
     """Files, the class index of each, and the class names in sorted order.
 
     Raises:
         TaskError: there are none.
     """
     classes = sorted(child.name for child in folder.iterdir() if child.is_dir())
-    found = [
-        (file, index)
-        for index, name in enumerate(classes)
-        for file in sorted((folder / name).iterdir())
-        if file.suffix.lower() in SUFFIXES and file.is_file()
-    ]
-    if not found:
+    files: list[Path] = []
+    indices: list[int] = []
+    for index, name in enumerate(classes):
+        children = sorted((folder / name).iterdir())
+        images = [file for file in children if file.suffix.lower() in SUFFIXES and file.is_file()]
+        files += images
+        indices += [index] * len(images)
+    if not files:
         raise TaskError(f"a folder of images holds CLASS/*.png or .jpg; '{folder.name}' holds none")
-    return [file for file, _ in found], np.array([index for _, index in found]), classes
+    return files, np.array(indices), classes
 
 
 def check_classes(classes: Sequence[str], model: Model) -> None:
@@ -140,17 +144,17 @@ def check_classes(classes: Sequence[str], model: Model) -> None:
                         f"{', '.join(classes[:5])}, ...")  # fmt: skip
 
 
-def hold_back(count: int, folder: Path, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices to test and to calibrate on, both sorted."""
+def split_calibration(count: int, folder: Path, seed: int) -> tuple[Indices, Indices]:
+    """Indices of test and calibration samples, sorted."""
     if count < MIN_IMAGES:
         raise TaskError(f"at least {MIN_IMAGES} images are needed; '{folder.name}' has {count}")
     order = np.random.default_rng(seed).permutation(count)
-    held = max(1, round(count * HELD_BACK))
-    return np.sort(order[held:]), np.sort(order[:held])
+    size = max(1, round(count * CALIBRATION_SHARE))
+    return np.sort(order[size:]), np.sort(order[:size])
 
 
 def image_samples(files: Sequence[Path], canvas: Canvas) -> Samples:
-    """Images as samples, each read when it is asked for."""
+    """Images as samples, read on access."""
 
     def build(index: int) -> Steps:
         return ({canvas.name: read_image(files[index], canvas)},)
@@ -172,10 +176,12 @@ def read_image(path: Path, canvas: Canvas) -> NDArray[np.generic]:
         ) from error
     try:
         with Image.open(path) as image:
-            mode, size = MODES[canvas.channels], (canvas.width, canvas.height)
-            fitted = image.convert(mode).resize(size, Image.Resampling.BILINEAR)
+            size = (canvas.width, canvas.height)
+            converted = image.convert(MODES[canvas.channels])
+            fitted = converted.resize(size, Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise TaskError(f"'{path}' must be an image; reading it gives: {error}") from error
     pixels = np.asarray(fitted).reshape(canvas.height, canvas.width, canvas.channels)
-    ordered = pixels.transpose(2, 0, 1) if canvas.first else pixels
-    return np.ascontiguousarray(ordered[None], dtype=canvas.dtype)
+    if canvas.first:
+        pixels = pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels[None], dtype=canvas.dtype)

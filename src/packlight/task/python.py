@@ -19,17 +19,17 @@ from packlight.task.task import Task
 
 
 def load_python(text: str) -> Task:
-    """Call what makes a task.
+    """Call the function that returns a task.
 
     Raises:
-        TaskError: it is not there, fails, or makes something else.
+        TaskError: it is missing, fails, or returns something else.
     """
-    place, _, name = text.rpartition(":")
+    source, _, name = text.rpartition(":")
     with user_code(f"task '{text}'"):
-        module = load_file(Path(place)) if place.endswith(".py") else load_module(place)
+        module = load_file(Path(source)) if source.endswith(".py") else load_module(source)
         make = getattr(module, name, None)
         if not callable(make):
-            raise TaskError(f"'{place}' must hold a function '{name}'; it has none")
+            raise TaskError(f"'{source}' must hold a function '{name}'; it has none")
         task = make()
     if not isinstance(task, Task):
         raise TaskError(f"'{text}' must return a packlight.Task; it returns {type(task).__name__}")
@@ -37,7 +37,7 @@ def load_python(text: str) -> Task:
 
 
 def load_file(path: Path) -> ModuleType:
-    """Run a Python file as a module of its own; it may import what lies beside it."""
+    """Run a Python file as a new module; it may import modules from its folder."""
     if not path.is_file():
         raise TaskError(f"there is no file '{path}'; give the path of a Python file")
     name = f"packlight_task_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:ID_LENGTH]}"
@@ -70,7 +70,7 @@ def load_module(name: str) -> ModuleType:
 
 
 def source_digest(module: ModuleType) -> str:
-    """Digest of a module's text, so that results of an older text are not taken for its own."""
+    """Digest of a module's source, so that results of an older source are not reused."""
     file = getattr(module, "__file__", None)
     data = Path(file).read_bytes() if file else b""
     return hashlib.sha256(data).hexdigest()[:ID_LENGTH]
@@ -78,7 +78,7 @@ def source_digest(module: ModuleType) -> str:
 
 @contextlib.contextmanager
 def user_code(what: str) -> Iterator[None]:
-    """Turn an error in what users wrote into one sentence with file, line and message.
+    """Turn an error in users' code into one sentence with file, line and message.
 
     Raises:
         TaskError: in place of any other error.
@@ -94,11 +94,12 @@ def user_code(what: str) -> Iterator[None]:
 
 
 def location(error: BaseException) -> str:
-    """File and line that an error comes from: the last frame outside installed packages."""
+    """File and line of an error: the last frame outside installed packages."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "site-packages" not in f.filename and "<frozen" not in f.filename
-           and not f.filename.startswith(sys.base_prefix)]  # fmt: skip
-    frame = (own or frames)[-1]
+    user_frames = [f for f in frames if "site-packages" not in f.filename
+                   and "<frozen" not in f.filename
+                   and not f.filename.startswith(sys.base_prefix)]  # fmt: skip
+    frame = (user_frames or frames)[-1]
     return f"{frame.filename}, line {frame.lineno}"

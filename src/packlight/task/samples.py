@@ -1,4 +1,4 @@
-"""Samples that are made when they are asked for."""
+"""Samples that are computed on access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Samples(Sequence["Steps"]):
-    """A sequence of samples by index; subclasses say how many, and make one."""
+    """A sequence of samples by index; subclasses define its length and ``make``."""
 
     @abstractmethod
     def make(self, index: int) -> Steps:
@@ -26,18 +26,20 @@ class Samples(Sequence["Steps"]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Steps]: ...
     def __getitem__(self, index: int | slice) -> Steps | Sequence[Steps]:
-        """One sample, or a selection of them; nothing is made before it is asked for."""
-        places = range(len(self))[index]
-        return self.make(places) if isinstance(places, int) else Selection(self, places)
+        """One sample, or a selection of them, whose samples are computed on access."""
+        indices = range(len(self))[index]
+        if isinstance(indices, int):
+            return self.make(indices)
+        return Selection(self, indices)
 
 
 @dataclass(frozen=True, slots=True)
 class LazySamples(Samples):
-    """Samples computed one at a time, as from text or sound.
+    """Samples computed one at a time, for example from text or sound.
 
     Attributes:
-        size: how many.
-        build: index -> calls of the model, by input name; the same index must give the same.
+        size: number of samples.
+        build: index -> calls of the model, by input name; deterministic.
     """
 
     size: int
@@ -53,22 +55,22 @@ class LazySamples(Samples):
 
 @dataclass(frozen=True, slots=True)
 class Selection(Samples):
-    """Some samples of others.
+    """Samples selected by index from a sequence.
 
     Attributes:
-        source: the others.
-        places: indices in it.
+        source: the sequence.
+        indices: in the source.
     """
 
     source: Sequence[Steps]
-    places: Sequence[int]
+    indices: Sequence[int]
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def make(self, index: int) -> Steps:
         """The sample at an index of the selection."""
-        return self.source[self.places[index]]
+        return self.source[self.indices[index]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +79,23 @@ class ArraySamples(Samples):
 
     Attributes:
         arrays: by input name, each (n, ...).
-        dtypes: what the model takes; rows are cast one at a time, so that images stay uint8 here.
-        whole: inputs whose row is all that the model takes; the others get a leading axis of 1.
+        dtypes: of the model's inputs; rows are cast one at a time, so that images stay uint8 here.
+        unbatched: inputs whose row has the model's shape; further rows get a leading axis of 1.
     """
 
     arrays: Mapping[str, NDArray[np.generic]]
     dtypes: Mapping[str, np.dtype[np.generic]]
-    whole: frozenset[str] = frozenset()
+    unbatched: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return min((len(array) for array in self.arrays.values()), default=0)
 
     def make(self, index: int) -> Steps:
-        """Row ``index`` of every array, in the type that the model takes."""
+        """Row ``index`` of every array, in the model's type."""
         return ({name: self.row(name, index) for name in self.arrays},)
 
     def row(self, name: str, index: int) -> NDArray[np.generic]:
-        """One row as it is fed."""
+        """One row in the model's shape and type."""
         array = self.arrays[name]
-        rows = array[index] if name in self.whole else array[index : index + 1]
+        rows = array[index] if name in self.unbatched else array[index : index + 1]
         return np.asarray(rows, dtype=self.dtypes[name])

@@ -1,4 +1,4 @@
-"""What single samples did, so that flips and intervals need no second run."""
+"""Results of single samples, so that flips and intervals need no second run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from packlight.metrics.metric import Decisions, Rows, Truths
 
-FIDELITY, SAMPLE, DECISION = "fidelity.", "sample.", "decision."
+FIDELITY = "fidelity."
+SAMPLE = "sample."
+DECISION = "decision."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,14 +22,14 @@ class SampleTable:
 
     Attributes:
         rows: of the task's metric (n, k).
-        decisions: classes or texts (m,); empty where the task decides nothing.
-        right: whether each is right (m,).
-        owner: the sample each belongs to (m,).
-        confidence: highest probability behind each (m,); 0 where unknown.
+        decisions: classes or texts (m,); empty for a task without decisions.
+        right: True for each correct decision (m,).
+        owner: index of the sample of each decision (m,).
+        confidence: highest probability of each decision (m,); 0 where unknown.
         fidelity: by name of a fidelity metric, its rows (n, 2).
-        samples: further numbers of each sample (n,) by name, as ``divergence`` from the reference,
-            or ``input_mean``; NaN where one has none.
-        details: further numbers of each decision (m,) by name, as ``nll``.
+        samples: further numbers of each sample (n,) by name, such as ``divergence`` from the
+            reference, or ``input_mean``; NaN where one has none.
+        details: further numbers of each decision (m,) by name, such as ``nll``.
     """
 
     rows: Rows
@@ -39,15 +41,15 @@ class SampleTable:
     samples: Mapping[str, Rows] = field(default_factory=dict)
     details: Mapping[str, Rows] = field(default_factory=dict)
 
-    def decides_as_often(self, other: SampleTable) -> bool:
-        """Whether there are decisions, and as many on each sample as in another table."""
-        return bool(self.owner.size) and np.array_equal(self.owner, other.owner)
+    def same_decision_counts(self, table: SampleTable) -> bool:
+        """Test whether there are decisions, and as many on each sample as in ``table``."""
+        return bool(self.owner.size) and np.array_equal(self.owner, table.owner)
 
     def to_bytes(self) -> bytes:
         """The table as an .npz; the same table gives the same bytes."""
         arrays = {
             "rows": self.rows,
-            "decisions": texts(self.decisions),
+            "decisions": without_objects(self.decisions),
             "right": self.right,
             "owner": self.owner,
             "confidence": self.confidence,
@@ -61,30 +63,29 @@ class SampleTable:
 
 
 def read_table(data: bytes) -> SampleTable:
-    """The table that ``to_bytes`` gave."""
+    """Read a table from the bytes of ``to_bytes``."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        kept = {name: arrays[name] for name in arrays.files}
+        stored = {name: arrays[name] for name in arrays.files}
     return SampleTable(
-        rows=kept["rows"],
-        decisions=kept["decisions"],
-        right=kept["right"],
-        owner=kept["owner"],
-        confidence=kept["confidence"],
-        fidelity=under(FIDELITY, kept),
-        samples=under(SAMPLE, kept),
-        details=under(DECISION, kept),
+        rows=stored["rows"],
+        decisions=stored["decisions"],
+        right=stored["right"],
+        owner=stored["owner"],
+        confidence=stored["confidence"],
+        fidelity=arrays_by_prefix(FIDELITY, stored),
+        samples=arrays_by_prefix(SAMPLE, stored),
+        details=arrays_by_prefix(DECISION, stored),
     )
 
 
-def under(prefix: str, arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Rows]:
-    """Arrays whose name begins with a prefix, by the rest of it."""
-    return {
-        name.removeprefix(prefix): array
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }
+def arrays_by_prefix(prefix: str, arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Rows]:
+    """Arrays whose name has a prefix, by name without it."""
+    names = [name for name in arrays if name.startswith(prefix)]
+    return {name.removeprefix(prefix): arrays[name] for name in names}
 
 
-def texts(decisions: Decisions) -> Decisions:
+def without_objects(decisions: Decisions) -> Decisions:
     """Decisions without Python objects."""
-    return decisions.astype(np.str_) if decisions.dtype.kind == "O" else decisions
+    if decisions.dtype.kind == "O":
+        return decisions.astype(np.str_)
+    return decisions

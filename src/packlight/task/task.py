@@ -1,4 +1,4 @@
-"""What says how good a model is: samples, targets, groups, a metric and a calibration set."""
+"""A task: samples, targets, groups, a metric and a calibration set."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from packlight.runtime import Steps
 
 Targets = Sequence[object] | NDArray[np.generic]
-PRINT_BYTES = 16
+FINGERPRINT_BYTES = 16
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """How good a model is, and on what data a method may look.
+    """Data and metric that measure the quality of a model, and data that methods may use.
 
-    A sample is a sequence of calls of the model, nearly always one, with the batch that is
-    deployed, 1: an operator that finds its ranges when it runs (DynamicQuantizeLinear) finds one
-    range for the whole batch, so that a sample's result would depend on its neighbours in it.
-    A stateful model gets several calls, and ``state`` says what is carried from one to the next.
+    A sample is a sequence of calls of the model, nearly always one, with a batch size of 1, as in
+    deployment: DynamicQuantizeLinear computes one range for a batch, so the result of a sample
+    would depend on its neighbors in the batch. A stateful model gets several calls, and ``state``
+    names the values that one call passes to the next.
 
     Attributes:
         name: for people.
-        samples: by index, possibly made when asked for.
+        samples: by index, possibly computed on access.
         metric: of :mod:`packlight.metrics`.
         targets: one for each sample; empty where the metric compares with the reference.
         groups: by column, the group of each sample.
-        calibration: samples that methods may look at; none of them among ``samples``.
+        calibration: samples that methods may use; none of them among ``samples``.
         state: output of a call -> input that it feeds at the next.
         split: name of the data.
-        remarks: sentences about the data that go wherever the task is shown.
+        remarks: sentences about the data, shown with the task.
         changes: small changes of inputs by name, (calls of a sample, seed) -> changed calls, for
-            ``compare --robustness``; beside those that fit images and sound.
-        code: digest of the Python text that made it; empty where none did.
+            ``compare --robustness``, in addition to those for images and sound.
+        code: digest of the Python file that defines it; empty without one.
     """
 
     name: str
@@ -66,12 +66,12 @@ class Task:
         count = len(self.samples)
         if not count:
             raise TaskError(f"a task has samples; '{self.name}' has none")
-        wanted = count if self.metric.against == "target" else 0
-        if len(self.targets) != wanted:
+        target_count = count * (self.metric.against == "target")
+        if len(self.targets) != target_count:
             raise TaskError(
                 f"task '{self.name}' has {count} samples and {len(self.targets)} targets, but "
                 f"metric '{self.metric.name}' compares with the {self.metric.against}: "
-                f"give {wanted}"
+                f"give {target_count}"
             )
         for column, names in self.groups.items():
             if len(names) != count:
@@ -81,34 +81,34 @@ class Task:
                 )
 
     @cached_property
-    def prints(self) -> tuple[bytes, ...]:
-        """A digest of each sample; makes every sample once."""
+    def fingerprints(self) -> tuple[bytes, ...]:
+        """A digest of each sample; computes every sample once."""
         return tuple(fingerprint(steps) for steps in self.samples)
 
     @cached_property
-    def calibration_prints(self) -> tuple[bytes, ...]:
+    def calibration_fingerprints(self) -> tuple[bytes, ...]:
         """A digest of each calibration sample."""
         return tuple(fingerprint(steps) for steps in self.calibration)
 
     @cached_property
     def digest(self) -> str:
-        """Digest of all that an evaluation rests on: samples, targets, groups, metric, state."""
+        """Digest of the input of an evaluation: samples, targets, groups, metric, state."""
         groups = {column: list(map(str, names)) for column, names in self.groups.items()}
         head = canonical([self.metric.name, groups, plain(self.state), self.split, self.code])
         targets = (target_bytes(target) for target in self.targets)
-        return chained([head.encode(), *self.prints], targets)
+        return digest_of_pieces([head.encode(), *self.fingerprints], targets)
 
     @cached_property
     def calibration_digest(self) -> str:
         """Digest of the calibration samples and the state; empty where there are none."""
         if not len(self.calibration):
             return ""
-        return chained([canonical(self.state).encode()], self.calibration_prints)
+        return digest_of_pieces([canonical(self.state).encode()], self.calibration_fingerprints)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """The remarks, and a warning where calibration and test share samples."""
-        shared = len(set(self.prints) & set(self.calibration_prints))
+        shared = len(set(self.fingerprints) & set(self.calibration_fingerprints))
         if not shared:
             return self.remarks
         warning = (
@@ -120,7 +120,7 @@ class Task:
 
 def fingerprint(steps: Steps) -> bytes:
     """Digest of the content of one sample."""
-    total = hashlib.blake2b(digest_size=PRINT_BYTES)
+    total = hashlib.blake2b(digest_size=FINGERPRINT_BYTES)
     for feeds in steps:
         for name in sorted(feeds):
             total.update(array_bytes(name, np.asarray(feeds[name])))
@@ -140,11 +140,10 @@ def target_bytes(target: object) -> bytes:
     """Content of a target.
 
     Raises:
-        TaskError: it is of no kind that has a content.
+        TaskError: its type has no content to digest.
     """
-    array = target if isinstance(target, np.ndarray | np.generic) else None
-    if array is not None:
-        return array_bytes("target", np.asarray(array))
+    if isinstance(target, np.ndarray | np.generic):
+        return array_bytes("target", np.asarray(target))
     try:
         return canonical([target]).encode()
     except (TypeError, ValueError) as error:
@@ -154,10 +153,10 @@ def target_bytes(target: object) -> bytes:
         ) from error
 
 
-def chained(first: Sequence[bytes], rest: Iterable[bytes]) -> str:
-    """An id of pieces, each with its length, so that no two sequences are alike."""
+def digest_of_pieces(first: Sequence[bytes], second: Iterable[bytes]) -> str:
+    """An id of pieces, each with its length, so that different sequences have different ids."""
     total = hashlib.sha256()
-    for pieces in (first, rest):
+    for pieces in (first, second):
         for piece in pieces:
             total.update(len(piece).to_bytes(8, "little") + piece)
     return total.hexdigest()[:ID_LENGTH]

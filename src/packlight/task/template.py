@@ -1,4 +1,4 @@
-"""The text of a task to fill in, made for one model."""
+"""A template of a task in Python for one model."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from packlight.task.declared import declared_dims, declared_dtype
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-FREE = 16
-"""Size that a free axis gets, other than the batch."""
+FREE_AXIS_SIZE = 16
+"""Size for a free axis that is not the batch."""
 
 TEXT = '''"""How good {model} is, for packlight: a task to fill in.
 
@@ -65,40 +65,42 @@ def task() -> Task:
 
 
 def init_task(model: Model, file: str = "task.py") -> str:
-    """Python that makes a task for this model from random data, with what to replace."""
+    """Python source of a task for this model on random data, with marks on the parts to replace."""
     output = next(iter(model.outputs().values()))
     dims = declared_dims(output)
     scores = dims is not None and len(dims) == 2 and dims[1] != 1  # noqa: PLR2004  batch, classes
     return TEXT.format(
-        model=quotable(model.name),
-        name=quotable(model.name),
+        model=quotable_text(model.name),
+        name=quotable_text(model.name),
         file=file,
-        inputs="\n".join(described(value) for value in model.inputs().values()),
-        outputs="\n".join(described(value) for value in model.outputs().values()),
-        feeds="\n".join(feed(value) for value in model.inputs().values()),
+        inputs="\n".join(value_line(value) for value in model.inputs().values()),
+        outputs="\n".join(value_line(value) for value in model.outputs().values()),
+        feeds="\n".join(feed_line(value) for value in model.inputs().values()),
         metric="agreement" if scores else "cosine",
     )
 
 
-def described(value: ir.Value) -> str:
+def value_line(value: ir.Value) -> str:
     """Name, type and shape of an input or output, in one line."""
-    shape = "any shape" if value.shape is None else str(list(map(str, value.shape)))
+    shape = "any shape"
+    if value.shape is not None:
+        shape = str(list(map(str, value.shape)))
     kind = value.dtype.name.lower() if value.dtype else "unknown"
-    return quotable(f"    {value.name}: {kind} {shape}")
+    return quotable_text(f"    {value.name}: {kind} {shape}")
 
 
-def quotable(text: str) -> str:
-    """A text that can stand in a Python string: without quotes, backslashes and line ends."""
+def quotable_text(text: str) -> str:
+    """A text for a Python string: without quotes, backslashes and line ends."""
     return "".join(char for char in text if char.isprintable() and char not in "'\"\\")
 
 
-def feed(value: ir.Value) -> str:
-    """The line that makes a random input."""
+def feed_line(value: ir.Value) -> str:
+    """The line of code for a random input."""
     dims = declared_dims(value) or ()
-    shape = tuple(
-        (1 if axis == 0 else FREE) if dim is None else dim for axis, dim in enumerate(dims)
-    )
-    return f"        {str(value.name)!r}: {random_array(value, shape)},"
+    shape = [FREE_AXIS_SIZE if dim is None else dim for dim in dims]
+    if dims and dims[0] is None:
+        shape[0] = 1
+    return f"        {str(value.name)!r}: {random_array(value, tuple(shape))},"
 
 
 def random_array(value: ir.Value, shape: tuple[int, ...]) -> str:

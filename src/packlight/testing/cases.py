@@ -1,4 +1,4 @@
-"""One method applied to one network, with what the laws look at."""
+"""A method applied to a network, with everything that the laws check."""
 
 from __future__ import annotations
 
@@ -18,44 +18,45 @@ from packlight.runtime.calibration import Calibrator
 Random = np.random.Generator
 CALLS = 6
 OPEN = 2
-"""Size given to a dimension that is open."""
+"""Size of an open dimension."""
 
 TOKENS = 16
-"""Whole-number inputs stay below this."""
+"""Integer inputs stay below this."""
 
 EXACT = SessionOptions(arithmetic="exact", matmul_accuracy=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A recipe and what it made of a network.
+    """A recipe and its result on a network.
 
     Attributes:
         recipe: of one step.
         model: the network.
         content: its bytes before the recipe was applied.
-        made: the result.
+        result: the compressed network.
         calls: inputs to try and to calibrate with.
     """
 
     recipe: Recipe
     model: Model
     content: bytes
-    made: AppliedRecipe
+    result: AppliedRecipe
     calls: tuple[Feeds, ...]
 
     def again(self, recipe: Recipe) -> AppliedRecipe:
-        """What a recipe makes of the network on the same calls."""
-        return applied(self.model, recipe, self.calls)
+        """Apply a recipe to the network with the same calls."""
+        return apply_recipe(self.model, recipe, self.calls)
 
 
 def make_case(model: Model, recipe: Recipe) -> Case:
     """Apply a recipe to a network."""
-    content, calls = to_bytes(model), sample_calls(model)
-    return Case(recipe, model, content, applied(model, recipe, calls), calls)
+    content = to_bytes(model)
+    calls = sample_calls(model)
+    return Case(recipe, model, content, apply_recipe(model, recipe, calls), calls)
 
 
-def applied(model: Model, recipe: Recipe, calls: Sequence[Feeds]) -> AppliedRecipe:
+def apply_recipe(model: Model, recipe: Recipe, calls: Sequence[Feeds]) -> AppliedRecipe:
     """Apply a recipe, with each call as a calibration sample."""
     return compress(model, recipe, Calibrator([[feeds] for feeds in calls], EXACT))
 
@@ -86,11 +87,11 @@ DRAW: dict[ir.DataType, Callable[[int, Sequence[int], Random], NDArray[np.generi
     ir.DataType.INT64: lambda _, shape, random: random.integers(0, TOKENS, shape),
     ir.DataType.BOOL: lambda index, shape, _: np.full(shape, index % 2 == 0),
 }
-"""What an input of each type is fed with."""
+"""Random inputs by type."""
 
 
 def stored_parts(model: Model, weight: str) -> dict[str, ir.TensorProtocol]:
-    """What is stored of a compressed weight, by the name of the part; none where it is whole."""
+    """Stored tensors of a compressed weight by part name; empty if it is stored whole."""
     for graph in graphs(model.graph):
         for node in graph:
             if node.outputs[0].name == weight:

@@ -1,4 +1,4 @@
-"""What every compression method keeps, as functions of one case; each raises AssertionError."""
+"""Laws of every compression method, as functions of a case that raise AssertionError."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from packlight.compression.sites.weight_roles import stored, weight_roles
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size, load, nodes, save, stored_tensor, to_bytes
 from packlight.records import Change, Recipe, Refusal, SessionOptions, Step
-from packlight.records.recipe import Option
+from packlight.records.recipe_options import Option, config_of
 from packlight.runtime import open_session
 from packlight.testing.cases import EXACT, Case, make_case
 
 NOWHERE = "no operator has this name"
 DECIBELS = {
-    "tidy": 90.0,
-    "equalise": 200.0,
+    "simplify": 90.0,
+    "equalize": 200.0,
     "float16": 50.0,
     "weights": 25.0,
     "palette": 10.0,
@@ -35,7 +35,7 @@ DECIBELS = {
     "static": 15.0,
     "dynamic": 15.0,
 }
-"""Signal to noise that the default options of each method keep on random networks."""
+"""Signal to noise ratio that each method's default options keep on random networks."""
 
 
 def check_method(
@@ -49,13 +49,13 @@ def check_method(
     Args:
         method: one of ``packlight.compress.METHODS``.
         network: builds the network, as those in ``NETWORKS`` do.
-        options: of the method; its defaults where none are given.
-        decibels: signal to noise that the result keeps; from ``DECIBELS`` where not given.
+        options: of the method; its defaults if None.
+        decibels: least signal to noise ratio of the result; from ``DECIBELS`` if None.
 
     Raises:
         AssertionError: a law is broken; the message says which and how.
     """
-    recipe = Recipe((Step(method.name, dict(options or {})),))
+    recipe = Recipe((Step(config_of(method.name, options or {})),))
     case = make_case(network(), recipe)
     for law in LAWS:
         law(case)
@@ -67,21 +67,21 @@ def check_method(
 
 
 def the_input_is_untouched(case: Case) -> None:
-    """The model given has the content that it had."""
+    """The input model keeps its content."""
     assert to_bytes(case.model) == case.content, "the method edited the model it was given"
 
 
 def the_same_recipe_gives_the_same_bytes(case: Case) -> None:
-    """A second run makes the same file, report and digest."""
+    """A second run gives the same file, report and digest."""
     again = case.again(case.recipe)
-    assert to_bytes(again.model) == to_bytes(case.made.model), "a second run gives other bytes"
-    assert again.model.digest == case.made.model.digest, "a second run gives another digest"
-    assert (again.changes, again.refusals) == (case.made.changes, case.made.refusals)
+    assert to_bytes(again.model) == to_bytes(case.result.model), "a second run gives other bytes"
+    assert again.model.digest == case.result.model.digest, "a second run gives another digest"
+    assert (again.changes, again.refusals) == (case.result.changes, case.result.refusals)
 
 
 def the_size_is_known_to_the_byte(case: Case) -> None:
-    """What is predicted, written and on disk agree; what is loaded back is the same content."""
-    model = case.made.model
+    """Predicted, written and stored sizes agree, and the loaded file has the saved content."""
+    model = case.result.model
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         written = save(model, path)
@@ -93,7 +93,7 @@ def the_size_is_known_to_the_byte(case: Case) -> None:
 def the_interface_stays(case: Case) -> None:
     """Inputs and outputs keep their order, names, types and shapes."""
     for side in ("inputs", "outputs"):
-        old, new = (interface(getattr(m, side)()) for m in (case.model, case.made.model))
+        old, new = (interface(getattr(m, side)()) for m in (case.model, case.result.model))
         assert old == new, f"the {side} were {old} and are {new}"
 
 
@@ -103,33 +103,34 @@ def interface(values: Mapping[str, ir.Value]) -> list[tuple[str, str, str]]:
 
 
 def the_result_is_valid(case: Case) -> None:
-    """The standard's checker takes the result, with the shapes that follow from its operators."""
-    onnx.checker.check_model(ir.to_proto(case.made.model.graph), full_check=True)
+    """The ONNX checker accepts the result with inferred shapes."""
+    onnx.checker.check_model(ir.to_proto(case.result.model.graph), full_check=True)
 
 
 def entries(case: Case) -> list[Change | Refusal]:
-    """All that the method reported."""
-    return [*case.made.changes, *case.made.refusals]
+    """Changes and refusals that the method reported."""
+    return [*case.result.changes, *case.result.refusals]
 
 
 def every_operator_has_a_name_of_its_own(case: Case) -> None:
-    """Operators can be spoken of, and those spoken of exist."""
-    names = Counter(str(node.name or "") for node in nodes(case.made.model.graph))
+    """Operator names are unique, and reported operators exist."""
+    names = Counter(str(node.name or "") for node in nodes(case.result.model.graph))
     assert "" not in names, "an operator has no name"
     assert max(names.values()) == 1, f"{names.most_common(1)[0][0]} names several operators"
-    known = {str(node.name) for node in nodes(case.model.graph)} | set(names)
+    existing = {str(node.name) for node in nodes(case.model.graph)} | set(names)
     for entry in entries(case):
-        assert entry.operator in known, f"'{entry.operator}' is no operator"
+        assert entry.operator in existing, f"'{entry.operator}' is no operator"
         assert entry.method == case.recipe.steps[0].method, f"{entry} names another method"
 
 
 def the_runtime_computes_it(case: Case) -> None:
     """ONNX Runtime opens the result and gives finite numbers of the right shape."""
-    session = open_session(case.made.model, SessionOptions(matmul_accuracy=1))
+    session = open_session(case.result.model, SessionOptions(matmul_accuracy=1))
     reference = open_session(case.model, EXACT)
     for feeds in case.calls:
-        found, expected = session.run(feeds), reference.run(feeds)
-        for name, array in found.items():
+        outputs = session.run(feeds)
+        expected = reference.run(feeds)
+        for name, array in outputs.items():
             assert np.isfinite(array).all(), f"output '{name}' is not finite"
             assert array.shape == expected[name].shape, f"output '{name}' has another shape"
 
@@ -139,32 +140,34 @@ def no_weight_is_passed_over_in_silence(case: Case) -> None:
 
     One that is float32 with other numbers is named by a change or a refusal.
     """
-    told = {entry.operator for entry in entries(case)}
-    refused = {entry.operator for entry in case.made.refusals}
+    reported = {entry.operator for entry in entries(case)}
+    refused = {entry.operator for entry in case.result.refusals}
     before = float_weights(case.model.graph)
-    for readers, content in float_weights(case.made.model.graph).items():
+    for readers, content in float_weights(case.result.model.graph).items():
         same = before.get(readers) == content
-        spoken = refused if same else told
-        assert spoken & set(readers), f"the float32 weight of {readers} is in no refusal"
+        expected = refused if same else reported
+        assert expected & set(readers), f"the float32 weight of {readers} is in no refusal"
     for operator, maker in behind_constants(case.model.graph):
-        assert told & {operator, maker}, f"the weight of {operator} is neither changed nor refused"
+        assert reported & {operator, maker}, (
+            f"the weight of {operator} is neither changed nor refused"
+        )
 
 
 def float_weights(graph: ir.Model) -> dict[tuple[str, ...], list[bytes]]:
-    """What float32 weights hold, by the operators that read them."""
+    """Contents of float32 weights, by the operators that read them."""
     readers: dict[int, tuple[ir.TensorProtocol, list[str]]] = {}
     for role, value in weight_roles(graph):
         tensor = None if value is None else stored_tensor(value)
         if tensor is not None and tensor.dtype == ir.DataType.FLOAT:
             readers.setdefault(id(value), (tensor, []))[1].append(role.operator)
-    found: dict[tuple[str, ...], list[bytes]] = {}
+    contents: dict[tuple[str, ...], list[bytes]] = {}
     for tensor, names in readers.values():
-        found.setdefault(tuple(names), []).append(tensor.tobytes())
-    return found
+        contents.setdefault(tuple(names), []).append(tensor.tobytes())
+    return contents
 
 
 def behind_constants(graph: ir.Model) -> Iterator[tuple[str, str]]:
-    """Operators whose weight another operator makes of nothing but stored values, with that."""
+    """Operators whose weight an operator computes from stored values only, with that operator."""
     for role, value in weight_roles(graph):
         node = value.producer() if value is not None and stored(value) is None else None
         if node is not None and node.inputs and all(stored(v) is not None for v in node.inputs):
@@ -172,32 +175,36 @@ def behind_constants(graph: ir.Model) -> Iterator[tuple[str, str]]:
 
 
 def a_pattern_that_matches_nothing_is_refused(case: Case) -> None:
-    """A ``where`` that no operator matches is told, and the model given stays as it is."""
+    """A ``where`` that no operator matches is an error, and the input model stays unchanged."""
     (step,) = case.recipe.steps
     try:
         case.again(Recipe((replace(step, where=NOWHERE),)))
     except RecipeError as error:
         assert NOWHERE in str(error), "the error does not say which pattern matches nothing"
     else:
-        raise AssertionError("a pattern that matches nothing is not told")
-    assert to_bytes(case.model) == case.content, "the model changed where nothing was meant"
+        raise AssertionError("a pattern that matches nothing is not refused")
+    assert to_bytes(case.model) == case.content, "the model changed though nothing matched"
 
 
 def the_result_is_near_the_reference(case: Case, decibels: float) -> None:
-    """In exact arithmetic every output keeps a signal to noise."""
-    reference, session = open_session(case.model, EXACT), open_session(case.made.model, EXACT)
+    """In exact arithmetic every output keeps a signal to noise ratio."""
+    reference = open_session(case.model, EXACT)
+    session = open_session(case.result.model, EXACT)
     pairs = [(reference.run(feeds), session.run(feeds)) for feeds in case.calls]
     for name in case.model.outputs():
-        expected, found = (np.stack([pair[side][name] for pair in pairs]) for side in (0, 1))
-        kept = signal_to_noise(expected, found)
-        assert kept >= decibels, f"output '{name}' keeps {kept:.1f} dB, not {decibels}"
+        expected, actual = (np.stack([pair[side][name] for pair in pairs]) for side in (0, 1))
+        decibel = signal_to_noise(expected, actual)
+        assert decibel >= decibels, f"output '{name}' keeps {decibel:.1f} dB, not {decibels}"
 
 
-def signal_to_noise(expected: NDArray[np.generic], found: NDArray[np.generic]) -> float:
-    """Ratio of the powers of an output and of what differs, in dB; infinite where nothing does."""
-    signal, noise = np.asarray(expected, np.float64), np.asarray(found, np.float64)
-    power = float(np.square(signal - noise).sum())
-    return 10 * math.log10(float(np.square(signal).sum()) / power) if power else math.inf
+def signal_to_noise(expected: NDArray[np.generic], actual: NDArray[np.generic]) -> float:
+    """Power of an output over the power of its error, in dB; infinite without error."""
+    signal = np.asarray(expected, np.float64)
+    noise = signal - np.asarray(actual, np.float64)
+    noise_power = float(np.square(noise).sum())
+    if not noise_power:
+        return math.inf
+    return 10 * math.log10(float(np.square(signal).sum()) / noise_power)
 
 
 LAWS: tuple[Callable[[Case], None], ...] = (
@@ -209,4 +216,4 @@ LAWS: tuple[Callable[[Case], None], ...] = (
     every_operator_has_a_name_of_its_own,
     the_runtime_computes_it,
 )
-"""Laws for every method; those about weights and about fidelity ask for more than the case."""
+"""Laws for every method; those about weights and fidelity take more than the case."""

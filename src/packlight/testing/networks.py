@@ -1,4 +1,4 @@
-"""Small networks with the structures that compression methods meet, and seeded random weights."""
+"""Small networks with structures that compression methods meet, and seeded random weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def gemms(opset: int) -> Model:
 
 
 def residual(opset: int) -> Model:
-    """Convolutions with batch normalisation around a shortcut, and a linear head."""
+    """Convolutions with batch normalization around a shortcut, and a linear head."""
     net = Sketch(opset)
     first = net.add("Conv", "x", net.weight(16, 3, 3, 3), pads=[1, 1, 1, 1])
     first = net.add("Relu", net.norm(first, 16))
@@ -58,7 +58,7 @@ def depthwise(opset: int) -> Model:
 
 
 def upsampling(opset: int) -> Model:
-    """A convolution, then a transposed one with batch normalisation, then one in groups."""
+    """A convolution, then a transposed one with batch normalization, then one in groups."""
     net = Sketch(opset)
     value = net.add("Relu", net.add("Conv", "x", net.weight(16, 3, 3, 3), pads=[1, 1, 1, 1]))
     value = net.add("ConvTranspose", value, net.weight(16, 8, 4, 4, fan_in=64), strides=[2, 2])
@@ -69,12 +69,13 @@ def upsampling(opset: int) -> Model:
 
 def recurrent(opset: int, op: str, gates: int, directions: int) -> Model:
     """An LSTM or GRU and a product behind its last state."""
-    net, hidden = Sketch(opset), 12
+    net = Sketch(opset)
+    hidden = 12
     weight = net.weight(directions, gates * hidden, 16, fan_in=16)
     state = net.weight(directions, gates * hidden, hidden, fan_in=hidden)
     bias = net.weight(directions, 2 * gates * hidden, fan_in=16)
-    ways = "bidirectional" if directions > 1 else "forward"
-    value = net.add(op, "x", weight, state, bias, hidden_size=hidden, direction=ways)
+    direction = {1: "forward", 2: "bidirectional"}[directions]
+    value = net.add(op, "x", weight, state, bias, hidden_size=hidden, direction=direction)
     value = net.add("Transpose", value, perm=[1, 0, 2])
     value = net.add("Flatten", value)
     value = net.add("MatMul", value, net.weight(directions * hidden, 32, fan_in=hidden))
@@ -90,11 +91,12 @@ def attention(opset: int) -> Model:
     value = net.add("Conv", "x", net.weight(16, 8, 1, 1), net.weight(16))
     value = net.add("Reshape", value, net.keep(np.array([0, 16, 16]), "shape"))
     value = net.add("Transpose", value, perm=[0, 2, 1])
-    query, key, given = (net.add("MatMul", value, net.weight(16, 16)) for _ in range(3))
+    query, key, value_heads = (net.add("MatMul", value, net.weight(16, 16)) for _ in range(3))
     scores = net.add("MatMul", query, net.add("Transpose", key, perm=[0, 2, 1]))
-    mixed = net.add("MatMul", net.add("Softmax", scores, axis=-1), given)
+    mixed = net.add("MatMul", net.add("Softmax", scores, axis=-1), value_heads)
     value = net.add("Add", value, mixed)
-    scale, bias = net.keep(np.ones(16, np.float32)), net.weight(16)
+    scale = net.keep(np.ones(16, np.float32))
+    bias = net.weight(16)
     value = net.add("LayerNormalization", value, scale, bias)
     value = net.add("MatMul", value, net.weight(16, 40, fan_in=16))
     return net.model("attention", [value_info("x", [BATCH, 8, 4, 4])], {value: [BATCH, 16, 40]})
@@ -126,16 +128,22 @@ def branches(opset: int) -> Model:
     """An If: one body convolves with weights around it, the other has its own in Constants."""
     net = Sketch(opset)
     outer = net.weight(24, 4, 5)
-    then, other = Sketch(opset, 1, "then."), Sketch(opset, 2, "else.")
+    then = Sketch(opset, 1, "then.")
+    otherwise = Sketch(opset, 2, "else.")
     value = then.add("Relu", then.add("Conv", "x", outer))
-    taken = then.add("GlobalAveragePool", value)
-    inner = other.constant(other.array(16, 4, 5))
-    value = other.add("Transpose", other.add("Relu", other.add("Conv", "x", inner)), perm=[2, 0, 1])
-    parts = [other.constant(other.array(1, 96, width, fan_in=width)) for width in (16, 24)]
-    value = other.add("LSTM", value, *parts, hidden_size=24)
-    given = other.add("Transpose", value, perm=[1, 2, 0])
+    then_result = then.add("GlobalAveragePool", value)
+    inner = otherwise.constant(otherwise.array(16, 4, 5))
+    value = otherwise.add(
+        "Transpose", otherwise.add("Relu", otherwise.add("Conv", "x", inner)), perm=[2, 0, 1]
+    )
+    parts = [otherwise.constant(otherwise.array(1, 96, width, fan_in=width)) for width in (16, 24)]
+    value = otherwise.add("LSTM", value, *parts, hidden_size=24)
+    else_result = otherwise.add("Transpose", value, perm=[1, 2, 0])
     dims: Dims = [BATCH, 24, 1]
-    bodies = {"then_branch": then.body(taken, dims), "else_branch": other.body(given, dims)}
+    bodies = {
+        "then_branch": then.body(then_result, dims),
+        "else_branch": otherwise.body(else_result, dims),
+    }
     value = net.add("Flatten", net.add("If", "choice", **bodies))
     value = net.add("MatMul", value, net.weight(24, 16, fan_in=24))
     inputs = [value_info("x", [BATCH, 4, 16]), value_info("choice", [], TensorProto.BOOL)]
@@ -144,7 +152,8 @@ def branches(opset: int) -> Model:
 
 def around(opset: int) -> Model:
     """An If whose bodies read what an integer operator around them gives."""
-    net, bodies = Sketch(opset), []
+    net = Sketch(opset)
+    bodies = []
     outer = net.add("Relu", net.add("Conv", "x", net.weight(16, 8, 3)))
     for seed in (1, 2):
         body = Sketch(opset, seed, "body.")
@@ -159,7 +168,8 @@ def around(opset: int) -> Model:
 def shared(opset: int) -> Model:
     """One weight read by two products that sum over the same axis, one by two that do not."""
     net = Sketch(opset)
-    same, crossed = net.weight(32, 32), net.weight(32, 32)
+    same = net.weight(32, 32)
+    crossed = net.weight(32, 32)
     value = net.add("Relu", net.add("MatMul", "x", same))
     value = net.add("Relu", net.add("MatMul", value, same))
     value = net.add("Relu", net.add("Gemm", value, crossed))
@@ -215,4 +225,4 @@ NETWORKS: dict[str, Callable[[], Model]] = {
     "published-17": partial(published, 17),
     "defaults-13": partial(defaults, 13),
 }
-"""Networks by name and opset; each call builds the same one anew."""
+"""Networks by name and opset; every call builds an equal network."""

@@ -23,7 +23,7 @@ def value_info(name: str, dims: Dims, kind: int = TensorProto.FLOAT) -> onnx.Val
 
 
 class Sketch:
-    """A graph in the making.
+    """A graph under construction.
 
     Args:
         opset: of the standard operators.
@@ -32,13 +32,14 @@ class Sketch:
     """
 
     def __init__(self, opset: int, seed: int = 0, prefix: str = "") -> None:
-        self.opset, self.prefix = opset, prefix
+        self.opset = opset
+        self.prefix = prefix
         self.random = np.random.default_rng([seed, opset])
         self.nodes: list[onnx.NodeProto] = []
         self.stored: list[onnx.TensorProto] = []
 
     def fresh(self, stem: str) -> str:
-        """A name that is not used yet."""
+        """Unused name."""
         return f"{self.prefix}{stem}_{len(self.nodes) + len(self.stored)}"
 
     def array(self, *shape: int, fan_in: int = 0) -> NDArray[np.float32]:
@@ -68,10 +69,11 @@ class Sketch:
         return outputs[-1]
 
     def norm(self, value: str, width: int) -> str:
-        """Add a batch normalisation of ``width`` channels."""
-        around = self.random.uniform(0.5, 1.5, (2, width)).astype(np.float32)
-        bias, mean = self.array(width, fan_in=16), self.array(width, fan_in=16)
-        stored = [self.keep(array, "norm") for array in (around[0], bias, mean, around[1])]
+        """Add a batch normalization of ``width`` channels."""
+        uniform = self.random.uniform(0.5, 1.5, (2, width)).astype(np.float32)
+        bias = self.array(width, fan_in=16)
+        mean = self.array(width, fan_in=16)
+        stored = [self.keep(array, "norm") for array in (uniform[0], bias, mean, uniform[1])]
         return self.add("BatchNormalization", value, *stored)
 
     def body(self, result: str, dims: Dims) -> onnx.GraphProto:

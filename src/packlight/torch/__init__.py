@@ -1,1 +1,1 @@
-"""What needs PyTorch, which packlight itself does not."""
+"""Export of PyTorch networks; the rest of packlight does not need PyTorch."""

@@ -1,12 +1,18 @@
-"""A PyTorch network as an ONNX file, with whatever weights it has.
+"""Export a PyTorch network with its weights as an ONNX file.
 
-The exporter notes for every operator the module and the line of Python that it comes from.
+The exporter records for every operator its module and line of Python.
 """
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import logging
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import onnx_ir as ir
@@ -14,81 +20,104 @@ import torch
 
 from packlight.compression.encoding.stored_values import UniqueNames, graph_values
 from packlight.errors import ModelError
-from packlight.torch.calling import Given, arguments_of
-from packlight.torch.quiet import quiet
 
 OPSET = 21
-PAINT = re.compile(r"\x1b\[[0-9;]*m")
-"""How terminals are told a colour."""
+ANSI_COLOR = re.compile(r"\x1b\[[0-9;]*m")
+"""Escape codes for colors of a terminal."""
+
+NamedInputs = Mapping[str, object]
+ExampleInputs = NamedInputs | Sequence[object]
+"""Inputs by name, or in order."""
+
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+EXPORTERS = ("torch", "onnxscript", "onnx_ir")
+"""First part of the names of the exporters' loggers."""
 
 
-def export(made: object, text: str, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
-    """Export what a user's function gave.
+@dataclass(frozen=True, slots=True)
+class Arguments:
+    """Arguments of a network.
+
+    Attributes:
+        args: in order.
+        kwargs: by name.
+        names: the user's names of all arguments; first those in order.
+    """
+
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    names: tuple[str, ...]
+
+
+def export(result: object, text: str, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
+    """Export the result of a user's function.
 
     Args:
         made: a ``torch.nn.Module``, or that and its example inputs: a tensor, a sequence of
             tensors in the order of the network's arguments, or a mapping by their names.
-        text: what the user called it.
+        text: the user's name of it.
         shapes: of float32 inputs, where there are no examples; by the names of the network's
-            arguments, or by other names in their order.
-        path: where to.
+            arguments, or by any names in their order.
+        path: of the ONNX file.
 
     Raises:
-        ModelError: it is no network, has no example inputs or others than it takes, or cannot be
-            exported.
+        ModelError: it is no network, has no or unsuitable example inputs, or cannot be exported.
     """
-    module, given = parts_of(made, text, shapes)
-    called = arguments_of(module, given, text)
+    module, inputs = network_and_inputs(result, text, shapes)
+    arguments = bind_inputs(module, inputs, text)
     try:
-        with quiet():
+        with silenced_exporters():
             program = torch.onnx.export(
-                module.eval(), called.args, kwargs=called.kwargs, dynamo=True,
+                module.eval(), arguments.args, kwargs=arguments.kwargs, dynamo=True,
                 opset_version=OPSET, verbose=False,
             )  # fmt: skip
             assert program is not None
-            name_inputs(program.model, called.names)
+            name_inputs(program.model, arguments.names)
             program.save(str(path), external_data=False)
-    except Exception as error:  # the exporter raises many types; all mean that it cannot
-        reason = " ".join(PAINT.sub("", str(root(error))).split())[:300].rstrip(".")
-        hint = FLOATS if shapes and OF_TYPES.search(reason) else ""
+    except Exception as error:  # the exporter raises many types; all mean failure
+        reason = " ".join(ANSI_COLOR.sub("", str(first_cause(error))).split())[:300].rstrip(".")
+        hint = FLOAT_HINT if shapes and TYPE_ERROR.search(reason) else ""
         raise ModelError(f"PyTorch could not export '{text}': {reason}{hint}") from error
 
 
-FLOATS = ". --input gives float32 numbers; for others return (network, inputs)"
-OF_TYPES = re.compile(r"dtype|scalar type|float32", re.IGNORECASE)
-"""What helps where the reason is the type of an input, and what such reasons say."""
+FLOAT_HINT = ". --input gives float32 numbers; for others return (network, inputs)"
+TYPE_ERROR = re.compile(r"dtype|scalar type|float32", re.IGNORECASE)
+"""Pattern of reasons about the type of an input, to which the hint applies."""
 
 
-def root(error: BaseException) -> BaseException:
-    """What an error was first caused by."""
-    return error if error.__cause__ is None else root(error.__cause__)
+def first_cause(error: BaseException) -> BaseException:
+    """The first error in a chain of causes."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
-    """Give the inputs of a graph the names that the user knows, in place.
+    """Give the inputs of a graph the user's names, in place.
 
-    The exporter can do that too, and then leaves two values of one name where a value inside has
-    the user's. Where an argument is no single tensor, its own names stay.
+    The exporter can do that too, but leaves two values of one name where an inner value has the
+    user's name. Where an argument is no single tensor, the exporter's names stay.
     """
     inputs = model.graph.inputs
     if len(names) != len(inputs):
         return
-    free = UniqueNames(model)
-    free.taken.update(names)
+    names_in_use = UniqueNames(model)
+    names_in_use.taken.update(names)
     for value in graph_values(model.graph):
         if value.name in names and value not in inputs:
-            value.name = free.fresh(str(value.name))
-    for place, value in enumerate(inputs):
-        value.name = f"{place}\0"  # two may change their names
+            value.name = names_in_use.fresh(str(value.name))
+    for index, value in enumerate(inputs):
+        value.name = f"{index}\0"  # two inputs may swap names
     for name, value in zip(names, inputs, strict=True):
         value.name = name
 
 
-def parts_of(
-    made: object, text: str, shapes: Mapping[str, Sequence[int]]
-) -> tuple[torch.nn.Module, Given]:
+def network_and_inputs(
+    result: object, text: str, shapes: Mapping[str, Sequence[int]]
+) -> tuple[torch.nn.Module, ExampleInputs]:
     """A network and example inputs."""
-    module, examples = made if isinstance(made, tuple) and len(made) == 2 else (made, None)  # noqa: PLR2004
+    module, examples = result if isinstance(result, tuple) and len(result) == 2 else (result, None)  # noqa: PLR2004
     if not isinstance(module, torch.nn.Module):
         raise ModelError(
             f"'{text}' must return a torch.nn.Module, or one and its example inputs; it returns "
@@ -100,7 +129,7 @@ def parts_of(
             "or return (network, inputs)"
         )
     if examples is None:
-        return module, {name: random(name, shape) for name, shape in shapes.items()}
+        return module, {name: random_input(name, shape) for name, shape in shapes.items()}
     if shapes:
         raise ModelError(
             f"'{text}' returns example inputs, so their shapes count and --input "
@@ -118,7 +147,7 @@ def parts_of(
     return module, tuple(examples)
 
 
-def random(name: str, shape: Sequence[int]) -> torch.Tensor:
+def random_input(name: str, shape: Sequence[int]) -> torch.Tensor:
     """An example input, of float32 numbers."""
     try:
         return torch.rand(*shape)
@@ -127,3 +156,110 @@ def random(name: str, shape: Sequence[int]) -> torch.Tensor:
             f"an input of shape {','.join(map(str, shape))} has to fit into memory, for PyTorch "
             f"runs the network with it; '{name}' does not"
         ) from error
+
+
+def bind_inputs(module: torch.nn.Module, inputs: ExampleInputs, text: str) -> Arguments:
+    """Bind inputs to the arguments of a network, by name, or in order where no name matches.
+
+    Args:
+        module: the network.
+        inputs: by name, or in order.
+        text: the user's name of the network.
+
+    Raises:
+        ModelError: the network does not take such inputs.
+    """
+    signature = inspect.signature(module.forward)
+    if not isinstance(inputs, Mapping):
+        names = [f"input_{index}" for index in range(len(inputs))]
+        if len(inputs) == 1:
+            names = ["input"]
+        return bind_in_order(signature, dict(zip(names, inputs, strict=True)), text)
+    parameters = [
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.kind not in VARIADIC
+    ]
+    if not any(name in parameters for name in inputs) and can_bind(signature, *inputs.values()):
+        return bind_in_order(signature, inputs, text)
+    return bind_by_name(signature, inputs, text)
+
+
+def bind_in_order(signature: inspect.Signature, inputs: NamedInputs, text: str) -> Arguments:
+    """Bind inputs in order, whatever their names."""
+    if not can_bind(signature, *inputs.values()):
+        expected = inputs_text(signature, text)
+        raise ModelError(f"{expected}; {len(inputs)} inputs in order do not fit that")
+    return Arguments(tuple(inputs.values()), {}, tuple(inputs))
+
+
+def bind_by_name(signature: inspect.Signature, inputs: NamedInputs, text: str) -> Arguments:
+    """Bind inputs by the names of arguments, in the order of arguments."""
+    order = {name: index for index, name in enumerate(signature.parameters)}
+    ordered = sorted(inputs, key=lambda name: order.get(name, len(order)))
+    positional = [name for name in ordered if positional_only(signature, name)]
+    keyword_inputs = {name: inputs[name] for name in ordered if name not in positional}
+    if not can_bind(signature, *(inputs[name] for name in positional), **keyword_inputs):
+        named = ", ".join(f"'{name}'" for name in inputs)
+        raise ModelError(
+            f"{inputs_text(signature, text)}; got {named}: name every input that it needs as its "
+            "forward does, or none of them, and then they count in order"
+        )
+    bound = signature.bind(*(inputs[name] for name in positional), **keyword_inputs)
+    count = len(bound.args)
+    return Arguments(bound.args, bound.kwargs, (*ordered[:count], *bound.kwargs))
+
+
+def positional_only(signature: inspect.Signature, name: str) -> bool:
+    """Test whether an argument cannot be passed by name."""
+    parameter = signature.parameters.get(name)
+    return parameter is not None and parameter.kind is inspect.Parameter.POSITIONAL_ONLY
+
+
+def can_bind(signature: inspect.Signature, *args: object, **kwargs: object) -> bool:
+    """Test whether a network accepts these arguments."""
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
+
+
+def inputs_text(signature: inspect.Signature, text: str) -> str:
+    """A sentence with the parameters of a network."""
+    if not signature.parameters:
+        return f"the network of '{text}' takes no inputs"
+    plain = [entry.replace(annotation=entry.empty) for entry in signature.parameters.values()]
+    listed = inspect.Signature(plain, return_annotation=inspect.Signature.empty)
+    return f"the network of '{text}' takes {str(listed)[1:-1]}"
+
+
+def _is_from_user(record: logging.LogRecord) -> bool:
+    return record.name.partition(".")[0] not in EXPORTERS
+
+
+def log_handlers() -> set[logging.Handler]:
+    """All handlers that write records of the exporter."""
+    loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
+    handlers = {handler for logger in loggers for handler in logger.handlers}
+    if logging.lastResort is not None:
+        handlers.add(logging.lastResort)
+    return handlers
+
+
+@contextlib.contextmanager
+def silenced_exporters() -> Iterator[None]:
+    """Silence output and warnings of the exporter; its error has the reason of a failure."""
+    handlers = log_handlers()
+    for handler in handlers:
+        handler.addFilter(_is_from_user)
+    try:
+        with (
+            contextlib.redirect_stdout(StringIO()),
+            contextlib.redirect_stderr(StringIO()),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(_is_from_user)

@@ -1,4 +1,4 @@
-"""A small real model with real labelled data, so that everything can be tried offline."""
+"""A small real model with real labeled data, to try everything offline."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def data_path(name: str, suffix: str) -> Path:
         InputError: there is no model of this name.
     """
     if name not in NAMES:
-        raise InputError(f"the zoo has {', '.join(f'zoo:{known}' for known in NAMES)}; "
-                         f"there is no 'zoo:{name}'")  # fmt: skip
+        choices = ", ".join(f"zoo:{choice}" for choice in NAMES)
+        raise InputError(f"the zoo has {choices}; there is no 'zoo:{name}'")
     return Path(str(resources.files("packlight.zoo"))) / "data" / f"{name}{suffix}"
 
 
@@ -31,7 +31,7 @@ def model_path(name: str) -> Path:
 
 
 def task(name: str) -> Task:
-    """The labelled data of a model of the zoo."""
+    """The labeled data of a model of the zoo."""
     model = load(model_path(name))
-    found = load_arrays(data_path(name, ".npz"), model)
-    return check_task(replace(found, name=f"zoo:{name}"), model)
+    arrays = load_arrays(data_path(name, ".npz"), model)
+    return check_task(replace(arrays, name=f"zoo:{name}"), model)

@@ -1,7 +1,7 @@
 import pytest
 from planted import DEFECTS
 
-from packlight.advice import for_finding, for_plan, for_results, lessons, lessons_on
+from packlight.advice import advice_for_plan, advice_for_results, lessons, lessons_on, with_lessons
 from packlight.errors import InputError
 from packlight.records import Finding, Measurement, Plan, VariantResult, counted
 
@@ -17,7 +17,7 @@ def near(value, unit="1"):
 
 
 def told(one, detectable=0.0):
-    return {advice.lesson: advice for advice in for_results(BASE, [one], detectable)}
+    return {advice.lesson: advice for advice in advice_for_results(BASE, [one], detectable)}
 
 
 def test_every_lesson_has_a_source_and_a_topic_and_no_two_share_an_id():
@@ -29,7 +29,7 @@ def test_every_lesson_has_a_source_and_a_topic_and_no_two_share_an_id():
 
 def test_every_planted_cause_has_a_lesson():
     for cause, _ in DEFECTS.values():
-        finding = for_finding(Finding(cause, "note", "quality", "something"))
+        finding = with_lessons(Finding(cause, "note", "quality", "something"))
         known = {one.id for one in lessons()}
         assert set(finding.lessons) <= known
         assert finding.lessons
@@ -49,7 +49,7 @@ def test_lessons_are_found_by_topic_and_by_words_of_their_text():
         (result(drop=near(0.01), worst_group_drop=near(0.2)), "groups-suffer", 0.2),
         (result(size=counted(300, "B"), latency_ratio=near(1.01)), "size-is-not-speed", 1.01),
         (result(size=counted(300, "B"), latency_ratio=near(1.6)), "fallbacks", 1.6),
-        (result(recipe="tidy+weights:3", drop=near(0.2)), "below-four-bits", 0.2),
+        (result(recipe="simplify+weights:3", drop=near(0.2)), "below-four-bits", 0.2),
         (result(labels=("runtime differs",), snr_runtime=near(8, "dB")), "hardware-decides", 8),
     ],
 )
@@ -75,7 +75,7 @@ def test_few_samples_call_for_an_evaluation_first():
 def test_a_plan_in_which_nothing_fits_calls_for_a_smaller_problem_and_says_how_much():
     plan = Plan("net", "board", ("size<=1kB",), {}, (), "no", (), {"size<=1kB": 0.2})
 
-    found = for_plan(plan)
+    found = advice_for_plan(plan)
 
     assert [one.lesson for one in found] == ["smaller-problem-first", "start-early"]
     assert found[0].number.value == 0.2

@@ -5,12 +5,13 @@ import pytest
 from packlight.api.compress import compress
 from packlight.api.quantize_where_faster import (
     conversions,
-    of_products,
+    integer_operators,
+    product_times,
     quantize_where_faster,
-    regions,
 )
 from packlight.metrics import METRICS
 from packlight.planning.cost.integer_cut import Times
+from packlight.records import DynamicInt8, StaticInt8
 from packlight.records.session import DEFAULT_SESSION
 from packlight.task import Task
 from packlight.testing import NETWORKS, sample_calls
@@ -37,7 +38,7 @@ def test_all_that_gains_is_in_integers_and_the_rest_is_not():
     convs = names_of(model, "Conv")
     costs = {convs[0]: Times(2.0, 1.0), convs[1]: Times(1.0, 2.0)}
 
-    assert regions(model, costs, free(model)) == {convs[0]}
+    assert integer_operators(model, costs, free(model)) == {convs[0]}
 
 
 def test_a_sum_is_in_integers_only_behind_operators_that_are():
@@ -46,8 +47,8 @@ def test_a_sum_is_in_integers_only_behind_operators_that_are():
     gain = {name: Times(1.0, 0.5) for name in (*convs, *pools)}
     loss = gain | {convs[1]: Times(1.0, 9.0)}
 
-    assert regions(model, gain, free(model)) == {*convs, *pools}
-    assert regions(model, loss, free(model)) == {convs[0], convs[2]}
+    assert integer_operators(model, gain, free(model)) == {*convs, *pools}
+    assert integer_operators(model, loss, free(model)) == {convs[0], convs[2]}
 
 
 def test_borders_that_cost_more_than_integers_gain_keep_all_in_float():
@@ -55,7 +56,7 @@ def test_borders_that_cost_more_than_integers_gain_keep_all_in_float():
     costs = {name: Times(1.0, 0.5) for name in names_of(model, "Conv")}
     dear = dict.fromkeys((*free(model), "x"), (0.6, 0.6))
 
-    assert regions(model, costs, dear) == frozenset()
+    assert integer_operators(model, costs, dear) == frozenset()
 
 
 def test_products_that_share_codes_share_what_making_them_costs():
@@ -64,7 +65,7 @@ def test_products_that_share_codes_share_what_making_them_costs():
     able = [change.operator for change in made.variant.changes]
     codes = {str(node.name): 1.0 for node in made.model.graph.graph}
 
-    spent = of_products(able, made.model, dict.fromkeys(able, 3.0), codes)
+    spent = product_times(able, made.model, dict.fromkeys(able, 3.0), codes)
 
     parts = [node for node in made.model.graph.graph if node.op_type != "DynamicQuantizeLinear"]
     own = sum(any(str(p.name).startswith(name) for name in able) for p in parts)
@@ -77,19 +78,20 @@ def test_conversions_take_no_negative_time():
     assert min(conversions(DEFAULT_SESSION, 0.1, 0)) >= 0
 
 
-@pytest.mark.parametrize("method", ["static", "dynamic"])
-def test_what_is_not_surely_faster_is_declined_with_the_reason(method):
+@pytest.mark.parametrize("config", [StaticInt8(), DynamicInt8()])
+def test_what_is_not_surely_faster_is_declined_with_the_reason(config):
     model = NETWORKS["perceptron-21"]()
     samples = [[feeds] for feeds in sample_calls(model)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = quantize_where_faster(model, task, method, seconds=0.2)
+    judged = quantize_where_faster(model, task, config, seconds=0.2)
 
     changed = {change.operator for change in judged.made.variant.changes}
     assert judged.offered == (bool(changed) and judged.ratio.high < 1)
     assert not changed & set(judged.floats)
     if not judged.offered:
-        assert "no operator gains" in judged.reason or "times as long" in judged.reason
+        assert judged.code in ("no-gain", "not-faster")
+        assert judged.reason
 
 
 def test_a_model_without_operators_for_integers_is_declined_for_that():
@@ -99,10 +101,10 @@ def test_a_model_without_operators_for_integers_is_declined_for_that():
     samples = [[feeds] for feeds in sample_calls(model, 1)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = quantize_where_faster(model, task, "dynamic", seconds=0.1)
+    judged = quantize_where_faster(model, task, DynamicInt8(), seconds=0.1)
 
     assert not judged.offered
-    assert "has no integers for any" in judged.reason
+    assert judged.code == "no-operators"
 
 
 def tiny():
@@ -121,14 +123,15 @@ def mostly_unfused():
     return net.model("unfused", [value_info("x", [1, 16384, 4])], {value: [1, 16384, 4]})
 
 
-@pytest.mark.parametrize("method", ["static", "dynamic"])
+@pytest.mark.parametrize("config", [StaticInt8(), DynamicInt8()])
 @pytest.mark.parametrize("build", [tiny, mostly_unfused])
-def test_models_where_integers_cannot_win_are_declined(build, method):
+def test_models_where_integers_cannot_win_are_declined(build, config):
     model = build()
     samples = [[feeds] for feeds in sample_calls(model, 2)]
     task = Task(name="t", samples=samples, metric=METRICS["snr"], calibration=samples)
 
-    judged = quantize_where_faster(model, task, method, seconds=0.1)
+    judged = quantize_where_faster(model, task, config, seconds=0.1)
 
     assert not judged.offered
-    assert "no operator gains" in judged.reason or "times as long" in judged.reason
+    assert judged.code in ("no-gain", "not-faster")
+    assert judged.reason

@@ -113,7 +113,7 @@ def test_memory_that_runs_out_is_the_file_that_asks_for_too_much(monkeypatch):
     monkeypatch.setattr(isolated_child, "VERBS", {"plan": (exhausting, PlanRequest)})
     request = to_json(PlanRequest("zoo:fashion", Budget(), DEVICE, "", {}, ()))
 
-    said = isolated_child.answered("zoo:fashion", 10, {"verb": "plan", "request": request})
+    said = isolated_child.run_or_explain("zoo:fashion", 10, {"verb": "plan", "request": request})
 
     assert said["error"] == "ModelError"
     assert "far more memory" in said["text"]

@@ -14,7 +14,7 @@ from packlight.task import Task
 from packlight.testing import NETWORKS
 
 BRIEF = 0.02
-RECIPES = ("tidy+static", "tidy+weights:4", "palette:4", "weights:8,expand=run")
+RECIPES = ("simplify+static", "simplify+weights:4", "palette:4", "weights:8,expand=run")
 
 
 def checked(model, found):
@@ -141,7 +141,7 @@ def test_a_model_of_which_the_runtime_runs_nothing_is_refused_in_a_sentence():
     model = Model(ir.from_proto(proto), "g")
 
     assert not any(one.at_load for one in packlight.profile(model).operators)
-    with pytest.raises(InputError, match="there is no time of a run to measure"):
+    with pytest.raises(InputError, match="there is no latency to measure"):
         packlight.profile(model, measure=True, seconds=BRIEF)
 
 

@@ -12,7 +12,7 @@ from packlight.comparison.groups import contrasts, parts, worst
 from packlight.comparison.slices import slices
 from packlight.errors import InputError
 from packlight.metrics import METRICS, per_sample
-from packlight.metrics.calibration import calibration_error, losses
+from packlight.metrics.calibration import calibration_error, nll_and_brier
 from packlight.metrics.paired import contributions
 from packlight.task import SampleTable
 
@@ -197,7 +197,7 @@ def classified(seed=0, n=600, classes=5):
     made = []
     far = np.array([jensenshannon(*pair) ** 2 for pair in zip(*chances, strict=True)])
     for one in chances:
-        nll, brier = losses(one, targets)
+        nll, brier = nll_and_brier(one, targets)
         decided = one.argmax(axis=1)
         made.append(table(decided == targets, decided, one.max(axis=1),
                           details={"nll": nll, "brier": brier}))  # fmt: skip

@@ -9,9 +9,9 @@ import pytest
 from packlight.compression import compress
 from packlight.compression.bit_allocation.allocate import cheapest_widths, sites_by_width
 from packlight.compression.bit_allocation.sensitivity import measure_sensitivity
-from packlight.compression.methods.weights import WIDTHS, Weights, decide, fitted, sites
+from packlight.compression.methods.weights import WIDTHS, decide, fitted, sites
 from packlight.model import Model
-from packlight.records import parse_recipe
+from packlight.records import WeightOnly, parse_recipe
 from packlight.runtime import open_session
 from packlight.runtime.calibration import Calibrator
 from packlight.testing.cases import EXACT
@@ -83,7 +83,7 @@ def outputs(model, samples, state):
 def test_where_there_is_a_state_a_width_costs_what_the_rounded_model_loses(make, bits):
     model, state = make()
     samples = samples_for(model, state)
-    costs = surveyed(model.clone(), samples, state, Weights(mixed=4.0))
+    costs = surveyed(model.clone(), samples, state, WeightOnly(mixed=4.0))
     before = outputs(model, samples, state)
 
     assert costs
@@ -100,7 +100,7 @@ def test_where_there_is_a_state_no_width_is_far_below_the_mean():
     samples = samples_for(model, state)
 
     for mean, least in ((2.4, 2), (3.5, 3), (4.2, 3), (6.1, 5)):
-        costs = surveyed(model.clone(), samples, state, Weights(mixed=mean))
+        costs = surveyed(model.clone(), samples, state, WeightOnly(mixed=mean))
         assert {min(cost) for cost in costs.values()} == {least}
 
 
@@ -109,7 +109,7 @@ def test_the_graph_is_as_it_was_after_every_width_was_tried():
     samples = samples_for(model, state)
     graph = model.clone()
 
-    surveyed(graph, samples, state, Weights(mixed=4.0, rounding="gptq"))
+    surveyed(graph, samples, state, WeightOnly(mixed=4.0, rounding="gptq"))
 
     assert Model(graph, model.name).digest == model.digest
 

@@ -11,7 +11,7 @@ from packlight.testing import sample_calls
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
 
-TIDY = parse_recipe("tidy")
+SIMPLIFY = parse_recipe("simplify")
 SHAPES = {"Conv": (6, 4, 3, 3), "ConvTranspose": (4, 6, 3, 3)}
 
 
@@ -47,7 +47,7 @@ def test_what_is_added_to_each_channel_goes_into_the_bias(op, bias, shape, first
     model = model_of(net, net.add("Add", *((constant, value) if first else (value, constant))))
     before = to_bytes(model)
 
-    made = compress(model, TIDY)
+    made = compress(model, SIMPLIFY)
 
     assert kinds(made.model) == [op]
     assert to_bytes(model) == before
@@ -63,7 +63,7 @@ def test_what_is_added_behind_a_normalisation_and_behind_another_sum_folds_too()
         value = net.add("Add", value, net.weight(1, 6, 1, 1))
     model = model_of(net, value)
 
-    made = compress(model, TIDY).model
+    made = compress(model, SIMPLIFY).model
 
     assert kinds(made) == ["Conv"]
     check_same(model, made)
@@ -74,7 +74,7 @@ def test_a_transposed_convolution_in_groups_has_channels_in_every_group():
     value = net.add("ConvTranspose", "x", net.weight(4, 3, 3, 3), group=2)
     model = model_of(net, net.add("Add", value, net.weight(6, 1, 1)))
 
-    made = compress(model, TIDY).model
+    made = compress(model, SIMPLIFY).model
 
     assert kinds(made) == ["ConvTranspose"]
     check_same(model, made)
@@ -85,7 +85,7 @@ def test_what_is_not_one_number_for_each_channel_stays(shape):
     net = Sketch(17)
     model = model_of(net, net.add("Add", convolved(net), net.weight(*shape)))
 
-    made = compress(model, TIDY).model
+    made = compress(model, SIMPLIFY).model
 
     assert kinds(made) == ["Conv", "Add"]
 
@@ -96,7 +96,7 @@ def test_a_result_that_others_read_too_stays_as_it_is():
     both = net.add("Mul", net.add("Add", value, net.weight(6, 1, 1)), value)
     model = model_of(net, both)
 
-    made = compress(model, TIDY).model
+    made = compress(model, SIMPLIFY).model
 
     assert kinds(made) == ["Conv", "Add", "Mul"]
     check_same(model, made)

@@ -1,4 +1,4 @@
-"""What is computed when a model is tidied is what the runtime would compute."""
+"""What is computed when a model is simplified is what the runtime would compute."""
 
 import numpy as np
 import onnx
@@ -53,8 +53,8 @@ def outputs(model, **feeds):
     return list(open_session(model, EXACT).run(feeds).values())
 
 
-def tidied(model):
-    return compress(model, parse_recipe("tidy")).model
+def simplified(model):
+    return compress(model, parse_recipe("simplify")).model
 
 
 def operators(model):
@@ -66,7 +66,7 @@ def test_a_constant_is_what_the_runtime_computes(form):
     opset, op, arrays, attributes = FORMS[form]
     model = alone(opset, op, arrays, **attributes)
 
-    made = tidied(model)
+    made = simplified(model)
 
     assert op not in operators(made)
     x = drawn(3)
@@ -79,14 +79,14 @@ def test_a_sample_is_not_frozen(op):
     kind = ir.DataType.INT32 if op == "Multinomial" else None
     model = alone(17, op, [np.full((1, 20), 0.5, np.float32)], kind)
 
-    assert op in operators(tidied(model))
+    assert op in operators(simplified(model))
 
 
 @pytest.mark.parametrize("trains", [True, False])
 def test_a_dropout_is_computed_unless_it_trains(trains):
     arrays = [np.ones(40, np.float32), np.float32(0.5), np.array(trains)]
 
-    assert ("Dropout" in operators(tidied(alone(17, "Dropout", arrays)))) == trains
+    assert ("Dropout" in operators(simplified(alone(17, "Dropout", arrays)))) == trains
 
 
 @pytest.mark.parametrize("kind", ["BFLOAT16", "FLOAT8E4M3FN"])
@@ -96,7 +96,7 @@ def test_what_numpy_has_no_type_for_is_left_to_the_runtime(kind):
     value = net.add("Mul", "x", net.add("Cast", narrow, to=int(ir.DataType.FLOAT)))
     model = net.model("narrow", [value_info("x", [3])], {value: [3]})
 
-    (found,), (expected,) = (outputs(one, x=drawn(3)) for one in (tidied(model), model))
+    (found,), (expected,) = (outputs(one, x=drawn(3)) for one in (simplified(model), model))
 
     np.testing.assert_array_equal(found, expected)
 
@@ -104,7 +104,7 @@ def test_what_numpy_has_no_type_for_is_left_to_the_runtime(kind):
 def test_an_operator_that_the_runtime_does_not_have_is_left_alone():
     weight = drawn(3).astype(np.float64)
 
-    assert "HardSwish" in operators(tidied(alone(17, "HardSwish", [weight])))
+    assert "HardSwish" in operators(simplified(alone(17, "HardSwish", [weight])))
 
 
 TEXTS = numpy_helper.from_array(np.array(["b", "a"], object))
@@ -132,7 +132,7 @@ def test_constant_texts_stay_what_they_are(case):
     graph = helper.make_graph([*WITH_TEXTS[case], live], "g", [value_info("x", [3])], results)
     model = whole(graph)
 
-    for found, expected in zip(*(outputs(m, x=drawn(3)) for m in (tidied(model), model)),
+    for found, expected in zip(*(outputs(m, x=drawn(3)) for m in (simplified(model), model)),
                                strict=True):  # fmt: skip
         np.testing.assert_array_equal(found, expected)
 
@@ -166,7 +166,7 @@ def test_what_a_function_computes_from_its_attributes_is_not_computed_without_th
     )
     model = whole(graph, function)
 
-    made = tidied(model)
+    made = simplified(model)
 
     assert operators(made) == ["shift", "Mul"]
     np.testing.assert_array_equal(outputs(made, x=drawn(3))[0], outputs(model, x=drawn(3))[0])
@@ -180,7 +180,7 @@ def test_what_is_computed_is_stored_in_a_form_that_the_opset_has(opset):
     flat = net.add("Reshape", moved, net.add("Shape", "x"))
     model = net.model("shapes", [value_info("x", [2, 3])], {net.add("Relu", flat): [2, 3]})
 
-    proto = ir.to_proto(tidied(model).graph)
+    proto = ir.to_proto(simplified(model).graph)
 
     onnx.checker.check_model(proto, full_check=True)
     assert "Shape" not in {node.op_type for node in proto.graph.node}
@@ -196,7 +196,7 @@ def test_a_large_weight_that_others_read_too_is_not_stored_a_second_time(tied):
     ids = value_info("x", [3], TensorProto.INT64)
     model = net.model("tied", [ids], {net.add("Add", *sides): [3, 200]})
 
-    made = tidied(model)
+    made = simplified(model)
 
     assert file_size(made.graph) <= file_size(model.graph)
     assert ("Transpose" in operators(made)) is tied
@@ -215,7 +215,7 @@ def test_an_if_stays_where_its_condition_may_be_fed():
     inputs = [value_info("x", [3]), truth_input]
     model = net.model("fed", inputs, {net.add("Add", value, total): [3]})
 
-    made = tidied(model)
+    made = simplified(model)
 
     assert "If" in operators(made)
     feeds = {"x": drawn(3), truth: np.array(False)}

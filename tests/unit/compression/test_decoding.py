@@ -13,7 +13,7 @@ from packlight.compression.grids.codebook import blank_codebook, fit_codebook
 from packlight.model import file_size, nodes, save, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import stream
-from packlight.testing.cases import EXACT, applied, sample_calls
+from packlight.testing.cases import EXACT, apply_recipe, sample_calls
 from packlight.testing.sketch import Sketch, value_info
 
 PRODUCT, GEMM, CONV = "matmul_5", "gemm_8", "conv_1"
@@ -44,7 +44,7 @@ def made_by(recipe):
     arrays = model.graph.graph.initializers
     before = {name: arrays[stem].const_value.numpy() for name, (stem, _) in PLACES.items()}
     calls = sample_calls(model)
-    return applied(model, parse_recipe(recipe), calls), before, calls
+    return apply_recipe(model, parse_recipe(recipe), calls), before, calls
 
 
 def restored(model, calls):
@@ -231,7 +231,7 @@ def test_weights_of_widths_of_their_own_are_what_numpy_reads_from_the_file(how, 
         values, scale, zero = grid_decoded(stored, weight.shape, summed)
         np.testing.assert_array_equal(found[change.operator], values, strict=True)
         assert change.after == stored.bytes()
-        assert change.what.startswith(f"int{stored.width()} ")
+        assert change.storage.bits == stored.width()
         if how == "nearest":
             within_half_a_step(weight, values, (scale, zero), stored.width(), symmetric == "true")
         widths.add(stored.width())

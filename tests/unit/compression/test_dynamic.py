@@ -35,18 +35,18 @@ def head(**attributes):
 def test_a_value_that_several_products_read_is_quantized_once(attributes):
     case = make_case(head(**attributes), DYNAMIC)
 
-    found = kinds(case.made.model)
+    found = kinds(case.result.model)
     assert found.count("DynamicQuantizeLinear") == 1
     assert found.count("MatMulInteger") == 2
     assert "MatMul" not in found
     assert "Gemm" not in found
     (expected,) = open_session(case.model, EXACT).run(case.calls[0]).values()
-    (result,) = open_session(case.made.model, EXACT).run(case.calls[0]).values()
+    (result,) = open_session(case.result.model, EXACT).run(case.calls[0]).values()
     assert signal_to_noise(expected, result) > 30
 
 
 def test_the_runtime_fuses_what_is_written():
-    made = make_case(NETWORKS["perceptron-21"](), DYNAMIC).made
+    made = make_case(NETWORKS["perceptron-21"](), DYNAMIC).result
 
     found = kinds(fused(made.model, SessionOptions()))
 
@@ -61,17 +61,16 @@ def test_weights_are_a_quarter_and_safe_everywhere():
 
     case = make_case(model, DYNAMIC)
 
-    assert len(to_bytes(case.made.model)) < 0.27 * len(to_bytes(model))
-    (one,) = saturation(case.made.model, [[call] for call in case.calls])
+    assert len(to_bytes(case.result.model)) < 0.27 * len(to_bytes(model))
+    (one,) = saturation(case.result.model, [[call] for call in case.calls])
     assert one.safe
     assert one.sums > 0
 
 
 def test_what_has_no_product_in_integers_says_why():
-    made = make_case(NETWORKS["residual-17"](), DYNAMIC).made
+    made = make_case(NETWORKS["residual-17"](), DYNAMIC).result
 
-    reasons = {refusal.reason for refusal in made.refusals}
-    assert any("ConvInteger has no fast kernel" in reason for reason in reasons)
+    assert "no-kernel" in {refusal.code for refusal in made.refusals}
     assert kinds(made.model).count("Conv") == 2
 
 
@@ -80,7 +79,7 @@ def test_rounding_by_samples_follows_them_and_is_no_worse():
     kept = {}
     for recipe in ("dynamic:7", "dynamic:7,rounding=gptq"):
         case = make_case(model, parse_recipe(recipe))
-        kept[recipe] = signal_to_noise(outputs(case, model), outputs(case, case.made.model))
+        kept[recipe] = signal_to_noise(outputs(case, model), outputs(case, case.result.model))
 
     assert kept["dynamic:7,rounding=gptq"] >= kept["dynamic:7"] - 0.5
 
@@ -92,7 +91,7 @@ def outputs(case, model):
 
 
 def test_codes_and_scales_are_stored_as_the_operators_want_them():
-    made = make_case(NETWORKS["gemms-13"](), DYNAMIC).made
+    made = make_case(NETWORKS["gemms-13"](), DYNAMIC).result
 
     stored = {
         value.name: value.const_value for value in made.model.graph.graph.initializers.values()

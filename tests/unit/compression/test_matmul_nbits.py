@@ -6,9 +6,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from packlight.compression import canonical_recipe, compress
+from packlight.compression import compress
 from packlight.model import Model, to_bytes
-from packlight.planning.size.parts import Sizes, Tidied
+from packlight.planning.size.parts import Simplified, Sizes
 from packlight.records import parse_recipe
 from packlight.testing.sketch import Sketch, value_info
 
@@ -116,7 +116,7 @@ def test_a_weight_is_float_at_run_where_it_is_fused_and_at_load_elsewhere(form, 
     asked = compress(model, parse_recipe(f"weights:{grid},block=32,expand=run"))
 
     (change,) = made.changes
-    assert change.what.endswith("float at run") == fused
+    assert (change.storage.expand == "run") == fused
     assert ("MatMulNBits" in optimised(made.model, tmp_path)) == fused
     assert "DequantizeLinear" not in optimised(made.model, tmp_path)
     assert ("DequantizeLinear" in optimised(asked.model, tmp_path)) != fused
@@ -133,7 +133,7 @@ def test_blocks_are_float_at_run_in_the_sizes_that_are_fused(block, op, grid, tm
 
     fused = "MatMulNBits" in optimised(asked.model, tmp_path)
     (change,) = made.changes
-    assert change.what.endswith("float at run" if fused else "float at load")
+    assert change.storage.expand == ("run" if fused else "load")
     assert "DequantizeLinear" not in optimised(made.model, tmp_path)
 
 
@@ -141,8 +141,6 @@ def test_blocks_are_float_at_run_in_the_sizes_that_are_fused(block, op, grid, tm
 def test_sizes_are_foreseen_wherever_codes_become_float(form):
     model = ALL[form]()
     for text in ("weights:4,block=32", "weights:8,block=8,symmetric=false"):
-        made = compress(model, parse_recipe(f"tidy+{text}")).model
+        made = compress(model, parse_recipe(f"simplify+{text}")).model
 
-        assert Sizes(Tidied(model)).size(canonical_recipe(parse_recipe(text))) == len(
-            to_bytes(made)
-        )
+        assert Sizes(Simplified(model)).size(parse_recipe(text)) == len(to_bytes(made))

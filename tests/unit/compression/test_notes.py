@@ -1,4 +1,4 @@
-"""Notes of exporters: tidy takes them out, byte by byte, and keeps what people read."""
+"""Notes of exporters: simplify takes them out, byte by byte, and keeps what people read."""
 
 import numpy as np
 import onnx
@@ -56,11 +56,11 @@ def written(proto, path):
     return load(path)
 
 
-def tidied(proto, path):
-    return compress(written(proto, path), parse_recipe("tidy")).model
+def simplified(proto, path):
+    return compress(written(proto, path), parse_recipe("simplify")).model
 
 
-def test_notes_and_descriptions_cost_no_byte_after_tidying(tmp_path):
+def test_notes_and_descriptions_cost_no_byte_after_simplifying(tmp_path):
     plain, full = network(), network()
     for message in places(full):
         noted(message)
@@ -70,9 +70,9 @@ def test_notes_and_descriptions_cost_no_byte_after_tidying(tmp_path):
         noted(end)
     assert full.ByteSize() > plain.ByteSize() + 20 * len(TRACE)
 
-    found = to_bytes(tidied(full, tmp_path / "full.onnx"))
+    found = to_bytes(simplified(full, tmp_path / "full.onnx"))
 
-    assert found == to_bytes(tidied(plain, tmp_path / "plain.onnx"))
+    assert found == to_bytes(simplified(plain, tmp_path / "plain.onnx"))
     assert TRACE.encode() not in found
 
 
@@ -82,14 +82,14 @@ def test_a_model_keeps_what_it_says_of_itself_and_of_its_inputs(tmp_path):
     proto.doc_string, proto.graph.doc_string = "tells cats from dogs", "for small cameras"
     proto.graph.input[0].doc_string = "pixels, 0 to 1"
 
-    kept = onnx.load_from_string(to_bytes(tidied(proto, tmp_path / "m.onnx")))
+    kept = onnx.load_from_string(to_bytes(simplified(proto, tmp_path / "m.onnx")))
 
     assert {entry.key: entry.value for entry in kept.metadata_props} == {"labels": "cat,dog"}
     assert (kept.doc_string, kept.graph.doc_string) == (proto.doc_string, proto.graph.doc_string)
     assert kept.graph.input[0].doc_string == "pixels, 0 to 1"
 
 
-@pytest.mark.parametrize("recipe", ["tidy", "tidy+weights:8"])
+@pytest.mark.parametrize("recipe", ["simplify", "simplify+weights:8"])
 def test_the_original_keeps_its_notes(tmp_path, recipe):
     proto = network()
     for message in places(proto):

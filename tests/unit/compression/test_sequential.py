@@ -222,8 +222,10 @@ def test_the_only_weight_has_nothing_to_make_up_for():
     model, calls = deep(layers=1), correlated(20)
 
     one, other = (
-        compress(model, parse_recipe(f"weights:3,rounding=gptq,aim={aim}"), running(calls)).model
-        for aim in ("original", "present")
+        compress(
+            model, parse_recipe(f"weights:3,rounding=gptq,target={target}"), running(calls)
+        ).model
+        for target in ("float", "present")
     )
 
     assert to_bytes(one) == to_bytes(other)
@@ -231,10 +233,10 @@ def test_the_only_weight_has_nothing_to_make_up_for():
 
 def test_weights_that_make_up_for_those_before_them_lose_less_on_samples_not_seen():
     model, calls = deep(), correlated(200)
-    recipe = "weights:3,rounding=gptq,aim="
+    recipe = "weights:3,rounding=gptq,target="
 
     present = error(f"{recipe}present", model, calls[40:], calls[:40])
-    original = error(f"{recipe}original", model, calls[40:], calls[:40])
+    original = error(f"{recipe}float", model, calls[40:], calls[:40])
 
     assert original < 0.8 * present
 
@@ -277,7 +279,7 @@ def test_mixed_widths_spend_the_mean_and_beat_the_uniform_width():
 
     made = compress(model, parse_recipe(recipe), running(calls))
 
-    widths = [int(change.what[3]) for change in made.changes]
+    widths = [change.storage.bits for change in made.changes]
     assert np.mean(widths) <= 4.5
     assert len(set(widths)) > 1
     assert error(recipe, model, calls, calls) < error(
@@ -381,7 +383,7 @@ def test_two_steps_aim_at_the_model_before_the_first_and_give_what_one_step_give
 
     one, two, present = (
         compress(model, parse_recipe(recipe), running(calls)).model
-        for recipe in (step, half_and_half(step), half_and_half(f"{step},aim=present"))
+        for recipe in (step, half_and_half(step), half_and_half(f"{step},target=present"))
     )
 
     assert to_bytes(one) == to_bytes(two)
@@ -393,8 +395,8 @@ def test_the_second_of_two_steps_makes_up_for_what_the_first_lost():
     rough, fine = "weights:2,rounding=gptq,where=matmul_1$", "weights:8,rounding=gptq"
 
     present, original = (
-        error(f"{rough}+{fine},aim={aim}", model, calls[40:], calls[:40])
-        for aim in ("present", "original")
+        error(f"{rough}+{fine},target={target}", model, calls[40:], calls[:40])
+        for target in ("present", "float")
     )
 
     assert original < 0.8 * present
@@ -402,10 +404,10 @@ def test_the_second_of_two_steps_makes_up_for_what_the_first_lost():
 
 def test_steps_to_nearest_are_made_up_for_too():
     model, calls = deep(), correlated(200)
-    recipe = "weights:2,where=matmul_1$+weights:8,rounding=gptq,aim="
+    recipe = "weights:2,where=matmul_1$+weights:8,rounding=gptq,target="
 
     present, original = (
-        error(f"{recipe}{aim}", model, calls[40:], calls[:40]) for aim in ("present", "original")
+        error(f"{recipe}{target}", model, calls[40:], calls[:40]) for target in ("present", "float")
     )
 
     assert original < 0.8 * present
@@ -416,9 +418,9 @@ def test_a_step_of_another_kind_ends_the_run_and_the_next_aims_at_what_it_finds(
     step = "weights:3,rounding=gptq"
     first, second = half_and_half(step).split("+")
 
-    halves = compress(model, parse_recipe(f"{first}+tidy"), running(calls)).model
+    halves = compress(model, parse_recipe(f"{first}+simplify"), running(calls)).model
     apart = compress(halves, parse_recipe(second), running(calls)).model
-    through = compress(model, parse_recipe(half_and_half(step, "+tidy")), running(calls)).model
+    through = compress(model, parse_recipe(half_and_half(step, "+simplify")), running(calls)).model
     run = compress(model, parse_recipe(half_and_half(step)), running(calls)).model
 
     assert to_bytes(through) == to_bytes(apart)
@@ -436,14 +438,14 @@ def test_a_weight_before_one_that_made_up_already_aims_at_what_its_step_finds():
     assert to_bytes(run) == to_bytes(apart)
 
 
-@pytest.mark.parametrize("rough", ["rounding=nearest", "rounding=gptq,aim=present"])
+@pytest.mark.parametrize("rough", ["rounding=nearest", "rounding=gptq,target=present"])
 def test_a_weight_before_one_that_made_up_for_nothing_aims_at_the_original(rough):
     model, calls = deep(), correlated(200)
     odd, fine = f"weights:3,{rough},where=matmul_(1|11|21)$", "weights:6,rounding=gptq"
 
     present, original = (
-        error(f"{odd}+{fine},aim={aim}", model, calls[40:], calls[:40])
-        for aim in ("present", "original")
+        error(f"{odd}+{fine},target={target}", model, calls[40:], calls[:40])
+        for target in ("present", "float")
     )
 
     assert original < 0.8 * present
@@ -496,15 +498,15 @@ def test_with_a_state_there_are_no_more_looks_than_stages_and_each_runs_both_mod
     assert len(begun) == 2 * looks
 
 
-@pytest.mark.parametrize(("aim", "most"), [("present", 4.5), ("original", 5.5)])
-def test_memory_is_a_few_times_that_of_the_moments_of_one_weight(aim, most):
+@pytest.mark.parametrize(("target", "most"), [("present", 4.5), ("float", 5.5)])
+def test_memory_is_a_few_times_that_of_the_moments_of_one_weight(target, most):
     net, width = Sketch(17), 768
     value = "x"
     for sizes in ((32, width), (width, 32)) * 2:
         value = net.add("MatMul", value, net.keep(net.array(*sizes, fan_in=sizes[0])))
         value = net.add("Tanh", value)
     model = net.model("wide", [value_info("x", ["n", 32])], {value: ["n", 32]})
-    recipe, calls = parse_recipe(f"weights:4,rounding=gptq,aim={aim}"), correlated(4)
+    recipe, calls = parse_recipe(f"weights:4,rounding=gptq,target={target}"), correlated(4)
     compress(model, recipe, running(calls))  # kernels are compiled
 
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Tidying: smaller, the same numbers, and compressed weights stay compressed."""
+"""Simplifying: smaller, the same numbers, and compressed weights stay compressed."""
 
 import sys
 
@@ -25,42 +25,42 @@ COMPRESSED = [
 
 @pytest.mark.parametrize("recipe", COMPRESSED)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_tidy_never_undoes_what_a_step_before_compressed(name, recipe):
-    first = make_case(NETWORKS[name](), parse_recipe(f"tidy+{recipe}"))
-    small = len(to_bytes(first.made.model))
+def test_simplify_never_undoes_what_a_step_before_compressed(name, recipe):
+    first = make_case(NETWORKS[name](), parse_recipe(f"simplify+{recipe}"))
+    small = len(to_bytes(first.result.model))
 
-    tidied = compress(first.made.model, parse_recipe("tidy"))
+    simplified = compress(first.result.model, parse_recipe("simplify"))
 
-    assert len(to_bytes(tidied.model)) <= small * 1.01
-    old, new = (open_session(m, EXACT) for m in (first.made.model, tidied.model))
+    assert len(to_bytes(simplified.model)) <= small * 1.01
+    old, new = (open_session(m, EXACT) for m in (first.result.model, simplified.model))
     expected, found = old.run(first.calls[0]), new.run(first.calls[0])
     for key, array in expected.items():
         np.testing.assert_allclose(found[key], array, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_tidying_again_changes_nothing(name):
-    once = compress(NETWORKS[name](), parse_recipe("tidy"))
+def test_simplifying_again_changes_nothing(name):
+    once = compress(NETWORKS[name](), parse_recipe("simplify"))
 
-    again = compress(once.model, parse_recipe("tidy"))
+    again = compress(once.model, parse_recipe("simplify"))
 
     assert to_bytes(again.model) == to_bytes(once.model)
     assert not again.changes
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_tidy_never_enlarges(name):
+def test_simplify_never_enlarges(name):
     model = NETWORKS[name]()
 
-    assert len(to_bytes(compress(model, parse_recipe("tidy")).model)) <= len(to_bytes(model))
+    assert len(to_bytes(compress(model, parse_recipe("simplify")).model)) <= len(to_bytes(model))
 
 
 def test_weights_behind_operators_become_weights():
     first = compress(NETWORKS["aliased-17"](), parse_recipe("weights:8"))
-    tidied = compress(NETWORKS["aliased-17"](), parse_recipe("tidy+weights:8"))
+    simplified = compress(NETWORKS["aliased-17"](), parse_recipe("simplify+weights:8"))
 
     assert len(first.changes) == 0
-    assert [change.operator for change in tidied.changes if change.method == "weights"] == [
+    assert [change.operator for change in simplified.changes if change.method == "weights"] == [
         "matmul_2", "matmul_6"
     ]  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_equal_weights_are_stored_once_and_unread_ones_not_at_all():
     net.keep(net.array(64, 64))
     model = net.model("twice", [value_info("x", ["n", 32])], {value: ["n", 32]})
 
-    made = compress(model, parse_recipe("tidy"))
+    made = compress(model, parse_recipe("simplify"))
 
     assert len(made.model.graph.graph.initializers) == 1
     assert [node.op_type for node in nodes(made.model.graph)] == ["MatMul", "MatMul"]
@@ -89,7 +89,7 @@ def test_a_large_result_of_a_small_constant_is_not_stored():
     value = net.add("Add", "x", large)
     model = net.model("grown", [value_info("x", [1])], {value: [300, 300]})
 
-    made = compress(model, parse_recipe("tidy"))
+    made = compress(model, parse_recipe("simplify"))
 
     assert len(to_bytes(made.model)) < 1000
 
@@ -100,7 +100,7 @@ def test_a_constant_expression_is_computed():
     value = net.add("Mul", "x", scale)
     model = net.model("folded", [value_info("x", ["n", 16])], {value: ["n", 16]})
 
-    made = compress(model, parse_recipe("tidy"))
+    made = compress(model, parse_recipe("simplify"))
 
     assert [node.op_type for node in nodes(made.model.graph)] == ["Mul"]
     assert {change.operator for change in made.changes} == {"add_2", "sqrt_3"}
@@ -112,7 +112,7 @@ def test_what_is_random_is_not_computed_beforehand():
     value = net.add("Add", "x", noise)
     model = net.model("noisy", [value_info("x", ["n", 16])], {value: ["n", 16]})
 
-    made = compress(model, parse_recipe("tidy"))
+    made = compress(model, parse_recipe("simplify"))
 
     assert [node.op_type for node in nodes(made.model.graph)] == ["RandomNormal", "Add"]
 
@@ -126,7 +126,9 @@ BEHIND = {
 
 
 @pytest.mark.parametrize("op", BEHIND)
-def test_a_large_weight_outside_the_file_is_tidied_behind_an_operator(op, tmp_path, monkeypatch):
+def test_a_large_weight_outside_the_file_is_simplified_behind_an_operator(
+    op, tmp_path, monkeypatch
+):
     net, (constants, attributes) = Sketch(17), BEHIND[op]
     stored = net.weight(96, 64)
     given = [net.keep(np.array(array)) for array in constants]
@@ -139,9 +141,9 @@ def test_a_large_weight_outside_the_file_is_tidied_behind_an_operator(op, tmp_pa
     monkeypatch.undo()
     outside = load(tmp_path / "m.onnx")
 
-    made = compress(outside, parse_recipe("tidy")).model
+    made = compress(outside, parse_recipe("simplify")).model
 
-    assert to_bytes(made) == to_bytes(compress(model, parse_recipe("tidy")).model)
+    assert to_bytes(made) == to_bytes(compress(model, parse_recipe("simplify")).model)
     assert outside.digest == model.digest
 
 
@@ -165,6 +167,6 @@ def test_what_the_optimizer_leaves_alone_is_not_logged(caplog):
     model = net.model("stored", [value_info("x", [300])], {net.add("Add", "x", stored): [300]})
     model.graph.graph.outputs.append(model.graph.graph.initializers[stored])
 
-    compress(model, parse_recipe("tidy"))
+    compress(model, parse_recipe("simplify"))
 
     assert not caplog.records

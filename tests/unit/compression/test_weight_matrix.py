@@ -15,7 +15,7 @@ from packlight.compression.sites.weight_roles import Role
 from packlight.model import nodes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
-from packlight.testing.cases import EXACT, applied
+from packlight.testing.cases import EXACT, apply_recipe
 from packlight.testing.sketch import Sketch, value_info
 
 
@@ -168,7 +168,7 @@ def turned(what):
 
 def lost(model, recipe, calls):
     """Squared errors of outputs, over all calls."""
-    made = applied(model, parse_recipe(recipe), calls).model
+    made = apply_recipe(model, parse_recipe(recipe), calls).model
     sessions = [open_session(one, EXACT) for one in (model, made)]
     pairs = [[next(iter(one.run(feeds).values())) for one in sessions] for feeds in calls]
     return sum(float(np.sum((a - b) ** 2, dtype=np.float64)) for a, b in pairs)
@@ -181,7 +181,7 @@ def test_a_bias_of_another_axis_than_that_of_the_outputs_stays():
     model = net.model("turned", [value_info("x", ["b", 5, 32])], {out: [16, 5, 16]})
     calls = [{"x": np.ones((1, 5, 32), np.float32)}]
 
-    made = applied(model, parse_recipe("weights:2,rounding=gptq"), calls).model
+    made = apply_recipe(model, parse_recipe("weights:2,rounding=gptq"), calls).model
 
     before, after = (
         next(node for node in nodes(one.graph) if node.op_type == "Add").inputs[1].const_value

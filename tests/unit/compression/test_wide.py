@@ -32,18 +32,18 @@ def seen(values):
 
 
 def noise(case):
-    old, new = open_session(case.model, EXACT), open_session(case.made.model, EXACT)
+    old, new = open_session(case.model, EXACT), open_session(case.result.model, EXACT)
     calls = [(old.run(call), new.run(call)) for call in case.calls]
     pairs = [np.concatenate([np.ravel(a) for a in one.values()]) for two in calls for one in two]
     return signal_to_noise(np.concatenate(pairs[::2]), np.concatenate(pairs[1::2]))
 
 
 def test_only_what_a_named_operator_reads_is_of_16_bits():
-    plain = made_with("bits=8").made.model
+    plain = made_with("bits=8").result.model
     gemm = next(node for node in nodes(plain.graph) if node.op_type == "Gemm")
     read = gemm.inputs[0].producer().inputs[0].producer().inputs[0].name
 
-    found = zeros(made_with(f"wide={gemm.name}").made.model)
+    found = zeros(made_with(f"wide={gemm.name}").result.model)
 
     assert {name for name, zero in found.items() if zero.dtype == np.uint16} == {read}
     assert {zero.dtype for name, zero in found.items() if name != read} == {np.dtype(np.uint8)}
@@ -54,7 +54,7 @@ def test_16_bits_lose_less_than_8(runtime):
     narrow = made_with(f"runtime={runtime}")
     wide = made_with(f"wide=.*,runtime={runtime}")
 
-    kinds = {zero.dtype.itemsize for zero in zeros(wide.made.model).values()}
+    kinds = {zero.dtype.itemsize for zero in zeros(wide.result.model).values()}
     assert 2 in kinds
     assert noise(wide) > noise(narrow)
 
@@ -85,8 +85,8 @@ def test_values_with_a_few_far_out_lose_most_to_8_bits():
 def test_auto_leaves_alone_what_8_bits_hold_well():
     automatic, none = made_with("wide=auto"), made_with("range=mse")
 
-    assert {zero.dtype for zero in zeros(none.made.model).values()} == {np.dtype(np.uint8)}
-    assert any(zero.dtype == np.uint8 for zero in zeros(automatic.made.model).values())
+    assert {zero.dtype for zero in zeros(none.result.model).values()} == {np.dtype(np.uint8)}
+    assert any(zero.dtype == np.uint8 for zero in zeros(automatic.result.model).values())
 
 
 def test_names_that_no_operator_has_are_refused():

@@ -7,7 +7,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from packlight.devices import catalog, list_devices, load_device, names, operator_set
+from packlight.devices import catalog, device_names, list_devices, load_device, operator_set
 from packlight.errors import DeviceError
 from packlight.records.device_checks import covers, sourced
 
@@ -33,15 +33,15 @@ def arithmetic(text):
 
 
 def test_every_device_that_was_asked_for_is_there():
-    assert {load_device(name).name for name in ASKED} == set(names())
+    assert {load_device(name).name for name in ASKED} == set(device_names())
 
 
 def test_every_name_and_alias_means_one_device():
     called = [name for one in list_devices() for name in (one.name, *one.aliases)]
 
     assert len(called) == len(set(called))
-    assert [load_device(name) for name in names()] == list(list_devices())
-    assert tuple(one.name for one in list_devices()) == names()
+    assert [load_device(name) for name in device_names()] == list(list_devices())
+    assert tuple(one.name for one in list_devices()) == device_names()
 
 
 @pytest.mark.parametrize("text", ["iPhone 15 Pro", " iphone-15-pro ", "IPHONE-15-PRO"])

@@ -12,7 +12,7 @@ from packlight.errors import ModelError, TaskError
 from packlight.evaluation import Reference, evaluate
 from packlight.evaluation.neighbors import rank_agreement
 from packlight.metrics import METRICS, of_sums, per_sample, ratio
-from packlight.metrics.metric import primary
+from packlight.metrics.metric import first_output
 from packlight.metrics.paired import drop
 from packlight.records import SessionOptions, counted, digest, loads
 from packlight.records.codec import canonical
@@ -272,7 +272,7 @@ def test_a_stateful_model_is_judged_step_by_step_and_its_state_is_no_result(grap
 
     def row(outputs, target):
         assert set(outputs) == {"y"}
-        return np.array([float(primary(outputs).reshape(-1)[-1] == target), 1.0])
+        return np.array([float(first_output(outputs).reshape(-1)[-1] == target), 1.0])
 
     metric = of_sums("last", row, ratio, bounded=True)
     task = Task("sum", samples, metric, [-1.0, -2.0, -3.0, 0.0], state={"next": "s"})

@@ -7,8 +7,8 @@ from packlight.evaluation.robustness import robustness
 from packlight.metrics import METRICS
 from packlight.records import SessionOptions, parse_recipe
 from packlight.task import Task
-from packlight.task.changes import CHANGES, changed_tasks, kind_of
-from packlight.testing.cases import applied, sample_calls
+from packlight.task.changes import CHANGES, changed_tasks, input_kind
+from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
 
 OPTIONS = SessionOptions()
@@ -24,11 +24,11 @@ def labelled(model, samples):
 
 
 def test_inputs_are_told_by_their_shape_and_type():
-    assert kind_of(np.zeros((1, 3, 32, 32), np.float32)) == "image"
-    assert kind_of(np.zeros((1, 32, 32, 3), np.uint8)) == "image"
-    assert kind_of(np.zeros((1, 512), np.float32)) == "sound"
-    assert kind_of(np.zeros((1, 16), np.float32)) == "numbers"
-    assert kind_of(np.zeros((1, 16), np.int64)) == ""
+    assert input_kind(np.zeros((1, 3, 32, 32), np.float32)) == "image"
+    assert input_kind(np.zeros((1, 32, 32, 3), np.uint8)) == "image"
+    assert input_kind(np.zeros((1, 512), np.float32)) == "sound"
+    assert input_kind(np.zeros((1, 16), np.float32)) == "numbers"
+    assert input_kind(np.zeros((1, 16), np.int64)) == ""
 
 
 @pytest.mark.parametrize("kind", CHANGES)
@@ -65,7 +65,7 @@ def test_a_variant_that_stands_on_a_knife_edge_is_told():
     net = NETS["conv"]()
     task = labelled(net.model, drawn(net, count=60))
     calls = [sample[0] for sample in drawn(net, 2)]
-    rough = applied(net.model, parse_recipe("weights:2"), calls).model
+    rough = apply_recipe(net.model, parse_recipe("weights:2"), calls).model
 
     found = {one.change: one for one in robustness(rough, net.model, task, OPTIONS, variant="r")}
 

@@ -9,13 +9,13 @@ from packlight.metrics import METRICS
 from packlight.model import Model
 from packlight.records import SessionOptions, parse_recipe
 from packlight.task import LazySamples, Task
-from packlight.testing.cases import applied, sample_calls
+from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
 from packlight.testing.sketch import Sketch, value_info
 
 OPTIONS = SessionOptions()
 EXACT = 150.0
-RECIPES = ("tidy", "weights:4", "static", "float16", "palette:4")
+RECIPES = ("simplify", "weights:4", "static", "float16", "palette:4")
 
 
 def task_of(model, count=8):
@@ -24,7 +24,7 @@ def task_of(model, count=8):
 
 
 def made(model, recipe):
-    return applied(model, parse_recipe(recipe), sample_calls(model)).model
+    return apply_recipe(model, parse_recipe(recipe), sample_calls(model)).model
 
 
 def renamed(model):
@@ -102,7 +102,7 @@ def test_every_value_of_what_packlight_makes_has_a_counterpart(name, recipe):
 
     found = layers(model, variant, task_of(model), OPTIONS)
 
-    folded = 2 if recipe == "tidy" and name == "residual-17" else 0
+    folded = 2 if recipe == "simplify" and name == "residual-17" else 0
     assert len(found.layers) >= len(list(model.graph.graph)) - folded
     assert min(one.snr.value for one in found.layers) > 10
     assert len(found.unmatched) <= folded
@@ -111,7 +111,7 @@ def test_every_value_of_what_packlight_makes_has_a_counterpart(name, recipe):
 def test_a_convolution_with_a_folded_normalisation_stands_beside_the_normalisation():
     model = NETWORKS["residual-17"]()
 
-    found = layers(model, renamed(made(model, "tidy")), task_of(model), OPTIONS)
+    found = layers(model, renamed(made(model, "simplify")), task_of(model), OPTIONS)
 
     assert [one.op for one in found.layers if one.op == "BatchNormalization"] == [
         "BatchNormalization", "BatchNormalization",

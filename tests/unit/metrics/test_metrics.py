@@ -8,8 +8,14 @@ from hypothesis.extra import numpy as arrays
 from scipy import special, stats
 
 from packlight.errors import TaskError
-from packlight.metrics import METRICS, Metric, named, per_sample, whole
-from packlight.metrics.intervals import draws, is_share, matched, resampled, share
+from packlight.metrics import METRICS, Metric, metric_by_name, per_dataset, per_sample
+from packlight.metrics.intervals import (
+    bootstrap_totals,
+    draw_counts,
+    is_share,
+    tango_interval,
+    wilson_interval,
+)
 
 CLASSES = 4
 LOGITS = arrays.arrays(
@@ -43,7 +49,7 @@ def test_top_k_is_the_share_of_targets_among_the_first_of_a_stable_sort(data, lo
     ranked = np.argsort(-logits, axis=1, kind="stable")[:, :k]
 
     expected = np.mean([target in row for target, row in zip(targets, ranked, strict=True)])
-    assert total(named(f"top-{k}"), logits, targets) == pytest.approx(expected)
+    assert total(metric_by_name(f"top-{k}"), logits, targets) == pytest.approx(expected)
 
 
 @given(st.data(), LOGITS)
@@ -132,13 +138,13 @@ def test_own_metrics_are_means_or_functions_of_everything():
     def score(found, wanted):
         return float(found.shape == (3, 2) and found.sum() / wanted.sum())
 
-    assert total(whole(score, "share"), outputs, targets) == pytest.approx(15 / 6)
+    assert total(per_dataset(score, "share"), outputs, targets) == pytest.approx(15 / 6)
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: named("accuracy"), "a metric is one of"),
+        (lambda: metric_by_name("accuracy"), "a metric is one of"),
         (lambda: METRICS["top1"].row({"y": np.zeros((1, 3))}, 3), "from 0 to 2"),
         (lambda: METRICS["top1"].row({"y": np.zeros((1, 3))}, [0, 1]), "1 class indices"),
         (lambda: METRICS["top5"].row({"y": np.zeros((1, 3))}, 0), "more than 5 classes"),
@@ -158,11 +164,11 @@ def test_the_fast_bootstrap_gives_what_drawing_rows_gives():
     rows = np.random.default_rng(0).normal(size=(40, 2)) ** 2
     metric = METRICS["rmse"]
 
-    (fast,) = resampled(metric, [rows], seed=5)
+    (fast,) = bootstrap_totals(metric, [rows], seed=5)
 
     slow = [
         metric.total(np.repeat(rows, count.astype(int), axis=0))
-        for chunk in draws(40, len(fast), seed=5)
+        for chunk in draw_counts(40, len(fast), seed=5)
         for count in chunk
     ]
     np.testing.assert_allclose(fast, slow)
@@ -173,18 +179,18 @@ def test_draws_are_paired_and_the_same_for_the_same_seed(name):
     rows = np.random.default_rng(0).integers(0, 2, (50, 2)).astype(float)
     rows[:, 1] += name == "top1"
 
-    one, other = resampled(METRICS[name], [rows, rows], seed=3)
+    one, other = bootstrap_totals(METRICS[name], [rows, rows], seed=3)
 
     np.testing.assert_array_equal(one, other)
-    np.testing.assert_array_equal(one, resampled(METRICS[name], [rows], seed=3)[0])
-    assert not np.array_equal(one, resampled(METRICS[name], [rows], seed=4)[0])
+    np.testing.assert_array_equal(one, bootstrap_totals(METRICS[name], [rows], seed=3)[0])
+    assert not np.array_equal(one, bootstrap_totals(METRICS[name], [rows], seed=4)[0])
 
 
 @given(st.integers(1, 200), st.data())
 def test_wilsons_interval_holds_the_share_and_never_is_a_point(n, data):
     count = data.draw(st.integers(0, n))
 
-    low, high = share(count, n)
+    low, high = wilson_interval(count, n)
 
     assert 0 <= low <= count / n <= high <= 1
     assert high > low
@@ -197,7 +203,7 @@ def test_the_interval_of_matched_shares_covers_the_truth_19_times_in_20(lost, wo
     rng, n, tries = np.random.default_rng(0), 200, 2000
     counts = rng.multinomial(n, [lost, won, 1 - lost - won], size=tries)
 
-    ends = {(a, b): matched(a, b, n) for a, b, _ in counts.tolist()}
+    ends = {(a, b): tango_interval(a, b, n) for a, b, _ in counts.tolist()}
     held = [ends[a, b][0] <= lost - won <= ends[a, b][1] for a, b, _ in counts.tolist()]
 
     assert np.mean(held) >= 0.92  # at 4 of 200, as Wilson's interval of a share; else 0.94
@@ -207,13 +213,13 @@ def test_the_interval_of_matched_shares_covers_the_truth_19_times_in_20(lost, wo
 def test_matched_intervals_mirror_each_other_and_hold_what_was_seen(more, lost, won):
     n = max(lost + won + more, 1)
 
-    low, high = matched(lost, won, n)
+    low, high = tango_interval(lost, won, n)
 
     assert -1 <= low <= (lost - won) / n <= high <= 1
     assert low < high
-    assert matched(won, lost, n) == pytest.approx((-high, -low))
+    assert tango_interval(won, lost, n) == pytest.approx((-high, -low))
     top = 1.959963984540054**2
-    assert matched(0, 0, n) == pytest.approx((-top / (n + top), top / (n + top)))
+    assert tango_interval(0, 0, n) == pytest.approx((-top / (n + top), top / (n + top)))
 
 
 def test_only_yes_or_no_counts_as_a_share():

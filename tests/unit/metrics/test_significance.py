@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from packlight.metrics import METRICS, per_sample
-from packlight.metrics.intervals import matched
-from packlight.metrics.paired import contributions, drop, drop_test, rate, widened
+from packlight.metrics.intervals import tango_interval
+from packlight.metrics.paired import contributions, decision_rate, drop, drop_test, widen
 from packlight.metrics.significance import (
     benjamini_hochberg,
-    clustered,
-    gaps,
+    clustered_mcnemar,
     mcnemar,
+    mean_differences,
     paired_interval,
     paired_t,
-    sidak,
-    sides,
+    sidak_width,
+    slice_sums,
 )
 
 P = st.lists(st.floats(0, 1), min_size=1, max_size=30)
@@ -45,7 +45,7 @@ def test_means_are_told_apart_by_the_weaker_of_welchs_and_students_tests_of_scip
     values = rng.normal(0, 1, 200) + np.arange(200) / 200
     inside = rng.random((200, 12)) < np.linspace(0.1, 0.9, 12)
 
-    gap = gaps(*sides(values, inside))
+    gap = mean_differences(*slice_sums(values, inside))
 
     for column, mask in enumerate(inside.T):
         both = [
@@ -63,9 +63,9 @@ def test_means_are_told_apart_by_the_weaker_of_welchs_and_students_tests_of_scip
 
 def test_what_never_varies_differs_surely_or_not_at_all():
     inside = np.array([[True, True]] * 3 + [[False, False]] * 4)
-    one = gaps(*sides(np.array([1.0] * 3 + [0.0] * 4), inside[:, :1]))
-    none = gaps(*sides(np.ones(7), inside[:, :1]))
-    alone = gaps(*sides(np.arange(7.0), np.arange(7)[:, None] == 0))
+    one = mean_differences(*slice_sums(np.array([1.0] * 3 + [0.0] * 4), inside[:, :1]))
+    none = mean_differences(*slice_sums(np.ones(7), inside[:, :1]))
+    alone = mean_differences(*slice_sums(np.arange(7.0), np.arange(7)[:, None] == 0))
 
     assert one.p[0] < 1e-5
     assert none.p[0] == alone.p[0] == 1
@@ -77,22 +77,22 @@ def test_joint_intervals_hold_together_and_only_just():
     rng, tries, groups = np.random.default_rng(0), 20_000, 14
     drawn = np.abs(rng.standard_normal((tries, groups)))
 
-    together = (drawn <= sidak(groups)).all(axis=1).mean()
+    together = (drawn <= sidak_width(groups)).all(axis=1).mean()
 
     assert 0.945 <= together <= 0.955
-    assert sidak(1) == pytest.approx(stats.norm.ppf(0.975))
+    assert sidak_width(1) == pytest.approx(stats.norm.ppf(0.975))
 
 
 def test_a_cluster_of_decisions_counts_as_one():
     rng, tries = np.random.default_rng(0), 2000
     signs = rng.choice([-5.0, 0.0, 5.0], size=(tries, 100), p=[0.1, 0.8, 0.1])
 
-    found = np.mean([clustered(row) <= 0.05 for row in signs])
+    found = np.mean([clustered_mcnemar(row) <= 0.05 for row in signs])
 
     pooled = [mcnemar(int(5 * (row < 0).sum()), int(5 * (row > 0).sum())) <= 0.05 for row in signs]
     assert 0.03 <= found <= 0.07
     assert np.mean(pooled) > 0.3
-    assert clustered(np.zeros(4)) == 1
+    assert clustered_mcnemar(np.zeros(4)) == 1
 
 
 def outcomes(rng, n, tries, lost, won):
@@ -108,7 +108,7 @@ def outcomes(rng, n, tries, lost, won):
 def test_intervals_of_drops_of_shares_hold_the_truth_in_93_to_97_of_100(n, lost, won):
     was, now = outcomes(np.random.default_rng(1), n, 1000, lost, won)
     counts = np.stack([(was & ~now).sum(axis=1), (~was & now).sum(axis=1)], axis=1)
-    ends = {(a, b): matched(a, b, n) for a, b in counts.tolist()}
+    ends = {(a, b): tango_interval(a, b, n) for a, b in counts.tolist()}
 
     held = [ends[a, b][0] <= lost - won <= ends[a, b][1] for a, b in counts.tolist()]
 
@@ -178,7 +178,10 @@ def test_a_rate_is_wilsons_or_knows_that_decisions_of_a_sample_go_together():
     flags = np.repeat(rng.random(100) < 0.2, 10)
     owner = np.repeat(np.arange(100), 10)
 
-    apart, together = rate(flags, np.arange(1000), 1000, 0), rate(flags, owner, 100, 0)
+    apart, together = (
+        decision_rate(flags, np.arange(1000), 1000, 0),
+        decision_rate(flags, owner, 100, 0),
+    )
 
     oracle = stats.binomtest(int(flags.sum()), 1000).proportion_ci(method="wilson")
     assert (apart.low, apart.high) == pytest.approx((oracle.low, oracle.high))
@@ -191,11 +194,11 @@ def test_wider_intervals_of_shares_are_computed_anew_and_others_stretched():
     same = np.stack([one, one], 1), np.stack([one, one], 1)
     none = drop(SHARE, *same, 0)[0]
 
-    wide = widened(SHARE, *same, none, 3.0)
+    wide = widen(SHARE, *same, none, 3.0)
 
     assert wide.high == pytest.approx(9 / 109)
     rng = np.random.default_rng(6)
     pair = tuple(np.stack([rng.random(100), one], 1) for _ in range(2))
     loss = drop(SCORE, *pair, 0)[0]
-    twice = widened(SCORE, *pair, loss, 2 * 1.959963984540054)
+    twice = widen(SCORE, *pair, loss, 2 * 1.959963984540054)
     assert twice.high - twice.value == pytest.approx(2 * (loss.high - loss.value))

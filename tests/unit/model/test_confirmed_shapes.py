@@ -5,7 +5,7 @@ import onnx_ir as ir
 import pytest
 
 from packlight.compression import compress
-from packlight.model import Model, only_confirmed, to_bytes
+from packlight.model import Model, confirmed_shapes_only, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import open_session
 from packlight.testing import NETWORKS
@@ -35,7 +35,7 @@ def test_a_batch_that_was_opened_stays_open(through):
     value(model, name).shape = ir.Shape([1, 4])
     feeds = {"x": np.ones((3, 4), np.float32)}
 
-    made = compress(model, parse_recipe("tidy")).model
+    made = compress(model, parse_recipe("simplify")).model
 
     expected, found = (open_session(one, EXACT).run(feeds) for one in (model, made))
     assert list(found) == list(expected)
@@ -48,7 +48,7 @@ def test_a_shape_that_follows_from_the_inputs_is_still_used():
     model.graph.graph.inputs[0].shape = ir.Shape([3, 4])
     value(model, "relu_0.out").shape = ir.Shape([3, 4])
 
-    made = compress(model, parse_recipe("tidy")).model
+    made = compress(model, parse_recipe("simplify")).model
 
     assert not list(made.graph.graph)
 
@@ -58,7 +58,7 @@ def test_what_is_doubted_is_stated_again_afterwards():
     relu = next(iter(model.graph)).outputs[0]
     relu.shape = ir.Shape([1, 4])
 
-    with only_confirmed(model):
+    with confirmed_shapes_only(model):
         assert relu.shape == [None, 4]
 
     assert relu.shape == [1, 4]
@@ -69,7 +69,7 @@ def test_shapes_that_are_right_are_left_alone(name):
     model = NETWORKS[name]()
     before, graph = to_bytes(model), model.clone()
 
-    with only_confirmed(graph):
+    with confirmed_shapes_only(graph):
         pass
 
     assert to_bytes(Model(graph, model.name)) == before
@@ -80,7 +80,7 @@ def test_nothing_is_believed_where_operators_contradict_each_other():
     value_of = net.add("Add", net.add("MatMul", "x", net.weight(5, 6)), net.weight(7))
     model = net.model("wrong", [value_info("x", [3, 4])], {value_of: [3, 7]}).clone()
 
-    with only_confirmed(model):
+    with confirmed_shapes_only(model):
         assert model.graph.outputs[0].shape is None
 
     assert model.graph.outputs[0].shape == [3, 7]

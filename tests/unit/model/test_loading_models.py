@@ -192,7 +192,7 @@ def test_weights_of_a_file_that_imports_the_other_name_are_compressed(tmp_path):
     proto = proto_of(graph, [weight, back])
     proto.opset_import[0].domain = "ai.onnx"
 
-    made = compress(load(written(tmp_path, proto)), parse_recipe("tidy+weights:8"))
+    made = compress(load(written(tmp_path, proto)), parse_recipe("simplify+weights:8"))
 
     feeds = {"x": np.ones((2, 4), np.float32)}
     (found,) = open_session(made.model, SessionOptions()).run(feeds).values()

@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from packlight.model import Model, nodes, raised, to_bytes
+from packlight.model import Model, nodes, raise_opset, to_bytes
 from packlight.runtime import open_session
 from packlight.testing.cases import EXACT
 from packlight.testing.sketch import Sketch, value_info
@@ -81,7 +81,7 @@ def test_an_operator_means_in_a_newer_opset_what_it_meant(form, opset):
     model = drawn(*FORMS[form])
     values = np.random.default_rng(0).standard_normal(FORMS[form][2]).astype(np.float32)
 
-    newer = Model(raised(model.clone(), opset), "newer")
+    newer = Model(raise_opset(model.clone(), opset), "newer")
 
     assert newer.opset() == opset
     assert_same(model, newer, {"x": values})
@@ -95,7 +95,7 @@ def test_an_old_resize_means_the_same_by_scales_of_a_call(scales):
     model = net.model("resize", inputs, {value: [1, 2, "h", "w"]})
     values = np.random.default_rng(0).standard_normal(IMAGE).astype(np.float32)
 
-    newer = Model(raised(model.clone(), 13), "newer")
+    newer = Model(raise_opset(model.clone(), 13), "newer")
 
     assert_same(model, newer, {"x": values, "scales": scaled(1, 1, *scales)})
 
@@ -112,7 +112,7 @@ def test_operators_in_bodies_keep_their_meaning():
     model = net.model("arms", inputs, {value: [1, 2, "h", "w"]})
     values = np.random.default_rng(0).standard_normal(IMAGE).astype(np.float32)
 
-    newer = Model(raised(model.clone(), 13), "newer")
+    newer = Model(raise_opset(model.clone(), 13), "newer")
 
     for yes in (True, False):
         assert_same(model, newer, {"x": values, "yes": np.array(yes)})
@@ -121,8 +121,8 @@ def test_operators_in_bodies_keep_their_meaning():
 def test_what_repeats_whole_numbers_stays_one_plain_operator():
     model = drawn(*FORMS["Upsample 9 whole"])
 
-    newer = raised(model.clone(), 13)
+    newer = raise_opset(model.clone(), 13)
 
     (resize,) = [node for node in nodes(newer) if node.op_type == "Resize"]
     assert list(resize.attributes) == ["mode"]
-    assert to_bytes(Model(newer, "m")) == to_bytes(Model(raised(model.clone(), 13), "m"))
+    assert to_bytes(Model(newer, "m")) == to_bytes(Model(raise_opset(model.clone(), 13), "m"))

@@ -103,7 +103,7 @@ def test_a_stale_shape_between_operators_is_not_believed():
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
-@pytest.mark.parametrize("recipe", ["tidy", "weights:4,block=32", "palette:4", "dynamic"])
+@pytest.mark.parametrize("recipe", ["simplify", "weights:4,block=32", "palette:4", "dynamic"])
 def test_networks_and_what_recipes_make_of_them_agree(name, recipe):
     model = NETWORKS[name]()
 

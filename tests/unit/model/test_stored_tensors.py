@@ -51,7 +51,7 @@ def test_words_that_are_stored_are_told_apart_where_one_ends_and_the_next_begins
 
 
 def test_a_model_that_stores_words_is_compressed_and_written_and_finds_them(tmp_path):
-    made = compress(words(b"ab", b"c"), parse_recipe("tidy+weights:8")).model
+    made = compress(words(b"ab", b"c"), parse_recipe("simplify+weights:8")).model
     path = tmp_path / "words.onnx"
 
     assert save(made, path) == path.stat().st_size

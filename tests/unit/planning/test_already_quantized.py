@@ -20,7 +20,7 @@ COSTS = ("latency", "peak_memory", "energy")
 
 @pytest.fixture(scope="module")
 def integers():
-    return packlight.compress("zoo:fashion", "tidy+static", task=task("fashion")).model
+    return packlight.compress("zoo:fashion", "simplify+static", task=task("fashion")).model
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_model_in_integers_costs_what_the_route_to_it_was_said_to_cost(integer
 
 
 def test_codes_that_are_restored_at_load_cost_what_floats_cost(foretold):
-    plan = packlight.plan(packlight.compress("zoo:fashion", "tidy+weights:8").model, (), DEVICE)
+    plan = packlight.plan(packlight.compress("zoo:fashion", "simplify+weights:8").model, (), DEVICE)
 
     said = route(foretold, "weights:8").predicted
     for cost in COSTS:
@@ -56,19 +56,18 @@ def test_what_is_quantized_is_not_promised_again(integers, recipe):
     option = route(plan, recipe)
     assert option.changed == 0
     assert option.predicted["latency_ratio"].low < 1 < option.predicted["latency_ratio"].high
-    reasons = {refusal.reason for refusal in option.refusals}
-    assert reasons == {"it computes in 8-bit integers already"}
+    assert {refusal.code for refusal in option.refusals} == {"already-integer"}
     assert option.notes == ("It changes nothing: 24 operators are quantized already.",)
     assert "8-bit integers:" not in " ".join(plan.recommendation)
 
 
 def test_weights_in_codes_are_not_promised_again():
-    coded = compress(load(str(model_path("fashion"))), parse_recipe("tidy+weights:8")).model
+    coded = compress(load(str(model_path("fashion"))), parse_recipe("simplify+weights:8")).model
 
     option = route(packlight.plan(coded, (), DEVICE), "weights:4,block=32")
 
     assert option.changed == 0
-    assert "its weight is stored in codes already" in {one.reason for one in option.refusals}
+    assert "already-quantized" in {refusal.code for refusal in option.refusals}
 
 
 def codes(net, *shape, dtype=np.int8):

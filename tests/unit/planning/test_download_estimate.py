@@ -6,12 +6,12 @@ import pytest
 from onnx import helper, numpy_helper
 
 from packlight.api.plan import PlanRequest
-from packlight.api.plan_detail import plan_for
-from packlight.compression import canonical_recipe, compress
+from packlight.api.plan_in_process import plan_for
+from packlight.compression import compress
 from packlight.compression.compress import uses_data
 from packlight.model import load, save
 from packlight.records import Budget, parse_recipe
-from packlight.store.deflate import deflated
+from packlight.store.files import deflated_size
 from packlight.zoo import model_path
 
 WIDE = 256
@@ -70,12 +70,12 @@ def downloads(path, folder):
     model = load(path)
     request = PlanRequest("", Budget(), "pixel-8", "", {}, ())
     plan = plan_for(model, path.stat().st_size, request, None)
-    found = {"as it is": (plan.original["download"], deflated(path))}
+    found = {"as it is": (plan.original["download"], deflated_size(path))}
     for option in plan.options:
-        recipe = canonical_recipe(parse_recipe(f"tidy+{option.recipe}")) if option.recipe else None
+        recipe = parse_recipe(f"simplify+{option.recipe}") if option.recipe else None
         if recipe is not None and not uses_data(recipe):
             save(compress(model, recipe).model, folder / "made.onnx")
-            found[option.name] = option.predicted["download"], deflated(folder / "made.onnx")
+            found[option.name] = option.predicted["download"], deflated_size(folder / "made.onnx")
     return found
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from packlight.compression import canonical_recipe, compress
+from packlight.compression import compress
 from packlight.model import to_bytes
 from packlight.planning.size.files import Files
-from packlight.planning.size.parts import Tidied
+from packlight.planning.size.parts import Simplified
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime.calibration import Calibrator
 from packlight.testing import NETWORKS, sample_calls
-from packlight.testing.cases import applied
+from packlight.testing.cases import apply_recipe
 from packlight.testing.sketch import Sketch, value_info
 
 WAYS = ["static", "static,wide=.*", "static,first=float,last=float", "static,runtime=qnn",
@@ -24,8 +24,8 @@ def test_an_integer_model_is_as_large_as_foretold(name, way):
     calls = [[feeds] for feeds in sample_calls(model)]
     options = SessionOptions(arithmetic="exact", matmul_accuracy=1)
 
-    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(way)))
-    made = compress(model, parse_recipe(f"tidy+{way}"), Calibrator(calls, options))
+    told = Files(Simplified(model)).made(parse_recipe(way))
+    made = compress(model, parse_recipe(f"simplify+{way}"), Calibrator(calls, options))
 
     assert told.size.low == told.size.high == len(to_bytes(made.model))
     changed = {change.operator for change in made.changes if change.method == "static"}
@@ -41,8 +41,8 @@ def test_a_weight_that_is_refused_for_its_numbers_is_foretold(number):
         value = net.add("Relu", net.add("MatMul", value, net.keep(array)))
     model = net.model("numbers", [value_info("x", [1, 40])], {value: [1, 40]})
 
-    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe("static")))
-    made = applied(model, parse_recipe("tidy+static"), sample_calls(model))
+    told = Files(Simplified(model)).made(parse_recipe("static"))
+    made = apply_recipe(model, parse_recipe("simplify+static"), sample_calls(model))
 
     assert told.size.low == told.size.high == len(to_bytes(made.model))
     assert len([change for change in made.changes if change.before]) == 2 + (number == 1e5)

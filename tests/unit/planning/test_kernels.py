@@ -11,7 +11,7 @@ from packlight.model import file_size, load
 from packlight.planning.cost.kernels import NOWHERE, Kernels
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.size.files import Files, original_of
-from packlight.planning.size.parts import Tidied
+from packlight.planning.size.parts import Simplified
 from packlight.profiling import profile
 from packlight.records import Budget, Citation, Curve, Device, Runtime, Share, Unit, parse_recipe
 from packlight.testing.networks import NETWORKS
@@ -92,13 +92,13 @@ def test_codes_meet_floats_once_at_each_end_of_what_computes_in_them(machine):
 
 def test_a_model_in_codes_takes_about_what_the_plan_foretells(machine):
     model = load(str(model_path("fashion")))
-    tidy = compress(model, parse_recipe("tidy"), held=0).model
+    simplify = compress(model, parse_recipe("simplify"), held=0).model
     from packlight import compress as by_recipe
     from packlight.zoo import task
 
-    made = by_recipe(model, "tidy+static", task=task("fashion")).model
-    kernels, names = kernels_of(tidy, machine)
-    products = {one.name for one in profile(tidy, {}).operators if one.macs}
+    made = by_recipe(model, "simplify+static", task=task("fashion")).model
+    kernels, names = kernels_of(simplify, machine)
+    products = {one.name for one in profile(simplify, {}).operators if one.macs}
 
     told = kernels.latency(flags(names, products), nothing(names)).value
     said = predict_latency(made, profile(made, {}), machine).value
@@ -122,13 +122,13 @@ def test_a_plan_for_a_measured_device_sums_kernels_and_for_others_the_roofline(m
     model = chain()
     found = profile(model, {})
     own = original_of(model, file_size(model.graph))
-    planner = Planner(Files(Tidied(model)), found, Target(machine, "cpu", Budget()), own)
+    planner = Planner(Files(Simplified(model)), found, Target(machine, "cpu", Budget()), own)
 
     assert planner.original().predicted["latency"].value == pytest.approx(
         predict_latency(model, found, machine).value
     )
     described = Planner(
-        Files(Tidied(model)), found, Target(without_curves(machine), "cpu", Budget()), own
+        Files(Simplified(model)), found, Target(without_curves(machine), "cpu", Budget()), own
     )
     assert described.predictor.kernels is None
 

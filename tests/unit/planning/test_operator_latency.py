@@ -77,9 +77,9 @@ def test_each_operator_takes_the_longer_side_of_the_roofline_and_a_call():
 
 @pytest.mark.parametrize("name", ["pixel-8", "stm32h7", "browser-wasm"])
 def test_the_operators_of_a_described_device_add_up_to_what_plan_says(name):
-    tidy = packlight.compress("zoo:fashion", "tidy").model
+    simplify = packlight.compress("zoo:fashion", "simplify").model
 
-    found = packlight.profile(tidy, device=name)
+    found = packlight.profile(simplify, device=name)
     (original, *_) = packlight.plan("zoo:fashion", device=name).options
 
     assert found.totals["predicted_latency"] == original.predicted["latency"]

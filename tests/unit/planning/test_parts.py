@@ -6,14 +6,14 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
-from packlight.compression import canonical_recipe, compress
+from packlight.compression import compress
 from packlight.model import Model, save, to_bytes
 from packlight.planning.routes import ROUTES
 from packlight.planning.size.clusters import clusters
 from packlight.planning.size.files import Files
-from packlight.planning.size.parts import Sizes, Tidied, in_main_graph, least_opset
+from packlight.planning.size.parts import Simplified, Sizes, in_main_graph, least_opset
 from packlight.records import parse_recipe
-from packlight.testing.cases import applied, sample_calls
+from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
 from packlight.testing.sketch import Sketch, value_info
 
@@ -33,18 +33,18 @@ RECIPES = [
 ]
 
 
-def tidied(name):
-    return compress(NETWORKS[name](), parse_recipe("tidy")).model
+def simplified(name):
+    return compress(NETWORKS[name](), parse_recipe("simplify")).model
 
 
 @pytest.mark.parametrize("name", FLAT)
 def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
     model = NETWORKS[name]()
-    sizes = Sizes(Tidied(model))
+    sizes = Sizes(Simplified(model))
 
     for text in RECIPES:
-        recipe = canonical_recipe(parse_recipe(text))
-        made = compress(model, parse_recipe(f"tidy+{text}"))
+        recipe = parse_recipe(text)
+        made = compress(model, parse_recipe(f"simplify+{text}"))
         assert sizes.size(recipe) == len(to_bytes(made.model)), text
 
 
@@ -55,18 +55,18 @@ def test_a_step_that_changes_nothing_raises_no_opset():
     model = net.model("small", [value_info("x", [1, 12])], {value: [1, 1]})
     recipe = parse_recipe("palette:6+float16")
 
-    made = compress(model, parse_recipe("tidy+palette:6+float16"))
+    made = compress(model, parse_recipe("simplify+palette:6+float16"))
 
     assert {change.method for change in made.changes} == {"float16"}
-    assert made.model.opset() == 17 < least_opset(canonical_recipe(recipe))
-    assert Sizes(Tidied(model)).size(canonical_recipe(recipe)) == len(to_bytes(made.model))
+    assert made.model.opset() == 17 < least_opset(recipe)
+    assert Sizes(Simplified(model)).size(recipe) == len(to_bytes(made.model))
 
 
 @pytest.mark.parametrize("name", FLAT)
 def test_parts_change_and_refuse_what_the_whole_does(name):
     model = NETWORKS[name]()
-    recipe = canonical_recipe(parse_recipe("weights:4,block=32"))
-    sizes = Sizes(Tidied(model))
+    recipe = parse_recipe("weights:4,block=32")
+    sizes = Sizes(Simplified(model))
 
     base = sizes.base(21)
     parts = sizes.parts(base, recipe)
@@ -80,8 +80,8 @@ def test_parts_change_and_refuse_what_the_whole_does(name):
 
 @pytest.mark.parametrize("name", ["branches-16", "around-17"])
 def test_weights_inside_bodies_are_known_not_to_add_up(name):
-    assert not in_main_graph(tidied(name).graph)
-    assert all(in_main_graph(tidied(other).graph) for other in FLAT)
+    assert not in_main_graph(simplified(name).graph)
+    assert all(in_main_graph(simplified(other).graph) for other in FLAT)
 
 
 def test_operators_that_share_a_weight_are_one_cluster():
@@ -97,7 +97,7 @@ def test_operators_that_differ_in_names_alone_are_looked_at_once():
     for _ in range(12):
         value = net.add("MatMul", value, net.keep(net.array(32, 32, fan_in=32)))
     model = net.model("twelve", [value_info("x", [1, 32])], {value: [1, 32]})
-    sizes, recipe = Sizes(Tidied(model)), canonical_recipe(parse_recipe("palette:4"))
+    sizes, recipe = Sizes(Simplified(model)), parse_recipe("palette:4")
 
     base = sizes.base(21)
     found = sizes.parts(base, recipe)
@@ -120,11 +120,11 @@ def test_alike_operators_differ_where_the_weight_of_one_is_seen_from_outside(see
         outputs[stored[2]] = [40, 40]
     model = net.model("seen", inputs, outputs)
 
-    made = compress(model, parse_recipe("tidy+weights:8"))
+    made = compress(model, parse_recipe("simplify+weights:8"))
 
     assert len([one for one in made.changes if one.method == "weights"]) == 2
-    recipe = canonical_recipe(parse_recipe("weights:8"))
-    assert Sizes(Tidied(model)).size(recipe) == len(to_bytes(made.model))
+    recipe = parse_recipe("weights:8")
+    assert Sizes(Simplified(model)).size(recipe) == len(to_bytes(made.model))
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -1e38, 1e5, -1e5, 1e-8])
@@ -137,19 +137,19 @@ def test_weights_that_methods_refuse_for_their_numbers_are_foreseen(number):
             array *= np.float32(1e-8 if number == 1e-8 else 1)
         value = net.add("MatMul", value, net.keep(array))
     model = net.model("numbers", [value_info("x", [1, 40])], {value: [1, 40]})
-    sizes = Sizes(Tidied(model))
+    sizes = Sizes(Simplified(model))
 
     for text in ("weights:8", "palette:4", "sparse", "float16"):
-        recipe = canonical_recipe(parse_recipe(text))
-        made = compress(model, parse_recipe(f"tidy+{text}"))
+        recipe = parse_recipe(text)
+        made = compress(model, parse_recipe(f"simplify+{text}"))
         _, parts = sizes.looked_at(recipe)
         assert sizes.size(recipe) == len(to_bytes(made.model)), text
         assert {one for part in parts for one in part.refusals} == set(made.refusals), text
 
 
 def test_each_weight_is_read_once_to_know_all_sizes():
-    model = tidied("perceptron-21")
-    sizes, watched = Sizes(Tidied(model)), dict[int, Watched]()
+    model = simplified("perceptron-21")
+    sizes, watched = Sizes(Simplified(model)), dict[int, Watched]()
     for cluster in clusters(sizes.model.graph):
         for node in cluster.nodes:
             for value in node.inputs:
@@ -158,7 +158,7 @@ def test_each_weight_is_read_once_to_know_all_sizes():
                     value.const_value = tensor
 
     for text in ("palette:4", "weights:8", "sparse"):
-        foreseen = sizes.size(canonical_recipe(parse_recipe(text)))
+        foreseen = sizes.size(parse_recipe(text))
         assert len(to_bytes(compress(model, parse_recipe(text)).model)) == foreseen
 
     assert max(tensor.reads for tensor in watched.values()) == 1
@@ -179,13 +179,13 @@ class Watched:
 
 def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
     model = NETWORKS["depthwise-13"]()
-    sizes = Sizes(Tidied(model))
+    sizes = Sizes(Simplified(model))
     for route in ROUTES:
         recipe = route.recipe.replace(",rounding=gptq", "").replace(",weighted=true", "")
         if recipe and "static" not in recipe:
-            full = canonical_recipe(parse_recipe(recipe))
+            full = parse_recipe(recipe)
             path = tmp_path / "made.onnx"
-            made = compress(model, parse_recipe(f"tidy+{recipe}")).model
+            made = compress(model, parse_recipe(f"simplify+{recipe}")).model
             assert save(made, path) == sizes.size(full), route.name
 
 
@@ -241,9 +241,9 @@ LEARNING = [
 @pytest.mark.parametrize("name", WITH_BIASES)
 def test_biases_that_samples_make_are_foreseen_to_the_byte(name, text):
     model = WITH_BIASES[name]()
-    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(text))).size
+    told = Files(Simplified(model)).made(parse_recipe(text)).size
 
-    made = applied(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
+    made = apply_recipe(model, parse_recipe(f"simplify+{text}"), sample_calls(model))
 
     assert told.low == told.high == len(to_bytes(made.model))
 
@@ -262,18 +262,18 @@ WIDENED = [
 @pytest.mark.parametrize("name", ["alike", "branches-16", "depthwise-13"])
 def test_what_only_samples_say_widens_the_foreseen_size(name, text):
     model = {**WITH_BIASES, **NETWORKS}[name]()
-    told = Files(Tidied(model)).made(canonical_recipe(parse_recipe(text))).size
+    told = Files(Simplified(model)).made(parse_recipe(text)).size
 
-    made = applied(model, parse_recipe(f"tidy+{text}"), sample_calls(model))
+    made = apply_recipe(model, parse_recipe(f"simplify+{text}"), sample_calls(model))
 
     assert told.low <= len(to_bytes(made.model)) <= told.high
 
 
 def test_files_are_foreseen_of_recipes_for_all_operators_alone():
-    files = Files(Tidied(NETWORKS["shared-17"]()))
+    files = Files(Simplified(NETWORKS["shared-17"]()))
 
     with pytest.raises(AssertionError, match="names"):
-        files.made(canonical_recipe(parse_recipe("weights:8,where=matmul")))
+        files.made(parse_recipe("weights:8,where=matmul"))
 
 
 @pytest.mark.parametrize("text", ["weights:3", "palette:4", "sparse:6", "weights:8"])
@@ -285,12 +285,12 @@ def test_sizes_of_a_model_that_was_compressed_in_part_are_foreseen(text):
         names.append(net.nodes[-1].name)
     model = net.model("part", [value_info("x", [1, 64])], {value: [1, 64]})
     half = compress(model, parse_recipe(f"weights:8,where=^{names[0]}$")).model
-    recipe = canonical_recipe(parse_recipe(text))
+    recipe = parse_recipe(text)
 
-    made = compress(half, parse_recipe(f"tidy+{text}")).model
+    made = compress(half, parse_recipe(f"simplify+{text}")).model
 
     onnx.checker.check_model(to_bytes(made))
-    assert Sizes(Tidied(half)).size(recipe) == len(to_bytes(made))
+    assert Sizes(Simplified(half)).size(recipe) == len(to_bytes(made))
 
 
 def noted(proto, what):
@@ -321,9 +321,9 @@ def test_what_is_said_of_a_weight_is_counted(what):
         value = net.add("MatMul", value, net.keep(net.array(40, 40, fan_in=40)))
     plain = net.model("noted", [value_info("x", [1, 40])], {value: [1, 40]})
     model = Model(ir.from_proto(noted(ir.to_proto(plain.graph), what)), "noted")
-    sizes = Sizes(Tidied(model))
+    sizes = Sizes(Simplified(model))
 
     for text in RECIPES:
-        made = compress(model, parse_recipe(f"tidy+{text}"))
-        foreseen = sizes.size(canonical_recipe(parse_recipe(text)))
+        made = compress(model, parse_recipe(f"simplify+{text}"))
+        foreseen = sizes.size(parse_recipe(text))
         assert foreseen == len(to_bytes(made.model)), text

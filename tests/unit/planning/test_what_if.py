@@ -8,12 +8,12 @@ from rich.console import Console
 
 import packlight
 from packlight.cli.plan import not_as_chosen
-from packlight.compression import canonical_recipe, compress
+from packlight.compression import compress
 from packlight.errors import RecipeError
 from packlight.model import file_size, load, to_bytes
 from packlight.planning.what_if import Choice, parse_choice
 from packlight.records import parse_recipe
-from packlight.testing.cases import applied, sample_calls
+from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.sketch import Sketch, value_info
 from packlight.zoo import model_path
 
@@ -31,7 +31,7 @@ def what_if(model):
 
 
 def size_of(model, recipe):
-    return file_size(compress(model, parse_recipe(f"tidy+{recipe}")).model.graph)
+    return file_size(compress(model, parse_recipe(f"simplify+{recipe}")).model.graph)
 
 
 @pytest.mark.parametrize("step", ["weights:8", "palette:4", "weights:4"])
@@ -54,7 +54,7 @@ def test_later_choices_go_before_earlier_ones(model, what_if):
 def test_what_is_kept_stays(model, what_if):
     nothing = what_if.choose([Choice(".", "weights:8"), Choice(".", "keep")])
 
-    assert nothing["size"].value == size_of(model, "tidy")
+    assert nothing["size"].value == size_of(model, "simplify")
     assert nothing["latency_ratio"].value == 1
 
 
@@ -62,7 +62,7 @@ def test_integers_are_an_estimate_that_holds_the_file(what_if):
     from packlight.zoo import task
 
     found = what_if.choose([Choice(".", "static")])
-    made = packlight.compress("zoo:fashion", "tidy+static+weights:8", task=task("fashion"))
+    made = packlight.compress("zoo:fashion", "simplify+static+weights:8", task=task("fashion"))
 
     assert found["size"].how == "estimated"
     assert found["size"].low <= made.after <= found["size"].high
@@ -72,7 +72,7 @@ def test_integers_are_an_estimate_that_holds_the_file(what_if):
 def test_operators_that_integer_methods_refuse_stay_as_they_are(what_if):
     choices = [Choice(".", "dynamic")]
     found = what_if.choose(choices)
-    made = packlight.compress("zoo:fashion", "tidy+dynamic")
+    made = packlight.compress("zoo:fashion", "simplify+dynamic")
 
     changed = [change for change in made.variant.changes if change.method == "dynamic"]
     assert what_if.changed(choices) == len(changed) < len(made.variant.refusals)
@@ -82,7 +82,7 @@ def test_operators_that_integer_methods_refuse_stay_as_they_are(what_if):
 
 def test_what_integers_leave_in_float_the_next_step_of_a_choice_takes(what_if):
     found = what_if.choose([Choice(".", "dynamic+palette:4")])
-    made = packlight.compress("zoo:fashion", "tidy+dynamic+palette:4")
+    made = packlight.compress("zoo:fashion", "simplify+dynamic+palette:4")
 
     assert found["size"].low <= made.after <= found["size"].high
 
@@ -91,8 +91,8 @@ def test_what_integers_leave_in_float_the_next_step_of_a_choice_takes(what_if):
 def test_the_size_of_integer_models_is_known_to_the_byte(what_if, recipe):
     from packlight.zoo import task
 
-    size = what_if.planner.files.made(canonical_recipe(parse_recipe(recipe))).size
-    made = packlight.compress("zoo:fashion", f"tidy+{recipe}", task=task("fashion"))
+    size = what_if.planner.files.made(parse_recipe(recipe)).size
+    made = packlight.compress("zoo:fashion", f"simplify+{recipe}", task=task("fashion"))
 
     assert (size.value, size.how) == (made.after, "counted")
 
@@ -172,7 +172,7 @@ def test_biases_that_samples_make_are_foreseen_for_choices(step):
 
     found = packlight.what_if(model, "pixel-8").choose([Choice(where, step)])["size"]
 
-    recipe = parse_recipe(f"tidy+{step},where={where}")
-    made = len(to_bytes(applied(model, recipe, sample_calls(model)).model))
+    recipe = parse_recipe(f"simplify+{step},where={where}")
+    made = len(to_bytes(apply_recipe(model, recipe, sample_calls(model)).model))
     assert found.low <= made <= found.high
     assert (found.how == "counted") == ("mixed" not in step)

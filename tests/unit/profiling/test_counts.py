@@ -456,7 +456,7 @@ def test_codes_of_four_bits_count_one_by_one_however_they_are_packed(kind):
     "sparse:8,share=0.5", "sparse",
 ])  # fmt: skip
 def test_compressing_a_model_leaves_as_many_parameters_as_there_were(recipe):
-    model = compress(NETWORKS["residual-17"](), parse_recipe("tidy")).model
+    model = compress(NETWORKS["residual-17"](), parse_recipe("simplify")).model
     before = profile(model, {}).totals["parameters"].value
 
     made = compress(model, parse_recipe(recipe))

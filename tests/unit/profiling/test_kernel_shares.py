@@ -9,8 +9,7 @@ from packlight.model import Model
 from packlight.profiling import profile
 from packlight.profiling.kernel_shares import with_latency
 from packlight.profiling.node_tags import tag_nodes
-from packlight.runtime.kernel_events import Kernel, Run
-from packlight.runtime.kernel_times import Kernels
+from packlight.runtime.kernel_times import Kernel, Kernels, Run
 
 US = 1e-6
 
@@ -135,7 +134,7 @@ def test_the_steps_of_a_sample_count_on_average():
 def test_a_kernel_that_no_run_calls_is_said_not_to_run():
     copy = tag_nodes(model())
     whole = run(copy, (40, 20, 10, 30))
-    kept = {key: us for key, us in whole.taken.items() if key.op != "Sqrt"}
+    kept = {key: us for key, us in whole.seconds.items() if key.op != "Sqrt"}
     short = Run(whole.length, whole.within, kept, dict.fromkeys(kept, 1))
 
     found = measured([short] * 40, [80 * US] * 40, [80 * US] * 40)
@@ -147,7 +146,7 @@ def test_a_kernel_that_no_run_calls_is_said_not_to_run():
 def test_a_kernel_that_cannot_be_placed_is_told_and_its_time_spread():
     copy = tag_nodes(model())
     whole = run(copy, (40, 20, 10, 30))
-    strange = {**whole.taken, Kernel("new", "Strange", 9): 100 * US}
+    strange = {**whole.seconds, Kernel("new", "Strange", 9): 100 * US}
     odd = Run(whole.length, whole.within, strange, dict.fromkeys(strange, 1))
 
     found = measured([odd] * 40, [200 * US] * 40, [200 * US] * 40)

@@ -20,13 +20,18 @@ from packlight.records import (
     Curve,
     Damage,
     Device,
+    DynamicInt8,
     Effort,
     Energy,
+    Equalize,
     Evaluation,
     Finding,
     Flips,
+    Float16,
+    Folded,
     Group,
     GroupContrast,
+    IntegerArithmetic,
     Layer,
     Layers,
     Lesson,
@@ -34,26 +39,42 @@ from packlight.records import (
     Measurement,
     Miss,
     Moved,
+    Note,
     OperatorCost,
     OperatorSet,
     Outcome,
+    Palette,
+    PerBlock,
+    PerChannel,
+    PerGroup,
+    PerTensor,
     Plan,
     PlanOption,
     Profile,
     Recipe,
     Refusal,
+    Removed,
     Robustness,
     Runtime,
+    Scaled,
     SessionOptions,
     Share,
     Shift,
+    Simplify,
     Slice,
     SourceLine,
+    Sparse,
+    StaticInt8,
     Step,
+    StoredFloat16,
+    StoredGrid,
+    StoredPalette,
+    StoredSparse,
     Unit,
     Variant,
     VariantResult,
     WeightContrast,
+    WeightOnly,
     WorstGroup,
     canonical,
     counted,
@@ -64,18 +85,35 @@ from packlight.records import (
     to_json,
     variant_id,
 )
+from packlight.records.recipe_file import WrittenStep
 
 NUMBER = Measurement(0.25, "1", 0.2, 0.3, "measured", 500)
 SIZE = counted(2_000_000, "B")
 OPTIONS = SessionOptions(arithmetic="exact", threads=2, matmul_accuracy=1)
-RECIPE = Recipe((Step("weights", {"bits": 4, "per": "block", "share": 0.5}, "conv"),), seed=3)
-REFUSAL = Refusal("conv_1", "too few numbers", "use larger groups", "weights")
-CHANGE = Change("conv_2", "weights", "int4 per block", 4096, 640)
+RECIPE = Recipe(
+    (Step(WeightOnly(bits=4, granularity=PerBlock(16)), "conv"), Step(Simplify())), seed=3
+)
+REFUSAL = Refusal("conv_1", "too-small", "too few numbers", "use larger groups", "weights")
+NOTE = Note("shared-weight", ("conv_2", "conv_3"))
+STORAGES = (
+    StoredGrid(4, PerBlock(32), "gptq", "run", (NOTE,)),
+    StoredFloat16(),
+    StoredPalette(4, PerGroup(16), "nearest"),
+    StoredSparse(0.5, 4, "grid", 8, "gptq"),
+    IntegerArithmetic(8, "calibration", 8, PerChannel(), "gptq", (Note("int16-safe"),)),
+    IntegerArithmetic(16, "call", 8, PerTensor(), "nearest"),
+    IntegerArithmetic(8, "calibration"),
+    Folded("conv_1"),
+    Removed(),
+    Scaled(3, 16, ("conv_1",)),
+)
+CHANGES = tuple(Change("conv_2", "weights", storage, 4096, 640) for storage in STORAGES)
+CHANGE = CHANGES[0]
 GROUPS = (Group("class", "Ärmel", 9, NUMBER, NUMBER, NUMBER), Group("class", "b", 1, NUMBER, SIZE))
 BUDGET = parse_budget(["size<=0.3x", "drop<=1%", "top1>=0.9"])
 MACHINE = Machine("Linux 6", "a CPU", "x86_64", 2, 2**33, ("avx2",), True, "3.11", "1.31")
 VARIANT = Variant(
-    "a", "b", "weights:4", RECIPE, "c", "f.onnx", "d", (CHANGE,), (REFUSAL,), {"numpy": "2"}, 1.5
+    "a", "b", "weights:4", RECIPE, "c", "f.onnx", "d", CHANGES, (REFUSAL,), {"numpy": "2"}, 1.5
 )
 FLIPS = Flips("a", 3, 1, 2, 100, {"class/b": -0.25}, (4, 7))
 RESULT = VariantResult(
@@ -131,7 +169,17 @@ WEIGHT = WeightContrast(
 )
 LAYERS = Layers("net", "int8", 9, (LAYER,), (WEIGHT,), "conv", ("relu",), ("a note",))
 ROBUST = Robustness("a", "noise", NUMBER, NUMBER, NUMBER)
+STEP, WRITTEN = RECIPE.steps[0], WrittenStep("weights")
+CONFIGS = [
+    DynamicInt8(granularity=PerTensor()), Equalize(by="weights"), Float16(), Palette(bits=3),
+    Simplify(), Sparse(share=0.75), StaticInt8(skip="conv.*"), WeightOnly(granularity=PerBlock(8)),
+]  # fmt: skip
 EXAMPLES = [
+    *CONFIGS,
+    PerTensor(),
+    PerChannel(),
+    PerBlock(64),
+    PerGroup(4),
     ADVICE,
     LESSON,
     FINDING,
@@ -159,7 +207,9 @@ EXAMPLES = [
     ),
     BUDGET,
     BUDGET.limits[0],
-    CHANGE,
+    *CHANGES,
+    NOTE,
+    *STORAGES,
     Comparison(RESULT, (RESULT,), {"a": {"x": NUMBER}}, (FLIPS,), ("a",)),
     Cost("a", {"size": SIZE}, OPTIONS, "m"),
     Cost("a"),
@@ -216,10 +266,11 @@ def test_every_record_has_an_example_here():
 
 @pytest.mark.parametrize("record", EXAMPLES, ids=lambda record: type(record).__name__)
 def test_records_are_frozen(record):
-    field = dataclasses.fields(record)[0].name
+    names = [field.name for field in dataclasses.fields(record)]
 
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        setattr(record, field, getattr(record, field))
+    # Python's own refusal fails with TypeError in a class with slots and without fields.
+    with pytest.raises(dataclasses.FrozenInstanceError if names else TypeError):
+        setattr(record, names[0] if names else "kind", None)
 
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -262,31 +313,40 @@ def test_numbers_that_are_not_finite_are_refused(bad):
 
 
 def test_the_schema_states_name_and_version():
-    assert to_json(VARIANT)["schema"] == "Variant/1"
+    assert to_json(VARIANT)["schema"] == "Variant/2"
 
 
 @pytest.mark.parametrize(
     ("cls", "change", "sentence"),
     [
-        (Variant, {"schema": "Variant/99"}, r"reads Variant/1; the data says Variant/99"),
+        (Variant, {"schema": "Variant/99"}, r"reads Variant/2; the data says Variant/99"),
         (Variant, {"colour": "red"}, "a variant has no colour; it has id, parent"),
         (Variant, {"took": "long"}, "float is expected; got 'long'"),
         (Variant, {"took": True}, "float is expected; got True"),
         (Variant, {"id": None}, "str is expected; got None"),
         (Variant, {"changes": {}}, r"list is expected; got \{\}"),
+        (Change, {"storage": {"kind": "cube"}}, "'kind' is one of float16, grid.*; got 'cube'"),
+        (Change, {"storage": {"bits": 4}}, "'kind' is one of float16, grid.*; got None"),
+        (Change, {"storage": "int4"}, "is expected; got 'int4'"),
+        (StoredGrid, {"kind": "palette"}, "a StoredGrid has the kind 'grid'; got 'palette'"),
         (Variant, {"recipe": []}, r"dict is expected; got \[\]"),
         (SessionOptions, {"matmul_accuracy": 7}, "one of 0, 1, 2, 3, 4 is expected; got 7"),
         (SessionOptions, {"matmul_accuracy": True}, "is expected; got True"),
         (SessionOptions, {"threads": 1.5}, "int is expected; got 1.5"),
+        (Step, {"config": {"bits": 4}}, r"'kind' is one of simplify, .*, dynamic; got None"),
+        (Step, {"config": {"kind": "weights", "damping": 0}}, "damping= is a share above 0"),
+        (Step, {"config": {"kind": "tidy"}}, "'kind' is one of simplify, .*; got 'tidy'"),
+        (Step, {"config": {"kind": "weights", "bits": 9}}, "one of 2, 3, .* is expected; got 9"),
         (
-            Step,
+            WrittenStep,
             {"config": {"bits": [4]}},
             r"one of text, a whole number, a number, true or false is expected; got \[4\]",
         ),
     ],
 )
 def test_data_of_another_form_is_refused_in_a_sentence(cls, change, sentence):
-    (example,) = [record for record in (VARIANT, OPTIONS, RECIPE.steps[0]) if type(record) is cls]
+    records = (VARIANT, OPTIONS, STEP, WRITTEN, CHANGE, STORAGES[0])
+    (example,) = [record for record in records if type(record) is cls]
 
     with pytest.raises(InputError, match=sentence):
         from_json(cls, to_json(example) | change)

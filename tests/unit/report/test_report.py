@@ -71,7 +71,7 @@ def test_the_page_is_well_formed_and_says_the_verdict_first(outcome):
     assert (document.open, document.stray) == ([], [])
     assert document.texts["title"].startswith("A title")
     body = document.texts["p"]
-    assert body.index(headline(outcome)) < body.index("Numbers are those of the table")
+    assert body.index(headline(outcome)) < body.index("Numbers refer to the table below")
 
 
 def test_the_page_carries_the_outcome_itself(outcome):
@@ -114,7 +114,9 @@ def hostile(outcome):
             recipe=HOSTILE,
             error=HOSTILE if found.error else "",
             labels=(HOSTILE,),
-            refusals=tuple(Refusal(HOSTILE, HOSTILE, HOSTILE, HOSTILE) for _ in found.refusals),
+            refusals=tuple(
+                Refusal(HOSTILE, "no-kernel", HOSTILE, HOSTILE, HOSTILE) for _ in found.refusals
+            ),
             groups=tuple(
                 dataclasses.replace(group, column=HOSTILE, name=HOSTILE) for group in found.groups
             ),
@@ -166,7 +168,7 @@ def test_budgets_are_told_in_their_own_units_with_their_marks(undecided, misses)
     assert "Nearest" in document.texts["th"]
     assert "≤ 3 ms" in document.texts["td"]
     nothing = dataclasses.replace(misses, budget=parse_budget([]), misses=())
-    assert "No budget was asked" in budgets(nothing)
+    assert "No budget was set" in budgets(nothing)
 
 
 def test_refusals_are_counted_by_operator_and_variant(fits):
@@ -179,7 +181,7 @@ def test_refusals_are_counted_by_operator_and_variant(fits):
 
 
 def test_a_long_list_of_operators_is_cut_and_says_so(fits):
-    many = tuple(Refusal(f"op{n}", "no", "", "weights") for n in range(1000))
+    many = tuple(Refusal(f"op{n}", "no-gain", "no", "", "weights") for n in range(1000))
     cut = refusals(every(fits, lambda r: dataclasses.replace(r, refusals=many)))
     assert cut.count("<li>") == 201
     assert "800 more" in cut
@@ -223,10 +225,10 @@ def test_every_mark_is_on_the_canvas_and_the_outlier_is_marked_as_such(outcome, 
     shown = scene(outcome, CANVASES[kind])
     frame = shown.canvas.frame()
     for point in shown.points:
-        x, y = shown.spot(point)
+        x, y = shown.pixel(point)
         assert frame.left <= x <= frame.right
         assert frame.top <= y <= frame.bottom
-    assert [point.place for point in shown.points if shown.mark(point) == "beyond"] == [9]
+    assert [point.number for point in shown.points if shown.mark(point) == "beyond"] == [9]
 
 
 @pytest.mark.parametrize("kind", CANVASES)

@@ -10,7 +10,7 @@ from packlight.errors import TaskError
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import latency_of, open_session, time_against
-from packlight.runtime.clock import LEAST, MOST, compared, undisturbed
+from packlight.runtime.clock import LEAST_RUNS, MOST_RUNS, garbage_collection_off, paired_latency
 
 SAMPLE = [{"x": np.zeros(1, np.float32)}]
 
@@ -81,7 +81,7 @@ def test_sessions_take_turns_in_reversing_order_without_garbage_collection():
 
     time, _ = timed(lambda _: 0.01, lambda _: 0.01)
 
-    counted = time.runs[-2 * LEAST :]
+    counted = time.runs[-2 * LEAST_RUNS :]
     names = [name[0] for name, _, _ in counted]
     assert names[:8] == ["r", "c", "c", "r", "r", "c", "c", "r"]
     assert names.count("r") == names.count("c")
@@ -90,12 +90,14 @@ def test_sessions_take_turns_in_reversing_order_without_garbage_collection():
 
 
 def test_garbage_collection_comes_back_after_an_error():
-    with pytest.raises(ZeroDivisionError), undisturbed():
+    with pytest.raises(ZeroDivisionError), garbage_collection_off():
         raise ZeroDivisionError
     assert gc.isenabled()
 
 
-@pytest.mark.parametrize(("duration", "pairs"), [(10.0, LEAST), (1e-6, MOST), (0.005, 200)])
+@pytest.mark.parametrize(
+    ("duration", "pairs"), [(10.0, LEAST_RUNS), (1e-6, MOST_RUNS), (0.005, 200)]
+)
 def test_the_number_of_pairs_follows_the_seconds_within_bounds(duration, pairs):
     _, found = timed(lambda _: duration, lambda _: duration, seconds=2.0)
 
@@ -192,11 +194,11 @@ def regimes(rng, pairs):
 
 
 @pytest.mark.parametrize("noise", [independent, spikes, shared, apart, drift, regimes])
-@pytest.mark.parametrize(("pairs", "trials"), [(LEAST, 100), (300, 50)])
+@pytest.mark.parametrize(("pairs", "trials"), [(LEAST_RUNS, 100), (300, 50)])
 def test_the_interval_of_equal_sessions_contains_one_in_nine_of_ten_trials(noise, pairs, trials):
     rng = np.random.default_rng(17)
 
-    ratios = [compared(*noise(rng, pairs), seed)["latency_ratio"] for seed in range(trials)]
+    ratios = [paired_latency(*noise(rng, pairs), seed)["latency_ratio"] for seed in range(trials)]
 
     assert sum(ratio.low <= 1 <= ratio.high for ratio in ratios) >= 0.9 * trials
 
@@ -207,6 +209,6 @@ def test_a_tenth_faster_is_seen_in_the_noise_of_a_usual_machine():
     ratios = []
     for seed in range(20):
         reference, candidate = shared(rng, 300)
-        ratios.append(compared(reference, 0.9 * candidate, seed)["latency_ratio"])
+        ratios.append(paired_latency(reference, 0.9 * candidate, seed)["latency_ratio"])
 
     assert all(ratio.high < 1 for ratio in ratios)

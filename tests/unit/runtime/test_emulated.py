@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from packlight.model import Model, save
 from packlight.records import SessionOptions
-from packlight.runtime import exact, open_session
-from packlight.runtime.hardware import EXPECTED, codes, probe
+from packlight.runtime import open_session, with_exact_integers
+from packlight.runtime.hardware import EXPECTED, probe_inputs, saturation_probe
 
 QEMU = shutil.which("qemu-x86_64")
 pytestmark = pytest.mark.skipif(
@@ -27,12 +27,12 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from packlight.records import SessionOptions
-from packlight.runtime.calls import start
+from packlight.runtime.calls import start_session
 
 folder, outputs = Path(sys.argv[1]), {}
 for path in sorted(folder.glob("*.onnx")):
     name, arithmetic = path.stem.split()
-    session = start(path, name, SessionOptions(arithmetic=arithmetic))
+    session = start_session(path, name, SessionOptions(arithmetic=arithmetic))
     feeds = {"x": np.load(folder / f"{name}.npy")}
     outputs[path.stem] = session.run(feeds)["y"].ravel().tolist()
 print(json.dumps(outputs))
@@ -56,7 +56,7 @@ def written(folder, name, nodes, shapes, weights, *, x):
 def keep(folder, model, x):
     """Write a model as it is and with its integer operators replaced, and its input."""
     save(model, folder / f"{model.name} runtime.onnx")
-    save(exact(model)[0], folder / f"{model.name} exact.onnx")
+    save(with_exact_integers(model)[0], folder / f"{model.name} exact.onnx")
     np.save(folder / f"{model.name}.npy", x)
 
 
@@ -107,7 +107,7 @@ def static(folder):
 def emulated(tmp_path_factory):
     """Outputs on an emulated Haswell, and what they should be, by model."""
     folder = tmp_path_factory.mktemp("emulated")
-    keep(folder, probe(), codes()["x"])
+    keep(folder, saturation_probe(), probe_inputs()["x"])
     expected = {"dynamic": dynamic(folder), "static": static(folder)}
     done = subprocess.run(
         [QEMU, "-cpu", "Haswell", sys.executable, "-c", SCRIPT, str(folder)],

@@ -10,8 +10,8 @@ from onnx.reference import ReferenceEvaluator
 
 from packlight.model import Model
 from packlight.records import SessionOptions
-from packlight.runtime import exact, open_session
-from packlight.runtime.exact_convolution import digit_bits
+from packlight.runtime import open_session, with_exact_integers
+from packlight.runtime.exact_integers import digit_bits
 
 EXACT = SessionOptions(arithmetic="exact")
 KINDS = {
@@ -136,7 +136,7 @@ def test_a_convolution_over_too_many_products_is_named():
         helper.make_node("ConvInteger", ["x", "w"], ["y"], name="big"), {"x": x}, {"w": w}, np.int32
     )
 
-    assert exact(model)[1] == ("ConvInteger big",)
+    assert with_exact_integers(model)[1] == ("ConvInteger big",)
 
 
 def test_quantized_matrix_products_follow_their_definition():
@@ -268,7 +268,7 @@ def test_operators_inside_branches_are_replaced_and_keep_their_names():
     model = Model(ir.from_proto(proto), "branches")
     before = model.digest
 
-    rewritten, inexact = exact(model)
+    rewritten, inexact = with_exact_integers(model)
 
     kinds = {n.op_type for n in ir.traversal.RecursiveGraphIterator(rewritten.graph.graph)}
     assert inexact == ()

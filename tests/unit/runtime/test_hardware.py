@@ -7,7 +7,7 @@ import pytest
 
 from packlight.records import Machine, from_json, to_json
 from packlight.runtime import machine
-from packlight.runtime.processor import from_cpuinfo
+from packlight.runtime.hardware import from_cpuinfo
 
 X86 = """processor\t: 0
 model name\t: First CPU @ 2 GHz

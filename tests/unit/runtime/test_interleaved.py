@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from packlight.runtime import race, race_both
-from packlight.runtime.clock import compared
-from packlight.runtime.interleaved import over_rounds
+from packlight.runtime import compare_latency, compare_latency_with_reference
+from packlight.runtime.clock import paired_latency, ratio_over_rounds
 
 SAMPLE = [{"x": np.zeros(1, np.float32)}]
 
@@ -35,7 +34,7 @@ class Time:
 def test_a_known_ratio_is_recovered_over_fresh_sessions():
     time = Time()
 
-    found = race(
+    found = compare_latency(
         time.opener([0.01] * 5), time.opener([0.007] * 5), [SAMPLE], {}, seconds=1.0, clock=time
     )
 
@@ -48,7 +47,7 @@ def test_one_race_tells_the_latency_of_both():
     time = Time()
     openers = time.opener([0.01] * 5), time.opener([0.007] * 5)
 
-    base, own = race_both(*openers, [SAMPLE], {}, seconds=1.0, clock=time)
+    base, own = compare_latency_with_reference(*openers, [SAMPLE], {}, seconds=1.0, clock=time)
 
     assert base["latency"].value == pytest.approx(0.01)
     assert base["latency"] == own["latency_reference"]
@@ -60,7 +59,7 @@ def test_openings_that_differ_widen_the_interval():
     time = Time()
     spread = [0.0100, 0.0101, 0.0099, 0.0102, 0.0098]
 
-    found = race(
+    found = compare_latency(
         time.opener([0.01] * 5), time.opener(spread), [SAMPLE], {}, seconds=1.0, clock=time
     )
 
@@ -77,7 +76,7 @@ def test_intervals_contain_one_for_equal_models_whose_openings_differ():
             levels = rng.normal(0, 0.005, 2)
             rounds.append(np.exp(levels + rng.normal(-6, 0.05, (60, 2))))
         every = np.concatenate(rounds)
-        within = compared(every[:, 0], every[:, 1], seed)["latency_ratio"]
-        found = over_rounds(rounds, within)
+        within = paired_latency(every[:, 0], every[:, 1], seed)["latency_ratio"]
+        found = ratio_over_rounds(rounds, within)
         hits += found.low <= 1 <= found.high
     assert hits >= 186

@@ -8,8 +8,7 @@ import pytest
 from packlight import zoo
 from packlight.model import load
 from packlight.records import SessionOptions
-from packlight.runtime.kernel_events import Kernel, read_runs
-from packlight.runtime.kernel_times import time_kernels
+from packlight.runtime.kernel_times import Kernel, read_runs, time_kernels
 
 US = 1e-6
 
@@ -50,7 +49,7 @@ def test_each_call_takes_until_the_next_begins_without_what_is_inside_it():
 
     assert run.length == pytest.approx(100 * US)
     assert run.within == pytest.approx((20 + 30 + 25) * US)
-    assert {kernel: round(seconds / US) for kernel, seconds in run.taken.items()} == {
+    assert {kernel: round(seconds / US) for kernel, seconds in run.seconds.items()} == {
         A: 25,  # from 5 to 30
         L: 35 - (8 + 12 + 3),  # from 30 to 65, without its calls
         B: 8 + 3,  # from 32 to 40, and the last one's own length
@@ -58,7 +57,7 @@ def test_each_call_takes_until_the_next_begins_without_what_is_inside_it():
         D: 4,
         G: 25,
     }
-    assert sum(run.taken.values()) == pytest.approx((90 - 5) * US)
+    assert sum(run.seconds.values()) == pytest.approx((90 - 5) * US)
     assert run.calls == {A: 1, L: 1, B: 2, C: 1, D: 1, G: 1}
 
 
@@ -67,8 +66,8 @@ def test_runs_are_kept_apart_and_one_cut_short_is_left_out():
 
     first, second = read_runs(json.dumps(told))
 
-    assert first.taken[G] == second.taken[G]
-    assert second.taken[B] < first.taken[B]
+    assert first.seconds[G] == second.seconds[G]
+    assert second.seconds[B] < first.seconds[B]
 
 
 def test_a_real_session_tells_of_every_kernel_in_every_run():
@@ -82,6 +81,6 @@ def test_a_real_session_tells_of_every_kernel_in_every_run():
     assert found.steps == 2
     kernels = {(str(node.name), str(node.op_type)) for node in found.graph.graph}
     for run in found.runs:
-        assert {(kernel.name, kernel.op) for kernel in run.taken} == kernels
+        assert {(kernel.name, kernel.op) for kernel in run.seconds} == kernels
         assert set(run.calls.values()) == {1}
-        assert run.within <= sum(run.taken.values()) + 1e-12 <= run.length + 2e-6
+        assert run.within <= sum(run.seconds.values()) + 1e-12 <= run.length + 2e-6

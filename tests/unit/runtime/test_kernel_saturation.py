@@ -19,8 +19,14 @@ from packlight.model import Model, nodes, save
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import machine, open_session, saturation
 from packlight.runtime.calibration import Calibrator
-from packlight.runtime.kernel_sums import matrices, operands
-from packlight.runtime.pair_sums import LARGEST, lost, risky, saturated_product
+from packlight.runtime.kernel_sums import (
+    LARGEST_CODE,
+    code_matrices,
+    may_saturate,
+    saturated_product,
+    saturating_operands,
+    saturation_losses,
+)
 from packlight.testing import NETWORKS
 from packlight.testing.cases import sample_calls
 
@@ -71,11 +77,13 @@ def test_products_are_what_the_instruction_gives(seed, inner, out):
 def test_a_pair_is_risky_where_the_worst_codes_leave_16_bits():
     ends = np.array([-128, -65, -64, -63, -1, 0, 1, 63, 64, 65, 127], np.int8)
     weight = np.stack(np.meshgrid(ends, ends)).reshape(2, -1)
-    corners = np.array([[0, 0], [0, LARGEST], [LARGEST, 0], [LARGEST, LARGEST]], np.uint8)
+    corners = np.array(
+        [[0, 0], [0, LARGEST_CODE], [LARGEST_CODE, 0], [LARGEST_CODE, LARGEST_CODE]], np.uint8
+    )
 
-    tried = (lost(corners, weight)[1] > 0).any(axis=0)
+    tried = (saturation_losses(corners, weight)[1] > 0).any(axis=0)
 
-    np.testing.assert_array_equal(risky(weight)[0], tried)
+    np.testing.assert_array_equal(may_saturate(weight)[0], tried)
     assert tried.any()
     assert not tried.all()
 
@@ -133,13 +141,13 @@ def cases():
 def simulated(model, x):
     """What the kernel gives by the simulator; None where it says that nothing saturates."""
     (node,) = nodes(model.graph)
-    read = next(operands(node), None)
+    read = next(saturating_operands(node), None)
     if read is None:
         return None
     arrays = {value.name: value.const_value.numpy() for value in node.inputs[1:]}
     weight, zero = arrays["w"], int(arrays["xz"])
     turned = read.layout(node, weight)
-    rows = matrices(node, x, weight, zero, 0)
+    rows = code_matrices(node, x, weight, zero, 0)
     sums = np.stack(
         [
             saturated_product(rows[group % len(rows)], part) - zero * part.astype(int).sum(axis=0)
@@ -158,11 +166,11 @@ import json, sys
 from pathlib import Path
 import numpy as np
 from packlight.records import SessionOptions
-from packlight.runtime.calls import start
+from packlight.runtime.calls import start_session
 
 outputs = {}
 for path in sorted(Path(sys.argv[1]).glob("*.onnx")):
-    session = start(path, path.stem, SessionOptions())
+    session = start_session(path, path.stem, SessionOptions())
     outputs[path.stem] = session.run({"x": np.load(path.with_suffix(".npy"))})["y"].tolist()
 print(json.dumps(outputs))
 """

@@ -6,7 +6,7 @@ import pytest
 from packlight.model import load, release, to_bytes
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
-from packlight.runtime.shared_weights import apart
+from packlight.runtime.session import share_weights
 from packlight.testing.networks import NETWORKS
 
 OPTIONS = SessionOptions()
@@ -33,7 +33,7 @@ def product(request, tmp_path, weight):
 
 
 def test_what_is_apart_holds_no_large_weights(product, weight):
-    rest, shared = apart(load(product))
+    rest, shared = share_weights(load(product))
 
     np.testing.assert_array_equal(shared["w"], weight)
     assert len(to_bytes(rest)) < weight.nbytes / 8
@@ -43,7 +43,7 @@ def test_a_weight_in_memory_is_not_copied(product, weight):
     model = load(product)
     model.graph.graph.initializers["w"].const_value = ir.Tensor(weight, name="w")
 
-    assert np.shares_memory(apart(model)[1]["w"], weight)
+    assert np.shares_memory(share_weights(model)[1]["w"], weight)
 
 
 def test_a_session_goes_on_when_the_model_lets_its_weight_go(product, weight):
@@ -73,7 +73,7 @@ def test_weights_that_are_computed_when_they_are_read_are_computed_for_the_sessi
                          shape=ir.Shape(SHAPE), name="w")  # fmt: skip
     model.graph.graph.initializers["w"].const_value = lazy
 
-    _, shared = apart(model)
+    _, shared = share_weights(model)
 
     np.testing.assert_array_equal(shared["w"], weight)
     assert model.graph.graph.initializers["w"].const_value is lazy
@@ -86,7 +86,7 @@ def test_weights_that_nobody_reads_or_that_are_given_out_stay_inside(product):
     graph.register_initializer(unread)
     graph.outputs.append(graph.initializers["w"])
 
-    assert not apart(model)[1]
+    assert not share_weights(model)[1]
     assert len(open_session(model, OPTIONS).run({"x": np.ones(SHAPE, np.float32)})) == len(
         graph.outputs
     )
@@ -95,7 +95,7 @@ def test_weights_that_nobody_reads_or_that_are_given_out_stay_inside(product):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_what_is_shared_and_what_is_not_make_the_whole(name):
     model = NETWORKS[name]()
-    rest, shared = apart(model)
+    rest, shared = share_weights(model)
 
     for known, array in shared.items():
         rest.graph.graph.initializers[known].const_value = ir.Tensor(array, name=known)

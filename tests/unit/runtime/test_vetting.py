@@ -11,11 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from packlight.errors import CheckError, ModelError
-from packlight.runtime import unchanged, vet
+from packlight.runtime import is_vetted, vet
 from packlight.runtime.isolation.child import Finished, run_child
-from packlight.runtime.isolation.confine import said
+from packlight.runtime.isolation.confine import OPENS, child_answer
 from packlight.runtime.isolation.limits import cores
-from packlight.runtime.isolation.vetting import OPENS
 
 info = helper.make_tensor_value_info
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
@@ -118,14 +117,14 @@ def test_a_crash_of_the_child_becomes_a_sentence(good, number, tmp_path, monkeyp
     ended = run_child("crashing", [], 10)
 
     with pytest.raises(ModelError, match=f"crash .{number.name}.: it is damaged"):
-        said(good, ended, 10, OPENS)
+        child_answer(good, ended, 10, OPENS)
 
 
 def test_a_fault_of_the_child_itself_is_not_blamed_on_the_model(good):
     ended = run_child("no_such_module_at_all", [], 10)
 
     with pytest.raises(CheckError, match="no_such_module_at_all"):
-        said(good, ended, 10, OPENS)
+        child_answer(good, ended, 10, OPENS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -138,7 +137,7 @@ def test_a_fault_of_the_child_itself_is_not_blamed_on_the_model(good):
 )
 def test_signals_of_limits_are_told_apart_from_crashes(good, ended, message):
     with pytest.raises(ModelError, match=message):
-        said(good, ended, 15, OPENS)
+        child_answer(good, ended, 15, OPENS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -200,11 +199,11 @@ def test_the_child_finds_modules_as_the_parent_does_and_nothing_in_the_current_f
 
 def test_a_file_that_was_written_after_it_was_vetted_is_told_from_it(good):
     vet(good)
-    assert unchanged(good)
+    assert is_vetted(good)
 
     good.write_bytes(good.read_bytes() + b"\0")
 
-    assert not unchanged(good)
+    assert not is_vetted(good)
 
 
 @pytest.mark.parametrize(("load", "times"), [(0.0, 1.0), (3.0 * cores(), 3.0)])

@@ -7,7 +7,7 @@ import pytest
 
 from packlight import plan
 from packlight.errors import RecipeError
-from packlight.metrics import named
+from packlight.metrics import metric_by_name
 from packlight.records import Measurement, VariantResult, counted, parse_budget
 from packlight.search import choice
 
@@ -37,7 +37,7 @@ BUDGET = parse_budget(["size<=0.3x", "drop<=1%"])
 
 
 def judged(*results, budget=BUDGET):
-    return [choice.judged(each, budget, ORIGINAL.metrics) for each in results]
+    return [choice.with_verdict(each, budget, ORIGINAL.metrics) for each in results]
 
 
 def test_the_verdict_follows_the_intervals():
@@ -107,8 +107,10 @@ def test_the_front_leaves_out_what_another_beats_on_everything():
 
 def test_a_bound_on_what_is_not_measured_names_what_is():
     with pytest.raises(RecipeError, match=r"bounds 'beauty'.*drop.*size"):
-        choice.check_names(parse_budget(["beauty>=0.5"]), named("top1"))
-    choice.check_names(parse_budget(["top1>=0.5", "latency<=8ms", "flips<=5%"]), named("top1"))
+        choice.check_names(parse_budget(["beauty>=0.5"]), metric_by_name("top1"))
+    choice.check_names(
+        parse_budget(["top1>=0.5", "latency<=8ms", "flips<=5%"]), metric_by_name("top1")
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_a_bound_on_what_is_not_measured_names_what_is():
 )  # fmt: skip
 def test_a_metric_is_bounded_on_the_side_on_which_it_gets_worse(metric, text, told):
     with pytest.raises(RecipeError, match=re.escape(told)):
-        choice.check_names(parse_budget([text]), named(metric))
+        choice.check_names(parse_budget([text]), metric_by_name(metric))
     with pytest.raises(RecipeError, match=re.escape(told)):
         plan("zoo:fashion", [text], "pixel-8")
 
@@ -137,7 +139,7 @@ def test_a_variant_without_what_a_budget_bounds_fails_with_a_sentence():
 
     assert (found.verdict, found.error) == (
         "misses",
-        "its outputs leave nothing to judge flips<=5%",
+        "its outputs cannot be checked for flips<=5%",
     )
     assert choice.best([found], allow_slower=True) is None
 

@@ -9,7 +9,7 @@ import packlight
 from packlight.errors import InputError
 from packlight.store import Store
 
-RECIPES = ["tidy+weights:8", "tidy+weights:2"]
+RECIPES = ["simplify+weights:8", "simplify+weights:2"]
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def study(tmp_path_factory):
 def test_best_has_metrics_recipe_file_and_model(study):
     best = study.best
 
-    assert best.name == "tidy+weights:8"
+    assert best.name == "simplify+weights:8"
     assert best.metrics["size"].value == best.file.stat().st_size
-    assert [step.method for step in best.recipe.steps] == ["tidy", "weights"]
+    assert [step.method for step in best.recipe.steps] == ["simplify", "weights"]
     assert set(best.model().inputs()) == {"image"}
     assert best.meets == {"size<=0.5x": "yes", "drop<=1%": "yes"}
 

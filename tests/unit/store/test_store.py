@@ -22,14 +22,20 @@ from packlight.records import (
     Evaluation,
     Group,
     Measurement,
+    PerBlock,
+    PerChannel,
     Recipe,
     Refusal,
     SessionOptions,
     Step,
+    StoredGrid,
     Variant,
+    WeightOnly,
     counted,
 )
 from packlight.store import Store, files
+
+GRID = StoredGrid(4, PerChannel(), "nearest", "load")
 
 
 def variant(name, parent=""):
@@ -37,11 +43,15 @@ def variant(name, parent=""):
         id=name,
         parent=parent,
         name=f"the {name}",
-        recipe=Recipe((Step("weights", {"bits": 4, "block": 32}, where="head"),), seed=3),
+        recipe=Recipe((Step(WeightOnly(bits=4, granularity=PerBlock(32)), where="head"),), seed=3),
         model="ab12",
         file="files/x/model.onnx",
-        changes=(Change("Conv_0", "weights", "4 bits", 400, 60),),
-        refusals=(Refusal("If_1/LSTM_0", "its weight is computed", "fold it", "weights"),),
+        changes=(Change("Conv_0", "weights", GRID, 400, 60),),
+        refusals=(
+            Refusal(
+                "If_1/LSTM_0", "computed-weight", "its weight is computed", "fold it", "weights"
+            ),
+        ),
         environment={"onnxruntime": "1.31"},
         took=0.25,
     )
@@ -226,6 +236,27 @@ def test_a_project_of_a_newer_packlight_is_refused(tmp_path):
         Store.open(tmp_path)
 
 
+def test_a_project_of_an_older_packlight_is_refused_and_left_as_it_is(tmp_path):
+    with Store.open(tmp_path) as store:
+        store.put("variant", "a", variant("a"))
+    alter(tmp_path, "UPDATE packlight_project SET version = 1")
+    alter(tmp_path, "UPDATE variants SET json = replace(json, 'Recipe/2', 'Recipe/1')")
+    before = rows_of(tmp_path)
+
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"older packlight \(project version 1.*--project"):
+            Store.open(tmp_path)
+    assert rows_of(tmp_path) == before
+
+
+def rows_of(folder):
+    with sqlite3.connect(folder / "packlight.db") as database:
+        tables = ("packlight_project", "variants", "measurements")
+        rows = [database.execute(f"SELECT * FROM {name}").fetchall() for name in tables]
+    database.close()
+    return rows
+
+
 def test_a_record_that_was_tampered_with_is_refused_in_a_sentence(tmp_path):
     with Store.open(tmp_path) as store:
         store.put("variant", "a", variant("a"))
@@ -370,4 +401,4 @@ def test_the_database_holds_plain_canonical_json(tmp_path):
     database = sqlite3.connect(tmp_path / "packlight.db")
     (text,) = database.execute("SELECT json FROM variants WHERE id = 'a'").fetchone()
     database.close()
-    assert json.loads(text)["schema"] == "Variant/1"
+    assert json.loads(text)["schema"] == "Variant/2"

@@ -95,7 +95,7 @@ BAD_ARRAYS = {
     "another shape": ({**GOOD, "x": IMAGES[:, :, :3]}, r"one row has shape \[3, 3, 4\]"),
     "another rank": ({**GOOD, "x": IMAGES[:, 0, 0, 0]}, r"one row has shape \[\]"),
     "no samples": ({"x": IMAGES[:0], "target": np.arange(0)}, "at least 1"),
-    "not finite": ({**GOOD, "x": np.full((6, 3, 4, 4), np.nan)}, "row 0 has others"),
+    "not finite": ({**GOOD, "x": np.full((6, 3, 4, 4), np.nan)}, "row 0 does not"),
     "too large": ({**GOOD, "x": np.full((6, 3, 4, 4), 1e300)}, "finite numbers that fit float32"),
     "complex": ({**GOOD, "x": IMAGES * 1j}, "lose its fraction"),
     "text": ({**GOOD, "x": np.full((6, 3, 4, 4), "a")}, "is fed as float32"),
@@ -173,7 +173,7 @@ def test_a_folder_of_images_becomes_pixels_with_classes_in_sorted_order(tmp_path
     assert feeds["x"].shape == (1, 3, 4, 4)
     assert len(np.unique(feeds["x"])) == 1
     assert any("1 of 10 images were held back" in note for note in task.notes)
-    assert not set(task.prints) & set(task.calibration_prints)
+    assert not set(task.fingerprints) & set(task.calibration_fingerprints)
 
 
 def test_folders_test_and_calibration_are_kept_apart(tmp_path):

@@ -15,8 +15,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.bit_allocation.sensitivity import candidate_widths, measure_sensitivity
-from packlight.compression.reconstruction.sequential import F, FitGrid, Rounding, S
+from packlight.compression.reconstruction.sequential import F, FitGrid, S
 from packlight.compression.sites.weight_sites import Weight
+from packlight.records.configs import RoundingConfig
+from packlight.records.storage import Note
 from packlight.records.variant import Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -24,7 +26,7 @@ Doubles = NDArray[np.float64]
 
 W = TypeVar("W", bound=int)
 
-UNMOVED = "the mean width, for rounding it changes nothing that is compared"
+UNMOVED = Note("no-sensitivity")
 """Note for a weight whose errors reach no output."""
 
 OPTIMALITY_GAP = 1e-4
@@ -36,7 +38,7 @@ def allocate_bits(
     options: Sequence[Mapping[int, S]],
     calibrator: Calibrator,
     fit: FitGrid[S, F],
-    config: Rounding,
+    config: RoundingConfig,
 ) -> list[S]:
     """Choose a width for every weight so that ``config.mixed`` bits are spent on average.
 
@@ -58,7 +60,7 @@ def allocate_bits(
         options, cheapest_widths(errors, sizes, config.mixed), sensitivity, strict=True
     ):
         site = sites[width]
-        chosen.append(site if measured else replace(site, note=UNMOVED))
+        chosen.append(site if measured else replace(site, notes=(UNMOVED,)))
     return chosen
 
 

@@ -30,7 +30,6 @@ from packlight.compression.reconstruction.sequential import (
     F,
     FitGrid,
     Floats,
-    Rounding,
     RoundingGrid,
     S,
     batched,
@@ -39,6 +38,7 @@ from packlight.compression.reconstruction.shrinkage import importance, shrunk_he
 from packlight.compression.reconstruction.zero_masks import DENSE
 from packlight.compression.sites.weight_matrix import weight_layout
 from packlight.compression.sites.weight_sites import WeightSite
+from packlight.records.configs import RoundingConfig
 from packlight.runtime.calibration import Calibrator
 
 Doubles = NDArray[np.float64]
@@ -69,7 +69,7 @@ def measure_sensitivity(
     options: Sequence[Mapping[int, S]],
     calibrator: Calibrator,
     fit: FitGrid[S, F],
-    config: Rounding,
+    config: RoundingConfig,
 ) -> Iterator[dict[int, float]]:
     """Relative error of the outputs for each width of every weight, predicted or measured.
 
@@ -207,7 +207,7 @@ class WidthTrial:
     grids: Mapping[int, RoundingGrid]
     hessian: Doubles
 
-    def predicted(self, outputs: OutputError, config: Rounding) -> dict[int, float]:
+    def predicted(self, outputs: OutputError, config: RoundingConfig) -> dict[int, float]:
         """Errors of the outputs by width, from one that is measured; empty if it reaches none."""
         errors = self.layer_errors(ordered=config.ordered)
         probe_error = perturb(
@@ -219,7 +219,7 @@ class WidthTrial:
             return {}
         return {width: error * output_error / probe_error for width, error in errors.items()}
 
-    def measured(self, outputs: OutputError, config: Rounding) -> dict[int, float]:
+    def measured(self, outputs: OutputError, config: RoundingConfig) -> dict[int, float]:
         """Errors of the outputs with every width measured; empty if no width reaches them."""
         errors = {}
         for width, grid in self.grids.items():
@@ -228,7 +228,7 @@ class WidthTrial:
         self.site.weight.restore()
         return errors if any(errors.values()) else {}
 
-    def codes(self, grid: RoundingGrid, config: Rounding) -> Floats:
+    def codes(self, grid: RoundingGrid, config: RoundingConfig) -> Floats:
         """Codes as the weight will be rounded."""
         if config.rounding != "gptq":
             return grid.nearest(self.weight)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from packlight.errors import RecipeError
 from packlight.model.model import bodies, operators
-from packlight.runtime.nested_graphs import with_types
+from packlight.runtime.nested_graphs import infer_types
 
 REALS = (ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16)
 """Types whose values change little where a weight does."""
@@ -34,7 +34,7 @@ def sensitivity_outputs(graph: ir.Model, carried: Collection[str]) -> list[str]:
     reals = [str(value.name) for value in graph.graph.outputs if is_real(value)]
     names = [name for name in reals if name not in carried]
     if not names:
-        names = list(nearest_reals(with_types(graph.clone()).graph.outputs))
+        names = list(nearest_reals(infer_types(graph.clone()).graph.outputs))
     if not names:
         raise RecipeError(
             "mixed= compares real values that the model computes, and its outputs neither are such "

@@ -7,7 +7,7 @@ does not depend on that of the weights.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
@@ -15,17 +15,16 @@ from numpy.typing import NDArray
 
 from packlight.compression.encoding.functions import Body, widen_scale
 from packlight.compression.encoding.storage import FLOAT_BYTES, Expansion, Parts
+from packlight.records.configs import ScaleBits
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
-Bits = Literal[16, 32]
-"""Width of a stored scale."""
 
-_SHORT: Final[Bits] = 16
+_SHORT: Final[ScaleBits] = 16
 _LEAST: Final = np.finfo(np.float16).smallest_subnormal
 
 
-def scale_bytes(count: int, bits: Bits) -> int:
+def scale_bytes(count: int, bits: ScaleBits) -> int:
     """Bytes of so many scales.
 
     >>> scale_bytes(10, 32), scale_bytes(10, 16)
@@ -36,7 +35,7 @@ def scale_bytes(count: int, bits: Bits) -> int:
     return count * 2 + FLOAT_BYTES
 
 
-def decoded_scale(scale: Float, bits: Bits) -> Float:
+def decoded_scale(scale: Float, bits: ScaleBits) -> Float:
     """Scales with the rounding of their storage."""
     if bits != _SHORT:
         return scale
@@ -44,7 +43,7 @@ def decoded_scale(scale: Float, bits: Bits) -> Float:
     return half.astype(np.float32) * widest
 
 
-def scale_parts(scale: Float, bits: Bits) -> Mapping[str, Array]:
+def scale_parts(scale: Float, bits: ScaleBits) -> Mapping[str, Array]:
     """The stored arrays, by the name of the part."""
     if bits != _SHORT:
         return {"scale": scale}
@@ -58,7 +57,7 @@ def _to_float16(scale: Float) -> tuple[NDArray[np.float16], np.float32]:
 
 
 def store_scale(
-    expansion: Expansion, parts: Parts, bits: Bits, shape: Sequence[int]
+    expansion: Expansion, parts: Parts, bits: ScaleBits, shape: Sequence[int]
 ) -> dict[str, ir.Value]:
     """Add the stored values; returns them by the name of the part."""
     if bits != _SHORT:

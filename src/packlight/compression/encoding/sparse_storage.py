@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import onnx_ir as ir
@@ -27,10 +27,10 @@ from packlight.compression.encoding.storage import (
     packed_bytes,
     store_codes,
 )
+from packlight.records.configs import SparseStorage
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
-Values = Literal["float", "grid", "palette"]
 
 MASK_BYTES = 160
 """Approximate size of the operator and the names that restore one weight."""
@@ -55,7 +55,7 @@ class SparseForm:
     shape: tuple[int, ...]
     summed: tuple[int, ...]
     nonzeros: int
-    values: Values
+    values: SparseStorage
     bits: int
     scaled: bool
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,9 @@ from packlight.compression.grids import granularity
 from packlight.compression.grids.uniform import fit_grid
 from packlight.compression.sites.weight_roles import SUMMED_AXES
 from packlight.compression.sites.weight_sites import MAX_MAGNITUDE
+from packlight.records.configs import ChannelScales
 
 Doubles = NDArray[np.float64]
-Scales = Literal["powers", "any"]
 _MAX_SWEEPS = 20
 """Most rounds of range equalization along chains that share a weight."""
 
@@ -39,16 +38,16 @@ about channels that are zero in all of them."""
 _STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Tried exponents of inputs and of weights."""
 
-_SNAP: dict[Scales, Callable[[Doubles], Doubles]] = {"powers": np.rint, "any": np.asarray}
+_SNAP: dict[ChannelScales, Callable[[Doubles], Doubles]] = {"powers": np.rint, "any": np.asarray}
 """Rounding of base-2 logarithms of scales."""
 
 
-def _scales_from_logs(logs: Doubles, kind: Scales) -> Doubles:
+def _scales_from_logs(logs: Doubles, kind: ChannelScales) -> Doubles:
     scales: Doubles = np.exp2(_SNAP[kind](np.clip(logs, -_MAX_LOG2_SCALE, _MAX_LOG2_SCALE)))
     return scales
 
 
-def equalize_ranges(chains: Sequence[ScaleChain], kind: Scales) -> list[Doubles]:
+def equalize_ranges(chains: Sequence[ScaleChain], kind: ChannelScales) -> list[Doubles]:
     """Scales that make ranges at start and end of each chain equal, (channels,) for each chain.
 
     Source: Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction"
@@ -111,7 +110,7 @@ def _channel_peaks(
 
 
 def min_error_scales(
-    chain: ScaleChain, squares: Sequence[Doubles], bits: int, kind: Scales
+    chain: ScaleChain, squares: Sequence[Doubles], bits: int, kind: ChannelScales
 ) -> Doubles:
     """Scales with the least rounding error on a grid for each output channel (channels,).
 
@@ -175,7 +174,7 @@ class _WeightedEnd:
 
 
 def _candidate_scales(
-    chain: ScaleChain, weights: Sequence[_WeightedEnd], kind: Scales
+    chain: ScaleChain, weights: Sequence[_WeightedEnd], kind: ChannelScales
 ) -> Iterator[Doubles]:
     """Distinct scales to try, all 1 first."""
     count = chain.free.size
@@ -200,7 +199,7 @@ def _centered(logs: Doubles, used: NDArray[np.bool_]) -> Doubles:
 
 
 def smooth_activations(
-    chain: ScaleChain, peaks: Sequence[Doubles], strength: float, kind: Scales
+    chain: ScaleChain, peaks: Sequence[Doubles], strength: float, kind: ChannelScales
 ) -> Doubles:
     """Scales (channels,) that make channels of activations more even, and weights less even.
 

@@ -20,6 +20,7 @@ from packlight.compression.encoding.stored_values import StoredValues
 from packlight.compression.sites.weight_roles import stored
 from packlight.model import Model, graphs, infer_shapes, owning_graph, release
 from packlight.model.shapes import Shape
+from packlight.records.reason_code import ReasonCode
 
 Floats = NDArray[np.float32]
 ChannelMap = NDArray[np.int64]
@@ -87,10 +88,12 @@ class Blocked:
     """Obstacle that the scale of a channel cannot move past.
 
     Attributes:
+        code: the reason, for programs.
         reason: in terms of the model.
         remedy: change that the user can make; empty where there is none.
     """
 
+    code: ReasonCode
     reason: str
     remedy: str = ""
 
@@ -147,12 +150,17 @@ def editable_input(node: ir.Node, index: int, labels: ChannelMap) -> Edit | Bloc
     """The edit of a stored input, or why it cannot be changed."""
     tensor = stored_input(node, index)
     if tensor is None:
-        return Blocked(f"what {node.name} takes as input {index} is computed or fed, not stored")
+        return Blocked(
+            "computed-weight",
+            f"what {node.name} takes as input {index} is computed or fed, not stored",
+        )
     if tensor.dtype != ir.DataType.FLOAT:
-        return Blocked(f"what {node.name} stores is {tensor.dtype.name}, not float32")
+        return Blocked(
+            "not-float32", f"what {node.name} stores is {tensor.dtype.name}, not float32"
+        )
     edit = Edit(node, index, labels)
     if np.prod(edit.shape, dtype=np.int64) > max(tensor.size, labels.size):
-        return Blocked(f"what {node.name} stores would have to grow to {edit.shape}")
+        return Blocked("too-large", f"what {node.name} stores would have to grow to {edit.shape}")
     return edit
 
 
@@ -164,12 +172,13 @@ def editable_weight(node: ir.Node, index: int, labels: ChannelMap) -> Edit | Blo
     name = node.name
     if edit.value.is_graph_output():
         return Blocked(
-            f"the weight of {name} is also an output of the model, which must not change"
+            "model-output",
+            f"the weight of {name} is also an output of the model, which must not change",
         )
     readers = [str(reader.name) for reader, i in edit.value.uses() if (reader, i) != (node, index)]
     if readers:
         shared = f"the weight of {name} is shared with {', '.join(readers)}"
-        return Blocked(shared, "store it twice, or leave it as it is")
+        return Blocked("shared", shared, "store it twice, or leave it as it is")
     return edit
 
 

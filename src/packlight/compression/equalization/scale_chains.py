@@ -89,7 +89,10 @@ class ScaleChains:
             self.chains.update((id(start.node), chain) for start in members)
         chain = self.chains[key]
         if isinstance(chain, ScaleChain) and not chain.reaches(role.node):
-            return Blocked("another reader of its channels keeps them at the scale that they have")
+            return Blocked(
+                "fixed-scale",
+                "another reader of its channels keeps them at the scale that they have",
+            )
         return chain
 
 
@@ -130,7 +133,9 @@ class _Origins:
         """The producer of a value, or the values to trace instead."""
         node = value.producer() if value is not None else None
         if node is None:
-            return Blocked("it reads an input of the model or of a body, which stays as it is")
+            return Blocked(
+                "model-input", "it reads an input of the model or of a body, which stays as it is"
+            )
         start = self.producer(node)
         if isinstance(start, Producer):
             return [start]
@@ -139,7 +144,9 @@ class _Origins:
             return start or _not_a_producer(node)
         computed = _computed_inputs(node)
         if node.op_type in SUMS or len(computed) < 2:  # noqa: PLR2004
-            return computed or Blocked(f"{node.name} before it reads nothing that is computed")
+            return computed or Blocked(
+                "no-weight", f"{node.name} before it reads nothing that is computed"
+            )
         if node.op_type not in ("Mul", "MatMul"):
             return self.of(computed[0])
         origins = [self.of(operand) for operand in computed]
@@ -158,7 +165,10 @@ def _computed_inputs(node: ir.Node) -> list[ir.Value]:
 
 def _not_a_producer(node: ir.Node) -> Blocked:
     kind = node.op_type
-    return Blocked(f"{node.name} before it is a {kind}, which does not pass scales of channels")
+    return Blocked(
+        "not-proportional",
+        f"{node.name} before it is a {kind}, which does not pass scales of channels",
+    )
 
 
 @dataclass(slots=True)
@@ -220,16 +230,18 @@ class _Walk:
             self.block(self.starts[key].labels, _on_both_ends(self.starts[key].node))
         ends = tuple(end for end in self.consumers if self.free[end.edit.labels].any())
         if not ends:
-            return next(iter(self.blocks), Blocked("nothing with a weight reads it"))
+            return next(iter(self.blocks), Blocked("no-weight", "nothing with a weight reads it"))
         return ScaleChain(tuple(self.starts.values()), tuple(self.passed), ends, self.free)
 
 
 def _unequal_sum(node: ir.Node) -> Blocked:
-    return Blocked(f"{node.name} adds values whose channels do not correspond")
+    return Blocked("unequal-channels", f"{node.name} adds values whose channels do not correspond")
 
 
 def _on_both_ends(node: ir.Node) -> Blocked:
-    return Blocked(f"{node.name} multiplies channels that are added to what it gives")
+    return Blocked(
+        "unequal-channels", f"{node.name} multiplies channels that are added to what it gives"
+    )
 
 
 def _follow_channels(start: Producer, origins: _Origins) -> ScaleChain | Blocked:
@@ -240,7 +252,10 @@ def _follow_channels(start: Producer, origins: _Origins) -> ScaleChain | Blocked
         value = pending.pop(0)
         labels = walk.labels[id(value)]
         if value.is_graph_output():
-            walk.block(labels, Blocked(f"'{value.name}' is an output, which must stay as it is"))
+            walk.block(
+                labels,
+                Blocked("model-output", f"'{value.name}' is an output, which must stay as it is"),
+            )
         for node, index in value.uses():
             pending += _follow_reader(walk, Reading(node, index, labels, origins.shapes), origins)
     return walk.finish()
@@ -278,7 +293,8 @@ def _join_added(walk: _Walk, reading: Reading, origins: _Origins) -> list[ir.Val
     starts = origins.of(reading.operand)
     if isinstance(starts, Blocked):
         walk.block(
-            reading.labels, Blocked(f"{node.name} adds to it what keeps its scale: {starts.reason}")
+            reading.labels,
+            Blocked("fixed-scale", f"{node.name} adds to it what keeps its scale: {starts.reason}"),
         )
         return []
     return [value for start in starts for value in walk.start(start)]

@@ -105,7 +105,7 @@ def _producer(
     return Producer((weight, edit), labels)
 
 
-_NO_WEIGHT = Blocked("the operator before it has no stored weight")
+_NO_WEIGHT = Blocked("no-weight", "the operator before it has no stored weight")
 
 
 def _conv_producer(node: ir.Node, _: Shapes) -> Producer | Blocked:
@@ -150,7 +150,7 @@ def _matmul_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     rank = shapes.rank(node.outputs[0])
     axis = index - 2
     if rank < MATRIX:
-        return Blocked(f"how many axes {node.name} gives is not known")
+        return Blocked("unknown-shape", f"how many axes {node.name} gives is not known")
     channels = _stored_size(node, index, axis)
     weight = editable_weight(node, index, labels_along(channels, weight_rank, axis))
     return _producer(weight, labels_along(channels, rank, axis))
@@ -171,9 +171,14 @@ def _channel_norm_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     rank = shapes.rank(node.outputs[0])
     attributes = node.attributes
     if attributes.get_int("training_mode", 0) != 0 or attributes.get_int("spatial", 1) != 1:
-        return Blocked(f"{node.name} does not normalize channels as at inference")
+        return Blocked(
+            "unsupported-attributes", f"{node.name} does not normalize channels as at inference"
+        )
     if rank < MATRIX or _stored_rank(node, 1) != 1:
-        return Blocked(f"how many axes {node.name} gives is not known, or its scale is computed")
+        return Blocked(
+            "unknown-shape",
+            f"how many axes {node.name} gives is not known, or its scale is computed",
+        )
     return _norm_producer(node, rank, 1)
 
 
@@ -181,9 +186,13 @@ def _layer_norm_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """Scale and bias (channels,) along the last axis."""
     rank = shapes.rank(node.outputs[0])
     if rank < 1 or node.attributes.get_int("axis", -1) not in (-1, rank - 1):
-        return Blocked(f"{node.name} normalizes over more than the last axis")
+        return Blocked(
+            "unsupported-attributes", f"{node.name} normalizes over more than the last axis"
+        )
     if _stored_rank(node, 1) != 1:
-        return Blocked(f"the scale of {node.name} is not stored for each channel")
+        return Blocked(
+            "unsupported-shape", f"the scale of {node.name} is not stored for each channel"
+        )
     return _norm_producer(node, rank, -1)
 
 
@@ -201,7 +210,10 @@ def _factor_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     sizes = tuple(tensor.shape.numpy()) if tensor is not None else ()
     axes = [axis - len(sizes) for axis, size in enumerate(sizes) if size > 1]
     if len(axes) != 1 or rank < len(sizes):
-        return Blocked(f"{node.name} does not multiply by a stored number for each channel")
+        return Blocked(
+            "unsupported-shape",
+            f"{node.name} does not multiply by a stored number for each channel",
+        )
     channels = sizes[axes[0]]
     factor = editable_input(node, index, labels_along(channels, len(sizes), axes[0]))
     return _producer(factor, labels_along(channels, rank, axes[0]))
@@ -226,10 +238,12 @@ def _consumer(
 ) -> Consumer | Blocked:
     """The weight as a consumer, where channels lie along one axis that it sums over."""
     if labels.shape[axis] != labels.size:
-        return Blocked(f"{node.name} does not sum over the channels alone")
+        return Blocked("unsupported-shape", f"{node.name} does not sum over the channels alone")
     along = labels.reshape(-1)
     if inputs.max(initial=-1) + 1 != along.size:
-        return Blocked(f"{node.name} reads another number of channels than its weight has")
+        return Blocked(
+            "unequal-channels", f"{node.name} reads another number of channels than its weight has"
+        )
     edit = editable_weight(node, index, along[inputs])
     if isinstance(edit, Blocked):
         return edit
@@ -288,7 +302,7 @@ def _recurrent_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consum
     return _consumer(node, 1, inputs, labels, -1)
 
 
-_NOT_SUMMED = Blocked("it does not multiply the channels by a stored weight")
+_NOT_SUMMED = Blocked("no-weight", "it does not multiply the channels by a stored weight")
 
 CONSUMERS: dict[str, Callable[[ir.Node, int, ChannelMap], Consumer | Blocked]] = {
     "Conv": _conv_consumer,

@@ -79,7 +79,10 @@ def not_proportional(reading: Reading) -> Blocked:
     """The reason of operators without a rule."""
     name = reading.node.name
     kind = reading.node.op_type
-    return Blocked(f"{name} reads it, and {kind} is not proportional to every channel it reads")
+    return Blocked(
+        "not-proportional",
+        f"{name} reads it, and {kind} is not proportional to every channel it reads",
+    )
 
 
 def _pool(reading: Reading) -> Passed | Blocked:
@@ -99,7 +102,7 @@ def _clip(reading: Reading) -> Passed | Blocked:
     if relu and reading.index == 0:
         return Passed((reading.labels,))
     reason = f"{node.name} is a Clip, whose bounds are the same for every channel"
-    return Blocked(reason, "train or export with Relu in place of ReLU6")
+    return Blocked("not-proportional", reason, "train or export with Relu in place of ReLU6")
 
 
 def _dropout(reading: Reading) -> Passed | Blocked:
@@ -125,7 +128,7 @@ def _add(reading: Reading) -> Passed | Blocked:
 def _computed_operand(reading: Reading) -> Passed | Blocked:
     rank = reading.shapes.rank(reading.operand)
     if not rank:
-        return Blocked(f"how many axes {reading.node.name} reads is not known")
+        return Blocked("unknown-shape", f"how many axes {reading.node.name} reads is not known")
     return Passed((with_rank(reading.labels, rank),))
 
 
@@ -146,7 +149,9 @@ def _matmul(reading: Reading) -> Passed | Blocked:
     summed = labels.ndim - 1 - reading.index
     if min(rank, labels.ndim) < MATRIX or summed in channel_axes(labels):
         name = reading.node.name
-        return Blocked(f"{name} multiplies it by a computed value, which has no weight")
+        return Blocked(
+            "no-weight", f"{name} multiplies it by a computed value, which has no weight"
+        )
     return Passed((with_rank(labels, rank),))
 
 
@@ -163,7 +168,10 @@ def _reshape(reading: Reading) -> Passed | Blocked:
     labels = reading.labels
     before = reading.shapes.shape(node.inputs[0])
     after = reading.shapes.shape(node.outputs[0])
-    unknown = Blocked(f"where the channels are behind {node.name} is not known: its shape is open")
+    unknown = Blocked(
+        "unknown-shape",
+        f"where the channels are behind {node.name} is not known: its shape is open",
+    )
     first = min(channel_axes(labels), default=labels.ndim)
     tail = before[first:]
     if reading.index or len(before) != labels.ndim or not after or None in tail:
@@ -200,14 +208,14 @@ def _axes(node: ir.Node) -> tuple[int, ...]:
 def _squeeze(reading: Reading) -> Passed | Blocked:
     axes = _axes(reading.node)
     if not axes or any(reading.labels.shape[axis] > 1 for axis in axes):
-        return Blocked(f"which axes {reading.node.name} takes out is not known")
+        return Blocked("unknown-shape", f"which axes {reading.node.name} takes out is not known")
     return Passed((np.squeeze(reading.labels, axes),))
 
 
 def _unsqueeze(reading: Reading) -> Passed | Blocked:
     axes = _axes(reading.node)
     if not axes:
-        return Blocked(f"which axes {reading.node.name} adds is not known")
+        return Blocked("unknown-shape", f"which axes {reading.node.name} adds is not known")
     return Passed((np.expand_dims(reading.labels, axes),))
 
 
@@ -229,7 +237,7 @@ def _slice(reading: Reading) -> Passed | Blocked:
     labels = reading.labels
     tensors = [stored(value) for value in node.inputs[1:]]
     if reading.index or None in tensors or not tensors:
-        return Blocked(f"what {node.name} cuts out is not known")
+        return Blocked("unknown-shape", f"what {node.name} cuts out is not known")
     starts, ends, *options = (tuple(map(int, t.numpy())) for t in tensors if t is not None)
     defaults = [tuple(range(len(starts))), (1,) * len(starts)]
     axes, steps = [*options, *defaults[len(options) :]]
@@ -239,7 +247,7 @@ def _slice(reading: Reading) -> Passed | Blocked:
             slices[axis] = slice(start, end, step)
     part = labels[tuple(slices)]
     if min(steps, default=1) < 0 or not part.size:
-        return Blocked(f"what {node.name} cuts out is not known")
+        return Blocked("unknown-shape", f"what {node.name} cuts out is not known")
     return Passed((part,))
 
 
@@ -253,7 +261,7 @@ def _split(reading: Reading) -> Passed | Blocked:
         return Passed((labels,) * len(sizes))
     widths = [width for shape in sizes if shape and (width := shape[axis]) is not None]
     if len(widths) != len(sizes) or sum(widths) != labels.shape[axis]:
-        return Blocked(f"where {node.name} splits the channels is not known")
+        return Blocked("unknown-shape", f"where {node.name} splits the channels is not known")
     return Passed(tuple(np.split(labels, np.cumsum(widths)[:-1], axis)))
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.compression.sites.weight_roles import is_standard, stored
 from packlight.model import nodes
+from packlight.records.storage import Folded
 from packlight.records.variant import Change, Refusal
 
 _CHANNEL = {"Conv": 0, "ConvTranspose": 1}
@@ -58,20 +59,23 @@ def _batch_norm_site(node: ir.Node) -> BatchNorm | Refusal:
     into = _producer(source)
     if into is None or not is_standard(into, *_CHANNEL, "Gemm"):
         what = "an input of the model" if into is None else into.op_type
-        return Refusal(name, f"it follows {what}, which cannot take it in")
+        return Refusal(name, "no-fold-target", f"it follows {what}, which cannot take it in")
     assert source is not None
     shared = any(not _has_one_reader(value) for value in (source, into.inputs[1]))
     if shared or into.graph is not node.graph:
-        return Refusal(name, f"the result or the weight of {into.name} is read elsewhere too")
+        reason = f"the result or the weight of {into.name} is read elsewhere too"
+        return Refusal(name, "shared", reason)
     parameters = [stored(value) for value in (*node.inputs[1:], *into.inputs[1:])]
     if any(tensor is None or tensor.dtype != ir.DataType.FLOAT for tensor in parameters):
-        return Refusal(name, "its numbers or the weight before it are not stored as float32")
+        reason = "its numbers or the weight before it are not stored as float32"
+        return Refusal(name, "not-float32", reason)
     grouped = into.op_type == "ConvTranspose" and into.attributes.get_int("group", 1) > 1
     if grouped or not node.attributes.get_int("spatial", 1):
         what = "follows a ConvTranspose in groups" if grouped else "has numbers for every place"
-        return Refusal(name, f"it {what}")
+        return Refusal(name, "unsupported-attributes", f"it {what}")
     if node.attributes.get_int("training_mode", 0) or len(node.outputs) > 1:
-        return Refusal(name, "it is in training mode", "export the model in evaluation mode")
+        remedy = "export the model in evaluation mode"
+        return Refusal(name, "training-mode", "it is in training mode", remedy)
     return BatchNorm(node, into)
 
 
@@ -82,7 +86,8 @@ def fold_batch_norm(site: BatchNorm, names: UniqueNames) -> Change | Refusal:
     with np.errstate(all="ignore"):
         new_weight, new_bias = _folded_parameters(node, into)
     if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
-        return Refusal(site.operator, f"with it the numbers of {into.name} would leave float32")
+        reason = f"with it the numbers of {into.name} would leave float32"
+        return Refusal(site.operator, "overflow", reason)
     stem = str(into.name)
     into.replace_input_with(
         1, _store_float32(into, names.fresh(f"{stem}.weight", _MARK), new_weight)
@@ -94,7 +99,7 @@ def fold_batch_norm(site: BatchNorm, names: UniqueNames) -> Change | Refusal:
     if "beta" in into.attributes:
         into.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     _replace_output(node, into)
-    return Change(site.operator, "tidy", f"folded into {into.name}")
+    return Change(site.operator, "simplify", Folded(str(into.name)))
 
 
 def _folded_parameters(
@@ -245,4 +250,4 @@ def _fold_added_bias(site: AddedBias, names: UniqueNames) -> Change:
     name = names.fresh(f"{into.name}.bias", _MARK)
     into.replace_input_with(_BIAS, _store_float32(into, name, new))
     _replace_output(site.node, into)
-    return Change(site.operator, "tidy", f"folded into {into.name}")
+    return Change(site.operator, "simplify", Folded(str(into.name)))

@@ -22,7 +22,7 @@ from packlight.backends.capabilities import capabilities
 from packlight.backends.onnxruntime.qdq import RESTORE
 from packlight.compression.sites.weight_roles import stored
 from packlight.errors import ModelError
-from packlight.model import Model, initializers, nodes, only_confirmed, release
+from packlight.model import Model, confirmed_shapes_only, initializers, nodes, release
 from packlight.model.model import TEXTS, stored_texts
 from packlight.records import SessionOptions
 
@@ -84,7 +84,7 @@ def fold_constants(graph: ir.Model) -> None:
 
     outside = [value.const_value for value in initializers(graph) if value.const_value]
     _write_out_texts(graph)
-    with only_confirmed(graph), _hidden_functions(graph), _hidden_defaults(graph):
+    with confirmed_shapes_only(graph), _hidden_functions(graph), _hidden_defaults(graph):
         optimizer.fold_constants(
             graph,
             input_size_limit=GROWTH,

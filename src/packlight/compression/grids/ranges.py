@@ -18,6 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.records.configs import ActivationRange
+
 BINS = 4096
 """Even, so that zero is an edge. A percentile is known to 1 / 2048 of the widest value."""
 
@@ -40,8 +42,6 @@ _MIN_PROBABILITY = 1e-9
 Doubles = NDArray[np.float64]
 _Cost = Callable[[Doubles, Doubles, float, float], float]
 """(centers of bins, counts, low, high) -> cost of the grid from low to high."""
-
-Rule = Literal["minmax", "percentile", "mse", "kl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class HistogramObserver:
 
 
 def affine_grid(
-    histogram: HistogramObserver, rule: Rule, share: float, *, symmetric: bool = False
+    histogram: HistogramObserver, rule: ActivationRange, share: float, *, symmetric: bool = False
 ) -> Affine:
     """The 8-bit grid for observed values; of step 1 where that holds all of them.
 

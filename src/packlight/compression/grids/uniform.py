@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,9 @@ from packlight.compression.grids.granularity import (
 from packlight.compression.grids.kmeans import CHUNK_SIZE
 from packlight.compression.reconstruction.gptq import Lattice
 from packlight.compression.sites.weight_matrix import Layout
+from packlight.records.configs import WeightRange
 
 Codes = NDArray[np.float32]
-Range = Literal["minmax", "mse", "moments"]
 
 _ZERO_REACH = {2: 3, 3: 7, 4: 4}
 """Distance from the zero of the widest range up to which zeros are tried; 2 for wider codes."""
@@ -90,7 +89,7 @@ def fit_grid(
     bits: int,
     *,
     symmetric: bool,
-    search: Range,
+    search: WeightRange,
 ) -> Uniform:
     """The grid of a weight.
 

@@ -9,18 +9,17 @@ MatMulInteger-10.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
 
 from packlight.compression.encoding.stored_values import Array, StoredValues
-from packlight.compression.grids.uniform import Range
 from packlight.compression.method import Method
 from packlight.compression.qdq.integer_weights import Codes, Reader, grow, nearest, rounded
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import weight_defect
+from packlight.records.configs import DynamicInt8
+from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -37,33 +36,7 @@ KEPT = {
 """Operators with weights that stay in float, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dynamic:
-    """Multiply in 8-bit integers, activations by their own range at every call.
-
-    Attributes:
-        bits: of a weight.
-        per: one scale for each output ``channel`` of a weight, or for the whole ``tensor``.
-        rounding: of weights, to the ``nearest``, or by ``gptq``, which needs calibration samples.
-        search: how wide the grid of a weight is, as ``static`` has it.
-        bias: whether biases take up what rounding by samples does to the means of outputs.
-        portable: whether weights are chosen so that x86 processors without VNNI never saturate.
-    """
-
-    bits: Literal[7, 8] = 8
-    per: Literal["channel", "tensor"] = "channel"
-    rounding: Literal["nearest", "gptq"] = "nearest"
-    search: Range = "mse"
-    bias: bool = True
-    portable: bool = True
-
-    def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
-        """Who shares a scale of an operator's weight."""
-        del node
-        return self.per
-
-
-def sites(graph: ir.Model, config: Dynamic) -> Iterator[Reader | Refusal]:
+def sites(graph: ir.Model, config: DynamicInt8) -> Iterator[Reader | Refusal]:
     """Every operator with arithmetic on weights, or why it stays in float."""
     del config
     for found in integer_sites(graph, lambda node: KEPT.get(node.op_type, "")):
@@ -71,7 +44,7 @@ def sites(graph: ir.Model, config: Dynamic) -> Iterator[Reader | Refusal]:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Reader], calibrator: Calibrator, config: Dynamic
+    graph: ir.Model, found: Sequence[Reader], calibrator: Calibrator, config: DynamicInt8
 ) -> list[Change | Refusal]:
     """Round every weight, then put integer products in the place of all operators."""
     learns = config.rounding == "gptq"
@@ -86,10 +59,16 @@ def apply(
         codes = own.get(id(reader)) or nearest(reader, config)
         maker.replace(reader, codes)
         size = reader.weight.tensor.nbytes
-        how = "by gptq" if id(reader) in own else "to nearest"
-        what = f"8-bit integers by the range of each call, int{config.bits} weights {how}"
+        storage = IntegerArithmetic(
+            activation_bits=8,
+            ranges="call",
+            bits=config.bits,
+            granularity=config.granularity,
+            rounding="gptq" if id(reader) in own else "nearest",
+            notes=(Note("int16-safe"),) if config.portable else (),
+        )
         left = size // 4 + codes.scale.nbytes
-        done.append(Change(reader.operator, "dynamic", what, size, left))
+        done.append(Change(reader.operator, "dynamic", storage, size, left))
     return done
 
 
@@ -164,15 +143,14 @@ class Products:
         output.name, result.name = f"{name}.before", name
 
 
-def unfit(reader: Reader) -> str:
-    """What is wrong with the numbers of a weight; empty when nothing is."""
+def unfit(reader: Reader) -> Refusal | None:
+    """Why the numbers of a weight cannot be used; None where they can."""
     return weight_defect(reader.weight)
 
 
 METHOD = Method(
-    name="dynamic",
     summary="multiply in 8-bit integers, activations by their own range at every call",
-    config=Dynamic,
+    config=DynamicInt8,
     opset=lambda _: 13,
     sites=sites,
     apply=apply,

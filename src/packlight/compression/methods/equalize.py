@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 from packlight.compression.encoding.stored_values import StoredValues
 from packlight.compression.equalization.balance import (
     Doubles,
-    Scales,
     equalize_ranges,
     min_error_scales,
     smooth_activations,
@@ -32,7 +30,8 @@ from packlight.compression.equalization.scale_endpoints import Consumer
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import Role
 from packlight.compression.sites.weight_sites import Weight, weight_sites
-from packlight.errors import RecipeError
+from packlight.records.configs import Equalize
+from packlight.records.storage import Scaled
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -40,32 +39,6 @@ FLOAT = np.finfo(np.float32)
 
 RECURRENCE = 2
 """Input of a recurrent operator that multiplies its own state."""
-
-
-@dataclass(frozen=True, slots=True)
-class Equalise:
-    """Move scales of channels between weights.
-
-    Attributes:
-        by: ``inputs`` seeks the scales with the least rounding error of the weights behind, each
-            error counted by the mean square of what the weight multiplies in calibration samples;
-            ``weights`` makes the ranges before and behind equal and needs no data;
-            ``activations`` moves what makes channels of activations uneven into the weights that
-            multiply them, which helps where activations are rounded too.
-        bits: width to which weights will be rounded, with by=inputs.
-        strength: share of the unevenness that moves into the weights, with by=activations.
-        scales: ``powers`` of two leave every result of the model as it is, bit for bit; ``any``
-            fit better, and leave it as it is but for rounding in float32.
-    """
-
-    by: Literal["inputs", "weights", "activations"] = "inputs"
-    bits: Literal[2, 3, 4, 5, 6, 7, 8] = 4
-    scales: Scales = "powers"
-    strength: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise RecipeError(f"equalise,strength= is from 0 to 1; got {self.strength}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +59,7 @@ class Site:
         return self.weights[0].operator
 
 
-def sites(graph: ir.Model, config: Equalise) -> Iterator[Site | Refusal]:
+def sites(graph: ir.Model, config: Equalize) -> Iterator[Site | Refusal]:
     """Every chain that ends at stored weights, and why other weights have none."""
     del config
     found: dict[int, list[Weight]] = {}
@@ -108,7 +81,7 @@ def before(weight: Weight, chains: ScaleChains) -> ScaleChain | Refusal:
     own = unsuited(weight.roles)
     chain = own if own is not None else chains.ending_at(weight.roles[0])
     if isinstance(chain, Blocked):
-        return Refusal(weight.operator, chain.reason, chain.remedy)
+        return Refusal(weight.operator, chain.code, chain.reason, chain.remedy)
     return chain
 
 
@@ -117,11 +90,14 @@ def unsuited(roles: Sequence[Role]) -> Blocked | None:
     kind = roles[0].node.op_type
     if len(roles) > 1:
         names = ", ".join(role.operator for role in roles)
-        return Blocked(f"its weight is shared by {names}", "store it twice, or leave it as it is")
+        reason = f"its weight is shared by {names}"
+        return Blocked("shared", reason, "store it twice, or leave it as it is")
     if kind == "Gather":
-        return Blocked("its weight is a table that is looked up: it sums over no channels")
+        reason = "its weight is a table that is looked up: it sums over no channels"
+        return Blocked("unsupported-operator", reason)
     if kind in ("LSTM", "GRU", "RNN") and roles[0].index == RECURRENCE:
-        return Blocked("its recurrence weight multiplies its own state, which nothing can scale")
+        reason = "its recurrence weight multiplies its own state, which nothing can scale"
+        return Blocked("fixed-scale", reason)
     return None
 
 
@@ -160,14 +136,14 @@ class Squares:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalise
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalize
 ) -> list[Change | Refusal]:
     """Choose scales and multiply them in."""
     done: list[Change | Refusal] = []
     sound: list[Site] = []
     for site in found:
         wrong = unusable(site)
-        done += [Refusal(weight.operator, wrong) for weight in site.weights if wrong]
+        done += [Refusal(weight.operator, "not-finite", wrong) for weight in site.weights if wrong]
         sound += [] if wrong else [site]
     if config.by == "weights":
         chosen: list[Doubles | Blocked] = [
@@ -190,7 +166,7 @@ def unusable(site: Site) -> str:
 
 
 def measured(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalise
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalize
 ) -> list[Doubles | Blocked]:
     """Scales with the least rounding error, for each site."""
     ends = [end for site in found for end in site.chain.consumers]
@@ -206,7 +182,7 @@ def measured(
         means = [one.mean(count) for one, count in seen]
         if not all(mean.size and np.isfinite(mean).all() for mean in means):
             reason = "no calibration sample gives what it reads a finite value"
-            chosen.append(Blocked(reason, "add samples that reach it"))
+            chosen.append(Blocked("no-samples", reason, "add samples that reach it"))
         elif config.by == "activations":
             peaks = [one.peak(count) for one, count in seen]
             chosen.append(smooth_activations(site.chain, peaks, config.strength, config.scales))
@@ -223,20 +199,22 @@ def channels(end: Consumer) -> int:
 def moved(site: Site, scales: Doubles | Blocked, stock: StoredValues) -> list[Change | Refusal]:
     """Multiply scales into the weights of one chain, and say so."""
     if isinstance(scales, Blocked):
-        return [Refusal(w.operator, scales.reason, scales.remedy) for w in site.weights]
+        return [
+            Refusal(w.operator, scales.code, scales.reason, scales.remedy) for w in site.weights
+        ]
     scales = within_range(site.chain, scales)
     if (scales == 1).all():
         reason = "no other scales of its channels would make its rounding error smaller"
-        return [Refusal(weight.operator, reason) for weight in site.weights]
+        return [Refusal(weight.operator, "no-gain", reason) for weight in site.weights]
     for edit, factors in scaled(site.chain, scales):
         multiply_channels(edit, factors, stock)
     count, starts = (
         int((scales != 1).sum()),
         sorted({str(start.node.name) for start in site.chain.producers}),
     )
-    what = f"{count} of {scales.size} input channels scaled against {', '.join(starts)}"
+    storage = Scaled(count, scales.size, tuple(starts))
     return [
-        Change(weight.operator, "equalise", what, weight.tensor.nbytes, weight.tensor.nbytes)
+        Change(weight.operator, "equalize", storage, weight.tensor.nbytes, weight.tensor.nbytes)
         for weight in site.weights
     ]
 
@@ -258,9 +236,8 @@ def within_range(chain: ScaleChain, scales: Doubles) -> Doubles:
 
 
 METHOD = Method(
-    name="equalise",
     summary="move scales of channels between weights, so that rounding loses less",
-    config=Equalise,
+    config=Equalize,
     opset=lambda _: 1,
     sites=sites,
     apply=apply,

@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import onnx_ir as ir
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.functions import Body, call_unpack, reshape_flat
 from packlight.compression.encoding.scales import (
-    Bits,
     decoded_scale,
     read_scale,
     scale_bytes,
@@ -42,56 +41,21 @@ from packlight.compression.grids.codebook import Codebook, blank_codebook, fit_c
 from packlight.compression.method import Method
 from packlight.compression.reconstruction.sequential import (
     EncodedWeight,
-    Rounding,
     encode_rounded,
     round_lazily,
     round_sequentially,
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
-from packlight.errors import RecipeError
-from packlight.records.recipe import Option
+from packlight.records.configs import Palette, PaletteWidth
+from packlight.records.granularity import PerGroup
+from packlight.records.storage import StoredPalette
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
-Width = Literal[1, 2, 3, 4, 5, 6, 7, 8]
-WIDTHS: tuple[Width, ...] = (1, 2, 3, 4, 5, 6, 7, 8)
+WIDTHS: tuple[PaletteWidth, ...] = get_args(PaletteWidth)
 """Bits that an index can have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Palette(Rounding):
-    """Store weights as indices of ``bits`` bits into tables of values.
-
-    Attributes:
-        bits: of one index.
-        per: one table for the whole ``tensor`` or for each ``group`` of output channels.
-        group: output channels that share a table.
-        weighted: whether tables have the least squared error weighted by the inputs that
-            calibration samples give, else that of the weights alone.
-        scaled: whether every output channel has a scale of its own beside the table.
-        entry: bits of a table's entry.
-        scales: bits of a channel's scale.
-    """
-
-    bits: Width = 4
-    per: Literal["tensor", "group"] = "tensor"
-    group: int = 16
-    weighted: bool = False
-    scaled: bool = False
-    entry: Literal[8, 32] = 32
-    scales: Bits = 32
-
-    def __post_init__(self) -> None:
-        self.check_rounding()
-        if self.group < 1:
-            raise RecipeError(f"palette,group= counts channels: at least 1; got {self.group}")
-
-
-def implied(options: Mapping[str, Option]) -> Mapping[str, Option]:
-    """Naming a group means one table per group."""
-    return {"per": "group", **options} if "group" in options else options
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +100,14 @@ def decide(config: Palette, weight: Weight) -> Site | Refusal:
     """The tables of one weight, or why it is left alone."""
     kept = tuple(axis for axis in range(len(weight.shape)) if axis not in weight.summed)
     whole = Site(weight, (*kept, *weight.summed), 1, 0, config.bits)
-    channels = config.group if config.per == "group" else whole.outputs
-    channels = min(channels, whole.outputs)
+    channels = whole.outputs
+    if isinstance(config.granularity, PerGroup):
+        channels = min(config.granularity.size, whole.outputs)
     site = Site(weight, whole.order, -(-whole.outputs // channels), channels, config.bits)
     after = stored_bytes(site, config) + OPERATOR_BYTES
     if after >= weight.tensor.nbytes:
         reason = f"indices and tables would take {after} bytes, the weight {weight.tensor.nbytes}"
-        return Refusal(weight.operator, reason, "use larger groups")
+        return Refusal(weight.operator, "not-smaller", reason, "use larger groups")
     return site
 
 
@@ -179,7 +144,7 @@ def apply(
 
 def looks(config: Palette) -> bool:
     """Whether calibration samples are needed."""
-    return config.calibrated or config.weighted
+    return config.is_calibrated or config.weighted
 
 
 def widths(
@@ -187,7 +152,7 @@ def widths(
 ) -> Sequence[Site]:
     """The sites with the width that each does best with."""
 
-    def at(weight: Weight, bits: Width) -> Site | Refusal:
+    def at(weight: Weight, bits: PaletteWidth) -> Site | Refusal:
         return decide(replace(config, bits=bits), weight)
 
     options = sites_by_width(found, WIDTHS, at)
@@ -240,9 +205,11 @@ def encode(graph: ir.Model, one: EncodedWeight[Site], config: Palette) -> Change
         inputs |= store_scale(place, parts, config.scales, (site.outputs, 1))
     form = Form(packed=bits not in UNSIGNED_TYPES, grouped=site.tables > 1)
     place.replace(place.call(form.name(inputs), inputs, form.restore, **shapes(site, form)))
-    share = "tensor" if config.per == "tensor" else f"{site.channels} channels"
-    what = site.with_note(f"palette of {2**bits} per {share}, {one.how}, float at load")
-    return Change(site.operator, "palette", what, before, stored_bytes(site, config))
+    granularity = config.granularity
+    if isinstance(granularity, PerGroup):
+        granularity = PerGroup(site.channels)
+    storage = StoredPalette(bits, granularity, one.rounding, notes=one.notes)
+    return Change(site.operator, "palette", storage, before, stored_bytes(site, config))
 
 
 def stored_tables(
@@ -317,15 +284,13 @@ class Form:
 
 
 METHOD = Method(
-    name="palette",
     summary="store weights as indices into small tables, compute in float",
     config=Palette,
     opset=least_opset,
     sites=sites,
     apply=apply,
     inspect=lambda site: weight_defect(site.weight),
-    implied=implied,
     uses_data=looks,
     replaces=True,
-    makes_up=lambda config: config.makes_up,
+    makes_up=lambda config: config.targets_float,
 )

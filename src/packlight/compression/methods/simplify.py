@@ -29,13 +29,10 @@ from packlight.compression.folding.constants import fold_constants, is_foldable
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import is_standard
 from packlight.model import graphs, initializers, nodes
+from packlight.records.configs import Simplify
+from packlight.records.storage import Removed
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
-
-
-@dataclass(frozen=True, slots=True)
-class Tidy:
-    """Take out what a model does not need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ class Constant:
 Site = BatchNorm | AddedBias | Constant
 
 
-def sites(graph: ir.Model, config: Tidy) -> Iterator[Site | Refusal]:
+def sites(graph: ir.Model, config: Simplify) -> Iterator[Site | Refusal]:
     """Batch normalisations and sums that fold, and operators that can be computed now."""
     del config
     yield from batch_norm_sites(graph)
@@ -75,7 +72,7 @@ def silent(module: str) -> Iterator[None]:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Tidy
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Simplify
 ) -> list[Change | Refusal]:
     """Fold, compute, share and drop, in this order."""
     del calibrator, config
@@ -95,7 +92,7 @@ def apply(
     after = {str(node.name) for node in nodes(graph)}
     folded = {change.operator for change in changes}
     gone = sorted(before - after - folded)
-    return changes + [Change(name, "tidy", "computed or dropped") for name in gone]
+    return changes + [Change(name, "simplify", Removed()) for name in gone]
 
 
 def drop_identities(graph: ir.Model) -> None:
@@ -152,12 +149,10 @@ def detach_removed(graph: ir.Model) -> None:
                 node.replace_input_with(index, None)
 
 
-METHOD: Method[Tidy, Site] = Method(
-    name="tidy",
+METHOD: Method[Simplify, Site] = Method(
     summary="fold batch norms, biases and constants, drop what nobody reads",
-    config=Tidy,
+    config=Simplify,
     opset=lambda _: 1,
-    whole=True,
     sites=sites,
     apply=apply,
 )

@@ -15,7 +15,6 @@ from packlight.compression.methods import (
     static,
     weights,
 )
-from packlight.errors import RecipeError
 
 METHODS: dict[str, Method[Any, Any]] = {
     method.name: method
@@ -30,14 +29,4 @@ METHODS: dict[str, Method[Any, Any]] = {
         dynamic.METHOD,
     )
 }
-
-
-def method(name: str) -> Method[Any, Any]:
-    """A method by its name.
-
-    Raises:
-        RecipeError: there is none of this name.
-    """
-    if name not in METHODS:
-        raise RecipeError(f"there is no method '{name}'; there are {', '.join(METHODS)}")
-    return METHODS[name]
+"""By name."""

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import onnx_ir as ir
@@ -27,7 +27,6 @@ from packlight.compression.encoding.functions import (
     zero_code,
 )
 from packlight.compression.encoding.scales import (
-    Bits,
     decoded_scale,
     read_scale,
     scale_bytes,
@@ -47,64 +46,24 @@ from packlight.compression.encoding.storage import (
 )
 from packlight.compression.grids import granularity, uniform
 from packlight.compression.grids.granularity import Float, Grouping
-from packlight.compression.grids.uniform import Codes, Range, Uniform
+from packlight.compression.grids.uniform import Codes, Uniform
 from packlight.compression.method import Method
 from packlight.compression.reconstruction.sequential import (
     EncodedWeight,
-    Rounding,
     encode_rounded,
     round_lazily,
     round_sequentially,
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
-from packlight.errors import RecipeError
-from packlight.records.recipe import Option
+from packlight.records.configs import WeightOnly, WeightWidth
+from packlight.records.granularity import Granularity, PerBlock, PerChannel, PerTensor
+from packlight.records.storage import StoredGrid
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
-Width = Literal[2, 3, 4, 5, 6, 7, 8]
-WIDTHS: tuple[Width, ...] = (2, 3, 4, 5, 6, 7, 8)
+WIDTHS: tuple[WeightWidth, ...] = get_args(WeightWidth)
 """Bits that a code can have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Weights(Rounding):
-    """Store weights as ``bits``-wide integers.
-
-    Attributes:
-        bits: width of one stored weight.
-        per: who shares a scale: the whole ``tensor``, each output ``channel``, or each ``block``
-            of inputs of a channel.
-        block: inputs in a block. Smaller is more faithful and costs ``32 / block`` more bits per
-            weight.
-        symmetric: whether zero lies in the middle of the codes, else each group has its own, at
-            one more byte, and makes use of all codes.
-        range: how wide a grid is: ``minmax`` reaches the largest weight, ``mse`` has the least
-            squared error, ``moments`` weighs errors by the inputs that calibration samples give.
-        scales: bits of a scale.
-        expand: when integers become floats: at ``load`` (speed and memory of float), at every
-            ``run`` (memory of integers where the runtime fuses it), or what is ``best`` for
-            each operator: ``run`` where the runtime fuses it, ``load`` elsewhere.
-    """
-
-    bits: Width = 8
-    per: Literal["tensor", "channel", "block"] = "channel"
-    block: int = 32
-    symmetric: bool = True
-    range: Range = "mse"
-    scales: Bits = 32
-    expand: Literal["best", "load", "run"] = "best"
-
-    def __post_init__(self) -> None:
-        self.check_rounding()
-        if self.block < 1:
-            raise RecipeError(f"weights,block= counts inputs: at least 1; got {self.block}")
-
-
-def implied(options: Mapping[str, Option]) -> Mapping[str, Option]:
-    """Naming a block means one scale per block."""
-    return {"per": "block", **options} if "block" in options else options
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,34 +81,36 @@ class Site(WeightSite):
     expand: Literal["load", "run"]
 
 
-def sites(graph: ir.Model, config: Weights) -> Iterator[Site | Refusal]:
+def sites(graph: ir.Model, config: WeightOnly) -> Iterator[Site | Refusal]:
     """Every stored weight that gains, and why others do not."""
     return decide_sites(graph, partial(decide, config))
 
 
-def decide(config: Weights, weight: Weight) -> Site | Refusal:
+def decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
     """Grouping and expansion of one weight, or why it is left alone."""
     summed = weight.summed
-    if config.per == "block" and summed != tuple(range(summed[0], summed[-1] + 1)):
+    if isinstance(config.granularity, PerBlock) and summed != tuple(
+        range(summed[0], summed[-1] + 1)
+    ):
         kind = weight.roles[0].node.op_type
-        return Refusal(
-            weight.operator, f"blocks do not lie in a row in a {kind}", "use per=channel"
-        )
+        reason = f"blocks do not lie in a row in a {kind}"
+        return Refusal(weight.operator, "unsupported-axes", reason, "use per=channel")
     grouping = group(weight, config)
     expand = when(weight, grouping, config)
     if expand == "run" and config.bits not in SIGNED_TYPES:
-        return Refusal(
-            weight.operator, "DequantizeLinear reads codes of 4 or 8 bits", "use expand=load"
-        )
-    if expand == "run" and config.per == "channel" and len(along(grouping)) > 1:
+        reason = "DequantizeLinear reads codes of 4 or 8 bits"
+        return Refusal(weight.operator, "unsupported-bits", reason, "use expand=load")
+    if expand == "run" and isinstance(config.granularity, PerChannel) and len(along(grouping)) > 1:
         return Refusal(
             weight.operator,
+            "unsupported-axes",
             "DequantizeLinear has scales along one axis; its outputs lie along several",
             "use expand=load",
         )
-    if expand == "run" and config.per == "block" and len(summed) > 1:
+    if expand == "run" and isinstance(config.granularity, PerBlock) and len(summed) > 1:
         return Refusal(
             weight.operator,
+            "unsupported-axes",
             "DequantizeLinear has blocks along one axis; this operator sums over several",
             "use expand=load",
         )
@@ -159,20 +120,20 @@ def decide(config: Weights, weight: Weight) -> Site | Refusal:
         reason = (
             f"codes and scales would take {after} bytes, the float weight {weight.tensor.nbytes}"
         )
-        return Refusal(weight.operator, reason, "use larger groups")
+        return Refusal(weight.operator, "not-smaller", reason, "use larger groups")
     return site
 
 
-def group(weight: Weight, config: Weights) -> Grouping:
+def group(weight: Weight, config: WeightOnly) -> Grouping:
     """Who shares a scale."""
-    if config.per == "tensor":
+    if isinstance(config.granularity, PerTensor):
         return granularity.per_tensor(weight.shape)
-    if config.per == "channel":
-        return granularity.per_channel(weight.shape, weight.summed)
-    return granularity.per_block(weight.shape, weight.summed, config.block)
+    if isinstance(config.granularity, PerBlock):
+        return granularity.per_block(weight.shape, weight.summed, config.granularity.size)
+    return granularity.per_channel(weight.shape, weight.summed)
 
 
-def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load", "run"]:
+def when(weight: Weight, grouping: Grouping, config: WeightOnly) -> Literal["load", "run"]:
     """When the weight becomes float.
 
     Where ONNX Runtime does not fuse DequantizeLinear it computes it at every run, at 2.4 to 2.7
@@ -180,12 +141,13 @@ def when(weight: Weight, grouping: Grouping, config: Weights) -> Literal["load",
     """
     if config.expand != "best":
         return config.expand
-    whole = grouping.padded == grouping.shape and grouping.block == config.block
-    blocked = config.per == "block" and whole and config.bits in SIGNED_TYPES
-    if not blocked or len(weight.roles) != 1:
+    if not isinstance(config.granularity, PerBlock) or config.bits not in SIGNED_TYPES:
         return "load"
-    node = weight.roles[0].node
-    fuses = fuses_blocked_weight(node, weight.value, config.block, config.bits)
+    block = config.granularity.size
+    whole = grouping.padded == grouping.shape and grouping.block == block
+    if not whole or len(weight.roles) != 1:
+        return "load"
+    fuses = fuses_blocked_weight(weight.roles[0].node, weight.value, block, config.bits)
     return "run" if fuses else "load"
 
 
@@ -194,7 +156,7 @@ def along(grouping: Grouping) -> list[int]:
     return [axis for axis, size in enumerate(grouping.scale) if size > 1]
 
 
-def stored_bytes(site: Site, config: Weights) -> int:
+def stored_bytes(site: Site, config: WeightOnly) -> int:
     """Bytes of codes, scales and zeros."""
     stored = site.grouping.padded if site.expand == "load" else site.grouping.shape
     count, groups = math.prod(stored), site.grouping.groups()
@@ -207,9 +169,9 @@ def zero_bits(site: Site) -> int:
     return site.bits if site.expand == "run" else 8
 
 
-def least_opset(config: Weights) -> int:
+def least_opset(config: WeightOnly) -> int:
     """The least opset that has the type and the operator."""
-    blocked_run = config.per == "block" and config.expand != "load"
+    blocked_run = isinstance(config.granularity, PerBlock) and config.expand != "load"
     if config.mixed:
         return BLOCKED_OPSET
     return max(
@@ -218,7 +180,7 @@ def least_opset(config: Weights) -> int:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Weights
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: WeightOnly
 ) -> list[Change | Refusal]:
     """Replace each weight by codes, scales and the operators that restore it."""
     stored, fit = partial(parts, config), partial(fitted, config)
@@ -230,24 +192,24 @@ def apply(
     return [encode(graph, one, config) for one in made]
 
 
-def looks(config: Weights) -> bool:
+def looks(config: WeightOnly) -> bool:
     """Whether calibration samples are needed."""
-    return config.calibrated or config.range == "moments"
+    return config.is_calibrated or config.range == "moments"
 
 
 def widths(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Weights
+    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: WeightOnly
 ) -> Sequence[Site]:
     """The sites with the width that each does best with."""
 
-    def at(weight: Weight, bits: Width) -> Site | Refusal:
+    def at(weight: Weight, bits: WeightWidth) -> Site | Refusal:
         return decide(replace(config, bits=bits), weight)
 
     options = sites_by_width(found, WIDTHS, at)
     return allocate_bits(graph, options, calibrator, partial(fitted, config), config)
 
 
-def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uniform:
+def fitted(config: WeightOnly, site: Site, weight: Float, importance: Float) -> Uniform:
     """The grid of one weight."""
     grouping = site.grouping
     found = uniform.fit_grid(
@@ -261,7 +223,7 @@ def fitted(config: Weights, site: Site, weight: Float, importance: Float) -> Uni
     return replace(found, scale=decoded_scale(found.scale, config.scales))
 
 
-def parts(config: Weights, site: Site, found: Uniform, codes: Codes) -> Mapping[str, Array]:
+def parts(config: WeightOnly, site: Site, found: Uniform, codes: Codes) -> Mapping[str, Array]:
     """Codes and scales as they are stored."""
     kind = np.int8 if found.symmetric and site.bits in SIGNED_TYPES else np.uint8
     shift = offset(site.bits) if found.symmetric and site.bits not in SIGNED_TYPES else 0
@@ -282,18 +244,18 @@ def offset(bits: int) -> int:
     return 1 << (bits - 1)
 
 
-def encode(graph: ir.Model, one: EncodedWeight[Site], config: Weights) -> Change:
+def encode(graph: ir.Model, one: EncodedWeight[Site], config: WeightOnly) -> Change:
     """Write codes and scales of one weight and what restores it."""
     site = one.site
     before = site.weight.tensor.nbytes
     place = Expansion(graph, site.weight.value)
     encoding = Encoding(place, site, one.parts, config)
     place.replace(encoding.at_load() if site.expand == "load" else encoding.at_run())
-    what = f"int{site.bits} per {config.per}" + (
-        f" of {site.grouping.block}" if config.per == "block" else ""
-    )
-    what = site.with_note(f"{what}, {one.how}, float at {site.expand}")
-    return Change(site.operator, "weights", what, before, stored_bytes(site, config))
+    granularity: Granularity = config.granularity
+    if isinstance(granularity, PerBlock):
+        granularity = PerBlock(site.grouping.block)
+    storage = StoredGrid(site.bits, granularity, one.rounding, site.expand, one.notes)
+    return Change(site.operator, "weights", storage, before, stored_bytes(site, config))
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +272,7 @@ class Encoding:
     place: Expansion
     site: Site
     parts: Parts
-    config: Weights
+    config: WeightOnly
 
     def at_load(self) -> ir.Value:
         """Codes as floats times scale, which the runtime computes once."""
@@ -330,7 +292,7 @@ class Encoding:
 
     def at_run(self) -> ir.Value:
         """DequantizeLinear, which the runtime fuses or computes at every run."""
-        grouping, of_blocks = self.site.grouping, self.config.per == "block"
+        grouping, of_blocks = self.site.grouping, isinstance(self.config.granularity, PerBlock)
         if of_blocks:
             axis = self.site.weight.summed[0]
             sizes = tuple(n for i, n in enumerate(grouping.scale) if i != axis + 1)
@@ -382,15 +344,13 @@ def restore(packed: bool, body: Body) -> ir.Value:
 
 
 METHOD = Method(
-    name="weights",
     summary="store weights as small integers, compute in float",
-    config=Weights,
+    config=WeightOnly,
     opset=least_opset,
     sites=sites,
     apply=apply,
     inspect=lambda site: weight_defect(site.weight),
-    implied=implied,
     uses_data=looks,
     replaces=True,
-    makes_up=lambda config: config.makes_up,
+    makes_up=lambda config: config.targets_float,
 )

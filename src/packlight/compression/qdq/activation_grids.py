@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from typing import Protocol
 
 import onnx_ir as ir
 
 from packlight.compression.grids.ranges import (
     Affine,
     HistogramObserver,
-    Rule,
     affine_grid,
     grid_of_range,
     grid_snr,
@@ -19,6 +18,7 @@ from packlight.compression.grids.ranges import (
 from packlight.compression.qdq import placement
 from packlight.errors import RecipeError
 from packlight.model import nodes
+from packlight.records.configs import StaticInt8
 from packlight.runtime.calibration import Calibrator
 
 AUTO = "auto"
@@ -26,27 +26,14 @@ WIDE_BELOW_SNR_DB = 25.0
 """Signal-to-noise ratio of 8 bits below which ``wide=auto`` gives a value 16 bits."""
 
 
-class Settings(Protocol):
-    """Settings for the grids of activations."""
-
-    @property
-    def range(self) -> Rule:
-        """Rule for the width of a grid."""
-
-    @property
-    def percentile(self) -> float:
-        """Share kept at each end, in percent."""
-
-    @property
-    def wide(self) -> str:
-        """Operators that read 16 bits: a regular expression, or ``auto``."""
-
-    def is_wide(self, node: ir.Node) -> bool:
-        """Check that ``wide`` names an operator."""
+def is_wide(config: StaticInt8, node: ir.Node) -> bool:
+    """Check that ``wide`` names an operator."""
+    named = bool(config.wide) and config.wide != AUTO
+    return named and re.fullmatch(config.wide, str(node.name)) is not None
 
 
 def activation_grids(
-    graph: ir.Model, plan: placement.Plan, calibrator: Calibrator, config: Settings
+    graph: ir.Model, plan: placement.Plan, calibrator: Calibrator, config: StaticInt8
 ) -> dict[str, Affine]:
     """The grid of every value that has one and is ever reached."""
     wide = wide_values(graph, plan, config)
@@ -63,7 +50,7 @@ def observed_grids(
     graph: ir.Model,
     plan: placement.Plan,
     calibrator: Calibrator,
-    config: Settings,
+    config: StaticInt8,
     wide: Collection[str],
 ) -> dict[str, Affine]:
     """Grids from one pass over the samples, of 16 bits for ``wide`` or what 8 bits spoil."""
@@ -95,13 +82,13 @@ def placeholder_grids(plan: placement.Plan, wide: Collection[str]) -> dict[str, 
     return {name: broad if name in wide else narrow for name in plan.ranges()}
 
 
-def wide_values(graph: ir.Model, plan: placement.Plan, config: Settings) -> set[str]:
+def wide_values(graph: ir.Model, plan: placement.Plan, config: StaticInt8) -> set[str]:
     """Names of the values that get 16 bits because an operator is named that reads them.
 
     Raises:
         RecipeError: no operator is named.
     """
-    readers = [node for node in nodes(graph) if config.is_wide(node)]
+    readers = [node for node in nodes(graph) if is_wide(config, node)]
     if config.wide not in ("", AUTO) and not readers:
         raise RecipeError(
             f"static,wide='{config.wide}' names no operator; packlight profile MODEL names them"

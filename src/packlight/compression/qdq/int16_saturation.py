@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.runtime.pair_sums import MOST_NEGATIVE, MOST_POSITIVE
+from packlight.runtime.kernel_sums import MOST_NEGATIVE, MOST_POSITIVE
 
 Floats = NDArray[np.float32]
 SPATIAL = 2

@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.backends.policy import policy
 from packlight.compression.grids import granularity
-from packlight.compression.grids.uniform import Range, Uniform, fit_grid
+from packlight.compression.grids.uniform import Uniform, fit_grid
 from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
 from packlight.compression.reconstruction.bias_correction import Bias, bias_of
 from packlight.compression.reconstruction.gptq import gptq
@@ -27,6 +27,8 @@ from packlight.compression.reconstruction.sequential import hessian_batches
 from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
 from packlight.compression.sites.weight_matrix import weight_layout
 from packlight.compression.sites.weight_sites import WeightSite
+from packlight.records.configs import DynamicInt8, StaticInt8
+from packlight.records.granularity import PerChannel, PerTensor
 from packlight.runtime.calibration import Calibrator
 
 Floats = NDArray[np.float32]
@@ -34,31 +36,20 @@ DAMPING = 0.1
 """Share of the mean squared input by which GPTQ trusts its samples less."""
 
 
-class Settings(Protocol):
-    """What decides how a weight is rounded."""
+IntegerConfig = StaticInt8 | DynamicInt8
 
-    @property
-    def bits(self) -> int:
-        """Of a code."""
 
-    def per_of(self, node: ir.Node) -> Literal["channel", "tensor"]:
-        """Who shares a scale of an operator's weight."""
+def weight_granularity(config: IntegerConfig, node: ir.Node) -> PerChannel | PerTensor:
+    """Who shares a scale of an operator's weight: all of it where the runtime has one scale."""
+    if isinstance(config, StaticInt8):
+        has_channel_scales = node.op_type in policy(config.runtime).runtime.per_channel
+        return config.granularity if has_channel_scales else PerTensor()
+    return config.granularity
 
-    @property
-    def rounding(self) -> Literal["nearest", "gptq"]:
-        """Rounding of a number to a point."""
 
-    @property
-    def search(self) -> Range:
-        """Rule for the width of a grid."""
-
-    @property
-    def bias(self) -> bool:
-        """Choice that biases take up what rounding does to means."""
-
-    @property
-    def portable(self) -> bool:
-        """Choice that pairs of neighbors stay within 16 bits."""
+def has_one_scale(config: IntegerConfig, reader: Reader) -> bool:
+    """Whether a weight has one scale for the whole tensor."""
+    return isinstance(weight_granularity(config, reader.node), PerTensor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,50 +83,48 @@ class Codes:
     floats: Floats
 
 
-def nearest(reader: Reader, settings: Settings) -> Codes:
+def nearest(reader: Reader, config: IntegerConfig) -> Codes:
     """A weight to the nearest points of its grid."""
     weight = reader.weight.read()
-    points = grid_of(reader, weight, np.ones_like(weight), settings)
-    return coded(reader, points, points.nearest(weight), settings)
+    points = grid_of(reader, weight, np.ones_like(weight), config)
+    return coded(reader, points, points.nearest(weight), config)
 
 
-def blank(reader: Reader, settings: Settings) -> Codes:
+def blank(reader: Reader, config: IntegerConfig) -> Codes:
     """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
     shape = reader.weight.shape
     summed = reader.weight.summed
     outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
-    scale = np.ones(() if settings.per_of(reader.node) == "tensor" else outputs, np.float32)
+    scale = np.ones(() if has_one_scale(config, reader) else outputs, np.float32)
     return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
 
 
-def grid_of(reader: Reader, weight: Floats, matters: Floats, settings: Settings) -> Uniform:
+def grid_of(reader: Reader, weight: Floats, matters: Floats, config: IntegerConfig) -> Uniform:
     """The grid of a weight: as wide as is best, as its bias needs, and as pairs stay safe."""
-    single = settings.per_of(reader.node) == "tensor"
+    single = has_one_scale(config, reader)
     shape = reader.weight.shape
     summed = reader.weight.summed
     groups = granularity.per_tensor(shape) if single else granularity.per_channel(shape, summed)
-    fitted = fit_grid(
-        weight, matters, groups, settings.bits, symmetric=True, search=settings.search
-    )
+    fitted = fit_grid(weight, matters, groups, config.bits, symmetric=True, search=config.search)
     least = reader.least.max() if single else reader.least
     scale = np.maximum(fitted.scale.ravel(), least)
-    form = neighbours(reader.node, shape) if settings.portable else None
+    form = neighbours(reader.node, shape) if config.portable else None
     if form is not None:
         rows = form.rows(weight)
-        top = granularity.top_code(settings.bits)
+        top = granularity.top_code(config.bits)
         scale_of_rows = np.broadcast_to(scale, len(rows)).astype(np.float32)
         scale = portable_scale(rows, form.rows(matters), scale_of_rows, top)
         scale = scale.max() if single else scale
     scale = scale.reshape(fitted.scale.shape).astype(np.float32)
-    return Uniform(groups, settings.bits, True, scale, np.zeros_like(scale))
+    return Uniform(groups, config.bits, True, scale, np.zeros_like(scale))
 
 
-def coded(reader: Reader, points: Uniform, codes: Floats, settings: Settings) -> Codes:
+def coded(reader: Reader, points: Uniform, codes: Floats, config: IntegerConfig) -> Codes:
     """Codes as they are stored, their pairs held within 16 bits where that is asked for."""
-    form = neighbours(reader.node, reader.weight.shape) if settings.portable else None
+    form = neighbours(reader.node, reader.weight.shape) if config.portable else None
     if form is not None:
         codes = form.weight(held(form.rows(codes)))
-    single = settings.per_of(reader.node) == "tensor"
+    single = has_one_scale(config, reader)
     scale = points.scale.reshape(() if single else (-1,))
     return Codes(codes.astype(np.int8), scale, points.values(codes))
 
@@ -159,7 +148,7 @@ def rounded(
     graph: ir.Model,
     readers: Sequence[Reader],
     calibrator: Calibrator,
-    settings: Settings,
+    config: IntegerConfig,
 ) -> Iterator[Codes]:
     """Round weight after weight, and leave in the graph what their codes stand for.
 
@@ -167,31 +156,31 @@ def rounded(
         graph: changed in place; its activations are quantized already.
         readers: in the order they run.
         calibrator: runs calibration samples.
-        settings: how to round.
+        config: how to round.
     """
     for batch in hessian_batches(readers, calibrator):
         hessians = observe_hessians(graph, batch, calibrator)
         for reader in batch:
-            yield round_one(reader, hessians.pop(id(reader)), settings)
+            yield round_one(reader, hessians.pop(id(reader)), config)
 
 
-def round_one(reader: Reader, observer: HessianObserver, settings: Settings) -> Codes:
+def round_one(reader: Reader, observer: HessianObserver, config: IntegerConfig) -> Codes:
     """Round one weight."""
     if not observer.calls:
-        codes_of_reader = nearest(reader, settings)
+        codes_of_reader = nearest(reader, config)
         reader.weight.put(codes_of_reader.floats)
         return codes_of_reader
     weight = reader.weight.read()
     form = weight_layout(reader.weight)
-    vector = absorber(reader) if settings.bias else None
+    vector = absorber(reader) if config.bias else None
     hessian = shrunk_hessian(observer, DAMPING, centered=vector is not None)
-    points = grid_of(reader, weight, importance(hessian, form), settings)
+    points = grid_of(reader, weight, importance(hessian, form), config)
     codes = points.nearest(weight)
     matrices = form.matrices(weight).astype(np.float64)
-    if settings.rounding == "gptq":
+    if config.rounding == "gptq":
         rows = gptq(matrices, hessian, points.lattice(form), ordered=True)
         codes = form.weight(rows).astype(np.float32)
-    codes_of_reader = coded(reader, points, codes, settings)
+    codes_of_reader = coded(reader, points, codes, config)
     reader.weight.put(codes_of_reader.floats)
     if vector is not None:
         lost = matrices - form.matrices(codes_of_reader.floats).astype(np.float64)

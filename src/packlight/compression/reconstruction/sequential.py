@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -41,8 +41,9 @@ from packlight.compression.reconstruction.shrinkage import (
 from packlight.compression.reconstruction.sparse_rows import prune_rows, refine_sparse_codes
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
 from packlight.compression.sites.weight_matrix import Layout, input_values, weight_layout
-from packlight.compression.sites.weight_sites import Weight, WeightSite
-from packlight.errors import RecipeError
+from packlight.compression.sites.weight_sites import Weight, WeightSite, shared_weight_note
+from packlight.records.configs import RoundingConfig
+from packlight.records.storage import Note, RoundingMethod
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.disk_cache import DiskCache
 
@@ -63,52 +64,6 @@ with the part of the model that runs then. One weight may take more."""
 WEIGHT_COPIES = 6
 """Of a weight while its part of the model runs: in the file's form, in the session's, and as the
 session lays it out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rounding:
-    """How weights go to the values that they can take.
-
-    Attributes:
-        rounding: to the ``nearest``, or by ``gptq``, where errors are made up for by the other
-            weights of the same output; it needs calibration samples.
-        damping: share of the mean squared input by which gptq trusts its samples less.
-        ordered: whether gptq begins with the largest inputs.
-        aim: at which outputs of a weight gptq aims: those of the ``original`` model, so that it
-            makes up for weights before it, or those that its ``present`` inputs would give.
-        bias: whether biases take up what rounding by calibration samples does to the means of
-            outputs, where there is a bias.
-        mixed: bits of a weight on average, where every weight has a width of its own, found with
-            calibration samples; 0 gives all the same.
-    """
-
-    rounding: Literal["nearest", "gptq"] = "nearest"
-    damping: float = 0.1
-    ordered: bool = True
-    aim: Literal["original", "present"] = "original"
-    bias: bool = True
-    mixed: float = 0.0
-
-    def check_rounding(self) -> None:
-        """Refuse what makes no sense."""
-        if not 0 < self.damping < math.inf:
-            raise RecipeError(f"damping= is a share above 0; got {self.damping}")
-        if not 0 <= self.mixed <= WIDEST:
-            raise RecipeError(f"mixed= is a mean width up to {WIDEST} bits; got {self.mixed}")
-
-    @property
-    def calibrated(self) -> bool:
-        """Whether rounding or widths follow from calibration samples."""
-        return self.rounding == "gptq" or self.mixed > 0
-
-    @property
-    def makes_up(self) -> bool:
-        """Whether each weight makes up for those before it."""
-        return self.rounding == "gptq" and self.aim == "original"
-
-
-WIDEST = 8
-"""Bits of the widest code."""
 
 
 class RoundingGrid(Protocol):
@@ -138,12 +93,14 @@ class EncodedWeight(Generic[S]):
     Attributes:
         site: the weight.
         parts: that are stored.
-        how: it was rounded, in words.
+        rounding: how it was rounded.
+        notes: remarks on the decision and on the rounding.
     """
 
     site: S
     parts: Parts
-    how: str
+    rounding: RoundingMethod
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +111,15 @@ class RoundedWeight(Generic[S, F]):
         site: the weight.
         fitted: the values it can take.
         codes: of the weight's shape; NaN where it became zero by sparsity.
-        how: it was rounded, in words.
+        rounding: how it was rounded.
+        notes: remarks on the decision and on the rounding.
     """
 
     site: S
     fitted: F
     codes: Codes
-    how: str
+    rounding: RoundingMethod
+    notes: tuple[Note, ...] = ()
 
 
 StoredParts = Callable[[S, F, Codes], Mapping[str, NDArray[np.generic]]]
@@ -177,7 +136,9 @@ def round_lazily(
         grid = fit(site, weight, np.broadcast_to(np.float32(1), weight.shape))
         return stored(site, grid, grid.nearest(weight))
 
-    return [EncodedWeight(site, Parts(partial(parts, site)), "to nearest") for site in sites]
+    return [
+        EncodedWeight(site, Parts(partial(parts, site)), "nearest", site.notes) for site in sites
+    ]
 
 
 def encode_rounded(
@@ -191,7 +152,8 @@ def encode_rounded(
     encoded = []
     for weight in rounded:
         parts = stored(weight.site, weight.fitted, weight.codes)
-        encoded.append(EncodedWeight(weight.site, cached_parts(parts, cache), weight.how))
+        waiting = cached_parts(parts, cache)
+        encoded.append(EncodedWeight(weight.site, waiting, weight.rounding, weight.notes))
     return encoded
 
 
@@ -206,7 +168,7 @@ def round_sequentially(
     sites: Sequence[S],
     calibrator: Calibrator,
     fit: FitGrid[S, F],
-    config: Rounding,
+    config: RoundingConfig,
     *,
     sparsity: Sparsity = DENSE,
 ) -> Iterator[RoundedWeight[S, F]]:
@@ -223,7 +185,7 @@ def round_sequentially(
     cache = DiskCache()
     references = None
     batches = hessian_batches(sites, calibrator)
-    if config.makes_up:
+    if config.targets_float:
         references = RoundingReferences.of(graph, calibrator)
         batches = sequential_batches(sites, calibrator)
     for batch in batches:
@@ -297,7 +259,7 @@ def round_weight(
     site: S,
     observer: HessianObserver | None,
     fit: FitGrid[S, F],
-    config: Rounding,
+    config: RoundingConfig,
     sparsity: Sparsity,
 ) -> RoundedWeight[S, F]:
     """Round one weight; its bias takes up what that does to means."""
@@ -305,8 +267,8 @@ def round_weight(
     form = weight_layout(site.weight)
     if observer is None or not observer.calls:
         grid = fit(site, weight, np.ones_like(weight))
-        reason = missing_inputs(site, observer)
-        return RoundedWeight(site, grid, grid.nearest(weight), f"to nearest: {reason}")
+        notes = (*site.notes, missing_inputs(site, observer))
+        return RoundedWeight(site, grid, grid.nearest(weight), "nearest", notes)
     bias = correctable_bias(site.weight) if config.bias else None
     centered = bias is not None
     exact = form.matrices(weight).astype(np.float64)
@@ -331,8 +293,7 @@ def round_weight(
         error = exact - form.matrices(grid.values(codes)).astype(np.float64)
         shift = error @ mean[:, :, None] + exact @ mean_gap[:, :, None]
         bias.shift(shift[:, :, 0])
-    how = {"gptq": "by gptq", "nearest": "to nearest"}[config.rounding]
-    return RoundedWeight(site, grid, codes, how)
+    return RoundedWeight(site, grid, codes, config.rounding, site.notes)
 
 
 def compact_codes(codes: Codes) -> NDArray[np.floating]:
@@ -347,19 +308,19 @@ def decoded_values(fitted: RoundingGrid, codes: Callable[[], NDArray[np.floating
     return fitted.values(codes().astype(np.float32))
 
 
-def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> str:
+def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> Note:
     """Reason why the inputs of a weight are unknown."""
     if observer is not None and observer.skipped:
-        return "no sample gives it inputs that are finite and can be squared"
+        return Note("not-finite-inputs")
     if observer is not None:
-        return "no sample reaches it"
+        return Note("no-samples")
     if len(site.weight.roles) > 1:
-        return "several operators share it"
-    return "it multiplies no inputs"
+        return shared_weight_note(site.weight)
+    return Note("no-inputs")
 
 
 def pruned_target(
-    weight: Floats, form: Layout, hessian: Doubles, config: Rounding, sparsity: Sparsity
+    weight: Floats, form: Layout, hessian: Doubles, config: RoundingConfig, sparsity: Sparsity
 ) -> Floats:
     """The target of rounding: the weight, or by gptq the best sparse one, NaN for a zero."""
     if config.rounding != "gptq" or sparsity == DENSE:

@@ -31,7 +31,10 @@ def integer_sites(
         if node.op_type in SUMMED_AXES and (node.op_type != "Gather" or id(node) in tables):
             why = float_reason(node)
             role, value = weights.get(id(node), (None, None))
-            yield Refusal(str(node.name), why) if why else _integer_site(node, role, value)
+            if why:
+                yield Refusal(str(node.name), "no-kernel", why)
+            else:
+                yield _integer_site(node, role, value)
 
 
 def _integer_site(
@@ -44,9 +47,11 @@ def _integer_site(
     if isinstance(weight, Refusal):
         return weight
     if node.op_type == "MatMul" and len(weight.shape) != MATRIX:
-        return Refusal(name, f"its weight has shape {weight.shape}, not (in, out)")
+        reason = f"its weight has shape {weight.shape}, not (in, out)"
+        return Refusal(name, "unsupported-shape", reason)
     if node.op_type == "Gemm" and not _is_plain_gemm(node):
-        return Refusal(name, "it scales or transposes what it reads", "run it as MatMul and Add")
+        reason = "it scales or transposes what it reads"
+        return Refusal(name, "unsupported-attributes", reason, "run it as MatMul and Add")
     return node, weight
 
 

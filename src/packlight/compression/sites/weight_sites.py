@@ -19,6 +19,7 @@ from packlight.compression.sites.weight_roles import (
     weight_roles,
 )
 from packlight.model import release
+from packlight.records.storage import Note
 from packlight.records.variant import Refusal
 
 Floats = NDArray[np.float32]
@@ -103,17 +104,11 @@ class WeightSite:
 
     Attributes:
         weight: the stored weight.
-        note: remark on the decision; may be empty.
+        notes: remarks on the decision.
     """
 
     weight: Weight
-    note: str = field(default="", kw_only=True)
-
-    def with_note(self, change: str) -> str:
-        """Description of a change with the remark on the decision."""
-        if not self.note:
-            return change
-        return f"{change}, {self.note}"
+    notes: tuple[Note, ...] = field(default=(), kw_only=True)
 
     @property
     def operator(self) -> str:
@@ -130,7 +125,7 @@ def decide_sites(graph: ir.Model, decide: Callable[[Weight], S | Refusal]) -> It
         yield weight if isinstance(weight, Refusal) else decide(weight)
     for node, value, remedy in unsupported_weights(graph, MIN_WEIGHT_SIZE):
         reason = f"how {node.op_type} reads its weight '{value.name}' is not supported"
-        yield Refusal(str(node.name), reason, remedy)
+        yield Refusal(str(node.name), "unsupported-operator", reason, remedy)
 
 
 def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
@@ -146,7 +141,7 @@ def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
         site = weight_site(readers[0][1], tuple(role for role, _ in readers))
         if isinstance(site, Weight) and site.tensor.size < MIN_WEIGHT_SIZE:
             reason = f"its weight has {site.tensor.size} numbers: too few to gain"
-            yield Refusal(site.operator, reason)
+            yield Refusal(site.operator, "too-small", reason)
         else:
             yield site
 
@@ -156,11 +151,12 @@ def not_stored_refusal(operator: str, value: ir.Value | None) -> Refusal:
     if value is not None and value.is_graph_input():
         return Refusal(
             operator,
+            "model-input",
             "its weight is an input of the model, which may be fed",
             "export the model without initializers among its inputs",
         )
-    remedy = "run tidy first: it computes what is constant"
-    return Refusal(operator, "its weight is computed, not stored", remedy)
+    remedy = "run simplify first: it computes what is constant"
+    return Refusal(operator, "computed-weight", "its weight is computed, not stored", remedy)
 
 
 def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
@@ -169,13 +165,16 @@ def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
     assert tensor is not None
     name = readers[0].operator
     if tensor.dtype != ir.DataType.FLOAT:
-        return Refusal(name, f"its weight is stored as {tensor.dtype.name}, not as float32")
+        reason = f"its weight is stored as {tensor.dtype.name}, not as float32"
+        return Refusal(name, "not-float32", reason)
     if _is_graph_output(value):
-        return Refusal(name, "its weight is also an output of the model, which must not change")
+        reason = "its weight is also an output of the model, which must not change"
+        return Refusal(name, "model-output", reason)
     if len({role.summed for role in readers}) > 1:
         names = ", ".join(role.operator for role in readers)
         return Refusal(
             name,
+            "shared",
             f"its weight is shared by operators that sum over different axes ({names})",
             "store it twice, or leave it as it is",
         )
@@ -188,13 +187,20 @@ def _is_graph_output(value: ir.Value) -> bool:
     return value.is_graph_output() or any(map(_is_graph_output, copies))
 
 
-def weight_defect(site: Weight) -> str:
-    """Reason why the numbers of a weight cannot be quantized; empty where they can."""
+def shared_weight_note(weight: Weight) -> Note:
+    """Remark that several operators with separate inputs read a weight."""
+    return Note("shared-weight", tuple(role.operator for role in weight.roles))
+
+
+def weight_defect(site: Weight) -> Refusal | None:
+    """Refusal of a weight whose numbers cannot be quantized; None where they can."""
     sizes = np.abs(site.read())
     bad = int(np.count_nonzero(~np.isfinite(sizes)))
     if bad:
-        return f"its weight holds {bad} numbers that are NaN or infinite"
+        reason = f"its weight holds {bad} numbers that are NaN or infinite"
+        return Refusal(site.operator, "not-finite", reason)
     most = float(sizes.max(initial=0.0))
     if most > MAX_MAGNITUDE:
-        return f"its weight reaches {most:.2g}: points beside it would leave the range of float32"
-    return ""
+        reason = f"its weight reaches {most:.2g}: points beside it would leave the range of float32"
+        return Refusal(site.operator, "overflow", reason)
+    return None

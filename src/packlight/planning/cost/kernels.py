@@ -52,7 +52,7 @@ class Kernels:
     """Times of the kernels of one model on a measured device.
 
     Args:
-        model: tidied.
+        model: simplified.
         profile: of it.
         device: with curves.
         names: of the operators; places count in them.

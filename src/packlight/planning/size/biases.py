@@ -12,13 +12,13 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.compression.compress import step_uses_data
-from packlight.compression.methods.table import method as method_named
 from packlight.compression.reconstruction.bias_correction import Bias
-from packlight.compression.reconstruction.sequential import Rounding, correctable_bias
+from packlight.compression.reconstruction.sequential import correctable_bias
 from packlight.compression.sites.weight_matrix import input_values
 from packlight.compression.sites.weight_roles import stored
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model.size import field_size, tensor_size
+from packlight.records.configs import RoundingConfig
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change
 
@@ -103,8 +103,8 @@ def shifted(recipe: Recipe, changes: Iterable[Change]) -> set[Changed]:
 
 def shifts(step: Step) -> bool:
     """Whether biases take up what a step does; integer methods count theirs themselves."""
-    config = method_named(step.method).configured(step.config)
-    return isinstance(config, Rounding) and config.bias and step_uses_data(step)
+    config = step.config
+    return isinstance(config, RoundingConfig) and config.bias and step_uses_data(step)
 
 
 def is_doubtful(recipe: Recipe) -> bool:

@@ -15,19 +15,20 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression import canonical_recipe, compress
+from packlight.compression import compress
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import Model, initializers, nodes, stored_tensor
 from packlight.planning.size.files import INTEGER, without_samples
 from packlight.records.codec import digest
+from packlight.records.configs import WeightOnly
 from packlight.records.measurement import Measurement
-from packlight.records.recipe import Recipe, Step, parse_recipe
+from packlight.records.recipe import Recipe, Step
 
 Floats = NDArray[np.float32]
 Share = tuple[float, float]
 """Of its bytes that something zips to, at least and at most."""
 
-STAND_IN = canonical_recipe(parse_recipe("weights:8"))
+STAND_IN = Recipe((Step(WeightOnly(bits=8)),))
 """What methods that compute in integers store of a weight is about that."""
 
 GRAPH = (0.15, 0.40)
@@ -165,8 +166,10 @@ def stored_alike(recipe: Recipe) -> Recipe:
 
 def kept_range(own: Step, blind: Step) -> Step:
     """A step without samples that finds its grid as its own does, where that needs none."""
-    range_ = own.config.get("range")
-    return replace(blind, config={**blind.config, "range": range_}) if range_ == "mse" else blind
+    finds_least_error = isinstance(own.config, WeightOnly) and own.config.range == "mse"
+    if finds_least_error and isinstance(blind.config, WeightOnly):
+        return replace(blind, config=replace(blind.config, range="mse"))
+    return blind
 
 
 def download(
@@ -193,7 +196,7 @@ def download_of_floats(size: Measurement, operators: float, sample: Sample) -> M
     Args:
         size: of the file.
         operators: bytes of it that are no stored numbers.
-        sample: of the model, tidied.
+        sample: of the model, simplified.
     """
     beside = min(size.value - operators, sample.beside)
     left = max(0.0, size.value - operators - beside)

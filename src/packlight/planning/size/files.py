@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import onnx_ir as ir
 
@@ -12,21 +13,26 @@ from packlight.compression.methods import palette, weights
 from packlight.model import Model, file_size, initializers, nodes, stored_tensor
 from packlight.planning.size.biases import Place, bytes_made, is_doubtful, shifted, shifts
 from packlight.planning.size.integers import integer_size
-from packlight.planning.size.parts import TIDY, Base, Part, Sizes, Tidied, least_opset
+from packlight.planning.size.parts import SIMPLIFY, Base, Part, Simplified, Sizes, least_opset
 from packlight.planning.value_checks import Numbers
 from packlight.records.codec import digest
+from packlight.records.configs import Config, RoundingConfig
 from packlight.records.measurement import Measurement, counted
-from packlight.records.recipe import Option as Value
-from packlight.records.recipe import Recipe, Step
+from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.variant import Change, Refusal
 
 INTEGER = ("static", "dynamic")
 """Methods that compute in integers, which change the graph as a whole."""
 
 
+def computes_in_integers(text: str) -> bool:
+    """Whether the first step of a recipe in short computes in integers."""
+    return any(step.method in INTEGER for step in parse_recipe(text).steps[:1])
+
+
 @dataclass(frozen=True, slots=True)
 class Original:
-    """The user's own file, which nothing has tidied.
+    """The user's own file, which nothing has simplified.
 
     Attributes:
         size: bytes, external data included.
@@ -78,12 +84,12 @@ class Files:
     """What recipes make of a model, without making it.
 
     Args:
-        tidied: the model.
+        simplified: the model.
         numbers: that are stored, as far as they were read already.
     """
 
-    def __init__(self, tidied: Tidied, numbers: Numbers | None = None) -> None:
-        self.sizes = Sizes(tidied, numbers)
+    def __init__(self, simplified: Simplified, numbers: Numbers | None = None) -> None:
+        self.sizes = Sizes(simplified, numbers)
         self.known: dict[str, File] = {}
 
     def made(self, recipe: Recipe, *, last: bool = False) -> File:
@@ -115,7 +121,7 @@ class Files:
 
     def is_newer(self, recipe: Recipe) -> bool:
         """Whether a recipe is looked at in the model raised to a newer opset, part by part."""
-        newer = least_opset(recipe) > self.sizes.tidied.source.opset()
+        newer = least_opset(recipe) > self.sizes.simplified.source.opset()
         return newer and not self.is_whole(recipe)
 
     def looked_at(self, recipe: Recipe, *, last: bool) -> File:
@@ -150,11 +156,11 @@ class Files:
         """Bytes of the file that a recipe without samples makes, its changes and its refusals."""
         if any(step.method == "static" for step in recipe.steps):
             graph = self.sizes.base(least_opset(recipe)).model
-            newer = Model(graph, self.sizes.tidied.source.name)
+            newer = Model(graph, self.sizes.simplified.source.name)
             return integer_size(newer, recipe, self.sizes.numbers, in_place=last)
-        whole = replace(recipe, steps=(*TIDY.steps, *recipe.steps))
-        found = compress(self.sizes.tidied.source, whole, held=0)
-        changes = tuple(change for change in found.changes if change.method != "tidy")
+        whole = replace(recipe, steps=(*SIMPLIFY.steps, *recipe.steps))
+        found = compress(self.sizes.simplified.source, whole, held=0)
+        changes = tuple(change for change in found.changes if change.method != "simplify")
         return file_size(found.model.graph), changes, found.refusals
 
     def size(self, recipe: Recipe, base: Base, changes: Sequence[Change]) -> Measurement:
@@ -177,7 +183,7 @@ def between(low: int, high: int) -> Measurement:
     return Measurement((low + high) / 2, "B", low, high, "estimated", 1)
 
 
-LEARNT: Mapping[str, Value] = {
+LEARNT: Mapping[str, Any] = {
     "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
 }  # fmt: skip
 """Options by which samples choose numbers, and what they are without samples."""
@@ -185,12 +191,17 @@ LEARNT: Mapping[str, Value] = {
 
 def is_mixed(recipe: Recipe) -> bool:
     """Whether every weight has a width of its own, which samples choose."""
-    return any(step.config.get("mixed") for step in recipe.steps)
+    return any(map(has_own_widths, recipe.steps))
+
+
+def has_own_widths(step: Step) -> bool:
+    """Whether a step gives every weight a width of its own."""
+    return isinstance(step.config, RoundingConfig) and step.config.mixed > 0
 
 
 def every_width(recipe: Recipe) -> list[Recipe]:
     """What stores as much as a recipe, without samples, for each width that they may choose."""
-    mixed = [step for step in recipe.steps if step.config.get("mixed")]
+    mixed = list(filter(has_own_widths, recipe.steps))
     widths = sorted({bits for step in mixed for bits in WIDTHS[step.method]})
     wider = (
         replace(recipe, steps=tuple(with_bits(step, bits) for step in recipe.steps))
@@ -222,19 +233,23 @@ WIDTHS = {"weights": weights.WIDTHS, "palette": palette.WIDTHS}
 
 def with_bits(step: Step, bits: int) -> Step:
     """A step with codes of a width where samples choose it, or of the nearest that it has."""
-    if not step.config.get("mixed"):
+    if not has_own_widths(step):
         return step
     near = min(WIDTHS[step.method], key=lambda width: abs(width - bits))
-    return replace(step, config={**step.config, "bits": near})
+    changed: dict[str, Any] = {"bits": near}
+    return replace(step, config=replace(step.config, **changed))
 
 
 def without_samples(recipe: Recipe) -> Recipe:
     """What stores as much, for that does not depend on how numbers were chosen."""
-    steps = (
-        replace(step, config={key: LEARNT.get(key, value) for key, value in step.config.items()})
-        for step in recipe.steps
-    )
+    steps = (replace(step, config=without_learning(step.config)) for step in recipe.steps)
     return replace(recipe, steps=tuple(steps))
+
+
+def without_learning(config: Config) -> Config:
+    """A config that chooses all numbers without samples."""
+    names = {field.name for field in fields(config)}
+    return replace(config, **{name: value for name, value in LEARNT.items() if name in names})
 
 
 def joined(parts: Sequence[Part]) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:

@@ -22,14 +22,15 @@ import onnx_ir as ir
 from packlight.compression import compress
 from packlight.compression.encoding.functions import DOMAIN
 from packlight.compression.encoding.storage import COMPUTED_STEMS, NEXT_STEM, fresh_stem
-from packlight.compression.methods.table import method as method_named
-from packlight.model import Model, graphs, raised
+from packlight.compression.methods.table import METHODS
+from packlight.model import Model, graphs, raise_opset
 from packlight.model.size import Skeleton, field_size, skeleton, tensor_size
 from packlight.planning.size.biases import Place, bias_places
 from packlight.planning.size.clusters import ANNOTATION, Cluster, clusters, large
 from packlight.planning.value_checks import Numbers
 from packlight.records.codec import digest
-from packlight.records.recipe import Recipe, parse_recipe
+from packlight.records.configs import Simplify
+from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 
 FUNCTION_TAG = 2
@@ -124,8 +125,8 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Tidied:
-    """A model before and after it is tidied.
+class Simplified:
+    """A model before and after it is simplified.
 
     Attributes:
         source: before; it stays as it is, unless it is spare.
@@ -138,46 +139,46 @@ class Tidied:
     @cached_property
     def model(self) -> Model:
         """After."""
-        return compress(self.source, TIDY, held=0, in_place=self.spare).model
+        return compress(self.source, SIMPLIFY, held=0, in_place=self.spare).model
 
     def at(self, opset: int) -> ir.Model:
-        """The tidied graph at an opset, or at its own where that is newer.
+        """The simplified graph at an opset, or at its own where that is newer.
 
-        It is raised before it is tidied, as ``compress`` does it: converters leave notes.
+        It is raised before it is simplified, as ``compress`` does it: converters leave notes.
         """
         if opset <= self.source.opset():
             return self.model.graph
         assert "model" not in vars(self) or not self.spare, "the source is used up"
-        newer = Model(raised(self.source.clone(), opset), self.source.name)
-        return compress(newer, TIDY, held=0, in_place=True).model.graph
+        newer = Model(raise_opset(self.source.clone(), opset), self.source.name)
+        return compress(newer, SIMPLIFY, held=0, in_place=True).model.graph
 
 
-TIDY = parse_recipe("tidy")
+SIMPLIFY = Recipe((Step(Simplify()),))
 
 
 class Sizes:
-    """File sizes of a model under any recipe that needs no samples, and tidies it first.
+    """File sizes of a model under any recipe that needs no samples, and simplifies it first.
 
     Args:
-        tidied: the model.
+        simplified: the model.
         numbers: that are stored, as far as they were read already.
     """
 
-    def __init__(self, tidied: Tidied, numbers: Numbers | None = None) -> None:
-        self.tidied = tidied
+    def __init__(self, simplified: Simplified, numbers: Numbers | None = None) -> None:
+        self.simplified = simplified
         self.bases: dict[int, Base] = {}
         self.numbers = numbers or Numbers()
 
     @property
     def model(self) -> Model:
-        """The model, tidied."""
-        return self.tidied.model
+        """The model, simplified."""
+        return self.simplified.model
 
     def base(self, opset: int) -> Base:
         """The model at an opset, or at its own where that is newer."""
-        at = max(opset, self.tidied.source.opset())
+        at = max(opset, self.simplified.source.opset())
         if at not in self.bases:
-            self.bases[at] = Base(self.tidied.at(at), self.numbers)
+            self.bases[at] = Base(self.simplified.at(at), self.numbers)
         return self.bases[at]
 
     def parts(self, base: Base, recipe: Recipe) -> list[Part]:
@@ -231,8 +232,8 @@ class Sizes:
 
 def least_opset(recipe: Recipe) -> int:
     """The opset that a recipe raises a model to where it changes anything."""
-    chosen = [(method_named(step.method), step) for step in recipe.steps]
-    return max((m.opset(m.configured(step.config)) for m, step in chosen), default=0)
+    opsets = [METHODS[step.method].opset(step.config) for step in recipe.steps]
+    return max(opsets, default=0)
 
 
 def acting(recipe: Recipe, parts: Iterable[Part]) -> Recipe:

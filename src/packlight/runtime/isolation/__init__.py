@@ -1,1 +1,1 @@
-"""Child processes with limits, which open what is not trusted."""
+"""Child processes with limits, which open files that are not trusted."""

@@ -14,10 +14,10 @@ START = (
     "from packlight.postponed import postpone; postpone(); "
     "importlib.import_module(sys.argv[2]).main(sys.argv[3:])"
 )
-"""Gives the child the parent's module path, as it is now, and nothing of the current folder."""
+"""Program of the child: it uses the parent's current module path, without the current folder."""
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""So that numpy does not reserve address space for a thread on every core."""
+"""Environment that keeps numpy from reserving address space for a thread on every core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +26,9 @@ class Finished:
 
     Attributes:
         code: exit code; negative for the signal that ended it.
-        output: what it printed.
-        errors: last line of what it printed on stderr.
-        late: whether it was killed because its time was over.
+        output: its stdout.
+        errors: last line of its stderr.
+        late: True if it was killed at its time limit.
     """
 
     code: int
@@ -37,17 +37,17 @@ class Finished:
     late: bool = False
 
 
-def run_child(module: str, arguments: Sequence[str], seconds: float, given: str = "") -> Finished:
+def run_child(module: str, arguments: Sequence[str], seconds: float, stdin: str = "") -> Finished:
     """Call ``main(arguments)`` of a module in a fresh process; it never outlives this call.
 
     Args:
         module: its full name.
         arguments: texts.
         seconds: after which it is killed.
-        given: what it reads from its input.
+        stdin: its input.
     """
     command = [sys.executable, "-P", "-c", START, json.dumps(sys.path), module, *arguments]
-    with subprocess.Popen(  # noqa: S603  (the command is ours, the arguments are no shell)
+    with subprocess.Popen(  # noqa: S603  (the command is fixed and no shell runs)
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -57,7 +57,7 @@ def run_child(module: str, arguments: Sequence[str], seconds: float, given: str 
         errors="replace",
     ) as child:
         try:
-            output, errors = child.communicate(given, timeout=seconds)
+            output, errors = child.communicate(stdin, timeout=seconds)
         except subprocess.TimeoutExpired:
             child.kill()
             child.communicate()

@@ -1,7 +1,7 @@
-"""Let a child process with limits do what reads a file that is not trusted.
+"""Vet a file that is not trusted, and run code on it, in a child process with limits.
 
-ONNX and ONNX Runtime are C++ that reads what others wrote: a damaged file can crash them, keep
-them busy for ever, or make them ask for all memory. Here that only costs a child.
+A damaged file can crash the C++ of ONNX and ONNX Runtime, keep it busy for ever, or make it ask
+for all memory. Here that only costs a child.
 """
 
 from __future__ import annotations
@@ -16,79 +16,126 @@ from pathlib import Path
 from typing import Any
 
 from packlight.errors import CheckError, ModelError
+from packlight.model.check import check_file
 from packlight.runtime.isolation.child import Finished, run_child
 from packlight.runtime.isolation.limits import cores
 
 SECONDS = 10.0
-"""Of processor time for a small model. The child does all that a command does before it runs the
-model, and runs it once, so that the command has refused it, or got as far itself, in twice that."""
+"""Processor time for a small model. The child does what a command does before it runs the model,
+and runs it once, so the command refuses the model, or gets as far, in at most twice that."""
 
 BYTES_PER_SECOND = 10 * 2**20
-"""A large model gets a second more for each so many bytes."""
+"""Bytes of a large model for each further second."""
 
-LONGEST = 300.0
-WAITING = 1.5
-"""Time that may pass for each second of processor time, on a machine that is not overloaded."""
+MOST_SECONDS = 300.0
+WALL_PER_CPU_SECOND = 1.5
+"""Wall time allowed for each second of processor time, on a machine that is not overloaded."""
 
-FREE = "Check that the file arrived whole, and export it again"
+REMEDY = "Check that the file arrived whole, and export it again"
 OVERTIME = -int(getattr(signal, "SIGXCPU", 0))
 KILLED = -int(getattr(signal, "SIGKILL", 0))
 
-SWALLOWED = "'{name}' asks for far more memory than a file of its size needs, to {doing}. " + FREE
-"""What is said of a file whose reading runs out of memory."""
+SWALLOWED = "'{name}' asks for far more memory than a file of its size needs, to {doing}. " + REMEDY
+"""Message about a file whose reading runs out of memory."""
+
+OPENS = "open and run once"
+Identity = tuple[str, int, int, int]
+
+vetted: dict[Identity, bool] = {}
+"""Files that passed in this process, and whether they ran."""
 
 
-def allowance(path: Path, seconds: float = SECONDS) -> float:
+def vet(path: Path, seconds: float = SECONDS, *, runs: bool = True) -> None:
+    """Open and run a file that is not yet trusted, in a child with limits on memory and time.
+
+    A file is vetted once in a process. Files that packlight wrote need no vetting.
+
+    Args:
+        path: the model's file.
+        seconds: of processor time for a small model; a large one gets more.
+        runs: True if the caller runs the model. Otherwise the child reads and checks a large model
+            without running it, which would take memory for all its weights.
+
+    Raises:
+        ModelError: the file is missing, damaged or hostile; the message says which.
+    """
+    check_file(path)
+    file_identity = identity(path)
+    if file_identity in vetted and (vetted[file_identity] or not runs):
+        return
+    child = "packlight.runtime.isolation.vetting_child"
+    answer = run_confined(child, path, processor_seconds(path, seconds), runs, OPENS)
+    if answer["memory"]:
+        raise ModelError(SWALLOWED.format(name=path.name, doing=OPENS))
+    if answer["error"]:
+        raise ModelError(str(answer["error"]))
+    vetted[file_identity] = bool(answer["ran"])
+
+
+def is_vetted(path: Path) -> bool:
+    """Test whether a file was vetted and has not changed since."""
+    return identity(path) in vetted
+
+
+def identity(path: Path) -> Identity:
+    """Path, size, time and inode, of which one changes when the file does."""
+    status = path.stat()
+    return (str(path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+def processor_seconds(path: Path, seconds: float = SECONDS) -> float:
     """Seconds of processor time for a file.
 
     Args:
         path: the model's file.
         seconds: for a small model.
     """
-    return min(seconds + stored_bytes(path) // BYTES_PER_SECOND, max(seconds, LONGEST))
+    return min(seconds + stored_bytes(path) // BYTES_PER_SECOND, max(seconds, MOST_SECONDS))
 
 
-def confined(
-    module: str, path: Path, seconds: float, asked: object, doing: str
+def run_confined(
+    module: str, path: Path, seconds: float, request: object, doing: str
 ) -> Mapping[str, Any]:
-    """What ``main`` of a module prints in a child: the JSON object in its last line.
+    """Run ``main`` of a module in a child and return the JSON object in its last line of output.
 
     Args:
-        module: called with the path, seconds of processor time and what is asked, as texts.
+        module: called with the path and seconds of processor time, as texts.
         path: the model's file.
         seconds: of processor time.
-        asked: plain values; the child reads them as JSON from its input.
-        doing: what the child does, for the message where it does not get to its end.
+        request: plain values; the child reads them as JSON from its input.
+        doing: the child's job, for the message if it fails.
 
     Raises:
         ModelError: the child crashed, was killed, or took too long.
         CheckError: it failed otherwise.
     """
     arguments = [str(path), str(math.ceil(seconds))]
-    ended = run_child(module, arguments, seconds * WAITING * overload(), json.dumps(asked))
-    return said(path, ended, seconds, doing)
+    ended = run_child(
+        module, arguments, seconds * WALL_PER_CPU_SECOND * processes_per_core(), json.dumps(request)
+    )
+    return child_answer(path, ended, seconds, doing)
 
 
-def said(path: Path, ended: Finished, seconds: float, doing: str) -> Mapping[str, Any]:
-    """What a child that ended well said; raise what its end says about the model otherwise."""
+def child_answer(path: Path, ended: Finished, seconds: float, doing: str) -> Mapping[str, Any]:
+    """The answer of a child that ended well; otherwise raise the error that its end means."""
     name = path.name
     if ended.late or ended.code == OVERTIME:
-        raise ModelError(f"'{name}' did not {doing} within {seconds:g} s. {FREE}")
+        raise ModelError(f"'{name}' did not {doing} within {seconds:g} s. {REMEDY}")
     if ended.code == KILLED:
         raise ModelError(f"'{name}' needs more memory than there is, just to {doing}")
     if ended.code < 0:
         raise ModelError(
-            f"'{name}' makes ONNX Runtime crash ({signal_name(-ended.code)}): it is damaged, or "
-            f"this ONNX Runtime has a defect. {FREE}"
+            f"'{name}' makes ONNX Runtime crash ({_signal_name(-ended.code)}): it is damaged, or "
+            f"this ONNX Runtime has a defect. {REMEDY}"
         )
     if ended.code > 0 or not ended.output:
         raise CheckError(f"the process that reads '{name}' failed: {ended.errors}")
-    found: Mapping[str, Any] = json.loads(ended.output.splitlines()[-1])
-    return found
+    answer: Mapping[str, Any] = json.loads(ended.output.splitlines()[-1])
+    return answer
 
 
-def overload() -> float:
-    """How many processes want each core, at least 1; 1 where the system does not tell."""
+def processes_per_core() -> float:
+    """Load of the machine for each core, at least 1; 1 where the system does not tell."""
     try:
         return max(1.0, os.getloadavg()[0] / cores())
     except (AttributeError, OSError):  # Windows
@@ -97,18 +144,18 @@ def overload() -> float:
 
 def stored_bytes(path: Path) -> int:
     """Bytes of a model's file and of files named after it, where its external data may be."""
-    beside = path.parent.glob(f"{glob.escape(path.name)}*")
-    return sum(map(own_bytes, beside))
+    return sum(map(file_bytes, path.parent.glob(f"{glob.escape(path.name)}*")))
 
 
-def own_bytes(path: Path) -> int:
+def file_bytes(path: Path) -> int:
     """Bytes of a file; 0 where there is none."""
     try:
-        return path.stat().st_size if path.is_file() else 0
-    except OSError:  # no name that the system takes
+        if path.is_file():
+            return path.stat().st_size
+    except OSError:  # a name that the system does not take
         return 0
+    return 0
 
 
-def signal_name(number: int) -> str:
-    """Name of a signal, as ``SIGSEGV``."""
-    return next((known.name for known in signal.Signals if known == number), f"signal {number}")
+def _signal_name(number: int) -> str:
+    return next((entry.name for entry in signal.Signals if entry == number), f"signal {number}")

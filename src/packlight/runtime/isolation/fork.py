@@ -1,4 +1,4 @@
-"""Work in a copy of this process, on another core."""
+"""Run work in a copy of this process, on a second core."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def forked(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
-    """Start work in a copy of this process; what is given waits for its result.
+    """Start work in a copy of this process; yield a function that waits for its result.
 
-    Only for a process with a single thread. Where the system cannot fork, the work is done when
-    the result is asked for. A signal that ends the copy, as where its time is over, ends this
-    process too.
+    Only for a process with a single thread. Where the system cannot fork, that function does the
+    work. A signal that ends the copy, such as that of a time limit, ends this process too.
 
     Args:
-        work: what it returns or raises comes back pickled.
+        work: its result or error comes back pickled.
     """
     if not can_fork():
         yield work
@@ -34,7 +33,7 @@ def forked(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
 
     def result() -> T:
         try:
-            found, error = receiver.recv()
+            answer, error = receiver.recv()
         except EOFError:
             copy.join()
             if copy.exitcode is not None and copy.exitcode < 0:
@@ -42,7 +41,7 @@ def forked(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
             raise
         if error is not None:
             raise error
-        value: T = found
+        value: T = answer
         return value
 
     try:
@@ -53,12 +52,12 @@ def forked(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
 
 
 def can_fork() -> bool:
-    """Whether the system can copy a process."""
+    """Test whether the system can copy a process."""
     return "fork" in multiprocessing.get_all_start_methods()
 
 
 def send(sender: Connection, work: Callable[[], object]) -> None:
-    """Do the work and send what it gives or raises."""
+    """Do the work and send its result or error."""
     try:
         sender.send((work(), None))
     except Exception as error:

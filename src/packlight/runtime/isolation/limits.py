@@ -1,4 +1,4 @@
-"""What this process may use of memory and time, and what it has used."""
+"""Limits on memory and time of this process, and its use of memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if sys.platform != "win32":
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
-"""What Linux takes in ``clear_refs`` to start the peak of the resident set anew (proc(5))."""
+"""Value for ``clear_refs`` that resets the peak of the resident set (proc(5))."""
 
 KIB = 1024
 
@@ -27,33 +27,35 @@ def physical_memory() -> int:
 
 def address_space() -> int:
     """Bytes of address space that this process has taken; 0 where the system does not tell."""
-    return status("VmSize") if STATUS.exists() else 0
+    if not STATUS.exists():
+        return 0
+    return status("VmSize")
 
 
 def restrict(memory: int, seconds: int) -> None:
     """Limit address space and processor time of this process, and forbid core dumps.
 
-    Where the system has no such limit, none is set: the parent still limits the time.
+    A limit that the system lacks is not set: the parent still limits the time.
     """
     if sys.platform == "win32":
         return
-    for limit, most in (
+    for limit, bound in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_AS, memory),
     ):
         hard = resource.getrlimit(limit)[1]
-        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        soft = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
         try:
-            resource.setrlimit(limit, (bound, hard))
+            resource.setrlimit(limit, (soft, hard))
         except (ValueError, OSError) as error:  # macOS does not limit address space
             print(f"limit {limit} is not set: {error}", file=sys.stderr)
 
 
 def reset_peak() -> None:
-    """Let the peak of the resident set start from now where Linux allows it.
+    """Reset the peak of the resident set where Linux allows it.
 
-    Where it does not, the peak so far is that of the imports, which is close to what stays.
+    Where it does not, the peak so far is that of the imports, close to the resident set.
     """
     try:
         CLEAR.write_text(RESET_PEAK)
@@ -62,8 +64,10 @@ def reset_peak() -> None:
 
 
 def resident() -> int:
-    """Bytes of the resident set now; elsewhere than on Linux its peak so far."""
-    return status("VmRSS") if STATUS.exists() else peak_resident()
+    """Bytes of the resident set now; its peak so far on systems other than Linux."""
+    if STATUS.exists():
+        return status("VmRSS")
+    return peak_resident()
 
 
 def peak_resident() -> int:

@@ -11,13 +11,13 @@ FITTED = "rounding=gptq,weighted=true,scaled=true,scales=16"
 """What the best palettes have in common."""
 
 PRESETS: Mapping[str, str] = {
-    "quick8": "tidy+weights:8",
-    "quick4": "tidy+weights:4,block=32",
-    "best8": f"tidy+weights:8,{CALIBRATED}",
-    "best6": f"tidy+palette,mixed=6,{FITTED}",
-    "best4": f"tidy+palette,mixed=4,{FITTED}",
-    "best3": f"tidy+palette,mixed=3,{FITTED}",
-    "sparse4": "tidy+sparse:4,share=0.5,rounding=gptq",
+    "quick8": "simplify+weights:8",
+    "quick4": "simplify+weights:4,block=32",
+    "best8": f"simplify+weights:8,{CALIBRATED}",
+    "best6": f"simplify+palette,mixed=6,{FITTED}",
+    "best4": f"simplify+palette,mixed=4,{FITTED}",
+    "best3": f"simplify+palette,mixed=3,{FITTED}",
+    "sparse4": "simplify+sparse:4,share=0.5,rounding=gptq",
 }
 """The quick ones need no data; the others learn from calibration samples.
 

@@ -3,10 +3,10 @@
 import pytest
 
 from packlight.api.plan import PlanRequest, plan
-from packlight.api.plan_detail import plan_for, recipes
+from packlight.api.plan_in_process import plan_for, recipes
 from packlight.model import load, save, stored_size
 from packlight.planning.size.files import Files
-from packlight.planning.size.parts import Tidied
+from packlight.planning.size.parts import Simplified
 from packlight.records import Budget
 from packlight.testing import NETWORKS
 
@@ -24,7 +24,7 @@ def test_both_ways_find_the_same(name, tmp_path):
 
 @pytest.mark.parametrize(("name", "newer"), [("around-17", True), ("perceptron-21", False)])
 def test_only_recipes_that_raise_the_opset_wait_for_it(name, newer):
-    files = Files(Tidied(NETWORKS[name]()))
+    files = Files(Simplified(NETWORKS[name]()))
 
     found = [files.is_newer(recipe) for recipe in recipes()]
 

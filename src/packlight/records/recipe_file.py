@@ -1,0 +1,74 @@
+"""Recipes in files: steps with a method and its options, or what ``to_json`` gives of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from packlight.records.codec import Json, from_json
+from packlight.records.recipe import Recipe, Step
+from packlight.records.recipe_options import Option, config_of
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenStep:
+    """A step as people write it.
+
+    Attributes:
+        method: its name.
+        config: options that differ from their defaults, named as in a recipe's text.
+        where: regular expression searched in the operator's name; empty means everywhere.
+    """
+
+    TITLE: ClassVar[str] = "step"
+
+    method: str
+    config: Mapping[str, Option] = field(default_factory=dict)
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRecipe:
+    """A recipe as people write it.
+
+    Attributes:
+        steps: in order.
+        seed: of everything random in the steps.
+    """
+
+    TITLE: ClassVar[str] = "recipe"
+
+    steps: tuple[WrittenStep, ...] = ()
+    seed: int = 0
+
+
+def recipe_from_data(data: Json, seed: int = 0) -> Recipe:
+    """The recipe in the data of a TOML or JSON file.
+
+    Args:
+        data: ``steps``, each a ``method`` with ``config`` and ``where``, or the JSON of a record.
+        seed: of everything random; data that states a ``seed`` keeps its own.
+
+    Raises:
+        InputError: the data has another form, or names what does not exist.
+    """
+    if is_record(data):
+        recipe = from_json(Recipe, data)
+    else:
+        written = from_json(WrittenRecipe, data)
+        steps = [Step(config_of(step.method, step.config), step.where) for step in written.steps]
+        recipe = Recipe(tuple(steps), written.seed)
+    return recipe if "seed" in data else replace(recipe, seed=seed)
+
+
+def is_record(data: Json) -> bool:
+    """Whether data is the JSON of a record: it states a schema, or kinds of configs."""
+    if not isinstance(data, dict):
+        return False
+    steps = data.get("steps")
+    if not isinstance(steps, list):
+        steps = []
+    configs = [step.get("config") for step in steps if isinstance(step, dict)]
+    tagged = any(isinstance(config, dict) and "kind" in config for config in configs)
+    return tagged or "schema" in data
