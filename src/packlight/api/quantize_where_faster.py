@@ -101,19 +101,19 @@ def quantize_where_faster(
     make = partial(compress, original, task=data, options=options, progress=progress)
     sketch = make(Recipe((Step(SKETCH[type(config)]),), seed))
     times = [
-        latency_by_name(timed(one, data, options, seconds, seed))
-        for one in (original, sketch.model)
+        latency_by_name(timed(version, data, options, seconds, seed))
+        for version in (original, sketch.model)
     ]
     able = tuple(change.operator for change in sketch.variant.changes)
     if isinstance(config, DynamicInt8):
         chosen = cheapest(product_times(able, sketch.model, times[0], times[1]), ())
     else:
-        each = conversions(options, seconds, seed)
+        to_codes, to_floats = conversions(options, seconds, seed)
         counts = {
             name: math.prod(size for size in shape if size is not None)
             for name, shape in sample_shapes(original, data).items()
         }
-        moved = {name: (each[0] * n, each[1] * n) for name, n in counts.items()}
+        moved = {name: (to_codes * n, to_floats * n) for name, n in counts.items()}
         costs = {name: Times(times[0].get(name, 0.0), times[1].get(name, 0.0)) for name in able}
         chosen = integer_operators(original, costs, moved)
     time = partial(latency_ratio, original, task=data, options=options, seconds=seconds, seed=seed)
@@ -121,7 +121,7 @@ def quantize_where_faster(
     tried = {frozenset(able): sketch}
     if chosen:
         tried |= {chosen: make(build(SKETCH[type(config)], chosen))}
-    ratios = {names: time(one.model).value for names, one in tried.items()}
+    ratios = {names: time(candidate.model).value for names, candidate in tried.items()}
     best = min(ratios, key=lambda names: ratios[names])
     chosen = best if ratios[best] < 1 else frozenset()
     made = make(build(config, chosen))
