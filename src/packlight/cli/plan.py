@@ -12,6 +12,7 @@ from packlight.cli.lessons import advice_parts
 from packlight.cli.options import Inputs, Json, OnDevice, OnUnit, ShapeTask
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import UNKNOWN, plain_table
+from packlight.presentation.changes import describe_refusal
 from packlight.presentation.numbers import show_named_value
 from packlight.records.plan import CHOSEN, RUNTIME, worst
 
@@ -91,15 +92,12 @@ def refusals(found: Plan) -> list[RenderableType]:
 
 def not_as_chosen(found: Plan) -> list[RenderableType]:
     """Operators that the user chose a step for and that it leaves as they are, and why."""
-    places: dict[tuple[str, str], list[str]] = {}
+    places: dict[str, list[str]] = {}
     for option in found.options:
         for left in option.refusals if option.name == CHOSEN else ():
             if left.operator:
-                places.setdefault((left.reason, left.remedy), []).append(left.operator)
-    lines = [
-        f"{named(operators)}: {reason}; {remedy}" if remedy else f"{named(operators)}: {reason}"
-        for (reason, remedy), operators in places.items()
-    ]
+                places.setdefault(describe_refusal(left), []).append(left.operator)
+    lines = [f"{named(operators)}: {sentence}" for sentence, operators in places.items()]
     return [Text("Not as chosen\n" + "\n".join(lines))] if lines else []
 
 

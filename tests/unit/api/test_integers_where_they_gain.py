@@ -90,7 +90,8 @@ def test_what_is_not_surely_faster_is_declined_with_the_reason(config):
     assert judged.offered == (bool(changed) and judged.ratio.high < 1)
     assert not changed & set(judged.floats)
     if not judged.offered:
-        assert "no operator gains" in judged.reason or "times as long" in judged.reason
+        assert judged.code in ("no-gain", "not-faster")
+        assert judged.reason
 
 
 def test_a_model_without_operators_for_integers_is_declined_for_that():
@@ -103,7 +104,7 @@ def test_a_model_without_operators_for_integers_is_declined_for_that():
     judged = quantize_where_faster(model, task, DynamicInt8(), seconds=0.1)
 
     assert not judged.offered
-    assert "has no integers for any" in judged.reason
+    assert judged.code == "no-operators"
 
 
 def tiny():
@@ -132,4 +133,5 @@ def test_models_where_integers_cannot_win_are_declined(build, config):
     judged = quantize_where_faster(model, task, config, seconds=0.1)
 
     assert not judged.offered
-    assert "no operator gains" in judged.reason or "times as long" in judged.reason
+    assert judged.code in ("no-gain", "not-faster")
+    assert judged.reason

@@ -231,7 +231,7 @@ def test_weights_of_widths_of_their_own_are_what_numpy_reads_from_the_file(how, 
         values, scale, zero = grid_decoded(stored, weight.shape, summed)
         np.testing.assert_array_equal(found[change.operator], values, strict=True)
         assert change.after == stored.bytes()
-        assert change.what.startswith(f"int{stored.width()} ")
+        assert change.storage.bits == stored.width()
         if how == "nearest":
             within_half_a_step(weight, values, (scale, zero), stored.width(), symmetric == "true")
         widths.add(stored.width())
