@@ -160,7 +160,8 @@ def options():
 
 
 def grid_recipe(bits, per, symmetric, expand, scales):
-    return f"weights:{bits},per={per},block=7,symmetric={symmetric},expand={expand},scales={scales}"
+    granularity = "block=7" if per == "block" else f"per={per}"
+    return f"weights:{bits},{granularity},symmetric={symmetric},expand={expand},scales={scales}"
 
 
 @pytest.mark.parametrize("how", ["nearest", "gptq"])
