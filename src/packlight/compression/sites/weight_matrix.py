@@ -329,7 +329,8 @@ def _padding(
         return [(pads[axis], pads[axis + rank]) for axis in range(rank)]
     edges = []
     for axis in range(rank):
-        size, step = shape[SPATIAL + axis], strides[axis]
+        size = shape[SPATIAL + axis]
+        step = strides[axis]
         reach = (kernel[axis] - 1) * dilations[axis] + 1
         total = max(0, (-(-size // step) - 1) * step + reach - size)
         less = total // 2
