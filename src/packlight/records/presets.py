@@ -1,14 +1,14 @@
-"""Recipes by name, for those who do not want to choose every option."""
+"""Named recipes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 CALIBRATED = "rounding=gptq,range=moments,scales=16"
-"""What the best weights have in common."""
+"""Options of calibrated weights."""
 
 FITTED = "rounding=gptq,weighted=true,scaled=true,scales=16"
-"""What the best palettes have in common."""
+"""Options of calibrated palettes."""
 
 PRESETS: Mapping[str, str] = {
     "quick8": "simplify+weights:8",

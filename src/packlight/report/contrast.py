@@ -9,6 +9,7 @@ from markupsafe import Markup
 from packlight.presentation.contrasts import (
     NEAR,
     RATES,
+    SLICES,
     SPREAD,
     TRUST,
     balance,
@@ -135,9 +136,8 @@ def slices(result: Contrast) -> Markup:
         for segment in result.slices
     ]  # fmt: skip
     heads = ("", "Samples", "Drop", "Above the rest", "q")
-    words = "Discovered on one half of the samples, measured on the other half."
     return join(
-        [named_table(heads, rows, "Samples that lose more"), element("p", words, class_="quiet")]
+        [named_table(heads, rows, "Samples that lose more"), element("p", SLICES, class_="quiet")]
     )
 
 
