@@ -174,7 +174,7 @@ DeviceName = Annotated[str, typer.Argument(metavar="NAME", help=DEVICE_HELP)]
 
 
 def devices(context: typer.Context) -> None:
-    """List, show and measure devices, with the source of every figure.
+    """List, show and measure devices.
 
     \b
     Start with:
