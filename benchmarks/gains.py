@@ -35,7 +35,7 @@ def rows(name: str) -> Iterator[str]:
         ratio = found.ratio
         yield (
             f"| {name} | {method} | {changed} | {len(found.floats)} | {ratio.value:.2f} "
-            f"({ratio.low:.2f} to {ratio.high:.2f}) | {found.reason or 'offered'} |"
+            f"({ratio.low:.2f} to {ratio.high:.2f}) | {found.reason or found.code} |"
         )
 
 

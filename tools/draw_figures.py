@@ -166,7 +166,7 @@ def mixed_widths() -> Drawing:
                       860, 110 + 16 * len(changes))  # fmt: skip
     across = Axis("bits", 0, 8, 260, 560, 1)
     for place, change in enumerate(changes):
-        y, bits = 52 + 16 * place, int(change.what.removeprefix("int")[0])
+        y, bits = 52 + 16 * place, change.storage.bits
         drawing.text(252, y + 11, short(change.operator), "end", 11)
         drawing.box(across.start, y, across.at(bits) - across.start, 13, BLUE if bits > 4 else SKY)
         drawing.text(across.at(bits) + 5, y + 11, f"{bits}", size=11)

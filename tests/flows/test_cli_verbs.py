@@ -23,7 +23,7 @@ def test_compress_writes_what_its_variant_says(run, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0
     variant = json.loads(done.stdout)
-    assert variant["schema"] == "Variant/1"
+    assert variant["schema"] == "Variant/2"
     assert variant["file"] == "w4.onnx"
     assert variant["model"] == load(tmp_path / "w4.onnx").digest
     assert {change["method"] for change in variant["changes"]} == {"simplify", "weights"}

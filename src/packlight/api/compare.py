@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from packlight.advice import advice_for_results
@@ -22,7 +23,6 @@ from packlight.records import (
     Comparison,
     Cost,
     Evaluation,
-    Outcome,
     Robustness,
     SessionOptions,
     Variant,
@@ -31,13 +31,12 @@ from packlight.records import (
 )
 from packlight.records.session import DEFAULT_SESSION
 from packlight.report import write_report
-from packlight.runtime import machine
 from packlight.runtime.progress import Progress, silent
 from packlight.search.bench import Bench
 from packlight.search.choice import with_verdict
 from packlight.search.explain import inputs_of
 from packlight.search.external_models import adopt, check_alike, temporary_bench
-from packlight.search.fit import STEPS, measure_variant
+from packlight.search.fit import STEPS, describe_outcome, measure_variant
 from packlight.sources.opening import AnyModel, AnyTask, Opened, at_hand, task_for
 
 
@@ -80,7 +79,7 @@ def compare(
     if report is not None:
         check_output_path(report)
         check_costs(costs)
-    names = distinct_names([display_name(model) for model in (base, *models)])[1:]
+    names = distinct_names([_display_name(model) for model in (base, *models)])[1:]
     with at_hand(base, *models) as (base_opened, *opened_models):
         for name, opened in zip(names, opened_models, strict=True):
             check_alike(base_opened.model, opened.model, name)
@@ -95,28 +94,38 @@ def compare(
             comparison, evaluations = measure_models(bench, variants, costs=costs)
             comparison = replace(comparison, warnings=data.notes)
             detectable = evaluations[0].detectable
+            lessons = advice_for_results(comparison.base, comparison.others, detectable)
+            comparison = replace(comparison, lessons=lessons)
             if layers:
+                compare_with_base = partial(
+                    compare_layers, base_opened.model, task=data, options=options
+                )
                 records = [
-                    compare_layers(
-                        base_opened.model, opened.model, data, options=options, progress=progress
-                    )
-                    for opened in opened_models
+                    compare_with_base(opened.model, progress=progress) for opened in opened_models
                 ]
                 comparison = replace(comparison, layers=tuple(records))
             if robust:
-                records_of_drops = compare_robustness(bench, opened_models, evaluations[1:])
-                comparison = replace(comparison, robustness=records_of_drops)
-            lessons = advice_for_results(comparison.base, comparison.others, detectable)
-            comparison = replace(comparison, lessons=lessons)
+                drops = compare_robustness(bench, opened_models, evaluations[1:])
+                comparison = replace(comparison, robustness=drops)
             if samples is not None:
                 write_tables(bench, evaluations[1:], names, samples)
                 comparison = replace(comparison, samples=str(samples))
             if report is None:
                 return comparison
-            title = f"{bench.opened.model.name} and {len(variants)} compared with it"
-            outcome = as_outcome(bench, comparison, detectable)
-            write_report(outcome, report, title, inputs_of(bench, comparison.contrasts))
+            _write_report(bench, comparison, detectable, report)
     return replace(comparison, report=str(report))
+
+
+def _write_report(bench: Bench, comparison: Comparison, detectable: float, path: Path) -> None:
+    results = (comparison.base, *comparison.others)
+    outcome = replace(
+        describe_outcome(bench, results, Budget(), detectable),
+        front=comparison.front,
+        lessons=comparison.lessons,
+        contrasts=comparison.contrasts,
+    )
+    title = f"{bench.opened.model.name} and {len(comparison.others)} compared with it"
+    write_report(outcome, path, title, inputs_of(bench, comparison.contrasts))
 
 
 def compare_robustness(
@@ -152,17 +161,16 @@ def measure_models(
     """Measure and compare all models; also returns their evaluations, the base first."""
     all_variants = (bench.original, *variants)
     total = STEPS * len(all_variants)
-    measure = measure_quality
     measuring = bench
     if costs:
         measure_costs(bench, all_variants, total)
-        measure = measure_variant
         measuring = replace(bench, progress=silent)  # everything is measured by now
-    base, evaluation = measure(measuring, bench.original, 0, total)
+    base, evaluation = measure_variant(measuring, bench.original, 0, total, costs=costs)
     results = []
     evaluations = [evaluation]
     for index, variant in enumerate(variants, start=1):
-        result, evaluation = measure(measuring, variant, STEPS * index, total)
+        done = STEPS * index
+        result, evaluation = measure_variant(measuring, variant, done, total, costs=costs)
         if costs:
             result = with_verdict(result, Budget(), base.metrics)
         results.append(result)
@@ -192,7 +200,8 @@ def measure_costs(bench: Bench, variants_and_base: Sequence[Variant], total: int
         if index == 0:
             bench.latency_of_both(variant)
         bench.latency(variant)
-    sample, pool = bench.latency_samples[0], ThreadPoolExecutor(1)
+    sample = bench.latency_samples[0]
+    pool = ThreadPoolExecutor(1)
     try:
         peaks = {
             key: pool.submit(bench.measure_memory, variant, sample)
@@ -204,44 +213,6 @@ def measure_costs(bench: Bench, variants_and_base: Sequence[Variant], total: int
             bench.once("memory", variant, Cost, peaks[key].result)
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def measure_quality(
-    bench: Bench, variant: Variant, done: int, total: int
-) -> tuple[VariantResult, Evaluation]:
-    """Measure only size and quality of a variant."""
-    bench.progress(f"{variant.name}: quality", done + 1, total)
-    quality = bench.quality(variant)
-    metrics = {**bench.size(variant).metrics, **quality.metrics}
-    result = VariantResult(
-        id=variant.id, parent=variant.parent, name=variant.name, recipe=variant.recipe.text(),
-        file=variant.file, metrics=metrics, groups=quality.groups, labels=quality.labels,
-    )  # fmt: skip
-    return result, quality
-
-
-def as_outcome(bench: Bench, comparison: Comparison, detectable: float) -> Outcome:
-    """Outcome for a report of a comparison: without budgets and choice."""
-    return Outcome(
-        best=None,
-        verdict="fits",
-        misses=(),
-        warnings=bench.task.notes,
-        front=comparison.front,
-        variants=(comparison.base, *comparison.others),
-        budget=Budget(),
-        metric=bench.task.metric.name,
-        detectable=detectable,
-        model=bench.opened.model.name,
-        task=bench.task.name,
-        samples=len(bench.task.samples),
-        calibration=len(bench.task.calibration),
-        session=bench.options,
-        machine=machine(),
-        project="",
-        lessons=comparison.lessons,
-        contrasts=comparison.contrasts,
-    )
 
 
 def compare_saved(files: Sequence[str | Path]) -> Comparison:
@@ -302,8 +273,7 @@ def as_result(name: str, evaluation: Evaluation) -> VariantResult:
     )  # fmt: skip
 
 
-def display_name(model: AnyModel) -> str:
-    """Name of a model as the user gave it."""
+def _display_name(model: AnyModel) -> str:
     return model.name if isinstance(model, Model) else str(model)
 
 

@@ -172,11 +172,10 @@ def predict_times(
 
 def as_timed(profile: Profile) -> Profile:
     """Profile with predicted times in place of measured ones."""
-    return replace(profile, operators=tuple(map(as_kernel, profile.operators)))
+    return replace(profile, operators=tuple(map(_as_kernel, profile.operators)))
 
 
-def as_kernel(operator: OperatorCost) -> OperatorCost:
-    """Operator with its predicted time; one without a time has no kernel."""
+def _as_kernel(operator: OperatorCost) -> OperatorCost:
     predicted = operator.predicted
     if predicted is None or not np.isfinite(predicted.value) or predicted.value == 0:
         return operator

@@ -18,16 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """Arguments of a plan, as the child process takes them.
+    """Arguments of ``plan``, as the child process takes them.
 
     Attributes:
         called: name of the model in printed commands.
-        budget: to keep, besides the memory and storage that the device allows.
-        device: a name, the path of a description, or a value; the description nearest this machine
-            if empty.
-        unit: of the device, that computes; its CPU where it is empty.
-        inputs: shapes of inputs with open dimensions.
-        choices: ``OPERATOR=STEP`` for single operators.
     """
 
     called: str

@@ -19,14 +19,7 @@ OPTIONS = SessionOptions()
 
 @dataclass(frozen=True, slots=True)
 class ProfileRequest:
-    """Arguments of a profile, as the child process takes them.
-
-    Attributes:
-        inputs: shapes of inputs with open dimensions.
-        download: whether to count the bytes of a download.
-        device: to predict latency for; none if empty.
-        unit: of the device, that computes; its CPU if empty.
-    """
+    """Arguments of ``profile``, as the child process takes them."""
 
     inputs: Mapping[str, tuple[int, ...]]
     download: bool

@@ -13,7 +13,7 @@ from packlight.planning.cost.operator_latency import target_of, with_bounds
 from packlight.profiling.sample_runs import Timing, measure_operators, profile_for_task
 from packlight.records import Profile, counted
 from packlight.sources.opening import AnyModel, AnyTask, Opened, Source, source_of, task_for
-from packlight.store.deflate import deflated_size
+from packlight.store.files import deflated_size
 
 
 def profile_file(opened: Opened, request: ProfileRequest) -> Profile:

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -49,6 +50,19 @@ SIZES = (1 << 12, 1 << 20)
 """Sizes of the two arrays whose conversions are timed."""
 
 
+OfferCode = Literal["offered", "no-operators", "no-gain", "not-faster"]
+REASONS: Mapping[OfferCode, str] = {
+    "offered": "",
+    "no-operators": "the method has no integer kernel for any of the model's operators",
+    "no-gain": "no operator gains by integers here, with the conversions that they need",
+    "not-faster": (
+        "it takes {ratio.value:.2f} times as long as the original "
+        "({ratio.low:.2f} to {ratio.high:.2f}), which is not surely less"
+    ),
+}
+"""Why integer arithmetic is declined, for people."""
+
+
 @dataclass(frozen=True, slots=True)
 class IntegerSearch:
     """Integer arithmetic on this machine.
@@ -57,18 +71,24 @@ class IntegerSearch:
         made: the model; also where it is declined, so that it can be looked at.
         ratio: its latency over that of the original.
         floats: operators that could compute in integers and stay in float, because that is faster.
-        reason: why it is declined; empty where it is offered.
+        code: ``offered``, or the reason for which it is declined: no operator has an integer
+            kernel, none gains by it, or the model is not surely faster.
     """
 
     made: Compressed
     ratio: Measurement
     floats: tuple[str, ...]
-    reason: str
+    code: OfferCode
 
     @property
     def offered(self) -> bool:
         """True if it is significantly faster than the original."""
-        return not self.reason
+        return self.code == "offered"
+
+    @property
+    def reason(self) -> str:
+        """Why it is declined, for people; empty where it is offered."""
+        return REASONS[self.code].format(ratio=self.ratio)
 
 
 def quantize_where_faster(
@@ -127,12 +147,8 @@ def quantize_where_faster(
     made = make(build(config, chosen))
     ratio = time(made.model)
     floats = tuple(name for name in able if name not in chosen)
-    why = (
-        reason(chosen, ratio)
-        if able
-        else f"'{config.kind}' has no integers for any of its operators"
-    )
-    return IntegerSearch(made, ratio, floats, why)
+    code = offer(chosen, ratio) if able else "no-operators"
+    return IntegerSearch(made, ratio, floats, code)
 
 
 def latency_ratio(
@@ -151,16 +167,11 @@ def latency_ratio(
     )["latency_ratio"]  # fmt: skip
 
 
-def reason(chosen: frozenset[str], ratio: Measurement) -> str:
-    """Why integers are declined; empty where they are not."""
+def offer(chosen: frozenset[str], ratio: Measurement) -> OfferCode:
+    """Whether integers are offered, or the reason for which they are declined."""
     if not chosen:
-        return "no operator gains by integers here, with the conversions that they need"
-    if ratio.high >= 1:
-        return (
-            f"it takes {ratio.value:.2f} times as long as the original "
-            f"({ratio.low:.2f} to {ratio.high:.2f}), which is not surely less"
-        )
-    return ""
+        return "no-gain"
+    return "not-faster" if ratio.high >= 1 else "offered"
 
 
 def recipe_of(

@@ -14,6 +14,7 @@ from packlight.cli.exit_codes import DONE
 from packlight.cli.options import RECIPE_HELP, TASK_HELP, Json, ModelName, Seed, Threads
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import plain_table
+from packlight.presentation.changes import describe_change, describe_refusal
 from packlight.presentation.numbers import show_bytes
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def changes_table(changes: Iterable[Change]) -> Table:
     """Changes of one kind in one row."""
     kinds: dict[tuple[str, str], list[Change]] = {}
     for change in changes:
-        kinds.setdefault((change.method, change.what), []).append(change)
+        kinds.setdefault((change.method, describe_change(change)), []).append(change)
     table = plain_table("method", "what changed", "places", "weights before", "after", texts=2)
     ranked = sorted(kinds.items(), key=lambda item: -len(item[1]))
     for (method, what), alike in ranked[:MOST_KINDS]:
@@ -58,10 +59,10 @@ def changes_table(changes: Iterable[Change]) -> Table:
 
 def refusal_lines(refusals: Iterable[Refusal]) -> list[Text]:
     """Refusals of one kind in one sentence, those of most operators first."""
-    kinds = Counter((one.method, one.reason, one.remedy) for one in refusals)
+    kinds = Counter((one.method, describe_refusal(one)) for one in refusals)
     return [
-        Text(f"Left as is by {method}: {count} x {reason}{'; ' if remedy else ''}{remedy}")
-        for (method, reason, remedy), count in kinds.most_common()
+        Text(f"Left as is by {method}: {count} x {sentence}")
+        for (method, sentence), count in kinds.most_common()
     ]
 
 

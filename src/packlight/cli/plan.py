@@ -12,6 +12,7 @@ from packlight.cli.lessons import advice_parts
 from packlight.cli.options import Inputs, Json, OnDevice, OnUnit, ShapeTask
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import UNKNOWN, plain_table
+from packlight.presentation.changes import describe_refusal
 from packlight.presentation.numbers import show_named_value
 from packlight.records.plan import CHOSEN, RUNTIME, worst
 
@@ -83,8 +84,7 @@ def refusal_parts(plan: Plan) -> list[RenderableType]:
             if not refusal.operator:
                 routes.setdefault(refusal.reason, []).append(option.name)
             elif option.name == CHOSEN:
-                reason = "; ".join(filter(None, (refusal.reason, refusal.remedy)))
-                skipped.setdefault(reason, []).append(refusal.operator)
+                skipped.setdefault(describe_refusal(refusal), []).append(refusal.operator)
             else:
                 has_other_refusals = True
     parts: list[RenderableType] = []

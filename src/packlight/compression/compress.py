@@ -216,8 +216,8 @@ def apply_step(
 
 def inspected(site: Site, method: Method[Any, Any]) -> Site | Refusal:
     """A site, or why its numbers cannot be used."""
-    reason = method.inspect(site)
-    return Refusal(site.operator, reason) if reason else site
+    refusal = method.inspect(site)
+    return site if refusal is None else refusal
 
 
 def drop_unread(graph: ir.Model) -> None:

@@ -24,10 +24,10 @@ class Site(Protocol):
         """Name of the operator, as it is shown and as ``where`` matches it."""
 
 
-def sound(site: object) -> str:
-    """What a method says of weights that it can take as they are."""
+def sound(site: object) -> Refusal | None:
+    """No refusal, for a method that can take all weights as they are."""
     del site
-    return ""
+    return None
 
 
 def looks_at_nothing(config: object) -> bool:
@@ -50,7 +50,7 @@ class Method(Generic[C, S]):
         uses_data: whether a config needs calibration samples.
         apply: observes calibration samples where it uses data, as often as it needs; changes the
             sites in place; returns its changes and refusals.
-        inspect: reads a site's weights and says what is wrong with them; empty when nothing is.
+        inspect: reads a site's weights and says why they cannot be used; None where they can.
         replaces: all it does is to store other weights, so that every value that is computed from
             inputs keeps its name and what it stands for. Steps of such methods one after the other
             are a run; their targets are the values of the graph before the first of them.
@@ -63,7 +63,7 @@ class Method(Generic[C, S]):
     sites: Callable[[ir.Model, C], Iterable[S | Refusal]]
     apply: Callable[[ir.Model, Sequence[S], Calibrator, C], list[Change | Refusal]]
     uses_data: Callable[[C], bool] = looks_at_nothing
-    inspect: Callable[[S], str] = sound
+    inspect: Callable[[S], Refusal | None] = sound
     replaces: bool = False
     makes_up: Callable[[C], bool] = looks_at_nothing
 

@@ -26,6 +26,7 @@ from packlight.profiling.activation_arena import arena_bytes
 from packlight.profiling.load_time import constants
 from packlight.profiling.rows import bytes_of
 from packlight.records.profile import OperatorCost, Profile
+from packlight.records.variant import Refusal
 
 RESTORE = "DequantizeLinear"
 PAIRS = ("QuantizeLinear", RESTORE)
@@ -118,25 +119,24 @@ def value_bytes(graph: ir.Model, profile: Profile) -> dict[ir.Value, int]:
     return sizes
 
 
-IN_INTEGERS = "it computes in 8-bit integers already"
-IN_CODES = "its weight is stored in codes already"
-
-
-def already_quantized(graph: ir.Model, integer: Collection[str]) -> Mapping[str, str]:
-    """Operators with nothing left to quantize, by name, with what they are already.
+def already_quantized(graph: ir.Model, integer: Collection[str]) -> Mapping[str, Refusal]:
+    """Operators with nothing left to quantize, by name, with the refusal to quantize them again.
 
     Args:
         graph: of the model.
         integer: names of products that compute in integers.
     """
-    reasons = {}
+    refusals = {}
     blocked = capabilities("onnxruntime").block_operators
     for node in nodes(graph):
-        if str(node.name) in integer:
-            reasons[str(node.name)] = IN_INTEGERS
+        name = str(node.name)
+        if name in integer:
+            reason = "it computes in 8-bit integers already"
+            refusals[name] = Refusal(name, "already-integer", reason)
         elif node.op_type in blocked or any(map(is_restored, node.inputs)):
-            reasons[str(node.name)] = IN_CODES
-    return reasons
+            reason = "its weight is stored in codes already"
+            refusals[name] = Refusal(name, "already-quantized", reason)
+    return refusals
 
 
 def is_restored(value: ir.Value | None) -> bool:

@@ -24,13 +24,14 @@ from packlight.planning.cost.predict import (
 from packlight.planning.recommendation import PREDICTED
 from packlight.planning.routes import Route
 from packlight.planning.size.download_estimate import download, download_of_floats, sample_of
-from packlight.planning.size.files import INTEGER, Files, Original, in_constants, original_of
+from packlight.planning.size.files import Files, Original, in_constants, original_of
 from packlight.records.budget import LOSSES, Budget, Limit, parse_budget
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement, Meets, counted
 from packlight.records.plan import RUNTIME, Damage, Effort, PlanOption
 from packlight.records.profile import Profile
 from packlight.records.recipe import Recipe, parse_recipe
+from packlight.records.storage import IntegerArithmetic, StoredGrid
 from packlight.records.variant import Change, Refusal
 
 NO_EFFORT, NO_DAMAGE = Effort("no data", "seconds"), Damage("none", "the model itself")
@@ -145,7 +146,7 @@ class Planner:
     def told(self, refusals: Sequence[Refusal]) -> Iterator[Refusal]:
         """Refusals, which say of what is quantized already that it is."""
         yield from (one for one in refusals if one.operator not in self.quantized)
-        yield from (Refusal(name, reason) for name, reason in self.quantized.items())
+        yield from self.quantized.values()
 
     def floats(self, file: Original) -> dict[str, Measurement]:
         """Everything that is predicted of a file that nothing has compressed."""
@@ -168,11 +169,11 @@ class Planner:
 
         ONNX Runtime's CPU computes 16-bit weights in float32; what a model is converted to may not.
         """
-        integer = {change.operator for change in changes if change.method in INTEGER}
+        integer = {one.operator for one in changes if isinstance(one.storage, IntegerArithmetic)}
         at_run = {
             change.operator: change.after / change.before
             for change in changes
-            if "float at run" in change.what and change.before
+            if expands_at_run(change) and change.before
         }
         half = route.computes == "float16" and self.converts
         half = half and self.predictor.computes("float16") == "float16"
@@ -250,10 +251,11 @@ class Planner:
         kept = {one for name in self.runtimes for one in self.kept_by(name)}
         if route.stores not in kept:
             reason = f"no runtime on {title} keeps weights as {route.stores}"
-            yield Refusal("", reason, f"choose what it keeps: {', '.join(sorted(kept))}")
+            remedy = f"choose what it keeps: {', '.join(sorted(kept))}"
+            yield Refusal("", "unsupported-storage", reason, remedy)
         elif set(self.runtimes) == {MICRO} and route.computes != "int8":
             reason = f"on {title} weights are computed with as they are stored, never expanded"
-            yield Refusal("", reason, "choose 8-bit integers")
+            yield Refusal("", "not-expanded", reason, "choose 8-bit integers")
 
     def kept_by(self, runtime: str) -> tuple[str, ...]:
         """How a runtime can store weights."""
@@ -274,6 +276,11 @@ class Planner:
                 f"Sums of 8-bit products saturate on {title}: keep portable=true, under which the "
                 "weights of static and dynamic are such that none does."
             )
+
+
+def expands_at_run(change: Change) -> bool:
+    """Whether a weight becomes float at every run."""
+    return isinstance(change.storage, StoredGrid) and change.storage.expand == "run"
 
 
 def coded_by(changes: Sequence[Change]) -> tuple[float, float]:
@@ -298,7 +305,7 @@ def lacks(
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         reason = f"no runtime of its {target.unit} runs {op} ({names[0]}{more})"
         remedy = "replace the operator" if op in types else "export the model in float32"
-        yield Refusal("", reason, f"{remedy}, or choose another unit")
+        yield Refusal("", "no-kernel", reason, f"{remedy}, or choose another unit")
 
 
 def spread_integers(dtypes: list[str], load: Load) -> None:

@@ -9,7 +9,7 @@ from packlight.compression.compress import uses_data
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.recommendation import Case, recommendation, running
 from packlight.planning.routes import ROUTES, Dtype, Route
-from packlight.planning.size.files import INTEGER, Files, Original
+from packlight.planning.size.files import INTEGER, Files, Original, computes_in_integers
 from packlight.planning.size.parts import Part
 from packlight.planning.what_if import KEEP, Choice, WhatIf
 from packlight.records.budget import Limit
@@ -140,7 +140,7 @@ INT4 = 4
 
 def computed_in(step: str) -> Dtype:
     """Data type of the products after a step."""
-    return "int8" if step.startswith(INTEGER) else "float32"
+    return "int8" if computes_in_integers(step) else "float32"
 
 
 def recipe_of(choices: Sequence[Choice]) -> Recipe:

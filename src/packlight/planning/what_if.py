@@ -18,7 +18,13 @@ from packlight.planning.cost.predict import Kind
 from packlight.planning.feasibility import AS_IT_IS, Planner, coded_by
 from packlight.planning.size.biases import bytes_made, is_doubtful, shifted
 from packlight.planning.size.download_estimate import STAND_IN, download
-from packlight.planning.size.files import INTEGER, between, every_width, extremes, without_samples
+from packlight.planning.size.files import (
+    between,
+    computes_in_integers,
+    every_width,
+    extremes,
+    without_samples,
+)
 from packlight.planning.size.parts import Base, Part, least_opset
 from packlight.records.measurement import Measurement
 from packlight.records.recipe import Recipe, Step, parse_recipe
@@ -252,7 +258,7 @@ class WhatIf:
             found += [one for one in part.refusals if one.operator not in touched]
             if not part.changes and not part.refusals:
                 reason = f"'{step}' finds nothing in it that it could change"
-                found.append(Refusal(self.names[index][0], reason, OTHER_STEP))
+                found.append(Refusal(self.names[index][0], "no-site", reason, OTHER_STEP))
         return found
 
     def kind(self, chosen: Sequence[tuple[int, Column]]) -> Kind:
@@ -281,7 +287,7 @@ class WhatIf:
             every = (self.planner.sizes.parts(base, each) for each in every_width(recipe))
             ends = extremes(every)
             integer = [""] * len(parts)
-            if step.startswith(INTEGER):
+            if computes_in_integers(step):
                 parts, integer = self.in_integers(base, parts, step)
                 ends = parts, parts
             self.planner.sizes.total(base, parts)  # what it sums up once is kept
@@ -330,5 +336,5 @@ class WhatIf:
     def recipe(self, step: str) -> Recipe:
         """What is stored by a step; about that, where it computes in integers."""
         if step not in self.recipes:
-            self.recipes[step] = STAND_IN if step.startswith(INTEGER) else parse_recipe(step)
+            self.recipes[step] = STAND_IN if computes_in_integers(step) else parse_recipe(step)
         return self.recipes[step]

@@ -104,7 +104,7 @@ class Outcome(Displayed):
         findings: why that variant lost quality; empty where it surely did not lose any.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     best: str | None
     verdict: Verdict

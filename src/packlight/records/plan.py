@@ -117,7 +117,7 @@ class Plan(Displayed):
         lessons: of practitioners, that this plan calls for.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     model: str
     device: str

@@ -8,21 +8,25 @@ from typing import ClassVar
 
 from packlight.records.codec import digest
 from packlight.records.display import Displayed
+from packlight.records.reason_code import ReasonCode
 from packlight.records.recipe import Recipe
+from packlight.records.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A place a method could have changed and did not.
+    """An operator that a method could have changed and did not.
 
     Attributes:
-        operator: name of the operator.
-        reason: what is in the way, in terms of the model.
+        operator: its name; empty where the refusal is of the model as a whole.
+        code: the reason, for programs.
+        reason: what is in the way, in terms of the model, for people.
         remedy: what the user can change; empty when nothing can be done.
         method: that refused.
     """
 
     operator: str
+    code: ReasonCode
     reason: str
     remedy: str = ""
     method: str = ""
@@ -30,19 +34,19 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A place a method changed.
+    """An operator that a method changed.
 
     Attributes:
         operator: name of the operator.
         method: that changed it.
-        what: how it is stored or computed now.
+        storage: how its weights are stored or computed with now, or what else became of it.
         before: bytes of its weights before.
         after: bytes of its weights, scales and tables after.
     """
 
     operator: str
     method: str
-    what: str
+    storage: Storage
     before: int = 0
     after: int = 0
 
@@ -65,7 +69,7 @@ class Variant(Displayed):
         took: seconds.
     """
 
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     id: str
     parent: str

@@ -17,18 +17,16 @@ def findings(causes: Sequence[Finding]) -> Markup:
     """List of causes, the gravest first; empty if there are none."""
     if not causes:
         return Markup("")
-    return element("ol", *map(finding, causes), class_="findings")
+    return element("ol", *map(_finding, causes), class_="findings")
 
 
-def finding(cause: Finding) -> Markup:
-    """List item with a cause, its evidence, its source line and the next step."""
+def _finding(cause: Finding) -> Markup:
     head = element("p", pill(cause.severity, cause.severity), " ", element("b", cause.cause))
     words = element("p", f"{cause.sentence[:1].upper()}{cause.sentence[1:]}.")
-    return element("li", head, words, element("dl", *facts(cause), class_="facts"))
+    return element("li", head, words, element("dl", *_facts(cause), class_="facts"))
 
 
-def facts(cause: Finding) -> Iterator[Markup]:
-    """Evidence, source line and next step of a cause."""
+def _facts(cause: Finding) -> Iterator[Markup]:
     for name, measurement in sorted(cause.evidence.items()):
         yield _pair(name.replace("_", " "), minus(show_evidence(name, measurement)))
     if cause.source is not None:

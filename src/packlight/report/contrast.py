@@ -54,8 +54,7 @@ def contrast(result: Contrast, name: str, pictures: Mapping[int, Markup]) -> Mar
     return element("section", *(part for part in parts if part), class_="contrast")
 
 
-def named_table(head: Sequence[str], rows: Sequence[Markup], caption: str) -> Markup:
-    """Table under a visible caption."""
+def _named_table(head: Sequence[str], rows: Sequence[Markup], caption: str) -> Markup:
     return join([element("h4", caption), table(head, rows, caption, "shifts")])
 
 
@@ -75,7 +74,7 @@ def shifts(
             rows.append(_row(text, *(number(metric or key, value) for value in values)))
     if not rows:
         return Markup("")
-    return named_table(("", "Before", "Now", "Change"), rows, head)
+    return _named_table(("", "Before", "Now", "Change"), rows, head)
 
 
 def rates(result: Contrast) -> Markup:
@@ -88,7 +87,7 @@ def rates(result: Contrast) -> Markup:
         if key in result.rates
     ]
     words = element("p", balance(result), class_="quiet")
-    return join([named_table(("", "Share", "Of"), rows, "What changed"), words])
+    return join([_named_table(("", "Share", "Of"), rows, "What changed"), words])
 
 
 def _count(measurement: Measurement) -> Markup:
@@ -137,7 +136,7 @@ def slices(result: Contrast) -> Markup:
     ]  # fmt: skip
     heads = ("", "Samples", "Drop", "Above the rest", "q")
     return join(
-        [named_table(heads, rows, "Samples that lose more"), element("p", SLICES, class_="quiet")]
+        [_named_table(heads, rows, "Samples that lose more"), element("p", SLICES, class_="quiet")]
     )
 
 
@@ -150,7 +149,7 @@ def neighbors(result: Contrast) -> Markup:
     ]
     if not rows:
         return Markup("")
-    return named_table(("", "Kept"), rows, "Neighbors")
+    return _named_table(("", "Kept"), rows, "Neighbors")
 
 
 def moved(result: Contrast, pictures: Mapping[int, Markup]) -> Markup:
@@ -158,15 +157,14 @@ def moved(result: Contrast, pictures: Mapping[int, Markup]) -> Markup:
     if not result.moved:
         return Markup("")
     cards = [
-        card(sample, pictures.get(sample.sample, Markup("")))
+        _card(sample, pictures.get(sample.sample, Markup("")))
         for sample in result.moved[:MOST_MOVED]
     ]
     head = f"Changed most, by {DISTANCES.get(result.distance, result.distance)}"
     return join([element("h4", head), element("ol", *cards, class_="moved")])
 
 
-def card(sample: Moved, picture: Markup) -> Markup:
-    """Card of a sample: input, decisions before and now, and divergence of its outputs."""
+def _card(sample: Moved, picture: Markup) -> Markup:
     decision = sample.before
     if sample.before != sample.after:
         decision = f"{sample.before} → {sample.after}"

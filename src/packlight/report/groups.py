@@ -20,29 +20,27 @@ LEAST_SPAN = 0.01
 def groups(result: VariantResult, metric: str) -> Markup:
     """Tables, one for each column of groups, worst group first."""
     columns = dict.fromkeys(group.column for group in result.groups)
-    return join(column_table(column, result.groups, metric) for column in columns)
+    return join(_column_table(column, result.groups, metric) for column in columns)
 
 
-def column_table(column: str, all_groups: Sequence[Group], metric: str) -> Markup:
-    """Table of a column's groups."""
+def _column_table(column: str, all_groups: Sequence[Group], metric: str) -> Markup:
     chosen = [group for group in all_groups if group.column == column]
     chosen.sort(key=lambda group: (-group.drop.value, group.name))
     flips = [group.flips for group in chosen if group.flips is not None]
-    low, high = span([group.drop for group in chosen])
-    _, most = span(flips)
+    low, high = _span([group.drop for group in chosen])
+    _, most = _span(flips)
     heads = ["Group", "Samples", metric, "Drop", ""]
     if flips:
         heads += ["Flips", ""]
     rows = [
-        element("tr", *start(group, metric), bar(group.drop, low, high), *flip_cells(group, most))
+        element("tr", *_start(group, metric), bar(group.drop, low, high), *_flip_cells(group, most))
         for group in chosen
     ]
     content = table(heads, rows, f"Drop and flips by {column}", "groups")
     return element("section", element("h3", "By ", column), content)
 
 
-def start(group: Group, metric: str) -> list[Markup]:
-    """Cells of a group up to its drop."""
+def _start(group: Group, metric: str) -> list[Markup]:
     return [
         element("th", group.name, scope="row"),
         element("td", f"{group.n:,}", class_="number"),
@@ -51,15 +49,13 @@ def start(group: Group, metric: str) -> list[Markup]:
     ]
 
 
-def flip_cells(group: Group, most: float) -> list[Markup]:
-    """Cells for flips; empty if the model decides nothing."""
+def _flip_cells(group: Group, most: float) -> list[Markup]:
     if group.flips is None:
         return []
     return [number("flips", group.flips), bar(group.flips, 0.0, most, signed=False)]
 
 
-def span(numbers: Sequence[Measurement]) -> tuple[float, float]:
-    """Range that includes zero and every interval."""
+def _span(numbers: Sequence[Measurement]) -> tuple[float, float]:
     low = min([0.0, *(m.low for m in numbers)])
     return low, max([low + LEAST_SPAN, *(m.high for m in numbers)])
 

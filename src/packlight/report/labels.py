@@ -26,6 +26,7 @@ TONE = {
     "misses": "bad", "serious": "bad", "warning": "open", "note": "plain",
 }  # fmt: skip
 VERDICT = {"fits": "Fits", "undecided": "Undecided", "misses": "Budget missed"}
+VERDICT_SHORT = {"fits": "fits", "undecided": "undecided", "misses": "missed"}
 
 MEANINGS = (
     ("[0.1, 0.9]", "95 % confidence interval. A number without an interval was counted exactly."),

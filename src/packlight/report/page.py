@@ -160,7 +160,7 @@ def verdict(outcome: Outcome) -> Markup:
     if text:
         parts.append(element("p", minus_numbers(text)))
     if chosen:
-        parts.append(tiles(chosen, original(outcome)))
+        parts.append(_tiles(chosen, original(outcome)))
     return element("section", *parts, class_=f"verdict {tone}")
 
 
@@ -169,14 +169,12 @@ def minus_numbers(text: str) -> str:
     return text.replace(" -", f" {MINUS}").replace("[-", f"[{MINUS}").replace(" us", " µs")
 
 
-def tiles(chosen: VariantResult, base: VariantResult) -> Markup:
-    """Key numbers of the chosen variant, in large type."""
+def _tiles(chosen: VariantResult, base: VariantResult) -> Markup:
     shown_names = [name for name in TILES if name in chosen.metrics]
-    return element("dl", *(tile(name, chosen, base) for name in shown_names), class_="tiles")
+    return element("dl", *(_tile(name, chosen, base) for name in shown_names), class_="tiles")
 
 
-def tile(name: str, chosen: VariantResult, base: VariantResult) -> Markup:
-    """Key number with its interval, or with its value before."""
+def _tile(name: str, chosen: VariantResult, base: VariantResult) -> Markup:
     measurement = chosen.metrics[name]
     before = base.metrics.get(name)
     value = show_named_value(name, measurement)

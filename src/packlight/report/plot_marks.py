@@ -111,25 +111,22 @@ def axis_up(scene: Scene, frame: Box) -> list[Markup]:
 def figures(scene: Scene) -> list[Markup]:
     """Whiskers, then points with the chosen one last, then numbers."""
     order = sorted(scene.points, key=lambda point: point.mark == "chosen")
-    whiskers = [whisker(point, scene) for point in scene.points]
-    return [*whiskers, *(dot(point, scene) for point in order), *numbers(scene)]
+    whiskers = [_whisker(point, scene) for point in scene.points]
+    return [*whiskers, *(_dot(point, scene) for point in order), *numbers(scene)]
 
 
-def whisker(point: Point, scene: Scene) -> Markup:
-    """Vertical line over the interval of the drop."""
-    column = reach(point, scene)
+def _whisker(point: Point, scene: Scene) -> Markup:
+    column = _reach(point, scene)
     x = (column.left + column.right) / 2
     return element("line", x1=x, x2=x, y1=column.top, y2=column.bottom, class_="whisker")
 
 
-def reach(point: Point, scene: Scene) -> Box:
-    """Box that a point's interval covers."""
+def _reach(point: Point, scene: Scene) -> Box:
     x = scene.across.at(point.size)
     return Box(x - 1, scene.down.at(point.drop.high), x + 1, scene.down.at(point.drop.low))
 
 
-def dot(point: Point, scene: Scene) -> Markup:
-    """Point with a tooltip."""
+def _dot(point: Point, scene: Scene) -> Markup:
     return element(
         "g", element("title", describe(point)), symbol(scene.mark(point), *scene.pixel(point))
     )
@@ -159,7 +156,7 @@ def numbers(scene: Scene) -> list[Markup]:
     frame = scene.canvas.frame()
     pixels = [scene.pixel(point) for point in scene.points]
     obstacles = [Box(x - DOT - 1, y - DOT - 1, x + DOT + 1, y + DOT + 1) for x, y in pixels]
-    obstacles += [reach(point, scene) for point in scene.points]
+    obstacles += [_reach(point, scene) for point in scene.points]
     if "drop" in scene.bounds:
         obstacles.append(drop_name(scene, frame))
     widths = [CHARACTER * len(str(point.number)) + 2 for point in scene.points]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
@@ -10,7 +11,7 @@ from packlight.presentation.markup import breakable, element, join
 from packlight.presentation.numbers import show_named_interval, show_named_value, show_number
 from packlight.presentation.verdict import choice, original
 from packlight.records import Limit, Measurement, Outcome, Refusal, VariantResult
-from packlight.report.labels import VERDICT, badge, name_of, pill
+from packlight.report.labels import VERDICT_SHORT, badge, name_of, pill
 
 MOST_NAMES = 200
 COSTS_SHOWN = ("size", "download", "latency_ratio", "latency", "peak_memory")
@@ -121,7 +122,7 @@ def variant_row(
         failed = element("td", "Not measured: ", result.error, colspan=len(columns) + 1)
         return element("tr", *head, failed, class_="failed")
     cells = [cell(column, result, original(outcome)) for column in columns]
-    word = pill(result.verdict, VERDICT[result.verdict].split()[-1].lower())
+    word = pill(result.verdict, VERDICT_SHORT[result.verdict])
     met = element("td", word if outcome.budget.all() else UNKNOWN)
     return element("tr", *head, met, *cells, class_="chosen" if chosen else "other")
 
@@ -172,7 +173,7 @@ def grouped(results: Sequence[VariantResult]) -> dict[Refusal, Places]:
     found: dict[Refusal, Places] = {}
     for result in results:
         for refusal in result.refusals:
-            key = Refusal("", refusal.reason, refusal.remedy, refusal.method)
+            key = replace(refusal, operator="")
             found.setdefault(key, {}).setdefault(refusal.operator, set()).add(result.id)
     return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0].reason)))
 

@@ -40,7 +40,7 @@ from packlight.runtime.calibration import Calibrator
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import Opened
 from packlight.store import Store
-from packlight.store.deflate import deflated_size
+from packlight.store.files import deflated_size
 from packlight.task import SampleTable, Task, read_table
 
 T = TypeVar("T")
@@ -101,7 +101,7 @@ class Bench:
     def latency_samples(self) -> Sequence[Steps]:
         """Samples of typical size."""
         first = [self.task.samples[i] for i in range(min(len(self.task.samples), 64))]
-        by_size = sorted(range(len(first)), key=lambda index: (count_numbers(first[index]), index))
+        by_size = sorted(range(len(first)), key=lambda index: (_count_numbers(first[index]), index))
         start = max(0, (len(first) - LATENCY_SAMPLES) // 2)
         return [first[index] for index in by_size[start : start + LATENCY_SAMPLES]]
 
@@ -294,6 +294,5 @@ def environment() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in MADE_WITH}}
 
 
-def count_numbers(steps: Steps) -> int:
-    """Count the numbers in a sample's inputs."""
+def _count_numbers(steps: Steps) -> int:
     return sum(math.prod(array.shape) for feeds in steps for array in feeds.values())

@@ -71,7 +71,7 @@ def check_alike(base: Model, model: Model, name: str) -> None:
         ):
             raise ModelError(
                 f"models are compared on the same samples, so their {side} must be alike; "
-                f"'{base.name}' has {describe(expected)}, '{name}' has {describe(actual)}. "
+                f"'{base.name}' has {_describe(expected)}, '{name}' has {_describe(actual)}. "
                 "Export it again with the same names, types and shapes"
             )
 
@@ -87,8 +87,7 @@ def is_compatible(expected: ir.Value, actual: ir.Value, *, typed: bool) -> bool:
     return len(expected.shape) == len(actual.shape) and all(a == b for a, b in fixed)
 
 
-def describe(values: dict[str, ir.Value]) -> str:
-    """Names, types and shapes, in one line."""
+def _describe(values: dict[str, ir.Value]) -> str:
     texts = []
     for name, value in values.items():
         dtype = value.dtype.name.lower() if value.dtype else "unknown"

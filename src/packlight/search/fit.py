@@ -51,20 +51,7 @@ def fit(
     Every measurement is committed before the next starts. The same call on the same project
     measures only what is missing, and gives the same ids.
 
-    Args:
-        opened: the original.
-        task: that measures quality.
-        budget: limits.
-        project: folder, new or of an earlier call.
-        recipes: as ``compress`` takes them; the built-in ladder where there are none.
-        options: of every session; one thread, optimized, by default.
-        allow_slower: whether a variant measured slower than the original may be chosen.
-        seed: of everything random.
-        seconds: to spend on the latency of one variant.
-        progress: told what is being done, steps finished and steps in all.
-
-    Returns:
-        The choice, or the budgets that stand in the way, with every variant and the report.
+    Args are those of ``packlight.fit``; the model is opened, and the task is loaded.
 
     Raises:
         InputError: the model, the task, a recipe or a budget cannot be used.
@@ -107,17 +94,18 @@ def measure_all(
 
 
 def measure_variant(
-    bench: Bench, variant: Variant, done: int, total: int
+    bench: Bench, variant: Variant, done: int, total: int, *, costs: bool = True
 ) -> tuple[VariantResult, Evaluation]:
-    """Measure size, quality, latency and memory of a variant."""
+    """Measure size and quality of a variant and, with ``costs``, latency and memory."""
     metrics = dict(bench.size(variant).metrics)
     bench.progress(f"{variant.name}: quality", done + 1, total)
     quality = bench.quality(variant)
     metrics.update(quality.metrics)
-    bench.progress(f"{variant.name}: latency", done + 2, total)
-    metrics.update(bench.latency(variant).metrics)
-    bench.progress(f"{variant.name}: memory", done + 3, total)
-    metrics.update(bench.memory(variant).metrics)
+    if costs:
+        bench.progress(f"{variant.name}: latency", done + 2, total)
+        metrics.update(bench.latency(variant).metrics)
+        bench.progress(f"{variant.name}: memory", done + 3, total)
+        metrics.update(bench.memory(variant).metrics)
     result = VariantResult(
         id=variant.id,
         parent=variant.parent,
@@ -153,21 +141,37 @@ def decide(
     shown = best or choice.nearest(results, budget, base.metrics, allow_slower)
     detectable = {evaluation.variant: evaluation.detectable for evaluation in evaluations}
     fine = choice.too_fine(budget, shown, detectable[base.id], detectable[shown.id])
-    return Outcome(
+    outcome = describe_outcome(bench, results, budget, detectable[shown.id])
+    return replace(
+        outcome,
         best=best.id if best else None,
         verdict=best.verdict if best else "misses",
         misses=choice.misses(shown, budget, base.metrics),
         warnings=(*bench.task.notes, *fine, *choice.slower_fits(results, best)),
         front=choice.front(results),
+        project=str(bench.store.folder),
+    )
+
+
+def describe_outcome(
+    bench: Bench, results: Sequence[VariantResult], budget: Budget, detectable: float
+) -> Outcome:
+    """Outcome with results and conditions of measurement, before anything is chosen."""
+    return Outcome(
+        best=None,
+        verdict="fits",
+        misses=(),
+        warnings=bench.task.notes,
+        front=(),
         variants=tuple(results),
         budget=budget,
         metric=bench.task.metric.name,
-        detectable=detectable[shown.id],
+        detectable=detectable,
         model=bench.opened.model.name,
         task=bench.task.name,
         samples=len(bench.task.samples),
         calibration=len(bench.task.calibration),
         session=bench.options,
         machine=machine(),
-        project=str(bench.store.folder),
+        project="",
     )

@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import socket
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from packlight.errors import InputError
 PREFIX = 32
 """Hexadecimal digits of the SHA-256 that name a file."""
 MODEL = "model.onnx"
+CHUNK = 2**20
 STRAY_SECONDS = 60.0
 FOREIGN_STRAY_SECONDS = 24 * 3600.0
 """Age at which files of another host count as abandoned; its processes are unknown."""
@@ -97,6 +99,16 @@ def move_folder(source: Path, target: Path) -> None:
             raise
 
 
+def deflated_size(path: Path) -> int:
+    """Bytes of a file after deflate, as zip and app stores compress a download."""
+    compressor = zlib.compressobj(6)
+    size = 0
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            size += len(compressor.compress(chunk))
+    return size + len(compressor.flush())
+
+
 def digest_of(path: Path) -> str:
     """SHA-256 of a file."""
     with path.open("rb") as file:
@@ -118,11 +130,10 @@ def files_below(folder: Path) -> list[Path]:
 
 def temporary_path(folder: Path, suffix: str = "") -> Path:
     """Unused path that names this host and process."""
-    return folder / f".writing-{host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+    return folder / f".writing-{_host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
 
 
-def host() -> str:
-    """A short digest of this host's name."""
+def _host() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
@@ -152,7 +163,7 @@ def is_abandoned(path: Path, owner_host: str, pid: int, now: float) -> bool:
         age = now - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    if owner_host != host() or os.name != "posix":
+    if owner_host != _host() or os.name != "posix":
         return age > FOREIGN_STRAY_SECONDS
     return age > STRAY_SECONDS and not is_running(pid)
 

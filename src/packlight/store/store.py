@@ -92,21 +92,12 @@ class Store:
         self.close()
 
     def put_file(self, source: files.Source, suffix: str) -> str:
-        """Store a file and return its name in the project; equal content has equal names.
-
-        Args:
-            source: the content, a file to copy, or a function that writes to a given path.
-            suffix: of the name, as ``.npz``.
-        """
+        """Store a file and return its name in the project, as ``files.put_file`` does."""
         with writable(self.folder):
             return f"{FILES}/{files.put_file(self.folder / FILES, source, suffix)}"
 
     def put_model(self, writes: Callable[[Path], object]) -> str:
-        """Store a model with its external data and return the name of its main file.
-
-        Args:
-            writes: given the path of ``model.onnx`` in an empty folder of its own.
-        """
+        """Store a model and return the name of its main file, as ``files.put_model`` does."""
         with writable(self.folder):
             return f"{FILES}/{files.put_model(self.folder / FILES, writes)}"
 

@@ -74,8 +74,8 @@ def recurrent(opset: int, op: str, gates: int, directions: int) -> Model:
     weight = net.weight(directions, gates * hidden, 16, fan_in=16)
     state = net.weight(directions, gates * hidden, hidden, fan_in=hidden)
     bias = net.weight(directions, 2 * gates * hidden, fan_in=16)
-    ways = "bidirectional" if directions > 1 else "forward"
-    value = net.add(op, "x", weight, state, bias, hidden_size=hidden, direction=ways)
+    direction = {1: "forward", 2: "bidirectional"}[directions]
+    value = net.add(op, "x", weight, state, bias, hidden_size=hidden, direction=direction)
     value = net.add("Transpose", value, perm=[1, 0, 2])
     value = net.add("Flatten", value)
     value = net.add("MatMul", value, net.weight(directions * hidden, 32, fan_in=hidden))

@@ -68,7 +68,9 @@ def with_pairs(op):
 def answers(op):
     """What compression, planning and diagnosis say of an operator."""
     made = make_case(between_convolutions(op), parse_recipe("static,rounding=nearest")).result
-    static = any("no weight" in change.what for change in made.changes)
+    static = any(
+        change.storage.kind == "integer" and not change.storage.bits for change in made.changes
+    )
     model = with_pairs(op)
     plan = integer_operators(model.graph, profile(model, {})).by_pairs
     by_type = {node.op_type: node for node in nodes(model.graph)}

@@ -70,8 +70,7 @@ def test_weights_are_a_quarter_and_safe_everywhere():
 def test_what_has_no_product_in_integers_says_why():
     made = make_case(NETWORKS["residual-17"](), DYNAMIC).result
 
-    reasons = {refusal.reason for refusal in made.refusals}
-    assert any("ConvInteger has no fast kernel" in reason for reason in reasons)
+    assert "no-kernel" in {refusal.code for refusal in made.refusals}
     assert kinds(made.model).count("Conv") == 2
 
 

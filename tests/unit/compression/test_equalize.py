@@ -110,7 +110,7 @@ def test_where_no_scale_helps_the_weight_stays_and_that_is_said():
     case = make_case(two_products(*signs), parse_recipe("equalize"))
 
     assert not case.result.changes
-    assert "no other scales" in case.result.refusals[-1].reason
+    assert case.result.refusals[-1].code == "no-gain"
 
 
 def test_where_names_which_weights_get_scales():
@@ -135,7 +135,7 @@ def test_numbers_that_are_not_finite_are_refused(by, place):
     made = make_case(two_products(*pair), parse_recipe(f"equalize,by={by}")).result
 
     assert not made.changes
-    assert "NaN or infinite" in made.refusals[-1].reason
+    assert made.refusals[-1].code == "not-finite"
 
 
 def test_channels_that_are_zero_keep_their_scale():
@@ -164,7 +164,7 @@ def test_a_body_that_no_sample_reaches_is_refused():
 
     made = apply_recipe(model, parse_recipe("equalize"), calls)
 
-    assert any("no calibration sample" in refusal.reason for refusal in made.refusals)
+    assert "no-samples" in {refusal.code for refusal in made.refusals}
 
 
 @pytest.mark.parametrize("axis", [-1, -2, -3])

@@ -58,7 +58,8 @@ def test_numbers_above_the_largest_half_are_refused(large):
     made = compress(model, RECIPE)
 
     (refusal,) = made.refusals
-    assert refusal.reason == "2 numbers of 'bias_0' are above 65504"
+    assert refusal.code == "overflow"
+    assert "2 numbers of 'bias_0'" in refusal.reason
     assert to_bytes(made.model) == to_bytes(model)
 
 
@@ -70,7 +71,7 @@ def test_numbers_that_are_all_too_small_for_halves_are_refused(small):
     made = compress(bias(array), RECIPE)
 
     (refusal,) = made.refusals
-    assert refusal.reason == "all numbers of 'bias_0' are below 7.6e-06, where digits get lost"
+    assert refusal.code == "underflow"
 
 
 def test_zeros_are_stored_in_halves():
@@ -108,4 +109,4 @@ def test_a_weight_that_is_an_output_stays_float32():
     call = sample_calls(model)[0]
     old, new = open_session(model, EXACT).run(call), open_session(made.model, EXACT).run(call)
     np.testing.assert_array_equal(new["weight_0"], old["weight_0"])
-    assert any("is an output of the model" in refusal.reason for refusal in made.refusals)
+    assert "model-output" in {refusal.code for refusal in made.refusals}

@@ -118,7 +118,7 @@ def test_branches_that_use_one_name_are_not_taken_for_each_other():
     made = apply_recipe(model, parse_recipe("weights:4,rounding=gptq"), calls)
 
     assert len(set(names)) == len(names)
-    assert ["by gptq" in change.what for change in made.changes] == [True] * 4
+    assert [change.storage.rounding for change in made.changes] == ["gptq"] * 4
 
 
 def rnn(direction, begun):
@@ -173,7 +173,7 @@ def test_zeros_that_begin_a_recurrence_do_not_hide_its_states():
 
     role = role_of(model, 2)
     assert [value.name for value in sources(role)] == ["y"]
-    assert all("by gptq" in change.what for change in made.changes)
+    assert all(change.storage.rounding == "gptq" for change in made.changes)
 
 
 PRODUCT = network("y = MatMul(x, w)", "float[n,8] x", "float[n,4] y", w=normal(8, 4))

@@ -116,7 +116,7 @@ def test_a_weight_is_float_at_run_where_it_is_fused_and_at_load_elsewhere(form, 
     asked = compress(model, parse_recipe(f"weights:{grid},block=32,expand=run"))
 
     (change,) = made.changes
-    assert change.what.endswith("float at run") == fused
+    assert (change.storage.expand == "run") == fused
     assert ("MatMulNBits" in optimised(made.model, tmp_path)) == fused
     assert "DequantizeLinear" not in optimised(made.model, tmp_path)
     assert ("DequantizeLinear" in optimised(asked.model, tmp_path)) != fused
@@ -133,7 +133,7 @@ def test_blocks_are_float_at_run_in_the_sizes_that_are_fused(block, op, grid, tm
 
     fused = "MatMulNBits" in optimised(asked.model, tmp_path)
     (change,) = made.changes
-    assert change.what.endswith("float at run" if fused else "float at load")
+    assert change.storage.expand == ("run" if fused else "load")
     assert "DequantizeLinear" not in optimised(made.model, tmp_path)
 
 

@@ -279,7 +279,7 @@ def test_mixed_widths_spend_the_mean_and_beat_the_uniform_width():
 
     made = compress(model, parse_recipe(recipe), running(calls))
 
-    widths = [int(change.what[3]) for change in made.changes]
+    widths = [change.storage.bits for change in made.changes]
     assert np.mean(widths) <= 4.5
     assert len(set(widths)) > 1
     assert error(recipe, model, calls, calls) < error(

@@ -76,7 +76,7 @@ def test_packed_widths_come_back_as_numpy_computes_them_bit_for_bit(width, bits)
 def test_a_width_that_no_operator_dequantizes_is_refused_at_run_with_a_remedy():
     (refusal,) = compress(product(64, 24), parse_recipe("weights:5,expand=run")).refusals
 
-    assert refusal.reason == "DequantizeLinear reads codes of 4 or 8 bits"
+    assert refusal.code == "unsupported-bits"
     assert refusal.remedy == "use expand=load"
 
 
@@ -168,7 +168,7 @@ def test_weights_that_are_not_finite_are_refused(bad, recipe):
 
     (refusal,) = made.refusals
     assert refusal.operator == "matmul_1"
-    assert "1 numbers that are NaN or infinite" in refusal.reason
+    assert refusal.code == "not-finite"
     assert to_bytes(made.model) == to_bytes(model)
 
 
@@ -184,25 +184,26 @@ def test_constant_weights_stay_what_they_are(value, recipe):
 
 
 @pytest.mark.parametrize(
-    ("network", "recipe", "operator", "reason"),
+    ("network", "recipe", "operator", "code"),
     [
-        ("shared-17", "weights:8", "gemm_6", "shared by operators that sum over different axes"),
-        ("published-17", "weights:8", "matmul_1", "also an output of the model"),
-        ("aliased-17", "weights:8", "matmul_2", "computed, not stored"),
-        ("defaults-13", "weights:8", "matmul_1", "an input of the model, which may be fed"),
-        ("upsampling-17", "weights:4,block=8", "convtranspose_4", "blocks do not lie in a row"),
-        ("residual-17", "weights:8,block=8,expand=run", "conv_1", "has blocks along one axis"),
-        ("gru-21", "weights:8,expand=run", "gru_3", "has scales along one axis"),
-        ("perceptron-21", "weights:8,block=1,expand=load", "matmul_1", "codes and scales would"),
-        ("perceptron-21", "weights:8+weights:8", "matmul_1", "computed, not stored"),
-        ("perceptron-21", "float16+weights:8", "matmul_1", "computed, not stored"),
+        ("shared-17", "weights:8", "gemm_6", "shared"),
+        ("published-17", "weights:8", "matmul_1", "model-output"),
+        ("aliased-17", "weights:8", "matmul_2", "computed-weight"),
+        ("defaults-13", "weights:8", "matmul_1", "model-input"),
+        ("upsampling-17", "weights:4,block=8", "convtranspose_4", "unsupported-axes"),
+        ("residual-17", "weights:8,block=8,expand=run", "conv_1", "unsupported-axes"),
+        ("gru-21", "weights:8,expand=run", "gru_3", "unsupported-axes"),
+        ("perceptron-21", "weights:8,block=1,expand=load", "matmul_1", "not-smaller"),
+        ("perceptron-21", "weights:8+weights:8", "matmul_1", "computed-weight"),
+        ("perceptron-21", "float16+weights:8", "matmul_1", "computed-weight"),
     ],
 )
-def test_what_cannot_be_stored_is_refused_with_a_reason(network, recipe, operator, reason):
+def test_what_cannot_be_stored_is_refused_with_a_reason(network, recipe, operator, code):
     made = compress(NETWORKS[network](), parse_recipe(recipe))
 
     refusals = [refusal for refusal in made.refusals if refusal.operator == operator]
-    assert any(reason in refusal.reason for refusal in refusals), made.refusals
+    assert code in {refusal.code for refusal in refusals}, made.refusals
+    assert all(refusal.reason for refusal in refusals)
     assert all(refusal.method == "weights" for refusal in refusals)
 
 
@@ -216,7 +217,8 @@ def test_a_product_of_activations_is_nothing_to_report():
 def test_a_small_weight_is_refused_with_its_size():
     made = compress(product(8, 8), parse_recipe("weights:8"))
 
-    assert made.refusals[0].reason == "its weight has 64 numbers: too few to gain"
+    assert made.refusals[0].code == "too-small"
+    assert "64" in made.refusals[0].reason
 
 
 def test_weights_in_bodies_are_stored_in_the_graph_that_owns_them():
@@ -289,13 +291,15 @@ def test_a_block_larger_than_the_axis_is_the_whole_axis(expand, scales):
     whole = compress(product(60, 24), parse_recipe(f"weights:4,block=60,{rest}"))
 
     assert to_bytes(large.model) == to_bytes(whole.model)
-    assert [change.what for change in large.changes] == [change.what for change in whole.changes]
+    assert [change.storage for change in large.changes] == [
+        change.storage for change in whole.changes
+    ]
 
 
 def test_a_block_that_is_cut_to_an_odd_axis_becomes_float_when_the_model_is_loaded():
     made = compress(product(60, 24), parse_recipe("weights:4,block=64"))
 
-    assert [change.what.split(", ")[-1] for change in made.changes] == ["float at load"]
+    assert [change.storage.expand for change in made.changes] == ["load"]
 
 
 def test_what_is_refused_in_blocks_gains_in_the_larger_groups_that_are_advised():
@@ -375,7 +379,7 @@ def test_weights_that_operators_read_in_other_ways_are_refused_by_name():
 
     refusals = compress(model, parse_recipe("weights:8")).refusals
 
-    others = [refusal for refusal in refusals if "is not supported" in refusal.reason]
+    others = [refusal for refusal in refusals if refusal.code == "unsupported-operator"]
     assert [refusal.operator.split("_")[0] for refusal in others] == ["einsum", "gemm", "gather"]
     assert f"'{large}'" in others[0].reason
     assert all(refusal.remedy for refusal in others)

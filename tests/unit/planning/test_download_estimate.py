@@ -11,7 +11,7 @@ from packlight.compression import compress
 from packlight.compression.compress import uses_data
 from packlight.model import load, save
 from packlight.records import Budget, parse_recipe
-from packlight.store.deflate import deflated_size
+from packlight.store.files import deflated_size
 from packlight.zoo import model_path
 
 WIDE = 256

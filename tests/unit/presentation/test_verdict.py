@@ -56,8 +56,8 @@ def outcome(*others, best="b", verdict="fits", misses=()):
 def test_a_choice_is_told_with_what_it_saves_and_what_it_costs():
     assert sentence(outcome(small())) == (
         "weights:4 meets every budget. Its file is 4.0 times smaller: 500 kB instead of 2.00 MB. "
-        "It is faster: 0.81x [0.78, 0.84] the original's latency. top1 worsens by 0.5 points [0.2, 0.8] "
-        "(92.0 % before, 91.5 % now), 5,000 samples."
+        "It is faster: 0.81x [0.78, 0.84] the original's latency. "
+        "top1 worsens by 0.5 points [0.2, 0.8] (92.0 % before, 91.5 % now), 5,000 samples."
     )
 
 

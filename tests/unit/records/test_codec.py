@@ -28,8 +28,10 @@ from packlight.records import (
     Finding,
     Flips,
     Float16,
+    Folded,
     Group,
     GroupContrast,
+    IntegerArithmetic,
     Layer,
     Layers,
     Lesson,
@@ -37,6 +39,7 @@ from packlight.records import (
     Measurement,
     Miss,
     Moved,
+    Note,
     OperatorCost,
     OperatorSet,
     Outcome,
@@ -50,8 +53,10 @@ from packlight.records import (
     Profile,
     Recipe,
     Refusal,
+    Removed,
     Robustness,
     Runtime,
+    Scaled,
     SessionOptions,
     Share,
     Shift,
@@ -61,6 +66,10 @@ from packlight.records import (
     Sparse,
     StaticInt8,
     Step,
+    StoredFloat16,
+    StoredGrid,
+    StoredPalette,
+    StoredSparse,
     Unit,
     Variant,
     VariantResult,
@@ -84,13 +93,27 @@ OPTIONS = SessionOptions(arithmetic="exact", threads=2, matmul_accuracy=1)
 RECIPE = Recipe(
     (Step(WeightOnly(bits=4, granularity=PerBlock(16)), "conv"), Step(Simplify())), seed=3
 )
-REFUSAL = Refusal("conv_1", "too few numbers", "use larger groups", "weights")
-CHANGE = Change("conv_2", "weights", "int4 per block", 4096, 640)
+REFUSAL = Refusal("conv_1", "too-small", "too few numbers", "use larger groups", "weights")
+NOTE = Note("shared-weight", ("conv_2", "conv_3"))
+STORAGES = (
+    StoredGrid(4, PerBlock(32), "gptq", "run", (NOTE,)),
+    StoredFloat16(),
+    StoredPalette(4, PerGroup(16), "nearest"),
+    StoredSparse(0.5, 4, "grid", 8, "gptq"),
+    IntegerArithmetic(8, "calibration", 8, PerChannel(), "gptq", (Note("int16-safe"),)),
+    IntegerArithmetic(16, "call", 8, PerTensor(), "nearest"),
+    IntegerArithmetic(8, "calibration"),
+    Folded("conv_1"),
+    Removed(),
+    Scaled(3, 16, ("conv_1",)),
+)
+CHANGES = tuple(Change("conv_2", "weights", storage, 4096, 640) for storage in STORAGES)
+CHANGE = CHANGES[0]
 GROUPS = (Group("class", "Ärmel", 9, NUMBER, NUMBER, NUMBER), Group("class", "b", 1, NUMBER, SIZE))
 BUDGET = parse_budget(["size<=0.3x", "drop<=1%", "top1>=0.9"])
 MACHINE = Machine("Linux 6", "a CPU", "x86_64", 2, 2**33, ("avx2",), True, "3.11", "1.31")
 VARIANT = Variant(
-    "a", "b", "weights:4", RECIPE, "c", "f.onnx", "d", (CHANGE,), (REFUSAL,), {"numpy": "2"}, 1.5
+    "a", "b", "weights:4", RECIPE, "c", "f.onnx", "d", CHANGES, (REFUSAL,), {"numpy": "2"}, 1.5
 )
 FLIPS = Flips("a", 3, 1, 2, 100, {"class/b": -0.25}, (4, 7))
 RESULT = VariantResult(
@@ -184,7 +207,9 @@ EXAMPLES = [
     ),
     BUDGET,
     BUDGET.limits[0],
-    CHANGE,
+    *CHANGES,
+    NOTE,
+    *STORAGES,
     Comparison(RESULT, (RESULT,), {"a": {"x": NUMBER}}, (FLIPS,), ("a",)),
     Cost("a", {"size": SIZE}, OPTIONS, "m"),
     Cost("a"),
@@ -288,18 +313,22 @@ def test_numbers_that_are_not_finite_are_refused(bad):
 
 
 def test_the_schema_states_name_and_version():
-    assert to_json(VARIANT)["schema"] == "Variant/1"
+    assert to_json(VARIANT)["schema"] == "Variant/2"
 
 
 @pytest.mark.parametrize(
     ("cls", "change", "sentence"),
     [
-        (Variant, {"schema": "Variant/99"}, r"reads Variant/1; the data says Variant/99"),
+        (Variant, {"schema": "Variant/99"}, r"reads Variant/2; the data says Variant/99"),
         (Variant, {"colour": "red"}, "a variant has no colour; it has id, parent"),
         (Variant, {"took": "long"}, "float is expected; got 'long'"),
         (Variant, {"took": True}, "float is expected; got True"),
         (Variant, {"id": None}, "str is expected; got None"),
         (Variant, {"changes": {}}, r"list is expected; got \{\}"),
+        (Change, {"storage": {"kind": "cube"}}, "'kind' is one of float16, grid.*; got 'cube'"),
+        (Change, {"storage": {"bits": 4}}, "'kind' is one of float16, grid.*; got None"),
+        (Change, {"storage": "int4"}, "is expected; got 'int4'"),
+        (StoredGrid, {"kind": "palette"}, "a StoredGrid has the kind 'grid'; got 'palette'"),
         (Variant, {"recipe": []}, r"dict is expected; got \[\]"),
         (SessionOptions, {"matmul_accuracy": 7}, "one of 0, 1, 2, 3, 4 is expected; got 7"),
         (SessionOptions, {"matmul_accuracy": True}, "is expected; got True"),
@@ -316,7 +345,8 @@ def test_the_schema_states_name_and_version():
     ],
 )
 def test_data_of_another_form_is_refused_in_a_sentence(cls, change, sentence):
-    (example,) = [record for record in (VARIANT, OPTIONS, STEP, WRITTEN) if type(record) is cls]
+    records = (VARIANT, OPTIONS, STEP, WRITTEN, CHANGE, STORAGES[0])
+    (example,) = [record for record in records if type(record) is cls]
 
     with pytest.raises(InputError, match=sentence):
         from_json(cls, to_json(example) | change)

@@ -81,13 +81,14 @@ def result(place, row):
     refusals = [
         Refusal(
             f"/stage{n}/depthwise/Conv",
+            "unsupported-axes",
             "its 9 inputs do not divide into blocks of 32",
             "choose block=9 or per=channel",
             "weights",
         )
         for n in range(7)
     ]
-    refusals += [Refusal("/head/Softmax", "it has no stored weight", "", "static")]
+    refusals += [Refusal("/head/Softmax", "no-weight", "it has no stored weight", "", "static")]
     return VariantResult(
         id=f"{place:012x}",
         parent="" if place == 0 else f"{0:012x}",

@@ -114,7 +114,9 @@ def hostile(outcome):
             recipe=HOSTILE,
             error=HOSTILE if found.error else "",
             labels=(HOSTILE,),
-            refusals=tuple(Refusal(HOSTILE, HOSTILE, HOSTILE, HOSTILE) for _ in found.refusals),
+            refusals=tuple(
+                Refusal(HOSTILE, "no-kernel", HOSTILE, HOSTILE, HOSTILE) for _ in found.refusals
+            ),
             groups=tuple(
                 dataclasses.replace(group, column=HOSTILE, name=HOSTILE) for group in found.groups
             ),
@@ -179,7 +181,7 @@ def test_refusals_are_counted_by_operator_and_variant(fits):
 
 
 def test_a_long_list_of_operators_is_cut_and_says_so(fits):
-    many = tuple(Refusal(f"op{n}", "no", "", "weights") for n in range(1000))
+    many = tuple(Refusal(f"op{n}", "no-gain", "no", "", "weights") for n in range(1000))
     cut = refusals(every(fits, lambda r: dataclasses.replace(r, refusals=many)))
     assert cut.count("<li>") == 201
     assert "800 more" in cut

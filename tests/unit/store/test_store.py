@@ -23,15 +23,19 @@ from packlight.records import (
     Group,
     Measurement,
     PerBlock,
+    PerChannel,
     Recipe,
     Refusal,
     SessionOptions,
     Step,
+    StoredGrid,
     Variant,
     WeightOnly,
     counted,
 )
 from packlight.store import Store, files
+
+GRID = StoredGrid(4, PerChannel(), "nearest", "load")
 
 
 def variant(name, parent=""):
@@ -42,8 +46,12 @@ def variant(name, parent=""):
         recipe=Recipe((Step(WeightOnly(bits=4, granularity=PerBlock(32)), where="head"),), seed=3),
         model="ab12",
         file="files/x/model.onnx",
-        changes=(Change("Conv_0", "weights", "4 bits", 400, 60),),
-        refusals=(Refusal("If_1/LSTM_0", "its weight is computed", "fold it", "weights"),),
+        changes=(Change("Conv_0", "weights", GRID, 400, 60),),
+        refusals=(
+            Refusal(
+                "If_1/LSTM_0", "computed-weight", "its weight is computed", "fold it", "weights"
+            ),
+        ),
         environment={"onnxruntime": "1.31"},
         took=0.25,
     )
@@ -393,4 +401,4 @@ def test_the_database_holds_plain_canonical_json(tmp_path):
     database = sqlite3.connect(tmp_path / "packlight.db")
     (text,) = database.execute("SELECT json FROM variants WHERE id = 'a'").fetchone()
     database.close()
-    assert json.loads(text)["schema"] == "Variant/1"
+    assert json.loads(text)["schema"] == "Variant/2"

@@ -18,6 +18,7 @@ from packlight.compression.bit_allocation.sensitivity import candidate_widths, m
 from packlight.compression.reconstruction.sequential import F, FitGrid, S
 from packlight.compression.sites.weight_sites import Weight
 from packlight.records.configs import RoundingConfig
+from packlight.records.storage import Note
 from packlight.records.variant import Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -25,7 +26,7 @@ Doubles = NDArray[np.float64]
 
 W = TypeVar("W", bound=int)
 
-UNMOVED = "the mean width, for rounding it changes nothing that is compared"
+UNMOVED = Note("no-sensitivity")
 """Note for a weight whose errors reach no output."""
 
 OPTIMALITY_GAP = 1e-4
@@ -59,7 +60,7 @@ def allocate_bits(
         options, cheapest_widths(errors, sizes, config.mixed), sensitivity, strict=True
     ):
         site = sites[width]
-        chosen.append(site if measured else replace(site, note=UNMOVED))
+        chosen.append(site if measured else replace(site, notes=(UNMOVED,)))
     return chosen
 
 

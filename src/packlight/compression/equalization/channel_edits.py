@@ -13,6 +13,7 @@ from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.equalization.channel_map import Labels
 from packlight.compression.sites.weight_roles import stored
 from packlight.model import owning_graph, release
+from packlight.records.reason_code import ReasonCode
 
 Floats = NDArray[np.float32]
 
@@ -22,10 +23,12 @@ class Blocked:
     """Why the scale of a channel cannot move past a place.
 
     Attributes:
+        code: the reason, for programs.
         reason: what is in the way, in terms of the model.
         remedy: what the user can change; empty when nothing can be done.
     """
 
+    code: ReasonCode
     reason: str
     remedy: str = ""
 
@@ -77,12 +80,17 @@ def editable(node: ir.Node, index: int, labels: Labels) -> Edit | Blocked:
     value = node.inputs[index] if index < len(node.inputs) else None
     tensor = stored(value)
     if tensor is None:
-        return Blocked(f"what {node.name} takes as input {index} is computed or fed, not stored")
+        return Blocked(
+            "computed-weight",
+            f"what {node.name} takes as input {index} is computed or fed, not stored",
+        )
     if tensor.dtype != ir.DataType.FLOAT:
-        return Blocked(f"what {node.name} stores is {tensor.dtype.name}, not float32")
+        return Blocked(
+            "not-float32", f"what {node.name} stores is {tensor.dtype.name}, not float32"
+        )
     edit = Edit(node, index, labels)
     if np.prod(edit.shape, dtype=np.int64) > max(tensor.size, labels.size):
-        return Blocked(f"what {node.name} stores would have to grow to {edit.shape}")
+        return Blocked("too-large", f"what {node.name} stores would have to grow to {edit.shape}")
     return edit
 
 
@@ -93,14 +101,15 @@ def unshared(edit: Edit | Blocked) -> Edit | Blocked:
     name = edit.node.name
     if edit.value.is_graph_output():
         return Blocked(
-            f"the weight of {name} is also an output of the model, which must not change"
+            "model-output",
+            f"the weight of {name} is also an output of the model, which must not change",
         )
     others = [
         str(n.name) for n, index in edit.value.uses() if (n, index) != (edit.node, edit.index)
     ]
     if others:
         shared = f"the weight of {name} is shared with {', '.join(others)}"
-        return Blocked(shared, "store it twice, or leave it as it is")
+        return Blocked("shared", shared, "store it twice, or leave it as it is")
     return edit
 
 

@@ -83,7 +83,10 @@ class Chains:
             self.kept.update((id(start.node), found) for start in (*members, *starts))
         found = self.kept[key]
         if isinstance(found, Chain) and not found.reaches(role.node):
-            return Blocked("another reader of its channels keeps them at the scale that they have")
+            return Blocked(
+                "fixed-scale",
+                "another reader of its channels keeps them at the scale that they have",
+            )
         return found
 
 
@@ -123,7 +126,9 @@ class Origins:
         """The producer of a value, or the values to look behind."""
         node = None if value is None else value.producer()
         if node is None:
-            return Blocked("it reads an input of the model or of a body, which stays as it is")
+            return Blocked(
+                "model-input", "it reads an input of the model or of a body, which stays as it is"
+            )
         start = self.producer(node)
         if isinstance(start, Producer):
             return [start]
@@ -132,7 +137,9 @@ class Origins:
             return start or unproductive(node)
         computed = [given for given in node.inputs if given is not None and stored(given) is None]
         if node.op_type in SUMS or len(computed) < 2:  # noqa: PLR2004
-            return computed or Blocked(f"{node.name} before it reads nothing that is computed")
+            return computed or Blocked(
+                "no-weight", f"{node.name} before it reads nothing that is computed"
+            )
         return self.either(computed if node.op_type in ("Mul", "MatMul") else computed[:1])
 
     def either(self, values: Sequence[ir.Value]) -> tuple[Producer, ...] | Blocked:
@@ -151,7 +158,10 @@ class Origins:
 def unproductive(node: ir.Node) -> Blocked:
     """Why channels cannot be scaled at an operator before."""
     kind = node.op_type
-    return Blocked(f"{node.name} before it is a {kind}, which does not pass scales of channels")
+    return Blocked(
+        "not-proportional",
+        f"{node.name} before it is a {kind}, which does not pass scales of channels",
+    )
 
 
 @dataclass(slots=True)
@@ -213,18 +223,24 @@ class Walk:
             self.block(self.starts[key].labels, within(self.starts[key].node))
         ends = tuple(end for end in self.consumers if self.free[end.edit.labels].any())
         if not ends:
-            return self.blocks[0] if self.blocks else Blocked("nothing with a weight reads it")
+            return (
+                self.blocks[0]
+                if self.blocks
+                else Blocked("no-weight", "nothing with a weight reads it")
+            )
         return Chain(tuple(self.starts.values()), tuple(self.passed), ends, self.free)
 
 
 def unequal(node: ir.Node) -> Blocked:
     """Why scales of values that are added cannot be the same."""
-    return Blocked(f"{node.name} adds values whose channels do not correspond")
+    return Blocked("unequal-channels", f"{node.name} adds values whose channels do not correspond")
 
 
 def within(node: ir.Node) -> Blocked:
     """Why an operator that passes scales on cannot be where they begin as well."""
-    return Blocked(f"{node.name} multiplies channels that are added to what it gives")
+    return Blocked(
+        "unequal-channels", f"{node.name} multiplies channels that are added to what it gives"
+    )
 
 
 def walked(start: Producer, origins: Origins) -> Chain | Blocked:
@@ -235,7 +251,10 @@ def walked(start: Producer, origins: Origins) -> Chain | Blocked:
         value = ahead.pop(0)
         labels = walk.labels[id(value)]
         if value.is_graph_output():
-            walk.block(labels, Blocked(f"'{value.name}' is an output, which must stay as it is"))
+            walk.block(
+                labels,
+                Blocked("model-output", f"'{value.name}' is an output, which must stay as it is"),
+            )
         for node, index in value.uses():
             ahead += step(walk, Reading(node, index, labels, origins.shapes), origins)
     return walk.finish()
@@ -272,7 +291,8 @@ def recruited(walk: Walk, reading: Reading, origins: Origins) -> list[ir.Value]:
     starts = origins.of(other)
     if isinstance(starts, Blocked):
         walk.block(
-            reading.labels, Blocked(f"{node.name} adds to it what keeps its scale: {starts.reason}")
+            reading.labels,
+            Blocked("fixed-scale", f"{node.name} adds to it what keeps its scale: {starts.reason}"),
         )
         return []
     return [value for start in starts for value in walk.start(start)]

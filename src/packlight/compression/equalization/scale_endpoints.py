@@ -94,7 +94,7 @@ def with_vectors(
     return Producer(tuple(edits), labels)
 
 
-NO_WEIGHT = Blocked("the operator before it has no stored weight")
+NO_WEIGHT = Blocked("no-weight", "the operator before it has no stored weight")
 
 
 def conv_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
@@ -140,7 +140,7 @@ def matmul_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     rank = shapes.rank(node.outputs[0])
     axis = -1 if index else -2
     if rank < MATRIX:
-        return Blocked(f"how many axes {node.name} gives is not known")
+        return Blocked("unknown-shape", f"how many axes {node.name} gives is not known")
     labels = row(size_of(node, index, axis))
     weight = unshared(editable(node, index, shaped(labels, rank_of(node, index), axis)))
     return with_vectors(weight, (), shaped(labels, rank, axis))
@@ -160,9 +160,14 @@ def channel_norm(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     rank = shapes.rank(node.outputs[0])
     given = node.attributes
     if given.get_int("training_mode", 0) != 0 or given.get_int("spatial", 1) != 1:
-        return Blocked(f"{node.name} does not normalise channels as at inference")
+        return Blocked(
+            "unsupported-attributes", f"{node.name} does not normalise channels as at inference"
+        )
     if rank < MATRIX or rank_of(node, 1) != 1:
-        return Blocked(f"how many axes {node.name} gives is not known, or its scale is computed")
+        return Blocked(
+            "unknown-shape",
+            f"how many axes {node.name} gives is not known, or its scale is computed",
+        )
     labels = row(size_of(node, 1, 0))
     return with_vectors(editable(node, 1, labels), (2,), shaped(labels, rank, 1))
 
@@ -171,9 +176,13 @@ def layer_norm(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """Scale and bias (channels,) along the last axis."""
     rank = shapes.rank(node.outputs[0])
     if rank < 1 or node.attributes.get_int("axis", -1) not in (-1, rank - 1):
-        return Blocked(f"{node.name} normalises over more than the last axis")
+        return Blocked(
+            "unsupported-attributes", f"{node.name} normalises over more than the last axis"
+        )
     if rank_of(node, 1) != 1:
-        return Blocked(f"the scale of {node.name} is not stored for each channel")
+        return Blocked(
+            "unsupported-shape", f"the scale of {node.name} is not stored for each channel"
+        )
     labels = row(size_of(node, 1, 0))
     return with_vectors(editable(node, 1, labels), (2,), shaped(labels, rank, -1))
 
@@ -186,7 +195,10 @@ def factor_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     sizes = tuple(tensor.shape.numpy()) if tensor is not None else ()
     wide = [axis - len(sizes) for axis, size in enumerate(sizes) if size > 1]
     if len(wide) != 1 or rank < len(sizes):
-        return Blocked(f"{node.name} does not multiply by a stored number for each channel")
+        return Blocked(
+            "unsupported-shape",
+            f"{node.name} does not multiply by a stored number for each channel",
+        )
     labels = row(sizes[wide[0]])
     edit = editable(node, index, shaped(labels, len(sizes), wide[0]))
     return with_vectors(edit, (), shaped(labels, rank, wide[0]))
@@ -222,10 +234,12 @@ def takes_in(
 ) -> Consumer | Blocked:
     """The weight as a consumer, where channels lie along one axis that it sums over."""
     if labels.shape[axis] != labels.size:
-        return Blocked(f"{node.name} does not sum over the channels alone")
+        return Blocked("unsupported-shape", f"{node.name} does not sum over the channels alone")
     along = labels.reshape(-1)
     if inputs.max(initial=-1) + 1 != along.size:
-        return Blocked(f"{node.name} reads another number of channels than its weight has")
+        return Blocked(
+            "unequal-channels", f"{node.name} reads another number of channels than its weight has"
+        )
     edit = unshared(editable(node, index, along[inputs]))
     return edit if isinstance(edit, Blocked) else Consumer(edit, inputs, axis)
 
@@ -279,7 +293,7 @@ def recurrent_consumer(node: ir.Node, index: int, labels: Labels) -> Consumer | 
     return takes_in(node, 1, shaped(row(size_of(node, 1, 2)), rank, 2), labels, -1)
 
 
-NOT_SUMMED = Blocked("it does not multiply the channels by a stored weight")
+NOT_SUMMED = Blocked("no-weight", "it does not multiply the channels by a stored weight")
 
 CONSUMERS: dict[str, Callable[[ir.Node, int, Labels], Consumer | Blocked]] = {
     "Conv": conv_consumer,

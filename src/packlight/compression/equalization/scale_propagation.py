@@ -68,7 +68,10 @@ def first_only(reading: Reading) -> Passed | Blocked:
 def not_proportional(reading: Reading) -> Blocked:
     """The reason of operators without a rule."""
     name, kind = reading.node.name, reading.node.op_type
-    return Blocked(f"{name} reads it, and {kind} is not proportional to every channel it reads")
+    return Blocked(
+        "not-proportional",
+        f"{name} reads it, and {kind} is not proportional to every channel it reads",
+    )
 
 
 def pool(reading: Reading) -> Passed | Blocked:
@@ -88,7 +91,7 @@ def clip(reading: Reading) -> Passed | Blocked:
     if reading.index == 0 and known and all(bound == 0 or math.isinf(bound) for bound in given):
         return Passed((reading.labels,))
     reason = f"{node.name} is a Clip, whose bounds are the same for every channel"
-    return Blocked(reason, "train or export with Relu in place of ReLU6")
+    return Blocked("not-proportional", reason, "train or export with Relu in place of ReLU6")
 
 
 def dropout(reading: Reading) -> Passed | Blocked:
@@ -104,7 +107,11 @@ def added(reading: Reading) -> Passed | Blocked:
     if tensor is None:
         rank = reading.shapes.rank(node.inputs[other])
         wide = ranked(reading.labels, max(reading.labels.ndim, rank))
-        return Passed((wide,)) if rank else Blocked(f"how many axes {node.name} reads is not known")
+        return (
+            Passed((wide,))
+            if rank
+            else Blocked("unknown-shape", f"how many axes {node.name} reads is not known")
+        )
     labels = ranked(reading.labels, max(reading.labels.ndim, len(tensor.shape)))
     edit = editable(node, other, smallest(labels, len(tensor.shape)))
     return edit if isinstance(edit, Blocked) else Passed((labels,), (edit,))
@@ -118,7 +125,7 @@ def multiplied(reading: Reading) -> Passed | Blocked:
     tensor = stored(other)
     rank = len(tensor.shape) if tensor is not None else reading.shapes.rank(other)
     if tensor is None and not rank:
-        return Blocked(f"how many axes {node.name} reads is not known")
+        return Blocked("unknown-shape", f"how many axes {node.name} reads is not known")
     return Passed((ranked(reading.labels, max(rank, reading.labels.ndim)),))
 
 
@@ -128,7 +135,9 @@ def mixed(reading: Reading) -> Passed | Blocked:
     rank = reading.shapes.rank(node.inputs[1 - reading.index])
     summed = labels.ndim - (2 if reading.index else 1)
     if min(rank, labels.ndim) < MATRIX or summed in varying(labels):
-        return Blocked(f"{node.name} multiplies it by a computed value, which has no weight")
+        return Blocked(
+            "no-weight", f"{node.name} multiplies it by a computed value, which has no weight"
+        )
     return Passed((ranked(labels, max(rank, labels.ndim)),))
 
 
@@ -144,7 +153,10 @@ def reshaped(reading: Reading) -> Passed | Blocked:
     """Axes from the channels on are known on both sides and hold the same numbers."""
     node, labels = reading.node, reading.labels
     before, after = (reading.shapes.shape(v) for v in (node.inputs[0], node.outputs[0]))
-    unknown = Blocked(f"where the channels are behind {node.name} is not known: its shape is open")
+    unknown = Blocked(
+        "unknown-shape",
+        f"where the channels are behind {node.name} is not known: its shape is open",
+    )
     first = min(varying(labels), default=labels.ndim)
     tail = before[first:]
     if reading.index or len(before) != labels.ndim or not after or None in tail:
@@ -181,7 +193,7 @@ def squeezed(reading: Reading) -> Passed | Blocked:
     """Axes of size 1 go."""
     axes = axes_of(reading.node, 1)
     if not axes or any(reading.labels.shape[axis] > 1 for axis in axes):
-        return Blocked(f"which axes {reading.node.name} takes out is not known")
+        return Blocked("unknown-shape", f"which axes {reading.node.name} takes out is not known")
     return Passed((np.squeeze(reading.labels, axes),))
 
 
@@ -189,7 +201,7 @@ def unsqueezed(reading: Reading) -> Passed | Blocked:
     """Axes of size 1 come."""
     axes = axes_of(reading.node, 1)
     if not axes:
-        return Blocked(f"which axes {reading.node.name} adds is not known")
+        return Blocked("unknown-shape", f"which axes {reading.node.name} adds is not known")
     return Passed((np.expand_dims(reading.labels, axes),))
 
 
@@ -208,7 +220,7 @@ def cut(reading: Reading) -> Passed | Blocked:
     node, labels = reading.node, reading.labels
     tensors = [stored(value) for value in node.inputs[1:] if value is not None]
     if reading.index or len(tensors) != len(node.inputs) - 1 or None in tensors or not tensors:
-        return Blocked(f"what {node.name} cuts out is not known")
+        return Blocked("unknown-shape", f"what {node.name} cuts out is not known")
     numbers = [tuple(map(int, t.numpy())) for t in tensors if t is not None]
     starts, ends, *rest = numbers
     axes = rest[0] if rest else tuple(range(len(starts)))
@@ -219,7 +231,11 @@ def cut(reading: Reading) -> Passed | Blocked:
             whole[axis] = slice(start, end, step)
     found = labels[tuple(whole)]
     wrong = any(step < 0 for step in steps) or not found.size
-    return Blocked(f"what {node.name} cuts out is not known") if wrong else Passed((found,))
+    return (
+        Blocked("unknown-shape", f"what {node.name} cuts out is not known")
+        if wrong
+        else Passed((found,))
+    )
 
 
 def split(reading: Reading) -> Passed | Blocked:
@@ -232,7 +248,7 @@ def split(reading: Reading) -> Passed | Blocked:
     known = [shape[axis] for shape in sizes if shape]
     widths = [width for width in known if width is not None]
     if len(widths) != len(sizes) or sum(widths) != labels.shape[axis]:
-        return Blocked(f"where {node.name} splits the channels is not known")
+        return Blocked("unknown-shape", f"where {node.name} splits the channels is not known")
     return Passed(tuple(np.split(labels, np.cumsum(widths)[:-1], axis)))
 
 

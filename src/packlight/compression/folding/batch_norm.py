@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from packlight.compression.encoding.unique_names import Names
 from packlight.compression.sites.weight_roles import is_standard, stored
 from packlight.model import nodes
+from packlight.records.storage import Folded
 from packlight.records.variant import Change, Refusal
 
 CHANNEL = {"Conv": 0, "ConvTranspose": 1}
@@ -55,21 +56,24 @@ def site(node: ir.Node) -> BatchNorm | Refusal:
     into = source.producer() if source is not None else None
     if into is None or not is_standard(into, *CHANNEL, "Gemm"):
         what = into.op_type if into is not None else "an input of the model"
-        return Refusal(name, f"it follows {what}, which cannot take it in")
+        return Refusal(name, "no-fold-target", f"it follows {what}, which cannot take it in")
     assert source is not None
     ends = [value for value in (source, into.inputs[1]) if value is not None]
     shared = any(len(value.uses()) > 1 or value.is_graph_output() for value in ends)
     if shared or into.graph is not node.graph:
-        return Refusal(name, f"the result or the weight of {into.name} is read elsewhere too")
+        reason = f"the result or the weight of {into.name} is read elsewhere too"
+        return Refusal(name, "shared", reason)
     parameters = [stored(value) for value in (*node.inputs[1:], *into.inputs[1:])]
     if any(tensor is None or tensor.dtype != ir.DataType.FLOAT for tensor in parameters):
-        return Refusal(name, "its numbers or the weight before it are not stored as float32")
+        reason = "its numbers or the weight before it are not stored as float32"
+        return Refusal(name, "not-float32", reason)
     grouped = into.op_type == "ConvTranspose" and into.attributes.get_int("group", 1) > 1
     if grouped or not node.attributes.get_int("spatial", 1):
         what = "follows a ConvTranspose in groups" if grouped else "has numbers for every place"
-        return Refusal(name, f"it {what}")
+        return Refusal(name, "unsupported-attributes", f"it {what}")
     if node.attributes.get_int("training_mode", 0) or len(node.outputs) > 1:
-        return Refusal(name, "it is in training mode", "export the model in evaluation mode")
+        remedy = "export the model in evaluation mode"
+        return Refusal(name, "training-mode", "it is in training mode", remedy)
     return BatchNorm(node, into)
 
 
@@ -79,7 +83,8 @@ def fold(found: BatchNorm, names: Names) -> Change | Refusal:
     with np.errstate(all="ignore"):
         new_weight, new_bias = moved(node, into)
     if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
-        return Refusal(found.operator, f"with it the numbers of {into.name} would leave float32")
+        reason = f"with it the numbers of {into.name} would leave float32"
+        return Refusal(found.operator, "overflow", reason)
     stem = str(into.name)
     into.replace_input_with(1, add(into, names.fresh(f"{stem}.weight", MARK), new_weight))
     into.resize_inputs(max(len(into.inputs), 3))
@@ -87,7 +92,7 @@ def fold(found: BatchNorm, names: Names) -> Change | Refusal:
     if "beta" in into.attributes:
         into.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
     replace_output(node, into)
-    return Change(found.operator, "simplify", f"folded into {into.name}")
+    return Change(found.operator, "simplify", Folded(str(into.name)))
 
 
 def moved(node: ir.Node, into: ir.Node) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -12,6 +12,7 @@ from packlight.compression.encoding.unique_names import Names
 from packlight.compression.folding.batch_norm import CHANNEL, MARK, add, read, replace_output
 from packlight.compression.sites.weight_roles import is_standard, stored
 from packlight.model import nodes
+from packlight.records.storage import Folded
 from packlight.records.variant import Change
 
 BIAS = 2
@@ -97,4 +98,4 @@ def fold(found: Added, names: Names) -> Change:
     name = names.fresh(f"{into.name}.bias", MARK)
     into.replace_input_with(BIAS, add(into, name, np.asarray(new, np.float64)))
     replace_output(node, into)
-    return Change(found.operator, "simplify", f"folded into {into.name}")
+    return Change(found.operator, "simplify", Folded(str(into.name)))

@@ -19,6 +19,7 @@ from packlight.compression.qdq.integer_weights import Codes, Reader, grow, neare
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import unusable
 from packlight.records.configs import DynamicInt8
+from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -58,10 +59,16 @@ def apply(
         codes = own.get(id(reader)) or nearest(reader, config)
         maker.replace(reader, codes)
         size = reader.weight.tensor.nbytes
-        how = "by gptq" if id(reader) in own else "to nearest"
-        what = f"8-bit integers by the range of each call, int{config.bits} weights {how}"
+        storage = IntegerArithmetic(
+            activation_bits=8,
+            ranges="call",
+            bits=config.bits,
+            granularity=config.granularity,
+            rounding="gptq" if id(reader) in own else "nearest",
+            notes=(Note("int16-safe"),) if config.portable else (),
+        )
         left = size // 4 + codes.scale.nbytes
-        done.append(Change(reader.operator, "dynamic", what, size, left))
+        done.append(Change(reader.operator, "dynamic", storage, size, left))
     return done
 
 
@@ -136,8 +143,8 @@ class Products:
         output.name, result.name = f"{name}.before", name
 
 
-def unfit(reader: Reader) -> str:
-    """What is wrong with the numbers of a weight; empty when nothing is."""
+def unfit(reader: Reader) -> Refusal | None:
+    """Why the numbers of a weight cannot be used; None where they can."""
     return unusable(reader.weight)
 
 

@@ -31,6 +31,7 @@ from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import Role
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.records.configs import Equalize
+from packlight.records.storage import Scaled
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -80,7 +81,7 @@ def before(weight: Weight, chains: Chains) -> Chain | Refusal:
     own = unsuited(weight.roles)
     chain = own if own is not None else chains.behind(weight.roles[0])
     if isinstance(chain, Blocked):
-        return Refusal(weight.operator, chain.reason, chain.remedy)
+        return Refusal(weight.operator, chain.code, chain.reason, chain.remedy)
     return chain
 
 
@@ -89,11 +90,14 @@ def unsuited(roles: Sequence[Role]) -> Blocked | None:
     kind = roles[0].node.op_type
     if len(roles) > 1:
         names = ", ".join(role.operator for role in roles)
-        return Blocked(f"its weight is shared by {names}", "store it twice, or leave it as it is")
+        reason = f"its weight is shared by {names}"
+        return Blocked("shared", reason, "store it twice, or leave it as it is")
     if kind == "Gather":
-        return Blocked("its weight is a table that is looked up: it sums over no channels")
+        reason = "its weight is a table that is looked up: it sums over no channels"
+        return Blocked("unsupported-operator", reason)
     if kind in ("LSTM", "GRU", "RNN") and roles[0].index == RECURRENCE:
-        return Blocked("its recurrence weight multiplies its own state, which nothing can scale")
+        reason = "its recurrence weight multiplies its own state, which nothing can scale"
+        return Blocked("fixed-scale", reason)
     return None
 
 
@@ -139,7 +143,7 @@ def apply(
     sound: list[Site] = []
     for site in found:
         wrong = unusable(site)
-        done += [Refusal(weight.operator, wrong) for weight in site.weights if wrong]
+        done += [Refusal(weight.operator, "not-finite", wrong) for weight in site.weights if wrong]
         sound += [] if wrong else [site]
     if config.by == "weights":
         chosen: list[Doubles | Blocked] = [
@@ -178,7 +182,7 @@ def measured(
         means = [one.mean(count) for one, count in seen]
         if not all(mean.size and np.isfinite(mean).all() for mean in means):
             reason = "no calibration sample gives what it reads a finite value"
-            chosen.append(Blocked(reason, "add samples that reach it"))
+            chosen.append(Blocked("no-samples", reason, "add samples that reach it"))
         elif config.by == "activations":
             peaks = [one.peak(count) for one, count in seen]
             chosen.append(even_activations(site.chain, peaks, config.strength, config.scales))
@@ -195,20 +199,22 @@ def channels(end: Consumer) -> int:
 def moved(site: Site, scales: Doubles | Blocked, stock: Stock) -> list[Change | Refusal]:
     """Multiply scales into the weights of one chain, and say so."""
     if isinstance(scales, Blocked):
-        return [Refusal(w.operator, scales.reason, scales.remedy) for w in site.weights]
+        return [
+            Refusal(w.operator, scales.code, scales.reason, scales.remedy) for w in site.weights
+        ]
     scales = within_range(site.chain, scales)
     if (scales == 1).all():
         reason = "no other scales of its channels would make its rounding error smaller"
-        return [Refusal(weight.operator, reason) for weight in site.weights]
+        return [Refusal(weight.operator, "no-gain", reason) for weight in site.weights]
     for edit, factors in scaled(site.chain, scales):
         multiply(edit, factors, stock)
     count, starts = (
         int((scales != 1).sum()),
         sorted({str(start.node.name) for start in site.chain.producers}),
     )
-    what = f"{count} of {scales.size} input channels scaled against {', '.join(starts)}"
+    storage = Scaled(count, scales.size, tuple(starts))
     return [
-        Change(weight.operator, "equalize", what, weight.tensor.nbytes, weight.tensor.nbytes)
+        Change(weight.operator, "equalize", storage, weight.tensor.nbytes, weight.tensor.nbytes)
         for weight in site.weights
     ]
 

@@ -18,6 +18,7 @@ from packlight.compression.method import Method
 from packlight.compression.sites.weight_sites import not_stored
 from packlight.model import initializers, nodes, release, stored_tensor
 from packlight.records.configs import Float16
+from packlight.records.storage import StoredFloat16
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -55,26 +56,30 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
             continue
         name = str(readers[0].name)
         if tensor.size < SMALLEST:
-            yield Refusal(name, f"its '{value.name}' has {tensor.size} numbers: too few to gain")
+            reason = f"its '{value.name}' has {tensor.size} numbers: too few to gain"
+            yield Refusal(name, "too-small", reason)
         elif value.is_graph_input():
             yield not_stored(name, value)
         elif value.is_graph_output():
-            yield Refusal(name, f"its '{value.name}' is an output of the model: must not change")
+            reason = f"its '{value.name}' is an output of the model: must not change"
+            yield Refusal(name, "model-output", reason)
         else:
             yield Site(value, tensor, name)
 
 
-def unfit(site: Site) -> str:
-    """Why a tensor does not fit into 16 bits; empty when it does. NaN and infinity do."""
+def unfit(site: Site) -> Refusal | None:
+    """Why a tensor does not fit into 16 bits; None where it does. NaN and infinity do."""
     array = np.abs(site.tensor.numpy())
     release(site.tensor)
     finite = np.isfinite(array)
     over = int(np.count_nonzero(finite & (array > LARGEST)))
     if over:
-        return f"{over} numbers of '{site.value.name}' are above {LARGEST:.0f}"
+        reason = f"{over} numbers of '{site.value.name}' are above {LARGEST:.0f}"
+        return Refusal(site.operator, "overflow", reason)
     if 0 < array.max(initial=0.0, where=finite) < LEAST:
-        return f"all numbers of '{site.value.name}' are below {LEAST:.2g}, where digits get lost"
-    return ""
+        reason = f"all numbers of '{site.value.name}' are below {LEAST:.2g}, where digits get lost"
+        return Refusal(site.operator, "underflow", reason)
+    return None
 
 
 def apply(
@@ -98,7 +103,7 @@ def halve(graph: ir.Model, site: Site) -> Change:
     codes = place.store("half", ir.DataType.FLOAT16, shape, half)
     place.replace(place.operator("Cast", [codes], to=int(ir.DataType.FLOAT)))
     size = site.tensor.nbytes
-    return Change(site.operator, "float16", "float16, float at load", size, size // 2)
+    return Change(site.operator, "float16", StoredFloat16(), size, size // 2)
 
 
 METHOD = Method(

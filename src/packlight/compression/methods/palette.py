@@ -47,7 +47,8 @@ from packlight.compression.reconstruction.sequential import (
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.records.configs import Palette, PaletteWidth
-from packlight.records.granularity import PerGroup, PerTensor
+from packlight.records.granularity import PerGroup
+from packlight.records.storage import StoredPalette
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -106,7 +107,7 @@ def decide(config: Palette, weight: Weight) -> Site | Refusal:
     after = stored_bytes(site, config) + OPERATOR_BYTES
     if after >= weight.tensor.nbytes:
         reason = f"indices and tables would take {after} bytes, the weight {weight.tensor.nbytes}"
-        return Refusal(weight.operator, reason, "use larger groups")
+        return Refusal(weight.operator, "not-smaller", reason, "use larger groups")
     return site
 
 
@@ -202,9 +203,11 @@ def encode(graph: ir.Model, one: EncodedWeight[Site], config: Palette) -> Change
         inputs |= store_scale(place, parts, config.scales, (site.outputs, 1))
     form = Form(packed=bits not in UNSIGNED, grouped=site.tables > 1)
     place.replace(place.call(form.name(inputs), inputs, form.restore, **shapes(site, form)))
-    share = "tensor" if isinstance(config.granularity, PerTensor) else f"{site.channels} channels"
-    what = site.told(f"palette of {2**bits} per {share}, {one.how}, float at load")
-    return Change(site.operator, "palette", what, before, stored_bytes(site, config))
+    granularity = config.granularity
+    if isinstance(granularity, PerGroup):
+        granularity = PerGroup(site.channels)
+    storage = StoredPalette(bits, granularity, one.rounding, notes=one.notes)
+    return Change(site.operator, "palette", storage, before, stored_bytes(site, config))
 
 
 def stored_tables(

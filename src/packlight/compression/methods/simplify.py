@@ -25,6 +25,7 @@ from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import is_standard
 from packlight.model import graphs, initializers, nodes
 from packlight.records.configs import Simplify
+from packlight.records.storage import Removed
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -86,7 +87,7 @@ def apply(
     after = {str(node.name) for node in nodes(graph)}
     folded = {change.operator for change in changes}
     gone = sorted(before - after - folded)
-    return changes + [Change(name, "simplify", "computed or dropped") for name in gone]
+    return changes + [Change(name, "simplify", Removed()) for name in gone]
 
 
 def drop_identities(graph: ir.Model) -> None:

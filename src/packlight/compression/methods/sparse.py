@@ -23,7 +23,7 @@ from packlight.compression.encoding.sparse_storage import (
     restored,
     stored_parts,
 )
-from packlight.compression.encoding.storage import OPSET, Expansion
+from packlight.compression.encoding.storage import FLOAT_BYTES, OPSET, Expansion
 from packlight.compression.method import Method
 from packlight.compression.methods.sparse_values import SparseValues, fit
 from packlight.compression.reconstruction.sequential import (
@@ -36,6 +36,7 @@ from packlight.compression.reconstruction.zero_masks import Sparsity
 from packlight.compression.sites.weight_matrix import layout_of
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.records.configs import Sparse, SparseStorage
+from packlight.records.storage import StoredSparse
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -71,23 +72,23 @@ def decide(config: Sparse, weight: Weight) -> Site | Refusal:
     sizes = layout_of(weight).sizes()
     if sizes[2] < config.inputs:
         reason = f"its outputs sum over {sizes[2]} inputs each, too few to make up for zeros"
-        return Refusal(weight.operator, reason, f"use inputs={sizes[2]}")
+        return Refusal(weight.operator, "too-few-inputs", reason, f"use inputs={sizes[2]}")
     kept = weight.tensor.size - sparsity_of(config).count(sizes)
     scaled = config.values == "grid" or (config.values == "palette" and config.scaled)
     form = Form(weight.shape, weight.summed, kept, config.values, config.bits, scaled)
     if not kept:
         reason = f"none of its {weight.tensor.size} numbers would stay"
-        return Refusal(weight.operator, reason, "use a smaller share")
+        return Refusal(weight.operator, "nothing-left", reason, "use a smaller share")
     after = form.stored_bytes() + MASK_BYTES
     if after >= form.dense_bytes():
         dense = WITHOUT_MASK[config.values]
         reason = f"mask and values would take {after} bytes, {dense} {form.dense_bytes()}"
         remedy = "use a larger share, or store it without a mask by a later step: weights, palette"
-        return Refusal(weight.operator, reason, remedy)
+        return Refusal(weight.operator, "not-smaller", reason, remedy)
     after += 0 if config.values == "float" else VALUE_BYTES
     if after >= weight.tensor.nbytes:
         reason = f"mask and values would take {after} bytes, the weight {weight.tensor.nbytes}"
-        return Refusal(weight.operator, reason, "leave it as it is")
+        return Refusal(weight.operator, "not-smaller", reason, "leave it as it is")
     return Site(weight, form)
 
 
@@ -140,12 +141,15 @@ def encode(graph: ir.Model, one: EncodedWeight[Site], config: Sparse) -> Change:
     place = Expansion(graph, site.weight.value)
     place.replace(restored(place, site.form, one.parts))
     sparsity = sparsity_of(config)
-    dropped = sparsity.run - sparsity.nonzeros_per_run
-    zeros = f"{dropped} of {sparsity.run}" if sparsity.run else f"{sparsity.share:.3g} of all"
-    bits = "" if config.values == "float" else f" of {config.bits} bits"
-    chosen = one.how.replace("to nearest", "by size")
-    what = f"{zeros} zero {chosen}, {config.values}{bits}, float at load"
-    return Change(site.operator, "sparse", what, before, site.form.stored_bytes())
+    storage = StoredSparse(
+        zeros=sparsity.share,
+        run=sparsity.run,
+        values=config.values,
+        bits=8 * FLOAT_BYTES if config.values == "float" else config.bits,
+        rounding=one.rounding,
+        notes=one.notes,
+    )
+    return Change(site.operator, "sparse", storage, before, site.form.stored_bytes())
 
 
 METHOD = Method(

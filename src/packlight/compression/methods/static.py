@@ -41,6 +41,7 @@ from packlight.compression.qdq.integer_weights import (
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, unusable
 from packlight.records.configs import StaticInt8
+from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -52,12 +53,25 @@ def stays_float(config: StaticInt8, node: ir.Node) -> bool:
     return bool(config.skip) and re.fullmatch(config.skip, str(node.name)) is not None
 
 
-def described(config: StaticInt8, node: ir.Node, bits: int) -> str:
-    """What is done to an operator with a weight that reads activations of so many bits."""
-    how = "by gptq" if config.rounding == "gptq" else "to nearest"
-    safe = ", pairs within 16 bits" if config.portable else ""
-    weights = f"int{config.bits} weights {weight_granularity(config, node)} {how}{safe}"
-    return f"{bits}-bit integers, {weights}"
+def storage_of(config: StaticInt8, reader: Reader, activation_bits: int) -> IntegerArithmetic:
+    """How an operator with a weight computes.
+
+    A weight that others read too goes to the nearest, for it has no inputs of its own.
+    """
+    notes = [Note("int16-safe")] if config.portable else []
+    rounding = config.rounding
+    readers = tuple(str(node.name) for node, _ in reader.weight.value.uses())
+    if rounding == "gptq" and len(readers) > 1:
+        rounding = "nearest"
+        notes.append(Note("shared-weight", readers))
+    return IntegerArithmetic(
+        activation_bits=activation_bits,
+        ranges="calibration",
+        bits=config.bits,
+        granularity=weight_granularity(config, reader.node),
+        rounding=rounding,
+        notes=tuple(notes),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +125,7 @@ def apply(
     missed = [site for site in kept if unseen & touched(plan, site.node)]
     ready = [site for site in kept if not unseen & touched(plan, site.node)]
     reason, remedy = "no calibration sample reaches it", "add samples that do"
-    done += [Refusal(site.operator, reason, remedy) for site in missed]
+    done += [Refusal(site.operator, "no-samples", reason, remedy) for site in missed]
     if unseen:
         plan = place([site.node for site in ready], unseen)
     pairs = Pairs(grids, Stock(graph), runtime_policy.runtime.codes.removesuffix("8"))
@@ -122,10 +136,14 @@ def apply(
         pairs.on_output(value)
     done += encoded(graph, readers, pairs, calibrator, config)
     done += [
-        Change(str(node.name), "static", "8-bit integers, no weight") for node in plan.unweighted
+        Change(str(node.name), "static", IntegerArithmetic(BYTE, "calibration"))
+        for node in plan.unweighted
     ]
     left = placement.float_operators(graph, plan, floats)
-    return [*done, *(Refusal(str(node.name), f"it stays in float: {why}") for node, why in left)]
+    done += [
+        Refusal(str(node.name), code, f"it stays in float: {reason}") for node, code, reason in left
+    ]
+    return done
 
 
 def levelled(
@@ -154,16 +172,14 @@ def ends_left(
     first, last = placement.first_and_last(graph, [site.node for site in found])
     kept, refused = list[Site](), list[Change | Refusal]()
     for site in found:
-        reasons = {
-            "it reads the model's input, and first=float": config.first == "float"
-            and site.node in first,
-            "nothing behind it has a weight, and last=float": config.last == "float"
-            and site.node in last,
-            "skip= names it": stays_float(config, site.node),
-        }
-        why = next((reason for reason, holds in reasons.items() if holds), "")
-        if why:
-            refused.append(Refusal(site.operator, why))
+        if config.first == "float" and site.node in first:
+            reason = "it reads the model's input, and first=float"
+            refused.append(Refusal(site.operator, "first-operator", reason))
+        elif config.last == "float" and site.node in last:
+            reason = "nothing behind it has a weight, and last=float"
+            refused.append(Refusal(site.operator, "last-operator", reason))
+        elif stays_float(config, site.node):
+            refused.append(Refusal(site.operator, "skipped", "skip= names it"))
         else:
             kept.append(site)
     return kept, refused
@@ -189,16 +205,16 @@ def encoded(
     alone = [one for one in readers if learns and len(one.weight.value.uses()) == 1]
     if config.bias:
         grow(alone)
+    storages = [storage_of(config, one, pairs.grid_of(one.node).bits) for one in readers]
     own = {}
     if not calibrator.sizes_only:
         own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
-    for reader in readers:
+    for reader, storage in zip(readers, storages, strict=True):
         one = own.get(id(reader)) or (blank if calibrator.sizes_only else nearest)(reader, config)
         integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
         size = reader.weight.tensor.nbytes
-        what = described(config, reader.node, pairs.grid_of(reader.node).bits)
-        yield Change(reader.operator, "static", what, size, size // 4 + one.scale.nbytes)
+        yield Change(reader.operator, "static", storage, size, size // 4 + one.scale.nbytes)
 
 
 def touched(plan: placement.Plan, node: ir.Node) -> set[str]:
@@ -206,11 +222,12 @@ def touched(plan: placement.Plan, node: ir.Node) -> set[str]:
     return {plan.source(node), plan.root(str(plan.behind(node).name))}
 
 
-def unfit(site: Site) -> str:
-    """What is wrong with the numbers of a weight or its bias; empty when nothing is."""
+def unfit(site: Site) -> Refusal | None:
+    """Why the numbers of a weight or its bias cannot be used; None where they can."""
     bias = stored_bias(site.node)
     if bias is not None and not np.isfinite(bias).all():
-        return "its bias holds numbers that are NaN or infinite"
+        reason = "its bias holds numbers that are NaN or infinite"
+        return Refusal(site.operator, "not-finite", reason)
     return unusable(site.weight)
 
 

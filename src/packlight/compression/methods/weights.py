@@ -50,7 +50,8 @@ from packlight.compression.reconstruction.sequential import (
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
 from packlight.records.configs import WeightOnly, WeightWidth
-from packlight.records.granularity import PerBlock, PerChannel, PerTensor
+from packlight.records.granularity import Granularity, PerBlock, PerChannel, PerTensor
+from packlight.records.storage import StoredGrid
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -86,24 +87,24 @@ def decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
         range(summed[0], summed[-1] + 1)
     ):
         kind = weight.roles[0].node.op_type
-        return Refusal(
-            weight.operator, f"blocks do not lie in a row in a {kind}", "use per=channel"
-        )
+        reason = f"blocks do not lie in a row in a {kind}"
+        return Refusal(weight.operator, "unsupported-axes", reason, "use per=channel")
     grouping = group(weight, config)
     expand = when(weight, grouping, config)
     if expand == "run" and config.bits not in STORED:
-        return Refusal(
-            weight.operator, "DequantizeLinear reads codes of 4 or 8 bits", "use expand=load"
-        )
+        reason = "DequantizeLinear reads codes of 4 or 8 bits"
+        return Refusal(weight.operator, "unsupported-bits", reason, "use expand=load")
     if expand == "run" and isinstance(config.granularity, PerChannel) and len(along(grouping)) > 1:
         return Refusal(
             weight.operator,
+            "unsupported-axes",
             "DequantizeLinear has scales along one axis; its outputs lie along several",
             "use expand=load",
         )
     if expand == "run" and isinstance(config.granularity, PerBlock) and len(summed) > 1:
         return Refusal(
             weight.operator,
+            "unsupported-axes",
             "DequantizeLinear has blocks along one axis; this operator sums over several",
             "use expand=load",
         )
@@ -113,7 +114,7 @@ def decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
         reason = (
             f"codes and scales would take {after} bytes, the float weight {weight.tensor.nbytes}"
         )
-        return Refusal(weight.operator, reason, "use larger groups")
+        return Refusal(weight.operator, "not-smaller", reason, "use larger groups")
     return site
 
 
@@ -242,12 +243,11 @@ def encode(graph: ir.Model, one: EncodedWeight[Site], config: WeightOnly) -> Cha
     place = Expansion(graph, site.weight.value)
     encoding = Encoding(place, site, one.parts, config)
     place.replace(encoding.at_load() if site.expand == "load" else encoding.at_run())
-    share = str(config.granularity)
-    if isinstance(config.granularity, PerBlock):
-        share = str(PerBlock(site.grouping.block))
-    what = f"int{site.bits} {share}"
-    what = site.told(f"{what}, {one.how}, float at {site.expand}")
-    return Change(site.operator, "weights", what, before, stored_bytes(site, config))
+    granularity: Granularity = config.granularity
+    if isinstance(granularity, PerBlock):
+        granularity = PerBlock(site.grouping.block)
+    storage = StoredGrid(site.bits, granularity, one.rounding, site.expand, one.notes)
+    return Change(site.operator, "weights", storage, before, stored_bytes(site, config))
 
 
 @dataclass(frozen=True, slots=True)

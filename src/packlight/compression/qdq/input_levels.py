@@ -20,6 +20,7 @@ from packlight.compression.encoding.stored_values import Stock
 from packlight.compression.grids.ranges import Affine
 from packlight.compression.reconstruction.bias_correction import Bias
 from packlight.compression.sites.weight_sites import Weight, weight_site
+from packlight.records.reason_code import ReasonCode
 from packlight.records.variant import Refusal
 from packlight.runtime.calibration import Calibrator
 
@@ -111,17 +112,18 @@ def lead(
     """
     source = node.inputs[0]
     assert source is not None
-    why = unfit(node, weight)
+    refusal = unfit(node, weight)
     levels = Levels()
-    if not why and not calibrator.sizes_only:
+    if refusal is None and not calibrator.sizes_only:
         calibrator.observe(graph, {str(source.name): [levels]})
     even = levels.evenly()
-    if not why and calibrator.sizes_only:
+    if refusal is None and calibrator.sizes_only:
         even = Evenly(np.zeros(weight.shape[1]), np.ones(weight.shape[1]))
-    if not why and even is None:
-        why = "what it reads does not have 256 evenly spaced levels in each channel, or fewer"
-    if even is None or why:
-        return weight, Refusal(str(node.name), f"first=levels leaves it as it is: {why}")
+    if refusal is None and even is None:
+        reason = "what it reads does not have 256 evenly spaced levels in each channel, or fewer"
+        refusal = refused(node, "uneven-levels", reason)
+    if even is None or refusal is not None:
+        return weight, refusal
     wide = (1, -1, *(1,) * (len(weight.shape) - SPATIAL))
     old = weight.read().astype(np.float64)
     shift = (old * even.zero.reshape(wide)).sum(axis=weight.summed)
@@ -133,15 +135,21 @@ def lead(
     return site, None
 
 
-def unfit(node: ir.Node, weight: Weight) -> str:
-    """Why an operator cannot take up what leading its input changes; empty when nothing does."""
+def unfit(node: ir.Node, weight: Weight) -> Refusal | None:
+    """Why an operator cannot take up what leading its input changes; None where it can."""
     if node.op_type != "Conv" or node.attributes.get_int("group", 1) > 1:
-        return "it is no convolution over all channels"
+        return refused(node, "unsupported-operator", "it is no convolution over all channels")
     if node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return "what it pads follows from the size of its input (auto_pad)"
+        reason = "what it pads follows from the size of its input (auto_pad)"
+        return refused(node, "unsupported-attributes", reason)
     if len(weight.value.uses()) > 1:
-        return "others read its weight"
-    return ""
+        return refused(node, "shared", "others read its weight")
+    return None
+
+
+def refused(node: ir.Node, code: ReasonCode, reason: str) -> Refusal:
+    """The refusal to let an operator read the numbers of levels."""
+    return Refusal(str(node.name), code, f"first=levels leaves it as it is: {reason}")
 
 
 def numbered(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) -> None:

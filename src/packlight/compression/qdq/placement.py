@@ -16,6 +16,7 @@ from packlight.backends.capabilities import Capabilities
 from packlight.backends.policy import Policy
 from packlight.compression.sites.weight_roles import stored
 from packlight.model import nodes
+from packlight.records.reason_code import ReasonCode
 
 
 def none_is_float(node: ir.Node) -> bool:
@@ -179,20 +180,21 @@ def drop_float_outputs(plan: Plan, chosen: set[int]) -> None:
 
 def float_operators(
     graph: ir.Model, plan: Plan, floats: Callable[[ir.Node], bool]
-) -> Iterator[tuple[ir.Node, str]]:
+) -> Iterator[tuple[ir.Node, ReasonCode, str]]:
     """Operators without a weight that stay in float although integers reach them, and why."""
     carried = set(map(id, plan.unweighted))
     for node in nodes(graph):
         if node.op_type in plan.policy.choices.keep_float:
-            yield node, plan.policy.choices.keep_float[node.op_type]
+            yield node, "no-kernel", plan.policy.choices.keep_float[node.op_type]
         if node.op_type not in plan.policy.integer_operators or id(node) in carried:
             continue
         inputs = [value for value in data_inputs(plan, node) if value is not None]
         missing = [value for value in inputs if not has_grid(plan, value)]
         if floats(node):
-            yield node, "skip= names it"
+            yield node, "skipped", "skip= names it"
         elif missing and len(missing) < len(node.inputs):
-            yield node, f"it also reads {missing[0].name}, which no integer operator gives"
+            reason = f"it also reads {missing[0].name}, which no integer operator gives"
+            yield node, "float-input", reason
 
 
 def first_and_last(

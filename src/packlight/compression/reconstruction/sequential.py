@@ -41,8 +41,9 @@ from packlight.compression.reconstruction.shrinkage import (
 from packlight.compression.reconstruction.sparse_rows import prune_rows, refine_sparse_codes
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
 from packlight.compression.sites.weight_matrix import Layout, layout_of, sources
-from packlight.compression.sites.weight_sites import Weight, WeightSite
+from packlight.compression.sites.weight_sites import Weight, WeightSite, shared
 from packlight.records.configs import RoundingConfig
+from packlight.records.storage import Note, RoundingMethod
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.disk_cache import DiskCache
 
@@ -92,12 +93,14 @@ class EncodedWeight(Generic[S]):
     Attributes:
         site: the weight.
         parts: that are stored.
-        how: it was rounded, in words.
+        rounding: how it was rounded.
+        notes: remarks on the decision and on the rounding.
     """
 
     site: S
     parts: Parts
-    how: str
+    rounding: RoundingMethod
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +111,15 @@ class RoundedWeight(Generic[S, F]):
         site: the weight.
         fitted: the values it can take.
         codes: of the weight's shape; NaN where it became zero by sparsity.
-        how: it was rounded, in words.
+        rounding: how it was rounded.
+        notes: remarks on the decision and on the rounding.
     """
 
     site: S
     fitted: F
     codes: Codes
-    how: str
+    rounding: RoundingMethod
+    notes: tuple[Note, ...] = ()
 
 
 StoredParts = Callable[[S, F, Codes], Mapping[str, NDArray[np.generic]]]
@@ -131,7 +136,9 @@ def round_lazily(
         grid = fit(site, weight, np.broadcast_to(np.float32(1), weight.shape))
         return stored(site, grid, grid.nearest(weight))
 
-    return [EncodedWeight(site, Parts(partial(parts, site)), "to nearest") for site in sites]
+    return [
+        EncodedWeight(site, Parts(partial(parts, site)), "nearest", site.notes) for site in sites
+    ]
 
 
 def encode_rounded(
@@ -145,7 +152,8 @@ def encode_rounded(
     encoded = []
     for weight in rounded:
         parts = stored(weight.site, weight.fitted, weight.codes)
-        encoded.append(EncodedWeight(weight.site, cached_parts(parts, cache), weight.how))
+        waiting = cached_parts(parts, cache)
+        encoded.append(EncodedWeight(weight.site, waiting, weight.rounding, weight.notes))
     return encoded
 
 
@@ -259,8 +267,8 @@ def round_weight(
     form = layout_of(site.weight)
     if observer is None or not observer.calls:
         grid = fit(site, weight, np.ones_like(weight))
-        reason = missing_inputs(site, observer)
-        return RoundedWeight(site, grid, grid.nearest(weight), f"to nearest: {reason}")
+        notes = (*site.notes, missing_inputs(site, observer))
+        return RoundedWeight(site, grid, grid.nearest(weight), "nearest", notes)
     bias = correctable_bias(site.weight) if config.bias else None
     centered = bias is not None
     exact = form.matrices(weight).astype(np.float64)
@@ -285,8 +293,7 @@ def round_weight(
         error = exact - form.matrices(grid.values(codes)).astype(np.float64)
         shift = error @ mean[:, :, None] + exact @ mean_gap[:, :, None]
         bias.shift(shift[:, :, 0])
-    how = {"gptq": "by gptq", "nearest": "to nearest"}[config.rounding]
-    return RoundedWeight(site, grid, codes, how)
+    return RoundedWeight(site, grid, codes, config.rounding, site.notes)
 
 
 def compact_codes(codes: Codes) -> NDArray[np.floating]:
@@ -301,15 +308,15 @@ def decoded_values(fitted: RoundingGrid, codes: Callable[[], NDArray[np.floating
     return fitted.values(codes().astype(np.float32))
 
 
-def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> str:
+def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> Note:
     """Reason why the inputs of a weight are unknown."""
     if observer is not None and observer.skipped:
-        return "no sample gives it inputs that are finite and can be squared"
+        return Note("not-finite-inputs")
     if observer is not None:
-        return "no sample reaches it"
+        return Note("no-samples")
     if len(site.weight.roles) > 1:
-        return "several operators share it"
-    return "it multiplies no inputs"
+        return shared(site.weight)
+    return Note("no-inputs")
 
 
 def pruned_target(

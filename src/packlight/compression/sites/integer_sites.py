@@ -30,7 +30,10 @@ def integer_sites(
         if node.op_type in SUMMED and (node.op_type != "Gather" or id(node) in tables):
             why = kept(node)
             role, value = weights.get(id(node), (None, None))
-            yield Refusal(str(node.name), why) if why else integer_site(node, role, value)
+            if why:
+                yield Refusal(str(node.name), "no-kernel", why)
+            else:
+                yield integer_site(node, role, value)
 
 
 def integer_site(
@@ -44,9 +47,11 @@ def integer_site(
     if isinstance(weight, Refusal):
         return weight
     if node.op_type == "MatMul" and len(weight.shape) != MATRIX:
-        return Refusal(name, f"its weight has shape {weight.shape}, not (in, out)")
+        reason = f"its weight has shape {weight.shape}, not (in, out)"
+        return Refusal(name, "unsupported-shape", reason)
     if node.op_type == "Gemm" and not plain_gemm(node):
-        return Refusal(name, "it scales or transposes what it reads", "run it as MatMul and Add")
+        reason = "it scales or transposes what it reads"
+        return Refusal(name, "unsupported-attributes", reason, "run it as MatMul and Add")
     return node, weight
 
 

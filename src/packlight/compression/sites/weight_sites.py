@@ -19,6 +19,7 @@ from packlight.compression.sites.weight_roles import (
     unclaimed,
 )
 from packlight.model import release
+from packlight.records.storage import Note
 from packlight.records.variant import Refusal
 
 Floats = NDArray[np.float32]
@@ -105,15 +106,11 @@ class WeightSite:
 
     Attributes:
         weight: what is stored now.
-        note: what is said of the decision, if anything.
+        notes: remarks on the decision.
     """
 
     weight: Weight
-    note: str = field(default="", kw_only=True)
-
-    def told(self, what: str) -> str:
-        """What is done to the weight, with what is said of the decision."""
-        return f"{what}, {self.note}" if self.note else what
+    notes: tuple[Note, ...] = field(default=(), kw_only=True)
 
     @property
     def operator(self) -> str:
@@ -130,7 +127,7 @@ def decided(graph: ir.Model, decide: Callable[[Weight], S | Refusal]) -> Iterato
         yield found if isinstance(found, Refusal) else decide(found)
     for node, value, remedy in unclaimed(graph, SMALLEST):
         reason = f"how {node.op_type} reads its weight '{value.name}' is not supported"
-        yield Refusal(str(node.name), reason, remedy)
+        yield Refusal(str(node.name), "unsupported-operator", reason, remedy)
 
 
 def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
@@ -146,7 +143,7 @@ def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
         site = weight_site(readers[0][1], tuple(role for role, _ in readers))
         if isinstance(site, Weight) and site.tensor.size < SMALLEST:
             reason = f"its weight has {site.tensor.size} numbers: too few to gain"
-            yield Refusal(site.operator, reason)
+            yield Refusal(site.operator, "too-small", reason)
         else:
             yield site
 
@@ -156,11 +153,12 @@ def not_stored(operator: str, value: ir.Value | None) -> Refusal:
     if value is not None and value.is_graph_input():
         return Refusal(
             operator,
+            "model-input",
             "its weight is an input of the model, which may be fed",
             "export the model without initializers among its inputs",
         )
     remedy = "run simplify first: it computes what is constant"
-    return Refusal(operator, "its weight is computed, not stored", remedy)
+    return Refusal(operator, "computed-weight", "its weight is computed, not stored", remedy)
 
 
 def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
@@ -169,17 +167,25 @@ def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
     assert tensor is not None
     name = readers[0].operator
     if tensor.dtype != ir.DataType.FLOAT:
-        return Refusal(name, f"its weight is stored as {tensor.dtype.name}, not as float32")
+        reason = f"its weight is stored as {tensor.dtype.name}, not as float32"
+        return Refusal(name, "not-float32", reason)
     if published(value):
-        return Refusal(name, "its weight is also an output of the model, which must not change")
+        reason = "its weight is also an output of the model, which must not change"
+        return Refusal(name, "model-output", reason)
     if len({role.summed for role in readers}) > 1:
         others = ", ".join(role.operator for role in readers)
         return Refusal(
             name,
+            "shared",
             f"its weight is shared by operators that sum over different axes ({others})",
             "store it twice, or leave it as it is",
         )
     return Weight(value, tensor, readers)
+
+
+def shared(weight: Weight) -> Note:
+    """A remark that a weight has no inputs of its own to be rounded by."""
+    return Note("shared-weight", tuple(role.operator for role in weight.roles))
 
 
 def published(value: ir.Value) -> bool:
@@ -188,13 +194,15 @@ def published(value: ir.Value) -> bool:
     return value.is_graph_output() or any(published(other) for other in again)
 
 
-def unusable(site: Weight) -> str:
-    """What is wrong with a site's numbers; empty when nothing is."""
+def unusable(site: Weight) -> Refusal | None:
+    """Why a site's numbers cannot be used; None where they can."""
     sizes = np.abs(site.read())
     bad = int(np.count_nonzero(~np.isfinite(sizes)))
     if bad:
-        return f"its weight holds {bad} numbers that are NaN or infinite"
+        reason = f"its weight holds {bad} numbers that are NaN or infinite"
+        return Refusal(site.operator, "not-finite", reason)
     most = float(sizes.max(initial=0.0))
     if most > LARGEST:
-        return f"its weight reaches {most:.2g}: points beside it would leave the range of float32"
-    return ""
+        reason = f"its weight reaches {most:.2g}: points beside it would leave the range of float32"
+        return Refusal(site.operator, "overflow", reason)
+    return None

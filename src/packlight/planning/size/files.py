@@ -18,11 +18,16 @@ from packlight.planning.value_checks import Numbers
 from packlight.records.codec import digest
 from packlight.records.configs import Config, RoundingConfig
 from packlight.records.measurement import Measurement, counted
-from packlight.records.recipe import Recipe, Step
+from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.variant import Change, Refusal
 
 INTEGER = ("static", "dynamic")
 """Methods that compute in integers, which change the graph as a whole."""
+
+
+def computes_in_integers(text: str) -> bool:
+    """Whether the first step of a recipe in short computes in integers."""
+    return any(step.method in INTEGER for step in parse_recipe(text).steps[:1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,120 @@
+"""Changes and refusals in words, for the terminal, the report and notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from packlight.records.storage import (
+    Folded,
+    IntegerArithmetic,
+    Note,
+    NoteCode,
+    Removed,
+    RoundingMethod,
+    Scaled,
+    StoredFloat16,
+    StoredGrid,
+    StoredPalette,
+    StoredSparse,
+)
+from packlight.records.variant import Change, Refusal
+
+ROUNDING: Mapping[RoundingMethod, str] = {"nearest": "round-to-nearest", "gptq": "GPTQ"}
+PRUNING: Mapping[RoundingMethod, str] = {"nearest": "by magnitude", "gptq": "by SparseGPT"}
+RANGES = {"calibration": "ranges from calibration", "call": "ranges of each call"}
+NOTES: Mapping[NoteCode, str] = {
+    "no-samples": "no calibration sample reaches it",
+    "not-finite-inputs": "no calibration sample gives it finite inputs",
+    "no-inputs": "its inputs cannot be observed",
+    "shared-weight": "several operators share it",
+    "no-sensitivity": "mean width, as rounding it changes no compared output",
+    "int16-safe": "pairs of products within 16 bits",
+}
+
+
+def describe_change(change: Change) -> str:
+    """A change in one line, without the names of operator and method.
+
+    >>> from packlight.records import PerBlock
+    >>> describe_change(Change("conv_1", "weights", StoredGrid(4, PerBlock(32), "gptq", "load")))
+    'int4 per block of 32, GPTQ, expanded at load'
+    """
+    storage = change.storage
+    notes: tuple[Note, ...] = getattr(storage, "notes", ())
+    return ", ".join([*PHRASES[type(storage)](storage), *(NOTES[note.code] for note in notes)])
+
+
+def describe_refusal(refusal: Refusal) -> str:
+    """A refusal in one line, without the names of operator and method.
+
+    >>> describe_refusal(Refusal("conv_1", "not-smaller", "codes take more bytes", "use blocks"))
+    'codes take more bytes; use blocks'
+    """
+    return f"{refusal.reason}; {refusal.remedy}" if refusal.remedy else refusal.reason
+
+
+def _float16(storage: StoredFloat16) -> Iterator[str]:
+    yield "float16"
+    yield f"expanded at {storage.expand}"
+
+
+def _grid(storage: StoredGrid) -> Iterator[str]:
+    yield f"int{storage.bits} {storage.granularity}"
+    yield ROUNDING[storage.rounding]
+    yield f"expanded at {storage.expand}"
+
+
+def _palette(storage: StoredPalette) -> Iterator[str]:
+    yield f"palette of {2**storage.bits} values {storage.granularity}"
+    yield ROUNDING[storage.rounding]
+    yield f"expanded at {storage.expand}"
+
+
+def _sparse(storage: StoredSparse) -> Iterator[str]:
+    zeros = f"{100 * storage.zeros:.3g} % zeros"
+    if storage.run:
+        zeros = f"{round(storage.zeros * storage.run)} of {storage.run} zeros"
+    yield f"{zeros} {PRUNING[storage.rounding]}"
+    if storage.values == "palette":
+        yield f"palette of {2**storage.bits} values"
+    else:
+        yield f"{'float' if storage.values == 'float' else 'int'}{storage.bits} values"
+    yield f"expanded at {storage.expand}"
+
+
+def _integer(storage: IntegerArithmetic) -> Iterator[str]:
+    yield f"{storage.activation_bits}-bit integer arithmetic"
+    yield RANGES[storage.ranges]
+    if storage.rounding is None:
+        yield "no weight"
+    else:
+        yield f"int{storage.bits} weights {storage.granularity}"
+        yield ROUNDING[storage.rounding]
+
+
+def _folded(storage: Folded) -> Iterator[str]:
+    yield f"folded into {storage.into}"
+
+
+def _removed(storage: Removed) -> Iterator[str]:
+    del storage
+    yield "computed beforehand or unused, and removed"
+
+
+def _scaled(storage: Scaled) -> Iterator[str]:
+    count = f"{storage.channels} of {storage.of} input channels"
+    yield f"{count} scaled against {', '.join(storage.against)}"
+
+
+PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
+    StoredFloat16: _float16,
+    StoredGrid: _grid,
+    StoredPalette: _palette,
+    StoredSparse: _sparse,
+    IntegerArithmetic: _integer,
+    Folded: _folded,
+    Removed: _removed,
+    Scaled: _scaled,
+}
+"""Phrases of each form of storage; notes follow them."""
