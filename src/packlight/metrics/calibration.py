@@ -82,8 +82,7 @@ def calibration_error(
     return np.asarray(np.abs(sums.reshape(-1, used)).sum(axis=1) / np.maximum(total[:, 0], 1))
 
 
-def likelihood_row(outputs: Outputs, target: object) -> Rows:
-    """Negative log likelihood of the targets in nats, and their number (2,)."""
+def _likelihood_row(outputs: Outputs, target: object) -> Rows:
     classes = np.asarray(target).reshape(-1)
     check_range(class_labels(target, classes.size), outputs)
     nats, _ = nll_and_brier(class_probabilities(outputs, classes.size), target)
@@ -92,7 +91,7 @@ def likelihood_row(outputs: Outputs, target: object) -> Rows:
 
 LOSS_METRICS = {
     "nll": of_sums(
-        "nll", likelihood_row, ratio, higher_is_better=False, decide=predicted_classes, scores=True,
+        "nll", _likelihood_row, ratio, higher_is_better=False, decide=predicted_classes, scores=True,
         unit="nat",
     ),
 }  # fmt: skip

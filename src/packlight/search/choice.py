@@ -73,11 +73,11 @@ def with_verdict(
     meets = {
         limit.text: limit.met(result.metrics[limit.judged_by], original) for limit in budget.all()
     }
-    labels = (*result.labels, *cost_labels(result.metrics, original))
+    labels = (*result.labels, *_cost_labels(result.metrics, original))
     return replace(result, meets=meets, verdict=verdict(meets), labels=labels)
 
 
-def cost_labels(
+def _cost_labels(
     metrics: Mapping[str, Measurement], original: Mapping[str, Measurement]
 ) -> tuple[str, ...]:
     """Labels for a slower, faster or larger variant."""
@@ -159,7 +159,7 @@ def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measur
     Costs count by the logarithm of the factor, losses and scores by their points over a tenth, so
     that a bound near 0 does not outweigh all others.
     """
-    gap = shortfall(limit, measurement, original)
+    gap = _shortfall(limit, measurement, original)
     bound = limit.bound(original)
     if gap <= 0:
         return 0.0
@@ -168,8 +168,9 @@ def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measur
     return gap / TENTH
 
 
-def shortfall(limit: Limit, measurement: Measurement, original: Mapping[str, Measurement]) -> float:
-    """Distance of a measurement from a bound, in its unit; negative if it keeps the bound."""
+def _shortfall(
+    limit: Limit, measurement: Measurement, original: Mapping[str, Measurement]
+) -> float:
     gap = measurement.value - limit.bound(original)
     return gap if limit.sense == "<=" else -gap
 
@@ -185,7 +186,7 @@ def misses(
             nearest=result.id,
             name=result.name,
             found=result.metrics[limit.judged_by],
-            by=shortfall(limit, result.metrics[limit.judged_by], original),
+            by=_shortfall(limit, result.metrics[limit.judged_by], original),
         )
         for limit in budget.all()
         if result.meets[limit.text] != "yes"
