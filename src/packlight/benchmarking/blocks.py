@@ -45,12 +45,12 @@ def encoder(draft: Draft, x: ir.Value, tokens: int, heads: int, head_size: int) 
     mixed = draft.op("MatMul", draft.op("Softmax", scores, axis=-1), parts[2])
     joined = draft.op("Transpose", mixed, perm=[0, 2, 1, 3])
     joined = draft.op("Reshape", joined, draft.whole(0, tokens, width))
-    x = normed(draft, draft.op("Add", x, biased(draft, joined, width, width)), width)
+    x = _normed(draft, draft.op("Add", x, biased(draft, joined, width, width)), width)
     wide = biased(draft, x, width, 4 * width)
     erf = draft.op("Erf", draft.op("Div", wide, draft.numbers(math.sqrt(2))))
     half = draft.op("Mul", draft.op("Add", erf, draft.numbers(1.0)), draft.numbers(0.5))
     wide = draft.op("Mul", wide, half)
-    return normed(draft, draft.op("Add", x, biased(draft, wide, 4 * width, width)), width)
+    return _normed(draft, draft.op("Add", x, biased(draft, wide, 4 * width, width)), width)
 
 
 def biased(draft: Draft, x: ir.Value, inputs: int, outputs: int) -> ir.Value:
@@ -59,8 +59,7 @@ def biased(draft: Draft, x: ir.Value, inputs: int, outputs: int) -> ir.Value:
     return draft.op("Add", draft.product("MatMul", x, (inputs, outputs), 1), shift)
 
 
-def normed(draft: Draft, x: ir.Value, width: int) -> ir.Value:
-    """A layer normalization."""
+def _normed(draft: Draft, x: ir.Value, width: int) -> ir.Value:
     return draft.op("LayerNormalization", x, *(draft.keep(draft.spread((width,))) for _ in "ab"))
 
 
@@ -75,14 +74,14 @@ def mobile_block(draft: Draft) -> Sequence[ir.Value]:
     for _ in range(chosen(draft, 1, 3, 6, 12)):
         narrow = side > SMALLEST and chosen(draft, 0, 0, 1)
         outputs = min(WIDEST // 6, drawn(draft, width, 2 * width, GRAIN)) if narrow else width
-        x = inverted(draft, x, width, outputs, 2 if narrow else 1)
+        x = _inverted(draft, x, width, outputs, 2 if narrow else 1)
         width = outputs
         side = -(-side // 2) if narrow else side
     pooled = draft.settled(draft.op("GlobalAveragePool", x))
     return [draft.product("Gemm", draft.op("Flatten", pooled), (width, 1000), 1)]
 
 
-def inverted(draft: Draft, x: ir.Value, width: int, outputs: int, stride: int) -> ir.Value:
+def _inverted(draft: Draft, x: ir.Value, width: int, outputs: int, stride: int) -> ir.Value:
     """One block of a mobile network."""
     wide = width * chosen(draft, 3, 6)
     y = activated(draft, convolved(draft, x, width, wide, 1))

@@ -62,7 +62,7 @@ def convs(kernels: Sequence[int], most: int = 512) -> Body:
         size = chosen(draft, *kernels)
         stride = chosen(draft, 1, 1, 2)
         inputs, outputs = (drawn(draft, 2 * GRAIN, most, GRAIN) for _ in range(2))
-        side = shrunk(drawn(draft, LEAST, MIDDLE), inputs * outputs * size**2)
+        side = _shrunk(drawn(draft, LEAST, MIDDLE), inputs * outputs * size**2)
         x = draft.feed(1, inputs, side, side)
         for step in range(chosen(draft, *DEPTHS)):
             shape = (outputs, inputs) if step % 2 == 0 else (inputs, outputs)
@@ -80,7 +80,7 @@ def stems(kernels: Sequence[int]) -> Body:
         stride = chosen(draft, 1, 1, 2)
         inputs = drawn(draft, 1, 2 * GRAIN - 1)
         outputs = drawn(draft, 2 * GRAIN, 64, GRAIN)
-        side = shrunk(drawn(draft, LEAST, LARGEST), inputs * outputs * size**2)
+        side = _shrunk(drawn(draft, LEAST, LARGEST), inputs * outputs * size**2)
         x = draft.feed(1, inputs, side, side)
         return [convolution(draft, x, (outputs, inputs, size, size), stride)]
 
@@ -94,8 +94,7 @@ def convolution(draft: Draft, x: ir.Value, shape: Sequence[int], stride: int) ->
         **padded(shape[-1])))  # fmt: skip
 
 
-def shrunk(side: int, macs: int) -> int:
-    """The side of a picture, smaller where so many multiply-accumulates a pixel are too many."""
+def _shrunk(side: int, macs: int) -> int:
     while macs * side**2 > MOST and side > LEAST:
         side = side * 3 // 4
     return side

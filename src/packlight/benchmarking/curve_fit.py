@@ -240,13 +240,13 @@ def fit(timings: Sequence[Timing], roof: Roof, seed: int = 0, drift: float = 0.0
     design = Sums(timings, roof)
     worth = np.array([WHOLE if timing.composite else 1.0 for timing in timings])
     with threadpool_limits(1, user_api="blas"):  # small matrices: more threads only wait
-        solution, weights = robust(design, worth)
+        solution, weights = _robust(design, worth)
         residuals = unseen(design, weights, solution, seed)
     overhead = float(np.exp(solution[1]))
     return Fit(overhead, curves(design, solution, residuals, timings, drift), residuals)
 
 
-def robust(design: Sums, worth: Floats) -> tuple[Floats, Floats]:
+def _robust(design: Sums, worth: Floats) -> tuple[Floats, Floats]:
     """Coefficients, and weights of the timings: less for those far from what the rest says."""
     weights = worth
     solution = solve(design, worth)

@@ -36,8 +36,7 @@ BLOCK = "block"
 """Word in the names of designs that stand for whole models."""
 
 
-def unwatched(what: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+def _unwatched(what: str, done: int, total: int) -> None:
     del what, done, total
 
 
@@ -50,7 +49,7 @@ def measure_device(
     quick: bool = False,
     seed: int = 0,
     date: str = "",
-    progress: Progress = unwatched,
+    progress: Progress = _unwatched,
     clock: Clock = time.perf_counter,
 ) -> Device:
     """Time kernels of many shapes and data types on this machine, and describe it.
@@ -113,7 +112,7 @@ def counted(
     for done, model in enumerate(models):
         progress("counting", done, len(models))
         seconds = float(np.median([row.seconds for row in rows[model.key]]))
-        timings.append(Timing(calls_of(model), seconds, BLOCK in model.design))
+        timings.append(Timing(_calls_of(model), seconds, BLOCK in model.design))
     return timings
 
 
@@ -139,7 +138,6 @@ def drift(rows: Sequence[Sequence[Row]]) -> float:
     return float(np.std(np.median(times - np.median(times, axis=1, keepdims=True), axis=0), ddof=1))
 
 
-def calls_of(timed: Timed) -> Mapping[Call, int]:
-    """Calls of kernels in one run of a model of the set."""
+def _calls_of(timed: Timed) -> Mapping[Call, int]:
     model, _ = timed.draw()
     return calls(model, profile(model, {}))

@@ -66,10 +66,10 @@ def named_calls(
     constant = constants(expanded.graph.graph, stored)
     runs = Counter(expanded, constant).runs
     for node in expanded.origin:
-        pass_through(node)
-    active = [node for node in expanded.origin if runs.get(node) and is_read(node)]
-    fusion = fuse(active, constant, fixed=is_fixed(model))
-    kernel_calls = [(node, kernel(kernel_operator(fusion, node))) for node in fusion.kernels()]
+        _pass_through(node)
+    active = [node for node in expanded.origin if runs.get(node) and _is_read(node)]
+    fusion = fuse(active, constant, fixed=_is_fixed(model))
+    kernel_calls = [(node, kernel(_kernel_operator(fusion, node))) for node in fusion.kernels()]
     kernel_calls += reorders(fusion)
     moved_in_run = sum(call.moved * runs[node] for node, call in kernel_calls)
     named = [(str(expanded.origin[node].name), call.within(moved_in_run), runs[node])
@@ -77,14 +77,12 @@ def named_calls(
     return [*named, ("", RUN, 1)]
 
 
-def is_fixed(model: Model) -> bool:
-    """Check that a model says the shapes of all its inputs."""
+def _is_fixed(model: Model) -> bool:
     shapes = [value.shape for value in model.inputs().values()]
     return all(shape is not None and shape.is_static() for shape in shapes)
 
 
-def pass_through(node: ir.Node) -> None:
-    """Let what reads a copy read what is copied, in place."""
+def _pass_through(node: ir.Node) -> None:
     value = node.inputs[0] if node.op_type in COPIES else None
     copy = node.outputs[0] if node.outputs else None
     if value is not None and copy is not None and not copy.is_graph_output():
@@ -92,13 +90,11 @@ def pass_through(node: ir.Node) -> None:
         node.replace_input_with(0, None)
 
 
-def is_read(node: ir.Node) -> bool:
-    """Check that anything reads what an operator gives."""
+def _is_read(node: ir.Node) -> bool:
     return any(value.is_graph_output() or value.uses() for value in node.outputs)
 
 
-def kernel_operator(fusion: Fusion, node: ir.Node) -> KernelOperator:
-    """An operator with what was fused into it."""
+def _kernel_operator(fusion: Fusion, node: ir.Node) -> KernelOperator:
     dtype: Dtype = "int8" if node in fusion.integer else "float32"
     blocks = fusion.named.get(node) == "MatMulNBits"
     extra = sum(math.prod(sizes_of(value) or ()) for value in fusion.read.get(node, []))

@@ -46,7 +46,7 @@ def predict_latency(
         ModelError: a shape is not known.
         DeviceError: the device has no CPU, or was measured with another number of threads.
     """
-    return total(calls(model, profile, seen_shapes), at_threads(device, threads))
+    return total(calls(model, profile, seen_shapes), _at_threads(device, threads))
 
 
 def total(calls: Mapping[Call, int], device: Device) -> Measurement:
@@ -98,7 +98,7 @@ class Priced:
         )
 
 
-def at_threads(device: Device, threads: int) -> Device:
+def _at_threads(device: Device, threads: int) -> Device:
     """A device with the peak that so many threads have.
 
     Raises:

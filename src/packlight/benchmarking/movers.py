@@ -18,8 +18,7 @@ MOST = 2**20
 Step = Callable[[Draft, ir.Value], ir.Value]
 
 
-def sized(draft: Draft) -> ir.Value:
-    """An input of three dimensions and a drawn size."""
+def _sized(draft: Draft) -> ir.Value:
     count = drawn(draft, LEAST, MOST)
     width = min(count, drawn(draft, 8, 1024))
     return draft.feed(1, max(1, count // width), width)
@@ -29,7 +28,7 @@ def chain(step: Step, most: int = 8) -> Body:
     """Chain of one operator, several times."""
 
     def body(draft: Draft) -> Sequence[ir.Value]:
-        x = sized(draft)
+        x = _sized(draft)
         for _ in range(chosen(draft, 2, 4, most)):
             x = step(draft, x)
         return [x]
@@ -49,7 +48,7 @@ def with_number(op: str, number: float) -> Body:
 
 def added(draft: Draft) -> Sequence[ir.Value]:
     """Sums of two values of one shape."""
-    first = x = sized(draft)
+    first = x = _sized(draft)
     for step in range(chosen(draft, 2, 4, 16)):
         x = draft.op("Add" if step % 2 else "Sub", x, first)
     return [x]
@@ -57,7 +56,7 @@ def added(draft: Draft) -> Sequence[ir.Value]:
 
 def biases(draft: Draft) -> Sequence[ir.Value]:
     """Sums with a stored row."""
-    x = sized(draft)
+    x = _sized(draft)
     width = int(draft.feeds["x0"].shape[-1])
     for _ in range(chosen(draft, 2, 4)):
         x = draft.op("Add", x, draft.keep(draft.spread((width,))))
@@ -71,7 +70,7 @@ def swish(draft: Draft, x: ir.Value) -> ir.Value:
 
 def layer_norm(draft: Draft) -> Sequence[ir.Value]:
     """Layer normalizations."""
-    x = sized(draft)
+    x = _sized(draft)
     width = int(draft.feeds["x0"].shape[-1])
     for _ in range(chosen(draft, 1, 2)):
         stored = [draft.keep(draft.spread((width,))) for _ in "ab"]
@@ -114,7 +113,7 @@ def resized(draft: Draft) -> Sequence[ir.Value]:
 
 def copied(draft: Draft) -> Sequence[ir.Value]:
     """Two values side by side, and parts of that."""
-    x = sized(draft)
+    x = _sized(draft)
     width = int(draft.feeds["x0"].shape[-1])
     joined = draft.op("Concat", x, draft.op("Neg", x), axis=1)
     part = draft.op("Slice", joined, draft.whole(1), draft.whole(width), draft.whole(2))
@@ -132,7 +131,7 @@ def gathered(draft: Draft) -> Sequence[ir.Value]:
 
 def reduced(draft: Draft) -> Sequence[ir.Value]:
     """Means over the last axis, and over the pixels of pictures."""
-    x = sized(draft)
+    x = _sized(draft)
     y = picture(draft)[0]
     return [draft.op("ReduceMean", x, draft.whole(2), keepdims=1),
             draft.op("ReduceMean", y, draft.whole(2, 3), keepdims=1)]  # fmt: skip
@@ -151,4 +150,4 @@ def pooled(draft: Draft) -> Sequence[ir.Value]:
 
 def coded(draft: Draft) -> Sequence[ir.Value]:
     """Numbers to codes and back."""
-    return [draft.coded(sized(draft))]
+    return [draft.coded(_sized(draft))]

@@ -173,9 +173,9 @@ def time_all(
                 break
             if (model.key, number) not in journal.rows:
                 progress(f"timing, round {number + 1}", done % total, total)
-                journal.add(time_one(model, number, schedule, journal.conditions, clock))
+                journal.add(_time_one(model, number, schedule, journal.conditions, clock))
                 done += 1
-    return by_model(schedule.models, journal.rows.values())
+    return _by_model(schedule.models, journal.rows.values())
 
 
 def turns(schedule: Schedule) -> Iterator[tuple[int, Timed]]:
@@ -185,7 +185,7 @@ def turns(schedule: Schedule) -> Iterator[tuple[int, Timed]]:
             yield number, model
 
 
-def time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: Clock) -> Row:
+def _time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: Clock) -> Row:
     """Open a model anew, warm it up and time its runs."""
     start = clock()
     drawn, feeds = model.draw()
@@ -203,8 +203,7 @@ def time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: C
     return Row(under, model.key, number, seconds, len(seconds_taken), clock() - start)
 
 
-def by_model(models: Sequence[Timed], rows: Iterable[Row]) -> dict[str, tuple[Row, ...]]:
-    """Rows of each model that was timed."""
+def _by_model(models: Sequence[Timed], rows: Iterable[Row]) -> dict[str, tuple[Row, ...]]:
     keys = {model.key for model in models}
     rows_by_key: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

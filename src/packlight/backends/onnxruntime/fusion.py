@@ -144,15 +144,14 @@ def same_shapes(node: ir.Node) -> bool:
     return len({sizes_of(value) for value in node.inputs if value is not None}) == 1
 
 
-def is_factor(fusion: Fusion, node: ir.Node) -> bool:
-    """Check that an operator multiplies or divides by one stored number."""
+def _is_factor(fusion: Fusion, node: ir.Node) -> bool:
     if node.op_type not in SCALES:
         return False
     stored = [sizes_of(value) for value in node.inputs if value and fusion.stored(value)]
     return len(stored) == 1 and stored[0] is not None and math.prod(stored[0]) == 1
 
 
-def integer_kernel(fusion: Fusion, node: ir.Node) -> None:
+def _integer_kernel(fusion: Fusion, node: ir.Node) -> None:
     """Compute between codes and codes in codes."""
     runtime = capabilities("onnxruntime")
     op_type = str(node.op_type)
@@ -222,16 +221,14 @@ def _is_matrix(value: ir.Value) -> bool:
     return len(sizes_of(value) or ()) == MATRIX
 
 
-def unread_floats(fusion: Fusion, node: ir.Node) -> None:
-    """Drop the restoring of codes that only integer kernels read."""
+def _unread_floats(fusion: Fusion, node: ir.Node) -> None:
     if node.op_type == RESTORE:
         readers = {use.node for use in node.outputs[0].uses()}
         if readers and readers <= fusion.integer and not node.outputs[0].is_graph_output():
             fusion.gone.add(node)
 
 
-def clipped_by_grid(fusion: Fusion, node: ir.Node) -> None:
-    """Drop a clipping that rounding to the grid behind it does as well."""
+def _clipped_by_grid(fusion: Fusion, node: ir.Node) -> None:
     runtime = capabilities("onnxruntime")
     if node.op_type in runtime.clipping and node not in fusion.integer:
         reader = fusion.only_reader(node.outputs[0])
@@ -240,8 +237,7 @@ def clipped_by_grid(fusion: Fusion, node: ir.Node) -> None:
             fusion.gone.add(node)
 
 
-def blocked_product(fusion: Fusion, node: ir.Node) -> None:
-    """Let a product with stored blocks of few bits restore them itself."""
+def _blocked_product(fusion: Fusion, node: ir.Node) -> None:
     if node.op_type not in PRODUCTS or node in fusion.integer:
         return
     maker = fusion.sole_maker(node.inputs[1], RESTORE)
@@ -260,32 +256,30 @@ def convolution(fusion: Fusion, node: ir.Node) -> None:
         if op in ACTIVATIONS and (folded or op == "Clip"):
             fusion.absorb(node, reader)
             return
-        shift = op in ("Add", "Mul", "Sub") and folded and is_channels(reader, fusion)
+        shift = op in ("Add", "Mul", "Sub") and folded and _is_channels(reader, fusion)
         joined = (
-            op == "Add" and not folded and same_shapes(reader) and is_ready(reader, node, fusion)
+            op == "Add" and not folded and same_shapes(reader) and _is_ready(reader, node, fusion)
         )
         if not (shift or joined or (op == "BatchNormalization" and folded)):
             return
         fusion.absorb(node, reader)
 
 
-def is_ready(join: ir.Node, node: ir.Node, fusion: Fusion) -> bool:
-    """Check that all further inputs of a sum are there when an operator runs."""
+def _is_ready(join: ir.Node, node: ir.Node, fusion: Fusion) -> bool:
     makers = [value.producer() for value in join.inputs if value is not None]
     positions = [fusion.running.get(maker, -1) for maker in makers if maker is not None]
     result = fusion.result(node).producer()
     return max(positions, default=-1) <= max(fusion.running[node], fusion.running.get(result, -1))  # type: ignore[arg-type]
 
 
-def is_channels(node: ir.Node, fusion: Fusion) -> bool:
-    """Check that stored inputs have one number for each channel, or one in all."""
+def _is_channels(node: ir.Node, fusion: Fusion) -> bool:
     stored = [sizes_of(v) or () for v in node.inputs if v is not None and fusion.stored(v)]
     output = sizes_of(node.outputs[0]) or ()
     most = output[1] if len(output) >= IMAGE else 1
     return all(math.prod(shape) in (1, most) for shape in stored)
 
 
-def matrix(fusion: Fusion, node: ir.Node) -> None:
+def _matrix(fusion: Fusion, node: ir.Node) -> None:
     """A product of two matrices takes up a stored bias and an activation."""
     if node.op_type not in PRODUCTS or node in fusion.integer:
         return
@@ -307,10 +301,10 @@ def scaled(fusion: Fusion, node: ir.Node) -> None:
         return
     for value in fusion.computed(node):
         maker = fusion.sole_maker(value, "Transpose", *SCALES)
-        if maker is not None and (turns(maker) or is_factor(fusion, maker)):
+        if maker is not None and (turns(maker) or _is_factor(fusion, maker)):
             fusion.gone.add(maker)
     reader = fusion.only_reader(fusion.result(node))
-    if reader is not None and reader.op_type in SCALES and is_factor(fusion, reader):
+    if reader is not None and reader.op_type in SCALES and _is_factor(fusion, reader):
         fusion.absorb(node, reader)
 
 
@@ -321,7 +315,7 @@ def turns(node: ir.Node) -> bool:
     return len(order) >= TURN and order == [*positions[:-2], positions[-1], positions[-2]]
 
 
-def skip_norm(fusion: Fusion, node: ir.Node) -> None:
+def _skip_norm(fusion: Fusion, node: ir.Node) -> None:
     """A normalization adds the residual before it, and that residual's bias."""
     if node.op_type != "LayerNormalization":
         return
@@ -352,7 +346,7 @@ def gelu(fusion: Fusion, node: ir.Node) -> None:
     if inner.op_type == "Mul" and halved is not None and fusion.computed(halved) == source:
         fusion.replace("Gelu", inner, before, node, plus, halved)
     elif inner.op_type == "Mul" and outer is not None and set(source) <= set(inner.inputs) and (
-        is_factor(fusion, outer)
+        _is_factor(fusion, outer)
     ):  # fmt: skip
         fusion.replace("Gelu", outer, before, node, plus, inner)
 
@@ -393,8 +387,8 @@ def layer_norm(fusion: Fusion, node: ir.Node) -> None:
 
 
 Rule = Callable[[Fusion, ir.Node], None]
-QDQ_RULES: tuple[Rule, ...] = (integer_kernel, unread_floats, clipped_by_grid)
+QDQ_RULES: tuple[Rule, ...] = (_integer_kernel, _unread_floats, _clipped_by_grid)
 RULES: tuple[Rule, ...] = (
-    *QDQ_RULES, blocked_product, gelu, layer_norm, swish, convolution, matrix, scaled, skip_norm,
+    *QDQ_RULES, _blocked_product, gelu, layer_norm, swish, convolution, _matrix, scaled, _skip_norm,
 )  # fmt: skip
 """In the order in which they apply."""

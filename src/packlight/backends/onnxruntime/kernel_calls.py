@@ -183,7 +183,7 @@ def recurrent(operator: KernelOperator) -> Call:
     return operator.call("recurrent", macs, moved, steps * batch, inputs, hidden)
 
 
-def elementwise(kind: str) -> Callable[[KernelOperator], Call]:
+def _elementwise(kind: str) -> Callable[[KernelOperator], Call]:
     """Kernels that compute each number by itself; ``add`` of unlike shapes is ``spread``."""
 
     def call(operator: KernelOperator) -> Call:
@@ -256,19 +256,19 @@ KERNELS: Mapping[str, Callable[[KernelOperator], Call]] = table({
     "MatMul FusedMatMul MatMulInteger QLinearMatMul": matmul,
     "LSTM GRU RNN": recurrent,
     "Add Sub Mul Max Min Sum Mean And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual Where "
-    "BitShift BitwiseAnd BitwiseOr BitwiseXor BiasAdd": elementwise("add"),
-    "Div Mod Sqrt Reciprocal": elementwise("divide"),
+    "BitShift BitwiseAnd BitwiseOr BitwiseXor BiasAdd": _elementwise("add"),
+    "Div Mod Sqrt Reciprocal": _elementwise("divide"),
     "Relu Clip LeakyRelu PRelu Abs Neg Not Sign Floor Ceil Round HardSigmoid HardSwish Cast "
-    "CastLike ThresholdedRelu BitwiseNot IsNaN IsInf": elementwise("relu"),
-    "Sigmoid": elementwise("sigmoid"),
-    "Tanh Mish": elementwise("tanh"),
-    "Erf": elementwise("erf"),
-    "Gelu FastGelu BiasGelu": elementwise("gelu"),
-    "QuickGelu Swish": elementwise("swish"),
+    "CastLike ThresholdedRelu BitwiseNot IsNaN IsInf": _elementwise("relu"),
+    "Sigmoid": _elementwise("sigmoid"),
+    "Tanh Mish": _elementwise("tanh"),
+    "Erf": _elementwise("erf"),
+    "Gelu FastGelu BiasGelu": _elementwise("gelu"),
+    "QuickGelu Swish": _elementwise("swish"),
     "Exp Log Softplus Softsign Elu Selu Celu Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh "
-    "Atanh": elementwise("exp"),
-    "Pow": elementwise("power"),
-    "BatchNormalization": elementwise("batchnorm"),
+    "Atanh": _elementwise("exp"),
+    "Pow": _elementwise("power"),
+    "BatchNormalization": _elementwise("batchnorm"),
     "Softmax LogSoftmax Hardmax": rows("softmax"),
     "LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization RMSNormalization "
     "SkipSimplifiedLayerNormalization InstanceNormalization GroupNormalization "

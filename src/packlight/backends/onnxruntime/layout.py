@@ -36,7 +36,7 @@ def reorders(fusion: Fusion) -> Iterator[tuple[ir.Node, Call]]:
     done: set[tuple[ir.Value, str]] = set()
     for node in fusion.kernels():
         reads = [*map(fusion.source, fusion.computed(node)), *fusion.read.get(node, [])]
-        required, written = orders(fusion, node, [order.get(value, PLAIN) for value in reads])
+        required, written = _orders(fusion, node, [order.get(value, PLAIN) for value in reads])
         for value in reads:
             now = order.get(value, PLAIN)
             if now != required and (value, required) not in done:
@@ -48,12 +48,12 @@ def reorders(fusion: Fusion) -> Iterator[tuple[ir.Node, Call]]:
             yield node, reorder(fusion.result(node), "int8" if written == LAST else "float32")
 
 
-def orders(fusion: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
+def _orders(fusion: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
     """In which order an operator reads, and in which it gives."""
     shape = sizes_of(node.outputs[0])
     if node.op_type == "Conv" and shape is not None and len(shape) == IMAGE:
         return convolved(fusion, node)
-    if node.op_type == "MaxPool" and node not in fusion.integer and whole_blocks(shape):
+    if node.op_type == "MaxPool" and node not in fusion.integer and _whole_blocks(shape):
         return BLOCKED, BLOCKED
     fused = node in fusion.named
     same = len(set(now)) == 1 and (
@@ -65,8 +65,7 @@ def orders(fusion: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
     return PLAIN, PLAIN
 
 
-def whole_blocks(shape: tuple[int, ...] | None) -> bool:
-    """Check that the channels of a batch of pictures fill blocks."""
+def _whole_blocks(shape: tuple[int, ...] | None) -> bool:
     return shape is not None and len(shape) == IMAGE and shape[1] % STEM == 0
 
 

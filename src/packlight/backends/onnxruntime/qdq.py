@@ -74,7 +74,7 @@ def clips_by_grid(runtime: Capabilities, node: ir.Node, quantizer: ir.Node) -> b
     bounds = (0.0, math.inf)
     if node.op_type == "Clip":
         bounds = (_bound(node, 1, "min", -math.inf), _bound(node, 2, "max", math.inf))
-    return runtime.clips_by_grid(str(node.op_type), bounds, covered_range(quantizer))
+    return runtime.clips_by_grid(str(node.op_type), bounds, _covered_range(quantizer))
 
 
 def _bound(node: ir.Node, index: int, name: str, default: float) -> float:
@@ -84,7 +84,7 @@ def _bound(node: ir.Node, index: int, name: str, default: float) -> float:
     return math.nan if tensor is None else float(tensor.numpy())
 
 
-def covered_range(quantizer: ir.Node) -> tuple[float, float]:
+def _covered_range(quantizer: ir.Node) -> tuple[float, float]:
     """Lowest and highest number of a QuantizeLinear's grid; infinite where it is not stored."""
     scale = _stored_input(quantizer, SCALE)
     zero_point = _stored_input(quantizer, ZERO_POINT)
