@@ -111,11 +111,11 @@ class Draft:
         weight = self.random.uniform(0.5, 1.5, shape).astype(np.float32) / np.float32(sums)
         bias = [] if op == "MatMul" else [np.zeros(outputs, np.float32)]
         if self.dtype == "int8":
-            return self.in_codes(op, x, weight, axis, bias, **attributes)
-        stored = self.in_blocks(weight) if self.dtype == "int4" else self.keep(weight)
+            return self.integer_product(op, x, weight, axis, bias, **attributes)
+        stored = self.blocked_weight(weight) if self.dtype == "int4" else self.keep(weight)
         return self.op(op, x, stored, *map(self.keep, bias), **attributes)
 
-    def in_codes(
+    def integer_product(
         self, op: str, x: ir.Value, weight: Array, axis: int, bias: Sequence[Array],
         **attributes: Attribute,
     ) -> ir.Value:  # fmt: skip
@@ -142,7 +142,7 @@ class Draft:
         grid = [self.keep(np.array(STEP, np.float32)), self.keep(np.array(0, np.uint8))]
         return self.op("DequantizeLinear", self.op("QuantizeLinear", x, *grid), *grid)
 
-    def in_blocks(self, weight: Array) -> ir.Value:
+    def blocked_weight(self, weight: Array) -> ir.Value:
         """A matrix (sums, columns) as codes of 4 bits, a scale for each block of its sums."""
         sums, columns = weight.shape
         scale = np.full((sums // BLOCK, columns), float(weight.max()) / 7, np.float32)

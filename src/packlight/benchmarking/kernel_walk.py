@@ -11,8 +11,8 @@ import onnx_ir as ir
 
 from packlight.backends.onnxruntime.fusion import Fusion, fuse
 from packlight.backends.onnxruntime.kernel_call import BYTES, RUN, Call, Dtype
-from packlight.backends.onnxruntime.kernel_calls import KernelOperator, kernel
 from packlight.backends.onnxruntime.layout import reorders
+from packlight.backends.onnxruntime.operator_kernels import KernelOperator, kernel
 from packlight.model import Model, Shape
 from packlight.profiling.counting import Counter
 from packlight.profiling.expanded_graph import expand

@@ -10,8 +10,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, in_codes
-from packlight.backends.onnxruntime.kernel_calls import KERNELS
+from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, integer_call
+from packlight.backends.onnxruntime.operator_kernels import KERNELS
 from packlight.benchmarking import calls, named_calls
 from packlight.benchmarking.designs import DESIGNS, Timed, timed_set
 from packlight.benchmarking.draft import Draft
@@ -191,9 +191,9 @@ def test_products_between_codes_are_those_of_the_same_model_in_codes():
             draft=draft) if call.macs]  # fmt: skip
 
     (floats,), (codes,) = products("float32"), products("int8")
-    assert dataclasses.replace(in_codes(floats), shape=codes.shape) == codes
-    assert in_codes(codes) == codes
-    assert in_codes(RUN) == RUN
+    assert dataclasses.replace(integer_call(floats), shape=codes.shape) == codes
+    assert integer_call(codes) == codes
+    assert integer_call(RUN) == RUN
 
 
 def test_the_model_is_left_as_it_is():

@@ -14,13 +14,13 @@ from typing import Literal
 import onnx_ir as ir
 
 from packlight.backends.capabilities import STORED, Grid, capabilities, effective_attributes
-from packlight.backends.onnxruntime.blocked_products import fuses_dequantize
-from packlight.backends.onnxruntime.kernel_calls import IMAGE, MATRIX
+from packlight.backends.onnxruntime.operator_kernels import IMAGE, MATRIX
 from packlight.backends.onnxruntime.qdq import (
     QUANTIZE,
     RESTORE,
     clips_by_grid,
     data_inputs,
+    fuses_dequantize,
     grid_of,
 )
 from packlight.profiling.counts import names
@@ -56,7 +56,9 @@ class Fusion:
     def __init__(
         self, active: list[ir.Node], constant: Collection[ir.Value], *, fixed: bool
     ) -> None:
-        self.active, self.constant, self.fixed = active, constant, fixed
+        self.active = active
+        self.constant = constant
+        self.fixed = fixed
         self.running = {node: position for position, node in enumerate(active)}
         self.gone: set[ir.Node] = set()
         self.integer: set[ir.Node] = set()
@@ -90,14 +92,18 @@ class Fusion:
         if value.is_graph_output() or len(readers) != 1:
             return None
         reader = readers.pop()
-        return reader if reader in self.running and reader not in self.gone else None
+        if reader not in self.running or reader in self.gone:
+            return None
+        return reader
 
     def sole_maker(self, value: ir.Value | None, *ops: str) -> ir.Node | None:
         """The operator that makes a value with a single reader, if it is one of these types."""
-        maker = None if value is None else value.producer()
+        if value is None or self.only_reader(value) is None:
+            return None
+        maker = value.producer()
         if maker is None or maker.op_type not in ops or maker in self.gone:
             return None
-        return maker if value is not None and self.only_reader(value) is not None else None
+        return maker
 
     def source(self, value: ir.Value) -> ir.Value:
         """The value that a kernel reads: its codes where they are not restored."""
@@ -184,7 +190,9 @@ def _read_grid(fusion: Fusion, value: ir.Value) -> Grid | Literal["stored"] | No
     maker = value.producer()
     if maker is not None and maker.op_type == RESTORE:
         return grid_of(maker)
-    return STORED if fusion.stored(value) else None
+    if fusion.stored(value):
+        return STORED
+    return None
 
 
 def _quantized(fusion: Fusion, value: ir.Value) -> list[ir.Node]:
@@ -213,8 +221,9 @@ def stored_bias(fusion: Fusion, node: ir.Node) -> ir.Node | None:
     if reader is None or reader.op_type != "Add" or len(fusion.computed(reader)) != 1:
         return None
     bias = [sizes_of(value) for value in reader.inputs if value and fusion.stored(value)]
-    is_vector = bias[0] is not None and len(bias[0]) == 1
-    return reader if is_vector and (fusion.fixed or _is_matrix(node.outputs[0])) else None
+    if bias[0] is None or len(bias[0]) != 1 or not (fusion.fixed or _is_matrix(node.outputs[0])):
+        return None
+    return reader
 
 
 def _is_matrix(value: ir.Value) -> bool:
@@ -275,8 +284,8 @@ def _is_ready(join: ir.Node, node: ir.Node, fusion: Fusion) -> bool:
 def _is_channels(node: ir.Node, fusion: Fusion) -> bool:
     stored = [sizes_of(v) or () for v in node.inputs if v is not None and fusion.stored(v)]
     output = sizes_of(node.outputs[0]) or ()
-    most = output[1] if len(output) >= IMAGE else 1
-    return all(math.prod(shape) in (1, most) for shape in stored)
+    sizes = {1, *output[1:2]} if len(output) >= IMAGE else {1}
+    return all(math.prod(shape) in sizes for shape in stored)
 
 
 def _matrix(fusion: Fusion, node: ir.Node) -> None:
@@ -323,7 +332,7 @@ def _skip_norm(fusion: Fusion, node: ir.Node) -> None:
     if added is None or len(fusion.computed(added)) != MATRIX or not same_shapes(added):
         return
     shifts = [fusion.sole_maker(value, "Add") for value in added.inputs]
-    fusion.read[node] = [added.inputs[1]] if added.inputs[1] is not None else []
+    fusion.read[node] = [value for value in added.inputs[1:] if value is not None]
     fusion.gone.add(added)
     fusion.gone.update(
         [shift for shift in shifts if shift and len(fusion.computed(shift)) == 1][:1]
@@ -336,8 +345,10 @@ def gelu(fusion: Fusion, node: ir.Node) -> None:
         return
     before = fusion.sole_maker(node.inputs[0], *SCALES)
     plus = fusion.only_reader(node.outputs[0])
-    inner = fusion.only_reader(plus.outputs[0]) if plus is not None else None
-    if before is None or plus is None or plus.op_type != "Add" or inner is None:
+    if before is None or plus is None or plus.op_type != "Add":
+        return
+    inner = fusion.only_reader(plus.outputs[0])
+    if inner is None:
         return
     source = fusion.computed(before)
     outer = fusion.only_reader(inner.outputs[0])
@@ -357,10 +368,12 @@ def swish(fusion: Fusion, node: ir.Node) -> None:
         return
     for value, gated in (node.inputs, node.inputs[::-1]):
         gate = fusion.sole_maker(value, "Sigmoid")
-        scale = fusion.sole_maker(gate.inputs[0], "Mul") if gate is not None else None
-        if gate is not None and gate.inputs[0] is gated:
+        if gate is None:
+            continue
+        scale = fusion.sole_maker(gate.inputs[0], "Mul")
+        if gate.inputs[0] is gated:
             fusion.replace("QuickGelu", node, gate)
-        elif gate is not None and scale is not None and gated in fusion.computed(scale):
+        elif scale is not None and gated in fusion.computed(scale):
             fusion.replace("QuickGelu", node, gate, scale)
 
 
@@ -369,21 +382,27 @@ def layer_norm(fusion: Fusion, node: ir.Node) -> None:
     if node.op_type != "Div" or len(node.inputs) != MATRIX:
         return
     root = fusion.sole_maker(node.inputs[1], "Sqrt")
-    plus = fusion.sole_maker(root.inputs[0], "Add") if root is not None else None
-    inside = fusion.computed(plus) if plus is not None else []
-    mean = fusion.sole_maker(inside[0], "ReduceMean") if len(inside) == 1 else None
-    square = fusion.sole_maker(mean.inputs[0], "Pow", "Mul") if mean is not None else None
-    centred = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if root is None or plus is None or mean is None or square is None or centred is None:
+    plus = fusion.sole_maker(_first_input(root), "Add")
+    variance = fusion.computed(plus) if plus is not None else []
+    mean = fusion.sole_maker(variance[0], "ReduceMean") if len(variance) == 1 else None
+    square = fusion.sole_maker(_first_input(mean), "Pow", "Mul")
+    centered = node.inputs[0].producer() if node.inputs[0] is not None else None
+    if root is None or plus is None or mean is None or square is None or centered is None:
         return
-    first = fusion.sole_maker(centred.inputs[1], "ReduceMean") if centred.op_type == "Sub" else None
+    if centered.op_type != "Sub":
+        return
+    first = fusion.sole_maker(centered.inputs[1], "ReduceMean")
     if first is None or node.inputs[0] not in square.inputs:
         return
-    fusion.replace("LayerNormalization", node, centred, first, square, mean, plus, root)
+    fusion.replace("LayerNormalization", node, centered, first, square, mean, plus, root)
     for op in ("Mul", "Add"):
         reader = fusion.only_reader(fusion.result(node))
         if reader is not None and reader.op_type == op and len(fusion.computed(reader)) == 1:
             fusion.absorb(node, reader)
+
+
+def _first_input(node: ir.Node | None) -> ir.Value | None:
+    return node.inputs[0] if node is not None else None
 
 
 Rule = Callable[[Fusion, ir.Node], None]

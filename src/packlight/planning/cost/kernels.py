@@ -14,9 +14,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.backends.capabilities import capabilities
-from packlight.backends.onnxruntime.kernel_call import BYTES, between, in_blocks, in_codes
-from packlight.backends.policy import policy
+from packlight.backends.capabilities import capabilities, policy
+from packlight.backends.onnxruntime.kernel_call import (
+    BYTES,
+    blocked_call,
+    conversion_call,
+    integer_call,
+)
 from packlight.benchmarking import named_calls
 from packlight.benchmarking.latency import Priced
 from packlight.model import Model, nodes
@@ -72,9 +76,9 @@ class Kernels:
         self.carriers = list(carriers(model, places))
         self.values = list(values(model, profile, places))
         around = sum(call.moved * times for _, call, times in made)
-        meetings = [between(value.numbers, around, to_floats=to_floats)
+        meetings = [conversion_call(value.numbers, around, to_floats=to_floats)
                     for to_floats in (False, True) for value in self.values]  # fmt: skip
-        rows = [*calls, *map(in_codes, calls), *map(in_blocks, calls), *meetings]
+        rows = [*calls, *map(integer_call, calls), *map(blocked_call, calls), *meetings]
         alike = {call: place for place, call in enumerate(dict.fromkeys(rows))}
         self.which = np.array([alike[call] for call in rows], np.int64)
         self.priced = Priced(list(alike), device)
