@@ -24,7 +24,7 @@ COPIES = ("Identity", "Dropout")
 NOTHING: Mapping[str, Shape] = MappingProxyType({})
 
 
-def calls(
+def kernel_calls(
     model: Model, profile: Profile, seen_shapes: Mapping[str, Shape] = NOTHING
 ) -> Mapping[Call, int]:
     """Calls of kernels in one run of a model, each with how often it comes.
@@ -38,12 +38,12 @@ def calls(
         ModelError: a shape is not known.
     """
     tally: Tally[Call] = Tally()
-    for _, call, times in named_calls(model, profile, seen_shapes):
+    for _, call, times in named_kernel_calls(model, profile, seen_shapes):
         tally[call] += times
     return tally
 
 
-def named_calls(
+def named_kernel_calls(
     model: Model, profile: Profile, seen_shapes: Mapping[str, Shape] = NOTHING
 ) -> list[tuple[str, Call, int]]:
     """Calls of kernels one by one, with the operator that each is called for.
@@ -83,9 +83,11 @@ def _is_fixed(model: Model) -> bool:
 
 
 def _pass_through(node: ir.Node) -> None:
-    value = node.inputs[0] if node.op_type in COPIES else None
-    copy = node.outputs[0] if node.outputs else None
-    if value is not None and copy is not None and not copy.is_graph_output():
+    if node.op_type not in COPIES:
+        return
+    value = node.inputs[0]
+    copy = node.outputs[0]
+    if value is not None and not copy.is_graph_output():
         copy.replace_all_uses_with(value)
         node.replace_input_with(0, None)
 
@@ -95,8 +97,13 @@ def _is_read(node: ir.Node) -> bool:
 
 
 def _kernel_operator(fusion: Fusion, node: ir.Node) -> KernelOperator:
-    dtype: Dtype = "int8" if node in fusion.integer else "float32"
-    blocks = fusion.named.get(node) == "MatMulNBits"
+    named = fusion.named.get(node, "")
+    dtype: Dtype = "float32"
+    if node in fusion.integer:
+        dtype = "int8"
+    weights = dtype
+    if named == "MatMulNBits":
+        named = "MatMul"
+        weights = "int4"
     extra = sum(math.prod(sizes_of(value) or ()) for value in fusion.read.get(node, []))
-    named = "MatMul" if blocks else fusion.named.get(node, "")
-    return KernelOperator(node, dtype, "int4" if blocks else dtype, extra * BYTES[dtype], named)
+    return KernelOperator(node, dtype, weights, extra * BYTES[dtype], named)

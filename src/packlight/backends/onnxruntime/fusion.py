@@ -14,15 +14,8 @@ from typing import Literal
 import onnx_ir as ir
 
 from packlight.backends.capabilities import STORED, Grid, capabilities, effective_attributes
+from packlight.backends.onnxruntime import qdq
 from packlight.backends.onnxruntime.operator_kernels import IMAGE, MATRIX
-from packlight.backends.onnxruntime.qdq import (
-    QUANTIZE,
-    RESTORE,
-    clips_by_grid,
-    data_inputs,
-    fuses_dequantize,
-    grid_of,
-)
 from packlight.profiling.counts import names
 from packlight.profiling.shape_values import sizes_of
 
@@ -80,7 +73,9 @@ class Fusion:
         if value is None or value in self.constant:
             return True
         maker = value.producer()
-        return maker is not None and maker.op_type == RESTORE and maker.inputs[0] in self.constant
+        return (
+            maker is not None and maker.op_type == qdq.RESTORE and maker.inputs[0] in self.constant
+        )
 
     def computed(self, node: ir.Node) -> list[ir.Value]:
         """Inputs of an operator that are not stored."""
@@ -108,7 +103,7 @@ class Fusion:
     def source(self, value: ir.Value) -> ir.Value:
         """The value that a kernel reads: its codes where they are not restored."""
         maker = value.producer()
-        if maker is not None and maker in self.gone and maker.op_type == RESTORE:
+        if maker is not None and maker in self.gone and maker.op_type == qdq.RESTORE:
             return maker.inputs[0] or value
         return value
 
@@ -162,7 +157,7 @@ def _integer_kernel(fusion: Fusion, node: ir.Node) -> None:
     runtime = capabilities("onnxruntime")
     op_type = str(node.op_type)
     outputs = [value for value in node.outputs if value.uses() or value.is_graph_output()]
-    reads = [_read_grid(fusion, value) for value in data_inputs(runtime, node)]
+    reads = [_read_grid(fusion, value) for value in qdq.data_inputs(runtime, node)]
     followers: list[ir.Node] = []
     bias = stored_bias(fusion, node)
     if bias is not None:  # ONNX Runtime makes a Gemm of both before it looks for codes
@@ -173,7 +168,7 @@ def _integer_kernel(fusion: Fusion, node: ir.Node) -> None:
     ends = [_quantized(fusion, value) for value in outputs]
     if bias is not None and not _is_matrix(node.outputs[0]) and ends[0][1:]:
         return  # the Gemm's result is reshaped before the clipping, so no codes reach it
-    writes = [grid_of(end[-1]) if end else None for end in ends]
+    writes = [qdq.grid_of(end[-1]) if end else None for end in ends]
     if not runtime.fuses_qdq(op_type, reads, writes, effective_attributes(node)):
         return
     fusion.integer.add(node)
@@ -188,11 +183,9 @@ def _integer_kernel(fusion: Fusion, node: ir.Node) -> None:
 
 def _read_grid(fusion: Fusion, value: ir.Value) -> Grid | Literal["stored"] | None:
     maker = value.producer()
-    if maker is not None and maker.op_type == RESTORE:
-        return grid_of(maker)
-    if fusion.stored(value):
-        return STORED
-    return None
+    if maker is not None and maker.op_type == qdq.RESTORE:
+        return qdq.grid_of(maker)
+    return STORED if fusion.stored(value) else None
 
 
 def _quantized(fusion: Fusion, value: ir.Value) -> list[ir.Node]:
@@ -203,9 +196,9 @@ def _quantized(fusion: Fusion, value: ir.Value) -> list[ir.Node]:
     if reader is not None and reader.op_type in runtime.clipping:
         clipping.append(reader)
         reader = fusion.only_reader(reader.outputs[0])
-    if reader is None or reader.op_type != QUANTIZE:
+    if reader is None or reader.op_type != qdq.QUANTIZE:
         return []
-    if not all(clips_by_grid(runtime, node, reader) for node in clipping):
+    if not all(qdq.clips_by_grid(runtime, node, reader) for node in clipping):
         return []
     return [*clipping, reader]
 
@@ -231,7 +224,7 @@ def _is_matrix(value: ir.Value) -> bool:
 
 
 def _unread_floats(fusion: Fusion, node: ir.Node) -> None:
-    if node.op_type == RESTORE:
+    if node.op_type == qdq.RESTORE:
         readers = {use.node for use in node.outputs[0].uses()}
         if readers and readers <= fusion.integer and not node.outputs[0].is_graph_output():
             fusion.gone.add(node)
@@ -241,21 +234,20 @@ def _clipped_by_grid(fusion: Fusion, node: ir.Node) -> None:
     runtime = capabilities("onnxruntime")
     if node.op_type in runtime.clipping and node not in fusion.integer:
         reader = fusion.only_reader(node.outputs[0])
-        quantizes = reader is not None and reader.op_type == QUANTIZE
-        if reader is not None and quantizes and clips_by_grid(runtime, node, reader):
+        if reader and reader.op_type == qdq.QUANTIZE and qdq.clips_by_grid(runtime, node, reader):
             fusion.gone.add(node)
 
 
 def _blocked_product(fusion: Fusion, node: ir.Node) -> None:
     if node.op_type not in PRODUCTS or node in fusion.integer:
         return
-    maker = fusion.sole_maker(node.inputs[1], RESTORE)
-    if maker is not None and fusion.stored(node.inputs[1]) and fuses_dequantize(node, maker):
+    maker = fusion.sole_maker(node.inputs[1], qdq.RESTORE)
+    if maker is not None and fusion.stored(node.inputs[1]) and qdq.fuses_dequantize(node, maker):
         fusion.gone.add(maker)
         fusion.named[node] = capabilities("onnxruntime").blocked_products.kernel
 
 
-def convolution(fusion: Fusion, node: ir.Node) -> None:
+def _convolution(fusion: Fusion, node: ir.Node) -> None:
     """Absorb what follows a convolution: a normalization, scale or shift, a sum, an activation."""
     if node.op_type not in ("Conv", "FusedConv") or node in fusion.integer:
         return
@@ -266,9 +258,8 @@ def convolution(fusion: Fusion, node: ir.Node) -> None:
             fusion.absorb(node, reader)
             return
         shift = op in ("Add", "Mul", "Sub") and folded and _is_channels(reader, fusion)
-        joined = (
-            op == "Add" and not folded and same_shapes(reader) and _is_ready(reader, node, fusion)
-        )
+        is_sum = op == "Add" and not folded and same_shapes(reader)
+        joined = is_sum and _is_ready(reader, node, fusion)
         if not (shift or joined or (op == "BatchNormalization" and folded)):
             return
         fusion.absorb(node, reader)
@@ -288,7 +279,7 @@ def _is_channels(node: ir.Node, fusion: Fusion) -> bool:
     return all(math.prod(shape) in sizes for shape in stored)
 
 
-def _matrix(fusion: Fusion, node: ir.Node) -> None:
+def _matrix_product(fusion: Fusion, node: ir.Node) -> None:
     """A product of two matrices takes up a stored bias and an activation."""
     if node.op_type not in PRODUCTS or node in fusion.integer:
         return
@@ -304,7 +295,7 @@ def _matrix(fusion: Fusion, node: ir.Node) -> None:
         fusion.absorb(node, reader)
 
 
-def scaled(fusion: Fusion, node: ir.Node) -> None:
+def _scaled_product(fusion: Fusion, node: ir.Node) -> None:
     """A product of computed matrices takes up a stored factor, and reads them turned."""
     if node.op_type != "MatMul" or node in fusion.integer:
         return
@@ -334,12 +325,11 @@ def _skip_norm(fusion: Fusion, node: ir.Node) -> None:
     shifts = [fusion.sole_maker(value, "Add") for value in added.inputs]
     fusion.read[node] = [value for value in added.inputs[1:] if value is not None]
     fusion.gone.add(added)
-    fusion.gone.update(
-        [shift for shift in shifts if shift and len(fusion.computed(shift)) == 1][:1]
-    )
+    biases = [shift for shift in shifts if shift and len(fusion.computed(shift)) == 1]
+    fusion.gone.update(biases[:1])
 
 
-def gelu(fusion: Fusion, node: ir.Node) -> None:
+def _gelu(fusion: Fusion, node: ir.Node) -> None:
     """Half of x (1 + erf(x / sqrt 2)), where x comes first into the product."""
     if node.op_type != "Erf":
         return
@@ -352,8 +342,8 @@ def gelu(fusion: Fusion, node: ir.Node) -> None:
         return
     source = fusion.computed(before)
     outer = fusion.only_reader(inner.outputs[0])
-    halved = next((fusion.sole_maker(value, "Mul") for value in inner.inputs
-                   if fusion.sole_maker(value, "Mul") not in (None, plus)), None)  # fmt: skip
+    products = (fusion.sole_maker(value, "Mul") for value in inner.inputs)
+    halved = next((node for node in products if node not in (None, plus)), None)
     if inner.op_type == "Mul" and halved is not None and fusion.computed(halved) == source:
         fusion.replace("Gelu", inner, before, node, plus, halved)
     elif inner.op_type == "Mul" and outer is not None and set(source) <= set(inner.inputs) and (
@@ -362,7 +352,7 @@ def gelu(fusion: Fusion, node: ir.Node) -> None:
         fusion.replace("Gelu", outer, before, node, plus, inner)
 
 
-def swish(fusion: Fusion, node: ir.Node) -> None:
+def _swish(fusion: Fusion, node: ir.Node) -> None:
     """x times the sigmoid of x, or of a multiple of x."""
     if node.op_type != "Mul" or not same_shapes(node):
         return
@@ -377,22 +367,22 @@ def swish(fusion: Fusion, node: ir.Node) -> None:
             fusion.replace("QuickGelu", node, gate, scale)
 
 
-def layer_norm(fusion: Fusion, node: ir.Node) -> None:
+def _layer_norm(fusion: Fusion, node: ir.Node) -> None:
     """A normalization written out: (x - mean) / sqrt(mean((x - mean)^2) + epsilon), scaled."""
     if node.op_type != "Div" or len(node.inputs) != MATRIX:
         return
     root = fusion.sole_maker(node.inputs[1], "Sqrt")
-    plus = fusion.sole_maker(_first_input(root), "Add")
-    variance = fusion.computed(plus) if plus is not None else []
+    plus = root and fusion.sole_maker(root.inputs[0], "Add")
+    variance = fusion.computed(plus) if plus else []
     mean = fusion.sole_maker(variance[0], "ReduceMean") if len(variance) == 1 else None
-    square = fusion.sole_maker(_first_input(mean), "Pow", "Mul")
-    centered = node.inputs[0].producer() if node.inputs[0] is not None else None
+    square = mean and fusion.sole_maker(mean.inputs[0], "Pow", "Mul")
+    centered = node.inputs[0].producer() if node.inputs[0] else None
     if root is None or plus is None or mean is None or square is None or centered is None:
         return
-    if centered.op_type != "Sub":
+    if centered.op_type != "Sub" or node.inputs[0] not in square.inputs:
         return
     first = fusion.sole_maker(centered.inputs[1], "ReduceMean")
-    if first is None or node.inputs[0] not in square.inputs:
+    if first is None:
         return
     fusion.replace("LayerNormalization", node, centered, first, square, mean, plus, root)
     for op in ("Mul", "Add"):
@@ -401,13 +391,10 @@ def layer_norm(fusion: Fusion, node: ir.Node) -> None:
             fusion.absorb(node, reader)
 
 
-def _first_input(node: ir.Node | None) -> ir.Value | None:
-    return node.inputs[0] if node is not None else None
-
-
 Rule = Callable[[Fusion, ir.Node], None]
 QDQ_RULES: tuple[Rule, ...] = (_integer_kernel, _unread_floats, _clipped_by_grid)
 RULES: tuple[Rule, ...] = (
-    *QDQ_RULES, _blocked_product, gelu, layer_norm, swish, convolution, _matrix, scaled, _skip_norm,
+    *QDQ_RULES, _blocked_product, _gelu, _layer_norm, _swish, _convolution, _matrix_product,
+    _scaled_product, _skip_norm,
 )  # fmt: skip
 """In the order in which they apply."""

@@ -83,7 +83,10 @@ def _convolution_orders(fusion: Fusion, node: ir.Node) -> tuple[str, str]:
 
 
 def _reorder(value: ir.Value, *, integer: bool) -> Call:
-    kind = "transpose" if integer else "reorder"
-    dtype: Dtype = "int8" if integer else "float32"
+    kind = "reorder"
+    dtype: Dtype = "float32"
+    if integer:
+        kind = "transpose"
+        dtype = "int8"
     count = math.prod(sizes_of(value) or (1,))
     return Call(kind, dtype, 0.0, 2 * count * BYTES[dtype], (log2(count),))

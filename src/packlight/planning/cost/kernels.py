@@ -21,8 +21,8 @@ from packlight.backends.onnxruntime.kernel_call import (
     conversion_call,
     integer_call,
 )
-from packlight.benchmarking import named_calls
-from packlight.benchmarking.latency import Priced
+from packlight.benchmarking import named_kernel_calls
+from packlight.benchmarking.latency import CallLatencies
 from packlight.model import Model, nodes
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement
@@ -69,7 +69,7 @@ class Kernels:
         self, model: Model, profile: Profile, device: Device, names: Sequence[str]
     ) -> None:
         places = {name: place for place, name in enumerate(names)}
-        made = named_calls(model, profile)
+        made = named_kernel_calls(model, profile)
         calls = [call for _, call, _ in made]
         self.place = np.array([places.get(name, NOWHERE) for name, _, _ in made], np.int64)
         self.times = np.array([times for _, _, times in made], np.float64)
@@ -81,7 +81,7 @@ class Kernels:
         rows = [*calls, *map(integer_call, calls), *map(blocked_call, calls), *meetings]
         alike = {call: place for place, call in enumerate(dict.fromkeys(rows))}
         self.which = np.array([alike[call] for call in rows], np.int64)
-        self.priced = Priced(list(alike), device)
+        self.priced = CallLatencies(list(alike), device)
 
     def latency(self, codes: Flags, blocks: Flags) -> Measurement:
         """Seconds of one run.
