@@ -156,38 +156,38 @@ def variant_name(result: VariantResult, outcome: Outcome) -> Markup:
 
 def refusals(outcome: Outcome) -> Markup:
     """Table of refusals by method and reason."""
-    found = grouped(outcome.variants)
-    if not found:
+    by_reason = grouped(outcome.variants)
+    if not by_reason:
         return element("p", "Nothing was refused.", class_="quiet")
     heads = ("Method", "Why not", "What to do", "Operators")
-    rows = [refusal_row(key, places) for key, places in found.items()]
+    rows = [refusal_row(key, operators) for key, operators in by_reason.items()]
     return table(heads, rows, "Refusals", "refusals")
 
 
-Places = dict[str, set[str]]
-"""Operators, each with the ids of the variants it was refused in."""
+VariantsByOperator = dict[str, set[str]]
+"""Operators with the ids of the variants in which they were refused."""
 
 
-def grouped(results: Sequence[VariantResult]) -> dict[Refusal, Places]:
+def grouped(results: Sequence[VariantResult]) -> dict[Refusal, VariantsByOperator]:
     """Refusals that differ in the operator only, most operators first."""
-    found: dict[Refusal, Places] = {}
+    by_reason: dict[Refusal, VariantsByOperator] = {}
     for result in results:
         for refusal in result.refusals:
             key = replace(refusal, operator="")
-            found.setdefault(key, {}).setdefault(refusal.operator, set()).add(result.id)
-    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0].reason)))
+            by_reason.setdefault(key, {}).setdefault(refusal.operator, set()).add(result.id)
+    return dict(sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0].reason)))
 
 
-def refusal_row(key: Refusal, places: Places) -> Markup:
+def refusal_row(key: Refusal, operators: VariantsByOperator) -> Markup:
     """Row for a reason, with its operators folded."""
-    count = len(set().union(*places.values()))
-    counts = f"{counted_noun(len(places), 'operator')} in {counted_noun(count, 'variant')}"
+    count = len(set().union(*operators.values()))
+    counts = f"{counted_noun(len(operators), 'operator')} in {counted_noun(count, 'variant')}"
     return element(
         "tr",
         element("td", element("code", key.method or UNKNOWN)),
         element("td", key.reason),
         element("td", key.remedy or UNKNOWN),
-        element("td", element("details", element("summary", counts), names(list(places)))),
+        element("td", element("details", element("summary", counts), names(list(operators)))),
     )
 
 

@@ -130,10 +130,11 @@ def files_below(folder: Path) -> list[Path]:
 
 def temporary_path(folder: Path, suffix: str = "") -> Path:
     """Unused path that names this host and process."""
-    return folder / f".writing-{_host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+    return folder / f".writing-{host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
 
 
-def _host() -> str:
+def host() -> str:
+    """Short digest of this host's name."""
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
@@ -163,7 +164,7 @@ def is_abandoned(path: Path, owner_host: str, pid: int, now: float) -> bool:
         age = now - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    if owner_host != _host() or os.name != "posix":
+    if owner_host != host() or os.name != "posix":
         return age > FOREIGN_STRAY_SECONDS
     return age > STRAY_SECONDS and not is_running(pid)
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.method import Method
-from packlight.compression.sites.weight_roles import roles, stored
+from packlight.compression.sites.weight_roles import stored, weight_roles
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size, load, nodes, save, stored_tensor, to_bytes
 from packlight.records import Change, Recipe, Refusal, SessionOptions, Step
@@ -156,7 +156,7 @@ def no_weight_is_passed_over_in_silence(case: Case) -> None:
 def float_weights(graph: ir.Model) -> dict[tuple[str, ...], list[bytes]]:
     """Contents of float32 weights, by the operators that read them."""
     readers: dict[int, tuple[ir.TensorProtocol, list[str]]] = {}
-    for role, value in roles(graph):
+    for role, value in weight_roles(graph):
         tensor = None if value is None else stored_tensor(value)
         if tensor is not None and tensor.dtype == ir.DataType.FLOAT:
             readers.setdefault(id(value), (tensor, []))[1].append(role.operator)
@@ -168,7 +168,7 @@ def float_weights(graph: ir.Model) -> dict[tuple[str, ...], list[bytes]]:
 
 def behind_constants(graph: ir.Model) -> Iterator[tuple[str, str]]:
     """Operators whose weight an operator computes from stored values only, with that operator."""
-    for role, value in roles(graph):
+    for role, value in weight_roles(graph):
         node = value.producer() if value is not None and stored(value) is None else None
         if node is not None and node.inputs and all(stored(v) is not None for v in node.inputs):
             yield role.operator, str(node.name)

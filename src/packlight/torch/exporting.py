@@ -18,7 +18,7 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
-from packlight.compression.encoding.unique_names import Names, values
+from packlight.compression.encoding.stored_values import UniqueNames, graph_values
 from packlight.errors import ModelError
 
 OPSET = 21
@@ -102,9 +102,9 @@ def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
     inputs = model.graph.inputs
     if len(names) != len(inputs):
         return
-    names_in_use = Names(model)
+    names_in_use = UniqueNames(model)
     names_in_use.taken.update(names)
-    for value in values(model.graph):
+    for value in graph_values(model.graph):
         if value.name in names and value not in inputs:
             value.name = names_in_use.fresh(str(value.name))
     for index, value in enumerate(inputs):

@@ -36,7 +36,7 @@ from packlight.compression.reconstruction.sequential import (
 )
 from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
 from packlight.compression.reconstruction.zero_masks import DENSE
-from packlight.compression.sites.weight_matrix import layout_of
+from packlight.compression.sites.weight_matrix import weight_layout
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.records.configs import RoundingConfig
 from packlight.runtime.calibration import Calibrator
@@ -84,7 +84,7 @@ def measure_sensitivity(
             hessian = error_hessian(site, hessians.get(id(site)))
             weight = site.weight.read()
             sites = by_probe[id(site)]
-            number_importance = importance(hessian, layout_of(site.weight))
+            number_importance = importance(hessian, weight_layout(site.weight))
             widths = candidate_widths(sites, calibrator, config.mixed)
             grids = {width: fit(sites[width], weight, number_importance) for width in widths}
             trial = WidthTrial(site, weight, grids, hessian)
@@ -232,14 +232,14 @@ class WidthTrial:
         """Codes as the weight will be rounded."""
         if config.rounding != "gptq":
             return grid.nearest(self.weight)
-        form = layout_of(self.site.weight)
+        form = weight_layout(self.site.weight)
         matrices = form.matrices(self.weight).astype(np.float64)
         rows = gptq(matrices, self.hessian, grid.lattice(form), config.ordered)
         return np.asarray(form.weight(rows), np.float32)
 
     def layer_errors(self, *, ordered: bool) -> dict[int, float]:
         """Squared error of the weight's outputs by width, from some rows scaled up to all."""
-        form = layout_of(self.site.weight)
+        form = weight_layout(self.site.weight)
         groups, outputs, width = form.sizes()
         chosen = evenly_spread(groups, PROBE_ROWS)
         rows = evenly_spread(outputs, max(1, 2 * PROBE_ROWS // min(groups, PROBE_ROWS)))
@@ -262,7 +262,7 @@ class WidthTrial:
 
 def perturb(site: WeightSite, weight: Floats, grid: RoundingGrid, hessian: Doubles) -> float:
     """Round one weight to the nearest in the graph; the squared error of its own outputs."""
-    form = layout_of(site.weight)
+    form = weight_layout(site.weight)
     rounded = grid.values(grid.nearest(weight))
     site.weight.put(rounded)
     return squared_error(form.matrices(rounded - weight).astype(np.float64), hessian)
@@ -271,7 +271,7 @@ def perturb(site: WeightSite, weight: Floats, grid: RoundingGrid, hessian: Doubl
 def error_hessian(site: WeightSite, observer: HessianObserver | None) -> Doubles:
     """Hessian of a weight's outputs; the identity where its inputs are unknown."""
     if observer is None or not observer.calls:
-        return np.eye(layout_of(site.weight).sizes()[2])[None]
+        return np.eye(weight_layout(site.weight).sizes()[2])[None]
     return shrunk_hessian(observer, ERROR_DAMPING, centered=False)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.unique_names import Names
+from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.compression.sites.weight_roles import Role, is_standard, stored
 from packlight.model import owning_graph
 
@@ -37,7 +37,7 @@ class Bias:
     node: ir.Node
     index: int
     outputs: int
-    names: Names
+    names: UniqueNames
     start: int = 0
     factor: float = 1.0
 

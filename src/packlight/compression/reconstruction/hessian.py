@@ -9,7 +9,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.reconstruction.reference import value_names
-from packlight.compression.sites.weight_matrix import inputs_of, layout_of, sources, view
+from packlight.compression.sites.weight_matrix import (
+    input_key,
+    input_matrices,
+    input_values,
+    weight_layout,
+)
 from packlight.compression.sites.weight_roles import Role
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.runtime.calibration import Calibrator
@@ -116,7 +121,7 @@ class HessianObserver:
         """Rows of a value that the weight multiplies, (groups, n, in); none of an empty one."""
         if not value.size:
             return np.zeros((0, 0, 0), np.float32)
-        return inputs_of(self.role, np.asarray(value, np.float32), self.row_limit)
+        return input_matrices(self.role, np.asarray(value, np.float32), self.row_limit)
 
     def add_pending(self) -> None:
         """Add the products of the pending inputs; many at a time are cheaper."""
@@ -215,10 +220,10 @@ def observe_hessians(
     by_site: dict[int, HessianObserver] = {}
     for site in sites:
         role = site.weight.roles[0]
-        values = [str(value.name) for value in sources(role)]
+        values = [str(value.name) for value in input_values(role)]
         if not values or len(site.weight.roles) > 1:
             continue
-        key = (values[0], *view(role))
+        key = (values[0], *input_key(role))
         if key not in shared:
             shared[key] = HessianObserver(role)
             for value in values:
@@ -235,5 +240,5 @@ def observe_hessians(
 
 def hessian_bytes(site: WeightSite) -> int:
     """Bytes of a weight's Hessian."""
-    groups, _, inputs = layout_of(site.weight).sizes()
+    groups, _, inputs = weight_layout(site.weight).sizes()
     return groups * inputs**2 * np.dtype(np.float64).itemsize

@@ -40,8 +40,8 @@ from packlight.compression.reconstruction.shrinkage import (
 )
 from packlight.compression.reconstruction.sparse_rows import prune_rows, refine_sparse_codes
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
-from packlight.compression.sites.weight_matrix import Layout, layout_of, sources
-from packlight.compression.sites.weight_sites import Weight, WeightSite, shared
+from packlight.compression.sites.weight_matrix import Layout, input_values, weight_layout
+from packlight.compression.sites.weight_sites import Weight, WeightSite, shared_weight_note
 from packlight.records.configs import RoundingConfig
 from packlight.records.storage import Note, RoundingMethod
 from packlight.runtime.calibration import Calibrator
@@ -212,7 +212,7 @@ def sequential_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[l
 
 def input_identity(site: WeightSite) -> int:
     """Identity of the value that a weight multiplies; of the weight where that is unknown."""
-    return id(next(iter(sources(site.weight.roles[0])), site))
+    return id(next(iter(input_values(site.weight.roles[0])), site))
 
 
 def hessian_pair_bytes(sites: Sequence[WeightSite]) -> int:
@@ -264,7 +264,7 @@ def round_weight(
 ) -> RoundedWeight[S, F]:
     """Round one weight; its bias takes up what that does to means."""
     weight = site.weight.read()
-    form = layout_of(site.weight)
+    form = weight_layout(site.weight)
     if observer is None or not observer.calls:
         grid = fit(site, weight, np.ones_like(weight))
         notes = (*site.notes, missing_inputs(site, observer))
@@ -315,7 +315,7 @@ def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> Note:
     if observer is not None:
         return Note("no-samples")
     if len(site.weight.roles) > 1:
-        return shared(site.weight)
+        return shared_weight_note(site.weight)
     return Note("no-inputs")
 
 
@@ -331,5 +331,5 @@ def pruned_target(
 
 def correctable_bias(weight: Weight) -> Bias | None:
     """The bias that can take up what rounding does to the means of a weight's outputs."""
-    groups, outputs, _ = layout_of(weight).sizes()
+    groups, outputs, _ = weight_layout(weight).sizes()
     return bias_of(weight.roles[0], groups * outputs)

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from packlight.compression.compress import step_uses_data
 from packlight.compression.reconstruction.bias_correction import Bias
 from packlight.compression.reconstruction.sequential import correctable_bias
-from packlight.compression.sites.weight_matrix import sources
+from packlight.compression.sites.weight_matrix import input_values
 from packlight.compression.sites.weight_roles import stored
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model.size import field_size, tensor_size
@@ -55,7 +55,7 @@ def bias_places(model: ir.Model) -> Iterator[Place]:
 
 def is_fed(site: Weight) -> bool:
     """Whether samples show what a weight multiplies."""
-    return len(site.roles) == 1 and bool(sources(site.roles[0]))
+    return len(site.roles) == 1 and bool(input_values(site.roles[0]))
 
 
 def place(site: Weight, bias: Bias) -> Place:

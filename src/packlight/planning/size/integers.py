@@ -65,7 +65,7 @@ def stood_in(graph: ir.Model, sites: Sequence[Weight]) -> Iterator[tuple[str, tu
         if stored.get(str(site.value.name)) is site.value and site.roles[0].node.op_type in integer:
             shape = site.shape
             small = [1 if axis in site.summed else size for axis, size in enumerate(shape)]
-            site.hold(ir.Tensor(np.ones(small, np.float32), name=site.value.name))
+            site.store(ir.Tensor(np.ones(small, np.float32), name=site.value.name))
             yield str(site.value.name), shape
 
 

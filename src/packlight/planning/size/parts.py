@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from packlight.compression import compress
 from packlight.compression.encoding.functions import DOMAIN
-from packlight.compression.encoding.storage import COMPUTED, NEXT, fresh_stem
+from packlight.compression.encoding.storage import COMPUTED_STEMS, NEXT_STEM, fresh_stem
 from packlight.compression.methods.table import METHODS
 from packlight.model import Model, graphs, raise_opset
 from packlight.model.size import Skeleton, field_size, skeleton, tensor_size
@@ -292,7 +292,7 @@ def alone(base: Base, cluster: Cluster) -> ir.Model:
     )  # fmt: skip
     own = [function for function in model.functions.values() if function.domain == DOMAIN]
     small = ir.Model(graph, ir_version=model.ir_version, functions=own)
-    small.meta.update({NEXT: base.first_stem, COMPUTED: set[str]()})
+    small.meta.update({NEXT_STEM: base.first_stem, COMPUTED_STEMS: set[str]()})
     return small
 
 
