@@ -17,7 +17,7 @@ from packlight.planning.feasibility import Planner, Target
 from packlight.planning.plan import plan as plan_of
 from packlight.planning.routes import ROUTES
 from packlight.planning.size.files import Files, original_of
-from packlight.planning.size.parts import Simplified, in_main_graph, least_opset
+from packlight.planning.size.parts import Simplified, least_opset
 from packlight.planning.value_checks import Numbers
 from packlight.planning.what_if import Choice, WhatIf, parse_choice
 from packlight.profiling.sample_runs import profile_for_task
@@ -74,10 +74,11 @@ def plan_file(opened: Opened, request: PlanRequest) -> Plan:
         model = files.sizes.model  # simplified, which those of a newer opset do not start from
         with (
             forked(lambda: files.all_made(whole_recipes, last=True)) as from_whole,
-            forked(lambda: files.all_made(usual_recipes)) as from_others,
+            forked(lambda: files.all_made(usual_recipes[::2])) as from_usual,
+            forked(lambda: files.all_made(usual_recipes[1::2])) as from_more,
         ):
             profile = profile_for_task(model, request.inputs, None)
-            files.known |= {**from_newer(), **from_whole(), **from_others()}
+            files.known |= {**from_newer(), **from_whole(), **from_usual(), **from_more()}
     return with_lessons(plan_of(files, profile, target, original, choices, called=request.called))
 
 
@@ -87,7 +88,7 @@ def is_last_use_of(model: Model, recipes: Sequence[Recipe]) -> bool:
     Recipes that start from a newer opset run in a process with a separate copy.
     """
     opset = max(map(least_opset, recipes), default=0)
-    return can_fork() and opset <= model.opset() and in_main_graph(model.graph)
+    return can_fork() and opset <= model.opset()
 
 
 def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -> Plan:

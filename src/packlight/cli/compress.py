@@ -46,7 +46,7 @@ def changes_table(changes: Iterable[Change]) -> Table:
     kinds: dict[tuple[str, str], list[Change]] = {}
     for change in changes:
         kinds.setdefault((change.method, describe_change(change)), []).append(change)
-    table = plain_table("method", "what changed", "places", "weights before", "after", left=2)
+    table = plain_table("method", "what changed", "places", "weights before", "after", texts=2)
     ranked = sorted(kinds.items(), key=lambda item: -len(item[1]))
     for (method, what), alike in ranked[:MOST_KINDS]:
         before, after = sum(one.before for one in alike), sum(one.after for one in alike)
@@ -66,10 +66,6 @@ def refusal_lines(refusals: Iterable[Refusal]) -> list[Text]:
     ]
 
 
-if TYPE_CHECKING:
-    from packlight.api.compress import Compressed
-
-
 def compress(
     model: ModelName,
     *,
@@ -77,15 +73,15 @@ def compress(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="File to write.")],
     task: Annotated[
         str | None,
-        typer.Option("--task", metavar="T", help=f"For calibration samples: {TASK_HELP}"),
+        typer.Option("--task", metavar="T", help=f"Source of calibration samples: {TASK_HELP}"),
     ] = None,
     seed: Seed = 0,
     threads: Threads = 1,
     as_json: Json = False,
 ) -> int:
-    """Apply a recipe to a model.
+    """Compress a model with a recipe.
 
-    Says what changed and what was left as it is, and never writes over its input.
+    Lists what changed and what was skipped. The input file is never overwritten.
 
     \b
     Examples:
@@ -95,17 +91,19 @@ def compress(
     """
     with working() as progress:
         from packlight import SessionOptions
-        from packlight import compress as make
+        from packlight import compress as compress_model
 
-        options = SessionOptions(threads=threads)
-        made = make(model, recipe, out, task=task, options=options, seed=seed, progress=progress)
-    show_made(made, as_json=as_json)
-    return DONE
-
-
-def show_made(made: Compressed, *, as_json: bool) -> None:
-    """Print what a recipe made."""
+        compressed = compress_model(
+            model,
+            recipe,
+            out,
+            task=task,
+            options=SessionOptions(threads=threads),
+            seed=seed,
+            progress=progress,
+        )
     if as_json:
-        print_json(made.variant)
+        print_json(compressed.variant)
     else:
-        say(screen(), *made_parts(made))
+        say(screen(), *made_parts(compressed))
+    return DONE

@@ -68,7 +68,13 @@ def file_size(model: ir.Model) -> int:
 
     Stored values of the main graph are not computed; those of subgraphs are.
     """
-    return skeleton(model).size()
+    proto = ir.to_proto(with_names_only(self_contained(model)))
+    proto.graph.ClearField("initializer")
+    stored = (named_tensor(value) for value in model.graph.initializers.values())
+    graph = proto.graph.ByteSize() + sum(field_size(tensor_size(tensor)) for tensor in stored)
+    proto.ClearField("graph")
+    size: int = proto.ByteSize() + field_size(graph)
+    return size
 
 
 def skeleton(model: ir.Model) -> Skeleton:

@@ -9,9 +9,9 @@ from packlight.compression.compress import uses_data
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.recommendation import Case, recommendation, running
 from packlight.planning.routes import ROUTES, Dtype, Route
-from packlight.planning.size.files import INTEGER, Files, Original, computes_in_integers
-from packlight.planning.size.parts import Part
-from packlight.planning.what_if import KEEP, Choice, WhatIf
+from packlight.planning.size.files import Files, Original
+from packlight.planning.size.parts import INTEGER, computes_in_integers
+from packlight.planning.what_if import KEEP, Choice, Part, WhatIf
 from packlight.records.budget import Limit
 from packlight.records.configs import WeightOnly
 from packlight.records.measurement import Measurement, Meets

@@ -1,12 +1,13 @@
 """What a file and a run would cost if operators were compressed one by one.
 
-What each choice does to each operator is computed once, by ``sizes``; after that a change is a sum.
+Each step is applied to the whole model once, to learn what it changes. Of a choice of steps, the
+size is that of the file that they make together.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,19 +17,13 @@ from packlight.compression.methods.table import METHODS
 from packlight.errors import RecipeError
 from packlight.planning.cost.predict import Kind
 from packlight.planning.feasibility import AS_IT_IS, Planner, coded_by
-from packlight.planning.size.biases import bytes_made, is_doubtful, shifted
+from packlight.planning.size.clusters import Cluster, clusters
 from packlight.planning.size.download_estimate import STAND_IN, download
-from packlight.planning.size.files import (
-    between,
-    computes_in_integers,
-    every_width,
-    extremes,
-    without_samples,
-)
-from packlight.planning.size.parts import Base, Part, least_opset
+from packlight.planning.size.files import between, every_width
+from packlight.planning.size.parts import Applied, Base, computes_in_integers, least_opset
 from packlight.records.measurement import Measurement
 from packlight.records.recipe import Recipe, Step, parse_recipe
-from packlight.records.variant import Refusal
+from packlight.records.variant import Change, Refusal
 
 KEEP = "keep"
 """The choice to leave operators as they are."""
@@ -95,24 +90,49 @@ def check_step(step: Step, text: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A step's effect on the operators of one cluster.
+
+    Attributes:
+        changes: what is changed.
+        refusals: what is left as it is, and why.
+    """
+
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
-    """What one step does to every cluster.
+    """A step's effect on every cluster.
 
     Attributes:
         parts: of each.
-        ends: parts that grow least and most, where samples choose widths; else those of each.
+        smallest: recipe that stores least of each; where samples choose widths, of all widths.
+        largest: recipe that stores most of each.
         coded: bytes of weights that become codes, and of codes; of each.
         shares: of their bytes that the codes zip to, at least and at most.
         integer: the method by which each computes in integers; empty where it does in floats.
-        recipe: the step, as it was chosen.
+        functions: bytes of the functions that any width needs, by name.
     """
 
     parts: Sequence[Part]
-    ends: tuple[Sequence[Part], Sequence[Part]]
+    smallest: Sequence[Recipe]
+    largest: Sequence[Recipe]
     coded: NDArray[np.float64]
     shares: tuple[float, float]
     integer: Sequence[str]
-    recipe: Recipe
+    functions: Mapping[str, int]
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether samples choose widths."""
+        return self.smallest is not self.largest
+
+
+def functions_of(columns: Iterable[Column]) -> dict[str, int]:
+    """Functions that some columns need, with the bytes of each."""
+    return {name: size for column in columns for name, size in column.functions.items()}
 
 
 class WhatIf:
@@ -126,13 +146,20 @@ class WhatIf:
         self.planner = planner
         self.columns: dict[tuple[int, str], Column] = {}
         self.recipes: dict[str, Recipe] = {}
-        base = planner.sizes.base(0)
-        self.names = [cluster.names for cluster in base.clusters]
+        self.clusters: dict[int, tuple[Cluster, ...]] = {}
+        self.names = [cluster.names for cluster in self.clusters_of(planner.sizes.base(0))]
         places = {name: index for index, name in enumerate(planner.load.names)}
         self.places = [[places[name] for name in names if name in places] for names in self.names]
 
+    def clusters_of(self, base: Base) -> tuple[Cluster, ...]:
+        """Operators of a model that read large stored values, those together that share one."""
+        key = id(base)
+        if key not in self.clusters:
+            self.clusters[key] = tuple(clusters(base.model.graph))
+        return self.clusters[key]
+
     def prepare(self, steps: Sequence[str]) -> None:
-        """Compute what steps do to every operator, so that a choice among them is a sum."""
+        """Apply steps to every operator, so that a choice among them takes one more application."""
         opsets = {self.opset(step) for step in steps}
         for at in opsets:
             for step in steps:
@@ -218,15 +245,64 @@ class WhatIf:
 
     def size(self, base: Base, chosen: Sequence[tuple[int, Column]]) -> Measurement:
         """Bytes of the file, with the biases that steps with samples make."""
-        narrow, wide = ([column.ends[end][i] for i, column in chosen] for end in (0, 1))
-        floats = [(i, column) for i, column in chosen if not column.integer[i]]
-        changed = {one for i, c in floats for one in shifted(c.recipe, c.parts[i].changes)}
-        growth = bytes_made(base.biases, changed) if changed else 0
-        biases = Part(growth, {}, (), ())
-        doubtful = any(is_doubtful(column.recipe) for _, column in floats)
-        least = self.planner.sizes.total(base, narrow if doubtful else [*narrow, biases])
-        most = self.planner.sizes.total(base, [*wide, biases])
-        return self.widened(least, most, [c.integer[i] for i, c in chosen if c.integer[i]])
+        smallest = self.together(base, [(i, column.smallest[i]) for i, column in chosen])
+        largest = self.together(base, [(i, column.largest[i]) for i, column in chosen])
+        least, most = smallest.size, largest.size
+        columns = [column for _, column in chosen]
+        if any(column.is_mixed for column in columns):
+            certain = functions_of(column for column in columns if not column.is_mixed)
+            least = smallest.plain_size + sum(certain.values())
+            if largest.changes:
+                most = largest.plain_size + sum(functions_of(columns).values())
+        integers = [column.integer[i] for i, column in chosen if column.integer[i]]
+        return self.widened(least, most, integers)
+
+    def together(self, base: Base, chosen: Sequence[tuple[int, Recipe]]) -> Applied:
+        """Apply a recipe of its own to each cluster; to a cluster left out, none."""
+        groups: dict[int, tuple[Recipe, list[int]]] = {}
+        for index, recipe in chosen:
+            groups.setdefault(id(recipe), (recipe, []))[1].append(index)
+        steps = [
+            replace(step, where=self.where(indices))
+            for recipe, indices in groups.values()
+            for step in recipe.steps
+            if self.has_sites(base, recipe, step, indices)
+        ]
+        applied = base.apply(Recipe(tuple(steps)))
+        if not applied.changes:
+            return replace(applied, size=self.planner.sizes.base(0).file.size())
+        return applied
+
+    def where(self, indices: Sequence[int]) -> str:
+        """Regular expression of the names of operators of some clusters; empty for those of all."""
+        if len(indices) == len(self.names):
+            return ""
+        names = [re.escape(name) for index in indices for name in self.names[index]]
+        return f"^({'|'.join(names)})$"
+
+    def has_sites(self, base: Base, recipe: Recipe, step: Step, indices: Sequence[int]) -> bool:
+        """Tell whether a step of a recipe changes or refuses anything in some clusters."""
+        parts = self.parts_of(base, recipe)
+        changes = (change.method for index in indices for change in parts[index].changes)
+        refusals = (refusal.method for index in indices for refusal in parts[index].refusals)
+        return step.method in (*changes, *refusals)
+
+    def parts_of(self, base: Base, recipe: Recipe) -> list[Part]:
+        """Effects of a recipe on every cluster."""
+        applied = base.apply(recipe)
+        changes: dict[str, list[Change]] = {}
+        for change in applied.changes:
+            changes.setdefault(change.operator, []).append(change)
+        refusals: dict[str, list[Refusal]] = {}
+        for refusal in applied.refusals:
+            refusals.setdefault(refusal.operator, []).append(refusal)
+        return [
+            Part(
+                tuple(change for name in cluster.names for change in changes.get(name, ())),
+                tuple(refusal for name in cluster.names for refusal in refusals.get(name, ())),
+            )
+            for cluster in self.clusters_of(base)
+        ]
 
     def newest(self, steps: Iterable[str]) -> int:
         """The opset that steps for every cluster raise a model to, where they change anything."""
@@ -279,55 +355,84 @@ class WhatIf:
         return between(least + low, most + high)
 
     def column(self, step: str, at: int) -> Column:
-        """What a step does to every cluster of the model at an opset."""
+        """A step's effect on every cluster of the model at an opset."""
         if (at, step) not in self.columns:
             recipe = self.recipe(step)
             base = self.planner.sizes.base(at)
-            parts = self.planner.sizes.parts(base, without_samples(recipe))
-            every = (self.planner.sizes.parts(base, each) for each in every_width(recipe))
-            ends = extremes(every)
+            parts = self.parts_of(base, recipe)
+            recipes = [recipe] * len(parts)
             integer = [""] * len(parts)
             if computes_in_integers(step):
-                parts, integer = self.in_integers(base, parts, step)
-                ends = parts, parts
-            self.planner.sizes.total(base, parts)  # what it sums up once is kept
+                parts, recipes, integer = self.in_integers(base, parts, step)
+            smallest, largest, functions = self.extremes(base, recipe, recipes)
             self.columns[at, step] = Column(
                 parts,
-                ends,
+                smallest,
+                largest,
                 np.array([coded_by(part.changes) for part in parts]).reshape(-1, 2),
                 self.planner.sample.codes(recipe),
                 integer,
-                parse_recipe(step),
+                functions,
             )
         return self.columns[at, step]
 
+    def extremes(
+        self, base: Base, recipe: Recipe, recipes: Sequence[Recipe]
+    ) -> tuple[Sequence[Recipe], Sequence[Recipe], Mapping[str, int]]:
+        """Recipes that store least and most of each cluster, and the functions of all.
+
+        Args:
+            base: the model.
+            recipe: of the step.
+            recipes: of each cluster, which count where samples choose no widths.
+        """
+        versions = every_width(recipe)
+        if not versions:
+            return recipes, recipes, base.apply(recipe).functions
+        functions = {
+            name: size
+            for version in versions
+            for name, size in base.apply(version).functions.items()
+        }
+        stored = np.array(
+            [[stored_bytes(part) for part in self.parts_of(base, version)] for version in versions]
+        )  # (versions, clusters)
+        smallest = [versions[row] for row in stored.argmin(axis=0)]
+        largest = [versions[row] for row in stored.argmax(axis=0)]
+        return smallest, largest, functions
+
     def in_integers(
         self, base: Base, parts: Sequence[Part], step: str
-    ) -> tuple[list[Part], list[str]]:
-        """What a step does that computes in integers, and by which method each cluster does.
+    ) -> tuple[list[Part], list[Recipe], list[str]]:
+        """Effects of a step that computes in integers, and by which method each cluster does.
 
         Args:
             base: the model.
             parts: what stands in for it, of every cluster.
             step: its first method computes in integers; others do what that leaves in float.
+
+        Returns:
+            Of every cluster its part, what is applied to it, and the integer method or nothing.
         """
         first, *others = parse_recipe(step).steps
         method = METHODS[first.method]
-        sites = list(method.sites(base.model, first.config))
+        sites = list(method.sites(base.model.graph, first.config))
         able = {site.operator for site in sites if not isinstance(site, Refusal)}
         left = {
             site.operator: replace(site, method=first.method)
             for site in sites
             if isinstance(site, Refusal)
         }
-        found = [first.method * any(n in able for n in one.names) for one in base.clusters]
-        then = self.planner.sizes.parts(base, without_samples(Recipe(tuple(others))))
+        names = [cluster.names for cluster in self.clusters_of(base)]
+        found = [first.method * any(name in able for name in each) for each in names]
+        then = without_equalize(Recipe(tuple(others)))
         refused = (
-            replace(part, refusals=(*(left[n] for n in cluster.names if n in left), *part.refusals))
-            for cluster, part in zip(base.clusters, then, strict=True)
+            replace(part, refusals=(*(left[n] for n in each if n in left), *part.refusals))
+            for each, part in zip(names, self.parts_of(base, then), strict=True)
         )
         both = zip(found, parts, refused, strict=True)
-        return [stands if integer else rest for integer, stands, rest in both], found
+        parts = [stands if integer else rest for integer, stands, rest in both]
+        return parts, [STAND_IN if integer else then for integer in found], found
 
     def opset(self, step: str) -> int:
         """The opset of a model after a step, at least its own."""
@@ -336,5 +441,18 @@ class WhatIf:
     def recipe(self, step: str) -> Recipe:
         """What is stored by a step; about that, where it computes in integers."""
         if step not in self.recipes:
-            self.recipes[step] = STAND_IN if computes_in_integers(step) else parse_recipe(step)
+            canonical = parse_recipe(step)
+            self.recipes[step] = (
+                STAND_IN if computes_in_integers(step) else without_equalize(canonical)
+            )
         return self.recipes[step]
+
+
+def without_equalize(recipe: Recipe) -> Recipe:
+    """A recipe without the steps that change numbers and no sizes, which zeros cannot stand for."""
+    return replace(recipe, steps=tuple(s for s in recipe.steps if s.method != "equalize"))
+
+
+def stored_bytes(part: Part) -> int:
+    """Bytes that a cluster's weights grow by; mostly below 0."""
+    return sum(change.after - change.before for change in part.changes)

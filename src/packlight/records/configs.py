@@ -148,12 +148,12 @@ class RoundingConfig(MethodConfig):
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether rounding or widths follow from calibration samples."""
+        """True if rounding or widths follow from calibration samples."""
         return self.rounding == "gptq" or self.mixed > 0
 
     @property
     def targets_float(self) -> bool:
-        """Whether each weight compensates for those before it."""
+        """True if each weight compensates for the weights before it."""
         return self.rounding == "gptq" and self.target == "float"
 
 

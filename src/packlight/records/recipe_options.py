@@ -102,8 +102,7 @@ PER_OPTIONS = ("per", *SIZE_OPTIONS.values())
 """Options that together are a granularity."""
 
 
-def granularities(cls: type[Config]) -> tuple[type[Granularity], ...]:
-    """The granularities that a method can have; none where it has no such option."""
+def _granularities(cls: type[Config]) -> tuple[type[Granularity], ...]:
     return typing.get_args(option_types(cls).get("granularity"))
 
 
@@ -114,7 +113,7 @@ def option_names(cls: type[Config]) -> tuple[str, ...]:
         if field.name != "granularity":
             names.append(field.name)
             continue
-        sizes = [SIZE_OPTIONS[kind] for kind in granularities(cls) if kind in SIZE_OPTIONS]
+        sizes = [SIZE_OPTIONS[kind] for kind in _granularities(cls) if kind in SIZE_OPTIONS]
         names += ["per", *sizes]
     return tuple(names)
 
@@ -139,7 +138,7 @@ def granularity_of(cls: type[Config], options: Mapping[str, Option]) -> Granular
     Raises:
         RecipeError: ``per`` or a size has a value it cannot have, or they contradict each other.
     """
-    kinds = {PER[kind]: kind for kind in granularities(cls)}
+    kinds = {PER[kind]: kind for kind in _granularities(cls)}
     sizes = {name: value for name, value in options.items() if name in SIZE_OPTIONS.values()}
     size_name = next(iter(sizes), "")
     if "per" not in options and not sizes:

@@ -15,10 +15,11 @@ from markupsafe import Markup
 from packlight.errors import InputError
 from packlight.presentation.markup import element, join
 from packlight.presentation.numbers import (
+    DETECTABLE,
     show_bytes,
+    show_detectable,
     show_named_interval,
     show_named_value,
-    show_share,
 )
 from packlight.presentation.verdict import choice, details, headline, original
 from packlight.records import Outcome, VariantResult, canonical
@@ -220,7 +221,7 @@ def measured(outcome: Outcome) -> Markup:
         "System": machine.system,
         "Runtime": f"ONNX Runtime {machine.onnxruntime}, Python {machine.python}",
         "Samples": f"{outcome.samples:,} for evaluation, {outcome.calibration:,} for calibration",
-        "Minimum detectable drop (80 % power)": show_share(outcome.detectable),
+        DETECTABLE: show_detectable(outcome.metric, outcome.detectable),
     }
     return element("div", element("h3", "Conditions"), _definitions(list(facts.items())))
 

@@ -143,4 +143,4 @@ def test_sizes_are_foreseen_wherever_codes_become_float(form):
     for text in ("weights:4,block=32", "weights:8,block=8,symmetric=false"):
         made = compress(model, parse_recipe(f"simplify+{text}")).model
 
-        assert Sizes(Simplified(model)).size(parse_recipe(text)) == len(to_bytes(made))
+        assert Sizes(Simplified(model)).apply(parse_recipe(text)).size == len(to_bytes(made))

@@ -1,4 +1,4 @@
-"""Sizes that are foreseen part by part are those of the files."""
+"""Sizes that are foreseen without weights are those of the files."""
 
 import numpy as np
 import onnx
@@ -11,14 +11,11 @@ from packlight.model import Model, save, to_bytes
 from packlight.planning.routes import ROUTES
 from packlight.planning.size.clusters import clusters
 from packlight.planning.size.files import Files
-from packlight.planning.size.parts import Simplified, Sizes, in_main_graph, least_opset
+from packlight.planning.size.parts import Simplified, Sizes, least_opset
 from packlight.records import parse_recipe
 from packlight.testing.cases import apply_recipe, sample_calls
 from packlight.testing.networks import NETWORKS
 from packlight.testing.sketch import Sketch, value_info
-
-FLAT = [name for name in NETWORKS if name not in ("branches-16", "around-17")]
-"""Networks whose weights all lie in the main graph."""
 
 RECIPES = [
     "float16",
@@ -37,7 +34,7 @@ def simplified(name):
     return compress(NETWORKS[name](), parse_recipe("simplify")).model
 
 
-@pytest.mark.parametrize("name", FLAT)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
     model = NETWORKS[name]()
     sizes = Sizes(Simplified(model))
@@ -45,7 +42,7 @@ def test_the_foreseen_size_is_that_of_the_file_to_the_byte(name):
     for text in RECIPES:
         recipe = parse_recipe(text)
         made = compress(model, parse_recipe(f"simplify+{text}"))
-        assert sizes.size(recipe) == len(to_bytes(made.model)), text
+        assert sizes.apply(recipe).size == len(to_bytes(made.model)), text
 
 
 def test_a_step_that_changes_nothing_raises_no_opset():
@@ -59,29 +56,19 @@ def test_a_step_that_changes_nothing_raises_no_opset():
 
     assert {change.method for change in made.changes} == {"float16"}
     assert made.model.opset() == 17 < least_opset(recipe)
-    assert Sizes(Simplified(model)).size(recipe) == len(to_bytes(made.model))
+    assert Sizes(Simplified(model)).apply(recipe).size == len(to_bytes(made.model))
 
 
-@pytest.mark.parametrize("name", FLAT)
-def test_parts_change_and_refuse_what_the_whole_does(name):
+@pytest.mark.parametrize("name", NETWORKS)
+def test_changes_and_refusals_are_those_of_the_file(name):
     model = NETWORKS[name]()
     recipe = parse_recipe("weights:4,block=32")
-    sizes = Sizes(Simplified(model))
 
-    base = sizes.base(21)
-    parts = sizes.parts(base, recipe)
-    whole = compress(Model(base.model, name), recipe)
+    applied = Sizes(Simplified(model)).apply(recipe)
+    made = compress(model, parse_recipe("simplify+weights:4,block=32"))
 
-    changes = {change for part in parts for change in part.changes}
-    refusals = {refusal for part in parts for refusal in part.refusals}
-    assert changes == set(whole.changes)
-    assert refusals <= set(whole.refusals)
-
-
-@pytest.mark.parametrize("name", ["branches-16", "around-17"])
-def test_weights_inside_bodies_are_known_not_to_add_up(name):
-    assert not in_main_graph(simplified(name).graph)
-    assert all(in_main_graph(simplified(other).graph) for other in FLAT)
+    assert applied.changes == tuple(one for one in made.changes if one.method != "simplify")
+    assert applied.refusals == tuple(one for one in made.refusals if one.method != "simplify")
 
 
 def test_operators_that_share_a_weight_are_one_cluster():
@@ -91,20 +78,11 @@ def test_operators_that_share_a_weight_are_one_cluster():
     assert len({name for names in found for name in names}) == sum(map(len, found))
 
 
-def test_operators_that_differ_in_names_alone_are_looked_at_once():
-    net = Sketch(18)
-    value = "x"
-    for _ in range(12):
-        value = net.add("MatMul", value, net.keep(net.array(32, 32, fan_in=32)))
-    model = net.model("twelve", [value_info("x", [1, 32])], {value: [1, 32]})
-    sizes, recipe = Sizes(Simplified(model)), parse_recipe("palette:4")
+def test_a_recipe_is_applied_once():
+    sizes = Sizes(Simplified(NETWORKS["shared-17"]()))
+    recipe = parse_recipe("palette:4")
 
-    base = sizes.base(21)
-    found = sizes.parts(base, recipe)
-
-    assert len(found) == 12
-    assert len({part.changes[0].operator for part in found}) == 12
-    assert len(base.parts) <= 4  # names have one digit or two
+    assert sizes.apply(recipe) is sizes.apply(recipe)
 
 
 @pytest.mark.parametrize("seen", ["fed", "given"])
@@ -124,7 +102,7 @@ def test_alike_operators_differ_where_the_weight_of_one_is_seen_from_outside(see
 
     assert len([one for one in made.changes if one.method == "weights"]) == 2
     recipe = parse_recipe("weights:8")
-    assert Sizes(Simplified(model)).size(recipe) == len(to_bytes(made.model))
+    assert Sizes(Simplified(model)).apply(recipe).size == len(to_bytes(made.model))
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -1e38, 1e5, -1e5, 1e-8])
@@ -142,9 +120,9 @@ def test_weights_that_methods_refuse_for_their_numbers_are_foreseen(number):
     for text in ("weights:8", "palette:4", "sparse", "float16"):
         recipe = parse_recipe(text)
         made = compress(model, parse_recipe(f"simplify+{text}"))
-        _, parts = sizes.looked_at(recipe)
-        assert sizes.size(recipe) == len(to_bytes(made.model)), text
-        assert {one for part in parts for one in part.refusals} == set(made.refusals), text
+        applied = sizes.apply(recipe)
+        assert applied.size == len(to_bytes(made.model)), text
+        assert set(applied.refusals) == set(made.refusals), text
 
 
 def test_each_weight_is_read_once_to_know_all_sizes():
@@ -158,7 +136,7 @@ def test_each_weight_is_read_once_to_know_all_sizes():
                     value.const_value = tensor
 
     for text in ("palette:4", "weights:8", "sparse"):
-        foreseen = sizes.size(parse_recipe(text))
+        foreseen = sizes.apply(parse_recipe(text)).size
         assert len(to_bytes(compress(model, parse_recipe(text)).model)) == foreseen
 
     assert max(tensor.reads for tensor in watched.values()) == 1
@@ -186,7 +164,7 @@ def test_every_route_with_a_recipe_makes_a_file_of_the_planned_size(tmp_path):
             full = parse_recipe(recipe)
             path = tmp_path / "made.onnx"
             made = compress(model, parse_recipe(f"simplify+{recipe}")).model
-            assert save(made, path) == sizes.size(full), route.name
+            assert save(made, path) == sizes.apply(full).size, route.name
 
 
 def named_as_biases_are():
@@ -210,7 +188,10 @@ def told():
     return net.model("told", [value_info("x", [1, 8, 8, 8])], outputs)
 
 
-WITH_BIASES = {name: NETWORKS[name] for name in FLAT} | {
+BODIES = ("branches-16", "around-17")
+"""Networks with weights in bodies, which samples may not reach."""
+
+WITH_BIASES = {name: NETWORKS[name] for name in NETWORKS if name not in BODIES} | {
     "named": named_as_biases_are,
     "told": told,
 }
@@ -234,6 +215,7 @@ LEARNING = [
     "weights:4,range=moments",
     "palette:3,weighted=true",
     "sparse:4,weighted=true",
+    "palette:4,rounding=gptq+float16",
 ]
 
 
@@ -259,7 +241,7 @@ WIDENED = [
 
 
 @pytest.mark.parametrize("text", WIDENED)
-@pytest.mark.parametrize("name", ["alike", "branches-16", "depthwise-13"])
+@pytest.mark.parametrize("name", ["alike", *BODIES, "depthwise-13"])
 def test_what_only_samples_say_widens_the_foreseen_size(name, text):
     model = {**WITH_BIASES, **NETWORKS}[name]()
     told = Files(Simplified(model)).made(parse_recipe(text)).size
@@ -290,7 +272,7 @@ def test_sizes_of_a_model_that_was_compressed_in_part_are_foreseen(text):
     made = compress(half, parse_recipe(f"simplify+{text}")).model
 
     onnx.checker.check_model(to_bytes(made))
-    assert Sizes(Simplified(half)).size(recipe) == len(to_bytes(made))
+    assert Sizes(Simplified(half)).apply(recipe).size == len(to_bytes(made))
 
 
 def noted(proto, what):
@@ -325,5 +307,5 @@ def test_what_is_said_of_a_weight_is_counted(what):
 
     for text in RECIPES:
         made = compress(model, parse_recipe(f"simplify+{text}"))
-        foreseen = sizes.size(parse_recipe(text))
+        foreseen = sizes.apply(parse_recipe(text)).size
         assert foreseen == len(to_bytes(made.model)), text

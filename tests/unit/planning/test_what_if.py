@@ -14,6 +14,7 @@ from packlight.model import file_size, load, to_bytes
 from packlight.planning.what_if import Choice, parse_choice
 from packlight.records import parse_recipe
 from packlight.testing.cases import apply_recipe, sample_calls
+from packlight.testing.networks import NETWORKS
 from packlight.testing.sketch import Sketch, value_info
 from packlight.zoo import model_path
 
@@ -140,6 +141,19 @@ def test_a_step_that_changes_nothing_raises_no_opset():
     assert [left.operator for left in refused] == [names[1]]
     assert refused[0].reason
     assert chosen["size"].value == size_of(model, written)
+
+
+@pytest.mark.parametrize("name", ["around-17", "branches-16"])
+def test_choices_reach_weights_in_bodies(name):
+    model = NETWORKS[name]()
+    found = packlight.what_if(model, "pixel-8")
+
+    chosen = found.choose([Choice(".", "palette:4")])
+    made = compress(model, parse_recipe("simplify+palette:4"))
+
+    changed = {change.operator for change in made.changes if change.method == "palette"}
+    assert found.changed([Choice(".", "palette:4")]) == len(changed)
+    assert chosen["size"].value == len(to_bytes(made.model))
 
 
 def test_what_choices_leave_as_it_is_reaches_the_plan():

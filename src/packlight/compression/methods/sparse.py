@@ -31,6 +31,7 @@ from packlight.compression.reconstruction.sequential import (
     encode_rounded,
     round_lazily,
     round_sequentially,
+    round_unobserved,
 )
 from packlight.compression.reconstruction.zero_masks import Sparsity
 from packlight.compression.sites.weight_matrix import weight_layout
@@ -116,6 +117,8 @@ def apply(
     fit = partial(fitted, config)
     if not looks(config):
         made = round_lazily(found, fit, stored)
+    elif calibrator.sizes_only:
+        made = round_unobserved(found, fit, stored, config)
     else:
         sparsity = sparsity_of(config)
         rounded = round_sequentially(graph, found, calibrator, fit, config, sparsity=sparsity)

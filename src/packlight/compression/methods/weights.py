@@ -53,6 +53,7 @@ from packlight.compression.reconstruction.sequential import (
     encode_rounded,
     round_lazily,
     round_sequentially,
+    round_unobserved,
 )
 from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
 from packlight.records.configs import WeightOnly, WeightWidth
@@ -186,6 +187,8 @@ def apply(
     stored, fit = partial(parts, config), partial(fitted, config)
     if not looks(config):
         made = round_lazily(found, fit, stored)
+    elif calibrator.sizes_only:
+        made = round_unobserved(found, fit, stored, config)
     else:
         found = widths(graph, found, calibrator, config) if config.mixed else found
         made = encode_rounded(round_sequentially(graph, found, calibrator, fit, config), stored)

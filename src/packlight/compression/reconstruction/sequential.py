@@ -141,6 +141,23 @@ def round_lazily(
     ]
 
 
+def round_unobserved(
+    sites: Sequence[S], fit: FitGrid[S, F], stored: StoredParts[S, F], config: RoundingConfig
+) -> list[EncodedWeight[S]]:
+    """Round every weight to the nearest, with the biases that samples would make.
+
+    For the size of a file: it is that with samples, as long as one reaches every weight.
+    """
+    for site in sites if config.bias else ():
+        role = site.weight.roles[0]
+        has_inputs = len(site.weight.roles) == 1 and bool(input_values(role))
+        bias = correctable_bias(site.weight) if has_inputs else None
+        if bias is not None:
+            groups, outputs, _ = weight_layout(site.weight).sizes()
+            bias.shift(np.zeros((groups, outputs)))
+    return round_lazily(sites, fit, stored)
+
+
 def encode_rounded(
     rounded: Iterable[RoundedWeight[S, F]], stored: StoredParts[S, F]
 ) -> list[EncodedWeight[S]]:

@@ -192,8 +192,32 @@ def shared_weight_note(weight: Weight) -> Note:
     return Note("shared-weight", tuple(role.operator for role in weight.roles))
 
 
+STANDS_IN = "packlight.stands_in"
+"""Note of a tensor that stands in for one whose numbers no method refuses."""
+
+
+def stand_in(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    """Zeros of a tensor's type and shape, made when they are read.
+
+    Methods take its numbers as usable: give none for a tensor that they may refuse.
+    """
+    dtype = tensor.dtype
+    shape = tensor.shape.numpy()
+    zeros = ir.LazyTensor(
+        lambda: ir.Tensor(np.zeros(shape, dtype.numpy()), dtype=dtype),
+        dtype=dtype,
+        shape=ir.Shape(shape),
+        name=tensor.name,
+        cache=False,
+    )
+    zeros.meta[STANDS_IN] = True
+    return zeros
+
+
 def weight_defect(site: Weight) -> Refusal | None:
     """Refusal of a weight whose numbers cannot be quantized; None where they can."""
+    if STANDS_IN in site.tensor.meta:
+        return None
     sizes = np.abs(site.read())
     bad = int(np.count_nonzero(~np.isfinite(sizes)))
     if bad:

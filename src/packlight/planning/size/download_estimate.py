@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from packlight.compression import compress
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import Model, initializers, nodes, stored_tensor
-from packlight.planning.size.files import INTEGER, without_samples
+from packlight.planning.size.files import without_samples
+from packlight.planning.size.parts import INTEGER
 from packlight.records.codec import digest
 from packlight.records.configs import WeightOnly
 from packlight.records.measurement import Measurement

@@ -8,26 +8,16 @@ from typing import Any
 
 import onnx_ir as ir
 
-from packlight.compression import compress
+from packlight.compression.compress import step_uses_data
 from packlight.compression.methods import palette, weights
-from packlight.model import Model, file_size, initializers, nodes, stored_tensor
-from packlight.planning.size.biases import Place, bytes_made, is_doubtful, shifted, shifts
-from packlight.planning.size.integers import integer_size
-from packlight.planning.size.parts import SIMPLIFY, Base, Part, Simplified, Sizes, least_opset
+from packlight.model import Model, graphs, initializers, nodes, stored_tensor
+from packlight.planning.size.parts import INTEGER, Applied, Simplified, Sizes, least_opset
 from packlight.planning.value_checks import Numbers
 from packlight.records.codec import digest
 from packlight.records.configs import Config, RoundingConfig
 from packlight.records.measurement import Measurement, counted
-from packlight.records.recipe import Recipe, Step, parse_recipe
+from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
-
-INTEGER = ("static", "dynamic")
-"""Methods that compute in integers, which change the graph as a whole."""
-
-
-def computes_in_integers(text: str) -> bool:
-    """Whether the first step of a recipe in short computes in integers."""
-    return any(step.method in INTEGER for step in parse_recipe(text).steps[:1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,60 +110,50 @@ class Files:
         return any(step.method in INTEGER for step in recipe.steps)
 
     def is_newer(self, recipe: Recipe) -> bool:
-        """Whether a recipe is looked at in the model raised to a newer opset, part by part."""
+        """Whether a recipe is looked at in the model raised to a newer opset."""
         newer = least_opset(recipe) > self.sizes.simplified.source.opset()
         return newer and not self.is_whole(recipe)
 
     def looked_at(self, recipe: Recipe, *, last: bool) -> File:
-        """What a recipe makes."""
+        """What a recipe makes; the size is an interval where samples choose widths.
+
+        It is one, too, where weights lie in bodies, which samples may not reach.
+        """
         assert not any(step.where for step in recipe.steps), "operators alike differ in names"
-        blind = without_samples(recipe)
-        if self.is_whole(recipe):
-            return self.of_whole(recipe, last=last)
-        base, parts = self.sizes.looked_at(blind)
-        if not base.adds_up:
-            return self.of_whole(recipe, last=last)
-        if is_mixed(recipe) and any(part.changes for part in parts):
-            base = self.sizes.base(least_opset(recipe))
-        changes, refusals = joined(parts)
-        return File(self.size(recipe, base, changes), changes, refusals)
+        versions = [self.sizes.apply(each) for each in every_width(recipe)]
+        sizes = [self.sizes.apply(each).size for each in self.unreached(recipe)]
+        applied = self.sizes.apply(recipe, last=last)
+        size = size_of([*versions, applied])
+        low = min([int(size.low), *sizes])
+        if low < size.low:
+            size = between(low, int(size.high))
+        return File(size, applied.changes, applied.refusals)
 
-    def of_whole(self, recipe: Recipe, *, last: bool) -> File:
-        """What a recipe makes, looked at in a copy of the whole model."""
-        widths = every_width(recipe) if is_mixed(recipe) else []
-        sizes = [self.looked_at_whole(each, last=False)[0] for each in widths]
-        blind, places = without_samples(recipe), tuple[Place, ...]()
-        if any(map(shifts, recipe.steps)):
-            places = self.sizes.base(least_opset(blind)).biases
-        size, changes, refusals = self.looked_at_whole(blind, last=last)
-        growth = bytes_made(places, shifted(recipe, changes))
-        most = max([*sizes, size]) + (growth + LENGTHS if growth else 0)
-        return File(between(min([*sizes, size]), most), changes, refusals)
-
-    def looked_at_whole(
-        self, recipe: Recipe, *, last: bool
-    ) -> tuple[int, tuple[Change, ...], tuple[Refusal, ...]]:
-        """Bytes of the file that a recipe without samples makes, its changes and its refusals."""
-        if any(step.method == "static" for step in recipe.steps):
-            graph = self.sizes.base(least_opset(recipe)).model
-            newer = Model(graph, self.sizes.simplified.source.name)
-            return integer_size(newer, recipe, self.sizes.numbers, in_place=last)
-        whole = replace(recipe, steps=(*SIMPLIFY.steps, *recipe.steps))
-        found = compress(self.sizes.simplified.source, whole, held=0)
-        changes = tuple(change for change in found.changes if change.method != "simplify")
-        return file_size(found.model.graph), changes, found.refusals
-
-    def size(self, recipe: Recipe, base: Base, changes: Sequence[Change]) -> Measurement:
-        """The size of a file; an estimate where widths are chosen by samples, or biases halved."""
-        changed = shifted(recipe, changes)
-        growth = Part(bytes_made(base.biases, changed) if changed else 0, {}, (), ())
-        narrow, wide = extremes(self.sizes.parts(base, each) for each in every_width(recipe))
-        least = narrow if is_doubtful(recipe) else [*narrow, growth]
-        return between(self.sizes.total(base, least), self.sizes.total(base, [*wide, growth]))
+    def unreached(self, recipe: Recipe) -> list[Recipe]:
+        """A recipe as it is where no sample reaches a weight; none where all are surely reached."""
+        has_bodies = len([*graphs(self.sizes.model.graph)]) > 1
+        shifts = any(step_uses_data(step) for step in recipe.steps if step.method not in INTEGER)
+        return [without_biases(recipe)] if has_bodies and shifts else []
 
 
-LENGTHS = 4
-"""Bytes that the lengths of graphs may grow by."""
+def without_biases(recipe: Recipe) -> Recipe:
+    """A recipe whose weights get no biases, as those in bodies that no sample reaches."""
+    steps = (
+        replace(step, config=replace(step.config, bias=False))
+        if isinstance(step.config, RoundingConfig)
+        else step
+        for step in recipe.steps
+    )
+    return replace(recipe, steps=tuple(steps))
+
+
+def size_of(versions: Sequence[Applied]) -> Measurement:
+    """The size of a file that is between some: without any function, or with those of all."""
+    added = {name: size for version in versions for name, size in version.functions.items()}
+    if len({version.size for version in versions}) == 1:
+        return counted(versions[0].size, "B")
+    sizes = [version.plain_size for version in versions]
+    return between(min(sizes), max(sizes) + sum(added.values()))
 
 
 def between(low: int, high: int) -> Measurement:
@@ -183,52 +163,23 @@ def between(low: int, high: int) -> Measurement:
     return Measurement((low + high) / 2, "B", low, high, "estimated", 1)
 
 
-LEARNT: Mapping[str, Any] = {
-    "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
-}  # fmt: skip
-"""Options by which samples choose numbers, and what they are without samples."""
+def every_width(recipe: Recipe) -> list[Recipe]:
+    """A recipe with each width for all weights that samples may choose; none where they do not."""
+    mixed = list(filter(has_own_widths, recipe.steps))
+    widths = sorted({bits for step in mixed for bits in WIDTHS[step.method]})
+    return [
+        replace(recipe, steps=tuple(with_bits(step, bits) for step in recipe.steps))
+        for bits in widths
+    ]
 
 
-def is_mixed(recipe: Recipe) -> bool:
-    """Whether every weight has a width of its own, which samples choose."""
-    return any(map(has_own_widths, recipe.steps))
+WIDTHS = {"weights": weights.WIDTHS, "palette": palette.WIDTHS}
+"""Bits of codes, by method, narrowest first."""
 
 
 def has_own_widths(step: Step) -> bool:
     """Whether a step gives every weight a width of its own."""
     return isinstance(step.config, RoundingConfig) and step.config.mixed > 0
-
-
-def every_width(recipe: Recipe) -> list[Recipe]:
-    """What stores as much as a recipe, without samples, for each width that they may choose."""
-    mixed = list(filter(has_own_widths, recipe.steps))
-    widths = sorted({bits for step in mixed for bits in WIDTHS[step.method]})
-    wider = (
-        replace(recipe, steps=tuple(with_bits(step, bits) for step in recipe.steps))
-        for bits in widths
-    )
-    return [without_samples(each) for each in (wider if mixed else (recipe,))]
-
-
-def extremes(every: Iterable[Sequence[Part]]) -> tuple[Sequence[Part], Sequence[Part]]:
-    """Of each cluster what takes least and most, of its parts for every width.
-
-    The least needs no function, the most all that any width needs.
-    """
-    first, *others = every
-    if not others:
-        return first, first
-    least, most = list[Part](), list[Part]()
-    for parts in zip(first, *others, strict=True):
-        called = {name: size for part in parts for name, size in part.functions.items()}
-        low, high = (pick(parts, key=lambda part: part.growth) for pick in (min, max))
-        least.append(replace(low, functions={}))
-        most.append(replace(high, functions=called))
-    return least, most
-
-
-WIDTHS = {"weights": weights.WIDTHS, "palette": palette.WIDTHS}
-"""Bits of codes, by method, narrowest first."""
 
 
 def with_bits(step: Step, bits: int) -> Step:
@@ -238,6 +189,12 @@ def with_bits(step: Step, bits: int) -> Step:
     near = min(WIDTHS[step.method], key=lambda width: abs(width - bits))
     changed: dict[str, Any] = {"bits": near}
     return replace(step, config=replace(step.config, **changed))
+
+
+LEARNT: Mapping[str, Any] = {
+    "rounding": "nearest", "weighted": False, "mixed": 0.0, "range": "minmax",
+}  # fmt: skip
+"""Options by which samples choose numbers, and what they are without samples."""
 
 
 def without_samples(recipe: Recipe) -> Recipe:
@@ -250,9 +207,3 @@ def without_learning(config: Config) -> Config:
     """A config that chooses all numbers without samples."""
     names = {field.name for field in fields(config)}
     return replace(config, **{name: value for name, value in LEARNT.items() if name in names})
-
-
-def joined(parts: Sequence[Part]) -> tuple[tuple[Change, ...], tuple[Refusal, ...]]:
-    """What all parts change and refuse."""
-    changes = tuple(change for part in parts for change in part.changes)
-    return changes, tuple(refusal for part in parts for refusal in part.refusals)
