@@ -20,8 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.api.compress import Compressed, compress
-from packlight.backends.capabilities import capabilities
-from packlight.backends.policy import policy
+from packlight.backends.capabilities import capabilities, policy
 from packlight.compression.qdq import placement
 from packlight.model import Model, nodes
 from packlight.planning.cost.integer_cut import Passing, Times, cheapest

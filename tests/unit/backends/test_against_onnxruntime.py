@@ -11,8 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-from packlight.backends.capabilities import STORED, Grid, capabilities
-from packlight.backends.policy import policy
+from packlight.backends.capabilities import STORED, Grid, capabilities, policy
 from packlight.model import nodes
 from packlight.planning.already_quantized import fused_pairs
 from packlight.records.configs import IntegerRuntime

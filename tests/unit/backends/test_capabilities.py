@@ -9,9 +9,10 @@ from packlight.backends.capabilities import (
     FOLDER,
     BlockedProducts,
     Capabilities,
+    Choices,
     capabilities,
+    policy,
 )
-from packlight.backends.policy import Choices, policy
 from packlight.model import initializers, nodes
 from packlight.records import parse_recipe
 from packlight.records.configs import IntegerRuntime

@@ -16,8 +16,7 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from packlight.backends.capabilities import Capabilities
-from packlight.backends.policy import policy
+from packlight.backends.capabilities import Capabilities, policy
 from packlight.compression.encoding.stored_values import StoredValues
 from packlight.compression.method import Method
 from packlight.compression.qdq import placement

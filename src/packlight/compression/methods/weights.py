@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.backends.onnxruntime.blocked_products import fuses_blocked_weight
+from packlight.backends.onnxruntime.qdq import fuses_blocked_weight
 from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.functions import (
     Body,

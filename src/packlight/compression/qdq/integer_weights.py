@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.backends.policy import policy
+from packlight.backends.capabilities import policy
 from packlight.compression.grids import granularity
 from packlight.compression.grids.uniform import Uniform, fit_grid
 from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale

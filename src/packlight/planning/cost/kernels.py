@@ -14,11 +14,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.backends.capabilities import capabilities
-from packlight.backends.onnxruntime.kernel_call import BYTES, between, in_blocks, in_codes
-from packlight.backends.policy import policy
-from packlight.benchmarking import named_calls
-from packlight.benchmarking.latency import Priced
+from packlight.backends.capabilities import capabilities, policy
+from packlight.backends.onnxruntime.kernel_call import (
+    BYTES,
+    blocked_call,
+    conversion_call,
+    integer_call,
+)
+from packlight.benchmarking import named_kernel_calls
+from packlight.benchmarking.latency import CallLatencies
 from packlight.model import Model, nodes
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement
@@ -65,19 +69,19 @@ class Kernels:
         self, model: Model, profile: Profile, device: Device, names: Sequence[str]
     ) -> None:
         places = {name: place for place, name in enumerate(names)}
-        made = named_calls(model, profile)
+        made = named_kernel_calls(model, profile)
         calls = [call for _, call, _ in made]
         self.place = np.array([places.get(name, NOWHERE) for name, _, _ in made], np.int64)
         self.times = np.array([times for _, _, times in made], np.float64)
         self.carriers = list(carriers(model, places))
         self.values = list(values(model, profile, places))
         around = sum(call.moved * times for _, call, times in made)
-        meetings = [between(value.numbers, around, to_floats=to_floats)
+        meetings = [conversion_call(value.numbers, around, to_floats=to_floats)
                     for to_floats in (False, True) for value in self.values]  # fmt: skip
-        rows = [*calls, *map(in_codes, calls), *map(in_blocks, calls), *meetings]
+        rows = [*calls, *map(integer_call, calls), *map(blocked_call, calls), *meetings]
         alike = {call: place for place, call in enumerate(dict.fromkeys(rows))}
         self.which = np.array([alike[call] for call in rows], np.int64)
-        self.priced = Priced(list(alike), device)
+        self.priced = CallLatencies(list(alike), device)
 
     def latency(self, codes: Flags, blocks: Flags) -> Measurement:
         """Seconds of one run.

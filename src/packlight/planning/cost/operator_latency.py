@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from packlight.backends.onnxruntime.kernel_call import Call
-from packlight.benchmarking import named_calls, predict_latency, seconds
-from packlight.benchmarking.kernel_curves import CPU, arithmetic
+from packlight.benchmarking import kernel_seconds, named_kernel_calls, predict_latency
+from packlight.benchmarking.latency import CPU, arithmetic_seconds
 from packlight.errors import InputError
 from packlight.model import Model
 from packlight.planning.cost.predict import Load, Predictor, between, load_of
@@ -150,7 +150,7 @@ def measured_limits(found: Profile, model: Model, device: Device) -> Mapping[str
     An operator without kernels is fused into another, or computed when the model is loaded.
     """
     made: dict[str, list[tuple[Call, int]]] = defaultdict(list)
-    for name, call, times in named_calls(model, found):
+    for name, call, times in named_kernel_calls(model, found):
         made[name].append((call, times))
     return {
         one.name: of_calls(made[one.name], device) if one.name in made else NOTHING
@@ -161,11 +161,11 @@ def measured_limits(found: Profile, model: Model, device: Device) -> Mapping[str
 def of_calls(made: Sequence[tuple[Call, int]], device: Device) -> Limits:
     """Limits of some kernels, each with how often it is called; their errors are taken as one."""
     unit = device.units[CPU]
-    low, middle, high = np.array([[times * end for end in seconds(call, device)]
+    low, middle, high = np.array([[times * end for end in kernel_seconds(call, device)]
                                   for call, times in made]).sum(axis=0)  # fmt: skip
     return Limits(
         Measurement(middle, "s", low, high, "estimated", sum(times for _, times in made)),
-        sum(times * arithmetic(call, unit.peak) for call, times in made),
+        sum(times * arithmetic_seconds(call, unit.peak) for call, times in made),
         sum(times * call.moved / (device.bandwidth or np.inf) for call, times in made),
         sum(times * unit.overhead for _, times in made),
     )
