@@ -24,7 +24,7 @@ from packlight.cli.options import (
     OnUnit,
     ShapeTask,
 )
-from packlight.cli.screen import print_json, say, screen, working
+from packlight.cli.screen import print_record, working
 from packlight.cli.tables import UNKNOWN, counts, plain_table, unless_unknown, write_rows
 from packlight.errors import InputError
 from packlight.presentation.numbers import show_bytes, show_named, show_value
@@ -324,8 +324,5 @@ def profile(
         )
     if csv is not None:
         write_csv(result, csv)
-    if as_json:
-        print_json(result)
-    else:
-        say(screen(), *profile_parts(result, top))
+    print_record(result, lambda costs: profile_parts(costs, top), as_json=as_json)
     return DONE

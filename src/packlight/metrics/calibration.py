@@ -91,8 +91,8 @@ def _likelihood_row(outputs: Outputs, target: object) -> Rows:
 
 LOSS_METRICS = {
     "nll": of_sums(
-        "nll", _likelihood_row, ratio, higher_is_better=False, decide=predicted_classes, scores=True,
-        unit="nat",
+        "nll", _likelihood_row, ratio, higher_is_better=False, decide=predicted_classes,
+        scores=True, unit="nat",
     ),
 }  # fmt: skip
 """Negative log likelihood of each decision, as the loss of a language model for each token."""
