@@ -274,7 +274,9 @@ def _as_result(name: str, evaluation: Evaluation) -> VariantResult:
 
 
 def _display_name(model: AnyModel) -> str:
-    return model.name if isinstance(model, Model) else str(model)
+    if isinstance(model, Model):
+        return model.name
+    return str(model)
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:

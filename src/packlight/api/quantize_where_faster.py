@@ -170,7 +170,9 @@ def offer(chosen: frozenset[str], ratio: Measurement) -> OfferCode:
     """Code for offering integers, or for the reason to decline them."""
     if not chosen:
         return "no-gain"
-    return "not-faster" if ratio.high >= 1 else "offered"
+    if ratio.high >= 1:
+        return "not-faster"
+    return "offered"
 
 
 def recipe_of(

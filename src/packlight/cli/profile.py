@@ -94,7 +94,9 @@ def total_rows(profile: Profile) -> Iterator[tuple[str, str]]:
 def show_total(profile: Profile, name: str, m: Measurement) -> str:
     """A total as text."""
     if m.how == "estimated" and name in LOWER_BOUNDS:
-        return f"at least {show_count(m.value)}" if m.value else "unknown"
+        if m.value:
+            return f"at least {show_count(m.value)}"
+        return "unknown"
     if m.how == "counted" and m.unit == "1":
         return show_count(m.value)
     if name == "peak_activation_bytes" and profile.peak_operator:
@@ -173,7 +175,9 @@ def type_and_runs(operator: OperatorCost) -> str:
 def show_weights(operator: OperatorCost) -> str:
     """Bytes of an operator's weights."""
     size = show_bytes(operator.weight_bytes)
-    return f"{size} shared" if operator.shared else size
+    if operator.shared:
+        return f"{size} shared"
+    return size
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,9 @@ def difference(base: Measurement, variant: Measurement) -> Measurement:
 
 
 def _reference_of(evaluation: Evaluation) -> str:
-    return "none" if evaluation.reference == evaluation.variant else evaluation.reference
+    if evaluation.reference == evaluation.variant:
+        return "none"
+    return evaluation.reference
 
 
 CONDITIONS: Mapping[str, Callable[[Evaluation], object]] = {

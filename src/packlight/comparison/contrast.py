@@ -175,7 +175,9 @@ def _decision_text(
     table: SampleTable, of_sample: np.ndarray[tuple[int], np.dtype[np.bool_]]
 ) -> str:
     text = " ".join(map(str, table.decisions[of_sample].tolist()))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST - 3]}..."
 
 
 def _notes_on(

@@ -133,7 +133,9 @@ def _saturating(
 
 
 def _severity_elsewhere(decibel: float) -> Severity:
-    return "note" if severity(decibel) == "note" else "warning"
+    if severity(decibel) == "note":
+        return "note"
+    return "warning"
 
 
 def _survey_name(survey: Survey, operator: str) -> str:

@@ -204,7 +204,9 @@ def stored_bits(weight: Weight) -> float:
     if weight.storage.unpacked and weight.storage.kind not in REALS:
         return weight.storage.codes * 8 / weight.reference.size
     points = _grid_points(weight.variant)
-    return float(np.log2(points)) if points else weight.bits
+    if points:
+        return float(np.log2(points))
+    return weight.bits
 
 
 def _grid_points(rows: Rows) -> int:
@@ -219,7 +221,9 @@ def _grid_points(rows: Rows) -> int:
         steps = np.diff(levels) / np.diff(levels).min()
         are_whole = np.abs(steps - np.rint(steps)).max() < NEAR * steps.max()
         points = int(np.rint(steps).sum()) + 1
-        return points if are_whole and points <= MOST_POINTS else 0
+        if are_whole and points <= MOST_POINTS:
+            return points
+        return 0
     return 0
 
 

@@ -126,7 +126,9 @@ class Weight:
         """Energy of the difference relative to that of the weight."""
         energy = float((self.reference**2).sum())
         noise = np.nan_to_num(self.variant - self.reference, posinf=1e18, neginf=-1e18)
-        return float((noise**2).sum()) / energy if energy else 0.0
+        if energy:
+            return float((noise**2).sum()) / energy
+        return 0.0
 
     @property
     def bits(self) -> float:
@@ -210,7 +212,9 @@ class Survey:
     def operator(self, key: str) -> str:
         """Name of the operator of the reference that gives a value; for an input, its own name."""
         producer = self.pair.maker(key)
-        return key if producer is None else str(producer.name)
+        if producer is None:
+            return key
+        return str(producer.name)
 
     def source(self, operator: str) -> SourceLine | None:
         """The source line of an operator of the reference."""

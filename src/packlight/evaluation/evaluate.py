@@ -104,7 +104,9 @@ def evaluate(
 
 def _unharmed(groups: tuple[Group, ...]) -> dict[str, Measurement]:
     sizes = [group.n for group in groups if group.n >= SMALLEST_GROUP]
-    return {"worst_group_drop": counted(0.0, n=max(sizes))} if sizes else {}
+    if sizes:
+        return {"worst_group_drop": counted(0.0, n=max(sizes))}
+    return {}
 
 
 def _judge_metric(

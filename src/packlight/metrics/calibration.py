@@ -31,7 +31,9 @@ def class_probabilities(outputs: Outputs, count: int) -> Rows:
         if not (table.min(initial=0.0) >= 0 and table.max(initial=0.0) <= 1):
             return np.zeros((0, 0))
         return np.hstack([1 - table, table])
-    return table if are_probabilities(table) else np.exp(log_softmax(table))
+    if are_probabilities(table):
+        return table
+    return np.exp(log_softmax(table))
 
 
 def nll_and_brier(table: Rows, target: object) -> tuple[Rows, Rows]:

@@ -131,5 +131,7 @@ def _tango_score(lost: int, won: int, n: int, true: float) -> float:
     rare = (root - linear) / (4 * n)
     variance = n * (2 * rare + true * (1 - true))
     if variance <= 0:
-        return math.copysign(math.inf, gap) if gap else 0.0
+        if gap:
+            return math.copysign(math.inf, gap)
+        return 0.0
     return float(gap / math.sqrt(variance))

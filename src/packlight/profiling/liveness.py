@@ -107,7 +107,9 @@ def _shared_storage(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
 
 def _running_bodies(node: ir.Node) -> list[ir.Graph]:
     branch = node.metadata_props.get(TAKEN)
-    return [node.attributes.get_graph(branch)] if branch else bodies_of(node)
+    if branch:
+        return [node.attributes.get_graph(branch)]
+    return bodies_of(node)
 
 
 def _inner_sizes(node: ir.Node, body: ir.Graph, sizes: Sizes) -> Sizes:

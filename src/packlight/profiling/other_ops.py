@@ -167,7 +167,9 @@ def stored_integer(shapes: OperatorShapes, index: int) -> int | None:
     """The value of an input that is one stored number."""
     value = shapes.node.inputs[index] if shapes.has(index) else None
     tensor = None if value is None else stored_tensor(value)
-    return None if tensor is None else int(tensor.numpy().ravel()[0])
+    if tensor is None:
+        return None
+    return int(tensor.numpy().ravel()[0])
 
 
 def table(operations: Mapping[int, str]) -> dict[str, int]:

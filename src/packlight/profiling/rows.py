@@ -113,7 +113,9 @@ class Rows:
             return None
         name = str(_unpadded(node.outputs[0]).name)
         sizes = shape(self.counter.values.get(name))
-        return None if sizes is None else math.prod(sizes)
+        if sizes is None:
+            return None
+        return math.prod(sizes)
 
     def arithmetic(self, node: ir.Node, active: list[ir.Node]) -> tuple[int | None, int | None]:
         """Multiply-accumulates and other operations in one run of the model."""

@@ -49,7 +49,9 @@ def sizes_of(value: ir.Value) -> tuple[int, ...] | None:
     if value.shape is None:
         return None
     sizes = [size for size in value.shape if isinstance(size, int)]
-    return tuple(sizes) if len(sizes) == len(value.shape) else None
+    if len(sizes) == len(value.shape):
+        return tuple(sizes)
+    return None
 
 
 THEN = "then_branch"

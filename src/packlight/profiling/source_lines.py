@@ -54,7 +54,9 @@ def _module_path(scopes: str) -> str:
     if not isinstance(paths, list) or len(paths) < MODULE_AND_NAME:
         return ""
     module = str(paths[-2])
-    return "" if module.startswith(INVENTED) else module or NETWORK
+    if module.startswith(INVENTED):
+        return ""
+    return module or NETWORK
 
 
 MODULE_AND_NAME = 2

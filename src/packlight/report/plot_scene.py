@@ -112,7 +112,9 @@ def plotted(outcome: Outcome) -> list[Point]:
 def _mark_of(result: VariantResult, outcome: Outcome) -> str:
     if result.id == outcome.best:
         return "chosen"
-    return "front" if result.id in outcome.front else "other"
+    if result.id in outcome.front:
+        return "front"
+    return "other"
 
 
 def bounds(outcome: Outcome) -> dict[str, tuple[float, str]]:

@@ -94,7 +94,9 @@ def verdict(meets: Mapping[str, Meets]) -> Verdict:
     """Verdict for all budgets together."""
     if "no" in meets.values():
         return "misses"
-    return "undecided" if "unclear" in meets.values() else "fits"
+    if "unclear" in meets.values():
+        return "undecided"
+    return "fits"
 
 
 def front(results: Sequence[VariantResult]) -> tuple[str, ...]:
@@ -164,7 +166,9 @@ def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measur
     if gap <= 0:
         return 0.0
     if limit.metric in COSTS:
-        return math.log(measurement.value / bound) if bound > 0 else math.inf
+        if bound > 0:
+            return math.log(measurement.value / bound)
+        return math.inf
     return gap / TENTH
 
 

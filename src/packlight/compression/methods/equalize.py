@@ -128,11 +128,15 @@ class Squares:
     def mean(self, channels: int) -> Doubles:
         """Mean squares (channels,); of no size where no sample reached the value."""
         count = self.counts.get(channels, 0)
-        return self.sums[channels] / count if count else np.zeros(0)
+        if count:
+            return self.sums[channels] / count
+        return np.zeros(0)
 
     def peak(self, channels: int) -> Doubles:
         """Largest magnitudes (channels,); of no size where no sample reached the value."""
-        return self.peaks[channels] if self.counts.get(channels, 0) else np.zeros(0)
+        if self.counts.get(channels, 0):
+            return self.peaks[channels]
+        return np.zeros(0)
 
 
 def apply(

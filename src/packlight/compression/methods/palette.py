@@ -128,7 +128,9 @@ EIGHT = 8
 
 def least_opset(config: Palette) -> int:
     """The least opset that has the type of the indices."""
-    return max(MIN_OPSET.values()) if config.mixed else MIN_OPSET[config.bits]
+    if config.mixed:
+        return max(MIN_OPSET.values())
+    return MIN_OPSET[config.bits]
 
 
 def apply(
@@ -177,9 +179,9 @@ def fitted(
         short=config.entry == EIGHT,
         rough=rough,
     )
-    return (
-        replace(found, scale=decoded_scale(found.scale, config.scales)) if config.scaled else found
-    )
+    if config.scaled:
+        return replace(found, scale=decoded_scale(found.scale, config.scales))
+    return found
 
 
 def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> Mapping[str, Array]:

@@ -102,7 +102,9 @@ WITHOUT_MASK: Mapping[SparseStorage, str] = {
 
 def least_opset(config: Sparse) -> int:
     """The least opset that unpacks the mask and has the type of the codes."""
-    return PACKED_OPSET if config.values == "float" else max(PACKED_OPSET, MIN_OPSET[config.bits])
+    if config.values == "float":
+        return PACKED_OPSET
+    return max(PACKED_OPSET, MIN_OPSET[config.bits])
 
 
 def looks(config: Sparse) -> bool:

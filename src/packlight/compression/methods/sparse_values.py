@@ -64,7 +64,9 @@ class SparseValues:
         """Scales and table as they are stored, by the name of the part."""
         if isinstance(self.kept, Codebook):
             return {"table": self.kept.tables[0], "scale": self.kept.scale}
-        return {"scale": self.kept.scale} if isinstance(self.kept, Uniform) else {}
+        if isinstance(self.kept, Uniform):
+            return {"scale": self.kept.scale}
+        return {}
 
     def lattice(self, form: Layout) -> Lattice:
         """The values of what is not zero, for the rows of the weight's matrices."""

@@ -100,7 +100,9 @@ def sites(graph: ir.Model, config: StaticInt8) -> Iterator[Site | Refusal]:
 def kernelless(runtime: Capabilities, node: ir.Node) -> str:
     """That a runtime has no kernel for an operator; empty where it has one."""
     told = f"{runtime.title} has no integer kernel with fixed ranges for {node.op_type}"
-    return "" if node.op_type in runtime.weight_operators else told
+    if node.op_type in runtime.weight_operators:
+        return ""
+    return told
 
 
 def apply(

@@ -235,7 +235,9 @@ def parts(config: WeightOnly, site: Site, found: Uniform, codes: Codes) -> Mappi
         "codes": (whole + np.float32(shift)).astype(kind),
         **scale_parts(found.scale, config.scales),
     }
-    return stored if config.symmetric else {**stored, "zero": found.zero.astype(np.uint8)}
+    if config.symmetric:
+        return stored
+    return {**stored, "zero": found.zero.astype(np.uint8)}
 
 
 def offset(bits: int) -> int:
@@ -291,7 +293,9 @@ class Encoding:
             axis = next(i for i, n in enumerate(grouping.shape) if n != grouping.padded[i])
             value = place.cut(value, grouping.shape[axis], axis)
         shape = self.site.weight.shape
-        return value if grouping.view == shape else place.reshape(value, shape)
+        if grouping.view == shape:
+            return value
+        return place.reshape(value, shape)
 
     def at_run(self) -> ir.Value:
         """DequantizeLinear, which the runtime fuses or computes at every run."""
@@ -306,7 +310,9 @@ class Encoding:
         if not self.config.symmetric:
             inputs.append(self.store("zero", UNSIGNED_TYPES[self.site.bits], sizes))
         operator = partial(self.place.operator, "DequantizeLinear", inputs, axis=axis)
-        return operator(block_size=grouping.block) if of_blocks else operator()
+        if of_blocks:
+            return operator(block_size=grouping.block)
+        return operator()
 
     def codes(self, shape: Sequence[int]) -> ir.Value:
         """The codes, in a type of their width or packed."""
@@ -320,9 +326,9 @@ class Encoding:
     def floats(self, shape: Sequence[int]) -> ir.Value:
         """The scales as float32."""
         stored = self.scales(shape)
-        return (
-            stored["scale"] if "scale" in stored else self.place.call("half", stored, widen_scale)
-        )
+        if "scale" in stored:
+            return stored["scale"]
+        return self.place.call("half", stored, widen_scale)
 
     def store(self, part: str, kind: ir.DataType, shape: Sequence[int]) -> ir.Value:
         """Add a part as a stored value."""

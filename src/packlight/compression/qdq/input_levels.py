@@ -91,7 +91,9 @@ def line(values: Doubles) -> tuple[float, float] | None:
     Numbers that were not seen are divided between both ends.
     """
     if len(values) < 2:  # noqa: PLR2004
-        return (float(values[0]), 1.0) if len(values) else None
+        if len(values):
+            return (float(values[0]), 1.0)
+        return None
     numbers = np.rint((values - values[0]) / np.diff(values).min())
     spare = CODES - 1 - int(numbers[-1])
     if spare < 0:

@@ -43,7 +43,9 @@ def weight_granularity(config: IntegerConfig, node: ir.Node) -> PerChannel | Per
     """Who shares a scale of an operator's weight: all of it where the runtime has one scale."""
     if isinstance(config, StaticInt8):
         has_channel_scales = node.op_type in policy(config.runtime).runtime.per_channel
-        return config.granularity if has_channel_scales else PerTensor()
+        if has_channel_scales:
+            return config.granularity
+        return PerTensor()
     return config.granularity
 
 

@@ -312,7 +312,9 @@ def _round_weight(
 def _compact_codes(codes: Codes) -> NDArray[np.floating]:
     with np.errstate(over="ignore"):
         half = codes.astype(np.float16)
-    return half if np.array_equal(half.astype(np.float32), codes, equal_nan=True) else codes
+    if np.array_equal(half.astype(np.float32), codes, equal_nan=True):
+        return half
+    return codes
 
 
 def _decoded_values(fitted: RoundingGrid, codes: Callable[[], NDArray[np.floating]]) -> Floats:

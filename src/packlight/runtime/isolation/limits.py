@@ -77,7 +77,9 @@ def peak_resident() -> int:
     if sys.platform == "win32":
         raise NotImplementedError("the resident set can be measured on Linux and macOS")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * KIB
+    if sys.platform == "darwin":
+        return peak
+    return peak * KIB
 
 
 def _status(field: str) -> int:
