@@ -31,7 +31,7 @@ def rows(name: str) -> Iterator[str]:
     for config in SKETCH.values():
         method = config.kind
         found = packlight.quantize_where_faster(model, few, config, seconds=SECONDS)
-        changed = sum(entry.method == method for entry in found.made.variant.changes)
+        changed = sum(entry.method == method for entry in found.compressed.variant.changes)
         ratio = found.ratio
         yield (
             f"| {name} | {method} | {changed} | {len(found.floats)} | {ratio.value:.2f} "

@@ -23,10 +23,10 @@ import numpy.typing as npt
 
 import packlight
 from packlight.api.compress import Compressed
-from packlight.compression.grids.codebook import blank
-from packlight.compression.grids.codebook import fit as fit_tables
+from packlight.compression.grids.codebook import blank_codebook
+from packlight.compression.grids.codebook import fit_codebook as fit_tables
 from packlight.compression.grids.granularity import per_tensor
-from packlight.compression.grids.uniform import fit as fit_grid
+from packlight.compression.grids.uniform import fit_grid
 from packlight.compression.qdq.int16_saturation import Neighbours, excess, in_pairs
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import initializers
@@ -193,7 +193,7 @@ def palettes() -> Drawing:
     even = np.broadcast_to(np.float32(1), rows.shape)
     grid = fit_grid(rows, even, per_tensor(rows.shape), 3, symmetric=False, search="mse")
     table = fit_tables(
-        blank((0, 1), len(rows), len(rows), 3), rows, even, scaled=False, short=False
+        blank_codebook((0, 1), len(rows), len(rows), 3), rows, even, scaled=False, short=False
     )
     steps = ((np.arange(8) - grid.zero.ravel()) * grid.scale.ravel()).astype(np.float32)
     ends = float(np.quantile(np.abs(array), 0.9995))

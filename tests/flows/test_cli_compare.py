@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from packlight import zoo
-from packlight.cli.compare_tables import comparison_parts
+from packlight.cli.compare import comparison_parts
 from packlight.cli.evaluate import quality_parts
 from packlight.cli.screen import say, screen
 from packlight.comparison import contrast
@@ -207,7 +207,7 @@ def test_people_are_told_for_whom_within_80_columns(judged, capsys):
     told = capsys.readouterr().out
     for words in ("worse against fashion", "exact McNemar test", "right before, wrong now",
                   "Worst group: target = ", "calibration error", "Jensen-Shannon", "samples s.csv",
-                  "The smallest drop that these can tell"):  # fmt: skip
+                  "Minimum detectable drop (80 % power): "):  # fmt: skip
         assert words in " ".join(told.split()), words
     assert max(map(len, told.splitlines())) <= 80
 

@@ -39,7 +39,7 @@ def test_layers_are_told_and_written(files, capsys):
     with where.open() as file:
         rows = list(csv.DictReader(file))
     assert code == 0
-    assert "Goes wrong first at" in out
+    assert "Degradation starts at" in out
     assert min(float(row["own"]) for row in rows) < 20
 
 
@@ -96,7 +96,7 @@ def test_comparisons_tell_layers_and_robustness_where_asked(files, capsys):
     code, out = called(capsys, "compare", *pair, *options)
 
     assert code == 0
-    assert "inside, against" in out
+    assert "Layers of int8 against model" in out
     assert "brightness" in out
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from packlight.cli.app import VERBS
-from packlight.cli.exit_codes import told
+from packlight.cli.exit_codes import error_message
 
 FIT = ("fit", "zoo:fashion", "--task", "few.npz")
 BAD = {
@@ -200,7 +200,7 @@ def test_whatever_an_interruption_becomes_the_command_ends_as_interrupted(body, 
     assert done.returncode == 130, done.stderr
     assert done.stdout == "so far\n"
     assert done.stderr.startswith("packlight: interrupted")
-    assert ("goes on from there" in done.stderr) == ("resumable" in body)
+    assert ("to resume" in done.stderr) == ("resumable" in body)
     assert done.stderr.count("\n") == 1
 
 
@@ -233,7 +233,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_memory_that_runs_out_is_not_blamed_on_samples_alone():
-    assert "a smaller model, or fewer or smaller samples" in told(MemoryError())[1]
+    assert "a smaller model, or fewer or smaller samples" in error_message(MemoryError())[1]
 
 
 def test_what_compiled_code_prints_while_a_command_works_leaves_stdout_to_the_result():

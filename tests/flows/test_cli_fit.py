@@ -71,8 +71,8 @@ def test_an_impossible_budget_exits_with_1_and_names_the_nearest(
     assert not done.stderr
     told = " ".join(done.stdout.split())
     assert re.search(
-        r"No variant keeps every budget\. .*size<=0\.01x .* is missed by .*: "
-        r"simplify\+weights:4 comes nearest with 249 kB",
+        r"No variant meets every budget\. .*size<=0\.01x .* is missed by .*: "
+        r"simplify\+weights:4 is closest with 249 kB",
         told,
     ), told
 

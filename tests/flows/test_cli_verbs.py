@@ -137,7 +137,7 @@ def test_compare_says_what_changed_and_writes_a_report(run, smaller, few, tmp_pa
     page = (tmp_path / "r.html").read_text("utf-8")
     assert found["report"] == "r.html"
     assert "no budget was set" in page
-    assert "keeps every budget" not in page
+    assert "meets every budget" not in page
 
 
 def test_compare_takes_a_model_beside_itself(run, few, tmp_path):

@@ -20,8 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.api.compress import Compressed, compress
-from packlight.backends.capabilities import capabilities
-from packlight.backends.policy import policy
+from packlight.backends.capabilities import capabilities, policy
 from packlight.compression.qdq import placement
 from packlight.model import Model, nodes
 from packlight.planning.cost.integer_cut import OperatorTimes, PassedValue, cheapest_integers
@@ -44,7 +43,7 @@ SKETCH: Mapping[type[IntegerConfig], IntegerConfig] = {
     StaticInt8: StaticInt8(rounding="nearest", bias=False, range="minmax", search="minmax"),
     DynamicInt8: DynamicInt8(rounding="nearest", search="minmax"),
 }
-"""Configs under which a model runs as fast as under any others, and is made quickly."""
+"""Fast configs for the search; latency does not depend on their other options."""
 
 SIZES = (1 << 12, 1 << 20)
 """Sizes of the two arrays whose conversions are timed."""
@@ -54,13 +53,13 @@ OfferCode = Literal["offered", "no-operators", "no-gain", "not-faster"]
 REASONS: Mapping[OfferCode, str] = {
     "offered": "",
     "no-operators": "the method has no integer kernel for any of the model's operators",
-    "no-gain": "no operator gains by integers here, with the conversions that they need",
+    "no-gain": "no operator is faster in integers here, conversions included",
     "not-faster": (
         "it takes {ratio.value:.2f} times as long as the original "
-        "({ratio.low:.2f} to {ratio.high:.2f}), which is not surely less"
+        "({ratio.low:.2f} to {ratio.high:.2f}), which is not significantly faster"
     ),
 }
-"""Why integer arithmetic is declined, for people."""
+"""Sentences for the reasons to decline integer arithmetic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +67,14 @@ class IntegerSearch:
     """Integer arithmetic on this machine.
 
     Attributes:
-        made: the model; also where it is declined, so that it can be looked at.
+        compressed: the model, also if it is declined.
         ratio: its latency over that of the original.
-        floats: operators that could compute in integers and stay in float, because that is faster.
-        code: ``offered``, or the reason for which it is declined: no operator has an integer
-            kernel, none gains by it, or the model is not surely faster.
+        floats: operators with an integer kernel that stay in float because that is faster.
+        code: ``offered``, or the reason to decline: no operator has an integer kernel, none is
+            faster, or the model is not significantly faster.
     """
 
-    made: Compressed
+    compressed: Compressed
     ratio: Measurement
     floats: tuple[str, ...]
     code: OfferCode
@@ -87,7 +86,7 @@ class IntegerSearch:
 
     @property
     def reason(self) -> str:
-        """Why it is declined, for people; empty where it is offered."""
+        """Reason to decline it, as a sentence; empty if it is offered."""
         return REASONS[self.code].format(ratio=self.ratio)
 
 
@@ -121,19 +120,19 @@ def quantize_where_faster(
     make = partial(compress, original, task=data, options=options, progress=progress)
     sketch = make(Recipe((Step(SKETCH[type(config)]),), seed))
     times = [
-        latency_by_name(timed(one, data, options, seconds, seed))
-        for one in (original, sketch.model)
+        _latency_by_name(timed(version, data, options, seconds, seed))
+        for version in (original, sketch.model)
     ]
     able = tuple(change.operator for change in sketch.variant.changes)
     if isinstance(config, DynamicInt8):
         chosen = cheapest_integers(product_times(able, sketch.model, times[0], times[1]), ())
     else:
-        each = conversions(options, seconds, seed)
+        to_codes, to_floats = conversions(options, seconds, seed)
         counts = {
             name: math.prod(size for size in shape if size is not None)
             for name, shape in sample_shapes(original, data).items()
         }
-        moved = {name: (each[0] * n, each[1] * n) for name, n in counts.items()}
+        moved = {name: (to_codes * n, to_floats * n) for name, n in counts.items()}
         costs = {
             name: OperatorTimes(times[0].get(name, 0.0), times[1].get(name, 0.0)) for name in able
         }
@@ -143,14 +142,14 @@ def quantize_where_faster(
     tried = {frozenset(able): sketch}
     if chosen:
         tried |= {chosen: make(build(SKETCH[type(config)], chosen))}
-    ratios = {names: time(one.model).value for names, one in tried.items()}
+    ratios = {names: time(candidate.model).value for names, candidate in tried.items()}
     best = min(ratios, key=lambda names: ratios[names])
     chosen = best if ratios[best] < 1 else frozenset()
-    made = make(build(config, chosen))
-    ratio = time(made.model)
+    compressed = make(build(config, chosen))
+    ratio = time(compressed.model)
     floats = tuple(name for name in able if name not in chosen)
     code = offer(chosen, ratio) if able else "no-operators"
-    return IntegerSearch(made, ratio, floats, code)
+    return IntegerSearch(compressed, ratio, floats, code)
 
 
 def latency_ratio(
@@ -170,10 +169,12 @@ def latency_ratio(
 
 
 def offer(chosen: frozenset[str], ratio: Measurement) -> OfferCode:
-    """Whether integers are offered, or the reason for which they are declined."""
+    """Code for offering integers, or for the reason to decline them."""
     if not chosen:
         return "no-gain"
-    return "not-faster" if ratio.high >= 1 else "offered"
+    if ratio.high >= 1:
+        return "not-faster"
+    return "offered"
 
 
 def recipe_of(
@@ -202,8 +203,7 @@ def timed(model: Model, task: Task, options: SessionOptions, seconds: float, see
     return measure_operators(model, profile, task, Timing(options, seconds, seed))
 
 
-def latency_by_name(profile: Profile) -> dict[str, float]:
-    """Seconds of each operator that has a kernel, fused operators included."""
+def _latency_by_name(profile: Profile) -> dict[str, float]:
     return {
         operator.name: operator.latency.value
         for operator in profile.operators
@@ -229,10 +229,10 @@ def integer_operators(
     needs = [
         (str(node.name), str(giver.name))
         for node in plan.unweighted
-        for giver in producers_of(node)
+        for giver in _producers_of(node)
         if giver.name in chosen and node.name in chosen
     ]
-    return cheapest_integers(costs, list(passings(plan, chosen, moved)), needs)
+    return cheapest_integers(costs, list(_passings(plan, chosen, moved)), needs)
 
 
 def product_times(
@@ -256,7 +256,7 @@ def parent(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def producers_of(node: ir.Node) -> Iterator[ir.Node]:
+def _producers_of(node: ir.Node) -> Iterator[ir.Node]:
     """Operators that compute the inputs of an operator, through activations."""
     for value in node.inputs:
         maker = None if value is None else value.producer()
@@ -267,7 +267,7 @@ def producers_of(node: ir.Node) -> Iterator[ir.Node]:
             yield maker
 
 
-def passings(
+def _passings(
     plan: placement.Plan,
     chosen: Mapping[str, ir.Node],
     seconds: Mapping[str, tuple[float, float]],
@@ -295,7 +295,7 @@ def passings(
 def conversions(options: SessionOptions, seconds: float, seed: int) -> tuple[float, float]:
     """Seconds to quantize and to dequantize a number, from arrays of two sizes."""
     slopes = []
-    for make in (quantizer, dequantizer):
+    for make in (quantizer, _dequantizer):
         times = []
         for size in SIZES:
             model, feeds = make(size)
@@ -310,19 +310,18 @@ def quantizer(size: int) -> tuple[Model, Feeds]:
     """Model that quantizes ``size`` numbers, with its inputs."""
     x = ir.val("x", ir.DataType.FLOAT, (size,))
     y = ir.val("y", ir.DataType.UINT8, (size,))
-    return conversion_model("QuantizeLinear", x, y), {
+    return _conversion_model("QuantizeLinear", x, y), {
         "x": np.linspace(-1, 1, size, dtype=np.float32)
     }
 
 
-def dequantizer(size: int) -> tuple[Model, Feeds]:
-    """Model that dequantizes ``size`` codes, with its inputs."""
+def _dequantizer(size: int) -> tuple[Model, Feeds]:
     x = ir.val("x", ir.DataType.UINT8, (size,))
     y = ir.val("y", ir.DataType.FLOAT, (size,))
-    return conversion_model("DequantizeLinear", x, y), {"x": np.arange(size).astype(np.uint8)}
+    return _conversion_model("DequantizeLinear", x, y), {"x": np.arange(size).astype(np.uint8)}
 
 
-def conversion_model(kind: str, x: ir.Value, y: ir.Value) -> Model:
+def _conversion_model(kind: str, x: ir.Value, y: ir.Value) -> Model:
     """Model of one conversion."""
     constants = [
         ir.val(name, const_value=ir.tensor(array, name=name))

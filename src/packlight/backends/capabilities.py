@@ -1,7 +1,8 @@
 """Facts about runtimes: which operators each computes in integers, and what it fuses for that.
 
-Every fact is a field of a data file with its source; ``policy`` says what packlight does with them.
-A test checks those on ONNX Runtime against the graphs that ONNX Runtime writes when it optimizes.
+Every fact is a field of a data file with its source. A test checks those on ONNX Runtime against
+the graphs that it writes when it optimizes. ``policy`` has the operators around which packlight
+puts Q/DQ pairs, of those that the runtime fuses.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from packlight.records.codec import from_json
 from packlight.records.configs import IntegerRuntime
 
 FOLDER = Path(__file__).with_name("runtimes")
+POLICY_FILE = Path(__file__).with_name("policies.toml")
 
 Attributes = Mapping[str, object]
 DEFAULTS: Attributes = MappingProxyType({})
@@ -208,3 +210,54 @@ def effective_attributes(node: ir.Node) -> Attributes:
     if len([value for value in node.inputs if value is not None]) <= MATRIX:
         attributes.pop("beta", None)
     return attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Operators that packlight leaves in float for a runtime, and what it does with constants.
+
+    Attributes:
+        quantize_constants: whether stored floats get a grid where operators without a weight
+            read them.
+        unused: operators that get no pairs although the runtime computes them in integers.
+        keep_float: operators that stay in float, with the reason that people read.
+        sources: of each field.
+    """
+
+    quantize_constants: bool
+    unused: tuple[str, ...]
+    keep_float: Mapping[str, str]
+    sources: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Operators that get pairs for a runtime.
+
+    Attributes:
+        runtime: facts about it.
+        choices: of packlight.
+    """
+
+    runtime: Capabilities
+    choices: Choices
+
+    @property
+    def integer_operators(self) -> frozenset[str]:
+        """Operators without a weight that get pairs, and a grid of their own."""
+        return self._used(self.runtime.integer_operators)
+
+    @property
+    def code_movers(self) -> frozenset[str]:
+        """Operators that get pairs, with the grid of what they read."""
+        return self._used(self.runtime.code_movers)
+
+    def _used(self, operators: tuple[str, ...]) -> frozenset[str]:
+        return frozenset(operators).difference(self.choices.unused, self.choices.keep_float)
+
+
+@cache
+def policy(runtime: IntegerRuntime) -> Policy:
+    """Read where packlight puts pairs for a runtime."""
+    choices = tomllib.loads(POLICY_FILE.read_text("utf-8"))[runtime]
+    return Policy(capabilities(runtime), from_json(Choices, choices))

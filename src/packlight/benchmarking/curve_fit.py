@@ -16,7 +16,12 @@ from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
 from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, Call
-from packlight.benchmarking.kernel_curves import Floats, arithmetic, centred, expanded
+from packlight.benchmarking.latency import (
+    Floats,
+    arithmetic_seconds,
+    expand_features,
+    scale_features,
+)
 from packlight.records.device import Curve
 
 CONSTANT = 0.02
@@ -27,31 +32,31 @@ OVERHEAD = 0.001
 
 STEPS = 60
 FOLDS = 5
-ENOUGH = 1e-5
+TOLERANCE = 1e-5
 """Fall of the loss from which on steps end."""
 
-LEAST = 0.05
-MOST = 1.5
-"""Spread of a curve, however few timings tell of it."""
+MIN_SPREAD = 0.05
+MAX_SPREAD = 1.5
+"""Limits of the spread of a curve."""
 
-GUESS = 0.5
+DEFAULT_SPREAD = 0.5
 """Spread of a curve of which timings tell too little to say."""
 
-FAR = 0.15
-AGAIN = 3
+HUBER_ERROR = 0.15
+REWEIGHTINGS = 3
 """Error of a logarithm from which on a timing counts less (Huber 1964), and how often that is set:
 a machine that does something else meanwhile takes much longer now and then."""
 
-WHOLE = 2.0
+COMPOSITE_WEIGHT = 2.0
 """Weight of a timing that stands for whole models."""
 
-FEW = 3
+MIN_TIMINGS = 3
 """Timings below which a spread is a guess."""
 
-TOLD = 0.1
+CLEAR_SHARE = 0.1
 """Share of a model's time from which on its timing tells of a curve."""
 
-WORST: Final = 30.0
+MAX_EXPONENT: Final = 30.0
 """Largest exponent."""
 
 
@@ -72,7 +77,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Roof:
-    """What times are measured against.
+    """Peak and bandwidth that times are measured against.
 
     Attributes:
         peak: multiply-accumulates a second by data type.
@@ -84,12 +89,12 @@ class Roof:
 
     def seconds(self, call: Call) -> float:
         """Of one call at the peak and the bandwidth."""
-        return max(arithmetic(call, self.peak), call.moved / self.bandwidth)
+        return max(arithmetic_seconds(call, self.peak), call.moved / self.bandwidth)
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What timings tell of a machine.
+    """Overhead and curves of a machine, fitted to timings.
 
     Attributes:
         overhead: seconds of a call beyond arithmetic and traffic.
@@ -133,8 +138,9 @@ class Sums:
         for name in self.names:
             chosen = np.flatnonzero(self.curve == name)
             shapes = np.array([rows[at][1].shape for at in chosen]).reshape(len(chosen), -1)
-            self.low[name], self.high[name] = shapes.min(0), shapes.max(0)
-            block = expanded(centred(shapes, self.low[name], self.high[name]))
+            self.low[name] = shapes.min(0)
+            self.high[name] = shapes.max(0)
+            block = expand_features(scale_features(shapes, self.low[name], self.high[name]))
             self.start[name] = column
             blocks.append((chosen, column, block))
             column += block.shape[1]
@@ -165,7 +171,7 @@ class Sums:
         Args:
             solution: logarithms of the overheads of a run and of a call, then coefficients.
         """
-        exponent = np.clip(self.sparse @ solution, -WORST, WORST)
+        exponent = np.clip(self.sparse @ solution, -MAX_EXPONENT, MAX_EXPONENT)
         moving: Floats = self.times * self.base * np.exp(exponent)
         fixed = self.times * np.exp(solution[1])
         sums = np.bincount(self.model, moving + fixed, self.count) + np.exp(solution[0])
@@ -183,13 +189,13 @@ class Sums:
         return np.log(sums), slopes / sums[:, None]
 
     def guess(self, typical: float) -> Floats:
-        """Where to start: the roofline, and what the fastest models take for a run."""
+        """Start of the fit: the roofline, and what the fastest models take for a run."""
         coefficients = np.zeros(self.size)
-        coefficients[0], coefficients[1] = np.log(typical), np.log(typical / 10)
+        coefficients[:2] = np.log(typical), np.log(typical / 10)
         return coefficients
 
 
-def solve(design: Sums, weights_of_rows: Floats, prior: Floats | None = None) -> Floats:
+def _solve(design: Sums, weights_of_rows: Floats, prior: Floats | None = None) -> Floats:
     """Coefficients that make predicted times most like the measured ones.
 
     Args:
@@ -201,7 +207,8 @@ def solve(design: Sums, weights_of_rows: Floats, prior: Floats | None = None) ->
     counted = weights_of_rows > 0
     start = design.guess(float(np.exp(design.logs[counted].min())) / 2)
     solution = start if prior is None else prior
-    damping, (logs, slopes) = 1e-2, design.slopes(solution)
+    logs, slopes = design.slopes(solution)
+    damping = 1e-2
 
     def loss(logs: Floats, solution: Floats) -> float:
         miss = logs - design.logs
@@ -212,22 +219,26 @@ def solve(design: Sums, weights_of_rows: Floats, prior: Floats | None = None) ->
         normal = (slopes.T * weights_of_rows) @ slopes + np.diag(pull)
         push = (slopes.T * weights_of_rows) @ (design.logs - logs) - pull * (solution - start)
         step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), push)
-        tried = solution + np.clip(step, -2, 2)
-        there = design.slopes(tried)
-        line_search = loss(there[0], tried)
-        if line_search >= best:
+        candidate = solution + np.clip(step, -2, 2)
+        candidate_logs, candidate_slopes = design.slopes(candidate)
+        candidate_loss = loss(candidate_logs, candidate)
+        if candidate_loss >= best:
             damping *= 4
-            if damping > 1 / ENOUGH:
+            if damping > 1 / TOLERANCE:
                 break
             continue
-        done = best - line_search < ENOUGH * best
-        solution, (logs, slopes), best, damping = tried, there, line_search, damping / 3
-        if done:
+        converged = best - candidate_loss < TOLERANCE * best
+        solution = candidate
+        logs = candidate_logs
+        slopes = candidate_slopes
+        best = candidate_loss
+        damping /= 3
+        if converged:
             break
     return solution
 
 
-def fit(timings: Sequence[Timing], roof: Roof, seed: int = 0, drift: float = 0.0) -> Fit:
+def fit_curves(timings: Sequence[Timing], roof: Roof, seed: int = 0, drift: float = 0.0) -> Fit:
     """Fit overheads and curves, and find their spread on timings that a fit did not see.
 
     Args:
@@ -238,37 +249,39 @@ def fit(timings: Sequence[Timing], roof: Roof, seed: int = 0, drift: float = 0.0
             those of another; it widens what is said of whole models.
     """
     design = Sums(timings, roof)
-    worth = np.array([WHOLE if timing.composite else 1.0 for timing in timings])
+    worth = np.array([COMPOSITE_WEIGHT if timing.composite else 1.0 for timing in timings])
     with threadpool_limits(1, user_api="blas"):  # small matrices: more threads only wait
-        solution, weights = robust(design, worth)
-        residuals = unseen(design, weights, solution, seed)
+        solution, weights = _robust(design, worth)
+        residuals = _held_out_residuals(design, weights, solution, seed)
     overhead = float(np.exp(solution[1]))
-    return Fit(overhead, curves(design, solution, residuals, timings, drift), residuals)
+    return Fit(overhead, _curves_of(design, solution, residuals, timings, drift), residuals)
 
 
-def robust(design: Sums, worth: Floats) -> tuple[Floats, Floats]:
+def _robust(design: Sums, worth: Floats) -> tuple[Floats, Floats]:
     """Coefficients, and weights of the timings: less for those far from what the rest says."""
     weights = worth
-    solution = solve(design, worth)
-    for _ in range(AGAIN):
+    solution = _solve(design, worth)
+    for _ in range(REWEIGHTINGS):
         miss = np.abs(design.slopes(solution)[0] - design.logs)
-        weights = worth * FAR / np.maximum(miss, FAR)
-        solution = solve(design, weights, solution)
+        weights = worth * HUBER_ERROR / np.maximum(miss, HUBER_ERROR)
+        solution = _solve(design, weights, solution)
     return solution, weights
 
 
-def unseen(design: Sums, weights: Floats, prior: Floats, seed: int) -> Floats:
+def _held_out_residuals(design: Sums, weights: Floats, prior: Floats, seed: int) -> Floats:
     """Logarithm of measured over predicted of each timing, from a fit without it; 0 for too few."""
-    folds = np.random.default_rng(seed).permutation(design.count) % min(FOLDS, design.count)
     residuals = np.zeros(design.count)
-    for fold in range(FOLDS if design.count > FOLDS else 0):
+    if design.count <= FOLDS:
+        return residuals
+    folds = np.random.default_rng(seed).permutation(design.count) % FOLDS
+    for fold in range(FOLDS):
         held = folds == fold
-        logs, _ = design.slopes(solve(design, np.where(held, 0.0, weights), prior))
+        logs, _ = design.slopes(_solve(design, np.where(held, 0.0, weights), prior))
         residuals[held] = design.logs[held] - logs[held]
     return residuals
 
 
-def curves(
+def _curves_of(
     design: Sums, solution: Floats, residuals: Floats, timings: Sequence[Timing], drift: float
 ) -> dict[str, Curve]:
     """The curves of a solution; that of a run carries the spread of whole models."""
@@ -277,25 +290,27 @@ def curves(
     for name in design.names:
         columns = design.curve == name
         share = np.bincount(design.model[columns], moving[columns], design.count) / sums
-        is_clear = share > TOLD
+        is_clear = share > CLEAR_SHARE
         fitted[name] = Curve(
             features=KINDS[name.partition(":")[0]].features,
             low=tuple(map(float, design.low[name])),
             high=tuple(map(float, design.high[name])),
             coefficients=tuple(map(float, solution[design.width(name)])),
-            spread=spread(residuals[is_clear], share[is_clear]),
+            spread=_curve_spread(residuals[is_clear], share[is_clear]),
             n=max(1, int(is_clear.sum())),
         )
-    composite = np.array([timing.composite for timing in timings]) if timings else np.zeros(0, bool)
-    common = float(np.hypot(spread(residuals[composite], np.ones(int(composite.sum()))), drift))
+    composite = np.array([timing.composite for timing in timings], np.bool_)
+    common = float(
+        np.hypot(_curve_spread(residuals[composite], np.ones(int(composite.sum()))), drift)
+    )
     ratio = float(solution[0] - solution[1])
     fitted[RUN.curve] = Curve((), (), (), (ratio,), common, max(1, int(composite.sum())))
     return fitted
 
 
-def spread(residuals: Floats, shares: Floats) -> float:
+def _curve_spread(residuals: Floats, shares: Floats) -> float:
     """Standard deviation of residuals, those that tell more counting more; a guess for too few."""
-    if len(residuals) < FEW or not residuals.any():
-        return GUESS
+    if len(residuals) < MIN_TIMINGS or not residuals.any():
+        return DEFAULT_SPREAD
     deviation = np.sqrt(float(shares @ residuals**2) / float(shares.sum()))
-    return float(np.clip(deviation * (1 + 1 / len(residuals)), LEAST, MOST))
+    return float(np.clip(deviation * (1 + 1 / len(residuals)), MIN_SPREAD, MAX_SPREAD))

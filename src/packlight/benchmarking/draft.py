@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Sequence
 
 import ml_dtypes
 import numpy as np
@@ -29,11 +28,7 @@ MIDDLE = 128
 BATCH = "batch"
 LOW = 0.5
 HIGH = 1.5
-"""Between which inputs lie, so that neither products nor powers of them leave normal numbers."""
-
-NUMPY: Final[Mapping[ir.DataType, type[np.generic]]] = {
-    ir.DataType.FLOAT: np.float32, ir.DataType.INT64: np.int64,
-}  # fmt: skip
+"""Range of inputs, so that neither products nor powers of them leave normal numbers."""
 
 
 class Draft:
@@ -46,7 +41,8 @@ class Draft:
     """
 
     def __init__(self, name: str, seed: int, dtype: Dtype = "float32") -> None:
-        self.name, self.dtype = name, dtype
+        self.name = name
+        self.dtype = dtype
         self.random = np.random.default_rng(seed)
         self.inputs: list[ir.Value] = []
         self.feeds: dict[str, Array] = {}
@@ -59,11 +55,14 @@ class Draft:
         A first dimension of 1 is left open, as exporters leave it.
         """
         name = f"x{len(self.inputs)}"
-        kind = ir.DataType.INT64 if most else ir.DataType.FLOAT
-        opened = ir.Shape([BATCH if shape[0] == 1 else shape[0], *shape[1:]])
-        self.inputs.append(ir.val(name, kind, opened))
-        drawn = self.random.integers(0, most, shape) if most else self.spread(shape)
-        self.feeds[name] = drawn.astype(NUMPY[kind])
+        sizes = [BATCH if shape[0] == 1 else shape[0], *shape[1:]]
+        kind = ir.DataType.FLOAT
+        if most:
+            kind = ir.DataType.INT64
+            self.feeds[name] = self.random.integers(0, most, shape)
+        else:
+            self.feeds[name] = self.spread(shape)
+        self.inputs.append(ir.val(name, kind, ir.Shape(sizes)))
         return self.inputs[-1]
 
     def spread(self, shape: Sequence[int]) -> NDArray[np.float32]:
@@ -77,13 +76,13 @@ class Draft:
         return self.stored[-1]
 
     def numbers(self, *values: float) -> ir.Value:
-        """Store one number, or a list of whole ones."""
-        return (
-            self.keep(np.array(values[0], np.float32)) if len(values) == 1 else self.whole(*values)
-        )
+        """Store one float, or a list of integers."""
+        if len(values) > 1:
+            return self.integers(*values)
+        return self.keep(np.array(values[0], np.float32))
 
-    def whole(self, *values: float) -> ir.Value:
-        """Store a list of whole numbers."""
+    def integers(self, *values: float) -> ir.Value:
+        """Store a list of integers."""
         return self.keep(np.array(values, np.int64))
 
     def op(self, op: str, *inputs: ir.Value | None, **attributes: Attribute) -> ir.Value:
@@ -109,13 +108,13 @@ class Draft:
         outputs = shape[axis]
         sums = max(1, math.prod(shape) // outputs)
         weight = self.random.uniform(0.5, 1.5, shape).astype(np.float32) / np.float32(sums)
-        bias = [] if op == "MatMul" else [np.zeros(outputs, np.float32)]
+        bias = [np.zeros(outputs, np.float32)] * (op != "MatMul")
         if self.dtype == "int8":
-            return self.in_codes(op, x, weight, axis, bias, **attributes)
-        stored = self.in_blocks(weight) if self.dtype == "int4" else self.keep(weight)
+            return self.integer_product(op, x, weight, axis, bias, **attributes)
+        stored = self.blocked_weight(weight) if self.dtype == "int4" else self.keep(weight)
         return self.op(op, x, stored, *map(self.keep, bias), **attributes)
 
-    def in_codes(
+    def integer_product(
         self, op: str, x: ir.Value, weight: Array, axis: int, bias: Sequence[Array],
         **attributes: Attribute,
     ) -> ir.Value:  # fmt: skip
@@ -125,24 +124,29 @@ class Draft:
         codes = np.rint(weight / scale[0]).astype(np.int8)
         zero = self.keep(np.zeros(outputs, np.int8))
         restored = self.op("DequantizeLinear", self.keep(codes), self.keep(scale), zero, axis=axis)
-        biases = [self.op("DequantizeLinear", self.keep(number.astype(np.int32)),
-                         self.keep(scale * np.float32(STEP)),
-                         self.keep(np.zeros(outputs, np.int32)), axis=0)
-                 for number in bias]  # fmt: skip
-        return self.op(op, self.coded(x), restored, *biases, **attributes)
+        biases = []
+        for vector in bias:
+            stored = self.keep(vector.astype(np.int32))
+            step = self.keep(scale * np.float32(STEP))
+            zeros = self.keep(np.zeros(outputs, np.int32))
+            biases.append(self.op("DequantizeLinear", stored, step, zeros, axis=0))
+        return self.op(op, self.quantized(x), restored, *biases, **attributes)
 
-    def settled(self, x: ir.Value) -> ir.Value:
+    def stored_activation(self, x: ir.Value) -> ir.Value:
         """Result of a product and its activation, in codes where the draft is in codes."""
-        return self.coded(x) if self.dtype == "int8" else x
+        if self.dtype == "int8":
+            return self.quantized(x)
+        return x
 
-    def coded(self, x: ir.Value) -> ir.Value:
+    def quantized(self, x: ir.Value) -> ir.Value:
         """A value as it is after codes; what comes from codes stays."""
-        if (maker := x.producer()) is not None and maker.op_type == "DequantizeLinear":
+        producer = x.producer()
+        if producer is not None and producer.op_type == "DequantizeLinear":
             return x
         grid = [self.keep(np.array(STEP, np.float32)), self.keep(np.array(0, np.uint8))]
         return self.op("DequantizeLinear", self.op("QuantizeLinear", x, *grid), *grid)
 
-    def in_blocks(self, weight: Array) -> ir.Value:
+    def blocked_weight(self, weight: Array) -> ir.Value:
         """A matrix (sums, columns) as codes of 4 bits, a scale for each block of its sums."""
         sums, columns = weight.shape
         scale = np.full((sums // BLOCK, columns), float(weight.max()) / 7, np.float32)
@@ -154,7 +158,6 @@ class Draft:
         """The finished model."""
         for value in results:
             value.type = ir.TensorType(ir.DataType.FLOAT)
-        imports = {"": OPSET}
         graph = ir.Graph(self.inputs, list(results), nodes=self.nodes, initializers=self.stored,
-                         opset_imports=imports, name="timed")  # fmt: skip
+                         opset_imports={"": OPSET}, name="timed")  # fmt: skip
         return Model(ir.Model(graph, ir_version=IR_VERSION), self.name)

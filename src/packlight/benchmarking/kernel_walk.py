@@ -11,8 +11,8 @@ import onnx_ir as ir
 
 from packlight.backends.onnxruntime.fusion import Fusion, fuse
 from packlight.backends.onnxruntime.kernel_call import BYTES, RUN, Call, Dtype
-from packlight.backends.onnxruntime.kernel_calls import KernelOperator, kernel
 from packlight.backends.onnxruntime.layout import reorders
+from packlight.backends.onnxruntime.operator_kernels import KernelOperator, kernel
 from packlight.model import Model, Shape
 from packlight.profiling.counting import Counter
 from packlight.profiling.expanded_graph import expand
@@ -24,7 +24,7 @@ COPIES = ("Identity", "Dropout")
 NOTHING: Mapping[str, Shape] = MappingProxyType({})
 
 
-def calls(
+def kernel_calls(
     model: Model, profile: Profile, seen_shapes: Mapping[str, Shape] = NOTHING
 ) -> Mapping[Call, int]:
     """Calls of kernels in one run of a model, each with how often it comes.
@@ -38,12 +38,12 @@ def calls(
         ModelError: a shape is not known.
     """
     tally: Tally[Call] = Tally()
-    for _, call, times in named_calls(model, profile, seen_shapes):
+    for _, call, times in named_kernel_calls(model, profile, seen_shapes):
         tally[call] += times
     return tally
 
 
-def named_calls(
+def named_kernel_calls(
     model: Model, profile: Profile, seen_shapes: Mapping[str, Shape] = NOTHING
 ) -> list[tuple[str, Call, int]]:
     """Calls of kernels one by one, with the operator that each is called for.
@@ -66,10 +66,10 @@ def named_calls(
     constant = constants(expanded.graph.graph, stored)
     runs = Counter(expanded, constant).runs
     for node in expanded.origin:
-        pass_through(node)
-    active = [node for node in expanded.origin if runs.get(node) and is_read(node)]
-    fusion = fuse(active, constant, fixed=is_fixed(model))
-    kernel_calls = [(node, kernel(kernel_operator(fusion, node))) for node in fusion.kernels()]
+        _pass_through(node)
+    active = [node for node in expanded.origin if runs.get(node) and _is_read(node)]
+    fusion = fuse(active, constant, fixed=_is_fixed(model))
+    kernel_calls = [(node, kernel(_kernel_operator(fusion, node))) for node in fusion.kernels()]
     kernel_calls += reorders(fusion)
     moved_in_run = sum(call.moved * runs[node] for node, call in kernel_calls)
     named = [(str(expanded.origin[node].name), call.within(moved_in_run), runs[node])
@@ -77,30 +77,33 @@ def named_calls(
     return [*named, ("", RUN, 1)]
 
 
-def is_fixed(model: Model) -> bool:
-    """Check that a model says the shapes of all its inputs."""
+def _is_fixed(model: Model) -> bool:
     shapes = [value.shape for value in model.inputs().values()]
     return all(shape is not None and shape.is_static() for shape in shapes)
 
 
-def pass_through(node: ir.Node) -> None:
-    """Let what reads a copy read what is copied, in place."""
-    value = node.inputs[0] if node.op_type in COPIES else None
-    copy = node.outputs[0] if node.outputs else None
-    if value is not None and copy is not None and not copy.is_graph_output():
+def _pass_through(node: ir.Node) -> None:
+    if node.op_type not in COPIES:
+        return
+    value = node.inputs[0]
+    copy = node.outputs[0]
+    if value is not None and not copy.is_graph_output():
         copy.replace_all_uses_with(value)
         node.replace_input_with(0, None)
 
 
-def is_read(node: ir.Node) -> bool:
-    """Check that anything reads what an operator gives."""
+def _is_read(node: ir.Node) -> bool:
     return any(value.is_graph_output() or value.uses() for value in node.outputs)
 
 
-def kernel_operator(fusion: Fusion, node: ir.Node) -> KernelOperator:
-    """An operator with what was fused into it."""
-    dtype: Dtype = "int8" if node in fusion.integer else "float32"
-    blocks = fusion.named.get(node) == "MatMulNBits"
+def _kernel_operator(fusion: Fusion, node: ir.Node) -> KernelOperator:
+    named = fusion.named.get(node, "")
+    dtype: Dtype = "float32"
+    if node in fusion.integer:
+        dtype = "int8"
+    weights = dtype
+    if named == "MatMulNBits":
+        named = "MatMul"
+        weights = "int4"
     extra = sum(math.prod(sizes_of(value) or ()) for value in fusion.read.get(node, []))
-    named = "MatMul" if blocks else fusion.named.get(node, "")
-    return KernelOperator(node, dtype, "int4" if blocks else dtype, extra * BYTES[dtype], named)
+    return KernelOperator(node, dtype, weights, extra * BYTES[dtype], named)

@@ -1,23 +1,36 @@
-"""Latency of a model on a device, predicted kernel by kernel."""
+"""Latency of kernels and models on a device.
+
+A call of a kernel takes its roofline, times what a curve says, and an overhead; a model takes the
+sum of its calls.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations_with_replacement
 
 import numpy as np
+from numpy.typing import NDArray
 
-from packlight.backends.onnxruntime.kernel_call import RUN, Call
-from packlight.benchmarking.kernel_curves import CPU, REACH, Floats, central, cpu
-from packlight.benchmarking.kernel_walk import NOTHING, calls
+from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, Call
+from packlight.benchmarking.kernel_walk import NOTHING, kernel_calls
 from packlight.errors import DeviceError
 from packlight.model import Model, Shape
-from packlight.records.device import Device
+from packlight.records.device import Curve, Device, Unit
 from packlight.records.measurement import Measurement
 from packlight.records.profile import Profile
 
-TOGETHER = 0.5
+Floats = NDArray[np.float64]
+CPU = "cpu"
+REACH = 1.96
+"""Standard deviations on each side of a 95 % interval."""
+
+UNMEASURED = 0.7
+"""Spread of the logarithm where only shares of the roofline are known: a factor of 4 either way."""
+
+COMMON_VARIANCE = 0.5
 """Share of the variance of a kernel's error that is common to all shapes of its kind; the rest is
 each shape's own. Calls of one shape err alike."""
 
@@ -46,19 +59,20 @@ def predict_latency(
         ModelError: a shape is not known.
         DeviceError: the device has no CPU, or was measured with another number of threads.
     """
-    return total(calls(model, profile, seen_shapes), at_threads(device, threads))
+    return latency_of_calls(kernel_calls(model, profile, seen_shapes), _at_threads(device, threads))
 
 
-def total(calls: Mapping[Call, int], device: Device) -> Measurement:
+def latency_of_calls(calls: Mapping[Call, int], device: Device) -> Measurement:
     """Seconds that some calls of kernels take one after the other."""
-    return Priced(tuple(calls), device).total(np.array(list(calls.values()), np.float64))
+    times = np.array(list(calls.values()), np.float64)
+    return CallLatencies(tuple(calls), device).total(times)
 
 
-class Priced:
-    """What every one of some calls takes, so that the time of any choice among them is a sum.
+class CallLatencies:
+    """Seconds of each of some calls, so that the time of any choice among them is a sum.
 
     Args:
-        made: calls of kernels.
+        calls: of kernels.
         device: as for ``predict_latency``.
 
     Raises:
@@ -66,13 +80,15 @@ class Priced:
     """
 
     def __init__(self, calls: Sequence[Call], device: Device) -> None:
-        centers = np.array([central(call, device) for call in calls]).reshape(-1, 2)
+        centers = np.array([typical_seconds(call, device) for call in calls]).reshape(-1, 2)
         inside = np.array([call.kind != RUN.kind for call in calls], bool)
         self.seconds = centers[:, 0]
-        self.errors = np.where(inside, (centers[:, 0] - cpu(device).overhead) * centers[:, 1], 0.0)
+        self.errors = np.where(
+            inside, (centers[:, 0] - cpu_unit(device).overhead) * centers[:, 1], 0.0
+        )
         self.curves = np.unique([call.curve for call in calls], return_inverse=True)[1]
         run_curve = device.curves.get(RUN.curve)
-        self.whole_models = run_curve.spread if run_curve else 0.0
+        self.model_spread = run_curve.spread if run_curve else 0.0
 
     def total(self, times: Floats) -> Measurement:
         """Seconds where each call comes so often, one after the other.
@@ -83,28 +99,24 @@ class Priced:
         seconds_of_kernels = float(self.seconds @ times)
         errors = self.errors * times
         shared = np.bincount(self.curves, errors)
-        kernels = (1 - TOGETHER) * float(errors @ errors) + TOGETHER * float(shared @ shared)
+        kernels = (1 - COMMON_VARIANCE) * float(errors @ errors) + COMMON_VARIANCE * float(
+            shared @ shared
+        )
         reach = math.exp(
-            REACH * math.hypot(math.sqrt(kernels) / seconds_of_kernels, self.whole_models)
+            REACH * math.hypot(math.sqrt(kernels) / seconds_of_kernels, self.model_spread)
         )
-        n = int(times.sum())
-        return Measurement(
-            seconds_of_kernels,
-            "s",
-            seconds_of_kernels / reach,
-            seconds_of_kernels * reach,
-            "estimated",
-            n,
-        )
+        low = seconds_of_kernels / reach
+        high = seconds_of_kernels * reach
+        return Measurement(seconds_of_kernels, "s", low, high, "estimated", int(times.sum()))
 
 
-def at_threads(device: Device, threads: int) -> Device:
+def _at_threads(device: Device, threads: int) -> Device:
     """A device with the peak that so many threads have.
 
     Raises:
         DeviceError: it was measured with another number of threads.
     """
-    unit = cpu(device)
+    unit = cpu_unit(device)
     if unit.cores is None or unit.cores == threads:
         return device
     if device.kind == "measured":
@@ -116,3 +128,102 @@ def at_threads(device: Device, threads: int) -> Device:
     part = min(1.0, max(peak_of_core, threads / unit.cores))
     slower = replace(unit, peak={dtype: rate * part for dtype, rate in unit.peak.items()})
     return replace(device, units={**device.units, CPU: slower})
+
+
+def kernel_seconds(call: Call, device: Device) -> tuple[float, float, float]:
+    """Low, middle and high end of the time that one call of a kernel takes.
+
+    Args:
+        call: the kernel, its data type and the features that decide its speed.
+        device: with curves, or with shares of the roofline alone, which give wider intervals.
+
+    Raises:
+        DeviceError: the device has no CPU, or does not compute in this data type.
+    """
+    middle, spread = typical_seconds(call, device)
+    reach = math.exp(REACH * spread)
+    fixed = 0.0 if call.kind == RUN.kind else cpu_unit(device).overhead
+    moving = middle - fixed
+    return fixed + moving / reach, middle, fixed + moving * reach
+
+
+def typical_seconds(call: Call, device: Device) -> tuple[float, float]:
+    """The middle of the time of one call, and the spread of the logarithm of what varies of it."""
+    unit = cpu_unit(device)
+    least = roofline_seconds(call, unit, device.bandwidth)
+    curve = device.curves.get(call.curve)
+    if curve is None:
+        share = unit.share(KINDS[call.kind].family, call.dtype)
+        spread = max(UNMEASURED, math.log(share.high / share.low) / 2 / REACH)
+        return unit.overhead + least / math.sqrt(share.low * share.high), spread
+    real = least * math.exp(
+        float(polynomial_terms(call.shape, curve) @ np.array(curve.coefficients))
+    )
+    if call.kind != RUN.kind:
+        real += unit.overhead
+    return real, curve.spread
+
+
+def cpu_unit(device: Device) -> Unit:
+    """The unit that was measured.
+
+    Raises:
+        DeviceError: there is none.
+    """
+    if CPU not in device.units:
+        raise DeviceError(
+            f"latency by kernels is predicted for a CPU; '{device.name}' has "
+            f"{', '.join(device.units)}"
+        )
+    return device.units[CPU]
+
+
+def roofline_seconds(call: Call, unit: Unit, bandwidth: float | None) -> float:
+    """The longer of arithmetic at the peak and traffic at the bandwidth.
+
+    A run beyond its kernels is counted in overheads.
+
+    Raises:
+        DeviceError: the unit does not compute in this data type.
+    """
+    if call.kind == RUN.kind:
+        return unit.overhead
+    return max(arithmetic_seconds(call, unit.peak), call.moved / (bandwidth or math.inf))
+
+
+def arithmetic_seconds(call: Call, peak: Mapping[str, float]) -> float:
+    """Seconds of multiply-accumulates at the peak; codes on a unit without them run as floats.
+
+    Raises:
+        DeviceError: the unit has no peak that serves.
+    """
+    if not call.macs:
+        return 0.0
+    rate = peak.get(call.dtype, peak.get("float32"))
+    if rate is None:
+        raise DeviceError(f"the unit computes in {', '.join(peak)}, not in {call.dtype}")
+    return call.macs / rate
+
+
+def polynomial_terms(shape: tuple[float, ...], curve: Curve) -> Floats:
+    """The terms of a curve's polynomial for one shape, held to the measured range."""
+    row = np.array([shape])
+    expansion: Floats = expand_features(
+        scale_features(row, np.array(curve.low), np.array(curve.high))
+    )[0]
+    return expansion
+
+
+def scale_features(shapes: Floats, low: Floats, high: Floats) -> Floats:
+    """Map features (calls, features) from a range, to which they are clipped, to -1..1."""
+    half = np.where(high > low, (high - low) / 2, 1.0)
+    middle: Floats = (np.clip(shapes, low, high) - (low + high) / 2) / half
+    return middle
+
+
+def expand_features(features: Floats) -> Floats:
+    """Give 1, each feature, and each product of two: (calls, terms)."""
+    rows, count = features.shape
+    pairs = [features[:, i] * features[:, j]
+             for i, j in combinations_with_replacement(range(count), 2)]  # fmt: skip
+    return np.column_stack([np.ones(rows), features, *pairs])

@@ -26,8 +26,8 @@ Progress = Callable[[str, int, int], None]
 ROUNDS = 20
 """Most rounds, however much time is left."""
 
-EACH = 0.05
-QUICK_EACH = 0.002
+RUN_SECONDS = 0.05
+QUICK_RUN_SECONDS = 0.002
 """Seconds of runs of one model in one round."""
 
 LEAST = 4
@@ -66,14 +66,14 @@ class Schedule:
         models: to time.
         options: of every session.
         seconds: to spend in all, beyond the first round, which is always ended.
-        each: seconds of runs of one model in one round.
+        run_seconds: seconds of runs of one model in one round.
         rounds: at most.
     """
 
     models: tuple[Timed, ...]
     options: SessionOptions
     seconds: float
-    each: float = EACH
+    run_seconds: float = RUN_SECONDS
     rounds: int = ROUNDS
 
 
@@ -89,17 +89,21 @@ class Journal:
     """
 
     def __init__(self, path: Path, conditions: str) -> None:
-        self.path, self.conditions = path, conditions
+        self.path = path
+        self.conditions = conditions
         self.rows: dict[tuple[str, int], Row] = {}
         try:
-            text = path.read_text("utf-8") if path.exists() else ""
+            text = ""
+            if path.exists():
+                text = path.read_text("utf-8")
             complete = text[: text.rfind("\n") + 1]
             if complete != text:
                 path.write_text(complete, "utf-8")
         except OSError as error:
             raise DeviceError(f"'{path}' cannot be read or written: {error.strerror}") from error
         for line in complete.splitlines():
-            self.take(self.read(line))
+            row = self.read(line)
+            self.rows[row.key, row.round] = row
 
     def read(self, line: str) -> Row:
         """A row from its line."""
@@ -117,17 +121,13 @@ class Journal:
             )
         return row
 
-    def take(self, row: Row) -> None:
-        """Hold a row."""
-        self.rows[row.key, row.round] = row
-
     def add(self, row: Row) -> None:
         """Hold a row and write it down.
 
         Raises:
             DeviceError: the file cannot be written.
         """
-        self.take(row)
+        self.rows[row.key, row.round] = row
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(canonical(row) + "\n")
@@ -139,7 +139,7 @@ class Journal:
         return sum(row.took for row in self.rows.values())
 
 
-def conditions(options: SessionOptions) -> str:
+def _timing_conditions(options: SessionOptions) -> str:
     """Digest of what timings depend on beside the model; another packlight draws other models."""
     return digest([machine(), options, version("packlight")])
 
@@ -154,7 +154,7 @@ def time_all(
     Args:
         schedule: what, how and for how long.
         path: where results are kept as they come.
-        progress: told what is being done.
+        progress: called with what is being done.
         clock: seconds, from any start.
 
     Returns:
@@ -164,7 +164,7 @@ def time_all(
         DeviceError: the file of results is of something else, or cannot be written.
         ModelError: a model fails.
     """
-    journal = Journal(path, conditions(schedule.options))
+    journal = Journal(path, _timing_conditions(schedule.options))
     done = len(journal.rows)
     total = len(schedule.models)
     with frozen_heap():
@@ -173,19 +173,22 @@ def time_all(
                 break
             if (model.key, number) not in journal.rows:
                 progress(f"timing, round {number + 1}", done % total, total)
-                journal.add(time_one(model, number, schedule, journal.conditions, clock))
+                journal.add(_time_one(model, number, schedule, journal.conditions, clock))
                 done += 1
-    return by_model(schedule.models, journal.rows.values())
+    return _by_model(schedule.models, journal.rows.values())
 
 
 def turns(schedule: Schedule) -> Iterator[tuple[int, Timed]]:
     """Every model in every round."""
     for number in range(schedule.rounds):
-        for model in schedule.models[:: -1 if number % 2 else 1]:
+        models = list(schedule.models)
+        if number % 2:
+            models.reverse()
+        for model in models:
             yield number, model
 
 
-def time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: Clock) -> Row:
+def _time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: Clock) -> Row:
     """Open a model anew, warm it up and time its runs."""
     start = clock()
     drawn, feeds = model.draw()
@@ -196,15 +199,14 @@ def time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: C
     with garbage_collection_off():
         seconds_taken.clear()
         while len(seconds_taken) < LEAST or (
-            len(seconds_taken) < MOST and sum(seconds_taken) < schedule.each
+            len(seconds_taken) < MOST and sum(seconds_taken) < schedule.run_seconds
         ):
             seconds_taken.append(time_call(session, [feeds], {}, clock))
     seconds = max(float(np.median(seconds_taken)), 1e-9)
     return Row(under, model.key, number, seconds, len(seconds_taken), clock() - start)
 
 
-def by_model(models: Sequence[Timed], rows: Iterable[Row]) -> dict[str, tuple[Row, ...]]:
-    """Rows of each model that was timed."""
+def _by_model(models: Sequence[Timed], rows: Iterable[Row]) -> dict[str, tuple[Row, ...]]:
     keys = {model.key for model in models}
     rows_by_key: dict[str, list[Row]] = defaultdict(list)
     for row in rows:

@@ -1,4 +1,4 @@
-"""The command line: one module per verb, no logic."""
+"""The command line: one module per verb."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from packlight.postponed import postpone
 
 
 def main() -> int:
-    """Run the command of this process; its exit code, from :mod:`packlight.cli.exit_codes`."""
+    """Run the command of this process; return its exit code."""
     try:
         postpone()
         from packlight.cli.exit_codes import leave
         from packlight.cli.run import run
 
         return leave(run(sys.argv[1:]))
-    except KeyboardInterrupt:  # while modules load; later ones end in a sentence
+    except KeyboardInterrupt:  # while modules load
         return 130

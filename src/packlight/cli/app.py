@@ -42,18 +42,18 @@ VERBS: dict[str, Callable[..., int]] = {
 
 
 def command() -> Command:
-    """The command line as one object."""
+    """Build the command line."""
     app = group(packlight, VERBS)
     app.add_typer(group(devices.devices, devices.VERBS), name="devices")
     return typer.main.get_command(app)
 
 
 def group(start: Callable[..., None], verbs: Mapping[str, Callable[..., int]]) -> typer.Typer:
-    """Verbs under one name.
+    """Group commands under one name.
 
     Args:
-        start: is called before each of them, or without one; its docstring is the help.
-        verbs: by name.
+        start: function that runs before each command; its docstring is the help.
+        verbs: commands by name.
     """
     app = typer.Typer(
         rich_markup_mode=None,  # plain help needs no rich, so that it comes at once
@@ -71,10 +71,10 @@ def packlight(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show where an error comes from. Goes anywhere.")
+        bool, typer.Option("--debug", help="Show the traceback of an error. Allowed anywhere.")
     ] = False,
 ) -> None:
-    """Fit a trained model to a device: compress, judge, compare, choose.
+    """Fit a trained model to a device: compress, evaluate, compare, choose.
 
     \b
     Start with:

@@ -1,33 +1,127 @@
-"""``packlight compare``: what changed from one model to others."""
+"""``packlight compare``: quality and cost of models against a base."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
+from packlight.cli.contrast_tables import contrast_parts
 from packlight.cli.exit_codes import DONE
+from packlight.cli.layers import layers_parts
+from packlight.cli.lessons import advice_parts
 from packlight.cli.options import MODEL_HELP, Json, OptionalTask, Samples, Seconds, Seed, Threads
 from packlight.cli.screen import print_json, say, screen, working
+from packlight.cli.tables import UNKNOWN, notes, plain_table, results_table
 from packlight.errors import InputError
+from packlight.presentation.numbers import show_named, show_named_interval, show_named_value
 
 if TYPE_CHECKING:
-    from packlight.records import Comparison
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from packlight.records import Comparison, VariantResult
 
 SAVED = ".json"
+LEGEND = (
+    "[low, high]: 95 % confidence interval. A positive drop is worse: in points for metrics "
+    "between 0 and 1, else relative to the base; drops are paired on the same samples."
+)
+LATENCY_LEGEND = "Latency ratio: latency over the base's, measured interleaved."
+REPORT_HINT = "To see the inputs of the samples that changed most, add --report OUT.html."
+FLIPS_LEGEND = (
+    "lost: right before, wrong now. won: wrong before, right now. changed: wrong before and now, "
+    "another decision. hit hardest: the group with the largest share of lost minus won."
+)
+ROBUSTNESS_LEGEND = (
+    "drop: against the same model on unchanged inputs. extra: the model's drop minus the base's; "
+    "positive is less robust."
+)
+
+
+def comparison_parts(console: Console, comparison: Comparison) -> list[RenderableType]:
+    """Tables, contrasts, notes, lessons and paths."""
+    results = (comparison.base, *comparison.others)
+    names = {result.id: result.name for result in results}
+    measured = "size" in comparison.base.metrics
+    reference = "its reference"
+    parts: list[RenderableType] = [quality_table(results)]
+    if measured:
+        reference = comparison.base.name
+        legend = LEGEND
+        if "latency_ratio" in comparison.base.metrics:
+            legend = f"{LEGEND} {LATENCY_LEGEND}"
+        table = results_table(console, results, "", None, judged=False)
+        parts = [table, Text(legend, style="dim")]
+    if comparison.flips:
+        parts += [flips_table(comparison), Text(FLIPS_LEGEND, style="dim")]
+    for contrast in comparison.contrasts:
+        parts += contrast_parts(contrast, names[contrast.variant], reference)
+    is_moved = any(contrast.moved for contrast in comparison.contrasts)
+    if is_moved and measured and not comparison.report:
+        parts.append(Text(REPORT_HINT, style="dim"))
+    if comparison.robustness:
+        parts += [robustness_table(comparison), Text(ROBUSTNESS_LEGEND, style="dim")]
+    for layers in comparison.layers:
+        parts += layers_parts(layers)
+    for variant, differences in comparison.unlike.items():
+        sentence = f"Not ranked: {names[variant]} differs in {'; '.join(differences)}"
+        parts.append(Text(sentence, style="yellow"))
+    parts += notes(comparison.warnings)
+    parts += advice_parts(comparison.lessons)
+    paths = (("report", comparison.report), ("samples", comparison.samples))
+    return [*parts, *(f"{name}  {path}" for name, path in paths if path)]
+
+
+def quality_table(results: Sequence[VariantResult]) -> Table:
+    """Every metric of saved evaluations."""
+    table = plain_table("metric", *(result.name for result in results))
+    for name in dict.fromkeys(name for result in results for name in result.metrics):
+        cells = [
+            show_named(name, result.metrics[name]) if name in result.metrics else UNKNOWN
+            for result in results
+        ]
+        table.add_row(name, *cells)
+    return table
+
+
+def robustness_table(comparison: Comparison) -> Table:
+    """Drops under small changes of the inputs."""
+    names = {result.id: result.name for result in comparison.others}
+    table = plain_table("input change", "model", "base drop", "drop", "extra", "interval", texts=2)
+    for result in comparison.robustness:
+        drops = (result.reference, result.drop, result.extra)
+        cells = [show_named_value("drop", drop) for drop in drops]
+        interval = show_named_interval("drop", result.extra)
+        table.add_row(result.change, names[result.variant], *cells, interval)
+    return table
+
+
+def flips_table(comparison: Comparison) -> Table:
+    """Changed decisions by model."""
+    names = {result.id: result.name for result in (comparison.base, *comparison.others)}
+    table = plain_table("model", "lost", "won", "changed", "of", "hit hardest")
+    for flips in comparison.flips:
+        group, share = max(flips.by_group.items(), key=lambda item: item[1], default=("", 0.0))
+        hardest = f"{group} ({share:+.1%})" if share > 0 else UNKNOWN
+        counts = [f"{n:,}" for n in (flips.lost, flips.won, flips.changed, flips.n)]
+        table.add_row(names[flips.variant], *counts, hardest)
+    return table
 
 
 def compare(
     base: Annotated[str, typer.Argument(metavar="BASE", help=f"The reference. {MODEL_HELP}")],
     models: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="What it is compared with.")
+        list[str], typer.Argument(metavar="MODEL...", help="Models to compare with it.")
     ],
     *,
     task: OptionalTask = "",
     report: Annotated[
         Path | None,
-        typer.Option("--report", metavar="OUT.html", help="Also write one HTML file."),
+        typer.Option("--report", metavar="OUT.html", help="Also write an HTML report."),
     ] = None,
     samples: Samples = None,
     seed: Seed = 0,
@@ -35,21 +129,21 @@ def compare(
     seconds: Seconds = 2.0,
     quality: Annotated[
         bool,
-        typer.Option("--quality", help="Size and quality alone: no latency, no memory, no report."),
+        typer.Option("--quality", help="Size and quality only: no latency, no memory, no report."),
     ] = False,
     layers: Annotated[
-        bool, typer.Option("--layers", help="Also compare values and weights inside the models.")
+        bool, typer.Option("--layers", help="Also compare layer by layer: activations and weights.")
     ] = False,
     robust: Annotated[
-        bool, typer.Option("--robustness", help="Also compare drops under small changes of inputs.")
+        bool, typer.Option("--robustness", help="Also compare drops on slightly changed inputs.")
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Say what changed from a model to others: for whom, and how surely.
+    """Compare models with a base: quality, groups, size, latency.
 
-    Models may come from any tool: all are measured on the same samples, interleaved. They need the
-    same inputs and outputs. Instead of models it takes what evaluate --json printed, without
-    --task, and ranks what was judged under the same conditions.
+    The models may come from any tool; they need the same inputs and outputs. All run on the same
+    samples, and latency is measured interleaved. Without --task, it compares evaluations saved with
+    evaluate --json, and ranks those made under the same conditions.
 
     \b
     Examples:
@@ -58,12 +152,12 @@ def compare(
       packlight compare here.json there.json
     """
     if not task:
-        return shown(saved(base, *models), as_json=as_json)
+        return show_comparison(saved_comparison(base, *models), as_json=as_json)
     with working() as progress:
         from packlight import SessionOptions
-        from packlight import compare as beside
+        from packlight import compare as compare_models
 
-        found = beside(
+        comparison = compare_models(
             base,
             models,
             task,
@@ -77,32 +171,30 @@ def compare(
             robust=robust,
             progress=progress,
         )
-    return shown(found, as_json=as_json)
+    return show_comparison(comparison, as_json=as_json)
 
 
-def saved(*names: str) -> Comparison:
-    """Evaluations that were saved, beside each other.
+def saved_comparison(*names: str) -> Comparison:
+    """Compare saved evaluations.
 
     Raises:
-        InputError: these are models, which take a task.
+        InputError: the files are models, which need a task.
     """
     if not all(name.endswith(SAVED) for name in names):
         raise InputError(
-            "models are compared on the samples of a task: give --task. Without one, compare takes "
-            "evaluations that were saved as .json"
+            "models are compared on the samples of a task: give --task. Without it, compare takes "
+            "evaluations saved as .json"
         )
     from packlight.api.compare import compare_saved
 
     return compare_saved(names)
 
 
-def shown(found: Comparison, *, as_json: bool) -> int:
-    """A comparison on the screen."""
+def show_comparison(comparison: Comparison, *, as_json: bool) -> int:
+    """Print a comparison."""
     if as_json:
-        print_json(found)
+        print_json(comparison)
     else:
-        from packlight.cli.compare_tables import comparison_parts
-
         console = screen()
-        say(console, *comparison_parts(console, found))
+        say(console, *comparison_parts(console, comparison))
     return DONE

@@ -1,4 +1,4 @@
-"""What changed from a reference to a variant, for people: for whom, and how surely."""
+"""Contrasts of a variant with its reference, as tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from packlight.cli.tables import plain_table
 from packlight.presentation.contrasts import (
     NEAR,
     RATES,
+    SLICES,
     SPREAD,
     TRUST,
     balance,
@@ -26,59 +27,61 @@ if TYPE_CHECKING:
 
     from packlight.records import Contrast, GroupContrast, Measurement, Shift
 
-MOST_GROUPS, MOST_MOVED = 6, 8
+MAX_GROUPS = 6
+MAX_MOVED = 8
+MAX_DECISION = 16
+"""Characters of a decision in a table."""
 
 LEGEND = (
-    "q: p that there is no drop, adjusted over all groups (Benjamini-Hochberg). Extra: drop in the "
-    "group above that in the rest, and its q; + harder hit, - lighter hit, where that is at most "
-    "0.05; ? fewer than 30 samples, not judged."
-)
-SLICES = (
-    "Found on one half of the samples; the numbers are of the other half, without samples of "
-    "slices told before."
+    "q: p-value of no drop, adjusted over all groups (Benjamini-Hochberg). extra: drop above that "
+    "of all other samples, and its q. + hit harder, - hit lighter (extra q at most 0.05); "
+    "? fewer than 30 samples, not tested."
 )
 MARKS = {"harder": "+", "lighter": "-", "alike": "", "too small": "?"}
 
 
-def contrast_parts(found: Contrast, name: str, base: str) -> list[RenderableType]:
-    """A variant against its reference: sentences and tables, only of what there is."""
+def contrast_parts(contrast: Contrast, name: str, base: str) -> list[RenderableType]:
+    """Sentences and tables on a variant against its reference; empty ones are left out."""
     parts: list[RenderableType] = [Text(f"{name} against {base}", style="bold")]
-    if found.level:
-        parts.append(level_table(found.level))
-    parts.append(headline(found))
-    if found.rates:
-        parts += [rates_table(found), Text(balance(found), style="dim")]
-    if found.groups:
-        parts += [groups_table(found.groups), Text(LEGEND, style="dim")]
-    if found.worst is not None:
-        parts.append(worst_sentence(found))
-    if found.slices:
-        parts += [slices_table(found), Text(SLICES, style="dim")]
-    if found.trust:
-        parts.append(shifts_table("trust", found.trust, TRUST, ""))
-    if found.spread:
-        parts.append(shifts_table(f"{found.metric} of", found.spread, SPREAD, found.metric))
-    if found.neighbours:
-        parts.append(neighbours_table(found))
-    if found.moved:
-        parts.append(moved_table(found))
-    return [*parts, *(Text(f"Note: {told}.", style="yellow") for told in found.notes)]
+    if contrast.level:
+        parts.append(level_table(contrast.level))
+    parts.append(headline(contrast))
+    if contrast.rates:
+        parts += [rates_table(contrast), Text(balance(contrast), style="dim")]
+    if contrast.groups:
+        parts += [groups_table(contrast.groups), Text(LEGEND, style="dim")]
+    if contrast.worst is not None:
+        parts.append(worst_sentence(contrast))
+    if contrast.slices:
+        parts += [slices_table(contrast), Text(SLICES, style="dim")]
+    if contrast.trust:
+        parts.append(shifts_table("trust", contrast.trust, TRUST, ""))
+    if contrast.spread:
+        head = f"{contrast.metric} of"
+        parts.append(shifts_table(head, contrast.spread, SPREAD, contrast.metric))
+    if contrast.neighbours:
+        parts.append(neighbors_table(contrast))
+    if contrast.moved:
+        parts.append(moved_table(contrast))
+    return [*parts, *(Text(f"Note: {note}.", style="yellow") for note in contrast.notes)]
 
 
 def level_table(levels: Mapping[str, Shift]) -> Table:
     """The metric of both models."""
     table = plain_table("metric", "before", "now", "change")
-    for name, one in levels.items():
-        table.add_row(name, *(show_named(name, m) for m in (one.before, one.after, one.change)))
+    for name, shift in levels.items():
+        values = (shift.before, shift.after, shift.change)
+        table.add_row(name, *(show_named(name, value) for value in values))
     return table
 
 
-def rates_table(found: Contrast) -> Table:
-    """How many decisions or samples changed."""
+def rates_table(contrast: Contrast) -> Table:
+    """Shares of decisions or samples that changed."""
     table = plain_table("", "share", "interval", "n")
     for name, text in RATES.items():
-        if name in found.rates:
-            table.add_row(text, *cells("flips", found.rates[name]), f"{found.rates[name].n:,}")
+        rate = contrast.rates.get(name)
+        if rate is not None:
+            table.add_row(text, *cells("flips", rate), f"{rate.n:,}")
     return table
 
 
@@ -88,26 +91,29 @@ def cells(name: str, m: Measurement) -> tuple[str, str]:
 
 
 def groups_table(groups: Sequence[GroupContrast]) -> Table:
-    """The groups that lose most, those too small last."""
-    order = sorted(groups, key=lambda one: (one.standing == "too small", -one.drop.value))
+    """The groups with the largest drops; those with too few samples last."""
+    ranked = sorted(groups, key=lambda group: (group.standing == "too small", -group.drop.value))
     table = plain_table("group", "n", "drop", "interval", "q", "extra", "extra q", "")
-    for one in order[:MOST_GROUPS]:
-        extra = "" if one.extra is None else show_named_value("drop", one.extra)
-        judged = one.standing != "too small"
-        tests = [bare_p(one.q), extra, bare_p(one.extra_q)] if judged else ["", "", ""]
-        name = f"{one.column} = {one.name}"
-        table.add_row(name, f"{one.n:,}", *cells("drop", one.drop), *tests, MARKS[one.standing])
-    if len(order) > MOST_GROUPS:
-        table.add_row(f"and {len(order) - MOST_GROUPS} more, with --json")
+    for group in ranked[:MAX_GROUPS]:
+        row = [f"{group.column} = {group.name}", f"{group.n:,}", *cells("drop", group.drop)]
+        if group.standing == "too small" or group.extra is None:
+            row += ["", "", ""]
+        else:
+            extra = show_named_value("drop", group.extra)
+            row += [bare_p(group.q), extra, bare_p(group.extra_q)]
+        table.add_row(*row, MARKS[group.standing])
+    if len(ranked) > MAX_GROUPS:
+        table.add_row(f"and {len(ranked) - MAX_GROUPS} more, with --json")
     return table
 
 
-def slices_table(found: Contrast) -> Table:
-    """Slices that were found and confirmed."""
+def slices_table(contrast: Contrast) -> Table:
+    """Confirmed slices."""
     table = plain_table("samples that lose more", "n", "drop", "extra", "interval", "q")
-    for one in found.slices:
-        numbers = show_named_value("drop", one.drop), *cells("drop", one.extra)
-        table.add_row(one.rule, f"{one.n:,}", *numbers, bare_p(one.q))
+    for segment in contrast.slices:
+        drop = show_named_value("drop", segment.drop)
+        extra = cells("drop", segment.extra)
+        table.add_row(segment.rule, f"{segment.n:,}", drop, *extra, bare_p(segment.q))
     return table
 
 
@@ -117,32 +123,37 @@ def shifts_table(
     """Numbers of both models and their difference."""
     table = plain_table(head, "before", "now", "change", "interval")
     for key, text in names.items():
-        if key in shifts:
-            name, shift = metric or key, shifts[key]
-            ends = show_named_value(name, shift.before), show_named_value(name, shift.after)
-            table.add_row(text, *ends, *cells(name, shift.change))
+        shift = shifts.get(key)
+        if shift is not None:
+            name = metric or key
+            before = show_named_value(name, shift.before)
+            after = show_named_value(name, shift.after)
+            table.add_row(text, before, after, *cells(name, shift.change))
     return table
 
 
-def neighbours_table(found: Contrast) -> Table:
-    """Whether embeddings keep who is near whom."""
-    table = plain_table("neighbours", "", "n")
+def neighbors_table(contrast: Contrast) -> Table:
+    """Agreement of the neighbors of embeddings."""
+    table = plain_table("neighbors", "", "n")
     for name, text in NEAR.items():
-        if name in found.neighbours:
-            m = found.neighbours[name]
-            table.add_row(text, show_named(name, m), f"{m.n:,}")
+        agreement = contrast.neighbours.get(name)
+        if agreement is not None:
+            table.add_row(text, show_named(name, agreement), f"{agreement.n:,}")
     return table
 
 
-def moved_table(found: Contrast) -> Table:
+def moved_table(contrast: Contrast) -> Table:
     """The samples that changed most."""
-    table = plain_table(f"changed most by {found.distance}", "sample", "", "before", "now")
-    for one in found.moved[:MOST_MOVED]:
-        decided = [text if len(text) <= SHORT else f"{text[: SHORT - 3]}..."
-                   for text in (one.before, one.after)]  # fmt: skip
-        table.add_row(f"{one.divergence:.3g}", f"{one.sample}", one.outcome, *decided)
+    table = plain_table(f"changed most by {contrast.distance}", "sample", "", "before", "now")
+    for sample in contrast.moved[:MAX_MOVED]:
+        decisions = [shorten(text) for text in (sample.before, sample.after)]
+        row = (f"{sample.divergence:.3g}", f"{sample.sample}", sample.outcome)
+        table.add_row(*row, *decisions)
     return table
 
 
-SHORT = 16
-"""Characters of a decision in a table."""
+def shorten(text: str) -> str:
+    """A decision cut to the width of its column."""
+    if len(text) <= MAX_DECISION:
+        return text
+    return f"{text[: MAX_DECISION - 3]}..."

@@ -1,4 +1,4 @@
-"""``packlight demo``: the whole job on the shipped model and data."""
+"""``packlight demo``: the whole workflow on the shipped model and data."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FOLDER = Path("packlight-demo")
 def demo(
     project: Project = None, seed: Seed = 0, threads: Threads = 1, as_json: Json = False
 ) -> int:
-    """Do the whole job on the shipped model and data.
+    """Run the whole workflow on the shipped model and data.
 
-    Fits zoo:fashion, a classifier of small pictures of clothes, into 0.3 of its size at a drop
-    of at most 1 %, in about two minutes, and writes a report into packlight-demo.
+    Compresses zoo:fashion, a classifier of small images of clothes, to 0.3x its size with a drop
+    of at most 1 %. Takes about two minutes and writes a report into packlight-demo.
 
     \b
     Example:

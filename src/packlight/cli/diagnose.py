@@ -1,4 +1,4 @@
-"""``packlight diagnose``: why a variant lost quality, or did not get faster or smaller."""
+"""``packlight diagnose``: causes of lost quality, time or size."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from rich.text import Text
 
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import (
-    MODEL_HELP,
     Json,
+    Limit,
     OnDevice,
     OnUnit,
     OptionalTask,
+    Reference,
     Seconds,
     Seed,
     Threads,
+    VariantModel,
 )
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import plain_table
+from packlight.cli.tables import counts
 from packlight.presentation.contrasts import place, show_evidence
 
 if TYPE_CHECKING:
@@ -31,59 +33,55 @@ if TYPE_CHECKING:
 
 TONE = {"serious": "bold red", "warning": "yellow", "note": "dim"}
 INDENT = (0, 0, 0, 2)
-NOTHING = "No cause found: quality, time and size are as they should be."
+NOTHING = "No cause found: quality, latency and size are as expected."
 
 
-def findings_parts(found: Sequence[Finding]) -> list[RenderableType]:
-    """Every finding: what, where, what shows it, and what to do."""
-    if not found:
-        return [NOTHING]
-    return [part for number, one in enumerate(found, 1) for part in finding_parts(number, one)]
+def findings_parts(findings: Sequence[Finding]) -> Iterator[RenderableType]:
+    """Every finding: cause, sentence, evidence and next step."""
+    if not findings:
+        yield NOTHING
+    for number, finding in enumerate(findings, 1):
+        yield Text.assemble(
+            f"{number}. ",
+            (finding.severity, TONE[finding.severity]),
+            f" {finding.cause} ({finding.harm})\n",
+            f"{finding.sentence[:1].upper()}{finding.sentence[1:]}.",
+        )
+        yield Padding(counts(evidence_rows(finding)), INDENT)
 
 
-def finding_parts(number: int, one: Finding) -> Iterator[RenderableType]:
-    """One finding."""
-    head = Text.assemble(
-        f"{number}. ", (one.severity, TONE[one.severity]), f" {one.cause} ({one.harm})"
-    )
-    yield Text.assemble(head, "\n", f"{one.sentence[:1].upper()}{one.sentence[1:]}.")
-    table = plain_table("", "", left=2)
-    table.show_header = False
-    if one.source is not None:
-        table.add_row("where", place(one.source))
-    for name, m in one.evidence.items():
-        table.add_row(name.replace("_", " "), show_evidence(name, m))
-    table.add_row("do", one.next_step)
-    for lesson in one.lessons:
-        table.add_row("read", f"packlight lessons {lesson}")
-    yield Padding(table, INDENT)
+def evidence_rows(finding: Finding) -> Iterator[tuple[str, str]]:
+    """Source line, evidence, next step and lessons."""
+    if finding.source is not None:
+        yield "where", place(finding.source)
+    for name, m in finding.evidence.items():
+        yield name.replace("_", " "), show_evidence(name, m)
+    yield "next step", finding.next_step
+    for lesson in finding.lessons:
+        yield "lesson", f"packlight lessons {lesson}"
 
 
 def diagnose(
-    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help=MODEL_HELP)],
-    variant: Annotated[
-        str, typer.Argument(metavar="VARIANT", help="What was made of it, by any tool.")
-    ],
+    reference: Reference,
+    variant: VariantModel,
     *,
     task: OptionalTask = "",
     device: OnDevice = "",
     unit: OnUnit = "",
-    limit: Annotated[
-        int, typer.Option("--limit", metavar="N", min=1, help="Samples at most, evenly spread.")
-    ] = 32,
+    limit: Limit = 32,
     quality: Annotated[
-        bool, typer.Option("--quality", help="Quality and size alone: no times.")
+        bool, typer.Option("--quality", help="Quality and size only: no latency.")
     ] = False,
     seed: Seed = 0,
     threads: Threads = 1,
     seconds: Seconds = 2.0,
     as_json: Json = False,
 ) -> int:
-    """Say why a variant lost quality, or did not get faster or smaller.
+    """Find out why a variant lost quality or gained no speed.
 
-    Each cause is measured: what the outputs gain when it is taken away, or the share of time or
-    bytes that it takes. Works on any two models with the same inputs and outputs. Without --task,
-    inputs are drawn at random. --device predicts times instead of measuring them here.
+    Each cause is measured: by the noise that disappears when it is cured, or by its share of time
+    or bytes. Works on any two models with the same inputs and outputs. Without --task, inputs are
+    random. --device predicts latency instead of measuring it here.
 
     \b
     Examples:
@@ -95,7 +93,7 @@ def diagnose(
         from packlight import SessionOptions
         from packlight import diagnose as find_causes
 
-        found = find_causes(
+        findings = find_causes(
             reference,
             variant,
             task or None,
@@ -110,7 +108,7 @@ def diagnose(
     if as_json:
         from packlight import to_json
 
-        print_json([to_json(one) for one in found])
+        print_json([to_json(finding) for finding in findings])
     else:
-        say(screen(), *findings_parts(found))
+        say(screen(), *findings_parts(findings))
     return DONE

@@ -1,4 +1,4 @@
-"""``packlight evaluate``: how good a model is."""
+"""``packlight evaluate``: quality of a model."""
 
 from __future__ import annotations
 
@@ -7,86 +7,94 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from packlight.cli.contrast_tables import contrast_parts
+from packlight.cli.contrast_tables import cells, contrast_parts
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import Json, ModelName, Samples, Seed, TaskName, Threads
-from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import plain_table
-from packlight.presentation.numbers import show_named_interval, show_named_value, show_share
+from packlight.cli.screen import print_record, working
+from packlight.cli.tables import notes, plain_table
+from packlight.presentation.numbers import detectable_drop, plural
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-    from packlight.records import Evaluation, Group
+    from packlight.records import Evaluation
 
 TO_A_REFERENCE = (
     "drop", "flips", "worst_group_drop", "agreement", "snr", "kl", "cosine",
     "snr_exact", "snr_runtime",
 )  # fmt: skip
-MOST_GROUPS = 10
-BESIDE = (
-    "Beside the reference's outputs: cosine, kl (divergence of the probabilities) and snr (signal "
-    "to noise; exact: by exact arithmetic, runtime: as it runs here); agreement: the same "
-    "decisions; flips: right before and wrong now. A positive drop is worse."
+MAX_GROUPS = 10
+LEGEND = (
+    "Against the reference's outputs: cosine; kl, divergence of the probabilities; snr, signal to "
+    "noise (exact: in exact arithmetic, runtime: in this session); agreement, same decision; "
+    "flips, right before and wrong now. A positive drop is worse."
 )
 
 
-def quality_parts(found: Evaluation) -> list[RenderableType]:
-    """Metrics, groups by column, labels, and how it was run."""
-    alone = found.reference == found.variant
-    told = (*found.labels, *found.warnings)
-    notes = [Text(f"Note: {sentence}", style="yellow") for sentence in told]
-    columns = dict.fromkeys(group.column for group in found.groups)
-    session = found.session
-    how = (
-        f"[low, high] are 95 % intervals. Arithmetic: {session.arithmetic}, threads: "
-        f"{session.threads}, accuracy level of fused low-bit products: {session.matmul_accuracy}. "
-        f"Minimum detectable drop (80 % power): {show_share(found.detectable)}."
+def quality_parts(evaluation: Evaluation) -> list[RenderableType]:
+    """Metrics, groups by column, notes and session options."""
+    parts: list[RenderableType] = [metrics_table(evaluation)]
+    if not _is_reference(evaluation):
+        parts.append(Text(LEGEND, style="dim"))
+    columns = dict.fromkeys(group.column for group in evaluation.groups)
+    parts += [groups_table(evaluation, column) for column in columns]
+    if evaluation.contrast is not None:
+        parts += contrast_parts(evaluation.contrast, "The model", "its reference")
+    parts += notes((*evaluation.labels, *evaluation.warnings))
+    parts.append(Text(session_sentences(evaluation), style="dim"))
+    if evaluation.samples:
+        parts.append(f"samples  {evaluation.samples}")
+    return parts
+
+
+def session_sentences(evaluation: Evaluation) -> str:
+    """Session options and the minimum detectable drop."""
+    session = evaluation.session
+    sentences = (
+        f"[low, high]: 95 % confidence interval. Session: {session.arithmetic} arithmetic, "
+        f"{plural(session.threads, 'thread')}, accuracy level {session.matmul_accuracy} of fused "
+        "low-bit products."
     )
-    beside = found.contrast
-    return [
-        metrics_table(found, alone=alone),
-        *([] if alone else [Text(BESIDE, style="dim")]),
-        *(groups_table(found, column, alone=alone) for column in columns),
-        *([] if beside is None else contrast_parts(beside, "The model", "its reference")),
-        *notes,
-        Text(how, style="dim"),
-        *([f"samples  {found.samples}"] if found.samples else []),
-    ]
+    if evaluation.contrast is not None:  # whose headline has the minimum detectable drop
+        return sentences
+    metric = next((name for name in evaluation.metrics if name not in TO_A_REFERENCE), "agreement")
+    return f"{sentences} {detectable_drop(metric, evaluation.detectable)}"
 
 
-def metrics_table(found: Evaluation, *, alone: bool) -> Table:
-    """Every metric; those against a reference only where there is another model for one."""
-    own = {name: m for name, m in found.metrics.items() if name not in TO_A_REFERENCE}
+def _is_reference(evaluation: Evaluation) -> bool:
+    return evaluation.reference == evaluation.variant
+
+
+def metrics_table(evaluation: Evaluation) -> Table:
+    """Every metric; fidelity to a reference only where that is another model."""
+    metrics = evaluation.metrics
+    if _is_reference(evaluation):
+        quality = {name: m for name, m in metrics.items() if name not in TO_A_REFERENCE}
+        metrics = quality or metrics
     table = plain_table("metric", "value", "interval", "n")
-    for name, m in (own if alone and own else found.metrics).items():
-        shown = show_named_value(name, m), show_named_interval(name, m)
-        table.add_row(name, *shown, f"{m.n:,}")
+    for name, m in metrics.items():
+        table.add_row(name, *cells(name, m), f"{m.n:,}")
     return table
 
 
-def groups_table(found: Evaluation, column: str, *, alone: bool) -> Table:
-    """The groups of one column, the worst first; not more than fit on a screen."""
-    groups = [group for group in found.groups if group.column == column]
-    worst = sorted(groups, key=lambda g: -g.drop.value) if not alone else groups
-    table = plain_table(column, "n", "metric", "interval", *([] if alone else ["drop", "interval"]))
-    for group in worst[:MOST_GROUPS]:
-        table.add_row(*group_cells(group, alone=alone))
-    if len(worst) > MOST_GROUPS:
-        table.add_row(f"and {len(worst) - MOST_GROUPS} more, with --json")
+def groups_table(evaluation: Evaluation, column: str) -> Table:
+    """The groups of a column, the largest drop first."""
+    groups = [group for group in evaluation.groups if group.column == column]
+    heads = [column, "n", "metric", "interval"]
+    with_drop = not _is_reference(evaluation)
+    if with_drop:
+        heads += ["drop", "interval"]
+        groups.sort(key=lambda group: -group.drop.value)
+    table = plain_table(*heads)
+    for group in groups[:MAX_GROUPS]:
+        row = [group.name, f"{group.n:,}", *cells("metric", group.metric)]
+        if with_drop:
+            row += cells("drop", group.drop)
+        table.add_row(*row)
+    if len(groups) > MAX_GROUPS:
+        table.add_row(f"and {len(groups) - MAX_GROUPS} more, with --json")
     return table
-
-
-def group_cells(group: Group, *, alone: bool) -> list[str]:
-    """One group's numbers."""
-    numbers = {"metric": group.metric} if alone else {"metric": group.metric, "drop": group.drop}
-    shown = [
-        text
-        for name, m in numbers.items()
-        for text in (show_named_value(name, m), show_named_interval(name, m))
-    ]
-    return [group.name, f"{group.n:,}", *shown]
 
 
 def evaluate(
@@ -95,16 +103,18 @@ def evaluate(
     task: TaskName,
     reference: Annotated[
         str | None,
-        typer.Option("--reference", metavar="MODEL", help="What drop and flips are against."),
+        typer.Option(
+            "--reference", metavar="MODEL", help="Model that drop and flips compare with."
+        ),
     ] = None,
     samples: Samples = None,
     seed: Seed = 0,
     threads: Threads = 1,
     as_json: Json = False,
 ) -> int:
-    """Measure how good a model is.
+    """Measure the quality of a model, overall and by group.
 
-    In all and by group, with 95 % intervals.
+    Every number has a 95 % confidence interval.
 
     \b
     Examples:
@@ -113,15 +123,12 @@ def evaluate(
     """
     with working() as progress:
         from packlight import SessionOptions
-        from packlight import evaluate as judge
+        from packlight import evaluate as evaluate_model
 
         options = SessionOptions(threads=threads)
-        found = judge(
+        evaluation = evaluate_model(
             model, task, reference=reference, samples=samples, options=options, seed=seed,
             progress=progress,
         )  # fmt: skip
-    if as_json:
-        print_json(found)
-    else:
-        say(screen(), *quality_parts(found))
+    print_record(evaluation, quality_parts, as_json=as_json)
     return DONE

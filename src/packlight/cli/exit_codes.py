@@ -1,11 +1,11 @@
-"""How a command ends: its exit code and, where it did not succeed, one message on stderr.
+"""Exit codes, and the message on stderr of a command that fails.
 
 0    done
-1    done, but a budget is missed or undecided, or a check of packlight's own fails
+1    done, but a budget is missed or undecided, or an internal check fails
 2    bad input
-70   a defect of packlight (EX_SOFTWARE of sysexits.h)
+70   a bug in packlight (EX_SOFTWARE of sysexits.h)
 130  interrupted, by Ctrl-C or SIGTERM
-141  nobody reads the output any more, as after ``| head``
+141  the reader of the output is gone, as after ``| head``
 """
 
 from __future__ import annotations
@@ -22,57 +22,58 @@ import typer
 
 from packlight.errors import CheckError, InputError
 
-DONE, UNMET, BAD_INPUT, DEFECT, INTERRUPTED, UNREAD = 0, 1, 2, 70, 130, 141
-LONGEST = 480
-"""Letters of a message; of a longer one, its start and its end."""
+DONE = 0
+UNMET = 1
+BAD_INPUT = 2
+BUG = 70
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+MAX_MESSAGE = 480
+"""Characters of a message; a longer one is cut in the middle."""
 
-OF_THE_MACHINE = (OSError, MemoryError)
+RESUME = "run the same command again to resume"
+MACHINE_ERRORS = (OSError, MemoryError)
 
 
 class Stopped(KeyboardInterrupt):
-    """Interrupted, with what the user should know."""
+    """Interrupted; the text says how to resume."""
 
 
 @contextmanager
 def resumable(project: Path) -> Iterator[None]:
-    """Say where an interrupted command left its work."""
+    """Say how to resume an interrupted command."""
     try:
         yield
     except BaseException as error:
         if interruption(error) is None or not project.is_dir():
             raise
-        raise Stopped(
-            f"what was measured is kept in '{project}'; the same command goes on from there"
-        ) from error
+        raise Stopped(f"results are saved in '{project}'; {RESUME}") from error
 
 
 def interruption(error: BaseException) -> KeyboardInterrupt | None:
-    """What was interrupted, where an error is or comes of that.
-
-    Compiled code and converters that are interrupted raise errors of their own.
-    """
+    """The interruption that caused an error, which compiled code turns into errors of its own."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
         cause = cause.__cause__ or cause.__context__
     return cause
 
 
-def ended(error: BaseException, *, debug: bool, stopped: bool = False) -> int:
-    """The exit code for an error, after telling it on stderr.
+def report_error(error: BaseException, *, debug: bool, stopped: bool = False) -> int:
+    """Print the message of an error on stderr; return the exit code.
 
     Args:
-        error: that a command ends with.
-        debug: whether to show where it comes from.
-        stopped: whether the command was told to stop before.
+        error: raised by a command.
+        debug: whether to print its traceback.
+        stopped: whether a signal stopped the command before.
     """
     if stopped or interruption(error) is not None:
         error = interruption(error) or KeyboardInterrupt()
     if isinstance(error, SystemExit | typer.Exit):
         return exit_code(error)
     if isinstance(error, BrokenPipeError):
-        hush()
-        return UNREAD
-    code, message = told(error)
+        _silence_stdout()
+        return BROKEN_PIPE
+    code, message = error_message(error)
     if debug:
         traceback.print_exception(error)
     print(f"packlight: {one_line(message)}", file=sys.stderr)
@@ -80,9 +81,9 @@ def ended(error: BaseException, *, debug: bool, stopped: bool = False) -> int:
 
 
 def one_line(message: str) -> str:
-    """A message that stays one line of a terminal's own text, whatever names it repeats.
+    """A message in one printable line of limited length.
 
-    Names come from files that others wrote: they may be long, and hold codes for the terminal.
+    Names in it come from files of strangers: they may be long and hold control codes.
 
     >>> one_line("no operator 'a\\x1b[2J'")
     "no operator 'a\\\\x1b[2J'"
@@ -90,58 +91,66 @@ def one_line(message: str) -> str:
     plain = "".join(
         mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in message
     )
-    if len(plain) <= LONGEST:
+    if len(plain) <= MAX_MESSAGE:
         return plain
-    return f"{plain[: LONGEST // 2]} ... {plain[-LONGEST // 3 :]}"
+    return f"{plain[: MAX_MESSAGE // 2]} ... {plain[-MAX_MESSAGE // 3 :]}"
 
 
-def told(error: BaseException) -> tuple[int, str]:
-    """The exit code and the message of an error."""
+def error_message(error: BaseException) -> tuple[int, str]:
+    """Exit code and message of an error."""
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, f"interrupted; {error}" if isinstance(error, Stopped) else "interrupted"
+        return INTERRUPTED, "; ".join(["interrupted", *map(str, error.args)])
     if isinstance(error, InputError):
         return BAD_INPUT, str(error)
     if isinstance(error, CheckError):
-        return UNMET, f"a check failed: {error}. This is a defect of packlight; please report it"
-    if isinstance(error, OF_THE_MACHINE):
+        return (
+            UNMET,
+            f"internal check failed: {error}. This is a bug in packlight: please report it",
+        )
+    if isinstance(error, MACHINE_ERRORS):
         return BAD_INPUT, machine_sentence(error)
-    if hasattr(error, "format_message"):  # what typer calls a usage error
+    if hasattr(error, "format_message"):  # a usage error of typer
         return BAD_INPUT, usage_sentence(error)
-    return DEFECT, (
-        f"unexpected {type(error).__name__}: {' '.join(str(error).split())}. This is a defect of "
-        "packlight: please report it with what the same command prints with --debug"
+    return BUG, (
+        f"unexpected {type(error).__name__}: {' '.join(str(error).split())}. This is a bug in "
+        "packlight: please report it with the output of the same command with --debug"
     )
 
 
 def machine_sentence(error: BaseException) -> str:
-    """What the machine refused: memory, or a file."""
+    """Sentence about memory or a file that is not available."""
     if isinstance(error, MemoryError):
-        return (
-            "this needs more memory than there is; try a smaller model, or fewer or smaller samples"
-        )
-    name, why = getattr(error, "filename", None), getattr(error, "strerror", None) or error
-    return f"'{name}' cannot be used: {why}" if name else f"the system refused: {why}"
+        return "not enough memory; try a smaller model, or fewer or smaller samples"
+    name = getattr(error, "filename", None)
+    reason = getattr(error, "strerror", None) or error
+    if name:
+        return f"'{name}' cannot be used: {reason}"
+    return f"the system refused: {reason}"
 
 
 def usage_sentence(error: BaseException) -> str:
-    """What is wrong with the command line, and where its help is."""
+    """Sentence about a wrong command line, with the command for help."""
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "packlight"
-    said = " ".join(error.format_message().split())  # type: ignore[attr-defined]
-    return f"{said.rstrip('.')}. See: {path} --help"
+    message = " ".join(error.format_message().split())  # type: ignore[attr-defined]
+    return f"{message.rstrip('.')}. See: {path} --help"
 
 
 def exit_code(error: SystemExit | typer.Exit) -> int:
-    """The code that an exit carries."""
-    code = error.exit_code if isinstance(error, typer.Exit) else error.code
-    return code if isinstance(code, int) else DONE if code is None else UNMET
+    """The code of an exit; a text instead of a code means failure."""
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if error.code is None:
+        return DONE
+    if isinstance(error.code, int):
+        return error.code
+    return UNMET
 
 
 def leave(code: int) -> int:
-    """The exit code; an interrupted process that others still work in ends here and now.
+    """Return the exit code, or end an interrupted process at once if threads still run.
 
-    The interpreter would wait for them, or take away what compiled code still uses. What is in
-    files of their own they leave behind.
+    The interpreter would wait for them, or free memory that compiled code still uses.
     """
     if code != INTERRUPTED or threading.active_count() == 1:
         return code
@@ -151,6 +160,5 @@ def leave(code: int) -> int:
     os._exit(code)
 
 
-def hush() -> None:
-    """Let what is left to print go nowhere, so that the interpreter does not complain at exit."""
+def _silence_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

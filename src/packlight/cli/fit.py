@@ -1,4 +1,4 @@
-"""``packlight fit``: search for the best version of a model that fits."""
+"""``packlight fit``: search for the best version of a model within budgets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from packlight.cli.options import (
     Threads,
 )
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import counts, results_table
+from packlight.cli.tables import counts, notes, results_table
 from packlight.presentation.contrasts import headline, worst_sentence
 from packlight.presentation.verdict import choice, sentence
 
@@ -34,49 +34,51 @@ if TYPE_CHECKING:
     from packlight.search.study import Study
 
 LEGEND = (
-    "* chosen. [low, high] are 95 % intervals. The latency ratio is the time of one run over the "
-    "original's, interleaved with it; a positive drop is worse, on the same samples."
+    "* chosen. [low, high]: 95 % confidence interval. Latency ratio: latency over the original's, "
+    "measured interleaved. A positive drop is worse; drops are paired on the same samples."
 )
 
 
-def outcome_parts(console: Console, found: Outcome) -> list[RenderableType]:
-    """The table, remarks, the verdict in words, and where everything lies."""
-    table = results_table(console, found.variants, found.metric, found.best, judged=True)
-    failed = [f"{result.name} failed: {result.error}" for result in found.variants if result.error]
-    remarks = [Text(f"Note: {told}", style="yellow") for told in (*failed, *found.warnings)]
-    asked = ", ".join(limit.text for limit in found.budget.all())
+def outcome_parts(console: Console, outcome: Outcome) -> list[RenderableType]:
+    """Table, notes, verdict, causes, lessons and paths."""
+    results = outcome.variants
+    failures = [f"{result.name} failed: {result.error}" for result in results if result.error]
+    budgets = ", ".join(limit.text for limit in outcome.budget.all())
     return [
-        table,
-        Text(f"{LEGEND} Budgets: {asked}.", style="dim"),
-        *remarks,
-        Text(sentence(found), style="bold"),
-        *summary(found),
-        *advice_parts(found.lessons),
-        counts(places(found)),
+        results_table(console, results, outcome.metric, outcome.best, judged=True),
+        Text(f"{LEGEND} Budgets: {budgets}.", style="dim"),
+        *notes((*failures, *outcome.warnings)),
+        Text(sentence(outcome), style="bold"),
+        *summary(outcome),
+        *advice_parts(outcome.lessons),
+        counts(paths(outcome)),
     ]
 
 
-def summary(found: Outcome) -> list[RenderableType]:
-    """For whom it changed and why, in short; the report has the rest."""
-    told: list[RenderableType] = []
-    for one in found.contrasts:
-        told.append(headline(one))
-        told += [worst_sentence(one)] if one.worst is not None else []
-    grave = [cause for cause in found.findings if cause.severity != "note"]
-    for cause in grave[:MOST_CAUSES]:
-        why = Text.assemble(("Why: ", "bold"), f"{cause.cause} ({cause.severity}): ")
-        told.append(Text.assemble(why, f"{cause.sentence}. Next: {cause.next_step}."))
-    return told
+def summary(outcome: Outcome) -> list[RenderableType]:
+    """Significance, worst group and main causes; the report has more."""
+    parts: list[RenderableType] = []
+    for contrast in outcome.contrasts:
+        parts.append(headline(contrast))
+        if contrast.worst is not None:
+            parts.append(worst_sentence(contrast))
+    causes = [cause for cause in outcome.findings if cause.severity != "note"]
+    for cause in causes[:MAX_CAUSES]:
+        text = f"{cause.cause} ({cause.severity}): {cause.sentence}. Next: {cause.next_step}."
+        parts.append(Text.assemble(("Why: ", "bold"), text))
+    return parts
 
 
-MOST_CAUSES = 3
+MAX_CAUSES = 3
 
 
-def places(found: Outcome) -> list[tuple[str, str]]:
-    """Where the chosen model, the report and everything else lie."""
-    chosen = choice(found)
-    model = [("model", str(Path(found.project) / chosen.file))] if chosen else []
-    return [*model, ("report", found.report), ("project", found.project)]
+def paths(outcome: Outcome) -> list[tuple[str, str]]:
+    """Paths of the chosen model, the report and the project."""
+    rows = [("report", outcome.report), ("project", outcome.project)]
+    chosen = choice(outcome)
+    if chosen is None:
+        return rows
+    return [("model", str(Path(outcome.project) / chosen.file)), *rows]
 
 
 def fit(
@@ -88,8 +90,7 @@ def fit(
         typer.Option(
             "--budget",
             metavar="B",
-            help="METRIC<=VALUE[UNIT], as in 'size<=2MB', 'latency<=0.8x', 'drop<=1%'. "
-            "May be repeated.",
+            help="METRIC<=VALUE[UNIT], as 'size<=2MB', 'latency<=0.8x', 'drop<=1%'. Repeatable.",
         ),
     ],
     project: Project = None,
@@ -98,21 +99,21 @@ def fit(
         typer.Option(
             "--recipe",
             metavar="R",
-            help=f"Try this instead of the built-in list. {RECIPE_HELP} May be repeated.",
+            help=f"Recipe to try instead of the built-in list. {RECIPE_HELP} Repeatable.",
         ),
     ] = None,
     allow_slower: Annotated[
-        bool, typer.Option("--allow-slower", help="May choose what was measured slower.")
+        bool, typer.Option("--allow-slower", help="Allow a variant that was measured slower.")
     ] = False,
     seed: Seed = 0,
     threads: Threads = 1,
     seconds: Seconds = 2.0,
     as_json: Json = False,
 ) -> int:
-    """Search for the best version of a model that fits its budgets.
+    """Find the best version of a model within budgets.
 
-    Everything measured is kept in the project folder (MODEL-packlight unless named), so the
-    same command goes on where it was stopped, and a changed budget measures nothing twice.
+    The project folder (default: MODEL-packlight) keeps every measurement: the same command resumes
+    after an interruption, and a changed budget measures nothing twice.
 
     \b
     Example:
@@ -145,7 +146,7 @@ def search(
     threads: int = 1,
     seconds: float = 2.0,
 ) -> Study:
-    """The search, with progress, and with a word on how to go on after Ctrl-C."""
+    """Run the search with progress; after Ctrl-C, say how to resume."""
     with resumable(project), working() as progress:
         from packlight import SessionOptions, fit
 
@@ -164,10 +165,12 @@ def search(
 
 
 def show_study(study: Study, *, as_json: bool) -> int:
-    """Print what was found; the exit code that says whether it fits."""
+    """Print the outcome; return 0 if every budget is met, else 1."""
     if as_json:
         print_json(study.outcome)
     else:
         console = screen()
         say(console, *outcome_parts(console, study.outcome))
-    return DONE if study.verdict == "fits" else UNMET
+    if study.verdict == "fits":
+        return DONE
+    return UNMET

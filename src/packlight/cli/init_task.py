@@ -1,4 +1,4 @@
-"""``packlight init-task``: a task to fill in."""
+"""``packlight init-task``: a task template."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def init_task(
     ] = Path("task.py"),
     as_json: Json = False,
 ) -> int:
-    """Write a commented task to fill in.
+    """Write a task template to fill in.
 
-    It runs as it is, on random data: replace these by yours.
+    The template runs on random data; replace the data with yours.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``packlight lessons``: what practitioners know."""
+"""``packlight lessons``: knowledge of practitioners."""
 
 from __future__ import annotations
 
@@ -24,39 +24,42 @@ def lessons(
     *,
     as_json: Json = False,
 ) -> int:
-    """Tell what practitioners know about making models small, with who says so.
+    """List lessons of practitioners on small models, with sources.
 
-    The same lessons stand beside plans, results and findings whose numbers call for them.
+    Plans, results and findings show a lesson where their numbers call for it.
 
     \b
     Examples:
       packlight lessons
       packlight lessons calibration
     """
-    from packlight.advice import lessons as every
+    from packlight.advice import lessons as all_lessons
     from packlight.advice import lessons_on
 
-    found = lessons_on(word) if word else every()
+    selected = all_lessons()
+    if word:
+        selected = lessons_on(word)
     if as_json:
         from packlight import to_json
 
-        print_json([to_json(one) for one in found])
+        print_json([to_json(lesson) for lesson in selected])
     else:
         from rich.text import Text
 
         parts = [
-            Text.assemble((one.id, "bold"), f"\n{one.text}\n", (one.source, "dim")) for one in found
+            Text.assemble((lesson.id, "bold"), f"\n{lesson.text}\n", (lesson.source, "dim"))
+            for lesson in selected
         ]
         say(screen(), *parts)
     return DONE
 
 
-def advice_parts(found: Sequence[Advice]) -> Iterator[Text]:
-    """Lessons beside a result, each with the number that called for it."""
+def advice_parts(advice: Sequence[Advice]) -> Iterator[Text]:
+    """Lessons for a result, each with the number that called for it."""
     from rich.text import Text
 
     from packlight.presentation.contrasts import called_for
 
-    for one in found:
-        told = f"{one.text} Here {called_for(one)}. "
-        yield Text.assemble(("Lesson: ", "bold"), told, (f"Source: {one.source}", "dim"))
+    for lesson in advice:
+        text = f"{lesson.text} Here {called_for(lesson)}. "
+        yield Text.assemble(("Lesson: ", "bold"), text, (f"Source: {lesson.source}", "dim"))

@@ -1,4 +1,4 @@
-"""``packlight plan``: can it ship, how, what does it cost, before training and before any data."""
+"""``packlight plan``: feasibility on a device, before training and without data."""
 
 from __future__ import annotations
 
@@ -25,101 +25,102 @@ if TYPE_CHECKING:
     from packlight.records import Measurement, Plan
     from packlight.records.measurement import Meets
 
-COSTS = {"size": "file", "download": "download", "latency": "time", "peak_memory": "memory",
+COSTS = {"size": "file", "download": "download", "latency": "latency", "peak_memory": "memory",
          "energy": "energy"}  # fmt: skip
 VERDICTS = {"yes": ("fits", "green"), "unclear": ("may fit", "yellow"), "no": ("misses", "red")}
-SHOWN = 3
-"""Operators that are named where many have the same reason."""
+MAX_NAMES = 3
+"""Operators that are named for one reason."""
 
-CANNOT = ("cannot run", "red")
 EFFORTS = {"no data": "", "calibration samples": "samples", "training data": "training"}
 
 
-def plan_parts(found: Plan) -> list[RenderableType]:
-    """What to do, every route beside the budgets, and what the figures are."""
-    head = Text.assemble((found.model, "bold"), f" on {found.device}: {', '.join(found.budgets)}")
-    advice = [Text(sentence) for sentence in found.recommendation]
+LEGEND = (
+    "~: estimate (intervals: --json); sizes without it are exact. samples: needs a few hundred "
+    "samples without labels. training: takes hours; packlight has no method for it yet."
+)
+
+
+def plan_parts(plan: Plan) -> list[RenderableType]:
+    """Recommendation, table of routes, refusals and lessons."""
     return [
-        head,
-        *advice,
-        routes_table(found),
-        Text(
-            "Sizes without ~ are exact; ~ marks estimates, whose intervals --json has. 'samples': "
-            "needs some hundred without labels. 'training': hours, and no method of packlight's "
-            "yet.",
-            style="dim",
-        ),
-        *refusals(found),
-        *advice_parts(found.lessons),
+        Text.assemble((plan.model, "bold"), f" on {plan.device}: {', '.join(plan.budgets)}"),
+        *map(Text, plan.recommendation),
+        routes_table(plan),
+        Text(LEGEND, style="dim"),
+        *refusal_parts(plan),
+        *advice_parts(plan.lessons),
     ]
 
 
-def routes_table(found: Plan) -> Table:
-    """One line for each route."""
+def routes_table(plan: Plan) -> Table:
+    """One row per route."""
     table = plain_table("route", *COSTS.values(), "budgets", "needs")
-    table.add_row("as it is", *cells(found.original), verdict(found.meets), "")
-    for option in found.options:
+    table.add_row("as it is", *_cells(plan.original), verdict(plan.meets), "")
+    for option in plan.options:
         needs = EFFORTS[option.effort.needs]
-        table.add_row(option.name, *cells(option.predicted), verdict(option.meets), needs)
+        table.add_row(option.name, *_cells(option.predicted), verdict(option.meets), needs)
     return table
 
 
 def verdict(meets: Mapping[str, Meets]) -> Text:
-    """Whether all is kept, in a word or two."""
-    word, tone = CANNOT if meets.get(RUNTIME) == "no" else VERDICTS[worst(meets)]
+    """Verdict on all budgets."""
+    word, tone = VERDICTS[worst(meets)]
+    if meets.get(RUNTIME) == "no":
+        return Text("cannot run", style="red")
     return Text(word, style=tone)
 
 
-def cells(costs: Mapping[str, Measurement]) -> list[str]:
-    """What a route costs; the time as a number, for ratios are in the advice."""
+def _cells(costs: Mapping[str, Measurement]) -> list[str]:
     return [show_named_value(name, costs[name]) if name in costs else UNKNOWN for name in COSTS]
 
 
-def refusals(found: Plan) -> list[RenderableType]:
-    """Why routes cannot be taken on the device; what they leave alone is in the record."""
-    barred: dict[str, list[str]] = {}
-    for option in found.options:
+def refusal_parts(plan: Plan) -> list[RenderableType]:
+    """Routes that the device cannot run, operators that ``--set`` skips, and a note on others."""
+    routes: dict[str, list[str]] = {}
+    skipped: dict[str, list[str]] = {}
+    has_other_refusals = False
+    for option in plan.options:
         for refusal in option.refusals:
             if not refusal.operator:
-                barred.setdefault(refusal.reason, []).append(option.name)
-    routes = [option for option in found.options if option.name != CHOSEN]
-    left = sum(1 for option in routes for refusal in option.refusals if refusal.operator)
-    lines = [f"{reason}: {', '.join(names)}" for reason, names in barred.items()]
-    parts = [Text("Not on this device\n" + "\n".join(lines))] if lines else []
-    note = "Routes leave some weights as they are, mostly small ones: --json says which and why."
-    return [*parts, *not_as_chosen(found), *([Text(note, style="dim")] if left else [])]
+                routes.setdefault(refusal.reason, []).append(option.name)
+            elif option.name == CHOSEN:
+                skipped.setdefault(describe_refusal(refusal), []).append(refusal.operator)
+            else:
+                has_other_refusals = True
+    parts: list[RenderableType] = []
+    if routes:
+        lines = [f"{reason}: {', '.join(names)}" for reason, names in routes.items()]
+        parts.append(Text("\n".join(["Not available on this device", *lines])))
+    if skipped:
+        lines = [f"{list_names(operators)}: {reason}" for reason, operators in skipped.items()]
+        parts.append(Text("\n".join(["Skipped choices of --set", *lines])))
+    if has_other_refusals:
+        note = "Routes skip some weights, mostly small ones; --json lists them with reasons."
+        parts.append(Text(note, style="dim"))
+    return parts
 
 
-def not_as_chosen(found: Plan) -> list[RenderableType]:
-    """Operators that the user chose a step for and that it leaves as they are, and why."""
-    places: dict[str, list[str]] = {}
-    for option in found.options:
-        for left in option.refusals if option.name == CHOSEN else ():
-            if left.operator:
-                places.setdefault(describe_refusal(left), []).append(left.operator)
-    lines = [f"{named(operators)}: {sentence}" for sentence, operators in places.items()]
-    return [Text("Not as chosen\n" + "\n".join(lines))] if lines else []
+def list_names(operators: Sequence[str]) -> str:
+    """The first operators by name, and the number of the remaining ones.
 
-
-def named(operators: Sequence[str]) -> str:
-    """Some operators by name, and how many more there are.
-
-    >>> named(["a", "b"]), named(["a", "b", "c", "d", "e"])
+    >>> list_names(["a", "b"]), list_names(["a", "b", "c", "d", "e"])
     ('a, b', 'a, b, c and 2 more')
     """
-    more = f" and {len(operators) - SHOWN} more" if len(operators) > SHOWN else ""
-    return ", ".join(operators[:SHOWN]) + more
+    names = ", ".join(operators[:MAX_NAMES])
+    if len(operators) > MAX_NAMES:
+        return f"{names} and {len(operators) - MAX_NAMES} more"
+    return names
 
 
 PLAN_MODEL_HELP = (
     "Path of an ONNX file, zoo:NAME, or FILE.py:FUNCTION or module:function that returns a PyTorch "
-    "network, and its example inputs if it likes."
+    "network, optionally with its example inputs."
 )
 BUDGET_HELP = (
     "As size<=2MB, download<=1MB, latency<=8ms, latency<=0.5x, peak_memory<=64MB, energy<=5mJ, "
     "drop<=1%. Repeatable."
 )
-SET_HELP = "How single operators are compressed: REGEX=STEP, as conv_3=weights:4, /blocks/=keep."
+SET_HELP = "Step for single operators: REGEX=STEP, as conv_3=weights:4, /blocks/=keep. Repeatable."
 
 
 def plan(
@@ -137,12 +138,12 @@ def plan(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Say whether a model can ship on a device, and by which route.
+    """Predict whether a model fits a device, and by which route.
 
-    Nothing is trained or run, and no data is needed: weights may be random. Sizes of files are
-    exact; what depends on the device is an estimate with its interval. The device's own limits
-    count where no --budget bounds the same cost; without --device, the description nearest this
-    machine is taken. Ends with code 1 where no route keeps every budget.
+    Needs no data and no training: weights may be random. File sizes are exact; costs that depend on
+    the device are estimates with intervals. The device's own limits apply unless a --budget bounds
+    the same cost. Without --device, the description closest to this machine is used. The exit code
+    is 1 if no route meets every budget.
 
     \b
     Examples:
@@ -151,9 +152,9 @@ def plan(
       packlight plan model.onnx --device pixel-8 --set "conv_3=weights:4"
     """
     with working():
-        from packlight import plan as make
+        from packlight import plan as plan_model
 
-        found = make(
+        result = plan_model(
             model,
             budget or (),
             device,
@@ -163,12 +164,10 @@ def plan(
             choices=choices or (),
         )
     if as_json:
-        print_json(found)
+        print_json(result)
     else:
-        say(screen(), *plan_parts(found), *([] if device else [nearest(found.device)]))
-    return UNMET if found.feasible == "no" else DONE
-
-
-def nearest(device: str) -> str:
-    """That a device was chosen by packlight."""
-    return f"No --device was named: {device} is the description nearest to this machine."
+        say(screen(), *plan_parts(result))
+        if not device:
+            note = "the description closest to this machine"
+            say(screen(), f"No --device given: planned for {result.device}, {note}.")
+    return UNMET if result.feasible == "no" else DONE

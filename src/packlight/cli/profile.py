@@ -1,13 +1,12 @@
-"""``packlight profile``: where size, arithmetic, memory and time go."""
+"""``packlight profile``: size, arithmetic, memory and latency by operator."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
@@ -25,241 +24,252 @@ from packlight.cli.options import (
     OnUnit,
     ShapeTask,
 )
-from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import UNKNOWN, counts, plain_table
+from packlight.cli.screen import print_record, working
+from packlight.cli.tables import UNKNOWN, counts, plain_table, unless_unknown, write_rows
 from packlight.errors import InputError
 from packlight.presentation.numbers import show_bytes, show_named, show_value
-from packlight.profiling import short_names
+from packlight.presentation.source_paths import short_names
 from packlight.records import Measurement, OperatorCost, Profile, SourceLine
 
-SHARED = ("macs", "other_ops", "weight_bytes", "activation_bytes")
-MOST = 5
-"""Notes, and operators that are not known, to show."""
+MAX_NOTES = 5
+"""Notes and operators of unknown cost that are shown."""
 
-ROOM, CUT = 30, ".."
-"""Columns for the line that an operator comes from, and what stands for what is left out."""
+SOURCE_WIDTH = 30
+"""Columns for the source line of an operator."""
 
+CUT = ".."
 STEPS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 LABELS = {
     "macs": "MACs",
     "other_ops": "other operations",
     "weight_bytes": "weights",
-    "loaded_bytes": "weights once loaded",
+    "loaded_bytes": "weights in memory",
     "size": "file",
-    "peak_activation_bytes": "activations at most",
-    "arena_bytes": "in one block",
-    "latency": "time of a run here",
-    "profiling_ratio": "of that while profiled",
-    "between_kernels": "between kernels then",
-    "predicted_latency": "time of a run on {device}",
+    "peak_activation_bytes": "peak activations",
+    "arena_bytes": "arena size",
+    "latency": "latency",
+    "profiling_ratio": "profiler overhead",
+    "between_kernels": "idle between kernels",
+    "predicted_latency": "latency on {device}",
 }
-AT_LEAST = ("macs", "other_ops")
-"""Totals that leave out what is not known."""
+LOWER_BOUNDS = ("macs", "other_ops")
+"""Totals without the operators of unknown cost."""
 
 
-def profile_parts(found: Profile, top: int) -> list[RenderableType]:
-    """Totals, the operators that take the largest shares, and what is not known."""
-    left = len(found.operators) - top
-    note = f"{left:,} more operators: --top {len(found.operators)}" if left > 0 else ""
+def profile_parts(profile: Profile, top: int) -> list[RenderableType]:
+    """Totals, the most expensive operators, notes and operators of unknown cost."""
+    parts: list[RenderableType] = [counts(total_rows(profile)), operators_table(profile, top)]
+    hidden = len(profile.operators) - top
+    if hidden > 0:
+        parts.append(Text(f"{hidden:,} more operators: --top {len(profile.operators)}", "dim"))
+    unknown = [f"Not counted: {reason}" for reason in profile.unknown]
     return [
-        counts(total_rows(found)),
-        operators_table(found, top),
-        *([Text(note, style="dim")] if note else []),
-        *first(found.notes, "notes", "dim"),
-        *first([f"Not counted: {told}" for told in found.unknown], "not counted", "yellow"),
+        *parts,
+        *shorten(profile.notes, "notes", "dim"),
+        *shorten(unknown, "not counted", "yellow"),
     ]
 
 
-def first(told: Iterable[str], what: str, style: str) -> list[Text]:
-    """The first of some sentences, and how many are left."""
-    lines = [Text(line, style=style) for line in told]
-    more = len(lines) - MOST
-    return [*lines[:MOST], *([Text(f"and {more} more {what}, with --json")] if more > 0 else [])]
+def shorten(sentences: Sequence[str], noun: str, style: str) -> list[Text]:
+    """The first sentences, and the number of the remaining ones."""
+    lines = [Text(sentence, style=style) for sentence in sentences[:MAX_NOTES]]
+    hidden = len(sentences) - MAX_NOTES
+    if hidden > 0:
+        lines.append(Text(f"and {hidden} more {noun}, with --json"))
+    return lines
 
 
-def total_rows(found: Profile) -> Iterator[tuple[str, str]]:
-    """Totals as they read best, and what they were counted for."""
-    for name, m in found.totals.items():
-        bound = "at least " if m.how == "estimated" and name in AT_LEAST else ""
-        plain = bound or (m.how == "counted" and m.unit == "1")
-        text = short(m.value) if plain else show_named(name, m)
-        same = name == "loaded_bytes" and m == found.totals["weight_bytes"]
-        if name == "peak_activation_bytes" and found.peak_operator:
-            text += f", at {found.peak_operator}"
-        if not same:
-            yield (
-                LABELS.get(name, name).format(device=found.device),
-                bound + text if m.value else "not known" if bound else text,
-            )
-    for name, sizes in found.inputs.items():
-        yield f"input {name}", " x ".join("?" if n is None else str(n) for n in sizes) or "1 number"
+def total_rows(profile: Profile) -> Iterator[tuple[str, str]]:
+    """Totals with their labels, and the shapes of the inputs."""
+    totals = dict(profile.totals)
+    if totals.get("loaded_bytes") == totals.get("weight_bytes"):
+        totals.pop("loaded_bytes", None)
+    for name, m in totals.items():
+        yield LABELS.get(name, name).format(device=profile.device), show_total(profile, name, m)
+    for name, sizes in profile.inputs.items():
+        shape = " x ".join("?" if size is None else str(size) for size in sizes)
+        yield f"input {name}", shape or "1 number"
 
 
-def operators_table(found: Profile, top: int) -> Table:
-    """The operators with the largest share of the time, or of anything, in the order they run."""
-    share = shares(found)
-    ranked = sorted(found.operators, key=share, reverse=True)[:top]
-    chosen = {id(one) for one in ranked if share(one) or not is_timed(found)}
-    files = short_names(one.source.file for one in found.operators if one.source)
-    columns = [column for column in COLUMNS if column.shown(found)]
-    table = plain_table("operator", "type", *(column.head for column in columns), "share", left=2)
-    for one in found.operators:
-        if id(one) in chosen:
-            cells = (column.cell(one) for column in columns)
-            table.add_row(title(one, files), kind(one), *cells, f"{share(one):.0%}")
+def show_total(profile: Profile, name: str, m: Measurement) -> str:
+    """A total as text."""
+    if m.how == "estimated" and name in LOWER_BOUNDS:
+        if m.value:
+            return f"at least {show_count(m.value)}"
+        return "unknown"
+    if m.how == "counted" and m.unit == "1":
+        return show_count(m.value)
+    if name == "peak_activation_bytes" and profile.peak_operator:
+        return f"{show_named(name, m)}, at {profile.peak_operator}"
+    return show_named(name, m)
+
+
+def operators_table(profile: Profile, top: int) -> Table:
+    """The operators with the largest shares of the time, or of any cost, in execution order."""
+    share = shares(profile)
+    ranked = sorted(profile.operators, key=share, reverse=True)[:top]
+    chosen = {id(operator) for operator in ranked if share(operator) or not _is_timed(profile)}
+    files = short_names(operator.source.file for operator in profile.operators if operator.source)
+    columns = [column for column in COLUMNS if column.is_shown(profile)]
+    table = plain_table("operator", "type", *(column.head for column in columns), "share", texts=2)
+    for operator in profile.operators:
+        if id(operator) in chosen:
+            cells = (column.cell(operator) for column in columns)
+            name = title(operator, files)
+            table.add_row(name, type_and_runs(operator), *cells, f"{share(operator):.0%}")
     return table
 
 
-def is_measured(found: Profile) -> bool:
-    """Whether times of operators were measured."""
-    return "latency" in found.totals
+def _is_measured(profile: Profile) -> bool:
+    return "latency" in profile.totals
 
 
-def is_predicted(found: Profile) -> bool:
-    """Whether times of operators were predicted."""
-    return bool(found.device)
+def _is_predicted(profile: Profile) -> bool:
+    return bool(profile.device)
 
 
-def is_timed(found: Profile) -> bool:
-    """Whether there are times of any kind."""
-    return is_measured(found) or is_predicted(found)
+def _is_timed(profile: Profile) -> bool:
+    return _is_measured(profile) or _is_predicted(profile)
 
 
-def shares(found: Profile) -> Callable[[OperatorCost], float]:
+SHARED = ("macs", "other_ops", "weight_bytes", "activation_bytes")
+
+
+def shares(profile: Profile) -> Callable[[OperatorCost], float]:
     """An operator's share of the measured time, else of the predicted, else its largest of all."""
-    if is_timed(found):
-        name = "latency" if is_measured(found) else "predicted"
-        times = {id(one): getattr(one, name) for one in found.operators}
+    if _is_timed(profile):
+        name = "latency" if _is_measured(profile) else "predicted"
+        times = {id(operator): getattr(operator, name) for operator in profile.operators}
         seconds = {key: m.value if m else 0.0 for key, m in times.items()}
-        all_of_it = sum(seconds.values()) or 1
-        return lambda one: seconds[id(one)] / all_of_it
-    costs = {name: [getattr(one, name) for one in found.operators] for name in SHARED}
-    whole = {name: sum(values) or 1 for name, values in costs.items() if None not in values}
-    return lambda one: max(float(getattr(one, name)) / total for name, total in whole.items())
+        total_time = sum(seconds.values()) or 1
+        return lambda operator: seconds[id(operator)] / total_time
+    costs = {name: [getattr(operator, name) for operator in profile.operators] for name in SHARED}
+    totals = {name: sum(values) or 1 for name, values in costs.items() if None not in values}
+    return lambda operator: max(getattr(operator, name) / total for name, total in totals.items())
 
 
-def title(one: OperatorCost, files: Mapping[str, str]) -> Text:
-    """An operator's name, and the line that it comes from below it."""
-    place = where(one.source, files)
-    return Text.assemble(one.name, *([("\n" + place, "dim")] if place else []))
+def title(operator: OperatorCost, files: Mapping[str, str]) -> Text:
+    """An operator's name, with its source line below."""
+    if operator.source is None:
+        return Text(operator.name)
+    line = ""
+    if operator.source.file:
+        line = cut_path(f"{files[operator.source.file]}:{operator.source.line}", "/")
+    module = cut_path(operator.source.module, ".")
+    gap = " " if len(line) + len(module) < SOURCE_WIDTH else "\n"
+    source = f"{line}{gap}{module}".strip()
+    if not source:
+        return Text(operator.name)
+    return Text.assemble(operator.name, (f"\n{source}", "dim"))
 
 
-def kind(one: OperatorCost) -> str:
-    """An operator's type, and how often it runs where that is not once."""
-    once = " at load" if one.at_load else f" x{one.runs:,}" if one.runs != 1 else ""
-    return f"{one.op}{once}"
+def type_and_runs(operator: OperatorCost) -> str:
+    """An operator's type, and its number of runs unless that is 1."""
+    if operator.at_load:
+        return f"{operator.op} at load"
+    if operator.runs != 1:
+        return f"{operator.op} x{operator.runs:,}"
+    return operator.op
 
 
-def weights(one: OperatorCost) -> str:
+def show_weights(operator: OperatorCost) -> str:
     """Bytes of an operator's weights."""
-    return f"{show_bytes(one.weight_bytes)}{' shared' if one.shared else ''}"
-
-
-def optional_count(number: int | None) -> str:
-    """A count that may not be known."""
-    return UNKNOWN if number is None else short(number)
-
-
-def optional_time(m: Measurement | None) -> str:
-    """Seconds that may not be known."""
-    return UNKNOWN if m is None else show_value(m)
+    size = show_bytes(operator.weight_bytes)
+    if operator.shared:
+        return f"{size} shared"
+    return size
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of numbers: its head, what it says of an operator, and in which profiles it is."""
+    """A column of the operators' table: head, text of a cell, and condition on the profile."""
 
     head: str
     cell: Callable[[OperatorCost], str]
-    shown: Callable[[Profile], bool]
+    is_shown: Callable[[Profile], bool]
 
 
-COLUMNS = (
-    Column("MACs", lambda one: optional_count(one.macs), lambda _: True),
-    Column("other", lambda one: optional_count(one.other_ops), lambda of: not is_timed(of)),
-    Column("weights", weights, lambda of: not (is_measured(of) and is_predicted(of))),
-    Column("reads", lambda it: optional_bytes(it.activation_bytes_in), lambda of: not is_timed(of)),
-    Column(
-        "writes", lambda it: optional_bytes(it.activation_bytes_out), lambda of: not is_timed(of)
-    ),
-    Column("time", lambda one: optional_time(one.latency), is_measured),
-    Column("predicted", lambda one: optional_time(one.predicted), is_predicted),
-    Column("bound by", lambda one: one.bound or UNKNOWN, is_predicted),
-)  # fmt: skip
-"""What is shown of an operator; with times there is less room for what it costs."""
+def column(
+    head: str,
+    show: Callable[[Any], str],
+    field: str,
+    is_shown: Callable[[Profile], bool] = lambda _: True,
+) -> Column:
+    """A column of a field of operators that may be unknown."""
+    return Column(head, lambda operator: unless_unknown(show, getattr(operator, field)), is_shown)
 
 
-def where(source: SourceLine | None, files: Mapping[str, str]) -> str:
-    """The line of Python and the module that an operator comes from."""
-    if source is None:
-        return ""
-    line = tail(f"{files[source.file]}:{source.line}", "/") if source.file else ""
-    module = tail(source.module, ".")
-    return f"{line}{' ' if len(line) + len(module) < ROOM else chr(10)}{module}".strip()
+def _has_no_times(profile: Profile) -> bool:
+    return not _is_timed(profile)
 
 
-def tail(path: str, mark: str) -> str:
-    """A path without its first parts, as far as it needs to be shorter.
-
-    >>> tail("bert.encoder.layer.0.intermediate.dense", ".")
-    '..layer.0.intermediate.dense'
-    """
-    rest = path
-    while len(rest) + len(CUT) > ROOM and mark in rest:
-        rest = rest.partition(mark)[2]
-    return path if len(path) <= ROOM or rest == path else CUT + rest
-
-
-def optional_bytes(size: int | None) -> str:
-    """Bytes that may not be known."""
-    return UNKNOWN if size is None else show_bytes(size)
-
-
-def short(number: float) -> str:
+def show_count(number: float) -> str:
     """A count with three digits.
 
-    >>> short(10_941_280), short(940)
+    >>> show_count(10_941_280), show_count(940)
     ('10.9 M', '940')
     """
     size, letter = next(((s, text) for s, text in STEPS if number >= s), (1.0, ""))
     return f"{number / size:.3g} {letter}".rstrip()
 
 
-def write_csv(found: Profile, path: Path) -> None:
-    """Write a row for each operator, with all that is known of it.
+COLUMNS = (
+    column("MACs", show_count, "macs"),
+    column("other", show_count, "other_ops", _has_no_times),
+    Column("weights", show_weights, lambda of: not (_is_measured(of) and _is_predicted(of))),
+    column("reads", show_bytes, "activation_bytes_in", _has_no_times),
+    column("writes", show_bytes, "activation_bytes_out", _has_no_times),
+    column("time", show_value, "latency", _is_measured),
+    column("predicted", show_value, "predicted", _is_predicted),
+    Column("bound by", lambda operator: operator.bound or UNKNOWN, _is_predicted),
+)
+"""Columns of the operators' table; times leave less room for costs."""
 
-    Raises:
-        InputError: the file is no ``.csv``, or cannot be written.
+
+def cut_path(path: str, separator: str) -> str:
+    """A path without its first parts if it is too long.
+
+    >>> cut_path("bert.encoder.layer.0.intermediate.dense", ".")
+    '..layer.0.intermediate.dense'
     """
-    if path.suffix.lower() != ".csv":
-        raise InputError(f"a table is written to a file whose name ends in .csv; got '{path}'")
-    rows = [csv_row(one) for one in found.operators]
-    names = [name for field in dataclasses.fields(OperatorCost) for name in headings(field.name)]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, names, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be written: {error.strerror}") from error
+    end = path
+    while len(end) + len(CUT) > SOURCE_WIDTH and separator in end:
+        end = end.partition(separator)[2]
+    if len(path) <= SOURCE_WIDTH or end == path:
+        return path
+    return f"{CUT}{end}"
 
 
 NESTED = {"source": SourceLine, "latency": Measurement, "predicted": Measurement}
-"""Columns that are records; each of their fields has a column of its own."""
+"""Fields that are records; each of their fields is a column."""
 
 
-def headings(name: str) -> list[str]:
-    """The columns of a field: itself, or ``latency_value`` and so on where it is a record."""
-    inner = NESTED.get(name)
-    return [f"{name}_{one.name}" for one in dataclasses.fields(inner)] if inner else [name]
+def headings() -> list[str]:
+    """Columns of the CSV file: fields, or ``latency_value`` and so on for records."""
+    names = list[str]()
+    for field in dataclasses.fields(OperatorCost):
+        if field.name in NESTED:
+            inner = dataclasses.fields(NESTED[field.name])
+            names += [f"{field.name}_{part.name}" for part in inner]
+        else:
+            names.append(field.name)
+    return names
 
 
-def csv_row(one: OperatorCost) -> dict[str, object]:
-    """An operator's costs by column; what is not known is empty."""
-    costs = dataclasses.asdict(one)
-    records = {name: costs.pop(name) or {} for name in NESTED}
-    inner = {f"{name}_{key}": cell for name, form in records.items() for key, cell in form.items()}
-    return {**costs, **inner}
+def csv_row(operator: OperatorCost) -> dict[str, object]:
+    """An operator's costs by column, without unknown records."""
+    costs = dataclasses.asdict(operator)
+    for name in NESTED:
+        record = costs.pop(name) or {}
+        costs |= {f"{name}_{key}": value for key, value in record.items()}
+    return costs
+
+
+def write_csv(profile: Profile, path: Path) -> None:
+    """Write one row per operator with all its costs."""
+    heads = headings()
+    rows = [csv_row(operator) for operator in profile.operators]
+    write_rows(path, heads, [[row.get(name, "") for name in heads] for row in rows])
 
 
 def profile(
@@ -269,10 +279,10 @@ def profile(
     inputs: Inputs = None,
     top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Operators to show.")] = 15,
     download: Annotated[
-        bool, typer.Option("--download", help="Count the bytes of a download too.")
+        bool, typer.Option("--download", help="Also count the bytes of a download.")
     ] = False,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Run the model, and measure where its time goes.")
+        bool, typer.Option("--measure", help="Run the model and measure the time of each operator.")
     ] = False,
     threads: MeasuredThreads = None,
     seconds: MeasuredSeconds = None,
@@ -280,17 +290,16 @@ def profile(
     unit: OnUnit = "",
     csv: Annotated[
         Path | None,
-        typer.Option("--csv", metavar="OUT.csv", help="Write a row for each operator."),
+        typer.Option("--csv", metavar="OUT.csv", help="Write one row per operator."),
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Show where size, arithmetic, memory and time go.
+    """Show where size, arithmetic, memory and latency go.
 
-    Operator by operator, counted without running the model: multiply-accumulates (MACs), other
-    operations, weights, what is read and written, and the line of Python that each comes from,
-    where PyTorch's exporter noted it. --measure runs the model and adds the time that each operator
-    takes on this machine, with what ONNX Runtime fused into it. --device adds the time that each
-    would take there, and whether arithmetic, memory or the call itself bounds it.
+    Counts each operator without running the model: multiply-accumulates (MACs), other operations,
+    weights, bytes read and written, and its Python line if PyTorch's exporter stored it. --measure
+    runs the model and adds each operator's time on this machine, fused operators included. --device
+    predicts the time on a device, and whether arithmetic, memory or call overhead limits it.
 
     \b
     Examples:
@@ -301,12 +310,12 @@ def profile(
       packlight profile model.onnx --device pixel-8
     """
     if not measure and (threads, seconds) != (None, None):
-        raise InputError("--threads and --seconds say how times are measured; give --measure too")
+        raise InputError("--threads and --seconds set how latency is measured: add --measure")
     with working():
         from packlight import SessionOptions
-        from packlight import profile as count
+        from packlight import profile as profile_model
 
-        found = count(
+        result = profile_model(
             model,
             task,
             inputs=inputs or (),
@@ -318,9 +327,6 @@ def profile(
             seconds=seconds or 2.0,
         )
     if csv is not None:
-        write_csv(found, csv)
-    if as_json:
-        print_json(found)
-    else:
-        say(screen(), *profile_parts(found, top))
+        write_csv(result, csv)
+    print_record(result, lambda costs: profile_parts(costs, top), as_json=as_json)
     return DONE

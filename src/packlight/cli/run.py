@@ -11,17 +11,17 @@ from types import FrameType
 from typing import NoReturn
 
 from packlight.cli.app import command
-from packlight.cli.exit_codes import DONE, ended
+from packlight.cli.exit_codes import DONE, report_error
 
 DEBUG = "--debug"
 DEBUG_VARIABLE = "PACKLIGHT_DEBUG"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit code of a command; never raises.
+    """Run a command and return its exit code; never raises.
 
     Args:
-        arguments: those after the program's name. ``--debug`` may stand anywhere among them.
+        arguments: without the program's name; ``--debug`` may stand anywhere.
     """
     debug = DEBUG in arguments or os.environ.get(DEBUG_VARIABLE, "") not in ("", "0")
     stop = Stop()
@@ -30,33 +30,33 @@ def run(arguments: Sequence[str]) -> int:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a name may hold what the terminal cannot show
                 stream.reconfigure(errors="backslashreplace")
-        rest = [argument for argument in arguments if argument != DEBUG]
-        with command().make_context("packlight", rest) as context:
+        words = [argument for argument in arguments if argument != DEBUG]
+        with command().make_context("packlight", words) as context:
             code = context.command.invoke(context)
         sys.stdout.flush()
-    except BaseException as error:  # the last place that can turn it into a sentence
-        return ended(error, debug=debug, stopped=stop.came)
+    except BaseException as error:  # the last chance to turn it into a sentence
+        return report_error(error, debug=debug, stopped=stop.came)
     return code if isinstance(code, int) else DONE
 
 
 class Stop:
-    """What Ctrl-C and SIGTERM do: they interrupt.
+    """Handler of Ctrl-C and SIGTERM.
 
     Attributes:
-        came: whether one did; compiled code may raise something else then.
+        came: whether a signal came; compiled code may raise another error then.
     """
 
     def __init__(self) -> None:
         self.came = False
 
     def listen(self) -> None:
-        """Take signals from now on; Ctrl-C where it is not ignored, as it is in the background."""
+        """Install the handler; Ctrl-C stays ignored in background jobs."""
         signal.signal(signal.SIGTERM, self.interrupt)
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, self.interrupt)
 
     def interrupt(self, number: int, frame: FrameType | None) -> NoReturn:
-        """Stop what runs."""
+        """Raise ``KeyboardInterrupt``."""
         del number, frame
         self.came = True
         raise KeyboardInterrupt

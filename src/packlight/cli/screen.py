@@ -1,4 +1,4 @@
-"""What reaches the screen: text and tables or JSON on stdout, a progress bar on stderr."""
+"""Output: text and tables or JSON on stdout, a progress bar on stderr."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import ctypes
 import json
 import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from packlight.records import to_json
 
@@ -17,22 +17,34 @@ if TYPE_CHECKING:
 
     from packlight.runtime.progress import Progress
 
+T = TypeVar("T")
+
 WITHIN = ("calibrating", "evaluating")
-"""Progress that belongs to one step of a longer job."""
+"""Progress texts of a step within a longer job."""
 
 
 def print_json(record: object) -> None:
-    """A record, or plain values, as JSON in ASCII, which every terminal and pipe can take."""
+    """Print a record or plain values as JSON in ASCII."""
     plain = record if isinstance(record, dict | list) else to_json(record)
     print(json.dumps(plain, indent=2, allow_nan=False))
 
 
+def print_record(
+    record: T, parts: Callable[[T], Iterable[RenderableType]], *, as_json: bool
+) -> None:
+    """Print a record as JSON, or as parts for people."""
+    if as_json:
+        print_json(record)
+    else:
+        say(screen(), *parts(record))
+
+
 def screen() -> Console:
-    """Standard output for people: 80 columns where it is no terminal, unless COLUMNS says so."""
+    """Console on stdout; 80 columns if it is no terminal, or COLUMNS."""
     from rich.console import Console
 
     class Pipe(Console):
-        """A console that leaves a closed pipe to whoever runs the command."""
+        """A console that raises the error of a closed pipe."""
 
         def on_broken_pipe(self) -> NoReturn:
             raise BrokenPipeError
@@ -41,7 +53,7 @@ def screen() -> Console:
 
 
 def say(console: Console, *parts: RenderableType) -> None:
-    """Print parts one below the other, with an empty line between them."""
+    """Print parts with an empty line after each."""
     for part in parts:
         console.print(part)
         console.print()
@@ -51,24 +63,25 @@ def say(console: Console, *parts: RenderableType) -> None:
 def working() -> Iterator[Progress]:
     """Show progress on stderr if it is a terminal, and keep stdout for the result.
 
-    What a task's own code prints meanwhile goes to stderr, and what libraries print below Python.
+    Prints of a task and of compiled libraries go to stderr meanwhile.
     """
-    with contextlib.redirect_stdout(sys.stderr), below_python():
+    with contextlib.redirect_stdout(sys.stderr), redirect_compiled():
         if sys.stderr.isatty():
             with bars() as progress:
                 yield progress
         else:
-            yield unseen
+            yield _ignore_progress
 
 
-STDOUT, STDERR = 1, 2
+STDOUT = 1
+STDERR = 2
 
 
 @contextlib.contextmanager
-def below_python() -> Iterator[None]:
-    """Lead what compiled code writes to stdout to stderr; HiGHS, for one, tells of its steps."""
+def redirect_compiled() -> Iterator[None]:
+    """Redirect stdout of compiled code, such as the log of HiGHS, to stderr."""
     try:
-        kept = os.dup(STDOUT)
+        saved = os.dup(STDOUT)
         os.dup2(STDERR, STDOUT)
     except OSError:  # one of the two is closed
         yield
@@ -78,33 +91,31 @@ def below_python() -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError, TypeError):
             ctypes.CDLL(None).fflush(None)
-        os.dup2(kept, STDOUT)
-        os.close(kept)
+        os.dup2(saved, STDOUT)
+        os.close(saved)
 
 
-def unseen(what: str, done: int, total: int) -> None:
-    """Progress where nobody sees it."""
+def _ignore_progress(what: str, done: int, total: int) -> None:
     del what, done, total
 
 
 @contextlib.contextmanager
 def bars() -> Iterator[Progress]:
-    """A bar for the job and one for the step that it is in."""
+    """Show two progress bars: for the job and for its current step."""
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn())
-    shown = Console(stderr=True, highlight=False, markup=False)
-    with Bars(*columns, TimeElapsedColumn(), console=shown, transient=True) as live:
-        job, step = live.add_task("starting", total=None), live.add_task("", total=None)
-        live.update(step, visible=False)
+    console = Console(stderr=True, highlight=False, markup=False)
+    with Bars(*columns, TimeElapsedColumn(), console=console, transient=True) as live:
+        job = live.add_task("starting", total=None)
+        step = live.add_task("", total=None, visible=False)
 
         def progress(what: str, done: int, total: int) -> None:
             within = what in WITHIN
-            live.update(
-                step if within else job, description=what, completed=done, total=total, visible=True
-            )
+            bar = step if within else job
+            live.update(bar, description=what, completed=done, total=total, visible=True)
             live.update(step, visible=within)
 
         yield progress

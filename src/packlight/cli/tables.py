@@ -1,37 +1,79 @@
-"""Records as tables that fit into 80 columns."""
+"""Tables that fit into 80 columns, and notes."""
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from rich.table import Table
 from rich.text import Text
 
+from packlight.errors import InputError
 from packlight.presentation.numbers import show_named_interval, show_named_value
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from packlight.records import Measurement, VariantResult
 
+T = TypeVar("T")
+
 COSTS = ("size", "download", "latency_ratio", "drop")
 HEADS = {"latency_ratio": "latency ratio", "drop": "{metric} drop"}
-NAME_ROOM = 22
-"""Columns for a name where the window is narrow."""
+NAME_WIDTH = 22
+"""Columns for a name in a narrow terminal."""
 TONE = {"fits": "green", "undecided": "yellow", "misses": "red", "failed": "red"}
 UNKNOWN = "-"
 UNLIMITED = 10_000
-"""Columns of a window in which every table fits."""
+"""Width at which no table is cut."""
 
 
-def plain_table(*heads: str, left: int = 1) -> Table:
-    """An empty table without lines: the first ``left`` columns are text, the others numbers."""
+def plain_table(*heads: str, texts: int = 1) -> Table:
+    """An empty table without lines: the first ``texts`` columns are text, all others numbers."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-    for place, head in enumerate(heads):
-        table.add_column(head, justify="left" if place < left else "right", overflow="fold")
+    for index, head in enumerate(heads):
+        justify: Literal["left", "right"] = "right"
+        if index < texts:
+            justify = "left"
+        table.add_column(head, justify=justify, overflow="fold")
     return table
+
+
+def notes(sentences: Iterable[str]) -> list[Text]:
+    """Notes below a table."""
+    return [Text(f"Note: {sentence}", style="yellow") for sentence in sentences]
+
+
+def unless_unknown(show: Callable[[T], str], value: T | None) -> str:
+    """A value as text; a dash where it is unknown.
+
+    >>> unless_unknown(str, 3), unless_unknown(str, None)
+    ('3', '-')
+    """
+    if value is None:
+        return UNKNOWN
+    return show(value)
+
+
+def write_rows(path: Path, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table as CSV.
+
+    Raises:
+        InputError: the file is no ``.csv``, or cannot be written.
+    """
+    if path.suffix.lower() != ".csv":
+        raise InputError(f"a table is written to a file whose name ends in .csv; got '{path}'")
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(heads)
+            writer.writerows(rows)
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be written: {error.strerror}") from error
 
 
 def results_table(
@@ -42,14 +84,14 @@ def results_table(
     *,
     judged: bool,
 ) -> Table:
-    """Variants with what they cost and lose: one line each where that fits, else two.
+    """Costs and drop of each variant: one line each where they fit, else two.
 
     Args:
-        console: whose width counts.
+        console: the terminal.
         results: the original first.
         metric: of the task.
-        best: id of the chosen one, marked ``*``.
-        judged: whether budgets were asked.
+        best: id of the chosen variant, marked ``*``.
+        judged: whether to show verdicts.
     """
     wide = rows_of(results, metric, best, judged=judged, narrow=False)
     room = console.options.update(width=UNLIMITED)
@@ -61,18 +103,20 @@ def results_table(
 def rows_of(
     results: Sequence[VariantResult], metric: str, best: str | None, *, judged: bool, narrow: bool
 ) -> Table:
-    """The table of what was measured, intervals beside (wide) or below (narrow) their values."""
-    known = [name for name in COSTS if any(name in result.metrics for result in results)]
-    heads = [HEADS.get(name, name).format(metric=metric).strip() for name in known]
-    table = plain_table("", "variant", *heads, *(["budgets"] if judged else []), left=2)
+    """The table with intervals right of (wide) or below (narrow) their values."""
+    costs = [name for name in COSTS if any(name in result.metrics for result in results)]
+    heads = [HEADS.get(name, name).format(metric=metric).strip() for name in costs]
+    table = plain_table("", "variant", *heads, *(["budgets"] if judged else []), texts=2)
     for result in results:
-        cells = [cell(name, result.metrics, narrow=narrow) for name in known]
-        verdict = "failed" if result.error else result.verdict
-        state = [Text(verdict, style=TONE[verdict])] if judged else []
-        chosen = result.id == best
-        style = "bold" if chosen else ""
-        name = title(result, narrow=narrow)
-        table.add_row("*" if chosen else "", name, *cells, *state, style=style)
+        row = [title(result, narrow=narrow)]
+        row += [cell(name, result.metrics, narrow=narrow) for name in costs]
+        if judged:
+            verdict = "failed" if result.error else result.verdict
+            row.append(Text(verdict, style=TONE[verdict]))
+        if result.id == best:
+            table.add_row("*", *row, style="bold")
+        else:
+            table.add_row("", *row)
     return table
 
 
@@ -80,36 +124,42 @@ def cell(name: str, metrics: Mapping[str, Measurement], *, narrow: bool) -> Text
     """A number with its interval."""
     if name not in metrics:
         return Text(UNKNOWN)
+    number = show_named_value(name, metrics[name])
     interval = show_named_interval(name, metrics[name])
-    gap = "" if not interval else "\n" if narrow else " "
-    return Text.assemble(show_named_value(name, metrics[name]), gap, (interval, "dim"))
+    if not interval:
+        return Text(number)
+    return Text.assemble(number, "\n" if narrow else " ", (interval, "dim"))
 
 
 def title(result: VariantResult, *, narrow: bool) -> Text:
     """A variant's name, with its labels after or below it."""
-    room = NAME_ROOM if narrow else len(result.name)
-    labels = ", ".join(result.labels)
-    gap = "" if not labels else "\n  " if narrow else "  "
-    return Text.assemble("\n".join(folded(result.name, room)), gap, (labels, "italic"))
+    name = result.name
+    gap = "  "
+    if narrow:
+        name = "\n".join(fold_recipe(name, NAME_WIDTH))
+        gap = "\n  "
+    if not result.labels:
+        return Text(name)
+    return Text.assemble(name, gap, (", ".join(result.labels), "italic"))
 
 
-def folded(name: str, room: int) -> list[str]:
+def fold_recipe(name: str, width: int) -> list[str]:
     """A recipe's name in lines that break before a step and after an option.
 
-    >>> folded("simplify+static,range=percentile+weights:8", 22)
+    >>> fold_recipe("simplify+static,range=percentile+weights:8", 22)
     ['simplify+static,', '  range=percentile', '  +weights:8']
     """
     lines = [""]
     for piece in re.findall(r"\+?[^+,]+,?|.", name):
-        if lines[-1] and len(lines[-1]) + len(piece) > room:
+        if lines[-1] and len(lines[-1]) + len(piece) > width:
             lines.append("  ")
         lines[-1] += piece
     return lines
 
 
 def counts(numbers: Iterable[tuple[str, str]]) -> Table:
-    """Names and what they are, in two columns."""
-    table = plain_table("", "", left=2)
+    """Names and values in two columns."""
+    table = plain_table("", "", texts=2)
     table.show_header = False
     for name, text in numbers:
         table.add_row(name, text)

@@ -114,7 +114,9 @@ def needed_opset(graph: ir.Model, step: Step) -> int:
     if graph.opset_imports.get("", 0) >= opset:
         return 0
     sites = (site for site in method.sites(graph, config) if not isinstance(site, Refusal))
-    return opset if any(re.search(step.where, site.operator) for site in sites) else 0
+    if any(re.search(step.where, site.operator) for site in sites):
+        return opset
+    return 0
 
 
 def needs_reference(steps: Sequence[Step]) -> bool:

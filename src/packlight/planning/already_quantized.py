@@ -18,7 +18,7 @@ import onnx_ir as ir
 from packlight.backends.capabilities import capabilities
 from packlight.backends.onnxruntime.fusion import Fusion, fuse_qdq
 from packlight.backends.onnxruntime.qdq import SECOND_ONWARD
-from packlight.compression.sites.weight_sites import SMALLEST
+from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE
 from packlight.model import initializers, nodes, stored_tensor
 from packlight.model.shapes import without_large_weights
 from packlight.profiling import parameters
@@ -146,7 +146,7 @@ def is_restored(value: ir.Value | None) -> bool:
         return False
     tensors = [stored_tensor(source) for source in maker.inputs if source is not None]
     stored = [tensor for tensor in tensors if tensor is not None]
-    enough = [t for t in stored if t.dtype in parameters.CODES and t.size >= SMALLEST]
+    enough = [t for t in stored if t.dtype in parameters.CODES and t.size >= MIN_WEIGHT_SIZE]
     return len(stored) == len(tensors) and bool(enough)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from packlight.benchmarking.kernel_curves import CPU
+from packlight.benchmarking.latency import CPU
 from packlight.devices import operator_set
 from packlight.errors import ModelError
 from packlight.planning.already_quantized import already_quantized, rare_types

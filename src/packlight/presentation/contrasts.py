@@ -1,21 +1,21 @@
-"""Contrasts and findings in words, shared by terminal and report."""
+"""Sentences about contrasts, findings and lessons, shared by terminal and report."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packlight.presentation.numbers import show, show_named, show_share
+from packlight.presentation.numbers import detectable_drop, show_drop, show_named
 
 if TYPE_CHECKING:
     from packlight.records import Advice, Contrast, Measurement, SourceLine
 
 SURE = 0.001
-"""p below which digits say nothing more."""
+"""p-values below are not told apart."""
 
 RATES = {
     "lost": "right before, wrong now",
     "won": "wrong before, right now",
-    "changed": "wrong before and now, differently",
+    "changed": "wrong before and now, another decision",
     "churn": "changed in any way",
     "worse": "samples that got worse",
     "better": "samples that got better",
@@ -38,48 +38,56 @@ NEAR = {
 }
 
 
-def headline(found: Contrast) -> str:
+SLICES = "Discovered on one half of the samples, measured on the other half."
+
+
+def headline(contrast: Contrast) -> str:
     """Drop with its significance, and the minimum detectable drop."""
+    drop = show_drop(contrast.metric, contrast.drop)
+    detectable = detectable_drop(contrast.metric, contrast.detectable)
     return (
-        f"{found.metric} drop {show(found.drop)}, {p_of(found.p)} ({found.test}), on {found.n:,} "
-        f"samples. Minimum detectable drop (80 % power): {show_share(found.detectable)}."
+        f"{contrast.metric} drop: {drop}, {p_of(contrast.p)} ({contrast.test}), "
+        f"{contrast.n:,} samples. {detectable}"
     )
 
 
-def p_of(p: float, name: str = "p") -> str:
-    """A probability with two digits.
+def p_of(p: float) -> str:
+    """A p-value with two digits.
 
     >>> p_of(0.0349), p_of(1e-9)
     ('p = 0.035', 'p < 0.001')
     """
-    return f"{name} < {SURE}" if p < SURE else f"{name} = {p:.2g}"
-
-
-def balance(found: Contrast) -> str:
-    """Sentence about the test for equally many worse and better samples."""
-    return f"Test for equally many worse and better: {p_of(found.rates_p)} ({found.rates_test})."
+    if p < SURE:
+        return f"p < {SURE}"
+    return f"p = {p:.2g}"
 
 
 def bare_p(p: float) -> str:
-    """A probability for a table."""
-    return f"<{SURE}" if p < SURE else f"{p:.2g}"
+    """A p-value for a table."""
+    return p_of(p).removeprefix("p ").removeprefix("= ").replace(" ", "")
 
 
-def worst_sentence(found: Contrast) -> str:
+def balance(contrast: Contrast) -> str:
+    """Sentence about the test for equally many worse and better samples."""
+    return f"Worse against better: {p_of(contrast.rates_p)} ({contrast.rates_test})."
+
+
+def worst_sentence(contrast: Contrast) -> str:
     """Sentence about the worst group; its interval accounts for the selection."""
-    assert found.worst is not None
-    judged = sum(one.standing != "too small" for one in found.groups)
+    worst = contrast.worst
+    assert worst is not None
+    judged = sum(group.standing != "too small" for group in contrast.groups)
     return (
-        f"Worst group: {found.worst.column} = {found.worst.name}, drop {show(found.worst.drop)}; "
-        f"the interval accounts for selecting the worst of {judged}."
+        f"Worst group: {worst.column} = {worst.name}, drop {show_drop(contrast.metric, worst.drop)}"
+        f"; the interval accounts for selecting the worst of {judged} groups."
     )
 
 
 def show_evidence(name: str, m: Measurement) -> str:
-    """A number of evidence: counts plain, shares as percentages, the rest in its unit."""
-    counts = m.unit == "1" and not name.startswith(SHARES)
-    plain = counts and not name.endswith("_ratio")
-    return f"{m.value:.4g}" if plain else show_named(name, m)
+    """A number of evidence: counts plain, shares as percentages, others in their unit."""
+    if m.unit != "1" or name.startswith(SHARES) or name.endswith("_ratio"):
+        return show_named(name, m)
+    return f"{m.value:.4g}"
 
 
 SHARES = ("share", "numbers_cut", "sums_that")
@@ -87,16 +95,18 @@ SHARES = ("share", "numbers_cut", "sums_that")
 
 def place(source: SourceLine) -> str:
     """Line and module."""
-    line = f"{source.file}:{source.line}" if source.file else ""
-    return " ".join(part for part in (line, source.module) if part)
+    if not source.file:
+        return source.module
+    return f"{source.file}:{source.line} {source.module}".rstrip()
 
 
-def called_for(one: Advice) -> str:
-    """Why a lesson is told, with the number."""
-    name = "latency_ratio" if one.lesson in RATIOS else "drop"
-    number = "" if one.number is None else f" ({show_named(name, one.number)})"
-    return f"{one.because}{number}"
+def called_for(advice: Advice) -> str:
+    """Reason for showing a lesson, with its number."""
+    if advice.number is None:
+        return advice.because
+    name = RATIOS.get(advice.lesson, "drop")
+    return f"{advice.because} ({show_named(name, advice.number)})"
 
 
-RATIOS = ("fallbacks", "size-is-not-speed")
-"""Lessons that a ratio of times calls for."""
+RATIOS = dict.fromkeys(("fallbacks", "size-is-not-speed"), "latency_ratio")
+"""Lessons whose number is a latency ratio."""

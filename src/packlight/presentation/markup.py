@@ -1,4 +1,4 @@
-"""HTML and SVG elements whose texts cannot become markup."""
+"""HTML and SVG elements; texts are escaped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNPRINTABLE = re.compile(
 
 
 def text(raw: str) -> Markup:
-    """Any text as markup that shows it.
+    """Escape a text; unprintable characters become U+FFFD.
 
     >>> text("<b> & \\x00")
     '&lt;b&gt; &amp; \\ufffd'
@@ -26,7 +26,7 @@ def text(raw: str) -> Markup:
 
 
 def join(parts: Iterable[str], between: str = "") -> Markup:
-    """Texts and markup after each other."""
+    """Concatenate texts and markup."""
     return Markup(text(between).join(text(part) for part in parts))
 
 
@@ -48,14 +48,14 @@ def element(tag: str, *children: str, **attributes: str | float) -> Markup:
     '<p class="note">a &lt; b</p>'
     """
     names = "".join(
-        f' {attribute(name)}="{text(write(value))}"' for name, value in attributes.items()
+        f' {_attribute(name)}="{text(write(value))}"' for name, value in attributes.items()
     )
-    start = Markup(f"<{tag}{names}>")
-    return start if tag in VOID else Markup(f"{start}{join(children)}</{tag}>")
+    if tag in VOID:
+        return Markup(f"<{tag}{names}>")
+    return Markup(f"<{tag}{names}>{join(children)}</{tag}>")
 
 
-def attribute(name: str) -> str:
-    """An attribute's name from its Python name."""
+def _attribute(name: str) -> str:
     return name.rstrip("_").replace("_", "-")
 
 
@@ -65,4 +65,6 @@ def write(value: str | float) -> str:
     >>> write(12.5), write(3.0), write("a")
     ('12.5', '3', 'a')
     """
-    return value if isinstance(value, str) else f"{value:.2f}".rstrip("0").rstrip(".")
+    if isinstance(value, str):
+        return value
+    return f"{value:.2f}".rstrip("0").rstrip(".")

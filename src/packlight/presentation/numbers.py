@@ -1,4 +1,4 @@
-"""Measurements as people read them: scaled units, and no more digits than the interval supports.
+"""Measurements as text: scaled units, and no more digits than the interval supports.
 
 The command line and the report show every number through this module.
 """
@@ -6,6 +6,7 @@ The command line and the report show every number through this module.
 from __future__ import annotations
 
 import math
+import re
 from typing import NamedTuple
 
 from packlight.records.budget import LOSSES
@@ -16,12 +17,12 @@ MOST_DIGITS = 4
 
 
 class Scale(NamedTuple):
-    """A unit for reading.
+    """A unit for display.
 
     Attributes:
-        size: of one of it in SI.
-        label: what follows the number.
-        steps: of the last digit, that an interval is at least wide.
+        size: of the unit, in SI.
+        label: text behind the number.
+        steps: least width of an interval, in units of the last digit.
     """
 
     size: float
@@ -29,7 +30,10 @@ class Scale(NamedTuple):
     steps: int = 3
 
 
-PERCENT, TIMES, PLAIN = Scale(0.01, " %"), Scale(1, "x", steps=2), Scale(1, "")
+PERCENT = Scale(0.01, " %")
+POINTS = Scale(0.01, " points")
+TIMES = Scale(1, "x", steps=2)
+PLAIN = Scale(1, "")
 SCALES = {
     "B": (Scale(1e9, " GB"), Scale(1e6, " MB"), Scale(1e3, " kB"), Scale(1, " B")),
     "s": (Scale(1, " s"), Scale(1e-3, " ms"), Scale(1e-6, " us"), Scale(1e-9, " ns")),
@@ -40,38 +44,37 @@ SCALES = {
 }
 UNSHARED = ("spearman", "pearson", "cosine", "mae", "rmse", "kl", "brier", "rank_agreement")
 """Dimensionless metrics that nobody reads as a percentage."""
+BOUNDED = re.compile(r"top\d+|f1\w*|agreement|cosine|pearson|spearman|cer|wer")
+"""Metrics between 0 and 1: their drops are differences in points, others' relative to the base."""
 
 
-def show_value(m: Measurement, as_ratio: bool = False) -> str:
+def show_value(m: Measurement) -> str:
     """The number with its unit; ``~`` marks an estimate.
 
     >>> show_value(Measurement(0.0030, "1", 0.001, 0.009, "measured", 500))
     '0.3 %'
-    >>> show_value(Measurement(0.81, "1", 0.78, 0.84, "measured", 500), as_ratio=True)
-    '0.81x'
     >>> show_value(Measurement(520_000, "B", 510_000, 533_000, "estimated", 1))
     '~520 kB'
     """
-    return scaled_value(m, scale_for(m, as_ratio))
+    return scaled_value(m, unit_scale(m))
 
 
-def show_interval(m: Measurement, as_ratio: bool = False) -> str:
+def show_interval(m: Measurement) -> str:
     """The 95 % interval in the unit of ``show_value``; empty for an exact number.
 
     >>> show_interval(Measurement(0.0030, "1", 0.001, 0.009, "measured", 500))
     '[0.1, 0.9]'
     """
-    return scaled_interval(m, scale_for(m, as_ratio))
+    return scaled_interval(m, unit_scale(m))
 
 
-def show(m: Measurement, as_ratio: bool = False) -> str:
+def show(m: Measurement) -> str:
     """The number with its unit and its interval.
 
     >>> show(Measurement(0.0021, "s", 0.00205, 0.0022, "measured", 500))
     '2.10 ms [2.05, 2.20]'
     """
-    scale = scale_for(m, as_ratio)
-    return f"{scaled_value(m, scale)} {scaled_interval(m, scale)}".rstrip()
+    return _scaled(m, unit_scale(m))
 
 
 def show_named(name: str, m: Measurement) -> str:
@@ -82,17 +85,61 @@ def show_named(name: str, m: Measurement) -> str:
     >>> show_named("spearman", Measurement(0.81, "1", 0.78, 0.84, "measured", 9))
     '0.81 [0.78, 0.84]'
     """
-    return f"{show_named_value(name, m)} {show_named_interval(name, m)}".rstrip()
+    return _scaled(m, _named_scale(name, m))
+
+
+def show_drop(metric: str, m: Measurement) -> str:
+    """A drop with its interval: in points, or in percent where it is relative to the base.
+
+    >>> show_drop("top1", Measurement(0.005, "1", 0.002, 0.008, "measured", 5000))
+    '0.5 points [0.2, 0.8]'
+    """
+    return _scaled(m, drop_scale(metric))
+
+
+def detectable_drop(metric: str, drop: float) -> str:
+    """Sentence about the minimum detectable drop.
+
+    >>> detectable_drop("top1", 0.00177)
+    'Minimum detectable drop (80 % power): 0.18 points.'
+    """
+    return f"{DETECTABLE}: {show_detectable(metric, drop)}."
+
+
+DETECTABLE = "Minimum detectable drop (80 % power)"
+
+
+def show_detectable(metric: str, drop: float) -> str:
+    """The minimum detectable drop with two digits."""
+    scale = drop_scale(metric)
+    return f"{drop / scale.size:.2g}{scale.label}"
+
+
+def drop_scale(metric: str) -> Scale:
+    """The unit of a metric's drops."""
+    if BOUNDED.fullmatch(metric):
+        return POINTS
+    return PERCENT
+
+
+def plural(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> plural(1, "finding"), plural(2, "finding")
+    ('1 finding', '2 findings')
+    """
+    ending = "" if number == 1 else "s"
+    return f"{number:,} {noun}{ending}"
 
 
 def show_named_value(name: str, m: Measurement) -> str:
     """The number alone, as a metric of this name is read."""
-    return scaled_value(m, named_scale(name, m))
+    return scaled_value(m, _named_scale(name, m))
 
 
 def show_named_interval(name: str, m: Measurement) -> str:
     """The interval alone, as a metric of this name is read."""
-    return scaled_interval(m, named_scale(name, m))
+    return scaled_interval(m, _named_scale(name, m))
 
 
 def show_bytes(value: float) -> str:
@@ -123,19 +170,22 @@ def show_share(value: float) -> str:
 
 
 def show_number(name: str, value: float, unit: str) -> str:
-    """A bare number, as a bound on a metric of this name is read.
+    """A number without an interval, such as a bound on a metric of this name.
 
     >>> show_number("size", 2e6, "B"), show_number("drop", 0.01, "1")
     ('2 MB', '1 %')
     """
-    scale = unshared(name, abs(value)) if unit == "1" else scale_of(unit, value)
-    return bare(value, scale)
+    return bare(value, metric_scale(name, unit, abs(value)))
+
+
+def _scaled(m: Measurement, scale: Scale) -> str:
+    return f"{scaled_value(m, scale)} {scaled_interval(m, scale)}".rstrip()
 
 
 def scaled_value(m: Measurement, scale: Scale) -> str:
     """A number in a chosen unit."""
-    mark = "~" if m.how == "estimated" else ""
-    return f"{mark}{fixed(m.value / scale.size, decimals(m, scale))}{scale.label}"
+    estimate = "~" if m.how == "estimated" else ""
+    return f"{estimate}{fixed(m.value / scale.size, decimals(m, scale))}{scale.label}"
 
 
 def scaled_interval(m: Measurement, scale: Scale) -> str:
@@ -146,22 +196,24 @@ def scaled_interval(m: Measurement, scale: Scale) -> str:
     return f"[{fixed(m.low / scale.size, places)}, {fixed(m.high / scale.size, places)}]"
 
 
-def scale_for(m: Measurement, as_ratio: bool) -> Scale:
+def unit_scale(m: Measurement) -> Scale:
     """The unit in which a measurement reads best."""
-    return TIMES if as_ratio else scale_of(m.unit, magnitude(m))
+    return scale_of(m.unit, _magnitude(m))
 
 
-def named_scale(name: str, m: Measurement) -> Scale:
-    """The unit in which a measurement of this name reads best."""
-    return unshared(name, magnitude(m)) if m.unit == "1" else scale_of(m.unit, magnitude(m))
+def _named_scale(name: str, m: Measurement) -> Scale:
+    return metric_scale(name, m.unit, _magnitude(m))
 
 
-def unshared(name: str, size: float) -> Scale:
-    """How a dimensionless metric is read: a multiple, a percentage or a plain number."""
+def metric_scale(name: str, unit: str, size: float) -> Scale:
+    """The unit of a metric; a dimensionless one is a multiple, a percentage or a plain number."""
+    if unit != "1":
+        return scale_of(unit, size)
     if name.endswith("_ratio"):
         return TIMES
-    plain = size > 1 or name in UNSHARED
-    return PLAIN if plain and name not in LOSSES else PERCENT
+    if name not in LOSSES and (size > 1 or name in UNSHARED):
+        return PLAIN
+    return PERCENT
 
 
 def scale_of(unit: str, size: float) -> Scale:
@@ -173,13 +225,12 @@ def scale_of(unit: str, size: float) -> Scale:
     return next((scale for scale in scales if rounded >= scale.size), scales[-1])
 
 
-def magnitude(m: Measurement) -> float:
-    """The size that decides the unit: the value's, or the interval's where the value is 0."""
+def _magnitude(m: Measurement) -> float:
     return abs(m.value) or max(abs(m.low), abs(m.high))
 
 
 def decimals(m: Measurement, scale: Scale) -> int:
-    """Places after the point: few against the interval, and at most four digits in all.
+    """Digits after the point that the interval supports; at most four digits in total.
 
     >>> decimals(Measurement(0.0030, "1", 0.001, 0.009, "measured", 500), PERCENT)
     1
@@ -192,19 +243,20 @@ def decimals(m: Measurement, scale: Scale) -> int:
         return 0
     if width == 0:
         return places_of(largest, DIGITS)
-    wanted = math.ceil(-math.log10(width / scale.steps))
-    near_one = scale == TIMES and 0.1 <= largest < 1  # noqa: PLR2004 - 0.999 and 1.001 alike
-    return max(0, min(wanted, places_of(1 if near_one else largest, MOST_DIGITS)))
+    supported = math.ceil(-math.log10(width / scale.steps))
+    if scale == TIMES and largest >= 0.1:  # noqa: PLR2004 - 0.999 and 1.001 alike
+        largest = max(1, largest)
+    return max(0, min(supported, places_of(largest, MOST_DIGITS)))
 
 
 def places_of(size: float, digits: int) -> int:
-    """Places after the point that show so many digits."""
+    """Digits after the point where a number has so many digits in total."""
     exponent = int(f"{size:.{digits - 1}e}".partition("e")[2])
     return max(0, digits - 1 - exponent)
 
 
 def fixed(value: float, places: int) -> str:
-    """A number with so many places, and no minus before a zero.
+    """A number with so many digits after the point, and no minus before a zero.
 
     >>> fixed(-0.04, 1)
     '0.0'
@@ -218,4 +270,6 @@ def bare(value: float, scale: Scale) -> str:
     if not math.isfinite(number):
         return f"{number}{scale.label}"
     text = fixed(number, places_of(abs(number), DIGITS))
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text}{scale.label}"
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return f"{text}{scale.label}"

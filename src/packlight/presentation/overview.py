@@ -1,7 +1,4 @@
-"""Records as one short table each: text in a console, HTML in a notebook.
-
-The command line and the report say more; this is what ``repr`` and notebooks show.
-"""
+"""Records as short tables, for ``repr`` and notebooks; terminal and report show more."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from packlight.presentation.markup import element
-from packlight.presentation.numbers import show, show_named, show_named_value
+from packlight.presentation.numbers import plural, show, show_named, show_named_value
 from packlight.presentation.verdict import sentence
 from packlight.records.comparison import Comparison
 from packlight.records.device import Device
@@ -26,7 +23,7 @@ from packlight.records.profile import OperatorCost, Profile
 from packlight.records.variant import Variant
 
 MAX_ROWS = 12
-"""Rows of one table; the note below it counts those that are left out."""
+"""Rows of one table; a note counts the remaining ones."""
 
 COLUMNS = ("size", "download", "latency_ratio", "drop")
 PLAN_COLUMNS = ("size", "download", "latency", "peak_memory")
@@ -37,12 +34,12 @@ CELL = "text-align: left; padding: 0 1em 0 0"
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """One table with its title and notes.
+    """A table with its title and notes.
 
     Attributes:
         title: one line.
         heads: of the columns.
-        rows: texts, one for each column.
+        rows: one text for each column.
         notes: sentences below the table.
     """
 
@@ -62,7 +59,7 @@ class Overview:
         return "\n".join([self.title, *(line.rstrip() for line in lines), *self.notes])
 
     def html(self) -> Markup:
-        """The same as an HTML table."""
+        """HTML table."""
         parts = [element("p", element("strong", self.title))]
         if self.rows:
             head = element("tr", *(element("th", name, style=CELL) for name in self.heads))
@@ -99,7 +96,12 @@ def outcome_overview(outcome: Outcome) -> Overview:
     names = measured_names(outcome.variants)
     budgets = ", ".join(limit.text for limit in outcome.budget.all())
     rows = [
-        [mark(result, outcome.best), result.name, *cells(result.metrics, names), state(result)]
+        [
+            "*" if result.id == outcome.best else "",
+            result.name,
+            *cells(result.metrics, names),
+            state(result),
+        ]
         for result in outcome.variants
     ]
     title = f"{outcome.model} on {outcome.task}, budgets {budgets or 'none'}"
@@ -111,7 +113,8 @@ def comparison_overview(comparison: Comparison) -> Overview:
     results = (comparison.base, *comparison.others)
     names = measured_names(results)
     rows = [[result.name, *cells(result.metrics, names)] for result in results]
-    title = f"{comparison.base.name} and {len(comparison.others)} compared with it"
+    variants = plural(len(comparison.others), "variant")
+    title = f"{comparison.base.name} compared with {variants}"
     return Overview(title, ("variant", *names), rows, comparison.warnings)
 
 
@@ -131,15 +134,16 @@ def profile_overview(profile: Profile) -> Overview:
     cost = operator_cost(profile)
     ranked = sorted(profile.operators, key=cost, reverse=True)
     rows = [
-        [one.name, one.op, count(one.macs), f"{one.weight_bytes:,}", show_time(one)]
-        for one in ranked[:MAX_ROWS]
-    ]
+        [operator.name, operator.op, show_count(operator.macs), f"{operator.weight_bytes:,}",
+         show_time(operator)]
+        for operator in ranked[:MAX_ROWS]
+    ]  # fmt: skip
     heads = ("operator", "type", "MACs", "weight bytes", "time")
-    return Overview(f"{profile.model}: {totals}", heads, rows, more(len(ranked), "operators"))
+    return Overview(f"{profile.model}: {totals}", heads, rows, _more(len(ranked), "operators"))
 
 
 def plan_overview(plan: Plan) -> Overview:
-    """Every route beside the budgets, and the recommendation."""
+    """Every route with its verdict, and the recommendation."""
     names = [name for name in PLAN_COLUMNS if name in plan.original]
     rows = [["as it is", *cells(plan.original, names), VERDICTS[plan.verdict]]]
     rows += [
@@ -151,98 +155,119 @@ def plan_overview(plan: Plan) -> Overview:
 
 
 def findings_overview(findings: Sequence[Finding]) -> Overview:
-    """One row for each cause, the gravest first."""
+    """One row for each cause, the most serious first."""
     rows = [
         [finding.cause, finding.severity, finding.operator or MISSING, finding.next_step]
         for finding in findings[:MAX_ROWS]
     ]
-    title = f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
     heads = ("cause", "severity", "operator", "next step")
-    return Overview(title, heads, rows, more(len(findings), "findings"))
+    return Overview(plural(len(findings), "finding"), heads, rows, _more(len(findings), "findings"))
 
 
 def finding_overview(finding: Finding) -> Overview:
     """A cause with its evidence."""
     rows = [[name, show(m)] for name, m in finding.evidence.items()]
-    where = f" at {finding.operator}" if finding.operator else ""
-    title = f"{finding.cause} ({finding.severity}){where}: {finding.sentence}"
+    title = f"{finding.cause} ({finding.severity})"
+    if finding.operator:
+        title += f" at {finding.operator}"
+    title += f": {finding.sentence}"
     notes = [f"Next: {finding.next_step}"] if finding.next_step else []
     return Overview(title, ("evidence", "value"), rows, notes)
 
 
 def variant_overview(variant: Variant) -> Overview:
     """A variant in one line."""
-    made = f"{len(variant.changes)} changes, {len(variant.refusals)} refusals"
-    return Overview(f"Variant {variant.name} ({variant.id}): {made}")
+    changes = plural(len(variant.changes), "change")
+    refusals = plural(len(variant.refusals), "refusal")
+    return Overview(f"Variant {variant.name} ({variant.id}): {changes}, {refusals}")
 
 
 def layers_overview(layers: Layers) -> Overview:
-    """A comparison of two models inside, in one line."""
-    first = f"; below 20 dB first at {layers.first}" if layers.first else ""
-    counted = f"{len(layers.layers)} values, {len(layers.weights)} weights, {layers.n} samples"
-    return Overview(f"{layers.variant} against {layers.reference}: {counted}{first}")
+    """A comparison of layers in one line."""
+    values = plural(len(layers.layers), "value")
+    weights = plural(len(layers.weights), "weight")
+    title = f"{layers.variant} against {layers.reference}: {values}, {weights}, "
+    return Overview(f"{title}{plural(layers.n, 'sample')}. {degradation(layers)}")
 
 
-def device_overview(device: Device) -> Overview:
-    """A device in one line."""
+def degradation(layers: Layers) -> str:
+    """Sentence about the first operator with a large error of its own."""
+    if layers.first:
+        return f"Degradation starts at {layers.first}."
+    return "No value is below 20 dB signal to noise."
+
+
+def _device_overview(device: Device) -> Overview:
     return Overview(f"{device.name}: {device.title}, {device.kind} ({', '.join(device.units)})")
 
 
 def measured_names(results: Iterable[VariantResult]) -> list[str]:
-    """Columns that at least one result has."""
+    """Columns in which at least one result has a value."""
     measured = {name for result in results for name in result.metrics}
     return [name for name in COLUMNS if name in measured]
 
 
-def cells(metrics: Mapping[str, Measurement], names: Iterable[str]) -> list[str]:
+def cells(metrics: Mapping[str, Measurement], names: Sequence[str]) -> list[str]:
     """One text for each column."""
-    return [show_named(name, metrics[name]) if name in metrics else MISSING for name in names]
-
-
-def mark(result: VariantResult, best: str | None) -> str:
-    """``*`` for the chosen variant."""
-    return "*" if result.id == best else ""
+    shown = {name: show_named(name, m) for name, m in metrics.items() if name in names}
+    return [shown.get(name, MISSING) for name in names]
 
 
 def state(result: VariantResult) -> str:
     """Verdict and labels of a result."""
-    verdict = "failed" if result.error else result.verdict
+    verdict: str = result.verdict
+    if result.error:
+        verdict = "failed"
     return ", ".join([verdict, *result.labels])
 
 
 def operator_cost(profile: Profile) -> Callable[[OperatorCost], float]:
     """The quantity that operators are ranked by: measured time, else predicted, else MACs."""
     if "latency" in profile.totals:
-        return lambda one: one.latency.value if one.latency else 0.0
+        return lambda operator: seconds(operator.latency)
     if profile.device:
-        return lambda one: one.predicted.value if one.predicted else 0.0
-    return lambda one: float(one.macs or 0)
+        return lambda operator: seconds(operator.predicted)
+    return lambda operator: float(operator.macs or 0)
+
+
+def seconds(time: Measurement | None) -> float:
+    """A time for ranking; 0 where it is unknown."""
+    if time is None:
+        return 0.0
+    return time.value
 
 
 def show_total(name: str, m: Measurement) -> str:
     """A total; plain counts have no unit."""
-    return f"{m.value:,.0f}" if m.unit == "1" and m.how == "counted" else show_named_value(name, m)
+    if m.unit == "1" and m.how == "counted":
+        return f"{m.value:,.0f}"
+    return show_named_value(name, m)
 
 
-def show_time(one: OperatorCost) -> str:
+def show_time(operator: OperatorCost) -> str:
     """An operator's measured or predicted time."""
-    time = one.latency or one.predicted
-    return MISSING if time is None else show(time)
+    time = operator.latency or operator.predicted
+    if time is None:
+        return MISSING
+    return show(time)
 
 
-def count(number: int | None) -> str:
-    """A whole number, if it is known."""
-    return MISSING if number is None else f"{number:,}"
+def show_count(number: int | None) -> str:
+    """A whole number that may be unknown."""
+    if number is None:
+        return MISSING
+    return f"{number:,}"
 
 
-def more(total: int, noun: str) -> list[str]:
-    """A note about rows that are left out."""
-    return [f"and {total - MAX_ROWS} more {noun}"] if total > MAX_ROWS else []
+def _more(total: int, noun: str) -> list[str]:
+    if total > MAX_ROWS:
+        return [f"and {total - MAX_ROWS} more {noun}"]
+    return []
 
 
 OVERVIEWS: Mapping[type, Callable[[Any], Overview]] = {
     Comparison: comparison_overview,
-    Device: device_overview,
+    Device: _device_overview,
     Evaluation: evaluation_overview,
     Finding: finding_overview,
     Findings: findings_overview,

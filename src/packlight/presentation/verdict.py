@@ -1,9 +1,10 @@
-"""What a search found, as sentences that need no glossary."""
+"""The result of a search in sentences."""
 
 from __future__ import annotations
 
 from packlight.presentation.numbers import (
-    show,
+    plural,
+    show_drop,
     show_named,
     show_named_value,
     show_number,
@@ -15,45 +16,51 @@ from packlight.records.outcome import Miss, Outcome, VariantResult
 
 
 def sentence(outcome: Outcome) -> str:
-    """The verdict in words: what was chosen, saved and lost, or what is missed and by whom."""
+    """The verdict: the choice with its savings and costs, or the missed budgets."""
     return " ".join([headline(outcome), *details(outcome)])
 
 
 def headline(outcome: Outcome) -> str:
     """The verdict in one sentence."""
     chosen = choice(outcome)
+    base = original(outcome)
     if not outcome.budget.all():
-        others = len(outcome.variants) - 1
-        return f"{original(outcome).name} and {others} compared with it; no budget was set."
+        variants = plural(len(outcome.variants) - 1, "variant")
+        return f"{base.name} compared with {variants}; no budget was set."
     if chosen is None:
-        return NOTHING[outcome.verdict]
-    if chosen.id == original(outcome).id:
+        return NO_CHOICE[outcome.verdict]
+    if chosen.id == base.id:
         return ORIGINAL[outcome.verdict]
     return CHOSEN[outcome.verdict].format(name=chosen.name)
 
 
 def details(outcome: Outcome) -> list[str]:
-    """The sentences that follow the headline: savings, quality, and budgets in the way."""
-    chosen, base = choice(outcome), original(outcome)
-    told = [] if chosen is None or chosen.id == base.id else changes(outcome, chosen, base)
-    open_bounds = [] if chosen is None or outcome.misses else doubts(chosen)
-    return [*told, *open_bounds, *(miss_sentence(miss) for miss in outcome.misses)]
+    """Sentences after the headline: savings, quality, and undecided or missed budgets."""
+    chosen = choice(outcome)
+    sentences = [miss_sentence(miss) for miss in outcome.misses]
+    if chosen is None:
+        return sentences
+    if not sentences:
+        sentences = undecided_budgets(chosen)
+    if chosen.id == original(outcome).id:
+        return sentences
+    return [*changes(outcome, chosen, original(outcome)), *sentences]
 
 
-NOTHING = {
-    "fits": "Every budget can be kept, but no variant was chosen.",
-    "undecided": "No variant surely keeps every budget, though some may.",
-    "misses": "No variant keeps every budget.",
+NO_CHOICE = {
+    "fits": "Every budget can be met, but no variant was chosen.",
+    "undecided": "No variant certainly meets every budget; some may.",
+    "misses": "No variant meets every budget.",
 }
 ORIGINAL = {
-    "fits": "The original already keeps every budget, and nothing smaller that does was better.",
-    "undecided": "The original may keep every budget; these measurements cannot tell.",
-    "misses": "No variant keeps every budget, and none is better than the original.",
+    "fits": "The original already meets every budget; no variant is a better choice.",
+    "undecided": "The original may meet every budget; an interval includes a bound.",
+    "misses": "No variant meets every budget; none is better than the original.",
 }
 CHOSEN = {
-    "fits": "{name} keeps every budget.",
-    "undecided": "{name} may keep every budget; these measurements cannot tell.",
-    "misses": "No variant keeps every budget; {name} comes nearest.",
+    "fits": "{name} meets every budget.",
+    "undecided": "{name} may meet every budget; an interval includes a bound.",
+    "misses": "No variant meets every budget; {name} is closest.",
 }
 
 
@@ -63,26 +70,33 @@ def choice(outcome: Outcome) -> VariantResult | None:
 
 
 def original(outcome: Outcome) -> VariantResult:
-    """The variant that all others were made from."""
+    """The variant that the search started from."""
     return outcome.variants[0]
 
 
 def changes(outcome: Outcome, chosen: VariantResult, base: VariantResult) -> list[str]:
-    """What the chosen variant saves and costs against the original."""
-    told = [size_sentence(chosen, base), speed_sentence(chosen)]
-    return [text for text in [*told, quality_sentence(outcome, chosen, base)] if text]
+    """Savings and costs of the chosen variant."""
+    sentences = (
+        size_sentence(chosen, base),
+        speed_sentence(chosen),
+        quality_sentence(outcome, chosen, base),
+    )
+    return [text for text in sentences if text]
 
 
 def size_sentence(chosen: VariantResult, base: VariantResult) -> str:
-    """How much smaller the file is; empty where a size is not known."""
-    before, after = base.metrics.get("size"), chosen.metrics.get("size")
+    """Sentence about the size of the file; empty where a size is unknown."""
+    before = base.metrics.get("size")
+    after = chosen.metrics.get("size")
     if before is None or after is None or not before.value:
         return ""
     share = after.value / before.value
-    many = f"{1 / share:.1f} times smaller" if share < 1 else f"{share:.1f} times as large"
-    same = before.value == after.value
-    size = "as large as the original" if same else many
-    return f"Its file is {size}: {show_value(after)} instead of {show_value(before)}."
+    change = f"{share:.1f} times as large"
+    if share < 1:
+        change = f"{1 / share:.1f} times smaller"
+    elif share == 1:
+        change = "as large as the original"
+    return f"Its file is {change}: {show_value(after)} instead of {show_value(before)}."
 
 
 def speed_sentence(chosen: VariantResult) -> str:
@@ -97,11 +111,11 @@ def speed_sentence(chosen: VariantResult) -> str:
         verdict = "It is slower"
     elif ratio.low == ratio.high:
         verdict = "It is as fast"
-    return f"{verdict}: {show(ratio, as_ratio=True)} of the original's time."
+    return f"{verdict}: {show_named('latency_ratio', ratio)} the original's latency."
 
 
 def quality_sentence(outcome: Outcome, chosen: VariantResult, base: VariantResult) -> str:
-    """What it costs in quality, with the interval."""
+    """Sentence about the drop, with its interval."""
     drop = chosen.metrics.get("drop")
     if drop is None:
         return ""
@@ -111,42 +125,41 @@ def quality_sentence(outcome: Outcome, chosen: VariantResult, base: VariantResul
     if before is not None and now is not None:
         first, second = (show_named_value(outcome.metric, value) for value in (before, now))
         values = f" ({first} before, {second} now)"
-    return f"{moved(outcome.metric, drop)}{values}, on {outcome.samples:,} samples."
+    return f"{drop_sentence(outcome.metric, drop)}{values}, {outcome.samples:,} samples."
 
 
-def moved(metric: str, drop: Measurement) -> str:
-    """Drop in words; a direction only if the whole interval has it."""
+def drop_sentence(metric: str, drop: Measurement) -> str:
+    """Drop in words; a direction only if the whole interval has it.
+
+    >>> drop_sentence("top1", Measurement(0.005, "1", 0.002, 0.008, "measured", 5000))
+    'top1 worsens by 0.5 points [0.2, 0.8]'
+    """
     if drop.low > 0:
-        return f"{metric} worsens by {show(drop)}"
+        return f"{metric} worsens by {show_drop(metric, drop)}"
     if drop.high < 0:
-        return f"{metric} improves by {show(drop.negative())}"
+        return f"{metric} improves by {show_drop(metric, drop.negative())}"
     if drop.low == drop.high:
         return f"{metric} is unchanged"
-    return f"No significant change in {metric}: a drop of {show(drop)}"
+    return f"No significant change in {metric}: drop {show_drop(metric, drop)}"
 
 
-def doubts(chosen: VariantResult) -> list[str]:
-    """The budgets that the measurements leave open."""
+def undecided_budgets(chosen: VariantResult) -> list[str]:
+    """Sentence about the budgets whose bound lies in an interval."""
     unclear = [text for text, met in chosen.meets.items() if met == "unclear"]
-    return [f"Not certain: {', '.join(unclear)}."] if unclear else []
+    if not unclear:
+        return []
+    return [f"Undecided: {', '.join(unclear)}."]
 
 
 def miss_sentence(miss: Miss) -> str:
-    """A budget that is missed, by how much, and by which variant least."""
-    metric = metric_of(miss.budget)
-    bound, by = (show_number(metric, value, miss.found.unit) for value in (miss.bound, miss.by))
-    found = show_named(metric, miss.found)
-    stated = bound.replace(" ", "") in miss.budget
-    limit = miss.budget if stated else f"{miss.budget} ({bound})"
+    """Sentence about a missed budget: the gap, and the closest variant."""
+    limit = parse_limit(miss.budget)
+    metric = limit.judged_by
+    bound, gap = (show_number(metric, value, miss.found.unit) for value in (miss.bound, miss.by))
+    budget = miss.budget
+    if metric != "latency_ratio" and bound.replace(" ", "") not in budget:
+        budget = f"{budget} ({bound})"
+    standing = f"missed by {gap}"
     if miss.by <= 0:
-        return f"{limit} is not certain: {miss.name} comes nearest with {found}."
-    return f"{limit} is missed by {by}: {miss.name} comes nearest with {found}."
-
-
-def metric_of(budget: str) -> str:
-    """What is held against the bound in a budget's text.
-
-    >>> metric_of("size<=2MB"), metric_of("latency<=0.5x")
-    ('size', 'latency_ratio')
-    """
-    return parse_limit(budget).judged_by
+        standing = "undecided"
+    return f"{budget} is {standing}: {miss.name} is closest with {show_named(metric, miss.found)}."

@@ -130,7 +130,9 @@ def random_inputs(model: Model, shapes: Mapping[str, Sequence[int | None]], seed
             )
         dtype = value.dtype
         if dtype is None or dtype == ir.DataType.STRING:
-            raise InputError(f"input '{name}' holds {dtype}, which cannot be random: give a task")
+            raise InputError(
+                f"input '{name}' holds {dtype}, which cannot be drawn at random: give a task"
+            )
         kind = dtype.numpy()
         if dtype.is_floating_point():
             feeds[name] = random.standard_normal(shape).astype(kind)

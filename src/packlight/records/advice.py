@@ -1,4 +1,4 @@
-"""A piece of practitioners' knowledge, and why it stands beside a result."""
+"""Lessons of practitioners, and the reason for showing one with a result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from packlight.records.measurement import Measurement
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What practitioners know.
+    """A lesson of practitioners.
 
     Attributes:
         id: in a word or two.
@@ -31,7 +31,7 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """A lesson beside a plan or a result.
+    """A lesson shown with a plan or a result.
 
     Attributes:
         lesson: its id.

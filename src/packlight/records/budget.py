@@ -1,4 +1,4 @@
-"""What a model may cost and may lose, as ``size<=2MB`` or ``drop<=1%``."""
+"""Bounds on costs and losses of a model, as ``size<=2MB`` or ``drop<=1%``."""
 
 from __future__ import annotations
 
@@ -53,40 +53,46 @@ class Limit:
 
     @property
     def judged_by(self) -> str:
-        """What is held against the bound: for a multiple of the latency the ratio, which is paired.
+        """Name of the measurement that is compared with the bound.
 
-        The latencies of two variants were taken at two times, between which the machine changes.
+        For a multiple of the latency this is the interleaved ratio: latencies measured at different
+        times are not comparable, because the machine changes.
         """
-        return "latency_ratio" if self.relative and self.metric == "latency" else self.metric
+        if self.relative and self.metric == "latency":
+            return "latency_ratio"
+        return self.metric
 
     def bound(self, original: Mapping[str, Measurement]) -> float:
         """The bound in SI units."""
-        return self.value * original[self.judged_by].value if self.relative else self.value
+        if self.relative:
+            return self.value * original[self.judged_by].value
+        return self.value
 
-    def met(self, found: Measurement, original: Mapping[str, Measurement]) -> Meets:
-        """Whether a measurement keeps the bound, in view of its interval."""
+    def met(self, measurement: Measurement, original: Mapping[str, Measurement]) -> Meets:
+        """Compare a measurement and its interval with the bound."""
         bound = self.bound(original)
-        return found.meets(bound) if self.sense == "<=" else found.negative().meets(-bound)
+        if self.sense == "<=":
+            return measurement.meets(bound)
+        return measurement.negative().meets(-bound)
 
 
 def check_sense(limit: Limit, *, higher_is_better: bool) -> None:
-    """Refuse a bound on a metric from the side on which it only gets better.
+    """Check that a metric is bounded on its worse side.
 
     Raises:
-        RecipeError: it is bounded so.
+        RecipeError: it is bounded on its better side.
     """
-    wanted = ">=" if higher_is_better else "<="
-    if limit.sense != wanted:
-        better = "higher" if higher_is_better else "lower"
+    better, sense = ("higher", ">=") if higher_is_better else ("lower", "<=")
+    if limit.sense != sense:
         raise RecipeError(
-            f"{better} is better for '{limit.metric}': write '{limit.metric}{wanted}...', not "
+            f"{better} is better for '{limit.metric}': write '{limit.metric}{sense}...', not "
             f"'{limit.text}'"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Limits on what the model costs and floors under what it does.
+    """Bounds on costs and on quality.
 
     Attributes:
         limits: bounds on cost.
@@ -119,17 +125,17 @@ def parse_budget(texts: Sequence[str]) -> Budget:
 
 def parse_limit(text: str) -> Limit:
     """Read one bound."""
-    found = PATTERN.fullmatch(text)
-    if not found:
+    match = PATTERN.fullmatch(text)
+    if not match:
         raise RecipeError(f"a budget is METRIC<=VALUE[UNIT], as in 'size<=2MB'; got '{text}'")
-    metric, sense, number, unit = found.groups()
+    metric, sense, number, unit = match.groups()
     try:
         value = float(number) * UNITS[unit]
         if not math.isfinite(value):
             raise ValueError(number)
     except (ValueError, KeyError) as error:
-        known = " ".join(key for key in UNITS if key)
-        raise RecipeError(f"'{text}' needs a number with one of the units {known}") from error
+        units = " ".join(key for key in UNITS if key)
+        raise RecipeError(f"'{text}' needs a number with one of the units {units}") from error
     if metric in COSTS and value <= 0:
         raise RecipeError(f"a bound on a cost must be above 0; got '{text}'")
     check_unit(metric, sense, unit, text)
@@ -140,15 +146,14 @@ def check_unit(metric: str, sense: str, unit: str, text: str) -> None:
     """Refuse a unit of another family, and a lower bound on a cost or a loss."""
     if metric in COSTS + LOSSES and sense == ">=":
         raise RecipeError(f"'{metric}' is bounded from above; write '{metric}<=...', not '{text}'")
-    wanted = COST_UNIT.get(metric, "")
-    fits = unit in ("x", "%") if FAMILY.get(unit, "") != wanted else unit != "%" or not wanted
-    if unit == "x" and metric in LOSSES:
-        fits = False
-    if wanted and unit in ("", "%"):
-        fits = False
+    family = COST_UNIT.get(metric, "")
+    if family:
+        fits = unit == "x" or FAMILY.get(unit) == family
+    else:
+        fits = unit not in FAMILY and not (unit == "x" and metric in LOSSES)
     if not fits:
-        if not wanted and metric not in LOSSES and unit in FAMILY:
-            costs = ", ".join(key for key, own in COST_UNIT.items() if own == FAMILY[unit])
-            raise RecipeError(f"'{text}' bounds '{metric}', but what has {unit} is: {costs}")
-        example = {"B": "2MB", "s": "8ms", "J": "5mJ", "": "1%"}[wanted]
+        if not family and metric not in LOSSES and unit in FAMILY:
+            costs = ", ".join(key for key, cost in COST_UNIT.items() if cost == FAMILY[unit])
+            raise RecipeError(f"'{text}' bounds '{metric}', but the costs in {unit} are: {costs}")
+        example = {"B": "2MB", "s": "8ms", "J": "5mJ", "": "1%"}[family]
         raise RecipeError(f"'{text}' needs a unit that fits {metric}, as in '{metric}<={example}'")

@@ -41,7 +41,9 @@ def plain(value: object) -> Json:
         fields = dataclasses.fields(value)
         form = {field.name: plain(getattr(value, field.name)) for field in fields}
         kind = kind_of(type(value))
-        return {"kind": kind, **form} if kind else form
+        if kind:
+            return {"kind": kind, **form}
+        return form
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -56,7 +58,9 @@ def kind_of(cls: type[Any]) -> str:
     """
     kind = vars(cls).get("kind")
     is_field = any(field.name == "kind" for field in dataclasses.fields(cls))
-    return kind if isinstance(kind, str) and not is_field else ""
+    if is_field or not isinstance(kind, str):
+        return ""
+    return kind
 
 
 def canonical(value: object) -> str:
@@ -118,13 +122,11 @@ def read(kind: Any, data: Json) -> Any:
     return expect(kind, data)
 
 
-def read_tuple(args: tuple[Any, ...], data: Json) -> tuple[Any, ...]:
-    """A tuple of any length whose items are all of one type."""
+def _read_tuple(args: tuple[Any, ...], data: Json) -> tuple[Any, ...]:
     return tuple(read(args[0], item) for item in expect(list, data))
 
 
-def read_mapping(args: tuple[Any, ...], data: Json) -> dict[str, Any]:
-    """A mapping from text to values of one type."""
+def _read_mapping(args: tuple[Any, ...], data: Json) -> dict[str, Any]:
     return {key: read(args[1], item) for key, item in expect(dict, data).items()}
 
 
@@ -180,8 +182,8 @@ def said(kind: object) -> str:
 READERS: dict[object, Callable[[tuple[Any, ...], Json], Any]] = {
     types.UnionType: read_union,
     typing.Union: read_union,
-    tuple: read_tuple,
-    Mapping: read_mapping,
+    tuple: _read_tuple,
+    Mapping: _read_mapping,
     typing.Literal: read_literal,
 }
 """What reads an annotation with arguments, by its origin."""
@@ -214,7 +216,7 @@ def read_dataclass(cls: type[Any], data: Json) -> Any:
 
 
 def lacks(field: dataclasses.Field[Any], data: Mapping[str, Json]) -> bool:
-    """Whether a field without a default is left out."""
+    """Test for a missing field without a default."""
     none = dataclasses.MISSING
     needed = field.init and field.default is none and field.default_factory is none
     return needed and field.name not in data

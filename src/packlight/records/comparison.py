@@ -1,4 +1,4 @@
-"""Two or more evaluated models beside each other."""
+"""Comparison of two or more evaluated models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from packlight.records.outcome import VariantResult
 
 @dataclass(frozen=True, slots=True)
 class Robustness:
-    """One kind of change of the inputs.
+    """Drops under one kind of input change.
 
     Attributes:
         variant: id.
@@ -24,7 +24,7 @@ class Robustness:
         reference: drop of the reference on changed inputs, against itself on the inputs as they
             are.
         drop: the same of the variant.
-        extra: the variant's drop minus the reference's, paired; positive where it bears less.
+        extra: the variant's drop minus the reference's, paired; positive is less robust.
     """
 
     VERSION: ClassVar[int] = 1
@@ -61,23 +61,23 @@ class Flips:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Comparison(Displayed):
-    """What changed from a base to others, on the same samples.
+    """Changes from a base to other models, on the same samples.
 
     Attributes:
         base: the reference.
         others: the variants.
         deltas: by variant id, the difference or ratio of every measurement.
         flips: one for each variant of a task with decisions.
-        front: ids that no other beats.
+        front: ids of the Pareto front.
         report: path of the report; empty when none was written.
         warnings: sentences about the data.
         contrasts: one for each variant: groups, slices, trust and the samples that changed most.
         unlike: by variant id, what differs from how the base was judged, as ``seed: 0 and 1``; such
             a variant has no deltas and is not ranked.
         samples: file of the table of single samples; empty when none was written.
-        layers: one for each variant, what it does inside; empty where that was not asked for.
+        layers: one for each variant; empty where layers were not compared.
         robustness: by variant and change of the inputs; empty where that was not asked for.
-        lessons: what practitioners know that these results call for.
+        lessons: of practitioners, that these results call for.
     """
 
     VERSION: ClassVar[int] = 2

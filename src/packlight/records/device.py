@@ -1,4 +1,4 @@
-"""What a model must run on: figures, each with the source that it comes from."""
+"""Description of a device: figures, each with its source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ How = Literal["stated", "derived", "assumed", "measured"]
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where figures come from.
+    """The source of figures.
 
     Attributes:
         how: ``stated`` by the document; ``derived`` from what documents state, by the arithmetic
@@ -59,7 +59,7 @@ class Unit:
     one_core: float | None = None
 
     def share(self, family: str, dtype: str) -> Share:
-        """What kernels of a family reach in a data type."""
+        """Achieved share of the roofline, for a family of operators and a data type."""
         return self.efficiency.get(f"{family}:{dtype}", self.efficiency[family])
 
 
@@ -116,7 +116,7 @@ class Energy:
 
 @dataclass(frozen=True, slots=True)
 class OperatorSet:
-    """What a runtime runs, as ONNX operator types, after conversion.
+    """ONNX operator types that a runtime supports, after conversion.
 
     Attributes:
         name: as devices refer to it.
@@ -142,13 +142,13 @@ class OperatorSet:
     lacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def runs(self, op: str) -> bool:
-        """Whether operators of an ONNX type run at all."""
+        """Test for an ONNX operator type that the runtime supports."""
         return op in self.operators or op in self.slow
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Device(Displayed):
-    """What a model must run on. What is not known is None, or left out of its mapping.
+    """A device. Unknown figures are None, or missing in their mapping.
 
     Attributes:
         name: short, of small letters, digits and dashes.
@@ -198,7 +198,7 @@ class Device(Displayed):
             raise DeviceError(fault)
 
     def source(self, path: str) -> Citation:
-        """Where a figure comes from: the entry of its own path, else of the nearest above it.
+        """The source of a figure: the entry of its path, else of the nearest path above.
 
         Raises:
             ValueError: there is no such figure.

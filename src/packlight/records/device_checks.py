@@ -1,4 +1,4 @@
-"""What must hold of a device's description, one sentence for each fault."""
+"""Checks of a device's description, one sentence for each fault."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SENSIBLE = {
     "ram": (1.0, 1e18, "bytes"),
     "storage": (1.0, 1e18, "bytes"),
 }
-"""By figure, what no machine is beyond, with its unit: a slip of units or of an exponent is."""
+"""Plausible range of each figure, with its unit; catches wrong units and exponents."""
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 def covers(key: str, path: str) -> bool:
-    """Whether an entry of ``sources`` speaks of a figure.
+    """Test for an entry of ``sources`` that covers a figure.
 
     >>> covers("units.cpu", "units.cpu.peak.int8"), covers("ram", "ram_speed")
     (True, False)
@@ -47,7 +47,8 @@ def sourced(device: Device) -> list[str]:
     """Paths of all that needs a source: numbers, what runtimes do, curves, and what saturates."""
     runtimes = [f"runtimes.{name}" for name in device.runtimes]
     curves = [f"curves.{name}" for name in device.curves]
-    return [*figures(device), *runtimes, *curves, *(["saturates"] if device.saturates else [])]
+    saturates = ["saturates"] if device.saturates else []
+    return [*figures(device), *runtimes, *curves, *saturates]
 
 
 def numbers(value: object, path: str) -> Iterator[tuple[str, float]]:
@@ -60,13 +61,12 @@ def numbers(value: object, path: str) -> Iterator[tuple[str, float]]:
 
 
 def faults(device: Device) -> Iterator[str]:
-    """What is wrong with a device, one sentence each."""
+    """Faults of a device, one sentence each."""
     for check in CHECKS:
         yield from check(device)
 
 
-def wrong_names(device: Device) -> Iterator[str]:
-    """Names that cannot be written in a path or on a command line."""
+def _wrong_names(device: Device) -> Iterator[str]:
     for name in (device.name, *device.aliases, *device.units, *device.runtimes):
         if not SLUG.fullmatch(name):
             yield f"a name is of small letters, digits and dashes; got '{name}'"
@@ -81,7 +81,7 @@ def wrong_texts(device: Device) -> Iterator[str]:
 
 
 def wrong_numbers(device: Device) -> Iterator[str]:
-    """Figures that nothing real has."""
+    """Impossible or implausible figures."""
     for path, value in figures(device).items():
         if not (math.isfinite(value) and value > 0):
             yield f"'{path}' must be a finite number above 0; got {value}"
@@ -102,11 +102,11 @@ def wrong_units(device: Device) -> Iterator[str]:
             yield f"'{path}.one_core' is a share, so it is at most 1; got {unit.one_core}"
         for family in FAMILIES:
             if family not in unit.efficiency:
-                yield f"'{path}.efficiency' must hold '{family}'; it has {listed(unit.efficiency)}"
+                yield f"'{path}.efficiency' must hold '{family}'; it has {_listed(unit.efficiency)}"
         for family, share in unit.efficiency.items():
             if not share.low <= share.high <= 1:
-                found = f"{share.low} to {share.high}"
-                yield f"'{path}.efficiency.{family}' must rise from low to high <= 1; got {found}"
+                ends = f"{share.low} to {share.high}"
+                yield f"'{path}.efficiency.{family}' must rise from low to high <= 1; got {ends}"
 
 
 def wrong_types(device: Device) -> Iterator[str]:
@@ -121,20 +121,21 @@ def wrong_types(device: Device) -> Iterator[str]:
         yield from unknown("energy.mac", device.energy.mac, DTYPES)
 
 
-def unknown(path: str, given: Iterable[str], known: Iterable[str]) -> Iterator[str]:
-    """Names that are not among those known."""
-    choices = tuple(known)
-    for name in given:
-        if name not in choices:
-            yield f"'{path}' may hold {listed(choices)}; got '{name}'"
+def unknown(path: str, names: Iterable[str], choices: Iterable[str]) -> Iterator[str]:
+    """Names that are not among the choices."""
+    allowed = tuple(choices)
+    for name in names:
+        if name not in allowed:
+            yield f"'{path}' may hold {_listed(allowed)}; got '{name}'"
 
 
 def wrong_order(device: Device) -> Iterator[str]:
-    """Parts that are larger than the whole."""
-    for part, whole in (("app_ram", "ram"), ("app_storage", "storage")):
-        low, high = getattr(device, part), getattr(device, whole)
-        if low is not None and high is not None and low > high:
-            yield f"'{part}' is a part of '{whole}', so it is at most {high}; got {low}"
+    """Parts that are larger than their total."""
+    for part, total in (("app_ram", "ram"), ("app_storage", "storage")):
+        size = getattr(device, part)
+        limit = getattr(device, total)
+        if size is not None and limit is not None and size > limit:
+            yield f"'{part}' is a part of '{total}', so it is at most {limit}; got {size}"
 
 
 def wrong_curves(device: Device) -> Iterator[str]:
@@ -142,20 +143,21 @@ def wrong_curves(device: Device) -> Iterator[str]:
     if device.curves and "cpu" not in device.units:
         yield "'curves' are of the unit 'cpu', which this device does not have"
     for name, curve in device.curves.items():
-        path, count = f"curves.{name}", len(curve.features)
+        path = f"curves.{name}"
+        count = len(curve.features)
         terms = (count + 1) * (count + 2) // 2
         if not len(curve.low) == len(curve.high) == count:
             yield f"'{path}' must have a 'low' and a 'high' for each of its {count} features"
         elif not all(low <= high for low, high in zip(curve.low, curve.high, strict=True)):
             yield f"'{path}' must rise from 'low' to 'high' in every feature"
         if len(curve.coefficients) != terms:
-            found = len(curve.coefficients)
-            yield f"'{path}.coefficients' of {count} features are {terms}; got {found}"
+            length = len(curve.coefficients)
+            yield f"'{path}.coefficients' of {count} features are {terms}; got {length}"
         if not all(map(math.isfinite, (*curve.low, *curve.high, *curve.coefficients))):
             yield f"'{path}' must hold finite numbers"
         if not (math.isfinite(curve.spread) and curve.spread > 0 and curve.n > 0):
-            both = f"{curve.spread} and {curve.n}"
-            yield f"'{path}' must have a finite 'spread' and an 'n' above 0; got {both}"
+            values = f"{curve.spread} and {curve.n}"
+            yield f"'{path}' must have a finite 'spread' and an 'n' above 0; got {values}"
 
 
 def wrong_sources(device: Device) -> Iterator[str]:
@@ -172,11 +174,10 @@ def wrong_sources(device: Device) -> Iterator[str]:
 
 
 CHECKS: tuple[Callable[[Device], Iterator[str]], ...] = (
-    wrong_names, wrong_texts, wrong_numbers, wrong_units, wrong_types, wrong_order, wrong_curves,
+    _wrong_names, wrong_texts, wrong_numbers, wrong_units, wrong_types, wrong_order, wrong_curves,
     wrong_sources,
 )  # fmt: skip
 
 
-def listed(names: Iterable[str]) -> str:
-    """Names one after the other; what is said of one data type alone is left out."""
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names if ":" not in name) or "nothing"

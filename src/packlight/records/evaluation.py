@@ -1,4 +1,4 @@
-"""What a variant does on data: metrics, groups, fidelity, and how that was computed."""
+"""Quality of a variant on data: metrics, groups, fidelity, and session options."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Evaluation(Displayed):
         metrics: the task's metric under its name, ``drop``, ``flips`` and fidelity.
         groups: every group of every column.
         labels: warnings that go wherever the variant is shown, as ``runtime differs``.
-        detectable: the smallest drop that this many samples can tell from none.
+        detectable: minimum detectable drop at 80 % power.
         samples: file of the table of single samples; empty when not stored.
         warnings: sentences about the data.
         seed: of everything random.
@@ -82,7 +82,7 @@ class Evaluation(Displayed):
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a variant costs here.
+    """Costs of a variant on this machine.
 
     Attributes:
         variant: id.

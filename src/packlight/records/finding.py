@@ -1,4 +1,4 @@
-"""One cause of lost quality, time or size, with what shows it and what to do."""
+"""A cause of lost quality, time or size, with evidence and the next step."""
 
 from __future__ import annotations
 
@@ -51,6 +51,6 @@ class Finding(Displayed):
 
 
 class Findings(Displayed, tuple[Finding, ...]):
-    """Findings, the gravest first; a tuple that prints as a table."""
+    """Findings, the most serious first; a tuple that prints as a table."""
 
     __slots__ = ()

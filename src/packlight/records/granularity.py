@@ -1,4 +1,4 @@
-"""Who shares a scale or a table of values: the granularity of stored weights."""
+"""Granularity of stored weights: the group that shares a scale or a table of values."""
 
 from __future__ import annotations
 

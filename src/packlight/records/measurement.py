@@ -1,4 +1,4 @@
-"""A number with its unit, its uncertainty, and how it was got."""
+"""A number with its unit, uncertainty and origin."""
 
 from __future__ import annotations
 
@@ -31,13 +31,15 @@ class Measurement:
     n: int
 
     def meets(self, bound: float) -> Meets:
-        """Whether the number is at most ``bound``: ``unclear`` where the interval spans it."""
+        """Compare with an upper bound: ``unclear`` where the interval includes it."""
         if self.high <= bound:
             return "yes"
-        return "no" if self.low > bound else "unclear"
+        if self.low > bound:
+            return "no"
+        return "unclear"
 
     def negative(self) -> Measurement:
-        """The number with its sign changed, to ask ``meets`` of a lower bound."""
+        """The negated number, so that ``meets`` tests a lower bound."""
         return Measurement(-self.value, self.unit, -self.high, -self.low, self.how, self.n)
 
 

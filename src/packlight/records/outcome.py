@@ -1,4 +1,4 @@
-"""What a search found: every variant with its numbers, the front, the choice and the misses."""
+"""Result of a search: variants with their numbers, Pareto front, choice and missed budgets."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Miss:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Outcome(Displayed):
-    """What ``fit`` found.
+    """Result of ``fit``.
 
     Attributes:
         best: id of the chosen variant, or None.
@@ -89,7 +89,7 @@ class Outcome(Displayed):
         variants: the original first, then in the order they were tried.
         budget: what was asked.
         metric: name of the task's metric.
-        detectable: the smallest drop that the samples can tell from none.
+        detectable: minimum detectable drop at 80 % power.
         model: name of the original.
         task: name of the task.
         samples: evaluated.
@@ -98,7 +98,7 @@ class Outcome(Displayed):
         machine: where.
         project: folder.
         report: path of the report; empty when none was written.
-        lessons: what practitioners know that these results call for.
+        lessons: of practitioners, that these results call for.
         contrasts: what changed from the original, sample by sample: to the variant that is chosen
             or nearest, and where no budget was asked to each.
         findings: why that variant lost quality; empty where it surely did not lose any.

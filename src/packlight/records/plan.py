@@ -1,4 +1,4 @@
-"""What is feasible on a device, by which route, before training and before any data."""
+"""Feasibility on a device, by route, before training and without data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Takes = Literal["seconds", "minutes", "hours"]
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """What a route costs the team.
+    """Effort that a route takes.
 
     Attributes:
         needs: what must be at hand beside the model.
@@ -30,7 +30,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What a route usually does to quality: a band from elsewhere, not a promise.
+    """Usual effect of a route on quality: a published range, not a promise.
 
     Attributes:
         text: what was seen.
@@ -45,17 +45,17 @@ CHOSEN = "as chosen"
 """The route of choices for single operators."""
 
 RUNTIME = "runtime"
-"""What stands among the budgets where the device has no runtime for a route."""
+"""Key among the budgets for a device that has no runtime for a route."""
 
 
 def worst(meets: Mapping[str, Meets]) -> Meets:
-    """Whether every budget is kept.
+    """The verdict on all budgets together.
 
     >>> worst({"size<=2MB": "yes", "latency<=8ms": "unclear"})
     'unclear'
     """
-    verdicts = meets.values()
-    return "no" if "no" in verdicts else "unclear" if "unclear" in verdicts else "yes"
+    order: tuple[Meets, ...] = ("yes", "unclear", "no")
+    return max(meets.values(), key=order.index, default="yes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +90,18 @@ class PlanOption:
 
     @property
     def trains(self) -> bool:
-        """Whether it needs training, for which packlight has no method yet."""
+        """True if the route needs training, for which packlight has no method yet."""
         return self.effort.needs == "training data"
 
     @property
     def verdict(self) -> Meets:
-        """Whether it keeps every budget that can be predicted."""
+        """Verdict on the budgets that can be predicted."""
         return worst(self.meets)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Plan(Displayed):
-    """Whether a model can ship on a device, and how.
+    """Feasibility of a model on a device.
 
     Attributes:
         model: name.
@@ -114,7 +114,7 @@ class Plan(Displayed):
         shrink: where nothing suffices, by budget the share of its cost that the architecture may
             have at most.
         meets: by budget, whether the model keeps it as it is.
-        lessons: what practitioners know that this plan calls for.
+        lessons: of practitioners, that this plan calls for.
     """
 
     VERSION: ClassVar[int] = 2
@@ -132,5 +132,5 @@ class Plan(Displayed):
 
     @property
     def verdict(self) -> Meets:
-        """Whether the model keeps every budget as it is."""
+        """Verdict on the uncompressed model."""
         return worst(self.meets)

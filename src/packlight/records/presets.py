@@ -1,14 +1,14 @@
-"""Recipes by name, for those who do not want to choose every option."""
+"""Presets: recipes by name, without options to choose."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 CALIBRATED = "rounding=gptq,range=moments,scales=16"
-"""What the best weights have in common."""
+"""Options of weights with the least error; they need calibration samples."""
 
 FITTED = "rounding=gptq,weighted=true,scaled=true,scales=16"
-"""What the best palettes have in common."""
+"""Options of palettes with the least error; they need calibration samples."""
 
 PRESETS: Mapping[str, str] = {
     "quick8": "simplify+weights:8",
@@ -19,8 +19,9 @@ PRESETS: Mapping[str, str] = {
     "best3": f"simplify+palette,mixed=3,{FITTED}",
     "sparse4": "simplify+sparse:4,share=0.5,rounding=gptq",
 }
-"""The quick ones need no data; the others learn from calibration samples.
+"""``quick8`` and ``quick4`` need no data; the remaining ones need calibration samples.
 
-The number is bits of a weight: of every one in ``quick8``, ``quick4``, ``best8`` and ``sparse4``,
-where half of the weights are zero besides; on average in the others.
+The number is bits of a weight: of every weight in ``quick8``, ``quick4``, ``best8`` and
+``sparse4``, where half of the weights are also zero; on average in ``best6``, ``best4`` and
+``best3``.
 """

@@ -1,4 +1,4 @@
-"""Where size, arithmetic, memory and time go."""
+"""Size, arithmetic, memory and latency by operator."""
 
 from __future__ import annotations
 

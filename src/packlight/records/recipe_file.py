@@ -63,7 +63,7 @@ def recipe_from_data(data: Json, seed: int = 0) -> Recipe:
 
 
 def is_record(data: Json) -> bool:
-    """Whether data is the JSON of a record: it states a schema, or kinds of configs."""
+    """Test for the JSON of a record, which states a schema or kinds of configs."""
     if not isinstance(data, dict):
         return False
     steps = data.get("steps")

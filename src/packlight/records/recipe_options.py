@@ -21,9 +21,29 @@ from packlight.records.granularity import (
     PerGroup,
     PerTensor,
 )
-from packlight.records.presets import PRESETS
 
 Option = str | int | float | bool
+
+CALIBRATED = "rounding=gptq,range=moments,scales=16"
+"""Options of calibrated weights."""
+
+FITTED = "rounding=gptq,weighted=true,scaled=true,scales=16"
+"""Options of calibrated palettes."""
+
+PRESETS: Mapping[str, str] = {
+    "quick8": "simplify+weights:8",
+    "quick4": "simplify+weights:4,block=32",
+    "best8": f"simplify+weights:8,{CALIBRATED}",
+    "best6": f"simplify+palette,mixed=6,{FITTED}",
+    "best4": f"simplify+palette,mixed=4,{FITTED}",
+    "best3": f"simplify+palette,mixed=3,{FITTED}",
+    "sparse4": "simplify+sparse:4,share=0.5,rounding=gptq",
+}
+"""The quick ones need no data; the others learn from calibration samples.
+
+The number is bits of a weight: of every one in ``quick8``, ``quick4``, ``best8`` and ``sparse4``,
+where half of the weights are zero besides; on average in the others.
+"""
 
 PER: Mapping[type[Granularity], str] = {
     PerTensor: "tensor", PerChannel: "channel", PerBlock: "block", PerGroup: "group",
@@ -102,8 +122,7 @@ PER_OPTIONS = ("per", *SIZE_OPTIONS.values())
 """Options that together are a granularity."""
 
 
-def granularities(cls: type[Config]) -> tuple[type[Granularity], ...]:
-    """The granularities that a method can have; none where it has no such option."""
+def _granularities(cls: type[Config]) -> tuple[type[Granularity], ...]:
     return typing.get_args(option_types(cls).get("granularity"))
 
 
@@ -114,7 +133,7 @@ def option_names(cls: type[Config]) -> tuple[str, ...]:
         if field.name != "granularity":
             names.append(field.name)
             continue
-        sizes = [SIZE_OPTIONS[kind] for kind in granularities(cls) if kind in SIZE_OPTIONS]
+        sizes = [SIZE_OPTIONS[kind] for kind in _granularities(cls) if kind in SIZE_OPTIONS]
         names += ["per", *sizes]
     return tuple(names)
 
@@ -139,7 +158,7 @@ def granularity_of(cls: type[Config], options: Mapping[str, Option]) -> Granular
     Raises:
         RecipeError: ``per`` or a size has a value it cannot have, or they contradict each other.
     """
-    kinds = {PER[kind]: kind for kind in granularities(cls)}
+    kinds = {PER[kind]: kind for kind in _granularities(cls)}
     sizes = {name: value for name, value in options.items() if name in SIZE_OPTIONS.values()}
     size_name = next(iter(sizes), "")
     if "per" not in options and not sizes:

@@ -1,4 +1,4 @@
-"""How a model is run: explicit, recorded, and part of what a result means."""
+"""Session options, recorded with every result."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class SessionOptions:
     """Options of an ONNX Runtime session.
 
     Attributes:
-        arithmetic: ``runtime`` is what the optimised session computes; ``exact`` turns graph
-            optimisations off and replaces integer operators by exact references.
+        arithmetic: ``runtime`` is what the optimized session computes; ``exact`` turns graph
+            optimizations off and replaces integer operators by exact references.
         threads: within one operator.
         matmul_accuracy: ``session.qdq_matmulnbits_accuracy_level``. 4, what ONNX Runtime takes
             when nothing is said, computes fused low-bit products with 8-bit activations;

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from packlight.presentation.contrasts import (
     NEAR,
     RATES,
+    SLICES,
     SPREAD,
     TRUST,
     balance,
@@ -134,9 +135,8 @@ def slices(result: Contrast) -> Markup:
         for segment in result.slices
     ]  # fmt: skip
     heads = ("", "Samples", "Drop", "Above the rest", "q")
-    words = "Discovered on one half of the samples, measured on the other half."
     return join(
-        [_named_table(heads, rows, "Samples that lose more"), element("p", words, class_="quiet")]
+        [_named_table(heads, rows, "Samples that lose more"), element("p", SLICES, class_="quiet")]
     )
 
 

@@ -65,11 +65,11 @@ def budgets(outcome: Outcome) -> Markup:
     result = shown(outcome)
     name = element("small", breakable(result.name if result else "none"))
     column = join(["Chosen" if choice(outcome) else "Nearest", name])
-    rows = [budget_row(limit, outcome, result) for limit in limits]
+    rows = [_budget_row(limit, outcome, result) for limit in limits]
     return table(("Budget", "Bound", column, "Met"), rows, "Budgets", "budgets")
 
 
-def budget_row(limit: Limit, outcome: Outcome, result: VariantResult | None) -> Markup:
+def _budget_row(limit: Limit, outcome: Outcome, result: VariantResult | None) -> Markup:
     """Row for a bound."""
     value = None
     met_cell: str = UNKNOWN
@@ -82,14 +82,13 @@ def budget_row(limit: Limit, outcome: Outcome, result: VariantResult | None) -> 
     return element(
         "tr",
         element("th", name_of(limit.metric), " ", code, scope="row"),
-        element("td", bound_text(limit, original(outcome)), class_="number"),
+        element("td", _bound_text(limit, original(outcome)), class_="number"),
         number(limit.judged_by, value),
         element("td", met_cell),
     )
 
 
-def bound_text(limit: Limit, base: VariantResult) -> str:
-    """Bound in the unit of its metric."""
+def _bound_text(limit: Limit, base: VariantResult) -> str:
     measurement = base.metrics.get(limit.judged_by)
     if measurement is None and limit.relative:
         return f"{limit.value:g}x"
@@ -103,20 +102,20 @@ def variants(outcome: Outcome) -> Markup:
     columns = (*COSTS_SHOWN, outcome.metric, "drop", "flips")
     heads = ("#", "Variant", "Budgets", *(name_of(column) for column in columns))
     rows = [
-        variant_row(index, result, outcome, columns)
+        _variant_row(index, result, outcome, columns)
         for index, result in enumerate(outcome.variants)
     ]
     return table(heads, rows, "Variants", "variants")
 
 
-def variant_row(
+def _variant_row(
     index: int, result: VariantResult, outcome: Outcome, columns: Sequence[str]
 ) -> Markup:
     """Row for a variant, or for its error."""
     chosen = result.id == outcome.best
     head = [
         element("td", str(index), class_="place"),
-        element("th", variant_name(result, outcome), scope="row"),
+        element("th", _variant_name(result, outcome), scope="row"),
     ]
     if result.error:
         failed = element("td", "Not measured: ", result.error, colspan=len(columns) + 1)
@@ -137,7 +136,7 @@ def cell(column: str, result: VariantResult, base: VariantResult) -> Markup:
     return number(column, measurement, multiple)
 
 
-def variant_name(result: VariantResult, outcome: Outcome) -> Markup:
+def _variant_name(result: VariantResult, outcome: Outcome) -> Markup:
     """Name of a variant with its badges, and its recipe if that differs from the name."""
     states = {
         "chosen": result.id == outcome.best,
@@ -156,38 +155,38 @@ def variant_name(result: VariantResult, outcome: Outcome) -> Markup:
 
 def refusals(outcome: Outcome) -> Markup:
     """Table of refusals by method and reason."""
-    found = grouped(outcome.variants)
-    if not found:
+    by_reason = grouped(outcome.variants)
+    if not by_reason:
         return element("p", "Nothing was refused.", class_="quiet")
     heads = ("Method", "Why not", "What to do", "Operators")
-    rows = [refusal_row(key, places) for key, places in found.items()]
+    rows = [_refusal_row(key, operators) for key, operators in by_reason.items()]
     return table(heads, rows, "Refusals", "refusals")
 
 
-Places = dict[str, set[str]]
-"""Operators, each with the ids of the variants it was refused in."""
+VariantsByOperator = dict[str, set[str]]
+"""Operators with the ids of the variants in which they were refused."""
 
 
-def grouped(results: Sequence[VariantResult]) -> dict[Refusal, Places]:
+def grouped(results: Sequence[VariantResult]) -> dict[Refusal, VariantsByOperator]:
     """Refusals that differ in the operator only, most operators first."""
-    found: dict[Refusal, Places] = {}
+    by_reason: dict[Refusal, VariantsByOperator] = {}
     for result in results:
         for refusal in result.refusals:
             key = replace(refusal, operator="")
-            found.setdefault(key, {}).setdefault(refusal.operator, set()).add(result.id)
-    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0].reason)))
+            by_reason.setdefault(key, {}).setdefault(refusal.operator, set()).add(result.id)
+    return dict(sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0].reason)))
 
 
-def refusal_row(key: Refusal, places: Places) -> Markup:
+def _refusal_row(key: Refusal, operators: VariantsByOperator) -> Markup:
     """Row for a reason, with its operators folded."""
-    count = len(set().union(*places.values()))
-    counts = f"{counted_noun(len(places), 'operator')} in {counted_noun(count, 'variant')}"
+    count = len(set().union(*operators.values()))
+    counts = f"{_counted_noun(len(operators), 'operator')} in {_counted_noun(count, 'variant')}"
     return element(
         "tr",
         element("td", element("code", key.method or UNKNOWN)),
         element("td", key.reason),
         element("td", key.remedy or UNKNOWN),
-        element("td", element("details", element("summary", counts), names(list(places)))),
+        element("td", element("details", element("summary", counts), names(list(operators)))),
     )
 
 
@@ -200,7 +199,7 @@ def names(operators: Sequence[str]) -> Markup:
     return element("ul", *items)
 
 
-def counted_noun(count: int, noun: str) -> str:
+def _counted_noun(count: int, noun: str) -> str:
     """Number and noun.
 
     >>> counted_noun(1, "variant"), counted_noun(1200, "operator")

@@ -86,7 +86,7 @@ def test_what_is_not_surely_faster_is_declined_with_the_reason(config):
 
     judged = quantize_where_faster(model, task, config, seconds=0.2)
 
-    changed = {change.operator for change in judged.made.variant.changes}
+    changed = {change.operator for change in judged.compressed.variant.changes}
     assert judged.offered == (bool(changed) and judged.ratio.high < 1)
     assert not changed & set(judged.floats)
     if not judged.offered:

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail
 
-from packlight.backends.capabilities import STORED, Grid, Runtime, capabilities
-from packlight.backends.policy import policy
+from packlight.backends.capabilities import STORED, Grid, capabilities, policy
 from packlight.model import nodes
 from packlight.planning.already_quantized import fused_pairs
+from packlight.records.configs import IntegerRuntime
 
 FACTS = capabilities("onnxruntime")
 PICTURE = (1, 16, 8, 8)
@@ -237,7 +237,7 @@ def test_what_is_said_to_fuse_is_fused_and_nothing_else(name, grid, quantized, t
 
 def test_every_operator_that_a_table_names_has_a_form():
     named = set()
-    for runtime in typing.get_args(Runtime):
+    for runtime in typing.get_args(IntegerRuntime):
         facts = capabilities(runtime)
         named |= {*facts.weight_operators, *facts.integer_operators, *facts.code_movers}
         named |= {*facts.clipping, *policy(runtime).choices.keep_float}

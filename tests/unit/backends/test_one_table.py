@@ -9,7 +9,7 @@ import pytest
 
 import packlight
 from packlight.backends import capabilities as facts
-from packlight.backends.policy import policy
+from packlight.backends.capabilities import policy
 from packlight.diagnosis.unfused_qdq import MISSING, UNFUSED, cause_of
 from packlight.model import nodes
 from packlight.planning.already_quantized import integer_operators

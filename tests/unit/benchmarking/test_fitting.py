@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 
 from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, Call
-from packlight.benchmarking import seconds
-from packlight.benchmarking.curve_fit import Roof, Timing, fit
-from packlight.benchmarking.describe import efficiency, roof_of, share
-from packlight.benchmarking.kernel_curves import centred, expanded, terms
-from packlight.benchmarking.latency import total
+from packlight.benchmarking import kernel_seconds
+from packlight.benchmarking.curve_fit import Roof, Timing, fit_curves
+from packlight.benchmarking.device import efficiency, roof_of, typical_share
+from packlight.benchmarking.latency import (
+    expand_features,
+    latency_of_calls,
+    polynomial_terms,
+    scale_features,
+)
 from packlight.records import Citation, Curve, Device, Runtime, Unit
 
 ROOF = Roof({"float32": 40e9, "int8": 160e9}, 20e9)
@@ -35,7 +39,7 @@ TRUTH = {f"{kind}:float32": planted(kind) for kind in LOW}
 
 def true_seconds(call: Call) -> float:
     curve = TRUTH[call.curve]
-    ratio = math.exp(float(terms(call.shape, curve) @ np.array(curve.coefficients)))
+    ratio = math.exp(float(polynomial_terms(call.shape, curve) @ np.array(curve.coefficients)))
     return OVERHEAD + ROOF.seconds(call) * ratio
 
 
@@ -72,7 +76,7 @@ def device(found) -> Device:
 
 @pytest.fixture(scope="module")
 def fitted():
-    return fit(timings(60, 0), ROOF)
+    return fit_curves(timings(60, 0), ROOF)
 
 
 def test_planted_curves_are_recovered(fitted):
@@ -80,7 +84,7 @@ def test_planted_curves_are_recovered(fitted):
     here = device(fitted)
     for kind in LOW:
         calls = [drawn(random, kind) for _ in range(100)]
-        errors = [math.log(seconds(call, here)[1] / true_seconds(call)) for call in calls]
+        errors = [math.log(kernel_seconds(call, here)[1] / true_seconds(call)) for call in calls]
         assert np.median(np.abs(errors)) < 0.06
         assert fitted.curves[f"{kind}:float32"].features == KINDS[kind].features
 
@@ -88,7 +92,7 @@ def test_planted_curves_are_recovered(fitted):
 def test_planted_overheads_are_recovered(fitted):
     ratio = fitted.curves[RUN.curve].coefficients[0]
     assert fitted.overhead * math.exp(ratio) == pytest.approx(RUNNING, rel=0.2)
-    assert seconds(RUN, device(fitted))[1] == pytest.approx(RUNNING, rel=0.2)
+    assert kernel_seconds(RUN, device(fitted))[1] == pytest.approx(RUNNING, rel=0.2)
 
 
 def test_spreads_are_those_of_the_noise(fitted):
@@ -102,7 +106,7 @@ def test_intervals_hold_single_kernels_that_were_not_seen(fitted):
     for kind in LOW:
         for _ in range(100):
             call = drawn(random, kind)
-            low, _, high = seconds(call, here)
+            low, _, high = kernel_seconds(call, here)
             fixed = fitted.overhead
             real = OVERHEAD + (true_seconds(call) - OVERHEAD) * math.exp(random.normal(0, NOISE))
             held.append(low <= real <= high or abs(real - low) < fixed)
@@ -112,7 +116,7 @@ def test_intervals_hold_single_kernels_that_were_not_seen(fitted):
 def test_intervals_hold_whole_models_that_were_not_seen(fitted):
     random, here = np.random.default_rng(13), device(fitted)
     unseen = [timing(random, *LOW, composite=True) for _ in range(100)]
-    said = [total(one.calls, here) for one in unseen]
+    said = [latency_of_calls(one.calls, here) for one in unseen]
     held = [m.low <= one.seconds <= m.high for m, one in zip(said, unseen, strict=True)]
     assert np.mean(held) >= 0.9
     wide = [m.high / m.low for m in said]
@@ -123,31 +127,34 @@ def test_a_few_wild_timings_hardly_change_curves(fitted):
     kept = timings(60, 0)
     wild = [Timing(one.calls, one.seconds * (20 if at % 20 == 0 else 1), one.composite)
             for at, one in enumerate(kept)]  # fmt: skip
-    random, calm, noisy = np.random.default_rng(3), device(fitted), device(fit(wild, ROOF))
+    random, calm, noisy = np.random.default_rng(3), device(fitted), device(fit_curves(wild, ROOF))
     for kind in LOW:
         calls = [drawn(random, kind) for _ in range(50)]
-        moved = [math.log(seconds(call, noisy)[1] / seconds(call, calm)[1]) for call in calls]
+        moved = [
+            math.log(kernel_seconds(call, noisy)[1] / kernel_seconds(call, calm)[1])
+            for call in calls
+        ]
         assert np.median(np.abs(moved)) < 0.15
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 12])
 def test_few_or_equal_timings_give_finite_curves_with_wide_spreads(count):
     one = timing(np.random.default_rng(5), "matmul")
-    found = fit([one] * count, ROOF)
+    found = fit_curves([one] * count, ROOF)
     here = device(found)
     call = next(call for call in one.calls if call != RUN)
-    low, middle, high = seconds(call, here)
+    low, middle, high = kernel_seconds(call, here)
     assert 0 < low < middle < high < math.inf
-    assert total(one.calls, here).value == pytest.approx(one.seconds, rel=0.5)
+    assert latency_of_calls(one.calls, here).value == pytest.approx(one.seconds, rel=0.5)
     if count < 3:
         assert high / low > 3
 
 
 def test_shapes_outside_what_was_measured_are_held_to_it():
     low, high = np.array([2.0, 3.0]), np.array([4.0, 3.0])
-    held = centred(np.array([[2, 3], [4, 3], [9, 8], [3, 3]], float), low, high)
+    held = scale_features(np.array([[2, 3], [4, 3], [9, 8], [3, 3]], float), low, high)
     assert held.tolist() == [[-1, 0], [1, 0], [1, 0], [0, 0]]
-    assert expanded(np.array([[2.0, 3.0]])).tolist() == [[1, 2, 3, 4, 6, 9]]
+    assert expand_features(np.array([[2.0, 3.0]])).tolist() == [[1, 2, 3, 4, 6, 9]]
 
 
 def test_the_roof_is_the_best_that_was_reached():
@@ -162,7 +169,7 @@ def test_the_roof_is_the_best_that_was_reached():
 
 
 def test_shares_are_quantiles_and_never_above_the_roofline():
-    found = share([0.1 * k for k in range(1, 21)])
+    found = typical_share([0.1 * k for k in range(1, 21)])
     assert found.low == pytest.approx(0.29)
     assert found.high == 1.0
-    assert share([]).low > 0
+    assert typical_share([]).low > 0

@@ -10,9 +10,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, in_codes
-from packlight.backends.onnxruntime.kernel_calls import KERNELS
-from packlight.benchmarking import calls, named_calls
+from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, integer_call
+from packlight.backends.onnxruntime.operator_kernels import KERNELS
+from packlight.benchmarking import kernel_calls, named_kernel_calls
 from packlight.benchmarking.designs import DESIGNS, Timed, timed_set
 from packlight.benchmarking.draft import Draft
 from packlight.errors import ModelError
@@ -25,7 +25,11 @@ FLOATS = (1, 3, 8, 8)
 
 def called(*results: ir.Value, draft: Draft):
     model = draft.model(*results)
-    return {call: times for call, times in calls(model, profile(model, {})).items() if call != RUN}
+    return {
+        call: times
+        for call, times in kernel_calls(model, profile(model, {})).items()
+        if call != RUN
+    }
 
 
 def only(*results: ir.Value, draft: Draft):
@@ -109,7 +113,7 @@ def test_every_operator_with_arithmetic_has_a_kind_and_every_kind_is_timed():
 
 def calls_of(timed: Timed):
     model, _ = timed.draw()
-    return calls(model, profile(model, {}))
+    return kernel_calls(model, profile(model, {}))
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="convolutions are laid out in blocks")
@@ -130,8 +134,8 @@ def test_kernels_are_as_many_as_onnx_runtime_runs(name, tmp_path):
 def test_integer_kernels_take_in_the_codes_around_them():
     draft = Draft("codes", 0, "int8")
     y = draft.product("Conv", draft.feed(1, 32, 8, 8), (32, 32, 3, 3), 0, pads=[1, 1, 1, 1])
-    y = draft.settled(draft.op("Relu", y))
-    y = draft.settled(draft.product("Conv", y, (16, 32, 1, 1), 0))
+    y = draft.stored_activation(draft.op("Relu", y))
+    y = draft.stored_activation(draft.product("Conv", y, (16, 32, 1, 1), 0))
     found = Counter(call.curve for call in called(y, draft=draft))
     assert found == {"conv:int8": 1, "pointwise:int8": 1, "quantize:float32": 1,
                      "dequantize:float32": 1, "transpose:int8": 2}  # fmt: skip
@@ -161,18 +165,18 @@ def test_blocks_of_codes_are_read_as_they_are_stored():
 def test_an_open_shape_is_refused_with_its_operator():
     draft = Draft("open", 0)
     x = draft.feed(4, 8)
-    kept = draft.op("Compress", x, draft.op("Greater", draft.op("ReduceMean", x, draft.whole(1, 1)),
-                                            draft.numbers(1.0)), axis=0)  # fmt: skip
+    mean = draft.op("ReduceMean", x, draft.integers(1, 1))
+    kept = draft.op("Compress", x, draft.op("Greater", mean, draft.numbers(1.0)), axis=0)
     model = draft.model(draft.op("Exp", kept))
     with pytest.raises(ModelError, match=r"around 'compress\d+' \(Compress\) one is open"):
-        calls(model, profile(model, {}))
+        kernel_calls(model, profile(model, {}))
 
 
 def test_calls_are_told_by_the_operator_that_makes_them():
     model, _ = Timed("gated block", 0).draw()
     found = profile(model, {})
-    named = named_calls(model, found)
-    assert sum((Counter({call: times}) for _, call, times in named), Counter()) == calls(
+    named = named_kernel_calls(model, found)
+    assert sum((Counter({call: times}) for _, call, times in named), Counter()) == kernel_calls(
         model, found
     )
     macs = Counter()
@@ -186,18 +190,18 @@ def test_calls_are_told_by_the_operator_that_makes_them():
 def test_products_between_codes_are_those_of_the_same_model_in_codes():
     def products(dtype):
         draft = Draft("product", 0, dtype)
-        return [call for call in called(
-            draft.settled(draft.product("Conv", draft.feed(1, 32, 8, 8), (48, 32, 3, 3), 0)),
-            draft=draft) if call.macs]  # fmt: skip
+        product = draft.product("Conv", draft.feed(1, 32, 8, 8), (48, 32, 3, 3), 0)
+        calls = called(draft.stored_activation(product), draft=draft)
+        return [call for call in calls if call.macs]
 
     (floats,), (codes,) = products("float32"), products("int8")
-    assert dataclasses.replace(in_codes(floats), shape=codes.shape) == codes
-    assert in_codes(codes) == codes
-    assert in_codes(RUN) == RUN
+    assert dataclasses.replace(integer_call(floats), shape=codes.shape) == codes
+    assert integer_call(codes) == codes
+    assert integer_call(RUN) == RUN
 
 
 def test_the_model_is_left_as_it_is():
     model, _ = Timed("mobile block, codes", 0).draw()
     before = Model(model.graph, model.name).digest
-    calls(model, profile(model, {}))
+    kernel_calls(model, profile(model, {}))
     assert Model(model.graph, model.name).digest == before

@@ -11,7 +11,7 @@ from packlight.errors import DeviceError
 from packlight.records import SessionOptions
 
 MODELS = tuple(Timed(name, 0) for name in ("vector", "add", "softmax", "vector, codes"))
-SCHEDULE = Schedule(MODELS, SessionOptions(), seconds=1e9, each=1e-4, rounds=2)
+SCHEDULE = Schedule(MODELS, SessionOptions(), seconds=1e9, run_seconds=1e-4, rounds=2)
 
 
 def unwatched(what, done, total):

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.grids.codebook import blank, fit
+from packlight.compression.grids.codebook import blank_codebook, fit_codebook
 from packlight.model import file_size, nodes, save, to_bytes
 from packlight.records import parse_recipe
 from packlight.runtime import stream
@@ -160,7 +160,8 @@ def options():
 
 
 def grid_recipe(bits, per, symmetric, expand, scales):
-    return f"weights:{bits},per={per},block=7,symmetric={symmetric},expand={expand},scales={scales}"
+    granularity = "block=7" if per == "block" else f"per={per}"
+    return f"weights:{bits},{granularity},symmetric={symmetric},expand={expand},scales={scales}"
 
 
 @pytest.mark.parametrize("how", ["nearest", "gptq"])
@@ -357,13 +358,15 @@ def test_every_round_of_tables_and_scales_fits_better(seed, weighted, monkeypatc
     errors = []
     for rounds in range(1, 6):
         monkeypatch.setattr(sys.modules["packlight.compression.grids.codebook"], "ROUNDS", rounds)
-        empty = blank((0, 1), 24, 24, 3)
-        found = fit(empty, weight, matters, scaled=True, short=False)
+        empty = blank_codebook((0, 1), 24, 24, 3)
+        found = fit_codebook(empty, weight, matters, scaled=True, short=False)
         gap = found.values(found.nearest(weight)).astype(np.float64) - weight
         errors.append(float((matters * gap**2).sum()))
 
     assert all(later <= sooner * (1 + 1e-6) for sooner, later in pairwise(errors))
-    plain = fit(blank((0, 1), 24, 24, 3), weight, matters, scaled=False, short=False)
+    plain = fit_codebook(
+        blank_codebook((0, 1), 24, 24, 3), weight, matters, scaled=False, short=False
+    )
     gap = plain.values(plain.nearest(weight)).astype(np.float64) - weight
     assert errors[-1] < float((matters * gap**2).sum())
 

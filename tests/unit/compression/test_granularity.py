@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from packlight.compression.grids import granularity
-from packlight.compression.grids.uniform import fit
+from packlight.compression.grids.uniform import fit_grid
 
 TINY = [0.0, 1e-45, -1e-45, 1e-40]  # steps of such groups underflow float32
 NUMBERS = st.floats(-1e3, 1e3, width=32) | st.sampled_from(TINY)
@@ -25,7 +25,7 @@ def groupings(shape, draw):
     return {
         "tensor": granularity.per_tensor(shape),
         "channel": granularity.per_channel(shape, summed),
-        "block": granularity.blocks(shape, summed, size),
+        "block": granularity.per_block(shape, summed, size),
     }[draw(st.sampled_from(["tensor", "channel", "block"]))]
 
 
@@ -41,7 +41,7 @@ def weights(draw):
 def test_rounding_error_is_at_most_half_a_step(drawn, bits):
     weight, grouping = drawn
 
-    points = fit(weight, weight, grouping, bits, symmetric=True, search="minmax")
+    points = fit_grid(weight, weight, grouping, bits, symmetric=True, search="minmax")
     scale, codes = points.scale, grouping.split(points.nearest(weight))
 
     assert scale.shape == grouping.scale
@@ -59,7 +59,7 @@ def test_the_grid_just_reaches_the_largest_weight_of_every_group(drawn, bits):
     weight, grouping = drawn
     axes = tuple(axis for axis, size in enumerate(grouping.scale) if size == 1)
 
-    scale, _ = granularity.widest_scale(weight, grouping, bits)
+    scale, _ = granularity.minmax_scale(weight, grouping, bits)
 
     widest = np.abs(grouping.split(weight)).max(axis=axes, keepdims=True)
     normal = widest > 1e-30
@@ -79,7 +79,7 @@ def test_joining_undoes_splitting(drawn):
 @given(weights(), BITS, st.booleans())
 def test_points_of_the_grid_stay_where_they_are(drawn, bits, symmetric):
     weight, grouping = drawn
-    points = fit(weight, weight, grouping, bits, symmetric=symmetric, search="minmax")
+    points = fit_grid(weight, weight, grouping, bits, symmetric=symmetric, search="minmax")
     exact = np.exp2(np.round(np.log2(points.scale))).astype(np.float32)  # products are exact then
     points = replace(points, scale=exact)
     codes = points.nearest(weight)
@@ -93,7 +93,7 @@ def test_points_of_the_grid_stay_where_they_are(drawn, bits, symmetric):
 def test_zero_is_a_point_of_every_grid_and_both_ends_are_in_reach(drawn, bits):
     weight, grouping = drawn
 
-    points = fit(weight, weight, grouping, bits, symmetric=False, search="minmax")
+    points = fit_grid(weight, weight, grouping, bits, symmetric=False, search="minmax")
 
     assert np.all((points.zero >= 0) & (points.zero <= 2**bits - 1))
     np.testing.assert_array_equal(points.zero, np.rint(points.zero))
@@ -113,14 +113,14 @@ def test_the_searched_scale_is_as_good_as_the_best_of_a_hundred_thousand(
     matters = random.random((1, size)).astype(np.float32) if weighted else np.ones_like(weight)
     grouping = granularity.per_channel(weight.shape, (1,))
     search = "moments" if weighted else "mse"
-    points = fit(weight, matters, grouping, bits, symmetric=symmetric, search=search)
+    points = fit_grid(weight, matters, grouping, bits, symmetric=symmetric, search=search)
 
     def error(scale, zero):
-        low, high = points.ends
+        low, high = points.code_range
         rounded = np.clip(np.rint(weight / scale) + zero, low, high)
         return np.sum(matters * (weight - (rounded - zero) * scale) ** 2, dtype=np.float64, axis=1)
 
-    widest = np.abs(weight).max() / (points.ends[1] - float(points.zero[0, 0]) - 0.5)
+    widest = np.abs(weight).max() / (points.code_range[1] - float(points.zero[0, 0]) - 0.5)
     tried = np.geomspace(widest / 50, widest, 100_000)[:, None]
     if symmetric:
         best = error(tried, 0.0).min()
@@ -134,7 +134,7 @@ def test_a_searched_range_is_never_worse_than_the_widest(drawn, bits, symmetric)
     weight, grouping = drawn
 
     def error(search):
-        points = fit(
+        points = fit_grid(
             weight, np.ones_like(weight), grouping, bits, symmetric=symmetric, search=search
         )
         gaps = weight - points.values(points.nearest(weight)).astype(np.float64)
@@ -148,7 +148,7 @@ def test_a_searched_range_is_never_worse_than_the_widest(drawn, bits, symmetric)
     [(1, 10, (10, 3)), (4, 3, (12, 3)), (10, 1, (10, 3)), (7, 2, (14, 3))],
 )
 def test_the_last_block_may_be_shorter(size, count, padded):
-    grouping = granularity.blocks((10, 3), (0,), size)
+    grouping = granularity.per_block((10, 3), (0,), size)
 
     assert grouping.padded == padded
     assert grouping.scale == (count, 1, 3)
@@ -167,4 +167,4 @@ def test_the_grid_is_symmetric_and_fits_its_width(bits):
 
 @pytest.mark.parametrize("size", [10, 11, 100_000])
 def test_a_block_has_no_more_inputs_than_there_are(size):
-    assert granularity.blocks((10, 3), (0,), size) == granularity.blocks((10, 3), (0,), 10)
+    assert granularity.per_block((10, 3), (0,), size) == granularity.per_block((10, 3), (0,), 10)

@@ -6,8 +6,8 @@ import pytest
 from onnx import numpy_helper, parser
 
 from packlight.compression.reconstruction.hessian import HessianObserver
-from packlight.compression.sites.weight_matrix import inputs_of, sources
-from packlight.compression.sites.weight_roles import roles
+from packlight.compression.sites.weight_matrix import input_matrices, input_values
+from packlight.compression.sites.weight_roles import weight_roles
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import Model, name_operators, name_values, nodes
 from packlight.records import parse_recipe
@@ -21,7 +21,7 @@ WEIGHTED = sorted(set(NETWORKS) - {"aliased-17"})
 
 def role_of(model, index=1):
     """Of the first weight that is this input of its operator."""
-    return next(role for role, _ in roles(model.graph) if role.index == index)
+    return next(role for role, _ in weight_roles(model.graph) if role.index == index)
 
 
 def everything(width):
@@ -63,15 +63,15 @@ def in_order(inputs):
 def test_what_iterations_pile_up_is_what_each_of_them_shows(name):
     model = NETWORKS[name]()
     sites = [site for site in weight_sites(model.graph) if isinstance(site, Weight)]
-    seen = {value.name: site.roles[0] for site in sites for value in sources(site.roles[0])}
+    seen = {value.name: site.roles[0] for site in sites for value in input_values(site.roles[0])}
     first, second = sample_calls(model)[:2]
     looks = [stream(model, [*seen], [[one]], {}, EXACT) for one in (first, second)]
     for both in zip(*looks, strict=True):
         for value in both[0].keys() & both[1].keys():
             pair = [one[value].astype(np.float32) for one in both]
             if pair[0].shape == pair[1].shape:
-                apart = [inputs_of(seen[value], one, everything) for one in pair]
-                together = inputs_of(seen[value], np.stack(pair), everything)
+                apart = [input_matrices(seen[value], one, everything) for one in pair]
+                together = input_matrices(seen[value], np.stack(pair), everything)
                 np.testing.assert_array_equal(
                     in_order(together), in_order(np.concatenate(apart, axis=1))
                 )
@@ -138,10 +138,12 @@ def test_a_recurrence_is_shown_the_states_that_it_multiplies(direction, begun):
     feeds = {"x": normal(4, 3, 5, seed=2)} | (
         {"s": normal(len(arrays["r"]), 3, 6)} if begun else {}
     )
-    names = [str(value.name) for value in sources(role)]
+    names = [str(value.name) for value in input_values(role)]
     (values,) = stream(model, [*names, "y"], [[feeds]], {}, EXACT)
 
-    seen = np.concatenate([inputs_of(role, values[name], everything) for name in names], axis=1)
+    seen = np.concatenate(
+        [input_matrices(role, values[name], everything) for name in names], axis=1
+    )
 
     fed = np.einsum("tbi,dhi->dtbh", feeds["x"], arrays["w"])
     products = np.arctanh(np.moveaxis(values["y"], 1, 0).astype(np.float64)) - fed
@@ -172,7 +174,7 @@ def test_zeros_that_begin_a_recurrence_do_not_hide_its_states():
     )
 
     role = role_of(model, 2)
-    assert [value.name for value in sources(role)] == ["y"]
+    assert [value.name for value in input_values(role)] == ["y"]
     assert all(change.storage.rounding == "gptq" for change in made.changes)
 
 

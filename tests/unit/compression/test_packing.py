@@ -7,20 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from packlight.compression.encoding.functions import DOMAIN, UNPACK, add_unpack
-from packlight.compression.encoding.packing import WIDTHS, pack, packed_bytes, unpack
+from packlight.compression.encoding.storage import pack_codes, packed_bytes
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
+
+WIDTHS = range(1, 8)
+
+
+def unpack_codes(packed, bits, count):
+    planes = np.unpackbits(packed, axis=1, bitorder="little").reshape(-1, bits)
+    return np.packbits(planes, axis=1, bitorder="little")[:count, 0]
 
 
 @given(st.sampled_from(list(WIDTHS)), st.integers(1, 200), st.integers(0, 99))
 def test_unpacking_gives_back_what_was_packed_in_exactly_the_bytes_stated(bits, count, seed):
     codes = np.random.default_rng(seed).integers(0, 1 << bits, count).astype(np.uint8)
 
-    packed = pack(codes, bits)
+    packed = pack_codes(codes, bits)
 
     assert packed.nbytes == packed_bytes(count, bits)
-    np.testing.assert_array_equal(unpack(packed, bits, count), codes)
+    np.testing.assert_array_equal(unpack_codes(packed, bits, count), codes)
 
 
 @pytest.mark.parametrize("opset", [18, 21])
@@ -28,7 +35,7 @@ def test_unpacking_gives_back_what_was_packed_in_exactly_the_bytes_stated(bits, 
 def test_the_runtime_unpacks_every_code_at_every_place(bits, opset):
     codes = np.arange(1 << bits, dtype=np.uint8)
     codes = np.concatenate([np.roll(codes, shift) for shift in range(8)])
-    packed = pack(codes, bits)
+    packed = pack_codes(codes, bits)
 
     found = open_session(unpacker(bits, packed.shape, opset), SessionOptions()).run({"x": packed})
 

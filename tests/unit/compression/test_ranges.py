@@ -134,19 +134,6 @@ def test_a_percentile_cuts_off_what_is_rare():
     assert cut == pytest.approx(2 / LEVELS, rel=0.1)
 
 
-@given(VALUES, st.integers(1, 299))
-def test_histograms_of_parts_merge_to_that_of_the_whole(values, cut):
-    merged = seen(values[:cut])
-
-    merged.merge(seen(values[cut:]))
-
-    whole = seen(values[:cut], values[cut:])
-    assert (merged.minmax(), merged.zeros) == (whole.minmax(), whole.zeros)
-    assert merged.counts.sum() == whole.counts.sum()
-    if merged.reach == whole.reach:
-        np.testing.assert_array_equal(merged.counts, whole.counts)
-
-
 def rounded(values, grid):
     codes = np.clip(np.rint(values / grid.scale) + grid.zero_point, 0, LEVELS)
     return (codes - grid.zero_point) * grid.scale

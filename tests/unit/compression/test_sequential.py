@@ -14,8 +14,8 @@ from packlight.compression import compress
 from packlight.compression.bit_allocation.allocate import cheapest_widths
 from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
 from packlight.compression.reconstruction.shrinkage import compensated_weight, shrunk_hessian
-from packlight.compression.sites.weight_matrix import inputs_of, layout
-from packlight.compression.sites.weight_roles import roles
+from packlight.compression.sites.weight_matrix import input_matrices, role_layout
+from packlight.compression.sites.weight_roles import weight_roles
 from packlight.compression.sites.weight_sites import Weight, WeightSite, weight_sites
 from packlight.errors import RecipeError
 from packlight.model import nodes, to_bytes
@@ -123,12 +123,12 @@ def test_a_weight_times_its_inputs_is_what_the_operator_gives(network):
 
 def agrees(model, site, calls):
     role = site.roles[0]
-    node, form = role.node, layout(role, site.shape)
+    node, form = role.node, role_layout(role, site.shape)
     value = node.inputs[1 - role.index] if node.op_type == "MatMul" else node.inputs[0]
     names = [value.name, node.outputs[0].name]
     rows = form.matrices(site.read().astype(np.float64))
     for values in stream(model, names, [[feeds] for feeds in calls], {}, EXACT):
-        seen = inputs_of(role, values[names[0]].astype(np.float32), lambda _: 10**9)
+        seen = input_matrices(role, values[names[0]].astype(np.float32), lambda _: 10**9)
         given = rows @ np.swapaxes(seen, 1, 2)
         given = given * (node.attributes.get_float("alpha", 1.0) if node.op_type == "Gemm" else 1)
         found = values[names[1]].astype(np.float64)
@@ -146,14 +146,14 @@ def bias_of(node):
 
 def test_patches_of_a_convolution_are_those_that_correlation_sees():
     model = NETWORKS["residual-17"]()
-    role = next(role for role, _ in roles(model.graph) if role.node.op_type == "Conv")
+    role = next(role for role, _ in weight_roles(model.graph) if role.node.op_type == "Conv")
     value = np.random.default_rng(0).standard_normal((1, 3, 9, 9)).astype(np.float32)
     shape = ir.convenience.get_const_tensor(role.node.inputs[1]).shape.numpy()
     weight = np.random.default_rng(1).standard_normal(shape)
     if shape[1] != value.shape[1]:
         value = np.random.default_rng(0).standard_normal((1, shape[1], 9, 9)).astype(np.float32)
 
-    seen = inputs_of(role, value, lambda _: 10**9)[0]
+    seen = input_matrices(role, value, lambda _: 10**9)[0]
 
     mine = (seen @ weight.reshape(len(weight), -1).T).T
     inner = correlate(value[0].astype(np.float64), weight[0], mode="valid")

@@ -168,7 +168,6 @@ def test_a_bias_that_is_not_finite_is_refused(bad):
 
     assert [refusal.operator for refusal in made.refusals] == ["conv_2"]
     assert made.refusals[0].code == "not-finite"
-    assert "bias" in made.refusals[0].reason
     assert to_bytes(made.model) == to_bytes(model)
 
 
@@ -230,7 +229,7 @@ def test_a_body_that_no_sample_reaches_is_refused_and_stays_as_it_was(taken, oth
 
     (refusal,) = [refusal for refusal in made.refusals if refusal.operator == other]
     assert refusal.code == "no-samples"
-    assert refusal.remedy == "add samples that do"
+    assert refusal.remedy
     assert other not in {change.operator for change in made.changes}
     old, new = open_session(model, EXACT), open_session(made.model, EXACT)
     untried = {**calls[0], "choice": np.array(not taken)}

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packlight.compression.encoding.unique_names import Names
+from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.compression.reconstruction.hessian import HessianObserver
-from packlight.compression.sites.weight_matrix import inputs_of, layout
+from packlight.compression.sites.weight_matrix import input_matrices, role_layout
 from packlight.compression.sites.weight_roles import Role
 from packlight.model import nodes
 from packlight.records import parse_recipe
@@ -28,7 +28,7 @@ def role_of(weight, index):
     graph = ir.Graph(
         inputs[1 - index : 2 - index], node.outputs, nodes=[node], initializers=[stored]
     )
-    names = Names(ir.Model(graph, ir_version=10))
+    names = UniqueNames(ir.Model(graph, ir_version=10))
     return Role(node, index, weight.ndim, summed, names)
 
 
@@ -92,9 +92,9 @@ def in_order(given):
 def test_rows_of_each_group_times_what_they_see_are_what_numpy_multiplies(drawn):
     weight, value, index = drawn
     role = role_of(weight, index)
-    matrices = layout(role, weight.shape).matrices(weight)
+    matrices = role_layout(role, weight.shape).matrices(weight)
 
-    seen = inputs_of(role, value, everything)
+    seen = input_matrices(role, value, everything)
 
     groups = int(np.prod(weight.shape[:-2]))
     assert len(matrices) == groups
@@ -119,7 +119,7 @@ def test_rows_of_each_group_times_what_they_see_are_what_numpy_multiplies(drawn)
     ],
 )
 def test_groups_are_the_axes_of_the_weight_and_the_batch_is_more_inputs(weight, value, groups):
-    seen = inputs_of(
+    seen = input_matrices(
         role_of(np.zeros(weight, np.float32), 1), np.ones(value, np.float32), everything
     )
 

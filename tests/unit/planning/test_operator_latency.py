@@ -10,7 +10,7 @@ from onnx import numpy_helper, parser
 
 import packlight
 from packlight import zoo
-from packlight.benchmarking import named_calls, seconds
+from packlight.benchmarking import kernel_seconds, named_kernel_calls
 from packlight.errors import DeviceError, InputError, RecipeError
 from packlight.model import Model, load
 from packlight.records import Citation, Curve, Share
@@ -95,9 +95,9 @@ def test_a_measured_device_is_asked_kernel_by_kernel():
 
     by_name = {one.name: one for one in found.operators}
     alone = {}
-    for name, call, times in named_calls(model, found):
+    for name, call, times in named_kernel_calls(model, found):
         if name:
-            alone[name] = alone.get(name, 0.0) + times * seconds(call, known)[1]
+            alone[name] = alone.get(name, 0.0) + times * kernel_seconds(call, known)[1]
     assert {name for name, one in by_name.items() if one.bound == "nothing"} == set(by_name) - set(
         alone
     )

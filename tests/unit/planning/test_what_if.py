@@ -170,7 +170,8 @@ def test_what_choices_leave_as_it_is_reaches_the_plan():
     for part in not_as_chosen(plan):
         console.print(part)
     assert last in console.file.getvalue()
-    assert plan.options[0].refusals[0].reason in console.file.getvalue()
+    reason = plan.options[0].refusals[0].reason
+    assert reason in console.file.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from packlight.presentation import numbers, verdict
+from packlight.presentation import contrasts, numbers, verdict
 from packlight.presentation.numbers import (
     show,
     show_bytes,
@@ -27,7 +27,7 @@ def measured(value, low, high, unit="1", how="measured"):
     return Measurement(value, unit, low, high, how, 100)
 
 
-@pytest.mark.parametrize("module", [numbers, verdict])
+@pytest.mark.parametrize("module", [contrasts, numbers, verdict])
 def test_the_examples_in_the_docstrings_hold(module):
     found = doctest.testmod(module)
     assert found.attempted > 0

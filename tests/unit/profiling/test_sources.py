@@ -3,7 +3,7 @@
 import onnx_ir as ir
 import pytest
 
-from packlight.profiling import short_names
+from packlight.presentation.source_paths import short_names
 from packlight.profiling.source_lines import source_of
 from packlight.records import SourceLine
 

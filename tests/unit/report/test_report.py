@@ -205,7 +205,7 @@ def test_a_page_without_numbers_or_groups_still_tells_its_verdict(fits):
     bare = every(fits, lambda r: dataclasses.replace(r, metrics={}, groups=()))
     document = Document(page(dataclasses.replace(bare, warnings=()), "t"))
     assert (document.open, document.stray) == ([], [])
-    assert "keeps every budget" in document.texts["p"]
+    assert "meets every budget" in document.texts["p"]
     assert "No variant has both" in document.texts["p"]
 
 

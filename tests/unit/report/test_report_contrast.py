@@ -111,8 +111,8 @@ def test_the_page_tells_for_whom_how_surely_why_and_what_is_known(told):
 
     assert (document.open, document.stray) == ([], [])
     for words in (
-        "top1 drop 12.3 %", "p < 0.001 (exact McNemar test)", "right before, wrong now",
-        "Worst group: class = Shirt, drop 41 %", "class = Bag", "hit lighter",
+        "top1 drop: 12.3 points", "p < 0.001 (exact McNemar test)", "right before, wrong now",
+        "Worst group: class = Shirt, drop 41 points", "class = Bag", "hit lighter",
         "class = Shirt and input_mean > 0.4", "calibration error", "Jensen-Shannon divergence",
         "Sample 4,021", "6 → 0", "not-enough-bits", "serious", "12 blocks.0",
         "give it more bits", "Damage is spread unevenly.", "Somebody et al.",

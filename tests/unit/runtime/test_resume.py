@@ -4,7 +4,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from packlight.compression.sites.weight_roles import roles, stored
+from packlight.compression.sites.weight_roles import stored, weight_roles
 from packlight.model import nodes
 from packlight.runtime import stream
 from packlight.runtime.calibration.calibrator import prefetched
@@ -36,7 +36,9 @@ class Samples:
 
 def fed_weights(model):
     """What each stored weight multiplies, and the weight, in the order they run."""
-    found = [(role.node.inputs[0], value) for role, value in roles(model.graph) if role.index == 1]
+    found = [
+        (role.node.inputs[0], value) for role, value in weight_roles(model.graph) if role.index == 1
+    ]
     return [(str(fed.name), value) for fed, value in found if stored(value) is not None]
 
 

@@ -14,15 +14,8 @@ from typing import Literal
 import onnx_ir as ir
 
 from packlight.backends.capabilities import STORED, Grid, capabilities, effective_attributes
-from packlight.backends.onnxruntime.blocked_products import fuses_dequantize
-from packlight.backends.onnxruntime.kernel_calls import IMAGE, MATRIX
-from packlight.backends.onnxruntime.qdq import (
-    QUANTIZE,
-    RESTORE,
-    clips_by_grid,
-    data_inputs,
-    grid_of,
-)
+from packlight.backends.onnxruntime import qdq
+from packlight.backends.onnxruntime.operator_kernels import IMAGE, MATRIX
 from packlight.profiling.counts import names
 from packlight.profiling.shape_values import sizes_of
 
@@ -56,7 +49,9 @@ class Fusion:
     def __init__(
         self, active: list[ir.Node], constant: Collection[ir.Value], *, fixed: bool
     ) -> None:
-        self.active, self.constant, self.fixed = active, constant, fixed
+        self.active = active
+        self.constant = constant
+        self.fixed = fixed
         self.running = {node: position for position, node in enumerate(active)}
         self.gone: set[ir.Node] = set()
         self.integer: set[ir.Node] = set()
@@ -78,7 +73,9 @@ class Fusion:
         if value is None or value in self.constant:
             return True
         maker = value.producer()
-        return maker is not None and maker.op_type == RESTORE and maker.inputs[0] in self.constant
+        return (
+            maker is not None and maker.op_type == qdq.RESTORE and maker.inputs[0] in self.constant
+        )
 
     def computed(self, node: ir.Node) -> list[ir.Value]:
         """Inputs of an operator that are not stored."""
@@ -90,19 +87,23 @@ class Fusion:
         if value.is_graph_output() or len(readers) != 1:
             return None
         reader = readers.pop()
-        return reader if reader in self.running and reader not in self.gone else None
+        if reader not in self.running or reader in self.gone:
+            return None
+        return reader
 
     def sole_maker(self, value: ir.Value | None, *ops: str) -> ir.Node | None:
         """The operator that makes a value with a single reader, if it is one of these types."""
-        maker = None if value is None else value.producer()
+        if value is None or self.only_reader(value) is None:
+            return None
+        maker = value.producer()
         if maker is None or maker.op_type not in ops or maker in self.gone:
             return None
-        return maker if value is not None and self.only_reader(value) is not None else None
+        return maker
 
     def source(self, value: ir.Value) -> ir.Value:
         """The value that a kernel reads: its codes where they are not restored."""
         maker = value.producer()
-        if maker is not None and maker in self.gone and maker.op_type == RESTORE:
+        if maker is not None and maker in self.gone and maker.op_type == qdq.RESTORE:
             return maker.inputs[0] or value
         return value
 
@@ -144,20 +145,19 @@ def same_shapes(node: ir.Node) -> bool:
     return len({sizes_of(value) for value in node.inputs if value is not None}) == 1
 
 
-def is_factor(fusion: Fusion, node: ir.Node) -> bool:
-    """Check that an operator multiplies or divides by one stored number."""
+def _is_factor(fusion: Fusion, node: ir.Node) -> bool:
     if node.op_type not in SCALES:
         return False
     stored = [sizes_of(value) for value in node.inputs if value and fusion.stored(value)]
     return len(stored) == 1 and stored[0] is not None and math.prod(stored[0]) == 1
 
 
-def integer_kernel(fusion: Fusion, node: ir.Node) -> None:
+def _integer_kernel(fusion: Fusion, node: ir.Node) -> None:
     """Compute between codes and codes in codes."""
     runtime = capabilities("onnxruntime")
     op_type = str(node.op_type)
     outputs = [value for value in node.outputs if value.uses() or value.is_graph_output()]
-    reads = [_read_grid(fusion, value) for value in data_inputs(runtime, node)]
+    reads = [_read_grid(fusion, value) for value in qdq.data_inputs(runtime, node)]
     followers: list[ir.Node] = []
     bias = stored_bias(fusion, node)
     if bias is not None:  # ONNX Runtime makes a Gemm of both before it looks for codes
@@ -168,7 +168,7 @@ def integer_kernel(fusion: Fusion, node: ir.Node) -> None:
     ends = [_quantized(fusion, value) for value in outputs]
     if bias is not None and not _is_matrix(node.outputs[0]) and ends[0][1:]:
         return  # the Gemm's result is reshaped before the clipping, so no codes reach it
-    writes = [grid_of(end[-1]) if end else None for end in ends]
+    writes = [qdq.grid_of(end[-1]) if end else None for end in ends]
     if not runtime.fuses_qdq(op_type, reads, writes, effective_attributes(node)):
         return
     fusion.integer.add(node)
@@ -183,8 +183,8 @@ def integer_kernel(fusion: Fusion, node: ir.Node) -> None:
 
 def _read_grid(fusion: Fusion, value: ir.Value) -> Grid | Literal["stored"] | None:
     maker = value.producer()
-    if maker is not None and maker.op_type == RESTORE:
-        return grid_of(maker)
+    if maker is not None and maker.op_type == qdq.RESTORE:
+        return qdq.grid_of(maker)
     return STORED if fusion.stored(value) else None
 
 
@@ -196,9 +196,9 @@ def _quantized(fusion: Fusion, value: ir.Value) -> list[ir.Node]:
     if reader is not None and reader.op_type in runtime.clipping:
         clipping.append(reader)
         reader = fusion.only_reader(reader.outputs[0])
-    if reader is None or reader.op_type != QUANTIZE:
+    if reader is None or reader.op_type != qdq.QUANTIZE:
         return []
-    if not all(clips_by_grid(runtime, node, reader) for node in clipping):
+    if not all(qdq.clips_by_grid(runtime, node, reader) for node in clipping):
         return []
     return [*clipping, reader]
 
@@ -214,43 +214,40 @@ def stored_bias(fusion: Fusion, node: ir.Node) -> ir.Node | None:
     if reader is None or reader.op_type != "Add" or len(fusion.computed(reader)) != 1:
         return None
     bias = [sizes_of(value) for value in reader.inputs if value and fusion.stored(value)]
-    is_vector = bias[0] is not None and len(bias[0]) == 1
-    return reader if is_vector and (fusion.fixed or _is_matrix(node.outputs[0])) else None
+    if bias[0] is None or len(bias[0]) != 1 or not (fusion.fixed or _is_matrix(node.outputs[0])):
+        return None
+    return reader
 
 
 def _is_matrix(value: ir.Value) -> bool:
     return len(sizes_of(value) or ()) == MATRIX
 
 
-def unread_floats(fusion: Fusion, node: ir.Node) -> None:
-    """Drop the restoring of codes that only integer kernels read."""
-    if node.op_type == RESTORE:
+def _unread_floats(fusion: Fusion, node: ir.Node) -> None:
+    if node.op_type == qdq.RESTORE:
         readers = {use.node for use in node.outputs[0].uses()}
         if readers and readers <= fusion.integer and not node.outputs[0].is_graph_output():
             fusion.gone.add(node)
 
 
-def clipped_by_grid(fusion: Fusion, node: ir.Node) -> None:
-    """Drop a clipping that rounding to the grid behind it does as well."""
+def _clipped_by_grid(fusion: Fusion, node: ir.Node) -> None:
     runtime = capabilities("onnxruntime")
     if node.op_type in runtime.clipping and node not in fusion.integer:
         reader = fusion.only_reader(node.outputs[0])
-        quantizes = reader is not None and reader.op_type == QUANTIZE
-        if reader is not None and quantizes and clips_by_grid(runtime, node, reader):
+        if reader and reader.op_type == qdq.QUANTIZE and qdq.clips_by_grid(runtime, node, reader):
             fusion.gone.add(node)
 
 
-def blocked_product(fusion: Fusion, node: ir.Node) -> None:
-    """Let a product with stored blocks of few bits restore them itself."""
+def _blocked_product(fusion: Fusion, node: ir.Node) -> None:
     if node.op_type not in PRODUCTS or node in fusion.integer:
         return
-    maker = fusion.sole_maker(node.inputs[1], RESTORE)
-    if maker is not None and fusion.stored(node.inputs[1]) and fuses_dequantize(node, maker):
+    maker = fusion.sole_maker(node.inputs[1], qdq.RESTORE)
+    if maker is not None and fusion.stored(node.inputs[1]) and qdq.fuses_dequantize(node, maker):
         fusion.gone.add(maker)
         fusion.named[node] = capabilities("onnxruntime").blocked_products.kernel
 
 
-def convolution(fusion: Fusion, node: ir.Node) -> None:
+def _convolution(fusion: Fusion, node: ir.Node) -> None:
     """Absorb what follows a convolution: a normalization, scale or shift, a sum, an activation."""
     if node.op_type not in ("Conv", "FusedConv") or node in fusion.integer:
         return
@@ -260,32 +257,29 @@ def convolution(fusion: Fusion, node: ir.Node) -> None:
         if op in ACTIVATIONS and (folded or op == "Clip"):
             fusion.absorb(node, reader)
             return
-        shift = op in ("Add", "Mul", "Sub") and folded and is_channels(reader, fusion)
-        joined = (
-            op == "Add" and not folded and same_shapes(reader) and is_ready(reader, node, fusion)
-        )
+        shift = op in ("Add", "Mul", "Sub") and folded and _is_channels(reader, fusion)
+        is_sum = op == "Add" and not folded and same_shapes(reader)
+        joined = is_sum and _is_ready(reader, node, fusion)
         if not (shift or joined or (op == "BatchNormalization" and folded)):
             return
         fusion.absorb(node, reader)
 
 
-def is_ready(join: ir.Node, node: ir.Node, fusion: Fusion) -> bool:
-    """Check that all further inputs of a sum are there when an operator runs."""
+def _is_ready(join: ir.Node, node: ir.Node, fusion: Fusion) -> bool:
     makers = [value.producer() for value in join.inputs if value is not None]
     positions = [fusion.running.get(maker, -1) for maker in makers if maker is not None]
     result = fusion.result(node).producer()
     return max(positions, default=-1) <= max(fusion.running[node], fusion.running.get(result, -1))  # type: ignore[arg-type]
 
 
-def is_channels(node: ir.Node, fusion: Fusion) -> bool:
-    """Check that stored inputs have one number for each channel, or one in all."""
+def _is_channels(node: ir.Node, fusion: Fusion) -> bool:
     stored = [sizes_of(v) or () for v in node.inputs if v is not None and fusion.stored(v)]
     output = sizes_of(node.outputs[0]) or ()
-    most = output[1] if len(output) >= IMAGE else 1
-    return all(math.prod(shape) in (1, most) for shape in stored)
+    sizes = {1, *output[1:2]} if len(output) >= IMAGE else {1}
+    return all(math.prod(shape) in sizes for shape in stored)
 
 
-def matrix(fusion: Fusion, node: ir.Node) -> None:
+def _matrix_product(fusion: Fusion, node: ir.Node) -> None:
     """A product of two matrices takes up a stored bias and an activation."""
     if node.op_type not in PRODUCTS or node in fusion.integer:
         return
@@ -301,16 +295,16 @@ def matrix(fusion: Fusion, node: ir.Node) -> None:
         fusion.absorb(node, reader)
 
 
-def scaled(fusion: Fusion, node: ir.Node) -> None:
+def _scaled_product(fusion: Fusion, node: ir.Node) -> None:
     """A product of computed matrices takes up a stored factor, and reads them turned."""
     if node.op_type != "MatMul" or node in fusion.integer:
         return
     for value in fusion.computed(node):
         maker = fusion.sole_maker(value, "Transpose", *SCALES)
-        if maker is not None and (turns(maker) or is_factor(fusion, maker)):
+        if maker is not None and (turns(maker) or _is_factor(fusion, maker)):
             fusion.gone.add(maker)
     reader = fusion.only_reader(fusion.result(node))
-    if reader is not None and reader.op_type in SCALES and is_factor(fusion, reader):
+    if reader is not None and reader.op_type in SCALES and _is_factor(fusion, reader):
         fusion.absorb(node, reader)
 
 
@@ -321,7 +315,7 @@ def turns(node: ir.Node) -> bool:
     return len(order) >= TURN and order == [*positions[:-2], positions[-1], positions[-2]]
 
 
-def skip_norm(fusion: Fusion, node: ir.Node) -> None:
+def _skip_norm(fusion: Fusion, node: ir.Node) -> None:
     """A normalization adds the residual before it, and that residual's bias."""
     if node.op_type != "LayerNormalization":
         return
@@ -329,63 +323,68 @@ def skip_norm(fusion: Fusion, node: ir.Node) -> None:
     if added is None or len(fusion.computed(added)) != MATRIX or not same_shapes(added):
         return
     shifts = [fusion.sole_maker(value, "Add") for value in added.inputs]
-    fusion.read[node] = [added.inputs[1]] if added.inputs[1] is not None else []
+    fusion.read[node] = [value for value in added.inputs[1:] if value is not None]
     fusion.gone.add(added)
-    fusion.gone.update(
-        [shift for shift in shifts if shift and len(fusion.computed(shift)) == 1][:1]
-    )
+    biases = [shift for shift in shifts if shift and len(fusion.computed(shift)) == 1]
+    fusion.gone.update(biases[:1])
 
 
-def gelu(fusion: Fusion, node: ir.Node) -> None:
+def _gelu(fusion: Fusion, node: ir.Node) -> None:
     """Half of x (1 + erf(x / sqrt 2)), where x comes first into the product."""
     if node.op_type != "Erf":
         return
     before = fusion.sole_maker(node.inputs[0], *SCALES)
     plus = fusion.only_reader(node.outputs[0])
-    inner = fusion.only_reader(plus.outputs[0]) if plus is not None else None
-    if before is None or plus is None or plus.op_type != "Add" or inner is None:
+    if before is None or plus is None or plus.op_type != "Add":
+        return
+    inner = fusion.only_reader(plus.outputs[0])
+    if inner is None:
         return
     source = fusion.computed(before)
     outer = fusion.only_reader(inner.outputs[0])
-    halved = next((fusion.sole_maker(value, "Mul") for value in inner.inputs
-                   if fusion.sole_maker(value, "Mul") not in (None, plus)), None)  # fmt: skip
+    products = (fusion.sole_maker(value, "Mul") for value in inner.inputs)
+    halved = next((node for node in products if node not in (None, plus)), None)
     if inner.op_type == "Mul" and halved is not None and fusion.computed(halved) == source:
         fusion.replace("Gelu", inner, before, node, plus, halved)
     elif inner.op_type == "Mul" and outer is not None and set(source) <= set(inner.inputs) and (
-        is_factor(fusion, outer)
+        _is_factor(fusion, outer)
     ):  # fmt: skip
         fusion.replace("Gelu", outer, before, node, plus, inner)
 
 
-def swish(fusion: Fusion, node: ir.Node) -> None:
+def _swish(fusion: Fusion, node: ir.Node) -> None:
     """x times the sigmoid of x, or of a multiple of x."""
     if node.op_type != "Mul" or not same_shapes(node):
         return
     for value, gated in (node.inputs, node.inputs[::-1]):
         gate = fusion.sole_maker(value, "Sigmoid")
-        scale = fusion.sole_maker(gate.inputs[0], "Mul") if gate is not None else None
-        if gate is not None and gate.inputs[0] is gated:
+        if gate is None:
+            continue
+        scale = fusion.sole_maker(gate.inputs[0], "Mul")
+        if gate.inputs[0] is gated:
             fusion.replace("QuickGelu", node, gate)
-        elif gate is not None and scale is not None and gated in fusion.computed(scale):
+        elif scale is not None and gated in fusion.computed(scale):
             fusion.replace("QuickGelu", node, gate, scale)
 
 
-def layer_norm(fusion: Fusion, node: ir.Node) -> None:
+def _layer_norm(fusion: Fusion, node: ir.Node) -> None:
     """A normalization written out: (x - mean) / sqrt(mean((x - mean)^2) + epsilon), scaled."""
     if node.op_type != "Div" or len(node.inputs) != MATRIX:
         return
     root = fusion.sole_maker(node.inputs[1], "Sqrt")
-    plus = fusion.sole_maker(root.inputs[0], "Add") if root is not None else None
-    inside = fusion.computed(plus) if plus is not None else []
-    mean = fusion.sole_maker(inside[0], "ReduceMean") if len(inside) == 1 else None
-    square = fusion.sole_maker(mean.inputs[0], "Pow", "Mul") if mean is not None else None
-    centred = node.inputs[0].producer() if node.inputs[0] is not None else None
-    if root is None or plus is None or mean is None or square is None or centred is None:
+    plus = root and fusion.sole_maker(root.inputs[0], "Add")
+    variance = fusion.computed(plus) if plus else []
+    mean = fusion.sole_maker(variance[0], "ReduceMean") if len(variance) == 1 else None
+    square = mean and fusion.sole_maker(mean.inputs[0], "Pow", "Mul")
+    centered = node.inputs[0].producer() if node.inputs[0] else None
+    if root is None or plus is None or mean is None or square is None or centered is None:
         return
-    first = fusion.sole_maker(centred.inputs[1], "ReduceMean") if centred.op_type == "Sub" else None
-    if first is None or node.inputs[0] not in square.inputs:
+    if centered.op_type != "Sub" or node.inputs[0] not in square.inputs:
         return
-    fusion.replace("LayerNormalization", node, centred, first, square, mean, plus, root)
+    first = fusion.sole_maker(centered.inputs[1], "ReduceMean")
+    if first is None:
+        return
+    fusion.replace("LayerNormalization", node, centered, first, square, mean, plus, root)
     for op in ("Mul", "Add"):
         reader = fusion.only_reader(fusion.result(node))
         if reader is not None and reader.op_type == op and len(fusion.computed(reader)) == 1:
@@ -393,8 +392,9 @@ def layer_norm(fusion: Fusion, node: ir.Node) -> None:
 
 
 Rule = Callable[[Fusion, ir.Node], None]
-QDQ_RULES: tuple[Rule, ...] = (integer_kernel, unread_floats, clipped_by_grid)
+QDQ_RULES: tuple[Rule, ...] = (_integer_kernel, _unread_floats, _clipped_by_grid)
 RULES: tuple[Rule, ...] = (
-    *QDQ_RULES, blocked_product, gelu, layer_norm, swish, convolution, matrix, scaled, skip_norm,
+    *QDQ_RULES, _blocked_product, _gelu, _layer_norm, _swish, _convolution, _matrix_product,
+    _scaled_product, _skip_norm,
 )  # fmt: skip
 """In the order in which they apply."""

@@ -30,33 +30,33 @@ class Kind:
     features: tuple[str, ...]
 
 
-AROUND = "around"
+TRAFFIC = "around"
 """Feature of every kernel that moves data: bytes that the whole model reads and writes in a run,
 which tell from which cache it is fed."""
 
 WASTE = "waste"
 """Feature of convolutions: channels that fill up blocks, over those that there are."""
 
-SIZE = ("numbers", AROUND)
-ROWS = ("rows", "width", AROUND)
+SIZE = ("numbers", TRAFFIC)
+ROWS = ("rows", "width", TRAFFIC)
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "conv": Kind("conv", ("inputs", "outputs", "kernel", "positions", "stride", WASTE, AROUND)),
-    "stem": Kind("conv", ("sums", "outputs", "positions", AROUND)),
-    "pointwise": Kind("conv", ("inputs", "outputs", "positions", "stride", WASTE, AROUND)),
-    "conv1d": Kind("conv", ("inputs", "outputs", "kernel", "positions", AROUND)),
-    "transposed": Kind("conv", ("inputs", "outputs", "kernel", "positions", AROUND)),
-    "depthwise": Kind("depthwise", ("channels", "kernel", "positions", "stride", WASTE, AROUND)),
-    "grouped": Kind("depthwise", ("inputs", "outputs", "kernel", "positions", WASTE, AROUND)),
-    "matmul": Kind("matmul", ("rows", "columns", "sums", AROUND)),
-    "vector": Kind("matmul", ("columns", "sums", AROUND)),
-    "batched": Kind("matmul", ("rows", "columns", "sums", "batch", AROUND)),
-    "blocks": Kind("matmul", ("rows", "columns", "sums", AROUND)),
-    "recurrent": Kind("recurrent", ("steps", "inputs", "hidden", AROUND)),
+    "conv": Kind("conv", ("inputs", "outputs", "kernel", "positions", "stride", WASTE, TRAFFIC)),
+    "stem": Kind("conv", ("sums", "outputs", "positions", TRAFFIC)),
+    "pointwise": Kind("conv", ("inputs", "outputs", "positions", "stride", WASTE, TRAFFIC)),
+    "conv1d": Kind("conv", ("inputs", "outputs", "kernel", "positions", TRAFFIC)),
+    "transposed": Kind("conv", ("inputs", "outputs", "kernel", "positions", TRAFFIC)),
+    "depthwise": Kind("depthwise", ("channels", "kernel", "positions", "stride", WASTE, TRAFFIC)),
+    "grouped": Kind("depthwise", ("inputs", "outputs", "kernel", "positions", WASTE, TRAFFIC)),
+    "matmul": Kind("matmul", ("rows", "columns", "sums", TRAFFIC)),
+    "vector": Kind("matmul", ("columns", "sums", TRAFFIC)),
+    "batched": Kind("matmul", ("rows", "columns", "sums", "batch", TRAFFIC)),
+    "blocks": Kind("matmul", ("rows", "columns", "sums", TRAFFIC)),
+    "recurrent": Kind("recurrent", ("steps", "inputs", "hidden", TRAFFIC)),
     "softmax": Kind("other", ROWS),
     "norm": Kind("other", ROWS),
     "reduce": Kind("other", ROWS),
-    "pool": Kind("other", ("positions", "kernel", AROUND)),
+    "pool": Kind("other", ("positions", "kernel", TRAFFIC)),
     **{name: Kind("other", SIZE) for name in (
         "add", "spread", "divide", "relu", "sigmoid", "tanh", "erf", "gelu", "swish", "exp",
         "power", "batchnorm", "transpose", "reorder", "resize", "copy", "gather", "quantize",
@@ -94,12 +94,12 @@ class Call:
 
     def within(self, moved_in_run: float) -> Call:
         """The call in a model that moves so many bytes in a run."""
-        if AROUND not in KINDS[self.kind].features:
+        if TRAFFIC not in KINDS[self.kind].features:
             return self
         return replace(self, shape=(*self.shape, log2(moved_in_run)))
 
 
-def in_codes(call: Call) -> Call:
+def integer_call(call: Call) -> Call:
     """A kernel as it would be between codes of 8 bits, before a model has them; others stay.
 
     What it moves is a quarter, all of it being codes.
@@ -116,14 +116,16 @@ CODED = frozenset((
 """Kernels that there are for integers too."""
 
 
-def in_blocks(call: Call) -> Call:
+def blocked_call(call: Call) -> Call:
     """A product as it would be with a weight in blocks of 4 bits; others stay.
 
     Its features are those of a product of matrices, of one row where it is one of a vector.
     """
     if call.kind not in BLOCKED or call.dtype != "float32":
         return call
-    shape = call.shape if call.kind == "matmul" else (0.0, *call.shape)
+    shape = call.shape
+    if call.kind == "vector":
+        shape = (0.0, *shape)
     columns = shape[1]
     sums = shape[2]
     saved = 2.0 ** (columns + sums) * (BYTES["float32"] - BYTES["int4"])
@@ -133,7 +135,7 @@ def in_blocks(call: Call) -> Call:
 BLOCKED = frozenset(("matmul", "vector"))
 
 
-def between(numbers: float, moved_in_run: float, *, to_floats: bool) -> Call:
+def conversion_call(numbers: float, moved_in_run: float, *, to_floats: bool) -> Call:
     """The call that makes codes of floats, or floats of codes, where the two meet.
 
     Args:

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from packlight.backends.onnxruntime.fusion import Fusion, same_shapes
 from packlight.backends.onnxruntime.kernel_call import BYTES, Call, Dtype, log2
-from packlight.backends.onnxruntime.kernel_calls import IMAGE, STEM
+from packlight.backends.onnxruntime.operator_kernels import IMAGE, STEM
 from packlight.profiling.counts import names
 from packlight.profiling.shape_values import sizes_of
 
@@ -27,7 +27,7 @@ FOLLOW = names(
     "Relu Sigmoid Tanh Add Mul Sum MaxPool AveragePool GlobalAveragePool GlobalMaxPool Concat "
     "BatchNormalization Resize Upsample LeakyRelu Gelu QuickGelu"
 )
-"""What computes in any order, and leaves it as it is."""
+"""Operators that compute in any order, and leave it as it is."""
 
 
 def reorders(fusion: Fusion) -> Iterator[tuple[ir.Node, Call]]:
@@ -36,55 +36,57 @@ def reorders(fusion: Fusion) -> Iterator[tuple[ir.Node, Call]]:
     done: set[tuple[ir.Value, str]] = set()
     for node in fusion.kernels():
         reads = [*map(fusion.source, fusion.computed(node)), *fusion.read.get(node, [])]
-        required, written = orders(fusion, node, [order.get(value, PLAIN) for value in reads])
+        required, written = _orders(fusion, node, [order.get(value, PLAIN) for value in reads])
         for value in reads:
             now = order.get(value, PLAIN)
             if now != required and (value, required) not in done:
                 done.add((value, required))
-                yield node, reorder(value, "int8" if LAST in (now, required) else "float32")
+                yield node, _reorder(value, integer=LAST in (now, required))
         for value in (*node.outputs, fusion.result(node)):
             order[value] = written
         if written != PLAIN and fusion.result(node).is_graph_output():
-            yield node, reorder(fusion.result(node), "int8" if written == LAST else "float32")
+            yield node, _reorder(fusion.result(node), integer=written == LAST)
 
 
-def orders(fusion: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
-    """In which order an operator reads, and in which it gives."""
+def _orders(fusion: Fusion, node: ir.Node, now: list[str]) -> tuple[str, str]:
+    """Orders that an operator reads and gives."""
     shape = sizes_of(node.outputs[0])
     if node.op_type == "Conv" and shape is not None and len(shape) == IMAGE:
-        return convolved(fusion, node)
-    if node.op_type == "MaxPool" and node not in fusion.integer and whole_blocks(shape):
+        return _convolution_orders(fusion, node)
+    if node.op_type == "MaxPool" and node not in fusion.integer and _whole_blocks(shape):
         return BLOCKED, BLOCKED
     fused = node in fusion.named
-    same = len(set(now)) == 1 and (
-        fused or node.op_type == "Concat" or same_shapes(node) or not now[1:]
-    )
-    if (fusion.named.get(node, node.op_type) in FOLLOW) and same:
-        fits = now[0] != LAST or node in fusion.integer
-        return (now[0], now[0]) if fits else (PLAIN, PLAIN)
+    same = fused or node.op_type == "Concat" or same_shapes(node) or not now[1:]
+    follows = fusion.named.get(node, node.op_type) in FOLLOW and same and len(set(now)) == 1
+    if follows and (now[0] != LAST or node in fusion.integer):
+        return now[0], now[0]
     return PLAIN, PLAIN
 
 
-def whole_blocks(shape: tuple[int, ...] | None) -> bool:
-    """Check that the channels of a batch of pictures fill blocks."""
+def _whole_blocks(shape: tuple[int, ...] | None) -> bool:
     return shape is not None and len(shape) == IMAGE and shape[1] % STEM == 0
 
 
-def convolved(fusion: Fusion, node: ir.Node) -> tuple[str, str]:
+def _convolution_orders(fusion: Fusion, node: ir.Node) -> tuple[str, str]:
     """Orders that a convolution of pictures reads and gives."""
     if node in fusion.integer:
         return LAST, LAST
     weight = sizes_of(node.inputs[1]) if node.inputs[1] is not None else None
+    outputs, inputs = (weight or (0, 0))[:2]
     groups = node.attributes.get_int("group", 1)
-    outputs, inputs = (weight[0], weight[1]) if weight else (0, 0)
-    if groups == 1:
-        return (BLOCKED if inputs >= STEM else PLAIN), BLOCKED
+    if groups == 1 and inputs < STEM:
+        return PLAIN, BLOCKED
     fills_blocks = (inputs == 1 or inputs % STEM == 0) and (outputs // groups == 1 or inputs > 1)
-    return (BLOCKED, BLOCKED) if fills_blocks else (PLAIN, PLAIN)
+    if groups == 1 or fills_blocks:
+        return BLOCKED, BLOCKED
+    return PLAIN, PLAIN
 
 
-def reorder(value: ir.Value, dtype: Dtype) -> Call:
-    """The call that lays a value out anew."""
+def _reorder(value: ir.Value, *, integer: bool) -> Call:
+    kind = "reorder"
+    dtype: Dtype = "float32"
+    if integer:
+        kind = "transpose"
+        dtype = "int8"
     count = math.prod(sizes_of(value) or (1,))
-    kind = "transpose" if dtype == "int8" else "reorder"
     return Call(kind, dtype, 0.0, 2 * count * BYTES[dtype], (log2(count),))

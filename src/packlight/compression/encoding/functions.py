@@ -1,4 +1,4 @@
-"""Functions of the model's own: what restores a weight is written once, and called for each.
+"""Functions of the model's own: operators that restore a weight, written once and called often.
 
 A call is one operator with the arrays of its weight; shapes are attributes of the call. ONNX
 Runtime inlines the functions and computes them when the session starts.
@@ -16,11 +16,12 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.packing import EIGHT
-
 Array = NDArray[np.generic]
 
 DOMAIN = "packlight"
+
+CODES_PER_RUN = 8
+"""Codes that are packed together: of b bits, into b bytes."""
 
 
 class Body:
@@ -28,10 +29,10 @@ class Body:
 
     Args:
         model: that gets the function.
-        inputs: names of what it takes.
+        inputs: names of its inputs.
 
     Attributes:
-        inputs: what it takes, by name.
+        inputs: its inputs, by name.
     """
 
     def __init__(self, model: ir.Model, *inputs: str) -> None:
@@ -43,7 +44,7 @@ class Body:
     def operator(
         self, op: str, *inputs: ir.Value, domain: str = "", **attributes: int | str | ir.Attr
     ) -> ir.Value:
-        """Add an operator; gives its result."""
+        """Add an operator and return its result."""
         node = ir.node(op, inputs, attributes=attributes, domain=domain)
         node.outputs[0].name = f"v{len(self.nodes)}"
         self.nodes.append(node)
@@ -74,9 +75,9 @@ class Body:
         return self.cast(value, ir.DataType.FLOAT)
 
     def add(self, name: str, result: ir.Value) -> str:
-        """Give the model the function, unless it has it; gives the name that it has there.
+        """Add the function to the model once, and return the name that it has there.
 
-        A function of another content keeps its name, whoever wrote it; this one gets a number.
+        A different function that has the name keeps it; this one gets a number.
         """
         imports = {"": self.model.opset_imports[""], DOMAIN: 1}
         graph = ir.Graph(
@@ -84,30 +85,34 @@ class Body:
         )
         attributes = list(self.attributes.values())
         function = ir.Function(DOMAIN, name, graph=graph, attributes=attributes)
-        wanted, known, numbers = content(function), self.model.functions, count(2)
-        while (key := function.identifier()) in known and content(known[key]) != wanted:
+        signature = _signature(function)
+        functions = self.model.functions
+        numbers = count(2)
+        while (key := function.identifier()) in functions and _signature(
+            functions[key]
+        ) != signature:
             function.name = f"{name}_{next(numbers)}"
-        if key not in known:
-            known[key] = function
+        if key not in functions:
+            functions[key] = function
             self.model.opset_imports[DOMAIN] = 1
         return function.name
 
 
-def content(function: ir.Function) -> bytes:
-    """What a function computes and how it is called, without its name, notes and versions.
+def _signature(function: ir.Function) -> bytes:
+    """Operators, inputs and outputs of a function, without its name, notes and versions.
 
-    Other tools add shapes, and take away imports that nothing needs. No operator that is written
-    here has changed its meaning from one opset to another.
+    Other tools add shapes, and remove imports that nothing needs. No operator that is written here
+    has changed its meaning from one opset to another.
     """
-    whole = ir.serde.serialize_function(function)
-    for node in whole.node:
+    proto = ir.serde.serialize_function(function)
+    for node in proto.node:
         for note in ("name", "doc_string", "metadata_props"):
             node.ClearField(note)
-    part = onnx.FunctionProto(input=whole.input, output=whole.output, node=whole.node)
-    part.attribute.extend(whole.attribute)
-    part.attribute_proto.extend(whole.attribute_proto)
-    written: bytes = part.SerializeToString(deterministic=True)
-    return written
+    compared = onnx.FunctionProto(input=proto.input, output=proto.output, node=proto.node)
+    compared.attribute.extend(proto.attribute)
+    compared.attribute_proto.extend(proto.attribute_proto)
+    serialized: bytes = compared.SerializeToString(deterministic=True)
+    return serialized
 
 
 UNPACK = "unpack"
@@ -115,58 +120,63 @@ UNPACK = "unpack"
 
 
 def add_unpack(model: ir.Model) -> str:
-    """Give the model the function, once; it maps bytes (n, bits) to codes (8 n). Gives its name."""
-    return function(model, UNPACK, ("packed",), unpack)
+    """Add the function that maps bytes (n, bits) to codes (8 n), once, and return its name."""
+    return add_function(model, UNPACK, ("packed",), _build_unpack)
 
 
-def unpack(body: Body) -> ir.Value:
+def _build_unpack(body: Body) -> ir.Value:
     """Write the operators of the function that unpacks codes.
 
     Each code lies in the byte where its first bit does and that where its last bit does, which may
     be the same.
     """
-    operator, packed = body.operator, body.inputs["packed"]
-    one, eight = body.constant(np.array([1])), body.constant(np.array([EIGHT]))
+    operator = body.operator
+    packed = body.inputs["packed"]
+    unit = body.constant(np.array([1]))
+    eight = body.constant(np.array([CODES_PER_RUN]))
     bits = operator("Shape", packed, start=1)
-    start = operator("Mul", body.constant(np.arange(EIGHT)), bits)
-    end = operator("Add", start, operator("Sub", bits, one))
+    start = operator("Mul", body.constant(np.arange(CODES_PER_RUN)), bits)
+    end = operator("Add", start, operator("Sub", bits, unit))
     codes = operator(
         "BitwiseOr",
-        shifted(body, operator("Div", start, eight), operator("Mod", start, eight), "RIGHT"),
-        shifted(
+        _gather_shifted(
+            body, operator("Div", start, eight), operator("Mod", start, eight), "RIGHT"
+        ),
+        _gather_shifted(
             body,
             operator("Div", end, eight),
             operator("Mod", operator("Neg", start), eight),
             "LEFT",
         ),
     )
-    unit = body.constant(np.asarray(1, np.uint8))
-    above = operator("BitShift", unit, body.cast(bits, ir.DataType.UINT8), direction="LEFT")
-    codes = operator("BitwiseAnd", codes, operator("Sub", above, unit))
+    lowest = body.constant(np.asarray(1, np.uint8))
+    above = operator("BitShift", lowest, body.cast(bits, ir.DataType.UINT8), direction="LEFT")
+    codes = operator("BitwiseAnd", codes, operator("Sub", above, lowest))
     return operator("Reshape", codes, body.constant(np.array([-1])))
 
 
-def shifted(
+def _gather_shifted(
     body: Body, byte: ir.Value, by: ir.Value, direction: Literal["LEFT", "RIGHT"]
 ) -> ir.Value:
-    """Bytes of each run, one for each of eight codes, each shifted."""
-    taken = body.operator("Gather", body.inputs["packed"], byte, axis=1)
-    return body.operator("BitShift", taken, body.cast(by, ir.DataType.UINT8), direction=direction)
+    """Shifted bytes of each run, one for each of its eight codes."""
+    code = body.operator("Gather", body.inputs["packed"], byte, axis=1)
+    return body.operator("BitShift", code, body.cast(by, ir.DataType.UINT8), direction=direction)
 
 
-def unpacked(body: Body, packed: ir.Value) -> ir.Value:
-    """Codes from bytes, and up to seven more."""
+def call_unpack(body: Body, packed: ir.Value) -> ir.Value:
+    """Codes from bytes, and up to seven of padding."""
     return body.operator(add_unpack(body.model), packed, domain=DOMAIN)
 
 
-def shaped(body: Body, flat: ir.Value, shape: str) -> ir.Value:
-    """The first of the values in the shape that an attribute of the call says."""
-    sizes, zero = body.integers(shape), body.constant(np.array([0]))
+def reshape_flat(body: Body, flat: ir.Value, shape: str) -> ir.Value:
+    """The first values, in the shape that an attribute of the call holds."""
+    sizes = body.integers(shape)
+    zero = body.constant(np.array([0]))
     flat = body.operator("Slice", flat, zero, body.operator("ReduceProd", sizes))
     return body.operator("Reshape", flat, sizes)
 
 
-def middle(body: Body, packed: ir.Value) -> ir.Value:
+def zero_code(body: Body, packed: ir.Value) -> ir.Value:
     """The code of 0.0 of a symmetric grid whose codes are packed, as float32: 2^(bits - 1)."""
     bits = body.operator("Shape", packed, start=1)
     below = body.operator("Sub", bits, body.constant(np.array([1])))
@@ -175,29 +185,29 @@ def middle(body: Body, packed: ir.Value) -> ir.Value:
     return body.floats(body.operator("BitShift", unit, shift, direction="LEFT"))
 
 
-def widened(body: Body) -> ir.Value:
+def widen_scale(body: Body) -> ir.Value:
     """Short scales as float32."""
     return body.operator("Mul", body.floats(body.inputs["half"]), body.inputs["widest"])
 
 
-WRITTEN = "packlight.functions"
+_WRITTEN = "packlight.functions"
 
 
-def function(
+def add_function(
     model: ir.Model, name: str, inputs: tuple[str, ...], build: Callable[[Body], ir.Value]
 ) -> str:
-    """Give the model a function, once.
+    """Add a function to the model once.
 
     Args:
         model: that gets it.
-        name: says all that ``build`` depends on.
-        inputs: names of what it takes.
-        build: writes the operators; gives the result.
+        name: distinguishes all that ``build`` depends on.
+        inputs: names of its inputs.
+        build: writes the operators and returns the result.
 
     Returns:
-        The name that it has in the model: this one, unless another function has it.
+        The name that it has in the model; a number is appended where another function has it.
     """
-    written: dict[str, str] = model.meta.setdefault(WRITTEN, {})
+    written: dict[str, str] = model.meta.setdefault(_WRITTEN, {})
     if (DOMAIN, written.get(name, ""), "") not in model.functions:
         body = Body(model, *inputs)
         written[name] = body.add(name, build(body))

@@ -1,7 +1,7 @@
-"""How a sparse weight is stored: a bit for each number, and the numbers that are not zero.
+"""Storage of a sparse weight: a bit for each element, and the elements that are not zero.
 
-The mask is unpacked and summed up, which says for every number which of the stored ones it is; the
-zeros are number 0. ONNX Runtime computes all of it once, when the session starts.
+The mask is unpacked and summed up, which gives every element the index of its stored value; zeros
+have index 0. ONNX Runtime computes all of it once, when the session starts.
 Source: the ONNX operators CumSum-14 and Gather-13.
 """
 
@@ -17,14 +17,14 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.functions import Body, middle, shaped, unpacked
-from packlight.compression.encoding.packing import packed_bytes
+from packlight.compression.encoding.functions import Body, call_unpack, reshape_flat, zero_code
 from packlight.compression.encoding.storage import (
     FLOAT_BYTES,
-    UNSIGNED,
+    UNSIGNED_TYPES,
     Expansion,
     Parts,
     code_bytes,
+    packed_bytes,
     store_codes,
 )
 from packlight.records.configs import SparseStorage
@@ -33,35 +33,35 @@ Array = NDArray[np.generic]
 Float = NDArray[np.float32]
 
 MASK_BYTES = 160
-"""About what the operator and the names that put the values of one weight in their places take."""
+"""Approximate size of the operator and the names that restore one weight."""
 
 VALUE_BYTES = 40
-"""About what more they take where the values are codes."""
+"""Approximate additional size where the values are codes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """How one sparse weight is stored.
+class SparseForm:
+    """Storage form of one sparse weight.
 
     Attributes:
         shape: of the weight.
         summed: axes that its operators sum over.
-        kept: numbers that are not made zero, at least 1.
-        values: what they are.
+        nonzeros: elements that are not zero, at least 1.
+        values: storage of these elements.
         bits: of a code or an index.
         scaled: whether each output channel has a scale.
     """
 
     shape: tuple[int, ...]
     summed: tuple[int, ...]
-    kept: int
+    nonzeros: int
     values: SparseStorage
     bits: int
     scaled: bool
 
     @property
     def size(self) -> int:
-        """Numbers in the weight."""
+        """Elements of the weight."""
         return math.prod(self.shape)
 
     @property
@@ -72,7 +72,7 @@ class Form:
     @property
     def scales(self) -> tuple[int, ...]:
         """Shape of the scales."""
-        return tuple(size if axis in self.outer else 1 for axis, size in enumerate(self.shape))
+        return tuple(1 if axis in self.summed else size for axis, size in enumerate(self.shape))
 
     @property
     def channels(self) -> int:
@@ -80,15 +80,18 @@ class Form:
         return math.prod(self.scales)
 
     @property
-    def beside_parts(self) -> tuple[str, ...]:
-        """Names of what is stored beside mask and values."""
-        table = ("table",) if self.values == "palette" else ()
-        return (*table, "scale") if self.scaled else table
+    def side_parts(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of the parts that are stored beside mask and values."""
+        parts: dict[str, tuple[int, ...]] = {}
+        if self.values == "palette":
+            parts["table"] = (2**self.bits,)
+        if self.scaled:
+            parts["scale"] = self.scales
+        return parts
 
-    def beside(self) -> int:
+    def side_bytes(self) -> int:
         """Bytes of scales and table."""
-        table = 2**self.bits * FLOAT_BYTES if self.values == "palette" else 0
-        return table + (self.channels * FLOAT_BYTES if self.scaled else 0)
+        return sum(map(math.prod, self.side_parts.values())) * FLOAT_BYTES
 
     def value_bytes(self, count: int) -> int:
         """Bytes of so many values."""
@@ -98,87 +101,95 @@ class Form:
 
     def stored_bytes(self) -> int:
         """Bytes of mask, values, scales and table."""
-        return packed_bytes(self.size, 1) + self.value_bytes(self.kept) + self.beside()
+        return packed_bytes(self.size, 1) + self.value_bytes(self.nonzeros) + self.side_bytes()
 
     def dense_bytes(self) -> int:
-        """Bytes of the whole weight stored as such values without a mask."""
-        return self.value_bytes(self.size) + self.beside()
+        """Bytes of the weight stored as such values without a mask."""
+        return self.value_bytes(self.size) + self.side_bytes()
 
 
-class Found(Protocol):
-    """What a weight became."""
-
+class _FittedValues(Protocol):
     @property
     def stored(self) -> Mapping[str, Float]:
         """Scales and table by the name of the part."""
 
 
-def stored_parts(form: Form, found: Found, codes: Float) -> Mapping[str, Array]:
-    """Mask, values, scales and table as they are stored.
+def stored_parts(form: SparseForm, fitted: _FittedValues, codes: Float) -> Mapping[str, Array]:
+    """Arrays of mask, values, scales and table, by the name of the part.
 
     Args:
-        form: how.
-        found: gives scales and table.
+        form: of the weight.
+        fitted: has scales and table.
         codes: of the weight's shape, NaN for a zero.
     """
-    kept = ~np.isnan(codes)
-    values = codes[kept]
-    assert len(values) == form.kept, "as many stay as the size was reckoned with"
-    shift = np.float32(offset(form))
-    coded: Array = values if form.values == "float" else (values + shift).astype(np.uint8)
-    beside = {part: array for part, array in found.stored.items() if part in form.beside_parts}
-    return {"mask": kept.astype(np.uint8), "values": coded, **beside}
+    mask = ~np.isnan(codes)
+    values = codes[mask]
+    assert len(values) == form.nonzeros, "the size was computed with another number of nonzeros"
+    encoded: Array = values
+    if form.values != "float":
+        encoded = (values + np.float32(_zero_code(form))).astype(np.uint8)
+    side = {part: array for part, array in fitted.stored.items() if part in form.side_parts}
+    return {"mask": mask.astype(np.uint8), "values": encoded, **side}
 
 
-def offset(form: Form) -> int:
-    """The stored code of 0.0, which is in the middle of a grid."""
-    return 1 << (form.bits - 1) if form.values == "grid" else 0
+def _zero_code(form: SparseForm) -> int:
+    """The stored code of 0.0, in the middle of a grid."""
+    if form.values != "grid":
+        return 0
+    return 1 << (form.bits - 1)
 
 
-def restored(place: Expansion, form: Form, parts: Parts) -> ir.Value:
-    """Write what restores one weight; gives the weight."""
-    inputs = {"mask": store_codes(place, parts, 1, (form.size,), part="mask")}
+def restore_sparse(expansion: Expansion, form: SparseForm, parts: Parts) -> ir.Value:
+    """Write the operators that restore one weight, and return the weight."""
+    inputs = {"mask": store_codes(expansion, parts, 1, (form.size,), part="mask")}
     if form.values == "float":
-        inputs["values"] = place.store_part(parts, "values", ir.DataType.FLOAT, (form.kept,))
+        count = (form.nonzeros,)
+        inputs["values"] = expansion.store_part(parts, "values", ir.DataType.FLOAT, count)
     else:
-        inputs["values"] = store_codes(place, parts, form.bits, (form.kept,), part="values")
-    if form.values == "palette":
-        inputs["table"] = place.store_part(parts, "table", ir.DataType.FLOAT, (2**form.bits,))
-    if form.scaled:
-        inputs["scale"] = place.store_part(parts, "scale", ir.DataType.FLOAT, form.scales)
-    return place.call(function_name(form), inputs, partial(restore, form), shape=form.shape)
+        inputs["values"] = store_codes(expansion, parts, form.bits, (form.nonzeros,), part="values")
+    for part, shape in form.side_parts.items():
+        inputs[part] = expansion.store_part(parts, part, ir.DataType.FLOAT, shape)
+    return expansion.call(_function_name(form), inputs, partial(_restore, form), shape=form.shape)
 
 
-def function_name(form: Form) -> str:
+def _function_name(form: SparseForm) -> str:
     """Name of the function that restores a weight of this form."""
-    width = f"{form.bits if form.bits in UNSIGNED else '_packed'}"
-    values = "" if form.values == "float" else f"_{form.values}{width}"
-    return f"sparse{values}{'_scaled' if form.scaled else ''}"
+    name = "sparse"
+    if form.values != "float":
+        name += f"_{form.values}{form.bits if form.bits in UNSIGNED_TYPES else '_packed'}"
+    if form.scaled:
+        name += "_scaled"
+    return name
 
 
-def restore(form: Form, body: Body) -> ir.Value:
-    """Write the function: values in the places where the mask has ones, zeros elsewhere."""
-    operator, first = body.operator, body.constant(np.asarray(0, np.int64))
-    bits = body.cast(unpacked(body, body.inputs["mask"]), ir.DataType.INT32)
+def _restore(form: SparseForm, body: Body) -> ir.Value:
+    """Write the function: values where the mask has ones, zeros elsewhere."""
+    operator = body.operator
+    first = body.constant(np.asarray(0, np.int64))
+    bits = body.cast(call_unpack(body, body.inputs["mask"]), ir.DataType.INT32)
     index = operator("Mul", operator("CumSum", bits, first), bits)
     zero = body.constant(np.zeros(1, np.float32))
-    spread = operator("Gather", operator("Concat", zero, kept_values(form, body), axis=0), index)
-    value = shaped(body, spread, "shape")
-    return operator("Mul", value, body.inputs["scale"]) if form.scaled else value
+    spread = operator(
+        "Gather", operator("Concat", zero, _nonzero_values(form, body), axis=0), index
+    )
+    value = reshape_flat(body, spread, "shape")
+    if form.scaled:
+        value = operator("Mul", value, body.inputs["scale"])
+    return value
 
 
-def kept_values(form: Form, body: Body) -> ir.Value:
-    """The values that are not zero, but for their scales; up to seven more follow."""
+def _nonzero_values(form: SparseForm, body: Body) -> ir.Value:
+    """The values that are not zero, without their scales; up to seven of padding follow."""
     values = codes = body.inputs["values"]
     if form.values == "float":
         return values
-    if form.bits not in UNSIGNED:
-        values = unpacked(body, codes)
+    if form.bits not in UNSIGNED_TYPES:
+        values = call_unpack(body, codes)
     if form.values == "palette":
         indices = body.cast(values, ir.DataType.INT32)
         return body.operator("Gather", body.inputs["table"], indices, axis=0)
-    if form.bits in UNSIGNED:
-        zero = body.constant(np.asarray(offset(form), np.float32))
+    if form.bits in UNSIGNED_TYPES:
+        zero = body.constant(np.asarray(_zero_code(form), np.float32))
     else:
-        zero = middle(body, codes)
+        zero = zero_code(body, codes)
     return body.operator("Sub", body.floats(values), zero)

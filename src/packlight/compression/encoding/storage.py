@@ -1,4 +1,4 @@
-"""How compressed weights are stored and turned back into floats inside the graph.
+"""Storage of compressed weights, and the operators that restore them inside the graph.
 
 ``expand="load"`` calls a function of the model's own, which ONNX Runtime computes once when the
 session starts; ``expand="run"`` uses DequantizeLinear, which it computes at every run or fuses into
@@ -17,78 +17,78 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.functions import DOMAIN, Body, function
-from packlight.compression.encoding.packing import EIGHT, pack, packed_bytes
-from packlight.compression.encoding.unique_names import Names
+from packlight.compression.encoding.functions import CODES_PER_RUN, DOMAIN, Body, add_function
+from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.model import initializers, owning_graph
 
 Array = NDArray[np.generic]
+Bytes = NDArray[np.uint8]
 FLOAT_BYTES = 4
 OPERATOR_BYTES = 150
-"""About what the operator and the names that restore one weight take in the file."""
+"""Approximate size in the file of the operator and the names that restore one weight."""
 
-STORED = {4: ir.DataType.INT4, 8: ir.DataType.INT8}
-"""Type that holds a signed code of so many bits."""
+SIGNED_TYPES = {4: ir.DataType.INT4, 8: ir.DataType.INT8}
+"""Type of a signed code of so many bits."""
 
-NUMPY = {
+_NUMPY_TYPES = {
     ir.DataType.INT4: ml_dtypes.int4,
     ir.DataType.UINT4: ml_dtypes.uint4,
     ir.DataType.INT8: np.int8,
 }
-UNSIGNED = {4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
-"""Type that holds an unsigned code; codes of other widths are packed into bytes."""
+UNSIGNED_TYPES = {4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
+"""Type of an unsigned code; codes of other widths are packed into bytes."""
 
-OPSET = {**dict.fromkeys(range(1, 8), 18), 4: 21, 8: 13}
+MIN_OPSET = {**dict.fromkeys(range(1, 8), 18), 4: 21, 8: 13}
 """The first opset that stores codes of so many bits, and restores them at load or at run."""
 
 BLOCKED_OPSET = 21
-"""The first opset whose DequantizeLinear knows blocks."""
+"""The first opset whose DequantizeLinear has blocks."""
 
 
 class Parts:
-    """Arrays of one weight that are computed together, and let go when each is taken.
+    """Arrays of one weight that are computed together, and released one by one as they are taken.
 
-    Whoever writes a file takes all parts of a weight in a row, so that they are computed once and
-    no more than one weight is there at a time.
+    A file is written with all parts of a weight in a row, so that they are computed once and no
+    more than one weight is in memory at a time.
 
     Args:
-        compute: gives every part by its name; the same ones at every call.
+        compute: returns every part by its name; equal ones at every call.
     """
 
     def __init__(self, compute: Callable[[], Mapping[str, Array]]) -> None:
         self.compute = compute
-        self.kept: dict[str, Array] = {}
+        self.arrays: dict[str, Array] = {}
 
     def take(self, part: str) -> Array:
-        """One part, which is not kept here any longer."""
-        if part not in self.kept:
-            self.kept = dict(self.compute())
-        return self.kept.pop(part)
+        """Return one part and release it here."""
+        if part not in self.arrays:
+            self.arrays = dict(self.compute())
+        return self.arrays.pop(part)
 
 
 class Expansion:
     """Writes the operators that restore one weight, in the graph that owns it.
 
     Args:
-        model: the whole model.
-        owner: the stored value that is replaced.
+        model: that has the graph.
+        owner: the stored value to replace.
     """
 
     def __init__(self, model: ir.Model, owner: ir.Value) -> None:
         self.model = model
         self.name = str(owner.name)
-        self.stem = fresh_stem(model)
+        self.stem = _fresh_stem(model)
         self.owner = owner
         self.graph = owning_graph(owner)
-        self.before = first_use(owner, self.graph)
+        self.before = _first_use(owner, self.graph)
         self.written = 0
 
     def store(
         self, part: str, kind: ir.DataType, shape: Sequence[int], compute: Callable[[], Array]
     ) -> ir.Value:
-        """Add a stored value whose content is computed when it is written."""
+        """Add a stored value whose array is computed when it is written."""
         name = f"{self.stem}.{part}"
-        cast = NUMPY.get(kind)
+        cast = _NUMPY_TYPES.get(kind)
 
         def tensor() -> ir.TensorProtocol:
             array = compute()
@@ -102,7 +102,7 @@ class Expansion:
     def store_part(
         self, parts: Parts, part: str, kind: ir.DataType, shape: Sequence[int]
     ) -> ir.Value:
-        """Add one of the arrays that are computed together."""
+        """Add one of the arrays of a weight that are computed together."""
         return self.store(part, kind, shape, lambda: parts.take(part).reshape(shape))
 
     def constant(self, part: str, array: Array) -> ir.Value:
@@ -136,16 +136,16 @@ class Expansion:
         build: Callable[[Body], ir.Value],
         **attributes: Sequence[int],
     ) -> ir.Value:
-        """Add a call of a function of the model's own, which the model gets once.
+        """Add a call of a function, which is added to the model once.
 
         Args:
-            name: says all that ``build`` depends on; it gets a number where the model has another
-                function of this name.
-            inputs: of the call, by the names that they have in the function.
-            build: writes the function; gives its result.
+            name: distinguishes all that ``build`` depends on; a number is appended where the model
+                has a different function of this name.
+            inputs: of the call, by their names in the function.
+            build: writes the function and returns its result.
             attributes: of the call.
         """
-        called = function(self.model, name, tuple(inputs), build)
+        called = add_function(self.model, name, tuple(inputs), build)
         return self.operator(called, list(inputs.values()), DOMAIN, **attributes)
 
     def reshape(self, value: ir.Value, shape: Sequence[int]) -> ir.Value:
@@ -154,13 +154,13 @@ class Expansion:
         return self.operator("Reshape", [value, target])
 
     def cut(self, value: ir.Value, end: int, axis: int) -> ir.Value:
-        """Add a Slice that keeps what lies before ``end``."""
+        """Add a Slice up to ``end``."""
         bounds = {"start": 0, "end": end, "axis": axis}
         ends = [self.constant(name, np.asarray([n], np.int64)) for name, n in bounds.items()]
         return self.operator("Slice", [value, *ends])
 
     def replace(self, restored: ir.Value) -> None:
-        """Let everything that read the old value read the restored one, which takes its name."""
+        """Let all readers of the old value read the restored one, which takes its name."""
         self.owner.replace_all_uses_with(restored)
         remove_stored(self.owner)
         restored.name = self.name
@@ -173,43 +173,42 @@ def attribute(name: str, value: int | Sequence[int]) -> ir.Attr:
     return ir.AttrInt64s(name, value)
 
 
-NEXT = "packlight.next"
-COMPUTED = "packlight.computed"
+NEXT_STEM = "packlight.next"
+COMPUTED_STEMS = "packlight.computed"
 
 
-def fresh_stem(model: ir.Model) -> str:
-    """Names of what is stored of one weight begin with it; no other value's do."""
-    if NEXT not in model.meta:
-        taken = stems(str(value.name) for value in initializers(model))
-        model.meta[NEXT] = max((int(stem[1:]) for stem in taken), default=-1) + 1
-        model.meta[COMPUTED] = stems(Names(model).taken) - taken
-    while (stem := f"w{model.meta[NEXT]:04}") in model.meta[COMPUTED]:
-        model.meta[NEXT] += 1
-    model.meta[NEXT] += 1
+def _fresh_stem(model: ir.Model) -> str:
+    """A new beginning of names, for the stored values of one weight only."""
+    if NEXT_STEM not in model.meta:
+        stored = _stems(str(value.name) for value in initializers(model))
+        model.meta[NEXT_STEM] = max((int(stem[1:]) for stem in stored), default=-1) + 1
+        model.meta[COMPUTED_STEMS] = _stems(UniqueNames(model).taken) - stored
+    while (stem := f"w{model.meta[NEXT_STEM]:04}") in model.meta[COMPUTED_STEMS]:
+        model.meta[NEXT_STEM] += 1
+    model.meta[NEXT_STEM] += 1
     return stem
 
 
-def stems(names: Iterable[str]) -> set[str]:
-    """Those of names that begin as what is stored of a weight does."""
+def _stems(names: Iterable[str]) -> set[str]:
     return {stem for name in names if re.fullmatch(r"w\d+", stem := name.split(".")[0])}
 
 
-def first_use(value: ir.Value, graph: ir.Graph) -> ir.Node:
-    """An operator of the graph before all that read the value: the first of them where it can.
+def _first_use(value: ir.Value, graph: ir.Graph) -> ir.Node:
+    """An operator of the graph that comes before all readers of a value: the first of them.
 
-    A reader in a subgraph makes it the first operator of all: stored values wait for nothing.
+    For readers in a subgraph it is the first operator of all: stored values wait for nothing.
     """
     readers = list(value.consumers())
     if any(node.graph is not graph for node in readers):
         return graph[0]
     if len(readers) == 1:
         return readers[0]
-    wanted = set(map(id, readers))
-    return next(node for node in graph if id(node) in wanted)
+    identities = set(map(id, readers))
+    return next(node for node in graph if id(node) in identities)
 
 
 def remove_stored(value: ir.Value) -> None:
-    """Take a stored value that nobody reads out of its graph."""
+    """Remove a stored value without readers from its graph."""
     node = value.producer()
     if node is not None:
         owner = node.graph
@@ -220,27 +219,52 @@ def remove_stored(value: ir.Value) -> None:
         graph.initializers.pop(str(value.name))
 
 
+def packed_bytes(count: int, bits: int) -> int:
+    """Bytes of so many packed codes: eight codes of b bits fill b bytes.
+
+    >>> packed_bytes(9, 3)
+    6
+    """
+    return -(-count // CODES_PER_RUN) * bits
+
+
+def pack_codes(codes: Bytes, bits: int) -> Bytes:
+    """Codes (any shape), each below 2^bits, as bytes (count / 8 rounded up, bits).
+
+    The first code of eight lies in the lowest bits; ``functions.add_unpack`` is the inverse in the
+    graph.
+    """
+    flat = codes.ravel()
+    padded = np.zeros(-(-flat.size // CODES_PER_RUN) * CODES_PER_RUN, np.uint8)
+    padded[: flat.size] = flat
+    planes = np.unpackbits(padded[:, None], axis=1, count=bits, bitorder="little")
+    return np.packbits(planes.reshape(-1, CODES_PER_RUN * bits), axis=1, bitorder="little")
+
+
 def code_bytes(count: int, bits: int) -> int:
     """Bytes of so many codes, in a type of their width or packed."""
-    return -(-count * bits // EIGHT) if bits in STORED else packed_bytes(count, bits)
+    if bits in SIGNED_TYPES:
+        return -(-count * bits // 8)
+    return packed_bytes(count, bits)
 
 
 def store_codes(
-    place: Expansion,
+    expansion: Expansion,
     parts: Parts,
     bits: int,
     shape: Sequence[int],
     *,
-    kinds: Mapping[int, ir.DataType] = UNSIGNED,
+    kinds: Mapping[int, ir.DataType] = UNSIGNED_TYPES,
     part: str = "codes",
 ) -> ir.Value:
     """Store codes in a type of their width, else packed into bytes."""
     if bits in kinds:
-        return place.store_part(parts, part, kinds[bits], shape)
+        return expansion.store_part(parts, part, kinds[bits], shape)
     size = (packed_bytes(math.prod(shape), bits) // bits, bits)
-    return place.store(part, ir.DataType.UINT8, size, lambda: pack(unsigned(parts, part), bits))
+    return expansion.store(
+        part, ir.DataType.UINT8, size, lambda: pack_codes(_unsigned(parts, part), bits)
+    )
 
 
-def unsigned(parts: Parts, part: str) -> NDArray[np.uint8]:
-    """A part whose numbers are stored from 0 on."""
+def _unsigned(parts: Parts, part: str) -> NDArray[np.uint8]:
     return parts.take(part).astype(np.uint8, copy=False)

@@ -1,42 +1,77 @@
-"""Stored values that one step adds to a model, each under a name that nothing else has."""
+"""Stored values that a step adds to a model, under names that no other value has.
+
+A name in a body must differ from those around it, so it is looked up in the whole model.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression.encoding.unique_names import Names
-from packlight.compression.sites.weight_roles import stored
+from packlight.model import graphs, stored_tensor
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 
 
-class Stock:
-    """Stores values once for each graph that reads them, under names that no other value has.
+class UniqueNames:
+    """Names of a model's values, looked up once, when the first is needed.
 
     Args:
-        model: what they are added to.
+        model: that gets new values.
     """
 
     def __init__(self, model: ir.Model) -> None:
-        self.names = Names(model)
-        self.kept: dict[tuple[int, str], ir.Value] = {}
+        self.model = model
+
+    @cached_property
+    def taken(self) -> set[str]:
+        """Names that are not free."""
+        return {str(value.name) for graph in graphs(self.model) for value in graph_values(graph)}
+
+    def fresh(self, name: str, mark: str = "_") -> str:
+        """The name, with as many marks appended as make it free; it is taken from now on."""
+        while name in self.taken:
+            name += mark
+        self.taken.add(name)
+        return name
+
+
+def graph_values(graph: ir.Graph) -> Iterator[ir.Value]:
+    """Every value of a graph without its subgraphs."""
+    yield from (*graph.inputs, *graph.initializers.values())
+    for node in graph:
+        yield from node.outputs
+
+
+class StoredValues:
+    """Arrays stored once for each graph that reads them, under names that no other value has.
+
+    Args:
+        model: that gets them.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self.names = UniqueNames(model)
+        self.values: dict[tuple[int, str], ir.Value] = {}
 
     def fresh(self, name: str) -> str:
-        """The name, or one like it that is not taken."""
+        """The name, or a free one like it."""
         return self.names.fresh(name)
 
-    def keep(self, graph: ir.Graph, name: str, array: Array) -> ir.Value:
-        """Store an array, or give what was kept for this graph under this name if it is equal."""
-        key = (id(graph), name)
-        if key not in self.kept or not holds(self.kept[key], array):
-            own = self.fresh(name)
-            self.kept[key] = ir.Value(name=own, const_value=ir.Tensor(array, name=own))
-            graph.register_initializer(self.kept[key])
-        return self.kept[key]
+    def store(self, graph: ir.Graph, name: str, array: Array) -> ir.Value:
+        """Store an array, or return the equal one stored for this graph under this name."""
+        value = self.values.get((id(graph), name))
+        if value is None or not _holds(value, array):
+            free = self.fresh(name)
+            value = ir.Value(name=free, const_value=ir.Tensor(array, name=free))
+            self.values[id(graph), name] = value
+            graph.register_initializer(value)
+        return value
 
 
-def holds(value: ir.Value, array: Array) -> bool:
-    """Whether this is what a value stores."""
-    tensor = stored(value)
+def _holds(value: ir.Value, array: Array) -> bool:
+    tensor = stored_tensor(value)
     return tensor is not None and np.array_equal(tensor.numpy(), array)

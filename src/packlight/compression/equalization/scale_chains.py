@@ -14,35 +14,39 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.equalization.channel_edits import Blocked, Edit
-from packlight.compression.equalization.channel_map import Labels, Shapes, ranked
+from packlight.compression.equalization.channel_map import (
+    Blocked,
+    ChannelMap,
+    Edit,
+    Shapes,
+    with_rank,
+)
 from packlight.compression.equalization.scale_endpoints import (
     CONSUMERS,
     PRODUCERS,
     Consumer,
     Producer,
-    consumer,
 )
 from packlight.compression.equalization.scale_propagation import (
-    INDIFFERENT,
+    IGNORES_VALUES,
     RULES,
     SUMS,
     Passed,
     Reading,
     not_proportional,
 )
-from packlight.compression.sites.weight_roles import STANDARD, Role, stored
+from packlight.compression.sites.weight_roles import STANDARD, Role, is_standard, stored
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Chain:
-    """Where scales of channels can go.
+class ScaleChain:
+    """A path along which scales of channels can move.
 
     Attributes:
-        producers: where it starts.
-        passed: what is stored on the way that takes in the reciprocals of scales.
-        consumers: what takes in the scales.
-        free: which channels may have another scale than 1 (channels,).
+        producers: at its start.
+        passed: stored inputs on the way to divide by the scales.
+        consumers: of the weights to multiply by the scales.
+        free: channels that may have another scale than 1 (channels,).
     """
 
     producers: tuple[Producer, ...]
@@ -52,46 +56,48 @@ class Chain:
 
     @property
     def divided(self) -> tuple[Edit, ...]:
-        """All that takes in the reciprocals of scales."""
+        """All stored inputs to divide by the scales."""
         return (*(edit for start in self.producers for edit in start.edits), *self.passed)
 
     def reaches(self, node: ir.Node) -> bool:
-        """Whether an operator is among the consumers."""
+        """Check for an operator among the consumers."""
         return any(end.edit.node is node for end in self.consumers)
 
 
-class Chains:
-    """Chains of a model, each found once.
+class ScaleChains:
+    """Chains of a model, each traced once.
 
     Args:
-        graph: the model; it must not change while chains are looked for.
+        graph: the model; it must not change during the search.
     """
 
     def __init__(self, graph: ir.Model) -> None:
-        self.origins = Origins(Shapes(graph))
-        self.kept: dict[int, Chain | Blocked] = {}
+        self.origins = _Origins(Shapes(graph))
+        self.chains: dict[int, ScaleChain | Blocked] = {}
 
-    def behind(self, role: Role) -> Chain | Blocked:
+    def ending_at(self, role: Role) -> ScaleChain | Blocked:
         """The chain that ends at a weight, or why there is none."""
         starts = self.origins.of(role.node.inputs[1 - role.index])
         if isinstance(starts, Blocked):
             return starts
         key = id(starts[0].node)
-        if key not in self.kept:
-            found = walked(starts[0], self.origins)
-            members = found.producers if isinstance(found, Chain) else starts
-            self.kept.update((id(start.node), found) for start in (*members, *starts))
-        found = self.kept[key]
-        if isinstance(found, Chain) and not found.reaches(role.node):
+        if key not in self.chains:
+            chain = _follow_channels(starts[0], self.origins)
+            members = list(starts)
+            if isinstance(chain, ScaleChain):
+                members += chain.producers
+            self.chains.update((id(start.node), chain) for start in members)
+        chain = self.chains[key]
+        if isinstance(chain, ScaleChain) and not chain.reaches(role.node):
             return Blocked(
                 "fixed-scale",
                 "another reader of its channels keeps them at the scale that they have",
             )
-        return found
+        return chain
 
 
-class Origins:
-    """Producers before values, each value looked at once.
+class _Origins:
+    """Producers before values, each value traced once.
 
     Args:
         shapes: of the model.
@@ -99,32 +105,33 @@ class Origins:
 
     def __init__(self, shapes: Shapes) -> None:
         self.shapes = shapes
-        self.kept: dict[int, tuple[Producer, ...] | Blocked] = {}
-        self.made: dict[int, Producer | Blocked | None] = {}
+        self.origins: dict[int, tuple[Producer, ...] | Blocked] = {}
+        self.producers: dict[int, Producer | Blocked | None] = {}
 
     def of(self, value: ir.Value | None) -> tuple[Producer, ...] | Blocked:
-        """The producers of all that a value is the sum of, or what is in the way."""
-        found: dict[int, Producer] = {}
-        ahead, seen = [value], {id(value)}
-        while ahead:
-            now = ahead.pop()
-            step = self.kept.get(id(now)) or self.before(now)
-            if isinstance(step, Blocked):
-                found.clear()
-                self.kept[id(value)] = step
-                return step
-            for one in step:
-                if isinstance(one, Producer):
-                    found.setdefault(id(one.node), one)
-                elif id(one) not in seen:
-                    seen.add(id(one))
-                    ahead.append(one)
-        self.kept[id(value)] = tuple(found.values())
-        return tuple(found.values())
+        """The producers of all terms of a value, or the obstacle."""
+        producers: dict[int, Producer] = {}
+        pending = [value]
+        visited = {id(value)}
+        while pending:
+            term = pending.pop()
+            sources = self.origins.get(id(term)) or self.before(term)
+            if isinstance(sources, Blocked):
+                self.origins[id(value)] = sources
+                return sources
+            for source in sources:
+                if isinstance(source, Producer):
+                    producers.setdefault(id(source.node), source)
+                elif id(source) not in visited:
+                    visited.add(id(source))
+                    pending.append(source)
+        result = tuple(producers.values())
+        self.origins[id(value)] = result
+        return result
 
     def before(self, value: ir.Value | None) -> Sequence[Producer | ir.Value] | Blocked:
-        """The producer of a value, or the values to look behind."""
-        node = None if value is None else value.producer()
+        """The producer of a value, or the values to trace instead."""
+        node = value.producer() if value is not None else None
         if node is None:
             return Blocked(
                 "model-input", "it reads an input of the model or of a body, which stays as it is"
@@ -134,29 +141,29 @@ class Origins:
             return [start]
         weighted = node.op_type in CONSUMERS and any(map(stored, node.inputs))
         if weighted or node.domain not in STANDARD or node.op_type not in RULES:
-            return start or unproductive(node)
-        computed = [given for given in node.inputs if given is not None and stored(given) is None]
+            return start or _not_a_producer(node)
+        computed = _computed_inputs(node)
         if node.op_type in SUMS or len(computed) < 2:  # noqa: PLR2004
             return computed or Blocked(
                 "no-weight", f"{node.name} before it reads nothing that is computed"
             )
-        return self.either(computed if node.op_type in ("Mul", "MatMul") else computed[:1])
-
-    def either(self, values: Sequence[ir.Value]) -> tuple[Producer, ...] | Blocked:
-        """Producers on the first way that has them."""
-        ways = [self.of(value) for value in values]
-        return next((way for way in ways if not isinstance(way, Blocked)), ways[0])
+        if node.op_type not in ("Mul", "MatMul"):
+            return self.of(computed[0])
+        origins = [self.of(operand) for operand in computed]
+        return next((origin for origin in origins if not isinstance(origin, Blocked)), origins[0])
 
     def producer(self, node: ir.Node) -> Producer | Blocked | None:
-        """An operator as a producer, each one made once; None where its kind is none."""
-        make = PRODUCERS.get(node.op_type) if node.domain in STANDARD else None
-        if make is not None and id(node) not in self.made:
-            self.made[id(node)] = make(node, self.shapes)
-        return self.made.get(id(node))
+        """An operator as a producer, created once; None for kinds that are none."""
+        if is_standard(node, *PRODUCERS) and id(node) not in self.producers:
+            self.producers[id(node)] = PRODUCERS[node.op_type](node, self.shapes)
+        return self.producers.get(id(node))
 
 
-def unproductive(node: ir.Node) -> Blocked:
-    """Why channels cannot be scaled at an operator before."""
+def _computed_inputs(node: ir.Node) -> list[ir.Value]:
+    return [value for value in node.inputs if value is not None and stored(value) is None]
+
+
+def _not_a_producer(node: ir.Node) -> Blocked:
     kind = node.op_type
     return Blocked(
         "not-proportional",
@@ -165,38 +172,38 @@ def unproductive(node: ir.Node) -> Blocked:
 
 
 @dataclass(slots=True)
-class Walk:
-    """A chain in the making.
+class _Walk:
+    """Search for a chain.
 
     Attributes:
         free: as of a chain.
         starts: producers so far, by identity.
         passed: as of a chain.
-        consumers: all that were met.
+        consumers: so far.
         labels: of values, by identity.
-        met: operators that were passed, by identity.
-        blocks: what was in the way.
+        visited: operators that were passed, by identity.
+        blocks: obstacles.
     """
 
     free: NDArray[np.bool_]
     starts: dict[int, Producer] = field(default_factory=dict)
     passed: list[Edit] = field(default_factory=list)
     consumers: list[Consumer] = field(default_factory=list)
-    labels: dict[int, Labels] = field(default_factory=dict)
-    met: dict[int, ir.Node] = field(default_factory=dict)
+    labels: dict[int, ChannelMap] = field(default_factory=dict)
+    visited: dict[int, ir.Node] = field(default_factory=dict)
     blocks: list[Blocked] = field(default_factory=list)
 
-    def block(self, labels: Labels, reason: Blocked) -> None:
-        """Leave channels as they are."""
+    def block(self, labels: ChannelMap, reason: Blocked) -> None:
+        """Fix the scale of channels to 1."""
         self.free[labels[labels < self.free.size]] = False
         self.blocks.append(reason)
 
     def start(self, producer: Producer) -> list[ir.Value]:
-        """Take a producer in; gives what it gives."""
+        """Add a producer; returns the values to follow."""
         if id(producer.node) in self.starts:
             return []
         if producer.channels != self.free.size:
-            self.block(np.arange(self.free.size), unequal(producer.node))
+            self.block(np.arange(self.free.size), _unequal_sum(producer.node))
             return []
         value = producer.node.outputs[0]
         self.starts[id(producer.node)] = producer
@@ -204,51 +211,45 @@ class Walk:
         return [value]
 
     def check_sums(self) -> None:
-        """Leave channels as they are where not all that is added has the same ones."""
-        for node in self.met.values():
+        """Fix the scale of channels in sums whose terms do not all have them."""
+        for node in self.visited.values():
             if node.op_type not in SUMS:
                 continue
-            given = [value for value in node.inputs if value is not None and stored(value) is None]
-            rows = [self.labels[id(value)] for value in given if id(value) in self.labels]
-            rank = max(labels.ndim for labels in rows)
-            same = all(np.array_equal(ranked(rows[0], rank), ranked(r, rank)) for r in rows)
-            if len(rows) < len(given) or not same:
-                for labels in rows:
-                    self.block(labels, unequal(node))
+            terms = _computed_inputs(node)
+            maps = [self.labels[id(value)] for value in terms if id(value) in self.labels]
+            rank = max(labels.ndim for labels in maps)
+            equal = all(np.array_equal(with_rank(maps[0], rank), with_rank(m, rank)) for m in maps)
+            if len(maps) < len(terms) or not equal:
+                for labels in maps:
+                    self.block(labels, _unequal_sum(node))
 
-    def finish(self) -> Chain | Blocked:
-        """The chain, where a channel is left that may be scaled."""
+    def finish(self) -> ScaleChain | Blocked:
+        """The chain, if a channel remains that may be scaled."""
         self.check_sums()
-        for key in self.starts.keys() & self.met.keys():  # it would be divided at both ends
-            self.block(self.starts[key].labels, within(self.starts[key].node))
+        for key in self.starts.keys() & self.visited.keys():  # it would be divided at both ends
+            self.block(self.starts[key].labels, _on_both_ends(self.starts[key].node))
         ends = tuple(end for end in self.consumers if self.free[end.edit.labels].any())
         if not ends:
-            return (
-                self.blocks[0]
-                if self.blocks
-                else Blocked("no-weight", "nothing with a weight reads it")
-            )
-        return Chain(tuple(self.starts.values()), tuple(self.passed), ends, self.free)
+            return next(iter(self.blocks), Blocked("no-weight", "nothing with a weight reads it"))
+        return ScaleChain(tuple(self.starts.values()), tuple(self.passed), ends, self.free)
 
 
-def unequal(node: ir.Node) -> Blocked:
-    """Why scales of values that are added cannot be the same."""
+def _unequal_sum(node: ir.Node) -> Blocked:
     return Blocked("unequal-channels", f"{node.name} adds values whose channels do not correspond")
 
 
-def within(node: ir.Node) -> Blocked:
-    """Why an operator that passes scales on cannot be where they begin as well."""
+def _on_both_ends(node: ir.Node) -> Blocked:
     return Blocked(
         "unequal-channels", f"{node.name} multiplies channels that are added to what it gives"
     )
 
 
-def walked(start: Producer, origins: Origins) -> Chain | Blocked:
-    """Follow the channels of a producer to everything that reads them."""
-    walk = Walk(np.ones(start.channels, np.bool_))
-    ahead = walk.start(start)
-    while ahead and walk.free.any():
-        value = ahead.pop(0)
+def _follow_channels(start: Producer, origins: _Origins) -> ScaleChain | Blocked:
+    """Follow the channels of a producer to all their readers."""
+    walk = _Walk(np.ones(start.channels, np.bool_))
+    pending = walk.start(start)
+    while pending and walk.free.any():
+        value = pending.pop(0)
         labels = walk.labels[id(value)]
         if value.is_graph_output():
             walk.block(
@@ -256,39 +257,40 @@ def walked(start: Producer, origins: Origins) -> Chain | Blocked:
                 Blocked("model-output", f"'{value.name}' is an output, which must stay as it is"),
             )
         for node, index in value.uses():
-            ahead += step(walk, Reading(node, index, labels, origins.shapes), origins)
+            pending += _follow_reader(walk, Reading(node, index, labels, origins.shapes), origins)
     return walk.finish()
 
 
-def step(walk: Walk, reading: Reading, origins: Origins) -> list[ir.Value]:
-    """Follow channels past one operator that reads them; gives the values to follow next."""
-    node, labels = reading.node, reading.labels
-    if node.domain in STANDARD and node.op_type in INDIFFERENT:
+def _follow_reader(walk: _Walk, reading: Reading, origins: _Origins) -> list[ir.Value]:
+    """Follow channels past one of their readers; returns the values to follow next."""
+    node = reading.node
+    if is_standard(node, *IGNORES_VALUES):
         return []
-    found = met(reading)
-    if isinstance(found, Consumer):
-        walk.consumers.append(found)
+    effect = _reader_effect(reading)
+    if isinstance(effect, Consumer):
+        walk.consumers.append(effect)
         return []
-    again = id(node) in walk.met
+    again = id(node) in walk.visited
     if again and node.op_type in SUMS:
         return []
-    if again or isinstance(found, Blocked):
-        walk.block(labels, found if isinstance(found, Blocked) else not_proportional(reading))
+    if again and not isinstance(effect, Blocked):
+        effect = not_proportional(reading)
+    if isinstance(effect, Blocked):
+        walk.block(reading.labels, effect)
         return []
-    walk.met[id(node)] = node
-    walk.passed += found.edits
-    pairs = list(zip(node.outputs, found.labels, strict=False))
-    walk.labels.update((id(value), behind) for value, behind in pairs)
-    return [value for value, _ in pairs] + recruited(walk, reading, origins)
+    walk.visited[id(node)] = node
+    walk.passed += effect.edits
+    pairs = list(zip(node.outputs, effect.labels, strict=False))
+    walk.labels.update((id(value), labels) for value, labels in pairs)
+    return [value for value, _ in pairs] + _join_added(walk, reading, origins)
 
 
-def recruited(walk: Walk, reading: Reading, origins: Origins) -> list[ir.Value]:
-    """Take in the producers of what is added to channels; gives what they give."""
+def _join_added(walk: _Walk, reading: Reading, origins: _Origins) -> list[ir.Value]:
+    """Add the producers of a term that is added to channels; returns the values to follow."""
     node = reading.node
-    other = node.inputs[1 - reading.index] if node.op_type in SUMS else None
-    if other is None or stored(other) is not None:
+    if node.op_type not in SUMS or reading.operand is None or stored(reading.operand) is not None:
         return []
-    starts = origins.of(other)
+    starts = origins.of(reading.operand)
     if isinstance(starts, Blocked):
         walk.block(
             reading.labels,
@@ -298,14 +300,14 @@ def recruited(walk: Walk, reading: Reading, origins: Origins) -> list[ir.Value]:
     return [value for start in starts for value in walk.start(start)]
 
 
-def met(reading: Reading) -> Consumer | Passed | Blocked:
-    """What an operator does with channels."""
+def _reader_effect(reading: Reading) -> Consumer | Passed | Blocked:
+    """Effect of an operator on channels."""
     node = reading.node
     if node.domain not in STANDARD:
         return not_proportional(reading)
     end: Consumer | Blocked | None = None
     if node.op_type in CONSUMERS:
-        end = consumer(node, reading.index, reading.labels)
+        end = CONSUMERS[node.op_type](node, reading.index, reading.labels)
     if isinstance(end, Consumer):
         return end
     rule = RULES.get(node.op_type)

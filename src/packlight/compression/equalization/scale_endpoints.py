@@ -1,6 +1,6 @@
-"""Where scales of channels start and end: operators whose stored numbers can take them in.
+"""Endpoints of scales of channels: operators whose stored tensors can be scaled.
 
-A producer multiplies or normalises by stored numbers, so that each of its output channels can be
+A producer multiplies or normalizes by stored numbers, so that each of its output channels can be
 divided by a scale; a consumer sums over channels with a stored weight, so that each of its input
 channels can be multiplied by it. Source: the operator specifications of ONNX, opset 21.
 """
@@ -12,8 +12,16 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.compression.equalization.channel_edits import Blocked, Edit, editable, unshared
-from packlight.compression.equalization.channel_map import Labels, Shapes, row, shaped
+from packlight.compression.equalization.channel_map import (
+    Blocked,
+    ChannelMap,
+    Edit,
+    Shapes,
+    editable_input,
+    editable_weight,
+    labels_along,
+    stored_input,
+)
 from packlight.compression.sites.weight_roles import stored
 
 MATRIX = 2
@@ -24,12 +32,12 @@ class Producer:
     """An operator whose output channels can be divided by scales.
 
     Attributes:
-        edits: what it stores that takes in their reciprocals; the first is what multiplies.
-        labels: channels of what it gives, of its rank.
+        edits: stored inputs to divide by the scales; the first is the factor.
+        labels: channels of its output, of its rank.
     """
 
     edits: tuple[Edit, ...]
-    labels: Labels
+    labels: ChannelMap
 
     @property
     def node(self) -> ir.Node:
@@ -38,7 +46,7 @@ class Producer:
 
     @property
     def channels(self) -> int:
-        """How many."""
+        """Number of channels."""
         return self.labels.size
 
 
@@ -48,189 +56,187 @@ class Consumer:
 
     Attributes:
         edit: of its weight.
-        inputs: for every number of the weight, the index of what it multiplies along ``axis``.
-        axis: of the value that the operator reads, counted from its end.
+        inputs: for every element of the weight, the index along ``axis`` that it multiplies.
+        axis: of the channels in the other operand, counted from its end.
     """
 
     edit: Edit
-    inputs: Labels
+    inputs: ChannelMap
     axis: int
 
     @property
     def value(self) -> ir.Value:
-        """What the weight multiplies."""
-        node, index = self.edit.node, self.edit.index
-        value = node.inputs[1 - index]
+        """The value that the weight multiplies."""
+        value = self.edit.node.inputs[1 - self.edit.index]
         assert value is not None
         return value
 
 
-def rank_of(node: ir.Node, index: int) -> int:
+def _stored_rank(node: ir.Node, index: int) -> int:
     """Axes of a stored input; 0 where none is stored."""
-    tensor = stored(node.inputs[index]) if index < len(node.inputs) else None
-    return len(tensor.shape) if tensor is not None else 0
+    tensor = stored_input(node, index)
+    if tensor is not None:
+        return len(tensor.shape)
+    return 0
 
 
-def size_of(node: ir.Node, index: int, axis: int) -> int:
-    """Size of a stored input along an axis."""
+def _stored_size(node: ir.Node, index: int, axis: int) -> int:
     tensor = stored(node.inputs[index])
     assert tensor is not None
     return int(tensor.shape.numpy()[axis])
 
 
-def with_vectors(
-    weight: Edit | Blocked, indices: tuple[int, ...], labels: Labels
+def _producer(
+    weight: Edit | Blocked, labels: ChannelMap, bias: int | None = None
 ) -> Producer | Blocked:
-    """A producer with what it adds, where it adds something."""
+    """A producer with the bias that it adds, where it has one.
+
+    Args:
+        weight: multiplied by the producer.
+        labels: of its output.
+        bias: input that is the bias.
+    """
     if isinstance(weight, Blocked):
         return weight
-    node, edits = weight.node, [weight]
-    for index in indices:
-        if index < len(node.inputs) and node.inputs[index] is not None:
-            edit = editable(node, index, row(labels.size))
-            if isinstance(edit, Blocked):
-                return edit
-            edits.append(edit)
-    return Producer(tuple(edits), labels)
+    node = weight.node
+    if bias is None or not any(node.inputs[bias : bias + 1]):
+        return Producer((weight,), labels)
+    edit = editable_input(node, bias, labels_along(labels.size, 1, 0))
+    if isinstance(edit, Blocked):
+        return edit
+    return Producer((weight, edit), labels)
 
 
-NO_WEIGHT = Blocked("no-weight", "the operator before it has no stored weight")
+_NO_WEIGHT = Blocked("no-weight", "the operator before it has no stored weight")
 
 
-def conv_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
+def _conv_producer(node: ir.Node, _: Shapes) -> Producer | Blocked:
     """(out, in / groups, ...kernel) and a bias (out,)."""
-    del shapes
-    rank = rank_of(node, 1)
+    rank = _stored_rank(node, 1)
     if not rank:
-        return NO_WEIGHT
-    labels = row(size_of(node, 1, 0))
-    weight = unshared(editable(node, 1, shaped(labels, rank, 0)))
-    return with_vectors(weight, (2,), shaped(labels, rank, 1))
+        return _NO_WEIGHT
+    channels = _stored_size(node, 1, 0)
+    weight = editable_weight(node, 1, labels_along(channels, rank, 0))
+    return _producer(weight, labels_along(channels, rank, 1), bias=2)
 
 
-def transposed_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
+def _conv_transpose_producer(node: ir.Node, _: Shapes) -> Producer | Blocked:
     """(in, out / groups, ...kernel) and a bias (out,)."""
-    del shapes
-    rank = rank_of(node, 1)
+    rank = _stored_rank(node, 1)
     if not rank:
-        return NO_WEIGHT
+        return _NO_WEIGHT
     groups = node.attributes.get_int("group", 1)
-    inputs, width = size_of(node, 1, 0), size_of(node, 1, 1)
-    group = shaped(row(inputs) // (inputs // groups), rank, 0)
-    weight = unshared(editable(node, 1, group * width + shaped(row(width), rank, 1)))
-    return with_vectors(weight, (2,), shaped(row(groups * width), rank, 1))
+    inputs = _stored_size(node, 1, 0)
+    width = _stored_size(node, 1, 1)
+    group = labels_along(inputs, rank, 0) // (inputs // groups)
+    weight = editable_weight(node, 1, group * width + labels_along(width, rank, 1))
+    return _producer(weight, labels_along(groups * width, rank, 1), bias=2)
 
 
-def gemm_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
-    """(in, out), or (out, in) with transB, and what is added."""
-    del shapes
-    if rank_of(node, 1) != MATRIX:
-        return NO_WEIGHT
+def _gemm_producer(node: ir.Node, _: Shapes) -> Producer | Blocked:
+    """(in, out), or (out, in) with transB, and a bias."""
+    if _stored_rank(node, 1) != MATRIX:
+        return _NO_WEIGHT
     axis = 0 if node.attributes.get_int("transB", 0) else 1
-    labels = row(size_of(node, 1, axis))
-    weight = unshared(editable(node, 1, shaped(labels, MATRIX, axis)))
-    return with_vectors(weight, (2,), labels[None])
+    channels = _stored_size(node, 1, axis)
+    weight = editable_weight(node, 1, labels_along(channels, MATRIX, axis))
+    return _producer(weight, labels_along(channels, MATRIX, 1), bias=2)
 
 
-def matmul_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
+def _matmul_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """(..., in, out) on the right; (..., out, in) on the left."""
-    index = 1 if rank_of(node, 1) >= MATRIX else 0
-    if rank_of(node, index) < MATRIX:
-        return NO_WEIGHT
+    index = int(_stored_rank(node, 1) >= MATRIX)
+    weight_rank = _stored_rank(node, index)
+    if weight_rank < MATRIX:
+        return _NO_WEIGHT
     rank = shapes.rank(node.outputs[0])
-    axis = -1 if index else -2
+    axis = index - 2
     if rank < MATRIX:
         return Blocked("unknown-shape", f"how many axes {node.name} gives is not known")
-    labels = row(size_of(node, index, axis))
-    weight = unshared(editable(node, index, shaped(labels, rank_of(node, index), axis)))
-    return with_vectors(weight, (), shaped(labels, rank, axis))
+    channels = _stored_size(node, index, axis)
+    weight = editable_weight(node, index, labels_along(channels, weight_rank, axis))
+    return _producer(weight, labels_along(channels, rank, axis))
 
 
-def gather_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
-    """A table (entries, width) that is looked up."""
+def _gather_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
+    """A table (entries, width) with lookup by rows."""
     rank = shapes.rank(node.outputs[0])
-    if rank_of(node, 0) != MATRIX or node.attributes.get_int("axis", 0) != 0 or rank < 1:
-        return NO_WEIGHT
-    labels = row(size_of(node, 0, 1))
-    return with_vectors(unshared(editable(node, 0, labels[None])), (), shaped(labels, rank, -1))
+    if _stored_rank(node, 0) != MATRIX or node.attributes.get_int("axis", 0) != 0 or rank < 1:
+        return _NO_WEIGHT
+    channels = _stored_size(node, 0, 1)
+    weight = editable_weight(node, 0, labels_along(channels, MATRIX, 1))
+    return _producer(weight, labels_along(channels, rank, -1))
 
 
-def channel_norm(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
+def _channel_norm_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """Scale and bias (channels,) along axis 1."""
     rank = shapes.rank(node.outputs[0])
-    given = node.attributes
-    if given.get_int("training_mode", 0) != 0 or given.get_int("spatial", 1) != 1:
+    attributes = node.attributes
+    if attributes.get_int("training_mode", 0) != 0 or attributes.get_int("spatial", 1) != 1:
         return Blocked(
-            "unsupported-attributes", f"{node.name} does not normalise channels as at inference"
+            "unsupported-attributes", f"{node.name} does not normalize channels as at inference"
         )
-    if rank < MATRIX or rank_of(node, 1) != 1:
+    if rank < MATRIX or _stored_rank(node, 1) != 1:
         return Blocked(
             "unknown-shape",
             f"how many axes {node.name} gives is not known, or its scale is computed",
         )
-    labels = row(size_of(node, 1, 0))
-    return with_vectors(editable(node, 1, labels), (2,), shaped(labels, rank, 1))
+    return _norm_producer(node, rank, 1)
 
 
-def layer_norm(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
+def _layer_norm_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """Scale and bias (channels,) along the last axis."""
     rank = shapes.rank(node.outputs[0])
     if rank < 1 or node.attributes.get_int("axis", -1) not in (-1, rank - 1):
         return Blocked(
-            "unsupported-attributes", f"{node.name} normalises over more than the last axis"
+            "unsupported-attributes", f"{node.name} normalizes over more than the last axis"
         )
-    if rank_of(node, 1) != 1:
+    if _stored_rank(node, 1) != 1:
         return Blocked(
             "unsupported-shape", f"the scale of {node.name} is not stored for each channel"
         )
-    labels = row(size_of(node, 1, 0))
-    return with_vectors(editable(node, 1, labels), (2,), shaped(labels, rank, -1))
+    return _norm_producer(node, rank, -1)
 
 
-def factor_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
+def _norm_producer(node: ir.Node, rank: int, axis: int) -> Producer | Blocked:
+    channels = _stored_size(node, 1, 0)
+    scale = editable_input(node, 1, labels_along(channels, 1, 0))
+    return _producer(scale, labels_along(channels, rank, axis), bias=2)
+
+
+def _factor_producer(node: ir.Node, shapes: Shapes) -> Producer | Blocked:
     """A product with one stored number for each channel."""
     rank = shapes.rank(node.outputs[0])
-    index = 1 if rank_of(node, 1) else 0
+    index = int(_stored_rank(node, 1) > 0)
     tensor = stored(node.inputs[index])
     sizes = tuple(tensor.shape.numpy()) if tensor is not None else ()
-    wide = [axis - len(sizes) for axis, size in enumerate(sizes) if size > 1]
-    if len(wide) != 1 or rank < len(sizes):
+    axes = [axis - len(sizes) for axis, size in enumerate(sizes) if size > 1]
+    if len(axes) != 1 or rank < len(sizes):
         return Blocked(
             "unsupported-shape",
             f"{node.name} does not multiply by a stored number for each channel",
         )
-    labels = row(sizes[wide[0]])
-    edit = editable(node, index, shaped(labels, len(sizes), wide[0]))
-    return with_vectors(edit, (), shaped(labels, rank, wide[0]))
+    channels = sizes[axes[0]]
+    factor = editable_input(node, index, labels_along(channels, len(sizes), axes[0]))
+    return _producer(factor, labels_along(channels, rank, axes[0]))
 
 
 PRODUCERS: dict[str, Callable[[ir.Node, Shapes], Producer | Blocked]] = {
-    "Conv": conv_producer,
-    "ConvTranspose": transposed_producer,
-    "Gemm": gemm_producer,
-    "MatMul": matmul_producer,
-    "Gather": gather_producer,
-    "BatchNormalization": channel_norm,
-    "InstanceNormalization": channel_norm,
-    "LayerNormalization": layer_norm,
-    "Mul": factor_producer,
+    "Conv": _conv_producer,
+    "ConvTranspose": _conv_transpose_producer,
+    "Gemm": _gemm_producer,
+    "MatMul": _matmul_producer,
+    "Gather": _gather_producer,
+    "BatchNormalization": _channel_norm_producer,
+    "InstanceNormalization": _channel_norm_producer,
+    "LayerNormalization": _layer_norm_producer,
+    "Mul": _factor_producer,
 }
 """Operators whose output channels can be divided by scales."""
 
 
-def consumer(node: ir.Node, index: int, labels: Labels) -> Consumer | Blocked:
-    """How an operator that sums over channels takes in their scales.
-
-    Args:
-        node: one of ``CONSUMERS``.
-        index: of the input that has the channels.
-        labels: of that input, of its rank.
-    """
-    return CONSUMERS[node.op_type](node, index, labels)
-
-
-def takes_in(
-    node: ir.Node, index: int, inputs: Labels, labels: Labels, axis: int
+def _consumer(
+    node: ir.Node, index: int, inputs: ChannelMap, labels: ChannelMap, axis: int
 ) -> Consumer | Blocked:
     """The weight as a consumer, where channels lie along one axis that it sums over."""
     if labels.shape[axis] != labels.size:
@@ -240,68 +246,73 @@ def takes_in(
         return Blocked(
             "unequal-channels", f"{node.name} reads another number of channels than its weight has"
         )
-    edit = unshared(editable(node, index, along[inputs]))
-    return edit if isinstance(edit, Blocked) else Consumer(edit, inputs, axis)
+    edit = editable_weight(node, index, along[inputs])
+    if isinstance(edit, Blocked):
+        return edit
+    return Consumer(edit, inputs, axis)
 
 
-def conv_consumer(node: ir.Node, index: int, labels: Labels) -> Consumer | Blocked:
-    """(out, in / groups, ...kernel): groups read inputs of their own."""
-    rank = rank_of(node, 1)
+def _conv_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
+    """(out, in / groups, ...kernel): each group has separate inputs."""
+    rank = _stored_rank(node, 1)
     if index or rank != labels.ndim:
-        return NOT_SUMMED
-    groups = node.attributes.get_int("group", 1)
-    out, width = size_of(node, 1, 0), size_of(node, 1, 1)
-    group = shaped(row(out) // (out // groups), rank, 0)
-    inputs = group * width + shaped(row(width), rank, 1)
-    return takes_in(node, 1, inputs, labels, 1 - rank)
+        return _NOT_SUMMED
+    outputs = _stored_size(node, 1, 0)
+    width = _stored_size(node, 1, 1)
+    group = labels_along(outputs, rank, 0) // (outputs // node.attributes.get_int("group", 1))
+    inputs = group * width + labels_along(width, rank, 1)
+    return _consumer(node, 1, inputs, labels, 1 - rank)
 
 
-def transposed_consumer(node: ir.Node, index: int, labels: Labels) -> Consumer | Blocked:
+def _conv_transpose_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
     """(in, out / groups, ...kernel)."""
-    rank = rank_of(node, 1)
+    rank = _stored_rank(node, 1)
     if index or rank != labels.ndim:
-        return NOT_SUMMED
-    inputs = shaped(row(size_of(node, 1, 0)), rank, 0)
-    return takes_in(node, 1, inputs, labels, 1 - rank)
+        return _NOT_SUMMED
+    inputs = labels_along(_stored_size(node, 1, 0), rank, 0)
+    return _consumer(node, 1, inputs, labels, 1 - rank)
 
 
-def gemm_consumer(node: ir.Node, index: int, labels: Labels) -> Consumer | Blocked:
+def _gemm_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
     """(in, out), or (out, in) with transB."""
-    given = node.attributes
-    if index or rank_of(node, 1) != MATRIX or given.get_int("transA", 0):
-        return NOT_SUMMED
-    axis = 1 if given.get_int("transB", 0) else 0
-    return takes_in(node, 1, shaped(row(size_of(node, 1, axis)), MATRIX, axis), labels, -1)
+    attributes = node.attributes
+    if index or _stored_rank(node, 1) != MATRIX or attributes.get_int("transA", 0):
+        return _NOT_SUMMED
+    axis = 1 if attributes.get_int("transB", 0) else 0
+    inputs = labels_along(_stored_size(node, 1, axis), MATRIX, axis)
+    return _consumer(node, 1, inputs, labels, -1)
 
 
-def matmul_consumer(node: ir.Node, index: int, labels: Labels) -> Consumer | Blocked:
+def _matmul_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
     """(..., in, out) on the right; (..., out, in) on the left."""
-    other = 1 - index
-    rank = rank_of(node, other)
-    axis, own = (-2, -1) if other else (-1, -2)
-    if rank < MATRIX or labels.ndim < -own:
-        return NOT_SUMMED
-    inputs = shaped(row(size_of(node, other, axis)), rank, axis)
-    return takes_in(node, other, inputs, labels, own)
+    weight = 1 - index
+    rank = _stored_rank(node, weight)
+    axis = -1 - weight
+    channel_axis = -2 + weight
+    if rank < MATRIX or labels.ndim < -channel_axis:
+        return _NOT_SUMMED
+    inputs = labels_along(_stored_size(node, weight, axis), rank, axis)
+    return _consumer(node, weight, inputs, labels, channel_axis)
 
 
-def recurrent_consumer(node: ir.Node, index: int, labels: Labels) -> Consumer | Blocked:
+def _recurrent_consumer(node: ir.Node, index: int, labels: ChannelMap) -> Consumer | Blocked:
     """(directions, gates x hidden, in)."""
-    rank = rank_of(node, 1)
+    rank = _stored_rank(node, 1)
     if index or not rank:
-        return NOT_SUMMED
-    return takes_in(node, 1, shaped(row(size_of(node, 1, 2)), rank, 2), labels, -1)
+        return _NOT_SUMMED
+    inputs = labels_along(_stored_size(node, 1, 2), rank, 2)
+    return _consumer(node, 1, inputs, labels, -1)
 
 
-NOT_SUMMED = Blocked("no-weight", "it does not multiply the channels by a stored weight")
+_NOT_SUMMED = Blocked("no-weight", "it does not multiply the channels by a stored weight")
 
-CONSUMERS: dict[str, Callable[[ir.Node, int, Labels], Consumer | Blocked]] = {
-    "Conv": conv_consumer,
-    "ConvTranspose": transposed_consumer,
-    "Gemm": gemm_consumer,
-    "MatMul": matmul_consumer,
-    "LSTM": recurrent_consumer,
-    "GRU": recurrent_consumer,
-    "RNN": recurrent_consumer,
+CONSUMERS: dict[str, Callable[[ir.Node, int, ChannelMap], Consumer | Blocked]] = {
+    "Conv": _conv_consumer,
+    "ConvTranspose": _conv_transpose_consumer,
+    "Gemm": _gemm_consumer,
+    "MatMul": _matmul_consumer,
+    "LSTM": _recurrent_consumer,
+    "GRU": _recurrent_consumer,
+    "RNN": _recurrent_consumer,
 }
 """Operators that sum over channels with a stored weight."""

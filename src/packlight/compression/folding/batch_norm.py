@@ -1,8 +1,9 @@
-"""Batch normalisation at inference, folded into the operator before it.
+"""Batch normalization and added biases, folded into the operator before them.
 
 y = (x - mean) * scale / sqrt(variance + epsilon) + bias is a product and a sum for each channel,
 so it moves into the weight and bias of a Conv, ConvTranspose or Gemm.
-Source: Jacob et al. (CVPR 2018), section 3.2.
+Source: Jacob et al. (CVPR 2018), section 3.2. Equally, a constant for each channel that is added to
+the result of a convolution moves into its bias.
 """
 
 from __future__ import annotations
@@ -14,52 +15,53 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.unique_names import Names
+from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.compression.sites.weight_roles import is_standard, stored
 from packlight.model import nodes
 from packlight.records.storage import Folded
 from packlight.records.variant import Change, Refusal
 
-CHANNEL = {"Conv": 0, "ConvTranspose": 1}
-"""Axis of the weight that counts output channels."""
+_CHANNEL = {"Conv": 0, "ConvTranspose": 1}
+"""Axis of output channels in the weight."""
 
-PARAMETERS = 4
+_PARAMETERS = 4
 
-MARK = "_folded"
-"""Behind the name of what is stored where that is taken."""
+_BIAS = 2
+"""Input of an operator that is its bias."""
+
+_MARK = "_folded"
+"""Appended to the name of a stored value where that is not free."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm:
-    """A batch normalisation right behind an operator that can take it in."""
+    """A batch normalization right after an operator that it folds into."""
 
     node: ir.Node
     into: ir.Node
 
     @property
     def operator(self) -> str:
-        """Name of the normalisation."""
+        """Name of the normalization."""
         return str(self.node.name)
 
 
-def sites(graph: ir.Model) -> Iterator[BatchNorm | Refusal]:
-    """Every batch normalisation, or why it stays."""
+def batch_norm_sites(graph: ir.Model) -> Iterator[BatchNorm | Refusal]:
+    """Every batch normalization that folds, and refusals of the remaining ones."""
     for node in nodes(graph):
         if is_standard(node, "BatchNormalization"):
-            yield site(node)
+            yield _batch_norm_site(node)
 
 
-def site(node: ir.Node) -> BatchNorm | Refusal:
-    """A batch normalisation that folds, or why it stays."""
+def _batch_norm_site(node: ir.Node) -> BatchNorm | Refusal:
     name = str(node.name)
     source = node.inputs[0]
-    into = source.producer() if source is not None else None
-    if into is None or not is_standard(into, *CHANNEL, "Gemm"):
-        what = into.op_type if into is not None else "an input of the model"
+    into = _producer(source)
+    if into is None or not is_standard(into, *_CHANNEL, "Gemm"):
+        what = "an input of the model" if into is None else into.op_type
         return Refusal(name, "no-fold-target", f"it follows {what}, which cannot take it in")
     assert source is not None
-    ends = [value for value in (source, into.inputs[1]) if value is not None]
-    shared = any(len(value.uses()) > 1 or value.is_graph_output() for value in ends)
+    shared = any(not _has_one_reader(value) for value in (source, into.inputs[1]))
     if shared or into.graph is not node.graph:
         reason = f"the result or the weight of {into.name} is read elsewhere too"
         return Refusal(name, "shared", reason)
@@ -77,56 +79,64 @@ def site(node: ir.Node) -> BatchNorm | Refusal:
     return BatchNorm(node, into)
 
 
-def fold(found: BatchNorm, names: Names) -> Change | Refusal:
-    """Move the normalisation into the weight and bias before it, in place."""
-    node, into = found.node, found.into
+def fold_batch_norm(site: BatchNorm, names: UniqueNames) -> Change | Refusal:
+    """Move the normalization into the weight and bias before it, in place."""
+    node = site.node
+    into = site.into
     with np.errstate(all="ignore"):
-        new_weight, new_bias = moved(node, into)
+        new_weight, new_bias = _folded_parameters(node, into)
     if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
         reason = f"with it the numbers of {into.name} would leave float32"
-        return Refusal(found.operator, "overflow", reason)
+        return Refusal(site.operator, "overflow", reason)
     stem = str(into.name)
-    into.replace_input_with(1, add(into, names.fresh(f"{stem}.weight", MARK), new_weight))
-    into.resize_inputs(max(len(into.inputs), 3))
-    into.replace_input_with(2, add(into, names.fresh(f"{stem}.bias", MARK), new_bias))
+    into.replace_input_with(
+        1, _store_float32(into, names.fresh(f"{stem}.weight", _MARK), new_weight)
+    )
+    into.resize_inputs(max(len(into.inputs), _BIAS + 1))
+    into.replace_input_with(
+        _BIAS, _store_float32(into, names.fresh(f"{stem}.bias", _MARK), new_bias)
+    )
     if "beta" in into.attributes:
         into.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
-    replace_output(node, into)
-    return Change(found.operator, "simplify", Folded(str(into.name)))
+    _replace_output(node, into)
+    return Change(site.operator, "simplify", Folded(str(into.name)))
 
 
-def moved(node: ir.Node, into: ir.Node) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The weight and bias that do what an operator and the normalisation behind it do."""
-    scale, bias, mean, variance = (read(value) for value in node.inputs[1 : 1 + PARAMETERS])
+def _folded_parameters(
+    node: ir.Node, into: ir.Node
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight and bias of an operator that includes the normalization after it."""
+    scale, bias, mean, variance = (
+        _read_float64(value) for value in node.inputs[1 : 1 + _PARAMETERS]
+    )
     epsilon = node.attributes.get_float("epsilon", 1e-5)
     factor = scale / np.sqrt(variance + epsilon)
-    weight = read(into.inputs[1])
-    given = into.inputs[2] if len(into.inputs) > 2 else None  # noqa: PLR2004
-    old = read(given) if given is not None else np.zeros_like(mean)
-    beta = into.attributes.get_float("beta", 1.0) if into.op_type == "Gemm" else 1.0
-    new_weight = weight * spread(factor, into, weight.ndim)
+    weight = _read_float64(into.inputs[1])
+    old_bias = _bias(into)
+    old = np.zeros_like(mean) if old_bias is None else _read_float64(old_bias)
+    beta = into.attributes.get_float("beta", 1.0)
+    new_weight = weight * _spread(factor, into, weight.ndim)
     new_bias = (beta * old - mean) * factor + bias
     return new_weight.astype(np.float32), new_bias.astype(np.float32)
 
 
-def spread(factor: NDArray[np.float64], into: ir.Node, rank: int) -> NDArray[np.float64]:
+def _spread(factor: NDArray[np.float64], into: ir.Node, rank: int) -> NDArray[np.float64]:
     """Factors of output channels in the shape that multiplies the weight."""
     if into.op_type == "Gemm":
-        return factor[:, None] if into.attributes.get_int("transB", 0) else factor[None, :]
+        return np.expand_dims(factor, 1 if into.attributes.get_int("transB", 0) else 0)
     shape = [1] * rank
-    shape[CHANNEL[into.op_type]] = -1
+    shape[_CHANNEL[into.op_type]] = -1
     return factor.reshape(shape)
 
 
-def read(value: ir.Value | None) -> NDArray[np.float64]:
-    """A stored value in double precision."""
+def _read_float64(value: ir.Value | None) -> NDArray[np.float64]:
     tensor = stored(value)
     assert tensor is not None
     return np.asarray(tensor.numpy(), np.float64)
 
 
-def add(node: ir.Node, name: str, array: NDArray[np.floating]) -> ir.Value:
-    """Store an array as float32 in the graph of an operator, under a name that is free."""
+def _store_float32(node: ir.Node, name: str, array: NDArray[np.floating]) -> ir.Value:
+    """Store an array as float32 in the graph of an operator, under a free name."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     value = ir.Value(name=name, const_value=ir.Tensor(array.astype(np.float32), name=name))
@@ -134,13 +144,110 @@ def add(node: ir.Node, name: str, array: NDArray[np.floating]) -> ir.Value:
     return value
 
 
-def replace_output(node: ir.Node, into: ir.Node) -> None:
-    """Let the operator before give what the normalisation gave, under the same name."""
-    old, new = node.outputs[0], into.outputs[0]
+def _replace_output(node: ir.Node, into: ir.Node) -> None:
+    """Let the operator before produce the output of a folded one, under its name."""
+    old = node.outputs[0]
+    new = into.outputs[0]
     name = old.name
-    new.type, new.shape = old.type or new.type, old.shape or new.shape
+    new.type = old.type or new.type
+    new.shape = old.shape or new.shape
     old.replace_all_uses_with(new, replace_graph_outputs=True)
     graph = node.graph
     assert graph is not None
     graph.remove(node, safe=True)
     new.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class AddedBias:
+    """A sum that folds into the bias of a convolution.
+
+    Attributes:
+        node: the sum.
+        into: the convolution.
+        constant: the added value.
+    """
+
+    node: ir.Node
+    into: ir.Node
+    constant: ir.Value
+
+    @property
+    def operator(self) -> str:
+        """Name of the sum."""
+        return str(self.node.name)
+
+
+def added_bias_sites(graph: ir.Model) -> Iterator[AddedBias]:
+    """Every sum that folds."""
+    for node in nodes(graph):
+        if is_standard(node, "Add"):
+            yield from _added_biases_of(node)
+
+
+def _added_biases_of(node: ir.Node) -> Iterator[AddedBias]:
+    for value, constant in (tuple(node.inputs), tuple(reversed(node.inputs))):
+        into = _producer(value)
+        if into is None or not is_standard(into, *_CHANNEL) or into.graph is not node.graph:
+            continue
+        if _has_one_reader(value) and constant is not None and _is_channel_bias(into, constant):
+            yield AddedBias(node, into, constant)
+
+
+def _producer(value: ir.Value | None) -> ir.Node | None:
+    return None if value is None else value.producer()
+
+
+def _has_one_reader(value: ir.Value | None) -> bool:
+    return value is None or (len(value.uses()) <= 1 and not value.is_graph_output())
+
+
+def _bias(into: ir.Node) -> ir.Value | None:
+    return next(iter(into.inputs[_BIAS : _BIAS + 1]), None)
+
+
+def _is_float32(value: ir.Value | None) -> bool:
+    tensor = stored(value)
+    return tensor is not None and tensor.dtype == ir.DataType.FLOAT
+
+
+def _is_channel_bias(into: ir.Node, constant: ir.Value) -> bool:
+    """Check that a constant has one number for each channel of a convolution, and no more."""
+    weight = stored(into.inputs[1])
+    tensor = stored(constant)
+    bias = _bias(into)
+    if weight is None or tensor is None or not _is_float32(constant):
+        return False
+    if bias is not None and not _is_float32(bias):
+        return False
+    shape = tuple(tensor.shape.numpy())
+    rank = len(weight.shape)
+    expanded = (1,) * (rank - len(shape)) + shape
+    return expanded == (1, _output_channels(into, weight), *(1,) * (rank - 2))
+
+
+def _output_channels(into: ir.Node, weight: ir.TensorProtocol) -> int:
+    channels = weight.shape.numpy()[_CHANNEL[into.op_type]]
+    if into.op_type == "ConvTranspose":
+        channels *= into.attributes.get_int("group", 1)
+    return channels
+
+
+def fold_added_biases(graph: ir.Model, names: UniqueNames) -> list[Change]:
+    """Fold every sum, also the sums after folded ones, in place."""
+    sums = [node for node in nodes(graph) if is_standard(node, "Add")]
+    return [_fold_added_bias(site, names) for node in sums for site in _added_biases_of(node)]
+
+
+def _fold_added_bias(site: AddedBias, names: UniqueNames) -> Change:
+    """Move the constant into the bias, in place."""
+    into = site.into
+    new = _read_float64(site.constant).ravel()
+    old = _bias(into)
+    if old is not None:
+        new = new + _read_float64(old)
+    into.resize_inputs(_BIAS + 1)
+    name = names.fresh(f"{into.name}.bias", _MARK)
+    into.replace_input_with(_BIAS, _store_float32(into, name, new))
+    _replace_output(site.node, into)
+    return Change(site.operator, "simplify", Folded(str(into.name)))

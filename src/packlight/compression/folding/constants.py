@@ -29,13 +29,13 @@ from packlight.records import SessionOptions
 EXACT = SessionOptions(arithmetic="exact")
 
 GROWTH = 1024
-"""Numbers up to which the result of a growing operator is stored."""
+"""Elements up to which the result of a growing operator is stored."""
 
 UNLIMITED = 2**40
-"""For the optimizer, whose limit by size is replaced by ours by operator."""
+"""Size limit of the optimizer, which is replaced by our limit by operator."""
 
 FEW = 64
-"""Numbers up to which a narrow tensor is an index or a shape, not a compressed weight."""
+"""Elements up to which a narrow tensor is an index or a shape, not a compressed weight."""
 
 BARE_NUMBERS = 12
 """The first opset whose Constant holds numbers without a tensor, as the optimizer writes them."""
@@ -62,20 +62,19 @@ RANDOM = (
     "RandomUniform",
     "RandomUniformLike",
 )
-"""Operators that give something else at every call; a Dropout that trains is another."""
+"""Operators with another result at every call; a Dropout in training mode is another."""
 
 TRAINS = 2
-"""Input of Dropout that says whether it trains."""
+"""Input of Dropout that is its training mode."""
 
 
-def foldable(node: ir.Node) -> bool:
-    """Whether all an operator reads is stored, and none of it compressed."""
+def is_foldable(node: ir.Node) -> bool:
+    """Check that all inputs of an operator are stored, and none is compressed."""
     tensors = [stored(value) for value in node.inputs if value is not None]
-    return all(tensor is not None and not compressed(tensor) for tensor in tensors)
+    return all(tensor is not None and not _is_compressed(tensor) for tensor in tensors)
 
 
-def compressed(tensor: ir.TensorProtocol) -> bool:
-    """Whether a stored tensor is a weight in a narrow type."""
+def _is_compressed(tensor: ir.TensorProtocol) -> bool:
     return tensor.dtype not in WIDE and tensor.size > FEW
 
 
@@ -84,13 +83,13 @@ def fold_constants(graph: ir.Model) -> None:
     from onnxscript import optimizer  # noqa: PLC0415  takes long to load
 
     outside = [value.const_value for value in initializers(graph) if value.const_value]
-    write_out_texts(graph)
-    with confirmed_shapes_only(graph), without_functions(graph), without_defaults(graph):
+    _write_out_texts(graph)
+    with confirmed_shapes_only(graph), _hidden_functions(graph), _hidden_defaults(graph):
         optimizer.fold_constants(
             graph,
             input_size_limit=GROWTH,
             output_size_limit=UNLIMITED,
-            should_fold=partial(fold, graph),
+            should_fold=partial(_fold, graph),
         )
     old = graph.opset_imports.get("", 0) < BARE_NUMBERS
     limit = 0 if old else FEW
@@ -99,8 +98,8 @@ def fold_constants(graph: ir.Model) -> None:
         release(tensor)
 
 
-def write_out_texts(model: ir.Model) -> None:
-    """Let Constants hold texts that are not ASCII as tensors, in place, for the optimizer."""
+def _write_out_texts(model: ir.Model) -> None:
+    """Convert Constants with texts that are not ASCII to tensors, in place, for the optimizer."""
     for node in nodes(model):
         if node.op_type == "Constant" and any(name in node.attributes for name in TEXTS):
             texts = stored_texts(node)
@@ -110,8 +109,7 @@ def write_out_texts(model: ir.Model) -> None:
 
 
 @contextmanager
-def without_functions(model: ir.Model) -> Iterator[None]:
-    """Hide functions of the model's own for a while."""
+def _hidden_functions(model: ir.Model) -> Iterator[None]:
     functions = dict(model.functions)
     model.functions.clear()
     try:
@@ -121,8 +119,8 @@ def without_functions(model: ir.Model) -> Iterator[None]:
 
 
 @contextmanager
-def without_defaults(model: ir.Model) -> Iterator[None]:
-    """Hide what inputs have where nobody feeds them: to the optimizer it would be constant."""
+def _hidden_defaults(model: ir.Model) -> Iterator[None]:
+    """Hide default values of inputs: to the optimizer they would be constant."""
     graph = model.graph
     defaults = {
         value: value.const_value for value in graph.inputs if value.name in graph.initializers
@@ -138,52 +136,54 @@ def without_defaults(model: ir.Model) -> Iterator[None]:
             graph.initializers[str(value.name)] = value
 
 
-def fold(model: ir.Model, node: ir.Node) -> bool:
-    """Put the result of an operator in its place, if it can be computed now.
+def _fold(model: ir.Model, node: ir.Node) -> bool:
+    """Replace an operator by its result, if it can be computed now.
 
-    The optimizer asks this of every operator that reads nothing but what is stored; that it is
-    never to compute one itself is the answer.
+    The optimizer calls this for every operator whose inputs are all stored; the answer is always
+    that it must not compute it itself.
     """
-    array = computed(model, node) if computable(node) else None
-    if array is not None:
-        keep(node, array)
+    if _is_computable(node):
+        array = _compute(model, node)
+        if array is not None:
+            _replace_by_constant(node, array)
     return False
 
 
-def computable(node: ir.Node) -> bool:
-    """Whether an operator gives one small enough result that is always the same, and no texts."""
+def _is_computable(node: ir.Node) -> bool:
+    """Check that an operator has one small enough result, always the same, and without texts."""
     read = [tensor for value in node.inputs if (tensor := stored(value)) is not None]
     return (
         len(node.outputs) == 1
         and node.domain in ("", "ai.onnx.ml")
         and not any(attribute.is_ref() for attribute in node.attributes.values())
-        and not is_random(node)
-        and not any(tensor.dtype == ir.DataType.STRING or compressed(tensor) for tensor in read)
-        and (is_small(node.outputs[0]) or not (node.op_type in GROWING or doubles(node)))
-        and not serves_integers(node)
+        and not _is_random(node)
+        and not any(tensor.dtype == ir.DataType.STRING or _is_compressed(tensor) for tensor in read)
+        and (_is_small(node.outputs[0]) or not (node.op_type in GROWING or _would_duplicate(node)))
+        and not _feeds_integer_kernel(node)
     )
 
 
-def doubles(node: ir.Node) -> bool:
-    """Whether what an operator gives would be stored beside a large tensor that it reads.
+def _would_duplicate(node: ir.Node) -> bool:
+    """Check for a large tensor that would stay stored beside the result of an operator.
 
-    So it is where another operator reads that tensor too, as the table of tied embeddings.
+    It stays where another operator reads it too, as the table of tied embeddings.
     """
     return any(
-        tensor is not None and tensor.size > GROWTH and stays(value, node)
+        tensor is not None and tensor.size > GROWTH and _is_still_read(value, node)
         for value, tensor in ((value, stored(value)) for value in node.inputs)
     )
 
 
-def stays(value: ir.Value | None, node: ir.Node) -> bool:
-    """Whether anything reads a value but an operator and others that give the same."""
+def _is_still_read(value: ir.Value | None, node: ir.Node) -> bool:
+    """Check for readers of a value that do not have the result of an operator."""
     assert value is not None
     readers = [reader for reader in value.consumers() if reader is not node]
-    return value.is_graph_output() or not all(same(reader, node) for reader in readers)
+    return value.is_graph_output() or not all(
+        _is_same_operation(reader, node) for reader in readers
+    )
 
 
-def same(first: ir.Node, second: ir.Node) -> bool:
-    """Whether two operators do the same to the same values."""
+def _is_same_operation(first: ir.Node, second: ir.Node) -> bool:
     settings = [{name: a.value for name, a in n.attributes.items()} for n in (first, second)]
     return (
         first.op_identifier() == second.op_identifier()
@@ -192,7 +192,7 @@ def same(first: ir.Node, second: ir.Node) -> bool:
     )
 
 
-def serves_integers(node: ir.Node) -> bool:
+def _feeds_integer_kernel(node: ir.Node) -> bool:
     """Check that an integer kernel reads what a DequantizeLinear restores, and would not as floats.
 
     ONNX Runtime quantizes stored floats of a few operators itself, but only before codes.
@@ -202,54 +202,54 @@ def serves_integers(node: ir.Node) -> bool:
     runtime = capabilities("onnxruntime")
     again = set(runtime.quantized_constants).difference(runtime.float_outputs)
     readers = [reader for reader in node.outputs[0].consumers() if reader.op_type not in again]
-    makers = [value.producer() for reader in readers for value in reader.inputs if value]
-    pairs = [maker for maker in makers if maker is not None and maker.op_type == RESTORE]
+    producers = [value.producer() for reader in readers for value in reader.inputs if value]
+    pairs = [node for node in producers if node is not None and node.op_type == RESTORE]
     fuses = any(runtime.computes_in_integers(str(reader.op_type)) for reader in readers)
     return fuses and any(stored(pair.inputs[0]) is None for pair in pairs)
 
 
-def is_random(node: ir.Node) -> bool:
-    """Whether an operator gives something else at every call."""
-    trains = node.inputs[TRAINS:] if node.op_type == "Dropout" else ()
-    return node.op_type in RANDOM or any(
-        (tensor := stored(value)) is not None and tensor.numpy().any() for value in trains
-    )
+def _is_random(node: ir.Node) -> bool:
+    if node.op_type != "Dropout":
+        return node.op_type in RANDOM
+    modes = [stored(value) for value in node.inputs[TRAINS:]]
+    return any(tensor is not None and tensor.numpy().any() for tensor in modes)
 
 
-def is_small(value: ir.Value) -> bool:
-    """Whether a value is known to have few numbers."""
+def _is_small(value: ir.Value) -> bool:
     shape = value.shape
     return shape is not None and shape.is_static() and math.prod(shape.numpy()) <= GROWTH
 
 
-def computed(model: ir.Model, node: ir.Node) -> NDArray[np.generic] | None:
-    """What ONNX Runtime makes of an operator; None where it has no kernel, or NumPy no type."""
+def _compute(model: ir.Model, node: ir.Node) -> NDArray[np.generic] | None:
+    """Result of ONNX Runtime; None where it has no kernel, or NumPy no type."""
     from packlight.runtime import open_session  # noqa: PLC0415  takes long to load
     from packlight.runtime.calls import DTYPES  # noqa: PLC0415
 
     try:
-        session = open_session(alone(model, node), EXACT)
+        session = open_session(_operator_model(model, node), EXACT)
         (result,) = session.native.get_outputs()
-        return session.run({})[result.name] if result.type in DTYPES else None
+        if result.type not in DTYPES:
+            return None
+        return session.run({})[result.name]
     except ModelError:
         return None
 
 
-def alone(model: ir.Model, node: ir.Node) -> Model:
-    """A model of one operator and what it reads."""
-    given = [copied(value, f"{index}") for index, value in enumerate(node.inputs)]
-    same = ir.Node(node.domain, node.op_type, given, node.attributes, num_outputs=1)
-    same.outputs[0].name = "result"
+def _operator_model(model: ir.Model, node: ir.Node) -> Model:
+    """A model of one operator and its inputs."""
+    inputs = [_copy_stored(value, f"{index}") for index, value in enumerate(node.inputs)]
+    copy = ir.Node(node.domain, node.op_type, inputs, node.attributes, num_outputs=1)
+    copy.outputs[0].name = "result"
     graph = ir.Graph(
-        [], same.outputs, nodes=[same], name=node.op_type,
-        initializers=[value for value in given if value is not None],
+        [], copy.outputs, nodes=[copy], name=node.op_type,
+        initializers=[value for value in inputs if value is not None],
         opset_imports=dict(model.opset_imports),
     )  # fmt: skip
     return Model(ir.Model(graph, ir_version=model.ir_version), f"{node.op_type} {node.name}")
 
 
-def copied(value: ir.Value | None, name: str) -> ir.Value | None:
-    """A stored value under another name; its numbers are not copied."""
+def _copy_stored(value: ir.Value | None, name: str) -> ir.Value | None:
+    """A stored value under another name, with the same array."""
     tensor = stored(value)
     if tensor is None:
         return None
@@ -260,9 +260,11 @@ def copied(value: ir.Value | None, name: str) -> ir.Value | None:
     )  # fmt: skip
 
 
-def keep(node: ir.Node, array: NDArray[np.generic]) -> None:
-    """Store an array instead of the operator that gives it."""
-    (before,), graph, read = node.outputs, node.graph, set(node.inputs)
+def _replace_by_constant(node: ir.Node, array: NDArray[np.generic]) -> None:
+    """Store an array instead of the operator that computes it."""
+    (before,) = node.outputs
+    graph = node.graph
+    inputs = set(node.inputs)
     assert isinstance(graph, ir.Graph)
     tensor = ir.tensor(array, name=before.name)
     value = ir.Value(
@@ -272,12 +274,11 @@ def keep(node: ir.Node, array: NDArray[np.generic]) -> None:
     before.shape = value.shape
     graph.register_initializer(value)
     ir.convenience.replace_nodes_and_values(graph, node, [node], [], [before], [value])
-    for given in read:
-        drop_unread(given)
+    for source in inputs:
+        _drop_unread(source)
 
 
-def drop_unread(value: ir.Value | None) -> None:
-    """Take a stored value out of its graph where nobody reads it any more."""
+def _drop_unread(value: ir.Value | None) -> None:
     if value is None or not value.is_initializer():
         return
     if value.graph is not None and not (value.uses() or value.is_graph_output()):

@@ -1,8 +1,4 @@
-"""Uniform grids: which weights share a scale, and the nearest point of a grid.
-
-Three questions stay apart: grouping (who shares a scale), range (how wide the grid is), and
-rounding (which point a weight goes to).
-"""
+"""Granularity of uniform grids: weights that share a scale, and the widest range of each group."""
 
 from __future__ import annotations
 
@@ -20,11 +16,11 @@ class Grouping:
     """A weight seen as an array in which every group is a product of whole axes.
 
     Attributes:
-        shape: of the weight, axes that blocks run along made one.
-        padded: shape after zeros are added so that blocks divide it; equals ``shape`` else.
+        shape: of the weight, with one axis for all axes that blocks run along.
+        padded: shape after padding with zeros to full blocks.
         view: the padded weight reshaped.
         scale: shape of the scales, 1 along the axes of ``view`` that share one.
-        block: inputs that share a scale; 0 where all of an output do.
+        block: inputs that share a scale; 0 where all inputs of an output do.
     """
 
     shape: tuple[int, ...]
@@ -34,7 +30,7 @@ class Grouping:
     block: int = 0
 
     def groups(self) -> int:
-        """How many scales there are."""
+        """Number of scales."""
         return math.prod(self.scale)
 
     def split(self, weight: Float) -> Float:
@@ -48,14 +44,12 @@ class Grouping:
     def rows(self, weight: Float) -> Float:
         """The weights of each group, (groups, n), groups in the order of ``scale``."""
         viewed = self.split(weight)
-        kept = [axis for axis, size in enumerate(self.scale) if size > 1]
-        others = [axis for axis, size in enumerate(self.scale) if size == 1]
-        return np.ascontiguousarray(viewed.transpose(*kept, *others).reshape(self.groups(), -1))
+        order = sorted(range(viewed.ndim), key=lambda axis: self.scale[axis] == 1)
+        return np.ascontiguousarray(viewed.transpose(order).reshape(self.groups(), -1))
 
     def join(self, viewed: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The weight from the form of ``view``, padding left off."""
-        whole = viewed.reshape(self.padded)
-        return whole[tuple(slice(0, size) for size in self.shape)]
+        """The weight from the form of ``view``, without padding."""
+        return viewed.reshape(self.padded)[tuple(slice(0, size) for size in self.shape)]
 
 
 def per_tensor(shape: tuple[int, ...]) -> Grouping:
@@ -69,15 +63,16 @@ def per_channel(shape: tuple[int, ...], summed: tuple[int, ...]) -> Grouping:
     return Grouping(shape, shape, shape, scale)
 
 
-def blocks(shape: tuple[int, ...], summed: tuple[int, ...], size: int) -> Grouping:
+def per_block(shape: tuple[int, ...], summed: tuple[int, ...], size: int) -> Grouping:
     """One scale for each output and each run of ``size`` inputs; the last run may be shorter.
 
     Args:
         shape: of the weight.
         summed: consecutive axes.
-        size: inputs in a block, at least 1; all there are where these are fewer.
+        size: inputs in a block, at least 1; at most all inputs are used.
     """
-    first, last = summed[0], summed[-1] + 1
+    first = summed[0]
+    last = summed[-1] + 1
     assert summed == tuple(range(first, last)), "blocks run along consecutive axes"
     length = math.prod(shape[first:last])
     size = max(1, min(size, length))
@@ -100,7 +95,7 @@ def top_code(bits: int) -> int:
     return (1 << (bits - 1)) - 1
 
 
-def widest_scale(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
+def minmax_scale(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
     """The scale whose symmetric grid just reaches the largest weight of every group.
 
     Args:
@@ -112,26 +107,26 @@ def widest_scale(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, F
         Scale and zero, both of shape ``grouping.scale``: the real value of one integer step, > 0;
         and the code of 0.0, which is 0.
     """
-    low, high = extremes(weight, grouping)
+    low, high = _extremes(weight, grouping)
     scale: Float = np.maximum(high, -low).astype(np.float32) / np.float32(top_code(bits))
     scale[scale == 0] = scale.max() or 1  # an all-zero group, or one whose step underflows float32
     return scale, np.zeros_like(scale)
 
 
-def widest_range(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
-    """The scale and zero whose grid from 0 on just reaches from the smallest to the largest.
+def minmax_range(weight: Float, grouping: Grouping, bits: int) -> tuple[Float, Float]:
+    """The scale and zero whose unsigned grid just reaches from the smallest to the largest.
 
     0.0 is a point of the grid. Arguments and results are those of ``widest_scale``, the zero is a
     whole number from 0 to the highest code.
     """
-    low, high = extremes(weight, grouping)
+    low, high = _extremes(weight, grouping)
     top = np.float32((1 << bits) - 1)
     scale: Float = (high - low) / top
     scale[scale == 0] = scale.max() or 1
     return scale, np.clip(np.rint(-low / scale), 0, top).astype(np.float32)
 
 
-def extremes(weight: Float, grouping: Grouping) -> tuple[Float, Float]:
+def _extremes(weight: Float, grouping: Grouping) -> tuple[Float, Float]:
     """The smallest and the largest of every group and 0, of shape ``grouping.scale``."""
     viewed = grouping.split(weight)
     axes = tuple(axis for axis, size in enumerate(grouping.scale) if size == 1)

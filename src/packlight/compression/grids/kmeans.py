@@ -26,21 +26,21 @@ DISTINCT = 65_536
 """Distinct values up to which the result is exact; above, values share bins of float16 width."""
 
 HALF_TOP = 32_768.0
-"""Where the largest value is moved before it is rounded to a bin, so that no bin is subnormal."""
+"""Magnitude to which the largest value is scaled before binning, so that no bin is subnormal."""
 
 LARGEST = float(np.finfo(np.float32).max)
 
 BISECTIONS = 80
-LOST = 2.0**26
-"""Times the cost that the squared distances to the mean may be for their sums to be trusted.
+_MAX_CANCELLATION = 2.0**26
+"""Largest ratio of the squared distances to the mean and the cost at which sums are accurate.
 
 A difference of two sums of float64 is off by some sqrt(n) 2^-53 of the sums. With n = 65,536 values
-in k = 256 runs, each of which ends in two sums, the cost of what is found is at most 2 k 2^8 2^-53
-of the squared distances above the least: 0.1 % of a cost 2^26 times smaller.
+in k = 256 runs, each of which ends in two sums, the resulting cost exceeds the least by at most
+2 k 2^8 2^-53 of the squared distances: 0.1 % of a cost 2^26 times smaller.
 """
 
-PART = 1 << 18
-"""Numbers that are looked at together: what is made of them fits a processor's cache."""
+CHUNK_SIZE = 1 << 18
+"""Elements that are processed together, so that intermediate arrays fit a processor's cache."""
 
 
 def cluster(
@@ -49,52 +49,52 @@ def cluster(
     k: int,
     distinct: int = DISTINCT,
 ) -> Doubles:
-    """Centres that minimise the weighted squared distance of each value to the nearest.
+    """Centers that minimize the weighted squared distance of each value to the nearest.
 
     Args:
         values: finite, of any shape, at least one.
         weights: of the same shape, at least 0; each 1 where None.
-        k: centres at most; fewer where there are fewer distinct values.
+        k: centers at most; fewer where there are fewer distinct values.
         distinct: values above which they share bins, a power of 2, at most 65,536.
 
     Returns:
-        Centres, increasing, at most k. Optimal for up to ``distinct`` values, else with 65,536 bins
+        Centers, increasing, at most k. Optimal for up to ``distinct`` values, else with 65,536 bins
         within 0.1 % of the optimum.
     """
-    mass_of = None if weights is None else weights.ravel()
-    points, mass, first = condensed(values.ravel(), mass_of, distinct)
+    if weights is not None:
+        weights = weights.ravel()
+    points, mass, first = _weighted_values(values.ravel(), weights, distinct)
     if len(points) <= k:
         return points
     middle = float(np.average(points, weights=mass))
-    sums = running(points - middle, mass, first - middle * mass, 0)
-    ends = boundaries(sums, k, bare=False)
-    centres = means(mass, first, ends)
-    if sums[2][-1] > LOST * remaining(points, mass, centres, ends):
-        ends = boundaries(from_the_middle(points, mass), k, bare=True)
-        centres = means(mass, first, ends)
-    return centres
+    sums = _cumulative_sums(points - middle, mass, first - middle * mass, 0)
+    ends = _boundaries(sums, k, bare=False)
+    centers = _means(mass, first, ends)
+    if sums[2][-1] > _MAX_CANCELLATION * _residual(points, mass, centers, ends):
+        ends = _boundaries(_sums_from_median(points, mass), k, bare=True)
+        centers = _means(mass, first, ends)
+    return centers
 
 
-def means(mass: Doubles, first: Doubles, ends: Indices) -> Doubles:
-    """The mean of each run."""
+def _means(mass: Doubles, first: Doubles, ends: Indices) -> Doubles:
     return np.asarray(np.add.reduceat(first, ends[:-1]) / np.add.reduceat(mass, ends[:-1]))
 
 
-def remaining(points: Doubles, mass: Doubles, centres: Doubles, ends: Indices) -> float:
-    """The weighted squared distances to the means of the runs, without a difference of sums."""
-    return float(mass @ (points - np.repeat(centres, np.diff(ends))) ** 2)
+def _residual(points: Doubles, mass: Doubles, centers: Doubles, ends: Indices) -> float:
+    """Weighted squared distances to the means of the runs, without a difference of sums."""
+    return float(mass @ (points - np.repeat(centers, np.diff(ends))) ** 2)
 
 
-def from_the_middle(points: Doubles, mass: Doubles) -> Sums:
-    """Sums that grow from the weighted median outwards, so that far values spoil no near ones."""
+def _sums_from_median(points: Doubles, mass: Doubles) -> Sums:
+    """Sums from the weighted median outwards, so that far values do not spoil close ones."""
     total = np.cumsum(mass)
     start = int(np.searchsorted(total, total[-1] / 2))
-    near = points - points[start]
-    return running(near, mass, near * mass, start)
+    offsets = points - points[start]
+    return _cumulative_sums(offsets, mass, offsets * mass, start)
 
 
-def running(points: Doubles, mass: Doubles, first: Doubles, start: int) -> Sums:
-    """Cumulative sums of mass, of mass times value and of mass times its square, 0 at a place."""
+def _cumulative_sums(points: Doubles, mass: Doubles, first: Doubles, start: int) -> Sums:
+    """Cumulative sums of mass, mass times value and mass times its square, 0 at index ``start``."""
     parts = (mass, first, first * points)
     below = [-np.cumsum(part[:start][::-1])[::-1] for part in parts]
     above = [np.cumsum(part[start:]) for part in parts]
@@ -104,94 +104,95 @@ def running(points: Doubles, mass: Doubles, first: Doubles, start: int) -> Sums:
     return mass_sum, first_sum, second_sum
 
 
-def condensed(
+def _weighted_values(
     values: NDArray[np.float32], weights: NDArray[np.float32] | None, distinct: int
 ) -> tuple[Doubles, Doubles, Doubles]:
     """Distinct values in order, their masses, and mass times value.
 
-    Values without mass are left out, unless all are.
+    Values without mass are dropped, unless all are.
     """
-    if weights is not None and weights.any():
-        values, weights = values[weights > 0], weights[weights > 0]
-    else:
-        weights = None
-    points, mass, first = binned(values, weights, distinct)
-    return points, mass, first
+    if weights is None or not weights.any():
+        return _bin_values(values, None, distinct)
+    return _bin_values(values[weights > 0], weights[weights > 0], distinct)
 
 
-def binned(
+def _bin_values(
     values: NDArray[np.float32], weights: NDArray[np.float32] | None, distinct: int
 ) -> tuple[Doubles, Doubles, Doubles]:
-    """Group equal values, or where there are too many those of equal float16 or its first bits."""
+    """Group equal values; of too many, values of equal float16 or equal first bits of it."""
     if values.size <= distinct:
-        points, place = np.unique(values, return_inverse=True)
-        mass = np.bincount(place, weights, len(points)).astype(np.float64)
+        points, index = np.unique(values, return_inverse=True)
+        mass = np.bincount(index, weights, len(points)).astype(np.float64)
         exact = points.astype(np.float64)
         return exact, mass, exact * mass
     top = max(float(values.max()), -float(values.min()))
-    mass, first = np.zeros(distinct), np.zeros(distinct)
+    mass = np.zeros(distinct)
+    first = np.zeros(distinct)
     fewer = np.uint16((DISTINCT // distinct).bit_length() - 1)
-    for part in parts(values.size):
-        some = values[part]
-        shares = None if weights is None else weights[part]
-        keys = half_keys(some, top) >> fewer
-        mass += np.bincount(keys, shares, distinct)
-        moved = some if shares is None else np.multiply(some, shares, dtype=np.float64)
-        first += np.bincount(keys, moved, distinct)
+    for part in _chunks(values.size):
+        chunk: NDArray[np.floating] = values[part]
+        keys = _float16_keys(values[part], top) >> fewer
+        if weights is None:
+            mass += np.bincount(keys, minlength=distinct)
+        else:
+            mass += np.bincount(keys, weights[part], distinct)
+            chunk = np.multiply(chunk, weights[part], dtype=np.float64)
+        first += np.bincount(keys, chunk, distinct)
     used = mass > 0
-    mass, first = mass[used], first[used]
-    return first / mass, mass, first
+    return first[used] / mass[used], mass[used], first[used]
 
 
-def parts(count: int) -> Iterator[slice]:
-    """A long row of numbers cut up, so that what is made of one part stays small."""
-    return (slice(start, start + PART) for start in range(0, count, PART))
+def _chunks(count: int) -> Iterator[slice]:
+    return (slice(start, start + CHUNK_SIZE) for start in range(0, count, CHUNK_SIZE))
 
 
-def half_keys(values: NDArray[np.float32], widest: float) -> NDArray[np.uint16]:
-    """An integer for each value that grows with it, equal for values of equal float16.
+def _float16_keys(values: NDArray[np.float32], widest: float) -> NDArray[np.uint16]:
+    """Integers in the order of the values, equal for values of equal float16.
 
     Args:
         values: of any shape.
-        widest: at least each of their magnitudes; keys are comparable where it is the same.
+        widest: at least each of their magnitudes; keys are comparable where it is equal.
     """
-    scale = np.float32(min(HALF_TOP / widest, LARGEST)) if widest else np.float32(1)
+    scale = np.float32(1)
+    if widest:
+        scale = np.float32(min(HALF_TOP / widest, LARGEST))
     bits = (values * scale).astype(np.float16).view(np.uint16)
     return np.where(bits & 0x8000, ~bits, bits | 0x8000).astype(np.uint16)
 
 
-def boundaries(sums: Sums, k: int, *, bare: bool) -> Indices:
+def _boundaries(sums: Sums, k: int, *, bare: bool) -> Indices:
     """Start of each of k runs, and the end of the last.
 
     Args:
         sums: cumulative, (n + 1,) each.
         k: below n.
-        bare: whether a run of one value costs exactly nothing.
+        bare: a run of one value costs exactly nothing.
     """
-    kernels, second = compiled(), sums[2]
-    low, high = 0.0, float(second[-1] - second[0]) + 1e-300
+    kernels = _kernels()
+    second = sums[2]
+    low = 0.0
+    high = float(second[-1] - second[0]) + 1e-300
     for _ in range(BISECTIONS):
         price = high * 2.0**-40 if low == 0 else float(np.sqrt(low * high))
-        origin, count = kernels.priced(*sums, bare, price)
+        origin, count = kernels.runs_at_price(*sums, bare, price)
         if count == k:
-            return traced(origin, len(second) - 1)
+            return _trace_back(origin, len(second) - 1)
         if count > k:
             low = price
         else:
             high = price
         if low and high / low < 1 + 1e-14:
             break
-    return np.asarray(kernels.layered(*sums, bare, k), np.int64)
+    return np.asarray(kernels.exact_runs(*sums, bare, k), np.int64)
 
 
-def traced(origin: Indices, end: int) -> Indices:
-    """The boundaries on the way back from the end."""
+def _trace_back(origin: Indices, end: int) -> Indices:
     ends = [end]
     while ends[-1]:
         ends.append(int(origin[ends[-1]]))
     return np.array(ends[::-1], np.int64)
 
 
-def compiled() -> ModuleType:
-    """The compiled kernels; numba is loaded only when they are used."""
+def _kernels() -> ModuleType:
+    """The compiled kernels; loads numba when they are first used."""
     return import_module("packlight.compression.grids.kmeans_kernels")

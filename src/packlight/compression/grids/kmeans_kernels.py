@@ -1,7 +1,7 @@
 """Compiled inner loops of exact k-means; see ``kmeans``.
 
 Arguments ``mass``, ``first`` and ``second`` are cumulative sums (n + 1,) of w, w x and w x^2, from
-any place on. ``bare`` says that a run of one value costs exactly 0, not what rounding leaves of it.
+any index on. With ``bare`` a run of one value costs exactly 0, without the remainder of rounding.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from numba import njit
 
 
 @njit(cache=True, inline="always")
-def cost(mass, first, second, bare, i, j):
+def _cost(mass, first, second, bare, i, j):
     """Weighted squared distance of values i to j - 1 to their mean."""
     total = mass[j] - mass[i]
     if total <= 0.0 or (bare and j - i == 1):
@@ -21,13 +21,13 @@ def cost(mass, first, second, bare, i, j):
 
 
 @njit(cache=True)
-def crossing(mass, first, second, bare, best, a, b, low, high):
+def _crossing(mass, first, second, bare, best, a, b, low, high):
     """The first end from which a later start b is at least as good as a; high + 1 where none."""
     while low <= high:
         middle = (low + high) // 2
-        one = best[a] + cost(mass, first, second, bare, a, middle)
-        other = best[b] + cost(mass, first, second, bare, b, middle)
-        if other <= one:
+        cost_a = best[a] + _cost(mass, first, second, bare, a, middle)
+        cost_b = best[b] + _cost(mass, first, second, bare, b, middle)
+        if cost_b <= cost_a:
             high = middle - 1
         else:
             low = middle + 1
@@ -35,27 +35,28 @@ def crossing(mass, first, second, bare, best, a, b, low, high):
 
 
 @njit(cache=True)
-def priced(mass, first, second, bare, price):
-    """Best runs where each costs a price more: where each end's run starts, and how many."""
+def runs_at_price(mass, first, second, bare, price):
+    """Best runs where each costs a price more: start of the run for each end, and their number."""
     n = len(mass) - 1
     best = np.zeros(n + 1)
     count = np.zeros(n + 1, np.int64)
     origin = np.zeros(n + 1, np.int64)
     queue = np.zeros(n + 1, np.int64)
     since = np.zeros(n + 2, np.int64)
-    head, tail = 0, 0
+    head = 0
+    tail = 0
     since[0] = 1
     for j in range(1, n + 1):
         while head < tail and since[head + 1] <= j:
             head += 1
         start = queue[head]
-        best[j] = best[start] + cost(mass, first, second, bare, start, j) + price
+        best[j] = best[start] + _cost(mass, first, second, bare, start, j) + price
         count[j] = count[start] + 1
         origin[j] = start
         if j == n:
             break
         while True:
-            enter = crossing(mass, first, second, bare, best, queue[tail], j, j + 1, n)
+            enter = _crossing(mass, first, second, bare, best, queue[tail], j, j + 1, n)
             if tail > head and enter <= since[tail]:
                 tail -= 1
                 continue
@@ -68,12 +69,12 @@ def priced(mass, first, second, bare, price):
 
 
 @njit(cache=True)
-def layered(mass, first, second, bare, k):
+def exact_runs(mass, first, second, bare, k):
     """Best k runs by one layer of the program for each run."""
     n = len(mass) - 1
     before = np.empty(n + 1)
     for j in range(n + 1):
-        before[j] = cost(mass, first, second, bare, 0, j)
+        before[j] = _cost(mass, first, second, bare, 0, j)
     origin = np.zeros((k, n + 1), np.int32)
     for layer in range(1, k):
         after = np.full(n + 1, np.inf)
@@ -82,19 +83,21 @@ def layered(mass, first, second, bare, k):
         stack[0] = (layer + 1, n, layer, n)
         while depth:
             depth -= 1
-            low, high, left, right = stack[depth]
+            low, high, first_start, last_start = stack[depth]
             if low > high:
                 continue
             middle = (low + high) // 2
-            chosen, value = left, np.inf
-            for i in range(max(left, layer), min(right, middle - 1) + 1):
-                found = before[i] + cost(mass, first, second, bare, i, middle)
-                if found < value:
-                    chosen, value = i, found
-            after[middle] = value
-            origin[layer, middle] = chosen
-            stack[depth] = (low, middle - 1, left, chosen)
-            stack[depth + 1] = (middle + 1, high, chosen, right)
+            start = first_start
+            least = np.inf
+            for i in range(max(first_start, layer), min(last_start, middle - 1) + 1):
+                total = before[i] + _cost(mass, first, second, bare, i, middle)
+                if total < least:
+                    start = i
+                    least = total
+            after[middle] = least
+            origin[layer, middle] = start
+            stack[depth] = (low, middle - 1, first_start, start)
+            stack[depth + 1] = (middle + 1, high, start, last_start)
             depth += 2
         before = after
     ends = np.empty(k + 1, np.int64)

@@ -1,4 +1,10 @@
-"""Observer and grids of activations: a histogram in one pass and constant memory."""
+"""Observer and grids of activations: a histogram in one pass and constant memory.
+
+Clipping narrows one end of the widest range after the other, first coarsely, then finely.
+Source: Banner et al., "Post Training 4-bit Quantization of Convolutional Networks" (NeurIPS 2019)
+for the error of clipping and rounding; Migacz, "8-bit Inference with TensorRT" (GTC 2017) for the
+divergence between the distributions of values and of their codes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression.grids.clipping import min_divergence, min_squared_error, squared_error
 from packlight.records.configs import ActivationRange
 
 BINS = 4096
@@ -24,6 +29,19 @@ LEVELS = 255
 MIDDLE_CODE = 127
 MIDDLE_CODE_16 = 32767
 """Codes above the one in the middle, of 8 and 16 bits."""
+
+_STEPS = 16
+"""Widths tried for each end at a time."""
+
+_MIN_SHARE = 0.1
+"""Smallest share of an end of the range."""
+
+_MIN_PROBABILITY = 1e-9
+"""Probability of values that the grid cuts off, so that their divergence stays finite."""
+
+Doubles = NDArray[np.float64]
+_Cost = Callable[[Doubles, Doubles, float, float], float]
+"""(centers of bins, counts, low, high) -> cost of the grid from low to high."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +62,9 @@ class Affine:
 class HistogramObserver:
     """Observer that counts values in equal bins around zero; bins widen by doubling.
 
-    Two-sided, and independent of the order of the values and of how they were split up before they
-    were merged, up to the first bin width. Zeros are also counted apart: they lie on every grid.
-    So are numbers that are not whole: where there are none, a grid of step 1 may hold all.
+    Two-sided, and independent of the order of the values up to the first bin width. Zeros are also
+    counted separately, because they lie on every grid, and so are numbers that are not integers:
+    where there are none, a grid of step 1 may hold all.
     """
 
     def __init__(self) -> None:
@@ -73,25 +91,12 @@ class HistogramObserver:
         self.low = min(self.low, low)
         self.high = max(self.high, high)
         self.widen(max(abs(self.low), abs(self.high)))
-        zeros, fractional = compiled().count(flat, self.reach, self.counts)
+        zeros, fractional = _kernels().count(flat, self.reach, self.counts)
         self.zeros += zeros
         self.fractional += fractional
 
-    def merge(self, histogram: HistogramObserver) -> None:
-        """Add the counts of another histogram, which stays as it is up to its bin width."""
-        self.nonfinite += histogram.nonfinite
-        if not histogram.reach:
-            return
-        self.widen(histogram.reach)
-        histogram.widen(self.reach)
-        self.low = min(self.low, histogram.low)
-        self.high = max(self.high, histogram.high)
-        self.counts += histogram.counts
-        self.zeros += histogram.zeros
-        self.fractional += histogram.fractional
-
     def widen(self, reach: float) -> None:
-        """Let the bins reach at least so far, merging neighbours around zero."""
+        """Let the bins reach at least so far, merging neighbors around zero."""
         if self.reach == 0.0:
             self.reach = 2.0 ** math.ceil(math.log2(max(reach, 1e-30)))
         while self.reach < reach:
@@ -193,31 +198,71 @@ def grid_snr(histogram: HistogramObserver, grid: Affine) -> float:
         return math.inf
     centers, counts = histogram.centers()
     low, high = (float((code - grid.zero_point) * grid.scale) for code in (0, LEVELS))
-    error = squared_error(centers, counts, low, high)
+    error = _squared_error(centers, counts, low, high)
     if not error:
         return math.inf
     return 10 * math.log10(float(counts @ centers**2) / error)
 
 
-def searched_range(
-    histogram: HistogramObserver, search: Callable[..., tuple[float, float]]
-) -> tuple[float, float]:
-    """The range that a search over the observed values finds."""
+def _search_range(histogram: HistogramObserver, cost: _Cost) -> tuple[float, float]:
+    """The range of least cost: one end after the other, coarsely and then finely."""
     centers, counts = histogram.centers()
     if not len(counts):
         return histogram.minmax()
-    return search(centers, counts, min(histogram.low, 0.0), max(histogram.high, 0.0))
+    widest = (min(histogram.low, 0.0), max(histogram.high, 0.0))
+    shares = (1.0, 1.0)
+
+    def cost_of(shares: tuple[float, float]) -> float:
+        return cost(centers, counts, widest[0] * shares[0], widest[1] * shares[1])
+
+    for width in (1 - _MIN_SHARE, 1 - _MIN_SHARE, (1 - _MIN_SHARE) / _STEPS):
+        if widest[0]:
+            low_shares = _candidate_shares(shares[0], width)
+            shares = min(((share, shares[1]) for share in low_shares), key=cost_of)
+        if widest[1]:
+            high_shares = _candidate_shares(shares[1], width)
+            shares = min(((shares[0], share) for share in high_shares), key=cost_of)
+    return widest[0] * shares[0], widest[1] * shares[1]
+
+
+def _candidate_shares(middle: float, width: float) -> list[float]:
+    """Shares of an end around a middle, within the bounds."""
+    candidates = np.clip(middle + np.linspace(-width, width, 2 * _STEPS + 1), _MIN_SHARE, 1.0)
+    return sorted(set(candidates.tolist()))
+
+
+def _squared_error(centers: Doubles, counts: Doubles, low: float, high: float) -> float:
+    """Squared error of a grid: a twelfth of its squared step, and the squared distance beyond."""
+    step = (high - low) / LEVELS
+    beyond = np.maximum(centers - high, 0.0) + np.maximum(low - centers, 0.0)
+    return float(counts @ np.where(beyond > 0, beyond**2, step**2 / 12))
+
+
+def _divergence(centers: Doubles, counts: Doubles, low: float, high: float) -> float:
+    """Divergence of the values from their codes, each of which is spread evenly over its step.
+
+    Values that are cut off join the ends of the range, as they do in the grid.
+    """
+    step = (high - low) / LEVELS or 1.0
+    codes = np.clip(np.floor((centers - low) / step), 0, LEVELS - 1).astype(np.int64)
+    inside = (centers >= low) & (centers <= high)
+    within = np.bincount(codes[inside], counts[inside], LEVELS)
+    bins = np.bincount(codes[inside], minlength=LEVELS)
+    before = counts / counts.sum()
+    after = np.where(inside, within[codes] / np.maximum(bins[codes], 1), 0.0)
+    after = np.maximum(after / max(float(after.sum()), _MIN_PROBABILITY), _MIN_PROBABILITY)
+    return float(before @ np.log(before / after))
 
 
 RANGE_RULES: Mapping[str, Callable[[HistogramObserver, float], tuple[float, float]]] = {
     "minmax": lambda histogram, _: histogram.minmax(),
     "percentile": lambda histogram, share: histogram.percentile(share),
-    "mse": lambda histogram, _: searched_range(histogram, min_squared_error),
-    "kl": lambda histogram, _: searched_range(histogram, min_divergence),
+    "mse": lambda histogram, _: _search_range(histogram, _squared_error),
+    "kl": lambda histogram, _: _search_range(histogram, _divergence),
 }
-"""Range of a grid, by the name of its rule."""
+"""Functions that choose the range of a grid, by the name of the rule."""
 
 
-def compiled() -> ModuleType:
-    """The compiled loop; numba is loaded only when it is used."""
+def _kernels() -> ModuleType:
+    """The compiled loop; loads numba when it is first used."""
     return import_module("packlight.compression.grids.ranges_kernels")

@@ -18,7 +18,7 @@ def count(flat, reach, counts):
         counts: (bins,), added to.
 
     Returns:
-        Count of zeros, and of numbers not within a thousandth of a whole one.
+        Number of zeros, and of numbers more than a thousandth off an integer.
     """
     bins = counts.shape[0]
     zeros = 0

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression.encoding.stored_values import Array, Stock
+from packlight.compression.encoding.stored_values import Array, StoredValues
 from packlight.compression.method import Method
 from packlight.compression.qdq.integer_weights import Codes, Reader, grow, nearest, rounded
 from packlight.compression.sites.integer_sites import integer_sites
-from packlight.compression.sites.weight_sites import unusable
+from packlight.compression.sites.weight_sites import weight_defect
 from packlight.records.configs import DynamicInt8
 from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
@@ -54,7 +54,7 @@ def apply(
     own = {}
     if not calibrator.sizes_only:
         own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
-    maker, done = Products(Stock(graph)), list[Change | Refusal]()
+    maker, done = Products(StoredValues(graph)), list[Change | Refusal]()
     for reader in found:
         codes = own.get(id(reader)) or nearest(reader, config)
         maker.replace(reader, codes)
@@ -79,7 +79,7 @@ class Products:
         stock: keeps codes and scales.
     """
 
-    def __init__(self, stock: Stock) -> None:
+    def __init__(self, stock: StoredValues) -> None:
         self.stock = stock
         self.quantized: dict[tuple[int, int], Sequence[ir.Value]] = {}
 
@@ -91,8 +91,8 @@ class Products:
         assert value is not None
         turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
         codes: Array = np.ascontiguousarray(made.codes.T if turned else made.codes)
-        weight = self.stock.keep(graph, f"{stem}.codes", codes)
-        scale = self.stock.keep(graph, f"{stem}.scale", made.scale)
+        weight = self.stock.store(graph, f"{stem}.codes", codes)
+        scale = self.stock.store(graph, f"{stem}.scale", made.scale)
         activation, step, zero = self.codes_of(value, node, graph)
         total = self.add(node, "MatMulInteger", [activation, weight, zero], "sum")
         real = self.add(node, "Cast", [total], "real", {"to": int(ir.DataType.FLOAT)})
@@ -145,7 +145,7 @@ class Products:
 
 def unfit(reader: Reader) -> Refusal | None:
     """Why the numbers of a weight cannot be used; None where they can."""
-    return unusable(reader.weight)
+    return weight_defect(reader.weight)
 
 
 METHOD = Method(

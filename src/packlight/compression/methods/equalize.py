@@ -17,15 +17,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.stored_values import Stock
+from packlight.compression.encoding.stored_values import StoredValues
 from packlight.compression.equalization.balance import (
     Doubles,
-    equal_ranges,
-    even_activations,
-    least_error,
+    equalize_ranges,
+    min_error_scales,
+    smooth_activations,
 )
-from packlight.compression.equalization.channel_edits import Blocked, Edit, multiply
-from packlight.compression.equalization.scale_chains import Chain, Chains
+from packlight.compression.equalization.channel_map import Blocked, Edit, multiply_channels
+from packlight.compression.equalization.scale_chains import ScaleChain, ScaleChains
 from packlight.compression.equalization.scale_endpoints import Consumer
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import Role
@@ -50,7 +50,7 @@ class Site:
         weights: at its end.
     """
 
-    chain: Chain
+    chain: ScaleChain
     weights: tuple[Weight, ...]
 
     @property
@@ -63,8 +63,8 @@ def sites(graph: ir.Model, config: Equalize) -> Iterator[Site | Refusal]:
     """Every chain that ends at stored weights, and why other weights have none."""
     del config
     found: dict[int, list[Weight]] = {}
-    ends: dict[int, Chain] = {}
-    chains = Chains(graph)
+    ends: dict[int, ScaleChain] = {}
+    chains = ScaleChains(graph)
     for weight in weight_sites(graph):
         chain = weight if isinstance(weight, Refusal) else before(weight, chains)
         if isinstance(chain, Refusal):
@@ -76,10 +76,10 @@ def sites(graph: ir.Model, config: Equalize) -> Iterator[Site | Refusal]:
         yield Site(chain, tuple(found[key]))
 
 
-def before(weight: Weight, chains: Chains) -> Chain | Refusal:
+def before(weight: Weight, chains: ScaleChains) -> ScaleChain | Refusal:
     """The chain that ends at a weight, or why there is none."""
     own = unsuited(weight.roles)
-    chain = own if own is not None else chains.behind(weight.roles[0])
+    chain = own if own is not None else chains.ending_at(weight.roles[0])
     if isinstance(chain, Blocked):
         return Refusal(weight.operator, chain.code, chain.reason, chain.remedy)
     return chain
@@ -128,11 +128,15 @@ class Squares:
     def mean(self, channels: int) -> Doubles:
         """Mean squares (channels,); of no size where no sample reached the value."""
         count = self.counts.get(channels, 0)
-        return self.sums[channels] / count if count else np.zeros(0)
+        if count:
+            return self.sums[channels] / count
+        return np.zeros(0)
 
     def peak(self, channels: int) -> Doubles:
         """Largest magnitudes (channels,); of no size where no sample reached the value."""
-        return self.peaks[channels] if self.counts.get(channels, 0) else np.zeros(0)
+        if self.counts.get(channels, 0):
+            return self.peaks[channels]
+        return np.zeros(0)
 
 
 def apply(
@@ -147,11 +151,11 @@ def apply(
         sound += [] if wrong else [site]
     if config.by == "weights":
         chosen: list[Doubles | Blocked] = [
-            *equal_ranges([site.chain for site in sound], config.scales)
+            *equalize_ranges([site.chain for site in sound], config.scales)
         ]
     else:
         chosen = measured(graph, sound, calibrator, config)
-    stock = Stock(graph)
+    stock = StoredValues(graph)
     for site, scales in zip(sound, chosen, strict=True):
         done += moved(site, scales, stock)
     return done
@@ -185,9 +189,9 @@ def measured(
             chosen.append(Blocked("no-samples", reason, "add samples that reach it"))
         elif config.by == "activations":
             peaks = [one.peak(count) for one, count in seen]
-            chosen.append(even_activations(site.chain, peaks, config.strength, config.scales))
+            chosen.append(smooth_activations(site.chain, peaks, config.strength, config.scales))
         else:
-            chosen.append(least_error(site.chain, means, config.bits, config.scales))
+            chosen.append(min_error_scales(site.chain, means, config.bits, config.scales))
     return chosen
 
 
@@ -196,7 +200,7 @@ def channels(end: Consumer) -> int:
     return int(end.inputs.max()) + 1
 
 
-def moved(site: Site, scales: Doubles | Blocked, stock: Stock) -> list[Change | Refusal]:
+def moved(site: Site, scales: Doubles | Blocked, stock: StoredValues) -> list[Change | Refusal]:
     """Multiply scales into the weights of one chain, and say so."""
     if isinstance(scales, Blocked):
         return [
@@ -207,7 +211,7 @@ def moved(site: Site, scales: Doubles | Blocked, stock: Stock) -> list[Change | 
         reason = "no other scales of its channels would make its rounding error smaller"
         return [Refusal(weight.operator, "no-gain", reason) for weight in site.weights]
     for edit, factors in scaled(site.chain, scales):
-        multiply(edit, factors, stock)
+        multiply_channels(edit, factors, stock)
     count, starts = (
         int((scales != 1).sum()),
         sorted({str(start.node.name) for start in site.chain.producers}),
@@ -219,13 +223,13 @@ def moved(site: Site, scales: Doubles | Blocked, stock: Stock) -> list[Change | 
     ]
 
 
-def scaled(chain: Chain, scales: Doubles) -> Iterator[tuple[Edit, Doubles]]:
+def scaled(chain: ScaleChain, scales: Doubles) -> Iterator[tuple[Edit, Doubles]]:
     """What is multiplied, with the factor of every channel."""
     yield from ((edit, 1 / scales) for edit in chain.divided)
     yield from ((end.edit, scales) for end in chain.consumers)
 
 
-def within_range(chain: Chain, scales: Doubles) -> Doubles:
+def within_range(chain: ScaleChain, scales: Doubles) -> Doubles:
     """The scales; 1 for channels of which a number would leave the normal ones of float32."""
     kept = scales.copy()
     for edit, factors in scaled(chain, scales):

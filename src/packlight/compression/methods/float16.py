@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from packlight.compression.encoding.storage import Expansion
 from packlight.compression.method import Method
-from packlight.compression.sites.weight_sites import STANDS_IN, not_stored
+from packlight.compression.sites.weight_sites import STANDS_IN, not_stored_refusal
 from packlight.model import initializers, nodes, release, stored_tensor
 from packlight.records.configs import Float16
 from packlight.records.storage import StoredFloat16
@@ -59,7 +59,7 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
             reason = f"its '{value.name}' has {tensor.size} numbers: too few to gain"
             yield Refusal(name, "too-small", reason)
         elif value.is_graph_input():
-            yield not_stored(name, value)
+            yield not_stored_refusal(name, value)
         elif value.is_graph_output():
             reason = f"its '{value.name}' is an output of the model: must not change"
             yield Refusal(name, "model-output", reason)

@@ -19,25 +19,25 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
-from packlight.compression.encoding.functions import Body, shaped, unpacked
+from packlight.compression.encoding.functions import Body, call_unpack, reshape_flat
 from packlight.compression.encoding.scales import (
-    as_stored,
+    decoded_scale,
+    read_scale,
     scale_bytes,
-    scale_of,
     scale_parts,
     store_scale,
 )
 from packlight.compression.encoding.storage import (
     FLOAT_BYTES,
+    MIN_OPSET,
     OPERATOR_BYTES,
-    OPSET,
-    UNSIGNED,
+    UNSIGNED_TYPES,
     Expansion,
     Parts,
     code_bytes,
     store_codes,
 )
-from packlight.compression.grids.codebook import Codebook, blank, fit
+from packlight.compression.grids.codebook import Codebook, blank_codebook, fit_codebook
 from packlight.compression.method import Method
 from packlight.compression.reconstruction.sequential import (
     EncodedWeight,
@@ -46,7 +46,7 @@ from packlight.compression.reconstruction.sequential import (
     round_sequentially,
     round_unobserved,
 )
-from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
+from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
 from packlight.records.configs import Palette, PaletteWidth
 from packlight.records.granularity import PerGroup
 from packlight.records.storage import StoredPalette
@@ -95,7 +95,7 @@ class Site(WeightSite):
 
 def sites(graph: ir.Model, config: Palette) -> Iterator[Site | Refusal]:
     """Every stored weight that gains, and why others do not."""
-    return decided(graph, partial(decide, config))
+    return decide_sites(graph, partial(decide, config))
 
 
 def decide(config: Palette, weight: Weight) -> Site | Refusal:
@@ -128,7 +128,9 @@ EIGHT = 8
 
 def least_opset(config: Palette) -> int:
     """The least opset that has the type of the indices."""
-    return max(OPSET.values()) if config.mixed else OPSET[config.bits]
+    if config.mixed:
+        return max(MIN_OPSET.values())
+    return MIN_OPSET[config.bits]
 
 
 def apply(
@@ -168,8 +170,8 @@ def fitted(
 ) -> Codebook:
     """The tables of one weight."""
     matters = importance if config.weighted else np.broadcast_to(np.float32(1), weight.shape)
-    found = blank(site.order, site.outputs, site.channels, site.bits)
-    found = fit(
+    found = blank_codebook(site.order, site.outputs, site.channels, site.bits)
+    found = fit_codebook(
         found,
         weight,
         matters,
@@ -177,7 +179,9 @@ def fitted(
         short=config.entry == EIGHT,
         rough=rough,
     )
-    return replace(found, scale=as_stored(found.scale, config.scales)) if config.scaled else found
+    if config.scaled:
+        return replace(found, scale=decoded_scale(found.scale, config.scales))
+    return found
 
 
 def stored_parts(config: Palette, site: Site, found: Codebook, codes: Float) -> Mapping[str, Array]:
@@ -205,7 +209,7 @@ def encode(graph: ir.Model, one: EncodedWeight[Site], config: Palette) -> Change
     }
     if config.scaled:
         inputs |= store_scale(place, parts, config.scales, (site.outputs, 1))
-    form = Form(packed=bits not in UNSIGNED, grouped=site.tables > 1)
+    form = Form(packed=bits not in UNSIGNED_TYPES, grouped=site.tables > 1)
     place.replace(place.call(form.name(inputs), inputs, form.restore, **shapes(site, form)))
     granularity = config.granularity
     if isinstance(granularity, PerGroup):
@@ -272,7 +276,7 @@ class Form:
         codes, table, operator = body.inputs["codes"], body.inputs["table"], body.operator
         if "step" in body.inputs:
             table = operator("Mul", body.floats(table), body.inputs["step"])
-        whole = shaped(body, unpacked(body, codes), "rows") if self.packed else codes
+        whole = reshape_flat(body, call_unpack(body, codes), "rows") if self.packed else codes
         op, axis = ("GatherElements", 1) if self.grouped else ("Gather", 0)
         value = operator(op, table, body.cast(whole, ir.DataType.INT32), axis=axis)
         value = operator("Reshape", value, body.integers("folded"))
@@ -280,7 +284,7 @@ class Form:
             first = body.constant(np.array([0]))
             value = operator("Slice", value, first, body.integers("outputs"))
         if not body.inputs.keys().isdisjoint({"scale", "half"}):
-            value = operator("Mul", value, scale_of(body))
+            value = operator("Mul", value, read_scale(body))
         value = operator("Reshape", value, body.integers("turned"))
         return operator("Transpose", value, perm=body.attribute("back", "perm"))
 
@@ -291,7 +295,7 @@ METHOD = Method(
     opset=least_opset,
     sites=sites,
     apply=apply,
-    inspect=lambda site: unusable(site.weight),
+    inspect=lambda site: weight_defect(site.weight),
     uses_data=looks,
     replaces=True,
     makes_up=lambda config: config.targets_float,

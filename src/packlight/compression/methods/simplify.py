@@ -16,11 +16,16 @@ from dataclasses import dataclass
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from packlight.compression.encoding.unique_names import Names, values
-from packlight.compression.folding import batch_norm, bias
-from packlight.compression.folding.batch_norm import BatchNorm
-from packlight.compression.folding.bias import Added
-from packlight.compression.folding.constants import fold_constants, foldable
+from packlight.compression.encoding.stored_values import UniqueNames, graph_values
+from packlight.compression.folding.batch_norm import (
+    AddedBias,
+    BatchNorm,
+    added_bias_sites,
+    batch_norm_sites,
+    fold_added_biases,
+    fold_batch_norm,
+)
+from packlight.compression.folding.constants import fold_constants, is_foldable
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import is_standard
 from packlight.model import graphs, initializers, nodes
@@ -42,16 +47,16 @@ class Constant:
         return str(self.node.name)
 
 
-Site = BatchNorm | Added | Constant
+Site = BatchNorm | AddedBias | Constant
 
 
 def sites(graph: ir.Model, config: Simplify) -> Iterator[Site | Refusal]:
     """Batch normalisations and sums that fold, and operators that can be computed now."""
     del config
-    yield from batch_norm.sites(graph)
-    yield from bias.sites(graph)
+    yield from batch_norm_sites(graph)
+    yield from added_bias_sites(graph)
     for node in nodes(graph):
-        if node.op_type != "Constant" and node.inputs and foldable(node):
+        if node.op_type != "Constant" and node.inputs and is_foldable(node):
             yield Constant(node)
 
 
@@ -71,12 +76,12 @@ def apply(
 ) -> list[Change | Refusal]:
     """Fold, compute, share and drop, in this order."""
     del calibrator, config
-    constant, names = any(isinstance(site, Constant) for site in found), Names(graph)
+    constant, names = any(isinstance(site, Constant) for site in found), UniqueNames(graph)
     before = {str(node.name) for node in nodes(graph)}
     changes: list[Change | Refusal] = [
-        batch_norm.fold(site, names) for site in found if isinstance(site, BatchNorm)
+        fold_batch_norm(site, names) for site in found if isinstance(site, BatchNorm)
     ]
-    changes += bias.folded(graph, names)
+    changes += fold_added_biases(graph, names)
     if constant:
         fold_constants(graph)
     drop_identities(graph)
@@ -121,7 +126,7 @@ def drop_notes(graph: ir.Model) -> None:
         for node in body:
             node.metadata_props.clear()
             node.doc_string = None
-        for value in values(body):
+        for value in graph_values(body):
             value.metadata_props.clear()
             if inner or not (value.is_graph_input() or value.is_graph_output()):
                 value.doc_string = None

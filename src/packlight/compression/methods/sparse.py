@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from packlight.compression.encoding.sparse_storage import (
     MASK_BYTES,
     VALUE_BYTES,
-    Form,
-    restored,
+    SparseForm,
+    restore_sparse,
     stored_parts,
 )
-from packlight.compression.encoding.storage import FLOAT_BYTES, OPSET, Expansion
+from packlight.compression.encoding.storage import FLOAT_BYTES, MIN_OPSET, Expansion
 from packlight.compression.method import Method
 from packlight.compression.methods.sparse_values import SparseValues, fit
 from packlight.compression.reconstruction.sequential import (
@@ -34,8 +34,8 @@ from packlight.compression.reconstruction.sequential import (
     round_unobserved,
 )
 from packlight.compression.reconstruction.zero_masks import Sparsity
-from packlight.compression.sites.weight_matrix import layout_of
-from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
+from packlight.compression.sites.weight_matrix import weight_layout
+from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
 from packlight.records.configs import Sparse, SparseStorage
 from packlight.records.storage import StoredSparse
 from packlight.records.variant import Change, Refusal
@@ -60,23 +60,23 @@ class Site(WeightSite):
         form: how much of it stays and how that is stored.
     """
 
-    form: Form
+    form: SparseForm
 
 
 def sites(graph: ir.Model, config: Sparse) -> Iterator[Site | Refusal]:
     """Every stored weight that gains, and why others do not."""
-    return decided(graph, partial(decide, config))
+    return decide_sites(graph, partial(decide, config))
 
 
 def decide(config: Sparse, weight: Weight) -> Site | Refusal:
     """How much of one weight stays, or why it is left alone."""
-    sizes = layout_of(weight).sizes()
+    sizes = weight_layout(weight).sizes()
     if sizes[2] < config.inputs:
         reason = f"its outputs sum over {sizes[2]} inputs each, too few to make up for zeros"
         return Refusal(weight.operator, "too-few-inputs", reason, f"use inputs={sizes[2]}")
     kept = weight.tensor.size - sparsity_of(config).count(sizes)
     scaled = config.values == "grid" or (config.values == "palette" and config.scaled)
-    form = Form(weight.shape, weight.summed, kept, config.values, config.bits, scaled)
+    form = SparseForm(weight.shape, weight.summed, kept, config.values, config.bits, scaled)
     if not kept:
         reason = f"none of its {weight.tensor.size} numbers would stay"
         return Refusal(weight.operator, "nothing-left", reason, "use a smaller share")
@@ -102,7 +102,9 @@ WITHOUT_MASK: Mapping[SparseStorage, str] = {
 
 def least_opset(config: Sparse) -> int:
     """The least opset that unpacks the mask and has the type of the codes."""
-    return PACKED_OPSET if config.values == "float" else max(PACKED_OPSET, OPSET[config.bits])
+    if config.values == "float":
+        return PACKED_OPSET
+    return max(PACKED_OPSET, MIN_OPSET[config.bits])
 
 
 def looks(config: Sparse) -> bool:
@@ -134,7 +136,7 @@ def stored(site: Site, found: SparseValues, codes: Float) -> Mapping[str, Array]
 def fitted(config: Sparse, site: Site, weight: Float, importance: Float) -> SparseValues:
     """The values that one weight can take; where it is NaN already, it stays zero."""
     matters = importance if config.weighted else np.broadcast_to(np.float32(1), weight.shape)
-    return fit(weight, matters, layout_of(site.weight), site.form, sparsity_of(config))
+    return fit(weight, matters, weight_layout(site.weight), site.form, sparsity_of(config))
 
 
 def encode(graph: ir.Model, one: EncodedWeight[Site], config: Sparse) -> Change:
@@ -142,7 +144,7 @@ def encode(graph: ir.Model, one: EncodedWeight[Site], config: Sparse) -> Change:
     site = one.site
     before = site.weight.tensor.nbytes
     place = Expansion(graph, site.weight.value)
-    place.replace(restored(place, site.form, one.parts))
+    place.replace(restore_sparse(place, site.form, one.parts))
     sparsity = sparsity_of(config)
     storage = StoredSparse(
         zeros=sparsity.share,
@@ -161,7 +163,7 @@ METHOD = Method(
     opset=least_opset,
     sites=sites,
     apply=apply,
-    inspect=lambda site: unusable(site.weight),
+    inspect=lambda site: weight_defect(site.weight),
     uses_data=looks,
     replaces=True,
     makes_up=lambda config: config.targets_float,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.sparse_storage import Form
+from packlight.compression.encoding.sparse_storage import SparseForm
 from packlight.compression.grids import codebook, granularity, uniform
 from packlight.compression.grids.codebook import Codebook
 from packlight.compression.grids.uniform import Uniform
@@ -64,7 +64,9 @@ class SparseValues:
         """Scales and table as they are stored, by the name of the part."""
         if isinstance(self.kept, Codebook):
             return {"table": self.kept.tables[0], "scale": self.kept.scale}
-        return {"scale": self.kept.scale} if isinstance(self.kept, Uniform) else {}
+        if isinstance(self.kept, Uniform):
+            return {"scale": self.kept.scale}
+        return {}
 
     def lattice(self, form: Layout) -> Lattice:
         """The values of what is not zero, for the rows of the weight's matrices."""
@@ -72,7 +74,7 @@ class SparseValues:
 
 
 def fit(
-    weight: Float, matters: Float, layout: Layout, form: Form, sparsity: Sparsity
+    weight: Float, matters: Float, layout: Layout, form: SparseForm, sparsity: Sparsity
 ) -> SparseValues:
     """The zeros of one weight, where it has none yet, and values for what stays.
 
@@ -92,8 +94,10 @@ def fit(
         return SparseValues(AnyValue(), zeros)
     if form.values == "grid":
         grouping = granularity.per_channel(form.shape, form.summed)
-        found = uniform.fit(kept, mass, grouping, form.bits, symmetric=True, search="moments")
+        found = uniform.fit_grid(kept, mass, grouping, form.bits, symmetric=True, search="moments")
         return SparseValues(found, zeros)
     order = (*form.outer, *form.summed)
-    blank = codebook.blank(order, form.channels, form.channels, form.bits)
-    return SparseValues(codebook.fit(blank, kept, mass, scaled=form.scaled, short=False), zeros)
+    blank = codebook.blank_codebook(order, form.channels, form.channels, form.bits)
+    return SparseValues(
+        codebook.fit_codebook(blank, kept, mass, scaled=form.scaled, short=False), zeros
+    )

@@ -16,9 +16,8 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from packlight.backends.capabilities import Capabilities
-from packlight.backends.policy import policy
-from packlight.compression.encoding.stored_values import Stock
+from packlight.backends.capabilities import Capabilities, policy
+from packlight.compression.encoding.stored_values import StoredValues
 from packlight.compression.method import Method
 from packlight.compression.qdq import placement
 from packlight.compression.qdq.activation_grids import activation_grids
@@ -39,7 +38,7 @@ from packlight.compression.qdq.integer_weights import (
     weight_granularity,
 )
 from packlight.compression.sites.integer_sites import integer_sites
-from packlight.compression.sites.weight_sites import Weight, unusable
+from packlight.compression.sites.weight_sites import Weight, weight_defect
 from packlight.records.configs import StaticInt8
 from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
@@ -101,7 +100,9 @@ def sites(graph: ir.Model, config: StaticInt8) -> Iterator[Site | Refusal]:
 def kernelless(runtime: Capabilities, node: ir.Node) -> str:
     """That a runtime has no kernel for an operator; empty where it has one."""
     told = f"{runtime.title} has no integer kernel with fixed ranges for {node.op_type}"
-    return "" if node.op_type in runtime.weight_operators else told
+    if node.op_type in runtime.weight_operators:
+        return ""
+    return told
 
 
 def apply(
@@ -128,7 +129,7 @@ def apply(
     done += [Refusal(site.operator, "no-samples", reason, remedy) for site in missed]
     if unseen:
         plan = place([site.node for site in ready], unseen)
-    pairs = Pairs(grids, Stock(graph), runtime_policy.runtime.codes.removesuffix("8"))
+    pairs = Pairs(grids, StoredValues(graph), runtime_policy.runtime.codes.removesuffix("8"))
     readers = [reader_of(site, pairs) for site in ready]
     for node in plan.unweighted:
         pairs.on_inputs(node)
@@ -228,7 +229,7 @@ def unfit(site: Site) -> Refusal | None:
     if bias is not None and not np.isfinite(bias).all():
         reason = "its bias holds numbers that are NaN or infinite"
         return Refusal(site.operator, "not-finite", reason)
-    return unusable(site.weight)
+    return weight_defect(site.weight)
 
 
 METHOD = Method(

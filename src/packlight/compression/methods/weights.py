@@ -17,22 +17,28 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.backends.onnxruntime.blocked_products import fuses_blocked_weight
+from packlight.backends.onnxruntime.qdq import fuses_blocked_weight
 from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
-from packlight.compression.encoding.functions import Body, middle, shaped, unpacked, widened
+from packlight.compression.encoding.functions import (
+    Body,
+    call_unpack,
+    reshape_flat,
+    widen_scale,
+    zero_code,
+)
 from packlight.compression.encoding.scales import (
-    as_stored,
+    decoded_scale,
+    read_scale,
     scale_bytes,
-    scale_of,
     scale_parts,
     store_scale,
 )
 from packlight.compression.encoding.storage import (
     BLOCKED_OPSET,
+    MIN_OPSET,
     OPERATOR_BYTES,
-    OPSET,
-    STORED,
-    UNSIGNED,
+    SIGNED_TYPES,
+    UNSIGNED_TYPES,
     Expansion,
     Parts,
     code_bytes,
@@ -49,7 +55,7 @@ from packlight.compression.reconstruction.sequential import (
     round_sequentially,
     round_unobserved,
 )
-from packlight.compression.sites.weight_sites import Weight, WeightSite, decided, unusable
+from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
 from packlight.records.configs import WeightOnly, WeightWidth
 from packlight.records.granularity import Granularity, PerBlock, PerChannel, PerTensor
 from packlight.records.storage import StoredGrid
@@ -78,7 +84,7 @@ class Site(WeightSite):
 
 def sites(graph: ir.Model, config: WeightOnly) -> Iterator[Site | Refusal]:
     """Every stored weight that gains, and why others do not."""
-    return decided(graph, partial(decide, config))
+    return decide_sites(graph, partial(decide, config))
 
 
 def decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
@@ -92,7 +98,7 @@ def decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
         return Refusal(weight.operator, "unsupported-axes", reason, "use per=channel")
     grouping = group(weight, config)
     expand = when(weight, grouping, config)
-    if expand == "run" and config.bits not in STORED:
+    if expand == "run" and config.bits not in SIGNED_TYPES:
         reason = "DequantizeLinear reads codes of 4 or 8 bits"
         return Refusal(weight.operator, "unsupported-bits", reason, "use expand=load")
     if expand == "run" and isinstance(config.granularity, PerChannel) and len(along(grouping)) > 1:
@@ -124,7 +130,7 @@ def group(weight: Weight, config: WeightOnly) -> Grouping:
     if isinstance(config.granularity, PerTensor):
         return granularity.per_tensor(weight.shape)
     if isinstance(config.granularity, PerBlock):
-        return granularity.blocks(weight.shape, weight.summed, config.granularity.size)
+        return granularity.per_block(weight.shape, weight.summed, config.granularity.size)
     return granularity.per_channel(weight.shape, weight.summed)
 
 
@@ -136,7 +142,7 @@ def when(weight: Weight, grouping: Grouping, config: WeightOnly) -> Literal["loa
     """
     if config.expand != "best":
         return config.expand
-    if not isinstance(config.granularity, PerBlock) or config.bits not in STORED:
+    if not isinstance(config.granularity, PerBlock) or config.bits not in SIGNED_TYPES:
         return "load"
     block = config.granularity.size
     whole = grouping.padded == grouping.shape and grouping.block == block
@@ -169,7 +175,9 @@ def least_opset(config: WeightOnly) -> int:
     blocked_run = isinstance(config.granularity, PerBlock) and config.expand != "load"
     if config.mixed:
         return BLOCKED_OPSET
-    return max(OPSET[config.bits], BLOCKED_OPSET if blocked_run and config.bits in STORED else 0)
+    return max(
+        MIN_OPSET[config.bits], BLOCKED_OPSET if blocked_run and config.bits in SIGNED_TYPES else 0
+    )
 
 
 def apply(
@@ -207,7 +215,7 @@ def widths(
 def fitted(config: WeightOnly, site: Site, weight: Float, importance: Float) -> Uniform:
     """The grid of one weight."""
     grouping = site.grouping
-    found = uniform.fit(
+    found = uniform.fit_grid(
         weight,
         importance,
         grouping,
@@ -215,19 +223,21 @@ def fitted(config: WeightOnly, site: Site, weight: Float, importance: Float) -> 
         symmetric=config.symmetric,
         search=config.range,
     )
-    return replace(found, scale=as_stored(found.scale, config.scales))
+    return replace(found, scale=decoded_scale(found.scale, config.scales))
 
 
 def parts(config: WeightOnly, site: Site, found: Uniform, codes: Codes) -> Mapping[str, Array]:
     """Codes and scales as they are stored."""
-    kind = np.int8 if found.symmetric and site.bits in STORED else np.uint8
-    shift = offset(site.bits) if found.symmetric and site.bits not in STORED else 0
+    kind = np.int8 if found.symmetric and site.bits in SIGNED_TYPES else np.uint8
+    shift = offset(site.bits) if found.symmetric and site.bits not in SIGNED_TYPES else 0
     whole = site.grouping.split(codes) if site.expand == "load" else codes
     stored: dict[str, Array] = {
         "codes": (whole + np.float32(shift)).astype(kind),
         **scale_parts(found.scale, config.scales),
     }
-    return stored if config.symmetric else {**stored, "zero": found.zero.astype(np.uint8)}
+    if config.symmetric:
+        return stored
+    return {**stored, "zero": found.zero.astype(np.uint8)}
 
 
 def offset(bits: int) -> int:
@@ -271,7 +281,7 @@ class Encoding:
 
     def at_load(self) -> ir.Value:
         """Codes as floats times scale, which the runtime computes once."""
-        place, grouping, packed = self.place, self.site.grouping, self.site.bits not in STORED
+        place, grouping, packed = self.place, self.site.grouping, self.site.bits not in SIGNED_TYPES
         inputs = {"codes": self.codes(grouping.view), **self.scales(grouping.scale)}
         if not self.config.symmetric:
             inputs["zero"] = self.store("zero", ir.DataType.UINT8, grouping.scale)
@@ -283,7 +293,9 @@ class Encoding:
             axis = next(i for i, n in enumerate(grouping.shape) if n != grouping.padded[i])
             value = place.cut(value, grouping.shape[axis], axis)
         shape = self.site.weight.shape
-        return value if grouping.view == shape else place.reshape(value, shape)
+        if grouping.view == shape:
+            return value
+        return place.reshape(value, shape)
 
     def at_run(self) -> ir.Value:
         """DequantizeLinear, which the runtime fuses or computes at every run."""
@@ -296,13 +308,15 @@ class Encoding:
             axis, sizes = wide[0] if wide else 0, (grouping.groups(),) if wide else ()
         inputs = [self.codes(self.site.weight.shape), self.floats(sizes)]
         if not self.config.symmetric:
-            inputs.append(self.store("zero", UNSIGNED[self.site.bits], sizes))
+            inputs.append(self.store("zero", UNSIGNED_TYPES[self.site.bits], sizes))
         operator = partial(self.place.operator, "DequantizeLinear", inputs, axis=axis)
-        return operator(block_size=grouping.block) if of_blocks else operator()
+        if of_blocks:
+            return operator(block_size=grouping.block)
+        return operator()
 
     def codes(self, shape: Sequence[int]) -> ir.Value:
         """The codes, in a type of their width or packed."""
-        kinds = STORED if self.config.symmetric else UNSIGNED
+        kinds = SIGNED_TYPES if self.config.symmetric else UNSIGNED_TYPES
         return store_codes(self.place, self.parts, self.site.bits, shape, kinds=kinds)
 
     def scales(self, shape: Sequence[int]) -> dict[str, ir.Value]:
@@ -312,7 +326,9 @@ class Encoding:
     def floats(self, shape: Sequence[int]) -> ir.Value:
         """The scales as float32."""
         stored = self.scales(shape)
-        return stored["scale"] if "scale" in stored else self.place.call("half", stored, widened)
+        if "scale" in stored:
+            return stored["scale"]
+        return self.place.call("half", stored, widen_scale)
 
     def store(self, part: str, kind: ir.DataType, shape: Sequence[int]) -> ir.Value:
         """Add a part as a stored value."""
@@ -326,13 +342,13 @@ def flags(inputs: Mapping[str, ir.Value]) -> Iterator[tuple[str, bool]]:
 
 def restore(packed: bool, body: Body) -> ir.Value:
     """Write the function that restores a weight."""
-    codes, scale = body.inputs["codes"], scale_of(body)
-    whole = shaped(body, unpacked(body, codes), "shape") if packed else codes
+    codes, scale = body.inputs["codes"], read_scale(body)
+    whole = reshape_flat(body, call_unpack(body, codes), "shape") if packed else codes
     floats, zero = body.floats(whole), body.inputs.get("zero")
     if zero is not None:
         floats = body.operator("Sub", floats, body.floats(zero))
     elif packed:
-        floats = body.operator("Sub", floats, middle(body, codes))
+        floats = body.operator("Sub", floats, zero_code(body, codes))
     return body.operator("Mul", floats, scale)
 
 
@@ -342,7 +358,7 @@ METHOD = Method(
     opset=least_opset,
     sites=sites,
     apply=apply,
-    inspect=lambda site: unusable(site.weight),
+    inspect=lambda site: weight_defect(site.weight),
     uses_data=looks,
     replaces=True,
     makes_up=lambda config: config.targets_float,

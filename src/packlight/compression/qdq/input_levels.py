@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.stored_values import Stock
+from packlight.compression.encoding.stored_values import StoredValues
 from packlight.compression.grids.ranges import Affine
 from packlight.compression.reconstruction.bias_correction import Bias
 from packlight.compression.sites.weight_sites import Weight, weight_site
@@ -91,7 +91,9 @@ def line(values: Doubles) -> tuple[float, float] | None:
     Numbers that were not seen are divided between both ends.
     """
     if len(values) < 2:  # noqa: PLR2004
-        return (float(values[0]), 1.0) if len(values) else None
+        if len(values):
+            return (float(values[0]), 1.0)
+        return None
     numbers = np.rint((values - values[0]) / np.diff(values).min())
     spare = CODES - 1 - int(numbers[-1])
     if spare < 0:
@@ -158,7 +160,7 @@ def numbered(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) 
     source = node.inputs[0]
     assert isinstance(inside, ir.Graph)
     assert source is not None
-    stock = Stock(graph)
+    stock = StoredValues(graph)
     stem = str(node.name)
     pads = list(node.attributes.get_ints("pads", ()))
     steps: list[tuple[str, NDArray[np.generic]]] = []
@@ -173,7 +175,7 @@ def numbered(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) 
     steps += [("Add", shift.reshape(wide).astype(np.float32))]
     for kind, array in steps:
         name = f"{stem}.levels.{kind.lower()}"
-        stored = stock.keep(inside, f"{name}.constant", array)
+        stored = stock.store(inside, f"{name}.constant", array)
         operator = ir.node(kind, [source, stored], name=name)
         operator.outputs[0].name = stock.fresh(f"{name}.given")
         inside.insert_before(node, operator)

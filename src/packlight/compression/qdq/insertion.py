@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.stored_values import Array, Stock
+from packlight.compression.encoding.stored_values import Array, StoredValues
 from packlight.compression.grids.granularity import Float
 from packlight.compression.grids.ranges import Affine
 from packlight.compression.sites.weight_roles import stored
@@ -34,7 +34,9 @@ class Pairs:
         origins: by such a value, the name of what the pair was put on.
     """
 
-    def __init__(self, grids: Mapping[str, Affine], stock: Stock, codes: str = "uint") -> None:
+    def __init__(
+        self, grids: Mapping[str, Affine], stock: StoredValues, codes: str = "uint"
+    ) -> None:
         self.grids, self.stock, self.codes = grids, stock, codes
         self.made: dict[tuple[str, int], ir.Value] = {}
         self.origins: dict[ir.Value | None, str] = {None: ""}
@@ -87,13 +89,13 @@ class Pairs:
 
 
 def insert_pair(
-    value: ir.Value, grid: tuple[float, Array], graph: ir.Graph, stock: Stock
+    value: ir.Value, grid: tuple[float, Array], graph: ir.Graph, stock: StoredValues
 ) -> ir.Value:
     """Write a QuantizeLinear and a DequantizeLinear with a step and a zero point behind a value."""
     stem = str(value.name)
     point = grid[1]
-    scale = stock.keep(graph, f"{stem}.scale", np.asarray(grid[0], np.float32))
-    zero = stock.keep(graph, f"{stem}.zero", point)
+    scale = stock.store(graph, f"{stem}.scale", np.asarray(grid[0], np.float32))
+    zero = stock.store(graph, f"{stem}.zero", point)
     codes = ir.node("QuantizeLinear", [value, scale, zero], name=f"{stem}.quantize")
     codes.outputs[0].name = stock.fresh(f"{stem}.codes")
     floats = ir.node("DequantizeLinear", [codes.outputs[0], scale, zero], name=f"{stem}.dequantize")
@@ -107,7 +109,7 @@ def insert_pair(
     return restored
 
 
-def take_name(value: ir.Value, restored: ir.Value, stock: Stock) -> None:
+def take_name(value: ir.Value, restored: ir.Value, stock: StoredValues) -> None:
     """Make the restored value the output of the model, under the output's name."""
     graph = value.graph
     assert isinstance(graph, ir.Graph)
@@ -119,7 +121,9 @@ def take_name(value: ir.Value, restored: ir.Value, stock: Stock) -> None:
     value.name, restored.name = stock.fresh(f"{name}.float"), name
 
 
-def integer_weight(node: ir.Node, weight: Weight, codes: Array, scale: Float, stock: Stock) -> None:
+def integer_weight(
+    node: ir.Node, weight: Weight, codes: Array, scale: Float, stock: StoredValues
+) -> None:
     """Let an operator read its weight from int8 codes.
 
     Args:
@@ -134,7 +138,7 @@ def integer_weight(node: ir.Node, weight: Weight, codes: Array, scale: Float, st
     node.replace_input_with(1, restored)
 
 
-def integer_bias(node: ir.Node, affine: Affine, scale: Float, stock: Stock) -> None:
+def integer_bias(node: ir.Node, affine: Affine, scale: Float, stock: StoredValues) -> None:
     """Let an operator read its bias from int32 codes with the product of both scales."""
     bias = stored_bias(node)
     if bias is None:
@@ -172,16 +176,16 @@ def least_scale(node: ir.Node, affine: Affine) -> Float:
 
 
 def integers(
-    node: ir.Node, stem: str, codes: Array, scale: Float, *, axis: int, stock: Stock
+    node: ir.Node, stem: str, codes: Array, scale: Float, *, axis: int, stock: StoredValues
 ) -> ir.Value:
     """Codes and their DequantizeLinear in front of an operator; once for equal content."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     zero = ".".join(map(str, ("zero", codes.dtype, *scale.shape)))
     inputs = [
-        stock.keep(graph, f"{stem}.codes", codes),
-        stock.keep(graph, f"{stem}.scale", scale),
-        stock.keep(graph, zero, np.zeros(scale.shape, codes.dtype)),
+        stock.store(graph, f"{stem}.codes", codes),
+        stock.store(graph, f"{stem}.scale", scale),
+        stock.store(graph, zero, np.zeros(scale.shape, codes.dtype)),
     ]
     for reader in inputs[0].consumers():
         if reader.inputs[1] is inputs[1]:

@@ -16,16 +16,16 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.backends.policy import policy
+from packlight.backends.capabilities import policy
 from packlight.compression.grids import granularity
-from packlight.compression.grids.uniform import Uniform, fit
+from packlight.compression.grids.uniform import Uniform, fit_grid
 from packlight.compression.qdq.int16_saturation import held, neighbours, portable_scale
 from packlight.compression.reconstruction.bias_correction import Bias, bias_of
 from packlight.compression.reconstruction.gptq import gptq
 from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
 from packlight.compression.reconstruction.sequential import hessian_batches
 from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
-from packlight.compression.sites.weight_matrix import layout_of
+from packlight.compression.sites.weight_matrix import weight_layout
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.records.configs import DynamicInt8, StaticInt8
 from packlight.records.granularity import PerChannel, PerTensor
@@ -43,7 +43,9 @@ def weight_granularity(config: IntegerConfig, node: ir.Node) -> PerChannel | Per
     """Who shares a scale of an operator's weight: all of it where the runtime has one scale."""
     if isinstance(config, StaticInt8):
         has_channel_scales = node.op_type in policy(config.runtime).runtime.per_channel
-        return config.granularity if has_channel_scales else PerTensor()
+        if has_channel_scales:
+            return config.granularity
+        return PerTensor()
     return config.granularity
 
 
@@ -105,7 +107,7 @@ def grid_of(reader: Reader, weight: Floats, matters: Floats, config: IntegerConf
     shape = reader.weight.shape
     summed = reader.weight.summed
     groups = granularity.per_tensor(shape) if single else granularity.per_channel(shape, summed)
-    fitted = fit(weight, matters, groups, config.bits, symmetric=True, search=config.search)
+    fitted = fit_grid(weight, matters, groups, config.bits, symmetric=True, search=config.search)
     least = reader.least.max() if single else reader.least
     scale = np.maximum(fitted.scale.ravel(), least)
     form = neighbours(reader.node, shape) if config.portable else None
@@ -131,7 +133,7 @@ def coded(reader: Reader, points: Uniform, codes: Floats, config: IntegerConfig)
 
 def absorber(reader: Reader) -> Bias | None:
     """The bias that can take up what integers do to the means of an operator's outputs."""
-    groups, outputs, _ = layout_of(reader.weight).sizes()
+    groups, outputs, _ = weight_layout(reader.weight).sizes()
     return bias_of(reader.weight.roles[0], groups * outputs)
 
 
@@ -140,7 +142,7 @@ def grow(readers: Sequence[Reader]) -> None:
     for reader in readers:
         vector = absorber(reader)
         if vector is not None and vector.is_new:
-            groups, outputs, _ = layout_of(reader.weight).sizes()
+            groups, outputs, _ = weight_layout(reader.weight).sizes()
             vector.shift(np.zeros((groups, outputs)))
 
 
@@ -171,7 +173,7 @@ def round_one(reader: Reader, observer: HessianObserver, config: IntegerConfig) 
         reader.weight.put(codes_of_reader.floats)
         return codes_of_reader
     weight = reader.weight.read()
-    form = layout_of(reader.weight)
+    form = weight_layout(reader.weight)
     vector = absorber(reader) if config.bias else None
     hessian = shrunk_hessian(observer, DAMPING, centered=vector is not None)
     points = grid_of(reader, weight, importance(hessian, form), config)

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
-from packlight.backends.capabilities import Capabilities
-from packlight.backends.policy import Policy
+from packlight.backends.capabilities import Capabilities, Policy
 from packlight.compression.sites.weight_roles import stored
 from packlight.model import nodes
 from packlight.records.reason_code import ReasonCode

@@ -9,7 +9,12 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.reconstruction.reference import value_names
-from packlight.compression.sites.weight_matrix import inputs_of, layout_of, sources, view
+from packlight.compression.sites.weight_matrix import (
+    input_key,
+    input_matrices,
+    input_values,
+    weight_layout,
+)
 from packlight.compression.sites.weight_roles import Role
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.runtime.calibration import Calibrator
@@ -66,7 +71,7 @@ class HessianObserver:
         inputs = self.read(value)
         if inputs.size == 0:
             return
-        if not is_in_range(inputs):
+        if not _is_in_range(inputs):
             self.skipped += 1
             return
         if not self.calls:
@@ -109,14 +114,14 @@ class HessianObserver:
     def reference_inputs(self, reference: Array, inputs: Floats) -> Floats:
         """The inputs of the reference; those of the graph where they make no sense."""
         targets = self.read(reference)
-        usable = targets.shape[1:] == inputs.shape[1:] and is_in_range(targets)
+        usable = targets.shape[1:] == inputs.shape[1:] and _is_in_range(targets)
         return targets if usable else inputs
 
     def read(self, value: Array) -> Floats:
         """Rows of a value that the weight multiplies, (groups, n, in); none of an empty one."""
         if not value.size:
             return np.zeros((0, 0, 0), np.float32)
-        return inputs_of(self.role, np.asarray(value, np.float32), self.row_limit)
+        return input_matrices(self.role, np.asarray(value, np.float32), self.row_limit)
 
     def add_pending(self) -> None:
         """Add the products of the pending inputs; many at a time are cheaper."""
@@ -159,7 +164,7 @@ class HessianObserver:
             return self.gap_outer
         products = self.gap_outer / self.count
         mean = self.total / self.count if centered else -self.first
-        add_product(products, -self.mean_gap(), mean)
+        _add_product(products, -self.mean_gap(), mean)
         return products
 
     def hessian(self, *, centered: bool) -> Doubles:
@@ -168,24 +173,22 @@ class HessianObserver:
         offset = self.total / self.count
         mean = self.mean()
         products = self.outer / self.count
-        add_product(products, -offset, offset)
+        _add_product(products, -offset, offset)
         if not centered:
-            add_product(products, mean, mean)
+            _add_product(products, mean, mean)
         return products
 
 
 ROWS = 64
 
 
-def add_product(products: Doubles, rows: Doubles, columns: Doubles | Floats) -> None:
-    """Add outer products of two vectors of each group, (groups, in), in blocks, in place."""
+def _add_product(products: Doubles, rows: Doubles, columns: Doubles | Floats) -> None:
     for start in range(0, rows.shape[1], ROWS):
         block = slice(start, start + ROWS)
         products[:, block] += rows[:, block, None] * columns[:, None, :]
 
 
-def is_in_range(inputs: Floats) -> bool:
-    """Tell whether inputs are finite and their squares stay within float32."""
+def _is_in_range(inputs: Floats) -> bool:
     return bool(-LARGEST_INPUT < inputs.min() <= inputs.max() < LARGEST_INPUT)
 
 
@@ -215,10 +218,10 @@ def observe_hessians(
     by_site: dict[int, HessianObserver] = {}
     for site in sites:
         role = site.weight.roles[0]
-        values = [str(value.name) for value in sources(role)]
+        values = [str(value.name) for value in input_values(role)]
         if not values or len(site.weight.roles) > 1:
             continue
-        key = (values[0], *view(role))
+        key = (values[0], *input_key(role))
         if key not in shared:
             shared[key] = HessianObserver(role)
             for value in values:
@@ -235,5 +238,5 @@ def observe_hessians(
 
 def hessian_bytes(site: WeightSite) -> int:
     """Bytes of a weight's Hessian."""
-    groups, _, inputs = layout_of(site.weight).sizes()
+    groups, _, inputs = weight_layout(site.weight).sizes()
     return groups * inputs**2 * np.dtype(np.float64).itemsize

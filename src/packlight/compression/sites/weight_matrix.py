@@ -1,4 +1,4 @@
-"""Any weight as groups of matrices (groups, out, in), and what it multiplies as (groups, n, in).
+"""Any weight as groups of matrices (groups, out, in), and its inputs as (groups, n, in).
 
 Rounding needs to know only this form: row by row, outputs are inner products with the inputs.
 """
@@ -25,13 +25,13 @@ SPATIAL = 2
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one weight becomes matrices and back.
+    """Conversion of one weight to matrices and back.
 
     Attributes:
         shape: of the weight.
-        split: shape with the groups, outputs and inputs apart.
+        split: shape with separate axes for groups, outputs and inputs.
         order: axes of ``split`` in the order groups, outputs, inputs.
-        counts: how many axes of that order are groups, outputs and inputs.
+        counts: axes of that order that are groups, outputs and inputs.
     """
 
     shape: tuple[int, ...]
@@ -53,137 +53,143 @@ class Layout:
     def sizes(self) -> tuple[int, int, int]:
         """(groups, out, in)."""
         moved = [self.split[axis] for axis in self.order]
-        first, second = self.counts[0], self.counts[0] + self.counts[1]
-        return math.prod(moved[:first]), math.prod(moved[first:second]), math.prod(moved[second:])
+        outputs = self.counts[0]
+        inputs = outputs + self.counts[1]
+        return (
+            math.prod(moved[:outputs]),
+            math.prod(moved[outputs:inputs]),
+            math.prod(moved[inputs:]),
+        )
 
 
-def layout(role: Role, shape: tuple[int, ...]) -> Layout:
+def role_layout(role: Role, shape: tuple[int, ...]) -> Layout:
     """The layout of a weight in its role."""
-    make = LAYOUTS.get(role.node.op_type, by_axes)
-    return make(role, shape)
+    return _LAYOUTS.get(role.node.op_type, _layout_by_axes)(role, shape)
 
 
-def layout_of(weight: Weight) -> Layout:
+def weight_layout(weight: Weight) -> Layout:
     """Layout of a weight as matrices."""
-    return layout(weight.roles[0], weight.shape)
+    return role_layout(weight.roles[0], weight.shape)
 
 
-def by_axes(role: Role, shape: tuple[int, ...]) -> Layout:
-    """Axes summed over are inputs, the last of the others is outputs, the rest are groups."""
-    kept = [axis for axis in range(len(shape)) if axis not in role.summed]
-    order = (*kept, *role.summed)
-    return Layout(shape, shape, order, (len(kept) - 1, 1, len(role.summed)))
+def _layout_by_axes(role: Role, shape: tuple[int, ...]) -> Layout:
+    """Axes summed over are inputs, the last remaining axis is outputs, those before are groups."""
+    outer = [axis for axis in range(len(shape)) if axis not in role.summed]
+    order = (*outer, *role.summed)
+    return Layout(shape, shape, order, (len(outer) - 1, 1, len(role.summed)))
 
 
-def conv_layout(role: Role, shape: tuple[int, ...]) -> Layout:
+def _conv_layout(role: Role, shape: tuple[int, ...]) -> Layout:
     """(out, in / groups, ...kernel)."""
     groups = role.node.attributes.get_int("group", 1)
     split = (groups, shape[0] // groups, *shape[1:])
     return Layout(shape, split, tuple(range(len(split))), (1, 1, len(shape) - 1))
 
 
-def conv_transpose_layout(role: Role, shape: tuple[int, ...]) -> Layout:
-    """(in, out / groups, ...kernel): every output at every place of the kernel is a row."""
+def _conv_transpose_layout(role: Role, shape: tuple[int, ...]) -> Layout:
+    """(in, out / groups, ...kernel): every output at every kernel position is a row."""
     groups = role.node.attributes.get_int("group", 1)
     split = (groups, shape[0] // groups, *shape[1:])
     order = (0, *range(2, len(split)), 1)
     return Layout(shape, split, order, (1, len(split) - 2, 1))
 
 
-LAYOUTS: dict[str, Callable[[Role, tuple[int, ...]], Layout]] = {
-    "Conv": conv_layout,
-    "ConvTranspose": conv_transpose_layout,
+_LAYOUTS: dict[str, Callable[[Role, tuple[int, ...]], Layout]] = {
+    "Conv": _conv_layout,
+    "ConvTranspose": _conv_transpose_layout,
 }
 
 
-def sources(role: Role) -> tuple[ir.Value, ...]:
-    """The values that hold what a weight multiplies; none where that is unknown."""
-    node, index = role.node, role.index
+def input_values(role: Role) -> tuple[ir.Value, ...]:
+    """The values that a weight multiplies; none where they are unknown."""
+    node = role.node
     if node.op_type == "Gather":
         return ()
+    values = [node.inputs[0]]
     if node.op_type == "MatMul":
-        found = [node.inputs[1 - index]]
-    elif is_recurrence(role):
-        found = hidden(node)
-    else:
-        found = [node.inputs[0]]
-    return tuple(value for value in found if value is not None and value.name)
+        values = [node.inputs[1 - role.index]]
+    elif _is_recurrence(role):
+        values = _hidden_states(node)
+    return tuple(value for value in values if value is not None and value.name)
 
 
-RECURRENCE, INITIAL = 2, 5
+RECURRENCE = 2
+INITIAL_STATE = 5
 STATES = 3
-"""Axes of states: directions, batch and hidden; those of every step have one more before."""
+"""Axes of states: directions, batch and hidden; states of all steps have one more before."""
 
 
-def is_recurrence(role: Role) -> bool:
-    """Whether a weight multiplies the states of its own operator."""
+def _is_recurrence(role: Role) -> bool:
     return role.node.op_type in ("LSTM", "GRU", "RNN") and role.index == RECURRENCE
 
 
-def hidden(node: ir.Node) -> list[ir.Value | None]:
-    """The states that the recurrence weight multiplies: the first, and those of every step.
+def _hidden_states(node: ir.Node) -> list[ir.Value | None]:
+    """The states that the recurrence weight multiplies: the initial one, and those of all steps.
 
-    Where the operator gives neither, the last stand for them.
+    Where the operator has neither, the last state stands for them.
     """
-    given = node.inputs[INITIAL] if len(node.inputs) > INITIAL else None
-    first = None if given is None or is_fixed(given) else given
-    every, last = (*node.outputs, None, None)[:2]
-    if every is not None and every.name:
-        return [first, every]
-    return [first or last]
+    initial = next(iter(node.inputs[INITIAL_STATE : INITIAL_STATE + 1]), None)
+    if initial is not None and _is_constant(initial):
+        initial = None
+    all_steps, last = (*node.outputs, None, None)[:2]
+    if all_steps is not None and all_steps.name:
+        return [initial, all_steps]
+    return [initial or last]
 
 
-MOVING = ("Expand", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze")
-"""Operators that move or repeat the numbers of their first input."""
+_MOVING = ("Expand", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze")
+"""Operators that move or repeat the elements of their first input."""
 
 
-def is_fixed(value: ir.Value) -> bool:
-    """Whether the numbers of a value do not depend on what the model is fed."""
-    maker = value.producer()
-    if maker is None or stored(value) is not None:
+def _is_constant(value: ir.Value) -> bool:
+    """Check that the elements of a value do not depend on the inputs of the model."""
+    producer = value.producer()
+    if producer is None or stored(value) is not None:
         return stored(value) is not None
-    first = maker.inputs[0] if maker.op_type in MOVING else None
-    return maker.op_type == "ConstantOfShape" or (first is not None and is_fixed(first))
+    if producer.op_type == "ConstantOfShape":
+        return True
+    source = producer.inputs[0] if producer.op_type in _MOVING else None
+    return source is not None and _is_constant(source)
 
 
 Limit = Callable[[int], int]
-"""How many inputs to take at most, for a weight of so many inputs; evenly spread ones of more."""
+"""Size of an input row -> most rows to use; of more rows, evenly spaced ones are used."""
 
 
-def inputs_of(role: Role, value: Floats, limit: Limit) -> Floats:
-    """What the matrices of a weight are multiplied with.
+def input_matrices(role: Role, value: Floats, limit: Limit) -> Floats:
+    """Rows of a value that the matrices of a weight multiply.
 
     Args:
         role: of the weight.
-        value: one of ``sources`` at one call; in the body of a Loop or Scan the values of all
-            iterations, along an axis before its own.
-        limit: inputs at most for each group.
+        value: one of ``input_values`` at one call; in the body of a Loop or Scan the values of all
+            iterations, along an additional first axis.
+        limit: most rows of a group.
 
     Returns:
         (groups, n, in), or (1, n, in) where all groups read the same.
     """
-    make = {"Conv": patches, "ConvTranspose": channels}.get(role.node.op_type)
+    make = {"Conv": _patch_matrices, "ConvTranspose": _channel_matrices}.get(role.node.op_type)
     if make is not None:
         return make(role.node, value, limit)
     if role.node.op_type == "MatMul":
-        return thinned(factors(role, value), limit)
+        return _limit_rows(_product_matrices(role, value), limit)
     if role.node.op_type == "Gemm" and role.node.attributes.get_int("transA", 0) == 1:
         value = np.swapaxes(value, -1, -2)
-    if is_recurrence(role):
-        return states(role.node, value, limit)
-    return thinned(value.reshape(1, -1, value.shape[-1]), limit)
+    if _is_recurrence(role):
+        return _state_matrices(role.node, value, limit)
+    return _limit_rows(value.reshape(1, -1, value.shape[-1]), limit)
 
 
 MATRIX = 2
 
 
-def factors(role: Role, value: Floats) -> Floats:
-    """What a product's weight multiplies, all of it: (groups, n, in) or (1, n, in).
+def _product_matrices(role: Role, value: Floats) -> Floats:
+    """All rows that the weight of a MatMul multiplies: (groups, n, in) or (1, n, in).
 
     Source: ONNX, MatMul, which is ``numpy.matmul``: leading axes are aligned from the right, and a
     vector is a matrix of one row or one column.
     """
-    if is_vector(role.node.inputs[1 - role.index], value):
+    if _is_vector(role.node.inputs[1 - role.index], value):
         value = np.atleast_2d(value)
     elif role.index == 0:
         value = np.swapaxes(value, -1, -2)
@@ -191,119 +197,122 @@ def factors(role: Role, value: Floats) -> Floats:
         return value.reshape(1, -1, value.shape[-1])
     weight = stored(role.node.inputs[role.index])
     assert weight is not None, "products whose weight is computed are no sites"
-    return in_groups(value, tuple(int(size) for size in weight.shape.numpy()[:-MATRIX]))
+    return _split_groups(value, tuple(int(size) for size in weight.shape.numpy()[:-MATRIX]))
 
 
-def is_vector(given: ir.Value | None, value: Floats) -> bool:
-    """Whether an operator reads a vector, which iterations of a Loop may have piled up."""
-    known = given.shape if given is not None else None
-    return value.ndim == 1 or (value.ndim == MATRIX and known is not None and len(known) == 1)
+def _is_vector(operand: ir.Value | None, value: Floats) -> bool:
+    """Check for an operand of one axis; iterations of a Loop add one to its value."""
+    if operand is None or operand.shape is None:
+        return value.ndim == 1
+    return value.ndim == 1 or (value.ndim == MATRIX and len(operand.shape) == 1)
 
 
-def in_groups(value: Floats, leading: tuple[int, ...]) -> Floats:
-    """What each of a weight's matrices sees of a value (..., n, in): (groups, n, in).
+def _split_groups(value: Floats, leading: tuple[int, ...]) -> Floats:
+    """Rows of a value (..., n, in) for each matrix of a weight: (groups, n, in).
 
     Axes that the weight lacks, or along which it has one matrix for all, are more rows of a group.
 
     Args:
-        value: as the product takes it.
+        value: operand of the product.
         leading: axes of the weight before its matrices.
 
     Returns:
-        (groups, n, in), or (1, n, in) where all groups see the same.
+        (groups, n, in), or (1, n, in) where all groups read the same.
     """
     value = value.reshape((1,) * (len(leading) + MATRIX - value.ndim) + value.shape)
     last = value.ndim - 1
-    own = [last - 1 - len(leading) + axis for axis, size in enumerate(leading) if size > 1]
-    rows = [axis for axis in range(last) if axis not in own]
-    sizes = [value.shape[axis] for axis in own]
-    seen = value.transpose(*own, *rows, last).reshape(*sizes, -1, value.shape[last])
-    every = [size for size in leading if size > 1] if max(sizes, default=1) > 1 else sizes
-    return np.broadcast_to(seen, (*every, *seen.shape[-MATRIX:])).reshape(-1, *seen.shape[-MATRIX:])
+    group_axes = [last - 1 - len(leading) + axis for axis, size in enumerate(leading) if size > 1]
+    row_axes = [axis for axis in range(last) if axis not in group_axes]
+    sizes = [value.shape[axis] for axis in group_axes]
+    rows = value.transpose(*group_axes, *row_axes, last).reshape(*sizes, -1, value.shape[last])
+    if max(sizes, default=1) > 1:
+        sizes = [size for size in leading if size > 1]
+    matrix = rows.shape[-MATRIX:]
+    return np.broadcast_to(rows, (*sizes, *matrix)).reshape(-1, *matrix)
 
 
-def states(node: ir.Node, value: Floats, limit: Limit) -> Floats:
-    """States (directions, batch, hidden); those of every step have an axis of steps before.
+def _state_matrices(node: ir.Node, value: Floats, limit: Limit) -> Floats:
+    """States (directions, batch, hidden), of all steps with an axis of steps before.
 
-    Those after the last step are multiplied by nothing.
+    Nothing multiplies the states after the last step.
     """
     if value.ndim == STATES or not node.outputs[0].name:
         moved = np.moveaxis(value, -STATES, 0)
-        return thinned(moved.reshape(len(moved), -1, value.shape[-1]), limit)
-    turned = node.attributes.get_string("direction", "forward") == "reverse"
-    found = []
+        return _limit_rows(moved.reshape(len(moved), -1, value.shape[-1]), limit)
+    reverse = node.attributes.get_string("direction", "forward") == "reverse"
+    rows = []
     for direction in range(value.shape[-STATES]):
-        steps = slice(1, None) if turned or direction else slice(None, -1)
-        own = value[..., steps, direction, :, :]
-        found.append(own.reshape(-1, value.shape[-1]))
-    return thinned(np.stack(found), limit)
+        steps = slice(1, None) if reverse or direction else slice(None, -1)
+        states = value[..., steps, direction, :, :]
+        rows.append(states.reshape(-1, value.shape[-1]))
+    return _limit_rows(np.stack(rows), limit)
 
 
-def thinned(value: Floats, limit: Limit) -> Floats:
-    """Evenly spread rows of each group."""
-    count, most = value.shape[1], limit(value.shape[2])
+def _limit_rows(value: Floats, limit: Limit) -> Floats:
+    """Evenly spaced rows of each group."""
+    count = value.shape[1]
+    most = limit(value.shape[2])
     if count <= most:
         return value
     return value[:, np.linspace(0, count - 1, most).astype(np.int64)]
 
 
-def in_batch(value: Floats, rank: int) -> Floats:
-    """A value of so many axes, with what comes before them taken into its batch."""
+def _merge_into_batch(value: Floats, rank: int) -> Floats:
+    """A value of so many axes; axes before them become part of the batch."""
     return value.reshape(-1, *value.shape[value.ndim + 1 - rank :])
 
 
-def channels(node: ir.Node, value: Floats, limit: Limit) -> Floats:
-    """The channels at each place, (groups, places, in / groups)."""
+def _channel_matrices(node: ir.Node, value: Floats, limit: Limit) -> Floats:
+    """Channels at each position, (groups, positions, in / groups)."""
     groups = node.attributes.get_int("group", 1)
-    value = in_batch(value, SPATIAL + len(kernel_shape(node)))
+    value = _merge_into_batch(value, SPATIAL + len(_kernel_shape(node)))
     split = value.reshape(value.shape[0], groups, value.shape[1] // groups, -1)
     moved = split.transpose(1, 0, 3, 2)
-    return thinned(moved.reshape(groups, -1, moved.shape[-1]), limit)
+    return _limit_rows(moved.reshape(groups, -1, moved.shape[-1]), limit)
 
 
-def patches(node: ir.Node, value: Floats, limit: Limit) -> Floats:
-    """What a convolution's kernel sees at each place, (groups, places, in / groups x kernel)."""
-    kernel = kernel_shape(node)
+def _patch_matrices(node: ir.Node, value: Floats, limit: Limit) -> Floats:
+    """Patches that a kernel reads (im2col), (groups, positions, in / groups x kernel)."""
+    kernel = _kernel_shape(node)
     rank = len(kernel)
-    value = in_batch(value, SPATIAL + rank)
+    value = _merge_into_batch(value, SPATIAL + rank)
     strides = node.attributes.get_ints("strides", [1] * rank)
     dilations = node.attributes.get_ints("dilations", [1] * rank)
-    edges = pads(node, value.shape, kernel, strides, dilations)
+    edges = _padding(node, value.shape, kernel, strides, dilations)
     if any(before or after for before, after in edges):
         value = np.pad(value, [(0, 0), (0, 0), *edges])
     reach = [(size - 1) * gap + 1 for size, gap in zip(kernel, dilations, strict=True)]
     axes = tuple(range(SPATIAL, SPATIAL + rank))
     windows = sliding_window_view(value, reach, axis=axes)
-    places = tuple(slice(None, None, step) for step in strides)
+    positions = tuple(slice(None, None, step) for step in strides)
     points = tuple(slice(None, None, gap) for gap in dilations)
-    windows = windows[:, :, *places, *points]
-    return spread_places(windows, node.attributes.get_int("group", 1), rank, limit)
+    windows = windows[:, :, *positions, *points]
+    return _sample_patches(windows, node.attributes.get_int("group", 1), rank, limit)
 
 
-def spread_places(windows: Floats, groups: int, rank: int, limit: Limit) -> Floats:
-    """Patches at evenly spread places from windows (batch, channels, ...places, ...kernel)."""
+def _sample_patches(windows: Floats, groups: int, rank: int, limit: Limit) -> Floats:
+    """Evenly spaced patches from windows (batch, channels, ...positions, ...kernel)."""
     batch, depth = windows.shape[:SPATIAL]
-    places = windows.shape[SPATIAL : SPATIAL + rank]
-    count = math.prod(places)
+    positions = windows.shape[SPATIAL : SPATIAL + rank]
+    count = math.prod(positions)
     size = math.prod(windows.shape[SPATIAL + rank :])
     most = max(1, limit(depth // groups * size) // batch)
     chosen = np.linspace(0, count - 1, min(count, most)).astype(np.int64)
-    index = np.unravel_index(chosen, places)
-    where: tuple[slice | NDArray[np.intp], ...] = (slice(None), slice(None), *index)
-    picked = windows[where]
+    index = np.unravel_index(chosen, positions)
+    selection: tuple[slice | NDArray[np.intp], ...] = (slice(None), slice(None), *index)
+    picked = windows[selection]
     split = picked.reshape(batch, groups, depth // groups, len(chosen), size)
     moved = split.transpose(1, 0, 3, 2, 4)
     return np.ascontiguousarray(moved).reshape(groups, -1, depth // groups * size)
 
 
-def kernel_shape(node: ir.Node) -> tuple[int, ...]:
-    """Of a convolution, from its weight."""
+def _kernel_shape(node: ir.Node) -> tuple[int, ...]:
     weight = stored(node.inputs[1])
     assert weight is not None, "convolutions whose weight is computed are no sites"
     return tuple(int(size) for size in weight.shape.numpy()[SPATIAL:])
 
 
-def pads(
+def _padding(
     node: ir.Node,
     shape: tuple[int, ...],
     kernel: tuple[int, ...],
@@ -313,25 +322,25 @@ def pads(
     """Zeros before and after each spatial axis."""
     rank = len(kernel)
     automatic = node.attributes.get_string("auto_pad", "NOTSET")
-    if automatic in ("NOTSET", "VALID"):
-        given = (
-            [0] * 2 * rank
-            if automatic == "VALID"
-            else node.attributes.get_ints("pads", [0] * 2 * rank)
-        )
-        return [(given[axis], given[axis + rank]) for axis in range(rank)]
-    found = []
+    if automatic == "VALID":
+        return [(0, 0)] * rank
+    if automatic == "NOTSET":
+        pads = node.attributes.get_ints("pads", [0] * 2 * rank)
+        return [(pads[axis], pads[axis + rank]) for axis in range(rank)]
+    edges = []
     for axis in range(rank):
-        size, step = shape[SPATIAL + axis], strides[axis]
+        size = shape[SPATIAL + axis]
+        step = strides[axis]
         reach = (kernel[axis] - 1) * dilations[axis] + 1
         total = max(0, (-(-size // step) - 1) * step + reach - size)
-        less, more = total // 2, total - total // 2
-        found.append((less, more) if automatic == "SAME_UPPER" else (more, less))
-    return found
+        less = total // 2
+        more = total - less
+        edges.append((less, more) if automatic == "SAME_UPPER" else (more, less))
+    return edges
 
 
-def view(role: Role) -> tuple[object, ...]:
-    """What tells apart how operators that read one value see it; equal for equal inputs."""
+def input_key(role: Role) -> tuple[object, ...]:
+    """Key of the rows that an operator reads from a value; equal keys mean equal rows."""
     node = role.node
     if node.op_type == "MatMul" and role.index == 1 and role.rank == MATRIX:
         return ("rows",)

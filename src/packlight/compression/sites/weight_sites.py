@@ -1,4 +1,4 @@
-"""Stored weights as sites, shared by every method that changes how weights are kept."""
+"""Stored weights as sites, shared by every method that changes how weights are stored."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from packlight.compression.sites.weight_roles import (
     Role,
-    computed_from_stored,
-    roles,
+    constant_values,
     stored,
-    unclaimed,
+    unsupported_weights,
+    weight_roles,
 )
 from packlight.model import release
 from packlight.records.storage import Note
@@ -24,14 +24,14 @@ from packlight.records.variant import Refusal
 
 Floats = NDArray[np.float32]
 
-SMALLEST = 256
-"""Weights with fewer numbers than this are left alone: scales and operators would eat the gain."""
+MIN_WEIGHT_SIZE = 256
+"""Number of elements below which a weight stays: scales and operators would eat the gain."""
 
-LARGEST = 2.0**126
-"""Largest magnitude of a weight; points of a grid reach up to four times as far as its numbers."""
+MAX_MAGNITUDE = 2.0**126
+"""Largest magnitude of a weight; the points of a grid reach up to four times as far."""
 
-OPTIONAL = ("MatMul", "Gather")
-"""Operators that often read no weight at all, so that a computed input is nothing to report."""
+_OFTEN_WITHOUT_WEIGHT = ("MatMul", "Gather")
+"""Operators that often read no weight, so that a computed input is nothing to report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Weight:
     """A stored float32 weight and every operator that reads it as one.
 
     Attributes:
-        value: what the operators read.
-        tensor: what is stored.
-        roles: how they read it, at least one; all sum over the same axes.
+        value: read by the operators.
+        tensor: stored content of the value.
+        roles: of the operators, at least one; all sum over the same axes.
     """
 
     value: ir.Value
@@ -55,7 +55,7 @@ class Weight:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the weight."""
+        """Shape of the weight."""
         return tuple(self.tensor.shape.numpy())
 
     @property
@@ -64,27 +64,28 @@ class Weight:
         return self.roles[0].summed
 
     def read(self) -> Floats:
-        """A copy of the weight; what lies in external data is let go again."""
+        """A copy of the weight; external data is released again."""
         array = np.array(self.tensor.numpy(), np.float32)
         release(self.tensor)
         return array
 
     def put(self, array: Floats) -> None:
-        """Let its operators read other numbers from now on; ``read`` still gives the old ones."""
-        self.hold(ir.Tensor(np.ascontiguousarray(array), name=self.value.name))
+        """Let its operators read this array from now on; ``read`` still gives the original."""
+        self.store(ir.Tensor(np.ascontiguousarray(array), name=self.value.name))
 
     def put_later(self, compute: Callable[[], Floats]) -> None:
-        """As ``put``, with numbers that are computed whenever they are read."""
-        dtype, shape = ir.DataType.FLOAT, ir.Shape(self.shape)
-        made = partial(tensor_of, compute)
-        self.hold(ir.LazyTensor(made, dtype=dtype, shape=shape, name=self.value.name))
+        """As ``put``, with an array that is computed whenever it is read."""
+        shape = ir.Shape(self.shape)
+        tensor = partial(_tensor, compute)
+        dtype = ir.DataType.FLOAT
+        self.store(ir.LazyTensor(tensor, dtype=dtype, shape=shape, name=self.value.name))
 
     def restore(self) -> None:
-        """Let its operators read what was stored when the site was found."""
-        self.hold(self.tensor)
+        """Let its operators read the original weight again."""
+        self.store(self.tensor)
 
-    def hold(self, tensor: ir.TensorProtocol) -> None:
-        """Store a tensor in its place."""
+    def store(self, tensor: ir.TensorProtocol) -> None:
+        """Store a tensor in place of the weight."""
         node = self.value.producer()
         if node is None:
             self.value.const_value = tensor
@@ -93,19 +94,16 @@ class Weight:
             node.attributes["value"] = ir.AttrTensor("value", tensor)
 
 
-def tensor_of(
-    compute: Callable[[], Floats],
-) -> ir.TensorProtocol:
-    """Numbers that were computed, as a tensor."""
+def _tensor(compute: Callable[[], Floats]) -> ir.TensorProtocol:
     return ir.Tensor(np.ascontiguousarray(compute()))
 
 
 @dataclass(frozen=True, slots=True)
 class WeightSite:
-    """A weight that a method changes; each adds what it decides.
+    """A weight that a method changes; each method adds its decisions.
 
     Attributes:
-        weight: what is stored now.
+        weight: the stored weight.
         notes: remarks on the decision.
     """
 
@@ -121,35 +119,35 @@ class WeightSite:
 S = TypeVar("S", bound=WeightSite)
 
 
-def decided(graph: ir.Model, decide: Callable[[Weight], S | Refusal]) -> Iterator[S | Refusal]:
-    """Every stored weight as a method decides about it, and why others are none."""
-    for found in weight_sites(graph):
-        yield found if isinstance(found, Refusal) else decide(found)
-    for node, value, remedy in unclaimed(graph, SMALLEST):
+def decide_sites(graph: ir.Model, decide: Callable[[Weight], S | Refusal]) -> Iterator[S | Refusal]:
+    """Decision of a method about every stored weight, and refusals of unsuitable ones."""
+    for weight in weight_sites(graph):
+        yield weight if isinstance(weight, Refusal) else decide(weight)
+    for node, value, remedy in unsupported_weights(graph, MIN_WEIGHT_SIZE):
         reason = f"how {node.op_type} reads its weight '{value.name}' is not supported"
         yield Refusal(str(node.name), "unsupported-operator", reason, remedy)
 
 
 def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
-    """Every stored float32 weight once, and why others are none."""
-    found: dict[int, list[tuple[Role, ir.Value]]] = {}
-    constants = cache(partial(computed_from_stored, graph))  # hardly any model needs it
-    for role, value in roles(graph):
+    """Every stored float32 weight once, and refusals of unsuitable weights."""
+    roles: dict[int, list[tuple[Role, ir.Value]]] = {}
+    constants = cache(partial(constant_values, graph))  # hardly any model needs it
+    for role, value in weight_roles(graph):
         if value is not None and stored(value) is not None:
-            found.setdefault(id(value), []).append((role, value))
-        elif role.node.op_type not in OPTIONAL or id(value) in constants():
-            yield not_stored(role.operator, value)
-    for readers in found.values():
+            roles.setdefault(id(value), []).append((role, value))
+        elif role.node.op_type not in _OFTEN_WITHOUT_WEIGHT or id(value) in constants():
+            yield not_stored_refusal(role.operator, value)
+    for readers in roles.values():
         site = weight_site(readers[0][1], tuple(role for role, _ in readers))
-        if isinstance(site, Weight) and site.tensor.size < SMALLEST:
+        if isinstance(site, Weight) and site.tensor.size < MIN_WEIGHT_SIZE:
             reason = f"its weight has {site.tensor.size} numbers: too few to gain"
             yield Refusal(site.operator, "too-small", reason)
         else:
             yield site
 
 
-def not_stored(operator: str, value: ir.Value | None) -> Refusal:
-    """Why a weight that an operator does not read from the file itself is no site."""
+def not_stored_refusal(operator: str, value: ir.Value | None) -> Refusal:
+    """Refusal of a weight that is a model input or is computed."""
     if value is not None and value.is_graph_input():
         return Refusal(
             operator,
@@ -162,36 +160,36 @@ def not_stored(operator: str, value: ir.Value | None) -> Refusal:
 
 
 def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
-    """One stored weight as a site, or why it is none."""
+    """One stored weight as a site, or its refusal."""
     tensor = stored(value)
     assert tensor is not None
     name = readers[0].operator
     if tensor.dtype != ir.DataType.FLOAT:
         reason = f"its weight is stored as {tensor.dtype.name}, not as float32"
         return Refusal(name, "not-float32", reason)
-    if published(value):
+    if _is_graph_output(value):
         reason = "its weight is also an output of the model, which must not change"
         return Refusal(name, "model-output", reason)
     if len({role.summed for role in readers}) > 1:
-        others = ", ".join(role.operator for role in readers)
+        names = ", ".join(role.operator for role in readers)
         return Refusal(
             name,
             "shared",
-            f"its weight is shared by operators that sum over different axes ({others})",
+            f"its weight is shared by operators that sum over different axes ({names})",
             "store it twice, or leave it as it is",
         )
     return Weight(value, tensor, readers)
 
 
-def shared(weight: Weight) -> Note:
-    """A remark that a weight has no inputs of its own to be rounded by."""
+def _is_graph_output(value: ir.Value) -> bool:
+    """Check a value and its copies by Identity."""
+    copies = (node.outputs[0] for node in value.consumers() if node.op_type == "Identity")
+    return value.is_graph_output() or any(map(_is_graph_output, copies))
+
+
+def shared_weight_note(weight: Weight) -> Note:
+    """Remark that several operators with separate inputs read a weight."""
     return Note("shared-weight", tuple(role.operator for role in weight.roles))
-
-
-def published(value: ir.Value) -> bool:
-    """Whether a value is an output of its graph, by its own name or another."""
-    again = (node.outputs[0] for node in value.consumers() if node.op_type == "Identity")
-    return value.is_graph_output() or any(published(other) for other in again)
 
 
 STANDS_IN = "packlight.stands_in"
@@ -203,7 +201,8 @@ def stand_in(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
 
     Methods take its numbers as usable: give none for a tensor that they may refuse.
     """
-    dtype, shape = tensor.dtype, tensor.shape.numpy()
+    dtype = tensor.dtype
+    shape = tensor.shape.numpy()
     zeros = ir.LazyTensor(
         lambda: ir.Tensor(np.zeros(shape, dtype.numpy()), dtype=dtype),
         dtype=dtype,
@@ -215,8 +214,8 @@ def stand_in(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return zeros
 
 
-def unusable(site: Weight) -> Refusal | None:
-    """Why a site's numbers cannot be used; None where they can."""
+def weight_defect(site: Weight) -> Refusal | None:
+    """Refusal of a weight whose numbers cannot be quantized; None where they can."""
     if STANDS_IN in site.tensor.meta:
         return None
     sizes = np.abs(site.read())
@@ -225,7 +224,7 @@ def unusable(site: Weight) -> Refusal | None:
         reason = f"its weight holds {bad} numbers that are NaN or infinite"
         return Refusal(site.operator, "not-finite", reason)
     most = float(sizes.max(initial=0.0))
-    if most > LARGEST:
+    if most > MAX_MAGNITUDE:
         reason = f"its weight reaches {most:.2g}: points beside it would leave the range of float32"
         return Refusal(site.operator, "overflow", reason)
     return None

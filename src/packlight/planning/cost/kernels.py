@@ -14,11 +14,15 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.backends.capabilities import capabilities
-from packlight.backends.onnxruntime.kernel_call import BYTES, between, in_blocks, in_codes
-from packlight.backends.policy import policy
-from packlight.benchmarking import named_calls
-from packlight.benchmarking.latency import Priced
+from packlight.backends.capabilities import capabilities, policy
+from packlight.backends.onnxruntime.kernel_call import (
+    BYTES,
+    blocked_call,
+    conversion_call,
+    integer_call,
+)
+from packlight.benchmarking import named_kernel_calls
+from packlight.benchmarking.latency import CallLatencies
 from packlight.model import Model, nodes
 from packlight.records.device import Device
 from packlight.records.measurement import Measurement
@@ -65,19 +69,19 @@ class Kernels:
         self, model: Model, profile: Profile, device: Device, names: Sequence[str]
     ) -> None:
         rows = {name: row for row, name in enumerate(names)}
-        named = named_calls(model, profile)
+        named = named_kernel_calls(model, profile)
         calls = [call for _, call, _ in named]
         self.rows = np.array([rows.get(name, NOWHERE) for name, _, _ in named], np.int64)
         self.times = np.array([times for _, _, times in named], np.float64)
         self.code_movers = list(code_movers(model, rows))
         self.values = list(operator_values(model, profile, rows))
         moved = sum(call.moved * times for _, call, times in named)
-        conversions = [between(value.numbers, moved, to_floats=to_floats)
+        conversions = [conversion_call(value.numbers, moved, to_floats=to_floats)
                        for to_floats in (False, True) for value in self.values]  # fmt: skip
-        candidates = [*calls, *map(in_codes, calls), *map(in_blocks, calls), *conversions]
+        candidates = [*calls, *map(integer_call, calls), *map(blocked_call, calls), *conversions]
         index = {call: i for i, call in enumerate(dict.fromkeys(candidates))}
         self.indices = np.array([index[call] for call in candidates], np.int64)
-        self.priced = Priced(list(index), device)
+        self.priced = CallLatencies(list(index), device)
 
     def latency(self, codes: Flags, blocks: Flags) -> Measurement:
         """Seconds of one run.

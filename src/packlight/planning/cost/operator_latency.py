@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from packlight.backends.onnxruntime.kernel_call import Call
-from packlight.benchmarking import named_calls, predict_latency, seconds
-from packlight.benchmarking.kernel_curves import CPU, arithmetic
+from packlight.benchmarking import kernel_seconds, named_kernel_calls, predict_latency
+from packlight.benchmarking.latency import CPU, arithmetic_seconds
 from packlight.errors import InputError
 from packlight.model import Model
 from packlight.planning.cost.predict import Predictor, Workload, estimate_between, workload_of
@@ -157,7 +157,7 @@ def measured_bounds(profile: Profile, model: Model, device: Device) -> Mapping[s
     An operator without kernels is fused into another, or computed when the model is loaded.
     """
     calls: dict[str, list[tuple[Call, int]]] = defaultdict(list)
-    for name, call, times in named_calls(model, profile):
+    for name, call, times in named_kernel_calls(model, profile):
         calls[name].append((call, times))
     bounds = dict.fromkeys((cost.name for cost in profile.operators), NOTHING)
     bounds |= {name: kernel_bounds(calls[name], device) for name in bounds if name in calls}
@@ -167,11 +167,11 @@ def measured_bounds(profile: Profile, model: Model, device: Device) -> Mapping[s
 def kernel_bounds(calls: Sequence[tuple[Call, int]], device: Device) -> LatencyBounds:
     """Latency bounds of kernels, each with its number of calls; their errors add up."""
     unit = device.units[CPU]
-    low, middle, high = np.array([[times * end for end in seconds(call, device)]
+    low, middle, high = np.array([[times * end for end in kernel_seconds(call, device)]
                                   for call, times in calls]).sum(axis=0)  # fmt: skip
     return LatencyBounds(
         Measurement(middle, "s", low, high, "estimated", sum(times for _, times in calls)),
-        sum(times * arithmetic(call, unit.peak) for call, times in calls),
+        sum(times * arithmetic_seconds(call, unit.peak) for call, times in calls),
         sum(times * call.moved / (device.bandwidth or np.inf) for call, times in calls),
         sum(times * unit.overhead for _, times in calls),
     )

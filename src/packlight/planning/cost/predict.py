@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.benchmarking.kernel_curves import CPU
+from packlight.benchmarking.latency import CPU
 from packlight.devices import operator_set
 from packlight.model import nodes
 from packlight.planning.already_quantized import integer_operators

@@ -314,7 +314,7 @@ def _with_narrow_weights(
             narrow = list(shape)
             for axis in site.summed:
                 narrow[axis] = 1
-            site.hold(ir.Tensor(np.ones(narrow, np.float32), name=site.value.name))
+            site.store(ir.Tensor(np.ones(narrow, np.float32), name=site.value.name))
             yield str(site.value.name), shape
 
 

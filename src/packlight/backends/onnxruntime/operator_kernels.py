@@ -1,4 +1,4 @@
-"""Operators with their shapes, as calls of kernels."""
+"""Kernel calls of operators, from their shapes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def sizes(value: ir.Value | None, node: ir.Node) -> Sizes:
     Raises:
         ModelError: it is open.
     """
-    shape = None if value is None else sizes_of(value)
+    shape = sizes_of(value) if value is not None else None
     if shape is None:
         raise ModelError(
             f"latency is predicted for shapes that are known; around '{node.name}' "
@@ -82,7 +82,7 @@ def sizes(value: ir.Value | None, node: ir.Node) -> Sizes:
     return shape
 
 
-def conv(operator: KernelOperator) -> Call:
+def _conv(operator: KernelOperator) -> Call:
     """A convolution; which kernel computes it goes by its dimensions and groups."""
     x = operator.read(0)
     weight = operator.read(1)
@@ -95,34 +95,33 @@ def conv(operator: KernelOperator) -> Call:
     macs = math.prod(y) * inputs * area
     stride = math.prod(x[2:]) / math.prod(y[2:])
     moved = operator.moved(x, y, stored=weight)
-    lost = waste(outputs) * (waste(inputs) if inputs > 1 else 1)
+    if groups > 1 and inputs == 1:
+        filling = _block_filling(outputs)
+        return operator.call("depthwise", macs, moved, outputs, area, positions, stride, filling)
     if groups > 1:
-        if inputs == 1:
-            return operator.call("depthwise", macs, moved, outputs, area, positions, stride, lost)
-        outputs_of_group = outputs / groups
-        lost = waste(inputs) * waste(outputs // groups)
-        return operator.call(
-            "grouped", macs, moved, inputs, outputs_of_group, area, positions, lost
-        )
+        filling = _block_filling(inputs) * _block_filling(outputs // groups)
+        columns = outputs / groups
+        return operator.call("grouped", macs, moved, inputs, columns, area, positions, filling)
     if len(x) != IMAGE:
         return operator.call("conv1d", macs, moved, inputs, outputs, area, positions)
     if inputs < STEM:
         return operator.call("stem", macs, moved, inputs * area, outputs, positions)
+    filling = _block_filling(outputs) * _block_filling(inputs)
     if area == 1:
-        return operator.call("pointwise", macs, moved, inputs, outputs, positions, stride, lost)
-    return operator.call("conv", macs, moved, inputs, outputs, area, positions, stride, lost)
+        return operator.call("pointwise", macs, moved, inputs, outputs, positions, stride, filling)
+    return operator.call("conv", macs, moved, inputs, outputs, area, positions, stride, filling)
 
 
-def waste(channels: int) -> float:
+def _block_filling(channels: int) -> float:
     """Channels of whole blocks over channels.
 
-    >>> waste(24), waste(64)
+    >>> _block_filling(24), _block_filling(64)
     (1.3333333333333333, 1.0)
     """
     return -(-channels // BLOCK) * BLOCK / max(channels, 1)
 
 
-def transposed(operator: KernelOperator) -> Call:
+def _transposed_conv(operator: KernelOperator) -> Call:
     """A transposed convolution: every input makes a patch of outputs."""
     x = operator.read(0)
     weight = operator.read(1)
@@ -135,24 +134,27 @@ def transposed(operator: KernelOperator) -> Call:
     return operator.call("transposed", macs, moved, x[1], outputs, area, positions)
 
 
-def gemm(operator: KernelOperator) -> Call:
+def _gemm(operator: KernelOperator) -> Call:
     """A product of two matrices, the second stored."""
     y = operator.output()
-    inner = operator.read(0)
-    sums = inner[0] if operator.node.attributes.get_int("transA", 0) else inner[-1]
-    return product(operator, y, sums, stored=True)
+    x = operator.read(0)
+    sums = x[-1]
+    if operator.node.attributes.get_int("transA", 0):
+        sums = x[0]
+    return _product(operator, y, sums, stored=True)
 
 
-def matmul(operator: KernelOperator) -> Call:
+def _matmul(operator: KernelOperator) -> Call:
     """A product of matrices: one with a stored one, or a batch of computed ones."""
-    stored = len(operator.read(1)) == MATRIX or math.prod(operator.read(1)[:-2]) == 1
+    weight = operator.read(1)
+    stored = len(weight) == MATRIX or math.prod(weight[:-2]) == 1
     y = operator.output()
-    return product(
-        operator, y if len(operator.read(1)) > 1 else (*y, 1), operator.read(0)[-1], stored
-    )
+    if len(weight) <= 1:
+        y = (*y, 1)
+    return _product(operator, y, operator.read(0)[-1], stored)
 
 
-def product(operator: KernelOperator, y: Sizes, sums: int, stored: bool) -> Call:
+def _product(operator: KernelOperator, y: Sizes, sums: int, stored: bool) -> Call:
     """Product of (..., rows, sums) with (..., sums, columns)."""
     columns = y[-1]
     macs = math.prod(y) * sums
@@ -173,7 +175,7 @@ def product(operator: KernelOperator, y: Sizes, sums: int, stored: bool) -> Call
 GATES: Mapping[str, int] = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
-def recurrent(operator: KernelOperator) -> Call:
+def _recurrent(operator: KernelOperator) -> Call:
     """A recurrent layer over a sequence, in all its directions."""
     steps, batch, inputs = operator.read(0)
     ways, _, hidden = operator.read(2)
@@ -183,7 +185,7 @@ def recurrent(operator: KernelOperator) -> Call:
     return operator.call("recurrent", macs, moved, steps * batch, inputs, hidden)
 
 
-def elementwise(kind: str) -> Callable[[KernelOperator], Call]:
+def _elementwise(kind: str) -> Callable[[KernelOperator], Call]:
     """Kernels that compute each number by itself; ``add`` of unlike shapes is ``spread``."""
 
     def call(operator: KernelOperator) -> Call:
@@ -192,21 +194,23 @@ def elementwise(kind: str) -> Callable[[KernelOperator], Call]:
             sizes(value, operator.node) for value in operator.node.inputs if value is not None
         ]
         count = math.prod(y)
+        moved = operator.moved(y, *shapes)
         alike = all(math.prod(shape) in (1, count) for shape in shapes)
-        named = "spread" if kind in ("add", "divide") and not alike else kind
-        return operator.call(named, 0, operator.moved(y, *shapes), count)
+        if kind in ("add", "divide") and not alike:
+            return operator.call("spread", 0, moved, count)
+        return operator.call(kind, 0, moved, count)
 
     return call
 
 
-def rows(kind: str) -> Callable[[KernelOperator], Call]:
+def _row_wise(kind: str) -> Callable[[KernelOperator], Call]:
     """Kernels over rows of the last axis, or of the axes that it takes away."""
 
     def call(operator: KernelOperator) -> Call:
         x = operator.read(0)
         y = operator.output()
         total = math.prod(x)
-        width = x[-1] if x else 1
+        width = math.prod(x[-1:])
         if kind == "reduce":
             width = total // max(math.prod(y), 1)
         return operator.call(kind, 0, operator.moved(x, y), total / max(width, 1), width)
@@ -214,7 +218,7 @@ def rows(kind: str) -> Callable[[KernelOperator], Call]:
     return call
 
 
-def pool(operator: KernelOperator) -> Call:
+def _pool(operator: KernelOperator) -> Call:
     """A window over pictures, or over all of each."""
     x = operator.read(0)
     y = operator.output()
@@ -222,71 +226,64 @@ def pool(operator: KernelOperator) -> Call:
     return operator.call("pool", 0, operator.moved(x, y), math.prod(y), math.prod(window))
 
 
-def moves(kind: str) -> Callable[[KernelOperator], Call]:
+def _move(kind: str) -> Callable[[KernelOperator], Call]:
     """Kernels that move or convert the numbers that they give."""
 
     def call(operator: KernelOperator) -> Call:
         outputs = [v for v in operator.node.outputs if v.name]
         count = sum(math.prod(sizes(value, operator.node)) for value in outputs)
-        bytes_of_number = (
-            BYTES["float32"] + BYTES["int8"] if "quant" in kind else 2 * BYTES[operator.dtype]
-        )
+        bytes_of_number = 2 * BYTES[operator.dtype]
+        if "quant" in kind:
+            bytes_of_number = BYTES["float32"] + BYTES["int8"]
         return operator.call(kind, 0, count * bytes_of_number, count)
 
     return call
 
 
-def small(operator: KernelOperator) -> Call:
-    """Operators whose time does not depend on its shape."""
+def _small(operator: KernelOperator) -> Call:
+    """Call of operators whose time does not depend on their shapes."""
     del operator
     return SMALL
 
 
-def table(
-    by_words: Mapping[str, Callable[[KernelOperator], Call]],
-) -> dict[str, Callable[[KernelOperator], Call]]:
-    """Functions by operator, from words that list operators."""
-    return {op: call for ops, call in by_words.items() for op in names(ops)}
-
-
-KERNELS: Mapping[str, Callable[[KernelOperator], Call]] = table({
-    "Conv QLinearConv ConvInteger FusedConv DeformConv": conv,
-    "ConvTranspose": transposed,
-    "Gemm FusedGemm QGemm": gemm,
-    "MatMul FusedMatMul MatMulInteger QLinearMatMul": matmul,
-    "LSTM GRU RNN": recurrent,
+KERNELS: Mapping[str, Callable[[KernelOperator], Call]] = {op: call for operators, call in {
+    "Conv QLinearConv ConvInteger FusedConv DeformConv": _conv,
+    "ConvTranspose": _transposed_conv,
+    "Gemm FusedGemm QGemm": _gemm,
+    "MatMul FusedMatMul MatMulInteger QLinearMatMul": _matmul,
+    "LSTM GRU RNN": _recurrent,
     "Add Sub Mul Max Min Sum Mean And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual Where "
-    "BitShift BitwiseAnd BitwiseOr BitwiseXor BiasAdd": elementwise("add"),
-    "Div Mod Sqrt Reciprocal": elementwise("divide"),
+    "BitShift BitwiseAnd BitwiseOr BitwiseXor BiasAdd": _elementwise("add"),
+    "Div Mod Sqrt Reciprocal": _elementwise("divide"),
     "Relu Clip LeakyRelu PRelu Abs Neg Not Sign Floor Ceil Round HardSigmoid HardSwish Cast "
-    "CastLike ThresholdedRelu BitwiseNot IsNaN IsInf": elementwise("relu"),
-    "Sigmoid": elementwise("sigmoid"),
-    "Tanh Mish": elementwise("tanh"),
-    "Erf": elementwise("erf"),
-    "Gelu FastGelu BiasGelu": elementwise("gelu"),
-    "QuickGelu Swish": elementwise("swish"),
+    "CastLike ThresholdedRelu BitwiseNot IsNaN IsInf": _elementwise("relu"),
+    "Sigmoid": _elementwise("sigmoid"),
+    "Tanh Mish": _elementwise("tanh"),
+    "Erf": _elementwise("erf"),
+    "Gelu FastGelu BiasGelu": _elementwise("gelu"),
+    "QuickGelu Swish": _elementwise("swish"),
     "Exp Log Softplus Softsign Elu Selu Celu Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh "
-    "Atanh": elementwise("exp"),
-    "Pow": elementwise("power"),
-    "BatchNormalization": elementwise("batchnorm"),
-    "Softmax LogSoftmax Hardmax": rows("softmax"),
+    "Atanh": _elementwise("exp"),
+    "Pow": _elementwise("power"),
+    "BatchNormalization": _elementwise("batchnorm"),
+    "Softmax LogSoftmax Hardmax": _row_wise("softmax"),
     "LayerNormalization SkipLayerNormalization SimplifiedLayerNormalization RMSNormalization "
     "SkipSimplifiedLayerNormalization InstanceNormalization GroupNormalization "
-    "LpNormalization": rows("norm"),
+    "LpNormalization": _row_wise("norm"),
     "ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum "
-    "ReduceLogSumExp ReduceSumSquare ArgMax ArgMin": rows("reduce"),
-    "MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool": pool,
-    "Transpose DepthToSpace SpaceToDepth": moves("transpose"),
-    "Resize Upsample GridSample": moves("resize"),
-    "Concat Slice Split Pad Expand Tile ConstantOfShape Range Trilu ReverseSequence": moves("copy"),
+    "ReduceLogSumExp ReduceSumSquare ArgMax ArgMin": _row_wise("reduce"),
+    "MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool GlobalLpPool": _pool,
+    "Transpose DepthToSpace SpaceToDepth": _move("transpose"),
+    "Resize Upsample GridSample": _move("resize"),
+    "Concat Slice Split Pad Expand Tile ConstantOfShape Range Trilu ReverseSequence": _move("copy"),
     "Gather GatherElements GatherND ScatterND ScatterElements OneHot NonZero TopK "
-    "CumSum": moves("gather"),
-    "QuantizeLinear DynamicQuantizeLinear": moves("quantize"),
-    "DequantizeLinear": moves("dequantize"),
+    "CumSum": _move("gather"),
+    "QuantizeLinear DynamicQuantizeLinear": _move("quantize"),
+    "DequantizeLinear": _move("dequantize"),
     "Reshape Flatten Squeeze Unsqueeze Identity Constant Shape Size Dropout If Loop Scan Optional "
     "SequenceConstruct SequenceAt SequenceEmpty SequenceInsert ConcatFromSequence "
-    "SplitToSequence": small,
-})  # fmt: skip
+    "SplitToSequence": _small,
+}.items() for op in names(operators)}  # fmt: skip
 """What each operator calls; one not listed is taken to move what it gives."""
 
 
@@ -296,4 +293,4 @@ def kernel(operator: KernelOperator) -> Call:
     Raises:
         ModelError: a shape around it is open.
     """
-    return KERNELS.get(operator.op, moves("gather"))(operator)
+    return KERNELS.get(operator.op, _move("gather"))(operator)
