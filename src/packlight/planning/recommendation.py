@@ -25,8 +25,8 @@ FULL_DIGITS_FROM = 0.1
 """Ratio from which on two decimals are enough."""
 
 COST = {
-    "size": "its file", "download": "its download", "latency": "the time of one run",
-    "peak_memory": "its memory while it runs", "energy": "the energy of one run",
+    "size": "its file", "download": "its download", "latency": "its latency",
+    "peak_memory": "its peak memory", "energy": "its energy per run",
 }  # fmt: skip
 SHRINKS = {
     "size": "weights", "download": "weights", "latency": "arithmetic and traffic",
@@ -38,7 +38,7 @@ GRAPH_SHARE = {"size": 1.0, "download": GRAPH_SHARES[0]}
 
 NEEDS = {
     "no data": "It needs no data",
-    "calibration samples": "It needs some hundred samples without labels",
+    "calibration samples": "It needs a few hundred samples without labels",
     "training data": "It needs training",
 }  # fmt: skip
 
@@ -138,12 +138,12 @@ def latency_sentences(case: Case) -> Iterator[str]:
     """Bound of the latency, or the reason why it is unknown."""
     if case.open_inputs:
         yield (
-            f"Time and memory are unknown: the shape of {listed(case.open_inputs)} is open. Give "
-            f"--input {case.open_inputs[0]}=SIZES, as in image=1,3,224,224."
+            f"Latency and memory are unknown: the shape of {listed(case.open_inputs)} is open. "
+            f"Give --input {case.open_inputs[0]}=SIZES, as in image=1,3,224,224."
         )
     elif case.unknown:
         more = f"; and {len(case.unknown) - 1} more" if len(case.unknown) > 1 else ""
-        yield f"Time, memory and energy are unknown: {case.unknown[0]}{more}."
+        yield f"Latency, memory and energy are unknown: {case.unknown[0]}{more}."
     elif "latency" in case.original.predicted and case.original.predicted["latency"].value > 0:
         yield bottleneck(case)
 
@@ -192,7 +192,9 @@ def runtime_remedies(original: PlanOption) -> Iterator[str]:
 
 def bottleneck(case: Case) -> str:
     """Bound of the latency on the device, and the routes that reduce it."""
-    share = f"memory traffic takes about {case.memory_share:.0%} of its time on {case.device.title}"
+    share = (
+        f"memory traffic takes about {case.memory_share:.0%} of its latency on {case.device.title}"
+    )
     if case.memory_share > MEMORY_BOUND_SHARE:
         return (
             f"Why: {share}. Routes that move fewer bytes at every run make it faster; weights that "

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 import packlight
-from packlight.cli.plan import not_as_chosen
+from packlight.cli.plan import refusal_parts
 from packlight.compression import compress
 from packlight.errors import RecipeError
 from packlight.model import file_size, load, to_bytes
@@ -167,7 +167,7 @@ def test_what_choices_leave_as_it_is_reaches_the_plan():
     assert plan.options[0].name == "as chosen"
     assert [left.operator for left in plan.options[0].refusals] == [last]
     console = Console(width=200, file=io.StringIO())
-    for part in not_as_chosen(plan):
+    for part in refusal_parts(plan):
         console.print(part)
     assert last in console.file.getvalue()
     reason = plan.options[0].refusals[0].reason
