@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_ir as ir
 
 from packlight.compression.encoding.sparse_storage import (
     MASK_BYTES,
@@ -21,11 +20,11 @@ from packlight.compression.encoding.sparse_storage import (
     restore_sparse,
     stored_parts,
 )
-from packlight.compression.encoding.storage import FLOAT_BYTES, MIN_OPSET, Expansion, Parts
+from packlight.compression.encoding.storage import FLOAT_BYTES, MIN_OPSET
 from packlight.compression.grids import codebook, granularity, uniform
 from packlight.compression.grids.codebook import Codebook
 from packlight.compression.grids.uniform import Uniform
-from packlight.compression.methods.stored_weights import Array, Float, WeightStorage
+from packlight.compression.methods.stored_weights import Float, WeightStorage
 from packlight.compression.reconstruction.gptq import Lattice
 from packlight.compression.reconstruction.sequential import EncodedWeight
 from packlight.compression.reconstruction.sparse_rows import unconstrained_lattice
@@ -173,16 +172,6 @@ def _fit(config: Sparse, site: Site, weight: Float, importance: Float) -> Sparse
     return SparseValues(tables, zeros)
 
 
-def _parts(config: Sparse, site: Site, fitted: SparseValues, codes: Float) -> Mapping[str, Array]:
-    del config
-    return stored_parts(site.form, fitted, codes)
-
-
-def _restore(config: Sparse, site: Site, parts: Parts, expansion: Expansion) -> ir.Value:
-    del config
-    return restore_sparse(expansion, site.form, parts)
-
-
 def _describe(config: Sparse, encoded: EncodedWeight[Site]) -> StoredSparse:
     return StoredSparse(
         zeros=config.share,
@@ -198,8 +187,8 @@ METHOD = WeightStorage(
     kind="sparse",
     decide=_decide,
     fit=_fit,
-    parts=_parts,
-    restore=_restore,
+    parts=lambda _, site, fitted, codes: stored_parts(site.form, fitted, codes),
+    restore=lambda _, site, parts, expansion: restore_sparse(expansion, site.form, parts),
     describe=_describe,
     stored_bytes=lambda _, site: site.form.stored_bytes(),
     needs_inputs=lambda config: config.weighted,
