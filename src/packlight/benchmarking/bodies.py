@@ -237,7 +237,6 @@ def _encoder_block(draft: Draft, x: ir.Value, tokens: int, heads: int, head_size
 
 
 def _linear(draft: Draft, x: ir.Value, inputs: int, outputs: int) -> ir.Value:
-    """A linear layer as exporters write it."""
     shift = draft.keep(draft.spread((outputs,)))
     return draft.op("Add", draft.product("MatMul", x, (inputs, outputs), 1), shift)
 

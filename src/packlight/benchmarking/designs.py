@@ -64,17 +64,14 @@ def _chain(step: Step, most: int = 8) -> Body:
 
 
 def _chain_of(op: str) -> Body:
-    """A chain of an operator that reads one value."""
     return _chain(lambda draft, x: draft.op(op, x))
 
 
 def _chain_with_number(op: str, number: float) -> Body:
-    """A chain of an operator that also reads a stored number."""
     return _chain(lambda draft, x: draft.op(op, x, draft.numbers(number)))
 
 
 def _sums(draft: Draft) -> Sequence[ir.Value]:
-    """Sums of two values of one shape."""
     first = x = _sized(draft)
     for step in range(random_choice(draft, 2, 4, 16)):
         x = draft.op(("Sub", "Add")[step % 2], x, first)
@@ -82,7 +79,6 @@ def _sums(draft: Draft) -> Sequence[ir.Value]:
 
 
 def _biases(draft: Draft) -> Sequence[ir.Value]:
-    """Sums with a stored row."""
     x = _sized(draft)
     width = int(draft.feeds["x0"].shape[-1])
     for _ in range(random_choice(draft, 2, 4)):
@@ -91,7 +87,6 @@ def _biases(draft: Draft) -> Sequence[ir.Value]:
 
 
 def _swish(draft: Draft, x: ir.Value) -> ir.Value:
-    """x times its sigmoid."""
     return draft.op("Mul", x, draft.op("Sigmoid", x))
 
 
@@ -113,7 +108,6 @@ def picture(draft: Draft) -> tuple[ir.Value, int]:
 
 
 def _batch_norms(draft: Draft) -> Sequence[ir.Value]:
-    """Batch normalizations by themselves."""
     x, channels = picture(draft)
     for _ in range(2):
         stored = [draft.keep(draft.spread((channels,))) for _ in range(4)]
@@ -122,7 +116,6 @@ def _batch_norms(draft: Draft) -> Sequence[ir.Value]:
 
 
 def _transposes(draft: Draft) -> Sequence[ir.Value]:
-    """Transpositions, each of the input."""
     heads = random_size(draft, 2, 16)
     tokens = random_size(draft, 2, 256)
     width = random_size(draft, 8, 128, 8)
@@ -131,7 +124,6 @@ def _transposes(draft: Draft) -> Sequence[ir.Value]:
 
 
 def _resizes(draft: Draft) -> Sequence[ir.Value]:
-    """A picture twice as large, each pixel repeated."""
     x, _ = picture(draft)
     scales = draft.keep(np.array([1, 1, 2, 2], np.float32))
     nearest = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
@@ -150,7 +142,6 @@ def _copies(draft: Draft) -> Sequence[ir.Value]:
 
 
 def _gathers(draft: Draft) -> Sequence[ir.Value]:
-    """Rows of a stored table."""
     count = random_size(draft, 1, 256)
     width = random_size(draft, 8, 512)
     return [
@@ -159,7 +150,6 @@ def _gathers(draft: Draft) -> Sequence[ir.Value]:
 
 
 def _reductions(draft: Draft) -> Sequence[ir.Value]:
-    """Means over the last axis, and over the pixels of pictures."""
     x = _sized(draft)
     y = picture(draft)[0]
     return [draft.op("ReduceMean", x, draft.integers(2), keepdims=1),
@@ -178,7 +168,6 @@ def _poolings(draft: Draft) -> Sequence[ir.Value]:
 
 
 def _quantizations(draft: Draft) -> Sequence[ir.Value]:
-    """Numbers to codes and back."""
     return [draft.quantized(_sized(draft))]
 
 

@@ -187,7 +187,6 @@ def efficiency(timings: Sequence[Timing], fitted: Fit, roof: Roof) -> dict[str, 
 
 
 def _roofline_share(call: Call, curve: Curve) -> float:
-    """The share of the roofline that a curve says of a call."""
     return math.exp(-float(polynomial_terms(call.shape, curve) @ np.array(curve.coefficients)))
 
 

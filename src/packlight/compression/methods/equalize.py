@@ -80,7 +80,6 @@ def sites(graph: ir.Model, config: Equalize) -> Iterator[Site | Refusal]:
 
 
 def _chain_of(weight: Weight, chains: ScaleChains) -> ScaleChain | Refusal:
-    """The chain that ends at a weight, or why there is none."""
     chain = _unsuited(weight.roles) or chains.ending_at(weight.roles[0])
     if isinstance(chain, Blocked):
         return Refusal(weight.operator, chain.code, chain.reason, chain.remedy)
@@ -225,7 +224,6 @@ def _move_scales(
 
 
 def _scaled_edits(chain: ScaleChain, scales: Doubles) -> Iterator[tuple[Edit, Doubles]]:
-    """Edits of a chain, with the factor of every channel."""
     yield from ((edit, 1 / scales) for edit in chain.divided)
     yield from ((end.edit, scales) for end in chain.consumers)
 

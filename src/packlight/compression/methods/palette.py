@@ -114,7 +114,6 @@ def _stored_bytes(config: Palette, site: Site) -> int:
 
 
 def _least_opset(config: Palette) -> int:
-    """The least opset that has the type of the indices."""
     if config.mixed:
         return max(MIN_OPSET.values())
     return MIN_OPSET[config.bits]

@@ -140,7 +140,6 @@ def _decide(config: Sparse, weight: Weight) -> Site | Refusal:
 
 
 def _least_opset(config: Sparse) -> int:
-    """The least opset that unpacks the mask and has the type of the codes."""
     if config.values == "float":
         return PACKED_OPSET
     return max(PACKED_OPSET, MIN_OPSET[config.bits])

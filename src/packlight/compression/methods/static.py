@@ -223,7 +223,6 @@ def _encode_weights(
 
 
 def _ranges(plan: placement.Plan, node: ir.Node) -> set[str]:
-    """Names of the values whose ranges an operator needs."""
     return {plan.source(node), plan.root(str(plan.behind(node).name))}
 
 

@@ -154,7 +154,6 @@ def _stored_bytes(config: WeightOnly, site: Site) -> int:
 
 
 def _least_opset(config: WeightOnly) -> int:
-    """The least opset that has the type and the operator."""
     can_run = config.expand != "load" and config.bits in SIGNED_TYPES
     if config.mixed or (can_run and isinstance(config.granularity, PerBlock)):
         return BLOCKED_OPSET

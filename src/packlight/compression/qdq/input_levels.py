@@ -152,7 +152,6 @@ def _unsuited(node: ir.Node, weight: Weight) -> Refusal | None:
 
 
 def _refusal(node: ir.Node, code: ReasonCode, reason: str) -> Refusal:
-    """The refusal to let an operator read the numbers of levels."""
     return Refusal(str(node.name), code, f"first=levels leaves it as it is: {reason}")
 
 

@@ -139,7 +139,6 @@ def _paired_rows(reader: Reader, config: IntegerConfig) -> PairLayout | None:
 
 
 def _coded(reader: Reader, points: Uniform, codes: Floats, config: IntegerConfig) -> Codes:
-    """Codes as they are stored, their pairs held within 16 bits where that is asked for."""
     form = _paired_rows(reader, config)
     if form is not None:
         codes = form.weight(hold_pairs(form.rows(codes)))
@@ -148,7 +147,6 @@ def _coded(reader: Reader, points: Uniform, codes: Floats, config: IntegerConfig
 
 
 def _bias_of(reader: Reader) -> Bias | None:
-    """The bias that can take up what integers do to the means of an operator's outputs."""
     groups, outputs, _ = weight_layout(reader.weight).sizes()
     return bias_of(reader.weight.roles[0], groups * outputs)
 
