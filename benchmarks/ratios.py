@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import packlight
-from packlight.records.presets import PRESETS
+from packlight.records.recipe_options import PRESETS
 from packlight.runtime import compare_latency, open_session
 from sources import asked
 from suite import SUITE, case

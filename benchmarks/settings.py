@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from packlight.records.presets import CALIBRATED, FITTED
+from packlight.records.recipe_options import CALIBRATED, FITTED
 
 Setting = Mapping[str, object]
 Settings = Mapping[str, Setting]

@@ -26,14 +26,13 @@ def lessons_on(word: str) -> tuple[Lesson, ...]:
         InputError: there is none.
     """
     text = word.strip().lower()
-    matches = tuple(lesson for lesson in lessons() if text in searchable_text(lesson))
+    matches = tuple(lesson for lesson in lessons() if text in _searchable_text(lesson))
     if not matches:
         topics = sorted({topic for lesson in lessons() for topic in lesson.topics})
         raise InputError(f"no lesson speaks of '{word}'; topics are {', '.join(topics)}")
     return matches
 
 
-def searchable_text(lesson: Lesson) -> str:
-    """All text of a lesson in lower case."""
+def _searchable_text(lesson: Lesson) -> str:
     fields = (lesson.id, *lesson.topics, *lesson.causes, lesson.text, lesson.source)
     return " ".join(fields).lower()

@@ -62,8 +62,7 @@ class Case:
         return self.variant.metrics.get(name)
 
 
-def advice_for(reasons: Iterable[Reason]) -> tuple[Advice, ...]:
-    """Lessons with their first reason, each once."""
+def _advice_for(reasons: Iterable[Reason]) -> tuple[Advice, ...]:
     by_id = {lesson.id: lesson for lesson in lessons()}
     advice: dict[str, Advice] = {}
     for key, because, number in reasons:
@@ -82,7 +81,7 @@ def advice_for_results(
         variants: compared with it.
         detectable: the minimum detectable drop; 0 where unknown.
     """
-    return advice_for(
+    return _advice_for(
         reason
         for rule in RESULT_RULES
         for variant in variants
@@ -90,8 +89,7 @@ def advice_for_results(
     )
 
 
-def hidden_change(case: Case) -> Iterator[Reason]:
-    """The metric stayed, decisions changed."""
+def _hidden_change(case: Case) -> Iterator[Reason]:
     drop = case.metric("drop")
     flips = case.metric("flips")
     if drop is None or flips is None:
@@ -100,8 +98,7 @@ def hidden_change(case: Case) -> Iterator[Reason]:
         yield "one-number-hides", f"{case.name} loses next to nothing and decides otherwise", flips
 
 
-def uneven_damage(case: Case) -> Iterator[Reason]:
-    """One group lost far more than all together."""
+def _uneven_damage(case: Case) -> Iterator[Reason]:
     drop = case.metric("drop")
     worst = case.metric("worst_group_drop")
     if drop is None or worst is None:
@@ -110,7 +107,7 @@ def uneven_damage(case: Case) -> Iterator[Reason]:
         yield "groups-suffer", f"the worst group of {case.name} loses more than all together", worst
 
 
-def smaller_not_faster(case: Case) -> Iterator[Reason]:
+def _smaller_not_faster(case: Case) -> Iterator[Reason]:
     """Fewer bytes, no less time."""
     ratio = case.metric("latency_ratio")
     size = case.metric("size")
@@ -125,15 +122,14 @@ def smaller_not_faster(case: Case) -> Iterator[Reason]:
         yield "size-is-not-speed", f"{case.name} is smaller and no faster", ratio
 
 
-def too_few_bits(case: Case) -> Iterator[Reason]:
-    """A large drop at few bits."""
+def _too_few_bits(case: Case) -> Iterator[Reason]:
     drop = case.metric("drop")
-    widths = stored_widths(case.variant.recipe)
+    widths = _stored_widths(case.variant.recipe)
     if drop is not None and drop.low > LARGE_DROP and widths and min(widths) <= LOW_BITS:
         yield "below-four-bits", f"{case.name} has {min(widths):g} bits and loses", drop
 
 
-def stored_widths(recipe: str) -> list[float]:
+def _stored_widths(recipe: str) -> list[float]:
     """Bits of a weight in each step of a recipe's text that stores codes, on average if mixed."""
     if not recipe:
         return []
@@ -145,8 +141,7 @@ def stored_widths(recipe: str) -> list[float]:
     ]
 
 
-def too_few_samples(case: Case) -> Iterator[Reason]:
-    """Too few samples to detect small drops."""
+def _too_few_samples(case: Case) -> Iterator[Reason]:
     drop = case.metric("drop")
     if drop is not None and case.detectable > GROUP_DROP:
         number = counted(case.detectable, n=drop.n)
@@ -161,19 +156,18 @@ def runtime_differs(case: Case) -> Iterator[Reason]:
 
 
 RESULT_RULES: Sequence[Callable[[Case], Iterator[Reason]]] = (
-    runtime_differs, hidden_change, uneven_damage, smaller_not_faster, too_few_bits,
-    too_few_samples,
+    runtime_differs, _hidden_change, _uneven_damage, _smaller_not_faster, _too_few_bits,
+    _too_few_samples,
 )  # fmt: skip
 """Rules for measured variants, the most urgent first."""
 
 
 def advice_for_plan(plan: Plan) -> tuple[Advice, ...]:
     """Lessons for a plan."""
-    return advice_for(reason for rule in PLAN_RULES for reason in rule(plan))
+    return _advice_for(reason for rule in PLAN_RULES for reason in rule(plan))
 
 
-def nothing_fits(plan: Plan) -> Iterator[Reason]:
-    """No route keeps the budgets."""
+def _nothing_fits(plan: Plan) -> Iterator[Reason]:
     if plan.feasible != "no":
         return
     share = min(plan.shrink.values(), default=None)
@@ -182,33 +176,31 @@ def nothing_fits(plan: Plan) -> Iterator[Reason]:
     yield "start-early", "what is left needs training", None
 
 
-def only_estimated(plan: Plan) -> Iterator[Reason]:
-    """The latency on the device is an estimate."""
+def _only_estimated(plan: Plan) -> Iterator[Reason]:
     time = plan.original.get("latency")
     if time is not None and time.how == "estimated":
         yield "estimate-first", f"the time on {plan.device} is an estimate", time
 
 
-PLAN_RULES: Sequence[Callable[[Plan], Iterator[Reason]]] = (nothing_fits, only_estimated)
+PLAN_RULES: Sequence[Callable[[Plan], Iterator[Reason]]] = (_nothing_fits, _only_estimated)
 """Rules for plans."""
 
 
 def with_lessons(finding: Finding) -> Finding:
     """A finding with the ids of the lessons on its cause."""
-    return replace(finding, lessons=lessons_by_cause().get(finding.cause, ()))
+    return replace(finding, lessons=_lessons_by_cause().get(finding.cause, ()))
 
 
 def advice_for_findings(findings: Sequence[Finding]) -> tuple[Advice, ...]:
     """Lessons for diagnosed causes, each once."""
-    return advice_for(
+    return _advice_for(
         (finding.lessons[0], f"{finding.cause} was found", None)
         for finding in findings
         if finding.lessons
     )
 
 
-def lessons_by_cause() -> Mapping[str, tuple[str, ...]]:
-    """Lessons by cause."""
+def _lessons_by_cause() -> Mapping[str, tuple[str, ...]]:
     ids: dict[str, tuple[str, ...]] = {}
     for lesson in lessons():
         for cause in lesson.causes:

@@ -78,7 +78,7 @@ def compare(
     check_samples(samples)
     if report is not None:
         check_output_path(report)
-        check_costs(costs)
+        _check_costs(costs)
     names = distinct_names([_display_name(model) for model in (base, *models)])[1:]
     with at_hand(base, *models) as (base_opened, *opened_models):
         for name, opened in zip(names, opened_models, strict=True):
@@ -91,7 +91,7 @@ def compare(
                 adopt(bench, opened, name)
                 for name, opened in zip(names, opened_models, strict=True)
             ]
-            comparison, evaluations = measure_models(bench, variants, costs=costs)
+            comparison, evaluations = _measure_models(bench, variants, costs=costs)
             comparison = replace(comparison, warnings=data.notes)
             detectable = evaluations[0].detectable
             lessons = advice_for_results(comparison.base, comparison.others, detectable)
@@ -105,7 +105,7 @@ def compare(
                 ]
                 comparison = replace(comparison, layers=tuple(records))
             if robust:
-                drops = compare_robustness(bench, opened_models, evaluations[1:])
+                drops = _compare_robustness(bench, opened_models, evaluations[1:])
                 comparison = replace(comparison, robustness=drops)
             if samples is not None:
                 write_tables(bench, evaluations[1:], names, samples)
@@ -128,7 +128,7 @@ def _write_report(bench: Bench, comparison: Comparison, detectable: float, path:
     write_report(outcome, path, title, inputs_of(bench, comparison.contrasts))
 
 
-def compare_robustness(
+def _compare_robustness(
     bench: Bench, opened_models: Sequence[Opened], evaluations: Sequence[Evaluation]
 ) -> tuple[Robustness, ...]:
     """Measure drops of every model under small changes of the inputs."""
@@ -143,7 +143,7 @@ def compare_robustness(
     )  # fmt: skip
 
 
-def check_costs(costs: bool) -> None:
+def _check_costs(costs: bool) -> None:
     """Refuse a report without costs.
 
     Raises:
@@ -155,7 +155,7 @@ def check_costs(costs: bool) -> None:
         )
 
 
-def measure_models(
+def _measure_models(
     bench: Bench, variants: Sequence[Variant], *, costs: bool
 ) -> tuple[Comparison, Sequence[Evaluation]]:
     """Measure and compare all models; also returns their evaluations, the base first."""
@@ -163,7 +163,7 @@ def measure_models(
     total = STEPS * len(all_variants)
     measuring = bench
     if costs:
-        measure_costs(bench, all_variants, total)
+        _measure_costs(bench, all_variants, total)
         measuring = replace(bench, progress=silent)  # everything is measured by now
     base, evaluation = measure_variant(measuring, bench.original, 0, total, costs=costs)
     results = []
@@ -188,7 +188,7 @@ def measure_models(
     return comparison, evaluations
 
 
-def measure_costs(bench: Bench, variants_and_base: Sequence[Variant], total: int) -> None:
+def _measure_costs(bench: Bench, variants_and_base: Sequence[Variant], total: int) -> None:
     """Measure latency while nothing else runs; then memory, in processes parallel to quality.
 
     The base's latency is measured interleaved with the first different model.
@@ -231,10 +231,10 @@ def compare_saved(files: Sequence[str | Path]) -> Comparison:
     if len(files) <= 1:
         raise InputError("evaluations are compared with each other; give the files of two or more")
     names = distinct_names([str(file) for file in files])
-    evaluations = dict(zip(names, (read_evaluation(Path(file)) for file in files), strict=True))
+    evaluations = dict(zip(names, (_read_evaluation(Path(file)) for file in files), strict=True))
     if len(evaluations) < len(files):
         raise InputError("two of these files have the same path; name each file once")
-    base, *results = (as_result(name, evaluation) for name, evaluation in evaluations.items())
+    base, *results = (_as_result(name, evaluation) for name, evaluation in evaluations.items())
     comparison = compare_results(base, results, {}, {}, evaluations=evaluations)
     contrasts = []
     warnings: dict[str, None] = {}
@@ -245,7 +245,7 @@ def compare_saved(files: Sequence[str | Path]) -> Comparison:
     return replace(comparison, contrasts=tuple(contrasts), warnings=tuple(warnings))
 
 
-def read_evaluation(file: Path) -> Evaluation:
+def _read_evaluation(file: Path) -> Evaluation:
     """Read an evaluation from its file.
 
     Raises:
@@ -262,7 +262,7 @@ def read_evaluation(file: Path) -> Evaluation:
         raise InputError(f"'{file}' holds no evaluation: {error}") from error
 
 
-def as_result(name: str, evaluation: Evaluation) -> VariantResult:
+def _as_result(name: str, evaluation: Evaluation) -> VariantResult:
     """Result of a saved evaluation; without metrics against a reference if there was none."""
     metrics = dict(evaluation.metrics)
     if evaluation.reference == evaluation.variant:
@@ -274,7 +274,9 @@ def as_result(name: str, evaluation: Evaluation) -> VariantResult:
 
 
 def _display_name(model: AnyModel) -> str:
-    return model.name if isinstance(model, Model) else str(model)
+    if isinstance(model, Model):
+        return model.name
+    return str(model)
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:

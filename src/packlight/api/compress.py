@@ -101,14 +101,14 @@ def compress(
         after = write_model(applied.model, target, source.files)
     name = recipe_name(recipe)
     variant = replace(
-        variant_record(source.model, applied, name, calibration_digest),
+        _variant_record(source.model, applied, name, calibration_digest),
         file=str(target or ""),
         took=time.perf_counter() - start,
     )
     return Compressed(applied.model, variant, source.size, after)
 
 
-def variant_record(source: Model, applied: AppliedRecipe, name: str, calibration: str) -> Variant:
+def _variant_record(source: Model, applied: AppliedRecipe, name: str, calibration: str) -> Variant:
     """Record of a compressed model, with the id that ``fit`` gives it."""
     parent = digest({"original": source.digest})
     return Variant(

@@ -77,14 +77,14 @@ def diagnose(
     target = target_of(device, unit)
     with at_hand(reference, variant) as (first, second):
         check_alike(first.model, second.model, second.model.name)
-        data = random_task(first.model, seed) if task is None else task_for(task, first.model)
+        data = _random_task(first.model, seed) if task is None else task_for(task, first.model)
         progress("measuring times", 0, 2)
         timed = Timed()
         if target is not None:
-            timed = predict_times(first.model, second.model, data, *target)
+            timed = _predict_times(first.model, second.model, data, *target)
         elif seconds:
             pair = (first.model, second.model)
-            timed = measure_times(pair, data, options, seconds=seconds, seed=seed)
+            timed = _measure_times(pair, data, options, seconds=seconds, seed=seed)
         progress("looking for causes", 1, 2)
         subject = Subject(
             reference=first.model,
@@ -128,7 +128,7 @@ class Timed:
     ratio: Measurement | None = None
 
 
-def random_task(model: Model, seed: int) -> Task:
+def _random_task(model: Model, seed: int) -> Task:
     """Task of random inputs with the model's shapes.
 
     Raises:
@@ -141,7 +141,7 @@ def random_task(model: Model, seed: int) -> Task:
     return Task("random inputs", samples, METRICS["snr"])
 
 
-def measure_times(
+def _measure_times(
     pair: tuple[Model, Model], task: Task, options: SessionOptions, *, seconds: float, seed: int
 ) -> Timed:
     """Measure latency: both models interleaved, then the operators of each."""
@@ -155,7 +155,7 @@ def measure_times(
     return Timed((profiles[0], profiles[1]), ratio["latency_ratio"])
 
 
-def predict_times(
+def _predict_times(
     reference_model: Model, variant_model: Model, task: Task, device: Device, unit: str
 ) -> Timed:
     """Predict latency on a device."""
@@ -167,11 +167,10 @@ def predict_times(
     low = after.low / before.high
     high = after.high / before.low
     ratio = Measurement(after.value / before.value, "1", low, high, "estimated", 1)
-    return Timed((as_timed(reference), as_timed(variant)), ratio)
+    return Timed((_as_timed(reference), _as_timed(variant)), ratio)
 
 
-def as_timed(profile: Profile) -> Profile:
-    """Profile with predicted times in place of measured ones."""
+def _as_timed(profile: Profile) -> Profile:
     return replace(profile, operators=tuple(map(_as_kernel, profile.operators)))
 
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
 def run_or_explain(name: str, seconds: int, message: Mapping[str, Any]) -> dict[str, object]:
     """Record of a verb as JSON, or its error."""
     try:
-        return {"found": to_json(run_verb(name, seconds, message))}
+        return {"found": to_json(_run_verb(name, seconds, message))}
     except InputError as error:
         return {"error": type(error).__name__, "text": str(error)}
     except MemoryError:
@@ -56,7 +56,7 @@ def run_or_explain(name: str, seconds: int, message: Mapping[str, Any]) -> dict[
         return {"error": "ModelError", "text": text}
 
 
-def run_verb(name: str, seconds: int, message: Mapping[str, Any]) -> object:
+def _run_verb(name: str, seconds: int, message: Mapping[str, Any]) -> object:
     """Run a verb on a model.
 
     Raises:

@@ -41,7 +41,7 @@ NEAREST_DEVICES: Sequence[tuple[str, str, str]] = (
 
 
 @contextlib.contextmanager
-def without_collector() -> Iterator[None]:
+def _without_collector() -> Iterator[None]:
     """Turn off the garbage collector, which takes half of the time for large graphs."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -58,7 +58,7 @@ def plan_file(opened: Opened, request: PlanRequest) -> Plan:
     Raises:
         InputError: the device or a choice cannot be used, or shapes in the model disagree.
     """
-    target, choices = target_and_choices(request, None)
+    target, choices = _target_and_choices(request, None)
     check_shapes(opened.model)
     original = original_of(opened.model, stored_size(opened.path))
     numbers = Numbers(opened.model.graph)
@@ -68,7 +68,7 @@ def plan_file(opened: Opened, request: PlanRequest) -> Plan:
     usual_recipes = [
         recipe for recipe in recipes() if recipe not in [*raised_recipes, *whole_recipes]
     ]
-    is_last_use = not choices and is_last_use_of(opened.model, [*whole_recipes, *usual_recipes])
+    is_last_use = not choices and _is_last_use_of(opened.model, [*whole_recipes, *usual_recipes])
     files = Files(Simplified(opened.model, is_last_use), numbers)
     with forked(lambda: raised_files.all_made(raised_recipes)) as from_newer:
         model = files.sizes.model  # simplified, which those of a newer opset do not start from
@@ -82,7 +82,7 @@ def plan_file(opened: Opened, request: PlanRequest) -> Plan:
     return with_lessons(plan_of(files, profile, target, original, choices, called=request.called))
 
 
-def is_last_use_of(model: Model, recipes: Sequence[Recipe]) -> bool:
+def _is_last_use_of(model: Model, recipes: Sequence[Recipe]) -> bool:
     """Tell if recipes start from a model simplified at its own opset, so that it needs no copy.
 
     Recipes that start from a newer opset run in a process with a separate copy.
@@ -103,7 +103,7 @@ def plan_for(model: Model, size: int, request: PlanRequest, data: Task | None) -
     Raises:
         InputError: the device or a choice cannot be used, or shapes in the model disagree.
     """
-    target, choices = target_and_choices(request, data)
+    target, choices = _target_and_choices(request, data)
     check_shapes(model)
     original = original_of(model, size)
     files = Files(Simplified(model))
@@ -116,7 +116,7 @@ def with_lessons(plan: Plan) -> Plan:
     return replace(plan, lessons=advice_for_plan(plan))
 
 
-def target_and_choices(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]]:
+def _target_and_choices(request: PlanRequest, data: Task | None) -> tuple[Target, list[Choice]]:
     """Read the target and the choices for single operators from a request.
 
     Raises:
@@ -137,7 +137,7 @@ def recipes() -> list[Recipe]:
     return [parse_recipe(route.recipe) for route in ROUTES if route.recipe]
 
 
-@without_collector()
+@_without_collector()
 def plan_in_process(model: AnyModel, request: PlanRequest, task: AnyTask | None) -> Plan:
     """Plan a model in this process: a value, a PyTorch network, or with a task's code."""
     data = None
@@ -177,11 +177,10 @@ def what_if(
 
 def target_of(device: str | Path | Device, unit: str, budget: Budget) -> Target:
     """Target of a plan; the description nearest this machine if no device is named."""
-    return Target(*device_and_unit(device or nearest_device(), unit), budget)
+    return Target(*device_and_unit(device or _nearest_device(), unit), budget)
 
 
-def nearest_device() -> str:
-    """Name of the description nearest this machine."""
+def _nearest_device() -> str:
     machine = platform.machine().lower()
     flags = instruction_sets()
     for architecture, feature, name in NEAREST_DEVICES:

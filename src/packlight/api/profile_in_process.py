@@ -27,7 +27,7 @@ def profile_file(opened: Opened, request: ProfileRequest) -> Profile:
     if target is not None:
         profile = with_bounds(profile, opened.model, *target)
     source = Source.of(opened)
-    return with_sizes(profile, source.size, source.files if request.download else ())
+    return _with_sizes(profile, source.size, source.files if request.download else ())
 
 
 def profile_in_process(
@@ -48,15 +48,15 @@ def profile_in_process(
     if target is not None:
         profile = with_bounds(profile, source.model, *target)
     if not request.download:
-        return with_sizes(profile, source.size, ())
+        return _with_sizes(profile, source.size, ())
     if not isinstance(model, Model):
-        return with_sizes(profile, source.size, source.files)
+        return _with_sizes(profile, source.size, source.files)
     with TemporaryDirectory(prefix="packlight-") as folder:
         save(model, Path(folder) / "model.onnx")
-        return with_sizes(profile, source.size, Path(folder).iterdir())
+        return _with_sizes(profile, source.size, Path(folder).iterdir())
 
 
-def with_sizes(profile: Profile, size: int, files: Iterable[Path]) -> Profile:
+def _with_sizes(profile: Profile, size: int, files: Iterable[Path]) -> Profile:
     """Add the size of the model's files, and of their download, to a profile.
 
     Args:

@@ -120,7 +120,7 @@ def quantize_where_faster(
     make = partial(compress, original, task=data, options=options, progress=progress)
     sketch = make(Recipe((Step(SKETCH[type(config)]),), seed))
     times = [
-        latency_by_name(timed(version, data, options, seconds, seed))
+        _latency_by_name(timed(version, data, options, seconds, seed))
         for version in (original, sketch.model)
     ]
     able = tuple(change.operator for change in sketch.variant.changes)
@@ -170,7 +170,9 @@ def offer(chosen: frozenset[str], ratio: Measurement) -> OfferCode:
     """Code for offering integers, or for the reason to decline them."""
     if not chosen:
         return "no-gain"
-    return "not-faster" if ratio.high >= 1 else "offered"
+    if ratio.high >= 1:
+        return "not-faster"
+    return "offered"
 
 
 def recipe_of(
@@ -199,8 +201,7 @@ def timed(model: Model, task: Task, options: SessionOptions, seconds: float, see
     return measure_operators(model, profile, task, Timing(options, seconds, seed))
 
 
-def latency_by_name(profile: Profile) -> dict[str, float]:
-    """Seconds of each operator that has a kernel, fused operators included."""
+def _latency_by_name(profile: Profile) -> dict[str, float]:
     return {
         operator.name: operator.latency.value
         for operator in profile.operators
@@ -226,10 +227,10 @@ def integer_operators(
     needs = [
         (str(node.name), str(giver.name))
         for node in plan.unweighted
-        for giver in producers_of(node)
+        for giver in _producers_of(node)
         if giver.name in chosen and node.name in chosen
     ]
-    return cheapest(costs, list(passings(plan, chosen, moved)), needs)
+    return cheapest(costs, list(_passings(plan, chosen, moved)), needs)
 
 
 def product_times(
@@ -253,7 +254,7 @@ def parent(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def producers_of(node: ir.Node) -> Iterator[ir.Node]:
+def _producers_of(node: ir.Node) -> Iterator[ir.Node]:
     """Operators that compute the inputs of an operator, through activations."""
     for value in node.inputs:
         maker = None if value is None else value.producer()
@@ -264,7 +265,7 @@ def producers_of(node: ir.Node) -> Iterator[ir.Node]:
             yield maker
 
 
-def passings(
+def _passings(
     plan: placement.Plan,
     chosen: Mapping[str, ir.Node],
     seconds: Mapping[str, tuple[float, float]],
@@ -292,7 +293,7 @@ def passings(
 def conversions(options: SessionOptions, seconds: float, seed: int) -> tuple[float, float]:
     """Seconds to quantize and to dequantize a number, from arrays of two sizes."""
     slopes = []
-    for make in (quantizer, dequantizer):
+    for make in (quantizer, _dequantizer):
         times = []
         for size in SIZES:
             model, feeds = make(size)
@@ -307,19 +308,18 @@ def quantizer(size: int) -> tuple[Model, Feeds]:
     """Model that quantizes ``size`` numbers, with its inputs."""
     x = ir.val("x", ir.DataType.FLOAT, (size,))
     y = ir.val("y", ir.DataType.UINT8, (size,))
-    return conversion_model("QuantizeLinear", x, y), {
+    return _conversion_model("QuantizeLinear", x, y), {
         "x": np.linspace(-1, 1, size, dtype=np.float32)
     }
 
 
-def dequantizer(size: int) -> tuple[Model, Feeds]:
-    """Model that dequantizes ``size`` codes, with its inputs."""
+def _dequantizer(size: int) -> tuple[Model, Feeds]:
     x = ir.val("x", ir.DataType.UINT8, (size,))
     y = ir.val("y", ir.DataType.FLOAT, (size,))
-    return conversion_model("DequantizeLinear", x, y), {"x": np.arange(size).astype(np.uint8)}
+    return _conversion_model("DequantizeLinear", x, y), {"x": np.arange(size).astype(np.uint8)}
 
 
-def conversion_model(kind: str, x: ir.Value, y: ir.Value) -> Model:
+def _conversion_model(kind: str, x: ir.Value, y: ir.Value) -> Model:
     """Model of one conversion."""
     constants = [
         ir.val(name, const_value=ir.tensor(array, name=name))

@@ -13,9 +13,9 @@ from rich.text import Text
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import RECIPE_HELP, TASK_HELP, Json, ModelName, Seed, Threads
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import plain_table
+from packlight.cli.tables import UNKNOWN, plain_table
 from packlight.presentation.changes import describe_change, describe_refusal
-from packlight.presentation.numbers import show_bytes
+from packlight.presentation.numbers import plural, show_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,44 +24,45 @@ if TYPE_CHECKING:
     from packlight.api.compress import Compressed
     from packlight.records import Change, Refusal
 
-MOST_KINDS = 8
+MAX_KINDS = 8
 
 
-def made_parts(made: Compressed) -> list[RenderableType]:
+def compressed_parts(compressed: Compressed) -> list[RenderableType]:
     """Size before and after, changes and refusals by kind."""
-    variant, share = made.variant, made.after / made.before
+    variant = compressed.variant
     head = (
-        f"{variant.file}: {show_bytes(made.after)} instead of {show_bytes(made.before)} "
-        f"({share:.3g}x), {len(variant.changes)} changes, {len(variant.refusals)} refusals"
+        f"{variant.file}: {show_bytes(compressed.after)} instead of "
+        f"{show_bytes(compressed.before)} ({compressed.after / compressed.before:.3g}x), "
+        f"{plural(len(variant.changes), 'change')}, {plural(len(variant.refusals), 'refusal')}"
     )
-    return [
-        Text(head, style="bold"),
-        *([changes_table(variant.changes)] if variant.changes else []),
-        *refusal_lines(variant.refusals),
-    ]
+    parts: list[RenderableType] = [Text(head, style="bold")]
+    if variant.changes:
+        parts.append(changes_table(variant.changes))
+    return [*parts, *refusal_lines(variant.refusals)]
 
 
 def changes_table(changes: Iterable[Change]) -> Table:
-    """Changes of one kind in one row."""
+    """One row per kind of change."""
     kinds: dict[tuple[str, str], list[Change]] = {}
     for change in changes:
         kinds.setdefault((change.method, describe_change(change)), []).append(change)
-    table = plain_table("method", "what changed", "places", "weights before", "after", texts=2)
+    table = plain_table("method", "what changed", "count", "weights before", "after", texts=2)
     ranked = sorted(kinds.items(), key=lambda item: -len(item[1]))
-    for (method, what), alike in ranked[:MOST_KINDS]:
-        before, after = sum(one.before for one in alike), sum(one.after for one in alike)
-        sizes = [show_bytes(before), show_bytes(after)] if before or after else ["-", "-"]
-        table.add_row(method, what, str(len(alike)), *sizes)
-    if len(ranked) > MOST_KINDS:
-        table.add_row("", f"and {len(ranked) - MOST_KINDS} more kinds, with --json")
+    for (method, description), alike in ranked[:MAX_KINDS]:
+        before = sum(change.before for change in alike)
+        after = sum(change.after for change in alike)
+        sizes = [show_bytes(before), show_bytes(after)] if before or after else [UNKNOWN, UNKNOWN]
+        table.add_row(method, description, str(len(alike)), *sizes)
+    if len(ranked) > MAX_KINDS:
+        table.add_row("", f"and {len(ranked) - MAX_KINDS} more kinds, with --json")
     return table
 
 
 def refusal_lines(refusals: Iterable[Refusal]) -> list[Text]:
-    """Refusals of one kind in one sentence, those of most operators first."""
-    kinds = Counter((one.method, describe_refusal(one)) for one in refusals)
+    """One sentence per kind of refusal, the most frequent first."""
+    kinds = Counter((refusal.method, describe_refusal(refusal)) for refusal in refusals)
     return [
-        Text(f"Left as is by {method}: {count} x {sentence}")
+        Text(f"Skipped by {method}: {count} x {sentence}")
         for (method, sentence), count in kinds.most_common()
     ]
 
@@ -105,5 +106,5 @@ def compress(
     if as_json:
         print_json(compressed.variant)
     else:
-        say(screen(), *made_parts(compressed))
+        say(screen(), *compressed_parts(compressed))
     return DONE

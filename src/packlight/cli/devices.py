@@ -11,7 +11,7 @@ from rich.text import Text
 
 from packlight.cli.exit_codes import DONE, RESUME, Stopped, interruption
 from packlight.cli.options import DEVICE_HELP, Json, Seed, Threads
-from packlight.cli.screen import print_json, say, screen, working
+from packlight.cli.screen import print_json, print_record, say, screen, working
 from packlight.cli.tables import UNKNOWN, counts, plain_table, unless_unknown
 from packlight.presentation.numbers import show_bytes, show_seconds, show_share
 from packlight.records.device_checks import DTYPES
@@ -213,11 +213,7 @@ def show(name: DeviceName, as_json: Json = False) -> int:
     """
     from packlight import load_device
 
-    device = load_device(name)
-    if as_json:
-        print_json(device)
-    else:
-        say(screen(), *device_parts(device))
+    print_record(load_device(name), device_parts, as_json=as_json)
     return DONE
 
 
@@ -270,10 +266,8 @@ def measure(
         raise Stopped(f"timings are saved in '{timings}'; {RESUME}") from error
     write_device(device, target)
     finished = rename_timings(timings, target.with_suffix(".timings.jsonl"))
-    if as_json:
-        print_json(device)
-    else:
-        say(screen(), *device_parts(device))
+    print_record(device, device_parts, as_json=as_json)
+    if not as_json:
         say(screen(), f"Written to {target}; timings are in {finished}")
     return DONE
 

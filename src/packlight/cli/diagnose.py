@@ -11,14 +11,16 @@ from rich.text import Text
 
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import (
-    MODEL_HELP,
     Json,
+    Limit,
     OnDevice,
     OnUnit,
     OptionalTask,
+    Reference,
     Seconds,
     Seed,
     Threads,
+    VariantModel,
 )
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import counts
@@ -60,20 +62,13 @@ def evidence_rows(finding: Finding) -> Iterator[tuple[str, str]]:
 
 
 def diagnose(
-    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help=MODEL_HELP)],
-    variant: Annotated[
-        str, typer.Argument(metavar="VARIANT", help="A model made from it, by any tool.")
-    ],
+    reference: Reference,
+    variant: VariantModel,
     *,
     task: OptionalTask = "",
     device: OnDevice = "",
     unit: OnUnit = "",
-    limit: Annotated[
-        int,
-        typer.Option(
-            "--limit", metavar="N", min=1, help="Maximum number of samples, evenly spread."
-        ),
-    ] = 32,
+    limit: Limit = 32,
     quality: Annotated[
         bool, typer.Option("--quality", help="Quality and size only: no latency.")
     ] = False,

@@ -10,7 +10,7 @@ from rich.text import Text
 from packlight.cli.contrast_tables import cells, contrast_parts
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import Json, ModelName, Samples, Seed, TaskName, Threads
-from packlight.cli.screen import print_json, say, screen, working
+from packlight.cli.screen import print_record, working
 from packlight.cli.tables import notes, plain_table
 from packlight.presentation.numbers import detectable_drop, plural
 
@@ -130,8 +130,5 @@ def evaluate(
             model, task, reference=reference, samples=samples, options=options, seed=seed,
             progress=progress,
         )  # fmt: skip
-    if as_json:
-        print_json(evaluation)
-    else:
-        say(screen(), *quality_parts(evaluation))
+    print_record(evaluation, quality_parts, as_json=as_json)
     return DONE

@@ -142,7 +142,9 @@ def exit_code(error: SystemExit | typer.Exit) -> int:
         return error.exit_code
     if error.code is None:
         return DONE
-    return error.code if isinstance(error.code, int) else UNMET
+    if isinstance(error.code, int):
+        return error.code
+    return UNMET
 
 
 def leave(code: int) -> int:

@@ -10,8 +10,8 @@ import typer
 from rich.text import Text
 
 from packlight.cli.exit_codes import DONE
-from packlight.cli.options import MODEL_HELP, Json, TaskName, Threads
-from packlight.cli.screen import print_json, say, screen, working
+from packlight.cli.options import Json, Limit, Reference, TaskName, Threads, VariantModel
+from packlight.cli.screen import print_record, working
 from packlight.cli.tables import notes, plain_table, write_rows
 from packlight.presentation.numbers import plural, show_share, show_value
 from packlight.presentation.overview import degradation
@@ -100,17 +100,9 @@ def csv_rows(layers: Layers) -> Iterator[tuple[object, ...]]:
         )  # fmt: skip
 
 
-Limit = Annotated[
-    int,
-    typer.Option("--limit", metavar="N", min=1, help="Maximum number of samples, evenly spread."),
-]
-
-
 def layers(
-    reference: Annotated[str, typer.Argument(metavar="REFERENCE", help=MODEL_HELP)],
-    variant: Annotated[
-        str, typer.Argument(metavar="VARIANT", help="A model made from it, by any tool.")
-    ],
+    reference: Reference,
+    variant: VariantModel,
     *,
     task: TaskName,
     limit: Limit = 200,
@@ -140,8 +132,5 @@ def layers(
         )
     if csv is not None:
         write_rows(csv, HEADINGS, csv_rows(comparison))
-    if as_json:
-        print_json(comparison)
-    else:
-        say(screen(), *layers_parts(comparison, top))
+    print_record(comparison, lambda layers: layers_parts(layers, top), as_json=as_json)
     return DONE

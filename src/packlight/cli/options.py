@@ -11,6 +11,14 @@ MODEL_HELP = "Path of an ONNX file, or zoo:NAME."
 TASK_HELP = "data.npz, a folder of images, FILE.py:FUNCTION, module:function, or zoo:NAME."
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
+Reference = Annotated[str, typer.Argument(metavar="REFERENCE", help=MODEL_HELP)]
+VariantModel = Annotated[
+    str, typer.Argument(metavar="VARIANT", help="A model made from it, by any tool.")
+]
+Limit = Annotated[
+    int,
+    typer.Option("--limit", metavar="N", min=1, help="Maximum number of samples, evenly spread."),
+]
 INPUT_HELP = "Shape of an input with dynamic dimensions, as image=1,3,224,224. Repeatable."
 
 DEVICE_HELP = "Name or alias from `devices list`, or the path of a .toml or .json file."

@@ -24,7 +24,7 @@ from packlight.cli.options import (
     OnUnit,
     ShapeTask,
 )
-from packlight.cli.screen import print_json, say, screen, working
+from packlight.cli.screen import print_record, working
 from packlight.cli.tables import UNKNOWN, counts, plain_table, unless_unknown, write_rows
 from packlight.errors import InputError
 from packlight.presentation.numbers import show_bytes, show_named, show_value
@@ -94,7 +94,9 @@ def total_rows(profile: Profile) -> Iterator[tuple[str, str]]:
 def show_total(profile: Profile, name: str, m: Measurement) -> str:
     """A total as text."""
     if m.how == "estimated" and name in LOWER_BOUNDS:
-        return f"at least {show_count(m.value)}" if m.value else "unknown"
+        if m.value:
+            return f"at least {show_count(m.value)}"
+        return "unknown"
     if m.how == "counted" and m.unit == "1":
         return show_count(m.value)
     if name == "peak_activation_bytes" and profile.peak_operator:
@@ -173,7 +175,9 @@ def type_and_runs(operator: OperatorCost) -> str:
 def show_weights(operator: OperatorCost) -> str:
     """Bytes of an operator's weights."""
     size = show_bytes(operator.weight_bytes)
-    return f"{size} shared" if operator.shared else size
+    if operator.shared:
+        return f"{size} shared"
+    return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,8 +328,5 @@ def profile(
         )
     if csv is not None:
         write_csv(result, csv)
-    if as_json:
-        print_json(result)
-    else:
-        say(screen(), *profile_parts(result, top))
+    print_record(result, lambda costs: profile_parts(costs, top), as_json=as_json)
     return DONE

@@ -7,8 +7,8 @@ import ctypes
 import json
 import os
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from packlight.records import to_json
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from packlight.runtime.progress import Progress
+
+T = TypeVar("T")
 
 WITHIN = ("calibrating", "evaluating")
 """Progress texts of a step within a longer job."""
@@ -25,6 +27,16 @@ def print_json(record: object) -> None:
     """Print a record or plain values as JSON in ASCII."""
     plain = record if isinstance(record, dict | list) else to_json(record)
     print(json.dumps(plain, indent=2, allow_nan=False))
+
+
+def print_record(
+    record: T, parts: Callable[[T], Iterable[RenderableType]], *, as_json: bool
+) -> None:
+    """Print a record as JSON, or as parts for people."""
+    if as_json:
+        print_json(record)
+    else:
+        say(screen(), *parts(record))
 
 
 def screen() -> Console:

@@ -90,14 +90,13 @@ def _has_decisions(key: str, tables: Mapping[str, SampleTable]) -> bool:
 def deltas(base: VariantResult, variant: VariantResult) -> dict[str, Measurement]:
     """The difference or ratio of every measurement that both results have."""
     return {
-        name: delta(name, base.metrics[name], measurement)
+        name: _delta(name, base.metrics[name], measurement)
         for name, measurement in variant.metrics.items()
         if name in base.metrics
     }
 
 
-def delta(name: str, base: Measurement, variant: Measurement) -> Measurement:
-    """The difference or ratio of one measurement."""
+def _delta(name: str, base: Measurement, variant: Measurement) -> Measurement:
     if name in AGAINST_REFERENCE:
         return variant
     if name in RATIOS and base.low > 0:
@@ -122,7 +121,9 @@ def difference(base: Measurement, variant: Measurement) -> Measurement:
 
 
 def _reference_of(evaluation: Evaluation) -> str:
-    return "none" if evaluation.reference == evaluation.variant else evaluation.reference
+    if evaluation.reference == evaluation.variant:
+        return "none"
+    return evaluation.reference
 
 
 CONDITIONS: Mapping[str, Callable[[Evaluation], object]] = {

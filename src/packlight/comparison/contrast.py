@@ -89,7 +89,7 @@ def contrast(
         neighbours=shifts.neighbors(after, seed),
         distance=distance if "divergence" in after.samples else "",
         moved=moved(before, after),
-        notes=notes_on(n, shares, judged, len(confirmed), tried),
+        notes=_notes_on(n, shares, judged, len(confirmed), tried),
     )
 
 
@@ -117,7 +117,7 @@ def changes(
     if before.same_decision_counts(after):
         flags = outcomes(before, after)
         rates = {name: decision_rate(flag, after.owner, n, seed) for name, flag in flags.items()}
-        return rates, *flips_test(flags["lost"], flags["won"], after, n)
+        return rates, *_flips_test(flags["lost"], flags["won"], after, n)
     reference = shifts.per_sample(metric, before.rows)
     variant = shifts.per_sample(metric, after.rows)
     if not reference.size or not variant.size:
@@ -132,13 +132,12 @@ def changes(
     return rates, p, "exact sign test"
 
 
-def flips_test(
+def _flips_test(
     lost: np.ndarray[tuple[int], np.dtype[np.bool_]],
     won: np.ndarray[tuple[int], np.dtype[np.bool_]],
     after: SampleTable,
     n: int,
 ) -> tuple[float, str]:
-    """p of as many decisions lost as won, and the name of the test."""
     if len(lost) == n:
         return mcnemar(int(lost.sum()), int(won.sum())), "exact McNemar test"
     net = np.bincount(after.owner, won.astype(np.float64) - lost, n)
@@ -176,10 +175,12 @@ def _decision_text(
     table: SampleTable, of_sample: np.ndarray[tuple[int], np.dtype[np.bool_]]
 ) -> str:
     text = " ".join(map(str, table.decisions[of_sample].tolist()))
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[: LONGEST - 3]}..."
 
 
-def notes_on(
+def _notes_on(
     n: int, shares: Rows, judged: Sequence[groups.Part], confirmed: int, tried: int
 ) -> tuple[str, ...]:
     """Notes on groups and slices that could not be judged."""

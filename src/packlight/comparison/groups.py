@@ -78,14 +78,14 @@ def contrasts(groups: Sequence[Part], shares: Rows, n: int) -> tuple[GroupContra
     """
     large = [index for index, part in enumerate(groups) if part.large]
     comparable = [index for index in large if shares.size and n - len(groups[index].places) > 1]
-    extras, extra_p = against_other_samples([groups[index] for index in comparable], shares)
+    extras, extra_p = _against_other_samples([groups[index] for index in comparable], shares)
     q = np.ones(len(groups))
     q[large] = benjamini_hochberg([groups[index].p for index in large])
     extra_q = np.ones(len(groups))
     extra_q[comparable] = benjamini_hochberg(extra_p)
     extra_gaps = dict(zip(comparable, zip(extras, extra_p, strict=True), strict=True))
     return tuple(
-        group_contrast(part, float(q[index]), extra_gaps.get(index, NO_GAP), float(extra_q[index]))
+        _group_contrast(part, float(q[index]), extra_gaps.get(index, NO_GAP), float(extra_q[index]))
         for index, part in enumerate(groups)
     )
 
@@ -93,7 +93,7 @@ def contrasts(groups: Sequence[Part], shares: Rows, n: int) -> tuple[GroupContra
 NO_GAP: tuple[Measurement | None, float] = (None, 1.0)
 
 
-def group_contrast(
+def _group_contrast(
     part: Part, q: float, gap: tuple[Measurement | None, float], extra_q: float
 ) -> GroupContrast:
     """The record of a group."""
@@ -107,7 +107,7 @@ def group_contrast(
     )  # fmt: skip
 
 
-def against_other_samples(
+def _against_other_samples(
     groups: Sequence[Part], shares: Rows
 ) -> tuple[tuple[Measurement, ...], tuple[float, ...]]:
     """Drop in each group minus the drop in all other samples, and p of no difference."""

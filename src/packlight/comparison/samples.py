@@ -29,12 +29,12 @@ def check_format(out: Path) -> None:
         InputError: naming what can be written.
     """
     if out.suffix == PARQUET:
-        arrow("pyarrow")
+        _arrow("pyarrow")
     elif out.suffix != CSV:
         raise InputError(f"a table of samples is OUT.csv or OUT.parquet; got '{out}'")
 
 
-def arrow(name: str) -> ModuleType:
+def _arrow(name: str) -> ModuleType:
     """Import a module of pyarrow, which packlight does not depend on.
 
     Raises:
@@ -67,18 +67,18 @@ def write_samples(
         InputError: the path cannot be written, or its format is not supported.
     """
     check_format(out)
-    columns = columns_of(models, groups, metric)
+    columns = _columns_of(models, groups, metric)
     try:
         FORMATS[out.suffix](out, columns)
     except OSError as error:
         raise InputError(f"'{out}' cannot be written: {error.strerror}") from error
 
 
-def columns_of(
+def _columns_of(
     models: Mapping[str, SampleTable], groups: Mapping[str, Sequence[str]], metric: str
 ) -> Columns:
     """Concatenate the tables of all models, column by column; None where a model has no number."""
-    parts = [model_columns(name, table, groups, metric) for name, table in models.items()]
+    parts = [_model_columns(name, table, groups, metric) for name, table in models.items()]
     names = list(dict.fromkeys(name for part in parts for name in part))
     columns: Columns = {name: [] for name in names}
     for part in parts:
@@ -88,7 +88,7 @@ def columns_of(
     return columns
 
 
-def model_columns(
+def _model_columns(
     name: str, table: SampleTable, groups: Mapping[str, Sequence[str]], metric: str
 ) -> Columns:
     """Columns of one model."""
@@ -101,7 +101,7 @@ def model_columns(
     if table.owner.size:
         decided = {"decision": table.decisions, "right": table.right}
         values = {**decided, "confidence": table.confidence, **table.details}
-        columns.update({key: of_decisions(array, table) for key, array in values.items()})
+        columns.update({key: _of_decisions(array, table) for key, array in values.items()})
     columns.update({key: numbers(values) for key, values in table.samples.items()})
     return columns
 
@@ -111,10 +111,9 @@ def numbers(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> list[C
     return [None if math.isnan(value) else value for value in values.tolist()]
 
 
-def of_decisions(
+def _of_decisions(
     values: np.ndarray[tuple[int, ...], np.dtype[np.generic]], table: SampleTable
 ) -> list[Cell]:
-    """Values of decisions (m,) as cells of samples: JSON lists where samples have several."""
     n = len(table.rows)
     if np.array_equal(table.owner, np.arange(n)):
         plain: list[Cell] = values.tolist()
@@ -123,8 +122,7 @@ def of_decisions(
     return [json.dumps(values[ends[i] : ends[i + 1]].tolist()) for i in range(n)]
 
 
-def write_csv(out: Path, columns: Columns) -> None:
-    """Write text, numbers with all their digits, so that they read back exactly."""
+def _write_csv(out: Path, columns: Columns) -> None:
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
@@ -132,9 +130,9 @@ def write_csv(out: Path, columns: Columns) -> None:
 
 
 def _write_parquet(out: Path, columns: Columns) -> None:
-    table = arrow("pyarrow").table(columns)
-    arrow("pyarrow.parquet").write_table(table, out)
+    table = _arrow("pyarrow").table(columns)
+    _arrow("pyarrow.parquet").write_table(table, out)
 
 
-FORMATS = {CSV: write_csv, PARQUET: _write_parquet}
+FORMATS = {CSV: _write_csv, PARQUET: _write_parquet}
 """Writers by file ending."""

@@ -74,13 +74,13 @@ def confidence(before: SampleTable, after: SampleTable, seed: int) -> dict[str, 
     for name in ("nll", "brier"):
         if name in before.details and name in after.details:
             pairs[name] = before.details[name], after.details[name]
-    shifts = means(pairs, after.owner, n, seed)
+    shifts = _means(pairs, after.owner, n, seed)
     if "nll" in pairs:
         shifts["calibration_error"] = calibration(before, after, seed)
     return shifts
 
 
-def means(
+def _means(
     pairs: Mapping[str, tuple[Rows, Rows]], owner: NDArray[np.int64], n: int, seed: int
 ) -> dict[str, Shift]:
     """The mean over decisions (m,) of several numbers of both models."""

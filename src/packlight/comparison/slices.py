@@ -73,12 +73,12 @@ def slices(
     order = np.random.default_rng(seed).permutation(n)
     seek = order[: n // 2]
     check = order[n // 2 :]
-    conditions = [*group_conditions(columns, seek), *range_conditions(inputs, seek)]
-    tried = candidates(conditions, shares, seek)
+    conditions = [*_group_conditions(columns, seek), *_range_conditions(inputs, seek)]
+    tried = _candidates(conditions, shares, seek)
     if not tried:
         return (), 0
     tests = [
-        on_the_other_half(slice_.inside[check], slice_.remaining[check], shares[check])
+        _on_the_other_half(slice_.inside[check], slice_.remaining[check], shares[check])
         for slice_ in tried
     ]
     q = benjamini_hochberg([p for *_, p in tests])
@@ -90,7 +90,7 @@ def slices(
     return tuple(confirmed), len(tried)
 
 
-def on_the_other_half(
+def _on_the_other_half(
     inside: Mask, remaining: Mask, shares: Rows
 ) -> tuple[int, Measurement, Measurement, float]:
     """Samples of a slice, their drop, its excess over the other samples, and p of the excess.
@@ -106,10 +106,10 @@ def on_the_other_half(
     if n < SMALLEST_GROUP:
         none = Measurement(0.0, "1", 0.0, 0.0, "measured", n)
         return n, none, none, 1.0
-    return n, *drop_and_excess(chosen, gap), float(gap.p[0])
+    return n, *_drop_and_excess(chosen, gap), float(gap.p[0])
 
 
-def drop_and_excess(values: Rows, gap: MeanDifference) -> tuple[Measurement, Measurement]:
+def _drop_and_excess(values: Rows, gap: MeanDifference) -> tuple[Measurement, Measurement]:
     """Mean of a slice's parts in the drop, and its excess over the other samples."""
     n = len(values)
     mean = float(values.mean())
@@ -122,7 +122,7 @@ def drop_and_excess(values: Rows, gap: MeanDifference) -> tuple[Measurement, Mea
     )
 
 
-def group_conditions(
+def _group_conditions(
     columns: Mapping[str, Sequence[str]], seek: NDArray[np.intp]
 ) -> list[Condition]:
     """A condition for each group that is large enough on the first half, the largest first."""
@@ -141,8 +141,7 @@ def _large_enough(conditions: Sequence[Condition], seek: NDArray[np.intp]) -> li
     return [condition for condition in conditions if condition.inside[seek].sum() >= SMALLEST_GROUP]
 
 
-def range_conditions(inputs: Mapping[str, Rows], seek: NDArray[np.intp]) -> list[Condition]:
-    """Conditions that cut numbers at quantiles of the first half."""
+def _range_conditions(inputs: Mapping[str, Rows], seek: NDArray[np.intp]) -> list[Condition]:
     conditions = []
     for name, values in inputs.items():
         for cut in np.unique(np.quantile(values[seek], QUANTILES)).tolist():
@@ -167,7 +166,7 @@ class Candidate(NamedTuple):
     extra: float
 
 
-def candidates(
+def _candidates(
     conditions: Sequence[Condition], shares: Rows, seek: NDArray[np.intp]
 ) -> list[Candidate]:
     """The worst slices of the first half, one after another.
@@ -180,7 +179,7 @@ def candidates(
     while conditions and len(slices) < MOST_TRIED:
         half = seek[remaining[seek]]
         masks = np.stack([condition.inside[half] for condition in conditions], axis=1)
-        best = most_harmed(masks, shares[half])
+        best = _most_harmed(masks, shares[half])
         if best is None:
             break
         first, second, extra = best
@@ -191,7 +190,7 @@ def candidates(
     return slices
 
 
-def most_harmed(masks: Mask, shares: Rows) -> tuple[int, int, float] | None:
+def _most_harmed(masks: Mask, shares: Rows) -> tuple[int, int, float] | None:
     """The condition or pair of conditions under which samples lose significantly more.
 
     All pairs are judged at once: counts and sums of two conditions are products of their masks. A

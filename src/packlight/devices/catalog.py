@@ -36,20 +36,20 @@ def load_device(name_or_path: str | Path) -> Device:
     ('iphone-15-pro', 'galaxy-a05')
     """
     if Path(name_or_path).suffix in FORMS:
-        return check_operator_sets(read_device(Path(name_or_path)))
+        return _check_operator_sets(read_device(Path(name_or_path)))
     name = str(name_or_path).strip().lower().replace(" ", "-")
     if name in device_names():
         return _packaged_device(name)
     devices = {key: device for device in list_devices() for key in (device.name, *device.aliases)}
     if name not in devices:
         raise DeviceError(
-            f"there is no device '{name_or_path}'.{suggestion(name, devices)} Known are "
+            f"there is no device '{name_or_path}'.{_suggestion(name, devices)} Known are "
             f"{', '.join(device_names())}; or give the path of a .toml or .json file"
         )
     return devices[name]
 
 
-def check_operator_sets(device: Device) -> Device:
+def _check_operator_sets(device: Device) -> Device:
     """Check that all sets of operators of a device exist, and return it.
 
     Raises:
@@ -73,7 +73,7 @@ def operator_set(name: str) -> OperatorSet:
     sets = operator_sets()
     if name not in sets:
         raise DeviceError(
-            f"there is no set of operators '{name}'.{suggestion(name, sets)} "
+            f"there is no set of operators '{name}'.{_suggestion(name, sets)} "
             f"Known are {', '.join(sets)}"
         )
     return sets[name]
@@ -92,7 +92,7 @@ def operator_sets() -> Mapping[str, OperatorSet]:
     return {name: from_json(OperatorSet, form) for name, form in forms.items()}
 
 
-def suggestion(name: str, choices: Iterable[str]) -> str:
+def _suggestion(name: str, choices: Iterable[str]) -> str:
     """The choices with the most similar spelling, as a question.
 
     >>> near("iphone-15", ["iphone-15-pro", "pixel-8"])

@@ -30,13 +30,13 @@ def read_device(path: Path) -> Device:
     Raises:
         DeviceError: the file cannot be read, or its description is invalid.
     """
-    form = merge_parts(read_form(path), path)
+    form = _merge_parts(read_form(path), path)
     try:
         return from_json(Device, form)
     except DeviceError as error:
         raise DeviceError(f"the device in '{path}' does not hold: {error}") from error
     except InputError as error:
-        fault = first_fault(Device, form) or str(error)
+        fault = _first_fault(Device, form) or str(error)
         raise DeviceError(f"the device in '{path}' does not hold: {fault}") from error
 
 
@@ -93,7 +93,7 @@ def read_form(path: Path) -> dict[str, object]:
     return form
 
 
-def merge_parts(form: dict[str, object], path: Path) -> dict[str, object]:
+def _merge_parts(form: dict[str, object], path: Path) -> dict[str, object]:
     """Merge a file's table with the parts that it names; later parts and the file take precedence.
 
     Raises:
@@ -105,11 +105,11 @@ def merge_parts(form: dict[str, object], path: Path) -> dict[str, object]:
         raise DeviceError(f"'{PARTS}' in '{path}' may list {', '.join(parts)}; got {names!r}")
     merged: dict[str, object] = {}
     for name in names:
-        merged = merge_tables(merged, read_form(DATA / PARTS / f"{name}.toml"))
-    return merge_tables(merged, {key: value for key, value in form.items() if key != PARTS})
+        merged = _merge_tables(merged, read_form(DATA / PARTS / f"{name}.toml"))
+    return _merge_tables(merged, {key: value for key, value in form.items() if key != PARTS})
 
 
-def merge_tables(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
+def _merge_tables(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
     """Merge two tables and the tables in them; values of the upper one take precedence.
 
     >>> laid_over({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}, "b": 4})
@@ -120,53 +120,51 @@ def merge_tables(below: Mapping[str, object], above: Mapping[str, object]) -> di
         low = below[key]
         high = above[key]
         if isinstance(low, dict) and isinstance(high, dict):
-            merged[key] = merge_tables(low, high)
+            merged[key] = _merge_tables(low, high)
     return {key: merged[key] for key in [*below, *(key for key in above if key not in below)]}
 
 
-def first_fault(record: type, form: Mapping[str, object]) -> str:
-    """A sentence about the first invalid field; empty where there is none."""
-    return next(field_faults(record, {k: v for k, v in form.items() if k != "schema"}, ""), "")
+def _first_fault(record: type, form: Mapping[str, object]) -> str:
+    return next(_field_faults(record, {k: v for k, v in form.items() if k != "schema"}, ""), "")
 
 
-def field_faults(record: Any, form: Mapping[str, object], path: str) -> Iterator[str]:
+def _field_faults(record: Any, form: Mapping[str, object], path: str) -> Iterator[str]:
     """Sentences about the invalid fields of one record."""
     hints = typing.get_type_hints(record)
     fields = {field.name: field for field in dataclasses.fields(record)}
     for name in form:
         if name not in fields:
-            yield f"there is no field '{field_path(path, name)}'; known are {', '.join(fields)}"
+            yield f"there is no field '{_field_path(path, name)}'; known are {', '.join(fields)}"
     for name, field in fields.items():
         if name in form:
-            yield from value_faults(hints[name], form[name], field_path(path, name))
+            yield from _value_faults(hints[name], form[name], _field_path(path, name))
         elif field.default is field.default_factory is dataclasses.MISSING:
-            yield f"'{field_path(path, name)}' is missing"
+            yield f"'{_field_path(path, name)}' is missing"
 
 
-def value_faults(kind: Any, value: object, path: str) -> Iterator[str]:
+def _value_faults(kind: Any, value: object, path: str) -> Iterator[str]:
     """Sentences about one value of a type, each about the innermost invalid part."""
     if typing.get_origin(kind) is types.UnionType:  # of one type and None
         kind = next(entry for entry in typing.get_args(kind) if entry is not type(None))
         if value is None:
             return
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-        yield from field_faults(kind, value, path)
+        yield from _field_faults(kind, value, path)
     elif typing.get_origin(kind) is Mapping and isinstance(value, Mapping):
         for key, item in value.items():
-            yield from value_faults(typing.get_args(kind)[1], item, field_path(path, str(key)))
+            yield from _value_faults(typing.get_args(kind)[1], item, _field_path(path, str(key)))
     else:
-        yield from codec_faults(kind, value, path)
+        yield from _codec_faults(kind, value, path)
 
 
-def codec_faults(kind: Any, value: object, path: str) -> Iterator[str]:
-    """The error of the reader of records for one value."""
+def _codec_faults(kind: Any, value: object, path: str) -> Iterator[str]:
     try:
         read(kind, value)
     except InputError as error:
         yield f"'{path}': {error}"
 
 
-def field_path(path: str, name: str) -> str:
+def _field_path(path: str, name: str) -> str:
     """The path of a nested field.
 
     >>> joined("", "ram"), joined("units.cpu", "cores")

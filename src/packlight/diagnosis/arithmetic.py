@@ -31,28 +31,27 @@ def arithmetic(survey: Survey) -> Iterator[Finding]:
     runtime = replace(subject.options, arithmetic="runtime")
     _, as_run = survey.outputs_of(subject.variant, runtime)
     added = max(float(as_run - own_error), 0.0)
-    saturated = [operator for operator in saturations(survey) if operator.noise > NOISE]
+    saturated = [operator for operator in _saturations(survey) if operator.noise > NOISE]
     here = machine().saturates
     if added > NOISE * signal and level(added, signal) < SILENT:
         in_float = replace(runtime, matmul_accuracy=1)
         _, plain = survey.outputs_of(subject.variant, in_float)
         if max(plain - own_error, 0.0) <= GONE * added:
-            yield low_bit_fusion(survey, added, as_run)
+            yield _low_bit_fusion(survey, added, as_run)
         elif not (here and saturated):
             yield fusion(survey, added, as_run)
     if saturated:
-        yield saturating(survey, saturated, added if here else None, as_run)
+        yield _saturating(survey, saturated, added if here else None, as_run)
 
 
-def saturations(survey: Survey) -> tuple[Saturation, ...]:
-    """Operators whose sums saturate on x86 without VNNI, on the samples."""
+def _saturations(survey: Survey) -> tuple[Saturation, ...]:
     task = survey.subject.task
     samples = [task.samples[index] for index in survey.samples]
     runtime = replace(survey.subject.options, arithmetic="runtime")
     return saturation(survey.subject.variant, samples, task.state, runtime)
 
 
-def low_bit_fusion(survey: Survey, added: float, as_run: float) -> Finding:
+def _low_bit_fusion(survey: Survey, added: float, as_run: float) -> Finding:
     """Report products that the session computes with 8-bit activations."""
     products = [
         weight.operator for weight in survey.weights if weight.node.op_type in ("MatMul", "Gemm")
@@ -96,7 +95,7 @@ def fusion(survey: Survey, added: float, as_run: float) -> Finding:
     )  # fmt: skip
 
 
-def saturating(
+def _saturating(
     survey: Survey, saturated: list[Saturation], added: float | None, as_run: float
 ) -> Finding:
     """Report sums of 8-bit products that saturate 16 bits, measured here or else predicted."""
@@ -117,11 +116,11 @@ def saturating(
         where = "on this CPU, which has no VNNI"
         how_severe = severity(level(added, signal))
         evidence["snr_as_run"] = measured(level(as_run, signal), "dB", n)
-    names = [survey_name(survey, operator.operator) for operator in saturated]
+    names = [_survey_name(survey, operator.operator) for operator in saturated]
     return Finding(
         "integer-saturation", how_severe, "quality",
         f"sums of 8-bit products overflow 16 bits {where}. First operator: '{names[0]}'; worst "
-        f"operator: '{survey_name(survey, worst.operator)}' ({len(saturated)} operators: "
+        f"operator: '{_survey_name(survey, worst.operator)}' ({len(saturated)} operators: "
         f"{named(names)})",
         operator=names[0],
         evidence=evidence,
@@ -134,11 +133,12 @@ def saturating(
 
 
 def _severity_elsewhere(decibel: float) -> Severity:
-    return "note" if severity(decibel) == "note" else "warning"
+    if severity(decibel) == "note":
+        return "note"
+    return "warning"
 
 
-def survey_name(survey: Survey, operator: str) -> str:
-    """The reference's name of an operator of the variant, where there is one."""
+def _survey_name(survey: Survey, operator: str) -> str:
     for node, counterpart in survey.pair.matched.operators.items():
         if str(counterpart.name) == operator:
             return str(node.name)

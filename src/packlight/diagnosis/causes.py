@@ -102,7 +102,7 @@ class Sites:
         return Cure(
             tuple(item.key for item in roundings if operator in ("", item.operator)),
             {
-                (item.node, item.index): reference_weight(item)
+                (item.node, item.index): _reference_weight(item)
                 for item in weights
                 if operator in ("", item.operator)
             },
@@ -124,7 +124,7 @@ class Sites:
         return any(self.roundings[cause] or self.weights[cause] for cause in causes)
 
 
-def reference_weight(weight: Weight) -> Rows:
+def _reference_weight(weight: Weight) -> Rows:
     """The reference's weight in its original shape."""
     value = weight.node.inputs[weight.index]
     assert value is not None
@@ -157,8 +157,7 @@ def _is_stretched(sites: Sites, rounding: Rounding) -> bool:
     return rounding.spread.outliers >= FAR
 
 
-def is_uneven(sites: Sites, rounding: Rounding) -> bool:
-    """Return whether channels of a grid have very different ranges."""
+def _is_uneven(sites: Sites, rounding: Rounding) -> bool:
     del sites
     tops_by_axis = rounding.spread.tops.values()
     return any(np.median(tops) > 0 and tops.max() / np.median(tops) >= FAR for tops in tops_by_axis)
@@ -185,7 +184,7 @@ def role(sites: Sites, rounding: Rounding) -> str:
 ROUNDING_TESTS: tuple[tuple[str, Callable[[Sites, Rounding], bool]], ...] = (
     ("calibration", _is_wide),
     ("outliers", _is_stretched),
-    ("channels", is_uneven),
+    ("channels", _is_uneven),
     ("bits", _is_short),
     ("sensitive", lambda sites, rounding: bool(role(sites, rounding))),
 )
@@ -197,18 +196,20 @@ def is_on_grid(weight: Weight) -> bool:
     if weight.storage.kind in HALVES:
         return False
     few_levels = weight.levels <= min(GRID, weight.variant.shape[1] // 4)
-    return weight.storage.unpacked or few_levels or grid_points(weight.variant) > 0
+    return weight.storage.unpacked or few_levels or _grid_points(weight.variant) > 0
 
 
 def stored_bits(weight: Weight) -> float:
     """Bits of one number: as stored, else by the count of different numbers."""
     if weight.storage.unpacked and weight.storage.kind not in REALS:
         return weight.storage.codes * 8 / weight.reference.size
-    points = grid_points(weight.variant)
-    return float(np.log2(points)) if points else weight.bits
+    points = _grid_points(weight.variant)
+    if points:
+        return float(np.log2(points))
+    return weight.bits
 
 
-def grid_points(rows: Rows) -> int:
+def _grid_points(rows: Rows) -> int:
     """Points of the grid of the first channel (channels, n) with several numbers; 0 without grid.
 
     They are counted from the lowest to the highest number, where all lie whole steps apart.
@@ -220,7 +221,9 @@ def grid_points(rows: Rows) -> int:
         steps = np.diff(levels) / np.diff(levels).min()
         are_whole = np.abs(steps - np.rint(steps)).max() < NEAR * steps.max()
         points = int(np.rint(steps).sum()) + 1
-        return points if are_whole and points <= MOST_POINTS else 0
+        if are_whole and points <= MOST_POINTS:
+            return points
+        return 0
     return 0
 
 
@@ -250,8 +253,7 @@ def _is_other(sites: Sites, weight: Weight) -> bool:
     return not is_on_grid(weight)
 
 
-def shares_a_scale(sites: Sites, weight: Weight) -> bool:
-    """Return whether a scale per channel would leave far less noise at the same width."""
+def _shares_a_scale(sites: Sites, weight: Weight) -> bool:
     del sites
     noise = channel_noise(weight.reference, weight.variant)
     return noise > BETTER * per_channel_noise(weight)
@@ -270,7 +272,7 @@ def channel_noise(expected: Rows, actual: Rows) -> float:
 def per_channel_noise(weight: Weight) -> float:
     """Channel noise of the reference's weight on a grid of as many points per channel."""
     widest = weight.variant[[int(np.abs(weight.variant).max(axis=1).argmax())]]
-    points = grid_points(widest) or 2.0 ** round(stored_bits(weight))
+    points = _grid_points(widest) or 2.0 ** round(stored_bits(weight))
     scale = np.abs(weight.reference).max(axis=1, keepdims=True) / max(points / 2 - 1, 1.0)
     scale[scale == 0] = 1
     return channel_noise(weight.reference, np.rint(weight.reference / scale) * scale)
@@ -284,7 +286,7 @@ WEIGHT_TESTS: tuple[tuple[str, Callable[[Sites, Weight], bool]], ...] = (
     ("half", _is_half),
     ("pruned", _is_pruned),
     ("other weights", _is_other),
-    ("channels", shares_a_scale),
+    ("channels", _shares_a_scale),
     ("bits", _has_fewer_bits),
     (
         "sensitive",

@@ -126,7 +126,9 @@ class Weight:
         """Energy of the difference relative to that of the weight."""
         energy = float((self.reference**2).sum())
         noise = np.nan_to_num(self.variant - self.reference, posinf=1e18, neginf=-1e18)
-        return float((noise**2).sum()) / energy if energy else 0.0
+        if energy:
+            return float((noise**2).sum()) / energy
+        return 0.0
 
     @property
     def bits(self) -> float:
@@ -210,7 +212,9 @@ class Survey:
     def operator(self, key: str) -> str:
         """Name of the operator of the reference that gives a value; for an input, its own name."""
         producer = self.pair.maker(key)
-        return key if producer is None else str(producer.name)
+        if producer is None:
+            return key
+        return str(producer.name)
 
     def source(self, operator: str) -> SourceLine | None:
         """The source line of an operator of the reference."""
@@ -276,7 +280,7 @@ class Survey:
 
     def cure(self, cure: Cure) -> Rows:
         """Energies of the outputs and of the error with some errors removed (2,)."""
-        return self.outputs_of(cured(self.pair, cure), self.exactly)
+        return self.outputs_of(_cured(self.pair, cure), self.exactly)
 
 
 def output_energies(actual: Rows, expected: Rows) -> Rows:
@@ -303,15 +307,15 @@ class Cure:
     weights: Mapping[tuple[ir.Node, int], Array] = field(default_factory=dict)
 
 
-def cured(pair: MatchedPair, cure: Cure) -> Model:
+def _cured(pair: MatchedPair, cure: Cure) -> Model:
     """Copy the variant without some of its errors."""
     copy = pair.variant.clone()
     flow = Flow(copy)
     nodes = list(copy.graph)
     for key in cure.roundings:
         root = flow.values[pair.names[key]]
-        limited = clipped(copy.graph, root, grid_limits(pair, key), pair.names[key])
-        unround(flow, root, limited)
+        limited = clipped(copy.graph, root, _grid_limits(pair, key), pair.names[key])
+        _unround(flow, root, limited)
     order = {node: position for position, node in enumerate(pair.variant.graph.graph)}
     for (node, index), weight in cure.weights.items():
         position = order[pair.matched.operators[node]]
@@ -325,7 +329,7 @@ def cured(pair: MatchedPair, cure: Cure) -> Model:
     return Model(copy, pair.variant.name)
 
 
-def grid_limits(pair: MatchedPair, key: str) -> tuple[float, float] | None:
+def _grid_limits(pair: MatchedPair, key: str) -> tuple[float, float] | None:
     """Limits of an activation that the variant applies by the ends of its grid; None without one.
 
     Tools drop a Relu or Clip before a QuantizeLinear whose range has the same effect.
@@ -372,7 +376,7 @@ def clipped(
     return value
 
 
-def unround(flow: Flow, root: ir.Value, plain_value: ir.Value) -> None:
+def _unround(flow: Flow, root: ir.Value, plain_value: ir.Value) -> None:
     """Let readers of a value, and outputs, have it without rounding, in place."""
     for _, dequantizer in list(flow.rounders(root)):
         output = dequantizer.outputs[0]

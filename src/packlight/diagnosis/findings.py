@@ -107,4 +107,6 @@ def named(operators: Sequence[str], most: int = 3) -> str:
     remaining = len(operators) - most
     if remaining > 0:
         return f"{', '.join(quoted)} and {remaining} more"
-    return " and ".join([", ".join(quoted[:-1]), quoted[-1]]) if len(quoted) > 1 else quoted[0]
+    if len(quoted) > 1:
+        return " and ".join([", ".join(quoted[:-1]), quoted[-1]])
+    return quoted[0]

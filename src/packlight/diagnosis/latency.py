@@ -56,7 +56,7 @@ def seconds(costs: Sequence[OperatorCost]) -> float:
     return sum(cost.latency.value for cost in costs if cost.latency is not None)
 
 
-def urgency(ratio: Measurement, cause: str) -> Severity:
+def _urgency(ratio: Measurement, cause: str) -> Severity:
     """Severity of a cause of lost time, by the latency ratio.
 
     A cause that adds no work only keeps the variant from getting faster, and is a note.
@@ -68,7 +68,7 @@ def urgency(ratio: Measurement, cause: str) -> Severity:
     return "warning" if ratio.low > SLOWER else "note"
 
 
-def of_time(
+def _of_time(
     survey: Survey,
     cause: str,
     costs: Sequence[OperatorCost],
@@ -104,7 +104,7 @@ def of_time(
         evidence["of_that_lost_by_neighbors"] = measured(lost, "s")
     evidence["operators"] = measured(len(operators))
     yield Finding(
-        cause, urgency(subject.ratio, cause), "time",
+        cause, _urgency(subject.ratio, cause), "time",
         sentence.format(operators=named(operators), count=len(operators), share=f"{share:.0%}"),
         operator=operators[0],
         evidence=evidence,
@@ -149,7 +149,7 @@ def pairs(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
     causes = pairs_by_cause(survey.subject.variant, before, after, matched)
     for cause, unfused in causes.items():
         sentence, next_step = TEXTS[cause]
-        yield from of_time(survey, cause, unfused.pairs, sentence, next_step, lost=unfused.lost)
+        yield from _of_time(survey, cause, unfused.pairs, sentence, next_step, lost=unfused.lost)
 
 
 def _operations(cost: OperatorCost) -> int:
@@ -178,7 +178,7 @@ def small(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
     del before
     costs = _computing(after, _is_small)
     if _time_share(seconds(costs), after) >= DOMINANT:
-        yield from of_time(
+        yield from _of_time(
             survey, "small-operators", costs,
             "{share} of the time goes to {count} operators so small that each call costs more "
             "than its work, such as {operators}; fewer bits do not help there",
@@ -187,12 +187,12 @@ def small(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def thin(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
+def _thin(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
     """Report time in memory-bound operators."""
     del before
     costs = _computing(after, _is_memory_bound)
     if _time_share(seconds(costs), after) >= DOMINANT:
-        yield from of_time(
+        yield from _of_time(
             survey, "memory-bound", costs,
             "{share} of the time goes to {count} memory-bound operators, such as {operators}: they "
             "move more bytes than they compute",
@@ -201,10 +201,10 @@ def thin(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def untouched(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
+def _untouched(survey: Survey, before: Profile, after: Profile) -> Iterator[Finding]:
     """Report time in operators that were not changed."""
     changed = {str(weight.node.name) for weight in survey.weights}
-    rounded = {str(node.name) for node in rounded_operators(survey)}
+    rounded = {str(node.name) for node in _rounded_operators(survey)}
     unchanged = {
         str(theirs.name)
         for ours, theirs in survey.pair.matched.operators.items()
@@ -217,7 +217,7 @@ def untouched(survey: Survey, before: Profile, after: Profile) -> Iterator[Findi
     ]
     dominant = _time_share(seconds(heavy), after) >= DOMINANT
     if (changed or rounded) and dominant and seconds(before.operators):
-        yield from of_time(
+        yield from _of_time(
             survey, "untouched-operators", heavy,
             "{share} of the time goes to {count} operators that compression did not change, such "
             "as {operators}",
@@ -226,7 +226,7 @@ def untouched(survey: Survey, before: Profile, after: Profile) -> Iterator[Findi
         )  # fmt: skip
 
 
-def rounded_operators(survey: Survey) -> Iterator[ir.Node]:
+def _rounded_operators(survey: Survey) -> Iterator[ir.Node]:
     """Operators of the variant with a rounded input or output."""
     flow = survey.pair.matched.variant
     for key in survey.rounded:
@@ -238,5 +238,5 @@ def rounded_operators(survey: Survey) -> Iterator[ir.Node]:
 
 
 Detector = Callable[[Survey, Profile, Profile], Iterator[Finding]]
-DETECTORS: Sequence[Detector] = (pairs, small, thin, untouched)
+DETECTORS: Sequence[Detector] = (pairs, small, _thin, _untouched)
 """Detectors of causes of lost time."""

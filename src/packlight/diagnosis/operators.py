@@ -39,7 +39,7 @@ FAINT = HALF_LOWEST * 2**11
 """Magnitude below which float16 keeps few digits."""
 
 
-def restored(survey: Survey, key: str) -> Rows:
+def _restored(survey: Survey, key: str) -> Rows:
     """Energies (2,) with one operator of the reference in place, on the variant's values."""
     pair = survey.pair
     task = survey.subject.task
@@ -54,12 +54,12 @@ def restored(survey: Survey, key: str) -> Rows:
         actual[values.sample] = np.concatenate([previous, piece])
     total = np.zeros(2)
     for index in survey.samples:
-        expected = by_call(survey, index, len(task.samples[index]))
+        expected = _by_call(survey, index, len(task.samples[index]))
         total += output_energies(actual[index], expected)
     return total
 
 
-def by_call(survey: Survey, index: int, calls: int) -> Rows:
+def _by_call(survey: Survey, index: int, calls: int) -> Rows:
     """The reference's outputs on a sample, call after call."""
     steps = survey.subject.task.samples[index]
     if calls == 1:
@@ -77,7 +77,7 @@ def other_operators(survey: Survey) -> Iterator[Finding]:
     """Find operators with another computation although nothing in them is compressed."""
     noise = survey.own_noise
     order = {key: position for position, key in enumerate(survey.pair.names)}
-    suspects = [key for key, value in noise.items() if value > OFF and is_plain(survey, key)]
+    suspects = [key for key, value in noise.items() if value > OFF and _is_plain(survey, key)]
     suspects.sort(key=order.__getitem__)
     if not suspects:
         return
@@ -86,7 +86,7 @@ def other_operators(survey: Survey) -> Iterator[Finding]:
     if noise[first] * 100 <= noise[worst]:
         first = worst
     operator = survey.operator(first)
-    cause = "preprocessing-mismatch" if is_preparation(survey, first) else "export-mismatch"
+    cause = "preprocessing-mismatch" if _is_preparation(survey, first) else "export-mismatch"
     n = len(survey.samples)
     yield from of_quality(
         survey,
@@ -94,7 +94,7 @@ def other_operators(survey: Survey) -> Iterator[Finding]:
         f"'{operator}' gives other results for equal inputs although it is not compressed: "
         f"{REASON[cause]}",
         NEXT[cause],
-        cured=restored(survey, first),
+        cured=_restored(survey, first),
         operators=[operator, *(survey.operator(key) for key in suspects if key != first)],
         evidence={
             "own_snr": measured(level(noise[first], 1), "dB", n),
@@ -126,7 +126,7 @@ def correlation(survey: Survey, key: str) -> float:
     return float(sums[0]) / lengths if lengths else 0.0
 
 
-def is_plain(survey: Survey, key: str) -> bool:
+def _is_plain(survey: Survey, key: str) -> bool:
     """Return whether nothing between the variant's value and matched ones before is compressed."""
     pair = survey.pair
     flow = pair.matched.variant
@@ -138,7 +138,7 @@ def is_plain(survey: Survey, key: str) -> bool:
         for weight in survey.weights
         if weight.storage.kind in HALVES or is_on_grid(weight) or is_zeroed(weight)
     }
-    for node in segment(flow, root, set(pair.matched.values.values())):
+    for node in _segment(flow, root, set(pair.matched.values.values())):
         if node.op_type in (*ROUNDERS, *RESTORERS) or "Quant" in node.op_type:
             return False
         if any((node, index) in compressed for index in range(len(node.inputs))):
@@ -153,7 +153,7 @@ def _is_unpacked(value: ir.Value) -> bool:
     return producer is not None and producer.op_type != "Constant"
 
 
-def segment(flow: Flow, root: ir.Value, matched: set[ir.Value]) -> list[ir.Node]:
+def _segment(flow: Flow, root: ir.Value, matched: set[ir.Value]) -> list[ir.Node]:
     """Operators between matched values and a value, those looked through included."""
     nodes: list[ir.Node] = []
     pending = [root.producer()]
@@ -170,7 +170,7 @@ def segment(flow: Flow, root: ir.Value, matched: set[ir.Value]) -> list[ir.Node]
     return nodes
 
 
-def is_preparation(survey: Survey, key: str) -> bool:
+def _is_preparation(survey: Survey, key: str) -> bool:
     """Return whether only preprocessing lies between the inputs and an operator, or in it.
 
     The first operator with a weight counts as well where its weight and attributes are equal: then
@@ -181,7 +181,7 @@ def is_preparation(survey: Survey, key: str) -> bool:
     if first is None:
         return True
     counterpart = survey.pair.matched.operators.get(first)
-    unchanged = counterpart is not None and have_equal_attributes(first, counterpart)
+    unchanged = counterpart is not None and _have_equal_attributes(first, counterpart)
     if any(weight.node is first for weight in survey.weights):
         unchanged = False
     pending = [first]
@@ -198,8 +198,7 @@ def is_preparation(survey: Survey, key: str) -> bool:
     return True
 
 
-def have_equal_attributes(first: ir.Node, second: ir.Node) -> bool:
-    """Return whether two operators have equal attributes."""
+def _have_equal_attributes(first: ir.Node, second: ir.Node) -> bool:
     return {name: attribute.value for name, attribute in first.attributes.items()} == {
         name: attribute.value for name, attribute in second.attributes.items()
     }
@@ -207,13 +206,13 @@ def have_equal_attributes(first: ir.Node, second: ir.Node) -> bool:
 
 def float16_range(survey: Survey) -> Iterator[Finding]:
     """Find numbers too large or too small for float16, in weights and in computed values."""
-    findings = list(half_weights(survey))
+    findings = list(_half_weights(survey))
     yield from findings
     causes = {finding.cause for finding in findings}
-    yield from (finding for finding in half_values(survey) if finding.cause not in causes)
+    yield from (finding for finding in _half_values(survey) if finding.cause not in causes)
 
 
-def half_weights(survey: Survey) -> Iterator[Finding]:
+def _half_weights(survey: Survey) -> Iterator[Finding]:
     """Report weights that do not fit into float16, for each cause."""
     stored = Sites(survey).weights["half"]
     for cause, test in (("float16-overflow", _overflows), ("float16-underflow", _underflows)):
@@ -225,7 +224,7 @@ def half_weights(survey: Survey) -> Iterator[Finding]:
             largest = max(float(np.abs(weight.reference).max()) for weight in unfit)
             yield from of_quality(
                 survey, cause, f"weights of {named(operators)} {WEIGHT_TEXT[cause]}", REMEDY[cause],
-                cured=restored(survey, key), operators=operators,
+                cured=_restored(survey, key), operators=operators,
                 evidence={"largest": measured(largest)},
             )  # fmt: skip
 
@@ -255,24 +254,24 @@ def _underflows(numbers: Rows) -> bool:
     return bool(size.size and np.median(size) < FAINT)
 
 
-def half_values(survey: Survey) -> Iterator[Finding]:
+def _half_values(survey: Survey) -> Iterator[Finding]:
     """Report values computed in float16 that do not fit; the first for each cause."""
     for cause, text in VALUE_TEXT.items():
-        suspects = [key for key in survey.pair.names if is_unfit(survey, cause, key)]
+        suspects = [key for key in survey.pair.names if _is_unfit(survey, cause, key)]
         lossy = [key for key in suspects if survey.own_noise[key] > LOSS]
         for key in lossy[:1]:
             spread = survey.spreads[key]
             operator = survey.operator(key)
             yield from of_quality(
                 survey, cause, f"outputs of '{operator}' {text}", REMEDY[cause],
-                cured=restored(survey, key), operators=[operator],
+                cured=_restored(survey, key), operators=[operator],
                 evidence={"largest": measured(max(spread.high, -spread.low), n=spread.count)},
             )  # fmt: skip
         if suspects and not lossy and cause == "float16-overflow":
-            yield hidden_overflow(survey, suspects)
+            yield _hidden_overflow(survey, suspects)
 
 
-def is_unfit(survey: Survey, cause: str, key: str) -> bool:
+def _is_unfit(survey: Survey, cause: str, key: str) -> bool:
     """Return whether a value is computed in float16 and too large, or all too small, for it."""
     flow = survey.pair.matched.variant
     spread = survey.spreads[key]
@@ -283,7 +282,7 @@ def is_unfit(survey: Survey, cause: str, key: str) -> bool:
     return unfit and HALF in (root.dtype, flow.delivered(root).dtype)
 
 
-def hidden_overflow(survey: Survey, keys: list[str]) -> Finding:
+def _hidden_overflow(survey: Survey, keys: list[str]) -> Finding:
     """Report an overflow that this CPU hides, because it computes such operators in float32."""
     operators = [survey.operator(key) for key in keys]
     spread = survey.spreads[keys[0]]

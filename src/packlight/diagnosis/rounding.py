@@ -82,7 +82,7 @@ def roundings(survey: Survey) -> Iterator[Finding]:
     for key, text in TEXTS.items():
         if sites.any(key):
             cured = survey.cure(sites.cure(key))
-            operators = worst_first(survey, sites, cured, key)
+            operators = _worst_first(survey, sites, cured, key)
             evidence = EVIDENCE.get(key, _no_numbers)
             yield from of_quality(
                 survey,
@@ -93,10 +93,10 @@ def roundings(survey: Survey) -> Iterator[Finding]:
                 operators=operators,
                 evidence=dict(evidence(sites)),
             )
-    yield from sensitive_or_short(survey, sites)
+    yield from _sensitive_or_short(survey, sites)
 
 
-def worst_first(survey: Survey, sites: Sites, cured: Rows, *causes: str) -> list[str]:
+def _worst_first(survey: Survey, sites: Sites, cured: Rows, *causes: str) -> list[str]:
     """Operators under some causes, by the gain of the outputs when each alone is cured.
 
     The noisiest operators are cured, and only where there is much to gain.
@@ -119,14 +119,13 @@ def _no_numbers(sites: Sites) -> Numbers:
     yield from ()
 
 
-def outlier_numbers(sites: Sites) -> Numbers:
-    """Size of outliers."""
+def _outlier_numbers(sites: Sites) -> Numbers:
     spread = max(sites.roundings["outliers"], key=lambda rounding: rounding.noise).spread
     yield "largest_over_bulk", measured(spread.outliers, n=spread.count)
     yield "largest", measured(max(-spread.low, spread.high), n=spread.count)
 
 
-def channel_numbers(sites: Sites) -> Numbers:
+def _channel_numbers(sites: Sites) -> Numbers:
     """Gain of a scale per channel, and ratios of ranges."""
     for weight in sites.weights["channels"][:1]:
         noise = channel_noise(weight.reference, weight.variant)
@@ -143,7 +142,7 @@ def _widest_over_median(tops: Rows) -> float:
     return float(tops.max() / max(np.median(tops), 1e-30))
 
 
-def range_numbers(key: str, sites: Sites) -> Numbers:
+def _range_numbers(key: str, sites: Sites) -> Numbers:
     """Share of clipped numbers, here and on calibration samples, and width of the grid."""
     worst = max(sites.roundings[key], key=lambda rounding: rounding.noise)
     count = worst.spread.count
@@ -155,20 +154,20 @@ def range_numbers(key: str, sites: Sites) -> Numbers:
 
 
 EVIDENCE: Mapping[str, Callable[[Sites], Numbers]] = {
-    "outliers": outlier_numbers,
-    "channels": channel_numbers,
-    "calibration": lambda sites: range_numbers("calibration", sites),
-    "clipped": lambda sites: range_numbers("clipped", sites),
+    "outliers": _outlier_numbers,
+    "channels": _channel_numbers,
+    "calibration": lambda sites: _range_numbers("calibration", sites),
+    "clipped": lambda sites: _range_numbers("clipped", sites),
 }
 """Further numbers, by class of sites."""
 
 
-def sensitive_or_short(survey: Survey, sites: Sites) -> Iterator[Finding]:
+def _sensitive_or_short(survey: Survey, sites: Sites) -> Iterator[Finding]:
     """Report operators that are more sensitive than others on the same grid, or too few bits."""
     if sites.any("sensitive"):
         cured = survey.cure(sites.cure("sensitive"))
-        if is_sensitive(survey, sites, float(cured[1])):
-            operators = worst_first(survey, sites, cured, "sensitive")
+        if _is_sensitive(survey, sites, float(cured[1])):
+            operators = _worst_first(survey, sites, cured, "sensitive")
             roles = {role(sites, rounding) for rounding in sites.roundings["sensitive"]}
             roles = roles or {"the first or last layer"}
             yield from of_quality(
@@ -187,8 +186,7 @@ def sensitive_or_short(survey: Survey, sites: Sites) -> Iterator[Finding]:
     yield from short(survey, sites, "bits", "sensitive")
 
 
-def is_sensitive(survey: Survey, sites: Sites, remaining: float) -> bool:
-    """Return whether sensitive operators make most of the noise, beyond their share of sites."""
+def _is_sensitive(survey: Survey, sites: Sites, remaining: float) -> bool:
     noise = float(survey.energies[1])
     sensitive = len(sites.roundings["sensitive"]) + len(sites.weights["sensitive"])
     total = sum(map(len, sites.roundings.values())) + sum(map(len, sites.weights.values()))
@@ -201,7 +199,7 @@ def short(survey: Survey, sites: Sites, *causes: str) -> Iterator[Finding]:
     if not sites.any(*causes):
         return
     cured = survey.cure(sites.cure(*causes))
-    operators = worst_first(survey, sites, cured, *causes)
+    operators = _worst_first(survey, sites, cured, *causes)
     bits: dict[str, float] = {}
     for cause in causes:
         bits |= {weight.operator: stored_bits(weight) for weight in sites.weights[cause]}

@@ -100,7 +100,7 @@ def tables(survey: Survey, compressed: list[Weight]) -> Iterator[Finding]:
     used = table_bytes / max(saved, 1)
     grown = bool(before) and after >= before
     yield Finding(
-        "scales-and-tables", gravity(used, grown=grown), "size",
+        "scales-and-tables", _gravity(used, grown=grown), "size",
         f"scales, zero points and tables are {share:.0%} of the bytes of compressed weights, most "
         f"of them at {named(operators)}",
         operator=operators[0],
@@ -115,8 +115,7 @@ def tables(survey: Survey, compressed: list[Weight]) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def gravity(used: float, *, grown: bool) -> Severity:
-    """Severity of scales and tables that use up a share of the savings."""
+def _gravity(used: float, *, grown: bool) -> Severity:
     if used <= HALF:
         return "note"
     return "serious" if grown else "warning"

@@ -45,36 +45,34 @@ def pairs_by_cause(
         matched: by operator of the variant, that of the reference.
     """
     costs = {cost.name: cost for cost in after.operators}
-    running = [node for node in nodes(model.graph) if has_kernel(costs.get(str(node.name)))]
+    running = [node for node in nodes(model.graph) if _has_kernel(costs.get(str(node.name)))]
     unfused = [node for node in running if node.op_type in PAIRS]
     active = {
-        reader for node in unfused if not restores_weight(node) for reader in readers_behind(node)
+        reader for node in unfused if not _restores_weight(node) for reader in _readers_behind(node)
     }
     causes = {cause: UnfusedPairs() for cause in (MISSING, UNFUSED, WEIGHTS)}
     for node in unfused:
-        neighbors = readers_behind(node) or makers_before(node)
+        neighbors = _readers_behind(node) or _makers_before(node)
         group = causes[cause_of(node, neighbors, active)]
         group.pairs.append(costs[str(node.name)])
-        group.around.update(str(neighbor.name) for neighbor in (*neighbors, *makers_before(node)))
-    count_losses(causes, before, costs, matched)
+        group.around.update(str(neighbor.name) for neighbor in (*neighbors, *_makers_before(node)))
+    _count_losses(causes, before, costs, matched)
     return causes
 
 
-def has_kernel(cost: OperatorCost | None) -> bool:
-    """Check that an operator has a kernel of its own that took time."""
+def _has_kernel(cost: OperatorCost | None) -> bool:
     return cost is not None and cost.placement == "kernel" and cost.latency is not None
 
 
 def cause_of(node: ir.Node, neighbors: list[ir.Node], active: set[ir.Node]) -> str:
     """Say why a pair runs by itself."""
-    if neighbors and not any(map(takes_pairs, neighbors)):
+    if neighbors and not any(map(_takes_pairs, neighbors)):
         return MISSING
-    only_weights = restores_weight(node) and active.isdisjoint(neighbors)
+    only_weights = _restores_weight(node) and active.isdisjoint(neighbors)
     return WEIGHTS if only_weights else UNFUSED
 
 
-def takes_pairs(node: ir.Node) -> bool:
-    """Check that ONNX Runtime can compute an operator in integers, or do it by a grid's range."""
+def _takes_pairs(node: ir.Node) -> bool:
     runtime = capabilities("onnxruntime")
     op_type = str(node.op_type)
     if op_type in runtime.clipping:
@@ -82,14 +80,13 @@ def takes_pairs(node: ir.Node) -> bool:
     return runtime.computes_in_integers(op_type, effective_attributes(node))
 
 
-def restores_weight(node: ir.Node) -> bool:
-    """Check that a DequantizeLinear reads stored codes."""
+def _restores_weight(node: ir.Node) -> bool:
     source = node.inputs[0]
     is_restore = node.op_type == "DequantizeLinear" and source is not None
     return is_restore and source is not None and stored_tensor(source) is not None
 
 
-def readers_behind(node: ir.Node) -> list[ir.Node]:
+def _readers_behind(node: ir.Node) -> list[ir.Node]:
     """Operators that read what a pair gives, seen through further pairs."""
     readers: list[ir.Node] = []
     pending = [use.node for use in node.outputs[0].uses()]
@@ -101,8 +98,7 @@ def readers_behind(node: ir.Node) -> list[ir.Node]:
     return readers
 
 
-def makers_before(node: ir.Node) -> list[ir.Node]:
-    """The operator that gives what a pair reads, seen through further pairs."""
+def _makers_before(node: ir.Node) -> list[ir.Node]:
     source = node.inputs[0]
     maker = None if source is None else source.producer()
     while maker is not None and maker.op_type in PAIRS:
@@ -111,7 +107,7 @@ def makers_before(node: ir.Node) -> list[ir.Node]:
     return [] if maker is None else [maker]
 
 
-def count_losses(
+def _count_losses(
     causes: Mapping[str, UnfusedPairs],
     before: Profile,
     costs: Mapping[str, OperatorCost],

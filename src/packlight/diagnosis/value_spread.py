@@ -145,7 +145,9 @@ class Spread:
     @property
     def noise(self) -> float:
         """Error energy of the grid, relative to that of the numbers."""
-        return (self.rounding + self.clipping) / self.energy if self.energy else 0.0
+        if self.energy:
+            return (self.rounding + self.clipping) / self.energy
+        return 0.0
 
     @property
     def is_clipped(self) -> bool:

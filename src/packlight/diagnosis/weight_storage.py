@@ -77,7 +77,9 @@ def _is_rewritten(node: ir.Node) -> bool:
 def channel_axis(node: ir.Node, index: int, rank: int) -> int:
     """The axis of a weight's output channels."""
     if node.op_type == "Gemm":
-        return 0 if node.attributes.get_int("transB", 0) else 1
+        if node.attributes.get_int("transB", 0):
+            return 0
+        return 1
     if node.op_type == "MatMul":
         return rank - 1 if index else rank - MATRIX
     return {"ConvTranspose": 1, "LSTM": 1, "GRU": 1, "RNN": 1}.get(node.op_type, 0)

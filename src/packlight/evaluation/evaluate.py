@@ -69,7 +69,7 @@ def evaluate(
     observed = observe(session, model.name, reference, progress)
     after = observed.after
     before = observed.before
-    metric, loss, detectable = judge_metric(task, before, after, seed, itself=itself)
+    metric, loss, detectable = _judge_metric(task, before, after, seed, itself=itself)
     groups = measurements.groups(task, before, after, seed)
     metrics = measurements.fidelity(before, after, seed)
     if itself:
@@ -104,13 +104,14 @@ def evaluate(
 
 def _unharmed(groups: tuple[Group, ...]) -> dict[str, Measurement]:
     sizes = [group.n for group in groups if group.n >= SMALLEST_GROUP]
-    return {"worst_group_drop": counted(0.0, n=max(sizes))} if sizes else {}
+    if sizes:
+        return {"worst_group_drop": counted(0.0, n=max(sizes))}
+    return {}
 
 
-def judge_metric(
+def _judge_metric(
     task: Task, before: SampleTable, after: SampleTable, seed: int, *, itself: bool
 ) -> tuple[Measurement, Measurement, float]:
-    """Measure the task's metric, the drop, and the minimum detectable drop."""
     metric = measure(task.metric, after.rows, seed)
     loss, detectable = drop(task.metric, before.rows, after.rows, seed)
     if itself:

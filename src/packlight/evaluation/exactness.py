@@ -75,7 +75,7 @@ def runtime_differs(
     exactly = replace(options, arithmetic="exact")
     if not isinstance(reference, Reference):
         reference = Reference(reference, task, exactly)
-    rows, inexact = error_energies(model, reference, options, limit)
+    rows, inexact = _error_energies(model, reference, options, limit)
     _, own_error, _, gap, exact = rows.sum(axis=0)
     difference = float(np.sqrt(gap / exact)) if exact else float(gap > 0)
     differs = bool(gap > own_error and difference > NOISE)
@@ -85,12 +85,11 @@ def runtime_differs(
     snr_exact = measure(METRICS["snr"], rows[:, [0, 1]], seed)
     snr_runtime = measure(METRICS["snr"], rows[:, [0, 2]], seed)
     text = sentence(snr_exact, snr_runtime, differs)
-    samples = by_sample(rows, len(task.samples), limit)
+    samples = _by_sample(rows, len(task.samples), limit)
     return Exactness(labels, snr_exact, snr_runtime, difference, text, samples)
 
 
-def by_sample(rows: Rows, n: int, limit: int) -> dict[str, Rows]:
-    """Energies of the samples run, as columns over all n."""
+def _by_sample(rows: Rows, n: int, limit: int) -> dict[str, Rows]:
     columns = {}
     for column, name in enumerate(("exact_signal", "exact_noise", "runtime_noise")):
         columns[name] = np.full(n, np.nan)
@@ -98,7 +97,7 @@ def by_sample(rows: Rows, n: int, limit: int) -> dict[str, Rows]:
     return columns
 
 
-def error_energies(
+def _error_energies(
     model: Model, reference: Reference, options: SessionOptions, limit: int
 ) -> tuple[Rows, tuple[str, ...]]:
     """Measure energies on each sample run, and list operators without exact arithmetic.
@@ -117,12 +116,11 @@ def error_energies(
         expected = float_vector(reference.outputs(index, steps))
         exact_outputs = float_vector(sample_outputs(exact, steps, task.state))
         runtime_outputs = float_vector(sample_outputs(runtime, steps, task.state))
-        rows.append(sample_energies(expected, exact_outputs, runtime_outputs))
+        rows.append(_sample_energies(expected, exact_outputs, runtime_outputs))
     return np.array(rows), exact.inexact
 
 
-def sample_energies(reference: Rows, exact: Rows, runtime: Rows) -> Rows:
-    """The five energies of one sample (5,); outputs that change their shape count as noise."""
+def _sample_energies(reference: Rows, exact: Rows, runtime: Rows) -> Rows:
     if not reference.size == exact.size == runtime.size:
         return np.full(5, dot(reference, reference))
     signal, own_error = signal_and_noise(exact, reference)

@@ -34,8 +34,8 @@ def rank_agreement(before: Rows, after: Rows) -> tuple[Rows, Rows]:
         Spearman's correlation of the cosines to all other vectors (k,), and whether the nearest
         vector is unchanged (k,).
     """
-    first = similarity(before)
-    second = similarity(after)
+    first = _similarity(before)
+    second = _similarity(after)
     first_ranks = _centered_ranks(first)
     second_ranks = _centered_ranks(second)
     lengths = np.sqrt(np.square(first_ranks).sum(axis=1) * np.square(second_ranks).sum(axis=1))
@@ -48,8 +48,7 @@ def _centered_ranks(similarities: Rows) -> Rows:
     return np.asarray(ranks - ranks.mean(axis=1, keepdims=True))
 
 
-def similarity(vectors: Rows) -> Rows:
-    """Cosines between vectors (k, d), of each to all others (k, k - 1)."""
+def _similarity(vectors: Rows) -> Rows:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = vectors / np.where(lengths == 0, 1, lengths)
     table = unit @ unit.T

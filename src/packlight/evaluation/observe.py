@@ -63,7 +63,7 @@ def observe(
         score = reference_score
         if session is not None:
             outputs = sample_outputs(session, steps, task.state)
-            check_finite(outputs, name, index)
+            _check_finite(outputs, name, index)
             score = score_sample(task, index, outputs, expected)
         scores.append(score)
         reference_scores.append(reference_score)
@@ -150,7 +150,7 @@ def _have_one_length(vectors: Sequence[Rows]) -> bool:
     return len(sizes) == 1 and sizes != {1}
 
 
-def check_finite(outputs: Outputs, name: str, index: int) -> None:
+def _check_finite(outputs: Outputs, name: str, index: int) -> None:
     """Refuse NaN and infinity where the reference has none.
 
     Raises:

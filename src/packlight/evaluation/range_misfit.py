@@ -78,8 +78,8 @@ def misfits(
     ends = dict(ranges(model))
     if not ends or not task.calibration:
         return ()
-    evaluated = count_outside(model, task.samples, task.state, ends, (options, limit))
-    calibrated = count_outside(model, task.calibration, task.state, ends, (options, limit))
+    evaluated = _count_outside(model, task.samples, task.state, ends, (options, limit))
+    calibrated = _count_outside(model, task.calibration, task.state, ends, (options, limit))
     shares = [Misfit(name, evaluated[name].share, calibrated[name].share) for name in ends]
     poor = [
         misfit
@@ -111,7 +111,7 @@ ZERO_POINT = 2
 """Input of QuantizeLinear that is the zero point."""
 
 
-def count_outside(
+def _count_outside(
     model: Model,
     samples: Sequence[Steps],
     state: Mapping[str, str],

@@ -143,14 +143,14 @@ def score(task: Task, index: int, outputs: Outputs, reference: Outputs) -> Score
             right = metric.right(decisions, target)
     if row.ndim != 1 or not np.isfinite(row).all():
         raise TaskError(f"{where} must give a vector of finite numbers; it gives {row}")
-    confidence, nll, brier = confidence_scores(task, index, outputs, len(decisions))
+    confidence, nll, brier = _confidence_scores(task, index, outputs, len(decisions))
     return Score(row, decisions, right, confidence, nll, brier)
 
 
 NONE = np.zeros(0)
 
 
-def confidence_scores(
+def _confidence_scores(
     task: Task, index: int, outputs: Outputs, count: int
 ) -> tuple[Rows, Rows, Rows]:
     """Confidence, negative log likelihood and Brier score of ``count`` decisions.

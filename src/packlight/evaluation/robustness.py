@@ -55,16 +55,16 @@ def robustness(
         )  # fmt: skip
         return judged.reference_table.rows, judged.table.rows
 
-    subset = evenly_spread_subset(task, limit)
+    subset = _evenly_spread_subset(task, limit)
     changed = changed_tasks(subset, seed)
     before = tables(subset)
     return tuple(
-        Robustness(variant, name, *drops(task.metric, before, tables(data), seed))
+        Robustness(variant, name, *_drops(task.metric, before, tables(data), seed))
         for name, data in changed.items()
     )
 
 
-def evenly_spread_subset(task: Task, limit: int) -> Task:
+def _evenly_spread_subset(task: Task, limit: int) -> Task:
     """A task with at most ``limit`` of its samples, evenly spread."""
     if len(task.samples) <= limit:
         return task
@@ -79,7 +79,7 @@ def evenly_spread_subset(task: Task, limit: int) -> Task:
     )
 
 
-def drops(
+def _drops(
     metric: Metric, before: tuple[Rows, Rows], after: tuple[Rows, Rows], seed: int
 ) -> tuple[Measurement, Measurement, Measurement]:
     """Measure the drop of the reference, of the variant, and their difference.

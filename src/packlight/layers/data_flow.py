@@ -134,8 +134,7 @@ def _is_copy(node: ir.Node) -> bool:
     return node.op_type in COPIES
 
 
-def is_between_floats(node: ir.Node) -> bool:
-    """Return whether a Cast goes from one float type to another."""
+def _is_between_floats(node: ir.Node) -> bool:
     source = node.inputs[0]
     target = ir.DataType(node.attributes.get_int("to", 0))
     return target in FLOATS and source is not None and source.dtype in FLOATS
@@ -143,5 +142,5 @@ def is_between_floats(node: ir.Node) -> bool:
 
 SEEN_THROUGH: dict[str, Callable[[ir.Node], bool]] = {
     **dict.fromkeys((*COPIES, *ROUNDERS, *RESTORERS), lambda _: True),
-    "Cast": is_between_floats,
+    "Cast": _is_between_floats,
 }

@@ -192,7 +192,9 @@ def _rewrite_dynamic_matmul(tape: Tape, node: ir.Node) -> ir.Value:
 
 
 def _add_bias(tape: Tape, value: ir.Value, bias: Value) -> ir.Value:
-    return value if bias is None else tape.op("Add", [value, bias])
+    if bias is None:
+        return value
+    return tape.op("Add", [value, bias])
 
 
 def _rewrite_matmul_nbits(tape: Tape, node: ir.Node) -> ir.Value | None:

@@ -98,7 +98,7 @@ def _layers_record(pair: MatchedPair, noise: dict[str, SignalNoise], n: int) -> 
         n=n,
         layers=rows,
         weights=tuple(weight_contrasts(pair)),
-        first=first_wrong(rows),
+        first=_first_wrong(rows),
         unmatched=tuple(unmatched),
         notes=tuple(f"'{key}' has another shape in the variant" for key in reshaped),
     )
@@ -126,8 +126,7 @@ def _layer_rows(pair: MatchedPair, noise: dict[str, SignalNoise]) -> Iterator[La
         )
 
 
-def first_wrong(rows: Sequence[Layer]) -> str:
-    """Name of the operator where the error starts; empty where no value is wrong."""
+def _first_wrong(rows: Sequence[Layer]) -> str:
     wrong = [row for row in rows if row.snr.value < WRONG_BELOW_SNR_DB]
     source = [row for row in wrong if row.own.value <= row.snr.value + HALF_NOISE_DB]
     return next((row.name for row in (*source, *wrong)), "")

@@ -254,7 +254,9 @@ class Matcher:
 def kind(value: ir.Value) -> tuple[str, str]:
     """Domain and type of the operator that gives a value; empty for an input."""
     producer = value.producer()
-    return ("", "") if producer is None else (producer.domain, producer.op_type)
+    if producer is None:
+        return ("", "")
+    return (producer.domain, producer.op_type)
 
 
 def cosine(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

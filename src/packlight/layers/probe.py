@@ -71,7 +71,7 @@ def open_probe(
         outputs: outputs of the model to return as well.
     """
     copy = model.clone()
-    inputs = add_replacement_inputs(copy, replaced)
+    inputs = _add_replacement_inputs(copy, replaced)
     taps = add_taps(copy, values.values())
     session = open_session(pruned(Model(copy, model.name), {*taps.values(), *outputs}), options)
     return Probe(
@@ -94,7 +94,7 @@ def add_taps(graph: ir.Model, names: Iterable[str]) -> dict[str, str]:
     return taps
 
 
-def add_replacement_inputs(
+def _add_replacement_inputs(
     graph: ir.Model, replaced: Mapping[str, str]
 ) -> dict[str, tuple[str, np.dtype[np.generic]]]:
     """Let readers of some roots read new graph inputs, in place; key and type by input name."""

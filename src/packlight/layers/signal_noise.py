@@ -78,7 +78,7 @@ class SignalNoise:
     def snr(self, column: int) -> Measurement:
         """Signal-to-noise ratio of a column of the energies, in dB."""
         sums = self.energies[:, [0, column]]
-        return jackknifed(sums[sums.sum(axis=1) > 0], decibels, "dB")
+        return _jackknifed(sums[sums.sum(axis=1) > 0], decibels, "dB")
 
     def local_noise(self) -> float:
         """Energy of the operator's own error relative to the signal."""
@@ -87,7 +87,7 @@ class SignalNoise:
 
     def outside_share(self) -> Measurement:
         """Share of the variant's numbers outside the range."""
-        return jackknifed(self.outside[self.outside[:, 1] > 0], _ratio, "1")
+        return _jackknifed(self.outside[self.outside[:, 1] > 0], _ratio, "1")
 
 
 def difference(actual: Rows, exact: Rows) -> Rows:
@@ -108,7 +108,7 @@ def _ratio(sums: Rows) -> Rows:
     return np.asarray(sums[..., 0] / sums[..., 1])
 
 
-def jackknifed(sums: Rows, score: Callable[[Rows], Rows], unit: Unit) -> Measurement:
+def _jackknifed(sums: Rows, score: Callable[[Rows], Rows], unit: Unit) -> Measurement:
     """Estimate a function of sums, with the delete-a-group interval.
 
     Source: the delete-a-group jackknife, Kott, Journal of Official Statistics 17 (2001).

@@ -49,16 +49,16 @@ def unpack_weights(
             computed.append(value)
         else:
             yield value, np.asarray(tensor.numpy())
-    for chunk in chunks(computed):
+    for chunk in _chunks(computed):
         copy = Model(graph, "weights").clone()
         taps = add_taps(copy, [str(value.name) for value in chunk])
-        keep_only(copy.graph, set(taps.values()))
+        _keep_only(copy.graph, set(taps.values()))
         outputs = open_session(Model(copy, "weights"), options).run({})
         for value in chunk:
             yield value, outputs[taps[str(value.name)]]
 
 
-def keep_only(graph: ir.Graph, outputs: set[str]) -> None:
+def _keep_only(graph: ir.Graph, outputs: set[str]) -> None:
     """Prune a graph to some outputs that need no input, in place."""
     pending = [value for value in graph.outputs if value.name in outputs]
     graph.inputs.clear()
@@ -76,7 +76,7 @@ def keep_only(graph: ir.Graph, outputs: set[str]) -> None:
         del graph.initializers[name]
 
 
-def chunks(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:
+def _chunks(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:
     """Groups of values whose total size stays under ``ROOM``."""
     group: list[ir.Value] = []
     total = 0
@@ -96,14 +96,13 @@ def chunks(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:
 def prints_of(graph: ir.Model, flow: Flow, options: SessionOptions) -> Weights:
     """Sampled numbers of every weight that an operator reads."""
     return {
-        value: sampled(array)
+        value: _sampled(array)
         for value, array in unpack_weights(graph, _weights_of(flow), options)
         if array.size >= SMALLEST
     }
 
 
-def sampled(array: Array) -> NDArray[np.float64]:
-    """At most ``PRINT_SIZE`` numbers of an array, evenly spread."""
+def _sampled(array: Array) -> NDArray[np.float64]:
     flat = np.asarray(array).reshape(-1)
     indices = np.linspace(0, flat.size - 1, min(flat.size, PRINT_SIZE)).round().astype(np.int64)
     return flat[indices].astype(np.float64)

@@ -74,7 +74,7 @@ def match_models(reference: Model, variant: Model, options: SessionOptions) -> M
         for our_value, their_value in matched.values.items()
         if _is_real(ours, our_value)
         and _is_real(theirs, their_value)
-        and is_computed(ours, our_value, theirs, their_value)
+        and _is_computed(ours, our_value, theirs, their_value)
     }
     delivered = {
         key: (_delivered_name(ours, key), _delivered_name(theirs, names[key])) for key in names
@@ -88,8 +88,7 @@ def _delivered_name(flow: Flow, root: str) -> str:
     return str(flow.delivered(flow.values[root]).name)
 
 
-def is_computed(ours: Flow, our_root: ir.Value, theirs: Flow, their_root: ir.Value) -> bool:
-    """Return whether a value is more than an input that both models read unchanged."""
+def _is_computed(ours: Flow, our_root: ir.Value, theirs: Flow, their_root: ir.Value) -> bool:
     if our_root.producer() is not None:
         return True
     return (

@@ -31,7 +31,9 @@ def class_probabilities(outputs: Outputs, count: int) -> Rows:
         if not (table.min(initial=0.0) >= 0 and table.max(initial=0.0) <= 1):
             return np.zeros((0, 0))
         return np.hstack([1 - table, table])
-    return table if are_probabilities(table) else np.exp(log_softmax(table))
+    if are_probabilities(table):
+        return table
+    return np.exp(log_softmax(table))
 
 
 def nll_and_brier(table: Rows, target: object) -> tuple[Rows, Rows]:
@@ -82,8 +84,7 @@ def calibration_error(
     return np.asarray(np.abs(sums.reshape(-1, used)).sum(axis=1) / np.maximum(total[:, 0], 1))
 
 
-def likelihood_row(outputs: Outputs, target: object) -> Rows:
-    """Negative log likelihood of the targets in nats, and their number (2,)."""
+def _likelihood_row(outputs: Outputs, target: object) -> Rows:
     classes = np.asarray(target).reshape(-1)
     check_range(class_labels(target, classes.size), outputs)
     nats, _ = nll_and_brier(class_probabilities(outputs, classes.size), target)
@@ -92,8 +93,8 @@ def likelihood_row(outputs: Outputs, target: object) -> Rows:
 
 LOSS_METRICS = {
     "nll": of_sums(
-        "nll", likelihood_row, ratio, higher_is_better=False, decide=predicted_classes, scores=True,
-        unit="nat",
+        "nll", _likelihood_row, ratio, higher_is_better=False, decide=predicted_classes,
+        scores=True, unit="nat",
     ),
 }  # fmt: skip
 """Negative log likelihood of each decision, as the loss of a language model for each token."""

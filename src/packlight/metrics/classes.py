@@ -54,19 +54,18 @@ def class_labels(target: object, count: int) -> NDArray[np.int64]:
 
 def top_k(k: int) -> Metric:
     """Share of decisions whose true class is among the k highest scores; ties as argmax."""
-    row = top_1_row if k == 1 else top_k_row(k)
+    row = _top_1_row if k == 1 else _top_k_row(k)
     return of_sums(f"top{k}", row, ratio, bounded=True, decide=predicted_classes, scores=True)
 
 
-def top_1_row(outputs: Outputs, target: object) -> Rows:
-    """Right decisions and all decisions of one sample (2,)."""
+def _top_1_row(outputs: Outputs, target: object) -> Rows:
     chosen = predicted_classes(outputs)
     true_classes = class_labels(target, chosen.size)
     check_range(true_classes, outputs)
     return np.array([np.count_nonzero(chosen == true_classes), chosen.size], dtype=np.float64)
 
 
-def top_k_row(k: int) -> Callable[[Outputs, object], Rows]:
+def _top_k_row(k: int) -> Callable[[Outputs, object], Rows]:
     """Counts for top-k: hits and decisions (2,)."""
 
     def row(outputs: Outputs, target: object) -> Rows:
@@ -83,8 +82,7 @@ def top_k_row(k: int) -> Callable[[Outputs, object], Rows]:
     return row
 
 
-def class_count(outputs: Outputs) -> int:
-    """Number of classes that the first output scores; 0 where it holds classes already."""
+def _class_count(outputs: Outputs) -> int:
     output = first_output(outputs)
     if output.dtype.kind in "iub":
         return 0
@@ -93,7 +91,7 @@ def class_count(outputs: Outputs) -> int:
 
 def check_range(indices: NDArray[np.int64], outputs: Outputs) -> None:
     """Refuse a class index that the model has no score for."""
-    count = class_count(outputs)
+    count = _class_count(outputs)
     if indices.size and (indices.min() < 0 or (count and indices.max() >= count)):
         raise TaskError(
             f"a target is a class index from 0 to {count - 1}; "
@@ -101,9 +99,9 @@ def check_range(indices: NDArray[np.int64], outputs: Outputs) -> None:
         )
 
 
-def f1_row(outputs: Outputs, target: object) -> Rows:
+def _f1_row(outputs: Outputs, target: object) -> Rows:
     """True positives, false positives and false negatives of each class (3 * classes,)."""
-    count = class_count(outputs)
+    count = _class_count(outputs)
     if not count:
         raise TaskError("f1 needs an output of class scores; the model's first output is integer")
     chosen = predicted_classes(outputs)
@@ -115,31 +113,29 @@ def f1_row(outputs: Outputs, target: object) -> Rows:
     return np.concatenate([hits, predicted - hits, actual - hits]).astype(np.float64)
 
 
-def f1_scores(sums: Rows) -> tuple[Rows, Rows]:
-    """F1 of each class (..., classes), and 1 for each class that occurs at all."""
+def _f1_scores(sums: Rows) -> tuple[Rows, Rows]:
     hit, false, missed = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
     base = 2 * hit + false + missed
     return 2 * hit / np.where(base == 0, 1, base), (base > 0).astype(np.float64)
 
 
-def f1_macro(sums: Rows) -> Rows:
-    """Mean F1 over the classes that occur, in targets or decisions."""
-    scores, occurs = f1_scores(sums)
+def _f1_macro(sums: Rows) -> Rows:
+    scores, occurs = _f1_scores(sums)
     return np.asarray(scores.sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1))
 
 
 def _f1_positive(sums: Rows) -> Rows:
-    return f1_scores(sums)[0][..., 1]
+    return _f1_scores(sums)[0][..., 1]
 
 
 CLASS_METRICS = {
     "top1": top_k(1),
     "top5": top_k(5),
     F1_MACRO: of_sums(
-        F1_MACRO, f1_row, f1_macro, bounded=True, decide=predicted_classes, scores=True
+        F1_MACRO, _f1_row, _f1_macro, bounded=True, decide=predicted_classes, scores=True
     ),
     F1_BINARY: of_sums(
-        F1_BINARY, f1_row, _f1_positive, bounded=True, decide=predicted_classes, scores=True
+        F1_BINARY, _f1_row, _f1_positive, bounded=True, decide=predicted_classes, scores=True
     ),
 }
 """Metrics by name; :func:`top_k` makes more."""

@@ -48,11 +48,11 @@ def distance(
         cosine; or the root of the mean squared difference.
     """
     if kind == "edit distance":
-        items = edit_items(ours)
-        expected_items = edit_items(theirs)
+        items = _edit_items(ours)
+        expected_items = _edit_items(theirs)
         return edit_distance(items, expected_items) / max(len(items), len(expected_items), 1)
     if kind == "Jensen-Shannon":
-        return jensen_shannon(outputs, expected)
+        return _jensen_shannon(outputs, expected)
     vector = float_vector(outputs)
     expected_vector = float_vector(expected)
     if kind == "1 - cosine":
@@ -62,24 +62,23 @@ def distance(
     return float(np.sqrt(np.square(vector - expected_vector).mean()))
 
 
-def edit_items(decisions: Decisions) -> list[object]:
-    """Items to edit: the characters of a single text, else the decisions themselves."""
+def _edit_items(decisions: Decisions) -> list[object]:
     items: list[object] = decisions.tolist()
     if len(items) == 1 and isinstance(items[0], str):
         return list(items[0])
     return items
 
 
-def jensen_shannon(outputs: Outputs, expected: Outputs) -> float:
-    """Mean divergence in nats over the decisions of the first output."""
+def _jensen_shannon(outputs: Outputs, expected: Outputs) -> float:
     count = len(score_table(expected))
     ours = class_probabilities(outputs, count)
     theirs = class_probabilities(expected, count)
     middle = np.maximum((ours + theirs) / 2, SMALLEST)
-    return float(max(((kl_from_mean(ours, middle) + kl_from_mean(theirs, middle)) / 2).mean(), 0.0))
+    return float(
+        max(((_kl_from_mean(ours, middle) + _kl_from_mean(theirs, middle)) / 2).mean(), 0.0)
+    )
 
 
-def kl_from_mean(chance: Rows, middle: Rows) -> Rows:
-    """KL divergence of each row from the mean distribution, in nats."""
+def _kl_from_mean(chance: Rows, middle: Rows) -> Rows:
     logs = np.log(np.maximum(chance, SMALLEST)) - np.log(middle)
     return np.asarray((chance * logs).sum(axis=1))

@@ -31,15 +31,13 @@ def is_float(dtype: np.dtype[np.generic]) -> bool:
     return dtype.kind == "f" or dtype.name.startswith(("bfloat", "float"))
 
 
-def agreement_row(outputs: Outputs, reference: object) -> Rows:
-    """Equal decisions, and all decisions (2,)."""
+def _agreement_row(outputs: Outputs, reference: object) -> Rows:
     chosen = predicted_classes(outputs)
     agreed = chosen == predicted_classes(cast("Outputs", reference))
     return np.array([np.count_nonzero(agreed), chosen.size], dtype=np.float64)
 
 
-def as_reference(decisions: Decisions, reference: object) -> Truths:
-    """Test whether each decision (m,) is that of the reference."""
+def _as_reference(decisions: Decisions, reference: object) -> Truths:
     return np.asarray(decisions == predicted_classes(cast("Outputs", reference)), dtype=np.bool_)
 
 
@@ -68,8 +66,7 @@ def decibels(sums: Rows) -> Rows:
     return np.asarray(np.clip(level, -CEILING, CEILING))
 
 
-def cosine_row(outputs: Outputs, reference: object) -> Rows:
-    """Cosine between all float outputs and the reference's, and 1 (2,)."""
+def _cosine_row(outputs: Outputs, reference: object) -> Rows:
     return cosine(float_vector(outputs), float_vector(cast("Outputs", reference)))
 
 
@@ -81,8 +78,7 @@ def cosine(values: Rows, reference: Rows) -> Rows:
     return np.array([np.clip(dot(values, reference) / lengths, -1, 1), 1.0])
 
 
-def divergence_row(outputs: Outputs, reference: object) -> Rows:
-    """Sum of KL(reference || outputs) in nats over the rows of scores, and their number (2,)."""
+def _divergence_row(outputs: Outputs, reference: object) -> Rows:
     scores = score_table(outputs)
     expected = score_table(cast("Outputs", reference))
     to_logs = _log_probabilities if are_probabilities(expected) else log_softmax
@@ -125,20 +121,20 @@ def fidelity_rows(outputs: Outputs, reference: Outputs, *, classes: bool) -> Map
     first = next(iter(reference.values()))
     several = is_float(first.dtype) and first.ndim > 0 and first.shape[-1] > 1
     if several and (classes or are_probabilities(score_table(reference))):
-        rows["kl"] = divergence_row(outputs, reference)
+        rows["kl"] = _divergence_row(outputs, reference)
     return rows
 
 
 FIDELITY_METRICS = {
     "agreement": of_sums(
-        "agreement", agreement_row, ratio, bounded=True, against="reference",
-        decide=predicted_classes, right=as_reference, scores=True,
+        "agreement", _agreement_row, ratio, bounded=True, against="reference",
+        decide=predicted_classes, right=_as_reference, scores=True,
     ),
     "snr": of_sums("snr", _noise_row, decibels, against="reference", unit="dB"),
     "kl": of_sums(
-        "kl", divergence_row, ratio, higher_is_better=False, against="reference",
+        "kl", _divergence_row, ratio, higher_is_better=False, against="reference",
         scores=True, unit="nat",
     ),
-    "cosine": of_sums("cosine", cosine_row, ratio, bounded=True, against="reference"),
+    "cosine": of_sums("cosine", _cosine_row, ratio, bounded=True, against="reference"),
 }  # fmt: skip
 """Metrics by name; their target is the outputs of the reference."""

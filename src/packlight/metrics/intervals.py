@@ -34,7 +34,7 @@ def bootstrap_totals(metric: Metric, tables: Sequence[Rows], seed: int) -> list[
         For each table its totals (draws,). Draw i takes the same samples from all tables.
     """
     if metric.formula is None:
-        return resampled_totals(metric.total, tables, seed)
+        return _resampled_totals(metric.total, tables, seed)
     sums = bootstrap_sums(np.hstack(tables), seed)
     parts = np.split(sums, np.cumsum([table.shape[1] for table in tables])[:-1], axis=1)
     return [metric.formula(part) for part in parts]
@@ -54,10 +54,9 @@ def draw_counts(n: int, count: int, seed: int) -> Iterator[NDArray[np.float64]]:
         yield np.bincount(indices.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)
 
 
-def resampled_totals(
+def _resampled_totals(
     total: Callable[[Rows], float], tables: Sequence[Rows], seed: int
 ) -> list[Rows]:
-    """Bootstrap totals of a function of all rows."""
     n = len(tables[0])
     rng = np.random.default_rng(seed)
     draws = [rng.integers(0, n, n) for _ in range(SLOW_RESAMPLES)]
@@ -108,23 +107,23 @@ def tango_interval(lost: int, won: int, n: int, score: float = Z) -> Interval:
     [-0.037, 0.037]
     """
     value = (lost - won) / n
-    low = score_bound(lost, won, n, (-1.0, value), score)
-    return low, score_bound(lost, won, n, (value, 1.0), -score)
+    low = _score_bound(lost, won, n, (-1.0, value), score)
+    return low, _score_bound(lost, won, n, (value, 1.0), -score)
 
 
-def score_bound(lost: int, won: int, n: int, between: Interval, score: float) -> float:
+def _score_bound(lost: int, won: int, n: int, between: Interval, score: float) -> float:
     """Difference whose score falls to ``score``, by bisection."""
     low, high = between
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if tango_score(lost, won, n, middle) > score:
+        if _tango_score(lost, won, n, middle) > score:
             low = middle
         else:
             high = middle
     return (low + high) / 2
 
 
-def tango_score(lost: int, won: int, n: int, true: float) -> float:
+def _tango_score(lost: int, won: int, n: int, true: float) -> float:
     """Standard errors between the observed difference and a true one; decreasing in the latter."""
     gap = lost - won - n * true
     linear = (2 * n - lost + won) * true - lost - won
@@ -132,5 +131,7 @@ def tango_score(lost: int, won: int, n: int, true: float) -> float:
     rare = (root - linear) / (4 * n)
     variance = n * (2 * rare + true * (1 - true))
     if variance <= 0:
-        return math.copysign(math.inf, gap) if gap else 0.0
+        if gap:
+            return math.copysign(math.inf, gap)
+        return 0.0
     return float(gap / math.sqrt(variance))

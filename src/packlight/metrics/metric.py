@@ -29,7 +29,7 @@ RESERVED = {
 }  # fmt: skip
 
 
-def equal(decisions: Decisions, target: object) -> Truths:
+def _equal(decisions: Decisions, target: object) -> Truths:
     """Test whether each decision (m,) of a sample equals its target, a value or m values."""
     expected = np.asarray(target).reshape(-1)
     if expected.size != decisions.size:
@@ -68,7 +68,7 @@ class Metric:
     against: Literal["target", "reference"] = "target"
     formula: Callable[[Rows], Rows] | None = None
     decide: Callable[[Outputs], Decisions] | None = None
-    right: Callable[[Decisions, object], Truths] = equal
+    right: Callable[[Decisions, object], Truths] = _equal
     scores: bool = False
     unit: Unit = "1"
 
@@ -94,7 +94,7 @@ class Metric:
         """Digest of its definition, which distinguishes metrics of one name."""
         settings = [self.higher_is_better, self.bounded, self.against, self.unit]
         functions = (self.row, self.total, self.formula, self.decide, self.right)
-        return digest([settings, *map(code_parts, functions)])
+        return digest([settings, *map(_code_parts, functions)])
 
     def worsening(self, before: float, after: float) -> float:
         """Difference by which ``after`` is worse, in the metric's unit; negative where better."""
@@ -103,7 +103,7 @@ class Metric:
         return after - before
 
 
-def code_parts(part: object, enclosing: tuple[object, ...] = ()) -> list[object]:
+def _code_parts(part: object, enclosing: tuple[object, ...] = ()) -> list[object]:
     """Instructions, constants and closure of a function, as plain values.
 
     Globals that it looks up when it runs are not followed.
@@ -116,7 +116,7 @@ def code_parts(part: object, enclosing: tuple[object, ...] = ()) -> list[object]
         return [repr(part) if plain else type(part).__qualname__]
     cells = [cell.cell_contents for cell in getattr(part, "__closure__", None) or ()]
     inner = (*code.co_consts, *(getattr(part, "__defaults__", None) or ()), *cells)
-    parts = (code_parts(constant, (*enclosing, part)) for constant in inner)
+    parts = (_code_parts(constant, (*enclosing, part)) for constant in inner)
     return [code.co_code.hex(), *code.co_names, *parts]
 
 
@@ -129,7 +129,7 @@ def of_sums(
     bounded: bool = False,
     against: Literal["target", "reference"] = "target",
     decide: Callable[[Outputs], Decisions] | None = None,
-    right: Callable[[Decisions, object], Truths] = equal,
+    right: Callable[[Decisions, object], Truths] = _equal,
     scores: bool = False,
     unit: Unit = "1",
 ) -> Metric:

@@ -66,7 +66,7 @@ def drop(metric: Metric, before: Rows, after: Rows, seed: int) -> tuple[Measurem
     value = metric.worsening(reference, metric.total(after)) / scale
     floor = RULE_OF_THREE / n
     if is_share(metric, before, after):
-        low, high = tango_interval(*changed_counts(metric, before, after), n)
+        low, high = tango_interval(*_changed_counts(metric, before, after), n)
         loss = Measurement(value, "1", min(low, value), max(high, value), "measured", n)
         spread = float((before[:, 0] - after[:, 0]).std())
         return loss, max(POWER * spread / np.sqrt(n), floor)
@@ -78,8 +78,7 @@ def drop(metric: Metric, before: Rows, after: Rows, seed: int) -> tuple[Measurem
     return loss, POWER * float(drawn.std())
 
 
-def changed_counts(metric: Metric, before: Rows, after: Rows) -> tuple[int, int]:
-    """Of a share: samples that are worse, and samples that are better."""
+def _changed_counts(metric: Metric, before: Rows, after: Rows) -> tuple[int, int]:
     change = before[:, 0] - after[:, 0]
     decreased = int((change > 0).sum())
     increased = int((change < 0).sum())
@@ -91,7 +90,7 @@ def changed_counts(metric: Metric, before: Rows, after: Rows) -> tuple[int, int]
 def drop_test(metric: Metric, before: Rows, after: Rows, loss: Measurement) -> tuple[float, str]:
     """Two-sided p of no drop, and the name of the test."""
     if is_share(metric, before, after):
-        return mcnemar(*changed_counts(metric, before, after)), "exact McNemar test"
+        return mcnemar(*_changed_counts(metric, before, after)), "exact McNemar test"
     if metric.formula is not None:
         return paired_t(contributions(metric, before, after)), "paired t test"
     error = (loss.high - loss.low) / (2 * Z)
@@ -132,7 +131,7 @@ def widen(
     Intervals of shares are recomputed, those of all further metrics stretched about the value.
     """
     if is_share(metric, before, after):
-        low, high = tango_interval(*changed_counts(metric, before, after), len(before), score)
+        low, high = tango_interval(*_changed_counts(metric, before, after), len(before), score)
     else:
         low, high = (loss.value + score / Z * (end - loss.value) for end in (loss.low, loss.high))
     return Measurement(
@@ -181,8 +180,8 @@ def contributions(metric: Metric, before: Rows, after: Rows) -> Rows:
     first = metric.total(before)
     scale = drop_scale(metric, first)
     value = metric.worsening(first, metric.total(after)) / scale
-    reference_influence = influence(metric, before)
-    linear = reference_influence - influence(metric, after)
+    reference_influence = _influence(metric, before)
+    linear = reference_influence - _influence(metric, after)
     if not metric.higher_is_better:
         linear = -linear
     if not metric.bounded:
@@ -190,22 +189,21 @@ def contributions(metric: Metric, before: Rows, after: Rows) -> Rows:
     return np.asarray(value + linear / scale)
 
 
-def influence(metric: Metric, rows: Rows) -> Rows:
+def _influence(metric: Metric, rows: Rows) -> Rows:
     """Derivative of a metric by the weight of each sample (n,), 0 in the mean."""
     if metric.formula is None:
         raise ValueError(f"'{metric.name}' is no function of sums")
     sums = rows.sum(axis=0)
     steps = STEP * np.maximum(np.abs(sums), np.abs(rows).mean(axis=0) + STEP)
     slopes = np.concatenate([
-        derivatives(metric, sums, steps, range(start, min(start + COLUMNS, len(sums))))
+        _derivatives(metric, sums, steps, range(start, min(start + COLUMNS, len(sums))))
         for start in range(0, len(sums), COLUMNS)
     ])  # fmt: skip
     pull = rows @ slopes
     return np.asarray(len(rows) * (pull - pull.mean()))
 
 
-def derivatives(metric: Metric, sums: Rows, steps: Rows, columns: range) -> Rows:
-    """Derivatives of a metric's formula by the sums of ``columns``, by central differences."""
+def _derivatives(metric: Metric, sums: Rows, steps: Rows, columns: range) -> Rows:
     assert metric.formula is not None
     moved = np.zeros((len(columns), len(sums)))
     moved[np.arange(len(columns)), list(columns)] = steps[list(columns)]

@@ -56,7 +56,9 @@ def error_rate(decode: Callable[[Outputs], str], name: str = "cer", words: bool 
     """
 
     def parts(text: object) -> list[str]:
-        return str(text).split() if words else list(str(text))
+        if words:
+            return str(text).split()
+        return list(str(text))
 
     def row(outputs: Outputs, target: object) -> Rows:
         expected = parts(target)

@@ -130,15 +130,15 @@ def mean_differences(counts: Floats, sums: Floats, squares: Floats) -> MeanDiffe
         (np.square(squared_errors) / (n - 1)).sum(axis=0), TINY
     )
     pooled = (variances * (n - 1)).sum(axis=0) / (n.sum(axis=0) - 2)
-    welch = t_test(gap, squared_errors.sum(axis=0), freedom, noise)
-    student = t_test(gap, pooled * (1 / n).sum(axis=0), n.sum(axis=0) - 2, noise)
+    welch = _t_test(gap, squared_errors.sum(axis=0), freedom, noise)
+    student = _t_test(gap, pooled * (1 / n).sum(axis=0), n.sum(axis=0) - 2, noise)
     weaker = np.abs(student.score) < np.abs(welch.score)
     score = np.where(weaker, student.score, welch.score)
     half = np.maximum(student.half, welch.half)
     return MeanDifference(gap, half, score, np.maximum(student.p, welch.p))
 
 
-def t_test(gap: Floats, variance: Floats, freedom: Floats, noise: Floats) -> MeanDifference:
+def _t_test(gap: Floats, variance: Floats, freedom: Floats, noise: Floats) -> MeanDifference:
     """Differences with their variances (...), by Student's distribution."""
     from scipy.special import stdtr, stdtrit  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from packlight.metrics.metric import Metric, Outputs, Rows, first_output, number
 CORRELATED = 2
 
 
-def predictions_and_targets(outputs: Outputs, target: object) -> tuple[Rows, Rows]:
+def _predictions_and_targets(outputs: Outputs, target: object) -> tuple[Rows, Rows]:
     """Predictions and targets of one sample, both (m,).
 
     Raises:
@@ -26,15 +26,13 @@ def predictions_and_targets(outputs: Outputs, target: object) -> tuple[Rows, Row
     return predicted, expected
 
 
-def absolute_row(outputs: Outputs, target: object) -> Rows:
-    """Sum of absolute errors, and their number (2,)."""
-    predicted, expected = predictions_and_targets(outputs, target)
+def _absolute_row(outputs: Outputs, target: object) -> Rows:
+    predicted, expected = _predictions_and_targets(outputs, target)
     return np.array([np.abs(predicted - expected).sum(), predicted.size])
 
 
-def squared_row(outputs: Outputs, target: object) -> Rows:
-    """Sum of squared errors, and their number (2,)."""
-    predicted, expected = predictions_and_targets(outputs, target)
+def _squared_row(outputs: Outputs, target: object) -> Rows:
+    predicted, expected = _predictions_and_targets(outputs, target)
     return np.array([np.square(predicted - expected).sum(), predicted.size])
 
 
@@ -43,9 +41,9 @@ def root_ratio(sums: Rows) -> Rows:
     return np.sqrt(ratio(sums))
 
 
-def single_row(outputs: Outputs, target: object) -> Rows:
+def _single_row(outputs: Outputs, target: object) -> Rows:
     """The single prediction and its target (2,)."""
-    predicted, expected = predictions_and_targets(outputs, target)
+    predicted, expected = _predictions_and_targets(outputs, target)
     if predicted.size != 1:
         raise TaskError(
             f"a correlation takes one number for each sample; the model gives {predicted.size}. "
@@ -73,9 +71,9 @@ def spearman(rows: Rows) -> float:
 
 
 VALUE_METRICS = {
-    "mae": of_sums("mae", absolute_row, ratio, higher_is_better=False),
-    "rmse": of_sums("rmse", squared_row, root_ratio, higher_is_better=False),
-    "pearson": Metric("pearson", single_row, pearson, bounded=True),
-    "spearman": Metric("spearman", single_row, spearman, bounded=True),
+    "mae": of_sums("mae", _absolute_row, ratio, higher_is_better=False),
+    "rmse": of_sums("rmse", _squared_row, root_ratio, higher_is_better=False),
+    "pearson": Metric("pearson", _single_row, pearson, bounded=True),
+    "spearman": Metric("spearman", _single_row, spearman, bounded=True),
 }
 """Metrics by name."""

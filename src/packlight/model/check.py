@@ -41,14 +41,14 @@ def check_proto(proto: onnx.ModelProto, file: Path) -> None:
     Raises:
         ModelError: it is damaged, hostile, or not supported.
     """
-    check_header(proto, file)
+    _check_header(proto, file)
     check_names(proto, file)
-    check_storage_kinds(proto, file)
+    _check_storage_kinds(proto, file)
     external = ExternalFiles(file)
     for tensor in tensors(proto):
-        check_tensor(tensor, external)
+        _check_tensor(tensor, external)
     sort_operators(proto.graph)
-    check_graph(proto, file)
+    _check_graph(proto, file)
 
 
 def check_file(file: Path) -> None:
@@ -76,7 +76,7 @@ def check_file(file: Path) -> None:
         )
 
 
-def check_header(proto: onnx.ModelProto, file: Path) -> None:
+def _check_header(proto: onnx.ModelProto, file: Path) -> None:
     """Refuse a file that parses by chance, and formats and opsets out of range."""
     if not proto.graph.node and not proto.graph.output:
         raise ModelError(f"'{file.name}' holds no graph: it is not an ONNX model")
@@ -105,7 +105,7 @@ def check_names(proto: onnx.ModelProto, file: Path) -> None:
                 raise ModelError(f"names in a model are UTF-8; '{file.name}' has {name[:40]!r}")
 
 
-def check_storage_kinds(proto: onnx.ModelProto, file: Path) -> None:
+def _check_storage_kinds(proto: onnx.ModelProto, file: Path) -> None:
     """Refuse sparse weights and external data of functions, which are not supported."""
     attributes = (attribute for node in proto_operators(proto) for attribute in node.attribute)
     bodies = subgraphs([node for scope in (proto.graph, *proto.functions) for node in scope.node])
@@ -116,7 +116,7 @@ def check_storage_kinds(proto: onnx.ModelProto, file: Path) -> None:
             f"'{file.name}' has sparse weights, which are not supported; export them dense"
         )
     nodes = [node for function in proto.functions for node in function.node]
-    if any(map(is_external, node_tensors(nodes))):
+    if any(map(is_external, _node_tensors(nodes))):
         raise ModelError(
             f"a function of '{file.name}' has external data, which is not supported; inline the "
             "functions of the model (onnx.inliner)"
@@ -134,12 +134,12 @@ def proto_operators(proto: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 def tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
     """Every tensor of the file: initializers and attributes, at any depth."""
     yield from proto.graph.initializer
-    yield from node_tensors(proto.graph.node)
+    yield from _node_tensors(proto.graph.node)
     for function in proto.functions:
-        yield from node_tensors(function.node)
+        yield from _node_tensors(function.node)
 
 
-def node_tensors(nodes: Sequence[onnx.NodeProto]) -> Iterator[TensorProto]:
+def _node_tensors(nodes: Sequence[onnx.NodeProto]) -> Iterator[TensorProto]:
     """Tensors in the attributes of operators, and in the graphs there."""
     bodies = list(subgraphs(nodes))
     for graph in bodies:
@@ -160,7 +160,7 @@ def subgraphs(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
                 yield from subgraphs(graph.node)
 
 
-def check_tensor(tensor: TensorProto, external: ExternalFiles) -> None:
+def _check_tensor(tensor: TensorProto, external: ExternalFiles) -> None:
     """Compare the size that a tensor states with the bytes that are there."""
     where = f"tensor '{tensor.name}' of '{external.file.name}'"
     if any(dim < 0 for dim in tensor.dims):
@@ -172,7 +172,7 @@ def check_tensor(tensor: TensorProto, external: ExternalFiles) -> None:
         if count != len(tensor.string_data):
             raise ModelError(f"{where} needs {count} texts; the file holds no such number of them")
     elif is_external(tensor):
-        check_external(tensor, stored_bytes(tensor, count), external, where)
+        _check_external(tensor, stored_bytes(tensor, count), external, where)
     elif tensor.raw_data or not _has_typed_data(tensor):
         if len(tensor.raw_data) != stored_bytes(tensor, count):
             raise ModelError(
@@ -203,8 +203,7 @@ COPY = "copy the model and its data to a new folder, as with cp -rL"
 """Remedy where files are links."""
 
 
-def has_link(folder: Path, location: str) -> bool:
-    """Test whether a path in a folder passes through a symbolic link."""
+def _has_link(folder: Path, location: str) -> bool:
     inside = folder / location
     return any((folder / part).is_symlink() for part in (inside, *inside.parents))
 
@@ -245,7 +244,7 @@ class ExternalFiles:
             raise ModelError(
                 f"{where} names external data that cannot be a file: {error}"
             ) from error
-        linked = target != (folder / location) and has_link(folder, location)
+        linked = target != (folder / location) and _has_link(folder, location)
         if not location or Path(location).is_absolute() or not target.is_relative_to(folder):
             link, remedy = (f"a link to '{target}', ", f"; {COPY}") if linked else ("", "")
             raise ModelError(
@@ -267,7 +266,7 @@ class ExternalFiles:
         return status.st_size
 
 
-def check_external(tensor: TensorProto, size: int, external: ExternalFiles, where: str) -> None:
+def _check_external(tensor: TensorProto, size: int, external: ExternalFiles, where: str) -> None:
     """Refuse external data outside the model's folder, missing, or of another size."""
     entries = {entry.key: entry.value for entry in tensor.external_data}
     location = entries.get("location", "")
@@ -292,15 +291,14 @@ def check_external(tensor: TensorProto, size: int, external: ExternalFiles, wher
         )
 
 
-def check_graph(proto: onnx.ModelProto, file: Path) -> None:
-    """Check operators, their attributes and the order of the graph against the ONNX standard."""
+def _check_graph(proto: onnx.ModelProto, file: Path) -> None:
     try:
-        onnx.checker.check_model(checkable(proto))
+        onnx.checker.check_model(_checkable(proto))
     except (onnx.checker.ValidationError, ValueError, RuntimeError, IndexError) as error:
         raise ModelError(f"'{file.name}' is not a valid ONNX model: {root_cause(error)}") from error
 
 
-def checkable(proto: onnx.ModelProto) -> onnx.ModelProto:
+def _checkable(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Fill in what the checker demands and ONNX Runtime does not.
 
     The checker demands a shape of every input and output and a type of every output, but does not

@@ -25,7 +25,7 @@ def stored_files(path: str | Path) -> frozenset[Path]:
         path: of a model that was loaded before, so that its external data was checked.
     """
     file = Path(path)
-    tensors = external_tensors(onnx.load(file, load_external_data=False))
+    tensors = _external_tensors(onnx.load(file, load_external_data=False))
     return frozenset({file, *(file.parent / _location(tensor) for tensor in tensors)})
 
 
@@ -44,7 +44,7 @@ def inline_small_tensors(proto: onnx.ModelProto, file: Path) -> None:
     Raises:
         ModelError: a file beside the model cannot be read.
     """
-    small = [tensor for tensor in external_tensors(proto) if _tensor_bytes(tensor) <= SMALL]
+    small = [tensor for tensor in _external_tensors(proto) if _tensor_bytes(tensor) <= SMALL]
     with ExitStack() as opened:
         try:
             files = {
@@ -53,7 +53,7 @@ def inline_small_tensors(proto: onnx.ModelProto, file: Path) -> None:
             }
             for tensor in small:
                 source = files[_location(tensor)]
-                source.seek(int(external_entry(tensor, "offset") or 0))
+                source.seek(int(_external_entry(tensor, "offset") or 0))
                 tensor.raw_data = source.read(_tensor_bytes(tensor))
         except OSError as error:
             raise ModelError(
@@ -64,8 +64,7 @@ def inline_small_tensors(proto: onnx.ModelProto, file: Path) -> None:
         tensor.ClearField("external_data")
 
 
-def external_tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
-    """Tensors in external data; texts never are, whatever a file states."""
+def _external_tensors(proto: onnx.ModelProto) -> Iterator[TensorProto]:
     for tensor in tensors(proto):
         if is_external(tensor) and tensor.data_type != TensorProto.STRING:
             yield tensor
@@ -76,9 +75,8 @@ def _tensor_bytes(tensor: TensorProto) -> int:
 
 
 def _location(tensor: TensorProto) -> str:
-    return external_entry(tensor, "location")
+    return _external_entry(tensor, "location")
 
 
-def external_entry(tensor: TensorProto, key: str) -> str:
-    """The last value that a tensor states for a key of its external data, or nothing."""
+def _external_entry(tensor: TensorProto, key: str) -> str:
     return next((e.value for e in reversed(tensor.external_data) if e.key == key), "")

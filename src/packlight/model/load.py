@@ -42,16 +42,16 @@ def load(path: str | Path) -> Model:
         raise ModelError(f"'{file}' cannot be read: {error.strerror}") from error
     except DecodeError as error:
         raise ModelError(f"'{file.name}' is not an ONNX model, or it is damaged") from error
-    rename_alias(proto)
+    _rename_alias(proto)
     check_proto(proto, file)
     inline_small_tensors(proto, file)
-    graph = read_graph(proto, file)
+    graph = _read_graph(proto, file)
     name_operators(graph)
     name_values(graph)
     return Model(graph, file.stem)
 
 
-def rename_alias(proto: onnx.ModelProto) -> None:
+def _rename_alias(proto: onnx.ModelProto) -> None:
     """Replace the alias of the standard operators' domain by its usual, empty name."""
     for scope in (proto, *proto.functions):
         named = {entry.domain: entry for entry in scope.opset_import}
@@ -64,7 +64,7 @@ def rename_alias(proto: onnx.ModelProto) -> None:
             part.domain = ""
 
 
-def read_graph(proto: onnx.ModelProto, file: Path) -> ir.Model:
+def _read_graph(proto: onnx.ModelProto, file: Path) -> ir.Model:
     """Read the graph; large external data stays on disk."""
     try:
         graph = ir.from_proto(proto)
@@ -72,15 +72,15 @@ def read_graph(proto: onnx.ModelProto, file: Path) -> ir.Model:
         raise ModelError(f"'{file.name}' cannot be read as a graph: {root_cause(error)}") from error
     for inner in graphs(graph):
         ir.external_data.set_base_dir(inner, file.parent)
-    inline_constants(graph)
+    _inline_constants(graph)
     if graph.ir_version < SEPARATE_INPUTS_IR:
-        remove_stored_inputs(graph)
-    for value in values_with_shape(graph):
-        value.shape = open_negative_dims(value.shape)
+        _remove_stored_inputs(graph)
+    for value in _values_with_shape(graph):
+        value.shape = _open_negative_dims(value.shape)
     return graph
 
 
-def inline_constants(graph: ir.Model) -> None:
+def _inline_constants(graph: ir.Model) -> None:
     """Read external tensors in attributes: later code reads external initializers only."""
     for node in nodes(graph):
         for name, attribute in node.attributes.items():
@@ -92,23 +92,20 @@ def inline_constants(graph: ir.Model) -> None:
                     release(tensor)
 
 
-def remove_stored_inputs(graph: ir.Model) -> None:
-    """Remove stored values from the inputs, where old files must list them."""
+def _remove_stored_inputs(graph: ir.Model) -> None:
     for value in list(graph.graph.inputs):
         if value.name in graph.graph.initializers:
             graph.graph.inputs.remove(value)
     graph.ir_version = SEPARATE_INPUTS_IR
 
 
-def values_with_shape(model: ir.Model) -> Iterator[ir.Value]:
-    """Every value with a shape, except stored ones, whose tensor has it."""
+def _values_with_shape(model: ir.Model) -> Iterator[ir.Value]:
     for graph in graphs(model):
         outputs = (value for node in graph for value in node.outputs)
         yield from (value for value in (*graph.inputs, *outputs) if value.shape is not None)
 
 
-def open_negative_dims(shape: ir.Shape | None) -> ir.Shape | None:
-    """The shape with open dimensions for sizes below 0, as old exporters write them."""
+def _open_negative_dims(shape: ir.Shape | None) -> ir.Shape | None:
     if shape is None or not any(_is_negative(size) for size in shape):
         return shape
     return ir.Shape(None if _is_negative(size) else size for size in shape)

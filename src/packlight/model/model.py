@@ -37,7 +37,7 @@ class Model:
     @cached_property
     def digest(self) -> str:
         """Digest of the content: the graph and every weight, however they are stored."""
-        return content_digest(self.graph)
+        return _content_digest(self.graph)
 
     def inputs(self) -> dict[str, ir.Value]:
         """Inputs that a run needs, by name: those of the graph without a stored value."""
@@ -58,12 +58,11 @@ class Model:
         for node in nodes(graph):
             for name, attribute in node.attributes.items():
                 if attribute.type == ir.AttributeType.TENSOR:
-                    node.attributes[name] = ir.AttrTensor(name, copy_tensor(attribute.as_tensor()))
+                    node.attributes[name] = ir.AttrTensor(name, _copy_tensor(attribute.as_tensor()))
         return graph
 
 
-def copy_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-    """Copy a tensor, since onnx-ir's passes rename those in attributes, clones included."""
+def _copy_tensor(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     copy: ir.TensorProtocol = ir.from_proto(ir.to_proto(tensor))  # type: ignore[assignment]
     return copy
 
@@ -136,12 +135,11 @@ def name_operators(model: ir.Model) -> None:
     """Give every operator a unique, printable name, in place; those with a name come first."""
     names: set[str] = set()
     for index, node in sorted(enumerate(nodes(model)), key=lambda entry: not entry[1].name):
-        node.name = unique_name(printable(node.name or f"{node.op_type}_{index}"), names)
+        node.name = _unique_name(_printable(node.name or f"{node.op_type}_{index}"), names)
         names.add(node.name)
 
 
-def unique_name(stem: str, names: AbstractSet[str]) -> str:
-    """The stem, or the stem with the first number from 2 on that makes it unique."""
+def _unique_name(stem: str, names: AbstractSet[str]) -> str:
     candidates = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
     return next(name for name in candidates if name not in names)
 
@@ -155,20 +153,19 @@ def name_values(model: ir.Model) -> None:
     inner = [graph for graph in graphs(model) if graph is not model.graph]
     if not inner:
         return
-    values = [value for graph in inner for value in values_of_graph(graph) if value.name]
-    assigned = {str(value.name) for value in values_of_graph(model.graph)}
+    values = [value for graph in inner for value in _values_of_graph(graph) if value.name]
+    assigned = {str(value.name) for value in _values_of_graph(model.graph)}
     reserved = assigned | {str(value.name) for value in values}
     for value in values:
         name = str(value.name)
         if name in assigned:
-            name = unique_name(name, reserved)
+            name = _unique_name(name, reserved)
             reserved.add(name)
         assigned.add(name)
         value.name = name
 
 
-def values_of_graph(graph: ir.Graph) -> Iterator[ir.Value]:
-    """Every value of a graph once, without those of bodies in it."""
+def _values_of_graph(graph: ir.Graph) -> Iterator[ir.Value]:
     inputs = set(map(id, graph.inputs))
     yield from graph.inputs
     yield from (value for value in graph.initializers.values() if id(value) not in inputs)
@@ -176,8 +173,7 @@ def values_of_graph(graph: ir.Graph) -> Iterator[ir.Value]:
         yield from node.outputs
 
 
-def printable(name: str) -> str:
-    """The name with "?" for each character that cannot be printed."""
+def _printable(name: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in name)
 
 
@@ -195,21 +191,20 @@ def initializers(model: ir.Model) -> Iterator[ir.Value]:
         yield from graph.initializers.values()
 
 
-def content_digest(model: ir.Model) -> str:
+def _content_digest(model: ir.Model) -> str:
     """Digest of structure and weights, one tensor at a time."""
     total = hashlib.sha256()
-    skeleton = ir.to_proto(without_weights(model))
+    skeleton = ir.to_proto(_without_weights(model))
     total.update(skeleton.SerializeToString(deterministic=True))
     for value in initializers(model):
         tensor = value.const_value
         assert tensor is not None
         total.update(f"{value.name}:{tensor.dtype}:{tensor.shape}".encode())
-        total.update(tensor_digest(tensor))
+        total.update(_tensor_digest(tensor))
     return total.hexdigest()[:ID_LENGTH]
 
 
-def tensor_digest(tensor: ir.TensorProtocol) -> bytes:
-    """Digest of a stored value's bytes; a lazy tensor is computed only once for it."""
+def _tensor_digest(tensor: ir.TensorProtocol) -> bytes:
     if DIGEST not in tensor.meta:
         data = content(tensor)
         if not isinstance(tensor, ir.LazyTensor):
@@ -233,8 +228,7 @@ def string_bytes(tensor: ir.TensorProtocol) -> bytes:
     return b"".join(len(text).to_bytes(8, "little") + text for text in texts)
 
 
-def without_weights(model: ir.Model) -> ir.Model:
-    """A clone without stored values."""
+def _without_weights(model: ir.Model) -> ir.Model:
     clone = model.clone()
     for graph in graphs(clone):
         graph.initializers.clear()

@@ -50,9 +50,9 @@ def raise_opset(model: ir.Model, opset: int) -> ir.Model:
     if current >= opset:
         return model
     try:
-        convert = convert_with_onnx if current < SCRIPT_FROM else convert_with_onnxscript
+        convert = _convert_with_onnx if current < SCRIPT_FROM else _convert_with_onnxscript
         newer = convert(model, opset)
-        check_domains(newer)
+        _check_domains(newer)
     except Exception as error:  # the converters raise many types; all mean failure
         raise ModelError(
             f"the model has opset {current} and cannot be raised to {opset}, which this recipe "
@@ -65,8 +65,7 @@ def raise_opset(model: ir.Model, opset: int) -> ir.Model:
     return newer
 
 
-def convert_with_onnxscript(model: ir.Model, opset: int) -> ir.Model:
-    """Convert with onnxscript, in place."""
+def _convert_with_onnxscript(model: ir.Model, opset: int) -> ir.Model:
     from onnxscript import version_converter  # noqa: PLC0415  takes long to load
 
     version_converter.convert_version(model, opset)
@@ -75,7 +74,7 @@ def convert_with_onnxscript(model: ir.Model, opset: int) -> ir.Model:
     return model
 
 
-def check_domains(model: ir.Model) -> None:
+def _check_domains(model: ir.Model) -> None:
     """Refuse operators of domains that the model neither imports nor defines."""
     domains = {"ai.onnx", *model.opset_imports}
     undefined = next((node for node in nodes(model) if node.domain not in domains), None)
@@ -86,8 +85,7 @@ def check_domains(model: ir.Model) -> None:
         )
 
 
-def inline_functions(model: ir.Model) -> None:
-    """Inline calls of the model's functions, in place: onnx's converter drops them."""
+def _inline_functions(model: ir.Model) -> None:
     functions = model.functions
     if any(node.op_identifier() in functions for node in nodes(model)):
         common.InlinePass()(model)
@@ -95,11 +93,11 @@ def inline_functions(model: ir.Model) -> None:
         common.RemoveUnusedOpsetsPass()(model)
 
 
-def convert_with_onnx(model: ir.Model, opset: int) -> ir.Model:
+def _convert_with_onnx(model: ir.Model, opset: int) -> ir.Model:
     """Convert with onnx; large weights are inputs during it, so that they are never copied."""
     before = model.opset_imports[""]
-    inline_functions(model)
-    flatten_hardmax(model, opset)
+    _inline_functions(model)
+    _flatten_hardmax(model, opset)
     described = {value.name for value in _output_values(model) if value.type is not None}
     weights = {
         name: value.const_value
@@ -117,10 +115,10 @@ def convert_with_onnx(model: ir.Model, opset: int) -> ir.Model:
             former_initializers.append(name)
     body_weights = {value.name: value.const_value for value in _stored_in_bodies(model)}
     newer = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), opset))
-    restore_weights(newer, weights, former_initializers)
+    _restore_weights(newer, weights, former_initializers)
     for value in _stored_in_bodies(newer):  # the conversion loses the folder of their data
         value.const_value = body_weights.get(value.name, value.const_value)
-    keep_resize_sampling(newer, before)
+    _keep_resize_sampling(newer, before)
     newer.metadata_props.update(model.metadata_props)
     for value in _output_values(newer):
         if value.name not in described and not value.is_graph_output():
@@ -128,7 +126,7 @@ def convert_with_onnx(model: ir.Model, opset: int) -> ir.Model:
     return newer
 
 
-def restore_weights(
+def _restore_weights(
     model: ir.Model, weights: Mapping[str, ir.TensorProtocol], added: list[str]
 ) -> None:
     """Turn inputs back into the stored values that they were before the conversion."""
@@ -151,20 +149,19 @@ def _output_values(model: ir.Model) -> list[ir.Value]:
     return [output for node in nodes(model) for output in node.outputs]
 
 
-def flatten_hardmax(model: ir.Model, opset: int) -> None:
+def _flatten_hardmax(model: ir.Model, opset: int) -> None:
     """Flatten the input of each Hardmax to a matrix, in place, before a conversion to ``opset``."""
     if not model.opset_imports[""] < HARDMAX_AXIS_OPSET <= opset:
         return
     hardmaxes = [node for node in nodes(model) if node.op_type == "Hardmax" and not node.domain]
-    on_matrices = [node for node in hardmaxes if not is_last_axis(node)]
+    on_matrices = [node for node in hardmaxes if not _is_last_axis(node)]
     for node in on_matrices:
         flatten(node)
     if on_matrices:
         common.NameFixPass()(model)
 
 
-def is_last_axis(node: ir.Node) -> bool:
-    """Test whether the axis of a Hardmax is known to be the last."""
+def _is_last_axis(node: ir.Node) -> bool:
     axis = node.attributes.get_int("axis", 1)
     source = node.inputs[0]
     if axis == -1 or source is None or source.shape is None:
@@ -186,20 +183,20 @@ def flatten(node: ir.Node) -> None:
     )
 
 
-def keep_resize_sampling(model: ir.Model, before: int) -> None:
+def _keep_resize_sampling(model: ir.Model, before: int) -> None:
     """Let each Resize of a model raised from opset ``before`` read where it did, in place."""
     if not before < RESIZE_COORDINATES_OPSET <= model.opset_imports[""]:
         return
     resizes = [node for node in nodes(model) if node.op_type == "Resize" and not node.domain]
     shrinks = before >= RESIZE_SHRINKS_OPSET
-    mixed = [node for node in resizes if not sample_asymmetric(node, shrinks=shrinks)]
+    mixed = [node for node in resizes if not _sample_asymmetric(node, shrinks=shrinks)]
     for node in mixed:
-        shrink_first(node)
+        _shrink_first(node)
     if mixed:
         common.NameFixPass()(model)
 
 
-def sample_asymmetric(node: ir.Node, *, shrinks: bool) -> bool:
+def _sample_asymmetric(node: ir.Node, *, shrinks: bool) -> bool:
     """Let one Resize read at ``i / scale``.
 
     A Resize with whole-numbered scales reads the same elements half a pixel off, so it is not
@@ -208,20 +205,20 @@ def sample_asymmetric(node: ir.Node, *, shrinks: bool) -> bool:
     Returns:
         False where it must also shrink before it enlarges.
     """
-    scales = stored_scales(node)
+    scales = _stored_scales(node)
     if node.attributes.get_string("mode", "nearest") != "nearest":
-        read_at(node, "floor")
+        _read_at(node, "floor")
     elif scales is None or scales.min(initial=1) < 1 < scales.max(initial=1):
-        read_at(node, "floor")
+        _read_at(node, "floor")
         return scales is None and not shrinks
     elif (scales < 1).any():
-        read_at(node, "ceil")
+        _read_at(node, "ceil")
     elif (scales % 1).any():
-        read_at(node, "floor")
+        _read_at(node, "floor")
     return True
 
 
-def stored_scales(node: ir.Node) -> NDArray[np.float32] | None:
+def _stored_scales(node: ir.Node) -> NDArray[np.float32] | None:
     """Scales of a Resize, one for each axis; None where they are computed or an input."""
     value = node.inputs[SCALES_INPUT]
     if value is None or value.is_graph_input():
@@ -232,13 +229,12 @@ def stored_scales(node: ir.Node) -> NDArray[np.float32] | None:
     return tensor.numpy().astype(np.float32)
 
 
-def read_at(node: ir.Node, nearest: str) -> None:
-    """Let a Resize read at ``i / scale``, rounded by ``nearest``."""
+def _read_at(node: ir.Node, nearest: str) -> None:
     node.attributes.add(ir.AttrString("coordinate_transformation_mode", "asymmetric"))
     node.attributes.add(ir.AttrString("nearest_mode", nearest))
 
 
-def shrink_first(node: ir.Node) -> None:
+def _shrink_first(node: ir.Node) -> None:
     """Split a Resize into one that shrinks and one that enlarges, since they round differently."""
     graph = node.graph
     assert graph is not None
@@ -247,7 +243,7 @@ def shrink_first(node: ir.Node) -> None:
     below = ir.node("Min", [scales, unit.outputs[0]])
     above = ir.node("Max", [scales, unit.outputs[0]])
     first = ir.node("Resize", [source, roi, below.outputs[0]], {"mode": "nearest"})
-    read_at(first, "ceil")
+    _read_at(first, "ceil")
     graph.insert_before(node, [unit, below, above, first])
     node.replace_input_with(0, first.outputs[0])
     node.replace_input_with(SCALES_INPUT, above.outputs[0])

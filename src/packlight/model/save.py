@@ -46,14 +46,13 @@ def save(model: Model, path: str | Path) -> int:
     with TemporaryDirectory(prefix=DRAFT_PREFIX, dir=target.parent) as folder:
         draft = Path(folder) / target.name
         if layout.size() > INLINE_LIMIT:
-            write_with_external_data(model, draft)
+            _write_with_external_data(model, draft)
         else:
             _write_file(layout, draft)
-        return move_files(draft, target)
+        return _move_files(draft, target)
 
 
-def move_files(draft: Path, target: Path) -> int:
-    """Move a model's files from the draft folder, the graph last; return their bytes."""
+def _move_files(draft: Path, target: Path) -> int:
     files = sorted(draft.parent.iterdir(), key=lambda file: file == draft)
     size = sum(file.stat().st_size for file in files)
     for file in files:
@@ -63,28 +62,28 @@ def move_files(draft: Path, target: Path) -> int:
 
 def _write_file(layout: Skeleton, path: Path) -> None:
     with path.open("wb") as file:
-        for piece in file_pieces(layout):
+        for piece in _file_pieces(layout):
             file.write(piece)
 
 
 def to_bytes(model: Model) -> bytes:
     """The file's content, weights included; the same model gives the same bytes."""
-    return b"".join(file_pieces(skeleton(model.graph)))
+    return b"".join(_file_pieces(skeleton(model.graph)))
 
 
-def file_pieces(layout: Skeleton) -> Iterator[bytes]:
+def _file_pieces(layout: Skeleton) -> Iterator[bytes]:
     """The file's content in order; each stored value is computed in its turn."""
     yield layout.before
-    yield field_prefix(GRAPH, layout.graph_size)
+    yield _field_prefix(GRAPH, layout.graph_size)
     yield layout.first
     for tensor in layout.tensors:
-        yield field_prefix(INITIALIZER, tensor_size(tensor))
-        yield from tensor_pieces(tensor)
+        yield _field_prefix(INITIALIZER, tensor_size(tensor))
+        yield from _tensor_pieces(tensor)
     yield layout.last
     yield layout.after
 
 
-def tensor_pieces(tensor: ir.TensorProtocol) -> Iterator[bytes]:
+def _tensor_pieces(tensor: ir.TensorProtocol) -> Iterator[bytes]:
     """One stored value as a TensorProto: its head, then its bytes."""
     if isinstance(tensor, ir.TensorProtoTensor):
         yield tensor.raw.SerializeToString(deterministic=True)
@@ -92,12 +91,11 @@ def tensor_pieces(tensor: ir.TensorProtocol) -> Iterator[bytes]:
         yield ir.to_proto(tensor).SerializeToString(deterministic=True)
     else:
         yield head(tensor).SerializeToString(deterministic=True)
-        yield field_prefix(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, tensor.nbytes)
+        yield _field_prefix(onnx.TensorProto.RAW_DATA_FIELD_NUMBER, tensor.nbytes)
         yield content(tensor)
 
 
-def field_prefix(field: int, length: int) -> bytes:
-    """The bytes before a field's content: its number and length."""
+def _field_prefix(field: int, length: int) -> bytes:
     return varint(field << 3 | LENGTH) + varint(length)
 
 
@@ -113,7 +111,7 @@ def varint(number: int) -> bytes:
     return bytes([BASE | low]) + varint(high)
 
 
-def write_with_external_data(model: Model, path: Path) -> None:
+def _write_with_external_data(model: Model, path: Path) -> None:
     """Write large weights and the graph as two files."""
     graph = model.graph.clone()
     location = f"{path.name}.data"

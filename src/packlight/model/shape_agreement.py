@@ -55,13 +55,12 @@ def faults(proto: onnx.ModelProto) -> Iterator[str]:
         for line in lines:
             fault = FAULT.search(line)
             if fault is not None and STATED not in line and UNKNOWN not in line:
-                yield fault_sentence(fault)
+                yield _fault_sentence(fault)
         inferred = onnx.shape_inference.infer_shapes(proto)
-    yield from channel_faults(inferred.graph)
+    yield from _channel_faults(inferred.graph)
 
 
-def fault_sentence(fault: re.Match[str]) -> str:
-    """A sentence without ONNX's marks, with names in place of its numbers of types."""
+def _fault_sentence(fault: re.Match[str]) -> str:
     why = MARK.sub("", fault["why"])
     if TYPES in why:
         why = re.sub(r"\((\d+)\)", lambda match: ir.DataType(int(match[1])).name.lower(), why)
@@ -85,12 +84,12 @@ CONVOLUTIONS = {
 }
 
 
-def channel_faults(graph: onnx.GraphProto) -> Iterator[str]:
+def _channel_faults(graph: onnx.GraphProto) -> Iterator[str]:
     """Sentences about convolutions whose weight or bias has the wrong number of channels."""
     convolutions = [node for node in graph.node if node.op_type in CONVOLUTIONS and not node.domain]
     if not convolutions:
         return
-    shapes = stated_shapes(graph)
+    shapes = _stated_shapes(graph)
     for node in convolutions:
         index = CONVOLUTIONS[node.op_type]
         read = [shapes.get(name, ()) for name in node.input] + [()] * index.bias
@@ -98,10 +97,10 @@ def channel_faults(graph: onnx.GraphProto) -> Iterator[str]:
         activation = read[index.activation]
         weight = read[index.weight]
         if len(activation) > 1 and len(weight) > 1:
-            yield from mismatches(node, group, activation[1], weight, read[index.bias])
+            yield from _mismatches(node, group, activation[1], weight, read[index.bias])
 
 
-def mismatches(
+def _mismatches(
     node: onnx.NodeProto, group: int, channels: int, weight: tuple[int, ...], bias: tuple[int, ...]
 ) -> Iterator[str]:
     """Sentences about a convolution's channels; sizes below 0 are unknown.
@@ -124,7 +123,7 @@ def mismatches(
         yield f"the bias of {what} is for {bias[0]} channels, and its weight gives {produced}"
 
 
-def stated_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
+def _stated_shapes(graph: onnx.GraphProto) -> dict[str, tuple[int, ...]]:
     """Shapes of all values that state one, by name; -1 for an open dimension."""
     shapes: dict[str, tuple[int, ...]] = {}
     for info in (*graph.value_info, *graph.input, *graph.output):

@@ -111,7 +111,7 @@ def confirmed_shapes_only(model: ir.Model) -> Iterator[None]:
     stated shapes again.
     """
     output_shapes = [value.shape for value in model.graph.outputs]
-    hidden = [(value, value.shape, shape) for value, shape in unconfirmed(model)]
+    hidden = [(value, value.shape, shape) for value, shape in _unconfirmed(model)]
     for value, _, shape in hidden:
         value.shape = shape
     try:
@@ -125,27 +125,26 @@ def confirmed_shapes_only(model: ir.Model) -> Iterator[None]:
                 value.shape = stated
 
 
-def unconfirmed(model: ir.Model) -> Iterator[tuple[ir.Value, ir.Shape | None]]:
+def _unconfirmed(model: ir.Model) -> Iterator[tuple[ir.Value, ir.Shape | None]]:
     """Values that state more than inference confirms, with their confirmed shapes."""
-    checked = inferred_from_inputs(model)
+    checked = _inferred_from_inputs(model)
     for graph, inferred_graph in zip(graphs(model), graphs(checked), strict=True):
-        stated_values = results_of(model, graph)
-        inferred_values = results_of(checked, inferred_graph)
+        stated_values = _results_of(model, graph)
+        inferred_values = _results_of(checked, inferred_graph)
         for value, inferred in zip(stated_values, inferred_values, strict=True):
-            shape = confirmed(value.shape, inferred.shape)
+            shape = _confirmed(value.shape, inferred.shape)
             if shape != value.shape:
                 yield value, shape
 
 
-def results_of(model: ir.Model, graph: ir.Graph) -> list[ir.Value]:
-    """Outputs of the operators of a graph, after the inputs of a graph that is a body."""
+def _results_of(model: ir.Model, graph: ir.Graph) -> list[ir.Value]:
     outputs = [value for node in graph for value in node.outputs]
     if graph is model.graph:
         return outputs
     return [*graph.inputs, *outputs]
 
 
-def inferred_from_inputs(model: ir.Model) -> ir.Model:
+def _inferred_from_inputs(model: ir.Model) -> ir.Model:
     """The model without large weights, with the shapes that follow from its inputs alone."""
     proto = without_large_weights(model)
     _clear_shapes(proto.graph.output)
@@ -164,8 +163,7 @@ def _clear_shapes(infos: Iterable[onnx.ValueInfoProto]) -> None:
             info.type.tensor_type.ClearField("shape")
 
 
-def confirmed(stated: ir.Shape | None, inferred: ir.Shape | None) -> ir.Shape | None:
-    """A stated shape with its confirmed dimensions; None where the rank is not confirmed."""
+def _confirmed(stated: ir.Shape | None, inferred: ir.Shape | None) -> ir.Shape | None:
     if stated is None or inferred is None or len(stated) != len(inferred):
         return None
     pairs = zip(stated, inferred, strict=True)

@@ -68,9 +68,9 @@ def file_size(model: ir.Model) -> int:
 
     Stored values of the main graph are not computed; those of subgraphs are.
     """
-    proto = ir.to_proto(with_names_only(self_contained(model)))
+    proto = ir.to_proto(_with_names_only(_self_contained(model)))
     proto.graph.ClearField("initializer")
-    stored = (named_tensor(value) for value in model.graph.initializers.values())
+    stored = (_named_tensor(value) for value in model.graph.initializers.values())
     graph = proto.graph.ByteSize() + sum(field_size(tensor_size(tensor)) for tensor in stored)
     proto.ClearField("graph")
     size: int = proto.ByteSize() + field_size(graph)
@@ -79,24 +79,22 @@ def file_size(model: ir.Model) -> int:
 
 def skeleton(model: ir.Model) -> Skeleton:
     """The model's file around the stored values of its main graph, which are not computed."""
-    tensors = tuple(named_tensor(value) for value in model.graph.initializers.values())
-    proto = ir.to_proto(with_names_only(self_contained(model)))
+    tensors = tuple(_named_tensor(value) for value in model.graph.initializers.values())
+    proto = ir.to_proto(_with_names_only(_self_contained(model)))
     proto.graph.ClearField("initializer")
-    first, last = split_fields(proto.graph, INITIALIZER)
+    first, last = _split_fields(proto.graph, INITIALIZER)
     proto.ClearField("graph")
-    before, after = split_fields(proto, GRAPH)
+    before, after = _split_fields(proto, GRAPH)
     return Skeleton(before, first, tensors, last, after)
 
 
-def named_tensor(value: ir.Value) -> ir.TensorProtocol:
-    """The stored tensor, under the name that it has in the file."""
+def _named_tensor(value: ir.Value) -> ir.TensorProtocol:
     assert value.const_value is not None
     value.const_value.name = value.name
     return value.const_value
 
 
-def split_fields(message: onnx.GraphProto | onnx.ModelProto, number: int) -> tuple[bytes, bytes]:
-    """Split a message into the bytes of fields up to a number and the rest, which it loses."""
+def _split_fields(message: onnx.GraphProto | onnx.ModelProto, number: int) -> tuple[bytes, bytes]:
     data: bytes = message.SerializeToString(deterministic=True)
     for field, _ in message.ListFields():
         if field.number > number:
@@ -105,7 +103,7 @@ def split_fields(message: onnx.GraphProto | onnx.ModelProto, number: int) -> tup
     return data[:size], data[size:]
 
 
-def self_contained(model: ir.Model) -> ir.Model:
+def _self_contained(model: ir.Model) -> ir.Model:
     """A clone with the weights of subgraphs as written: inside the file, each type stated once.
 
     The model itself where subgraphs store nothing.
@@ -116,18 +114,18 @@ def self_contained(model: ir.Model) -> ir.Model:
     for graph in _inner_graphs(clone):
         for value in graph.initializers.values():
             if isinstance(value.const_value, ir.ExternalTensor):
-                value.const_value = in_memory(value.const_value)
+                value.const_value = _in_memory(value.const_value)
             if _is_plain(value):
                 value.type = value.shape = None
     return clone
 
 
-def with_names_only(model: ir.Model) -> ir.Model:
+def _with_names_only(model: ir.Model) -> ir.Model:
     """A view of a model that has only the names of what its main graph stores."""
     graph = model.graph
     view = ir.GraphView(
         graph.inputs, graph.outputs, nodes=graph, name=graph.name, doc_string=graph.doc_string,
-        initializers=[emptied_value(v) for v in graph.initializers.values() if has_own_entry(v)],
+        initializers=[_emptied_value(v) for v in graph.initializers.values() if _has_own_entry(v)],
         opset_imports=graph.opset_imports, metadata_props=graph.metadata_props,
     )  # fmt: skip
     return ir.Model(
@@ -139,12 +137,11 @@ def with_names_only(model: ir.Model) -> ir.Model:
     )  # fmt: skip
 
 
-def has_own_entry(value: ir.Value) -> bool:
-    """Test whether the file states more about a stored value than its tensor."""
+def _has_own_entry(value: ir.Value) -> bool:
     return bool(value.doc_string or value.meta) or not _is_plain(value)
 
 
-def emptied_value(value: ir.Value) -> ir.Value:
+def _emptied_value(value: ir.Value) -> ir.Value:
     """A stored value without its tensor, which states the type of a plain one."""
     copy = ir.Value(
         name=value.name, type=value.type, shape=value.shape, doc_string=value.doc_string,
@@ -164,8 +161,7 @@ def _inner_graphs(model: ir.Model) -> Iterator[ir.Graph]:
     return itertools.islice(graphs(model), 1, None)
 
 
-def in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
-    """Copy a tensor from external data into memory."""
+def _in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
     array = np.array(tensor.numpy())
     release(tensor)
     return ir.Tensor(array, dtype=tensor.dtype, name=tensor.name)
@@ -173,10 +169,10 @@ def in_memory(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
 
 def field_size(length: int) -> int:
     """Bytes of a field: its tag, its length and ``length`` bytes of content."""
-    return TAG + varint_size(length) + length
+    return TAG + _varint_size(length) + length
 
 
-def varint_size(number: int) -> int:
+def _varint_size(number: int) -> int:
     """Bytes of a number in base 128.
 
     >>> [varint_size(n) for n in (0, 127, 128, 16384)]

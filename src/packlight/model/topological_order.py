@@ -18,12 +18,12 @@ def sort_operators(graph: onnx.GraphProto) -> None:
     outputs = enumerate(node.output for node in graph.node)
     producers = {name: index for index, names in outputs for name in names if name}
     dependencies = [
-        {producers[name] for name in names_read(node) if name in producers} - {index}
+        {producers[name] for name in _names_read(node) if name in producers} - {index}
         for index, node in enumerate(graph.node)
     ]
     if all(max(needed, default=-1) < index for index, needed in enumerate(dependencies)):
         return
-    order = topological_order(dependencies)
+    order = _topological_order(dependencies)
     if len(order) == len(dependencies):
         nodes = [graph.node[index] for index in order]
         copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
@@ -31,7 +31,7 @@ def sort_operators(graph: onnx.GraphProto) -> None:
         graph.node.extend(copies)
 
 
-def topological_order(dependencies: list[set[int]]) -> list[int]:
+def _topological_order(dependencies: list[set[int]]) -> list[int]:
     """Indices in an order in which each comes after those it needs, the lowest first.
 
     >>> runnable([{1}, set(), {0}])
@@ -54,7 +54,7 @@ def topological_order(dependencies: list[set[int]]) -> list[int]:
     return order
 
 
-def names_read(node: onnx.NodeProto) -> Iterator[str]:
+def _names_read(node: onnx.NodeProto) -> Iterator[str]:
     """Names that an operator reads, those of outer values that its bodies read included."""
     yield from node.input
     for attribute in node.attribute:
@@ -62,7 +62,7 @@ def names_read(node: onnx.NodeProto) -> Iterator[str]:
             local = {name for inner in body.node for name in inner.output}
             local |= {value.name for value in (*body.input, *body.initializer)}
             for inner in body.node:
-                yield from (name for name in names_read(inner) if name not in local)
+                yield from (name for name in _names_read(inner) if name not in local)
             yield from (value.name for value in body.output if value.name not in local)
 
 

@@ -51,7 +51,9 @@ def describe_refusal(refusal: Refusal) -> str:
     >>> describe_refusal(Refusal("conv_1", "not-smaller", "codes take more bytes", "use blocks"))
     'codes take more bytes; use blocks'
     """
-    return f"{refusal.reason}; {refusal.remedy}" if refusal.remedy else refusal.reason
+    if refusal.remedy:
+        return f"{refusal.reason}; {refusal.remedy}"
+    return refusal.reason
 
 
 def _float16(storage: StoredFloat16) -> Iterator[str]:

@@ -48,35 +48,33 @@ BOUNDED = re.compile(r"top\d+|f1\w*|agreement|cosine|pearson|spearman|cer|wer")
 """Metrics between 0 and 1: their drops are differences in points, others' relative to the base."""
 
 
-def show_value(m: Measurement, as_ratio: bool = False) -> str:
+def show_value(m: Measurement) -> str:
     """The number with its unit; ``~`` marks an estimate.
 
     >>> show_value(Measurement(0.0030, "1", 0.001, 0.009, "measured", 500))
     '0.3 %'
-    >>> show_value(Measurement(0.81, "1", 0.78, 0.84, "measured", 500), as_ratio=True)
-    '0.81x'
     >>> show_value(Measurement(520_000, "B", 510_000, 533_000, "estimated", 1))
     '~520 kB'
     """
-    return scaled_value(m, scale_for(m, as_ratio))
+    return scaled_value(m, unit_scale(m))
 
 
-def show_interval(m: Measurement, as_ratio: bool = False) -> str:
+def show_interval(m: Measurement) -> str:
     """The 95 % interval in the unit of ``show_value``; empty for an exact number.
 
     >>> show_interval(Measurement(0.0030, "1", 0.001, 0.009, "measured", 500))
     '[0.1, 0.9]'
     """
-    return scaled_interval(m, scale_for(m, as_ratio))
+    return scaled_interval(m, unit_scale(m))
 
 
-def show(m: Measurement, as_ratio: bool = False) -> str:
+def show(m: Measurement) -> str:
     """The number with its unit and its interval.
 
     >>> show(Measurement(0.0021, "s", 0.00205, 0.0022, "measured", 500))
     '2.10 ms [2.05, 2.20]'
     """
-    return _scaled(m, scale_for(m, as_ratio))
+    return _scaled(m, unit_scale(m))
 
 
 def show_named(name: str, m: Measurement) -> str:
@@ -198,10 +196,8 @@ def scaled_interval(m: Measurement, scale: Scale) -> str:
     return f"[{fixed(m.low / scale.size, places)}, {fixed(m.high / scale.size, places)}]"
 
 
-def scale_for(m: Measurement, as_ratio: bool) -> Scale:
+def unit_scale(m: Measurement) -> Scale:
     """The unit in which a measurement reads best."""
-    if as_ratio:
-        return TIMES
     return scale_of(m.unit, _magnitude(m))
 
 

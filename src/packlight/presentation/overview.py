@@ -260,7 +260,9 @@ def show_count(number: int | None) -> str:
 
 
 def _more(total: int, noun: str) -> list[str]:
-    return [f"and {total - MAX_ROWS} more {noun}"] if total > MAX_ROWS else []
+    if total > MAX_ROWS:
+        return [f"and {total - MAX_ROWS} more {noun}"]
+    return []
 
 
 OVERVIEWS: Mapping[type, Callable[[Any], Overview]] = {

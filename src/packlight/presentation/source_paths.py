@@ -35,4 +35,6 @@ def after_packages(parts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _pure_path(file: str) -> PurePath:
-    return PureWindowsPath(file) if "\\" in file else PurePosixPath(file)
+    if "\\" in file:
+        return PureWindowsPath(file)
+    return PurePosixPath(file)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from packlight.presentation.numbers import (
     plural,
-    show,
     show_drop,
     show_named,
     show_named_value,
@@ -112,7 +111,7 @@ def speed_sentence(chosen: VariantResult) -> str:
         verdict = "It is slower"
     elif ratio.low == ratio.high:
         verdict = "It is as fast"
-    return f"{verdict}: {show(ratio, as_ratio=True)} the original's latency."
+    return f"{verdict}: {show_named('latency_ratio', ratio)} the original's latency."
 
 
 def quality_sentence(outcome: Outcome, chosen: VariantResult, base: VariantResult) -> str:

@@ -35,15 +35,15 @@ def block_size(storage: Sequence[Buffer], starts: Sequence[int]) -> int:
 
 def offsets(storage: Sequence[Buffer]) -> list[int]:
     """Start of each buffer; buffers that live at the same time do not overlap."""
-    first = greedy_offsets(storage, forward=True)
+    first = _greedy_offsets(storage, forward=True)
     steps = max((buffer.last for buffer in storage), default=-1) + 1
     if block_size(storage, first) == max(alive_bytes(storage, steps), default=0):
         return first  # no block is smaller than what it must hold at once
-    second = greedy_offsets(storage, forward=False)
+    second = _greedy_offsets(storage, forward=False)
     return min(first, second, key=lambda starts: block_size(storage, starts))
 
 
-def greedy_offsets(storage: Sequence[Buffer], *, forward: bool) -> list[int]:
+def _greedy_offsets(storage: Sequence[Buffer], *, forward: bool) -> list[int]:
     """Start of each buffer, where of equal sizes the earlier come first, or the later."""
     sign = 1 if forward else -1
     order = sorted(range(len(storage)), key=lambda i: (-storage[i].size, sign * storage[i].first))
@@ -55,7 +55,7 @@ def greedy_offsets(storage: Sequence[Buffer], *, forward: bool) -> list[int]:
         buffer = storage[index]
         overlapping = (first[:done] <= buffer.last) & (last[:done] >= buffer.first)
         begin = start[:done][overlapping]
-        starts[index] = smallest_gap(begin, begin + size[:done][overlapping], buffer.size)
+        starts[index] = _smallest_gap(begin, begin + size[:done][overlapping], buffer.size)
         first[done] = buffer.first
         last[done] = buffer.last
         size[done] = buffer.size
@@ -63,7 +63,7 @@ def greedy_offsets(storage: Sequence[Buffer], *, forward: bool) -> list[int]:
     return starts
 
 
-def smallest_gap(begin: NDArray[np.int64], end: NDArray[np.int64], size: int) -> int:
+def _smallest_gap(begin: NDArray[np.int64], end: NDArray[np.int64], size: int) -> int:
     """Start of the smallest gap with room for ``size``; the end of all buffers where none has.
 
     Args:

@@ -138,11 +138,15 @@ def trips(node: ir.Node) -> int | None:
         states = len(node.inputs) - node.attributes.get_int("num_scan_inputs", 1)
         axes = node.attributes.get_ints("scan_input_axes", [0])
         sizes = shape(node.inputs[states])
-        return None if sizes is None else sizes[axes[0]]
+        if sizes is None:
+            return None
+        return sizes[axes[0]]
     if node.op_type != "Loop":
         return None
     limit = stored_integer(OperatorShapes(node, (), ()), 0)
-    return limit if limit is not None and 0 <= limit < ENDLESS else None
+    if limit is not None and 0 <= limit < ENDLESS:
+        return limit
+    return None
 
 
 ENDLESS = 2**31 - 1
@@ -156,7 +160,9 @@ def shape(value: ir.Value | None) -> tuple[int, ...] | None:
 
 def operator_type(node: ir.Node) -> str:
     """An operator's type, with its domain where that is not the standard one."""
-    return f"{node.domain}.{node.op_type}" if node.domain else str(node.op_type)
+    if node.domain:
+        return f"{node.domain}.{node.op_type}"
+    return str(node.op_type)
 
 
 def by_name(graph: ir.Graph) -> dict[str, ir.Value]:

@@ -63,7 +63,9 @@ class OperatorShapes:
 
     def past_length(self, index: int, rank: int) -> int:
         """Positions in the past keys at an input of ``rank`` dimensions; 0 without this input."""
-        return self.input(index, rank)[-2] if self.has(index) else 0
+        if self.has(index):
+            return self.input(index, rank)[-2]
+        return 0
 
     def output(self, index: int = 0) -> Sizes:
         """Shape of an output.

@@ -62,23 +62,23 @@ def expand(model: Model, inputs: Mapping[str, Shape], observed: Mapping[str, Sha
         node.metadata_props.clear()
         if replaced or model.graph.functions:
             node.metadata_props[ORIGIN] = str(index)
-    set_input_shapes(clone, inputs)
+    _set_input_shapes(clone, inputs)
     stand_in(clone)
-    load_small_tensors(clone)
+    _load_small_tensors(clone)
     weights_as_inputs(clone)
     proto = ir.to_proto(clone)
-    bodies = function_sizes(proto)
+    bodies = _function_sizes(proto)
     if bodies:
         proto = onnx.inliner.inline_local_functions(proto)
         expanded = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
     else:
         expanded = clone
-        set_inferred(clone.graph, onnx.shape_inference.infer_shapes(proto, data_prop=True).graph)
+        _set_inferred(clone.graph, onnx.shape_inference.infer_shapes(proto, data_prop=True).graph)
     if replaced or bodies:
-        origin = dict(pair_nodes(expanded.graph, model.graph.graph, bodies))
+        origin = dict(_pair_nodes(expanded.graph, model.graph.graph, bodies))
     else:
         origin = dict(zip(nodes(expanded), nodes(model.graph), strict=True))
-    set_observed_shapes(expanded, observed)
+    _set_observed_shapes(expanded, observed)
     complete_shapes(expanded)
     return Expanded(expanded, origin)
 
@@ -88,24 +88,23 @@ def reconnect(expanded: Expanded) -> None:
 
     Shapes are known by then, and peak memory depends on all inputs.
     """
-    reconnect_graph(expanded.graph.graph, expanded.origin, {})
+    _reconnect_graph(expanded.graph.graph, expanded.origin, {})
 
 
-def reconnect_graph(
+def _reconnect_graph(
     graph: ir.Graph, origin: Mapping[ir.Node, ir.Node], outer: Mapping[str, ir.Value]
 ) -> None:
     """Reconnect one graph; values of the outer graphs are known by name."""
     values = {**outer, **{str(value.name): value for value in graph.inputs}, **graph.initializers}
     for node in graph:
         for body in bodies_of(node):
-            reconnect_graph(body, origin, values)
+            _reconnect_graph(body, origin, values)
         if is_replaced(origin[node]) and not is_added(node.outputs[0]):
-            restore_original(node, origin[node], values)
+            _restore_original(node, origin[node], values)
         values.update((str(value.name), value) for value in node.outputs)
 
 
-def restore_original(node: ir.Node, original: ir.Node, values: Mapping[str, ir.Value]) -> None:
-    """Turn a stand-in into its original, in place, and leave its outputs."""
+def _restore_original(node: ir.Node, original: ir.Node, values: Mapping[str, ir.Value]) -> None:
     node.domain = original.domain
     node.op_type = original.op_type
     node.name = original.name
@@ -114,7 +113,7 @@ def restore_original(node: ir.Node, original: ir.Node, values: Mapping[str, ir.V
         node.replace_input_with(index, None if value is None else values.get(str(value.name)))
 
 
-def set_input_shapes(model: ir.Model, inputs: Mapping[str, Shape]) -> None:
+def _set_input_shapes(model: ir.Model, inputs: Mapping[str, Shape]) -> None:
     """Write shapes of inputs into a graph.
 
     A declared dimension of another value stays only where it is a number, since the new input
@@ -130,7 +129,7 @@ def set_input_shapes(model: ir.Model, inputs: Mapping[str, Shape]) -> None:
                 value.shape = ir.Shape(fixed)
 
 
-def set_inferred(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
+def _set_inferred(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
     """Write the types and shapes that ONNX inferred into the graph."""
     for value in graph.initializers.values():
         tensor = value.const_value
@@ -141,39 +140,36 @@ def set_inferred(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
     for node, proto in zip(graph, inferred.node, strict=True):
         for value in node.outputs:
             if value.name in inferred_types:
-                set_type(value, inferred_types[value.name])
-        for body, inferred_body in zip(bodies_of(node), proto_bodies(proto), strict=True):
+                _set_type(value, inferred_types[value.name])
+        for body, inferred_body in zip(bodies_of(node), _proto_bodies(proto), strict=True):
             for value, info in zip(body.inputs, inferred_body.input, strict=True):
-                set_type(value, info.type)
-            set_inferred(body, inferred_body)
+                _set_type(value, info.type)
+            _set_inferred(body, inferred_body)
 
 
-def set_type(value: ir.Value, inferred: onnx.TypeProto) -> None:
-    """Write a type and a shape into a value, as far as they are known."""
-    kind, shape = type_and_shape(inferred.SerializeToString())
+def _set_type(value: ir.Value, inferred: onnx.TypeProto) -> None:
+    kind, shape = _type_and_shape(inferred.SerializeToString())
     if kind is not None:
-        value.type = copy_type(kind)  # values change theirs in place
+        value.type = _copy_type(kind)  # values change theirs in place
     if shape is not None:
         value.shape = shape
 
 
-def copy_type(kind: ir.TypeProtocol) -> ir.TypeProtocol:
-    """Copy a type."""
+def _copy_type(kind: ir.TypeProtocol) -> ir.TypeProtocol:
     if type(kind) is ir.TensorType:  # nearly all are, and there may be very many
         return ir.TensorType(kind.dtype, denotation=kind.denotation)
     return deepcopy(kind)
 
 
 @lru_cache(maxsize=1024)
-def type_and_shape(proto: bytes) -> tuple[ir.TypeProtocol | None, ir.Shape | None]:
-    """Parse the type and the shape of a serialized ``TypeProto``; the shape may be shared."""
+def _type_and_shape(proto: bytes) -> tuple[ir.TypeProtocol | None, ir.Shape | None]:
     parsed = onnx.TypeProto.FromString(proto)
     shape = ir.serde.deserialize_type_proto_for_shape(parsed)
     frozen = None if shape is None else ir.Shape(list(shape), frozen=True)
     return ir.serde.deserialize_type_proto_for_type(parsed), frozen
 
 
-def proto_bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+def _proto_bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     """The subgraphs of an operator, in the order of their names."""
     bodies: list[onnx.GraphProto] = []
     for attribute in sorted(node.attribute, key=lambda attribute: attribute.name):
@@ -184,16 +180,14 @@ def proto_bodies(node: onnx.NodeProto) -> list[onnx.GraphProto]:
     return bodies
 
 
-def set_observed_shapes(model: ir.Model, observed: Mapping[str, Shape]) -> None:
-    """Write shapes that a run showed into a graph."""
+def _set_observed_shapes(model: ir.Model, observed: Mapping[str, Shape]) -> None:
     for node in nodes(model):
         for value in node.outputs:
             if str(value.name) in observed:
                 value.shape = ir.Shape(observed[str(value.name)])
 
 
-def load_small_tensors(model: ir.Model) -> None:
-    """Read small tensors in external data: inference looks at values only inside the file."""
+def _load_small_tensors(model: ir.Model) -> None:
     for graph in graphs(model):
         for name, value in graph.initializers.items():
             tensor = value.const_value
@@ -206,7 +200,7 @@ def _function_key(node: ir.Node) -> FunctionKey:
     return node.domain, node.op_type, node.overload
 
 
-def function_sizes(proto: onnx.ModelProto) -> dict[FunctionKey, int]:
+def _function_sizes(proto: onnx.ModelProto) -> dict[FunctionKey, int]:
     """Operators that a call of each function becomes, without those in subgraphs."""
     functions = {
         (function.domain, function.name, function.overload): function
@@ -225,7 +219,7 @@ def function_sizes(proto: onnx.ModelProto) -> dict[FunctionKey, int]:
     return sizes
 
 
-def pair_nodes(
+def _pair_nodes(
     copy: ir.Graph, original: ir.Graph, bodies: Mapping[FunctionKey, int]
 ) -> Iterator[tuple[ir.Node, ir.Node]]:
     """Pair each operator of an expanded graph with its original.
@@ -243,16 +237,15 @@ def pair_nodes(
         for _ in range(count):
             part = remaining.popleft()
             yield part, node
-            yield from pair_body_nodes(part, node, bodies)
+            yield from _pair_body_nodes(part, node, bodies)
 
 
-def pair_body_nodes(
+def _pair_body_nodes(
     part: ir.Node, node: ir.Node, bodies: Mapping[FunctionKey, int]
 ) -> Iterator[tuple[ir.Node, ir.Node]]:
-    """Pair the operators in an operator's bodies with their originals."""
     if ORIGIN in part.metadata_props:
         for copy, original in zip(bodies_of(part), bodies_of(node), strict=False):
-            yield from pair_nodes(copy, original, bodies)
+            yield from _pair_nodes(copy, original, bodies)
         return
     for copy in bodies_of(part):
         yield from ((body_node, node) for body_node in operators(copy))

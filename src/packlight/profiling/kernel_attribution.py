@@ -47,7 +47,7 @@ def attribute_kernels(mapping: KernelMapping, costs: Sequence[OperatorCost]) -> 
     leads: dict[ir.Node, ir.Node] = {}
     for kernel, members in mapping.members.items():
         ranks = {
-            node: lead_rank(node, kernel, costs[index_of[node]], -index_of[node])
+            node: _lead_rank(node, kernel, costs[index_of[node]], -index_of[node])
             for node in members
         }
         if ranks:
@@ -73,10 +73,9 @@ def attribute_kernels(mapping: KernelMapping, costs: Sequence[OperatorCost]) -> 
     return KernelAttribution(of_kernel, into, placements, mapping.kernels)
 
 
-def lead_rank(
+def _lead_rank(
     node: ir.Node, kernel: ir.Node, cost: OperatorCost, early: int
 ) -> tuple[float, bool, bool, float, int]:
-    """Rank of an operator as a kernel's lead: by products, type, other arithmetic, and order."""
     same_type = node.op_type in kernel.op_type
     leads = node.op_type not in SERVE
     return cost.macs or 0, same_type, leads, cost.other_ops or 0, early

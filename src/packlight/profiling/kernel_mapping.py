@@ -148,7 +148,7 @@ class KernelMapping:
         """Record a value of a kernel by the matching input of its reader in the model."""
         if self.outputs[kernel] or self.is_inserted(kernel):
             return
-        for reader, index in (use for output in kernel.outputs for use in readers_of(output)):
+        for reader, index in (use for output in kernel.outputs for use in _readers_of(output)):
             for node in self.path_to_own_type(reader)[-1:]:
                 if index >= len(node.inputs):
                     continue
@@ -209,7 +209,7 @@ class KernelMapping:
             if self.outputs[candidate]:
                 return candidate
             for value in candidate.outputs:
-                candidates += [r for r, _ in readers_of(value) if r not in candidates]
+                candidates += [r for r, _ in _readers_of(value) if r not in candidates]
         sources = [value.producer() for value in kernel.inputs if value is not None]
         served = (self.counts_for(source) for source in sources if source is not None)
         return next(served, None)
@@ -219,9 +219,8 @@ def _is_read_once(value: ir.Value) -> bool:
     return len(list(value.uses())) == 1 and not value.is_graph_output()
 
 
-def readers_of(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
-    """Readers of a value of the optimized graph, also through a change of layout, and the input."""
+def _readers_of(value: ir.Value) -> Iterator[tuple[ir.Node, int]]:
     for use in value.uses():
         if use.node.op_type == "ReorderInput":
-            yield from readers_of(use.node.outputs[0])
+            yield from _readers_of(use.node.outputs[0])
         yield use.node, use.idx

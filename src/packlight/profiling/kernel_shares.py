@@ -54,26 +54,26 @@ def with_latency(profile: Profile, tagged: TaggedModel, kernels: Kernels, seed: 
     timed_kernels = list(dict.fromkeys(kernel for run in samples for kernel in run.seconds))
     indices = operator_indices(timed_kernels, attribution)
     timed = paired_latency(kernels.plain, kernels.profiled, seed)
-    middle = middle_half(samples)
+    middle = _middle_half(samples)
     overhead = float(np.median(kernels.profiled) - np.median(kernels.plain))
-    rows = by_operator(without_overhead(middle, timed_kernels, overhead), indices, len(costs))
+    rows = _by_operator(_without_overhead(middle, timed_kernels, overhead), indices, len(costs))
     rough = timed["latency_ratio"].value > ESTIMATE_ABOVE_RATIO
-    times = operator_times(rows, kernels.plain, seed, rough=rough)
+    times = _operator_times(rows, kernels.plain, seed, rough=rough)
     latency = {index: times[index] for index in indices if index is not None}
     totals = {
         "latency": timed["latency_reference"],
         "profiling_ratio": timed["latency_ratio"],
-        "between_kernels": idle_share(middle, seed),
+        "between_kernels": _idle_share(middle, seed),
     }
     return replace(
         profile,
-        operators=tuple(with_placements(costs, attribution, latency)),
+        operators=tuple(_with_placements(costs, attribution, latency)),
         totals={**profile.totals, **totals},
-        notes=(*profile.notes, *timing_notes(totals, indices.count(None))),
+        notes=(*profile.notes, *_timing_notes(totals, indices.count(None))),
     )
 
 
-def with_placements(
+def _with_placements(
     costs: Sequence[OperatorCost],
     attribution: KernelAttribution,
     latency: Mapping[int, Measurement],
@@ -89,7 +89,7 @@ def with_placements(
         yield replace(cost, latency=latency.get(index), placement=placement, into=into)
 
 
-def timing_notes(totals: Mapping[str, Measurement], unplaced: int) -> Iterator[str]:
+def _timing_notes(totals: Mapping[str, Measurement], unplaced: int) -> Iterator[str]:
     """Notes on the measured times."""
     ratio = totals["profiling_ratio"].value
     idle = totals["between_kernels"].value
@@ -107,8 +107,7 @@ def timing_notes(totals: Mapping[str, Measurement], unplaced: int) -> Iterator[s
         )
 
 
-def by_operator(seconds: Floats, indices: Sequence[int | None], count: int) -> Floats:
-    """Seconds of each operator in each run, (runs, operators), from those of kernels."""
+def _by_operator(seconds: Floats, indices: Sequence[int | None], count: int) -> Floats:
     rows = np.zeros((len(seconds), count))
     for column, index in enumerate(indices):
         if index is not None:
@@ -117,10 +116,10 @@ def by_operator(seconds: Floats, indices: Sequence[int | None], count: int) -> F
 
 
 def _merge_steps(runs: Sequence[Run], steps: int) -> list[Run]:
-    return [mean_run(runs[start : start + steps]) for start in range(0, len(runs), steps)]
+    return [_mean_run(runs[start : start + steps]) for start in range(0, len(runs), steps)]
 
 
-def mean_run(runs: Sequence[Run]) -> Run:
+def _mean_run(runs: Sequence[Run]) -> Run:
     """The mean of several calls of the model."""
     if len(runs) == 1:
         return runs[0]
@@ -134,7 +133,7 @@ def mean_run(runs: Sequence[Run]) -> Run:
     return Run(length, sum(run.within for run in runs) / len(runs), seconds_of, calls)
 
 
-def middle_half(runs: Sequence[Run]) -> list[Run]:
+def _middle_half(runs: Sequence[Run]) -> list[Run]:
     """Runs that are neither among the shortest nor the longest quarter, in their order.
 
     A mean over them is as robust against disturbed runs as a median is, and times of kernels,
@@ -144,7 +143,7 @@ def middle_half(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if low <= run.length <= high]
 
 
-def without_overhead(runs: Sequence[Run], kernels: Sequence[Kernel], overhead: float) -> Floats:
+def _without_overhead(runs: Sequence[Run], kernels: Sequence[Kernel], overhead: float) -> Floats:
     """Seconds of each kernel in each run, (runs, kernels), without the profiler's overhead.
 
     Args:
@@ -162,7 +161,7 @@ def without_overhead(runs: Sequence[Run], kernels: Sequence[Kernel], overhead: f
     return seconds
 
 
-def operator_times(rows: Floats, plain: Floats, seed: int, *, rough: bool) -> list[Measurement]:
+def _operator_times(rows: Floats, plain: Floats, seed: int, *, rough: bool) -> list[Measurement]:
     """The time of each operator in an unprofiled run.
 
     Args:
@@ -190,8 +189,7 @@ def shares(rows: Floats) -> Floats:
     return np.asarray(rows / rows.sum(axis=1, keepdims=True), np.float64)
 
 
-def idle_share(runs: Sequence[Run], seed: int) -> Measurement:
-    """Share of profiled runs in which no kernel runs."""
+def _idle_share(runs: Sequence[Run], seed: int) -> Measurement:
     length = np.array([run.length for run in runs])
     within = np.array([run.within for run in runs])
     picks = resample_indices(len(runs), seed)

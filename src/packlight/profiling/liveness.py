@@ -70,7 +70,7 @@ def buffers(
         body_bytes: computes the bytes that a body needs.
     """
     nodes = list(graph)
-    owner = shared_storage(graph)
+    owner = _shared_storage(graph)
     first = {value: 0 for value in graph.inputs if value in sizes}
     last: dict[ir.Value, int] = {}
     storage = []
@@ -79,10 +79,10 @@ def buffers(
             if owner[value] is value and value in sizes:
                 first[value] = last[value] = index
         last.update(
-            (owner.get(value, value), index) for value in (*_read_by(node), *captured(node))
+            (owner.get(value, value), index) for value in (*_read_by(node), *_captured(node))
         )
         bodies = (
-            body_bytes(body, inner_sizes(node, body, sizes)) for body in _running_bodies(node)
+            body_bytes(body, _inner_sizes(node, body, sizes)) for body in _running_bodies(node)
         )
         size = max(bodies, default=0)
         if size:
@@ -96,8 +96,7 @@ def buffers(
     return storage
 
 
-def shared_storage(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
-    """The value that owns the storage of each value."""
+def _shared_storage(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
     home = {value: value for value in graph.inputs}
     for node in graph:
         home.update((value, value) for value in node.outputs)
@@ -108,12 +107,14 @@ def shared_storage(graph: ir.Graph) -> dict[ir.Value, ir.Value]:
 
 def _running_bodies(node: ir.Node) -> list[ir.Graph]:
     branch = node.metadata_props.get(TAKEN)
-    return [node.attributes.get_graph(branch)] if branch else bodies_of(node)
+    if branch:
+        return [node.attributes.get_graph(branch)]
+    return bodies_of(node)
 
 
-def inner_sizes(node: ir.Node, body: ir.Graph, sizes: Sizes) -> Sizes:
+def _inner_sizes(node: ir.Node, body: ir.Graph, sizes: Sizes) -> Sizes:
     """Bytes of the values inside a body; the outputs of an If lie outside."""
-    home = shared_storage(body)
+    home = _shared_storage(body)
     outside: set[ir.Value] = set()
     if node.op_type == "If":
         outside = {home.get(value, value) for value in body.outputs}
@@ -122,10 +123,10 @@ def inner_sizes(node: ir.Node, body: ir.Graph, sizes: Sizes) -> Sizes:
         for inner in body
         for value in inner.outputs
         if value in sizes and value not in outside
-    } | nested_sizes(body, sizes)
+    } | _nested_sizes(body, sizes)
 
 
-def nested_sizes(body: ir.Graph, sizes: Sizes) -> dict[ir.Value, int]:
+def _nested_sizes(body: ir.Graph, sizes: Sizes) -> dict[ir.Value, int]:
     """Bytes of values in bodies within a body."""
     graphs = [deeper for node in body for deeper in bodies_of(node)]
     return {
@@ -141,8 +142,7 @@ def _read_by(node: ir.Node) -> list[ir.Value]:
     return [value for value in node.inputs if value is not None]
 
 
-def captured(node: ir.Node) -> list[ir.Value]:
-    """Values outside an operator that its bodies read."""
+def _captured(node: ir.Node) -> list[ir.Value]:
     read: list[ir.Value] = []
     for body in bodies_of(node):
         for inner in operators(body):

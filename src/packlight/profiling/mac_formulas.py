@@ -53,9 +53,9 @@ class Heads:
 
 def attention(shapes: OperatorShapes) -> Work:
     """Attention-23: q (B, heads, Sq, D) or (B, Sq, heads x D), and keys and values likewise."""
-    batch, heads, queries, depth = split_heads(shapes, 0, "q_num_heads")
-    _, groups, keys, _ = split_heads(shapes, 1, "kv_num_heads")
-    width = split_heads(shapes, 2, "kv_num_heads")[3]
+    batch, heads, queries, depth = _split_heads(shapes, 0, "q_num_heads")
+    _, groups, keys, _ = _split_heads(shapes, 1, "kv_num_heads")
+    width = _split_heads(shapes, 2, "kv_num_heads")[3]
     if not groups or heads % groups:
         raise UnknownError(f"{heads} heads of queries cannot share {groups} of keys")
     keys += shapes.past_length(4, 4)
@@ -64,7 +64,7 @@ def attention(shapes: OperatorShapes) -> Work:
     return Heads(batch * heads, queries, keys, depth, width).products(score)
 
 
-def split_heads(shapes: OperatorShapes, index: int, name: str) -> tuple[int, int, int, int]:
+def _split_heads(shapes: OperatorShapes, index: int, name: str) -> tuple[int, int, int, int]:
     """Batch, heads, positions and numbers in each, of an input of three or four dimensions."""
     sizes = shapes.input(index)
     if len(sizes) == 4:  # noqa: PLR2004
@@ -75,7 +75,7 @@ def split_heads(shapes: OperatorShapes, index: int, name: str) -> tuple[int, int
     return sizes[0], heads, sizes[1], sizes[2] // heads
 
 
-def projected_attention(shapes: OperatorShapes) -> Work:
+def _projected_attention(shapes: OperatorShapes) -> Work:
     """Attention, QAttention: x (B, S, in) by (in, q + k + v) first; past (2, B, heads, P, D)."""
     batch, positions, wide = shapes.input(0, 3)
     total = shapes.input(1, 2)[1]
@@ -89,7 +89,7 @@ def projected_attention(shapes: OperatorShapes) -> Work:
     return Work(batch * positions * wide * total + inner.macs, inner.other_ops)
 
 
-def multi_head(shapes: OperatorShapes) -> Work:
+def _multi_head(shapes: OperatorShapes) -> Work:
     """MultiHeadAttention: q (B, S, heads x D), or with keys and values (B, S, heads, 3, D)."""
     query = shapes.input(0)
     heads = shapes.integer("num_heads", 0)
@@ -108,7 +108,7 @@ def multi_head(shapes: OperatorShapes) -> Work:
     return Heads(batch * heads, queries, keys_with_past, depth, width).products()
 
 
-def group_query(shapes: OperatorShapes) -> Work:
+def _group_query(shapes: OperatorShapes) -> Work:
     """GroupQueryAttention: q (B, S, heads x D), past keys (B, groups, P, D)."""
     batch, queries, wide = shapes.input(0, 3)
     heads = shapes.integer("num_heads", 0)
@@ -125,10 +125,10 @@ def group_query(shapes: OperatorShapes) -> Work:
 
 
 MICROSOFT_ATTENTION: Mapping[str, Count] = {
-    "Attention": projected_attention,
-    "GroupQueryAttention": group_query,
-    "MultiHeadAttention": multi_head,
-    "QAttention": projected_attention,
+    "Attention": _projected_attention,
+    "GroupQueryAttention": _group_query,
+    "MultiHeadAttention": _multi_head,
+    "QAttention": _projected_attention,
 }
 """ONNX Runtime's own."""
 
@@ -143,9 +143,9 @@ def einsum(shapes: OperatorShapes) -> Work:
     equation = shapes.text("equation", "").replace(" ", "")
     inputs, arrow, output = equation.partition("->")
     terms = inputs.split(",")
-    operands = [letters(term, shapes.input(index)) for index, term in enumerate(terms)]
-    sizes = letter_sizes(operands)
-    result = set(stated_letters(output, sizes) if arrow else implied_letters(inputs, sizes))
+    operands = [_letters(term, shapes.input(index)) for index, term in enumerate(terms)]
+    sizes = _letter_sizes(operands)
+    result = set(_stated_letters(output, sizes) if arrow else _implied_letters(inputs, sizes))
     macs = summed = 0
     product, *remaining = operands
     for index, operand in enumerate(remaining):
@@ -162,7 +162,7 @@ def einsum(shapes: OperatorShapes) -> Work:
     return Work(macs, summed)
 
 
-def letters(term: str, shape: Sizes) -> Letters:
+def _letters(term: str, shape: Sizes) -> Letters:
     """Sizes of the letters of one operand.
 
     Raises:
@@ -176,8 +176,7 @@ def letters(term: str, shape: Sizes) -> Letters:
     return dict(zip([*before, *dotted, *after], shape, strict=True))
 
 
-def letter_sizes(operands: list[Letters]) -> Letters:
-    """The size of every letter; a dimension of 1 broadcasts to another operand's size."""
+def _letter_sizes(operands: list[Letters]) -> Letters:
     sizes: Letters = {}
     for operand in operands:
         for key, size in operand.items():
@@ -185,14 +184,12 @@ def letter_sizes(operands: list[Letters]) -> Letters:
     return sizes
 
 
-def stated_letters(term: str, sizes: Mapping[str, int]) -> list[str]:
-    """Letters of the result, where the equation states them."""
+def _stated_letters(term: str, sizes: Mapping[str, int]) -> list[str]:
     dots = [key for key in sizes if key.startswith(ELLIPSIS)] if ELLIPSIS in term else []
     return [*term.replace(ELLIPSIS, ""), *dots]
 
 
-def implied_letters(terms: str, sizes: Mapping[str, int]) -> list[str]:
-    """Letters of the result where the equation does not state it: those that occur once."""
+def _implied_letters(terms: str, sizes: Mapping[str, int]) -> list[str]:
     plain = terms.replace(ELLIPSIS, "").replace(",", "")
     return [key for key in sizes if key.startswith(ELLIPSIS) or plain.count(key) == 1]
 
@@ -205,14 +202,12 @@ def conv(shapes: OperatorShapes) -> Work:
     return Work(element_count(shapes.output()) * element_count(shapes.input(1)[1:]))
 
 
-def quantized_conv(shapes: OperatorShapes) -> Work:
-    """QLinearConv: the weight is the fourth input; every sum is requantized."""
+def _quantized_conv(shapes: OperatorShapes) -> Work:
     count = element_count(shapes.output())
     return Work(count * element_count(shapes.input(3)[1:]), REQUANTIZE * count)
 
 
-def conv_transpose(shapes: OperatorShapes) -> Work:
-    """Every input is multiplied by (out / groups) x kernel."""
+def _conv_transpose(shapes: OperatorShapes) -> Work:
     return Work(element_count(shapes.input(0)) * element_count(shapes.input(1)[1:]))
 
 
@@ -220,7 +215,7 @@ SAMPLE = 8
 """Operations of an interpolation between four values: four products and four sums."""
 
 
-def deform_conv(shapes: OperatorShapes) -> Work:
+def _deform_conv(shapes: OperatorShapes) -> Work:
     """As Conv; its inputs are first interpolated between four values, and weighted by a mask.
 
     x (N, C, H, W), weight (M, C / groups, kH, kW); each of the C channels is sampled at kH x kW
@@ -251,14 +246,12 @@ REQUANTIZE = 4
 """Operations to scale, round, shift and clip a sum."""
 
 
-def quantized_matmul(shapes: OperatorShapes) -> Work:
-    """QLinearMatMul: a product of matrices, every sum requantized."""
+def _quantized_matmul(shapes: OperatorShapes) -> Work:
     count = element_count(shapes.output())
     return Work(count * shapes.input(0)[-1], REQUANTIZE * count)
 
 
-def quantized_gemm(shapes: OperatorShapes) -> Work:
-    """QGemm: a product of matrices, every sum requantized."""
+def _quantized_gemm(shapes: OperatorShapes) -> Work:
     return Work(gemm(shapes).macs, REQUANTIZE * element_count(shapes.output()))
 
 
@@ -266,21 +259,18 @@ QUANTIZE_INPUT = 6
 """Operations on each number of an input whose range is computed first."""
 
 
-def dynamic_matmul(shapes: OperatorShapes) -> Work:
-    """DynamicQuantizeMatMul: quantizes its input by its range, and scales each sum."""
+def _dynamic_matmul(shapes: OperatorShapes) -> Work:
     operand = shapes.input(0)
     count = element_count(shapes.output())
     return Work(count * operand[-1], QUANTIZE_INPUT * element_count(operand) + count)
 
 
-def scaled_matmul(shapes: OperatorShapes) -> Work:
-    """MatMulIntegerToFloat: scales each sum."""
+def _scaled_matmul(shapes: OperatorShapes) -> Work:
     count = element_count(shapes.output())
     return Work(count * shapes.input(0)[-1], count)
 
 
-def block_product(shapes: OperatorShapes) -> Work:
-    """MatMulNBits: a product with (K, N) dequantized from blocks: a sum and a product for each."""
+def _block_product(shapes: OperatorShapes) -> Work:
     depth = shapes.integer("K", 0)
     width = shapes.integer("N", 0)
     return Work(element_count(shapes.input(0)) * width, 2 * depth * width)
@@ -318,13 +308,13 @@ def recurrent(shapes: OperatorShapes) -> Work:
 MACS: Mapping[str, Count] = {
     "Conv": conv,
     "ConvInteger": conv,
-    "QLinearConv": quantized_conv,
-    "ConvTranspose": conv_transpose,
-    "DeformConv": deform_conv,
+    "QLinearConv": _quantized_conv,
+    "ConvTranspose": _conv_transpose,
+    "DeformConv": _deform_conv,
     "Gemm": gemm,
     "MatMul": matmul,
     "MatMulInteger": matmul,
-    "QLinearMatMul": quantized_matmul,
+    "QLinearMatMul": _quantized_matmul,
     "Einsum": einsum,
     **dict.fromkeys(GATES, recurrent),
     "Attention": attention,
@@ -332,14 +322,14 @@ MACS: Mapping[str, Count] = {
 """Standard operators with products."""
 
 MICROSOFT_MACS: Mapping[str, Count] = {
-    "DynamicQuantizeMatMul": dynamic_matmul,
+    "DynamicQuantizeMatMul": _dynamic_matmul,
     "FusedConv": conv,
     "FusedGemm": gemm,
     "FusedMatMul": matmul,
-    "MatMulIntegerToFloat": scaled_matmul,
-    "MatMulNBits": block_product,
-    "QGemm": quantized_gemm,
-    "QLinearConv": quantized_conv,
+    "MatMulIntegerToFloat": _scaled_matmul,
+    "MatMulNBits": _block_product,
+    "QGemm": _quantized_gemm,
+    "QLinearConv": _quantized_conv,
     "TransposeMatMul": matmul,
     **MICROSOFT_ATTENTION,
 }

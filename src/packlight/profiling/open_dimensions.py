@@ -40,11 +40,11 @@ def bind(model: Model, requested: Mapping[str, Sequence[int]]) -> Bound:
     declared = model.inputs()
     unknown = [name for name in requested if name not in declared]
     if unknown:
-        raise InputError(f"the model has no input '{unknown[0]}'; it has {listed(declared)}")
+        raise InputError(f"the model has no input '{unknown[0]}'; it has {_listed(declared)}")
     symbols: dict[str, int] = {}
     for name, sizes in requested.items():
-        check_shape(declared[name], tuple(sizes))
-        record_symbols(symbols, declared[name], sizes)
+        _check_shape(declared[name], tuple(sizes))
+        _record_symbols(symbols, declared[name], sizes)
     inputs: dict[str, Shape] = {}
     notes = []
     for name, value in declared.items():
@@ -54,14 +54,13 @@ def bind(model: Model, requested: Mapping[str, Sequence[int]]) -> Bound:
             notes.append(f"input '{name}' has an open shape: give --input {name}=SIZES, or a task")
         else:
             inputs[name] = tuple(symbols.get(text(size), number(size)) for size in value.shape)
-            inputs[name], note = with_batch(name, inputs[name], value)
+            inputs[name], note = _with_batch(name, inputs[name], value)
             if note:
                 notes.append(note)
     return Bound(inputs, tuple(notes))
 
 
-def with_batch(name: str, sizes: Shape, value: ir.Value) -> tuple[Shape, str]:
-    """A shape with a batch of 1 if nothing else is open, and a note on it."""
+def _with_batch(name: str, sizes: Shape, value: ir.Value) -> tuple[Shape, str]:
     if None not in sizes:
         return sizes, ""
     if None not in sizes[1:]:
@@ -70,7 +69,7 @@ def with_batch(name: str, sizes: Shape, value: ir.Value) -> tuple[Shape, str]:
     return sizes, f"input '{name}' is open: give --input {name}={example} with numbers, or a task"
 
 
-def check_shape(value: ir.Value, sizes: tuple[int, ...]) -> None:
+def _check_shape(value: ir.Value, sizes: tuple[int, ...]) -> None:
     """Refuse a shape that an input cannot have."""
     if not all(type(size) is int and 0 <= size < 2**63 for size in sizes):
         raise InputError(
@@ -78,7 +77,7 @@ def check_shape(value: ir.Value, sizes: tuple[int, ...]) -> None:
         )
     if value.shape is None:
         return
-    subject = f"input {described(value)}"
+    subject = f"input {_described(value)}"
     if len(sizes) != len(value.shape):
         raise InputError(
             f"{subject} has {len(value.shape)} dimensions; {shown(sizes)} has {len(sizes)}"
@@ -90,7 +89,7 @@ def check_shape(value: ir.Value, sizes: tuple[int, ...]) -> None:
             )
 
 
-def record_symbols(symbols: dict[str, int], value: ir.Value, sizes: Sequence[int]) -> None:
+def _record_symbols(symbols: dict[str, int], value: ir.Value, sizes: Sequence[int]) -> None:
     """Record the sizes of named dimensions."""
     for dimension, size in zip(value.shape or (), sizes, strict=False):
         key = text(dimension)
@@ -124,12 +123,10 @@ def shown(sizes: Sequence[int]) -> str:
     return ",".join(map(str, sizes)) or "no size"
 
 
-def described(value: ir.Value) -> str:
-    """An input's name and shape."""
+def _described(value: ir.Value) -> str:
     sizes = "of any shape" if value.shape is None else ",".join(map(text, value.shape))
     return f"'{value.name}' ({sizes})"
 
 
-def listed(values: Mapping[str, ir.Value]) -> str:
-    """Inputs with their shapes."""
-    return ", ".join(described(value) for value in values.values())
+def _listed(values: Mapping[str, ir.Value]) -> str:
+    return ", ".join(_described(value) for value in values.values())

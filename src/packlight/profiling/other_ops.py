@@ -24,36 +24,30 @@ from packlight.profiling.counts import (
 )
 
 
-def per_output(operations: int) -> Count:
-    """Count so many operations for each number of the first output."""
+def _per_output(operations: int) -> Count:
     return lambda shapes: Work(0, operations * element_count(shapes.first_output()))
 
 
-def per_input(operations: int) -> Count:
-    """Count so many operations for each number of the first input."""
+def _per_input(operations: int) -> Count:
     return lambda shapes: Work(0, operations * element_count(shapes.input(0)))
 
 
-def no_arithmetic(shapes: OperatorShapes) -> Work:
-    """Count nothing: numbers are moved, not computed."""
+def _no_arithmetic(shapes: OperatorShapes) -> Work:
     del shapes
     return Work()
 
 
-def between_all(shapes: OperatorShapes) -> Work:
-    """Count one operation between each input and the next; Mean then divides."""
+def _between_all(shapes: OperatorShapes) -> Work:
     inputs = sum(value is not None for value in shapes.node.inputs)
     mean = shapes.node.op_type == "Mean"
     return Work(0, (inputs - 1 + mean) * element_count(shapes.output()))
 
 
-def affine_norm(plain: int) -> Count:
-    """Count a normalization: so many operations for each number, and one where it has a shift."""
+def _affine_norm(plain: int) -> Count:
     return lambda shapes: Work(0, (plain + shapes.has(2)) * element_count(shapes.input(0)))
 
 
-def local_response(shapes: OperatorShapes) -> Work:
-    """LRN: a square, sums over ``size`` channels, and product, sum, power and quotient."""
+def _local_response(shapes: OperatorShapes) -> Work:
     return Work(0, (shapes.integer("size", 1) + 5) * element_count(shapes.input(0)))
 
 
@@ -75,15 +69,14 @@ def resized(shapes: OperatorShapes) -> Work:
     """Resize: a product and a sum for each neighboring point, along the axes that change."""
     pairs = zip(shapes.output(), shapes.input(0), strict=True)
     changed = sum(size != source_size for size, source_size in pairs)
-    return interpolated(shapes, changed)
+    return _interpolated(shapes, changed)
 
 
-def sampled(shapes: OperatorShapes) -> Work:
-    """GridSample: interpolated along all axes but batch and channels."""
-    return interpolated(shapes, len(shapes.input(0)) - 2)
+def _sampled(shapes: OperatorShapes) -> Work:
+    return _interpolated(shapes, len(shapes.input(0)) - 2)
 
 
-def interpolated(shapes: OperatorShapes, axes: int) -> Work:
+def _interpolated(shapes: OperatorShapes, axes: int) -> Work:
     """Count a product and a sum for each neighboring point of each number of the output."""
     default = "linear" if shapes.node.op_type == "GridSample" else "nearest"
     mode = shapes.text("mode", default)
@@ -98,8 +91,7 @@ def interpolated(shapes: OperatorShapes, axes: int) -> Work:
     return Work(0, 2 * POINTS[mode] ** axes * count, note)
 
 
-def aligned_regions(shapes: OperatorShapes) -> Work:
-    """RoiAlign: ``sampling_ratio`` squared samples of four points each, then their mean."""
+def _aligned_regions(shapes: OperatorShapes) -> Work:
     ratio = shapes.integer("sampling_ratio", 0)
     if ratio < 1:
         raise UnknownError("with sampling_ratio 0 its work depends on the size of each region")
@@ -124,26 +116,23 @@ def largest(shapes: OperatorShapes) -> Work:
     return Work(0, element_count(shapes.input(0)) * depth)
 
 
-def sorted_values(shapes: OperatorShapes) -> Work:
-    """Unique by sorting: log2(n) comparisons for each number."""
+def _sorted_values(shapes: OperatorShapes) -> Work:
     total = element_count(shapes.input(0))
     return Work(0, total * math.ceil(math.log2(max(total, 1))))
 
 
-def scattered(shapes: OperatorShapes) -> Work:
-    """Scatter: one operation for each update that is combined with the value at its index."""
+def _scattered(shapes: OperatorShapes) -> Work:
     combined = shapes.text("reduction", "none") != "none"
     return Work(0, element_count(shapes.input(2)) if combined else 0)
 
 
-def spectrum(transforms: int, length: int, *, real: bool) -> int:
-    """Operations of so many Fourier transforms of this length."""
+def _spectrum(transforms: int, length: int, *, real: bool) -> int:
     if length <= 1:
         return 0
     return round(transforms * (2.5 if real else 5) * length * math.log2(length))
 
 
-def dft(shapes: OperatorShapes) -> Work:
+def _dft(shapes: OperatorShapes) -> Work:
     """DFT along one axis of (..., 1 or 2)."""
     shape = shapes.input(0)
     stored = stored_integer(shapes, 2)
@@ -159,10 +148,10 @@ def dft(shapes: OperatorShapes) -> Work:
         if shapes.integer("onesided", 0):
             length = 2 * (length - 1)
     transforms = element_count(shape[:-1]) // max(shape[axis], 1)
-    return Work(0, spectrum(transforms, length, real=shape[-1] == 1))
+    return Work(0, _spectrum(transforms, length, real=shape[-1] == 1))
 
 
-def stft(shapes: OperatorShapes) -> Work:
+def _stft(shapes: OperatorShapes) -> Work:
     """STFT: every frame is weighted by the window and transformed."""
     batch, frames, bins, _ = shapes.output()
     signal = shapes.input(0)
@@ -171,14 +160,16 @@ def stft(shapes: OperatorShapes) -> Work:
         length = 2 * (bins - 1) if shapes.integer("onesided", 1) else bins
     real = signal[-1] == 1 or len(signal) == 2  # noqa: PLR2004
     weighted = batch * frames * length * (2 - real) * shapes.has(2)
-    return Work(0, weighted + spectrum(batch * frames, length, real=real))
+    return Work(0, weighted + _spectrum(batch * frames, length, real=real))
 
 
 def stored_integer(shapes: OperatorShapes, index: int) -> int | None:
     """The value of an input that is one stored number."""
     value = shapes.node.inputs[index] if shapes.has(index) else None
     tensor = None if value is None else stored_tensor(value)
-    return None if tensor is None else int(tensor.numpy().ravel()[0])
+    if tensor is None:
+        return None
+    return int(tensor.numpy().ravel()[0])
 
 
 def table(operations: Mapping[int, str]) -> dict[str, int]:
@@ -225,49 +216,49 @@ MOVES = names(
 """Operators without arithmetic; bodies count at the operators in them."""
 
 OTHER_OPS: Mapping[str, Count] = {
-    **{name: per_output(count) for name, count in PER_NUMBER_GIVEN.items()},
-    **{name: per_input(count) for name, count in PER_NUMBER_READ.items()},
-    **dict.fromkeys(MOVES, no_arithmetic),
-    **dict.fromkeys(("Max", "Mean", "Min", "Sum"), between_all),
-    **dict.fromkeys(("Scatter", "ScatterElements", "ScatterND", "TensorScatter"), scattered),
+    **{name: _per_output(count) for name, count in PER_NUMBER_GIVEN.items()},
+    **{name: _per_input(count) for name, count in PER_NUMBER_READ.items()},
+    **dict.fromkeys(MOVES, _no_arithmetic),
+    **dict.fromkeys(("Max", "Mean", "Min", "Sum"), _between_all),
+    **dict.fromkeys(("Scatter", "ScatterElements", "ScatterND", "TensorScatter"), _scattered),
     **dict.fromkeys(("Resize", "Upsample"), resized),
     "AffineGrid": affine_grid,
     "AveragePool": pooled(1),
-    "DFT": dft,
+    "DFT": _dft,
     "Det": determinant,
-    "GridSample": sampled,
-    "GroupNormalization": affine_norm(6),
-    "InstanceNormalization": affine_norm(6),
-    "LRN": local_response,
-    "LayerNormalization": affine_norm(6),
+    "GridSample": _sampled,
+    "GroupNormalization": _affine_norm(6),
+    "InstanceNormalization": _affine_norm(6),
+    "LRN": _local_response,
+    "LayerNormalization": _affine_norm(6),
     "LpPool": pooled(2),
     "MaxPool": pooled(1),
-    "RoiAlign": aligned_regions,
-    "STFT": stft,
+    "RoiAlign": _aligned_regions,
+    "STFT": _stft,
     "TopK": largest,
-    "Unique": sorted_values,
+    "Unique": _sorted_values,
 }
 """Standard operators without products of the kind that ``MACS`` counts."""
 
 MICROSOFT_OTHER_OPS: Mapping[str, Count] = {
-    "BiasGelu": per_output(6),
-    "DequantizeLinear": per_output(2),
-    "FastGelu": per_output(5),
-    "QLinearAdd": per_output(9),
+    "BiasGelu": _per_output(6),
+    "DequantizeLinear": _per_output(2),
+    "FastGelu": _per_output(5),
+    "QLinearAdd": _per_output(9),
     "QLinearAveragePool": pooled(1),
-    "QLinearConcat": per_output(6),
-    "QLinearGlobalAveragePool": per_input(1),
-    "QLinearLeakyRelu": per_output(1),
-    "QLinearMul": per_output(9),
-    "QLinearSigmoid": per_output(1),
-    "QLinearSoftmax": per_input(9),
-    "Gelu": per_output(5),
-    "QuantizeLinear": per_output(4),
-    "QuickGelu": per_output(3),
-    "RotaryEmbedding": per_output(3),
-    "SimplifiedLayerNormalization": per_input(4),
-    "SkipLayerNormalization": per_input(8),
-    "SkipSimplifiedLayerNormalization": per_input(5),
+    "QLinearConcat": _per_output(6),
+    "QLinearGlobalAveragePool": _per_input(1),
+    "QLinearLeakyRelu": _per_output(1),
+    "QLinearMul": _per_output(9),
+    "QLinearSigmoid": _per_output(1),
+    "QLinearSoftmax": _per_input(9),
+    "Gelu": _per_output(5),
+    "QuantizeLinear": _per_output(4),
+    "QuickGelu": _per_output(3),
+    "RotaryEmbedding": _per_output(3),
+    "SimplifiedLayerNormalization": _per_input(4),
+    "SkipLayerNormalization": _per_input(8),
+    "SkipSimplifiedLayerNormalization": _per_input(5),
 }
 """ONNX Runtime's own. Dequantizing takes two operations and quantizing four; functions of single
 codes are table lookups."""

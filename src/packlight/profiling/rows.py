@@ -68,7 +68,7 @@ class Rows:
     def costs(self) -> Iterator[OperatorCost]:
         """A row for each operator, in the order they run."""
         for node in nodes(self.model.graph):
-            weights = weights_of(node)
+            weights = _weights_of(node)
             shared = not self.stored_bytes.keys().isdisjoint(weights)
             self.stored_bytes |= {key: tensor.nbytes for key, tensor in weights.items()}
             yield self.cost(node, weights, shared=shared)
@@ -83,8 +83,8 @@ class Rows:
         moved = self.moved(node, active)
         self.loaded.update(moved.constants)
         loaded_bytes = runs * sum(bytes_of(value) or 0 for value in moved.constants)
-        bytes_in = total_bytes(runs, moved.inputs)
-        bytes_out = total_bytes(runs, moved.outputs)
+        bytes_in = _total_bytes(runs, moved.inputs)
+        bytes_out = _total_bytes(runs, moved.outputs)
         activation_bytes = None
         if bytes_in is not None and bytes_out is not None:
             activation_bytes = bytes_in + bytes_out
@@ -111,9 +111,11 @@ class Rows:
         """Numbers that an operator gives, without padding; None where their count is unknown."""
         if not node.outputs:
             return None
-        name = str(unpadded(node.outputs[0]).name)
+        name = str(_unpadded(node.outputs[0]).name)
         sizes = shape(self.counter.values.get(name))
-        return None if sizes is None else math.prod(sizes)
+        if sizes is None:
+            return None
+        return math.prod(sizes)
 
     def arithmetic(self, node: ir.Node, active: list[ir.Node]) -> tuple[int | None, int | None]:
         """Multiply-accumulates and other operations in one run of the model."""
@@ -172,11 +174,10 @@ class Rows:
         return sizes
 
 
-def unpadded(value: ir.Value) -> ir.Value:
-    """The value behind the operators that cut off padding of its last block."""
+def _unpadded(value: ir.Value) -> ir.Value:
     readers = value.consumers()
     if len(readers) == 1 and readers[0].op_type in ("Reshape", "Slice"):
-        return unpadded(readers[0].outputs[0])
+        return _unpadded(readers[0].outputs[0])
     return value
 
 
@@ -188,8 +189,7 @@ Weights = dict[int, ir.TensorProtocol]
 """Stored tensors by the identity of their value."""
 
 
-def weights_of(node: ir.Node) -> Weights:
-    """Stored tensors that an operator reads, in a Constant too."""
+def _weights_of(node: ir.Node) -> Weights:
     weights = {}
     for value in node.inputs:
         tensor = None if value is None else stored_tensor(value)
@@ -209,7 +209,7 @@ def bytes_of(value: ir.Value) -> int | None:
     return math.ceil(math.prod(sizes) * dtype.itemsize)
 
 
-def total_bytes(runs: int, values: Iterable[ir.Value]) -> int | None:
+def _total_bytes(runs: int, values: Iterable[ir.Value]) -> int | None:
     """Bytes of values in all runs; None where one is not known."""
     total = 0
     for value in values:

@@ -49,7 +49,9 @@ def sizes_of(value: ir.Value) -> tuple[int, ...] | None:
     if value.shape is None:
         return None
     sizes = [size for size in value.shape if isinstance(size, int)]
-    return tuple(sizes) if len(sizes) == len(value.shape) else None
+    if len(sizes) == len(value.shape):
+        return tuple(sizes)
+    return None
 
 
 THEN = "then_branch"
@@ -108,7 +110,7 @@ class ShapePass:
             return  # what stays open is reported where it is counted
         for value in node.outputs:
             if value.name in inferred:
-                write_inferred(value, inferred[value.name])
+                _write_inferred(value, inferred[value.name])
 
     def compute(self, node: ir.Node) -> None:
         """Compute a node's outputs if its inputs are known and its outputs small."""
@@ -168,17 +170,17 @@ class ShapePass:
             running = [bodies[branch]]
         for value, *results in zip(node.outputs, *(body.outputs for body in running), strict=False):
             if len({sizes_of(result) for result in results}) == 1:
-                copy_shape(value, results[0])
+                _copy_shape(value, results[0])
 
     def loop(self, node: ir.Node) -> None:
         """Loop: a carried value has the shape that it starts with."""
         body = node.attributes.get_graph("body")
         for inner, outer in zip(body.inputs[2:], node.inputs[2:], strict=False):
-            copy_shape(inner, outer)
+            _copy_shape(inner, outer)
         self.over(body)
         carried = len(node.inputs) - 2
         for value, inner in zip(node.outputs[:carried], body.outputs[1:], strict=False):
-            copy_shape(value, inner)
+            _copy_shape(value, inner)
         trips = self.number(node.inputs[0])
         for value, inner in zip(node.outputs[carried:], body.outputs[carried + 1 :], strict=False):
             sizes = sizes_of(inner)
@@ -195,8 +197,7 @@ class ShapePass:
 BODIES = {"If": ShapePass.branches, "Loop": ShapePass.loop, "Scan": ShapePass.scan}
 
 
-def copy_shape(value: ir.Value, source: ir.Value | None) -> None:
-    """Copy the type, and the shape if it is known, of another value."""
+def _copy_shape(value: ir.Value, source: ir.Value | None) -> None:
     if source is not None and not _is_known(value) and _is_known(source):
         value.shape = source.shape
         value.type = value.type or source.type
@@ -212,8 +213,7 @@ def tensor(array: Array) -> onnx.TensorProto:
     return onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape))
 
 
-def write_inferred(value: ir.Value, inferred: onnx.TypeProto) -> None:
-    """Write an inferred type and shape into a value."""
+def _write_inferred(value: ir.Value, inferred: onnx.TypeProto) -> None:
     kind = ir.serde.deserialize_type_proto_for_type(inferred)
     shape = ir.serde.deserialize_type_proto_for_shape(inferred)
     value.type = kind or value.type

@@ -32,21 +32,20 @@ def source_of(node: ir.Node) -> SourceLine | None:
     """The source line of an operator; None where no exporter stored it."""
     trace = node.metadata_props.get(f"{NOTE}stack_trace", "")
     scopes = node.metadata_props.get(f"{NOTE}name_scopes", "")
-    file, line = innermost_call(trace)
-    module = module_path(scopes) if scopes else module_in_name(str(node.name or ""))
+    file, line = _innermost_call(trace)
+    module = _module_path(scopes) if scopes else _module_in_name(str(node.name or ""))
     if not file and not module:
         return None
     return SourceLine(file, line, module)
 
 
-def innermost_call(trace: str) -> tuple[str, int]:
-    """File and line of the innermost call outside PyTorch; of the innermost if all are inside."""
+def _innermost_call(trace: str) -> tuple[str, int]:
     calls = [(match["file"], int(match["line"])) for match in FRAME.finditer(trace)]
     outside = [call for call in calls if not INSIDE_TORCH.search(call[0])]
     return (outside or calls or [("", 0)])[-1]
 
 
-def module_path(scopes: str) -> str:
+def _module_path(scopes: str) -> str:
     """Path of the innermost module, from a list of paths that ends with the operation's name."""
     try:
         paths = ast.literal_eval(scopes)
@@ -55,14 +54,15 @@ def module_path(scopes: str) -> str:
     if not isinstance(paths, list) or len(paths) < MODULE_AND_NAME:
         return ""
     module = str(paths[-2])
-    return "" if module.startswith(INVENTED) else module or NETWORK
+    if module.startswith(INVENTED):
+        return ""
+    return module or NETWORK
 
 
 MODULE_AND_NAME = 2
 
 
-def module_in_name(name: str) -> str:
-    """Path of the module from a name as ``/blocks.0/conv/Conv``; the last piece is the operator."""
+def _module_in_name(name: str) -> str:
     start, *pieces = name.split("/")
     if start or not pieces:
         return ""

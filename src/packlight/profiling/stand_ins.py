@@ -57,7 +57,7 @@ def replace_node(model: ir.Model, node: ir.Node, replace: Replace) -> None:
         if index == 0 or node.op_type in SUMS:
             inserted = replace(model, node)
         else:
-            inserted = [ir.node("Identity", [unknown_value(model)])]
+            inserted = [ir.node("Identity", [_unknown_value(model)])]
         for new in inserted:
             new.metadata_props.update(node.metadata_props)
         graph.insert_before(node, inserted)
@@ -69,17 +69,15 @@ def replace_node(model: ir.Model, node: ir.Node, replace: Replace) -> None:
     graph.remove(node)
 
 
-def unknown_value(model: ir.Model) -> ir.Value:
-    """An input of the model with unknown shape."""
+def _unknown_value(model: ir.Model) -> ir.Value:
     name = f"{ADDED}{len(model.graph.inputs)}"
     value = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT))
     model.graph.inputs.append(value)
     return value
 
 
-def unknown_weight(model: ir.Model, *shape: int) -> ir.Value:
-    """An input of the model in place of a matrix that is stored in another form."""
-    value = unknown_value(model)
+def _unknown_weight(model: ir.Model, *shape: int) -> ir.Value:
+    value = _unknown_value(model)
     value.shape = ir.Shape(shape)
     return value
 
@@ -89,7 +87,7 @@ def _as_first_input(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     return [ir.node("Identity", [node.inputs[0]])]
 
 
-def as_standard(op: str, inputs: int) -> Replace:
+def _as_standard(op: str, inputs: int) -> Replace:
     """Stand-in by a standard operator on the first inputs, with attributes of the same names."""
 
     def replace(model: ir.Model, node: ir.Node) -> list[ir.Node]:
@@ -102,8 +100,7 @@ def as_standard(op: str, inputs: int) -> Replace:
     return replace
 
 
-def on_codes(op: str, *indices: int) -> Replace:
-    """Stand-in by a standard operator on the codes among the inputs, at these indices."""
+def _on_codes(op: str, *indices: int) -> Replace:
 
     def replace(model: ir.Model, node: ir.Node) -> list[ir.Node]:
         del model
@@ -113,9 +110,8 @@ def on_codes(op: str, *indices: int) -> Replace:
     return replace
 
 
-def gemm_of_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
-    """QGemm: gives floats where it has no output scale."""
-    (product,) = on_codes("Gemm", 0, 3)(model, node)
+def _gemm_of_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+    (product,) = _on_codes("Gemm", 0, 3)(model, node)
     if len(node.inputs) > QGEMM_SCALE and node.inputs[QGEMM_SCALE] is not None:
         return [product]
     product.outputs[0].name = f"{ADDED}{node.outputs[0].name}.codes"
@@ -129,10 +125,10 @@ def _joined_codes(model: ir.Model, node: ir.Node) -> list[ir.Node]:
 
 def _block_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     sizes = (node.attributes.get_int("K", 0), node.attributes.get_int("N", 0))
-    return [ir.node("MatMul", [node.inputs[0], unknown_weight(model, *sizes)])]
+    return [ir.node("MatMul", [node.inputs[0], _unknown_weight(model, *sizes)])]
 
 
-def fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+def _fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     """FusedMatMul, of matrices that may be transposed."""
     del model
     inserted = []
@@ -149,7 +145,7 @@ def fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     return [*inserted, ir.node("MatMul", operands)]
 
 
-def projected(model: ir.Model, node: ir.Node) -> list[ir.Node]:
+def _projected(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     """Attention, QAttention: as wide as the part of the weights that makes values."""
     weight = node.inputs[1]
     if weight is None or weight.shape is None or len(weight.shape) != MATRIX:
@@ -158,26 +154,26 @@ def projected(model: ir.Model, node: ir.Node) -> list[ir.Node]:
         return _as_first_input(model, node)
     wide, total = weight.shape.numpy()
     sizes = [*node.attributes.get_ints("qkv_hidden_sizes", [])] or [total // 3] * 3
-    return [ir.node("MatMul", [node.inputs[0], unknown_weight(model, wide, sizes[2])])]
+    return [ir.node("MatMul", [node.inputs[0], _unknown_weight(model, wide, sizes[2])])]
 
 
 REPLACE: Mapping[str, Replace] = {
     "MatMulNBits": _block_product,
-    "FusedMatMul": fused_product,
-    "FusedConv": as_standard("Conv", 3),
-    "FusedGemm": as_standard("Gemm", 3),
-    "DynamicQuantizeMatMul": as_standard("MatMul", 2),
-    "MatMulIntegerToFloat": as_standard("MatMul", 2),
-    "QuantizeLinear": as_standard("QuantizeLinear", 3),
-    "DequantizeLinear": as_standard("DequantizeLinear", 3),
-    "QGemm": gemm_of_codes,
-    "QLinearAdd": on_codes("Add", 0, 3),
-    "QLinearMul": on_codes("Mul", 0, 3),
-    "QLinearAveragePool": on_codes("AveragePool", 0),
-    "QLinearGlobalAveragePool": on_codes("GlobalAveragePool", 0),
+    "FusedMatMul": _fused_product,
+    "FusedConv": _as_standard("Conv", 3),
+    "FusedGemm": _as_standard("Gemm", 3),
+    "DynamicQuantizeMatMul": _as_standard("MatMul", 2),
+    "MatMulIntegerToFloat": _as_standard("MatMul", 2),
+    "QuantizeLinear": _as_standard("QuantizeLinear", 3),
+    "DequantizeLinear": _as_standard("DequantizeLinear", 3),
+    "QGemm": _gemm_of_codes,
+    "QLinearAdd": _on_codes("Add", 0, 3),
+    "QLinearMul": _on_codes("Mul", 0, 3),
+    "QLinearAveragePool": _on_codes("AveragePool", 0),
+    "QLinearGlobalAveragePool": _on_codes("GlobalAveragePool", 0),
     "QLinearConcat": _joined_codes,
-    "Attention": projected,
-    "QAttention": projected,
+    "Attention": _projected,
+    "QAttention": _projected,
     **dict.fromkeys(
         (
             "BiasGelu",

@@ -25,8 +25,7 @@ PaletteWidth = Literal[1, 2, 3, 4, 5, 6, 7, 8]
 """Bits of an index into a palette."""
 
 WeightRange = Literal["minmax", "mse", "moments"]
-"""Width of a weight's grid: it reaches the largest weight, has the least squared error, or the
-least one weighted by the inputs."""
+"""Range of a weight's grid: the largest weight, least squared error, or that weighted by inputs."""
 
 ActivationRange = Literal["minmax", "percentile", "mse", "kl"]
 """Width of an activation's grid."""
@@ -47,8 +46,7 @@ WIDEST = 8
 """Bits of the widest code."""
 
 WHOLE = 0.02
-"""Distance from a whole number of zeros that a share of a run may have, so that 0.667 is two of
-three."""
+"""Tolerance of a share times a run against a whole number, so that 0.667 is two of three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -126,8 +124,7 @@ class RoundingConfig(MethodConfig):
         ordered: whether gptq begins with the largest inputs.
         target: outputs that gptq reproduces: those of the ``float`` model, so that each weight
             compensates for the weights before it, or those that its ``present`` inputs would give.
-        bias: whether biases take up what rounding by calibration samples does to the means of
-            outputs, where there is a bias.
+        bias: whether existing biases correct the means of outputs after calibrated rounding.
         mixed: mean bits of a weight, up to 8, where every weight has a width of its own, found with
             calibration samples; 0 gives all the same.
     """
@@ -270,8 +267,7 @@ class Sparse(RoundingConfig):
         scaled: whether every output channel has a scale beside the palette.
         weighted: whether weights matter as much as the inputs that calibration samples give, in
             the choice of zeros by size and in the fit of grids and palettes.
-        inputs: weights whose outputs sum over fewer are left alone: they can hardly compensate for
-            each other, and there is little to gain.
+        inputs: weights whose outputs sum over fewer are skipped: there is little to gain.
     """
 
     kind: ClassVar[str] = "sparse"

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 
 from packlight.errors import RecipeError
 from packlight.records.configs import Config, MethodConfig, check_pattern
-from packlight.records.presets import PRESETS
 from packlight.records.recipe_options import (
+    PRESETS,
     Option,
     config_class,
     config_of,

@@ -33,7 +33,9 @@ def _column_table(column: str, all_groups: Sequence[Group], metric: str) -> Mark
     if flips:
         heads += ["Flips", ""]
     rows = [
-        element("tr", *_start(group, metric), bar(group.drop, low, high), *_flip_cells(group, most))
+        element(
+            "tr", *_start(group, metric), _bar(group.drop, low, high), *_flip_cells(group, most)
+        )
         for group in chosen
     ]
     content = table(heads, rows, f"Drop and flips by {column}", "groups")
@@ -52,7 +54,7 @@ def _start(group: Group, metric: str) -> list[Markup]:
 def _flip_cells(group: Group, most: float) -> list[Markup]:
     if group.flips is None:
         return []
-    return [number("flips", group.flips), bar(group.flips, 0.0, most, signed=False)]
+    return [number("flips", group.flips), _bar(group.flips, 0.0, most, signed=False)]
 
 
 def _span(numbers: Sequence[Measurement]) -> tuple[float, float]:
@@ -60,7 +62,7 @@ def _span(numbers: Sequence[Measurement]) -> tuple[float, float]:
     return low, max([low + LEAST_SPAN, *(m.high for m in numbers)])
 
 
-def bar(drop: Measurement, low: float, high: float, signed: bool = True) -> Markup:
+def _bar(drop: Measurement, low: float, high: float, signed: bool = True) -> Markup:
     """Cell with a bar from zero and a whisker; ``signed`` colors worse and better."""
 
     def percent(value: float) -> float:

@@ -79,7 +79,7 @@ def write_report(
 def page(outcome: Outcome, title: str, inputs: Mapping[int, Steps] = NO_INPUTS) -> str:
     """HTML document of the report."""
     css = stylesheet()
-    body = element("body", *sections(outcome, title, inputs), data(outcome))
+    body = element("body", *_sections(outcome, title, inputs), data(outcome))
     return f"<!doctype html>\n{element('html', head(title, css), body, lang='en')}\n"
 
 
@@ -108,7 +108,7 @@ def data(outcome: Outcome) -> Markup:
     return element("script", text, type="application/json", id="outcome")
 
 
-def sections(outcome: Outcome, title: str, inputs: Mapping[int, Steps]) -> list[Markup]:
+def _sections(outcome: Outcome, title: str, inputs: Mapping[int, Steps]) -> list[Markup]:
     """Header and sections, in order."""
     detailed = shown(outcome)
     results: Sequence[VariantResult] = ()
@@ -125,7 +125,7 @@ def sections(outcome: Outcome, title: str, inputs: Mapping[int, Steps]) -> list[
         "Why": findings(outcome.findings),
         "What practitioners know": lessons(outcome.lessons),
         "Not compressed": refusals(outcome),
-        "How it was measured": element("div", measured(outcome), meanings(), class_="two"),
+        "How it was measured": element("div", measured(outcome), _meanings(), class_="two"),
     }
     filled = [_section(name, content) for name, content in parts.items() if content]
     return [top(outcome, title), element("main", verdict(outcome), warnings(outcome), *filled)]
@@ -153,19 +153,18 @@ def verdict(outcome: Outcome) -> Markup:
     chosen = choice(outcome)
     text = " ".join(details(outcome))
     tone = "open"
-    parts = [element("p", minus_numbers(headline(outcome)), class_="headline")]
+    parts = [element("p", _minus_numbers(headline(outcome)), class_="headline")]
     if outcome.budget.all():
         tone = outcome.verdict
         parts.insert(0, pill(outcome.verdict, VERDICT[outcome.verdict]))
     if text:
-        parts.append(element("p", minus_numbers(text)))
+        parts.append(element("p", _minus_numbers(text)))
     if chosen:
         parts.append(_tiles(chosen, original(outcome)))
     return element("section", *parts, class_=f"verdict {tone}")
 
 
-def minus_numbers(text: str) -> str:
-    """Replace hyphens before numbers by minus signs; names keep their hyphens."""
+def _minus_numbers(text: str) -> str:
     return text.replace(" -", f" {MINUS}").replace("[-", f"[{MINUS}").replace(" us", " µs")
 
 
@@ -194,7 +193,7 @@ def warnings(outcome: Outcome) -> Markup:
     """Warnings about data and budgets; empty if there are none."""
     if not outcome.warnings:
         return Markup("")
-    items = [element("li", minus_numbers(text)) for text in outcome.warnings]
+    items = [element("li", _minus_numbers(text)) for text in outcome.warnings]
     return element("aside", element("h2", "Please note"), element("ul", *items), class_="warnings")
 
 
@@ -226,8 +225,7 @@ def measured(outcome: Outcome) -> Markup:
     return element("div", element("h3", "Conditions"), _definitions(list(facts.items())))
 
 
-def meanings() -> Markup:
-    """Definitions of the page's terms."""
+def _meanings() -> Markup:
     return element("div", element("h3", "Terms"), _definitions(list(MEANINGS)))
 
 

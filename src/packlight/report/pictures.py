@@ -42,7 +42,7 @@ def picture(steps: Steps) -> Markup:
     first = np.squeeze(values[0])
     image = pixels(first)
     if image is not None:
-        return image_element(image)
+        return _image_element(image)
     joined = np.concatenate([value.reshape(-1) for value in values])
     is_row = joined.dtype.kind == "f" and len(joined) >= LEAST_WAVE and first.ndim <= 1
     if is_row and np.isfinite(joined).all():
@@ -72,17 +72,16 @@ def pixels(value: Array) -> Bytes | None:
     return np.rint((thinned - low) * (255 / ((high - low) or 1))).astype(np.uint8)
 
 
-def image_element(image: Bytes) -> Markup:
-    """Image that is embedded in the page."""
+def _image_element(image: Bytes) -> Markup:
     height, width = image.shape[:2]
-    data = base64.b64encode(png(image)).decode()
+    data = base64.b64encode(_png(image)).decode()
     return element(
         "img", src=f"data:image/png;base64,{data}", width=width, height=height,
         alt=f"input, {width} by {height} pixels",
     )  # fmt: skip
 
 
-def png(image: Bytes) -> bytes:
+def _png(image: Bytes) -> bytes:
     """Encode an image (h, w, 1 or 3) as PNG.
 
     Source: Portable Network Graphics (third edition), W3C, 2025; filter 0 for every line.

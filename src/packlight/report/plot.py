@@ -25,8 +25,8 @@ def trade_off(outcome: Outcome) -> Markup:
     if not plotted(outcome):
         return element("p", "No variant has both a size and a drop.", class_="quiet")
     scenes = {kind: scene(outcome, canvas) for kind, canvas in CANVASES.items()}
-    drawings = [drawing(shown, kind) for kind, shown in scenes.items()]
-    return element("figure", *drawings, element("figcaption", *legend(scenes["wide"])))
+    drawings = [_drawing(shown, kind) for kind, shown in scenes.items()]
+    return element("figure", *drawings, element("figcaption", *_legend(scenes["wide"])))
 
 
 def plot_frame(outcome: Outcome) -> Markup:
@@ -41,7 +41,7 @@ def stylesheet() -> str:
     return resources.files("packlight.report").joinpath("report.css").read_text("utf-8")
 
 
-def drawing(shown: Scene, kind: str) -> Markup:
+def _drawing(shown: Scene, kind: str) -> Markup:
     """Draw the plot in one width."""
     count = len(shown.points)
     size = shown.canvas
@@ -60,8 +60,7 @@ def drawing(shown: Scene, kind: str) -> Markup:
     )
 
 
-def legend(shown: Scene) -> list[Markup]:
-    """Legend of the marks, and a hint for reading the plot."""
+def _legend(shown: Scene) -> list[Markup]:
     drawn = {shown.mark(point) for point in shown.points}
     if shown.bounds:
         drawn.add("region")

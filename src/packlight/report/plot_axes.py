@@ -95,25 +95,23 @@ def place_labels(
     occupied = list(obstacles)
     placed = []
     for point, width in zip(points, widths, strict=True):
-        label = min(candidates(point, width), key=partial(cost, occupied=occupied, frame=frame))
+        label = min(_candidates(point, width), key=partial(cost, occupied=occupied, frame=frame))
         occupied.append(label.box)
         placed.append(label)
     return placed
 
 
-def candidates(point: tuple[float, float], width: float) -> list[Label]:
-    """Positions for the label of a point, near ones first."""
+def _candidates(point: tuple[float, float], width: float) -> list[Label]:
     return [
-        Label(label_box(point, width, across, down, distance), distance > NEAR)
+        Label(_label_box(point, width, across, down, distance), distance > NEAR)
         for distance in DISTANCES
         for across, down in DIRECTIONS
     ]
 
 
-def label_box(
+def _label_box(
     point: tuple[float, float], width: float, across: int, down: int, distance: float
 ) -> Box:
-    """Rectangle of a label in a direction from a point."""
     reach = distance
     if across and down:
         reach *= DIAGONAL

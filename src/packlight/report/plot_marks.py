@@ -23,7 +23,7 @@ def ground(scene: Scene) -> list[Markup]:
     shape = region(scene)
     box = {"x": shape.left, "y": shape.top}
     size = {"width": shape.right - shape.left, "height": shape.bottom - shape.top}
-    marks = [*axis_across(scene, frame), *axis_up(scene, frame), *edges(scene, frame)]
+    marks = [*_axis_across(scene, frame), *_axis_up(scene, frame), *edges(scene, frame)]
     if scene.bounds:
         marks.insert(0, element("rect", **box, **size, class_="region"))
     return marks
@@ -47,27 +47,25 @@ def edges(scene: Scene, frame: Box) -> list[Markup]:
         drawn += [
             element("line", x1=shape.right, x2=shape.right, y1=frame.top, y2=frame.bottom,
                     class_="bound"),
-            _bound_name(scene.bounds["size"][1], size_name(scene, frame)),
+            _bound_name(scene.bounds["size"][1], _size_name(scene, frame)),
         ]  # fmt: skip
     if "drop" in scene.bounds and scene.down.holds(scene.bounds["drop"][0]):
         drawn += [
             element("line", x1=frame.left, x2=frame.right, y1=shape.top, y2=shape.top,
                     class_="bound"),
-            _bound_name(scene.bounds["drop"][1], drop_name(scene, frame)),
+            _bound_name(scene.bounds["drop"][1], _drop_name(scene, frame)),
         ]  # fmt: skip
     return drawn
 
 
-def size_name(scene: Scene, frame: Box) -> Box:
-    """Box for the text of the size bound, above its line."""
+def _size_name(scene: Scene, frame: Box) -> Box:
     width = BOLD * len(scene.bounds["size"][1])
     middle = max(region(scene).right, frame.left + width / 2)
     middle = min(middle, frame.right - width / 2)
     return Box(middle - width / 2, frame.top - 18, middle + width / 2, frame.top - 4)
 
 
-def drop_name(scene: Scene, frame: Box) -> Box:
-    """Box for the text of the drop bound, at the right end of its line."""
+def _drop_name(scene: Scene, frame: Box) -> Box:
     width = BOLD * len(scene.bounds["drop"][1])
     y = region(scene).top
     return Box(frame.right - width - 2, y - 17, frame.right - 2, y - 3)
@@ -78,7 +76,7 @@ def _bound_name(text: str, box: Box) -> Markup:
     return element("text", text, x=x, y=box.bottom - 3, text_anchor="middle", class_="bound-name")
 
 
-def axis_across(scene: Scene, frame: Box) -> list[Markup]:
+def _axis_across(scene: Scene, frame: Box) -> list[Markup]:
     """Ticks and name of the size axis."""
     high = scene.across.high
     scale = next(scale for scale in SCALES["B"] if high >= scale.size or scale.size == 1)
@@ -95,7 +93,7 @@ def axis_across(scene: Scene, frame: Box) -> list[Markup]:
     return drawn
 
 
-def axis_up(scene: Scene, frame: Box) -> list[Markup]:
+def _axis_up(scene: Scene, frame: Box) -> list[Markup]:
     """Ticks with lines across, and name of the drop axis."""
     drawn = [element("text", f"{scene.metric} drop, %", x=2, y=14, class_="axis-name")]
     for value in ticks(scene.down.low * 100, scene.down.high * 100, ROWS):
@@ -158,7 +156,7 @@ def numbers(scene: Scene) -> list[Markup]:
     obstacles = [Box(x - DOT - 1, y - DOT - 1, x + DOT + 1, y + DOT + 1) for x, y in pixels]
     obstacles += [_reach(point, scene) for point in scene.points]
     if "drop" in scene.bounds:
-        obstacles.append(drop_name(scene, frame))
+        obstacles.append(_drop_name(scene, frame))
     widths = [CHARACTER * len(str(point.number)) + 2 for point in scene.points]
     placed = place_labels(pixels, widths, obstacles, frame)
     return [

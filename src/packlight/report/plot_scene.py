@@ -90,8 +90,8 @@ def scene(outcome: Outcome, canvas: Canvas) -> Scene:
     points = plotted(outcome)
     limits = bounds(outcome)
     frame = canvas.frame()
-    across = Axis(0.0, largest_size(points, limits), frame.left, frame.right)
-    low, high = drop_range(points, limits)
+    across = Axis(0.0, _largest_size(points, limits), frame.left, frame.right)
+    low, high = _drop_range(points, limits)
     down = Axis(low, high, frame.bottom, frame.top)
     return Scene(tuple(points), limits, outcome.metric, canvas, across, down)
 
@@ -105,15 +105,16 @@ def plotted(outcome: Outcome) -> list[Point]:
         if drop is None and result.id == original(outcome).id:
             drop = counted(0.0)
         if size is not None and drop is not None:
-            points.append(Point(number, result.name, mark_of(result, outcome), size.value, drop))
+            points.append(Point(number, result.name, _mark_of(result, outcome), size.value, drop))
     return points
 
 
-def mark_of(result: VariantResult, outcome: Outcome) -> str:
-    """Mark of a variant on the scale."""
+def _mark_of(result: VariantResult, outcome: Outcome) -> str:
     if result.id == outcome.best:
         return "chosen"
-    return "front" if result.id in outcome.front else "other"
+    if result.id in outcome.front:
+        return "front"
+    return "other"
 
 
 def bounds(outcome: Outcome) -> dict[str, tuple[float, str]]:
@@ -128,8 +129,7 @@ def bounds(outcome: Outcome) -> dict[str, tuple[float, str]]:
     return tightest
 
 
-def largest_size(points: Sequence[Point], limits: Mapping[str, tuple[float, str]]) -> float:
-    """Size at the right edge: above all points, and above the bound if it is near."""
+def _largest_size(points: Sequence[Point], limits: Mapping[str, tuple[float, str]]) -> float:
     largest = max(point.size for point in points)
     bound = limits.get("size", (0.0, ""))[0]
     if largest < bound <= 2 * largest:
@@ -137,7 +137,7 @@ def largest_size(points: Sequence[Point], limits: Mapping[str, tuple[float, str]
     return max(largest, 1.0) * MARGIN
 
 
-def drop_range(
+def _drop_range(
     points: Sequence[Point], limits: Mapping[str, tuple[float, str]]
 ) -> tuple[float, float]:
     """Drops at the bottom and the top: over all points without outliers."""

@@ -65,11 +65,11 @@ def budgets(outcome: Outcome) -> Markup:
     result = shown(outcome)
     name = element("small", breakable(result.name if result else "none"))
     column = join(["Chosen" if choice(outcome) else "Nearest", name])
-    rows = [budget_row(limit, outcome, result) for limit in limits]
+    rows = [_budget_row(limit, outcome, result) for limit in limits]
     return table(("Budget", "Bound", column, "Met"), rows, "Budgets", "budgets")
 
 
-def budget_row(limit: Limit, outcome: Outcome, result: VariantResult | None) -> Markup:
+def _budget_row(limit: Limit, outcome: Outcome, result: VariantResult | None) -> Markup:
     """Row for a bound."""
     value = None
     met_cell: str = UNKNOWN
@@ -82,14 +82,13 @@ def budget_row(limit: Limit, outcome: Outcome, result: VariantResult | None) -> 
     return element(
         "tr",
         element("th", name_of(limit.metric), " ", code, scope="row"),
-        element("td", bound_text(limit, original(outcome)), class_="number"),
+        element("td", _bound_text(limit, original(outcome)), class_="number"),
         number(limit.judged_by, value),
         element("td", met_cell),
     )
 
 
-def bound_text(limit: Limit, base: VariantResult) -> str:
-    """Bound in the unit of its metric."""
+def _bound_text(limit: Limit, base: VariantResult) -> str:
     measurement = base.metrics.get(limit.judged_by)
     if measurement is None and limit.relative:
         return f"{limit.value:g}x"
@@ -103,20 +102,20 @@ def variants(outcome: Outcome) -> Markup:
     columns = (*COSTS_SHOWN, outcome.metric, "drop", "flips")
     heads = ("#", "Variant", "Budgets", *(name_of(column) for column in columns))
     rows = [
-        variant_row(index, result, outcome, columns)
+        _variant_row(index, result, outcome, columns)
         for index, result in enumerate(outcome.variants)
     ]
     return table(heads, rows, "Variants", "variants")
 
 
-def variant_row(
+def _variant_row(
     index: int, result: VariantResult, outcome: Outcome, columns: Sequence[str]
 ) -> Markup:
     """Row for a variant, or for its error."""
     chosen = result.id == outcome.best
     head = [
         element("td", str(index), class_="place"),
-        element("th", variant_name(result, outcome), scope="row"),
+        element("th", _variant_name(result, outcome), scope="row"),
     ]
     if result.error:
         failed = element("td", "Not measured: ", result.error, colspan=len(columns) + 1)
@@ -137,7 +136,7 @@ def cell(column: str, result: VariantResult, base: VariantResult) -> Markup:
     return number(column, measurement, multiple)
 
 
-def variant_name(result: VariantResult, outcome: Outcome) -> Markup:
+def _variant_name(result: VariantResult, outcome: Outcome) -> Markup:
     """Name of a variant with its badges, and its recipe if that differs from the name."""
     states = {
         "chosen": result.id == outcome.best,
@@ -160,7 +159,7 @@ def refusals(outcome: Outcome) -> Markup:
     if not by_reason:
         return element("p", "Nothing was refused.", class_="quiet")
     heads = ("Method", "Why not", "What to do", "Operators")
-    rows = [refusal_row(key, operators) for key, operators in by_reason.items()]
+    rows = [_refusal_row(key, operators) for key, operators in by_reason.items()]
     return table(heads, rows, "Refusals", "refusals")
 
 
@@ -178,10 +177,10 @@ def grouped(results: Sequence[VariantResult]) -> dict[Refusal, VariantsByOperato
     return dict(sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0].reason)))
 
 
-def refusal_row(key: Refusal, operators: VariantsByOperator) -> Markup:
+def _refusal_row(key: Refusal, operators: VariantsByOperator) -> Markup:
     """Row for a reason, with its operators folded."""
     count = len(set().union(*operators.values()))
-    counts = f"{counted_noun(len(operators), 'operator')} in {counted_noun(count, 'variant')}"
+    counts = f"{_counted_noun(len(operators), 'operator')} in {_counted_noun(count, 'variant')}"
     return element(
         "tr",
         element("td", element("code", key.method or UNKNOWN)),
@@ -200,7 +199,7 @@ def names(operators: Sequence[str]) -> Markup:
     return element("ul", *items)
 
 
-def counted_noun(count: int, noun: str) -> str:
+def _counted_noun(count: int, noun: str) -> str:
     """Number and noun.
 
     >>> counted_noun(1, "variant"), counted_noun(1200, "operator")

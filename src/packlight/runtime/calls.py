@@ -170,7 +170,7 @@ class Session:
         try:
             outputs: list[Array] = self.native.run(None, dict(feeds), run_options)
         except RUNTIME_ERRORS as error:
-            message = f"'{self.name}' fails when it runs: {error_sentence(error)}"
+            message = f"'{self.name}' fails when it runs: {_error_sentence(error)}"
             raise ModelError(message) from error
         return outputs
 
@@ -239,7 +239,7 @@ def start_with_options(
             model, session_options, providers=PROVIDERS, disabled_optimizers=list(without)
         )
     except RUNTIME_ERRORS as error:
-        raise ModelError(f"ONNX Runtime cannot open '{name}': {error_sentence(error)}") from error
+        raise ModelError(f"ONNX Runtime cannot open '{name}': {_error_sentence(error)}") from error
     inputs = {
         node.name: Input(
             node.name, node.type, tuple(dim if isinstance(dim, int) else None for dim in node.shape)
@@ -269,8 +269,7 @@ def native_options(options: SessionOptions) -> onnxruntime.SessionOptions:
     return native
 
 
-def error_sentence(error: Exception) -> str:
-    """The message in one line of at most 240 characters, without error codes and source files."""
+def _error_sentence(error: Exception) -> str:
     text = LOADED_FROM.sub("", SOURCE.sub("", CODE.sub("", str(error).strip())))
     text = SPACE.sub(" ", text).strip()
     text = text or type(error).__name__

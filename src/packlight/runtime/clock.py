@@ -96,7 +96,7 @@ def latency_of(
     Arguments and errors are those of ``time_against``.
     """
     runs = interleaved_seconds([session], samples, state, seconds, clock)
-    return latency_quantiles(runs[:, 0], seed)
+    return _latency_quantiles(runs[:, 0], seed)
 
 
 def compare_latency(
@@ -158,7 +158,7 @@ def compare_latency_with_reference(
     pairs = np.concatenate(seconds_of_rounds)
     latency = paired_latency(pairs[:, 0], pairs[:, 1], seed)
     latency["latency_ratio"] = ratio_over_rounds(seconds_of_rounds, latency["latency_ratio"])
-    return latency_quantiles(pairs[:, 0], seed), latency
+    return _latency_quantiles(pairs[:, 0], seed), latency
 
 
 def ratio_over_rounds(seconds_of_rounds: Sequence[Seconds], within: Measurement) -> Measurement:
@@ -176,9 +176,8 @@ def ratio_over_rounds(seconds_of_rounds: Sequence[Seconds], within: Measurement)
     return Measurement(value, "1", low, high, "measured", within.n)
 
 
-def latency_quantiles(seconds: Seconds, seed: int) -> dict[str, Measurement]:
-    """``latency``, ``latency_p90`` and ``latency_p99`` from the seconds of one session (runs,)."""
-    return quantiles(seconds, resampled_quantiles(seconds, resample_indices(len(seconds), seed)))
+def _latency_quantiles(seconds: Seconds, seed: int) -> dict[str, Measurement]:
+    return _quantiles(seconds, _resampled_quantiles(seconds, resample_indices(len(seconds), seed)))
 
 
 def interleaved_seconds(
@@ -249,24 +248,22 @@ def paired_latency(reference: Seconds, candidate: Seconds, seed: int) -> dict[st
     """
     runs = len(reference)
     indices = resample_indices(runs, seed)
-    spread = resampled_quantiles(candidate, indices)
+    spread = _resampled_quantiles(candidate, indices)
     base = np.median(reference[indices], axis=1)
     middle = float(np.median(reference))
     ratio = float(np.median(candidate)) / middle
     return {
-        **quantiles(candidate, spread),
+        **_quantiles(candidate, spread),
         "latency_reference": with_interval(middle, base, "s", runs),
         "latency_ratio": with_interval(ratio, spread[0] / base, "1", runs),
     }
 
 
-def resampled_quantiles(seconds: Seconds, indices: NDArray[np.intp]) -> Seconds:
-    """The quantiles of ``QUANTILES`` of each resample, (quantiles, resamples)."""
+def _resampled_quantiles(seconds: Seconds, indices: NDArray[np.intp]) -> Seconds:
     return np.quantile(seconds[indices], list(QUANTILES.values()), axis=1)
 
 
-def quantiles(seconds: Seconds, spread: Seconds) -> dict[str, Measurement]:
-    """The quantiles of ``QUANTILES``, each with its interval."""
+def _quantiles(seconds: Seconds, spread: Seconds) -> dict[str, Measurement]:
     values = np.quantile(seconds, list(QUANTILES.values()))
     return {
         name: with_interval(float(value), row, "s", len(seconds))
@@ -274,23 +271,21 @@ def quantiles(seconds: Seconds, spread: Seconds) -> dict[str, Measurement]:
     }
 
 
-def block_length(runs: int) -> int:
-    """Runs in one block of the bootstrap: the square root of their number."""
+def _block_length(runs: int) -> int:
     return max(1, round(math.sqrt(runs)))
 
 
 def resample_indices(runs: int, seed: int) -> NDArray[np.intp]:
     """Indices of resampled runs, (resamples, runs), drawn in blocks that wrap around."""
-    length = block_length(runs)
+    length = _block_length(runs)
     blocks = -(-runs // length)
     starts = np.random.default_rng(seed).integers(0, runs, (RESAMPLES, blocks))
     indices = (starts[:, :, None] + np.arange(length)).reshape(RESAMPLES, -1)
     return np.asarray(indices[:, :runs] % runs, dtype=np.intp)
 
 
-def t_stretch(runs: int) -> float:
-    """Factor by which an interval from few blocks is wider."""
-    blocks = -(-runs // block_length(runs))
+def _t_stretch(runs: int) -> float:
+    blocks = -(-runs // _block_length(runs))
     from scipy.special import ndtri, stdtrit  # noqa: PLC0415  scipy takes long to load
 
     return float(stdtrit(max(blocks - 1, 1), 1 - TAIL) / ndtri(1 - TAIL))
@@ -299,7 +294,7 @@ def t_stretch(runs: int) -> float:
 def with_interval(value: float, spread: NDArray[np.float64], unit: Unit, runs: int) -> Measurement:
     """A positive estimate with the 95 % interval of its resampled values."""
     low, high = np.quantile(spread, [TAIL, 1 - TAIL])
-    stretch = t_stretch(runs)
+    stretch = _t_stretch(runs)
     lowest = max(0.0, min(value, value + stretch * float(low - value)))
     highest = max(value, value + stretch * float(high - value))
     return Measurement(value, unit, lowest, highest, "measured", runs)

@@ -56,7 +56,7 @@ class DiskCache:
         with self.lock:
             if array.dtype.hasobject or self.size + array.nbytes > self.max_bytes:
                 return None
-            data = raw_bytes(np.ascontiguousarray(array))
+            data = _raw_bytes(np.ascontiguousarray(array))
             try:
                 file = self.opened()
                 file.seek(self.size)
@@ -79,7 +79,7 @@ class DiskCache:
     def read(self, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
         """Read the array that begins at an offset of the file."""
         array = np.empty(shape, dtype)
-        unread = raw_bytes(array)
+        unread = _raw_bytes(array)
         with self.lock:
             file = self.opened()
             file.seek(offset)
@@ -133,6 +133,5 @@ class SampleCache:
             self.stored[index] = [{name: next(unassigned) for name in feeds} for feeds in sample]
 
 
-def raw_bytes(array: Array) -> memoryview:
-    """The bytes of a contiguous array."""
+def _raw_bytes(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data

@@ -56,12 +56,12 @@ def with_exact_integers(model: Model) -> tuple[Model, tuple[str, ...]]:
     inexact = tuple(
         f"{node.op_type} {node.name or node.outputs[0].name}"
         for node in [*nodes(clone), *inner]
-        if not replace_by_reference(node)
+        if not _replace_by_reference(node)
     )
     return Model(clone, model.name), inexact
 
 
-def replace_by_reference(node: ir.Node) -> bool:
+def _replace_by_reference(node: ir.Node) -> bool:
     """Replace one operator if it computes with integers; False where that is not possible."""
     key = ("" if node.domain == "ai.onnx" else node.domain, node.op_type)
     if key == (MICROSOFT, "MatMulNBits"):
@@ -91,64 +91,57 @@ def replace_node(node: ir.Node, new: Sequence[ir.Node], result: ir.Value) -> Non
     ir.convenience.replace_nodes_and_values(graph, node, [node], new, node.outputs, [result])
 
 
-def matmul_integer(tape: Tape, node: ir.Node) -> ir.Value:
-    """Sums of products of integers, in float64 and then int32."""
+def _matmul_integer(tape: Tape, node: ir.Node) -> ir.Value:
     a, b = node.inputs[:2]
-    total = matmul_sum(tape, Operands(a, b, optional_input(node, 2), optional_input(node, 3)))
+    total = _matmul_sum(tape, Operands(a, b, optional_input(node, 2), optional_input(node, 3)))
     return cast_to(tape, total, ir.DataType.INT32)
 
 
-def qlinear_matmul(tape: Tape, node: ir.Node) -> ir.Value:
-    """An exact sum, scaled in float64, rounded to the grid of the output."""
+def _qlinear_matmul(tape: Tape, node: ir.Node) -> ir.Value:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs
-    total = matmul_sum(tape, Operands(a, b, a_zero, b_zero))
-    return requantize(tape, scale_sum(tape, total, a_scale, b_scale), y_scale, y_zero)
+    total = _matmul_sum(tape, Operands(a, b, a_zero, b_zero))
+    return _requantize(tape, _scale_sum(tape, total, a_scale, b_scale), y_scale, y_zero)
 
 
-def conv_integer(tape: Tape, node: ir.Node) -> ir.Value:
-    """Sums of products of integers, in float32 digits and then int32."""
+def _conv_integer(tape: Tape, node: ir.Node) -> ir.Value:
     x, w = node.inputs[:2]
     operands = Operands(x, w, optional_input(node, 2), optional_input(node, 3))
-    return conv_sum(tape, operands, node.attributes)
+    return _conv_sum(tape, operands, node.attributes)
 
 
-def qlinear_conv(tape: Tape, node: ir.Node) -> ir.Value:
+def _qlinear_conv(tape: Tape, node: ir.Node) -> ir.Value:
     """An exact sum with its bias, scaled in float64, rounded to the grid of the output."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = node.inputs[:8]
-    total = conv_sum(tape, Operands(x, w, x_zero, w_zero), node.attributes)
+    total = _conv_sum(tape, Operands(x, w, x_zero, w_zero), node.attributes)
     bias = optional_input(node, 8)
     if bias is not None:
         total = tape.op("Add", [total, per_channel(tape, bias, w, axis=1)])
     wide = cast_to(tape, total, ir.DataType.DOUBLE)
     scale = per_channel(tape, w_scale, w, axis=1)
-    return requantize(tape, scale_sum(tape, wide, x_scale, scale), y_scale, y_zero)
+    return _requantize(tape, _scale_sum(tape, wide, x_scale, scale), y_scale, y_zero)
 
 
-def requantize(tape: Tape, real: ir.Value, scale: Value, zero: Value) -> ir.Value:
-    """Round real numbers (float64) to a grid."""
+def _requantize(tape: Tape, real: ir.Value, scale: Value, zero: Value) -> ir.Value:
     narrow = cast_to(tape, real, ir.DataType.FLOAT)
     return tape.op("QuantizeLinear", [narrow, cast_to(tape, scale, ir.DataType.FLOAT), zero])
 
 
-def matmul_integer_to_float(tape: Tape, node: ir.Node) -> ir.Value:
-    """An exact sum, scaled in float64, plus a bias."""
+def _matmul_integer_to_float(tape: Tape, node: ir.Node) -> ir.Value:
     a, b, a_scale, b_scale = node.inputs[:4]
-    total = matmul_sum(tape, Operands(a, b, optional_input(node, 4), optional_input(node, 5)))
-    real = scale_sum(tape, total, a_scale, b_scale)
-    return add_bias(tape, real, optional_input(node, 6), a_scale)
+    total = _matmul_sum(tape, Operands(a, b, optional_input(node, 4), optional_input(node, 5)))
+    real = _scale_sum(tape, total, a_scale, b_scale)
+    return _add_bias(tape, real, optional_input(node, 6), a_scale)
 
 
-def dynamic_quantize_matmul(tape: Tape, node: ir.Node) -> ir.Value:
-    """Activations rounded to uint8 by their range, then as ``matmul_integer_to_float``."""
+def _dynamic_quantize_matmul(tape: Tape, node: ir.Node) -> ir.Value:
     a, b, b_scale = node.inputs[:3]
     codes, a_scale, a_zero = tape.op_multi_out("DynamicQuantizeLinear", [a], num_outputs=3)
-    total = matmul_sum(tape, Operands(codes, b, a_zero, optional_input(node, 3)))
-    real = scale_sum(tape, total, a_scale, b_scale)
-    return add_bias(tape, real, optional_input(node, 4), a_scale)
+    total = _matmul_sum(tape, Operands(codes, b, a_zero, optional_input(node, 3)))
+    real = _scale_sum(tape, total, a_scale, b_scale)
+    return _add_bias(tape, real, optional_input(node, 4), a_scale)
 
 
-def add_bias(tape: Tape, real: ir.Value, bias: ir.Value | None, like: ir.Value | None) -> ir.Value:
-    """Add a bias in float64, then cast to the type of another value (float32 if unknown)."""
+def _add_bias(tape: Tape, real: ir.Value, bias: ir.Value | None, like: ir.Value | None) -> ir.Value:
     if bias is not None:
         real = tape.op("Add", [real, cast_to(tape, bias, ir.DataType.DOUBLE)])
     kind = like.dtype if like is not None else None
@@ -156,12 +149,12 @@ def add_bias(tape: Tape, real: ir.Value, bias: ir.Value | None, like: ir.Value |
 
 
 REFERENCES: dict[tuple[str, str], Reference] = {
-    ("", "MatMulInteger"): matmul_integer,
-    ("", "QLinearMatMul"): qlinear_matmul,
-    ("", "ConvInteger"): conv_integer,
-    ("", "QLinearConv"): qlinear_conv,
-    (MICROSOFT, "MatMulIntegerToFloat"): matmul_integer_to_float,
-    (MICROSOFT, "DynamicQuantizeMatMul"): dynamic_quantize_matmul,
+    ("", "MatMulInteger"): _matmul_integer,
+    ("", "QLinearMatMul"): _qlinear_matmul,
+    ("", "ConvInteger"): _conv_integer,
+    ("", "QLinearConv"): _qlinear_conv,
+    (MICROSOFT, "MatMulIntegerToFloat"): _matmul_integer_to_float,
+    (MICROSOFT, "DynamicQuantizeMatMul"): _dynamic_quantize_matmul,
 }
 """Function that builds the reference, by domain and type."""
 
@@ -201,7 +194,7 @@ class Operands:
     right_zero: ir.Value | None = None
 
 
-def matmul_sum(tape: Tape, operands: Operands) -> ir.Value:
+def _matmul_sum(tape: Tape, operands: Operands) -> ir.Value:
     """The product of (left - left_zero) and (right - right_zero), float64.
 
     A product of 8-bit codes is below 2**16, so float64 is exact up to 2**37 products; as int32,
@@ -212,24 +205,22 @@ def matmul_sum(tape: Tape, operands: Operands) -> ir.Value:
         operands: left (..., rows, inner) with one zero point or one for each row, right
             (..., inner, columns) with one or one for each column.
     """
-    left_zero = as_column(tape, operands.left_zero)
+    left_zero = _as_column(tape, operands.left_zero)
     factors = [
-        centered(tape, operands.left, left_zero, ir.DataType.DOUBLE),
-        centered(tape, operands.right, operands.right_zero, ir.DataType.DOUBLE),
+        _centered(tape, operands.left, left_zero, ir.DataType.DOUBLE),
+        _centered(tape, operands.right, operands.right_zero, ir.DataType.DOUBLE),
     ]
     return tape.op("MatMul", factors)
 
 
-def centered(tape: Tape, codes: Value, zero: Value, kind: ir.DataType) -> ir.Value:
-    """Codes minus their zero point, in a floating-point type."""
+def _centered(tape: Tape, codes: Value, zero: Value, kind: ir.DataType) -> ir.Value:
     wide = cast_to(tape, codes, kind)
     if zero is None:
         return wide
     return tape.op("Sub", [wide, cast_to(tape, zero, kind)])
 
 
-def as_column(tape: Tape, value: ir.Value | None) -> ir.Value | None:
-    """One number for each row as a column, which broadcasts over the columns."""
+def _as_column(tape: Tape, value: ir.Value | None) -> ir.Value | None:
     if value is None:
         return None
     shape = static_shape(value)
@@ -238,9 +229,8 @@ def as_column(tape: Tape, value: ir.Value | None) -> ir.Value | None:
     return tape.op("Reshape", [value, constant_value(tape, np.array([-1, 1], np.int64))])
 
 
-def scale_sum(tape: Tape, total: ir.Value, left_scale: Value, right_scale: Value) -> ir.Value:
-    """A sum (float64) times the scales of both operands."""
-    first = cast_to(tape, as_column(tape, left_scale), ir.DataType.DOUBLE)
+def _scale_sum(tape: Tape, total: ir.Value, left_scale: Value, right_scale: Value) -> ir.Value:
+    first = cast_to(tape, _as_column(tape, left_scale), ir.DataType.DOUBLE)
     second = cast_to(tape, right_scale, ir.DataType.DOUBLE)
     return tape.op("Mul", [tape.op("Mul", [total, first]), second])
 
@@ -259,7 +249,7 @@ def digit_bits(products: int) -> int:
     return min(MAGNITUDE_BITS, (top + 1).bit_length() - 1)
 
 
-def conv_sum(tape: Tape, operands: Operands, attributes: Mapping[str, ir.Attr]) -> ir.Value:
+def _conv_sum(tape: Tape, operands: Operands, attributes: Mapping[str, ir.Attr]) -> ir.Value:
     """The convolution of (left - left_zero) with (right - right_zero), int32.
 
     Padding is with zeros of the difference, that is, with the zero point of the input.
@@ -274,28 +264,27 @@ def conv_sum(tape: Tape, operands: Operands, attributes: Mapping[str, ir.Attr]) 
         UnsizedError: no digit is small enough, or the shape is unknown.
     """
     weight = operands.right
-    bits = digit_bits(math.prod(weight_shape(weight)[1:]))
+    bits = digit_bits(math.prod(_weight_shape(weight)[1:]))
     if bits == 0:
         raise UnsizedError
     zeros = operands.right_zero
     if zeros is not None:
         zeros = per_channel(tape, zeros, weight, axis=0)
-    images = centered(tape, operands.left, operands.left_zero, ir.DataType.FLOAT)
-    weights = centered(tape, weight, zeros, ir.DataType.FLOAT)
+    images = _centered(tape, operands.left, operands.left_zero, ir.DataType.FLOAT)
+    weights = _centered(tape, weight, zeros, ir.DataType.FLOAT)
     parts = [
-        weighted_digit(tape, tape.op("Conv", [images, digit], attributes), bits * index)
-        for index, digit in enumerate(digits(tape, weights, bits))
+        _weighted_digit(tape, tape.op("Conv", [images, digit], attributes), bits * index)
+        for index, digit in enumerate(_digits(tape, weights, bits))
     ]
     return reduce(lambda total, part: tape.op("Add", [total, part]), parts)
 
 
-def weighted_digit(tape: Tape, part: ir.Value, shift: int) -> ir.Value:
-    """The convolution of one digit times the digit's weight, int32."""
+def _weighted_digit(tape: Tape, part: ir.Value, shift: int) -> ir.Value:
     weight = constant_value(tape, np.array(1 << shift, np.int32))
     return tape.op("Mul", [cast_to(tape, part, ir.DataType.INT32), weight])
 
 
-def digits(tape: Tape, weights: ir.Value, bits: int) -> list[ir.Value]:
+def _digits(tape: Tape, weights: ir.Value, bits: int) -> list[ir.Value]:
     """Signed digits of integers (float32), lowest first."""
     base = constant_value(tape, np.array(1 << bits, np.float32))
     sign = tape.op("Sign", [weights])
@@ -309,7 +298,7 @@ def digits(tape: Tape, weights: ir.Value, bits: int) -> list[ir.Value]:
     return signed_digits
 
 
-def weight_shape(weight: ir.Value | None) -> tuple[int, ...]:
+def _weight_shape(weight: ir.Value | None) -> tuple[int, ...]:
     """Shape of a weight.
 
     Raises:
@@ -323,6 +312,6 @@ def weight_shape(weight: ir.Value | None) -> tuple[int, ...]:
 
 def per_channel(tape: Tape, value: ir.Value | None, weight: ir.Value | None, axis: int) -> ir.Value:
     """One number, or one for each output channel, along an axis of the weight's rank."""
-    shape = np.ones(len(weight_shape(weight)), np.int64)
+    shape = np.ones(len(_weight_shape(weight)), np.int64)
     shape[axis] = -1
     return tape.op("Reshape", [value, constant_value(tape, shape)])

@@ -49,7 +49,7 @@ def machine() -> Machine:
         cores=cores(),
         memory=physical_memory(),
         features=instruction_sets(),
-        saturates=int16_sums_saturate(),
+        saturates=_int16_sums_saturate(),
         python=platform.python_version(),
         onnxruntime=onnxruntime.__version__,
     )
@@ -63,8 +63,7 @@ EXPECTED = PRODUCTS * CODE * WEIGHT
 """A sum whose neighboring products exceed 16 bits in pairs."""
 
 
-def int16_sums_saturate() -> bool:
-    """Test whether sums of 8-bit products saturate; flags are not reliable under emulation."""
+def _int16_sums_saturate() -> bool:
     session = start_session(to_bytes(saturation_probe()), "probe", SessionOptions())
     return bool((session.run(probe_inputs())["y"] != EXPECTED).any())
 
@@ -89,7 +88,7 @@ def cpu_info() -> Mapping[str, str]:
     """Name and flags of the first processor, as the system states them."""
     if CPUINFO.exists():
         return from_cpuinfo()
-    return from_sysctl()
+    return _from_sysctl()
 
 
 def instruction_sets() -> tuple[str, ...]:
@@ -105,16 +104,14 @@ def from_cpuinfo(text: str | None = None) -> Mapping[str, str]:
     return {"name": name, "flags": next((cpu_info[key] for key in FLAGS if key in cpu_info), "")}
 
 
-def from_sysctl() -> Mapping[str, str]:
-    """Name and flags as macOS states them; nothing on other systems."""
+def _from_sysctl() -> Mapping[str, str]:
     if platform.system() != "Darwin":
         return {}
-    flags = [flag for key, flag in SYSCTL.items() if sysctl(key) == "1"]
-    return {"name": sysctl("machdep.cpu.brand_string"), "flags": " ".join(flags)}
+    flags = [flag for key, flag in SYSCTL.items() if _sysctl(key) == "1"]
+    return {"name": _sysctl("machdep.cpu.brand_string"), "flags": " ".join(flags)}
 
 
-def sysctl(key: str) -> str:
-    """One value of macOS; empty for a key that this version does not know."""
+def _sysctl(key: str) -> str:
     command = ["/usr/sbin/sysctl", "-n", key]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if answer.returncode != 0:

@@ -105,7 +105,7 @@ def saturation(
         TaskError: a sample does not fit.
     """
     graph = fused(model, options)
-    names = operators_of_kernels(model.graph, graph.graph)
+    names = _operators_of_kernels(model.graph, graph.graph)
     products = [
         Product(node, names[index], read)
         for index, node in enumerate(nodes(graph.graph))
@@ -134,7 +134,7 @@ def fused(model: Model, options: SessionOptions) -> Model:
     return Model(graph, model.name)
 
 
-def operators_of_kernels(before: ir.Model, after: ir.Model) -> dict[int, str]:
+def _operators_of_kernels(before: ir.Model, after: ir.Model) -> dict[int, str]:
     """Name of the operator that each kernel computes, by the kernel's index."""
     producers = {value.name: node for node in nodes(before) for value in node.outputs}
     names = {node.name for node in nodes(before)}
@@ -211,7 +211,7 @@ class Product:
         if not any(self.pairs):
             self.count_pairs(weights)
         if self.read.floats:
-            codes = quantize_by_range(np.asarray(codes, np.float32))
+            codes = _quantize_by_range(np.asarray(codes, np.float32))
         zero_point = 0 if zero is None else int(zero.reshape(-1)[0])
         rows = code_matrices(self.node, codes, weight, zero_point, max_rows)
         for group in range(max(len(rows), len(weights))):
@@ -237,8 +237,7 @@ class Product:
         )  # fmt: skip
 
 
-def quantize_by_range(value: NDArray[np.float32]) -> Codes:
-    """Codes of a float activation by its range, as of DynamicQuantizeLinear."""
+def _quantize_by_range(value: NDArray[np.float32]) -> Codes:
     low = min(float(value.min()), 0.0)
     high = max(float(value.max()), 0.0)
     scale = np.float32((high - low) / LARGEST_CODE) or np.float32(1)

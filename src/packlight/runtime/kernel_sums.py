@@ -63,20 +63,18 @@ class Operands:
     floats: bool = False
 
 
-def matrix_columns(node: ir.Node, weight: Array) -> Weights:
-    """(in, out) or (batch, in, out) as matrices (groups, in, out)."""
+def _matrix_columns(node: ir.Node, weight: Array) -> Weights:
     del node
     return np.asarray(weight.reshape(-1, *weight.shape[-2:]), np.int8)
 
 
-def gemm_columns(node: ir.Node, weight: Array) -> Weights:
-    """(in, out), or (out, in) with transB, as one matrix."""
+def _gemm_columns(node: ir.Node, weight: Array) -> Weights:
     if node.attributes.get_int("transB", 0):
         weight = weight.T
     return np.asarray(weight[None], np.int8)
 
 
-def kernel_columns(node: ir.Node, weight: Array) -> Weights:
+def _kernel_columns(node: ir.Node, weight: Array) -> Weights:
     """(out, in / groups, ...kernel) as (groups, kernel x in / groups, out / groups).
 
     Channels are neighbors: images run with the channels last.
@@ -88,18 +86,18 @@ def kernel_columns(node: ir.Node, weight: Array) -> Weights:
 
 
 KERNELS: Mapping[tuple[str, str], tuple[Operands, ...]] = {
-    ("", "QLinearConv"): (Operands(0, 3, 2, kernel_columns),),
-    (MICROSOFT, "QLinearConv"): (Operands(0, 3, 2, kernel_columns),),
-    ("", "QLinearMatMul"): (Operands(0, 3, 2, matrix_columns),),
-    ("", "MatMulInteger"): (Operands(0, 1, 2, matrix_columns),),
-    (MICROSOFT, "MatMulIntegerToFloat"): (Operands(0, 1, 4, matrix_columns),),
-    (MICROSOFT, "QGemm"): (Operands(0, 3, 2, gemm_columns),),
-    (MICROSOFT, "DynamicQuantizeMatMul"): (Operands(0, 1, -1, matrix_columns, floats=True),),
+    ("", "QLinearConv"): (Operands(0, 3, 2, _kernel_columns),),
+    (MICROSOFT, "QLinearConv"): (Operands(0, 3, 2, _kernel_columns),),
+    ("", "QLinearMatMul"): (Operands(0, 3, 2, _matrix_columns),),
+    ("", "MatMulInteger"): (Operands(0, 1, 2, _matrix_columns),),
+    (MICROSOFT, "MatMulIntegerToFloat"): (Operands(0, 1, 4, _matrix_columns),),
+    (MICROSOFT, "QGemm"): (Operands(0, 3, 2, _gemm_columns),),
+    (MICROSOFT, "DynamicQuantizeMatMul"): (Operands(0, 1, -1, _matrix_columns, floats=True),),
     (MICROSOFT, "DynamicQuantizeLSTM"): (
-        Operands(0, 1, -1, matrix_columns, floats=True),
-        Operands(-1, 2, -1, matrix_columns, floats=True),
+        Operands(0, 1, -1, _matrix_columns, floats=True),
+        Operands(-1, 2, -1, _matrix_columns, floats=True),
     ),
-    (MICROSOFT, "QAttention"): (Operands(0, 1, 6, matrix_columns),),
+    (MICROSOFT, "QAttention"): (Operands(0, 1, 6, _matrix_columns),),
 }
 """By domain and type; the second weight of an LSTM multiplies states inside the kernel."""
 
@@ -109,15 +107,14 @@ def saturating_operands(node: ir.Node) -> Iterator[Operands]:
     domain = node.domain if node.domain != "ai.onnx" else ""
     for candidate in KERNELS.get((domain, node.op_type), ()):
         weight = optional_input(node, candidate.weight)
-        codes = element_type(optional_input(node, candidate.codes))
-        zero = element_type(optional_input(node, candidate.zero))
+        codes = _element_type(optional_input(node, candidate.codes))
+        zero = _element_type(optional_input(node, candidate.zero))
         signed = not candidate.floats and ir.DataType.INT8 in (codes, zero)
-        if element_type(weight) == ir.DataType.INT8 and not signed and not depthwise(node, weight):
+        if _element_type(weight) == ir.DataType.INT8 and not signed and not depthwise(node, weight):
             yield candidate
 
 
-def element_type(value: ir.Value | None) -> ir.DataType | None:
-    """Element type of a value; None where it is unknown."""
+def _element_type(value: ir.Value | None) -> ir.DataType | None:
     if value is None:
         return None
     return (stored_tensor(value) or value).dtype
@@ -146,12 +143,11 @@ def code_matrices(node: ir.Node, codes: Array, weight: Array, zero: int, max_row
     if node.op_type == "QLinearConv":
         return patches(node, unsigned, weight.shape[SPATIAL:], zero, max_rows)
     if "MatMul" in node.op_type and weight.ndim > SPATIAL:
-        return sample_rows(unsigned.reshape(-1, *unsigned.shape[-2:]), max_rows)
-    return sample_rows(unsigned.reshape(1, -1, unsigned.shape[-1]), max_rows)
+        return _sample_rows(unsigned.reshape(-1, *unsigned.shape[-2:]), max_rows)
+    return _sample_rows(unsigned.reshape(1, -1, unsigned.shape[-1]), max_rows)
 
 
-def sample_rows(rows: Codes, max_rows: int) -> Codes:
-    """Evenly spread rows of every group."""
+def _sample_rows(rows: Codes, max_rows: int) -> Codes:
     count = rows.shape[1]
     if not max_rows or count <= max_rows:
         return rows
@@ -172,10 +168,10 @@ def patches(node: ir.Node, images: Codes, kernel: Sequence[int], zero: int, max_
     windows = sliding_window_view(padded, extent, axis=axes)
     steps = [slice(None, None, step) for step in (*strides, *dilations)]
     windows = windows[(slice(None), slice(None), *steps)]
-    return sample_patches(windows, node.attributes.get_int("group", 1), rank, max_rows)
+    return _sample_patches(windows, node.attributes.get_int("group", 1), rank, max_rows)
 
 
-def sample_patches(windows: Codes, groups: int, rank: int, max_rows: int) -> Codes:
+def _sample_patches(windows: Codes, groups: int, rank: int, max_rows: int) -> Codes:
     """Evenly spread patches from windows (batch, channels, ...positions, ...kernel)."""
     batch, depth = windows.shape[:SPATIAL]
     positions = windows.shape[SPATIAL : SPATIAL + rank]
@@ -238,7 +234,7 @@ def may_saturate(weight: Weights) -> Mask:
     return np.asarray(above | below)
 
 
-def pair_losses(codes: Codes, weight: Weights) -> Iterator[tuple[NDArray[np.intp], Integers]]:
+def _pair_losses(codes: Codes, weight: Weights) -> Iterator[tuple[NDArray[np.intp], Integers]]:
     """Changes by saturation, pair after pair.
 
     Args:
@@ -262,7 +258,7 @@ def saturation_losses(codes: Codes, weight: Weights) -> tuple[Integers, Integers
     """Changes of all sums by saturation, and counts of saturated pairs, (n, out) each."""
     change = np.zeros((len(codes), weight.shape[1]), np.int32)
     count = np.zeros_like(change)
-    for outputs, part in pair_losses(codes, weight):
+    for outputs, part in _pair_losses(codes, weight):
         change[:, outputs] += part
         count[:, outputs] += part != 0
     return change, count

@@ -140,12 +140,12 @@ def time_kernels(
         source = session_source(model, folder)
         for _ in range(rounds):
             plain = start_session(source, model.name, options)
-            profiled = profiled_session(source, model, options, folder)
+            profiled = _profiled_session(source, model, options, folder)
             seconds_of_rounds.append(
                 interleaved_seconds([plain, profiled], [sample], state, seconds / rounds, clock)
             )
             profile = Path(profiled.native.end_profiling())
-            runs += complete_samples(read_runs(profile.read_text("utf-8")), len(sample))
+            runs += _complete_samples(read_runs(profile.read_text("utf-8")), len(sample))
             profile.unlink()
         graph = ir.from_proto(onnx.load(folder / GRAPH_FILE, load_external_data=False))
     if not runs:
@@ -165,7 +165,7 @@ def session_source(model: Model, folder: Path) -> bytes | Path:
     return folder / "model.onnx"
 
 
-def profiled_session(
+def _profiled_session(
     source: bytes | Path, model: Model, options: SessionOptions, folder: Path
 ) -> Session:
     """A session that records its events, and its graph at the first opening."""
@@ -179,8 +179,7 @@ def profiled_session(
     return start_with_options(source, model.name, options, native)
 
 
-def complete_samples(runs: Sequence[Run], steps: int) -> Sequence[Run]:
-    """Runs of complete samples, without those that warm up."""
+def _complete_samples(runs: Sequence[Run], steps: int) -> Sequence[Run]:
     counted = runs[WARM_UP * steps :]
     return counted[: len(counted) // steps * steps]
 
@@ -189,21 +188,20 @@ def read_runs(text: str) -> list[Run]:
     """The complete runs of a profile, in order."""
     waiting: list[Event] = []
     runs = []
-    for event in json.loads(text, object_hook=parse_event):
+    for event in json.loads(text, object_hook=_parse_event):
         if not isinstance(event, Event):
             continue
         if event.kernel is None:
-            runs.append(run_of(event, pop_since(waiting, event.start)))
+            runs.append(_run_of(event, _pop_since(waiting, event.start)))
             waiting.clear()
             continue
         if event.kernel.op in HOLD_BODIES:
-            event.inside.extend(pop_since(waiting, event.start))
+            event.inside.extend(_pop_since(waiting, event.start))
         waiting.append(event)
     return runs
 
 
-def pop_since(waiting: list[Event], start: float) -> list[Event]:
-    """Remove from a list the last events that began since a time, and return them."""
+def _pop_since(waiting: list[Event], start: float) -> list[Event]:
     first = len(waiting)
     while first and waiting[first - 1].start >= start:
         first -= 1
@@ -212,7 +210,7 @@ def pop_since(waiting: list[Event], start: float) -> list[Event]:
     return events
 
 
-def parse_event(form: Mapping[str, object]) -> object:
+def _parse_event(form: Mapping[str, object]) -> object:
     """An event of a kernel or a run from its JSON object; from its arguments, type and index."""
     if "op_name" in form:
         return str(form["op_name"]), int(str(form.get("node_index", -1)))
@@ -226,24 +224,24 @@ def parse_event(form: Mapping[str, object]) -> object:
     return Event(kernel, float(str(form["ts"])), float(str(form["dur"])))
 
 
-def run_of(event: Event, events: Sequence[Event]) -> Run:
+def _run_of(event: Event, events: Sequence[Event]) -> Run:
     """One run, from its event and those of the kernels that it calls directly."""
     seconds_by_kernel: dict[Kernel, float] = defaultdict(float)
     calls: dict[Kernel, float] = defaultdict(float)
-    for kernel, seconds in exclusive_times(events):
+    for kernel, seconds in _exclusive_times(events):
         seconds_by_kernel[kernel] += seconds
         calls[kernel] += 1
     within = sum(event.length for event in events)
     return Run(event.length * MICRO, within * MICRO, dict(seconds_by_kernel), dict(calls))
 
 
-def exclusive_times(events: Sequence[Event]) -> Iterator[tuple[Kernel, float]]:
+def _exclusive_times(events: Sequence[Event]) -> Iterator[tuple[Kernel, float]]:
     """Each call with the seconds until the next one begins, without those of calls inside it."""
     if not events:
         return
     ends = [*(event.start for event in events[1:]), events[-1].start + events[-1].length]
     for event, end in zip(events, ends, strict=True):
-        inner = list(exclusive_times(event.inside))
+        inner = list(_exclusive_times(event.inside))
         exclusive = (end - event.start) * MICRO - sum(seconds for _, seconds in inner)
         assert event.kernel is not None
         yield event.kernel, max(0.0, exclusive)

@@ -51,15 +51,15 @@ def peak_memory(
     if options.arithmetic != "runtime":
         raise ValueError("peak memory is that of arithmetic='runtime'")
     with TemporaryDirectory(prefix="packlight-") as folder:
-        arguments = [str(path.resolve()), *child_inputs(Path(folder), steps)]
+        arguments = [str(path.resolve()), *_child_inputs(Path(folder), steps)]
         arguments += [json.dumps(dict(state)), canonical(options)]
-        peaks = [peak_of_child(path, arguments, seconds) for _ in range(REPEATS)]
+        peaks = [_peak_of_child(path, arguments, seconds) for _ in range(REPEATS)]
     return Measurement(median(peaks), "B", min(peaks), max(peaks), "measured", REPEATS)
 
 
-def child_inputs(folder: Path, steps: Steps) -> list[str]:
+def _child_inputs(folder: Path, steps: Steps) -> list[str]:
     """Arguments of the child: files of a trivial model and of the arrays, and names by step."""
-    save(identity_model(), folder / "trivial.onnx")
+    save(_identity_model(), folder / "trivial.onnx")
     keys = []
     arrays = {}
     for step, feeds in enumerate(steps):
@@ -69,18 +69,18 @@ def child_inputs(folder: Path, steps: Steps) -> list[str]:
     return [str(folder / "trivial.onnx"), str(folder / "feeds.npz"), json.dumps(keys)]
 
 
-def peak_of_child(path: Path, arguments: Sequence[str], seconds: float) -> float:
+def _peak_of_child(path: Path, arguments: Sequence[str], seconds: float) -> float:
     """Bytes that one process needs for the model."""
     child = run_child("packlight.runtime.memory_child", arguments, seconds)
     if child.late:
         raise ModelError(f"'{path.name}' did not load and run once within {seconds:g} s")
-    report = child_report(path, child)
+    report = _child_report(path, child)
     if "error" in report:
         raise ERRORS[str(report["kind"])](str(report["error"]))
     return max(0.0, float(report["peak"]) - float(report["before"]))
 
 
-def child_report(path: Path, child: Finished) -> dict[str, float | str]:
+def _child_report(path: Path, child: Finished) -> dict[str, float | str]:
     """Read the report that the process printed."""
     if child.code < 0:
         raise ModelError(
@@ -93,8 +93,7 @@ def child_report(path: Path, child: Finished) -> dict[str, float | str]:
     return report
 
 
-def identity_model() -> Model:
-    """The smallest model: its output is its input."""
+def _identity_model() -> Model:
     x = ir.val("x", ir.DataType.FLOAT, (1,))
     y = ir.val("y", ir.DataType.FLOAT, (1,))
     same = ir.Node("", "Identity", [x], outputs=[y])

@@ -46,13 +46,13 @@ def open_session(
     """
     if options.arithmetic == "exact":
         rewritten, inexact = with_exact_integers(load(model) if isinstance(model, Path) else model)
-        return open_in_memory(rewritten, options, inexact, without)
+        return _open_in_memory(rewritten, options, inexact, without)
     if isinstance(model, Path):
         return start_session(model, model.name, options, without=without)
-    return open_in_memory(model, options, (), without)
+    return _open_in_memory(model, options, (), without)
 
 
-def open_in_memory(
+def _open_in_memory(
     model: Model, options: SessionOptions, inexact: tuple[str, ...], without: Sequence[str]
 ) -> Session:
     """Open a model that is not a file, sharing its weights.
@@ -83,14 +83,13 @@ def share_weights(model: Model) -> tuple[Model, dict[str, Floats]]:
     for name, value in clone.graph.initializers.items():
         tensor = value.const_value
         assert tensor is not None
-        if is_only_read(value) and _is_shareable(tensor):
-            shared[name] = float_array(tensor)
-            value.const_value = ir.TensorProtoTensor(external_proto(name, tensor))
+        if _is_only_read(value) and _is_shareable(tensor):
+            shared[name] = _float_array(tensor)
+            value.const_value = ir.TensorProtoTensor(_external_proto(name, tensor))
     return Model(clone, model.name), shared
 
 
-def is_only_read(value: ir.Value) -> bool:
-    """Test whether only operators read a stored value; ONNX Runtime shares no other."""
+def _is_only_read(value: ir.Value) -> bool:
     return bool(value.uses()) and not (value.is_graph_input() or value.is_graph_output())
 
 
@@ -98,8 +97,7 @@ def _is_shareable(tensor: ir.TensorProtocol) -> bool:
     return tensor.dtype == ir.DataType.FLOAT and tensor.nbytes >= SHARED_FROM
 
 
-def float_array(tensor: ir.TensorProtocol) -> Floats:
-    """The array; of external data a new mapping, which no other owner can close."""
+def _float_array(tensor: ir.TensorProtocol) -> Floats:
     if isinstance(tensor, ir.ExternalTensor):
         tensor = ir.ExternalTensor(
             tensor.location, tensor.offset, tensor.length, tensor.dtype, shape=tensor.shape,
@@ -108,7 +106,7 @@ def float_array(tensor: ir.TensorProtocol) -> Floats:
     return np.ascontiguousarray(tensor.numpy(), np.float32)
 
 
-def external_proto(name: str, tensor: ir.TensorProtocol) -> onnx.TensorProto:
+def _external_proto(name: str, tensor: ir.TensorProtocol) -> onnx.TensorProto:
     """A TensorProto that states external data."""
     proto = onnx.TensorProto(
         name=name, data_type=int(tensor.dtype), dims=tensor.shape.numpy(),

@@ -27,7 +27,7 @@ Inside = Callable[[ir.Value], ir.Value]
 """From the sequence as it enters a body to the sequence as it leaves."""
 
 
-def collected(main: ir.Graph, path: Sequence[Body], value: ir.Value, stem: str) -> ir.Value:
+def _collected(main: ir.Graph, path: Sequence[Body], value: ir.Value, stem: str) -> ir.Value:
     """The sequence of all pieces of a value, in the main graph.
 
     Args:
@@ -39,31 +39,32 @@ def collected(main: ir.Graph, path: Sequence[Body], value: ir.Value, stem: str) 
     assert value.dtype is not None
     empty = ir.node("SequenceEmpty", [], {"dtype": int(value.dtype)}, name=f"{stem}.empty")
     main.insert_before(path[0].node, empty)
-    return deeper(list(path), named(empty.outputs[0], f"{stem}.empty", value), value, stem)
+    return _deeper(list(path), named(empty.outputs[0], f"{stem}.empty", value), value, stem)
 
 
-def deeper(path: list[Body], pieces: ir.Value, value: ir.Value, stem: str) -> ir.Value:
+def _deeper(path: list[Body], pieces: ir.Value, value: ir.Value, stem: str) -> ir.Value:
     """The sequence after the outermost operator of a path."""
     body, inner = path[0], path[1:]
     here = f"{stem}.{len(path)}"
 
     def inside(entering: ir.Value) -> ir.Value:
         if inner:
-            return deeper(inner, entering, value, stem)
-        return appended(body.graph, "SequenceInsert", [entering, value], f"{here}.insert", value)
+            return _deeper(inner, entering, value, stem)
+        return _appended(body.graph, "SequenceInsert", [entering, value], f"{here}.insert", value)
 
     return THREAD[body.node.op_type](body, pieces, inside, here, value)
 
 
-def through_if(body: Body, pieces: ir.Value, inside: Inside, stem: str, like: ir.Value) -> ir.Value:
-    """Out of one branch of an If; the other gives the sequence as it came."""
+def _through_if(
+    body: Body, pieces: ir.Value, inside: Inside, stem: str, like: ir.Value
+) -> ir.Value:
     for other in body.siblings():
-        other.outputs.append(unchanged(other, pieces, stem, like))
+        other.outputs.append(_unchanged(other, pieces, stem, like))
     body.graph.outputs.append(inside(pieces))
-    return named(added_output(body.node), f"{stem}.if", like)
+    return named(_added_output(body.node), f"{stem}.if", like)
 
 
-def unchanged(graph: ir.Graph, pieces: ir.Value, stem: str, like: ir.Value) -> ir.Value:
+def _unchanged(graph: ir.Graph, pieces: ir.Value, stem: str, like: ir.Value) -> ir.Value:
     """The same sequence as a value of a graph: one piece is added and taken away again.
 
     Identity takes no sequences before opset 14.
@@ -73,11 +74,11 @@ def unchanged(graph: ir.Graph, pieces: ir.Value, stem: str, like: ir.Value) -> i
     piece = ir.node("Constant", [], {"value": nothing}, name=f"{stem}.piece")
     graph.append(piece)
     piece.outputs[0].name = f"{stem}.piece"
-    more = appended(graph, "SequenceInsert", [pieces, piece.outputs[0]], f"{stem}.more", like)
-    return appended(graph, "SequenceErase", [more], f"{stem}.same", like)
+    more = _appended(graph, "SequenceInsert", [pieces, piece.outputs[0]], f"{stem}.more", like)
+    return _appended(graph, "SequenceErase", [more], f"{stem}.same", like)
 
 
-def through_loop(
+def _through_loop(
     body: Body, pieces: ir.Value, inside: Inside, stem: str, like: ir.Value
 ) -> ir.Value:
     """Out of a Loop, as one more value that it carries from iteration to iteration."""
@@ -88,20 +89,20 @@ def through_loop(
     entering = named(ir.Value(), f"{stem}.entering", like)
     graph.inputs.append(entering)
     graph.outputs.insert(1 + carried, inside(entering))
-    added_output(node)
+    _added_output(node)
     for index in reversed(range(carried, len(node.outputs) - 1)):
-        move(node.outputs[index], node.outputs[index + 1])
+        _move(node.outputs[index], node.outputs[index + 1])
     return named(node.outputs[carried], f"{stem}.loop", like)
 
 
 THREAD: dict[str, Callable[[Body, ir.Value, Inside, str, ir.Value], ir.Value]] = {
-    "If": through_if,
-    "Loop": through_loop,
+    "If": _through_if,
+    "Loop": _through_loop,
 }
 """How a sequence gets through an operator with bodies."""
 
 
-def scan_output(body: Body, value: ir.Value, stem: str) -> ir.Value:
+def _scan_output(body: Body, value: ir.Value, stem: str) -> ir.Value:
     """A value in the body of a Scan, stacked along a new first axis, outside it."""
     node = body.node
     same = ir.node("Identity", [value], name=f"{stem}.same")
@@ -112,15 +113,14 @@ def scan_output(body: Body, value: ir.Value, stem: str) -> ir.Value:
         if name in node.attributes:
             stated = list(node.attributes[name].as_ints())
             node.attributes[name] = ir.AttrInt64s(name, [*stated, 0])
-    stacked = added_output(node)
+    stacked = _added_output(node)
     stacked.name, stacked.type = f"{stem}.stacked", value.type
     return stacked
 
 
-def appended(
+def _appended(
     graph: ir.Graph, op: str, inputs: list[ir.Value], name: str, like: ir.Value
 ) -> ir.Value:
-    """A sequence made by one more operator at the end of a graph."""
     node = ir.node(op, inputs, name=name)
     graph.append(node)
     return named(node.outputs[0], name, like)
@@ -134,14 +134,12 @@ def named(value: ir.Value, name: str, like: ir.Value) -> ir.Value:
     return value
 
 
-def added_output(node: ir.Node) -> ir.Value:
-    """One more output, the last."""
+def _added_output(node: ir.Node) -> ir.Value:
     node.resize_outputs(len(node.outputs) + 1)
     return node.outputs[-1]
 
 
-def move(old: ir.Value, new: ir.Value) -> None:
-    """Let one output of an operator take the place of another: its uses, name and type."""
+def _move(old: ir.Value, new: ir.Value) -> None:
     new.name, new.type, new.shape = old.name, old.type, old.shape
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     old.name = None
@@ -213,11 +211,11 @@ def calls(
     for feeds in steps:
         outputs = session.run({**feeds, **carried})
         carried = {into: outputs[out] for out, into in state.items()}
-        read = {name: value_of(name, sites, outputs) for name, sites in taps.items()}
+        read = {name: _value_of(name, sites, outputs) for name, sites in taps.items()}
         yield {name: value for name, value in read.items() if value is not None}
 
 
-def value_of(name: str, taps: Sequence[Tap], outputs: Mapping[str, Array]) -> Array | None:
+def _value_of(name: str, taps: Sequence[Tap], outputs: Mapping[str, Array]) -> Array | None:
     """A tensor's value from the outputs of a call; None where it was not computed.
 
     Raises:
@@ -286,25 +284,24 @@ def tap(model: ir.Model, index: ValueIndex, name: str, place: int, output: str) 
     value, graph = index.values[name][place]
     path = index.path(graph)
     while path and path[-1].node.op_type == "Scan":
-        value = scan_output(path.pop(), value, f"{output}.scan.{len(path)}")
+        value = _scan_output(path.pop(), value, f"{output}.scan.{len(path)}")
     if not path:
         found = ir.node("Identity", [value], name=f"{output}.identity")
         model.graph.append(found)
-        return lead_out(model, found.outputs[0], Tap(output))
-    check_followed(model, name, value, [step.node for step in path])
+        return _lead_out(model, found.outputs[0], Tap(output))
+    _check_followed(model, name, value, [step.node for step in path])
     repeated = any(step.node.op_type == "Loop" for step in path)
-    pieces = collected(model.graph, path, value, output)
-    return lead_out(model, pieces, Tap(output, pieces=True, repeated=repeated))
+    pieces = _collected(model.graph, path, value, output)
+    return _lead_out(model, pieces, Tap(output, pieces=True, repeated=repeated))
 
 
-def lead_out(model: ir.Model, value: ir.Value, found: Tap) -> Tap:
-    """Make a value an output under the name of its tap."""
+def _lead_out(model: ir.Model, value: ir.Value, found: Tap) -> Tap:
     value.name = found.output
     model.graph.outputs.append(value)
     return found
 
 
-def check_followed(model: ir.Model, name: str, value: ir.Value, around: Sequence[ir.Node]) -> None:
+def _check_followed(model: ir.Model, name: str, value: ir.Value, around: Sequence[ir.Node]) -> None:
     """Refuse what cannot be carried out of the bodies of operators as a sequence."""
     where = f"tensor '{name}' inside {' inside '.join(n.op_type for n in reversed(around))}"
     foreign = [node.op_type for node in around if node.op_type not in ("If", "Loop")]

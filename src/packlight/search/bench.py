@@ -107,7 +107,9 @@ class Bench:
 
     def calibration_digest(self, recipe: Recipe) -> str:
         """Digest of the calibration samples that a recipe uses; empty if it uses none."""
-        return self.task.calibration_digest if uses_data(recipe) else ""
+        if uses_data(recipe):
+            return self.task.calibration_digest
+        return ""
 
     def key_of(self, recipe: Recipe) -> str:
         """Id of a recipe's variant."""

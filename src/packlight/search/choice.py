@@ -73,11 +73,11 @@ def with_verdict(
     meets = {
         limit.text: limit.met(result.metrics[limit.judged_by], original) for limit in budget.all()
     }
-    labels = (*result.labels, *cost_labels(result.metrics, original))
+    labels = (*result.labels, *_cost_labels(result.metrics, original))
     return replace(result, meets=meets, verdict=verdict(meets), labels=labels)
 
 
-def cost_labels(
+def _cost_labels(
     metrics: Mapping[str, Measurement], original: Mapping[str, Measurement]
 ) -> tuple[str, ...]:
     """Labels for a slower, faster or larger variant."""
@@ -94,7 +94,9 @@ def verdict(meets: Mapping[str, Meets]) -> Verdict:
     """Verdict for all budgets together."""
     if "no" in meets.values():
         return "misses"
-    return "undecided" if "unclear" in meets.values() else "fits"
+    if "unclear" in meets.values():
+        return "undecided"
+    return "fits"
 
 
 def front(results: Sequence[VariantResult]) -> tuple[str, ...]:
@@ -159,17 +161,20 @@ def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measur
     Costs count by the logarithm of the factor, losses and scores by their points over a tenth, so
     that a bound near 0 does not outweigh all others.
     """
-    gap = shortfall(limit, measurement, original)
+    gap = _shortfall(limit, measurement, original)
     bound = limit.bound(original)
     if gap <= 0:
         return 0.0
     if limit.metric in COSTS:
-        return math.log(measurement.value / bound) if bound > 0 else math.inf
+        if bound > 0:
+            return math.log(measurement.value / bound)
+        return math.inf
     return gap / TENTH
 
 
-def shortfall(limit: Limit, measurement: Measurement, original: Mapping[str, Measurement]) -> float:
-    """Distance of a measurement from a bound, in its unit; negative if it keeps the bound."""
+def _shortfall(
+    limit: Limit, measurement: Measurement, original: Mapping[str, Measurement]
+) -> float:
     gap = measurement.value - limit.bound(original)
     return gap if limit.sense == "<=" else -gap
 
@@ -185,7 +190,7 @@ def misses(
             nearest=result.id,
             name=result.name,
             found=result.metrics[limit.judged_by],
-            by=shortfall(limit, result.metrics[limit.judged_by], original),
+            by=_shortfall(limit, result.metrics[limit.judged_by], original),
         )
         for limit in budget.all()
         if result.meets[limit.text] != "yes"

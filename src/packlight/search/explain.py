@@ -51,7 +51,7 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
     contrasts: tuple[Contrast, ...] = ()
     causes: tuple[Finding, ...] = ()
     warnings = outcome.warnings
-    subject = subject_of(outcome)
+    subject = _subject_of(outcome)
     for evaluation in evaluations:
         contrast = bench.contrast(evaluation) if evaluation.variant == subject else None
         if contrast is None:
@@ -59,7 +59,7 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
         contrasts = (*contrasts, contrast)
         if contrast.drop.low > 0 or RUNTIME_DIFFERS in evaluation.labels:
             try:
-                causes = causes_of(bench, subject)
+                causes = _causes_of(bench, subject)
             except (ModelError, TaskError) as error:
                 warnings = (*warnings, f"The search for causes failed: {error}")
     of_results = advice_for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
@@ -73,16 +73,14 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
     )
 
 
-def subject_of(outcome: Outcome) -> str:
-    """Id of the chosen variant, else of the nearest; empty if there is none."""
+def _subject_of(outcome: Outcome) -> str:
     chosen = choice(outcome)
     if chosen:
         return chosen.id
     return next((miss.nearest for miss in outcome.misses), "")
 
 
-def causes_of(bench: Bench, key: str) -> tuple[Finding, ...]:
-    """Causes for the lost quality of a variant, from the project or diagnosed now."""
+def _causes_of(bench: Bench, key: str) -> tuple[Finding, ...]:
     variant = bench.store.get("variant", key, Variant)
     assert variant is not None
     return bench.once("findings", variant, Findings, lambda: diagnose(bench, variant)).found

@@ -67,7 +67,7 @@ def check_alike(base: Model, model: Model, name: str) -> None:
         actual = getattr(model, side)()
         typed = side == "inputs"
         if list(expected) != list(actual) or not all(
-            is_compatible(expected[key], actual[key], typed=typed) for key in expected
+            _is_compatible(expected[key], actual[key], typed=typed) for key in expected
         ):
             raise ModelError(
                 f"models are compared on the same samples, so their {side} must be alike; "
@@ -76,7 +76,7 @@ def check_alike(base: Model, model: Model, name: str) -> None:
             )
 
 
-def is_compatible(expected: ir.Value, actual: ir.Value, *, typed: bool) -> bool:
+def _is_compatible(expected: ir.Value, actual: ir.Value, *, typed: bool) -> bool:
     """Tell if arrays of one value fit another; open dimensions fit all."""
     if typed and expected.dtype != actual.dtype:
         return False

@@ -59,7 +59,7 @@ def fit(
     tried = tuple(named(recipe, seed) for recipe in recipes) or ladder(task, seed)
     with Store.open(project) as store:
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
-        results, evaluations = measure_all(bench, tried, budget)
+        results, evaluations = _measure_all(bench, tried, budget)
         outcome = decide(bench, budget, results, evaluations, allow_slower)
         outcome = explain(bench, outcome, evaluations)
         inputs = inputs_of(bench, outcome.contrasts)
@@ -70,7 +70,7 @@ def fit(
     return Study(outcome)
 
 
-def measure_all(
+def _measure_all(
     bench: Bench, tried: Sequence[tuple[str, Recipe]], budget: Budget
 ) -> tuple[list[VariantResult], list[Evaluation]]:
     """Measure the original and every recipe; a recipe that fails is recorded with its error."""
@@ -85,7 +85,7 @@ def measure_all(
             variant = bench.variant(name, recipe)
             result, evaluation = measure_variant(bench, variant, STEPS * index, total)
         except (ModelError, TaskError, RecipeError) as error:
-            results.append(failed_result(bench, name, recipe, str(error)))
+            results.append(_failed_result(bench, name, recipe, str(error)))
             continue
         results.append(choice.with_verdict(result, budget, base.metrics))
         evaluations.append(evaluation)
@@ -121,8 +121,7 @@ def measure_variant(
     return result, quality
 
 
-def failed_result(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
-    """Result of a recipe that could not be made or measured, with its error."""
+def _failed_result(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
     return VariantResult(
         bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error
     )

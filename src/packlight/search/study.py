@@ -221,7 +221,7 @@ class Study:
             raise InputError(
                 "to_dataframe needs pandas, which is not installed: pip install pandas"
             ) from error
-        return pandas.DataFrame([row_of(result) for result in self.results])
+        return pandas.DataFrame([_row_of(result) for result in self.results])
 
     def __repr__(self) -> str:
         return as_text(self.outcome)
@@ -231,7 +231,7 @@ class Study:
         return str(element("div", as_html(self.outcome), plot_frame(self.outcome)))
 
 
-def row_of(result: Result) -> dict[str, object]:
+def _row_of(result: Result) -> dict[str, object]:
     """A result as the row of a table."""
     row: dict[str, object] = {
         "name": result.name,

@@ -20,10 +20,10 @@ def device_and_unit(device: str | Path | Device, unit: str) -> tuple[Device, str
         InputError: there is no such device, or no such unit of it.
     """
     loaded = device if isinstance(device, Device) else load_device(device)
-    return loaded, checked_unit(loaded, unit)
+    return loaded, _checked_unit(loaded, unit)
 
 
-def checked_unit(device: Device, unit: str) -> str:
+def _checked_unit(device: Device, unit: str) -> str:
     """Return the unit, or the default one for an empty name.
 
     Raises:

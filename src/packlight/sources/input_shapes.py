@@ -41,7 +41,7 @@ def parse_inputs(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
         if name in shapes:
             raise InputError(f"input '{name}' has one shape; '{text}' is a second one")
         sizes = [size.strip() for size in dims.split(",")] if dims.strip() else []
-        wrong = [size for size in sizes if not is_size(size)]
+        wrong = [size for size in sizes if not _is_size(size)]
         if wrong:
             raise InputError(
                 f"sizes of an input are whole numbers from 1 to 2**63-1, separated by commas, as "
@@ -51,8 +51,7 @@ def parse_inputs(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def is_size(text: str) -> bool:
-    """Tell if text is a dimension that an ONNX file can store."""
+def _is_size(text: str) -> bool:
     digits = text.lstrip("0")
     is_number = text.isascii() and text.isdigit() and 0 < len(digits) <= len(str(LARGEST_SIZE))
     return is_number and int(digits) <= LARGEST_SIZE

@@ -130,11 +130,10 @@ def load(model: str | Path) -> Model:
 def at_hand(*models: AnyModel) -> Iterator[list[Opened]]:
     """Open each model; a ``Model`` in memory is first written to a temporary folder."""
     with TemporaryDirectory(prefix="packlight-") as folder:
-        yield [open_or_write(model, Path(folder) / f"{i}.onnx") for i, model in enumerate(models)]
+        yield [_open_or_write(model, Path(folder) / f"{i}.onnx") for i, model in enumerate(models)]
 
 
-def open_or_write(model: AnyModel, path: Path) -> Opened:
-    """Open a model; a ``Model`` in memory is first written to ``path``."""
+def _open_or_write(model: AnyModel, path: Path) -> Opened:
     if not isinstance(model, Model):
         return open_model(model)
     save(model, path)

@@ -32,11 +32,11 @@ def exported(text: str, shapes: Mapping[str, Sequence[int]]) -> Model:
     exporting = importlib.import_module("packlight.torch.exporting")
     with TemporaryDirectory(prefix="packlight-") as folder:
         path = Path(folder) / f"{text.rpartition(':')[2]}.onnx"
-        exporting.export(build_network(text), text, shapes, path)
+        exporting.export(_build_network(text), text, shapes, path)
         return load(path)
 
 
-def build_network(text: str) -> object:
+def _build_network(text: str) -> object:
     """Call the function that the user names."""
     source, _, name = text.rpartition(":")
     with user_code(f"'{text}'"):

@@ -102,7 +102,7 @@ def listen(engine: sql.Engine) -> None:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
         cursor.execute("PRAGMA synchronous = FULL")
-        enable_wal(cursor)
+        _enable_wal(cursor)
         cursor.close()
 
     @event.listens_for(engine, "begin")
@@ -111,7 +111,7 @@ def listen(engine: sql.Engine) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def enable_wal(cursor: sql.engine.interfaces.DBAPICursor) -> None:
+def _enable_wal(cursor: sql.engine.interfaces.DBAPICursor) -> None:
     """Turn on write-ahead logging, so that readers never wait.
 
     SQLite does not apply its busy timeout to this pragma, so a second process that opens the
@@ -132,7 +132,7 @@ def enable_wal(cursor: sql.engine.interfaces.DBAPICursor) -> None:
 def prepare(engine: sql.Engine, location: str) -> None:
     """Check that the database is intact and ours, and create missing tables."""
     if engine.dialect.name == "sqlite":
-        check_intact(engine, location)
+        _check_intact(engine, location)
     with writing(engine) as connection:
         tables = sql.inspect(connection).get_table_names()
         if tables and PROJECT.name not in tables:
@@ -155,12 +155,11 @@ def prepare(engine: sql.Engine, location: str) -> None:
             )
 
 
-def check_intact(engine: sql.Engine, location: str) -> None:
-    """Refuse a damaged SQLite file."""
+def _check_intact(engine: sql.Engine, location: str) -> None:
     with engine.connect() as connection:
         status = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
     if status != "ok":
-        raise InputError(damage_message(location, str(status)))
+        raise InputError(_damage_message(location, str(status)))
 
 
 @contextmanager
@@ -176,13 +175,12 @@ def explain_errors(location: str) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        raise InputError(damage_message(location, str(error.orig))) from error
+        raise InputError(_damage_message(location, str(error.orig))) from error
     except exc.SQLAlchemyError as error:
-        raise InputError(damage_message(location, str(error))) from error
+        raise InputError(_damage_message(location, str(error))) from error
 
 
-def damage_message(location: str, reason: str) -> str:
-    """The sentence for a database that does not work."""
+def _damage_message(location: str, reason: str) -> str:
     return (
         f"the project's database '{location}' cannot be used: {reason}. "
         "Restore it from a copy, or choose another project folder"

@@ -43,15 +43,15 @@ def put_file(folder: Path, source: Source, suffix: str) -> str:
         raise InputError(
             f"a suffix is letters and digits after a dot, as in '.npz'; got '{suffix}'"
         )
-    temporary = temporary_path(folder, suffix)
+    temporary = _temporary_path(folder, suffix)
     try:
         write(source, temporary)
-        name = digest_of(temporary)[:PREFIX] + suffix
-        sync(temporary)
+        name = _digest_of(temporary)[:PREFIX] + suffix
+        _sync(temporary)
         temporary.replace(folder / name)
     finally:
         remove(temporary)
-    sync(folder)
+    _sync(folder)
     return name
 
 
@@ -62,19 +62,19 @@ def put_model(folder: Path, writes: Callable[[Path], object]) -> str:
         folder: where the files are.
         writes: given the path of ``model.onnx`` in an empty folder; may write other files there.
     """
-    temporary = temporary_path(folder)
+    temporary = _temporary_path(folder)
     try:
         temporary.mkdir()
         writes(temporary / MODEL)
         if not (temporary / MODEL).is_file():
             raise InputError(f"storing a model needs its file '{MODEL}'; it was not written")
-        name = digest_of_folder(temporary)[:PREFIX]
-        for path in (*files_below(temporary), temporary):
-            sync(path)
-        move_folder(temporary, folder / name)
+        name = _digest_of_folder(temporary)[:PREFIX]
+        for path in (*_files_below(temporary), temporary):
+            _sync(path)
+        _move_folder(temporary, folder / name)
     finally:
         remove(temporary)
-    sync(folder)
+    _sync(folder)
     return f"{name}/{MODEL}"
 
 
@@ -90,12 +90,11 @@ def write(source: Source, path: Path) -> None:
         source(path)
 
 
-def move_folder(source: Path, target: Path) -> None:
-    """Rename a folder, unless the target already holds equal content."""
+def _move_folder(source: Path, target: Path) -> None:
     try:
         source.rename(target)
     except OSError:
-        if not target.is_dir() or digest_of_folder(target) != digest_of_folder(source):
+        if not target.is_dir() or _digest_of_folder(target) != _digest_of_folder(source):
             raise
 
 
@@ -109,27 +108,24 @@ def deflated_size(path: Path) -> int:
     return size + len(compressor.flush())
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
+def _digest_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def digest_of_folder(folder: Path) -> str:
-    """SHA-256 of the names and contents of all files below a folder."""
+def _digest_of_folder(folder: Path) -> str:
     lines = [
-        f"{path.relative_to(folder).as_posix()}\0{digest_of(path)}" for path in files_below(folder)
+        f"{path.relative_to(folder).as_posix()}\0{_digest_of(path)}"
+        for path in _files_below(folder)
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def files_below(folder: Path) -> list[Path]:
-    """All files below a folder, sorted."""
+def _files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def temporary_path(folder: Path, suffix: str = "") -> Path:
-    """Unused path that names this host and process."""
+def _temporary_path(folder: Path, suffix: str = "") -> Path:
     return folder / f".writing-{host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
 
 
@@ -138,7 +134,7 @@ def host() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
-def sync(path: Path) -> None:
+def _sync(path: Path) -> None:
     """Wait until a file, or on POSIX the entries of a folder, are on disk."""
     if path.is_dir() and os.name != "posix":
         return
@@ -154,11 +150,11 @@ def clean(folder: Path, now: float) -> None:
     """Remove leftovers of killed processes; ``now`` is in seconds since the epoch."""
     for path in folder.iterdir():
         owner = STRAY.fullmatch(path.name)
-        if owner and is_abandoned(path, owner[1], int(owner[2]), now):
+        if owner and _is_abandoned(path, owner[1], int(owner[2]), now):
             remove(path)
 
 
-def is_abandoned(path: Path, owner_host: str, pid: int, now: float) -> bool:
+def _is_abandoned(path: Path, owner_host: str, pid: int, now: float) -> bool:
     """Tell if the writer of a temporary path is gone."""
     try:
         age = now - path.stat().st_mtime
@@ -166,10 +162,10 @@ def is_abandoned(path: Path, owner_host: str, pid: int, now: float) -> bool:
         return False
     if owner_host != host() or os.name != "posix":
         return age > FOREIGN_STRAY_SECONDS
-    return age > STRAY_SECONDS and not is_running(pid)
+    return age > STRAY_SECONDS and not _is_running(pid)
 
 
-def is_running(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     """Tell if a process runs on this host, by sending it signal 0."""
     try:
         os.kill(pid, 0)

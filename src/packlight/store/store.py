@@ -65,10 +65,10 @@ class Store:
                 is damaged or was written by another version of packlight.
         """
         location = locate(url, folder)
-        make_folder(folder, location)
+        _make_folder(folder, location)
         engine = connect(location)
         try:
-            with writable(folder):
+            with _writable(folder):
                 (folder / FILES).mkdir(exist_ok=True)
                 files.clean(folder / FILES, clock())
         except BaseException:
@@ -93,12 +93,12 @@ class Store:
 
     def put_file(self, source: files.Source, suffix: str) -> str:
         """Store a file and return its name in the project, as ``files.put_file`` does."""
-        with writable(self.folder):
+        with _writable(self.folder):
             return f"{FILES}/{files.put_file(self.folder / FILES, source, suffix)}"
 
     def put_model(self, writes: Callable[[Path], object]) -> str:
         """Store a model and return the name of its main file, as ``files.put_model`` does."""
-        with writable(self.folder):
+        with _writable(self.folder):
             return f"{FILES}/{files.put_model(self.folder / FILES, writes)}"
 
     def path(self, name: str) -> Path:
@@ -124,7 +124,7 @@ class Store:
             key: a variant's id, or variant and conditions.
             record: a frozen record.
         """
-        table, names = address(kind, key)
+        table, names = _address(kind, key)
         if isinstance(record, Variant):
             owner = {"parent": record.parent}
         else:
@@ -138,7 +138,7 @@ class Store:
 
     def get(self, kind: str, key: str, cls: type[T]) -> T | None:
         """The record of this kind and key, or None."""
-        table, names = address(kind, key)
+        table, names = _address(kind, key)
         matches = [table.c[name] == value for name, value in names.items()]
         texts = self.texts(sql.select(table.c.json).where(*matches))
         if not texts:
@@ -175,8 +175,7 @@ class Store:
             return list(connection.scalars(query))
 
 
-def address(kind: str, key: str) -> tuple[sql.Table, Mapping[str, str]]:
-    """Table of a kind, and the columns that identify one row."""
+def _address(kind: str, key: str) -> tuple[sql.Table, Mapping[str, str]]:
     if kind == VARIANT:
         return VARIANTS, {"id": key}
     return MEASUREMENTS, {"kind": kind, "id": key}
@@ -203,11 +202,11 @@ def read(cls: type[T], text: str, what: str) -> T:
         raise InputError(f"the project holds {what} in another form: {error}") from error
 
 
-def make_folder(folder: Path, location: sql.URL) -> None:
+def _make_folder(folder: Path, location: sql.URL) -> None:
     """Make the project's folder; refuse one that holds other files."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"a project is a folder; '{folder}' is a file. Name another")
-    with writable(folder):
+    with _writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         is_used = any(folder.iterdir())
     signs = [folder / FILES]
@@ -220,7 +219,7 @@ def make_folder(folder: Path, location: sql.URL) -> None:
 
 
 @contextmanager
-def writable(folder: Path) -> Iterator[None]:
+def _writable(folder: Path) -> Iterator[None]:
     """Turn errors of an unwritable folder into ``InputError``; others pass."""
     try:
         yield

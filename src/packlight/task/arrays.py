@@ -50,7 +50,7 @@ def load_arrays(path: Path, model: Model) -> Task:
     Raises:
         TaskError: the file is damaged or does not fit the model.
     """
-    arrays = read_arrays(path)
+    arrays = _read_arrays(path)
     check_names(arrays, model, path.name)
     inputs = list(model.inputs())
     missing = [name for name in inputs if name not in arrays]
@@ -59,9 +59,9 @@ def load_arrays(path: Path, model: Model) -> Task:
             f"'{path.name}' needs an array for each input of the model, {', '.join(inputs)}; "
             f"it has none for {', '.join(missing)}"
         )
-    samples = array_samples({name: arrays[name] for name in inputs}, model, path.name)
-    calibration, remarks = calibration_samples(arrays, model, path.name)
-    metric = choose_metric(arrays, model, path.name)
+    samples = _array_samples({name: arrays[name] for name in inputs}, model, path.name)
+    calibration, remarks = _calibration_samples(arrays, model, path.name)
+    metric = _choose_metric(arrays, model, path.name)
     has_targets = metric.against == "target"
     return Task(
         name=path.stem,
@@ -74,13 +74,13 @@ def load_arrays(path: Path, model: Model) -> Task:
     )
 
 
-def read_arrays(path: Path) -> Arrays:
+def _read_arrays(path: Path) -> Arrays:
     """Every array of an ``.npz``; never a pickle."""
     if path.exists() and not path.is_file():
         raise TaskError(f"a task in arrays must be an .npz; '{path}' is no file")
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            check_memory(sum(member.file_size for member in archive.infolist()), path.name)
+            _check_memory(sum(member.file_size for member in archive.infolist()), path.name)
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
@@ -94,7 +94,7 @@ def read_arrays(path: Path) -> Arrays:
         ) from error
 
 
-def check_memory(size: int, file: str) -> None:
+def _check_memory(size: int, file: str) -> None:
     """Refuse arrays larger than half of the memory; a small file can unpack to them."""
     memory = physical_memory()
     if memory and size > memory // 2:
@@ -117,7 +117,7 @@ def check_names(arrays: Arrays, model: Model, file: str) -> None:
         )
 
 
-def array_samples(arrays: Arrays, model: Model, file: str) -> ArraySamples:
+def _array_samples(arrays: Arrays, model: Model, file: str) -> ArraySamples:
     """Check arrays by input name against the model, and return them as samples."""
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if len(set(lengths.values())) > 1 or not min(lengths.values()):
@@ -131,13 +131,13 @@ def array_samples(arrays: Arrays, model: Model, file: str) -> ArraySamples:
     for name, array in arrays.items():
         dtypes[name] = declared_dtype(values[name])
         where = f"array '{name}' of '{file}'"
-        if is_unbatched(array, declared_dims(values[name]), where):
+        if _is_unbatched(array, declared_dims(values[name]), where):
             unbatched.add(name)
-        check_values(array, dtypes[name], where)
+        _check_values(array, dtypes[name], where)
     return ArraySamples(arrays, dtypes, frozenset(unbatched))
 
 
-def is_unbatched(array: NDArray[np.generic], dims: Dims | None, where: str) -> bool:
+def _is_unbatched(array: NDArray[np.generic], dims: Dims | None, where: str) -> bool:
     """Test whether a row has the input's shape; False where it lacks the batch axis of 1.
 
     Raises:
@@ -156,7 +156,7 @@ def is_unbatched(array: NDArray[np.generic], dims: Dims | None, where: str) -> b
     )
 
 
-def check_values(array: NDArray[np.generic], dtype: np.dtype[np.generic], where: str) -> None:
+def _check_values(array: NDArray[np.generic], dtype: np.dtype[np.generic], where: str) -> None:
     """Refuse values that are not finite or that the input's type cannot hold."""
     kind = array.dtype.kind
     if dtype.kind in "OU" or kind in "OSU" or kind in UNSUPPORTED_KINDS:
@@ -182,7 +182,7 @@ def check_values(array: NDArray[np.generic], dtype: np.dtype[np.generic], where:
             )
 
 
-def calibration_samples(
+def _calibration_samples(
     arrays: Arrays, model: Model, file: str
 ) -> tuple[tuple[()] | ArraySamples, tuple[str, ...]]:
     """The calibration samples and a remark where there are none."""
@@ -196,7 +196,7 @@ def calibration_samples(
     if len(stored) < len(names):
         lacking = ", ".join(CALIBRATION + name for name in names if name not in stored)
         raise TaskError(f"'{file}' has calibration data for some inputs; it lacks {lacking}")
-    return array_samples(stored, model, f"{file}, calibration"), ()
+    return _array_samples(stored, model, f"{file}, calibration"), ()
 
 
 def targets(arrays: Arrays, count: int, file: str) -> NDArray[np.generic]:
@@ -223,7 +223,7 @@ def groups(arrays: Arrays, count: int, file: str) -> dict[str, tuple[str, ...]]:
     return {name: tuple(map(str, array.tolist())) for name, array in columns.items()}
 
 
-def choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
+def _choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
     """The metric that the file names; else the one that suits its target and the model's output.
 
     Without a target: ``agreement`` where the first output is class scores (rank 2) or integer,
@@ -233,7 +233,7 @@ def choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
         if arrays[METRIC].ndim:
             raise TaskError(f"array 'metric' of '{file}' is one name; it has shape "
                             f"{arrays[METRIC].shape}")  # fmt: skip
-        return metric_for_targets(str(arrays[METRIC]), TARGET in arrays, file)
+        return _metric_for_targets(str(arrays[METRIC]), TARGET in arrays, file)
     output = next(iter(model.outputs().values()))
     if TARGET not in arrays:
         dims = declared_dims(output)
@@ -248,8 +248,7 @@ def choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
     return METRICS["mae" if kind == "f" else "top1"]
 
 
-def metric_for_targets(name: str, has_target: bool, file: str) -> Metric:
-    """Look up a metric, and check that the file has targets exactly if it needs them."""
+def _metric_for_targets(name: str, has_target: bool, file: str) -> Metric:
     metric = metric_by_name(name)
     if (metric.against == "target") != has_target:
         state = "has one" if has_target else "has none"

@@ -48,23 +48,21 @@ BRIGHTEST = 255
 
 def noise(numbers: Numbers, random: Random) -> Numbers:
     """Normal noise, 20 dB below the numbers."""
-    return add_noise(numbers, random, IMAGE_NOISE)
+    return _add_noise(numbers, random, IMAGE_NOISE)
 
 
-def faint_noise(numbers: Numbers, random: Random) -> Numbers:
-    """Normal noise, 30 dB below the numbers."""
-    return add_noise(numbers, random, SOUND_NOISE)
+def _faint_noise(numbers: Numbers, random: Random) -> Numbers:
+    return _add_noise(numbers, random, SOUND_NOISE)
 
 
-def add_noise(numbers: Numbers, random: Random, size: float) -> Numbers:
-    """Add normal noise of ``size`` standard deviations of the numbers."""
+def _add_noise(numbers: Numbers, random: Random, size: float) -> Numbers:
     return np.asarray(numbers + random.standard_normal(numbers.shape) * numbers.std() * size)
 
 
 def blur(numbers: Numbers, random: Random) -> Numbers:
     """A binomial blur over 3 x 3 pixels."""
     del random
-    for axis in pixel_axes(numbers):
+    for axis in _pixel_axes(numbers):
         edges = [(0, 0)] * numbers.ndim
         edges[axis] = (1, 1)
         wide = np.pad(numbers, edges, mode="edge")
@@ -81,7 +79,7 @@ def brightness(numbers: Numbers, random: Random) -> Numbers:
 
 def shift(numbers: Numbers, random: Random) -> Numbers:
     """Shift by some pixels in either direction; edges are repeated."""
-    for axis in pixel_axes(numbers):
+    for axis in _pixel_axes(numbers):
         most = max(1, numbers.shape[axis] // SHIFT_DIVISOR)
         by = int(random.integers(1, most + 1)) * int(random.choice([-1, 1]))
         indices = np.clip(np.arange(numbers.shape[axis]) + by, 0, numbers.shape[axis] - 1)
@@ -95,7 +93,7 @@ def level(numbers: Numbers, random: Random) -> Numbers:
     return numbers * LEVEL
 
 
-def pixel_axes(numbers: Numbers) -> tuple[int, int]:
+def _pixel_axes(numbers: Numbers) -> tuple[int, int]:
     """Axes of the rows and columns of an image (batch, channels, rows, columns) or with channels
     last."""
     if numbers.shape[-1] in CHANNELS:
@@ -105,8 +103,8 @@ def pixel_axes(numbers: Numbers) -> tuple[int, int]:
 
 CHANGES: Mapping[str, Mapping[str, Change]] = {
     "image": {"noise": noise, "blur": blur, "brightness": brightness, "shift": shift},
-    "sound": {"noise": faint_noise, "level": level},
-    "numbers": {"noise": faint_noise},
+    "sound": {"noise": _faint_noise, "level": level},
+    "numbers": {"noise": _faint_noise},
 }
 """Changes by name, by kind of input."""
 
@@ -118,7 +116,7 @@ def input_kind(array: Array) -> str:
         return ""
     sizes = array.shape
     if array.ndim == IMAGE_RANK:
-        height, width = (sizes[axis] for axis in pixel_axes(np.zeros(sizes)))
+        height, width = (sizes[axis] for axis in _pixel_axes(np.zeros(sizes)))
         if min(height, width) >= SMALLEST_IMAGE:
             return "image"
     if array.ndim and sizes[-1] >= SHORTEST_SOUND and array.ndim <= SOUND_RANK and not pixel:
@@ -140,11 +138,11 @@ def changed_tasks(task: Task, seed: int) -> dict[str, Task]:
     first_kind = next((kind for kind in CHANGES if kind in kinds.values()), "")
     chosen = {name for name, kind in kinds.items() if kind == first_kind}
     tasks = {
-        name: with_changed_samples(task, change_inputs(change, chosen, seed))
+        name: _with_changed_samples(task, _change_inputs(change, chosen, seed))
         for name, change in CHANGES.get(first_kind, {}).items()
     }
     for name, user_change in task.changes.items():
-        tasks[name] = with_changed_samples(task, _with_seed(user_change, seed))
+        tasks[name] = _with_changed_samples(task, _with_seed(user_change, seed))
     if not tasks:
         raise TaskError(
             f"no input of task '{task.name}' is an image, sound or other real numbers, so none can "
@@ -157,14 +155,13 @@ def _with_seed(change: StepsChange, seed: int) -> StepsChange:
     return lambda steps, index: change(steps, seed + index)
 
 
-def with_changed_samples(task: Task, change: StepsChange) -> Task:
-    """The task with every sample changed on access."""
+def _with_changed_samples(task: Task, change: StepsChange) -> Task:
     samples = task.samples
     lazy = LazySamples(len(samples), lambda index: change(samples[index], index))
     return replace(task, samples=lazy)
 
 
-def change_inputs(change: Change, inputs: AbstractSet[str], seed: int) -> StepsChange:
+def _change_inputs(change: Change, inputs: AbstractSet[str], seed: int) -> StepsChange:
     """A change of the named inputs, the same one in all calls of a sample."""
 
     def steps_changed(steps: Steps, index: int) -> Steps:
@@ -173,15 +170,14 @@ def change_inputs(change: Change, inputs: AbstractSet[str], seed: int) -> StepsC
             changed = dict(feeds)
             for name in inputs & feeds.keys():
                 random = np.random.default_rng([seed, index])
-                changed[name] = change_array(feeds[name], change, random)
+                changed[name] = _change_array(feeds[name], change, random)
             changed_steps.append(changed)
         return changed_steps
 
     return steps_changed
 
 
-def change_array(array: Array, change: Change, random: Random) -> Array:
-    """Change one input; its type stays."""
+def _change_array(array: Array, change: Change, random: Random) -> Array:
     changed = change(array.astype(np.float64), random)
     if array.dtype == np.uint8:
         changed = np.clip(np.rint(changed), 0, BRIGHTEST)

@@ -64,13 +64,13 @@ def check_task(task: Task, model: Model) -> Task:
                 f"outputs {', '.join(model.outputs())} and inputs {', '.join(model.inputs())}, "
                 f"the task says '{output}' -> '{target}'"
             )
-    check_steps(task.samples[0], model, f"sample 0 of task '{task.name}'")
+    _check_steps(task.samples[0], model, f"sample 0 of task '{task.name}'")
     if len(task.calibration):
-        check_steps(task.calibration[0], model, f"calibration sample 0 of task '{task.name}'")
+        _check_steps(task.calibration[0], model, f"calibration sample 0 of task '{task.name}'")
     return task
 
 
-def check_steps(steps: Steps, model: Model, where: str) -> None:
+def _check_steps(steps: Steps, model: Model, where: str) -> None:
     """Refuse a sample whose first call does not fit the declared inputs."""
     if isinstance(steps, Mapping) or not len(steps):
         fault = "a mapping: put it in a tuple" if steps else "empty"
@@ -84,10 +84,10 @@ def check_steps(steps: Steps, model: Model, where: str) -> None:
             f"a call feeds the inputs {', '.join(inputs)}; {where} feeds {', '.join(feeds)}"
         )
     for name, value in inputs.items():
-        check_feed(np.asarray(feeds[name]), value, f"input '{name}' in {where}")
+        _check_feed(np.asarray(feeds[name]), value, f"input '{name}' in {where}")
 
 
-def check_feed(array: NDArray[np.generic], value: ir.Value, where: str) -> None:
+def _check_feed(array: NDArray[np.generic], value: ir.Value, where: str) -> None:
     """Refuse an array of another type or shape than an input takes."""
     dtype = declared_dtype(value)
     dims = declared_dims(value)

@@ -59,18 +59,18 @@ def load_images(folder: Path, model: Model, seed: int = 0) -> Task:
     Raises:
         TaskError: the folder has another form, or the model does not take one image.
     """
-    canvas = image_input(model)
+    canvas = _image_input(model)
     parts = folder / "test", folder / "calibration"
     is_split = all(part.is_dir() for part in parts)
-    files, labels, classes = image_files(parts[0] if is_split else folder)
-    check_classes(classes, model)
-    samples = image_samples(files, canvas)
+    files, labels, classes = _image_files(parts[0] if is_split else folder)
+    _check_classes(classes, model)
+    samples = _image_samples(files, canvas)
     remarks = [PIXELS]
     if is_split:
-        calibration = image_samples(image_files(parts[1])[0], canvas)
+        calibration = _image_samples(_image_files(parts[1])[0], canvas)
         tested = np.arange(len(files))
     else:
-        tested, chosen = split_calibration(len(files), folder, seed)
+        tested, chosen = _split_calibration(len(files), folder, seed)
         calibration = Selection(samples, chosen.tolist())
         remarks.append(f"{len(chosen)} of {len(files)} images were held back for calibration")
     return Task(
@@ -84,7 +84,7 @@ def load_images(folder: Path, model: Model, seed: int = 0) -> Task:
     )
 
 
-def image_input(model: Model) -> Canvas:
+def _image_input(model: Model) -> Canvas:
     """The single input of a model that takes an image.
 
     Raises:
@@ -92,7 +92,7 @@ def image_input(model: Model) -> Canvas:
     """
     values = list(model.inputs().values())
     dims = declared_dims(values[0]) if len(values) == 1 else None
-    canvas = image_layout(dims or ())
+    canvas = _image_layout(dims or ())
     if not canvas:
         shapes = ", ".join(f"{v.name} {dims_text(declared_dims(v) or ())}" for v in values)
         raise TaskError(
@@ -104,7 +104,7 @@ def image_input(model: Model) -> Canvas:
     return Canvas(str(values[0].name), height, width, channels, first, declared_dtype(values[0]))
 
 
-def image_layout(dims: Dims) -> tuple[int, int, int, bool] | None:
+def _image_layout(dims: Dims) -> tuple[int, int, int, bool] | None:
     """Height, width, channels, and True if channels come first; None for no image."""
     if len(dims) != IMAGE_RANK or dims[0] not in (None, 1) or None in dims[1:]:
         return None
@@ -116,7 +116,7 @@ def image_layout(dims: Dims) -> tuple[int, int, int, bool] | None:
     return None
 
 
-def image_files(folder: Path) -> tuple[list[Path], Indices, list[str]]:
+def _image_files(folder: Path) -> tuple[list[Path], Indices, list[str]]:
     """Files, the class index of each, and the class names in sorted order.
 
     Raises:
@@ -135,8 +135,7 @@ def image_files(folder: Path) -> tuple[list[Path], Indices, list[str]]:
     return files, np.array(indices), classes
 
 
-def check_classes(classes: Sequence[str], model: Model) -> None:
-    """Refuse folders for more classes than the model scores."""
+def _check_classes(classes: Sequence[str], model: Model) -> None:
     dims = declared_dims(next(iter(model.outputs().values())))
     scored = dims[-1] if dims else None
     if scored is not None and scored > 1 and len(classes) > scored:
@@ -144,8 +143,7 @@ def check_classes(classes: Sequence[str], model: Model) -> None:
                         f"{', '.join(classes[:5])}, ...")  # fmt: skip
 
 
-def split_calibration(count: int, folder: Path, seed: int) -> tuple[Indices, Indices]:
-    """Indices of test and calibration samples, sorted."""
+def _split_calibration(count: int, folder: Path, seed: int) -> tuple[Indices, Indices]:
     if count < MIN_IMAGES:
         raise TaskError(f"at least {MIN_IMAGES} images are needed; '{folder.name}' has {count}")
     order = np.random.default_rng(seed).permutation(count)
@@ -153,16 +151,15 @@ def split_calibration(count: int, folder: Path, seed: int) -> tuple[Indices, Ind
     return np.sort(order[size:]), np.sort(order[:size])
 
 
-def image_samples(files: Sequence[Path], canvas: Canvas) -> Samples:
-    """Images as samples, read on access."""
+def _image_samples(files: Sequence[Path], canvas: Canvas) -> Samples:
 
     def build(index: int) -> Steps:
-        return ({canvas.name: read_image(files[index], canvas)},)
+        return ({canvas.name: _read_image(files[index], canvas)},)
 
     return LazySamples(len(files), build)
 
 
-def read_image(path: Path, canvas: Canvas) -> NDArray[np.generic]:
+def _read_image(path: Path, canvas: Canvas) -> NDArray[np.generic]:
     """One image with a leading axis of 1.
 
     Raises:

@@ -33,7 +33,7 @@ def load_python(text: str) -> Task:
         task = make()
     if not isinstance(task, Task):
         raise TaskError(f"'{text}' must return a packlight.Task; it returns {type(task).__name__}")
-    return replace(task, code=source_digest(module))
+    return replace(task, code=_source_digest(module))
 
 
 def load_file(path: Path) -> ModuleType:
@@ -69,8 +69,7 @@ def load_module(name: str) -> ModuleType:
         raise
 
 
-def source_digest(module: ModuleType) -> str:
-    """Digest of a module's source, so that results of an older source are not reused."""
+def _source_digest(module: ModuleType) -> str:
     file = getattr(module, "__file__", None)
     data = Path(file).read_bytes() if file else b""
     return hashlib.sha256(data).hexdigest()[:ID_LENGTH]

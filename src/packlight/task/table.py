@@ -49,7 +49,7 @@ class SampleTable:
         """The table as an .npz; the same table gives the same bytes."""
         arrays = {
             "rows": self.rows,
-            "decisions": without_objects(self.decisions),
+            "decisions": _without_objects(self.decisions),
             "right": self.right,
             "owner": self.owner,
             "confidence": self.confidence,
@@ -72,20 +72,18 @@ def read_table(data: bytes) -> SampleTable:
         right=stored["right"],
         owner=stored["owner"],
         confidence=stored["confidence"],
-        fidelity=arrays_by_prefix(FIDELITY, stored),
-        samples=arrays_by_prefix(SAMPLE, stored),
-        details=arrays_by_prefix(DECISION, stored),
+        fidelity=_arrays_by_prefix(FIDELITY, stored),
+        samples=_arrays_by_prefix(SAMPLE, stored),
+        details=_arrays_by_prefix(DECISION, stored),
     )
 
 
-def arrays_by_prefix(prefix: str, arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Rows]:
-    """Arrays whose name has a prefix, by name without it."""
+def _arrays_by_prefix(prefix: str, arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Rows]:
     names = [name for name in arrays if name.startswith(prefix)]
     return {name.removeprefix(prefix): arrays[name] for name in names}
 
 
-def without_objects(decisions: Decisions) -> Decisions:
-    """Decisions without Python objects."""
+def _without_objects(decisions: Decisions) -> Decisions:
     if decisions.dtype.kind == "O":
         return decisions.astype(np.str_)
     return decisions

@@ -83,27 +83,27 @@ class Task:
     @cached_property
     def fingerprints(self) -> tuple[bytes, ...]:
         """A digest of each sample; computes every sample once."""
-        return tuple(fingerprint(steps) for steps in self.samples)
+        return tuple(_fingerprint(steps) for steps in self.samples)
 
     @cached_property
     def calibration_fingerprints(self) -> tuple[bytes, ...]:
         """A digest of each calibration sample."""
-        return tuple(fingerprint(steps) for steps in self.calibration)
+        return tuple(_fingerprint(steps) for steps in self.calibration)
 
     @cached_property
     def digest(self) -> str:
         """Digest of the input of an evaluation: samples, targets, groups, metric, state."""
         groups = {column: list(map(str, names)) for column, names in self.groups.items()}
         head = canonical([self.metric.name, groups, plain(self.state), self.split, self.code])
-        targets = (target_bytes(target) for target in self.targets)
-        return digest_of_pieces([head.encode(), *self.fingerprints], targets)
+        targets = (_target_bytes(target) for target in self.targets)
+        return _digest_of_pieces([head.encode(), *self.fingerprints], targets)
 
     @cached_property
     def calibration_digest(self) -> str:
         """Digest of the calibration samples and the state; empty where there are none."""
         if not len(self.calibration):
             return ""
-        return digest_of_pieces([canonical(self.state).encode()], self.calibration_fingerprints)
+        return _digest_of_pieces([canonical(self.state).encode()], self.calibration_fingerprints)
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -118,32 +118,30 @@ class Task:
         return (*self.remarks, warning)
 
 
-def fingerprint(steps: Steps) -> bytes:
-    """Digest of the content of one sample."""
+def _fingerprint(steps: Steps) -> bytes:
     total = hashlib.blake2b(digest_size=FINGERPRINT_BYTES)
     for feeds in steps:
         for name in sorted(feeds):
-            total.update(array_bytes(name, np.asarray(feeds[name])))
+            total.update(_array_bytes(name, np.asarray(feeds[name])))
         total.update(b"|")
     return total.digest()
 
 
-def array_bytes(name: str, array: NDArray[np.generic]) -> bytes:
-    """Name, type, shape and content of an array."""
+def _array_bytes(name: str, array: NDArray[np.generic]) -> bytes:
     head = f"{name}:{array.dtype.name}:{array.shape}:".encode()
     if array.dtype.kind in "OU":
         return head + "\0".join(map(str, array.reshape(-1).tolist())).encode()
     return head + array.tobytes()
 
 
-def target_bytes(target: object) -> bytes:
+def _target_bytes(target: object) -> bytes:
     """Content of a target.
 
     Raises:
         TaskError: its type has no content to digest.
     """
     if isinstance(target, np.ndarray | np.generic):
-        return array_bytes("target", np.asarray(target))
+        return _array_bytes("target", np.asarray(target))
     try:
         return canonical([target]).encode()
     except (TypeError, ValueError) as error:
@@ -153,8 +151,7 @@ def target_bytes(target: object) -> bytes:
         ) from error
 
 
-def digest_of_pieces(first: Sequence[bytes], second: Iterable[bytes]) -> str:
-    """An id of pieces, each with its length, so that different sequences have different ids."""
+def _digest_of_pieces(first: Sequence[bytes], second: Iterable[bytes]) -> str:
     total = hashlib.sha256()
     for pieces in (first, second):
         for piece in pieces:

@@ -70,41 +70,37 @@ def init_task(model: Model, file: str = "task.py") -> str:
     dims = declared_dims(output)
     scores = dims is not None and len(dims) == 2 and dims[1] != 1  # noqa: PLR2004  batch, classes
     return TEXT.format(
-        model=quotable_text(model.name),
-        name=quotable_text(model.name),
+        model=_quotable_text(model.name),
+        name=_quotable_text(model.name),
         file=file,
-        inputs="\n".join(value_line(value) for value in model.inputs().values()),
-        outputs="\n".join(value_line(value) for value in model.outputs().values()),
-        feeds="\n".join(feed_line(value) for value in model.inputs().values()),
+        inputs="\n".join(_value_line(value) for value in model.inputs().values()),
+        outputs="\n".join(_value_line(value) for value in model.outputs().values()),
+        feeds="\n".join(_feed_line(value) for value in model.inputs().values()),
         metric="agreement" if scores else "cosine",
     )
 
 
-def value_line(value: ir.Value) -> str:
-    """Name, type and shape of an input or output, in one line."""
+def _value_line(value: ir.Value) -> str:
     shape = "any shape"
     if value.shape is not None:
         shape = str(list(map(str, value.shape)))
     kind = value.dtype.name.lower() if value.dtype else "unknown"
-    return quotable_text(f"    {value.name}: {kind} {shape}")
+    return _quotable_text(f"    {value.name}: {kind} {shape}")
 
 
-def quotable_text(text: str) -> str:
-    """A text for a Python string: without quotes, backslashes and line ends."""
+def _quotable_text(text: str) -> str:
     return "".join(char for char in text if char.isprintable() and char not in "'\"\\")
 
 
-def feed_line(value: ir.Value) -> str:
-    """The line of code for a random input."""
+def _feed_line(value: ir.Value) -> str:
     dims = declared_dims(value) or ()
     shape = [FREE_AXIS_SIZE if dim is None else dim for dim in dims]
     if dims and dims[0] is None:
         shape[0] = 1
-    return f"        {str(value.name)!r}: {random_array(value, tuple(shape))},"
+    return f"        {str(value.name)!r}: {_random_array(value, tuple(shape))},"
 
 
-def random_array(value: ir.Value, shape: tuple[int, ...]) -> str:
-    """An expression for a random array of a type and shape."""
+def _random_array(value: ir.Value, shape: tuple[int, ...]) -> str:
     dtype = declared_dtype(value)
     if dtype.kind in "OU":
         return f'np.full({shape}, "text", dtype=object)'

@@ -60,26 +60,24 @@ def check_method(
     for law in LAWS:
         law(case)
     if not method.whole:
-        a_pattern_that_matches_nothing_is_refused(case)
-        no_weight_is_passed_over_in_silence(case)
+        _a_pattern_that_matches_nothing_is_refused(case)
+        _no_weight_is_passed_over_in_silence(case)
     floor = DECIBELS.get(method.name, 0.0) if decibels is None else decibels
-    the_result_is_near_the_reference(case, floor)
+    _the_result_is_near_the_reference(case, floor)
 
 
-def the_input_is_untouched(case: Case) -> None:
-    """The input model keeps its content."""
+def _the_input_is_untouched(case: Case) -> None:
     assert to_bytes(case.model) == case.content, "the method edited the model it was given"
 
 
-def the_same_recipe_gives_the_same_bytes(case: Case) -> None:
-    """A second run gives the same file, report and digest."""
+def _the_same_recipe_gives_the_same_bytes(case: Case) -> None:
     again = case.again(case.recipe)
     assert to_bytes(again.model) == to_bytes(case.result.model), "a second run gives other bytes"
     assert again.model.digest == case.result.model.digest, "a second run gives another digest"
     assert (again.changes, again.refusals) == (case.result.changes, case.result.refusals)
 
 
-def the_size_is_known_to_the_byte(case: Case) -> None:
+def _the_size_is_known_to_the_byte(case: Case) -> None:
     """Predicted, written and stored sizes agree, and the loaded file has the saved content."""
     model = case.result.model
     with TemporaryDirectory() as folder:
@@ -90,20 +88,17 @@ def the_size_is_known_to_the_byte(case: Case) -> None:
         assert load(path).digest == model.digest, "what is loaded back is not what was saved"
 
 
-def the_interface_stays(case: Case) -> None:
-    """Inputs and outputs keep their order, names, types and shapes."""
+def _the_interface_stays(case: Case) -> None:
     for side in ("inputs", "outputs"):
-        old, new = (interface(getattr(m, side)()) for m in (case.model, case.result.model))
+        old, new = (_interface(getattr(m, side)()) for m in (case.model, case.result.model))
         assert old == new, f"the {side} were {old} and are {new}"
 
 
-def interface(values: Mapping[str, ir.Value]) -> list[tuple[str, str, str]]:
-    """Names, types and shapes."""
+def _interface(values: Mapping[str, ir.Value]) -> list[tuple[str, str, str]]:
     return [(name, str(value.dtype), str(value.shape)) for name, value in values.items()]
 
 
-def the_result_is_valid(case: Case) -> None:
-    """The ONNX checker accepts the result with inferred shapes."""
+def _the_result_is_valid(case: Case) -> None:
     onnx.checker.check_model(ir.to_proto(case.result.model.graph), full_check=True)
 
 
@@ -112,7 +107,7 @@ def entries(case: Case) -> list[Change | Refusal]:
     return [*case.result.changes, *case.result.refusals]
 
 
-def every_operator_has_a_name_of_its_own(case: Case) -> None:
+def _every_operator_has_a_name_of_its_own(case: Case) -> None:
     """Operator names are unique, and reported operators exist."""
     names = Counter(str(node.name or "") for node in nodes(case.result.model.graph))
     assert "" not in names, "an operator has no name"
@@ -123,7 +118,7 @@ def every_operator_has_a_name_of_its_own(case: Case) -> None:
         assert entry.method == case.recipe.steps[0].method, f"{entry} names another method"
 
 
-def the_runtime_computes_it(case: Case) -> None:
+def _the_runtime_computes_it(case: Case) -> None:
     """ONNX Runtime opens the result and gives finite numbers of the right shape."""
     session = open_session(case.result.model, SessionOptions(matmul_accuracy=1))
     reference = open_session(case.model, EXACT)
@@ -135,25 +130,25 @@ def the_runtime_computes_it(case: Case) -> None:
             assert array.shape == expected[name].shape, f"output '{name}' has another shape"
 
 
-def no_weight_is_passed_over_in_silence(case: Case) -> None:
+def _no_weight_is_passed_over_in_silence(case: Case) -> None:
     """A weight that is float32 as before, or hidden behind an operator, is named by a refusal.
 
     One that is float32 with other numbers is named by a change or a refusal.
     """
     reported = {entry.operator for entry in entries(case)}
     refused = {entry.operator for entry in case.result.refusals}
-    before = float_weights(case.model.graph)
-    for readers, content in float_weights(case.result.model.graph).items():
+    before = _float_weights(case.model.graph)
+    for readers, content in _float_weights(case.result.model.graph).items():
         same = before.get(readers) == content
         expected = refused if same else reported
         assert expected & set(readers), f"the float32 weight of {readers} is in no refusal"
-    for operator, maker in behind_constants(case.model.graph):
+    for operator, maker in _behind_constants(case.model.graph):
         assert reported & {operator, maker}, (
             f"the weight of {operator} is neither changed nor refused"
         )
 
 
-def float_weights(graph: ir.Model) -> dict[tuple[str, ...], list[bytes]]:
+def _float_weights(graph: ir.Model) -> dict[tuple[str, ...], list[bytes]]:
     """Contents of float32 weights, by the operators that read them."""
     readers: dict[int, tuple[ir.TensorProtocol, list[str]]] = {}
     for role, value in weight_roles(graph):
@@ -166,15 +161,14 @@ def float_weights(graph: ir.Model) -> dict[tuple[str, ...], list[bytes]]:
     return contents
 
 
-def behind_constants(graph: ir.Model) -> Iterator[tuple[str, str]]:
-    """Operators whose weight an operator computes from stored values only, with that operator."""
+def _behind_constants(graph: ir.Model) -> Iterator[tuple[str, str]]:
     for role, value in weight_roles(graph):
         node = value.producer() if value is not None and stored(value) is None else None
         if node is not None and node.inputs and all(stored(v) is not None for v in node.inputs):
             yield role.operator, str(node.name)
 
 
-def a_pattern_that_matches_nothing_is_refused(case: Case) -> None:
+def _a_pattern_that_matches_nothing_is_refused(case: Case) -> None:
     """A ``where`` that no operator matches is an error, and the input model stays unchanged."""
     (step,) = case.recipe.steps
     try:
@@ -186,7 +180,7 @@ def a_pattern_that_matches_nothing_is_refused(case: Case) -> None:
     assert to_bytes(case.model) == case.content, "the model changed though nothing matched"
 
 
-def the_result_is_near_the_reference(case: Case, decibels: float) -> None:
+def _the_result_is_near_the_reference(case: Case, decibels: float) -> None:
     """In exact arithmetic every output keeps a signal to noise ratio."""
     reference = open_session(case.model, EXACT)
     session = open_session(case.result.model, EXACT)
@@ -208,12 +202,12 @@ def signal_to_noise(expected: NDArray[np.generic], actual: NDArray[np.generic]) 
 
 
 LAWS: tuple[Callable[[Case], None], ...] = (
-    the_input_is_untouched,
-    the_same_recipe_gives_the_same_bytes,
-    the_size_is_known_to_the_byte,
-    the_interface_stays,
-    the_result_is_valid,
-    every_operator_has_a_name_of_its_own,
-    the_runtime_computes_it,
+    _the_input_is_untouched,
+    _the_same_recipe_gives_the_same_bytes,
+    _the_size_is_known_to_the_byte,
+    _the_interface_stays,
+    _the_result_is_valid,
+    _every_operator_has_a_name_of_its_own,
+    _the_runtime_computes_it,
 )
 """Laws for every method; those about weights and fidelity take more than the case."""

@@ -64,19 +64,19 @@ def export(result: object, text: str, shapes: Mapping[str, Sequence[int]], path:
     Raises:
         ModelError: it is no network, has no or unsuitable example inputs, or cannot be exported.
     """
-    module, inputs = network_and_inputs(result, text, shapes)
-    arguments = bind_inputs(module, inputs, text)
+    module, inputs = _network_and_inputs(result, text, shapes)
+    arguments = _bind_inputs(module, inputs, text)
     try:
-        with silenced_exporters():
+        with _silenced_exporters():
             program = torch.onnx.export(
                 module.eval(), arguments.args, kwargs=arguments.kwargs, dynamo=True,
                 opset_version=OPSET, verbose=False,
             )  # fmt: skip
             assert program is not None
-            name_inputs(program.model, arguments.names)
+            _name_inputs(program.model, arguments.names)
             program.save(str(path), external_data=False)
     except Exception as error:  # the exporter raises many types; all mean failure
-        reason = " ".join(ANSI_COLOR.sub("", str(first_cause(error))).split())[:300].rstrip(".")
+        reason = " ".join(ANSI_COLOR.sub("", str(_first_cause(error))).split())[:300].rstrip(".")
         hint = FLOAT_HINT if shapes and TYPE_ERROR.search(reason) else ""
         raise ModelError(f"PyTorch could not export '{text}': {reason}{hint}") from error
 
@@ -86,14 +86,13 @@ TYPE_ERROR = re.compile(r"dtype|scalar type|float32", re.IGNORECASE)
 """Pattern of reasons about the type of an input, to which the hint applies."""
 
 
-def first_cause(error: BaseException) -> BaseException:
-    """The first error in a chain of causes."""
+def _first_cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
-def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
+def _name_inputs(model: ir.Model, names: Sequence[str]) -> None:
     """Give the inputs of a graph the user's names, in place.
 
     The exporter can do that too, but leaves two values of one name where an inner value has the
@@ -113,7 +112,7 @@ def name_inputs(model: ir.Model, names: Sequence[str]) -> None:
         value.name = name
 
 
-def network_and_inputs(
+def _network_and_inputs(
     result: object, text: str, shapes: Mapping[str, Sequence[int]]
 ) -> tuple[torch.nn.Module, ExampleInputs]:
     """A network and example inputs."""
@@ -129,7 +128,7 @@ def network_and_inputs(
             "or return (network, inputs)"
         )
     if examples is None:
-        return module, {name: random_input(name, shape) for name, shape in shapes.items()}
+        return module, {name: _random_input(name, shape) for name, shape in shapes.items()}
     if shapes:
         raise ModelError(
             f"'{text}' returns example inputs, so their shapes count and --input "
@@ -147,7 +146,7 @@ def network_and_inputs(
     return module, tuple(examples)
 
 
-def random_input(name: str, shape: Sequence[int]) -> torch.Tensor:
+def _random_input(name: str, shape: Sequence[int]) -> torch.Tensor:
     """An example input, of float32 numbers."""
     try:
         return torch.rand(*shape)
@@ -158,7 +157,7 @@ def random_input(name: str, shape: Sequence[int]) -> torch.Tensor:
         ) from error
 
 
-def bind_inputs(module: torch.nn.Module, inputs: ExampleInputs, text: str) -> Arguments:
+def _bind_inputs(module: torch.nn.Module, inputs: ExampleInputs, text: str) -> Arguments:
     """Bind inputs to the arguments of a network, by name, or in order where no name matches.
 
     Args:
@@ -174,35 +173,34 @@ def bind_inputs(module: torch.nn.Module, inputs: ExampleInputs, text: str) -> Ar
         names = [f"input_{index}" for index in range(len(inputs))]
         if len(inputs) == 1:
             names = ["input"]
-        return bind_in_order(signature, dict(zip(names, inputs, strict=True)), text)
+        return _bind_in_order(signature, dict(zip(names, inputs, strict=True)), text)
     parameters = [
         parameter.name
         for parameter in signature.parameters.values()
         if parameter.kind not in VARIADIC
     ]
-    if not any(name in parameters for name in inputs) and can_bind(signature, *inputs.values()):
-        return bind_in_order(signature, inputs, text)
-    return bind_by_name(signature, inputs, text)
+    if not any(name in parameters for name in inputs) and _can_bind(signature, *inputs.values()):
+        return _bind_in_order(signature, inputs, text)
+    return _bind_by_name(signature, inputs, text)
 
 
-def bind_in_order(signature: inspect.Signature, inputs: NamedInputs, text: str) -> Arguments:
-    """Bind inputs in order, whatever their names."""
-    if not can_bind(signature, *inputs.values()):
-        expected = inputs_text(signature, text)
+def _bind_in_order(signature: inspect.Signature, inputs: NamedInputs, text: str) -> Arguments:
+    if not _can_bind(signature, *inputs.values()):
+        expected = _inputs_text(signature, text)
         raise ModelError(f"{expected}; {len(inputs)} inputs in order do not fit that")
     return Arguments(tuple(inputs.values()), {}, tuple(inputs))
 
 
-def bind_by_name(signature: inspect.Signature, inputs: NamedInputs, text: str) -> Arguments:
+def _bind_by_name(signature: inspect.Signature, inputs: NamedInputs, text: str) -> Arguments:
     """Bind inputs by the names of arguments, in the order of arguments."""
     order = {name: index for index, name in enumerate(signature.parameters)}
     ordered = sorted(inputs, key=lambda name: order.get(name, len(order)))
-    positional = [name for name in ordered if positional_only(signature, name)]
+    positional = [name for name in ordered if _positional_only(signature, name)]
     keyword_inputs = {name: inputs[name] for name in ordered if name not in positional}
-    if not can_bind(signature, *(inputs[name] for name in positional), **keyword_inputs):
+    if not _can_bind(signature, *(inputs[name] for name in positional), **keyword_inputs):
         named = ", ".join(f"'{name}'" for name in inputs)
         raise ModelError(
-            f"{inputs_text(signature, text)}; got {named}: name every input that it needs as its "
+            f"{_inputs_text(signature, text)}; got {named}: name every input that it needs as its "
             "forward does, or none of them, and then they count in order"
         )
     bound = signature.bind(*(inputs[name] for name in positional), **keyword_inputs)
@@ -210,14 +208,12 @@ def bind_by_name(signature: inspect.Signature, inputs: NamedInputs, text: str) -
     return Arguments(bound.args, bound.kwargs, (*ordered[:count], *bound.kwargs))
 
 
-def positional_only(signature: inspect.Signature, name: str) -> bool:
-    """Test whether an argument cannot be passed by name."""
+def _positional_only(signature: inspect.Signature, name: str) -> bool:
     parameter = signature.parameters.get(name)
     return parameter is not None and parameter.kind is inspect.Parameter.POSITIONAL_ONLY
 
 
-def can_bind(signature: inspect.Signature, *args: object, **kwargs: object) -> bool:
-    """Test whether a network accepts these arguments."""
+def _can_bind(signature: inspect.Signature, *args: object, **kwargs: object) -> bool:
     try:
         signature.bind(*args, **kwargs)
     except TypeError:
@@ -225,8 +221,7 @@ def can_bind(signature: inspect.Signature, *args: object, **kwargs: object) -> b
     return True
 
 
-def inputs_text(signature: inspect.Signature, text: str) -> str:
-    """A sentence with the parameters of a network."""
+def _inputs_text(signature: inspect.Signature, text: str) -> str:
     if not signature.parameters:
         return f"the network of '{text}' takes no inputs"
     plain = [entry.replace(annotation=entry.empty) for entry in signature.parameters.values()]
@@ -238,8 +233,7 @@ def _is_from_user(record: logging.LogRecord) -> bool:
     return record.name.partition(".")[0] not in EXPORTERS
 
 
-def log_handlers() -> set[logging.Handler]:
-    """All handlers that write records of the exporter."""
+def _log_handlers() -> set[logging.Handler]:
     loggers = [logging.getLogger(), *map(logging.getLogger, logging.root.manager.loggerDict)]
     handlers = {handler for logger in loggers for handler in logger.handlers}
     if logging.lastResort is not None:
@@ -248,9 +242,9 @@ def log_handlers() -> set[logging.Handler]:
 
 
 @contextlib.contextmanager
-def silenced_exporters() -> Iterator[None]:
+def _silenced_exporters() -> Iterator[None]:
     """Silence output and warnings of the exporter; its error has the reason of a failure."""
-    handlers = log_handlers()
+    handlers = _log_handlers()
     for handler in handlers:
         handler.addFilter(_is_from_user)
     try:

@@ -14,7 +14,7 @@ from packlight.errors import RecipeError
 from packlight.model import to_bytes
 from packlight.records import PerBlock, Simplify, WeightOnly, canonical
 from packlight.records.codec import plain
-from packlight.records.presets import PRESETS
+from packlight.records.recipe_options import PRESETS
 
 
 @pytest.mark.parametrize("name", PRESETS)

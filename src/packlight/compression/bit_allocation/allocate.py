@@ -52,7 +52,7 @@ def allocate_bits(
     sizes = np.array([next(iter(sites.values())).weight.tensor.size for sites in options])
     sensitivity = list(measure_sensitivity(graph, options, calibrator, fit, config))
     errors = [
-        measured or mean_width(candidate_widths(sites, calibrator, config.mixed), config.mixed)
+        measured or _mean_width(candidate_widths(sites, calibrator, config.mixed), config.mixed)
         for sites, measured in zip(options, sensitivity, strict=True)
     ]
     chosen = []
@@ -75,8 +75,7 @@ def sites_by_width(
     return options
 
 
-def mean_width(widths: Collection[int], mean: float) -> dict[int, float]:
-    """The mean width alone, for a weight whose errors reach no output: nothing is known of it."""
+def _mean_width(widths: Collection[int], mean: float) -> dict[int, float]:
     return {min(widths, key=lambda width: (abs(width - mean), width)): 0.0}
 
 
@@ -98,11 +97,11 @@ def cheapest_widths(
     membership = np.zeros((len(errors), len(pairs)))
     membership[[index for index, _ in pairs], np.arange(len(pairs))] = 1
     share = bits / float(max(mean * sizes.sum(), least))
-    chosen = cheapest_choices(costs, membership, share)
+    chosen = _cheapest_choices(costs, membership, share)
     return [width for _, width in sorted(pairs[index] for index in chosen)]
 
 
-def cheapest_choices(costs: Doubles, membership: Doubles, share: Doubles) -> NDArray[np.intp]:
+def _cheapest_choices(costs: Doubles, membership: Doubles, share: Doubles) -> NDArray[np.intp]:
     """The choices with the least sum of costs, but for ``OPTIMALITY_GAP``.
 
     The solver stops within a millionth of its unit, which may be more than the least sum where one

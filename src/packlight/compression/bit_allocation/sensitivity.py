@@ -76,26 +76,25 @@ def measure_sensitivity(
     It is empty for a weight whose errors do not reach them.
     """
     outputs = OutputError.before_rounding(graph, calibrator)
-    probes = [sites[probe_width(sites)] for sites in options]
+    probes = [sites[_probe_width(sites)] for sites in options]
     by_probe = {id(probe): sites for probe, sites in zip(probes, options, strict=True)}
     for batch in batched(probes, hessian_bytes, MAX_HESSIAN_BYTES, len(options)):
         hessians = observe_hessians(graph, batch, calibrator, HESSIAN_SAMPLES)
         for site in batch:
-            hessian = error_hessian(site, hessians.get(id(site)))
+            hessian = _error_hessian(site, hessians.get(id(site)))
             weight = site.weight.read()
             sites = by_probe[id(site)]
             number_importance = importance(hessian, weight_layout(site.weight))
             widths = candidate_widths(sites, calibrator, config.mixed)
             grids = {width: fit(sites[width], weight, number_importance) for width in widths}
             trial = WidthTrial(site, weight, grids, hessian)
-            if has_error_loop(site, calibrator):
+            if _has_error_loop(site, calibrator):
                 yield trial.measured(outputs, config)
             else:
                 yield trial.predicted(outputs, config)
 
 
-def probe_width(sites: Mapping[int, object]) -> int:
-    """The probed width, or the nearest that there is."""
+def _probe_width(sites: Mapping[int, object]) -> int:
     return min(sites, key=lambda width: abs(width - PROBE_BITS))
 
 
@@ -103,12 +102,12 @@ def candidate_widths(
     sites: Mapping[int, WeightSite], calibrator: Calibrator, mean: float
 ) -> list[int]:
     """Widths that a weight may get."""
-    if has_error_loop(sites[probe_width(sites)], calibrator):
-        return widths_near(sites, mean)
+    if _has_error_loop(sites[_probe_width(sites)], calibrator):
+        return _widths_near(sites, mean)
     return [*sites]
 
 
-def has_error_loop(site: WeightSite, calibrator: Calibrator) -> bool:
+def _has_error_loop(site: WeightSite, calibrator: Calibrator) -> bool:
     """Tell whether the error of a weight comes back to it through a state.
 
     Such errors grow from call to call and are not in proportion to the squared error of a weight.
@@ -116,8 +115,7 @@ def has_error_loop(site: WeightSite, calibrator: Calibrator) -> bool:
     return bool(calibrator.state_outputs) or site.weight.roles[0].node.op_type in RECURRENT
 
 
-def widths_near(widths: Collection[int], mean: float) -> list[int]:
-    """The widths that are not far below a mean; all where there is none."""
+def _widths_near(widths: Collection[int], mean: float) -> list[int]:
     return [width for width in widths if width > mean - MAX_BITS_BELOW_MEAN] or [*widths]
 
 
@@ -210,8 +208,8 @@ class WidthTrial:
     def predicted(self, outputs: OutputError, config: RoundingConfig) -> dict[int, float]:
         """Errors of the outputs by width, from one that is measured; empty if it reaches none."""
         errors = self.layer_errors(ordered=config.ordered)
-        probe_error = perturb(
-            self.site, self.weight, self.grids[probe_width(self.grids)], self.hessian
+        probe_error = _perturb(
+            self.site, self.weight, self.grids[_probe_width(self.grids)], self.hessian
         )
         output_error = outputs.measure()
         self.site.weight.restore()
@@ -256,27 +254,24 @@ class WidthTrial:
             if len(hessian) < len(chosen):
                 lattice = lattice.merged()
             codes = factor.rounded(matrices, lattice, DENSE, plan)
-            errors[bits] = squared_error(lattice.values(codes) - matrices, hessian) * scale
+            errors[bits] = _squared_error(lattice.values(codes) - matrices, hessian) * scale
         return errors
 
 
-def perturb(site: WeightSite, weight: Floats, grid: RoundingGrid, hessian: Doubles) -> float:
-    """Round one weight to the nearest in the graph; the squared error of its own outputs."""
+def _perturb(site: WeightSite, weight: Floats, grid: RoundingGrid, hessian: Doubles) -> float:
     form = weight_layout(site.weight)
     rounded = grid.values(grid.nearest(weight))
     site.weight.put(rounded)
-    return squared_error(form.matrices(rounded - weight).astype(np.float64), hessian)
+    return _squared_error(form.matrices(rounded - weight).astype(np.float64), hessian)
 
 
-def error_hessian(site: WeightSite, observer: HessianObserver | None) -> Doubles:
-    """Hessian of a weight's outputs; the identity where its inputs are unknown."""
+def _error_hessian(site: WeightSite, observer: HessianObserver | None) -> Doubles:
     if observer is None or not observer.calls:
         return np.eye(weight_layout(site.weight).sizes()[2])[None]
     return shrunk_hessian(observer, ERROR_DAMPING, centered=False)
 
 
-def squared_error(gap: Doubles, hessian: Doubles) -> float:
-    """Squared error of outputs for errors (groups, out, in) of a weight."""
+def _squared_error(gap: Doubles, hessian: Doubles) -> float:
     return float(np.sum((gap @ hessian) * gap))
 
 

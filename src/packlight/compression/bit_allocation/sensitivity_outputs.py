@@ -31,10 +31,10 @@ def sensitivity_outputs(graph: ir.Model, carried: Collection[str]) -> list[str]:
     Raises:
         RecipeError: nothing real is found.
     """
-    reals = [str(value.name) for value in graph.graph.outputs if is_real(value)]
+    reals = [str(value.name) for value in graph.graph.outputs if _is_real(value)]
     names = [name for name in reals if name not in carried]
     if not names:
-        names = list(nearest_reals(infer_types(graph.clone()).graph.outputs))
+        names = list(_nearest_reals(infer_types(graph.clone()).graph.outputs))
     if not names:
         raise RecipeError(
             "mixed= compares real values that the model computes, and its outputs neither are such "
@@ -43,12 +43,11 @@ def sensitivity_outputs(graph: ir.Model, carried: Collection[str]) -> list[str]:
     return names
 
 
-def is_real(value: ir.Value) -> bool:
-    """Tell whether a value is a tensor of real numbers."""
+def _is_real(value: ir.Value) -> bool:
     return isinstance(value.type, ir.TensorType) and value.dtype in REALS
 
 
-def nearest_reals(outputs: Iterable[ir.Value]) -> Iterator[str]:
+def _nearest_reals(outputs: Iterable[ir.Value]) -> Iterator[str]:
     """Names of the last real values that outputs are computed from, themselves where they are."""
     queue = deque(outputs)
     visited = set[int]()
@@ -58,23 +57,21 @@ def nearest_reals(outputs: Iterable[ir.Value]) -> Iterator[str]:
         if node is None or id(value) in visited:
             continue
         visited.add(id(value))
-        if node.inputs and is_real(value):
+        if node.inputs and _is_real(value):
             yield str(value.name)
         elif node.op_type not in BY_SHAPE:
-            queue.extend(outer_inputs(node))
+            queue.extend(_outer_inputs(node))
 
 
-def outer_inputs(node: ir.Node) -> Iterator[ir.Value]:
-    """Values of its own graph that an operator reads, its bodies included."""
+def _outer_inputs(node: ir.Node) -> Iterator[ir.Value]:
     yield from (value for value in node.inputs if value is not None)
     for body in bodies(node):
         read = [*body.outputs]
         for inner in operators(body):
             read += [value for value in inner.inputs if value is not None]
-        yield from (value for value in read if is_computed_in(value, node.graph))
+        yield from (value for value in read if _is_computed_in(value, node.graph))
 
 
-def is_computed_in(value: ir.Value, graph: ir.Graph | ir.Function | None) -> bool:
-    """Tell whether a graph computes a value, rather than one inside it."""
+def _is_computed_in(value: ir.Value, graph: ir.Graph | ir.Function | None) -> bool:
     node = value.producer()
     return node is not None and node.graph is graph

@@ -77,7 +77,7 @@ class Expansion:
     def __init__(self, model: ir.Model, owner: ir.Value) -> None:
         self.model = model
         self.name = str(owner.name)
-        self.stem = fresh_stem(model)
+        self.stem = _fresh_stem(model)
         self.owner = owner
         self.graph = owning_graph(owner)
         self.before = _first_use(owner, self.graph)
@@ -177,7 +177,7 @@ NEXT_STEM = "packlight.next"
 COMPUTED_STEMS = "packlight.computed"
 
 
-def fresh_stem(model: ir.Model) -> str:
+def _fresh_stem(model: ir.Model) -> str:
     """A new beginning of names, for the stored values of one weight only."""
     if NEXT_STEM not in model.meta:
         stored = _stems(str(value.name) for value in initializers(model))

@@ -75,7 +75,9 @@ class Consumer:
 def _stored_rank(node: ir.Node, index: int) -> int:
     """Axes of a stored input; 0 where none is stored."""
     tensor = stored_input(node, index)
-    return len(tensor.shape) if tensor is not None else 0
+    if tensor is not None:
+        return len(tensor.shape)
+    return 0
 
 
 def _stored_size(node: ir.Node, index: int, axis: int) -> int:

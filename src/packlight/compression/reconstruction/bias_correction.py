@@ -44,7 +44,7 @@ class Bias:
     @property
     def value(self) -> ir.Value | None:
         """The value that the operator reads there; None where it has no bias yet."""
-        return input_at(self.node, self.index)
+        return _input_at(self.node, self.index)
 
     def shift(self, by: Doubles) -> None:
         """Add to the bias, in place; it is made where there is none.
@@ -98,8 +98,7 @@ class Bias:
         self.node.replace_input_with(self.index, value)
 
 
-def input_at(node: ir.Node, index: int) -> ir.Value | None:
-    """An input of an operator; None where it has none there."""
+def _input_at(node: ir.Node, index: int) -> ir.Value | None:
     return next(iter(node.inputs[index:]), None)
 
 
@@ -114,19 +113,19 @@ def bias_of(role: Role, outputs: int) -> Bias | None:
     return find(role, outputs) if find else None
 
 
-def input_bias(role: Role, outputs: int) -> Bias | None:
+def _input_bias(role: Role, outputs: int) -> Bias | None:
     """Bias of a Conv or Gemm, which has an input for one."""
     node = role.node
     index = BIAS_INPUT[node.op_type]
-    value = input_at(node, index)
+    value = _input_at(node, index)
     beta = node.attributes.get_float("beta", 1.0)
-    if beta == 0 or not (value is None or is_row(value, outputs)):
+    if beta == 0 or not (value is None or _is_row(value, outputs)):
         return None
     factor = node.attributes.get_float("alpha", 1.0) / beta
     return Bias(node, index, outputs, role.names, factor=factor)
 
 
-def added_bias(role: Role, outputs: int) -> Bias | None:
+def _added_bias(role: Role, outputs: int) -> Bias | None:
     """Bias in the Add right behind a product, if its last axis is that of the outputs."""
     output = role.node.outputs[0]
     weight = stored(role.node.inputs[role.index])
@@ -140,32 +139,30 @@ def added_bias(role: Role, outputs: int) -> Bias | None:
     if not is_standard(node, "Add") or node.graph is not role.node.graph:
         return None
     index = 1 - list(node.inputs).index(output)
-    if not is_row(node.inputs[index], outputs):
+    if not _is_row(node.inputs[index], outputs):
         return None
     return Bias(node, index, outputs, role.names)
 
 
-def gate_bias(role: Role, outputs: int) -> Bias | None:
+def _gate_bias(role: Role, outputs: int) -> Bias | None:
     """Bias of a recurrent operator for the products of its inputs."""
     node = role.node
     index = BIAS_INPUT[node.op_type]
     bidirectional = node.attributes.get_string("direction", "forward") == "bidirectional"
     directions = 1 + bidirectional
-    if role.index != INPUT_WEIGHT or float_count(input_at(node, index)) != 2 * outputs:
+    if role.index != INPUT_WEIGHT or _float_count(_input_at(node, index)) != 2 * outputs:
         return None
     assert outputs % directions == 0
     return Bias(node, index, outputs, role.names)
 
 
-def is_row(value: ir.Value | None, outputs: int) -> bool:
-    """Tell whether a number for each output is stored along the last axis."""
+def _is_row(value: ir.Value | None, outputs: int) -> bool:
     tensor = stored(value)
     along = tensor is not None and tensor.shape.numpy()[-1:] == (outputs,)
-    return along and float_count(value) == outputs
+    return along and _float_count(value) == outputs
 
 
-def float_count(value: ir.Value | None) -> int:
-    """Count of stored float32 numbers."""
+def _float_count(value: ir.Value | None) -> int:
     tensor = stored(value)
     if tensor is None or tensor.dtype != ir.DataType.FLOAT:
         return 0
@@ -173,10 +170,10 @@ def float_count(value: ir.Value | None) -> int:
 
 
 BIAS_FINDERS: dict[str, Callable[[Role, int], Bias | None]] = {
-    "Conv": input_bias,
-    "Gemm": input_bias,
-    "MatMul": added_bias,
-    "LSTM": gate_bias,
-    "GRU": gate_bias,
-    "RNN": gate_bias,
+    "Conv": _input_bias,
+    "Gemm": _input_bias,
+    "MatMul": _added_bias,
+    "LSTM": _gate_bias,
+    "GRU": _gate_bias,
+    "RNN": _gate_bias,
 }

@@ -145,7 +145,7 @@ class HessianFactor:
         """Of a Hessian (groups, in, in)."""
         diagonal = np.einsum("gii->gi", hessian)
         order = np.argsort(-diagonal if ordered else np.zeros_like(diagonal), kind="stable")
-        upper = inverse_factor(permuted(hessian, order))
+        upper = inverse_factor(_permuted(hessian, order))
         return cls(np.ascontiguousarray(hessian), order, upper)
 
     def zero_plan(self, weight: Doubles, sparsity: Sparsity) -> Mask:
@@ -174,8 +174,8 @@ class HessianFactor:
             block = np.ascontiguousarray(target[:, :, start:end])
             factor = np.ascontiguousarray(upper[:, start:end, start:end])
             diagonal = np.einsum("gii->gi", factor)
-            drop = zero_mask(block, diagonal, sparsity, plan[:, :, start:end])
-            error = compiled().gptq_block(block, factor, self.order, start, drop, *grid, codes)
+            drop = _zero_mask(block, diagonal, sparsity, plan[:, :, start:end])
+            error = _compiled().gptq_block(block, factor, self.order, start, drop, *grid, codes)
             np.put_along_axis(zeros, order[:, :, start:end], drop, axis=2)
             target[:, :, end:] -= error @ upper[:, start:end, end:]
         if sparsity == DENSE:
@@ -186,12 +186,12 @@ class HessianFactor:
         """Coordinate descent on the codes, in place."""
         value = lattice.values(codes)
         pull = np.ascontiguousarray((weight - value) @ self.hessian)
-        compiled().coordinate_descent(
+        _compiled().coordinate_descent(
             value, pull, self.hessian, *lattice.kernel_args(), codes, MAX_SWEEPS
         )
 
 
-def zero_mask(block: Doubles, diagonal: Doubles, sparsity: Sparsity, plan: Mask) -> Mask:
+def _zero_mask(block: Doubles, diagonal: Doubles, sparsity: Sparsity, plan: Mask) -> Mask:
     """Mask of the weights of least error, which become zero.
 
     Args:
@@ -208,8 +208,7 @@ def zero_mask(block: Doubles, diagonal: Doubles, sparsity: Sparsity, plan: Mask)
     return cheapest_mask(cost, int(np.count_nonzero(plan)))
 
 
-def permuted(hessian: Doubles, order: Integers) -> Doubles:
-    """A Hessian (groups, in, in) with both axes in an order (groups, in)."""
+def _permuted(hessian: Doubles, order: Integers) -> Doubles:
     across = np.take_along_axis(hessian, order[:, :, None], axis=1)
     return np.take_along_axis(across, order[:, None, :], axis=2)
 
@@ -229,6 +228,5 @@ def inverse_factor(hessian: Doubles) -> Doubles:
     return np.ascontiguousarray(factor[None])
 
 
-def compiled() -> ModuleType:
-    """The compiled kernels; numba is loaded only when they are used."""
+def _compiled() -> ModuleType:
     return import_module("packlight.compression.reconstruction.gptq_kernels")

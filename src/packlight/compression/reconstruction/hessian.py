@@ -71,7 +71,7 @@ class HessianObserver:
         inputs = self.read(value)
         if inputs.size == 0:
             return
-        if not is_in_range(inputs):
+        if not _is_in_range(inputs):
             self.skipped += 1
             return
         if not self.calls:
@@ -114,7 +114,7 @@ class HessianObserver:
     def reference_inputs(self, reference: Array, inputs: Floats) -> Floats:
         """The inputs of the reference; those of the graph where they make no sense."""
         targets = self.read(reference)
-        usable = targets.shape[1:] == inputs.shape[1:] and is_in_range(targets)
+        usable = targets.shape[1:] == inputs.shape[1:] and _is_in_range(targets)
         return targets if usable else inputs
 
     def read(self, value: Array) -> Floats:
@@ -164,7 +164,7 @@ class HessianObserver:
             return self.gap_outer
         products = self.gap_outer / self.count
         mean = self.total / self.count if centered else -self.first
-        add_product(products, -self.mean_gap(), mean)
+        _add_product(products, -self.mean_gap(), mean)
         return products
 
     def hessian(self, *, centered: bool) -> Doubles:
@@ -173,24 +173,22 @@ class HessianObserver:
         offset = self.total / self.count
         mean = self.mean()
         products = self.outer / self.count
-        add_product(products, -offset, offset)
+        _add_product(products, -offset, offset)
         if not centered:
-            add_product(products, mean, mean)
+            _add_product(products, mean, mean)
         return products
 
 
 ROWS = 64
 
 
-def add_product(products: Doubles, rows: Doubles, columns: Doubles | Floats) -> None:
-    """Add outer products of two vectors of each group, (groups, in), in blocks, in place."""
+def _add_product(products: Doubles, rows: Doubles, columns: Doubles | Floats) -> None:
     for start in range(0, rows.shape[1], ROWS):
         block = slice(start, start + ROWS)
         products[:, block] += rows[:, block, None] * columns[:, None, :]
 
 
-def is_in_range(inputs: Floats) -> bool:
-    """Tell whether inputs are finite and their squares stay within float32."""
+def _is_in_range(inputs: Floats) -> bool:
     return bool(-LARGEST_INPUT < inputs.min() <= inputs.max() < LARGEST_INPUT)
 
 

@@ -151,7 +151,7 @@ def round_unobserved(
     for site in sites if config.bias else ():
         role = site.weight.roles[0]
         has_inputs = len(site.weight.roles) == 1 and bool(input_values(role))
-        bias = correctable_bias(site.weight) if has_inputs else None
+        bias = _correctable_bias(site.weight) if has_inputs else None
         if bias is not None:
             groups, outputs, _ = weight_layout(site.weight).sizes()
             bias.shift(np.zeros((groups, outputs)))
@@ -169,13 +169,12 @@ def encode_rounded(
     encoded = []
     for weight in rounded:
         parts = stored(weight.site, weight.fitted, weight.codes)
-        waiting = cached_parts(parts, cache)
+        waiting = _cached_parts(parts, cache)
         encoded.append(EncodedWeight(weight.site, waiting, weight.rounding, weight.notes))
     return encoded
 
 
-def cached_parts(parts: Mapping[str, NDArray[np.generic]], cache: DiskCache) -> Parts:
-    """Parts that are computed already and wait on disk."""
+def _cached_parts(parts: Mapping[str, NDArray[np.generic]], cache: DiskCache) -> Parts:
     readers = {name: cache.put(part) for name, part in parts.items()}
     return Parts(lambda: {name: read() for name, read in readers.items()})
 
@@ -204,36 +203,34 @@ def round_sequentially(
     batches = hessian_batches(sites, calibrator)
     if config.targets_float:
         references = RoundingReferences.of(graph, calibrator)
-        batches = sequential_batches(sites, calibrator)
+        batches = _sequential_batches(sites, calibrator)
     for batch in batches:
         target = references.target_of(batch) if references else None
         hessians = observe_hessians(graph, batch, calibrator, reference=target)
         for site in batch:
-            rounded = round_weight(site, hessians.pop(id(site), None), fit, config, sparsity)
-            codes = cache.put(compact_codes(rounded.codes))
-            site.weight.put_later(partial(decoded_values, rounded.fitted, codes))
+            rounded = _round_weight(site, hessians.pop(id(site), None), fit, config, sparsity)
+            codes = cache.put(_compact_codes(rounded.codes))
+            site.weight.put_later(partial(_decoded_values, rounded.fitted, codes))
             yield rounded
 
 
-def sequential_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list[S]]:
+def _sequential_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list[S]]:
     """Weights that run after all those before them are rounded: those that multiply one value.
 
     A state makes every pass begin at the inputs, so there it is a share of all, as memory allows.
     Weights of one share run before each other is rounded, and compensate for the same errors.
     """
-    groups = [list(group) for _, group in groupby(sites, input_identity)]
+    groups = [list(group) for _, group in groupby(sites, _input_identity)]
     most = math.ceil(len(groups) / PASSES) if calibrator.state_outputs else 1
-    for batch in batched(groups, hessian_pair_bytes, MAX_HESSIAN_BYTES, most):
+    for batch in batched(groups, _hessian_pair_bytes, MAX_HESSIAN_BYTES, most):
         yield [site for group in batch for site in group]
 
 
-def input_identity(site: WeightSite) -> int:
-    """Identity of the value that a weight multiplies; of the weight where that is unknown."""
+def _input_identity(site: WeightSite) -> int:
     return id(next(iter(input_values(site.weight.roles[0])), site))
 
 
-def hessian_pair_bytes(sites: Sequence[WeightSite]) -> int:
-    """Bytes of the Hessians of weights, and of as many products with gaps to the reference."""
+def _hessian_pair_bytes(sites: Sequence[WeightSite]) -> int:
     return 2 * sum(map(hessian_bytes, sites))
 
 
@@ -246,7 +243,7 @@ def hessian_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list
     most = math.ceil(len(sites) / PASSES)
     if calibrator.state_outputs:
         return batched(sites, hessian_bytes, MAX_HESSIAN_BYTES, most)
-    return batched(sites, running_bytes, MAX_BATCH_BYTES, most)
+    return batched(sites, _running_bytes, MAX_BATCH_BYTES, most)
 
 
 def batched(
@@ -267,12 +264,11 @@ def batched(
         yield batch
 
 
-def running_bytes(site: WeightSite) -> int:
-    """Bytes of a weight's Hessian and of the weight in a part of the model that runs."""
+def _running_bytes(site: WeightSite) -> int:
     return hessian_bytes(site) + WEIGHT_COPIES * site.weight.tensor.nbytes
 
 
-def round_weight(
+def _round_weight(
     site: S,
     observer: HessianObserver | None,
     fit: FitGrid[S, F],
@@ -284,9 +280,9 @@ def round_weight(
     form = weight_layout(site.weight)
     if observer is None or not observer.calls:
         grid = fit(site, weight, np.ones_like(weight))
-        notes = (*site.notes, missing_inputs(site, observer))
+        notes = (*site.notes, _missing_inputs(site, observer))
         return RoundedWeight(site, grid, grid.nearest(weight), "nearest", notes)
-    bias = correctable_bias(site.weight) if config.bias else None
+    bias = _correctable_bias(site.weight) if config.bias else None
     centered = bias is not None
     exact = form.matrices(weight).astype(np.float64)
     matrices = compensated_weight(exact, observer, centered=centered)
@@ -295,7 +291,7 @@ def round_weight(
     mean_gap = observer.mean_gap()
     del observer  # three times the size of what is needed from here on
     target = form.weight(matrices).astype(np.float32)
-    target = pruned_target(target, form, hessian, config, sparsity)
+    target = _pruned_target(target, form, hessian, config, sparsity)
     grid = fit(site, target, importance(hessian, form))
     codes = grid.nearest(target)
     if config.rounding == "gptq":
@@ -313,19 +309,19 @@ def round_weight(
     return RoundedWeight(site, grid, codes, config.rounding, site.notes)
 
 
-def compact_codes(codes: Codes) -> NDArray[np.floating]:
-    """Codes in 16 bits where these hold them, as integers up to 2,048 and NaN; else as they are."""
+def _compact_codes(codes: Codes) -> NDArray[np.floating]:
     with np.errstate(over="ignore"):
         half = codes.astype(np.float16)
-    return half if np.array_equal(half.astype(np.float32), codes, equal_nan=True) else codes
+    if np.array_equal(half.astype(np.float32), codes, equal_nan=True):
+        return half
+    return codes
 
 
-def decoded_values(fitted: RoundingGrid, codes: Callable[[], NDArray[np.floating]]) -> Floats:
-    """Real values of compact codes."""
+def _decoded_values(fitted: RoundingGrid, codes: Callable[[], NDArray[np.floating]]) -> Floats:
     return fitted.values(codes().astype(np.float32))
 
 
-def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> Note:
+def _missing_inputs(site: WeightSite, observer: HessianObserver | None) -> Note:
     """Reason why the inputs of a weight are unknown."""
     if observer is not None and observer.skipped:
         return Note("not-finite-inputs")
@@ -336,17 +332,15 @@ def missing_inputs(site: WeightSite, observer: HessianObserver | None) -> Note:
     return Note("no-inputs")
 
 
-def pruned_target(
+def _pruned_target(
     weight: Floats, form: Layout, hessian: Doubles, config: RoundingConfig, sparsity: Sparsity
 ) -> Floats:
-    """The target of rounding: the weight, or by gptq the best sparse one, NaN for a zero."""
     if config.rounding != "gptq" or sparsity == DENSE:
         return weight
     rows = form.matrices(weight).astype(np.float64)
     return form.weight(prune_rows(rows, hessian, config.ordered, sparsity)).astype(np.float32)
 
 
-def correctable_bias(weight: Weight) -> Bias | None:
-    """The bias that can take up what rounding does to the means of a weight's outputs."""
+def _correctable_bias(weight: Weight) -> Bias | None:
     groups, outputs, _ = weight_layout(weight).sizes()
     return bias_of(weight.roles[0], groups * outputs)

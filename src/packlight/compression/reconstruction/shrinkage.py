@@ -33,21 +33,20 @@ def shrunk_hessian(observer: HessianObserver, damping: float, *, centered: bool)
     Source: Chen et al., "Shrinkage Algorithms for MMSE Covariance Estimation" (2010), OAS.
     """
     hessian = observer.hessian(centered=centered)
-    power = mean_power(hessian)
-    share = np.maximum(damping, oas_shrinkage(hessian, observer.calls))
+    power = _mean_power(hessian)
+    share = np.maximum(damping, _oas_shrinkage(hessian, observer.calls))
     hessian *= (1 - share)[:, None, None]
     np.einsum("gii->gi", hessian)[:] += share[:, None] * power
     return hessian
 
 
-def mean_power(hessian: Doubles) -> Doubles:
-    """The mean power of the inputs of each group, (groups, 1); 1 where it underflows float32."""
+def _mean_power(hessian: Doubles) -> Doubles:
     power: Doubles = np.einsum("gii->gi", hessian).mean(axis=1, keepdims=True)
     power[power < np.finfo(np.float32).tiny] = 1.0
     return power
 
 
-def oas_shrinkage(hessian: Doubles, calls: int) -> Doubles:
+def _oas_shrinkage(hessian: Doubles, calls: int) -> Doubles:
     """Share by which to draw a Hessian (groups, in, in) to its mean power, (groups,) in [0, 1]."""
     width = hessian.shape[-1]
     square = np.einsum("gij,gij->g", hessian, hessian)
@@ -84,6 +83,6 @@ def compensated_weight(weight: Doubles, observer: HessianObserver, *, centered: 
     error = np.swapaxes(weight @ gap_products, 1, 2)
     del gap_products  # as large as all that is still to come
     hessian = observer.hessian(centered=centered)
-    np.einsum("gii->gi", hessian)[:] += COMPENSATION_DAMPING * mean_power(hessian)
+    np.einsum("gii->gi", hessian)[:] += COMPENSATION_DAMPING * _mean_power(hessian)
     step = np.swapaxes(np.linalg.solve(hessian, error), 1, 2)
     return weight + observer.calls / (observer.calls + HALF_WEIGHT_CALLS) * step

@@ -51,13 +51,13 @@ def prune_rows(weight: Doubles, hessian: Doubles, ordered: bool, sparsity: Spars
     """
     free = unconstrained_lattice(weight.shape)
     pruned = gptq(weight, hessian, free, ordered, sparsity)
-    for rows in row_chunks(weight):
+    for rows in _row_chunks(weight):
         target = weight[:, rows]
         sparse = pruned[:, rows]
         lattice = free.rows(rows)
         for _ in range(TURNS):
             sparse = least_squares(target, sparse, hessian)
-            sparse = exchange_zeros(
+            sparse = _exchange_zeros(
                 target, sparse, hessian, lattice, sparsity=sparsity, sweeps=SWEEPS
             )
         pruned[:, rows] = least_squares(target, sparse, hessian)
@@ -76,11 +76,11 @@ def refine_sparse_codes(
         lattice: the values that can be taken; where any can, the codes stay.
         sparsity: how many are zero.
     """
-    if is_unconstrained(lattice):
+    if _is_unconstrained(lattice):
         return codes
     refined = np.empty(codes.shape)
-    for rows in row_chunks(weight):
-        refined[:, rows] = exchange_zeros(
+    for rows in _row_chunks(weight):
+        refined[:, rows] = _exchange_zeros(
             weight[:, rows],
             codes[:, rows],
             hessian,
@@ -100,13 +100,11 @@ def unconstrained_lattice(sizes: tuple[int, ...]) -> Lattice:
     return Lattice(scale, np.zeros_like(scale), inputs, 0, 0, tables, table_of)
 
 
-def is_unconstrained(lattice: Lattice) -> bool:
-    """Tell whether every value can be taken."""
+def _is_unconstrained(lattice: Lattice) -> bool:
     return lattice.tables.shape[1] == 0 and not lattice.scale.any()
 
 
-def row_chunks(weight: Doubles) -> Iterator[slice]:
-    """Some rows of every group at a time, so that memory does not grow with their number."""
+def _row_chunks(weight: Doubles) -> Iterator[slice]:
     starts = range(0, weight.shape[1], CHUNK_ROWS)
     return (slice(start, start + CHUNK_ROWS) for start in starts)
 
@@ -122,10 +120,10 @@ def least_squares(weight: Doubles, start: Doubles, hessian: Doubles) -> Doubles:
     residual = np.where(zeros, 0.0, pull)
     scaled = residual / diagonal
     direction = scaled.copy()
-    power = row_products(residual, scaled)
+    power = _row_products(residual, scaled)
     for _ in range(MAX_STEPS):
         across = np.where(zeros, 0.0, direction @ hessian)
-        length = ratio_or_zero(power, row_products(direction, across))
+        length = _ratio_or_zero(power, _row_products(direction, across))
         gain = float((length * power).sum())
         error -= gain
         value += length * direction
@@ -134,23 +132,21 @@ def least_squares(weight: Doubles, start: Doubles, hessian: Doubles) -> Doubles:
         residual -= length * across
         scaled = residual / diagonal
         last_power = power
-        power = row_products(residual, scaled)
-        direction = scaled + ratio_or_zero(power, last_power) * direction
+        power = _row_products(residual, scaled)
+        direction = scaled + _ratio_or_zero(power, last_power) * direction
     return np.where(zeros, np.nan, value)
 
 
-def row_products(a: Doubles, b: Doubles) -> Doubles:
-    """Inner product of each row, (groups, out, 1)."""
+def _row_products(a: Doubles, b: Doubles) -> Doubles:
     return np.asarray(np.einsum("goi,goi->go", a, b)[:, :, None], np.float64)
 
 
-def ratio_or_zero(numerator: Doubles, denominator: Doubles) -> Doubles:
-    """Ratio; 0 where the denominator is not positive, for then there is nothing to gain."""
+def _ratio_or_zero(numerator: Doubles, denominator: Doubles) -> Doubles:
     zeros = np.zeros_like(numerator)
     return np.divide(numerator, denominator, out=zeros, where=denominator > 0)
 
 
-def exchange_zeros(
+def _exchange_zeros(
     weight: Doubles,
     codes: Doubles,
     hessian: Doubles,
@@ -165,7 +161,7 @@ def exchange_zeros(
     value = np.where(zeros, 0.0, lattice.values(codes))
     gap = weight - value
     pull = np.ascontiguousarray(gap @ hessian)
-    error = row_products(gap, pull)[:, :, 0]
+    error = _row_products(gap, pull)[:, :, 0]
     run = sparsity.run
     hessians = np.broadcast_to(hessian, (len(weight), *hessian.shape[1:]))
     grid = lattice.kernel_args()

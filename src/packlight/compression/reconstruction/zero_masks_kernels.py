@@ -18,8 +18,7 @@ MARGIN = 1 + 1e-6
 
 
 @njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
-def largest_gain(removed, row, pull, room):
-    """Gain of the best zero if a weight of value ``removed`` and this Hessian row were out."""
+def _largest_gain(removed, row, pull, room):
     largest = 0.0
     for i in range(len(pull)):
         freed = pull[i] + removed * row[i]
@@ -28,7 +27,7 @@ def largest_gain(removed, row, pull, room):
 
 
 @njit(cache=True)
-def best_zero(removed, row, pull, room, default):
+def _best_zero(removed, row, pull, room, default):
     """Index of that zero; ``default`` where there is none."""
     best = default
     largest = -1.0
@@ -42,15 +41,14 @@ def best_zero(removed, row, pull, room, default):
 
 
 @njit(cache=True)
-def best_code(freed, weight, scale, zero, low, high, table):
-    """Best code of a weight, its real value, and the gain of that over zero."""
+def _best_code(freed, weight, scale, zero, low, high, table):
     code = nearest_code(freed / weight, scale, zero, low, high, table)
     value = real_value(code, scale, zero, table)
     return code, value, value * (2 * freed - value * weight)
 
 
 @njit(cache=True)
-def sweep_row(value, pull, hessian, zeros, run, scale, zero, block, low, high, table, codes):
+def _sweep_row(value, pull, hessian, zeros, run, scale, zero, block, low, high, table, codes):
     """Gain of one sweep over a row. Arguments are those of ``exchange`` for the row."""
     total_gain = 0.0
     columns = len(value)
@@ -62,7 +60,7 @@ def sweep_row(value, pull, hessian, zeros, run, scale, zero, block, low, high, t
         row = hessian[j]
         freed = pull[j] + old * row[j]
         b = j // block
-        code, new, gain = best_code(freed, row[j], scale[b], zero[b], low, high, table)
+        code, new, gain = _best_code(freed, row[j], scale[b], zero[b], low, high, table)
         target = j
         first = 0
         last = columns
@@ -70,11 +68,11 @@ def sweep_row(value, pull, hessian, zeros, run, scale, zero, block, low, high, t
             first = j // run * run
             last = min(columns, first + run)
         parts = row[first:last], pull[first:last], room[first:last]
-        if largest_gain(old, *parts) > gain * MARGIN:
-            i = first + best_zero(old, *parts, j - first)
+        if _largest_gain(old, *parts) > gain * MARGIN:
+            i = first + _best_zero(old, *parts, j - first)
             b = i // block
             zero_freed = pull[i] + old * row[i]
-            exchanged = best_code(zero_freed, hessian[i, i], scale[b], zero[b], low, high, table)
+            exchanged = _best_code(zero_freed, hessian[i, i], scale[b], zero[b], low, high, table)
             if exchanged[2] > gain * MARGIN:
                 target = i
                 code, new, gain = exchanged
@@ -125,7 +123,7 @@ def exchange(
         row = index % rows
         row_error = error[group, row]
         for _ in range(sweeps):
-            gain = sweep_row(
+            gain = _sweep_row(
                 value[group, row], pull[group, row], hessian[group], zeros[group, row], run,
                 scale[group, row], zero[group, row], block, low, high,
                 tables[table_of[group, row]], codes[group, row],

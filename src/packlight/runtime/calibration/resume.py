@@ -159,7 +159,7 @@ class Cut:
         return (
             len(current) == len(self.dependencies)
             and all(old() is new for old, new in zip(self.dependencies, current, strict=True))
-            and set(crossing_values(graph, downstream)) <= set(self.crossing)
+            and set(_crossing_values(graph, downstream)) <= set(self.crossing)
         )
 
 
@@ -198,60 +198,56 @@ class ValueSpec:
 
 def cut_before(graph: ir.Model, names: Collection[str]) -> Cut:
     """The last cut behind which every reader of these values lies."""
-    index = first_reader(graph, names)
+    index = _first_reader(graph, names)
     order = list(graph.graph)
-    crossing = crossing_values(graph, order[index:])
+    crossing = _crossing_values(graph, order[index:])
     current = tuple(weakref.ref(item) for item in dependencies(graph, crossing))
     return Cut(tuple(map(weakref.ref, order[:index])), crossing, current)
 
 
-def crossing_values(graph: ir.Model, downstream: Collection[ir.Node]) -> tuple[str, ...]:
-    """Names of the values that some operators read of the rest, or of the model's inputs."""
-    dependent = input_dependent_values(graph)
+def _crossing_values(graph: ir.Model, downstream: Collection[ir.Node]) -> tuple[str, ...]:
+    dependent = _input_dependent_values(graph)
     computed = {id(value) for node in downstream for value in node.outputs}
-    read = dict.fromkeys(value for node in downstream for value in nested_inputs(node))
+    read = dict.fromkeys(value for node in downstream for value in _nested_inputs(node))
     return tuple(
         str(value.name) for value in read if value in dependent and id(value) not in computed
     )
 
 
-def first_reader(graph: ir.Model, names: Collection[str]) -> int:
+def _first_reader(graph: ir.Model, names: Collection[str]) -> int:
     """Index of the first operator that reads one of these values, or makes one that none reads."""
     unread = set(names)
     first = len(graph.graph)
     for index, node in enumerate(graph.graph):
-        read = unread & {str(value.name) for value in nested_inputs(node)}
+        read = unread & {str(value.name) for value in _nested_inputs(node)}
         if read:
             first = min(first, index)
             unread -= read
     for index, node in enumerate(graph.graph):
-        if unread & {str(value.name) for value in nested_outputs(node)}:
+        if unread & {str(value.name) for value in _nested_outputs(node)}:
             return min(first, index)
     return first
 
 
-def nested_inputs(node: ir.Node) -> Iterator[ir.Value]:
-    """Values that an operator reads, the operators in its bodies included."""
+def _nested_inputs(node: ir.Node) -> Iterator[ir.Value]:
     yield from (value for value in node.inputs if value is not None)
     for body in bodies(node):
         yield from body.outputs
         for inner in body:
-            yield from nested_inputs(inner)
+            yield from _nested_inputs(inner)
 
 
-def nested_outputs(node: ir.Node) -> Iterator[ir.Value]:
-    """Values that an operator computes, the operators in its bodies included."""
+def _nested_outputs(node: ir.Node) -> Iterator[ir.Value]:
     yield from node.outputs
     for body in bodies(node):
         for inner in body:
-            yield from nested_outputs(inner)
+            yield from _nested_outputs(inner)
 
 
-def input_dependent_values(graph: ir.Model) -> set[ir.Value]:
-    """Values of the main graph that depend on the model's inputs."""
+def _input_dependent_values(graph: ir.Model) -> set[ir.Value]:
     dependent = {value for value in graph.graph.inputs if value.const_value is None}
     for node in graph.graph:
-        if any(value in dependent for value in nested_inputs(node)):
+        if any(value in dependent for value in _nested_inputs(node)):
             dependent.update(node.outputs)
     return dependent
 
@@ -264,13 +260,13 @@ def dependencies(graph: ir.Model, names: Collection[str]) -> list[object]:
         if needed & {str(value.name) for value in node.outputs}:
             items.append(node)
             items += stored_tensors(node)
-            needed.update(str(value.name) for value in nested_inputs(node))
+            needed.update(str(value.name) for value in _nested_inputs(node))
     return items
 
 
 def stored_tensors(node: ir.Node) -> Iterator[object]:
     """Values that an operator reads, with tensors they store, and tensors among its attributes."""
-    for value in nested_inputs(node):
+    for value in _nested_inputs(node):
         yield value
         if value.const_value is not None:
             yield value.const_value
@@ -292,14 +288,14 @@ def downstream_model(model: Model, cut: Cut, specs: Mapping[str, ValueSpec]) -> 
     upstream = cut.upstream_nodes()
     copies = zip(model.graph.graph, graph, strict=True)
     before = [copy for node, copy in copies if node in upstream]
-    dependent = input_dependent_values(clone)
+    dependent = _input_dependent_values(clone)
     values = {value.name: value for node in before for value in node.outputs}
     values.update({value.name: value for value in graph.inputs})
     removed = [node for node in before if any(value in dependent for value in node.outputs)]
-    drop_outputs(graph, {id(value) for node in removed for value in node.outputs})
-    inputs = [input_in_place_of(values[name], specs[name]) for name in cut.crossing]
+    _drop_outputs(graph, {id(value) for node in removed for value in node.outputs})
+    inputs = [_input_in_place_of(values[name], specs[name]) for name in cut.crossing]
     for node in removed:
-        detach_bodies(node)
+        _detach_bodies(node)
     graph.remove(removed, safe=True)
     stored = [value for value in graph.inputs if value.const_value is not None]
     graph.inputs.clear()
@@ -307,7 +303,7 @@ def downstream_model(model: Model, cut: Cut, specs: Mapping[str, ValueSpec]) -> 
     return Model(clone, model.name)
 
 
-def input_in_place_of(value: ir.Value, spec: ValueSpec) -> ir.Value:
+def _input_in_place_of(value: ir.Value, spec: ValueSpec) -> ir.Value:
     """An input for all readers of a value; an input of the model is one already."""
     if value.is_graph_input():
         return value
@@ -318,17 +314,15 @@ def input_in_place_of(value: ir.Value, spec: ValueSpec) -> ir.Value:
     return graph_input
 
 
-def detach_bodies(node: ir.Node) -> None:
-    """Let operators in the bodies of an operator read nothing, so that it can be taken out."""
+def _detach_bodies(node: ir.Node) -> None:
     for body in bodies(node):
         for inner in body:
             for index in range(len(inner.inputs)):
                 inner.replace_input_with(index, None)
-            detach_bodies(inner)
+            _detach_bodies(inner)
 
 
-def drop_outputs(graph: ir.Graph, dropped: Collection[int]) -> None:
-    """Take outputs out by identity of their values, in place."""
+def _drop_outputs(graph: ir.Graph, dropped: Collection[int]) -> None:
     outputs = [value for value in graph.outputs if id(value) not in dropped]
     graph.outputs.clear()
     graph.outputs.extend(outputs)

@@ -111,7 +111,10 @@ def run_confined(
     """
     arguments = [str(path), str(math.ceil(seconds))]
     ended = run_child(
-        module, arguments, seconds * WALL_PER_CPU_SECOND * processes_per_core(), json.dumps(request)
+        module,
+        arguments,
+        seconds * WALL_PER_CPU_SECOND * _processes_per_core(),
+        json.dumps(request),
     )
     return child_answer(path, ended, seconds, doing)
 
@@ -134,8 +137,7 @@ def child_answer(path: Path, ended: Finished, seconds: float, doing: str) -> Map
     return answer
 
 
-def processes_per_core() -> float:
-    """Load of the machine for each core, at least 1; 1 where the system does not tell."""
+def _processes_per_core() -> float:
     try:
         return max(1.0, os.getloadavg()[0] / cores())
     except (AttributeError, OSError):  # Windows

@@ -29,7 +29,7 @@ def address_space() -> int:
     """Bytes of address space that this process has taken; 0 where the system does not tell."""
     if not STATUS.exists():
         return 0
-    return status("VmSize")
+    return _status("VmSize")
 
 
 def restrict(memory: int, seconds: int) -> None:
@@ -66,22 +66,23 @@ def reset_peak() -> None:
 def resident() -> int:
     """Bytes of the resident set now; its peak so far on systems other than Linux."""
     if STATUS.exists():
-        return status("VmRSS")
+        return _status("VmRSS")
     return peak_resident()
 
 
 def peak_resident() -> int:
     """Bytes of the largest resident set since the start or the last ``reset_peak``."""
     if STATUS.exists():
-        return status("VmHWM")
+        return _status("VmHWM")
     if sys.platform == "win32":
         raise NotImplementedError("the resident set can be measured on Linux and macOS")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * KIB
+    if sys.platform == "darwin":
+        return peak
+    return peak * KIB
 
 
-def status(field: str) -> int:
-    """Bytes that Linux states for this process."""
+def _status(field: str) -> int:
     (line,) = [row for row in STATUS.read_text().splitlines() if row.startswith(f"{field}:")]
     return int(line.split()[1]) * KIB
 

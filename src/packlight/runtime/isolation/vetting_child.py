@@ -41,10 +41,10 @@ def main(arguments: Sequence[str]) -> None:
     """
     runs = bool(json.load(sys.stdin))
     gc.disable()  # graphs are cycles all through, and this process ends soon
-    print(json.dumps(vet_in_process(Path(arguments[0]), int(arguments[1]), runs=runs)), flush=True)
+    print(json.dumps(_vet_in_process(Path(arguments[0]), int(arguments[1]), runs=runs)), flush=True)
 
 
-def vet_in_process(path: Path, seconds: int, *, runs: bool) -> dict[str, str | bool]:
+def _vet_in_process(path: Path, seconds: int, *, runs: bool) -> dict[str, str | bool]:
     """Load a model, start a session on it, and run it once."""
     try:
         model = load_limited(path, seconds)
@@ -52,7 +52,7 @@ def vet_in_process(path: Path, seconds: int, *, runs: bool) -> dict[str, str | b
         if weight_bytes(model) > ALWAYS_RUN_BYTES and not runs:
             return {"error": "", "memory": False, "ran": False}
         session = start_session(path, path.name, SessionOptions())
-        return {"error": "", "memory": runs_out_of_memory(session), "ran": True}
+        return {"error": "", "memory": _runs_out_of_memory(session), "ran": True}
     except ModelError as error:
         return {"error": str(error), "memory": is_out_of_memory(error)}
     except MemoryError:
@@ -66,14 +66,13 @@ def load_limited(path: Path, seconds: int) -> Model:
         path: of its file.
         seconds: of processor time for this process in all.
     """
-    limit_process(file_bytes(path), seconds)
+    _limit_process(file_bytes(path), seconds)
     model = load(path)
-    limit_process(weight_bytes(model), seconds)
+    _limit_process(weight_bytes(model), seconds)
     return model
 
 
-def limit_process(size: int, seconds: int) -> None:
-    """Limit this process for a model of ``size`` bytes."""
+def _limit_process(size: int, seconds: int) -> None:
     room = max(BASE_BYTES, BYTES_PER_WEIGHT_BYTE * size)
     memory = physical_memory()
     restrict(address_space() + min(room, memory or room), seconds)
@@ -102,7 +101,7 @@ def weight_bytes(model: Model) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
-def runs_out_of_memory(session: Session) -> bool:
+def _runs_out_of_memory(session: Session) -> bool:
     """Run a model on zeros, with size 1 for open dimensions; return True if memory runs out.
 
     Zeros may not suit a model, so an error is ignored. A crash or a run without end is not: the
