@@ -35,7 +35,7 @@ def parts(count: int) -> Mapping[str, Callable[[], object]]:
     import packlight
     from packlight.compression.methods.static import INTEGER
     from packlight.compression.qdq import placement
-    from packlight.compression.qdq.activation_grids import activation_grids
+    from packlight.compression.qdq.placement import activation_grids
     from packlight.metrics import METRICS
     from packlight.model import load, nodes
     from packlight.records import SessionOptions, StaticInt8

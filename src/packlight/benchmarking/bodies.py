@@ -46,13 +46,11 @@ def random_choice(draft: Draft, *choices: int) -> int:
     return int(draft.random.choice(choices))
 
 
-def same_padding(size: int) -> dict[str, list[int]]:
-    """Padding that keeps the size of a picture."""
+def _same_padding(size: int) -> dict[str, list[int]]:
     return {"pads": [(size - 1) // 2, (size - 1) // 2, size // 2, size // 2]}
 
 
-def with_activation(draft: Draft, x: ir.Value) -> ir.Value:
-    """Behind an activation, most times."""
+def _with_activation(draft: Draft, x: ir.Value) -> ir.Value:
     kind = random_choice(draft, 0, 1, 1, 2)
     if kind == 1:
         x = draft.op("Relu", x)
@@ -96,9 +94,9 @@ def stems(kernels: Sequence[int]) -> Body:
 
 def convolution(draft: Draft, x: ir.Value, shape: Sequence[int], stride: int) -> ir.Value:
     """A convolution with its activation, the picture as large as it is but for the stride."""
-    return with_activation(draft, draft.product(
+    return _with_activation(draft, draft.product(
         "Conv", x, shape, 0, kernel_shape=list(shape[2:]), strides=[stride, stride],
-        **same_padding(shape[-1])))  # fmt: skip
+        **_same_padding(shape[-1])))  # fmt: skip
 
 
 def _limited_side(side: int, macs: int) -> int:
@@ -117,9 +115,9 @@ def depthwise(draft: Draft) -> Sequence[ir.Value]:
         side = side * 3 // 4
     x = draft.feed(1, channels, side, side)
     for _ in range(random_choice(draft, *DEPTHS)):
-        x = with_activation(draft, draft.product(
+        x = _with_activation(draft, draft.product(
             "Conv", x, (channels, 1, size, size), 0, kernel_shape=[size, size], group=channels,
-            strides=[stride, stride], **same_padding(size)))  # fmt: skip
+            strides=[stride, stride], **_same_padding(size)))  # fmt: skip
         stride = 1
     return [x]
 
@@ -132,9 +130,9 @@ def grouped(draft: Draft) -> Sequence[ir.Value]:
     side = random_size(draft, 7, 56)
     x = draft.feed(1, channels, side, side)
     for _ in range(random_choice(draft, 1, 2)):
-        x = with_activation(draft, draft.product(
+        x = _with_activation(draft, draft.product(
             "Conv", x, (channels, group_size, 3, 3), 0, kernel_shape=[3, 3], group=groups,
-            **same_padding(3)))  # fmt: skip
+            **_same_padding(3)))  # fmt: skip
     return [x]
 
 
@@ -239,7 +237,6 @@ def _encoder_block(draft: Draft, x: ir.Value, tokens: int, heads: int, head_size
 
 
 def _linear(draft: Draft, x: ir.Value, inputs: int, outputs: int) -> ir.Value:
-    """A linear layer as exporters write it."""
     shift = draft.keep(draft.spread((outputs,)))
     return draft.op("Add", draft.product("MatMul", x, (inputs, outputs), 1), shift)
 
@@ -254,7 +251,7 @@ def mobile_block(draft: Draft) -> Sequence[ir.Value]:
     width = random_size(draft, 8, 96, GRAIN)
     width = max(GRAIN, min(width, 2 * WIDEST // side // GRAIN * GRAIN))
     x = draft.feed(1, 3, side, side)
-    x = with_activation(draft, same_convolution(draft, x, 3, width, 3, stride=2))
+    x = _with_activation(draft, same_convolution(draft, x, 3, width, 3, stride=2))
     side = -(-side // 2)
     for _ in range(random_choice(draft, 1, 3, 6, 12)):
         stride = 1
@@ -274,11 +271,11 @@ def _inverted_residual(
 ) -> ir.Value:
     """One block of a mobile network."""
     wide = width * random_choice(draft, 3, 6)
-    y = with_activation(draft, same_convolution(draft, x, width, wide, 1))
+    y = _with_activation(draft, same_convolution(draft, x, width, wide, 1))
     y = draft.product("Conv", y, (wide, 1, 3, 3), 0, kernel_shape=[3, 3], group=wide,
-                      strides=[stride, stride], **same_padding(3))  # fmt: skip
+                      strides=[stride, stride], **_same_padding(3))  # fmt: skip
     y = draft.stored_activation(
-        same_convolution(draft, with_activation(draft, y), wide, outputs, 1)
+        same_convolution(draft, _with_activation(draft, y), wide, outputs, 1)
     )
     if stride == 1 and outputs == width:
         y = draft.stored_activation(draft.op("Add", x, y))
@@ -290,7 +287,7 @@ def same_convolution(
 ) -> ir.Value:
     """A convolution that keeps the size of a picture, or halves it."""
     return draft.product("Conv", x, (outputs, inputs, size, size), 0, kernel_shape=[size, size],
-                         strides=[stride, stride], **same_padding(size))  # fmt: skip
+                         strides=[stride, stride], **_same_padding(size))  # fmt: skip
 
 
 def residual_block(draft: Draft) -> Sequence[ir.Value]:
@@ -300,11 +297,11 @@ def residual_block(draft: Draft) -> Sequence[ir.Value]:
     while narrow * side > WIDEST:
         side = side * 3 // 4
     wide = 4 * narrow
-    x = with_activation(draft, same_convolution(draft, draft.feed(1, 3, side, side), 3, wide, 3))
-    x = draft.stored_activation(draft.op("MaxPool", x, kernel_shape=[3, 3], **same_padding(3)))
+    x = _with_activation(draft, same_convolution(draft, draft.feed(1, 3, side, side), 3, wide, 3))
+    x = draft.stored_activation(draft.op("MaxPool", x, kernel_shape=[3, 3], **_same_padding(3)))
     for _ in range(random_choice(draft, 1, 2, 4)):
-        y = with_activation(draft, same_convolution(draft, x, wide, narrow, 1))
-        y = with_activation(draft, same_convolution(draft, y, narrow, narrow, 3))
+        y = _with_activation(draft, same_convolution(draft, x, wide, narrow, 1))
+        y = _with_activation(draft, same_convolution(draft, y, narrow, narrow, 3))
         y = draft.stored_activation(same_convolution(draft, y, narrow, wide, 1))
         x = draft.stored_activation(draft.op("Relu", draft.op("Add", y, x)))
     return [x]

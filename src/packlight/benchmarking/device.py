@@ -16,8 +16,7 @@ import numpy as np
 from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, Call
 from packlight.benchmarking.curve_fit import Fit, Roof, Timing, fit_curves
 from packlight.benchmarking.designs import Timed, timed_set
-from packlight.benchmarking.kernel_walk import kernel_calls
-from packlight.benchmarking.latency import polynomial_terms
+from packlight.benchmarking.latency import kernel_calls, polynomial_terms
 from packlight.benchmarking.timing import (
     QUICK_RUN_SECONDS,
     ROUNDS,
@@ -96,7 +95,7 @@ def measure_device(
         *((QUICK_RUN_SECONDS, 1) if quick else (RUN_SECONDS, ROUNDS)),
     )
     rows = time_all(schedule, Path(timings), progress, clock)
-    counted_timings = count_calls(schedule.models, rows, progress)
+    counted_timings = _count_calls(schedule.models, rows, progress)
     roof = roof_of(counted_timings)
     fitted = fit_curves(counted_timings, roof, seed, round_drift(list(rows.values())))
     return describe(
@@ -119,10 +118,9 @@ def device_name(name: str) -> str:
     return name or _slug(machine().processor)
 
 
-def count_calls(
+def _count_calls(
     models: Sequence[Timed], rows: Mapping[str, tuple[Row, ...]], progress: Progress
 ) -> list[Timing]:
-    """Calls of each model, with its time."""
     timings = []
     for done, model in enumerate(models):
         progress("counting", done, len(models))
@@ -189,7 +187,6 @@ def efficiency(timings: Sequence[Timing], fitted: Fit, roof: Roof) -> dict[str, 
 
 
 def _roofline_share(call: Call, curve: Curve) -> float:
-    """The share of the roofline that a curve says of a call."""
     return math.exp(-float(polynomial_terms(call.shape, curve) @ np.array(curve.coefficients)))
 
 

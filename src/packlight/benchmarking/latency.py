@@ -1,26 +1,38 @@
 """Latency of kernels and models on a device.
 
-A call of a kernel takes its roofline, times what a curve says, and an overhead; a model takes the
-sum of its calls.
+A model is taken as the calls of kernels that one run of it makes. A call takes its roofline, times
+what a curve says, and an overhead; a model takes the sum of its calls.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations_with_replacement
+from types import MappingProxyType
 
 import numpy as np
+import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.backends.onnxruntime.kernel_call import KINDS, RUN, Call
-from packlight.benchmarking.kernel_walk import NOTHING, kernel_calls
+from packlight.backends.onnxruntime.fusion import Fusion, fuse
+from packlight.backends.onnxruntime.kernel_call import BYTES, KINDS, RUN, Call, Dtype
+from packlight.backends.onnxruntime.layout import reorders
+from packlight.backends.onnxruntime.operator_kernels import KernelOperator, kernel
 from packlight.errors import DeviceError
 from packlight.model import Model, Shape
+from packlight.profiling.counting import Counter
+from packlight.profiling.expanded_graph import expand
+from packlight.profiling.load_time import constants
+from packlight.profiling.shape_values import sizes_of
 from packlight.records.device import Curve, Device, Unit
 from packlight.records.measurement import Measurement
 from packlight.records.profile import Profile
+
+COPIES = ("Identity", "Dropout")
+NOTHING: Mapping[str, Shape] = MappingProxyType({})
 
 Floats = NDArray[np.float64]
 CPU = "cpu"
@@ -80,11 +92,11 @@ class CallLatencies:
     """
 
     def __init__(self, calls: Sequence[Call], device: Device) -> None:
-        centers = np.array([typical_seconds(call, device) for call in calls]).reshape(-1, 2)
+        centers = np.array([_typical_seconds(call, device) for call in calls]).reshape(-1, 2)
         inside = np.array([call.kind != RUN.kind for call in calls], bool)
         self.seconds = centers[:, 0]
         self.errors = np.where(
-            inside, (centers[:, 0] - cpu_unit(device).overhead) * centers[:, 1], 0.0
+            inside, (centers[:, 0] - _cpu_unit(device).overhead) * centers[:, 1], 0.0
         )
         self.curves = np.unique([call.curve for call in calls], return_inverse=True)[1]
         run_curve = device.curves.get(RUN.curve)
@@ -116,7 +128,7 @@ def _at_threads(device: Device, threads: int) -> Device:
     Raises:
         DeviceError: it was measured with another number of threads.
     """
-    unit = cpu_unit(device)
+    unit = _cpu_unit(device)
     if unit.cores is None or unit.cores == threads:
         return device
     if device.kind == "measured":
@@ -140,17 +152,17 @@ def kernel_seconds(call: Call, device: Device) -> tuple[float, float, float]:
     Raises:
         DeviceError: the device has no CPU, or does not compute in this data type.
     """
-    middle, spread = typical_seconds(call, device)
+    middle, spread = _typical_seconds(call, device)
     reach = math.exp(REACH * spread)
-    fixed = 0.0 if call.kind == RUN.kind else cpu_unit(device).overhead
+    fixed = 0.0 if call.kind == RUN.kind else _cpu_unit(device).overhead
     moving = middle - fixed
     return fixed + moving / reach, middle, fixed + moving * reach
 
 
-def typical_seconds(call: Call, device: Device) -> tuple[float, float]:
+def _typical_seconds(call: Call, device: Device) -> tuple[float, float]:
     """The middle of the time of one call, and the spread of the logarithm of what varies of it."""
-    unit = cpu_unit(device)
-    least = roofline_seconds(call, unit, device.bandwidth)
+    unit = _cpu_unit(device)
+    least = _roofline_seconds(call, unit, device.bandwidth)
     curve = device.curves.get(call.curve)
     if curve is None:
         share = unit.share(KINDS[call.kind].family, call.dtype)
@@ -164,7 +176,7 @@ def typical_seconds(call: Call, device: Device) -> tuple[float, float]:
     return real, curve.spread
 
 
-def cpu_unit(device: Device) -> Unit:
+def _cpu_unit(device: Device) -> Unit:
     """The unit that was measured.
 
     Raises:
@@ -178,7 +190,7 @@ def cpu_unit(device: Device) -> Unit:
     return device.units[CPU]
 
 
-def roofline_seconds(call: Call, unit: Unit, bandwidth: float | None) -> float:
+def _roofline_seconds(call: Call, unit: Unit, bandwidth: float | None) -> float:
     """The longer of arithmetic at the peak and traffic at the bandwidth.
 
     A run beyond its kernels is counted in overheads.
@@ -227,3 +239,88 @@ def expand_features(features: Floats) -> Floats:
     pairs = [features[:, i] * features[:, j]
              for i, j in combinations_with_replacement(range(count), 2)]  # fmt: skip
     return np.column_stack([np.ones(rows), features, *pairs])
+
+
+def kernel_calls(
+    model: Model, profile: Profile, seen_shapes: Mapping[str, Shape] = NOTHING
+) -> Mapping[Call, int]:
+    """Calls of kernels in one run of a model, each with how often it comes.
+
+    Args:
+        model: the model.
+        profile: of it, which says for what shapes of inputs.
+        seen_shapes: shapes of values that a run showed.
+
+    Raises:
+        ModelError: a shape is not known.
+    """
+    tally: Tally[Call] = Tally()
+    for _, call, times in named_kernel_calls(model, profile, seen_shapes):
+        tally[call] += times
+    return tally
+
+
+def named_kernel_calls(
+    model: Model, profile: Profile, seen_shapes: Mapping[str, Shape] = NOTHING
+) -> list[tuple[str, Call, int]]:
+    """Calls of kernels one by one, with the operator that each is called for.
+
+    What is fused counts at the operator that it is fused into, and what lays a value out anew at
+    the one that wants it so; the last is what a run takes beyond its kernels, under no name.
+
+    Args:
+        model: the model.
+        profile: of it, which says for what shapes of inputs.
+        seen_shapes: shapes of values that a run showed.
+
+    Raises:
+        ModelError: a shape is not known.
+    """
+    inputs = {name: tuple(n or 1 for n in sizes) for name, sizes in profile.inputs.items()}
+    expanded = expand(model, inputs, seen_shapes)
+    main = model.graph.graph
+    stored = set(main.initializers) - {value.name for value in main.inputs}
+    constant = constants(expanded.graph.graph, stored)
+    runs = Counter(expanded, constant).runs
+    for node in expanded.origin:
+        _pass_through(node)
+    active = [node for node in expanded.origin if runs.get(node) and _is_read(node)]
+    fusion = fuse(active, constant, fixed=_is_fixed(model))
+    kernel_calls = [(node, kernel(_kernel_operator(fusion, node))) for node in fusion.kernels()]
+    kernel_calls += reorders(fusion)
+    moved_in_run = sum(call.moved * runs[node] for node, call in kernel_calls)
+    named = [(str(expanded.origin[node].name), call.within(moved_in_run), runs[node])
+             for node, call in kernel_calls]  # fmt: skip
+    return [*named, ("", RUN, 1)]
+
+
+def _is_fixed(model: Model) -> bool:
+    shapes = [value.shape for value in model.inputs().values()]
+    return all(shape is not None and shape.is_static() for shape in shapes)
+
+
+def _pass_through(node: ir.Node) -> None:
+    if node.op_type not in COPIES:
+        return
+    value = node.inputs[0]
+    copy = node.outputs[0]
+    if value is not None and not copy.is_graph_output():
+        copy.replace_all_uses_with(value)
+        node.replace_input_with(0, None)
+
+
+def _is_read(node: ir.Node) -> bool:
+    return any(value.is_graph_output() or value.uses() for value in node.outputs)
+
+
+def _kernel_operator(fusion: Fusion, node: ir.Node) -> KernelOperator:
+    named = fusion.named.get(node, "")
+    dtype: Dtype = "float32"
+    if node in fusion.integer:
+        dtype = "int8"
+    weights = dtype
+    if named == "MatMulNBits":
+        named = "MatMul"
+        weights = "int4"
+    extra = sum(math.prod(sizes_of(value) or ()) for value in fusion.read.get(node, []))
+    return KernelOperator(node, dtype, weights, extra * BYTES[dtype], named)

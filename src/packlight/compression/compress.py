@@ -83,13 +83,13 @@ def compress(
     refusals: list[Refusal] = []
     current = model
     reference: FloatReference | None = None
-    with half_the_cores() if held or calibrator is not None else nullcontext():
+    with _half_the_cores() if held or calibrator is not None else nullcontext():
         for index, step in enumerate(recipe.steps):
             later = recipe.steps[index + 1 :]
-            opset = max((needed_opset(current.graph, next_step) for next_step in later), default=0)
+            opset = max((_needed_opset(current.graph, next_step) for next_step in later), default=0)
             editable = in_place or current is not model
             start = StepInput(current, editable, reference, needs_reference(recipe.steps[index:]))
-            result = apply_step(start, step, opset, calibrator or Calibrator(), held)
+            result = _apply_step(start, step, opset, calibrator or Calibrator(), held)
             current = result.model
             reference = result.reference
             changes += result.changes
@@ -97,13 +97,12 @@ def compress(
     return AppliedRecipe(current, recipe, tuple(changes), tuple(refusals))
 
 
-def half_the_cores() -> AbstractContextManager[object]:
-    """Limit linear algebra to half of the cores."""
+def _half_the_cores() -> AbstractContextManager[object]:
     limit: AbstractContextManager[object] = threadpool_limits(max(1, cores() // 2), "blas")
     return limit
 
 
-def needed_opset(graph: ir.Model, step: Step) -> int:
+def _needed_opset(graph: ir.Model, step: Step) -> int:
     """The opset that a later step would raise a graph to as it is now; 0 where it changes nothing.
 
     Raising it at once is better: the converter dissolves calls of the model's own functions.
@@ -179,14 +178,14 @@ class StepResult:
     refusals: Sequence[Refusal]
 
 
-def apply_step(
+def _apply_step(
     start: StepInput, step: Step, opset: int, calibrator: Calibrator, held: int
 ) -> StepResult:
     """Apply one step to a graph that is raised to an opset at least where it is changed."""
     method = METHODS[step.method]
     model = start.model
     config = step.config
-    before = interface(model)
+    before = _interface(model)
     graph = start.graph_at(max(method.opset(config), opset))
     matches = [s for s in method.sites(graph, config) if re.search(step.where, s.operator)]
     if step.where and not matches:
@@ -194,12 +193,14 @@ def apply_step(
             f"where='{step.where}' matches no operator that '{step.method}' could change; "
             "packlight profile MODEL names them"
         )
-    checked = [s if isinstance(s, Refusal) else inspected(s, method) for s in matches]
-    sites = [s for s in checked if not isinstance(s, Refusal)]
-    refusals = [replace(s, method=method.name) for s in checked if isinstance(s, Refusal)]
+    inspected = [_inspect(site, method) for site in matches]
+    sites = [site for site in inspected if not isinstance(site, Refusal)]
+    refusals = [replace(r, method=method.name) for r in inspected if isinstance(r, Refusal)]
+    reference = start.reference if method.replaces else None
     if not sites and not method.whole:
-        return StepResult(model, start.reference if method.replaces else None, [], refusals)
-    reference = start.reference_for(graph) if method.replaces else None
+        return StepResult(model, reference, [], refusals)
+    if method.replaces:
+        reference = start.reference_for(graph)
     bound = calibrator.for_step(model.name, method.name, reference)
     results = method.apply(graph, sites, bound, config)
     changes = [entry for entry in results if isinstance(entry, Change)]
@@ -207,23 +208,22 @@ def apply_step(
         compensated = reference.compensated.union(change.operator for change in changes)
         reference = replace(reference, compensated=compensated)
     refusals += [replace(e, method=method.name) for e in results if isinstance(e, Refusal)]
-    drop_unread(graph)
+    _drop_unread(graph)
     name_operators(graph)
     if held and weight_bytes(graph) <= held:
-        hold(graph)
+        _hold(graph)
     result = Model(graph, model.name)
-    check_interface(before, interface(result), method.name)
+    _check_interface(before, _interface(result), method.name)
     return StepResult(result, reference, changes, refusals)
 
 
-def inspected(site: Site, method: Method[Any, Any]) -> Site | Refusal:
-    """A site, or why its numbers cannot be used."""
-    refusal = method.inspect(site)
-    return site if refusal is None else refusal
+def _inspect(site: Site | Refusal, method: Method[Any, Any]) -> Site | Refusal:
+    if isinstance(site, Refusal):
+        return site
+    return method.inspect(site) or site
 
 
-def drop_unread(graph: ir.Model) -> None:
-    """Take out stored values that the step left without a reader."""
+def _drop_unread(graph: ir.Model) -> None:
     for inner in graphs(graph):
         inputs = set(map(id, inner.inputs))
         for name, value in list(inner.initializers.items()):
@@ -236,8 +236,7 @@ def weight_bytes(graph: ir.Model) -> int:
     return sum(value.const_value.nbytes for value in initializers(graph) if value.const_value)
 
 
-def hold(graph: ir.Model) -> None:
-    """Compute lazy stored values, once."""
+def _hold(graph: ir.Model) -> None:
     for value in initializers(graph):
         if isinstance(value.const_value, ir.LazyTensor):
             value.const_value = value.const_value.raw()
@@ -246,8 +245,7 @@ def hold(graph: ir.Model) -> None:
 Interface = Mapping[str, Mapping[str, ir.DataType | None]]
 
 
-def interface(model: Model) -> Interface:
-    """Names and types of inputs and outputs."""
+def _interface(model: Model) -> Interface:
     sides = {"inputs": model.inputs(), "outputs": model.outputs()}
     return {
         side: {name: value.dtype for name, value in values.items()}
@@ -255,8 +253,7 @@ def interface(model: Model) -> Interface:
     }
 
 
-def check_interface(before: Interface, after: Interface, method: str) -> None:
-    """A method leaves names and types of inputs and outputs as they are."""
+def _check_interface(before: Interface, after: Interface, method: str) -> None:
     for side, old in before.items():
         new = after[side]
         if old != new:

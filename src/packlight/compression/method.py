@@ -30,8 +30,7 @@ def sound(site: object) -> Refusal | None:
     return None
 
 
-def looks_at_nothing(config: object) -> bool:
-    """Whether a method that needs no data looks at any."""
+def _never(config: object) -> bool:
     del config
     return False
 
@@ -62,10 +61,10 @@ class Method(Generic[C, S]):
     opset: Callable[[C], int]
     sites: Callable[[ir.Model, C], Iterable[S | Refusal]]
     apply: Callable[[ir.Model, Sequence[S], Calibrator, C], list[Change | Refusal]]
-    uses_data: Callable[[C], bool] = looks_at_nothing
+    uses_data: Callable[[C], bool] = _never
     inspect: Callable[[S], Refusal | None] = sound
     replaces: bool = False
-    makes_up: Callable[[C], bool] = looks_at_nothing
+    makes_up: Callable[[C], bool] = _never
 
     @property
     def name(self) -> str:
@@ -74,5 +73,5 @@ class Method(Generic[C, S]):
 
     @property
     def whole(self) -> bool:
-        """Whether it works on the model as a whole, so that ``where`` makes no sense."""
+        """True if it works on the model as a whole, so that ``where`` makes no sense."""
         return self.config.whole_model

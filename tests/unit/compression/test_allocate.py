@@ -9,7 +9,7 @@ import pytest
 from packlight.compression import compress
 from packlight.compression.bit_allocation.allocate import cheapest_widths, sites_by_width
 from packlight.compression.bit_allocation.sensitivity import measure_sensitivity
-from packlight.compression.methods.weights import WIDTHS, decide, fitted, sites
+from packlight.compression.methods.weights import STORAGE
 from packlight.model import Model
 from packlight.records import WeightOnly, parse_recipe
 from packlight.runtime import open_session
@@ -60,13 +60,13 @@ def surveyed(graph, samples, state, config):
     """Operators, and what each width of their weights is said to cost."""
 
     def at(weight, bits):
-        return decide(replace(config, bits=bits), weight)
+        return STORAGE.decide(replace(config, bits=bits), weight)
 
-    found = list(sites(graph, config))
+    found = list(STORAGE.sites(graph, config))
     places = [site for site in found if hasattr(site, "weight")]
     calibrator = Calibrator(samples, EXACT, state=state)
-    options = sites_by_width(places, WIDTHS, at)
-    fit = partial(fitted, config)
+    options = sites_by_width(places, STORAGE.widths, at)
+    fit = partial(STORAGE.fit, config)
     costs = list(measure_sensitivity(graph, options, calibrator, fit, config))
     return {site.operator: cost for site, cost in zip(places, costs, strict=True)}
 

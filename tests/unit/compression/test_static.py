@@ -6,7 +6,7 @@ import pytest
 
 from packlight.compression import compress
 from packlight.compression.compress import uses_data
-from packlight.compression.qdq.int16_saturation import excess, held, in_pairs
+from packlight.compression.qdq.integer_weights import excess, hold_pairs, in_pairs
 from packlight.errors import RecipeError
 from packlight.model import initializers, nodes, to_bytes
 from packlight.records import SessionOptions, parse_recipe
@@ -364,7 +364,7 @@ def test_held_codes_are_the_nearest_that_are_safe(seed):
     random = np.random.default_rng(seed)
     codes = random.integers(-127, 128, (6, 9)).astype(np.float32)
 
-    safe = held(codes)
+    safe = hold_pairs(codes)
 
     np.testing.assert_array_equal(safe, np.rint(safe))
     assert not may_saturate(safe.T.astype(np.int8)).any()

@@ -219,7 +219,6 @@ def _row_wise(kind: str) -> Callable[[KernelOperator], Call]:
 
 
 def _pool(operator: KernelOperator) -> Call:
-    """A window over pictures, or over all of each."""
     x = operator.read(0)
     y = operator.output()
     window = operator.node.attributes.get_ints("kernel_shape", x[2:])
@@ -241,7 +240,6 @@ def _move(kind: str) -> Callable[[KernelOperator], Call]:
 
 
 def _small(operator: KernelOperator) -> Call:
-    """Call of operators whose time does not depend on their shapes."""
     del operator
     return SMALL
 

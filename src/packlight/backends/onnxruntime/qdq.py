@@ -78,16 +78,12 @@ def _key(value: ir.Value | None) -> Hashable:
 
 
 def _input(node: ir.Node, index: int) -> ir.Value | None:
-    if len(node.inputs) > index:
-        return node.inputs[index]
-    return None
+    return node.inputs[index] if len(node.inputs) > index else None
 
 
 def _stored_input(node: ir.Node, index: int) -> ir.TensorProtocol | None:
     value = _input(node, index)
-    if value is None:
-        return None
-    return stored_tensor(value)
+    return None if value is None else stored_tensor(value)
 
 
 def clips_by_grid(runtime: Capabilities, node: ir.Node, quantizer: ir.Node) -> bool:

@@ -13,9 +13,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression.encoding.stored_values import Array, StoredValues
+from packlight.compression.encoding.stored_values import StoredValues
 from packlight.compression.method import Method
-from packlight.compression.qdq.integer_weights import Codes, Reader, grow, nearest, rounded
+from packlight.compression.qdq.integer_weights import (
+    Codes,
+    Reader,
+    add_biases,
+    round_by_samples,
+    round_to_nearest,
+)
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import weight_defect
 from packlight.records.configs import DynamicInt8
@@ -25,7 +31,7 @@ from packlight.runtime.calibration import Calibrator
 
 BIAS = 2
 RECURRENT = "ONNX has no recurrent operator that computes in integers"
-KEPT = {
+FLOAT_OPERATORS = {
     "Conv": "ConvInteger has no fast kernel in ONNX Runtime; 'static' has one",
     "ConvTranspose": "ONNX has no transposed convolution in integers",
     "Gather": "it looks up and multiplies nothing",
@@ -37,39 +43,41 @@ KEPT = {
 
 
 def sites(graph: ir.Model, config: DynamicInt8) -> Iterator[Reader | Refusal]:
-    """Every operator with arithmetic on weights, or why it stays in float."""
+    """Every operator with arithmetic on weights, and refusals of those that stay in float."""
     del config
-    for found in integer_sites(graph, lambda node: KEPT.get(node.op_type, "")):
-        yield found if isinstance(found, Refusal) else Reader(found[1], np.zeros(1, np.float32))
+    for site in integer_sites(graph, lambda node: FLOAT_OPERATORS.get(node.op_type, "")):
+        if isinstance(site, Refusal):
+            yield site
+        else:
+            yield Reader(site[1], np.zeros(1, np.float32))
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Reader], calibrator: Calibrator, config: DynamicInt8
+    graph: ir.Model, sites: Sequence[Reader], calibrator: Calibrator, config: DynamicInt8
 ) -> list[Change | Refusal]:
     """Round every weight, then put integer products in the place of all operators."""
     learns = config.rounding == "gptq"
-    alone = [one for one in found if learns and len(one.weight.value.uses()) == 1]
+    observed = [reader for reader in sites if learns and reader.has_own_inputs]
     if learns and config.bias:
-        grow(alone)
-    own = {}
-    if not calibrator.sizes_only:
-        own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
-    maker, done = Products(StoredValues(graph)), list[Change | Refusal]()
-    for reader in found:
-        codes = own.get(id(reader)) or nearest(reader, config)
-        maker.replace(reader, codes)
-        size = reader.weight.tensor.nbytes
+        add_biases(observed)
+    learned = round_by_samples(graph, observed, calibrator, config)
+    products = Products(StoredValues(graph))
+    changes: list[Change | Refusal] = []
+    for reader in sites:
+        codes = learned.get(reader) or round_to_nearest(reader, config)
+        products.replace(reader, codes)
+        before = reader.weight.tensor.nbytes
         storage = IntegerArithmetic(
             activation_bits=8,
             ranges="call",
             bits=config.bits,
             granularity=config.granularity,
-            rounding="gptq" if id(reader) in own else "nearest",
-            notes=(Note("int16-safe"),) if config.portable else (),
+            rounding="gptq" if reader in learned else "nearest",
+            notes=(Note("int16-safe"),) * config.portable,
         )
-        left = size // 4 + codes.scale.nbytes
-        done.append(Change(reader.operator, "dynamic", storage, size, left))
-    return done
+        after = before // 4 + codes.scale.nbytes
+        changes.append(Change(reader.operator, "dynamic", storage, before, after))
+    return changes
 
 
 class Products:
@@ -83,69 +91,70 @@ class Products:
         self.stock = stock
         self.quantized: dict[tuple[int, int], Sequence[ir.Value]] = {}
 
-    def replace(self, reader: Reader, made: Codes) -> None:
+    def replace(self, reader: Reader, rounded: Codes) -> None:
         """Let MatMulInteger compute what an operator computed."""
-        node, stem = reader.node, str(reader.weight.value.name)
-        graph, value = node.graph, node.inputs[0]
+        node = reader.node
+        stem = reader.weight.value.name
+        graph = node.graph
+        value = node.inputs[0]
         assert isinstance(graph, ir.Graph)
         assert value is not None
-        turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
-        codes: Array = np.ascontiguousarray(made.codes.T if turned else made.codes)
-        weight = self.stock.store(graph, f"{stem}.codes", codes)
-        scale = self.stock.store(graph, f"{stem}.scale", made.scale)
+        codes = rounded.codes
+        if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1:
+            codes = codes.T
+        weight = self.stock.store(graph, f"{stem}.codes", np.ascontiguousarray(codes))
+        scale = self.stock.store(graph, f"{stem}.scale", rounded.scale)
         activation, step, zero = self.codes_of(value, node, graph)
         total = self.add(node, "MatMulInteger", [activation, weight, zero], "sum")
         real = self.add(node, "Cast", [total], "real", {"to": int(ir.DataType.FLOAT)})
-        both = self.add(node, "Mul", [step, scale], "scales")
-        result = self.add(node, "Mul", [real, both], "scaled")
-        bias = node.inputs[BIAS] if len(node.inputs) > BIAS else None
-        if bias is not None:
-            result = self.add(node, "Add", [result, bias], "biased")
+        scales = self.add(node, "Mul", [step, scale], "scales")
+        result = self.add(node, "Mul", [real, scales], "scaled")
+        for bias in node.inputs[BIAS:]:
+            if bias is not None:
+                result = self.add(node, "Add", [result, bias], "biased")
         self.finish(node, result)
 
     def codes_of(self, value: ir.Value, node: ir.Node, graph: ir.Graph) -> Sequence[ir.Value]:
         """Codes, scale and zero point of an activation, made where it is first needed."""
         key = (id(graph), id(value))
         if key not in self.quantized:
-            made = ir.node(
+            quantizer = ir.node(
                 "DynamicQuantizeLinear", [value], num_outputs=3, name=f"{value.name}.quantize"
             )
-            for output, part in zip(made.outputs, ("codes", "step", "zero"), strict=True):
+            for output, part in zip(quantizer.outputs, ("codes", "step", "zero"), strict=True):
                 output.name = self.stock.fresh(f"{value.name}.{part}")
-            graph.insert_before(node, made)
-            self.quantized[key] = made.outputs
+            graph.insert_before(node, quantizer)
+            self.quantized[key] = quantizer.outputs
         return self.quantized[key]
 
     def add(
         self,
-        near: ir.Node,
+        successor: ir.Node,
         kind: str,
         inputs: Sequence[ir.Value],
         part: str,
         attributes: dict[str, int] | None = None,
     ) -> ir.Value:
-        """One operator in front of another; what it gives."""
-        made = ir.node(kind, inputs, attributes, name=f"{near.name}.{part}")
-        made.outputs[0].name = self.stock.fresh(f"{near.outputs[0].name}.{part}")
-        assert isinstance(near.graph, ir.Graph)
-        near.graph.insert_before(near, made)
-        result: ir.Value = made.outputs[0]
+        """Add an operator in front of another, and give its result."""
+        node = ir.node(kind, inputs, attributes, name=f"{successor.name}.{part}")
+        node.outputs[0].name = self.stock.fresh(f"{successor.outputs[0].name}.{part}")
+        assert isinstance(successor.graph, ir.Graph)
+        successor.graph.insert_before(successor, node)
+        result: ir.Value = node.outputs[0]
         return result
 
     def finish(self, node: ir.Node, result: ir.Value) -> None:
         """Take an operator out, and give its output's name to what replaces it."""
-        graph, output = node.graph, node.outputs[0]
+        graph = node.graph
+        output = node.outputs[0]
         assert isinstance(graph, ir.Graph)
         name = str(output.name)
-        result.type, result.shape = output.type, output.shape
+        result.type = output.type
+        result.shape = output.shape
         ir.convenience.replace_all_uses_with(output, result, replace_graph_outputs=True)
         graph.remove(node, safe=True)
-        output.name, result.name = f"{name}.before", name
-
-
-def unfit(reader: Reader) -> Refusal | None:
-    """Why the numbers of a weight cannot be used; None where they can."""
-    return weight_defect(reader.weight)
+        output.name = f"{name}.before"
+        result.name = name
 
 
 METHOD = Method(
@@ -155,6 +164,6 @@ METHOD = Method(
     sites=sites,
     apply=apply,
     uses_data=lambda config: config.rounding == "gptq",
-    inspect=unfit,
+    inspect=lambda reader: weight_defect(reader.weight),
 )
 """Replace products with stored matrices by integer products."""

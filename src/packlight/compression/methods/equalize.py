@@ -60,33 +60,34 @@ class Site:
 
 
 def sites(graph: ir.Model, config: Equalize) -> Iterator[Site | Refusal]:
-    """Every chain that ends at stored weights, and why other weights have none."""
+    """Every chain that ends at stored weights, and refusals of weights without one."""
     del config
-    found: dict[int, list[Weight]] = {}
+    weights: dict[int, list[Weight]] = {}
     ends: dict[int, ScaleChain] = {}
     chains = ScaleChains(graph)
     for weight in weight_sites(graph):
-        chain = weight if isinstance(weight, Refusal) else before(weight, chains)
+        if isinstance(weight, Refusal):
+            yield weight
+            continue
+        chain = _chain_of(weight, chains)
         if isinstance(chain, Refusal):
             yield chain
-        elif isinstance(weight, Weight):
+        else:
             ends[id(chain)] = chain
-            found.setdefault(id(chain), []).append(weight)
+            weights.setdefault(id(chain), []).append(weight)
     for key, chain in ends.items():
-        yield Site(chain, tuple(found[key]))
+        yield Site(chain, tuple(weights[key]))
 
 
-def before(weight: Weight, chains: ScaleChains) -> ScaleChain | Refusal:
-    """The chain that ends at a weight, or why there is none."""
-    own = unsuited(weight.roles)
-    chain = own if own is not None else chains.ending_at(weight.roles[0])
+def _chain_of(weight: Weight, chains: ScaleChains) -> ScaleChain | Refusal:
+    chain = _unsuited(weight.roles) or chains.ending_at(weight.roles[0])
     if isinstance(chain, Blocked):
         return Refusal(weight.operator, chain.code, chain.reason, chain.remedy)
     return chain
 
 
-def unsuited(roles: Sequence[Role]) -> Blocked | None:
-    """Why nothing could be scaled before a weight."""
+def _unsuited(roles: Sequence[Role]) -> Blocked | None:
+    """Reason why nothing could be scaled before a weight."""
     kind = roles[0].node.op_type
     if len(roles) > 1:
         names = ", ".join(role.operator for role in roles)
@@ -127,53 +128,53 @@ class Squares:
 
     def mean(self, channels: int) -> Doubles:
         """Mean squares (channels,); of no size where no sample reached the value."""
-        count = self.counts.get(channels, 0)
-        if count:
-            return self.sums[channels] / count
-        return np.zeros(0)
+        if not self.counts.get(channels):
+            return np.zeros(0)
+        return self.sums[channels] / self.counts[channels]
 
     def peak(self, channels: int) -> Doubles:
         """Largest magnitudes (channels,); of no size where no sample reached the value."""
-        if self.counts.get(channels, 0):
-            return self.peaks[channels]
-        return np.zeros(0)
+        if not self.counts.get(channels):
+            return np.zeros(0)
+        return self.peaks[channels]
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalize
+    graph: ir.Model, sites: Sequence[Site], calibrator: Calibrator, config: Equalize
 ) -> list[Change | Refusal]:
     """Choose scales and multiply them in."""
-    done: list[Change | Refusal] = []
-    sound: list[Site] = []
-    for site in found:
-        wrong = unusable(site)
-        done += [Refusal(weight.operator, "not-finite", wrong) for weight in site.weights if wrong]
-        sound += [] if wrong else [site]
+    results: list[Change | Refusal] = []
+    finite: list[Site] = []
+    for site in sites:
+        defect = _chain_defect(site)
+        if defect:
+            results += [Refusal(weight.operator, "not-finite", defect) for weight in site.weights]
+        else:
+            finite.append(site)
+    scales: list[Doubles | Blocked]
     if config.by == "weights":
-        chosen: list[Doubles | Blocked] = [
-            *equalize_ranges([site.chain for site in sound], config.scales)
-        ]
+        scales = [*equalize_ranges([site.chain for site in finite], config.scales)]
     else:
-        chosen = measured(graph, sound, calibrator, config)
+        scales = _measured_scales(graph, finite, calibrator, config)
     stock = StoredValues(graph)
-    for site, scales in zip(sound, chosen, strict=True):
-        done += moved(site, scales, stock)
-    return done
+    for site, channel_scales in zip(finite, scales, strict=True):
+        results += _move_scales(site, channel_scales, stock)
+    return results
 
 
-def unusable(site: Site) -> str:
-    """What is wrong with the numbers of a chain; empty when nothing is."""
+def _chain_defect(site: Site) -> str:
+    """Defect of the numbers of a chain; empty where there is none."""
     for edit in (*site.chain.divided, *(end.edit for end in site.chain.consumers)):
         if not np.isfinite(edit.read()).all():
             return f"{edit.node.name} stores numbers that are NaN or infinite"
     return ""
 
 
-def measured(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Equalize
+def _measured_scales(
+    graph: ir.Model, sites: Sequence[Site], calibrator: Calibrator, config: Equalize
 ) -> list[Doubles | Blocked]:
     """Scales with the least rounding error, for each site."""
-    ends = [end for site in found for end in site.chain.consumers]
+    ends = [end for site in sites for end in site.chain.consumers]
     squares = {id(end): Squares(end.axis) for end in ends}
     watched: dict[str, list[Squares]] = {}
     for end in ends:
@@ -181,62 +182,60 @@ def measured(
     if watched:
         calibrator.observe(graph, watched)
     chosen: list[Doubles | Blocked] = []
-    for site in found:
-        seen = [(squares[id(end)], channels(end)) for end in site.chain.consumers]
-        means = [one.mean(count) for one, count in seen]
+    for site in sites:
+        observers = [(squares[id(end)], _channels(end)) for end in site.chain.consumers]
+        means = [observer.mean(count) for observer, count in observers]
         if not all(mean.size and np.isfinite(mean).all() for mean in means):
             reason = "no calibration sample gives what it reads a finite value"
             chosen.append(Blocked("no-samples", reason, "add samples that reach it"))
         elif config.by == "activations":
-            peaks = [one.peak(count) for one, count in seen]
+            peaks = [observer.peak(count) for observer, count in observers]
             chosen.append(smooth_activations(site.chain, peaks, config.strength, config.scales))
         else:
             chosen.append(min_error_scales(site.chain, means, config.bits, config.scales))
     return chosen
 
 
-def channels(end: Consumer) -> int:
-    """How many channels a weight multiplies."""
+def _channels(end: Consumer) -> int:
     return int(end.inputs.max()) + 1
 
 
-def moved(site: Site, scales: Doubles | Blocked, stock: StoredValues) -> list[Change | Refusal]:
+def _move_scales(
+    site: Site, scales: Doubles | Blocked, stock: StoredValues
+) -> list[Change | Refusal]:
     """Multiply scales into the weights of one chain, and say so."""
     if isinstance(scales, Blocked):
         return [
             Refusal(w.operator, scales.code, scales.reason, scales.remedy) for w in site.weights
         ]
-    scales = within_range(site.chain, scales)
+    scales = _within_range(site.chain, scales)
     if (scales == 1).all():
         reason = "no other scales of its channels would make its rounding error smaller"
         return [Refusal(weight.operator, "no-gain", reason) for weight in site.weights]
-    for edit, factors in scaled(site.chain, scales):
+    for edit, factors in _scaled_edits(site.chain, scales):
         multiply_channels(edit, factors, stock)
-    count, starts = (
-        int((scales != 1).sum()),
-        sorted({str(start.node.name) for start in site.chain.producers}),
-    )
-    storage = Scaled(count, scales.size, tuple(starts))
+    count = int((scales != 1).sum())
+    producers = sorted({str(producer.node.name) for producer in site.chain.producers})
+    storage = Scaled(count, scales.size, tuple(producers))
     return [
         Change(weight.operator, "equalize", storage, weight.tensor.nbytes, weight.tensor.nbytes)
         for weight in site.weights
     ]
 
 
-def scaled(chain: ScaleChain, scales: Doubles) -> Iterator[tuple[Edit, Doubles]]:
-    """What is multiplied, with the factor of every channel."""
+def _scaled_edits(chain: ScaleChain, scales: Doubles) -> Iterator[tuple[Edit, Doubles]]:
     yield from ((edit, 1 / scales) for edit in chain.divided)
     yield from ((end.edit, scales) for end in chain.consumers)
 
 
-def within_range(chain: ScaleChain, scales: Doubles) -> Doubles:
+def _within_range(chain: ScaleChain, scales: Doubles) -> Doubles:
     """The scales; 1 for channels of which a number would leave the normal ones of float32."""
-    kept = scales.copy()
-    for edit, factors in scaled(chain, scales):
+    safe = scales.copy()
+    for edit, factors in _scaled_edits(chain, scales):
         sizes = np.abs(edit.read() * factors[edit.labels])
         out = (sizes > FLOAT.max) | ((sizes > 0) & (sizes < FLOAT.tiny))
-        kept[np.broadcast_to(edit.labels, out.shape)[out]] = 1
-    return kept
+        safe[np.broadcast_to(edit.labels, out.shape)[out]] = 1
+    return safe
 
 
 METHOD = Method(

@@ -46,7 +46,7 @@ class Site:
 
 
 def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
-    """Every stored float32 tensor that gains, and why others do not."""
+    """Every stored float32 tensor that gains, and refusals of others."""
     del config
     constants = (n.outputs[0] for n in nodes(graph) if n.op_type == "Constant")
     for value in (*initializers(graph), *constants):
@@ -67,8 +67,8 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
             yield Site(value, tensor, name)
 
 
-def unfit(site: Site) -> Refusal | None:
-    """Why a tensor does not fit into 16 bits; None where it does. NaN and infinity do."""
+def _range_refusal(site: Site) -> Refusal | None:
+    """Reason why a tensor does not fit into 16 bits; None where it does. NaN and infinity do."""
     if STANDS_IN in site.tensor.meta:
         return None
     array = np.abs(site.tensor.numpy())
@@ -85,16 +85,15 @@ def unfit(site: Site) -> Refusal | None:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Float16
+    graph: ir.Model, sites: Sequence[Site], calibrator: Calibrator, config: Float16
 ) -> list[Change | Refusal]:
     """Store each tensor in 16 bits, with a Cast before its first use."""
     del calibrator, config
-    return [halve(graph, site) for site in found]
+    return [_halve(graph, site) for site in sites]
 
 
-def halve(graph: ir.Model, site: Site) -> Change:
-    """Replace one tensor."""
-    place = Expansion(graph, site.value)
+def _halve(graph: ir.Model, site: Site) -> Change:
+    expansion = Expansion(graph, site.value)
 
     def half() -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
         rounded = np.array(site.tensor.numpy()).astype(np.float16)
@@ -102,8 +101,8 @@ def halve(graph: ir.Model, site: Site) -> Change:
         return rounded
 
     shape = site.tensor.shape.numpy()
-    codes = place.store("half", ir.DataType.FLOAT16, shape, half)
-    place.replace(place.operator("Cast", [codes], to=int(ir.DataType.FLOAT)))
+    codes = expansion.store("half", ir.DataType.FLOAT16, shape, half)
+    expansion.replace(expansion.operator("Cast", [codes], to=int(ir.DataType.FLOAT)))
     size = site.tensor.nbytes
     return Change(site.operator, "float16", StoredFloat16(), size, size // 2)
 
@@ -114,5 +113,5 @@ METHOD = Method(
     opset=lambda _: 1,
     sites=sites,
     apply=apply,
-    inspect=unfit,
+    inspect=_range_refusal,
 )

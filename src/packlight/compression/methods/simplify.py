@@ -62,9 +62,10 @@ def sites(graph: ir.Model, config: Simplify) -> Iterator[Site | Refusal]:
 
 @contextmanager
 def silent(module: str) -> Iterator[None]:
-    """Let a module log nothing: what it leaves as it is, is nothing that a person can change."""
+    """Silence a module: nobody can change what it leaves as it is."""
     logger = logging.getLogger(module)
-    before, logger.disabled = logger.disabled, True
+    before = logger.disabled
+    logger.disabled = True
     try:
         yield
     finally:
@@ -72,31 +73,30 @@ def silent(module: str) -> Iterator[None]:
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Simplify
+    graph: ir.Model, sites: Sequence[Site], calibrator: Calibrator, config: Simplify
 ) -> list[Change | Refusal]:
     """Fold, compute, share and drop, in this order."""
     del calibrator, config
-    constant, names = any(isinstance(site, Constant) for site in found), UniqueNames(graph)
+    names = UniqueNames(graph)
     before = {str(node.name) for node in nodes(graph)}
     changes: list[Change | Refusal] = [
-        fold_batch_norm(site, names) for site in found if isinstance(site, BatchNorm)
+        fold_batch_norm(site, names) for site in sites if isinstance(site, BatchNorm)
     ]
     changes += fold_added_biases(graph, names)
-    if constant:
+    if any(isinstance(site, Constant) for site in sites):
         fold_constants(graph)
-    drop_identities(graph)
+    _drop_identities(graph)
     with silent(common.DeduplicateInitializersPass.__module__):
         common.DeduplicateInitializersPass()(graph)
-    drop_unused(graph)
-    drop_notes(graph)
+    _drop_unused(graph)
+    _drop_notes(graph)
     after = {str(node.name) for node in nodes(graph)}
     folded = {change.operator for change in changes}
     gone = sorted(before - after - folded)
     return changes + [Change(name, "simplify", Removed()) for name in gone]
 
 
-def drop_identities(graph: ir.Model) -> None:
-    """Let readers of a copy read the original; a copy that is a graph's output stays."""
+def _drop_identities(graph: ir.Model) -> None:
     for node in list(nodes(graph)):
         if is_standard(node, "Identity") and not node.outputs[0].is_graph_output():
             source = node.inputs[0]
@@ -104,25 +104,26 @@ def drop_identities(graph: ir.Model) -> None:
             node.outputs[0].replace_all_uses_with(source)
 
 
-def drop_unused(graph: ir.Model) -> None:
-    """Drop operators and opsets that nobody needs, and so the readers of weights."""
+def _drop_unused(graph: ir.Model) -> None:
     common.RemoveUnusedNodesPass()(graph)
-    detach_removed(graph)
+    _detach_removed(graph)
     common.RemoveUnusedOpsetsPass()(graph)
 
 
-def drop_notes(graph: ir.Model) -> None:
+def _drop_notes(graph: ir.Model) -> None:
     """Take off what exporters and passes note down and no runtime reads.
 
     What the model says of itself stays, as do descriptions of its inputs and outputs: people and
     programs that use it read these.
     """
-    functions = graph.functions.values()
-    own = [body for one in functions for body in (one.graph, *one.subgraphs())]
-    for body in (*graphs(graph), *own):
+    bodies = list(graphs(graph))
+    for function in graph.functions.values():
+        bodies += [function.graph, *function.subgraphs()]
+    for body in bodies:
         inner = body is not graph.graph
         body.metadata_props.clear()
-        body.doc_string = None if inner else body.doc_string
+        if inner:
+            body.doc_string = None
         for node in body:
             node.metadata_props.clear()
             node.doc_string = None
@@ -130,18 +131,16 @@ def drop_notes(graph: ir.Model) -> None:
             value.metadata_props.clear()
             if inner or not (value.is_graph_input() or value.is_graph_output()):
                 value.doc_string = None
-    unname_constants(graph)
+    _unname_constants(graph)
 
 
-def unname_constants(graph: ir.Model) -> None:
-    """Take the names off tensors in Constants: the value has one."""
+def _unname_constants(graph: ir.Model) -> None:
     for node in nodes(graph):
         if node.op_type == "Constant" and "value" in node.attributes:
             node.attributes["value"].as_tensor().name = None
 
 
-def detach_removed(graph: ir.Model) -> None:
-    """Let operators of bodies that went with their If or Loop no longer count as readers."""
+def _detach_removed(graph: ir.Model) -> None:
     live = set(map(id, nodes(graph)))
     for value in initializers(graph):
         for node, index in list(value.uses()):

@@ -8,13 +8,10 @@ Alistarh, "SparseGPT" (ICML 2023), for the second order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
-import onnx_ir as ir
-from numpy.typing import NDArray
 
 from packlight.compression.encoding.sparse_storage import (
     MASK_BYTES,
@@ -23,33 +20,82 @@ from packlight.compression.encoding.sparse_storage import (
     restore_sparse,
     stored_parts,
 )
-from packlight.compression.encoding.storage import FLOAT_BYTES, MIN_OPSET, Expansion
-from packlight.compression.method import Method
-from packlight.compression.methods.sparse_values import SparseValues, fit
-from packlight.compression.reconstruction.sequential import (
-    EncodedWeight,
-    encode_rounded,
-    round_lazily,
-    round_sequentially,
-    round_unobserved,
-)
-from packlight.compression.reconstruction.zero_masks import Sparsity
-from packlight.compression.sites.weight_matrix import weight_layout
-from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
+from packlight.compression.encoding.storage import FLOAT_BYTES, MIN_OPSET
+from packlight.compression.grids import codebook, granularity, uniform
+from packlight.compression.grids.codebook import Codebook
+from packlight.compression.grids.uniform import Uniform
+from packlight.compression.methods.stored_weights import Float, WeightStorage
+from packlight.compression.reconstruction.gptq import Lattice
+from packlight.compression.reconstruction.sequential import EncodedWeight
+from packlight.compression.reconstruction.sparse_rows import unconstrained_lattice
+from packlight.compression.reconstruction.zero_masks import Mask, Sparsity
+from packlight.compression.sites.weight_matrix import Layout, weight_layout
+from packlight.compression.sites.weight_sites import Weight, WeightSite
 from packlight.records.configs import Sparse, SparseStorage
 from packlight.records.storage import StoredSparse
-from packlight.records.variant import Change, Refusal
-from packlight.runtime.calibration import Calibrator
+from packlight.records.variant import Refusal
 
-Array = NDArray[np.generic]
-Float = NDArray[np.float32]
 PACKED_OPSET = 18
 """The first opset that unpacks bits."""
 
+DENSE_NAMES: Mapping[SparseStorage, str] = {
+    "float": "the float weight",
+    "grid": "codes without zeros left out",
+    "palette": "indices without zeros left out",
+}
 
-def sparsity_of(config: Sparse) -> Sparsity:
-    """How many weights become zero."""
-    return Sparsity(config.share, config.run)
+
+class AnyValue:
+    """Every float; codes are the values themselves."""
+
+    def nearest(self, weight: Float) -> Float:
+        """The weight."""
+        return weight
+
+    def values(self, codes: Float) -> Float:
+        """The codes."""
+        return codes
+
+    def lattice(self, form: Layout) -> Lattice:
+        """No restriction."""
+        return unconstrained_lattice(form.sizes())
+
+
+@dataclass(frozen=True, slots=True)
+class SparseValues:
+    """Zeros of one weight, and the values that its nonzeros can take.
+
+    Attributes:
+        nonzeros: values that are not zero.
+        zeros: numbers of the fitted weight that become zero.
+    """
+
+    nonzeros: AnyValue | Uniform | Codebook
+    zeros: Mask
+
+    def nearest(self, weight: Float) -> Float:
+        """The code of the nearest value for every number; NaN at the zeros."""
+        codes = self.nonzeros.nearest(np.where(self.zeros, np.float32(0), weight))
+        return np.where(self.zeros, np.float32(np.nan), codes)
+
+    def values(self, codes: Float) -> Float:
+        """Values of codes, 0 for NaN."""
+        zeros = np.isnan(codes)
+        values = self.nonzeros.values(np.where(zeros, np.float32(0), codes))
+        return np.where(zeros, np.float32(0), values)
+
+    @property
+    def stored(self) -> Mapping[str, Float]:
+        """Scales and table as they are stored, by the name of the part."""
+        if isinstance(self.nonzeros, Codebook):
+            return {"table": self.nonzeros.tables[0], "scale": self.nonzeros.scale}
+        if isinstance(self.nonzeros, Uniform):
+            return {"scale": self.nonzeros.scale}
+        return {}
+
+    def lattice(self, form: Layout) -> Lattice:
+        """The lattice of the nonzeros, for the rows of the weight's matrices."""
+        return self.nonzeros.lattice(form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,108 +109,91 @@ class Site(WeightSite):
     form: SparseForm
 
 
-def sites(graph: ir.Model, config: Sparse) -> Iterator[Site | Refusal]:
-    """Every stored weight that gains, and why others do not."""
-    return decide_sites(graph, partial(decide, config))
+def _sparsity(config: Sparse) -> Sparsity:
+    return Sparsity(config.share, config.run)
 
 
-def decide(config: Sparse, weight: Weight) -> Site | Refusal:
-    """How much of one weight stays, or why it is left alone."""
+def _decide(config: Sparse, weight: Weight) -> Site | Refusal:
+    """Number of nonzeros of one weight, or why it stays as it is."""
     sizes = weight_layout(weight).sizes()
     if sizes[2] < config.inputs:
         reason = f"its outputs sum over {sizes[2]} inputs each, too few to make up for zeros"
         return Refusal(weight.operator, "too-few-inputs", reason, f"use inputs={sizes[2]}")
-    kept = weight.tensor.size - sparsity_of(config).count(sizes)
+    nonzeros = weight.tensor.size - _sparsity(config).count(sizes)
     scaled = config.values == "grid" or (config.values == "palette" and config.scaled)
-    form = SparseForm(weight.shape, weight.summed, kept, config.values, config.bits, scaled)
-    if not kept:
+    form = SparseForm(weight.shape, weight.summed, nonzeros, config.values, config.bits, scaled)
+    if not nonzeros:
         reason = f"none of its {weight.tensor.size} numbers would stay"
         return Refusal(weight.operator, "nothing-left", reason, "use a smaller share")
     after = form.stored_bytes() + MASK_BYTES
     if after >= form.dense_bytes():
-        dense = WITHOUT_MASK[config.values]
+        dense = DENSE_NAMES[config.values]
         reason = f"mask and values would take {after} bytes, {dense} {form.dense_bytes()}"
         remedy = "use a larger share, or store it without a mask by a later step: weights, palette"
         return Refusal(weight.operator, "not-smaller", reason, remedy)
-    after += 0 if config.values == "float" else VALUE_BYTES
+    if config.values != "float":
+        after += VALUE_BYTES
     if after >= weight.tensor.nbytes:
         reason = f"mask and values would take {after} bytes, the weight {weight.tensor.nbytes}"
         return Refusal(weight.operator, "not-smaller", reason, "leave it as it is")
     return Site(weight, form)
 
 
-WITHOUT_MASK: Mapping[SparseStorage, str] = {
-    "float": "the float weight",
-    "grid": "codes without zeros left out",
-    "palette": "indices without zeros left out",
-}
-
-
-def least_opset(config: Sparse) -> int:
-    """The least opset that unpacks the mask and has the type of the codes."""
+def _least_opset(config: Sparse) -> int:
     if config.values == "float":
         return PACKED_OPSET
     return max(PACKED_OPSET, MIN_OPSET[config.bits])
 
 
-def looks(config: Sparse) -> bool:
-    """Whether calibration samples are needed."""
-    return config.is_calibrated or config.weighted
+def _fit(config: Sparse, site: Site, weight: Float, importance: Float) -> SparseValues:
+    """The zeros of one weight, where it has none (NaN) yet, and values for its nonzeros."""
+    if not config.weighted:
+        importance = np.broadcast_to(np.float32(1), weight.shape)
+    form = site.form
+    zeros = np.isnan(weight)
+    if not zeros.any():
+        layout = weight_layout(site.weight)
+        cost = layout.matrices(np.abs(weight) * np.sqrt(importance))
+        zeros = layout.weight(_sparsity(config).cheapest(cost)).astype(np.bool_)
+    if form.values == "float":
+        return SparseValues(AnyValue(), zeros)
+    nonzeros = np.where(zeros, np.float32(0), weight)
+    mass = np.where(zeros, np.float32(0), importance)
+    if form.values == "grid":
+        groups = granularity.per_channel(form.shape, form.summed)
+        return SparseValues(
+            uniform.fit_grid(nonzeros, mass, groups, form.bits, symmetric=True, search="moments"),
+            zeros,
+        )
+    order = (*form.outer, *form.summed)
+    blank = codebook.blank_codebook(order, form.channels, form.channels, form.bits)
+    tables = codebook.fit_codebook(blank, nonzeros, mass, scaled=form.scaled, short=False)
+    return SparseValues(tables, zeros)
 
 
-def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: Sparse
-) -> list[Change | Refusal]:
-    """Replace each weight by mask, values and the operators that restore it."""
-    fit = partial(fitted, config)
-    if not looks(config):
-        made = round_lazily(found, fit, stored)
-    elif calibrator.sizes_only:
-        made = round_unobserved(found, fit, stored, config)
-    else:
-        sparsity = sparsity_of(config)
-        rounded = round_sequentially(graph, found, calibrator, fit, config, sparsity=sparsity)
-        made = encode_rounded(rounded, stored)
-    return [encode(graph, one, config) for one in made]
-
-
-def stored(site: Site, found: SparseValues, codes: Float) -> Mapping[str, Array]:
-    """Mask and values as they are stored."""
-    return stored_parts(site.form, found, codes)
-
-
-def fitted(config: Sparse, site: Site, weight: Float, importance: Float) -> SparseValues:
-    """The values that one weight can take; where it is NaN already, it stays zero."""
-    matters = importance if config.weighted else np.broadcast_to(np.float32(1), weight.shape)
-    return fit(weight, matters, weight_layout(site.weight), site.form, sparsity_of(config))
-
-
-def encode(graph: ir.Model, one: EncodedWeight[Site], config: Sparse) -> Change:
-    """Write mask and values of one weight and what restores it."""
-    site = one.site
-    before = site.weight.tensor.nbytes
-    place = Expansion(graph, site.weight.value)
-    place.replace(restore_sparse(place, site.form, one.parts))
-    sparsity = sparsity_of(config)
-    storage = StoredSparse(
-        zeros=sparsity.share,
-        run=sparsity.run,
+def _describe(config: Sparse, encoded: EncodedWeight[Site]) -> StoredSparse:
+    return StoredSparse(
+        zeros=config.share,
+        run=config.run,
         values=config.values,
         bits=8 * FLOAT_BYTES if config.values == "float" else config.bits,
-        rounding=one.rounding,
-        notes=one.notes,
+        rounding=encoded.rounding,
+        notes=encoded.notes,
     )
-    return Change(site.operator, "sparse", storage, before, site.form.stored_bytes())
 
 
-METHOD = Method(
-    summary="let most weights become zero, store a mask and the others, compute in float",
-    config=Sparse,
-    opset=least_opset,
-    sites=sites,
-    apply=apply,
-    inspect=lambda site: weight_defect(site.weight),
-    uses_data=looks,
-    replaces=True,
-    makes_up=lambda config: config.targets_float,
+METHOD = WeightStorage(
+    kind="sparse",
+    decide=_decide,
+    fit=_fit,
+    parts=lambda _, site, fitted, codes: stored_parts(site.form, fitted, codes),
+    restore=lambda _, site, parts, expansion: restore_sparse(expansion, site.form, parts),
+    describe=_describe,
+    stored_bytes=lambda _, site: site.form.stored_bytes(),
+    needs_inputs=lambda config: config.weighted,
+    sparsity=_sparsity,
+).method(
+    "let most weights become zero, store a mask and the others, compute in float",
+    Sparse,
+    _least_opset,
 )

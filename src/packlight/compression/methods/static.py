@@ -20,8 +20,7 @@ from packlight.backends.capabilities import Capabilities, policy
 from packlight.compression.encoding.stored_values import StoredValues
 from packlight.compression.method import Method
 from packlight.compression.qdq import placement
-from packlight.compression.qdq.activation_grids import activation_grids
-from packlight.compression.qdq.input_levels import GRID, lead
+from packlight.compression.qdq.input_levels import GRID, number_levels
 from packlight.compression.qdq.insertion import (
     Pairs,
     integer_bias,
@@ -31,12 +30,13 @@ from packlight.compression.qdq.insertion import (
 )
 from packlight.compression.qdq.integer_weights import (
     Reader,
-    blank,
-    grow,
-    nearest,
-    rounded,
+    add_biases,
+    blank_codes,
+    round_by_samples,
+    round_to_nearest,
     weight_granularity,
 )
+from packlight.compression.qdq.placement import activation_grids
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, weight_defect
 from packlight.records.configs import StaticInt8
@@ -47,17 +47,16 @@ from packlight.runtime.calibration import Calibrator
 BYTE = 8
 
 
-def stays_float(config: StaticInt8, node: ir.Node) -> bool:
-    """Whether an operator is named by ``skip``."""
+def _stays_float(config: StaticInt8, node: ir.Node) -> bool:
     return bool(config.skip) and re.fullmatch(config.skip, str(node.name)) is not None
 
 
-def storage_of(config: StaticInt8, reader: Reader, activation_bits: int) -> IntegerArithmetic:
-    """How an operator with a weight computes.
+def _storage(config: StaticInt8, reader: Reader, activation_bits: int) -> IntegerArithmetic:
+    """Arithmetic of an operator with a weight.
 
     A weight that others read too goes to the nearest, for it has no inputs of its own.
     """
-    notes = [Note("int16-safe")] if config.portable else []
+    notes = [Note("int16-safe")] * config.portable
     rounding = config.rounding
     readers = tuple(str(node.name) for node, _ in reader.weight.value.uses())
     if rounding == "gptq" and len(readers) > 1:
@@ -92,106 +91,112 @@ class Site:
 
 
 def sites(graph: ir.Model, config: StaticInt8) -> Iterator[Site | Refusal]:
-    """Every operator with arithmetic on weights, or why it stays in float."""
-    for found in integer_sites(graph, partial(kernelless, policy(config.runtime).runtime)):
-        yield found if isinstance(found, Refusal) else Site(*found)
+    """Every operator with arithmetic on weights, and refusals of those that stay in float."""
+    for site in integer_sites(graph, partial(_missing_kernel, policy(config.runtime).runtime)):
+        if isinstance(site, Refusal):
+            yield site
+        else:
+            yield Site(*site)
 
 
-def kernelless(runtime: Capabilities, node: ir.Node) -> str:
-    """That a runtime has no kernel for an operator; empty where it has one."""
-    told = f"{runtime.title} has no integer kernel with fixed ranges for {node.op_type}"
+def _missing_kernel(runtime: Capabilities, node: ir.Node) -> str:
+    """Sentence that a runtime has no kernel for an operator; empty where it has one."""
     if node.op_type in runtime.weight_operators:
         return ""
-    return told
+    return f"{runtime.title} has no integer kernel with fixed ranges for {node.op_type}"
 
 
 def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: StaticInt8
+    graph: ir.Model, sites: Sequence[Site], calibrator: Calibrator, config: StaticInt8
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
-    kept, done = ends_left(graph, found, config)
-    if not kept:
-        return done
-    led = list[ir.Node]()
+    chosen, results = _without_float_ends(graph, sites, config)
+    if not chosen:
+        return results
+    numbered: list[ir.Node] = []
     if config.first == "levels":
-        kept, led, without = levelled(graph, kept, calibrator)
-        done += without
+        chosen, numbered = _number_levels(graph, chosen, calibrator, results)
     runtime_policy = policy(config.runtime)
-    floats = partial(stays_float, config)
-    place = partial(placement.place_pairs, graph, floats=floats, policy=runtime_policy)
-    plan = place([site.node for site in kept])
+    floats = partial(_stays_float, config)
+    place_pairs = partial(placement.place_pairs, graph, floats=floats, policy=runtime_policy)
+    plan = place_pairs([site.node for site in chosen])
     grids = activation_grids(graph, plan, calibrator, config)
-    grids |= {name: GRID for node in led if grids.get(name := plan.source(node), GRID).bits == BYTE}
+    for node in numbered:
+        name = plan.source(node)
+        if grids.get(name, GRID).bits == BYTE:
+            grids[name] = GRID
     unseen = set(plan.ranges()) - set(grids)
-    missed = [site for site in kept if unseen & touched(plan, site.node)]
-    ready = [site for site in kept if not unseen & touched(plan, site.node)]
-    reason, remedy = "no calibration sample reaches it", "add samples that do"
-    done += [Refusal(site.operator, "no-samples", reason, remedy) for site in missed]
+    ready = []
+    for site in chosen:
+        if unseen.isdisjoint(_ranges(plan, site.node)):
+            ready.append(site)
+        else:
+            reason = "no calibration sample reaches it"
+            results.append(Refusal(site.operator, "no-samples", reason, "add samples that do"))
     if unseen:
-        plan = place([site.node for site in ready], unseen)
+        plan = place_pairs([site.node for site in ready], unseen)
     pairs = Pairs(grids, StoredValues(graph), runtime_policy.runtime.codes.removesuffix("8"))
-    readers = [reader_of(site, pairs) for site in ready]
+    readers = [_reader(site, pairs) for site in ready]
     for node in plan.unweighted:
         pairs.on_inputs(node)
     for value in plan.written.values():
         pairs.on_output(value)
-    done += encoded(graph, readers, pairs, calibrator, config)
-    done += [
-        Change(str(node.name), "static", IntegerArithmetic(BYTE, "calibration"))
-        for node in plan.unweighted
-    ]
-    left = placement.float_operators(graph, plan, floats)
-    done += [
-        Refusal(str(node.name), code, f"it stays in float: {reason}") for node, code, reason in left
-    ]
-    return done
+    results += _encode_weights(graph, readers, pairs, calibrator, config)
+    storage = IntegerArithmetic(BYTE, "calibration")
+    results += [Change(str(node.name), "static", storage) for node in plan.unweighted]
+    for node, code, reason in placement.float_operators(graph, plan, floats):
+        results.append(Refusal(str(node.name), code, f"it stays in float: {reason}"))
+    return results
 
 
-def levelled(
-    graph: ir.Model, kept: Sequence[Site], calibrator: Calibrator
-) -> tuple[list[Site], list[ir.Node], list[Refusal]]:
-    """Operators, those of them that read numbers of levels now, and why others do not."""
-    first, _ = placement.first_and_last(graph, [site.node for site in kept])
-    sites, led, refused = list[Site](), list[ir.Node](), list[Refusal]()
-    for site in kept:
-        if site.node not in first:
-            sites.append(site)
-            continue
-        weight, refusal = lead(graph, site.node, site.weight, calibrator)
-        sites.append(Site(site.node, weight))
-        if refusal is None:
-            led.append(site.node)
-        else:
-            refused.append(refusal)
-    return sites, led, refused
+def _number_levels(
+    graph: ir.Model,
+    sites: Sequence[Site],
+    calibrator: Calibrator,
+    results: list[Change | Refusal],
+) -> tuple[list[Site], list[ir.Node]]:
+    """The sites, and the operators that read numbers of levels now; adds refusals of others."""
+    first, _ = placement.first_and_last(graph, [site.node for site in sites])
+    changed: list[Site] = []
+    numbered: list[ir.Node] = []
+    for site in sites:
+        weight = site.weight
+        if site.node in first:
+            weight, refusal = number_levels(graph, site.node, weight, calibrator)
+            if refusal is None:
+                numbered.append(site.node)
+            else:
+                results.append(refusal)
+        changed.append(Site(site.node, weight))
+    return changed, numbered
 
 
-def ends_left(
-    graph: ir.Model, found: Sequence[Site], config: StaticInt8
+def _without_float_ends(
+    graph: ir.Model, sites: Sequence[Site], config: StaticInt8
 ) -> tuple[list[Site], list[Change | Refusal]]:
-    """Operators that are to compute in integers, and refusals of those that are asked to stay."""
-    first, last = placement.first_and_last(graph, [site.node for site in found])
-    kept, refused = list[Site](), list[Change | Refusal]()
-    for site in found:
+    """Operators that are to compute in integers, and refusals of those that the config excepts."""
+    first, last = placement.first_and_last(graph, [site.node for site in sites])
+    chosen: list[Site] = []
+    refusals: list[Change | Refusal] = []
+    for site in sites:
         if config.first == "float" and site.node in first:
             reason = "it reads the model's input, and first=float"
-            refused.append(Refusal(site.operator, "first-operator", reason))
+            refusals.append(Refusal(site.operator, "first-operator", reason))
         elif config.last == "float" and site.node in last:
             reason = "nothing behind it has a weight, and last=float"
-            refused.append(Refusal(site.operator, "last-operator", reason))
-        elif stays_float(config, site.node):
-            refused.append(Refusal(site.operator, "skipped", "skip= names it"))
+            refusals.append(Refusal(site.operator, "last-operator", reason))
+        elif _stays_float(config, site.node):
+            refusals.append(Refusal(site.operator, "skipped", "skip= names it"))
         else:
-            kept.append(site)
-    return kept, refused
+            chosen.append(site)
+    return chosen, refusals
 
 
-def reader_of(site: Site, pairs: Pairs) -> Reader:
-    """Put a grid on what an operator reads."""
+def _reader(site: Site, pairs: Pairs) -> Reader:
     return Reader(site.weight, least_scale(site.node, pairs.on_inputs(site.node, 0)))
 
 
-def encoded(
+def _encode_weights(
     graph: ir.Model,
     readers: Sequence[Reader],
     pairs: Pairs,
@@ -203,28 +208,26 @@ def encoded(
     A weight that others read too goes to the nearest, for it has no inputs of its own.
     """
     learns = config.rounding == "gptq" or config.bias
-    alone = [one for one in readers if learns and len(one.weight.value.uses()) == 1]
+    observed = [reader for reader in readers if learns and reader.has_own_inputs]
     if config.bias:
-        grow(alone)
-    storages = [storage_of(config, one, pairs.grid_of(one.node).bits) for one in readers]
-    own = {}
-    if not calibrator.sizes_only:
-        own = dict(zip(map(id, alone), rounded(graph, alone, calibrator, config), strict=True))
+        add_biases(observed)
+    storages = [_storage(config, reader, pairs.grid_of(reader.node).bits) for reader in readers]
+    learned = round_by_samples(graph, observed, calibrator, config)
+    round_simply = blank_codes if calibrator.sizes_only else round_to_nearest
     for reader, storage in zip(readers, storages, strict=True):
-        one = own.get(id(reader)) or (blank if calibrator.sizes_only else nearest)(reader, config)
-        integer_weight(reader.node, reader.weight, one.codes, one.scale, pairs.stock)
-        integer_bias(reader.node, pairs.grid_of(reader.node), one.scale, pairs.stock)
-        size = reader.weight.tensor.nbytes
-        yield Change(reader.operator, "static", storage, size, size // 4 + one.scale.nbytes)
+        rounded = learned.get(reader) or round_simply(reader, config)
+        integer_weight(reader.node, reader.weight, rounded.codes, rounded.scale, pairs.stock)
+        integer_bias(reader.node, pairs.grid_of(reader.node), rounded.scale, pairs.stock)
+        before = reader.weight.tensor.nbytes
+        yield Change(reader.operator, "static", storage, before, before // 4 + rounded.scale.nbytes)
 
 
-def touched(plan: placement.Plan, node: ir.Node) -> set[str]:
-    """Names of the values whose ranges an operator needs."""
+def _ranges(plan: placement.Plan, node: ir.Node) -> set[str]:
     return {plan.source(node), plan.root(str(plan.behind(node).name))}
 
 
-def unfit(site: Site) -> Refusal | None:
-    """Why the numbers of a weight or its bias cannot be used; None where they can."""
+def _defect(site: Site) -> Refusal | None:
+    """Reason why the numbers of a weight or its bias cannot be used; None where they can."""
     bias = stored_bias(site.node)
     if bias is not None and not np.isfinite(bias).all():
         reason = "its bias holds numbers that are NaN or infinite"
@@ -239,5 +242,5 @@ METHOD = Method(
     sites=sites,
     apply=apply,
     uses_data=lambda _: True,
-    inspect=unfit,
+    inspect=_defect,
 )

@@ -8,17 +8,15 @@ and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference"
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from packlight.backends.onnxruntime.qdq import fuses_blocked_weight
-from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.functions import (
     Body,
     call_unpack,
@@ -47,24 +45,15 @@ from packlight.compression.encoding.storage import (
 from packlight.compression.grids import granularity, uniform
 from packlight.compression.grids.granularity import Float, Grouping
 from packlight.compression.grids.uniform import Codes, Uniform
-from packlight.compression.method import Method
-from packlight.compression.reconstruction.sequential import (
-    EncodedWeight,
-    encode_rounded,
-    round_lazily,
-    round_sequentially,
-    round_unobserved,
-)
-from packlight.compression.sites.weight_sites import Weight, WeightSite, decide_sites, weight_defect
+from packlight.compression.methods.stored_weights import Array, WeightStorage, function_name
+from packlight.compression.reconstruction.sequential import EncodedWeight
+from packlight.compression.sites.weight_sites import Weight, WeightSite
 from packlight.records.configs import WeightOnly, WeightWidth
-from packlight.records.granularity import Granularity, PerBlock, PerChannel, PerTensor
+from packlight.records.granularity import PerBlock, PerChannel, PerTensor
 from packlight.records.storage import StoredGrid
-from packlight.records.variant import Change, Refusal
-from packlight.runtime.calibration import Calibrator
+from packlight.records.variant import Refusal
 
-Array = NDArray[np.generic]
-WIDTHS: tuple[WeightWidth, ...] = get_args(WeightWidth)
-"""Bits that a code can have."""
+Expand = Literal["load", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,61 +61,39 @@ class Site(WeightSite):
     """A weight with the decisions about it.
 
     Attributes:
-        grouping: who shares a scale.
+        grouping: numbers that share a scale.
         bits: width of a code.
         expand: when it becomes float.
     """
 
     grouping: Grouping
     bits: int
-    expand: Literal["load", "run"]
+    expand: Expand
 
 
-def sites(graph: ir.Model, config: WeightOnly) -> Iterator[Site | Refusal]:
-    """Every stored weight that gains, and why others do not."""
-    return decide_sites(graph, partial(decide, config))
-
-
-def decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
-    """Grouping and expansion of one weight, or why it is left alone."""
+def _decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
+    """Grouping and expansion of one weight, or why it stays as it is."""
     summed = weight.summed
-    if isinstance(config.granularity, PerBlock) and summed != tuple(
-        range(summed[0], summed[-1] + 1)
-    ):
+    in_a_row = summed == tuple(range(summed[0], summed[-1] + 1))
+    if isinstance(config.granularity, PerBlock) and not in_a_row:
         kind = weight.roles[0].node.op_type
         reason = f"blocks do not lie in a row in a {kind}"
         return Refusal(weight.operator, "unsupported-axes", reason, "use per=channel")
-    grouping = group(weight, config)
-    expand = when(weight, grouping, config)
-    if expand == "run" and config.bits not in SIGNED_TYPES:
-        reason = "DequantizeLinear reads codes of 4 or 8 bits"
-        return Refusal(weight.operator, "unsupported-bits", reason, "use expand=load")
-    if expand == "run" and isinstance(config.granularity, PerChannel) and len(along(grouping)) > 1:
-        return Refusal(
-            weight.operator,
-            "unsupported-axes",
-            "DequantizeLinear has scales along one axis; its outputs lie along several",
-            "use expand=load",
-        )
-    if expand == "run" and isinstance(config.granularity, PerBlock) and len(summed) > 1:
-        return Refusal(
-            weight.operator,
-            "unsupported-axes",
-            "DequantizeLinear has blocks along one axis; this operator sums over several",
-            "use expand=load",
-        )
+    grouping = _group(weight, config)
+    expand = _best_expansion(weight, grouping, config)
+    refusal = _run_refusal(weight, grouping, config)
+    if expand == "run" and refusal is not None:
+        return refusal
     site = Site(weight, grouping, config.bits, expand)
-    after = stored_bytes(site, config) + OPERATOR_BYTES
-    if after >= weight.tensor.nbytes:
-        reason = (
-            f"codes and scales would take {after} bytes, the float weight {weight.tensor.nbytes}"
-        )
+    after = _stored_bytes(config, site) + OPERATOR_BYTES
+    before = weight.tensor.nbytes
+    if after >= before:
+        reason = f"codes and scales would take {after} bytes, the float weight {before}"
         return Refusal(weight.operator, "not-smaller", reason, "use larger groups")
     return site
 
 
-def group(weight: Weight, config: WeightOnly) -> Grouping:
-    """Who shares a scale."""
+def _group(weight: Weight, config: WeightOnly) -> Grouping:
     if isinstance(config.granularity, PerTensor):
         return granularity.per_tensor(weight.shape)
     if isinstance(config.granularity, PerBlock):
@@ -134,7 +101,7 @@ def group(weight: Weight, config: WeightOnly) -> Grouping:
     return granularity.per_channel(weight.shape, weight.summed)
 
 
-def when(weight: Weight, grouping: Grouping, config: WeightOnly) -> Literal["load", "run"]:
+def _best_expansion(weight: Weight, grouping: Grouping, config: WeightOnly) -> Expand:
     """When the weight becomes float.
 
     Where ONNX Runtime does not fuse DequantizeLinear it computes it at every run, at 2.4 to 2.7
@@ -145,206 +112,173 @@ def when(weight: Weight, grouping: Grouping, config: WeightOnly) -> Literal["loa
     if not isinstance(config.granularity, PerBlock) or config.bits not in SIGNED_TYPES:
         return "load"
     block = config.granularity.size
-    whole = grouping.padded == grouping.shape and grouping.block == block
-    if not whole or len(weight.roles) != 1:
+    has_full_blocks = grouping.padded == grouping.shape and grouping.block == block
+    if not has_full_blocks or len(weight.roles) != 1:
         return "load"
-    fuses = fuses_blocked_weight(weight.roles[0].node, weight.value, block, config.bits)
-    return "run" if fuses else "load"
+    if fuses_blocked_weight(weight.roles[0].node, weight.value, block, config.bits):
+        return "run"
+    return "load"
 
 
-def along(grouping: Grouping) -> list[int]:
-    """Axes that have more than one scale."""
+def _run_refusal(weight: Weight, grouping: Grouping, config: WeightOnly) -> Refusal | None:
+    """Reason why DequantizeLinear cannot restore the weight; None where it can."""
+    remedy = "use expand=load"
+    if config.bits not in SIGNED_TYPES:
+        reason = "DequantizeLinear reads codes of 4 or 8 bits"
+        return Refusal(weight.operator, "unsupported-bits", reason, remedy)
+    if isinstance(config.granularity, PerChannel) and len(_scaled_axes(grouping)) > 1:
+        reason = "DequantizeLinear has scales along one axis; its outputs lie along several"
+        return Refusal(weight.operator, "unsupported-axes", reason, remedy)
+    if isinstance(config.granularity, PerBlock) and len(weight.summed) > 1:
+        reason = "DequantizeLinear has blocks along one axis; this operator sums over several"
+        return Refusal(weight.operator, "unsupported-axes", reason, remedy)
+    return None
+
+
+def _scaled_axes(grouping: Grouping) -> list[int]:
     return [axis for axis, size in enumerate(grouping.scale) if size > 1]
 
 
-def stored_bytes(site: Site, config: WeightOnly) -> int:
+def _stored_bytes(config: WeightOnly, site: Site) -> int:
     """Bytes of codes, scales and zeros."""
-    stored = site.grouping.padded if site.expand == "load" else site.grouping.shape
-    count, groups = math.prod(stored), site.grouping.groups()
-    zeros = 0 if config.symmetric else code_bytes(groups, zero_bits(site))
-    return code_bytes(count, site.bits) + scale_bytes(groups, config.scales) + zeros
+    shape = site.grouping.shape
+    zero_bits = site.bits
+    if site.expand == "load":
+        shape = site.grouping.padded
+        zero_bits = 8
+    groups = site.grouping.groups()
+    total = code_bytes(math.prod(shape), site.bits) + scale_bytes(groups, config.scales)
+    if not config.symmetric:
+        total += code_bytes(groups, zero_bits)
+    return total
 
 
-def zero_bits(site: Site) -> int:
-    """Width of a stored zero: that of the codes beside which the runtime wants it, or a byte."""
-    return site.bits if site.expand == "run" else 8
-
-
-def least_opset(config: WeightOnly) -> int:
-    """The least opset that has the type and the operator."""
-    blocked_run = isinstance(config.granularity, PerBlock) and config.expand != "load"
-    if config.mixed:
+def _least_opset(config: WeightOnly) -> int:
+    can_run = config.expand != "load" and config.bits in SIGNED_TYPES
+    if config.mixed or (can_run and isinstance(config.granularity, PerBlock)):
         return BLOCKED_OPSET
-    return max(
-        MIN_OPSET[config.bits], BLOCKED_OPSET if blocked_run and config.bits in SIGNED_TYPES else 0
-    )
+    return MIN_OPSET[config.bits]
 
 
-def apply(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: WeightOnly
-) -> list[Change | Refusal]:
-    """Replace each weight by codes, scales and the operators that restore it."""
-    stored, fit = partial(parts, config), partial(fitted, config)
-    if not looks(config):
-        made = round_lazily(found, fit, stored)
-    elif calibrator.sizes_only:
-        made = round_unobserved(found, fit, stored, config)
-    else:
-        found = widths(graph, found, calibrator, config) if config.mixed else found
-        made = encode_rounded(round_sequentially(graph, found, calibrator, fit, config), stored)
-    return [encode(graph, one, config) for one in made]
-
-
-def looks(config: WeightOnly) -> bool:
-    """Whether calibration samples are needed."""
-    return config.is_calibrated or config.range == "moments"
-
-
-def widths(
-    graph: ir.Model, found: Sequence[Site], calibrator: Calibrator, config: WeightOnly
-) -> Sequence[Site]:
-    """The sites with the width that each does best with."""
-
-    def at(weight: Weight, bits: WeightWidth) -> Site | Refusal:
-        return decide(replace(config, bits=bits), weight)
-
-    options = sites_by_width(found, WIDTHS, at)
-    return allocate_bits(graph, options, calibrator, partial(fitted, config), config)
-
-
-def fitted(config: WeightOnly, site: Site, weight: Float, importance: Float) -> Uniform:
+def _fit(config: WeightOnly, site: Site, weight: Float, importance: Float) -> Uniform:
     """The grid of one weight."""
-    grouping = site.grouping
-    found = uniform.fit_grid(
+    grid = uniform.fit_grid(
         weight,
         importance,
-        grouping,
+        site.grouping,
         site.bits,
         symmetric=config.symmetric,
         search=config.range,
     )
-    return replace(found, scale=decoded_scale(found.scale, config.scales))
+    return replace(grid, scale=decoded_scale(grid.scale, config.scales))
 
 
-def parts(config: WeightOnly, site: Site, found: Uniform, codes: Codes) -> Mapping[str, Array]:
+def _parts(config: WeightOnly, site: Site, grid: Uniform, codes: Codes) -> Mapping[str, Array]:
     """Codes and scales as they are stored."""
-    kind = np.int8 if found.symmetric and site.bits in SIGNED_TYPES else np.uint8
-    shift = offset(site.bits) if found.symmetric and site.bits not in SIGNED_TYPES else 0
-    whole = site.grouping.split(codes) if site.expand == "load" else codes
-    stored: dict[str, Array] = {
-        "codes": (whole + np.float32(shift)).astype(kind),
-        **scale_parts(found.scale, config.scales),
-    }
-    if config.symmetric:
-        return stored
-    return {**stored, "zero": found.zero.astype(np.uint8)}
+    if site.expand == "load":
+        codes = site.grouping.split(codes)
+    stored: dict[str, Array] = {}
+    if grid.symmetric and site.bits in SIGNED_TYPES:
+        stored["codes"] = codes.astype(np.int8)
+    elif grid.symmetric:
+        stored["codes"] = (codes + np.float32(2 ** (site.bits - 1))).astype(np.uint8)
+    else:
+        stored["codes"] = codes.astype(np.uint8)
+    stored |= scale_parts(grid.scale, config.scales)
+    if not config.symmetric:
+        stored["zero"] = grid.zero.astype(np.uint8)
+    return stored
 
 
-def offset(bits: int) -> int:
-    """What makes a signed code unsigned.
-
-    >>> offset(3)
-    4
-    """
-    return 1 << (bits - 1)
-
-
-def encode(graph: ir.Model, one: EncodedWeight[Site], config: WeightOnly) -> Change:
-    """Write codes and scales of one weight and what restores it."""
-    site = one.site
-    before = site.weight.tensor.nbytes
-    place = Expansion(graph, site.weight.value)
-    encoding = Encoding(place, site, one.parts, config)
-    place.replace(encoding.at_load() if site.expand == "load" else encoding.at_run())
-    granularity: Granularity = config.granularity
-    if isinstance(granularity, PerBlock):
-        granularity = PerBlock(site.grouping.block)
-    storage = StoredGrid(site.bits, granularity, one.rounding, site.expand, one.notes)
-    return Change(site.operator, "weights", storage, before, stored_bytes(site, config))
+def _restore(config: WeightOnly, site: Site, parts: Parts, expansion: Expansion) -> ir.Value:
+    restoration = Restoration(expansion, site, parts, config)
+    if site.expand == "load":
+        return restoration.at_load()
+    return restoration.at_run()
 
 
 @dataclass(frozen=True, slots=True)
-class Encoding:
-    """Writes what restores one weight.
+class Restoration:
+    """Writes stored values and operators that restore one weight.
 
     Attributes:
-        place: where the weight is.
+        expansion: of the weight.
         site: the weight.
-        parts: what is stored of it.
-        config: how.
+        parts: its stored arrays.
+        config: of the step.
     """
 
-    place: Expansion
+    expansion: Expansion
     site: Site
     parts: Parts
     config: WeightOnly
 
     def at_load(self) -> ir.Value:
         """Codes as floats times scale, which the runtime computes once."""
-        place, grouping, packed = self.place, self.site.grouping, self.site.bits not in SIGNED_TYPES
+        expansion = self.expansion
+        grouping = self.site.grouping
+        packed = self.site.bits not in SIGNED_TYPES
         inputs = {"codes": self.codes(grouping.view), **self.scales(grouping.scale)}
         if not self.config.symmetric:
-            inputs["zero"] = self.store("zero", ir.DataType.UINT8, grouping.scale)
-        kind = [name for name, holds in (("packed", packed), *flags(inputs)) if holds]
+            inputs["zero"] = self.expansion.store_part(
+                self.parts, "zero", ir.DataType.UINT8, grouping.scale
+            )
+        traits = {"packed": packed, "half": "half" in inputs, "zero": "zero" in inputs}
         view = {"shape": grouping.view} if packed else {}
-        value = place.call("_".join(["grid", *kind]), inputs, partial(restore, packed), **view)
+        build = partial(_build_restore, packed)
+        value = expansion.call(function_name("grid", traits), inputs, build, **view)
         if grouping.padded != grouping.shape:
-            value = place.reshape(value, grouping.padded)
+            value = expansion.reshape(value, grouping.padded)
             axis = next(i for i, n in enumerate(grouping.shape) if n != grouping.padded[i])
-            value = place.cut(value, grouping.shape[axis], axis)
-        shape = self.site.weight.shape
-        if grouping.view == shape:
-            return value
-        return place.reshape(value, shape)
+            value = expansion.cut(value, grouping.shape[axis], axis)
+        if grouping.view != self.site.weight.shape:
+            value = expansion.reshape(value, self.site.weight.shape)
+        return value
 
     def at_run(self) -> ir.Value:
         """DequantizeLinear, which the runtime fuses or computes at every run."""
-        grouping, of_blocks = self.site.grouping, isinstance(self.config.granularity, PerBlock)
-        if of_blocks:
+        grouping = self.site.grouping
+        axis = 0
+        sizes: tuple[int, ...] = ()
+        if isinstance(self.config.granularity, PerBlock):
             axis = self.site.weight.summed[0]
             sizes = tuple(n for i, n in enumerate(grouping.scale) if i != axis + 1)
-        else:
-            wide = along(grouping)
-            axis, sizes = wide[0] if wide else 0, (grouping.groups(),) if wide else ()
-        inputs = [self.codes(self.site.weight.shape), self.floats(sizes)]
+        elif scaled_axes := _scaled_axes(grouping):
+            axis = scaled_axes[0]
+            sizes = (grouping.groups(),)
+        inputs = [self.codes(self.site.weight.shape), self.float_scales(sizes)]
         if not self.config.symmetric:
-            inputs.append(self.store("zero", UNSIGNED_TYPES[self.site.bits], sizes))
-        operator = partial(self.place.operator, "DequantizeLinear", inputs, axis=axis)
-        if of_blocks:
-            return operator(block_size=grouping.block)
-        return operator()
+            inputs.append(
+                self.expansion.store_part(self.parts, "zero", UNSIGNED_TYPES[self.site.bits], sizes)
+            )
+        dequantize = partial(self.expansion.operator, "DequantizeLinear", inputs, axis=axis)
+        if isinstance(self.config.granularity, PerBlock):
+            return dequantize(block_size=grouping.block)
+        return dequantize()
 
     def codes(self, shape: Sequence[int]) -> ir.Value:
-        """The codes, in a type of their width or packed."""
+        """Store the codes, in a type of their width or packed."""
         kinds = SIGNED_TYPES if self.config.symmetric else UNSIGNED_TYPES
-        return store_codes(self.place, self.parts, self.site.bits, shape, kinds=kinds)
+        return store_codes(self.expansion, self.parts, self.site.bits, shape, kinds=kinds)
 
     def scales(self, shape: Sequence[int]) -> dict[str, ir.Value]:
-        """What is stored of the scales."""
-        return store_scale(self.place, self.parts, self.config.scales, shape)
+        """Store the scales."""
+        return store_scale(self.expansion, self.parts, self.config.scales, shape)
 
-    def floats(self, shape: Sequence[int]) -> ir.Value:
-        """The scales as float32."""
+    def float_scales(self, shape: Sequence[int]) -> ir.Value:
+        """Store the scales, and give them as float32."""
         stored = self.scales(shape)
         if "scale" in stored:
             return stored["scale"]
-        return self.place.call("half", stored, widen_scale)
-
-    def store(self, part: str, kind: ir.DataType, shape: Sequence[int]) -> ir.Value:
-        """Add a part as a stored value."""
-        return self.place.store_part(self.parts, part, kind, shape)
+        return self.expansion.call("half", stored, widen_scale)
 
 
-def flags(inputs: Mapping[str, ir.Value]) -> Iterator[tuple[str, bool]]:
-    """What tells functions apart: inputs that not all have."""
-    return ((name, name in inputs) for name in ("half", "zero"))
-
-
-def restore(packed: bool, body: Body) -> ir.Value:
+def _build_restore(packed: bool, body: Body) -> ir.Value:
     """Write the function that restores a weight."""
-    codes, scale = body.inputs["codes"], read_scale(body)
-    whole = reshape_flat(body, call_unpack(body, codes), "shape") if packed else codes
-    floats, zero = body.floats(whole), body.inputs.get("zero")
+    codes = body.inputs["codes"]
+    scale = read_scale(body)
+    zero = body.inputs.get("zero")
+    floats = body.floats(reshape_flat(body, call_unpack(body, codes), "shape") if packed else codes)
     if zero is not None:
         floats = body.operator("Sub", floats, body.floats(zero))
     elif packed:
@@ -352,14 +286,28 @@ def restore(packed: bool, body: Body) -> ir.Value:
     return body.operator("Mul", floats, scale)
 
 
-METHOD = Method(
-    summary="store weights as small integers, compute in float",
-    config=WeightOnly,
-    opset=least_opset,
-    sites=sites,
-    apply=apply,
-    inspect=lambda site: weight_defect(site.weight),
-    uses_data=looks,
-    replaces=True,
-    makes_up=lambda config: config.targets_float,
+def _describe(config: WeightOnly, encoded: EncodedWeight[Site]) -> StoredGrid:
+    site = encoded.site
+    shared = config.granularity
+    if isinstance(shared, PerBlock):
+        shared = PerBlock(site.grouping.block)
+    return StoredGrid(site.bits, shared, encoded.rounding, site.expand, encoded.notes)
+
+
+WIDTHS: tuple[WeightWidth, ...] = get_args(WeightWidth)
+"""Bits that a code can have."""
+
+STORAGE = WeightStorage(
+    kind="weights",
+    decide=_decide,
+    fit=_fit,
+    parts=_parts,
+    restore=_restore,
+    describe=_describe,
+    stored_bytes=_stored_bytes,
+    needs_inputs=lambda config: config.range == "moments",
+    widths=WIDTHS,
+)
+METHOD = STORAGE.method(
+    "store weights as small integers, compute in float", WeightOnly, _least_opset
 )

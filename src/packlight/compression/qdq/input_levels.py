@@ -1,4 +1,4 @@
-"""What a model's input is led through so that the first convolution reads whole numbers.
+"""Operators that turn a model's input into whole numbers for the first convolution.
 
 Photos have 256 levels. Normalised, each channel has evenly spaced ones of its own, on which no
 grid for all channels together lies; so a grid rounds what was exact. A product and a sum for each
@@ -58,42 +58,44 @@ class Evenly:
 
 
 class Levels:
-    """The different numbers in each channel of what was seen, as long as there are few."""
+    """Distinct numbers in each channel of the observed values, as long as they are countable."""
 
     def __init__(self) -> None:
-        self.seen: list[NDArray[np.float32]] = []
-        self.few = True
+        self.channels: list[NDArray[np.float32]] = []
+        self.is_countable = True
 
     def update(self, value: NDArray[np.generic]) -> None:
         """Take in the numbers of one call (n, channels, ...)."""
-        self.few = self.few and value.ndim > CHANNELS
-        if not self.few:
+        self.is_countable = self.is_countable and value.ndim > CHANNELS
+        if not self.is_countable:
             return
         rows = np.moveaxis(np.asarray(value, np.float32), CHANNELS, 0).reshape(value.shape[1], -1)
-        before = self.seen or [np.zeros(0, np.float32)] * len(rows)
-        self.seen = [np.union1d(old, row) for old, row in zip(before, rows, strict=True)]
-        self.few = all(
-            len(channel) <= CODES and np.isfinite(channel).all() for channel in self.seen
+        before = self.channels or [np.zeros(0, np.float32)] * len(rows)
+        self.channels = [np.union1d(old, row) for old, row in zip(before, rows, strict=True)]
+        self.is_countable = all(
+            len(channel) <= CODES and np.isfinite(channel).all() for channel in self.channels
         )
 
     def evenly(self) -> Evenly | None:
         """The levels; None where there are too many or they are not evenly spaced."""
-        lines = [line(channel.astype(np.float64)) for channel in self.seen] if self.few else []
+        if not self.is_countable:
+            return None
+        lines = [_fit_line(channel.astype(np.float64)) for channel in self.channels]
         if not lines or None in lines:
             return None
         zero, step = np.array(lines, np.float64).T
         return Evenly(zero, step)
 
 
-def line(values: Doubles) -> tuple[float, float] | None:
+def _fit_line(values: Doubles) -> tuple[float, float] | None:
     """The level with the number 0 and the step of levels (n,) in order; None where they are uneven.
 
     Numbers that were not seen are divided between both ends.
     """
-    if len(values) < 2:  # noqa: PLR2004
-        if len(values):
-            return (float(values[0]), 1.0)
+    if not len(values):
         return None
+    if len(values) == 1:
+        return float(values[0]), 1.0
     numbers = np.rint((values - values[0]) / np.diff(values).min())
     spare = CODES - 1 - int(numbers[-1])
     if spare < 0:
@@ -104,7 +106,7 @@ def line(values: Doubles) -> tuple[float, float] | None:
     return float(low + (CODES // 2 - spare // 2) * step), float(step)
 
 
-def lead(
+def number_levels(
     graph: ir.Model, node: ir.Node, weight: Weight, calibrator: Calibrator
 ) -> tuple[Weight, Refusal | None]:
     """Let a convolution read the numbers of its input's levels, in place.
@@ -114,7 +116,7 @@ def lead(
     """
     source = node.inputs[0]
     assert source is not None
-    refusal = unfit(node, weight)
+    refusal = _unsuited(node, weight)
     levels = Levels()
     if refusal is None and not calibrator.sizes_only:
         calibrator.observe(graph, {str(source.name): [levels]})
@@ -123,13 +125,13 @@ def lead(
         even = Evenly(np.zeros(weight.shape[1]), np.ones(weight.shape[1]))
     if refusal is None and even is None:
         reason = "what it reads does not have 256 evenly spaced levels in each channel, or fewer"
-        refusal = refused(node, "uneven-levels", reason)
+        refusal = _refusal(node, "uneven-levels", reason)
     if even is None or refusal is not None:
         return weight, refusal
     wide = (1, -1, *(1,) * (len(weight.shape) - SPATIAL))
     old = weight.read().astype(np.float64)
     shift = (old * even.zero.reshape(wide)).sum(axis=weight.summed)
-    numbered(graph, node, even, wide)
+    _insert_numbering(graph, node, even, wide)
     Bias(node, BIAS, weight.shape[0], weight.roles[0].names).shift(shift[None])
     weight.put((old * even.step.reshape(wide)).astype(np.float32))
     site = weight_site(weight.value, weight.roles)
@@ -137,24 +139,23 @@ def lead(
     return site, None
 
 
-def unfit(node: ir.Node, weight: Weight) -> Refusal | None:
-    """Why an operator cannot take up what leading its input changes; None where it can."""
+def _unsuited(node: ir.Node, weight: Weight) -> Refusal | None:
+    """Reason why an operator cannot read numbers of levels; None where it can."""
     if node.op_type != "Conv" or node.attributes.get_int("group", 1) > 1:
-        return refused(node, "unsupported-operator", "it is no convolution over all channels")
+        return _refusal(node, "unsupported-operator", "it is no convolution over all channels")
     if node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
         reason = "what it pads follows from the size of its input (auto_pad)"
-        return refused(node, "unsupported-attributes", reason)
+        return _refusal(node, "unsupported-attributes", reason)
     if len(weight.value.uses()) > 1:
-        return refused(node, "shared", "others read its weight")
+        return _refusal(node, "shared", "others read its weight")
     return None
 
 
-def refused(node: ir.Node, code: ReasonCode, reason: str) -> Refusal:
-    """The refusal to let an operator read the numbers of levels."""
+def _refusal(node: ir.Node, code: ReasonCode, reason: str) -> Refusal:
     return Refusal(str(node.name), code, f"first=levels leaves it as it is: {reason}")
 
 
-def numbered(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) -> None:
+def _insert_numbering(graph: ir.Model, node: ir.Node, even: Evenly, wide: Sequence[int]) -> None:
     """Put padding, product and sum before a convolution, which then pads no more."""
     inside = node.graph
     source = node.inputs[0]

@@ -30,15 +30,17 @@ class Pairs:
         codes: type of the codes, without its bits.
 
     Attributes:
-        made: the values behind pairs, by the name of what they were put on and by graph.
+        pairs: the values behind pairs, by the name of what they were put on and by graph.
         origins: by such a value, the name of what the pair was put on.
     """
 
     def __init__(
         self, grids: Mapping[str, Affine], stock: StoredValues, codes: str = "uint"
     ) -> None:
-        self.grids, self.stock, self.codes = grids, stock, codes
-        self.made: dict[tuple[str, int], ir.Value] = {}
+        self.grids = grids
+        self.stock = stock
+        self.codes = codes
+        self.pairs: dict[tuple[str, int], ir.Value] = {}
         self.origins: dict[ir.Value | None, str] = {None: ""}
 
     def on_inputs(self, node: ir.Node, *indices: int) -> Affine:
@@ -72,23 +74,24 @@ class Pairs:
             if node is not first and node.graph is producer.graph:
                 node.replace_input_with(index, restored)
         if value.is_graph_output():
-            take_name(value, restored, self.stock)
+            _take_name(value, restored, self.stock)
 
     def pair(self, value: ir.Value, reader: ir.Node) -> ir.Value:
         """The value behind a pair in the graph of an operator."""
         graph = reader.graph
         assert isinstance(graph, ir.Graph)
         key = (str(value.name), id(graph))
-        if key not in self.made:
+        if key not in self.pairs:
             grid = self.grids[key[0]]
             codes = np.dtype(f"{self.codes}{grid.bits}")
             zero = np.asarray(grid.zero_point + np.iinfo(codes).min, codes)
-            restored = insert_pair(value, (grid.scale, zero), graph, self.stock)
-            self.made[key], self.origins[restored] = restored, key[0]
-        return self.made[key]
+            restored = _insert_pair(value, (grid.scale, zero), graph, self.stock)
+            self.pairs[key] = restored
+            self.origins[restored] = key[0]
+        return self.pairs[key]
 
 
-def insert_pair(
+def _insert_pair(
     value: ir.Value, grid: tuple[float, Array], graph: ir.Graph, stock: StoredValues
 ) -> ir.Value:
     """Write a QuantizeLinear and a DequantizeLinear with a step and a zero point behind a value."""
@@ -109,16 +112,18 @@ def insert_pair(
     return restored
 
 
-def take_name(value: ir.Value, restored: ir.Value, stock: StoredValues) -> None:
+def _take_name(value: ir.Value, restored: ir.Value, stock: StoredValues) -> None:
     """Make the restored value the output of the model, under the output's name."""
     graph = value.graph
     assert isinstance(graph, ir.Graph)
     name = str(value.name)
-    restored.type, restored.shape = value.type, value.shape
+    restored.type = value.type
+    restored.shape = value.shape
     for position, output in enumerate(graph.outputs):  # a file may list one twice
         if output is value:
             graph.outputs[position] = restored
-    value.name, restored.name = stock.fresh(f"{name}.float"), name
+    value.name = stock.fresh(f"{name}.float")
+    restored.name = name
 
 
 def integer_weight(
@@ -133,7 +138,9 @@ def integer_weight(
         scale: one for each output channel, or of shape () for the whole tensor.
         stock: keeps codes and scales.
     """
-    axis = next(i for i in range(len(weight.shape)) if i not in weight.summed) if scale.ndim else 0
+    axis = 0
+    if scale.ndim:
+        axis = next(axis for axis in range(len(weight.shape)) if axis not in weight.summed)
     restored = integers(node, str(weight.value.name), codes, scale, axis=axis, stock=stock)
     node.replace_input_with(1, restored)
 
@@ -152,7 +159,9 @@ def integer_bias(node: ir.Node, affine: Affine, scale: Float, stock: StoredValue
 
 def stored_bias(node: ir.Node) -> NDArray[np.float64] | None:
     """The float32 bias of an operator; None where it has none or computes it."""
-    tensor = stored(node.inputs[BIAS]) if len(node.inputs) > BIAS else None
+    if len(node.inputs) <= BIAS:
+        return None
+    tensor = stored(node.inputs[BIAS])
     if tensor is None or tensor.dtype != ir.DataType.FLOAT:
         return None
     return np.asarray(tensor.numpy(), np.float64)

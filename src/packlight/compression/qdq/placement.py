@@ -7,19 +7,30 @@ what it gives goes into a QuantizeLinear. An activation behind a convolution bel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import onnx_ir as ir
 
 from packlight.backends.capabilities import Capabilities, Policy
+from packlight.compression.grids.ranges import (
+    Affine,
+    HistogramObserver,
+    affine_grid,
+    grid_of_range,
+    grid_snr,
+    wide_grid,
+)
 from packlight.compression.sites.weight_roles import stored
+from packlight.errors import RecipeError
 from packlight.model import nodes
+from packlight.records.configs import StaticInt8
 from packlight.records.reason_code import ReasonCode
+from packlight.runtime.calibration import Calibrator
 
 
-def none_is_float(node: ir.Node) -> bool:
-    """Let every operator without a weight compute in integers."""
+def _none_is_float(node: ir.Node) -> bool:
     del node
     return False
 
@@ -70,7 +81,7 @@ def place_pairs(
     graph: ir.Model,
     weighted: Sequence[ir.Node],
     unseen: Collection[str] = (),
-    floats: Callable[[ir.Node], bool] = none_is_float,
+    floats: Callable[[ir.Node], bool] = _none_is_float,
     *,
     policy: Policy,
 ) -> Plan:
@@ -90,18 +101,17 @@ def place_pairs(
             source = node.inputs[0]
             assert source is not None
             plan.read[str(source.name)] = source
-            write_on_grid(plan, node)
-        elif not floats(node) and can_quantize(plan, node, unseen):
-            quantize_operator(plan, node)
-    drop_float_outputs(plan, chosen)
+            _write_on_grid(plan, node)
+        elif not floats(node) and _can_quantize(plan, node, unseen):
+            _quantize_operator(plan, node)
+    _drop_float_outputs(plan, chosen)
     for node in plan.unweighted:
         if node.op_type in policy.runtime.equal_grids:
-            share_scale(plan, node)
+            _share_scale(plan, node)
     return plan
 
 
-def share_scale(plan: Plan, node: ir.Node) -> None:
-    """Give the parts that only a Concat reads the grid of the whole, so that it only copies."""
+def _share_scale(plan: Plan, node: ir.Node) -> None:
     output = plan.root(str(plan.behind(node).name))
     for value in node.inputs:
         assert value is not None
@@ -110,7 +120,7 @@ def share_scale(plan: Plan, node: ir.Node) -> None:
             plan.shared[name] = output
 
 
-def can_quantize(plan: Plan, node: ir.Node, unseen: Collection[str]) -> bool:
+def _can_quantize(plan: Plan, node: ir.Node, unseen: Collection[str]) -> bool:
     """Check that an operator without a weight, and all it reads, can be in integers."""
     has_kernel = node.op_type in plan.policy.integer_operators | plan.policy.code_movers
     if node.op_type in plan.runtime.weight_operators and any(map(stored, node.inputs[1:2])):
@@ -119,38 +129,39 @@ def can_quantize(plan: Plan, node: ir.Node, unseen: Collection[str]) -> bool:
         return False
     data = list(data_inputs(plan, node))
     computed = [value for value in data if value is not None and stored(value) is None]
-    return bool(computed) and all(value is not None and has_grid(plan, value) for value in data)
+    return bool(computed) and all(value is not None and _has_grid(plan, value) for value in data)
 
 
 def data_inputs(plan: Plan, node: ir.Node) -> Iterator[ir.Value | None]:
     """Inputs of an operator without a weight, but for indices and shapes."""
-    for value in node.inputs[:1] if node.op_type in plan.policy.code_movers else node.inputs:
+    inputs = list(node.inputs)
+    if node.op_type in plan.policy.code_movers:
+        inputs = inputs[:1]
+    for value in inputs:
         tensor = stored(value)
         if tensor is None or tensor.dtype == ir.DataType.FLOAT:
             yield value
 
 
-def has_grid(plan: Plan, value: ir.Value) -> bool:
-    """Check that a value comes from an integer operator, or is stored and may get a grid."""
+def _has_grid(plan: Plan, value: ir.Value) -> bool:
     return value.name in plan.written or (
         plan.policy.choices.quantize_constants and stored(value) is not None
     )
 
 
-def quantize_operator(plan: Plan, node: ir.Node) -> None:
+def _quantize_operator(plan: Plan, node: ir.Node) -> None:
     """Let an operator without a weight compute in integers."""
     for value in data_inputs(plan, node):
         assert value is not None
         plan.read[str(value.name)] = value
-    write_on_grid(plan, node)
+    _write_on_grid(plan, node)
     plan.unweighted.append(node)
     if node.op_type in plan.policy.code_movers:
         source = str(node.inputs[0].name)  # type: ignore[union-attr]
         plan.shared[str(node.outputs[0].name)] = source
 
 
-def write_on_grid(plan: Plan, node: ir.Node) -> None:
-    """Give a grid to what an operator gives, behind its activation."""
+def _write_on_grid(plan: Plan, node: ir.Node) -> None:
     value = plan.behind(node)
     plan.written[str(value.name)] = value
 
@@ -167,8 +178,7 @@ def behind_activation(node: ir.Node, activations: Collection[str]) -> ir.Value:
     return value
 
 
-def drop_float_outputs(plan: Plan, chosen: set[int]) -> None:
-    """Leave float what only float operators read and an integer kernel can give as float."""
+def _drop_float_outputs(plan: Plan, chosen: set[int]) -> None:
     for name, value in list(plan.written.items()):
         producer = value.producer()
         assert producer is not None
@@ -188,7 +198,7 @@ def float_operators(
         if node.op_type not in plan.policy.integer_operators or id(node) in carried:
             continue
         inputs = [value for value in data_inputs(plan, node) if value is not None]
-        missing = [value for value in inputs if not has_grid(plan, value)]
+        missing = [value for value in inputs if not _has_grid(plan, value)]
         if floats(node):
             yield node, "skipped", "skip= names it"
         elif missing and len(missing) < len(node.inputs):
@@ -206,12 +216,11 @@ def first_and_last(
         weighted: operators with weights, in the order they run.
     """
     chosen = set(weighted)
-    first = first_reached(list(graph.graph.inputs), chosen)
-    return first, chosen - with_successor(graph, chosen)
+    first = _first_reached(list(graph.graph.inputs), chosen)
+    return first, chosen - _with_successor(graph, chosen)
 
 
-def with_successor(graph: ir.Model, chosen: Collection[ir.Node]) -> set[ir.Node]:
-    """The operators behind which there is one of those chosen."""
+def _with_successor(graph: ir.Model, chosen: Collection[ir.Node]) -> set[ir.Node]:
     followed = set[ir.Node]()
     for node in reversed(list(nodes(graph))):
         readers = (reader for value in node.outputs for reader in value.consumers())
@@ -220,7 +229,7 @@ def with_successor(graph: ir.Model, chosen: Collection[ir.Node]) -> set[ir.Node]
     return followed
 
 
-def first_reached(values: list[ir.Value], chosen: Collection[ir.Node]) -> set[ir.Node]:
+def _first_reached(values: list[ir.Value], chosen: Collection[ir.Node]) -> set[ir.Node]:
     """The first of some operators on every way on from values."""
     reached = set[ir.Node]()
     passed = set[ir.Node]()
@@ -232,3 +241,93 @@ def first_reached(values: list[ir.Value], chosen: Collection[ir.Node]) -> set[ir
                 passed.add(node)
                 values.extend(node.outputs)
     return reached
+
+
+AUTO = "auto"
+WIDE_BELOW_SNR_DB = 25.0
+"""Signal-to-noise ratio of 8 bits below which ``wide=auto`` gives a value 16 bits."""
+
+
+def _is_wide(config: StaticInt8, node: ir.Node) -> bool:
+    named = bool(config.wide) and config.wide != AUTO
+    return named and re.fullmatch(config.wide, str(node.name)) is not None
+
+
+def activation_grids(
+    graph: ir.Model, plan: Plan, calibrator: Calibrator, config: StaticInt8
+) -> dict[str, Affine]:
+    """The grid of every value that has one and is ever reached."""
+    wide = _wide_values(graph, plan, config)
+    if calibrator.sizes_only:
+        grids = _placeholder_grids(plan, wide)
+    else:
+        grids = _observed_grids(graph, plan, calibrator, config, wide)
+    grids |= {name: grid for name, grid in fixed_grids(plan).items() if name in grids}
+    shared = {name: plan.root(name) for name in plan.shared}
+    return grids | {name: grids[root] for name, root in shared.items() if root in grids}
+
+
+def _observed_grids(
+    graph: ir.Model,
+    plan: Plan,
+    calibrator: Calibrator,
+    config: StaticInt8,
+    wide: Collection[str],
+) -> dict[str, Affine]:
+    """Grids from one pass over the samples, of 16 bits for ``wide`` or what 8 bits spoil."""
+    observed = {name: HistogramObserver() for name in plan.ranges()}
+    calibrator.observe(graph, {name: [histogram] for name, histogram in observed.items()})
+    grids = {
+        name: affine_grid(
+            histogram, config.range, config.percentile, symmetric=plan.runtime.symmetric
+        )
+        for name, histogram in observed.items()
+        if histogram.counts.any()
+    }
+    if config.wide == AUTO:
+        wide = [
+            name
+            for name, grid in grids.items()
+            if grid_snr(observed[name], grid) < WIDE_BELOW_SNR_DB
+        ]
+    more = [name for name in wide if name in grids]
+    return grids | {
+        name: wide_grid(observed[name], symmetric=plan.runtime.symmetric) for name in more
+    }
+
+
+def _placeholder_grids(plan: Plan, wide: Collection[str]) -> dict[str, Affine]:
+    narrow = grid_of_range(-1.0, 1.0)
+    broad = grid_of_range(-1.0, 1.0, 16)
+    return {name: broad if name in wide else narrow for name in plan.ranges()}
+
+
+def _wide_values(graph: ir.Model, plan: Plan, config: StaticInt8) -> set[str]:
+    """Names of the values that get 16 bits because an operator is named that reads them.
+
+    Raises:
+        RecipeError: no operator is named.
+    """
+    readers = [node for node in nodes(graph) if _is_wide(config, node)]
+    if config.wide not in ("", AUTO) and not readers:
+        raise RecipeError(
+            f"static,wide='{config.wide}' names no operator; packlight profile MODEL names them"
+        )
+    read = {str(value.name) for node in readers for value in node.inputs if value is not None}
+    sources = {plan.root(name) for name in read & {*plan.read, *plan.written}}
+    if readers and not sources:
+        raise RecipeError(
+            f"static,wide='{config.wide}' names no operator that computes in integers; packlight "
+            "compress --json names those that do"
+        )
+    return sources
+
+
+def fixed_grids(plan: Plan) -> dict[str, Affine]:
+    """Grids that the runtime fixes, by the name of the value."""
+    values = {**plan.read, **plan.written}
+    makers = {name: value.producer() for name, value in values.items()}
+    fixed = {
+        name: plan.runtime.fixed_grids.get(node.op_type) for name, node in makers.items() if node
+    }
+    return {name: Affine(grid[0], int(grid[1])) for name, grid in fixed.items() if grid}

@@ -1,0 +1,135 @@
+"""Skeleton of the methods that store weights in another form.
+
+A method decides about every weight, fits the values that each can take, and rounds it to these:
+when the file is written, or by calibration samples, in the order in which the weights run. The
+graph gets the stored parts and the operators that restore the weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Generic, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
+from packlight.compression.encoding.storage import Expansion, Parts
+from packlight.compression.method import Method
+from packlight.compression.reconstruction.sequential import (
+    EncodedWeight,
+    F,
+    encode_rounded,
+    round_lazily,
+    round_sequentially,
+    round_unobserved,
+)
+from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
+from packlight.compression.sites.weight_sites import S, Weight, decide_sites, weight_defect
+from packlight.records.configs import RoundingConfig
+from packlight.records.storage import Storage
+from packlight.records.variant import Change, Refusal
+from packlight.runtime.calibration import Calibrator
+
+Array = NDArray[np.generic]
+Float = NDArray[np.float32]
+C = TypeVar("C", bound=RoundingConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightStorage(Generic[C, S, F]):
+    """One way to store weights.
+
+    Attributes:
+        kind: name of the method.
+        decide: the site of a weight, or why it stays as it is.
+        fit: the values that a weight can take, from it and the importance of each number of it.
+        parts: stored arrays of a weight with these values and codes, by the name of the part.
+        restore: adds the stored values, and the operators that restore the weight from them.
+        describe: the storage of a weight, as records state it.
+        stored_bytes: bytes of all parts of a weight.
+        needs_inputs: whether ``fit`` needs calibration samples, for the importance.
+        rough_fit: as ``fit``, less exact and quicker, to predict errors.
+        widths: bits of a code that ``mixed`` chooses among.
+        sparsity: how many weights become zero.
+    """
+
+    kind: str
+    decide: Callable[[C, Weight], S | Refusal]
+    fit: Callable[[C, S, Float, Float], F]
+    parts: Callable[[C, S, F, Float], Mapping[str, Array]]
+    restore: Callable[[C, S, Parts, Expansion], ir.Value]
+    describe: Callable[[C, EncodedWeight[S]], Storage]
+    stored_bytes: Callable[[C, S], int]
+    needs_inputs: Callable[[C], bool]
+    rough_fit: Callable[[C, S, Float, Float], F] | None = None
+    widths: Sequence[int] = ()
+    sparsity: Callable[[C], Sparsity] = lambda _: DENSE
+
+    def method(self, summary: str, config: type[C], opset: Callable[[C], int]) -> Method[C, S]:
+        """The method that stores weights in this way; arguments as of ``Method``."""
+        return Method(
+            summary=summary,
+            config=config,
+            opset=opset,
+            sites=self.sites,
+            apply=self.apply,
+            inspect=lambda site: weight_defect(site.weight),
+            uses_data=self.uses_data,
+            replaces=True,
+            makes_up=lambda config: config.targets_float,
+        )
+
+    def sites(self, graph: ir.Model, config: C) -> Iterator[S | Refusal]:
+        """Every stored weight that gains, and refusals of all others."""
+        return decide_sites(graph, partial(self.decide, config))
+
+    def uses_data(self, config: C) -> bool:
+        """Tell whether calibration samples are needed."""
+        return config.is_calibrated or self.needs_inputs(config)
+
+    def apply(
+        self, graph: ir.Model, sites: Sequence[S], calibrator: Calibrator, config: C
+    ) -> list[Change | Refusal]:
+        """Replace each weight by its parts and the operators that restore it."""
+        fit = partial(self.fit, config)
+        parts = partial(self.parts, config)
+        if not self.uses_data(config):
+            weights = round_lazily(sites, fit, parts)
+        elif calibrator.sizes_only:
+            weights = round_unobserved(sites, fit, parts, config)
+        else:
+            if config.mixed:
+                sites = self._allocate(graph, sites, calibrator, config)
+            sparsity = self.sparsity(config)
+            rounded = round_sequentially(graph, sites, calibrator, fit, config, sparsity=sparsity)
+            weights = encode_rounded(rounded, parts)
+        return [self._replace(graph, weight, config) for weight in weights]
+
+    def _allocate(
+        self, graph: ir.Model, sites: Sequence[S], calibrator: Calibrator, config: C
+    ) -> Sequence[S]:
+        """The sites with the width that each does best with."""
+
+        def decide(weight: Weight, bits: int) -> S | Refusal:
+            return self.decide(replace(config, bits=bits), weight)  # type: ignore[call-arg]
+
+        options = sites_by_width(sites, self.widths, decide)
+        fit = partial(self.rough_fit or self.fit, config)
+        return allocate_bits(graph, options, calibrator, fit, config)
+
+    def _replace(self, graph: ir.Model, encoded: EncodedWeight[S], config: C) -> Change:
+        site = encoded.site
+        before = site.weight.tensor.nbytes
+        expansion = Expansion(graph, site.weight.value)
+        expansion.replace(self.restore(config, site, encoded.parts, expansion))
+        storage = self.describe(config, encoded)
+        return Change(site.operator, self.kind, storage, before, self.stored_bytes(config, site))
+
+
+def function_name(stem: str, traits: Mapping[str, bool]) -> str:
+    """Name of the function that restores a weight; its traits tell it apart."""
+    return "_".join([stem, *(trait for trait, holds in traits.items() if holds)])
