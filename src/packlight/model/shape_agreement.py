@@ -115,7 +115,8 @@ def _mismatches(
     expected = weight[1] * group
     produced = weight[0]
     if node.op_type == "ConvTranspose":
-        expected, produced = weight[0], weight[1] * group
+        expected = weight[0]
+        produced = weight[1] * group
     what = f"{node.op_type} '{node.name}'"
     if min(channels, expected) > 0 and channels != expected:
         yield f"the weight of {what} is for {expected} channels, and what it reads has {channels}"

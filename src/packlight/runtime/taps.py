@@ -44,7 +44,8 @@ def _collected(main: ir.Graph, path: Sequence[Body], value: ir.Value, stem: str)
 
 def _deeper(path: list[Body], pieces: ir.Value, value: ir.Value, stem: str) -> ir.Value:
     """The sequence after the outermost operator of a path."""
-    body, inner = path[0], path[1:]
+    body = path[0]
+    inner = path[1:]
     here = f"{stem}.{len(path)}"
 
     def inside(entering: ir.Value) -> ir.Value:
@@ -82,7 +83,8 @@ def _through_loop(
     body: Body, pieces: ir.Value, inside: Inside, stem: str, like: ir.Value
 ) -> ir.Value:
     """Out of a Loop, as one more value that it carries from iteration to iteration."""
-    node, graph = body.node, body.graph
+    node = body.node
+    graph = body.graph
     carried = len(graph.inputs) - 2  # before them: the iteration number and the condition
     node.resize_inputs(len(node.inputs) + 1)
     node.replace_input_with(len(node.inputs) - 1, pieces)
