@@ -109,14 +109,16 @@ def _scan_output(body: Body, value: ir.Value, stem: str) -> ir.Value:
     node = body.node
     same = ir.node("Identity", [value], name=f"{stem}.same")
     body.graph.append(same)
-    same.outputs[0].name, same.outputs[0].type = f"{stem}.same", value.type
+    same.outputs[0].name = f"{stem}.same"
+    same.outputs[0].type = value.type
     body.graph.outputs.append(same.outputs[0])
     for name in ("scan_output_axes", "scan_output_directions"):
         if name in node.attributes:
             stated = list(node.attributes[name].as_ints())
             node.attributes[name] = ir.AttrInt64s(name, [*stated, 0])
     stacked = _added_output(node)
-    stacked.name, stacked.type = f"{stem}.stacked", value.type
+    stacked.name = f"{stem}.stacked"
+    stacked.type = value.type
     return stacked
 
 
@@ -131,7 +133,8 @@ def _appended(
 def named(value: ir.Value, name: str, like: ir.Value) -> ir.Value:
     """A sequence of tensors of the type of another value."""
     assert like.dtype is not None
-    value.name, value.shape = name, None
+    value.name = name
+    value.shape = None
     value.type = ir.SequenceType(ir.TensorType(like.dtype))
     return value
 
@@ -142,7 +145,9 @@ def _added_output(node: ir.Node) -> ir.Value:
 
 
 def _move(old: ir.Value, new: ir.Value) -> None:
-    new.name, new.type, new.shape = old.name, old.type, old.shape
+    new.name = old.name
+    new.type = old.type
+    new.shape = old.shape
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     old.name = None
 
