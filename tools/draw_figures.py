@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from packlight.compression.qdq.int16_saturation import Neighbours, excess, in_pairs
 
 import packlight
 from packlight.api.compress import Compressed
 from packlight.compression.grids.codebook import blank_codebook
 from packlight.compression.grids.codebook import fit_codebook as fit_tables
-from packlight.compression.grids.granularity import per_tensor
+from packlight.compression.grids.grouping import per_tensor
 from packlight.compression.grids.uniform import fit_grid
-from packlight.compression.qdq.int16_saturation import Neighbours, excess, in_pairs
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import initializers
 from packlight.records import SessionOptions

@@ -164,7 +164,7 @@ INTERRUPTED = {
     stop(signal.SIGINT)
     """,
     "a search that keeps what it measured": """
-    with ending.resumable(pathlib.Path(".")):
+    with exit_codes.resumable(pathlib.Path(".")):
         try:
             stop(signal.SIGINT)
         except KeyboardInterrupt as error:
@@ -173,7 +173,7 @@ INTERRUPTED = {
 }
 STOPPING = """
 import contextlib, os, pathlib, signal, sys, threading, time
-from packlight.cli import app, ending, main
+from packlight.cli import app, exit_codes, main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 

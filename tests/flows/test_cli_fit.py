@@ -83,8 +83,8 @@ def test_a_budget_finer_than_the_samples_is_called_so(project, run, fit_command,
         *fit_command, "--budget", "drop<=0.001%", "--project", folder, "--json", cwd=tmp_path
     )
     found = json.loads(done.stdout)
-    (warning,) = [told for told in found["warnings"] if "finer" in told]
-    assert "smallest drop" in warning
+    (warning,) = [told for told in found["warnings"] if "minimum detectable drop" in told]
+    assert "Use more samples" in warning
     assert found["detectable"] > 1e-5
 
 

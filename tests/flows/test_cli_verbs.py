@@ -118,7 +118,7 @@ def test_evaluate_against_a_reference_tells_the_drop(run, smaller, few, tmp_path
 
 def test_evaluate_shows_every_group(run, few, tmp_path):
     done = run("evaluate", "zoo:fashion", "--task", few, cwd=tmp_path)
-    for word in ("top1", "Shirt", "Trouser", "dark", "95 % intervals", "threads: 1"):
+    for word in ("top1", "Shirt", "Trouser", "dark", "95 % confidence interval", "1 thread"):
         assert word in done.stdout
 
 

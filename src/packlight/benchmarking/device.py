@@ -265,7 +265,7 @@ def _sources(statement: str, machine: Machine) -> Iterator[tuple[str, Citation]]
 def _slug(text: str) -> str:
     """A text as the name of a device.
 
-    >>> slug("AMD EPYC (tm) 7B13")
+    >>> _slug("AMD EPYC (tm) 7B13")
     'amd-epyc-tm-7b13'
     """
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "measured"

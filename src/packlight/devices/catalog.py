@@ -95,7 +95,7 @@ def operator_sets() -> Mapping[str, OperatorSet]:
 def _suggestion(name: str, choices: Iterable[str]) -> str:
     """The choices with the most similar spelling, as a question.
 
-    >>> near("iphone-15", ["iphone-15-pro", "pixel-8"])
+    >>> _suggestion("iphone-15", ["iphone-15-pro", "pixel-8"])
     " Did you mean 'iphone-15-pro'?"
     """
     matches = difflib.get_close_matches(name, list(choices), n=2)

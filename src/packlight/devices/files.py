@@ -112,7 +112,7 @@ def _merge_parts(form: dict[str, object], path: Path) -> dict[str, object]:
 def _merge_tables(below: Mapping[str, object], above: Mapping[str, object]) -> dict[str, object]:
     """Merge two tables and the tables in them; values of the upper one take precedence.
 
-    >>> laid_over({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}, "b": 4})
+    >>> _merge_tables({"a": {"x": 1, "y": 2}}, {"a": {"y": 3}, "b": 4})
     {'a': {'x': 1, 'y': 3}, 'b': 4}
     """
     merged = {**below, **above}
@@ -167,7 +167,7 @@ def _codec_faults(kind: Any, value: object, path: str) -> Iterator[str]:
 def _field_path(path: str, name: str) -> str:
     """The path of a nested field.
 
-    >>> joined("", "ram"), joined("units.cpu", "cores")
+    >>> _field_path("", "ram"), _field_path("units.cpu", "cores")
     ('ram', 'units.cpu.cores')
     """
     return f"{path}.{name}" if path else name

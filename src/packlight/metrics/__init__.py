@@ -43,7 +43,7 @@ def metric_by_name(name: str) -> Metric:
     Raises:
         TaskError: there is none of this name.
 
-    >>> named("top3").name
+    >>> metric_by_name("top3").name
     'top3'
     """
     top = re.fullmatch(r"top-?([1-9][0-9]*)", name)

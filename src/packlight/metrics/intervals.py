@@ -82,7 +82,7 @@ def is_share(metric: Metric, *tables: Rows) -> bool:
 def wilson_interval(count: float, n: int) -> Interval:
     """Wilson's interval for ``count`` of n.
 
-    >>> [round(end, 3) for end in share(0, 100)]
+    >>> [round(end, 3) for end in wilson_interval(0, 100)]
     [0.0, 0.037]
     """
     value = count / n
@@ -103,7 +103,7 @@ def tango_interval(lost: int, won: int, n: int, score: float = Z) -> Interval:
         n: samples.
         score: standard errors to each side; 1.96 gives 95 %.
 
-    >>> [round(end, 3) for end in matched(0, 0, 100)]
+    >>> [round(end, 3) for end in tango_interval(0, 0, 100)]
     [-0.037, 0.037]
     """
     value = (lost - won) / n

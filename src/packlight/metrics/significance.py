@@ -192,7 +192,7 @@ def sidak_width(count: int) -> float:
 
     Source: Sidak, Journal of the American Statistical Association 62 (1967).
 
-    >>> round(sidak(1), 3), round(sidak(10), 3)
+    >>> round(sidak_width(1), 3), round(sidak_width(10), 3)
     (1.96, 2.8)
     """
     from scipy.special import ndtri  # noqa: PLC0415

@@ -175,7 +175,7 @@ def field_size(length: int) -> int:
 def _varint_size(number: int) -> int:
     """Bytes of a number in base 128.
 
-    >>> [varint_size(n) for n in (0, 127, 128, 16384)]
+    >>> [_varint_size(n) for n in (0, 127, 128, 16384)]
     [1, 1, 2, 3]
     """
     return max(1, -(-number.bit_length() // 7))

@@ -34,7 +34,7 @@ def sort_operators(graph: onnx.GraphProto) -> None:
 def _topological_order(dependencies: list[set[int]]) -> list[int]:
     """Indices in an order in which each comes after those it needs, the lowest first.
 
-    >>> runnable([{1}, set(), {0}])
+    >>> _topological_order([{1}, set(), {0}])
     [1, 0, 2]
     """
     readers: dict[int, list[int]] = defaultdict(list)

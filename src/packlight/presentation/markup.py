@@ -17,7 +17,7 @@ UNPRINTABLE = re.compile(
 def text(raw: str) -> Markup:
     """Escape a text; unprintable characters become U+FFFD.
 
-    >>> text("<b> & \\x00")
+    >>> str(text("<b> & \\x00"))
     '&lt;b&gt; &amp; \\ufffd'
     """
     if isinstance(raw, Markup):
@@ -33,7 +33,7 @@ def join(parts: Iterable[str], between: str = "") -> Markup:
 def breakable(raw: str) -> Markup:
     """A recipe or name that may wrap after its punctuation.
 
-    >>> breakable("simplify+float16")
+    >>> str(breakable("simplify+float16"))
     'simplify+<wbr>float16'
     """
     return join(re.split(r"(?<=[+,:/])(?=.)", raw), Markup("<wbr>"))
@@ -44,7 +44,7 @@ def element(tag: str, *children: str, **attributes: str | float) -> Markup:
 
     Attribute names are written as Python names: ``class_``, ``aria_label``.
 
-    >>> element("p", "a < b", class_="note")
+    >>> str(element("p", "a < b", class_="note"))
     '<p class="note">a &lt; b</p>'
     """
     names = "".join(

@@ -202,7 +202,7 @@ def names(operators: Sequence[str]) -> Markup:
 def _counted_noun(count: int, noun: str) -> str:
     """Number and noun.
 
-    >>> counted_noun(1, "variant"), counted_noun(1200, "operator")
+    >>> _counted_noun(1, "variant"), _counted_noun(1200, "operator")
     ('1 variant', '1,200 operators')
     """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

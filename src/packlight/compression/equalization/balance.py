@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from packlight.compression.equalization.channel_map import ChannelMap, Edit
 from packlight.compression.equalization.scale_chains import ScaleChain
 from packlight.compression.equalization.scale_endpoints import Consumer
-from packlight.compression.grids import granularity
+from packlight.compression.grids import grouping
 from packlight.compression.grids.uniform import fit_grid
 from packlight.compression.sites.weight_roles import SUMMED_AXES
 from packlight.compression.sites.weight_sites import MAX_MAGNITUDE
@@ -152,7 +152,7 @@ class _WeightedEnd:
         self.squares = (squares + _DAMPING * squares.mean())[end.inputs]
         summed = SUMMED_AXES[node.op_type](node, end.edit.index, self.weight.ndim)
         assert summed is not None
-        self.grouping = granularity.per_channel(self.weight.shape, summed)
+        self.grouping = grouping.per_channel(self.weight.shape, summed)
 
     def error(self, scales: Doubles, bits: int) -> float:
         """Weighted squared error of rounding the scaled weight to nearest."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression.grids.granularity import top_code
+from packlight.compression.grids.grouping import top_code
 from packlight.compression.grids.kmeans import CHUNK_SIZE, DISTINCT, cluster
 from packlight.compression.reconstruction.gptq import Lattice
 from packlight.compression.sites.weight_matrix import Layout

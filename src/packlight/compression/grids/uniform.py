@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression.grids.granularity import (
+from packlight.compression.grids.grouping import (
     Float,
     Grouping,
     minmax_range,

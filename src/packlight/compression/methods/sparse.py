@@ -21,7 +21,7 @@ from packlight.compression.encoding.sparse_storage import (
     stored_parts,
 )
 from packlight.compression.encoding.storage import FLOAT_BYTES, MIN_OPSET
-from packlight.compression.grids import codebook, granularity, uniform
+from packlight.compression.grids import codebook, grouping, uniform
 from packlight.compression.grids.codebook import Codebook
 from packlight.compression.grids.uniform import Uniform
 from packlight.compression.methods.stored_weights import Float, WeightStorage
@@ -160,7 +160,7 @@ def _fit(config: Sparse, site: Site, weight: Float, importance: Float) -> Sparse
     nonzeros = np.where(zeros, np.float32(0), weight)
     mass = np.where(zeros, np.float32(0), importance)
     if form.values == "grid":
-        groups = granularity.per_channel(form.shape, form.summed)
+        groups = grouping.per_channel(form.shape, form.summed)
         return SparseValues(
             uniform.fit_grid(nonzeros, mass, groups, form.bits, symmetric=True, search="moments"),
             zeros,

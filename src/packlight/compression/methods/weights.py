@@ -42,8 +42,8 @@ from packlight.compression.encoding.storage import (
     code_bytes,
     store_codes,
 )
-from packlight.compression.grids import granularity, uniform
-from packlight.compression.grids.granularity import Float, Grouping
+from packlight.compression.grids import grouping, uniform
+from packlight.compression.grids.grouping import Float, Grouping
 from packlight.compression.grids.uniform import Codes, Uniform
 from packlight.compression.methods.stored_weights import Array, WeightStorage, function_name
 from packlight.compression.reconstruction.sequential import EncodedWeight
@@ -95,10 +95,10 @@ def _decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
 
 def _group(weight: Weight, config: WeightOnly) -> Grouping:
     if isinstance(config.granularity, PerTensor):
-        return granularity.per_tensor(weight.shape)
+        return grouping.per_tensor(weight.shape)
     if isinstance(config.granularity, PerBlock):
-        return granularity.per_block(weight.shape, weight.summed, config.granularity.size)
-    return granularity.per_channel(weight.shape, weight.summed)
+        return grouping.per_block(weight.shape, weight.summed, config.granularity.size)
+    return grouping.per_channel(weight.shape, weight.summed)
 
 
 def _best_expansion(weight: Weight, grouping: Grouping, config: WeightOnly) -> Expand:

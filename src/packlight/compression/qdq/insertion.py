@@ -9,7 +9,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.encoding.stored_values import Array, StoredValues
-from packlight.compression.grids.granularity import Float
+from packlight.compression.grids.grouping import Float
 from packlight.compression.grids.ranges import Affine
 from packlight.compression.sites.weight_roles import stored
 from packlight.compression.sites.weight_sites import Weight

@@ -21,7 +21,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.backends.capabilities import policy
-from packlight.compression.grids import granularity
+from packlight.compression.grids import grouping
 from packlight.compression.grids.uniform import Uniform, fit_grid
 from packlight.compression.reconstruction.bias_correction import Bias, bias_of
 from packlight.compression.reconstruction.gptq import gptq
@@ -114,16 +114,16 @@ def _weight_grid(reader: Reader, weight: Floats, matters: Floats, config: Intege
     single = _has_one_scale(config, reader)
     least = reader.least
     if single:
-        groups = granularity.per_tensor(shape)
+        groups = grouping.per_tensor(shape)
         least = least.max()
     else:
-        groups = granularity.per_channel(shape, reader.weight.summed)
+        groups = grouping.per_channel(shape, reader.weight.summed)
     fitted = fit_grid(weight, matters, groups, config.bits, symmetric=True, search=config.search)
     scale: Floats = np.maximum(fitted.scale.ravel(), least)
     form = _paired_rows(reader, config)
     if form is not None:
         rows = form.rows(weight)
-        top = granularity.top_code(config.bits)
+        top = grouping.top_code(config.bits)
         scale_of_rows = np.broadcast_to(scale, len(rows)).astype(np.float32)
         scale = _portable_scale(rows, form.rows(matters), scale_of_rows, top)
         if single:

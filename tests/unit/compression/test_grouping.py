@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from packlight.compression.grids import granularity
+from packlight.compression.grids import grouping as scale_groups
 from packlight.compression.grids.uniform import fit_grid
 
 TINY = [0.0, 1e-45, -1e-45, 1e-40]  # steps of such groups underflow float32
@@ -23,9 +23,9 @@ def groupings(shape, draw):
     summed = tuple(range(first, draw(st.integers(first, len(shape) - 1)) + 1))
     size = draw(st.integers(1, 9))
     return {
-        "tensor": granularity.per_tensor(shape),
-        "channel": granularity.per_channel(shape, summed),
-        "block": granularity.per_block(shape, summed, size),
+        "tensor": scale_groups.per_tensor(shape),
+        "channel": scale_groups.per_channel(shape, summed),
+        "block": scale_groups.per_block(shape, summed, size),
     }[draw(st.sampled_from(["tensor", "channel", "block"]))]
 
 
@@ -48,7 +48,7 @@ def test_rounding_error_is_at_most_half_a_step(drawn, bits):
     assert codes.shape == grouping.view
     assert np.all(scale > 0)
     assert np.all(np.isfinite(scale))
-    assert np.all(np.abs(codes.astype(int)) <= granularity.top_code(bits))
+    assert np.all(np.abs(codes.astype(int)) <= scale_groups.top_code(bits))
     step = np.broadcast_to(scale, grouping.view)
     error = np.abs(grouping.split(weight).astype(np.float64) - codes * step.astype(np.float64))
     assert np.all(error <= step / 2 * (1 + 1e-5) + 1e-30)
@@ -59,11 +59,11 @@ def test_the_grid_just_reaches_the_largest_weight_of_every_group(drawn, bits):
     weight, grouping = drawn
     axes = tuple(axis for axis, size in enumerate(grouping.scale) if size == 1)
 
-    scale, _ = granularity.minmax_scale(weight, grouping, bits)
+    scale, _ = scale_groups.minmax_scale(weight, grouping, bits)
 
     widest = np.abs(grouping.split(weight)).max(axis=axes, keepdims=True)
     normal = widest > 1e-30
-    top = np.float32(granularity.top_code(bits))
+    top = np.float32(scale_groups.top_code(bits))
     np.testing.assert_allclose((scale * top)[normal], widest[normal], rtol=1e-6)
 
 
@@ -111,7 +111,7 @@ def test_the_searched_scale_is_as_good_as_the_best_of_a_hundred_thousand(
     random = np.random.default_rng(size)
     weight = random.standard_normal((1, size)).astype(np.float32)
     matters = random.random((1, size)).astype(np.float32) if weighted else np.ones_like(weight)
-    grouping = granularity.per_channel(weight.shape, (1,))
+    grouping = scale_groups.per_channel(weight.shape, (1,))
     search = "moments" if weighted else "mse"
     points = fit_grid(weight, matters, grouping, bits, symmetric=symmetric, search=search)
 
@@ -148,7 +148,7 @@ def test_a_searched_range_is_never_worse_than_the_widest(drawn, bits, symmetric)
     [(1, 10, (10, 3)), (4, 3, (12, 3)), (10, 1, (10, 3)), (7, 2, (14, 3))],
 )
 def test_the_last_block_may_be_shorter(size, count, padded):
-    grouping = granularity.per_block((10, 3), (0,), size)
+    grouping = scale_groups.per_block((10, 3), (0,), size)
 
     assert grouping.padded == padded
     assert grouping.scale == (count, 1, 3)
@@ -159,12 +159,12 @@ def test_the_last_block_may_be_shorter(size, count, padded):
 def test_the_grid_is_symmetric_and_fits_its_width(bits):
     assert (
         -(2 ** (bits - 1))
-        < -granularity.top_code(bits)
-        < granularity.top_code(bits)
+        < -scale_groups.top_code(bits)
+        < scale_groups.top_code(bits)
         < 2 ** (bits - 1)
     )
 
 
 @pytest.mark.parametrize("size", [10, 11, 100_000])
 def test_a_block_has_no_more_inputs_than_there_are(size):
-    assert granularity.per_block((10, 3), (0,), size) == granularity.per_block((10, 3), (0,), 10)
+    assert scale_groups.per_block((10, 3), (0,), size) == scale_groups.per_block((10, 3), (0,), 10)
