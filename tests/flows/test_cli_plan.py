@@ -40,7 +40,7 @@ def test_what_no_route_keeps_ends_with_code_1(run, tmp_path):
     done = run("plan", "zoo:fashion", *wanted, cwd=tmp_path)
 
     assert done.returncode == 1
-    assert "may have at most" in " ".join(done.stdout.split())
+    assert "may keep at most" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize(
