@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from packlight.cli.contrast_tables import contrast_parts
 from packlight.cli.exit_codes import DONE
@@ -15,7 +14,7 @@ from packlight.cli.layers import layers_parts
 from packlight.cli.lessons import advice_parts
 from packlight.cli.options import MODEL_HELP, Json, OptionalTask, Samples, Seconds, Seed, Threads
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import UNKNOWN, notes, plain_table, results_table
+from packlight.cli.tables import UNKNOWN, notes, plain_table, results_table, styled
 from packlight.errors import InputError
 from packlight.presentation.numbers import show_named, show_named_interval, show_named_value
 
@@ -55,21 +54,21 @@ def comparison_parts(console: Console, comparison: Comparison) -> list[Renderabl
         if "latency_ratio" in comparison.base.metrics:
             legend = f"{LEGEND} {LATENCY_LEGEND}"
         table = results_table(console, results, "", None, judged=False)
-        parts = [table, Text(legend, style="dim")]
+        parts = [table, styled(legend, style="dim")]
     if comparison.flips:
-        parts += [flips_table(comparison), Text(FLIPS_LEGEND, style="dim")]
+        parts += [flips_table(comparison), styled(FLIPS_LEGEND, style="dim")]
     for contrast in comparison.contrasts:
         parts += contrast_parts(contrast, names[contrast.variant], reference)
     is_moved = any(contrast.moved for contrast in comparison.contrasts)
     if is_moved and measured and not comparison.report:
-        parts.append(Text(REPORT_HINT, style="dim"))
+        parts.append(styled(REPORT_HINT, style="dim"))
     if comparison.robustness:
-        parts += [robustness_table(comparison), Text(ROBUSTNESS_LEGEND, style="dim")]
+        parts += [robustness_table(comparison), styled(ROBUSTNESS_LEGEND, style="dim")]
     for layers in comparison.layers:
         parts += layers_parts(layers)
     for variant, differences in comparison.unlike.items():
         sentence = f"Not ranked: {names[variant]} differs in {'; '.join(differences)}"
-        parts.append(Text(sentence, style="yellow"))
+        parts.append(styled(sentence, style="yellow"))
     parts += notes(comparison.warnings)
     parts += advice_parts(comparison.lessons)
     paths = (("report", comparison.report), ("samples", comparison.samples))

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import RECIPE_HELP, TASK_HELP, Json, ModelName, Seed, Threads
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import UNKNOWN, plain_table
+from packlight.cli.tables import UNKNOWN, plain_table, styled
 from packlight.presentation.changes import describe_change, describe_refusal
 from packlight.presentation.numbers import plural, show_bytes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from packlight.api.compress import Compressed
     from packlight.records import Change, Refusal
@@ -35,7 +35,7 @@ def compressed_parts(compressed: Compressed) -> list[RenderableType]:
         f"{show_bytes(compressed.before)} ({compressed.after / compressed.before:.3g}x), "
         f"{plural(len(variant.changes), 'change')}, {plural(len(variant.refusals), 'refusal')}"
     )
-    parts: list[RenderableType] = [Text(head, style="bold")]
+    parts: list[RenderableType] = [styled(head, style="bold")]
     if variant.changes:
         parts.append(changes_table(variant.changes))
     return [*parts, *refusal_lines(variant.refusals)]
@@ -62,7 +62,7 @@ def refusal_lines(refusals: Iterable[Refusal]) -> list[Text]:
     """One sentence per kind of refusal, the most frequent first."""
     kinds = Counter((refusal.method, describe_refusal(refusal)) for refusal in refusals)
     return [
-        Text(f"Skipped by {method}: {count} x {sentence}")
+        styled(f"Skipped by {method}: {count} x {sentence}")
         for (method, sentence), count in kinds.most_common()
     ]
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from packlight.cli.tables import plain_table
+from packlight.cli.tables import plain_table, styled
 from packlight.presentation.contrasts import (
     NEAR,
     RATES,
@@ -42,18 +40,18 @@ MARKS = {"harder": "+", "lighter": "-", "alike": "", "too small": "?"}
 
 def contrast_parts(contrast: Contrast, name: str, base: str) -> list[RenderableType]:
     """Sentences and tables on a variant against its reference; empty ones are left out."""
-    parts: list[RenderableType] = [Text(f"{name} against {base}", style="bold")]
+    parts: list[RenderableType] = [styled(f"{name} against {base}", style="bold")]
     if contrast.level:
         parts.append(level_table(contrast.level))
     parts.append(headline(contrast))
     if contrast.rates:
-        parts += [rates_table(contrast), Text(balance(contrast), style="dim")]
+        parts += [rates_table(contrast), styled(balance(contrast), style="dim")]
     if contrast.groups:
-        parts += [groups_table(contrast.groups), Text(LEGEND, style="dim")]
+        parts += [groups_table(contrast.groups), styled(LEGEND, style="dim")]
     if contrast.worst is not None:
         parts.append(worst_sentence(contrast))
     if contrast.slices:
-        parts += [slices_table(contrast), Text(SLICES, style="dim")]
+        parts += [slices_table(contrast), styled(SLICES, style="dim")]
     if contrast.trust:
         parts.append(shifts_table("trust", contrast.trust, TRUST, ""))
     if contrast.spread:
@@ -63,7 +61,7 @@ def contrast_parts(contrast: Contrast, name: str, base: str) -> list[RenderableT
         parts.append(neighbors_table(contrast))
     if contrast.moved:
         parts.append(moved_table(contrast))
-    return [*parts, *(Text(f"Note: {note}.", style="yellow") for note in contrast.notes)]
+    return [*parts, *(styled(f"Note: {note}.", style="yellow") for note in contrast.notes)]
 
 
 def level_table(levels: Mapping[str, Shift]) -> Table:

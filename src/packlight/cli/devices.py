@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from packlight.cli.exit_codes import DONE, RESUME, Stopped, interruption
 from packlight.cli.options import DEVICE_HELP, Json, Seed, Threads
 from packlight.cli.screen import print_json, print_record, say, screen, working
-from packlight.cli.tables import UNKNOWN, counts, plain_table, unless_unknown
+from packlight.cli.tables import UNKNOWN, counts, plain_table, styled, styled_parts, unless_unknown
 from packlight.presentation.numbers import show_bytes, show_seconds, show_share
 from packlight.records.device_checks import DTYPES
 
@@ -60,7 +59,7 @@ def device_parts(device: Device) -> list[RenderableType]:
     names = device.name
     if device.aliases:
         names += f", also {', '.join(device.aliases)}"
-    head = Text.assemble((device.title, "bold"), f" ({names}), {device.kind}\n")
+    head = styled_parts((device.title, "bold"), f" ({names}), {device.kind}\n")
     return [
         head.append(device.processor),
         peaks_table(device),
@@ -140,7 +139,7 @@ def sources_table(device: Device) -> Table:
     table = plain_table("figure", "basis", "source", texts=3)
     for path in paths:
         source = device.sources[path]
-        table.add_row(path, Text(source.how, style="italic"), Text(source.text))
+        table.add_row(path, styled(source.how, style="italic"), styled(source.text))
     return table
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.padding import Padding
-from rich.text import Text
 
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import (
@@ -23,7 +21,7 @@ from packlight.cli.options import (
     VariantModel,
 )
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import counts
+from packlight.cli.tables import counts, styled_parts
 from packlight.presentation.contrasts import place, show_evidence
 
 if TYPE_CHECKING:
@@ -38,10 +36,12 @@ NOTHING = "No cause found: quality, latency and size are as expected."
 
 def findings_parts(findings: Sequence[Finding]) -> Iterator[RenderableType]:
     """Every finding: cause, sentence, evidence and next step."""
+    from rich.padding import Padding
+
     if not findings:
         yield NOTHING
     for number, finding in enumerate(findings, 1):
-        yield Text.assemble(
+        yield styled_parts(
             f"{number}. ",
             (finding.severity, TONE[finding.severity]),
             f" {finding.cause} ({finding.harm})\n",

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from packlight.cli.contrast_tables import cells, contrast_parts
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import Json, ModelName, Samples, Seed, TaskName, Threads
 from packlight.cli.screen import print_record, working
-from packlight.cli.tables import notes, plain_table
+from packlight.cli.tables import notes, plain_table, styled
 from packlight.presentation.numbers import detectable_drop, plural
 
 if TYPE_CHECKING:
@@ -36,13 +35,13 @@ def quality_parts(evaluation: Evaluation) -> list[RenderableType]:
     """Metrics, groups by column, notes and session options."""
     parts: list[RenderableType] = [metrics_table(evaluation)]
     if not _is_reference(evaluation):
-        parts.append(Text(LEGEND, style="dim"))
+        parts.append(styled(LEGEND, style="dim"))
     columns = dict.fromkeys(group.column for group in evaluation.groups)
     parts += [groups_table(evaluation, column) for column in columns]
     if evaluation.contrast is not None:
         parts += contrast_parts(evaluation.contrast, "The model", "its reference")
     parts += notes((*evaluation.labels, *evaluation.warnings))
-    parts.append(Text(session_sentences(evaluation), style="dim"))
+    parts.append(styled(session_sentences(evaluation), style="dim"))
     if evaluation.samples:
         parts.append(f"samples  {evaluation.samples}")
     return parts

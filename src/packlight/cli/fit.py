@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from packlight.cli.exit_codes import DONE, UNMET, resumable
 from packlight.cli.lessons import advice_parts
@@ -21,7 +20,7 @@ from packlight.cli.options import (
     Threads,
 )
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import counts, notes, results_table
+from packlight.cli.tables import counts, notes, results_table, styled, styled_parts
 from packlight.presentation.contrasts import headline, worst_sentence
 from packlight.presentation.verdict import choice, sentence
 
@@ -46,9 +45,9 @@ def outcome_parts(console: Console, outcome: Outcome) -> list[RenderableType]:
     budgets = ", ".join(limit.text for limit in outcome.budget.all())
     return [
         results_table(console, results, outcome.metric, outcome.best, judged=True),
-        Text(f"{LEGEND} Budgets: {budgets}.", style="dim"),
+        styled(f"{LEGEND} Budgets: {budgets}.", style="dim"),
         *notes((*failures, *outcome.warnings)),
-        Text(sentence(outcome), style="bold"),
+        styled(sentence(outcome), style="bold"),
         *summary(outcome),
         *advice_parts(outcome.lessons),
         counts(paths(outcome)),
@@ -65,7 +64,7 @@ def summary(outcome: Outcome) -> list[RenderableType]:
     causes = [cause for cause in outcome.findings if cause.severity != "note"]
     for cause in causes[:MAX_CAUSES]:
         text = f"{cause.cause} ({cause.severity}): {cause.sentence}. Next: {cause.next_step}."
-        parts.append(Text.assemble(("Why: ", "bold"), text))
+        parts.append(styled_parts(("Why: ", "bold"), text))
     return parts
 
 

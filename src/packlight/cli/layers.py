@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import Json, Limit, Reference, TaskName, Threads, VariantModel
 from packlight.cli.screen import print_record, working
-from packlight.cli.tables import notes, plain_table, write_rows
+from packlight.cli.tables import notes, plain_table, styled, write_rows
 from packlight.presentation.numbers import plural, show_share, show_value
 from packlight.presentation.overview import degradation
 
@@ -36,16 +35,16 @@ def layers_parts(layers: Layers, top: int = MAX_VALUES) -> list[RenderableType]:
     values = plural(len(layers.layers), "value")
     samples = plural(layers.n, "sample")
     parts: list[RenderableType] = [
-        Text(f"Layers of {layers.variant} against {layers.reference}", style="bold"),
+        styled(f"Layers of {layers.variant} against {layers.reference}", style="bold"),
         layers_table(layers, top),
-        Text(LEGEND, style="dim"),
+        styled(LEGEND, style="dim"),
         f"{degradation(layers)} {values} compared on {samples}.",
     ]
     if any(weight.levels for weight in layers.weights):
         parts.append(weights_table(layers))
     if layers.unmatched:
         names = ", ".join(layers.unmatched[:MAX_VALUES])
-        parts.append(Text(f"No counterpart: {names}", style="yellow"))
+        parts.append(styled(f"No counterpart: {names}", style="yellow"))
     return [*parts, *notes(layers.notes)]
 
 

@@ -10,6 +10,7 @@ import typer
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import Json
 from packlight.cli.screen import print_json, say, screen
+from packlight.cli.tables import styled_parts
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -44,10 +45,8 @@ def lessons(
 
         print_json([to_json(lesson) for lesson in selected])
     else:
-        from rich.text import Text
-
         parts = [
-            Text.assemble((lesson.id, "bold"), f"\n{lesson.text}\n", (lesson.source, "dim"))
+            styled_parts((lesson.id, "bold"), f"\n{lesson.text}\n", (lesson.source, "dim"))
             for lesson in selected
         ]
         say(screen(), *parts)
@@ -56,10 +55,9 @@ def lessons(
 
 def advice_parts(advice: Sequence[Advice]) -> Iterator[Text]:
     """Lessons for a result, each with the number that called for it."""
-    from rich.text import Text
 
     from packlight.presentation.contrasts import called_for
 
     for lesson in advice:
         text = f"{lesson.text} Here {called_for(lesson)}. "
-        yield Text.assemble(("Lesson: ", "bold"), text, (f"Source: {lesson.source}", "dim"))
+        yield styled_parts(("Lesson: ", "bold"), text, (f"Source: {lesson.source}", "dim"))

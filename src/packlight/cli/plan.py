@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from packlight.cli.exit_codes import DONE, UNMET
 from packlight.cli.lessons import advice_parts
 from packlight.cli.options import Inputs, Json, OnDevice, OnUnit, ShapeTask
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import UNKNOWN, plain_table
+from packlight.cli.tables import UNKNOWN, plain_table, styled, styled_parts
 from packlight.presentation.changes import describe_refusal
 from packlight.presentation.numbers import show_named_value
 from packlight.records.plan import CHOSEN, RUNTIME, worst
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from packlight.records import Measurement, Plan
     from packlight.records.measurement import Meets
@@ -43,10 +43,10 @@ LEGEND = (
 def plan_parts(plan: Plan) -> list[RenderableType]:
     """Recommendation, table of routes, refusals and lessons."""
     return [
-        Text.assemble((plan.model, "bold"), f" on {plan.device}: {', '.join(plan.budgets)}"),
-        *map(Text, plan.recommendation),
+        styled_parts((plan.model, "bold"), f" on {plan.device}: {', '.join(plan.budgets)}"),
+        *map(styled, plan.recommendation),
         routes_table(plan),
-        Text(LEGEND, style="dim"),
+        styled(LEGEND, style="dim"),
         *refusal_parts(plan),
         *advice_parts(plan.lessons),
     ]
@@ -66,8 +66,8 @@ def verdict(meets: Mapping[str, Meets]) -> Text:
     """Verdict on all budgets."""
     word, tone = VERDICTS[worst(meets)]
     if meets.get(RUNTIME) == "no":
-        return Text("cannot run", style="red")
-    return Text(word, style=tone)
+        return styled("cannot run", style="red")
+    return styled(word, style=tone)
 
 
 def _cells(costs: Mapping[str, Measurement]) -> list[str]:
@@ -90,13 +90,13 @@ def refusal_parts(plan: Plan) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if routes:
         lines = [f"{reason}: {', '.join(names)}" for reason, names in routes.items()]
-        parts.append(Text("\n".join(["Not available on this device", *lines])))
+        parts.append(styled("\n".join(["Not available on this device", *lines])))
     if skipped:
         lines = [f"{list_names(operators)}: {reason}" for reason, operators in skipped.items()]
-        parts.append(Text("\n".join(["Skipped choices of --set", *lines])))
+        parts.append(styled("\n".join(["Skipped choices of --set", *lines])))
     if has_other_refusals:
         note = "Routes skip some weights, mostly small ones; --json lists them with reasons."
-        parts.append(Text(note, style="dim"))
+        parts.append(styled(note, style="dim"))
     return parts
 
 

@@ -6,12 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import RenderableType
-from rich.table import Table
-from rich.text import Text
 
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import (
@@ -25,11 +22,24 @@ from packlight.cli.options import (
     ShapeTask,
 )
 from packlight.cli.screen import print_record, working
-from packlight.cli.tables import UNKNOWN, counts, plain_table, unless_unknown, write_rows
+from packlight.cli.tables import (
+    UNKNOWN,
+    counts,
+    plain_table,
+    styled,
+    styled_parts,
+    unless_unknown,
+    write_rows,
+)
 from packlight.errors import InputError
 from packlight.presentation.numbers import show_bytes, show_named, show_value
 from packlight.presentation.source_paths import short_names
 from packlight.records import Measurement, OperatorCost, Profile, SourceLine
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
 
 MAX_NOTES = 5
 """Notes and operators of unknown cost that are shown."""
@@ -61,7 +71,7 @@ def profile_parts(profile: Profile, top: int) -> list[RenderableType]:
     parts: list[RenderableType] = [counts(total_rows(profile)), operators_table(profile, top)]
     hidden = len(profile.operators) - top
     if hidden > 0:
-        parts.append(Text(f"{hidden:,} more operators: --top {len(profile.operators)}", "dim"))
+        parts.append(styled(f"{hidden:,} more operators: --top {len(profile.operators)}", "dim"))
     unknown = [f"Not counted: {reason}" for reason in profile.unknown]
     return [
         *parts,
@@ -72,10 +82,10 @@ def profile_parts(profile: Profile, top: int) -> list[RenderableType]:
 
 def shorten(sentences: Sequence[str], noun: str, style: str) -> list[Text]:
     """The first sentences, and the number of the remaining ones."""
-    lines = [Text(sentence, style=style) for sentence in sentences[:MAX_NOTES]]
+    lines = [styled(sentence, style=style) for sentence in sentences[:MAX_NOTES]]
     hidden = len(sentences) - MAX_NOTES
     if hidden > 0:
-        lines.append(Text(f"and {hidden} more {noun}, with --json"))
+        lines.append(styled(f"and {hidden} more {noun}, with --json"))
     return lines
 
 
@@ -151,7 +161,7 @@ def shares(profile: Profile) -> Callable[[OperatorCost], float]:
 def title(operator: OperatorCost, files: Mapping[str, str]) -> Text:
     """An operator's name, with its source line below."""
     if operator.source is None:
-        return Text(operator.name)
+        return styled(operator.name)
     line = ""
     if operator.source.file:
         line = cut_path(f"{files[operator.source.file]}:{operator.source.line}", "/")
@@ -159,8 +169,8 @@ def title(operator: OperatorCost, files: Mapping[str, str]) -> Text:
     gap = " " if len(line) + len(module) < SOURCE_WIDTH else "\n"
     source = f"{line}{gap}{module}".strip()
     if not source:
-        return Text(operator.name)
-    return Text.assemble(operator.name, (f"\n{source}", "dim"))
+        return styled(operator.name)
+    return styled_parts(operator.name, (f"\n{source}", "dim"))
 
 
 def type_and_runs(operator: OperatorCost) -> str:

@@ -7,9 +7,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from rich.table import Table
-from rich.text import Text
-
 from packlight.errors import InputError
 from packlight.presentation.numbers import show_named_interval, show_named_value
 
@@ -17,6 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     from packlight.records import Measurement, VariantResult
 
@@ -34,6 +33,8 @@ UNLIMITED = 10_000
 
 def plain_table(*heads: str, texts: int = 1) -> Table:
     """An empty table without lines: the first ``texts`` columns are text, all others numbers."""
+    from rich.table import Table
+
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
     for index, head in enumerate(heads):
         justify: Literal["left", "right"] = "right"
@@ -43,9 +44,23 @@ def plain_table(*heads: str, texts: int = 1) -> Table:
     return table
 
 
+def styled(text: str, style: str = "") -> Text:
+    """A text in a style; rich loads when a command prints, not for ``--help``."""
+    from rich.text import Text
+
+    return Text(text, style=style)
+
+
+def styled_parts(*parts: str | Text | tuple[str, str]) -> Text:
+    """A text of parts, each plain or with its style."""
+    from rich.text import Text
+
+    return Text.assemble(*parts)
+
+
 def notes(sentences: Iterable[str]) -> list[Text]:
     """Notes below a table."""
-    return [Text(f"Note: {sentence}", style="yellow") for sentence in sentences]
+    return [styled(f"Note: {sentence}", style="yellow") for sentence in sentences]
 
 
 def unless_unknown(show: Callable[[T], str], value: T | None) -> str:
@@ -112,7 +127,7 @@ def rows_of(
         row += [cell(name, result.metrics, narrow=narrow) for name in costs]
         if judged:
             verdict = "failed" if result.error else result.verdict
-            row.append(Text(verdict, style=TONE[verdict]))
+            row.append(styled(verdict, style=TONE[verdict]))
         if result.id == best:
             table.add_row("*", *row, style="bold")
         else:
@@ -123,12 +138,12 @@ def rows_of(
 def cell(name: str, metrics: Mapping[str, Measurement], *, narrow: bool) -> Text:
     """A number with its interval."""
     if name not in metrics:
-        return Text(UNKNOWN)
+        return styled(UNKNOWN)
     number = show_named_value(name, metrics[name])
     interval = show_named_interval(name, metrics[name])
     if not interval:
-        return Text(number)
-    return Text.assemble(number, "\n" if narrow else " ", (interval, "dim"))
+        return styled(number)
+    return styled_parts(number, "\n" if narrow else " ", (interval, "dim"))
 
 
 def title(result: VariantResult, *, narrow: bool) -> Text:
@@ -139,8 +154,8 @@ def title(result: VariantResult, *, narrow: bool) -> Text:
         name = "\n".join(fold_recipe(name, NAME_WIDTH))
         gap = "\n  "
     if not result.labels:
-        return Text(name)
-    return Text.assemble(name, gap, (", ".join(result.labels), "italic"))
+        return styled(name)
+    return styled_parts(name, gap, (", ".join(result.labels), "italic"))
 
 
 def fold_recipe(name: str, width: int) -> list[str]:
