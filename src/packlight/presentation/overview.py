@@ -92,17 +92,17 @@ def as_html(record: object) -> Markup:
 
 
 def outcome_overview(outcome: Outcome) -> Overview:
-    """Every variant with its costs and verdict; ``*`` marks the chosen one."""
+    """Every variant, numbered as in the plot, with its costs and verdict; ``*`` is chosen."""
     names = measured_names(outcome.variants)
     budgets = ", ".join(limit.text for limit in outcome.budget.all())
     rows = [
         [
-            "*" if result.id == outcome.best else "",
+            f"{index}*" if result.id == outcome.best else f"{index}",
             result.name,
             *cells(result.metrics, names),
             state(result),
         ]
-        for result in outcome.variants
+        for index, result in enumerate(outcome.variants)
     ]
     title = f"{outcome.model} on {outcome.task}, budgets {budgets or 'none'}"
     return Overview(title, ("", "variant", *names, "budgets"), rows, [sentence(outcome)])

@@ -65,7 +65,7 @@ def _legend(shown: Scene) -> list[Markup]:
     if shown.bounds:
         drawn.add("region")
     keys = [_key(kind, words) for kind, words in KEYS.items() if kind in drawn]
-    hint = "Numbers refer to the table below, lines are 95 % intervals; low and left is better."
+    hint = "Numbers are those of the table, lines are 95 % intervals; low and left is better."
     return [element("p", *keys, class_="keys"), element("p", hint)]
 
 

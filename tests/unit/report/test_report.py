@@ -71,7 +71,7 @@ def test_the_page_is_well_formed_and_says_the_verdict_first(outcome):
     assert (document.open, document.stray) == ([], [])
     assert document.texts["title"].startswith("A title")
     body = document.texts["p"]
-    assert body.index(headline(outcome)) < body.index("Numbers refer to the table below")
+    assert body.index(headline(outcome)) < body.index("Numbers are those of the table")
 
 
 def test_the_page_carries_the_outcome_itself(outcome):
