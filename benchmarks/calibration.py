@@ -33,7 +33,7 @@ Taken = tuple[float, float, float]
 def parts(count: int) -> Mapping[str, Callable[[], object]]:
     """What is timed, by its name."""
     import packlight
-    from packlight.compression.methods.static import INTEGER
+    from packlight.backends.capabilities import capabilities
     from packlight.compression.qdq import placement
     from packlight.compression.qdq.placement import activation_grids
     from packlight.metrics import METRICS
@@ -51,7 +51,11 @@ def parts(count: int) -> Mapping[str, Callable[[], object]]:
     full = [one for one in whole.calibration if one[0]["input_ids"].size == CALIBRATION_LONGEST]
     samples = LazySamples(count, lambda index: full[index % len(full)])
     task = Task(name="calibration", samples=samples, metric=METRICS["snr"], calibration=samples)
-    weighted = [node for node in nodes(model.graph) if node.op_type in INTEGER]
+    weighted = [
+        node
+        for node in nodes(model.graph)
+        if node.op_type in capabilities("onnxruntime").weight_operators
+    ]
     plan, options = placement.place(model.graph, weighted), SessionOptions()
     calibrator = Calibrator(samples, options)
     import_module("packlight.compression.grids.ranges_kernels")

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from packlight.compression.qdq.int16_saturation import Neighbours, excess, in_pairs
 
 import packlight
 from packlight.api.compress import Compressed
@@ -28,6 +27,7 @@ from packlight.compression.grids.codebook import blank_codebook
 from packlight.compression.grids.codebook import fit_codebook as fit_tables
 from packlight.compression.grids.grouping import per_tensor
 from packlight.compression.grids.uniform import fit_grid
+from packlight.compression.qdq.integer_weights import PairLayout, excess, in_pairs
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import initializers
 from packlight.records import SessionOptions
@@ -313,7 +313,7 @@ def widest_codes() -> Floats:
     codes = [v.const_value.numpy() for v in initializers(graph) if v.const_value is not None]
     convolutions = [array for array in codes if array.dtype == np.int8 and array.ndim == 4]
     largest = max(convolutions, key=lambda array: array.size)
-    return Neighbours(largest.shape, (0, 2, 3, 1)).rows(largest.astype(np.float32))
+    return PairLayout(largest.shape, (0, 2, 3, 1)).rows(largest.astype(np.float32))
 
 
 PARTS = {

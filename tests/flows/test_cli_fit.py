@@ -160,8 +160,7 @@ def test_an_interrupted_search_says_how_to_go_on_and_does(
     assert running.returncode == 130, errors
     assert not output
     assert errors == (
-        "packlight: interrupted; what was measured is kept in 'P'; the same command goes on from "
-        "there\n"
+        "packlight: interrupted; results are saved in 'P'; run the same command again to resume\n"
     )
     if number == signal.SIGINT:
         done = run(*command, cwd=tmp_path)
