@@ -221,3 +221,35 @@ def test_an_if_stays_where_its_condition_may_be_fed():
     feeds = {"x": drawn(3), truth: np.array(False)}
     old, new = (open_session(m, EXACT).native.run(None, feeds) for m in (model, made))
     np.testing.assert_array_equal(new[0], old[0])
+
+
+def test_a_weight_that_is_cut_alike_in_several_places_is_folded():
+    net = Sketch(17)
+    table = net.weight(64, 64)
+    value = "x"
+    for _ in range(2):
+        halves = [
+            net.add("Slice", table, net.keep(np.array([start])), net.keep(np.array([start + 32])),
+                    net.keep(np.array([0])))
+            for start in (0, 32)
+        ]  # fmt: skip
+        value = net.add("MatMul", value, net.add("Concat", *reversed(halves), axis=0))
+    model = net.model("halves", [value_info("x", [1, 64])], {value: [1, 64]})
+
+    made = compress(model, parse_recipe("simplify")).model
+
+    assert [node.op_type for node in nodes(made.graph)] == ["MatMul", "MatMul"]
+
+
+def test_a_weight_that_is_turned_in_two_ways_stays_one_weight():
+    net = Sketch(17)
+    table = net.weight(64, 4, 16)
+    first = net.add("Transpose", table, perm=[1, 0, 2])
+    second = net.add("Transpose", table, perm=[2, 1, 0])
+    outputs = {net.add("Mul", "x", first): [4, 64, 16], net.add("Mul", "y", second): [16, 4, 64]}
+    inputs = [value_info("x", [4, 64, 16]), value_info("y", [16, 4, 64])]
+    model = net.model("turned", inputs, outputs)
+
+    made = compress(model, parse_recipe("simplify")).model
+
+    assert file_size(made.graph) <= file_size(model.graph)

@@ -142,7 +142,7 @@ def _fold(model: ir.Model, node: ir.Node) -> bool:
     The optimizer calls this for every operator whose inputs are all stored; the answer is always
     that it must not compute it itself.
     """
-    if _is_computable(node):
+    if _is_computable(node) and not _would_duplicate(model, node):
         array = _compute(model, node)
         if array is not None:
             _replace_by_constant(node, array)
@@ -158,38 +158,70 @@ def _is_computable(node: ir.Node) -> bool:
         and not any(attribute.is_ref() for attribute in node.attributes.values())
         and not _is_random(node)
         and not any(tensor.dtype == ir.DataType.STRING or _is_compressed(tensor) for tensor in read)
-        and (_is_small(node.outputs[0]) or not (node.op_type in GROWING or _would_duplicate(node)))
+        and (_is_small(node.outputs[0]) or node.op_type not in GROWING)
         and not _feeds_integer_kernel(node)
     )
 
 
-def _would_duplicate(node: ir.Node) -> bool:
+def _would_duplicate(model: ir.Model, node: ir.Node) -> bool:
     """Check for a large tensor that would stay stored beside the result of an operator.
 
-    It stays where another operator reads it too, as the table of tied embeddings.
+    It stays where an operator that is not folded reads it too, as the table of tied embeddings, or
+    is worth keeping where its readers' results are larger in all than it is.
     """
-    return any(
-        tensor is not None and tensor.size > GROWTH and _is_still_read(value, node)
-        for value, tensor in ((value, stored(value)) for value in node.inputs)
-    )
+    if _is_small(node.outputs[0]):
+        return False
+    large = [v for v in node.inputs if v is not None and _elements(stored(v)) > GROWTH]
+    return any(_outlives_folding(model, value, node) for value in large)
 
 
-def _is_still_read(value: ir.Value | None, node: ir.Node) -> bool:
-    """Check for readers of a value that do not have the result of an operator."""
-    assert value is not None
-    readers = [reader for reader in value.consumers() if reader is not node]
-    return value.is_graph_output() or not all(
-        _is_same_operation(reader, node) for reader in readers
-    )
+def _outlives_folding(model: ir.Model, value: ir.Value, node: ir.Node) -> bool:
+    """Check that a stored value has a reader that is not folded, or results larger than itself."""
+    if value.is_graph_output():
+        return True
+    operations = [node]
+    for reader in value.consumers():
+        if not any(_is_same_operation(reader, other) for other in operations):
+            operations.append(reader)
+    if len(operations) == 1:
+        return False
+    if not all(is_foldable(reader) and _is_computable(reader) for reader in operations):
+        return True
+    results = sum(_result_elements(model, reader) for reader in operations)
+    return results > _elements(stored(value))
+
+
+def _elements(tensor: ir.TensorProtocol | None) -> int:
+    return 0 if tensor is None else tensor.size
+
+
+def _result_elements(model: ir.Model, node: ir.Node) -> int:
+    shape = node.outputs[0].shape
+    if shape is not None and shape.is_static():
+        return math.prod(shape.numpy())
+    array = _compute(model, node)
+    return 2**63 if array is None else array.size
 
 
 def _is_same_operation(first: ir.Node, second: ir.Node) -> bool:
+    """Check for operators with equal results, as those of two branches, of which one often goes."""
     settings = [{name: a.value for name, a in n.attributes.items()} for n in (first, second)]
     return (
         first.op_identifier() == second.op_identifier()
-        and tuple(first.inputs) == tuple(second.inputs)
         and settings[0] == settings[1]
+        and len(first.inputs) == len(second.inputs)
+        and all(map(_is_same_value, first.inputs, second.inputs))
     )
+
+
+def _is_same_value(first: ir.Value | None, second: ir.Value | None) -> bool:
+    if first is second:
+        return True
+    tensors = [stored(first), stored(second)]
+    if tensors[0] is None or tensors[1] is None or max(map(_elements, tensors)) > GROWTH:
+        return False
+    same_type = tensors[0].dtype == tensors[1].dtype and tensors[0].shape == tensors[1].shape
+    return same_type and np.array_equal(tensors[0].numpy(), tensors[1].numpy())
 
 
 def _feeds_integer_kernel(node: ir.Node) -> bool:
