@@ -166,8 +166,8 @@ def _is_computable(node: ir.Node) -> bool:
 def _would_duplicate(model: ir.Model, node: ir.Node) -> bool:
     """Check for a large tensor that would stay stored beside the result of an operator.
 
-    It stays where an operator that is not folded reads it too, as the table of tied embeddings, or
-    is worth keeping where its readers' results are larger in all than it is.
+    It stays where an operator that is not folded reads it too, as the table of tied embeddings, and
+    is kept where the results of its readers are larger in all than it is.
     """
     if _is_small(node.outputs[0]):
         return False
