@@ -4,7 +4,12 @@ The verbs ``load``, ``plan``, ``compress``, ``evaluate``, ``compare``, ``profile
 what the command line does; the nouns are frozen records. Everything loads on first use.
 """
 
+import os
+
 import lazy_loader
+
+# ONNX Runtime reads this once, when it is first imported, here and in every child process.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 _load_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 

@@ -13,11 +13,11 @@ from packlight.api.evaluate import check_samples, write_tables
 from packlight.api.layers import compare_layers
 from packlight.comparison import compare as compare_results
 from packlight.comparison.compare import AGAINST_REFERENCE
+from packlight.disk import check_output_path
 from packlight.errors import InputError
 from packlight.evaluation import columns
 from packlight.evaluation.robustness import robustness
 from packlight.model import Model
-from packlight.model.save import check_output_path
 from packlight.records import (
     Budget,
     Comparison,

@@ -55,6 +55,7 @@ def compress(
     *,
     task: AnyTask | None = None,
     options: SessionOptions = DEFAULT_SESSION,
+    threads: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Compressed:
@@ -67,6 +68,7 @@ def compress(
         out: path of the new model; none is written by default.
         task: calibration samples for methods that need them.
         options: of the sessions that run them.
+        threads: of linear algebra and compiled kernels; by default as many as the cores allow.
         seed: of everything random; a ``Recipe`` has its own.
         progress: told what is being done.
 
@@ -94,7 +96,7 @@ def compress(
         calibrator = Calibrator(data.calibration, options, progress, state=data.state)
         if uses_data(steps):
             calibration_digest = data.calibration_digest
-    applied = apply_recipe(source.model, steps, calibrator)
+    applied = apply_recipe(source.model, steps, calibrator, threads=threads)
     if target is None:
         after = file_size(applied.model.graph)
     else:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from packlight.comparison import check_format, write_samples
+from packlight.disk import check_output_path
 from packlight.evaluation import columns
-from packlight.model.save import check_output_path
 from packlight.records import Evaluation, SessionOptions
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, silent

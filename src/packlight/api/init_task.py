@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from packlight.errors import InputError
+from packlight.disk import replacing
 from packlight.sources.opening import AnyModel, at_hand
 from packlight.task import init_task
 
@@ -17,11 +17,6 @@ def write_task(model: AnyModel, out: Path) -> str:
     """
     with at_hand(model) as (opened,):
         text = init_task(opened.model, out.name)
-    try:
-        with out.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise InputError(f"'{out}' exists; name another file with -o") from error
-    except OSError as error:
-        raise InputError(f"'{out}' cannot be written: {error.strerror}") from error
+    with replacing(out, overwrite=False) as file:
+        file.write(text.encode())
     return f"{out}:task"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from packlight.api.profile import ProfileRequest
+from packlight.disk import scratch_folder
 from packlight.model import Model, save
 from packlight.planning.cost.operator_latency import device_target, with_latency_bounds
 from packlight.profiling.sample_runs import Timing, measure_operators, profile_for_task
@@ -51,9 +51,9 @@ def profile_in_process(
         return _with_sizes(profile, source.size, ())
     if not isinstance(model, Model):
         return _with_sizes(profile, source.size, source.files)
-    with TemporaryDirectory(prefix="packlight-") as folder:
-        save(model, Path(folder) / "model.onnx")
-        return _with_sizes(profile, source.size, Path(folder).iterdir())
+    with scratch_folder() as folder:
+        save(model, folder / "model.onnx")
+        return _with_sizes(profile, source.size, folder.iterdir())
 
 
 def _with_sizes(profile: Profile, size: int, files: Iterable[Path]) -> Profile:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from packlight.cli.exit_codes import DONE
-from packlight.cli.options import RECIPE_HELP, TASK_HELP, Json, ModelName, Seed, Threads
+from packlight.cli.options import (
+    RECIPE_HELP,
+    TASK_HELP,
+    CompressThreads,
+    Json,
+    ModelName,
+    Seed,
+)
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import UNKNOWN, plain_table, styled
 from packlight.presentation.changes import describe_change, describe_refusal
@@ -77,7 +84,7 @@ def compress(
         typer.Option("--task", metavar="T", help=f"Source of calibration samples: {TASK_HELP}"),
     ] = None,
     seed: Seed = 0,
-    threads: Threads = 1,
+    threads: CompressThreads = None,
     as_json: Json = False,
 ) -> int:
     """Compress a model with a recipe.
@@ -99,7 +106,8 @@ def compress(
             recipe,
             out,
             task=task,
-            options=SessionOptions(threads=threads),
+            options=SessionOptions(threads=threads or 1),
+            threads=threads,
             seed=seed,
             progress=progress,
         )

@@ -11,7 +11,15 @@ import typer
 from packlight.cli.exit_codes import DONE, RESUME, Stopped, interruption
 from packlight.cli.options import DEVICE_HELP, Json, Seed, Threads
 from packlight.cli.screen import print_json, print_record, say, screen, working
-from packlight.cli.tables import UNKNOWN, counts, plain_table, styled, styled_parts, unless_unknown
+from packlight.cli.tables import (
+    UNKNOWN,
+    counts,
+    plain_table,
+    stacked,
+    styled,
+    styled_parts,
+    unless_unknown,
+)
 from packlight.presentation.numbers import show_bytes, show_seconds, show_share
 from packlight.records.device_checks import DTYPES
 
@@ -37,10 +45,10 @@ def devices_table(devices: Sequence[Device]) -> Table:
     for device in devices:
         peak = device.units["cpu"].peak if "cpu" in device.units else {}
         table.add_row(
-            "\n  ".join([device.name, *device.aliases]),
+            stacked(device.name, *(f"  {alias}" for alias in device.aliases)),
             unless_unknown(rate, peak.get("float32")),
             unless_unknown(rate, peak.get("int8")),
-            "\n".join(_accelerators(device)) or UNKNOWN,
+            stacked(*_accelerators(device) or [UNKNOWN]),
             unless_unknown(_speed, device.bandwidth),
             unless_unknown(show_bytes, device.app_ram),
             unless_unknown(show_bytes, device.app_storage),
@@ -48,10 +56,9 @@ def devices_table(devices: Sequence[Device]) -> Table:
     return table
 
 
-def _accelerators(device: Device) -> Iterable[str]:
-    for name, unit in device.units.items():
-        if name != "cpu":
-            yield f"{name} {rate(max(unit.peak.values()))}"
+def _accelerators(device: Device) -> list[str]:
+    others = [(name, unit) for name, unit in device.units.items() if name != "cpu"]
+    return [f"{name} {rate(max(unit.peak.values()))}" for name, unit in others]
 
 
 def device_parts(device: Device) -> list[RenderableType]:
@@ -59,9 +66,9 @@ def device_parts(device: Device) -> list[RenderableType]:
     names = device.name
     if device.aliases:
         names += f", also {', '.join(device.aliases)}"
-    head = styled_parts((device.title, "bold"), f" ({names}), {device.kind}\n")
+    head = styled_parts((device.title, "bold"), f" ({names}), {device.kind}")
     return [
-        head.append(device.processor),
+        stacked(head, device.processor),
         peaks_table(device),
         counts(memory(device)),
         runtimes_table(device),
@@ -83,7 +90,7 @@ def peaks_table(device: Device) -> Table:
             str(unit.cores or UNKNOWN),
             unless_unknown(show_share, unit.one_core),
             show_seconds(unit.overhead),
-            "\n".join(unit.runtimes) or UNKNOWN,
+            stacked(*unit.runtimes or [UNKNOWN]),
         )
     return table
 

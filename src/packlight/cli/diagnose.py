@@ -21,7 +21,7 @@ from packlight.cli.options import (
     VariantModel,
 )
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import counts, styled_parts
+from packlight.cli.tables import counts, new_line, styled_parts
 from packlight.presentation.contrasts import place, show_evidence
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def findings_parts(findings: Sequence[Finding]) -> Iterator[RenderableType]:
         yield styled_parts(
             f"{number}. ",
             (finding.severity, TONE[finding.severity]),
-            f" {finding.cause} ({finding.harm})\n",
+            f" {finding.cause} ({finding.harm})",
+            new_line(),
             f"{finding.sentence[:1].upper()}{finding.sentence[1:]}.",
         )
         yield Padding(counts(evidence_rows(finding)), INDENT)

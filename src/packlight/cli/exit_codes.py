@@ -20,7 +20,9 @@ from pathlib import Path
 
 import typer
 
+from packlight.disk import disk_reason
 from packlight.errors import CheckError, InputError
+from packlight.presentation.printable import printable
 
 DONE = 0
 UNMET = 1
@@ -75,7 +77,8 @@ def report_error(error: BaseException, *, debug: bool, stopped: bool = False) ->
         return BROKEN_PIPE
     code, message = error_message(error)
     if debug:
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            print(printable(line), file=sys.stderr)
     print(f"packlight: {one_line(message)}", file=sys.stderr)
     return code
 
@@ -88,9 +91,7 @@ def one_line(message: str) -> str:
     >>> one_line("no operator 'a\\x1b[2J'")
     "no operator 'a\\\\x1b[2J'"
     """
-    plain = "".join(
-        mark if mark.isprintable() else mark.encode("unicode_escape").decode() for mark in message
-    )
+    plain = printable(message)
     if len(plain) <= MAX_MESSAGE:
         return plain
     return f"{plain[: MAX_MESSAGE // 2]} ... {plain[-MAX_MESSAGE // 3 :]}"
@@ -123,8 +124,8 @@ def machine_sentence(error: BaseException) -> str:
         return "not enough memory; try a smaller model, or fewer or smaller samples"
     name = getattr(error, "filename", None)
     reason = getattr(error, "strerror", None) or error
-    if name:
-        return f"'{name}' cannot be used: {reason}"
+    if name and isinstance(error, OSError):
+        return f"'{name}' cannot be used: {disk_reason(error)}"
     return f"the system refused: {reason}"
 
 

@@ -112,7 +112,8 @@ def fit(
     """Find the best version of a model within budgets.
 
     The project folder (default: MODEL-packlight) keeps every measurement: the same command resumes
-    after an interruption, and a changed budget measures nothing twice.
+    after an interruption, and a changed budget measures nothing twice. --threads is of the sessions
+    that are measured; recipes are applied on all cores.
 
     \b
     Example:

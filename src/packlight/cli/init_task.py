@@ -9,7 +9,7 @@ import typer
 
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import Json, ModelName
-from packlight.cli.screen import print_json, working
+from packlight.cli.screen import print_json, say, screen, working
 
 
 def init_task(
@@ -35,5 +35,5 @@ def init_task(
     if as_json:
         print_json({"file": str(out), "task": name})
     else:
-        typer.echo(f"Fill in {out}, then: packlight evaluate {model} --task {name}")
+        say(screen(), f"Fill in {out}, then: packlight evaluate {model} --task {name}")
     return DONE

@@ -10,7 +10,7 @@ import typer
 from packlight.cli.exit_codes import DONE
 from packlight.cli.options import Json
 from packlight.cli.screen import print_json, say, screen
-from packlight.cli.tables import styled_parts
+from packlight.cli.tables import stacked, styled, styled_parts
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -46,7 +46,7 @@ def lessons(
         print_json([to_json(lesson) for lesson in selected])
     else:
         parts = [
-            styled_parts((lesson.id, "bold"), f"\n{lesson.text}\n", (lesson.source, "dim"))
+            stacked(styled(lesson.id, "bold"), lesson.text, styled(lesson.source, "dim"))
             for lesson in selected
         ]
         say(screen(), *parts)

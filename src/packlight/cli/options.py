@@ -39,6 +39,15 @@ Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random se
 Threads = Annotated[
     int, typer.Option("--threads", metavar="N", min=1, help="Threads of each session.")
 ]
+CompressThreads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        metavar="N",
+        min=1,
+        help="Threads of sessions, linear algebra and kernels. [default: 1 for sessions, else all]",
+    ),
+]
 Seconds = Annotated[
     float,
     typer.Option(

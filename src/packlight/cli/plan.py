@@ -10,7 +10,7 @@ from packlight.cli.exit_codes import DONE, UNMET
 from packlight.cli.lessons import advice_parts
 from packlight.cli.options import Inputs, Json, OnDevice, OnUnit, ShapeTask
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import UNKNOWN, plain_table, styled, styled_parts
+from packlight.cli.tables import UNKNOWN, plain_table, stacked, styled, styled_parts
 from packlight.presentation.changes import describe_refusal
 from packlight.presentation.numbers import show_named_value
 from packlight.records.plan import CHOSEN, RUNTIME, worst
@@ -90,10 +90,10 @@ def refusal_parts(plan: Plan) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if routes:
         lines = [f"{reason}: {', '.join(names)}" for reason, names in routes.items()]
-        parts.append(styled("\n".join(["Not available on this device", *lines])))
+        parts.append(stacked("Not available on this device", *lines))
     if skipped:
         lines = [f"{list_names(operators)}: {reason}" for reason, operators in skipped.items()]
-        parts.append(styled("\n".join(["Skipped choices of --set", *lines])))
+        parts.append(stacked("Skipped choices of --set", *lines))
     if has_other_refusals:
         note = "Routes skip some weights, mostly small ones; --json lists them with reasons."
         parts.append(styled(note, style="dim"))

@@ -26,8 +26,8 @@ from packlight.cli.tables import (
     UNKNOWN,
     counts,
     plain_table,
+    stacked,
     styled,
-    styled_parts,
     unless_unknown,
     write_rows,
 )
@@ -166,11 +166,10 @@ def title(operator: OperatorCost, files: Mapping[str, str]) -> Text:
     if operator.source.file:
         line = cut_path(f"{files[operator.source.file]}:{operator.source.line}", "/")
     module = cut_path(operator.source.module, ".")
-    gap = " " if len(line) + len(module) < SOURCE_WIDTH else "\n"
-    source = f"{line}{gap}{module}".strip()
-    if not source:
-        return styled(operator.name)
-    return styled_parts(operator.name, (f"\n{source}", "dim"))
+    lines = [part for part in (line, module) if part]
+    if len(line) + len(module) < SOURCE_WIDTH:
+        lines = [" ".join(lines)] if lines else []
+    return stacked(operator.name, *(styled(part, "dim") for part in lines))
 
 
 def type_and_runs(operator: OperatorCost) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from packlight.disk import sweep, temporary_folder
+from packlight.errors import InputError
+from packlight.presentation.printable import printable
 from packlight.records import to_json
+from packlight.runtime.compiled_output import STDERR, STDOUT, redirected
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.text import Text
 
     from packlight.runtime.progress import Progress
 
@@ -26,7 +29,7 @@ WITHIN = ("calibrating", "evaluating")
 def print_json(record: object) -> None:
     """Print a record or plain values as JSON in ASCII."""
     plain = record if isinstance(record, dict | list) else to_json(record)
-    print(json.dumps(plain, indent=2, allow_nan=False))
+    print(json.dumps(plain, indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
 def print_record(
@@ -42,9 +45,25 @@ def print_record(
 def screen() -> Console:
     """Console on stdout; 80 columns if it is no terminal, or COLUMNS."""
     from rich.console import Console
+    from rich.segment import Segment
 
     class Pipe(Console):
-        """A console that raises the error of a closed pipe."""
+        """A console that prints no control character of a name, and raises on a closed pipe."""
+
+        def render_str(self, text: str, **options: Any) -> Text:
+            """Write out control characters before a text is measured."""
+            return super().render_str(printable(text), **options)
+
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterator[Segment]:
+            """Write out those of all other texts."""
+            for segment in super().render(renderable, options):
+                if segment.control or segment.text.isprintable():
+                    yield segment
+                else:
+                    lines = "\n".join(map(printable, segment.text.split("\n")))
+                    yield Segment(lines, segment.style)
 
         def on_broken_pipe(self) -> NoReturn:
             raise BrokenPipeError
@@ -63,36 +82,17 @@ def say(console: Console, *parts: RenderableType) -> None:
 def working() -> Iterator[Progress]:
     """Show progress on stderr if it is a terminal, and keep stdout for the result.
 
-    Prints of a task and of compiled libraries go to stderr meanwhile.
+    Prints of a task and of compiled libraries go to stderr meanwhile. Before, temporary files of
+    commands that were killed are removed.
     """
-    with contextlib.redirect_stdout(sys.stderr), redirect_compiled():
+    with contextlib.suppress(InputError):  # nowhere to write, so nothing is left there
+        sweep(temporary_folder())
+    with contextlib.redirect_stdout(sys.stderr), redirected((STDOUT,), STDERR):
         if sys.stderr.isatty():
             with bars() as progress:
                 yield progress
         else:
             yield _ignore_progress
-
-
-STDOUT = 1
-STDERR = 2
-
-
-@contextlib.contextmanager
-def redirect_compiled() -> Iterator[None]:
-    """Redirect stdout of compiled code, such as the log of HiGHS, to stderr."""
-    try:
-        saved = os.dup(STDOUT)
-        os.dup2(STDERR, STDOUT)
-    except OSError:  # one of the two is closed
-        yield
-        return
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError, TypeError):
-            ctypes.CDLL(None).fflush(None)
-        os.dup2(saved, STDOUT)
-        os.close(saved)
 
 
 def _ignore_progress(what: str, done: int, total: int) -> None:
@@ -106,7 +106,7 @@ def bars() -> Iterator[Progress]:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TaskProgressColumn())
     console = Console(stderr=True, highlight=False, markup=False)
     with Bars(*columns, TimeElapsedColumn(), console=console, transient=True) as live:
         job = live.add_task("starting", total=None)
@@ -115,7 +115,7 @@ def bars() -> Iterator[Progress]:
         def progress(what: str, done: int, total: int) -> None:
             within = what in WITHIN
             bar = step if within else job
-            live.update(bar, description=what, completed=done, total=total, visible=True)
+            live.update(bar, description=printable(what), completed=done, total=total, visible=True)
             live.update(step, visible=within)
 
         yield progress

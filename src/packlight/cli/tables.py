@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from packlight.disk import replacing
 from packlight.errors import InputError
 from packlight.presentation.numbers import show_named_interval, show_named_value
+from packlight.presentation.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,17 +48,30 @@ def plain_table(*heads: str, texts: int = 1) -> Table:
 
 
 def styled(text: str, style: str = "") -> Text:
-    """A text in a style; rich loads when a command prints, not for ``--help``."""
+    """A printable text in a style; rich loads when a command prints, not for ``--help``."""
     from rich.text import Text
 
-    return Text(text, style=style)
+    return Text(printable(text), style=style)
 
 
 def styled_parts(*parts: str | Text | tuple[str, str]) -> Text:
-    """A text of parts, each plain or with its style."""
+    """A printable text of parts, each plain or with its style; see ``new_line``."""
     from rich.text import Text
 
-    return Text.assemble(*parts)
+    texts = [(part,) if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*(styled(*text) if isinstance(text, tuple) else text for text in texts))
+
+
+def new_line() -> Text:
+    """A line break of ours; those in names are written out."""
+    from rich.text import Text
+
+    return Text("\n")
+
+
+def stacked(*lines: str | Text) -> Text:
+    """Texts one below the other."""
+    return new_line().join(styled(line) if isinstance(line, str) else line for line in lines)
 
 
 def notes(sentences: Iterable[str]) -> list[Text]:
@@ -82,13 +98,12 @@ def write_rows(path: Path, heads: Sequence[str], rows: Iterable[Sequence[object]
     """
     if path.suffix.lower() != ".csv":
         raise InputError(f"a table is written to a file whose name ends in .csv; got '{path}'")
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(heads)
-            writer.writerows(rows)
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be written: {error.strerror}") from error
+    with replacing(path) as file:
+        text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(heads)
+        writer.writerows(rows)
+        text.detach()
 
 
 def results_table(
@@ -143,18 +158,18 @@ def cell(name: str, metrics: Mapping[str, Measurement], *, narrow: bool) -> Text
     interval = show_named_interval(name, metrics[name])
     if not interval:
         return styled(number)
-    return styled_parts(number, "\n" if narrow else " ", (interval, "dim"))
+    return styled_parts(number, new_line() if narrow else " ", (interval, "dim"))
 
 
 def title(result: VariantResult, *, narrow: bool) -> Text:
     """A variant's name, with its labels after or below it."""
-    name = result.name
-    gap = "  "
+    name = styled(result.name)
+    gap = styled("  ")
     if narrow:
-        name = "\n".join(fold_recipe(name, NAME_WIDTH))
-        gap = "\n  "
+        name = stacked(*fold_recipe(result.name, NAME_WIDTH))
+        gap = stacked("", "  ")
     if not result.labels:
-        return styled(name)
+        return name
     return styled_parts(name, gap, (", ".join(result.labels), "italic"))
 
 

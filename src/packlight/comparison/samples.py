@@ -7,11 +7,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
+from typing import IO
 
 import numpy as np
 
+from packlight.disk import replacing
 from packlight.errors import InputError
 from packlight.task import SampleTable
 
@@ -68,10 +71,8 @@ def write_samples(
     """
     check_format(out)
     columns = _columns_of(models, groups, metric)
-    try:
-        FORMATS[out.suffix](out, columns)
-    except OSError as error:
-        raise InputError(f"'{out}' cannot be written: {error.strerror}") from error
+    with replacing(out) as file:
+        FORMATS[out.suffix](file, columns)
 
 
 def _columns_of(
@@ -122,16 +123,17 @@ def _of_decisions(
     return [json.dumps(values[ends[i] : ends[i + 1]].tolist()) for i in range(n)]
 
 
-def _write_csv(out: Path, columns: Columns) -> None:
-    with out.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+def _write_csv(file: IO[bytes], columns: Columns) -> None:
+    text = TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    text.detach()
 
 
-def _write_parquet(out: Path, columns: Columns) -> None:
+def _write_parquet(file: IO[bytes], columns: Columns) -> None:
     table = _arrow("pyarrow").table(columns)
-    _arrow("pyarrow.parquet").write_table(table, out)
+    _arrow("pyarrow.parquet").write_table(table, file)
 
 
 FORMATS = {CSV: _write_csv, PARQUET: _write_parquet}

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
 import onnx_ir as ir
-from threadpoolctl import threadpool_limits
 
 from packlight.compression.method import Method, Site
 from packlight.compression.methods.table import METHODS
+from packlight.compression.threads import limited_threads
 from packlight.errors import CheckError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator, FloatReference
-from packlight.runtime.isolation.limits import cores
 
 HELD_BYTES = 64 * 2**20
 """Weights up to which codes are computed once and held; above, when they are written."""
@@ -59,11 +58,9 @@ def compress(
     held: int = HELD_BYTES,
     *,
     in_place: bool = False,
+    threads: int | None = None,
 ) -> AppliedRecipe:
     """Apply a recipe.
-
-    Linear algebra gets half of the cores where there is any: its threads wait by spinning, which
-    would slow down the model that runs beside it, and the compiled kernels.
 
     Args:
         model: stays as it is, unless it is to be edited in place.
@@ -72,6 +69,7 @@ def compress(
         held: bytes of weights up to which the new ones are computed at once and held in memory;
             above, each is computed when it is written, and let go.
         in_place: whether the model may be edited, which saves a copy of a large graph.
+        threads: of linear algebra and compiled kernels; see ``limited_threads``.
 
     Returns:
         The new model with its changes and refusals.
@@ -83,7 +81,7 @@ def compress(
     refusals: list[Refusal] = []
     current = model
     reference: FloatReference | None = None
-    with _half_the_cores() if held or calibrator is not None else nullcontext():
+    with limited_threads(threads) if held or calibrator is not None else nullcontext():
         for index, step in enumerate(recipe.steps):
             later = recipe.steps[index + 1 :]
             opset = max((_needed_opset(current.graph, next_step) for next_step in later), default=0)
@@ -95,11 +93,6 @@ def compress(
             changes += result.changes
             refusals += result.refusals
     return AppliedRecipe(current, recipe, tuple(changes), tuple(refusals))
-
-
-def _half_the_cores() -> AbstractContextManager[object]:
-    limit: AbstractContextManager[object] = threadpool_limits(max(1, cores() // 2), "blas")
-    return limit
 
 
 def _needed_opset(graph: ir.Model, step: Step) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import tomli_w
 
+from packlight.disk import replacing
 from packlight.errors import DeviceError, InputError
 from packlight.records.codec import from_json, read, to_json
 from packlight.records.device import Device
@@ -44,15 +45,13 @@ def write_device(device: Device, path: Path) -> None:
     """Write a device as TOML or JSON, by the suffix of the file's name.
 
     Raises:
-        DeviceError: the suffix is another, or the file cannot be written.
+        InputError: the suffix is another, or the file cannot be written.
     """
     if path.suffix not in FORMS:
         raise DeviceError(f"a device is written to a .toml or .json file; got '{path}'")
     to_text = device_toml if path.suffix == ".toml" else _device_json
-    try:
-        path.write_text(to_text(device), "utf-8")
-    except OSError as error:
-        raise DeviceError(f"'{path}' cannot be written: {error.strerror}") from error
+    with replacing(path) as file:
+        file.write(to_text(device).encode())
 
 
 def device_toml(device: Device) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import onnx
 import onnx_ir as ir
 
+from packlight.disk import check_output_path, folder_beside
 from packlight.errors import InputError
 from packlight.model.model import Model, content, initializers
 from packlight.model.size import GRAPH, INITIALIZER, Skeleton, head, skeleton, tensor_size
@@ -19,9 +19,6 @@ INLINE_LIMIT = 2**31 - 2**20
 
 EXTERNAL_ABOVE = 1024
 """Bytes above which a stored value of such a model goes into external data."""
-
-DRAFT_PREFIX = ".packlight-"
-"""Start of the name of the temporary folder; short, however long the file's name is."""
 
 BASE = 128
 LENGTH = 2
@@ -37,14 +34,14 @@ def save(model: Model, path: str | Path) -> int:
         Bytes written, external data included.
 
     Raises:
-        InputError: the path is a folder, a device or a pipe.
+        InputError: the path is a folder, a device or a pipe, or cannot be written.
     """
     target = Path(path)
     if target.exists() and not target.is_file():
         raise InputError(f"a model is written to a file; '{target}' is something else")
     layout = skeleton(model.graph)
-    with TemporaryDirectory(prefix=DRAFT_PREFIX, dir=target.parent) as folder:
-        draft = Path(folder) / target.name
+    with folder_beside(target) as folder:
+        draft = folder / target.name
         if layout.size() > INLINE_LIMIT:
             _write_with_external_data(model, draft)
         else:
@@ -145,10 +142,7 @@ def write_model(model: Model, out: Path, sources: AbstractSet[Path]) -> int:
         InputError: the path cannot be written, or is the source.
     """
     check_output(out, sources)
-    try:
-        return save(model, out)
-    except OSError as error:
-        raise InputError(f"'{out}' cannot be written: {error.strerror}") from error
+    return save(model, out)
 
 
 def check_output(out: Path, sources: AbstractSet[Path]) -> None:
@@ -157,19 +151,6 @@ def check_output(out: Path, sources: AbstractSet[Path]) -> None:
     source_paths = {path.resolve() for path in sources}
     if {out.resolve(), out.with_name(f"{out.name}.data").resolve()} & source_paths:
         raise InputError(f"'{out}' is what is read; name another file for the output")
-
-
-def check_output_path(out: Path) -> None:
-    """Refuse a path without a folder, or one that is a folder, a device or a pipe.
-
-    Raises:
-        InputError: with the path and its kind.
-    """
-    if not out.parent.is_dir():
-        raise InputError(f"the output's folder must exist; '{out.parent}' does not. Make it first")
-    if out.exists() and not out.is_file():
-        kind = "a folder" if out.is_dir() else "a device or a pipe"
-        raise InputError(f"the output is a file; '{out}' is {kind}. Name a file")
 
 
 def outside_files(model: Model) -> frozenset[Path]:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from packlight.presentation.markup import element
 from packlight.presentation.numbers import plural, show, show_named, show_named_value
+from packlight.presentation.printable import printable
 from packlight.presentation.verdict import sentence
 from packlight.records.comparison import Comparison
 from packlight.records.device import Device
@@ -50,13 +51,14 @@ class Overview:
 
     def text(self) -> str:
         """Columns aligned with spaces."""
-        table = [self.heads, *self.rows] if self.rows else []
+        table = [[*map(printable, row)] for row in (self.heads, *self.rows)] if self.rows else []
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
             "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             for row in table
         ]
-        return "\n".join([self.title, *(line.rstrip() for line in lines), *self.notes])
+        sentences = map(printable, self.notes)
+        return "\n".join([printable(self.title), *(line.rstrip() for line in lines), *sentences])
 
     def html(self) -> Markup:
         """HTML table."""

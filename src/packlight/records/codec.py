@@ -102,10 +102,17 @@ def loads(cls: type[T], text: str) -> T:
     """Read a record from its JSON text.
 
     Raises:
-        ValueError: the text is no JSON.
-        InputError: it is not that of such a record.
+        ValueError: the text is no JSON, or its numbers are not finite.
+        InputError: it is not that of such a record, or nested too deeply.
     """
-    return from_json(cls, json.loads(text))
+    try:
+        return from_json(cls, json.loads(text, parse_constant=_refuse_constant))
+    except RecursionError as error:
+        raise InputError("the JSON is nested too deeply for a record") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no finite number")
 
 
 def read(kind: Any, data: Json) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from packlight.errors import InputError
+from packlight.disk import replacing
 from packlight.presentation.markup import element, join
 from packlight.presentation.numbers import (
     DETECTABLE,
@@ -61,19 +60,9 @@ def write_report(
     Raises:
         InputError: the file cannot be written.
     """
-    if path.exists() and not path.is_file():
-        raise InputError(f"a report is written to a file; '{path}' is something else")
     content = page(outcome, title, inputs).encode("utf-8", "replace")
-    temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise InputError(
-            f"a report needs a folder that can be written; '{path}' cannot be: {error.strerror}"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(content)
 
 
 def page(outcome: Outcome, title: str, inputs: Mapping[int, Steps] = NO_INPUTS) -> str:

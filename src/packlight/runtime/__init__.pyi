@@ -8,6 +8,7 @@ from .clock import time_against as time_against
 from .exact_integers import with_exact_integers as with_exact_integers
 from .hardware import machine as machine
 from .isolation.confine import is_vetted as is_vetted
+from .isolation.confine import trust as trust
 from .isolation.confine import vet as vet
 from .kernel_saturation import Saturation as Saturation
 from .kernel_saturation import saturation as saturation

@@ -18,6 +18,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native_module
 from packlight.errors import ModelError, TaskError
 from packlight.records.session import SessionOptions
 
+onnxruntime.disable_telemetry_events()  # where a program imported it before packlight
+
 Array = NDArray[np.generic]
 Feeds = Mapping[str, Array]
 """One call of a model: an array for each input, by name."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -18,6 +16,7 @@ import onnx_ir as ir
 import onnxruntime
 from numpy.typing import NDArray
 
+from packlight.disk import scratch_folder
 from packlight.model import Model, nodes, stored_tensor
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import Steps, native_options, start_with_options
@@ -126,8 +125,7 @@ def fused(model: Model, options: SessionOptions) -> Model:
     """
     native = native_options(options)
     native.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
-    with TemporaryDirectory(prefix="packlight-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         native.optimized_model_filepath = str(folder / GRAPH_FILE)
         start_with_options(session_source(model, folder), model.name, options, native)
         graph = ir.from_proto(onnx.load(folder / GRAPH_FILE))

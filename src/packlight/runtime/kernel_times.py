@@ -12,13 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from packlight.disk import scratch_folder
 from packlight.errors import ModelError
 from packlight.model import Model, file_size, save, to_bytes
 from packlight.model.save import INLINE_LIMIT
@@ -135,8 +135,7 @@ def time_kernels(
     """
     runs: list[Run] = []
     seconds_of_rounds: list[Seconds] = []
-    with TemporaryDirectory(prefix="packlight-") as name:
-        folder = Path(name)
+    with scratch_folder() as folder:
         source = session_source(model, folder)
         for _ in range(rounds):
             plain = start_session(source, model.name, options)

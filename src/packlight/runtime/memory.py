@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx_ir as ir
 
+from packlight.disk import scratch_folder
 from packlight.errors import CheckError, InputError, ModelError, TaskError
 from packlight.model import Model, save
 from packlight.records.codec import canonical
@@ -50,8 +50,8 @@ def peak_memory(
     """
     if options.arithmetic != "runtime":
         raise ValueError("peak memory is that of arithmetic='runtime'")
-    with TemporaryDirectory(prefix="packlight-") as folder:
-        arguments = [str(path.resolve()), *_child_inputs(Path(folder), steps)]
+    with scratch_folder() as folder:
+        arguments = [str(path.resolve()), *_child_inputs(folder, steps)]
         arguments += [json.dumps(dict(state)), canonical(options)]
         peaks = [_peak_of_child(path, arguments, seconds) for _ in range(REPEATS)]
     return Measurement(median(peaks), "B", min(peaks), max(peaks), "measured", REPEATS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -12,6 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 from numpy.typing import NDArray
 
+from packlight.disk import scratch_folder
 from packlight.model import Model, file_size, load, save, to_bytes
 from packlight.model.save import INLINE_LIMIT
 from packlight.records.session import SessionOptions
@@ -67,8 +67,8 @@ def _open_in_memory(
         native.add_external_initializers(list(shared), values)
         data = to_bytes(stripped)
         return start_with_options(data, model.name, options, native, inexact, without=without)
-    with TemporaryDirectory(prefix="packlight-") as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch_folder() as folder:
+        path = folder / "model.onnx"
         save(model, path)
         return start_session(path, model.name, options, inexact, without=without)
 

@@ -35,6 +35,8 @@ from packlight.runtime import (
     machine,
     open_session,
     peak_memory,
+    trust,
+    vet,
 )
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.progress import Progress, silent
@@ -79,7 +81,7 @@ class Bench:
         stored = self.store.get("variant", key, Variant)
         if stored is not None and self.store.path(stored.file).is_file():
             return stored
-        name = self.store.put_model(lambda path: copy_model(self.opened, path))
+        name = self.put_model(lambda path: copy_model(self.opened, path))
         variant = Variant(
             key, "", model.name, Recipe(), model.digest, name, environment=environment()
         )
@@ -127,7 +129,7 @@ class Bench:
             self.task.calibration, self.options, self.progress, state=self.task.state
         )
         applied = compress(self.opened.model, recipe, calibrator)
-        file = self.store.put_model(lambda path: save(applied.model, path))
+        file = self.put_model(lambda path: save(applied.model, path))
         variant = Variant(
             id=key,
             parent=self.original.id,
@@ -143,6 +145,21 @@ class Bench:
         )
         self.store.put("variant", key, variant)
         return variant
+
+    def put_model(self, writes: Callable[[Path], object]) -> str:
+        """Store a model that this process made, which needs no vetting, and return its name."""
+        name = self.store.put_model(writes)
+        trust(self.store.path(name))
+        return name
+
+    def file_of(self, variant: Variant) -> Path:
+        """The file of a variant, whose content is what its name says, and vetted.
+
+        A project may come from a stranger, or may have been changed since it was written.
+        """
+        path = self.store.checked_path(variant.file)
+        vet(path)
+        return path
 
     def once(self, kind: str, variant: Variant, cls: type[T], make: Callable[[], T]) -> T:
         """Return a measurement from the store, or make and commit it.
@@ -168,7 +185,7 @@ class Bench:
         """Load the model of a variant."""
         if variant.id == self.original.id:
             return self.opened.model
-        return replace(load(self.store.path(variant.file)), name=variant.name)
+        return replace(load(self.file_of(variant)), name=variant.name)
 
     def size(self, variant: Variant) -> Cost:
         """Bytes on disk and after zip."""
@@ -220,7 +237,7 @@ class Bench:
 
     def table(self, evaluation: Evaluation) -> SampleTable:
         """Results of single samples."""
-        return read_table(self.store.path(evaluation.samples).read_bytes())
+        return read_table(self.store.checked_path(evaluation.samples).read_bytes())
 
     def reference_table(self, evaluation: Evaluation) -> SampleTable:
         """Results of single samples for the original, stored with a variant's evaluation."""
@@ -278,8 +295,7 @@ class Bench:
 
     def measure_memory(self, variant: Variant, sample: Steps) -> Cost:
         """Measure the peak memory of a variant on a sample, in separate processes."""
-        path = self.store.path(variant.file)
-        peak = peak_memory(path, sample, self.task.state, self.options)
+        peak = peak_memory(self.file_of(variant), sample, self.task.state, self.options)
         return Cost(variant.id, {"peak_memory": peak}, self.options, digest(machine()))
 
 

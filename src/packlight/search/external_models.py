@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from packlight.disk import scratch_folder
 from packlight.errors import ModelError
 from packlight.model import Model
 from packlight.records import Recipe, SessionOptions, Variant, digest
@@ -34,7 +33,7 @@ def temporary_bench(
     progress: Progress = silent,
 ) -> Iterator[Bench]:
     """Open a bench whose project is deleted at the end."""
-    with TemporaryDirectory(prefix="packlight-") as folder, Store.open(Path(folder)) as store:
+    with scratch_folder() as folder, Store.open(folder) as store:
         yield Bench(store, base, task, options, seed, seconds, progress)
 
 
@@ -51,7 +50,7 @@ def adopt(bench: Bench, opened: Opened, name: str) -> Variant:
     base = bench.original
     if key == base.id:
         return base
-    file = bench.store.put_model(lambda path: copy_model(opened, path))
+    file = bench.put_model(lambda path: copy_model(opened, path))
     recipe = Recipe()
     return Variant(key, base.id, name, recipe, opened.model.digest, file, environment=environment())
 

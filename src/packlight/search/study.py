@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from packlight.errors import InputError
-from packlight.model import Model, load
+from packlight.model import Model
 from packlight.presentation.markup import element
 from packlight.presentation.overview import as_html, as_text
 from packlight.records import (
@@ -27,6 +27,7 @@ from packlight.records import (
 )
 from packlight.records.outcome import VariantResult
 from packlight.report import plot_frame
+from packlight.sources.opening import load
 from packlight.store import Store
 
 OUTCOME = "outcome"
@@ -113,6 +114,9 @@ class Result:
         if not self.record.file:
             reason = self.record.error or "its file was not kept"
             raise InputError(f"'{self.name}' has no file: {reason}")
+        path = (self.project / self.record.file).resolve()
+        if not path.is_relative_to(self.project.resolve()):
+            raise InputError(f"a file of a project is inside it; '{self.record.file}' is not")
         return self.project / self.record.file
 
     def model(self) -> Model:

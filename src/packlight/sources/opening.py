@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from packlight import zoo
+from packlight.disk import scratch_folder
 from packlight.errors import InputError, ModelError
 from packlight.model import Model, file_size, save, stored_files, stored_size
 from packlight.model import load as read_model
@@ -129,8 +129,8 @@ def load(model: str | Path) -> Model:
 @contextmanager
 def at_hand(*models: AnyModel) -> Iterator[list[Opened]]:
     """Open each model; a ``Model`` in memory is first written to a temporary folder."""
-    with TemporaryDirectory(prefix="packlight-") as folder:
-        yield [_open_or_write(model, Path(folder) / f"{i}.onnx") for i, model in enumerate(models)]
+    with scratch_folder() as folder:
+        yield [_open_or_write(model, folder / f"{i}.onnx") for i, model in enumerate(models)]
 
 
 def _open_or_write(model: AnyModel, path: Path) -> Opened:

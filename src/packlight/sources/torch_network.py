@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
+from packlight.disk import scratch_folder
 from packlight.errors import ModelError
 from packlight.model import Model, load
 from packlight.task.python import load_file, load_module, user_code
@@ -30,8 +30,8 @@ def exported(text: str, shapes: Mapping[str, Sequence[int]]) -> Model:
             "pip install 'packlight[torch]', or give an ONNX file"
         )
     exporting = importlib.import_module("packlight.torch.exporting")
-    with TemporaryDirectory(prefix="packlight-") as folder:
-        path = Path(folder) / f"{text.rpartition(':')[2]}.onnx"
+    with scratch_folder() as folder:
+        path = folder / f"{text.rpartition(':')[2]}.onnx"
         exporting.export(_build_network(text), text, shapes, path)
         return load(path)
 

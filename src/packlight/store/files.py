@@ -1,32 +1,23 @@
-"""Files named by the digest of their content: written to a temporary path, synced, then renamed.
-
-A temporary path holds the host and process id of its writer, so that leftovers of killed processes
-can be distinguished from files that a live process is still writing.
-"""
+"""Files named by the digest of their content: written to a temporary path, synced, then renamed."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
-import secrets
 import shutil
-import socket
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from packlight.disk import new_file, remove, temporary_name
 from packlight.errors import InputError
 
 PREFIX = 32
 """Hexadecimal digits of the SHA-256 that name a file."""
 MODEL = "model.onnx"
 CHUNK = 2**20
-STRAY_SECONDS = 60.0
-FOREIGN_STRAY_SECONDS = 24 * 3600.0
-"""Age at which files of another host count as abandoned; its processes are unknown."""
 SUFFIX = re.compile(r"(\.[A-Za-z0-9]{1,16})*")
-STRAY = re.compile(r"\.writing-([0-9a-f]{8})-(\d+)-[0-9a-f]{8}" + SUFFIX.pattern)
 
 Source = bytes | Path | Callable[[Path], object]
 
@@ -81,7 +72,8 @@ def put_model(folder: Path, writes: Callable[[Path], object]) -> str:
 def write(source: Source, path: Path) -> None:
     """Write a source's content to a path."""
     if isinstance(source, bytes):
-        path.write_bytes(source)
+        with open(path, "wb", opener=new_file) as file:
+            file.write(source)
     elif isinstance(source, Path):
         if not source.is_file():
             raise InputError(f"storing a file needs a file; '{source}' is none")
@@ -108,6 +100,19 @@ def deflated_size(path: Path) -> int:
     return size + len(compressor.flush())
 
 
+def matches(path: Path, name: str) -> bool:
+    """Tell if a file, or a model's folder, has the content that its stored name states.
+
+    Args:
+        path: of the file, or of the model's main file.
+        name: as ``put_file`` or ``put_model`` returned it.
+    """
+    stated = Path(name)
+    if stated.name == MODEL:
+        return _digest_of_folder(path.parent)[:PREFIX] == stated.parent.name
+    return _digest_of(path)[:PREFIX] == stated.name.partition(".")[0]
+
+
 def _digest_of(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -126,12 +131,7 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _temporary_path(folder: Path, suffix: str = "") -> Path:
-    return folder / f".writing-{host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
-
-
-def host() -> str:
-    """Short digest of this host's name."""
-    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+    return folder / f".{temporary_name(suffix)}"
 
 
 def _sync(path: Path) -> None:
@@ -144,41 +144,3 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def clean(folder: Path, now: float) -> None:
-    """Remove leftovers of killed processes; ``now`` is in seconds since the epoch."""
-    for path in folder.iterdir():
-        owner = STRAY.fullmatch(path.name)
-        if owner and _is_abandoned(path, owner[1], int(owner[2]), now):
-            remove(path)
-
-
-def _is_abandoned(path: Path, owner_host: str, pid: int, now: float) -> bool:
-    """Tell if the writer of a temporary path is gone."""
-    try:
-        age = now - path.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    if owner_host != host() or os.name != "posix":
-        return age > FOREIGN_STRAY_SECONDS
-    return age > STRAY_SECONDS and not _is_running(pid)
-
-
-def _is_running(pid: int) -> bool:
-    """Tell if a process runs on this host, by sending it signal 0."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def remove(path: Path) -> None:
-    """Delete a file or folder if it exists; a failed deletion is retried at the next open."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Self, TypeVar
 
 import sqlalchemy as sql
 
+from packlight.disk import disk_reason, is_refusal, sweep
 from packlight.errors import InputError
 from packlight.records import Variant, canonical, loads
 from packlight.store import files
@@ -29,10 +29,6 @@ from packlight.store.database import (
 T = TypeVar("T")
 FILES = "files"
 VARIANT = "variant"
-UNWRITABLE = (
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO,
-    errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +65,8 @@ class Store:
         engine = connect(location)
         try:
             with _writable(folder):
-                (folder / FILES).mkdir(exist_ok=True)
-                files.clean(folder / FILES, clock())
+                _make_files_folder(folder / FILES)
+                sweep(folder / FILES, clock())
         except BaseException:
             engine.dispose()
             raise
@@ -114,6 +110,26 @@ class Store:
             raise InputError(f"a stored name is a path in the project; got {name!r}") from error
         if not path.is_relative_to(root) or path == root:
             raise InputError(f"a stored name stays inside '{self.folder}'; got {name!r}")
+        return path
+
+    def checked_path(self, name: str) -> Path:
+        """Path of a stored file whose content was compared with its name.
+
+        Raises:
+            InputError: the name leads out of the project, or the content is another.
+        """
+        path = self.path(name)
+        try:
+            is_whole = files.matches(path, name)
+        except OSError as error:
+            raise InputError(
+                f"the project's file '{path}' cannot be read: {error.strerror}"
+            ) from error
+        if not is_whole:
+            raise InputError(
+                f"the project's file '{path}' is not what its name says: it was changed since it "
+                "was stored. Choose another project folder"
+            )
         return path
 
     def put(self, kind: str, key: str, record: object) -> None:
@@ -202,6 +218,15 @@ def read(cls: type[T], text: str, what: str) -> T:
         raise InputError(f"the project holds {what} in another form: {error}") from error
 
 
+def _make_files_folder(folder: Path) -> None:
+    """Make the folder of a project's files; refuse a link, which would lead writes elsewhere."""
+    if folder.is_symlink():
+        raise InputError(
+            f"a project holds its files itself; '{folder}' is a link, which is not followed"
+        )
+    folder.mkdir(exist_ok=True)
+
+
 def _make_folder(folder: Path, location: sql.URL) -> None:
     """Make the project's folder; refuse one that holds other files."""
     if folder.exists() and not folder.is_dir():
@@ -224,9 +249,9 @@ def _writable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in UNWRITABLE:
+        if not is_refusal(error) and not isinstance(error, FileExistsError):
             raise
         raise InputError(
-            f"a project needs a folder that can be written; '{folder}' cannot: {error.strerror}. "
-            "Free space, change its rights, or name another"
+            f"a project needs a folder that can be written; '{error.filename or folder}' cannot: "
+            f"{disk_reason(error)}"
         ) from error

@@ -6,6 +6,7 @@ sum of errors within the bits that there are follow by integer programming.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -21,6 +22,7 @@ from packlight.records.configs import RoundingConfig
 from packlight.records.storage import Note
 from packlight.records.variant import Refusal
 from packlight.runtime.calibration import Calibrator
+from packlight.runtime.compiled_output import silenced
 
 Doubles = NDArray[np.float64]
 
@@ -128,12 +130,14 @@ def solve(costs: Doubles, unit: float, membership: Doubles, share: Doubles) -> N
     from scipy.optimize import LinearConstraint, milp  # noqa: PLC0415  scipy takes long to load
 
     limits = [LinearConstraint(membership, 1, 1), LinearConstraint(share, -np.inf, 1)]
-    solution = milp(
-        np.minimum(costs, unit) / (unit or 1.0),
-        constraints=limits,
-        integrality=np.ones_like(costs),
-        bounds=(0, costs <= unit),
-        options={"mip_rel_gap": OPTIMALITY_GAP},
-    )
+    with silenced(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scipy passes HiGHS the number of threads, and warns
+        solution = milp(
+            np.minimum(costs, unit) / (unit or 1.0),
+            constraints=limits,
+            integrality=np.ones_like(costs),
+            bounds=(0, costs <= unit),
+            options={"mip_rel_gap": OPTIMALITY_GAP, "threads": 1},
+        )
     assert solution.x is not None, "the least widths are always within the mean"
     return np.flatnonzero(solution.x > 1 / 2)

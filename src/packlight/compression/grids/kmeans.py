@@ -12,11 +12,12 @@ minimum-weight k-link path in graphs with the concave Monge property" (1994).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
+
+from packlight.compression.threads import load_kernels
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -195,4 +196,4 @@ def _trace_back(origin: Indices, end: int) -> Indices:
 
 def _kernels() -> ModuleType:
     """The compiled kernels; loads numba when they are first used."""
-    return import_module("packlight.compression.grids.kmeans_kernels")
+    return load_kernels("grids.kmeans_kernels")

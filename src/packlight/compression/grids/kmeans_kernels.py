@@ -7,10 +7,11 @@ any index on. With ``bare`` a run of one value costs exactly 0, without the rema
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from packlight.compression.compiled import compiled
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _cost(mass, first, second, bare, i, j):
     """Weighted squared distance of values i to j - 1 to their mean."""
     total = mass[j] - mass[i]
@@ -20,7 +21,7 @@ def _cost(mass, first, second, bare, i, j):
     return max(0.0, second[j] - second[i] - moment * moment / total)
 
 
-@njit(cache=True)
+@compiled()
 def _crossing(mass, first, second, bare, best, a, b, low, high):
     """The first end from which a later start b is at least as good as a; high + 1 where none."""
     while low <= high:
@@ -34,7 +35,7 @@ def _crossing(mass, first, second, bare, best, a, b, low, high):
     return low
 
 
-@njit(cache=True)
+@compiled()
 def runs_at_price(mass, first, second, bare, price):
     """Best runs where each costs a price more: start of the run for each end, and their number."""
     n = len(mass) - 1
@@ -68,7 +69,7 @@ def runs_at_price(mass, first, second, bare, price):
     return origin, count[n]
 
 
-@njit(cache=True)
+@compiled()
 def exact_runs(mass, first, second, bare, k):
     """Best k runs by one layer of the program for each run."""
     n = len(mass) - 1

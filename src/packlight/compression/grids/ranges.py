@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from types import ModuleType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.compression.threads import load_kernels
 from packlight.records.configs import ActivationRange
 
 BINS = 4096
@@ -265,4 +265,4 @@ RANGE_RULES: Mapping[str, Callable[[HistogramObserver, float], tuple[float, floa
 
 def _kernels() -> ModuleType:
     """The compiled loop; loads numba when it is first used."""
-    return import_module("packlight.compression.grids.ranges_kernels")
+    return load_kernels("grids.ranges_kernels")

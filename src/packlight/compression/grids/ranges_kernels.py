@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from packlight.compression.compiled import compiled
 
 TOLERANCE = np.float32(1e-3)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def count(flat, reach, counts):
     """Count numbers in equal bins from ``-reach`` to ``reach``.
 

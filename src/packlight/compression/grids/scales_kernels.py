@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from packlight.compression.compiled import compiled
 
 TINY = 1e-300
 WINDOW = 0.8
 """Factor by which the scale falls between checks that clipping already costs too much."""
 
 
-@njit(cache=True)
+@compiled()
 def _sweep_scales(sizes, weights, tops, start, best):
     """The least squared error of a group over all scales below ``start``.
 
@@ -55,7 +57,7 @@ def _sweep_scales(sizes, weights, tops, start, best):
             return best, best_scale
 
 
-@njit(cache=True)
+@compiled()
 def _crossings(sizes, tops, codes, low):
     """Scales above ``low`` at which a code grows by one, and the index of the code."""
     count = 0
@@ -75,7 +77,7 @@ def _crossings(sizes, tops, codes, low):
     return points, indices
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def symmetric_scales(rows, weights, top):
     """The best scale of each group, 0 where all its weights are 0.
 
@@ -98,7 +100,7 @@ def symmetric_scales(rows, weights, top):
     return scales
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def asymmetric_scales(rows, weights, top, reach):
     """The best scale and zero of each group.
 
@@ -138,7 +140,7 @@ def asymmetric_scales(rows, weights, top, reach):
     return scales, zeros
 
 
-@njit(cache=True)
+@compiled()
 def _start_scale(widest, top):
     """The scale below which the widest weight of one sign takes the highest code of that sign."""
     if top <= 0:

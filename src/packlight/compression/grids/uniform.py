@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from types import ModuleType
 
 import numpy as np
@@ -19,6 +18,7 @@ from packlight.compression.grids.grouping import (
 from packlight.compression.grids.kmeans import CHUNK_SIZE
 from packlight.compression.reconstruction.gptq import Lattice
 from packlight.compression.sites.weight_matrix import Layout
+from packlight.compression.threads import load_kernels
 from packlight.records.configs import WeightRange
 
 Codes = NDArray[np.float32]
@@ -147,4 +147,4 @@ def _best_scales(
 
 def _kernels() -> ModuleType:
     """The compiled kernels; loads numba when they are first used."""
-    return import_module("packlight.compression.grids.scales_kernels")
+    return load_kernels("grids.scales_kernels")

@@ -12,13 +12,13 @@ al., "QuantEase" (2023).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from packlight.compression.reconstruction.zero_masks import DENSE, Mask, Sparsity, cheapest_mask
+from packlight.compression.threads import load_kernels
 
 Doubles = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -229,4 +229,4 @@ def inverse_factor(hessian: Doubles) -> Doubles:
 
 
 def _compiled() -> ModuleType:
-    return import_module("packlight.compression.reconstruction.gptq_kernels")
+    return load_kernels("reconstruction.gptq_kernels")

@@ -6,10 +6,12 @@ Every row of every group is on its own, so the result does not depend on how man
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from packlight.compression.compiled import compiled
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def nearest_code(value, scale, zero, low, high, table):
     """Code of the grid point, or of the table entry, nearest to a value."""
     if table.shape[0] == 0:
@@ -31,7 +33,7 @@ def nearest_code(value, scale, zero, low, high, table):
     return first * 1.0
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def real_value(code, scale, zero, table):
     """Real value of a code."""
     if table.shape[0] == 0:
@@ -39,7 +41,7 @@ def real_value(code, scale, zero, table):
     return table[int(code)] * scale
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def gptq_block(
     target, upper, order, start, drop, scale, zero, block, low, high, tables, table_of, codes
 ):
@@ -83,7 +85,7 @@ def gptq_block(
     return errors
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def coordinate_descent(
     value, pull, hessian, scale, zero, block, low, high, tables, table_of, codes, sweeps
 ):

@@ -11,13 +11,13 @@ Source: Hassibi and Stork, "Optimal Brain Surgeon" (NIPS 1992); Frantar and Alis
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import import_module
 
 import numpy as np
 from numpy.typing import NDArray
 
 from packlight.compression.reconstruction.gptq import CHUNK_ROWS, Lattice, gptq
 from packlight.compression.reconstruction.zero_masks import Sparsity
+from packlight.compression.threads import load_kernels
 
 Doubles = NDArray[np.float64]
 
@@ -165,6 +165,6 @@ def _exchange_zeros(
     run = sparsity.run
     hessians = np.broadcast_to(hessian, (len(weight), *hessian.shape[1:]))
     grid = lattice.kernel_args()
-    kernels = import_module("packlight.compression.reconstruction.zero_masks_kernels")
+    kernels = load_kernels("reconstruction.zero_masks_kernels")
     kernels.exchange(value, pull, hessians, zeros, run, error, *grid, codes, sweeps)
     return np.where(zeros, np.nan, codes)

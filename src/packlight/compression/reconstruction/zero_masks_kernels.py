@@ -6,8 +6,9 @@ Every row of every group is on its own, so the result does not depend on how man
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
+from packlight.compression.compiled import compiled
 from packlight.compression.reconstruction.gptq_kernels import nearest_code, real_value
 
 MIN_GAIN = 1e-3
@@ -17,7 +18,7 @@ MARGIN = 1 + 1e-6
 """How much more a weight must gain elsewhere before it moves, so that none moves for ever."""
 
 
-@njit(cache=True, fastmath={"nnan", "nsz", "reassoc"})
+@compiled(fastmath={"nnan", "nsz", "reassoc"})
 def _largest_gain(removed, row, pull, room):
     largest = 0.0
     for i in range(len(pull)):
@@ -26,7 +27,7 @@ def _largest_gain(removed, row, pull, room):
     return largest
 
 
-@njit(cache=True)
+@compiled()
 def _best_zero(removed, row, pull, room, default):
     """Index of that zero; ``default`` where there is none."""
     best = default
@@ -40,14 +41,14 @@ def _best_zero(removed, row, pull, room, default):
     return best
 
 
-@njit(cache=True)
+@compiled()
 def _best_code(freed, weight, scale, zero, low, high, table):
     code = nearest_code(freed / weight, scale, zero, low, high, table)
     value = real_value(code, scale, zero, table)
     return code, value, value * (2 * freed - value * weight)
 
 
-@njit(cache=True)
+@compiled()
 def _sweep_row(value, pull, hessian, zeros, run, scale, zero, block, low, high, table, codes):
     """Gain of one sweep over a row. Arguments are those of ``exchange`` for the row."""
     total_gain = 0.0
@@ -91,7 +92,7 @@ def _sweep_row(value, pull, hessian, zeros, run, scale, zero, block, low, high, 
     return total_gain
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def exchange(
     value, pull, hessian, zeros, run, error, scale, zero, block, low, high, tables, table_of, codes,
     sweeps,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 START = (
     "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from packlight.runtime.isolation.limits import end_with_parent; end_with_parent(); "
     "from packlight.postponed import postpone; postpone(); "
     "importlib.import_module(sys.argv[2]).main(sys.argv[3:])"
 )
@@ -38,7 +39,7 @@ class Finished:
 
 
 def run_child(module: str, arguments: Sequence[str], seconds: float, stdin: str = "") -> Finished:
-    """Call ``main(arguments)`` of a module in a fresh process; it never outlives this call.
+    """Call ``main(arguments)`` of a module in a fresh process; it never outlives this process.
 
     Args:
         module: its full name.

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import TypeVar
 
+from packlight.runtime.isolation.limits import end_with_parent
+
 T = TypeVar("T")
 
 
@@ -58,6 +60,7 @@ def can_fork() -> bool:
 
 def send(sender: Connection, work: Callable[[], object]) -> None:
     """Do the work and send its result or error."""
+    end_with_parent()
     try:
         sender.send((work(), None))
     except Exception as error:

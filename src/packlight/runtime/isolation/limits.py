@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +15,9 @@ STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
 """Value for ``clear_refs`` that resets the peak of the resident set (proc(5))."""
+
+PARENT_DEATH_SIGNAL = 1
+"""Option of prctl(2)."""
 
 KIB = 1024
 
@@ -50,6 +55,12 @@ def restrict(memory: int, seconds: int) -> None:
             resource.setrlimit(limit, (soft, hard))
         except (ValueError, OSError) as error:  # macOS does not limit address space
             print(f"limit {limit} is not set: {error}", file=sys.stderr)
+
+
+def end_with_parent() -> None:
+    """Let the system kill this process when its parent ends, even when that is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, int(signal.SIGKILL))
 
 
 def reset_peak() -> None:
