@@ -18,7 +18,7 @@ from packlight.errors import InputError
 from packlight.records import SessionOptions, from_json, to_json
 from packlight.runtime.calls import is_out_of_memory, start_session
 from packlight.runtime.isolation.confine import SWALLOWED
-from packlight.runtime.isolation.vetting_child import load_limited, rehearse
+from packlight.runtime.isolation.vetting_child import ISOLATED_BYTES, load_limited, rehearse
 from packlight.sources.opening import ZOO, Opened, open_model
 
 Verb = Callable[[Opened, Any], object]
@@ -66,7 +66,7 @@ def _run_verb(name: str, seconds: int, message: Mapping[str, Any]) -> object:
     if name.startswith(ZOO):
         opened = open_model(name)
     else:
-        opened = Opened(load_limited(Path(name), seconds), Path(name))
+        opened = Opened(load_limited(Path(name), seconds, ISOLATED_BYTES), Path(name))
     request = from_json(kind, message["request"])
     try:
         return verb(opened, request)

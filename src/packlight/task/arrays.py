@@ -20,10 +20,10 @@ from packlight.errors import TaskError
 from packlight.metrics import METRICS, Metric, metric_by_name
 from packlight.metrics.fidelity import is_float
 from packlight.model.model import Model
-from packlight.runtime.isolation.limits import physical_memory
 from packlight.task.declared import Dims, declared_dims, declared_dtype, dims_text, shape_matches
 from packlight.task.samples import ArraySamples
 from packlight.task.task import Task
+from packlight.task.unpacking import check_unpacked
 
 Arrays = Mapping[str, NDArray[np.generic]]
 CALIBRATION = "calibration_"
@@ -39,7 +39,6 @@ SCORES_RANK = 2
 UNSUPPORTED_KINDS = "mMV"
 """Kinds of arrays that models do not take: times and records."""
 
-GIB = 2**30
 ROWS_CHECKED = 256
 """Rows checked at a time, so that a check needs little memory."""
 
@@ -80,7 +79,8 @@ def _read_arrays(path: Path) -> Arrays:
         raise TaskError(f"a task in arrays must be an .npz; '{path}' is no file")
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            _check_memory(sum(member.file_size for member in archive.infolist()), path.name)
+            unpacked = sum(member.file_size for member in archive.infolist())
+            check_unpacked(unpacked, path.stat().st_size, path.name)
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 return {name: arrays[name] for name in arrays.files}
@@ -92,17 +92,6 @@ def _read_arrays(path: Path) -> Arrays:
             f"'{path.name}' must be an .npz as numpy.savez writes it, without Python objects; "
             f"reading it gives: {reason}"
         ) from error
-
-
-def _check_memory(size: int, file: str) -> None:
-    """Refuse arrays larger than half of the memory; a small file can unpack to them."""
-    memory = physical_memory()
-    if memory and size > memory // 2:
-        raise TaskError(
-            f"the arrays of '{file}' take {size / GIB:.1f} GiB; this machine has "
-            f"{memory / GIB:.1f} GiB of memory. Give fewer samples, or write the task in Python, "
-            "which can read one sample at a time"
-        )
 
 
 def check_names(arrays: Arrays, model: Model, file: str) -> None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.errors import TaskError
 from packlight.metrics.metric import Decisions, Rows, Truths
+from packlight.task.unpacking import check_unpacked
 
 FIDELITY = "fidelity."
 SAMPLE = "sample."
 DECISION = "decision."
+STORED = "a stored table of samples"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,9 +69,23 @@ class SampleTable:
 
 
 def read_table(data: bytes) -> SampleTable:
-    """Read a table from the bytes of ``to_bytes``."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        stored = {name: arrays[name] for name in arrays.files}
+    """Read a table from the bytes of ``to_bytes``.
+
+    Raises:
+        TaskError: they are no such table, or unpack to far more.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            check_unpacked(unpacked, len(data), STORED)
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            stored = {name: arrays[name] for name in arrays.files}
+        return _table_of(stored)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise TaskError(f"{STORED} cannot be read: {error}. Start a new project") from error
+
+
+def _table_of(stored: Mapping[str, NDArray[Any]]) -> SampleTable:
     return SampleTable(
         rows=stored["rows"],
         decisions=stored["decisions"],

@@ -12,21 +12,34 @@ from pathlib import Path
 import numpy as np
 
 from packlight.errors import InputError, ModelError
-from packlight.model import Model, file_size, infer_shapes, initializers, load
+from packlight.model import Model, file_size, infer_shapes, initializers, load, stored_size
 from packlight.model.check import root_cause
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import DTYPES, Array, Session, is_out_of_memory, start_session
 from packlight.runtime.isolation.confine import file_bytes
 from packlight.runtime.isolation.limits import address_space, physical_memory, restrict
 
-BASE_BYTES = 4 * 2**30
-"""Bytes of address space for any model."""
+BASE_BYTES = 2**30
+"""Bytes of address space for any model that is vetted. The parent may hold what is computed in it
+twice, as where it runs a model beside its reference, and stays under 2 GB."""
+
+ISOLATED_BYTES = 7 * 2**28
+"""Bytes of address space for a verb that runs in the child alone, so that it stays under 2 GB."""
+
+LARGE_INPUT_BYTES = 4 * 2**30
+"""Bytes of address space at most for a small model with large inputs, as an image to enlarge."""
+
+BYTES_PER_INPUT_BYTE = 512
+"""Bytes of address space for each byte of the inputs: activations of some hundred channels."""
 
 BYTES_PER_WEIGHT_BYTE = 8
 """Bytes of address space for each byte of a large model: read, parsed, packed, and copied."""
 
 ALWAYS_RUN_BYTES = 2**27
 """Bytes of weights up to which a model runs once even if the caller does not run it."""
+
+MAPPINGS = 2
+"""Times that a file of external data is mapped at once; pages that nobody reads take no memory."""
 
 LARGEST_INPUT = 2**28
 """Bytes of input; a model that states larger inputs is opened and not run."""
@@ -59,21 +72,34 @@ def _vet_in_process(path: Path, seconds: int, *, runs: bool) -> dict[str, str | 
         return {"error": "", "memory": True}
 
 
-def load_limited(path: Path, seconds: int) -> Model:
+def load_limited(path: Path, seconds: int, base: int = BASE_BYTES) -> Model:
     """Load a model within limits on this process that suit its size.
 
     Args:
         path: of its file.
         seconds: of processor time for this process in all.
+        base: bytes of address space for any model.
     """
-    _limit_process(file_bytes(path), seconds)
+    _limit_process(file_bytes(path), 0, seconds, base)
     model = load(path)
-    _limit_process(weight_bytes(model), seconds)
+    mapped = MAPPINGS * (stored_size(path) - file_bytes(path))
+    _limit_process(weight_bytes(model), _input_bytes(model), seconds, base + mapped)
     return model
 
 
-def _limit_process(size: int, seconds: int) -> None:
-    room = max(BASE_BYTES, BYTES_PER_WEIGHT_BYTE * size)
+def _input_bytes(model: Model) -> int:
+    """Bytes of the inputs, with size 1 for open dimensions."""
+    total = 0
+    for value in model.inputs().values():
+        if value.shape is not None and value.dtype is not None:
+            sizes = [size for size in value.shape if isinstance(size, int)]
+            total += math.prod(sizes) * math.ceil(value.dtype.itemsize)
+    return total
+
+
+def _limit_process(weights: int, inputs: int, seconds: int, base: int) -> None:
+    for_inputs = min(BYTES_PER_INPUT_BYTE * inputs, LARGE_INPUT_BYTES)
+    room = max(base, BYTES_PER_WEIGHT_BYTE * weights, for_inputs)
     memory = physical_memory()
     restrict(address_space() + min(room, memory or room), seconds)
 
