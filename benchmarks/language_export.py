@@ -5,6 +5,10 @@ python language_export.py MODEL.gguf TEXTS OUT.onnx
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 import sys
 from pathlib import Path
 

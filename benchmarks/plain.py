@@ -7,6 +7,10 @@ peer loses by an operator that it does not know, and none pays for bytes that an
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 import hashlib
 from collections.abc import Iterator, Mapping
 from itertools import pairwise

@@ -35,8 +35,8 @@ SINGLE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "
 for variable in SINGLE_THREAD:  # before numpy loads
     os.environ[variable] = "1"
 
-import numpy as np  # noqa: E402
-import onnx  # noqa: E402
+import numpy as np
+import onnx
 
 DEFAULT_INPUTS = Path(__file__).resolve().parent / ".cache" / "same_bytes"
 INPUTS_VARIABLE = "SAME_BYTES_INPUTS"

@@ -13,6 +13,9 @@ before it is run so. Arguments are those of ``integers.py``.
 from __future__ import annotations
 
 import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 import shutil
 import subprocess
 import sys

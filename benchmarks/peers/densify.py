@@ -6,6 +6,10 @@ the runtime that defines it; what quantizes activations is taken out, for weight
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 from collections.abc import Callable, Mapping
 
 import numpy as np

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 from pathlib import Path
 
 import aimet_onnx

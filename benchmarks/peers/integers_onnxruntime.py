@@ -5,6 +5,10 @@ Models are prepared by its own ``quant_pre_process``, as its documentation advis
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 from collections.abc import Mapping
 
 import onnx

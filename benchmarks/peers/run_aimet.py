@@ -8,6 +8,9 @@ below, as its documentation recommends, and 32 calls at a step, unless the setti
 from __future__ import annotations
 
 import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

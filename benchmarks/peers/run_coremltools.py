@@ -8,6 +8,10 @@ the program is never run.
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 from collections.abc import Callable
 
 import coremltools as ct

@@ -5,6 +5,10 @@ python run_diagnose.py KIND MODEL CALIBRATION.npz OUT.onnx
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path

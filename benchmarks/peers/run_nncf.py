@@ -6,6 +6,10 @@ compresses products, and keeps convolutions and embeddings at 8.
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 import nncf
 from densify import densify
 from job import Answer, Job, answer

@@ -6,6 +6,10 @@ but recurrent layers, per channel, to 8 or 4. Where the second is judged, activa
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 from itertools import islice
 
 import numpy as np

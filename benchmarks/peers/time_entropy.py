@@ -9,6 +9,10 @@ products read and give.
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 import json
 import sys
 import time

@@ -8,6 +8,10 @@ scikit-learn (one start), optimum (kmeans1d on the distinct float32 values: exac
 
 from __future__ import annotations
 
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
+
 import sys
 import time
 from collections.abc import Callable

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from packlight.disk import scratch_folder
 from packlight.errors import ModelError
 from packlight.model import Model, load
 from packlight.task.python import load_file, load_module, user_code
+
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
+"""Variable that names it; by default it stays in the system's folder for temporary files."""
 
 
 def exported(text: str, shapes: Mapping[str, Sequence[int]]) -> Model:
@@ -29,11 +34,24 @@ def exported(text: str, shapes: Mapping[str, Sequence[int]]) -> Model:
             f"'{text}' is a PyTorch network and PyTorch is not installed: "
             "pip install 'packlight[torch]', or give an ONNX file"
         )
-    exporting = importlib.import_module("packlight.torch.exporting")
-    with scratch_folder() as folder:
+    with scratch_folder() as folder, _compiler_cache(folder / "compiled"):
+        exporting = importlib.import_module("packlight.torch.exporting")
         path = folder / f"{text.rpartition(':')[2]}.onnx"
         exporting.export(_build_network(text), text, shapes, path)
         return load(path)
+
+
+@contextmanager
+def _compiler_cache(folder: Path) -> Iterator[None]:
+    """Lead PyTorch's cache of compiled code to a folder, unless the user names one."""
+    if CACHE in os.environ:
+        yield
+        return
+    os.environ[CACHE] = str(folder)
+    try:
+        yield
+    finally:
+        os.environ.pop(CACHE, None)
 
 
 def _build_network(text: str) -> object:
