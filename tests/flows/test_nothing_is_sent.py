@@ -25,7 +25,7 @@ VERBS = {
     "profile": ("profile", "zoo:fashion", "--download"),
     "a measured profile": ("profile", "zoo:fashion", "--measure", "--seconds", "0.1"),
     "plan": ("plan", "zoo:fashion", "--device", "pixel-8"),
-    "compress": ("compress", "zoo:fashion", "--recipe", "best4", "--task", "few.npz", "-o", "a.onnx"),
+    "compress": ("compress", "zoo:fashion", "--recipe", "best4", "--task", "few.npz", "-o", "a"),
     "evaluate": ("evaluate", "smaller.onnx", "--task", "few.npz", "--reference", "zoo:fashion"),
     "compare": ("compare", "zoo:fashion", "smaller.onnx", "--task", "few.npz", "--report", "r.html",
                 "--samples", "s.csv", "--seconds", "0.05"),
