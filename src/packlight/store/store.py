@@ -251,7 +251,9 @@ def _writable(folder: Path) -> Iterator[None]:
     except OSError as error:
         if not is_refusal(error) and not isinstance(error, FileExistsError):
             raise
+        path = Path(str(error.filename or folder))
+        if not path.is_relative_to(folder):  # that of a file which was to be copied here
+            path = folder
         raise InputError(
-            f"a project needs a folder that can be written; '{error.filename or folder}' cannot: "
-            f"{disk_reason(error)}"
+            f"a project needs a folder that can be written; '{path}' cannot: {disk_reason(error)}"
         ) from error
