@@ -87,10 +87,14 @@ LIMITED = {
 
 def full_disk(folder: Path, command: list[str]) -> list[str]:
     """A command in a folder of a disk that is full."""
-    mount = f"mkdir -p '{folder}/disk' && mount -t tmpfs -o size=64k tmpfs '{folder}/disk'"
-    links = f"ln -s '{folder}/few.npz' '{folder}/smaller.onnx' '{folder}/disk/'; cat /dev/zero > '{folder}/disk/filler'"
-    return ["unshare", "--mount", "sh", "-c", f'{mount} && {links} 2> /dev/null; cd "$0" && exec "$@"',
-            f"{folder}/disk", *command]  # fmt: skip
+    disk = folder / "disk"
+    lines = (
+        f"mkdir -p '{disk}' && mount -t tmpfs -o size=64k tmpfs '{disk}'",
+        f"ln -s '{folder}/few.npz' '{folder}/smaller.onnx' '{disk}'",
+        f"cat /dev/zero > '{disk}/filler' 2> /dev/null",
+        f"cd '{disk}' && exec \"$@\"",
+    )
+    return ["unshare", "--mount", "sh", "-c", "\n".join(lines), "sh", *command]
 
 
 def read_only_disk(folder: Path, command: list[str]) -> list[str]:

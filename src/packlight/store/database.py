@@ -259,6 +259,8 @@ def explain_errors(location: str) -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         raise InputError(_failure_message(location, error.orig)) from error
+    except sqlite3.Error as error:  # of a connection that SQLAlchemy handed out
+        raise InputError(_failure_message(location, error)) from error
     except exc.SQLAlchemyError as error:
         raise InputError(_damage_message(location, str(error))) from error
 
