@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from packlight.benchmarking.designs import Timed
+from packlight.disk import no_follow, replacing, unwritable
 from packlight.errors import DeviceError, InputError
 from packlight.records.codec import canonical, digest, from_json
 from packlight.records.session import SessionOptions
@@ -97,10 +98,11 @@ class Journal:
             if path.exists():
                 text = path.read_text("utf-8")
             complete = text[: text.rfind("\n") + 1]
-            if complete != text:
-                path.write_text(complete, "utf-8")
         except OSError as error:
-            raise DeviceError(f"'{path}' cannot be read or written: {error.strerror}") from error
+            raise DeviceError(f"'{path}' cannot be read: {error.strerror}") from error
+        if complete != text:
+            with replacing(path) as file:
+                file.write(complete.encode())
         for line in complete.splitlines():
             row = self.read(line)
             self.rows[row.key, row.round] = row
@@ -125,14 +127,14 @@ class Journal:
         """Hold a row and write it down.
 
         Raises:
-            DeviceError: the file cannot be written.
+            InputError: the file cannot be written.
         """
         self.rows[row.key, row.round] = row
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with open(self.path, "a", encoding="utf-8", opener=no_follow) as file:
                 file.write(canonical(row) + "\n")
         except OSError as error:
-            raise DeviceError(f"'{self.path}' cannot be written: {error.strerror}") from error
+            raise unwritable(self.path, error) from error
 
     def spent(self) -> float:
         """Seconds that all rows took."""

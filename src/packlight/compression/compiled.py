@@ -20,7 +20,7 @@ DAMAGED = (OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, 
 """Errors of reading a cached file that another program cut or wrote."""
 
 
-class OptionalCache(FunctionCache):  # type: ignore[misc]
+class OptionalCache(FunctionCache):
     """A cache whose files may fail to be read or written."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -38,7 +38,7 @@ class OptionalCache(FunctionCache):  # type: ignore[misc]
             self.disable()
 
 
-def compiled(**options: object) -> Callable[[Any], Any]:
+def compiled(**options: Any) -> Callable[[Any], Any]:
     """Compile a kernel by ``numba.njit`` with these options, cached where it can be."""
 
     def decorate(function: Callable[..., Any]) -> Any:

@@ -228,9 +228,11 @@ def _of_something_else(location: str) -> InputError:
 def _own_schema(engine: sql.Engine) -> dict[str, str]:
     """The statements that make our tables and indexes, by name."""
     indexes = [index for table in TABLES.sorted_tables for index in table.indexes]
-    made = [(str(table.name), CreateTable(table)) for table in TABLES.sorted_tables]
-    indexed = [(str(index.name), CreateIndex(index)) for index in indexes]
-    return {name: _words(str(form.compile(engine))) for name, form in (*made, *indexed)}
+    forms: dict[str, CreateTable | CreateIndex] = {
+        **{str(table.name): CreateTable(table) for table in TABLES.sorted_tables},
+        **{str(index.name): CreateIndex(index) for index in indexes},
+    }
+    return {name: _words(str(form.compile(engine))) for name, form in forms.items()}
 
 
 def _words(statement: str) -> str:
