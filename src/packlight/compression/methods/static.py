@@ -40,6 +40,7 @@ from packlight.compression.qdq.placement import activation_grids
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, weight_defect
 from packlight.records.configs import StaticInt8
+from packlight.records.granularity import PerChannel
 from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
@@ -96,7 +97,17 @@ def sites(graph: ir.Model, config: StaticInt8) -> Iterator[Site | Refusal]:
         if isinstance(site, Refusal):
             yield site
         else:
-            yield Site(*site)
+            yield _scale_refusal(config, *site) or Site(*site)
+
+
+def _scale_refusal(config: StaticInt8, node: ir.Node, weight: Weight) -> Refusal | None:
+    """Refusal of a weight whose scales lie along several axes; None where it can have them."""
+    per_channel = isinstance(weight_granularity(config, node), PerChannel)
+    if not per_channel or weight.lies_along_one_axis:
+        return None
+    reason = "DequantizeLinear has scales along one axis; its outputs lie along several"
+    remedy = "make it one operator for each group, or use per=tensor"
+    return Refusal(str(node.name), "unsupported-axes", reason, remedy)
 
 
 def _missing_kernel(runtime: Capabilities, node: ir.Node) -> str:

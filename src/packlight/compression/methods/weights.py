@@ -97,8 +97,8 @@ def _group(weight: Weight, config: WeightOnly) -> Grouping:
     if isinstance(config.granularity, PerTensor):
         return grouping.per_tensor(weight.shape)
     if isinstance(config.granularity, PerBlock):
-        return grouping.per_block(weight.shape, weight.summed, config.granularity.size)
-    return grouping.per_channel(weight.shape, weight.summed)
+        return grouping.per_block(weight.split_shape, weight.summed, config.granularity.size)
+    return grouping.per_channel(weight.split_shape, weight.summed)
 
 
 def _best_expansion(weight: Weight, grouping: Grouping, config: WeightOnly) -> Expand:
@@ -126,7 +126,7 @@ def _run_refusal(weight: Weight, grouping: Grouping, config: WeightOnly) -> Refu
     if config.bits not in SIGNED_TYPES:
         reason = "DequantizeLinear reads codes of 4 or 8 bits"
         return Refusal(weight.operator, "unsupported-bits", reason, remedy)
-    if isinstance(config.granularity, PerChannel) and len(_scaled_axes(grouping)) > 1:
+    if isinstance(config.granularity, PerChannel) and not weight.lies_along_one_axis:
         reason = "DequantizeLinear has scales along one axis; its outputs lie along several"
         return Refusal(weight.operator, "unsupported-axes", reason, remedy)
     if isinstance(config.granularity, PerBlock) and len(weight.summed) > 1:
