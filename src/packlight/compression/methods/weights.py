@@ -81,7 +81,7 @@ def _decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
         return Refusal(weight.operator, "unsupported-axes", reason, "use per=channel")
     grouping = _group(weight, config)
     expand = _best_expansion(weight, grouping, config)
-    refusal = _run_refusal(weight, grouping, config)
+    refusal = _run_refusal(weight, config)
     if expand == "run" and refusal is not None:
         return refusal
     site = Site(weight, grouping, config.bits, expand)
@@ -120,7 +120,7 @@ def _best_expansion(weight: Weight, grouping: Grouping, config: WeightOnly) -> E
     return "load"
 
 
-def _run_refusal(weight: Weight, grouping: Grouping, config: WeightOnly) -> Refusal | None:
+def _run_refusal(weight: Weight, config: WeightOnly) -> Refusal | None:
     """Reason why DequantizeLinear cannot restore the weight; None where it can."""
     remedy = "use expand=load"
     if config.bits not in SIGNED_TYPES:
