@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from packlight.compression.method import Method, Site
 from packlight.compression.methods.table import METHODS
+from packlight.compression.sites.weight_roles import is_standard
 from packlight.errors import CheckError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.recipe import Recipe, Step
@@ -223,12 +224,32 @@ def _inspect(site: Site | Refusal, method: Method[Any, Any]) -> Site | Refusal:
     return method.inspect(site) or site
 
 
-def _drop_unread(graph: ir.Model) -> None:
-    for inner in graphs(graph):
-        inputs = set(map(id, inner.inputs))
-        for name, value in list(inner.initializers.items()):
-            if not value.uses() and not value.is_graph_output() and id(value) not in inputs:
-                del inner.initializers[name]
+def _drop_unread(model: ir.Model) -> None:
+    """Drop stored values that nothing reads, wherever they are stored."""
+    for graph in graphs(model):
+        inputs = set(map(id, graph.inputs))
+        for name, value in list(graph.initializers.items()):
+            if _is_unread(value) and id(value) not in inputs:
+                del graph.initializers[name]
+    for function in model.functions.values():
+        _drop_unread_constants(function.graph)
+        for graph in function.subgraphs():
+            _drop_unread_constants(graph)
+    for graph in list(graphs(model)):
+        _drop_unread_constants(graph)
+
+
+def _drop_unread_constants(graph: ir.Graph) -> None:
+    unread = [
+        node
+        for node in graph
+        if is_standard(node, "Constant") and all(map(_is_unread, node.outputs))
+    ]
+    graph.remove(unread, safe=True)
+
+
+def _is_unread(value: ir.Value) -> bool:
+    return not value.uses() and not value.is_graph_output()
 
 
 def weight_bytes(graph: ir.Model) -> int:

@@ -29,6 +29,7 @@ from packlight.compression.qdq.insertion import (
     stored_bias,
 )
 from packlight.compression.qdq.integer_weights import (
+    Codes,
     Reader,
     add_biases,
     blank_codes,
@@ -37,6 +38,7 @@ from packlight.compression.qdq.integer_weights import (
     weight_granularity,
 )
 from packlight.compression.qdq.placement import activation_grids
+from packlight.compression.qdq.shared_weights import refuse_divided_weights, with_common_scales
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, weight_defect
 from packlight.records.configs import StaticInt8
@@ -122,6 +124,8 @@ def apply(
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     chosen, results = _without_float_ends(graph, sites, config)
+    chosen, divided = refuse_divided_weights(chosen)
+    results += divided
     if not chosen:
         return results
     numbered: list[ir.Node] = []
@@ -145,9 +149,11 @@ def apply(
             reason = "no calibration sample reaches it"
             results.append(Refusal(site.operator, "no-samples", reason, "add samples that do"))
     if unseen:
+        ready, divided = refuse_divided_weights(ready)
+        results += divided
         plan = place_pairs([site.node for site in ready], unseen)
     pairs = Pairs(grids, StoredValues(graph), runtime_policy.runtime.codes.removesuffix("8"))
-    readers = [_reader(site, pairs) for site in ready]
+    readers = with_common_scales([_reader(site, pairs) for site in ready])
     for node in plan.unweighted:
         pairs.on_inputs(node)
     for value in plan.written.values():
@@ -216,7 +222,8 @@ def _encode_weights(
 ) -> Iterator[Change]:
     """Round every weight, and store it and its bias in integers.
 
-    A weight that others read too goes to the nearest, for it has no inputs of its own.
+    A weight that others read too goes to the nearest, for it has no inputs of its own. It is
+    stored once for all of them, and its bytes are those of the first.
     """
     learns = config.rounding == "gptq" or config.bias
     observed = [reader for reader in readers if learns and reader.has_own_inputs]
@@ -225,12 +232,20 @@ def _encode_weights(
     storages = [_storage(config, reader, pairs.grid_of(reader.node).bits) for reader in readers]
     learned = round_by_samples(graph, observed, calibrator, config)
     round_simply = blank_codes if calibrator.sizes_only else round_to_nearest
+    codes_of: dict[int, Codes] = {}
     for reader, storage in zip(readers, storages, strict=True):
-        rounded = learned.get(reader) or round_simply(reader, config)
-        integer_weight(reader.node, reader.weight, rounded.codes, rounded.scale, pairs.stock)
+        weight = reader.weight
+        rounded = codes_of.get(id(weight.value)) or learned.get(reader)
+        if rounded is None:
+            rounded = round_simply(reader, config)
+        integer_weight(reader.node, weight, rounded.codes, rounded.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), rounded.scale, pairs.stock)
-        before = reader.weight.tensor.nbytes
-        yield Change(reader.operator, "static", storage, before, before // 4 + rounded.scale.nbytes)
+        before = after = 0
+        if id(weight.value) not in codes_of:
+            before = weight.tensor.nbytes
+            after = before // 4 + rounded.scale.nbytes
+        codes_of[id(weight.value)] = rounded
+        yield Change(reader.operator, "static", storage, before, after)
 
 
 def _ranges(plan: placement.Plan, node: ir.Node) -> set[str]:
