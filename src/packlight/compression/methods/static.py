@@ -38,6 +38,7 @@ from packlight.compression.qdq.integer_weights import (
     weight_granularity,
 )
 from packlight.compression.qdq.placement import activation_grids
+from packlight.compression.qdq.resize_axes import write_out_axes
 from packlight.compression.qdq.shared_weights import refuse_divided_weights, with_common_scales
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, weight_defect
@@ -128,6 +129,7 @@ def apply(
     results += divided
     if not chosen:
         return results
+    write_out_axes(graph)
     numbered: list[ir.Node] = []
     if config.first == "levels":
         chosen, numbered = _number_levels(graph, chosen, calibrator, results)
