@@ -25,7 +25,8 @@ from packlight.compression.folding.batch_norm import (
     fold_added_biases,
     fold_batch_norm,
 )
-from packlight.compression.folding.constants import fold_constants, is_foldable
+from packlight.compression.folding.computable import is_foldable
+from packlight.compression.folding.constants import fold_constants
 from packlight.compression.folding.loop_values import read_loop_values_outside
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import is_standard

@@ -150,7 +150,7 @@ def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
         if value is not None and stored(value) is not None:
             roles.setdefault(id(value), []).append((role, value))
         elif role.node.op_type not in _OFTEN_WITHOUT_WEIGHT or id(value) in constants():
-            yield not_stored_refusal(role.operator, value)
+            yield not_stored_refusal(graph, role.operator, value)
     for readers in roles.values():
         site = weight_site(readers[0][1], tuple(role for role, _ in readers))
         if isinstance(site, Weight) and site.tensor.size < MIN_WEIGHT_SIZE:
@@ -160,8 +160,15 @@ def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
             yield site
 
 
-def not_stored_refusal(operator: str, value: ir.Value | None) -> Refusal:
-    """Refusal of a weight that is a model input or is computed."""
+def not_stored_refusal(graph: ir.Model, operator: str, value: ir.Value | None) -> Refusal:
+    """Refusal of a weight that is an input, of the model or of a body, or is computed."""
+    if value is not None and value.is_graph_input() and value not in graph.graph.inputs:
+        return Refusal(
+            operator,
+            "computed-weight",
+            "its weight comes into the body of a loop anew at every iteration",
+            "run simplify first: what stays the same is then read from outside",
+        )
     if value is not None and value.is_graph_input():
         return Refusal(
             operator,
