@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from packlight.compression import compress as apply_recipe
 from packlight.compression.recipe_text import recipe_name
 from packlight.errors import RecipeError
@@ -67,12 +65,7 @@ class Verification:
     def _run(self, path: Path) -> FirstRun:
         if self.trusted:
             return first_run(path, self.feeds)
-        if self.feeds is None:
-            return confined_first_run(path, None)
-        with TemporaryDirectory(prefix="packlight-") as folder:
-            feeds_file = Path(folder) / "feeds.npz"
-            np.savez(feeds_file, **self.feeds)
-            return confined_first_run(path, feeds_file)
+        return confined_first_run(path, self.feeds)
 
     def _first_bad_step(self, expected: FirstRun) -> int:
         """Number of the first step, from 1, after which ONNX Runtime gets less far: a bisection."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from packlight.compression.method import Method, Site
 from packlight.compression.methods.table import METHODS
 from packlight.compression.sites.weight_roles import is_standard
-from packlight.errors import CheckError, RecipeError
+from packlight.errors import CheckError, ModelError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
@@ -79,6 +79,7 @@ def compress(
 
     Raises:
         RecipeError: a step finds no operator that it names, or needs data that is not there.
+        ModelError: the graph that a step made does not run on the calibration samples.
     """
     changes: list[Change] = []
     refusals: list[Refusal] = []
@@ -90,12 +91,22 @@ def compress(
             opset = max((_needed_opset(current.graph, next_step) for next_step in later), default=0)
             editable = in_place or current is not model
             start = StepInput(current, editable, reference, needs_reference(recipe.steps[index:]))
-            result = _apply_step(start, step, opset, calibrator or Calibrator(), held)
+            with _named_step(index + 1, step):
+                result = _apply_step(start, step, opset, calibrator or Calibrator(), held)
             current = result.model
             reference = result.reference
             changes += result.changes
             refusals += result.refusals
     return AppliedRecipe(current, recipe, tuple(changes), tuple(refusals))
+
+
+@contextmanager
+def _named_step(number: int, step: Step) -> Iterator[None]:
+    """Say which step of a recipe makes a graph that does not run on the calibration samples."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"step {number} of the recipe, '{step.text()}', fails: {error}") from error
 
 
 def _half_the_cores() -> AbstractContextManager[object]:

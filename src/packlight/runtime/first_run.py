@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from packlight.errors import InputError, ModelError
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.calls import start_session
-from packlight.runtime.isolation.confine import processor_seconds, run_confined
+from packlight.runtime.isolation.confine import OPENS, processor_seconds, run_confined
 from packlight.runtime.isolation.vetting_child import zeros
 
 Feeds = Mapping[str, NDArray[np.generic]]
@@ -63,18 +64,22 @@ def first_run(path: Path, feeds: Feeds | None) -> FirstRun:
     return FirstRun("ran")
 
 
-def confined_first_run(path: Path, feeds_file: Path | None) -> FirstRun:
-    """As ``first_run``, in a child process with limits, for what came from an untrusted file.
-
-    Args:
-        path: of the file.
-        feeds_file: ``.npz`` with inputs of one call; None for zeros.
-    """
-    request = None if feeds_file is None else str(feeds_file)
-    try:
-        answer: Mapping[str, Any] = run_confined(
-            CHILD, path, processor_seconds(path), request, "open and run once"
-        )
-    except ModelError as error:
-        return FirstRun("closed", str(error))
+def confined_first_run(path: Path, feeds: Feeds | None) -> FirstRun:
+    """As ``first_run``, in a child process with limits, for what came from an untrusted file."""
+    with TemporaryDirectory(prefix="packlight-") as folder:
+        request = None
+        if feeds is not None:
+            file = Path(folder) / "feeds.npz"
+            np.savez(file, *feeds.values())
+            request = {"file": str(file), "names": list(feeds)}
+        try:
+            answer = run_confined(CHILD, path, processor_seconds(path), request, OPENS)
+        except ModelError as error:
+            return FirstRun("closed", str(error))
     return FirstRun(answer["stage"], answer["error"])
+
+
+def read_feeds(request: Mapping[str, Any]) -> Feeds:
+    """Inputs of a call from the request that ``confined_first_run`` makes."""
+    with np.load(request["file"], allow_pickle=False) as arrays:
+        return {name: arrays[f"arr_{index}"] for index, name in enumerate(request["names"])}
