@@ -69,7 +69,7 @@ def test_weights_that_loops_carry_are_compressed(recipe, diacritics, letters, tm
 
 
 def test_a_model_of_loops_is_planned(diacritics):
-    assert packlight.plan(diacritics, ["size<=8MB"], "pixel-8").routes
+    assert packlight.plan(diacritics, ["size<=8MB"], "pixel-8").options
 
 
 def test_tables_of_a_fourier_transform_stay_computed(packaged):
