@@ -11,7 +11,7 @@ from graph_laws import (
     a_second_time_gives_the_same_bytes,
     it_computes_the_same,
     it_computes_with_the_weights_that_it_stores,
-    it_is_hardly_larger,
+    it_is_no_larger,
     make_case,
     outputs_within,
     weights_within,
@@ -80,7 +80,7 @@ def check_graph(seed: int, folder: Path) -> int:
     graph = make_graph(seed)
     reference = Reference(graph, folder)
     recipes = list(RECIPES)
-    laws = {SIMPLIFY: (*EXACT, it_is_hardly_larger)}
+    laws = {SIMPLIFY: (*EXACT, it_is_no_larger)}
     for index in (seed, seed * 7 + 3)[: 1 + seed % 2]:
         recipe = recipes[index % len(recipes)]
         laws[recipe] = RECIPES[recipe]

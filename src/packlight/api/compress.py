@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packlight.api.verification import Verification
 from packlight.compression import AppliedRecipe, uses_data
 from packlight.compression import compress as apply_recipe
 from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_name
@@ -21,9 +22,11 @@ from packlight.records import (
 )
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.calibration import Calibrator
+from packlight.runtime.first_run import Feeds, FirstRun
 from packlight.runtime.progress import Progress, silent
 from packlight.search.bench import environment
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
+from packlight.task import Task
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,12 +38,14 @@ class Compressed:
         variant: its record.
         before: bytes of the original's file, external data included.
         after: bytes of the new one.
+        first_run: how far ONNX Runtime got with the new file; None where it was not opened.
     """
 
     model: Model
     variant: Variant
     before: int
     after: int
+    first_run: FirstRun | None = None
 
     def __repr__(self) -> str:
         sizes = f"{show_bytes(self.before)} -> {show_bytes(self.after)}"
@@ -58,6 +63,7 @@ def compress(
     threads: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
+    verify: bool = True,
 ) -> Compressed:
     """Apply a recipe.
 
@@ -71,9 +77,12 @@ def compress(
         threads: of linear algebra and compiled kernels; by default as many as the cores allow.
         seed: of everything random; a ``Recipe`` has its own.
         progress: told what is being done.
+        verify: open the new file once in a default session of ONNX Runtime and run it, on a
+            calibration sample or else on zeros, before it is put in its place.
 
     Raises:
-        InputError: the model, the recipe or the task cannot be used, or ``out`` not be written.
+        InputError: the model, the recipe or the task cannot be used, ``out`` not be written, or
+            the new file not be opened or run, though the model can.
     """
     steps = read_recipe(recipe, seed)
     if task is None and uses_data(steps):
@@ -97,8 +106,19 @@ def compress(
         if uses_data(steps):
             calibration_digest = data.calibration_digest
     applied = apply_recipe(source.model, steps, calibrator, threads=threads)
+    runs: list[FirstRun] = []
     if target is None:
         after = file_size(applied.model.graph)
+    elif verify and applied.changes:
+        trusted = isinstance(model, Model)
+        feeds = None if data is None else _first_call(data)
+        verification = Verification(source.model, steps, calibrator, feeds, trusted)
+        after = write_model(
+            applied.model,
+            target,
+            source.files,
+            lambda path: runs.append(verification.check(path)),
+        )
     else:
         after = write_model(applied.model, target, source.files)
     name = recipe_name(recipe)
@@ -107,7 +127,15 @@ def compress(
         file=str(target or ""),
         took=time.perf_counter() - start,
     )
-    return Compressed(applied.model, variant, source.size, after)
+    return Compressed(applied.model, variant, source.size, after, next(iter(runs), None))
+
+
+def _first_call(task: Task) -> Feeds | None:
+    """Inputs of the first call of the first sample, calibration samples before others."""
+    for samples in (task.calibration, task.samples):
+        if len(samples):
+            return next(iter(samples[0]), None)
+    return None
 
 
 def _variant_record(source: Model, applied: AppliedRecipe, name: str, calibration: str) -> Variant:

@@ -43,6 +43,8 @@ def compressed_parts(compressed: Compressed) -> list[RenderableType]:
         f"{plural(len(variant.changes), 'change')}, {plural(len(variant.refusals), 'refusal')}"
     )
     parts: list[RenderableType] = [styled(head, style="bold")]
+    if compressed.first_run is not None and compressed.first_run.error:
+        parts.append(styled(f"As with the original, it was not run: {compressed.first_run.error}"))
     if variant.changes:
         parts.append(changes_table(variant.changes))
     return [*parts, *refusal_lines(variant.refusals)]
@@ -83,6 +85,13 @@ def compress(
         str | None,
         typer.Option("--task", metavar="T", help=f"Source of calibration samples: {TASK_HELP}"),
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify/--no-verify",
+            help="Open and run the new file once before it is put in its place.",
+        ),
+    ] = True,
     seed: Seed = 0,
     threads: CompressThreads = None,
     as_json: Json = False,
@@ -110,6 +119,7 @@ def compress(
             threads=threads,
             seed=seed,
             progress=progress,
+            verify=verify,
         )
     if as_json:
         print_json(compressed.variant)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -13,8 +13,9 @@ import onnx_ir as ir
 
 from packlight.compression.method import Method, Site
 from packlight.compression.methods.table import METHODS
+from packlight.compression.sites.weight_roles import is_standard
 from packlight.compression.threads import limited_threads
-from packlight.errors import CheckError, RecipeError
+from packlight.errors import CheckError, ModelError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
@@ -76,6 +77,7 @@ def compress(
 
     Raises:
         RecipeError: a step finds no operator that it names, or needs data that is not there.
+        ModelError: the graph that a step made does not run on the calibration samples.
     """
     changes: list[Change] = []
     refusals: list[Refusal] = []
@@ -87,12 +89,22 @@ def compress(
             opset = max((_needed_opset(current.graph, next_step) for next_step in later), default=0)
             editable = in_place or current is not model
             start = StepInput(current, editable, reference, needs_reference(recipe.steps[index:]))
-            result = _apply_step(start, step, opset, calibrator or Calibrator(), held)
+            with _named_step(index + 1, step):
+                result = _apply_step(start, step, opset, calibrator or Calibrator(), held)
             current = result.model
             reference = result.reference
             changes += result.changes
             refusals += result.refusals
     return AppliedRecipe(current, recipe, tuple(changes), tuple(refusals))
+
+
+@contextmanager
+def _named_step(number: int, step: Step) -> Iterator[None]:
+    """Say which step of a recipe makes a graph that does not run on the calibration samples."""
+    try:
+        yield
+    except ModelError as error:
+        raise ModelError(f"step {number} of the recipe, '{step.text()}', fails: {error}") from error
 
 
 def _needed_opset(graph: ir.Model, step: Step) -> int:
@@ -216,12 +228,32 @@ def _inspect(site: Site | Refusal, method: Method[Any, Any]) -> Site | Refusal:
     return method.inspect(site) or site
 
 
-def _drop_unread(graph: ir.Model) -> None:
-    for inner in graphs(graph):
-        inputs = set(map(id, inner.inputs))
-        for name, value in list(inner.initializers.items()):
-            if not value.uses() and not value.is_graph_output() and id(value) not in inputs:
-                del inner.initializers[name]
+def _drop_unread(model: ir.Model) -> None:
+    """Drop stored values that nothing reads, wherever they are stored."""
+    for graph in graphs(model):
+        inputs = set(map(id, graph.inputs))
+        for name, value in list(graph.initializers.items()):
+            if _is_unread(value) and id(value) not in inputs:
+                del graph.initializers[name]
+    for function in model.functions.values():
+        _drop_unread_constants(function.graph)
+        for graph in function.subgraphs():
+            _drop_unread_constants(graph)
+    for graph in list(graphs(model)):
+        _drop_unread_constants(graph)
+
+
+def _drop_unread_constants(graph: ir.Graph) -> None:
+    unread = [
+        node
+        for node in graph
+        if is_standard(node, "Constant") and all(map(_is_unread, node.outputs))
+    ]
+    graph.remove(unread, safe=True)
+
+
+def _is_unread(value: ir.Value) -> bool:
+    return not value.uses() and not value.is_graph_output()
 
 
 def weight_bytes(graph: ir.Model) -> int:

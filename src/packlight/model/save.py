@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -25,10 +25,15 @@ LENGTH = 2
 """Protobuf's wire type of a field that states its length."""
 
 
-def save(model: Model, path: str | Path) -> int:
+def save(model: Model, path: str | Path, check: Callable[[Path], object] | None = None) -> int:
     """Write a model; weights go into ``NAME.data`` in the same folder above 2 GB.
 
     The file is complete or not there. Lazy weights are computed one at a time.
+
+    Args:
+        model: to write.
+        path: of the file.
+        check: is given the complete file before it gets to its place; it raises where it must not.
 
     Returns:
         Bytes written, external data included.
@@ -46,6 +51,8 @@ def save(model: Model, path: str | Path) -> int:
             _write_with_external_data(model, draft)
         else:
             _write_file(layout, draft)
+        if check is not None:
+            check(draft)
         return _move_files(draft, target)
 
 
@@ -127,13 +134,19 @@ def _write_with_external_data(model: Model, path: Path) -> None:
     path.write_bytes(ir.to_proto(graph).SerializeToString(deterministic=True))
 
 
-def write_model(model: Model, out: Path, sources: AbstractSet[Path]) -> int:
+def write_model(
+    model: Model,
+    out: Path,
+    sources: AbstractSet[Path],
+    check: Callable[[Path], object] | None = None,
+) -> int:
     """Write a model to a path that a user chose.
 
     Args:
         model: to write; see ``save``.
         out: path of the file; an existing file is replaced once the new one is complete.
         sources: files of the source model, which must not be overwritten.
+        check: see ``save``.
 
     Returns:
         Bytes written, external data included.
@@ -142,7 +155,7 @@ def write_model(model: Model, out: Path, sources: AbstractSet[Path]) -> int:
         InputError: the path cannot be written, or is the source.
     """
     check_output(out, sources)
-    return save(model, out)
+    return save(model, out, check)
 
 
 def check_output(out: Path, sources: AbstractSet[Path]) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import stored, weight_roles
 from packlight.errors import RecipeError
-from packlight.model import Model, file_size, load, nodes, save, stored_tensor, to_bytes
+from packlight.model import Model, file_size, graphs, load, nodes, save, stored_tensor, to_bytes
 from packlight.records import Change, Recipe, Refusal, SessionOptions, Step
 from packlight.records.recipe_options import Option, config_of
 from packlight.runtime import open_session
@@ -118,6 +118,26 @@ def _every_operator_has_a_name_of_its_own(case: Case) -> None:
         assert entry.method == case.recipe.steps[0].method, f"{entry} names another method"
 
 
+def _nothing_is_stored_that_no_one_reads(case: Case) -> None:
+    """A changed model has no stored value without a reader, as an initializer or a Constant."""
+    if not case.result.changes:
+        return
+    for graph in graphs(case.result.model.graph):
+        stored_values = [*graph.initializers.values()]
+        stored_values += [n.outputs[0] for n in graph if n.op_type == "Constant"]
+        for value in stored_values:
+            read = value.uses() or value.is_graph_output() or value.is_graph_input()
+            assert read, f"'{value.name}' is stored and never read"
+
+
+def _weights_are_counted_once(case: Case) -> None:
+    """Bytes before and after are no more than what the models store."""
+    for side, model in (("before", case.model), ("after", case.result.model)):
+        counted = sum(getattr(change, side) for change in case.result.changes)
+        held = file_size(model.graph)
+        assert counted <= held, f"the changes count {counted} bytes {side}, the file has {held}"
+
+
 def _the_runtime_computes_it(case: Case) -> None:
     """ONNX Runtime opens the result and gives finite numbers of the right shape."""
     session = open_session(case.result.model, SessionOptions(matmul_accuracy=1))
@@ -208,6 +228,8 @@ LAWS: tuple[Callable[[Case], None], ...] = (
     _the_interface_stays,
     _the_result_is_valid,
     _every_operator_has_a_name_of_its_own,
+    _nothing_is_stored_that_no_one_reads,
+    _weights_are_counted_once,
     _the_runtime_computes_it,
 )
 """Laws for every method; those about weights and fidelity take more than the case."""

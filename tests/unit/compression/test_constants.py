@@ -253,3 +253,110 @@ def test_a_weight_that_is_turned_in_two_ways_stays_one_weight():
     made = compress(model, parse_recipe("simplify")).model
 
     assert file_size(made.graph) <= file_size(model.graph)
+
+
+def named_size(model):
+    """Bytes of a model whose operators all have names, as those of results have."""
+    named = model.clone()
+    name_operators(named)
+    return file_size(named)
+
+
+def assert_close(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def outer_product_tables(net, sides):
+    """Tables of cosines and sines of outer products, as of a Fourier transform."""
+    rows, columns = sides
+    angles = net.add("Mul", net.weight(rows, 1), net.weight(1, columns))
+    return [net.add(op, angles) for op in ("Cos", "Sin")]
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (32, 32), (20, 48)])
+def test_tables_that_are_computed_from_little_stay_computed(sides):
+    net = Sketch(18)
+    tables = outer_product_tables(net, sides)
+    products = [net.add("MatMul", "x", table) for table in tables]
+    value = net.add("Concat", *products, axis=1)
+    model = net.model("fourier", [value_info("x", [1, sides[0]])], {value: [1, 2 * sides[1]]})
+
+    made = simplified(model)
+
+    assert file_size(made.graph) <= named_size(model)
+    x = drawn(1, sides[0])
+    assert_close(outputs(made, x=x)[0], outputs(model, x=x)[0])
+
+
+def test_a_table_whose_sum_alone_is_read_is_computed_through_what_is_larger():
+    net = Sketch(18)
+    cosine, sine = outer_product_tables(net, (16, 32))
+    total = net.add("ReduceSum", net.add("Add", cosine, sine), keepdims=0)
+    model = net.model("sum", [value_info("x", [4])], {net.add("Mul", "x", total): [4]})
+
+    made = simplified(model)
+
+    assert operators(made) == ["Mul"]
+    assert file_size(made.graph) < named_size(model)
+
+
+def both_branches(table_of):
+    """An If whose two branches multiply by what ``table_of(body, name of a weight)`` computes."""
+    net = Sketch(18)
+    table = net.weight(40, 60)
+    bodies = {}
+    for op in ("Relu", "Neg"):
+        body = Sketch(18, prefix=op)
+        product = body.add("MatMul", "x", table_of(body, table))
+        bodies[op] = body.body(body.add(op, product), [1, 40])
+    value = net.add("If", "truth", then_branch=bodies["Relu"], else_branch=bodies["Neg"])
+    inputs = [value_info("x", [1, 60]), value_info("truth", [], TensorProto.BOOL)]
+    return net.model("branches", inputs, {value: [1, 40]})
+
+
+TABLES = {
+    "turned": lambda body, table: body.add("Transpose", table, perm=[1, 0]),
+    "turned and doubled": lambda body, table: body.add(
+        "Mul", body.add("Transpose", table, perm=[1, 0]), body.keep(np.float32([2]))
+    ),
+}
+
+
+@pytest.mark.parametrize("form", TABLES)
+def test_what_both_branches_compute_alike_is_stored_once(form):
+    model = both_branches(TABLES[form])
+
+    made = simplified(model)
+
+    assert file_size(made.graph) <= named_size(model)
+    for truth in (True, False):
+        feeds = {"x": drawn(1, 60), "truth": np.array(truth)}
+        assert_close(outputs(made, **feeds)[0], outputs(model, **feeds)[0])
+
+
+def test_weights_that_both_branches_turn_alike_can_be_compressed():
+    model = both_branches(TABLES["turned"])
+
+    made = compress(model, parse_recipe("simplify+weights:8"))
+
+    assert file_size(made.model.graph) < 0.5 * named_size(model)
+
+
+@pytest.mark.parametrize("readers", [("Transpose", "Transpose"), ("Transpose", "Mul")])
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_weight_with_several_results_of_its_size_is_not_stored_several_times(readers, kept):
+    net = Sketch(18)
+    table = net.weight(24, 24)
+    forms = {
+        "Transpose": lambda: net.add("Transpose", table, perm=[1, 0]),
+        "Mul": lambda: net.add("Mul", table, net.keep(np.float32([3]))),
+    }
+    value = net.add("MatMul", "x", table) if kept else "x"
+    for reader in readers:
+        value = net.add("MatMul", value, forms[reader]())
+    model = net.model("several", [value_info("x", [1, 24])], {value: [1, 24]})
+
+    made = simplified(model)
+
+    assert file_size(made.graph) <= named_size(model)
+    assert_close(outputs(made, x=drawn(1, 24)), outputs(model, x=drawn(1, 24)))

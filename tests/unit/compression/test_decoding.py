@@ -358,14 +358,18 @@ def test_every_round_of_tables_and_scales_fits_better(seed, weighted, monkeypatc
     errors = []
     for rounds in range(1, 6):
         monkeypatch.setattr(sys.modules["packlight.compression.grids.codebook"], "ROUNDS", rounds)
-        empty = blank_codebook((0, 1), 24, 24, 3)
+        empty = blank_codebook(weight.shape, (0, 1), 24, 3, outputs=24)
         found = fit_codebook(empty, weight, matters, scaled=True, short=False)
         gap = found.values(found.nearest(weight)).astype(np.float64) - weight
         errors.append(float((matters * gap**2).sum()))
 
     assert all(later <= sooner * (1 + 1e-6) for sooner, later in pairwise(errors))
     plain = fit_codebook(
-        blank_codebook((0, 1), 24, 24, 3), weight, matters, scaled=False, short=False
+        blank_codebook(weight.shape, (0, 1), 24, 3, outputs=24),
+        weight,
+        matters,
+        scaled=False,
+        short=False,
     )
     gap = plain.values(plain.nearest(weight)).astype(np.float64) - weight
     assert errors[-1] < float((matters * gap**2).sum())

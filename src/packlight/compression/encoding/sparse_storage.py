@@ -44,7 +44,7 @@ class SparseForm:
     """Storage form of one sparse weight.
 
     Attributes:
-        shape: of the weight.
+        shape: of the weight, with an axis more where groups of outputs need one.
         summed: axes that its operators sum over.
         nonzeros: elements that are not zero, at least 1.
         values: storage of these elements.

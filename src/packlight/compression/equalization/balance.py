@@ -17,7 +17,7 @@ from packlight.compression.equalization.scale_chains import ScaleChain
 from packlight.compression.equalization.scale_endpoints import Consumer
 from packlight.compression.grids import grouping
 from packlight.compression.grids.uniform import fit_grid
-from packlight.compression.sites.weight_roles import SUMMED_AXES
+from packlight.compression.sites.weight_roles import SUMMED_AXES, split_groups
 from packlight.compression.sites.weight_sites import MAX_MAGNITUDE
 from packlight.records.configs import ChannelScales
 
@@ -152,7 +152,7 @@ class _WeightedEnd:
         self.squares = (squares + _DAMPING * squares.mean())[end.inputs]
         summed = SUMMED_AXES[node.op_type](node, end.edit.index, self.weight.ndim)
         assert summed is not None
-        self.grouping = grouping.per_channel(self.weight.shape, summed)
+        self.grouping = grouping.per_channel(split_groups(node, self.weight.shape), summed)
 
     def error(self, scales: Doubles, bits: int) -> float:
         """Weighted squared error of rounding the scaled weight to nearest."""

@@ -8,89 +8,51 @@ attributes of each call, and their operators may be of another opset.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
+from types import MappingProxyType
 
-import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx_ir.passes import common
 
-from packlight.backends.capabilities import capabilities
-from packlight.backends.onnxruntime.qdq import RESTORE
-from packlight.compression.sites.weight_roles import stored
-from packlight.errors import ModelError
-from packlight.model import Model, confirmed_shapes_only, initializers, nodes, release
+from packlight.compression.folding.computable import FEW, GROWTH, Array, compute, is_computable
+from packlight.compression.folding.stored_results import Constant, computed_constants
+from packlight.model import (
+    Model,
+    confirmed_shapes_only,
+    initializers,
+    name_operators,
+    nodes,
+    owning_graph,
+    release,
+)
 from packlight.model.model import TEXTS, stored_texts
-from packlight.records import SessionOptions
+from packlight.model.size import field_size, tensor_size
 
-EXACT = SessionOptions(arithmetic="exact")
-
-GROWTH = 1024
-"""Elements up to which the result of a growing operator is stored."""
+UNKEPT = 2**40
+"""Bytes that stand for an operator that cannot be named, and so not be kept."""
 
 UNLIMITED = 2**40
 """Size limit of the optimizer, which is replaced by our limit by operator."""
 
-FEW = 64
-"""Elements up to which a narrow tensor is an index or a shape, not a compressed weight."""
-
 BARE_NUMBERS = 12
 """The first opset whose Constant holds numbers without a tensor, as the optimizer writes them."""
 
-WIDE = (
-    ir.DataType.FLOAT,
-    ir.DataType.DOUBLE,
-    ir.DataType.INT32,
-    ir.DataType.INT64,
-    ir.DataType.UINT32,
-    ir.DataType.UINT64,
-    ir.DataType.BOOL,
-    ir.DataType.STRING,
-)
-
-GROWING = ("Expand", "Tile", "ConstantOfShape", "Range", "Gather", "OneHot", "Pad", "Resize")
-"""Operators whose result can be much larger than what they read."""
-
-RANDOM = (
-    "Bernoulli",
-    "Multinomial",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-)
-"""Operators with another result at every call; a Dropout in training mode is another."""
-
-TRAINS = 2
-"""Input of Dropout that is its training mode."""
-
-
-def is_foldable(node: ir.Node) -> bool:
-    """Check that all inputs of an operator are stored, and none is compressed."""
-    tensors = [stored(value) for value in node.inputs if value is not None]
-    return all(tensor is not None and not _is_compressed(tensor) for tensor in tensors)
-
-
-def _is_compressed(tensor: ir.TensorProtocol) -> bool:
-    return tensor.dtype not in WIDE and tensor.size > FEW
-
 
 def fold_constants(graph: ir.Model) -> None:
-    """Compute what is constant, where that does not make the file larger by much."""
-    from onnxscript import optimizer  # noqa: PLC0415  takes long to load
+    """Compute what is constant, where the file becomes no larger by it.
 
+    All of it is computed on a clone first: only then is it known what its results take.
+    """
     outside = [value.const_value for value in initializers(graph) if value.const_value]
-    _write_out_texts(graph)
-    with confirmed_shapes_only(graph), _hidden_functions(graph), _hidden_defaults(graph):
-        optimizer.fold_constants(
-            graph,
-            input_size_limit=GROWTH,
-            output_size_limit=UNLIMITED,
-            should_fold=partial(_fold, graph),
-        )
+    name_operators(graph)
+    trial = Folding(Model(graph, "").clone())
+    trial.run()
+    final = Folding(graph, keep=trial.operators_to_keep(), arrays=trial.arrays)
+    final.run()
+    final.share_equal_results()
     old = graph.opset_imports.get("", 0) < BARE_NUMBERS
     limit = 0 if old else FEW
     common.LiftConstantsToInitializersPass(lift_all_constants=old, size_limit=limit)(graph)
@@ -106,6 +68,20 @@ def _write_out_texts(model: ir.Model) -> None:
             if texts is not None and not b"".join(texts.string_data()).isascii():
                 node.attributes.clear()
                 node.attributes.add(ir.AttrTensor("value", texts))
+
+
+@contextmanager
+def _nothing_more_stated(model: ir.Model) -> Iterator[None]:
+    """Take off, at the end of a ``with`` block, what it found out: each shape enlarges the file."""
+    values = [output for node in nodes(model) for output in node.outputs]
+    stated = [(value, value.type, value.shape) for value in values if value.shape is None]
+    try:
+        yield
+    finally:
+        for value, kind, shape in stated:
+            if not value.is_graph_output():
+                value.type = kind
+                value.shape = shape
 
 
 @contextmanager
@@ -136,178 +112,180 @@ def _hidden_defaults(model: ir.Model) -> Iterator[None]:
             graph.initializers[str(value.name)] = value
 
 
-def _fold(model: ir.Model, node: ir.Node) -> bool:
-    """Replace an operator by its result, if it can be computed now.
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """An operator whose result took its place.
 
-    The optimizer calls this for every operator whose inputs are all stored; the answer is always
-    that it must not compute it itself.
+    Attributes:
+        operator: its name; empty where the optimizer made it.
+        graph: that it was in.
+        bytes: that it took in the file.
+        reads: stored values that it read, with their graphs.
+        value: its stored result.
     """
-    if _is_computable(node) and not _would_duplicate(model, node):
-        array = _compute(model, node)
-        if array is not None:
-            _replace_by_constant(node, array)
-    return False
+
+    operator: str
+    graph: ir.Graph
+    bytes: int
+    reads: Mapping[ir.Value, ir.Graph]
+    value: ir.Value
 
 
-def _is_computable(node: ir.Node) -> bool:
-    """Check that an operator has one small enough result, always the same, and without texts."""
-    read = [tensor for value in node.inputs if (tensor := stored(value)) is not None]
-    return (
-        len(node.outputs) == 1
-        and node.domain in ("", "ai.onnx.ml")
-        and not any(attribute.is_ref() for attribute in node.attributes.values())
-        and not _is_random(node)
-        and not any(tensor.dtype == ir.DataType.STRING or _is_compressed(tensor) for tensor in read)
-        and (_is_small(node.outputs[0]) or node.op_type not in GROWING)
-        and not _feeds_integer_kernel(node)
-    )
+class Folding:
+    """One pass of folding over a graph, in place.
 
+    Args:
+        graph: the model.
+        keep: names of operators that stay.
+        arrays: results by the name of the operator, known already.
 
-def _would_duplicate(model: ir.Model, node: ir.Node) -> bool:
-    """Check for a large tensor that would stay stored beside the result of an operator.
-
-    It stays where an operator that is not folded reads it too, as the table of tied embeddings, and
-    is kept where the results of its readers are larger in all than it is.
+    Attributes:
+        folds: operators that were replaced by their results.
     """
-    if _is_small(node.outputs[0]):
+
+    def __init__(
+        self,
+        graph: ir.Model,
+        keep: Collection[str] = (),
+        arrays: Mapping[str, Array] = MappingProxyType({}),
+    ) -> None:
+        self.graph = graph
+        self.keep = keep
+        self.arrays = dict(arrays)
+        self.folds: dict[ir.Value, Fold] = {}
+
+    def run(self) -> None:
+        """Fold, operator by operator."""
+        from onnxscript import optimizer  # noqa: PLC0415  takes long to load
+
+        graph = self.graph
+        _write_out_texts(graph)
+        with (
+            _nothing_more_stated(graph),
+            confirmed_shapes_only(graph),
+            _hidden_functions(graph),
+            _hidden_defaults(graph),
+        ):
+            optimizer.fold_constants(
+                graph,
+                input_size_limit=GROWTH,
+                output_size_limit=UNLIMITED,
+                should_fold=self._fold,
+            )
+
+    def _fold(self, node: ir.Node) -> bool:
+        """Replace an operator by its result, if it can be computed now.
+
+        The optimizer calls this for every operator whose inputs are all stored; the answer is
+        always that it must not compute it itself.
+        """
+        name = str(node.name or "")
+        if name not in self.keep and is_computable(node):
+            array = self.arrays.get(name)
+            if array is None:
+                array = compute(self.graph, node)
+            if array is not None:
+                if name:
+                    self.arrays[name] = array
+                self._replace_by_constant(node, array)
         return False
-    large = [v for v in node.inputs if v is not None and _elements(stored(v)) > GROWTH]
-    return any(_outlives_folding(model, value, node) for value in large)
+
+    def _replace_by_constant(self, node: ir.Node, array: Array) -> None:
+        """Store an array instead of the operator that computes it."""
+        (before,) = node.outputs
+        graph = node.graph
+        assert isinstance(graph, ir.Graph)
+        size = field_size(ir.to_proto(node).ByteSize())
+        sources = {value: owning_graph(value) for value in node.inputs if value is not None}
+        tensor = ir.tensor(array, name=before.name)
+        value = ir.Value(
+            name=before.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape),
+            const_value=tensor,
+        )  # fmt: skip
+        before.shape = value.shape
+        graph.register_initializer(value)
+        ir.convenience.replace_nodes_and_values(graph, node, [node], [], [before], [value])
+        self.folds[value] = Fold(str(node.name or ""), graph, size, sources, value)
+        for source in sources:
+            _drop_unread(source)
+
+    def operators_to_keep(self) -> frozenset[str]:
+        """Names of operators whose results take more room than they and what they read."""
+        constants: dict[Hashable, Constant] = {}
+        members: dict[Hashable, list[Fold]] = {}
+        for value, fold in self.folds.items():
+            members.setdefault(self._key(value), []).append(fold)
+        for key, folds in members.items():
+            sources = {source for fold in folds for source in fold.reads}
+            size = sum(fold.bytes for fold in folds)
+            if not all(fold.operator for fold in folds):
+                size = UNKEPT
+            constants[key] = Constant(
+                _stored_bytes(folds[0].value), size, frozenset(map(self._key, sources))
+            )
+            for source in sources - self.folds.keys():
+                stays = bool(source.uses()) or source.is_graph_output() or source.is_graph_input()
+                constants[source] = Constant(0 if stays else _stored_bytes(source))
+        read = {self._key(v) for v in self.folds if v.uses() or v.is_graph_output()}
+        if not read:
+            return frozenset()
+        computed = computed_constants(constants, read)
+        return frozenset(fold.operator for key in computed for fold in members[key])
+
+    def _key(self, value: ir.Value) -> Hashable:
+        """Key that equal results in one graph share."""
+        tensor = value.const_value
+        if value not in self.folds or value.is_graph_output() or tensor is None:
+            return value
+        home = self._home(value)
+        return (
+            id(home),
+            tensor.dtype,
+            tuple(tensor.shape),
+            hashlib.sha256(tensor.tobytes()).digest(),
+        )
+
+    def _home(self, value: ir.Value) -> ir.Graph:
+        """The outermost graph that has all that a result is computed from."""
+        fold = self.folds[value]
+        homes = [
+            self._home(source) if source in self.folds else graph
+            for source, graph in fold.reads.items()
+        ]
+        if all(home is self.graph.graph for home in homes):
+            return self.graph.graph
+        return fold.graph
+
+    def share_equal_results(self) -> None:
+        """Store equal results of one graph once, and those of several in the outermost one."""
+        first: dict[Hashable, ir.Value] = {}
+        for value in self.folds:
+            if not value.uses() or value.is_graph_output():
+                continue
+            key = self._key(value)
+            kept = first.setdefault(key, value)
+            if kept is not value:
+                home = self._home(kept)
+                if kept.graph is not home:
+                    _move(kept, home)
+                value.replace_all_uses_with(kept)
+                _drop_unread(value)
 
 
-def _outlives_folding(model: ir.Model, value: ir.Value, node: ir.Node) -> bool:
-    """Check that a stored value has a reader that is not folded, or results larger than itself."""
-    if value.is_graph_output():
-        return True
-    operations = [node]
-    for reader in value.consumers():
-        if not any(_is_same_operation(reader, other) for other in operations):
-            operations.append(reader)
-    if len(operations) == 1:
-        return False
-    if not all(is_foldable(reader) and _is_computable(reader) for reader in operations):
-        return True
-    results = sum(_result_elements(model, reader) for reader in operations)
-    return results > _elements(stored(value))
+def _move(value: ir.Value, home: ir.Graph) -> None:
+    """Let another graph store a value."""
+    assert value.graph is not None
+    del value.graph.initializers[str(value.name)]
+    home.register_initializer(value)
 
 
-def _elements(tensor: ir.TensorProtocol | None) -> int:
-    return 0 if tensor is None else tensor.size
-
-
-def _result_elements(model: ir.Model, node: ir.Node) -> int:
-    shape = node.outputs[0].shape
-    if shape is not None and shape.is_static():
-        return math.prod(shape.numpy())
-    array = _compute(model, node)
-    return 2**63 if array is None else array.size
-
-
-def _is_same_operation(first: ir.Node, second: ir.Node) -> bool:
-    """Check for operators with equal results, as those of two branches, of which one often goes."""
-    settings = [{name: a.value for name, a in n.attributes.items()} for n in (first, second)]
-    return (
-        first.op_identifier() == second.op_identifier()
-        and settings[0] == settings[1]
-        and len(first.inputs) == len(second.inputs)
-        and all(map(_is_same_value, first.inputs, second.inputs))
-    )
-
-
-def _is_same_value(first: ir.Value | None, second: ir.Value | None) -> bool:
-    if first is second:
-        return True
-    tensors = [stored(first), stored(second)]
-    if tensors[0] is None or tensors[1] is None or max(map(_elements, tensors)) > GROWTH:
-        return False
-    same_type = tensors[0].dtype == tensors[1].dtype and tensors[0].shape == tensors[1].shape
-    return same_type and np.array_equal(tensors[0].numpy(), tensors[1].numpy())
-
-
-def _feeds_integer_kernel(node: ir.Node) -> bool:
-    """Check that an integer kernel reads what a DequantizeLinear restores, and would not as floats.
-
-    ONNX Runtime quantizes stored floats of a few operators itself, but only before codes.
-    """
-    if node.op_type != RESTORE:
-        return False
-    runtime = capabilities("onnxruntime")
-    again = set(runtime.quantized_constants).difference(runtime.float_outputs)
-    readers = [reader for reader in node.outputs[0].consumers() if reader.op_type not in again]
-    producers = [value.producer() for reader in readers for value in reader.inputs if value]
-    pairs = [node for node in producers if node is not None and node.op_type == RESTORE]
-    fuses = any(runtime.computes_in_integers(str(reader.op_type)) for reader in readers)
-    return fuses and any(stored(pair.inputs[0]) is None for pair in pairs)
-
-
-def _is_random(node: ir.Node) -> bool:
-    if node.op_type != "Dropout":
-        return node.op_type in RANDOM
-    modes = [stored(value) for value in node.inputs[TRAINS:]]
-    return any(tensor is not None and tensor.numpy().any() for tensor in modes)
-
-
-def _is_small(value: ir.Value) -> bool:
-    shape = value.shape
-    return shape is not None and shape.is_static() and math.prod(shape.numpy()) <= GROWTH
-
-
-def _compute(model: ir.Model, node: ir.Node) -> NDArray[np.generic] | None:
-    """Result of ONNX Runtime; None where it has no kernel, or NumPy no type."""
-    from packlight.runtime import open_session  # noqa: PLC0415  takes long to load
-    from packlight.runtime.calls import DTYPES  # noqa: PLC0415
-
-    try:
-        session = open_session(_operator_model(model, node), EXACT)
-        (result,) = session.native.get_outputs()
-        if result.type not in DTYPES:
-            return None
-        return session.run({})[result.name]
-    except ModelError:
-        return None
-
-
-def _operator_model(model: ir.Model, node: ir.Node) -> Model:
-    """A model of one operator and its inputs."""
-    inputs = [_copy_stored(value, f"{index}") for index, value in enumerate(node.inputs)]
-    copy = ir.Node(node.domain, node.op_type, inputs, node.attributes, num_outputs=1)
-    copy.outputs[0].name = "result"
-    graph = ir.Graph(
-        [], copy.outputs, nodes=[copy], name=node.op_type,
-        initializers=[value for value in inputs if value is not None],
-        opset_imports=dict(model.opset_imports),
-    )  # fmt: skip
-    return Model(ir.Model(graph, ir_version=model.ir_version), f"{node.op_type} {node.name}")
-
-
-def _copy_stored(value: ir.Value | None, name: str) -> ir.Value | None:
-    """A stored value under another name, with the same array."""
-    tensor = stored(value)
-    if tensor is None:
-        return None
-    held = ir.Tensor(tensor.numpy(), tensor.dtype, name=name)
-    return ir.Value(
-        name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()),
-        const_value=held,
-    )  # fmt: skip
-
-
-def _replace_by_constant(node: ir.Node, array: NDArray[np.generic]) -> None:
-    """Store an array instead of the operator that computes it."""
-    (before,) = node.outputs
-    graph = node.graph
-    inputs = set(node.inputs)
-    assert isinstance(graph, ir.Graph)
-    tensor = ir.tensor(array, name=before.name)
-    value = ir.Value(
-        name=before.name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape),
-        const_value=tensor,
-    )  # fmt: skip
-    before.shape = value.shape
-    graph.register_initializer(value)
-    ir.convenience.replace_nodes_and_values(graph, node, [node], [], [before], [value])
-    for source in inputs:
-        _drop_unread(source)
+def _stored_bytes(value: ir.Value) -> int:
+    """Bytes of a stored value in the file."""
+    node = value.producer()
+    if node is not None:
+        return field_size(ir.to_proto(node).ByteSize())
+    assert value.const_value is not None
+    return field_size(tensor_size(value.const_value))
 
 
 def _drop_unread(value: ir.Value | None) -> None:

@@ -30,13 +30,15 @@ class Codebook:
     """Values table[code] * scale for each output channel.
 
     Attributes:
-        order: axes of the weight, output axes first.
+        shape: of the weight, with an axis more where groups of outputs need one.
+        order: axes of this shape, output axes first.
         outputs: output channels.
         channels: output channels that share a table.
         tables: (tables, entries), increasing.
         scale: (outputs,), at least 0.
     """
 
+    shape: tuple[int, ...]
     order: tuple[int, ...]
     outputs: int
     channels: int
@@ -45,12 +47,12 @@ class Codebook:
 
     def rows(self, weight: Float) -> Float:
         """(outputs, n)."""
-        return weight.transpose(self.order).reshape(self.outputs, -1)
+        return weight.reshape(self.shape).transpose(self.order).reshape(self.outputs, -1)
 
     def from_rows(self, rows: Float, shape: tuple[int, ...]) -> Float:
         """Array of the weight's shape from (outputs, n)."""
-        moved = [shape[axis] for axis in self.order]
-        return rows.reshape(moved).transpose(np.argsort(self.order))
+        moved = [self.shape[axis] for axis in self.order]
+        return rows.reshape(moved).transpose(np.argsort(self.order)).reshape(shape)
 
     def table_of(self, output: int) -> Float:
         """The table of an output channel."""
@@ -95,17 +97,20 @@ class Codebook:
         return {"table": _int8_entries(self.tables, step).astype(np.int8), "step": step}
 
 
-def blank_codebook(order: tuple[int, ...], outputs: int, channels: int, bits: int) -> Codebook:
+def blank_codebook(
+    shape: tuple[int, ...], order: tuple[int, ...], channels: int, bits: int, *, outputs: int
+) -> Codebook:
     """Tables without content.
 
     Args:
-        order: axes of the weight, output axes first.
-        outputs: output channels.
+        shape: of the weight, with an axis more where groups of outputs need one.
+        order: axes of this shape, output axes first.
         channels: output channels that share a table; the last table may have fewer.
         bits: of an index.
+        outputs: output channels.
     """
     tables = np.zeros((-(-outputs // channels), 1 << bits), np.float32)
-    return Codebook(order, outputs, channels, tables, np.ones(outputs, np.float32))
+    return Codebook(shape, order, outputs, channels, tables, np.ones(outputs, np.float32))
 
 
 def fit_codebook(

@@ -22,8 +22,10 @@ from packlight.compression.qdq.integer_weights import (
     round_by_samples,
     round_to_nearest,
 )
+from packlight.compression.qdq.shared_weights import refuse_divided_weights
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import weight_defect
+from packlight.model import owning_graph
 from packlight.records.configs import DynamicInt8
 from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
@@ -56,17 +58,23 @@ def apply(
     graph: ir.Model, sites: Sequence[Reader], calibrator: Calibrator, config: DynamicInt8
 ) -> list[Change | Refusal]:
     """Round every weight, then put integer products in the place of all operators."""
+    sites, divided = refuse_divided_weights(sites)
     learns = config.rounding == "gptq"
     observed = [reader for reader in sites if learns and reader.has_own_inputs]
     if learns and config.bias:
         add_biases(observed)
     learned = round_by_samples(graph, observed, calibrator, config)
     products = Products(StoredValues(graph))
-    changes: list[Change | Refusal] = []
+    changes: list[Change | Refusal] = [*divided]
+    stored_weights: set[int] = set()
     for reader in sites:
         codes = learned.get(reader) or round_to_nearest(reader, config)
         products.replace(reader, codes)
-        before = reader.weight.tensor.nbytes
+        before = after = 0
+        if id(reader.weight.value) not in stored_weights:
+            before = reader.weight.tensor.nbytes
+            after = before // 4 + codes.scale.nbytes
+        stored_weights.add(id(reader.weight.value))
         storage = IntegerArithmetic(
             activation_bits=8,
             ranges="call",
@@ -75,7 +83,6 @@ def apply(
             rounding="gptq" if reader in learned else "nearest",
             notes=(Note("int16-safe"),) * config.portable,
         )
-        after = before // 4 + codes.scale.nbytes
         changes.append(Change(reader.operator, "dynamic", storage, before, after))
     return changes
 
@@ -102,8 +109,9 @@ class Products:
         codes = rounded.codes
         if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1:
             codes = codes.T
-        weight = self.stock.store(graph, f"{stem}.codes", np.ascontiguousarray(codes))
-        scale = self.stock.store(graph, f"{stem}.scale", rounded.scale)
+        home = owning_graph(reader.weight.value)
+        weight = self.stock.store(home, f"{stem}.codes", np.ascontiguousarray(codes))
+        scale = self.stock.store(home, f"{stem}.scale", rounded.scale)
         activation, step, zero = self.codes_of(value, node, graph)
         total = self.add(node, "MatMulInteger", [activation, weight, zero], "sum")
         real = self.add(node, "Cast", [total], "real", {"to": int(ir.DataType.FLOAT)})

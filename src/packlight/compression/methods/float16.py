@@ -59,7 +59,7 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
             reason = f"its '{value.name}' has {tensor.size} numbers: too few to gain"
             yield Refusal(name, "too-small", reason)
         elif value.is_graph_input():
-            yield not_stored_refusal(name, value)
+            yield not_stored_refusal(graph, name, value)
         elif value.is_graph_output():
             reason = f"its '{value.name}' is an output of the model: must not change"
             yield Refusal(name, "model-output", reason)

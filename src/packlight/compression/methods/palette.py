@@ -53,7 +53,7 @@ class Site(WeightSite):
     """A weight with the decisions about it.
 
     Attributes:
-        order: its axes, those of output channels first.
+        order: axes of its split shape, those of output channels first.
         tables: number of tables.
         channels: output channels that share a table; the last table may have fewer.
         bits: of an index.
@@ -66,8 +66,8 @@ class Site(WeightSite):
 
     @property
     def ordered_shape(self) -> tuple[int, ...]:
-        """Shape of the weight with its axes in ``order``."""
-        shape = self.weight.shape
+        """The split shape of the weight with its axes in ``order``."""
+        shape = self.weight.split_shape
         return tuple(shape[axis] for axis in self.order)
 
     @property
@@ -88,7 +88,7 @@ class Site(WeightSite):
 
 def _decide(config: Palette, weight: Weight) -> Site | Refusal:
     """The tables of one weight, or why it stays as it is."""
-    shape = weight.shape
+    shape = weight.split_shape
     outer = tuple(axis for axis in range(len(shape)) if axis not in weight.summed)
     outputs = math.prod(shape[axis] for axis in outer)
     channels = outputs
@@ -126,7 +126,9 @@ def _fit(
     if not config.weighted:
         importance = np.broadcast_to(np.float32(1), weight.shape)
     codebook = fit_codebook(
-        blank_codebook(site.order, site.outputs, site.channels, site.bits),
+        blank_codebook(
+            site.weight.split_shape, site.order, site.channels, site.bits, outputs=site.outputs
+        ),
         weight,
         importance,
         scaled=config.scaled,
@@ -140,7 +142,7 @@ def _fit(
 
 def _parts(config: Palette, site: Site, codebook: Codebook, codes: Float) -> Mapping[str, Array]:
     """Indices, tables and scales as they are stored."""
-    rows = codes.transpose(site.order).reshape(site.outputs, -1).astype(np.uint8)
+    rows = codebook.rows(codes).astype(np.uint8)
     gap = site.tables * site.channels - site.outputs
     parts: dict[str, Array] = {"codes": np.pad(rows, [(0, gap), (0, 0)]).reshape(site.rows)}
     if config.entry == SHORT_BITS:
@@ -160,7 +162,10 @@ def _restore(config: Palette, site: Site, parts: Parts, expansion: Expansion) ->
     if config.scaled:
         inputs |= store_scale(expansion, parts, config.scales, (site.outputs, 1))
     form = Form(packed=site.bits not in UNSIGNED_TYPES, grouped=site.tables > 1)
-    return expansion.call(form.name(inputs), inputs, form.build, **form.attributes(site))
+    value = expansion.call(form.name(inputs), inputs, form.build, **form.attributes(site))
+    if site.weight.split_shape != site.weight.shape:
+        value = expansion.reshape(value, site.weight.shape)
+    return value
 
 
 def _store_tables(

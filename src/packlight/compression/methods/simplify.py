@@ -25,7 +25,9 @@ from packlight.compression.folding.batch_norm import (
     fold_added_biases,
     fold_batch_norm,
 )
-from packlight.compression.folding.constants import fold_constants, is_foldable
+from packlight.compression.folding.computable import is_foldable
+from packlight.compression.folding.constants import fold_constants
+from packlight.compression.folding.loop_values import read_loop_values_outside
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import is_standard
 from packlight.model import graphs, initializers, nodes
@@ -78,6 +80,7 @@ def apply(
     """Fold, compute, share and drop, in this order."""
     del calibrator, config
     names = UniqueNames(graph)
+    read_loop_values_outside(graph)
     before = {str(node.name) for node in nodes(graph)}
     changes: list[Change | Refusal] = [
         fold_batch_norm(site, names) for site in sites if isinstance(site, BatchNorm)

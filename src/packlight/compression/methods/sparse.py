@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
 from packlight.compression.encoding.sparse_storage import (
     MASK_BYTES,
@@ -20,7 +21,7 @@ from packlight.compression.encoding.sparse_storage import (
     restore_sparse,
     stored_parts,
 )
-from packlight.compression.encoding.storage import FLOAT_BYTES, MIN_OPSET
+from packlight.compression.encoding.storage import FLOAT_BYTES, MIN_OPSET, Expansion, Parts
 from packlight.compression.grids import codebook, grouping, uniform
 from packlight.compression.grids.codebook import Codebook
 from packlight.compression.grids.uniform import Uniform
@@ -121,7 +122,9 @@ def _decide(config: Sparse, weight: Weight) -> Site | Refusal:
         return Refusal(weight.operator, "too-few-inputs", reason, f"use inputs={sizes[2]}")
     nonzeros = weight.tensor.size - _sparsity(config).count(sizes)
     scaled = config.values == "grid" or (config.values == "palette" and config.scaled)
-    form = SparseForm(weight.shape, weight.summed, nonzeros, config.values, config.bits, scaled)
+    form = SparseForm(
+        weight.split_shape, weight.summed, nonzeros, config.values, config.bits, scaled
+    )
     if not nonzeros:
         reason = f"none of its {weight.tensor.size} numbers would stay"
         return Refusal(weight.operator, "nothing-left", reason, "use a smaller share")
@@ -166,9 +169,19 @@ def _fit(config: Sparse, site: Site, weight: Float, importance: Float) -> Sparse
             zeros,
         )
     order = (*form.outer, *form.summed)
-    blank = codebook.blank_codebook(order, form.channels, form.channels, form.bits)
+    blank = codebook.blank_codebook(
+        form.shape, order, form.channels, form.bits, outputs=form.channels
+    )
     tables = codebook.fit_codebook(blank, nonzeros, mass, scaled=form.scaled, short=False)
     return SparseValues(tables, zeros)
+
+
+def _restore(config: Sparse, site: Site, parts: Parts, expansion: Expansion) -> ir.Value:
+    del config
+    value = restore_sparse(expansion, site.form, parts)
+    if site.form.shape != site.weight.shape:
+        value = expansion.reshape(value, site.weight.shape)
+    return value
 
 
 def _describe(config: Sparse, encoded: EncodedWeight[Site]) -> StoredSparse:
@@ -187,7 +200,7 @@ METHOD = WeightStorage(
     decide=_decide,
     fit=_fit,
     parts=lambda _, site, fitted, codes: stored_parts(site.form, fitted, codes),
-    restore=lambda _, site, parts, expansion: restore_sparse(expansion, site.form, parts),
+    restore=_restore,
     describe=_describe,
     stored_bytes=lambda _, site: site.form.stored_bytes(),
     needs_inputs=lambda config: config.weighted,

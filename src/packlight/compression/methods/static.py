@@ -29,6 +29,7 @@ from packlight.compression.qdq.insertion import (
     stored_bias,
 )
 from packlight.compression.qdq.integer_weights import (
+    Codes,
     Reader,
     add_biases,
     blank_codes,
@@ -37,9 +38,12 @@ from packlight.compression.qdq.integer_weights import (
     weight_granularity,
 )
 from packlight.compression.qdq.placement import activation_grids
+from packlight.compression.qdq.resize_axes import write_out_axes
+from packlight.compression.qdq.shared_weights import refuse_divided_weights, with_common_scales
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, weight_defect
 from packlight.records.configs import StaticInt8
+from packlight.records.granularity import PerChannel
 from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
@@ -96,7 +100,17 @@ def sites(graph: ir.Model, config: StaticInt8) -> Iterator[Site | Refusal]:
         if isinstance(site, Refusal):
             yield site
         else:
-            yield Site(*site)
+            yield _scale_refusal(config, *site) or Site(*site)
+
+
+def _scale_refusal(config: StaticInt8, node: ir.Node, weight: Weight) -> Refusal | None:
+    """Refusal of a weight whose scales lie along several axes; None where it can have them."""
+    per_channel = isinstance(weight_granularity(config, node), PerChannel)
+    if not per_channel or weight.lies_along_one_axis:
+        return None
+    reason = "DequantizeLinear has scales along one axis; its outputs lie along several"
+    remedy = "make it one operator for each group, or use per=tensor"
+    return Refusal(str(node.name), "unsupported-axes", reason, remedy)
 
 
 def _missing_kernel(runtime: Capabilities, node: ir.Node) -> str:
@@ -111,8 +125,11 @@ def apply(
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
     chosen, results = _without_float_ends(graph, sites, config)
+    chosen, divided = refuse_divided_weights(chosen)
+    results += divided
     if not chosen:
         return results
+    write_out_axes(graph)
     numbered: list[ir.Node] = []
     if config.first == "levels":
         chosen, numbered = _number_levels(graph, chosen, calibrator, results)
@@ -134,9 +151,11 @@ def apply(
             reason = "no calibration sample reaches it"
             results.append(Refusal(site.operator, "no-samples", reason, "add samples that do"))
     if unseen:
+        ready, divided = refuse_divided_weights(ready)
+        results += divided
         plan = place_pairs([site.node for site in ready], unseen)
     pairs = Pairs(grids, StoredValues(graph), runtime_policy.runtime.codes.removesuffix("8"))
-    readers = [_reader(site, pairs) for site in ready]
+    readers = with_common_scales([_reader(site, pairs) for site in ready])
     for node in plan.unweighted:
         pairs.on_inputs(node)
     for value in plan.written.values():
@@ -205,7 +224,8 @@ def _encode_weights(
 ) -> Iterator[Change]:
     """Round every weight, and store it and its bias in integers.
 
-    A weight that others read too goes to the nearest, for it has no inputs of its own.
+    A weight that others read too goes to the nearest, for it has no inputs of its own. It is
+    stored once for all of them, and its bytes are those of the first.
     """
     learns = config.rounding == "gptq" or config.bias
     observed = [reader for reader in readers if learns and reader.has_own_inputs]
@@ -214,12 +234,20 @@ def _encode_weights(
     storages = [_storage(config, reader, pairs.grid_of(reader.node).bits) for reader in readers]
     learned = round_by_samples(graph, observed, calibrator, config)
     round_simply = blank_codes if calibrator.sizes_only else round_to_nearest
+    codes_of: dict[int, Codes] = {}
     for reader, storage in zip(readers, storages, strict=True):
-        rounded = learned.get(reader) or round_simply(reader, config)
-        integer_weight(reader.node, reader.weight, rounded.codes, rounded.scale, pairs.stock)
+        weight = reader.weight
+        rounded = codes_of.get(id(weight.value)) or learned.get(reader)
+        if rounded is None:
+            rounded = round_simply(reader, config)
+        integer_weight(reader.node, weight, rounded.codes, rounded.scale, pairs.stock)
         integer_bias(reader.node, pairs.grid_of(reader.node), rounded.scale, pairs.stock)
-        before = reader.weight.tensor.nbytes
-        yield Change(reader.operator, "static", storage, before, before // 4 + rounded.scale.nbytes)
+        before = after = 0
+        if id(weight.value) not in codes_of:
+            before = weight.tensor.nbytes
+            after = before // 4 + rounded.scale.nbytes
+        codes_of[id(weight.value)] = rounded
+        yield Change(reader.operator, "static", storage, before, after)
 
 
 def _ranges(plan: placement.Plan, node: ir.Node) -> set[str]:

@@ -81,7 +81,7 @@ def _decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
         return Refusal(weight.operator, "unsupported-axes", reason, "use per=channel")
     grouping = _group(weight, config)
     expand = _best_expansion(weight, grouping, config)
-    refusal = _run_refusal(weight, grouping, config)
+    refusal = _run_refusal(weight, config)
     if expand == "run" and refusal is not None:
         return refusal
     site = Site(weight, grouping, config.bits, expand)
@@ -97,8 +97,8 @@ def _group(weight: Weight, config: WeightOnly) -> Grouping:
     if isinstance(config.granularity, PerTensor):
         return grouping.per_tensor(weight.shape)
     if isinstance(config.granularity, PerBlock):
-        return grouping.per_block(weight.shape, weight.summed, config.granularity.size)
-    return grouping.per_channel(weight.shape, weight.summed)
+        return grouping.per_block(weight.split_shape, weight.summed, config.granularity.size)
+    return grouping.per_channel(weight.split_shape, weight.summed)
 
 
 def _best_expansion(weight: Weight, grouping: Grouping, config: WeightOnly) -> Expand:
@@ -120,13 +120,13 @@ def _best_expansion(weight: Weight, grouping: Grouping, config: WeightOnly) -> E
     return "load"
 
 
-def _run_refusal(weight: Weight, grouping: Grouping, config: WeightOnly) -> Refusal | None:
+def _run_refusal(weight: Weight, config: WeightOnly) -> Refusal | None:
     """Reason why DequantizeLinear cannot restore the weight; None where it can."""
     remedy = "use expand=load"
     if config.bits not in SIGNED_TYPES:
         reason = "DequantizeLinear reads codes of 4 or 8 bits"
         return Refusal(weight.operator, "unsupported-bits", reason, remedy)
-    if isinstance(config.granularity, PerChannel) and len(_scaled_axes(grouping)) > 1:
+    if isinstance(config.granularity, PerChannel) and not weight.lies_along_one_axis:
         reason = "DequantizeLinear has scales along one axis; its outputs lie along several"
         return Refusal(weight.operator, "unsupported-axes", reason, remedy)
     if isinstance(config.granularity, PerBlock) and len(weight.summed) > 1:

@@ -13,6 +13,7 @@ from packlight.compression.grids.grouping import Float
 from packlight.compression.grids.ranges import Affine
 from packlight.compression.sites.weight_roles import stored
 from packlight.compression.sites.weight_sites import Weight
+from packlight.model import owning_graph
 
 LIMIT = 2**30
 """Largest code of a bias: half of what int32 holds leaves room for the sum it is added to."""
@@ -141,7 +142,9 @@ def integer_weight(
     axis = 0
     if scale.ndim:
         axis = next(axis for axis in range(len(weight.shape)) if axis not in weight.summed)
-    restored = integers(node, str(weight.value.name), codes, scale, axis=axis, stock=stock)
+    home = owning_graph(weight.value)
+    stem = str(weight.value.name)
+    restored = integers(node, stem, codes, scale, axis=axis, stock=stock, home=home)
     node.replace_input_with(1, restored)
 
 
@@ -153,7 +156,10 @@ def integer_bias(node: ir.Node, affine: Affine, scale: Float, stock: StoredValue
     step = (scale * np.float32(affine.scale)).astype(np.float32)
     codes = np.rint(bias / np.where(step > 0, step, 1)).astype(np.int32)
     axis = max(codes.ndim - 1, 0)
-    restored = integers(node, f"{node.name}.bias", codes, step, axis=axis, stock=stock)
+    home = node.graph
+    assert isinstance(home, ir.Graph)
+    stem = f"{node.name}.bias"
+    restored = integers(node, stem, codes, step, axis=axis, stock=stock, home=home)
     node.replace_input_with(BIAS, restored)
 
 
@@ -185,19 +191,26 @@ def least_scale(node: ir.Node, affine: Affine) -> Float:
 
 
 def integers(
-    node: ir.Node, stem: str, codes: Array, scale: Float, *, axis: int, stock: StoredValues
+    node: ir.Node,
+    stem: str,
+    codes: Array,
+    scale: Float,
+    *,
+    axis: int,
+    stock: StoredValues,
+    home: ir.Graph,
 ) -> ir.Value:
-    """Codes and their DequantizeLinear in front of an operator; once for equal content."""
+    """Codes in a graph and their DequantizeLinear before an operator; once for equal content."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     zero = ".".join(map(str, ("zero", codes.dtype, *scale.shape)))
     inputs = [
-        stock.store(graph, f"{stem}.codes", codes),
-        stock.store(graph, f"{stem}.scale", scale),
-        stock.store(graph, zero, np.zeros(scale.shape, codes.dtype)),
+        stock.store(home, f"{stem}.codes", codes),
+        stock.store(home, f"{stem}.scale", scale),
+        stock.store(home, zero, np.zeros(scale.shape, codes.dtype)),
     ]
     for reader in inputs[0].consumers():
-        if reader.inputs[1] is inputs[1]:
+        if reader.inputs[1] is inputs[1] and reader.graph is graph:
             return reader.outputs[0]
     floats = ir.node("DequantizeLinear", inputs, {"axis": axis}, name=f"{stem}.dequantize")
     floats.outputs[0].name = stock.fresh(f"{stem}.restored")

@@ -102,8 +102,9 @@ def round_to_nearest(reader: Reader, config: IntegerConfig) -> Codes:
 def blank_codes(reader: Reader, config: IntegerConfig) -> Codes:
     """Codes and scales of a weight's shapes, for a file whose size is all that is asked."""
     shape = reader.weight.shape
+    split = reader.weight.split_shape
     summed = reader.weight.summed
-    outputs = math.prod(size for axis, size in enumerate(shape) if axis not in summed)
+    outputs = math.prod(size for axis, size in enumerate(split) if axis not in summed)
     scale = np.ones(() if _has_one_scale(config, reader) else outputs, np.float32)
     return Codes(np.zeros(shape, np.int8), scale, np.zeros(shape, np.float32))
 
@@ -117,7 +118,7 @@ def _weight_grid(reader: Reader, weight: Floats, matters: Floats, config: Intege
         groups = grouping.per_tensor(shape)
         least = least.max()
     else:
-        groups = grouping.per_channel(shape, reader.weight.summed)
+        groups = grouping.per_channel(reader.weight.split_shape, reader.weight.summed)
     fitted = fit_grid(weight, matters, groups, config.bits, symmetric=True, search=config.search)
     scale: Floats = np.maximum(fitted.scale.ravel(), least)
     form = _paired_rows(reader, config)
@@ -234,7 +235,12 @@ class PairLayout:
 
 
 def _pair_layout(node: ir.Node, shape: tuple[int, ...]) -> PairLayout | None:
-    """Pairs of weights that are added in 16 bits; None for depthwise convolutions, which use 32."""
+    """Pairs of weights that are added in 16 bits; None where sums have 32.
+
+    Depthwise convolutions have; transposed ones have no integer kernel in ONNX Runtime at all.
+    """
+    if node.op_type == "ConvTranspose":
+        return None
     if node.op_type == "Conv":
         groups = node.attributes.get_int("group", 1)
         if groups > 1 and shape[:SPATIAL] == (groups, 1):

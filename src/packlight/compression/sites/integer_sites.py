@@ -34,15 +34,15 @@ def integer_sites(
             if why:
                 yield Refusal(str(node.name), "no-kernel", why)
             else:
-                yield _integer_site(node, role, value)
+                yield _integer_site(graph, node, role, value)
 
 
 def _integer_site(
-    node: ir.Node, role: Role | None, value: ir.Value | None
+    graph: ir.Model, node: ir.Node, role: Role | None, value: ir.Value | None
 ) -> tuple[ir.Node, Weight] | Refusal:
     name = str(node.name)
     if role is None or value is None or stored(value) is None:
-        return not_stored_refusal(name, value)
+        return not_stored_refusal(graph, name, value)
     weight = weight_site(value, (role,))
     if isinstance(weight, Refusal):
         return weight

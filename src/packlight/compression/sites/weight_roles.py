@@ -26,7 +26,8 @@ class Role:
         node: the operator.
         index: of the input that is the weight.
         rank: of the weight.
-        summed: axes that are summed over, sorted; the remaining axes tell outputs apart.
+        summed: axes of the shape by ``split_groups`` that are summed over, sorted; the remaining
+            axes tell outputs apart.
         names: of the model's values.
     """
 
@@ -52,7 +53,10 @@ def is_standard(node: ir.Node, *kinds: str) -> bool:
 
 
 SummedAxes = Callable[[ir.Node, int, int], tuple[int, ...] | None]
-"""(operator, input index, rank of the weight) -> axes summed over; None where it is no weight."""
+"""(operator, input index, rank of the weight) -> axes summed over; None where it is no weight.
+
+Axes are those of the shape by ``split_groups``.
+"""
 
 
 def _conv_axes(_: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
@@ -62,11 +66,12 @@ def _conv_axes(_: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
     return tuple(range(1, rank))
 
 
-def _conv_transpose_axes(_: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
-    """(in, out / groups, ...kernel)."""
+def _conv_transpose_axes(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
+    """(in, out / groups, ...kernel), or (groups, in / groups, out / groups, ...kernel)."""
     if index != 1:
         return None
-    return (0, *range(2, rank))
+    first = int(node.attributes.get_int("group", 1) > 1)
+    return (first, *range(first + 2, first + rank))
 
 
 def _gemm_axes(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
@@ -95,6 +100,17 @@ def _gather_axes(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None
     if index != 0 or rank != MATRIX or node.attributes.get_int("axis", 0) != 0:
         return None
     return (1,)
+
+
+def split_groups(node: ir.Node, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a weight in which every axis is either summed over or tells outputs apart.
+
+    Groups of a ConvTranspose lie along the axis of its inputs, so they get an axis of their own.
+    """
+    groups = node.attributes.get_int("group", 1)
+    if node.op_type != "ConvTranspose" or groups == 1:
+        return shape
+    return (groups, shape[0] // groups, *shape[1:])
 
 
 SUMMED_AXES: dict[str, SummedAxes] = {

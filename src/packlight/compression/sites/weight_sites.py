@@ -12,8 +12,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.sites.weight_roles import (
+    MATRIX,
     Role,
     constant_values,
+    split_groups,
     stored,
     unsupported_weights,
     weight_roles,
@@ -41,7 +43,7 @@ class Weight:
     Attributes:
         value: read by the operators.
         tensor: stored content of the value.
-        roles: of the operators, at least one; all sum over the same axes.
+        roles: of the operators, at least one; all sum over the same axes of the same groups.
     """
 
     value: ir.Value
@@ -59,9 +61,21 @@ class Weight:
         return tuple(self.tensor.shape.numpy())
 
     @property
+    def split_shape(self) -> tuple[int, ...]:
+        """Its shape, with an axis more where groups of outputs lie along the axis of inputs."""
+        return split_groups(self.roles[0].node, self.shape)
+
+    @property
     def summed(self) -> tuple[int, ...]:
-        """Axes that its operators sum over."""
+        """Axes of ``split_shape`` that its operators sum over."""
         return self.roles[0].summed
+
+    @property
+    def lies_along_one_axis(self) -> bool:
+        """True if one DequantizeLinear can give every output a scale: it has one axis for them."""
+        split = self.split_shape
+        outer = [axis for axis, size in enumerate(split) if axis not in self.summed and size > 1]
+        return len(outer) < MATRIX and all(split[axis] == self.shape[axis] for axis in outer)
 
     def read(self) -> Floats:
         """A copy of the weight; external data is released again."""
@@ -136,7 +150,7 @@ def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
         if value is not None and stored(value) is not None:
             roles.setdefault(id(value), []).append((role, value))
         elif role.node.op_type not in _OFTEN_WITHOUT_WEIGHT or id(value) in constants():
-            yield not_stored_refusal(role.operator, value)
+            yield not_stored_refusal(graph, role.operator, value)
     for readers in roles.values():
         site = weight_site(readers[0][1], tuple(role for role, _ in readers))
         if isinstance(site, Weight) and site.tensor.size < MIN_WEIGHT_SIZE:
@@ -146,8 +160,15 @@ def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
             yield site
 
 
-def not_stored_refusal(operator: str, value: ir.Value | None) -> Refusal:
-    """Refusal of a weight that is a model input or is computed."""
+def not_stored_refusal(graph: ir.Model, operator: str, value: ir.Value | None) -> Refusal:
+    """Refusal of a weight that is an input, of the model or of a body, or is computed."""
+    if value is not None and value.is_graph_input() and value not in graph.graph.inputs:
+        return Refusal(
+            operator,
+            "computed-weight",
+            "its weight comes into the body of a loop anew at every iteration",
+            "run simplify first: what stays the same is then read from outside",
+        )
     if value is not None and value.is_graph_input():
         return Refusal(
             operator,
@@ -170,7 +191,8 @@ def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
     if _is_graph_output(value):
         reason = "its weight is also an output of the model, which must not change"
         return Refusal(name, "model-output", reason)
-    if len({role.summed for role in readers}) > 1:
+    shape = tuple(tensor.shape.numpy())
+    if len({(role.summed, split_groups(role.node, shape)) for role in readers}) > 1:
         names = ", ".join(role.operator for role in readers)
         return Refusal(
             name,

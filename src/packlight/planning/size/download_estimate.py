@@ -351,7 +351,7 @@ def sampled_rows(site: Weight, array: Floats, room: int) -> Rows:
         array: its numbers.
         room: about how many numbers to take.
     """
-    axes = [axis for axis in range(array.ndim) if axis not in site.summed]
+    axes = [axis for axis in range(len(site.split_shape)) if axis not in site.summed]
     trailing = bool(axes) and axes[-1] == array.ndim - 1 and len(axes) < array.ndim
     if trailing:
         flat = array.reshape(-1, array.shape[-1]).T

@@ -309,7 +309,8 @@ def _with_narrow_weights(
     stored = graph.graph.initializers
     integer = capabilities("onnxruntime").weight_operators
     for site in sites:
-        if stored.get(str(site.value.name)) is site.value and site.roles[0].node.op_type in integer:
+        named = stored.get(str(site.value.name)) is site.value
+        if named and site.roles[0].node.op_type in integer and site.split_shape == site.shape:
             shape = site.shape
             narrow = list(shape)
             for axis in site.summed:
