@@ -6,14 +6,22 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
 import onnx_ir as ir
 from threadpoolctl import threadpool_limits
 
+from packlight.compression.local_functions import inline_functions
 from packlight.compression.method import Method, Site
 from packlight.compression.methods.table import METHODS
+from packlight.compression.unchanged_weights import (
+    StoredFloats,
+    attribute_weights,
+    floats_before,
+    unchanged_weights,
+)
 from packlight.errors import CheckError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.recipe import Recipe, Step
@@ -81,7 +89,9 @@ def compress(
     """
     changes: list[Change] = []
     refusals: list[Refusal] = []
-    current = model
+    current = inline_functions(model)
+    in_place = in_place or current is not model
+    model = current
     reference: FloatReference | None = None
     with _half_the_cores() if held or calibrator is not None else nullcontext():
         for index, step in enumerate(recipe.steps):
@@ -197,11 +207,14 @@ def _apply_step(
     sites = [site for site in inspected if not isinstance(site, Refusal)]
     refusals = [replace(r, method=method.name) for r in inspected if isinstance(r, Refusal)]
     reference = start.reference if method.replaces else None
+    silent = partial(_silent, step)
     if not sites and not method.whole:
+        refusals += silent(graph, floats_before(graph, method.least_size or 1), refusals)
         return StepResult(model, reference, [], refusals)
     if method.replaces:
         reference = start.reference_for(graph)
     bound = calibrator.for_step(model.name, method.name, reference)
+    before_step = floats_before(graph, method.least_size or 1)
     results = method.apply(graph, sites, bound, config)
     changes = [entry for entry in results if isinstance(entry, Change)]
     if reference is not None and method.makes_up(config):
@@ -210,11 +223,28 @@ def _apply_step(
     refusals += [replace(e, method=method.name) for e in results if isinstance(e, Refusal)]
     _drop_unread(graph)
     name_operators(graph)
+    refusals += silent(graph, before_step, refusals)
     if held and weight_bytes(graph) <= held:
         _hold(graph)
     result = Model(graph, model.name)
     _check_interface(before, _interface(result), method.name)
     return StepResult(result, reference, changes, refusals)
+
+
+def _silent(
+    step: Step, graph: ir.Model, before: StoredFloats, refusals: Sequence[Refusal]
+) -> list[Refusal]:
+    """Refusals of weights that a step neither changed nor refused."""
+    method = METHODS[step.method]
+    if not method.least_size:
+        return []
+    named = {refusal.operator for refusal in refusals}
+    missed = [
+        *unchanged_weights(graph, before, named, method.least_size),
+        *attribute_weights(graph, named, method.least_size),
+    ]
+    asked = [refusal for refusal in missed if re.search(step.where, refusal.operator)]
+    return [replace(refusal, method=method.name) for refusal in asked]
 
 
 def _inspect(site: Site | Refusal, method: Method[Any, Any]) -> Site | Refusal:

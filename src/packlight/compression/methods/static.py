@@ -38,7 +38,7 @@ from packlight.compression.qdq.integer_weights import (
 )
 from packlight.compression.qdq.placement import activation_grids
 from packlight.compression.sites.integer_sites import integer_sites
-from packlight.compression.sites.weight_sites import Weight, weight_defect
+from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE, Weight, weight_defect
 from packlight.records.configs import StaticInt8
 from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
@@ -243,4 +243,5 @@ METHOD = Method(
     apply=apply,
     uses_data=lambda _: True,
     inspect=_defect,
+    least_size=MIN_WEIGHT_SIZE,
 )

@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterator
 import onnx_ir as ir
 
 from packlight.compression.sites.weight_roles import SUMMED_AXES, Role, stored, weight_roles
-from packlight.compression.sites.weight_sites import Weight, not_stored_refusal, weight_site
+from packlight.compression.sites.weight_sites import (
+    Weight,
+    float32_refusal,
+    not_stored_refusal,
+    weight_site,
+)
 from packlight.model import nodes
 from packlight.records.variant import Refusal
 
@@ -46,6 +51,9 @@ def _integer_site(
     weight = weight_site(value, (role,))
     if isinstance(weight, Refusal):
         return weight
+    refusal = float32_refusal(weight)
+    if refusal is not None:
+        return refusal
     if node.op_type == "MatMul" and len(weight.shape) != MATRIX:
         reason = f"its weight has shape {weight.shape}, not (in, out)"
         return Refusal(name, "unsupported-shape", reason)
