@@ -232,7 +232,7 @@ def _apply_step(
 
 
 def _silent(
-    step: Step, graph: ir.Model, before: StoredFloats, refusals: Sequence[Refusal]
+    step: Step, graph: ir.Model, before: Mapping[str, StoredFloats], refusals: Sequence[Refusal]
 ) -> list[Refusal]:
     """Refusals of weights that a step neither changed nor refused."""
     method = METHODS[step.method]

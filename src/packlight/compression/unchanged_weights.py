@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -16,8 +17,21 @@ from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE
 from packlight.model import nodes
 from packlight.records.variant import Refusal
 
-StoredFloats = Mapping[int, ir.TensorProtocol]
-"""Stored tensors of floats by identity, which keeps them alive."""
+
+@dataclass(frozen=True, slots=True)
+class StoredFloats:
+    """A stored value before a step.
+
+    Attributes:
+        kind: type and shape.
+        readers: names of the operators that read it.
+        in_codes: whether it belongs to codes that are stored already.
+    """
+
+    kind: tuple[ir.DataType, tuple[int, ...]]
+    readers: tuple[str, ...]
+    in_codes: bool
+
 
 FLOAT_ATTRIBUTES = (ir.AttributeType.FLOATS, ir.AttributeType.TENSOR, ir.AttributeType.TENSORS)
 OTHER_STEP = "store it by one more step: weights, palette or float16"
@@ -27,13 +41,24 @@ REMEDIES = {"Tree": TREES, "Linear": LINEAR, "SVM": "retrain with fewer support 
 """What helps, by the beginning of the operator's type."""
 
 
-def floats_before(graph: ir.Model, least: int) -> StoredFloats:
-    """Tensors that a step may change."""
-    return {id(tensor): tensor for _, tensor in stored_floats(graph, least)}
+def floats_before(graph: ir.Model, least: int) -> dict[str, StoredFloats]:
+    """Values of so many numbers at least that a step may change, by name."""
+    return {
+        str(value.name): StoredFloats(
+            _kind(tensor),
+            tuple(str(node.name) for node in value.consumers()),
+            belongs_to_codes(value, MIN_WEIGHT_SIZE) or any(map(reads_codes, value.consumers())),
+        )
+        for value, tensor in stored_floats(graph, least)
+    }
+
+
+def _kind(tensor: ir.TensorProtocol) -> tuple[ir.DataType, tuple[int, ...]]:
+    return tensor.dtype, tuple(tensor.shape.numpy())
 
 
 def unchanged_weights(
-    graph: ir.Model, before: StoredFloats, named: Collection[str], least: int
+    graph: ir.Model, before: Mapping[str, StoredFloats], named: Collection[str], least: int
 ) -> Iterator[Refusal]:
     """Refusals of what is stored as before by operators that no refusal names.
 
@@ -44,18 +69,17 @@ def unchanged_weights(
         least: numbers from which the method stores a weight in fewer bytes.
     """
     for value, tensor in stored_floats(graph, least):
-        if id(tensor) not in before:
+        old = before.get(str(value.name))
+        if old is None or old.kind != _kind(tensor) or not old.readers:
             continue
-        readers = list(value.consumers())
-        if any(str(node.name) in named for node in readers):
+        if not set(old.readers).isdisjoint(named):
             continue
-        name = str(readers[0].name)
-        if belongs_to_codes(value, MIN_WEIGHT_SIZE) or any(map(reads_codes, readers)):
+        if old.in_codes:
             reason = "what it stores belongs to codes that are stored already"
-            yield Refusal(name, "already-quantized", reason)
+            yield Refusal(old.readers[0], "already-quantized", reason)
         else:
             reason = "no integer kernel reads what it stores, which stays as it is"
-            yield Refusal(name, "no-kernel", reason, OTHER_STEP)
+            yield Refusal(old.readers[0], "no-kernel", reason, OTHER_STEP)
 
 
 def attribute_weights(graph: ir.Model, named: Collection[str], least: int) -> Iterator[Refusal]:
@@ -65,7 +89,9 @@ def attribute_weights(graph: ir.Model, named: Collection[str], least: int) -> It
             continue
         if max(map(_float_count, node.attributes.values()), default=0) >= least:
             kind = next((kind for kind in REMEDIES if node.op_type.startswith(kind)), "")
-            what = f"trees ({node.op_type})" if kind == "Tree" else f"the attributes of {node.op_type}"
+            what = (
+                f"trees ({node.op_type})" if kind == "Tree" else f"the attributes of {node.op_type}"
+            )
             reason = f"{what} cannot be compressed: no operator restores attributes"
             yield Refusal(str(node.name), "attribute", reason, REMEDIES.get(kind, ""))
 

@@ -72,7 +72,7 @@ def _table_site(value: ir.Value, tensor: ir.TensorProtocol, names: UniqueNames) 
         reason = f"its '{value.name}' belongs to codes that are stored already"
         return Refusal(name, "already-quantized", reason)
     if max(shape) == tensor.size or _is_recurrent_bias(node, index):
-        reason = f"its vector '{value.name}' would lose more than its bytes are worth"
+        reason = "its vector would lose more than its bytes are worth"
         return Refusal(name, "vector", reason, KEEP_IN_HALF)
     role = Role(node, index, len(shape), row_axes(shape), names, observed=False)
     return Weight(value, tensor, (role,))

@@ -198,9 +198,7 @@ def constant_values(graph: ir.Model) -> set[int]:
     return constants
 
 
-def weight_roles(
-    graph: ir.Model, *, fused: bool = False
-) -> Iterator[tuple[Role, ir.Value | None]]:
+def weight_roles(graph: ir.Model, *, fused: bool = False) -> Iterator[tuple[Role, ir.Value | None]]:
     """Every weight input of every operator, with the value it reads, stored or computed.
 
     Args:
