@@ -89,9 +89,9 @@ def compress(
     """
     changes: list[Change] = []
     refusals: list[Refusal] = []
-    current = inline_functions(model)
-    in_place = in_place or current is not model
-    model = current
+    given = model
+    model = current = inline_functions(given)
+    in_place = in_place or model is not given
     reference: FloatReference | None = None
     with _half_the_cores() if held or calibrator is not None else nullcontext():
         for index, step in enumerate(recipe.steps):
@@ -104,6 +104,8 @@ def compress(
             reference = result.reference
             changes += result.changes
             refusals += result.refusals
+    if not changes and model is not given:
+        current = given  # its calls are smaller than what they call
     return AppliedRecipe(current, recipe, tuple(changes), tuple(refusals))
 
 

@@ -153,7 +153,7 @@ def _defect(site: WeightSite) -> Refusal | None:
     refusal = weight_defect(weight)
     if refusal is not None or not weight.is_table or STANDS_IN in weight.tensor.meta:
         return refusal
-    if is_regular(weight.tensor):
+    if is_regular(weight.read()):
         reason = f"few numbers of its '{weight.value.name}' differ, as in a mask or a grid"
         return Refusal(weight.operator, "regular", reason, KEEP_IN_HALF)
     return None

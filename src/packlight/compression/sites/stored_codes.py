@@ -12,6 +12,15 @@ PAIRS = ("QuantizeLinear", "DequantizeLinear")
 """Operators between floats and codes."""
 
 
+FLOAT_TYPES = (
+    ir.DataType.FLOAT,
+    ir.DataType.FLOAT16,
+    ir.DataType.BFLOAT16,
+    ir.DataType.DOUBLE,
+)
+"""Types of weights that can be stored in another form, and restored as what they were."""
+
+
 def is_restored(value: ir.Value | None, least: int) -> bool:
     """Check that a value is made of stored values alone, and of at least so many codes.
 
@@ -19,7 +28,19 @@ def is_restored(value: ir.Value | None, least: int) -> bool:
         value: any value.
         least: number of codes below which they are sizes or zero points.
     """
-    codes = 0
+    return any(t.dtype in CODES and t.size >= least for t in _tensors_behind(value))
+
+
+def stores_floats_behind(value: ir.Value | None, least: int) -> bool:
+    """Check that a value is made of stored values alone, of so many floats and of no codes."""
+    tensors = _tensors_behind(value)
+    floats = any(tensor.dtype in FLOAT_TYPES and tensor.size >= least for tensor in tensors)
+    return floats and not is_restored(value, least)
+
+
+def _tensors_behind(value: ir.Value | None) -> list[ir.TensorProtocol]:
+    """The stored tensors that a value is made of; none where anything else goes into it."""
+    tensors = []
     reached = set()
     pending = [value]
     while pending:
@@ -29,13 +50,13 @@ def is_restored(value: ir.Value | None, least: int) -> bool:
         reached.add(id(source))
         tensor = stored_tensor(source)
         maker = source.producer()
-        if tensor is not None:
-            codes = max(codes, tensor.size * (tensor.dtype in CODES))
+        if tensor is not None and not source.is_graph_input():
+            tensors.append(tensor)
         elif maker is None:
-            return False
+            return []
         else:
             pending += maker.inputs
-    return codes >= least
+    return tensors
 
 
 def belongs_to_codes(value: ir.Value, least: int) -> bool:

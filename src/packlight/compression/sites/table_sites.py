@@ -10,13 +10,13 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from packlight.backends.capabilities import capabilities
 from packlight.compression.encoding.stored_values import UniqueNames
-from packlight.compression.sites.stored_codes import belongs_to_codes
+from packlight.compression.sites.stored_codes import FLOAT_TYPES, belongs_to_codes
 from packlight.compression.sites.weight_roles import Role
 from packlight.compression.sites.weight_sites import (
-    FLOAT_TYPES,
     MIN_WEIGHT_SIZE,
     Weight,
     is_model_output,
@@ -107,12 +107,12 @@ REPEATS = 16
 """Times that each number of a grid of positions or of a mask occurs in the sample, at least."""
 
 
-def is_regular(tensor: ir.TensorProtocol) -> bool:
+def is_regular(table: NDArray[np.generic]) -> bool:
     """Check that few numbers of a table differ: a mask, or positions on a grid.
 
     Rounding moves such positions by whole pixels, while nothing averages that out.
     """
-    numbers = tensor.numpy().reshape(-1)
+    numbers = table.reshape(-1)
     stride = -(-numbers.size // SAMPLE)
     sample = np.asarray(numbers[::stride], np.float64)
     return len(np.unique(sample)) * REPEATS <= len(sample)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TypeVar
@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.sites.stored_codes import is_restored
+from packlight.compression.sites.stored_codes import FLOAT_TYPES, is_restored, stores_floats_behind
 from packlight.compression.sites.weight_roles import Role, constant_values, stored, weight_roles
 from packlight.model import release
 from packlight.records.storage import Note
@@ -27,14 +27,6 @@ MAX_MAGNITUDE = 2.0**126
 
 MAX_HALF = 2.0**13
 """As ``MAX_MAGNITUDE``, of a weight in half precision."""
-
-FLOAT_TYPES = (
-    ir.DataType.FLOAT,
-    ir.DataType.FLOAT16,
-    ir.DataType.BFLOAT16,
-    ir.DataType.DOUBLE,
-)
-"""Types of weights that can be stored in another form, and restored as what they were."""
 
 CAST_BYTES = 60
 
@@ -160,8 +152,10 @@ def weight_sites(graph: ir.Model, *, fused: bool = False) -> Iterator[Weight | R
     for role, value in weight_roles(graph, fused=fused):
         if value is not None and stored(value) is not None:
             roles.setdefault(id(value), []).append((role, value))
+        elif fused and stores_floats_behind(value, MIN_WEIGHT_SIZE):
+            continue  # they are sites of their own
         elif role.node.op_type not in _OFTEN_WITHOUT_WEIGHT or id(value) in constants():
-            yield not_stored_refusal(role.operator, value)
+            yield not_stored_refusal(role.operator, value, constants())
     for readers in roles.values():
         site = weight_site(readers[0][1], tuple(role for role, _ in readers))
         if isinstance(site, Weight) and site.tensor.size < MIN_WEIGHT_SIZE:
@@ -171,8 +165,16 @@ def weight_sites(graph: ir.Model, *, fused: bool = False) -> Iterator[Weight | R
             yield site
 
 
-def not_stored_refusal(operator: str, value: ir.Value | None) -> Refusal:
-    """Refusal of a weight that is a model input or is computed."""
+def not_stored_refusal(
+    operator: str, value: ir.Value | None, constants: Collection[int] = ()
+) -> Refusal:
+    """Refusal of a weight that is a model input or is computed.
+
+    Args:
+        operator: that reads it.
+        value: the weight.
+        constants: identities of the values that are computed from stored ones.
+    """
     if value is not None and value.is_graph_input():
         return Refusal(
             operator,
@@ -182,6 +184,8 @@ def not_stored_refusal(operator: str, value: ir.Value | None) -> Refusal:
         )
     if is_restored(value, MIN_WEIGHT_SIZE):
         return Refusal(operator, "already-quantized", "its weight is stored in codes already")
+    if id(value) not in constants:
+        return Refusal(operator, "computed-weight", "its weight depends on the model's inputs")
     remedy = "run simplify first: it computes what is constant"
     return Refusal(operator, "computed-weight", "its weight is computed, not stored", remedy)
 
