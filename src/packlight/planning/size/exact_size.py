@@ -20,6 +20,7 @@ from packlight.backends.capabilities import capabilities
 from packlight.compression import AppliedRecipe, compress
 from packlight.compression.methods.float16 import LARGEST, LEAST, SMALLEST
 from packlight.compression.methods.table import METHODS
+from packlight.compression.local_functions import inline_functions
 from packlight.compression.sites.table_sites import is_regular
 from packlight.compression.sites.weight_sites import Weight, stand_in, weight_sites
 from packlight.model import (
@@ -225,7 +226,8 @@ class Simplified:
         if opset <= self.source.opset():
             return self.model
         assert "model" not in vars(self) or not self.spare, "the source is used up"
-        newer = Model(raise_opset(self.source.clone(), opset), self.source.name)
+        inlined = inline_functions(self.source)
+        newer = Model(raise_opset(inlined.clone(), opset), self.source.name)
         return compress(newer, SIMPLIFY, held=0, in_place=True).model
 
 
