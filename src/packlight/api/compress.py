@@ -12,6 +12,7 @@ from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_nam
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size
 from packlight.model.save import check_output, write_model
+from packlight.planning.already_quantized import quantized_count
 from packlight.presentation.numbers import show_bytes
 from packlight.records import (
     SessionOptions,
@@ -35,12 +36,14 @@ class Compressed:
         variant: its record.
         before: bytes of the original's file, external data included.
         after: bytes of the new one.
+        quantized: operators of the original that are quantized already, which no method does twice.
     """
 
     model: Model
     variant: Variant
     before: int
     after: int
+    quantized: int = 0
 
     def __repr__(self) -> str:
         sizes = f"{show_bytes(self.before)} -> {show_bytes(self.after)}"
@@ -105,7 +108,8 @@ def compress(
         file=str(target or ""),
         took=time.perf_counter() - start,
     )
-    return Compressed(applied.model, variant, source.size, after)
+    quantized = quantized_count(source.model)
+    return Compressed(applied.model, variant, source.size, after, quantized)
 
 
 def _variant_record(source: Model, applied: AppliedRecipe, name: str, calibration: str) -> Variant:

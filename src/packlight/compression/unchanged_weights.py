@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from packlight.compression.sites.stored_codes import belongs_to_codes
-from packlight.compression.sites.table_sites import reads_codes, stored_floats
+from packlight.compression.sites.table_sites import IN_CODES, reads_codes, stored_floats
 from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE
 from packlight.model import nodes
 from packlight.records.variant import Refusal
@@ -75,8 +75,7 @@ def unchanged_weights(
         if not set(old.readers).isdisjoint(named):
             continue
         if old.in_codes:
-            reason = "what it stores belongs to codes that are stored already"
-            yield Refusal(old.readers[0], "already-quantized", reason)
+            yield Refusal(old.readers[0], "already-quantized", IN_CODES)
         else:
             reason = "no integer kernel reads what it stores, which stays as it is"
             yield Refusal(old.readers[0], "no-kernel", reason, OTHER_STEP)

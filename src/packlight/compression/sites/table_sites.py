@@ -35,6 +35,9 @@ RECURRENT_BIAS = 3
 KEEP_IN_HALF = "store it in half precision by one more step: float16"
 
 
+IN_CODES = "what it stores belongs to codes that are stored already"
+
+
 def stored_floats(graph: ir.Model, least: int) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
     """Stored floats that something reads, of so many numbers at least, in subgraphs too."""
     constants = (node.outputs[0] for node in nodes(graph) if node.op_type == "Constant")
@@ -69,8 +72,7 @@ def _table_site(value: ir.Value, tensor: ir.TensorProtocol, names: UniqueNames) 
         reason = f"its '{value.name}' is also an output of the model, which must not change"
         return Refusal(name, "model-output", reason)
     if belongs_to_codes(value, MIN_WEIGHT_SIZE) or reads_codes(node):
-        reason = f"its '{value.name}' belongs to codes that are stored already"
-        return Refusal(name, "already-quantized", reason)
+        return Refusal(name, "already-quantized", IN_CODES)
     if max(shape) == tensor.size or _is_recurrent_bias(node, index):
         reason = "its vector would lose more than its bytes are worth"
         return Refusal(name, "vector", reason, KEEP_IN_HALF)

@@ -182,7 +182,7 @@ def not_stored_refusal(
             "its weight is an input of the model, which may be fed",
             "export the model without initializers among its inputs",
         )
-    if is_restored(value, MIN_WEIGHT_SIZE):
+    if is_restored(value, 1):
         return Refusal(operator, "already-quantized", "its weight is stored in codes already")
     if id(value) not in constants:
         return Refusal(operator, "computed-weight", "its weight depends on the model's inputs")
