@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from packlight.backends.capabilities import capabilities
 from packlight.compression import AppliedRecipe, compress
+from packlight.compression.local_functions import inline_functions
 from packlight.compression.methods.float16 import LARGEST, LEAST, SMALLEST
 from packlight.compression.methods.table import METHODS
-from packlight.compression.local_functions import inline_functions
 from packlight.compression.sites.table_sites import is_regular
 from packlight.compression.sites.weight_sites import Weight, stand_in, weight_sites
 from packlight.model import (
