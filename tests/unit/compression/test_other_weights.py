@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from packlight.compression import compress
 from packlight.errors import ModelError
-from packlight.model import Model, load, name_operators, stored_tensor, to_bytes
+from packlight.model import Model, load, name_operators, to_bytes
 from packlight.planning.already_quantized import quantized_count
 from packlight.profiling import profile
 from packlight.records import parse_recipe
@@ -27,7 +27,7 @@ def weights(*shape, seed=0, kind=np.float32):
     return (random.standard_normal(shape) / np.sqrt(shape[0])).astype(kind)
 
 
-def model_of(nodes, inputs, outputs, arrays, functions=(), imports=OPERATORS):
+def model_of(nodes, inputs, outputs, arrays, *, functions=(), imports=OPERATORS):
     stored = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
     graph = helper.make_graph(nodes, "g", inputs, outputs, stored)
     proto = helper.make_model(graph, opset_imports=imports, functions=functions, ir_version=8)
@@ -69,7 +69,8 @@ def blocks(opset=17):
         for i in range(4)
     ]
     ends = [[value_info(name, [2, 64])] for name in ("x", "y")]
-    return model_of(calls, *ends, arrays, [function], [helper.make_opsetid("", 17), imports[1]])
+    imports[0] = helper.make_opsetid("", 17)
+    return model_of(calls, *ends, arrays, functions=[function], imports=imports)
 
 
 def test_calls_of_functions_are_inlined_and_what_they_share_is_stored_once():
@@ -233,15 +234,18 @@ def test_trees_are_refused_by_name():
     assert "linearregressor" in reasons
 
 
-def test_static_stores_tables_that_it_adds_as_codes():
+@pytest.mark.parametrize("recipe", ["static", "dynamic"])
+def test_integer_methods_name_the_tables_that_they_leave(recipe):
     model = NETWORKS["tables-17"]()
-    made = apply_recipe(model, parse_recipe("static"), sample_calls(model)).model
+    calls = sample_calls(model)
 
-    stored = made.graph.graph.initializers
-    coded = [name for name in model.graph.graph.initializers if f"{name}.codes" in stored]
-    tables = [name for name in coded if tuple(stored[f"{name}.codes"].shape or ()) == (1, 6, 64)]
-    assert tables
-    assert stored.keys().isdisjoint(tables)
+    made = apply_recipe(model, parse_recipe(recipe), calls)
+    more = apply_recipe(model, parse_recipe(f"{recipe}+weights:8"), calls)
+
+    left = [refusal for refusal in made.refusals if refusal.code == "no-kernel"]
+    assert {refusal.operator.split("_")[0] for refusal in left} >= {"slice", "mul", "transpose"}
+    assert all("weights" in refusal.remedy for refusal in left if refusal.operator != "gather_1")
+    assert sum(change.method == "weights" for change in more.changes) == 4
 
 
 def test_integer_models_say_so():

@@ -99,8 +99,6 @@ def _insert_pair(
     point = grid[1]
     scale = stock.store(graph, f"{stem}.scale", np.asarray(grid[0], np.float32))
     zero = stock.store(graph, f"{stem}.zero", point)
-    if stored(value) is not None:
-        return _store_codes(value, [scale, zero], graph, stock)
     codes = ir.node("QuantizeLinear", [value, scale, zero], name=f"{stem}.quantize")
     codes.outputs[0].name = stock.fresh(f"{stem}.codes")
     floats = ir.node("DequantizeLinear", [codes.outputs[0], scale, zero], name=f"{stem}.dequantize")
@@ -110,27 +108,6 @@ def _insert_pair(
         graph.insert_after(producer, [codes, floats])
     else:
         graph.insert_before(graph[0], [codes, floats])
-    restored: ir.Value = floats.outputs[0]
-    return restored
-
-
-def _store_codes(
-    value: ir.Value, grid: list[ir.Value], graph: ir.Graph, stock: StoredValues
-) -> ir.Value:
-    """Write a stored value as codes, which QuantizeLinear would make of it at every start."""
-    stem = str(value.name)
-    tensor = stored(value)
-    step, point = (stored(part) for part in grid)
-    assert tensor is not None
-    assert step is not None
-    assert point is not None
-    limits = np.iinfo(point.dtype.numpy())
-    numbers = np.rint(np.asarray(tensor.numpy(), np.float32) / step.numpy()) + point.numpy()
-    array = np.clip(numbers, limits.min, limits.max).astype(point.dtype.numpy())
-    codes = stock.store(graph, f"{stem}.codes", array)
-    floats = ir.node("DequantizeLinear", [codes, *grid], name=f"{stem}.dequantize")
-    floats.outputs[0].name = stock.fresh(f"{stem}.restored")
-    graph.insert_before(graph[0], floats)
     restored: ir.Value = floats.outputs[0]
     return restored
 
