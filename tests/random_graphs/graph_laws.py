@@ -25,6 +25,11 @@ from packlight.runtime import open_session
 Array = NDArray[np.generic]
 Outputs = Mapping[str, Array]
 
+FLOAT_KINDS = {
+    TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorProto.BFLOAT16: 2, TensorProto.DOUBLE: 8,
+}  # fmt: skip
+"""Bytes of a number."""
+
 OPTIONS = packlight.SessionOptions(matmul_accuracy=1)
 CALIBRATION_SAMPLES = 3
 TEST_SAMPLES = 2
@@ -36,6 +41,10 @@ rounding of float32, for sums over up to 400 numbers through up to 20 operators.
 FLOAT32_NOISE = 2.0**-21
 """Noise of weights, as a share of each, whose effect says how a graph amplifies roundings: four
 roundings of float32."""
+
+FLOAT16_NOISE = 2.0**-11
+"""As ``FLOAT32_NOISE`` where weights are float16: ONNX Runtime leaves out a rounding to float16
+between a restored weight and a product that it computes in float32."""
 
 AMPLIFIED = 8.0
 """Times the effect of noise of a size that roundings of this size may have: they come in at every
@@ -100,7 +109,7 @@ class Reference:
 
     @cached_property
     def weights(self) -> dict[str, onnx.TensorProto]:
-        """Stored float32 tensors, by name, without the factors by which images grow."""
+        """Stored tensors of floats, by name, without the factors by which images grow."""
         factors = {
             name
             for graph in graphs_of(self.proto.graph)
@@ -111,8 +120,13 @@ class Reference:
         return {
             name: tensor
             for name, tensor in stored_tensors(self.proto).items()
-            if tensor.data_type == TensorProto.FLOAT and name not in factors
+            if tensor.data_type in FLOAT_KINDS and name not in factors
         }
+
+    @property
+    def stores_float16(self) -> bool:
+        """True if a weight is in half precision."""
+        return any(tensor.data_type == TensorProto.FLOAT16 for tensor in self.weights.values())
 
     def scale(self, name: str) -> float:
         """Largest absolute number of an output."""
@@ -150,13 +164,13 @@ class Reference:
 
 
 def disturbed(array: Array, noise: float, random: np.random.Generator) -> Array:
-    """Add uniform noise to float32 numbers; others stay."""
-    if array.dtype != np.float32 or not array.size:
+    """Add uniform noise to floats; others stay."""
+    if not np.issubdtype(array.dtype, np.floating) or not array.size:
         return array
     size = np.abs(array)
     if noise >= 2.0**-12:
         size = np.full_like(array, np.abs(array).max())
-    return np.asarray(array + size * random.uniform(-noise, noise, array.shape), np.float32)
+    return np.asarray(array + size * random.uniform(-noise, noise, array.shape), array.dtype)
 
 
 def opened(proto: onnx.ModelProto) -> object:
@@ -255,10 +269,11 @@ def check_within(case: Case, outputs: list[Outputs], expected: list[Outputs]) ->
         allowed = FLOAT32_TOLERANCE * case.reference.scale(name)
         if difference <= allowed:
             continue
-        allowed += AMPLIFIED * case.reference.disturbance(FLOAT32_NOISE)[name]
+        noise = FLOAT16_NOISE if case.reference.stores_float16 else FLOAT32_NOISE
+        allowed += AMPLIFIED * case.reference.disturbance(noise)[name]
         assert difference <= allowed, (
             f"output '{name}' differs by {difference:.3g} of {case.reference.scale(name):.3g}; "
-            f"roundings of float32 explain {allowed:.3g}"
+            f"roundings explain {allowed:.3g}"
         )
 
 
@@ -316,10 +331,58 @@ def outputs_within(noise: float, margin: float = 1.0) -> Callable[[Case], None]:
     return each_output_is_near
 
 
+STORES_WEIGHTS = {
+    "weights": 256, "palette": 256, "sparse": 256, "float16": 128, "static": 256, "dynamic": 256,
+}  # fmt: skip
+"""Numbers from which each method stores a weight in fewer bytes."""
+
+REPLACES_ONLY = ("weights", "palette", "sparse", "float16")
+"""Methods that change no stored value but those of which their changes speak."""
+
+
+def every_byte_of_weights_is_changed_or_refused(case: Case) -> None:
+    """What is stored as before has a reader that a refusal names; the rest has changed.
+
+    The bytes of which changes speak are those of the rest, where a recipe only replaces weights
+    and moves no bias.
+    """
+    steps = case.made.variant.recipe.steps
+    limits = [STORES_WEIGHTS[step.method] for step in steps if step.method in STORES_WEIGHTS]
+    if not limits:
+        return
+    refused = {part for refusal in case.made.variant.refusals for part in named(refusal.operator)}
+    readers: dict[str, set[str]] = {}
+    for graph in graphs_of(case.reference.proto.graph):
+        for node in graph.node:
+            for name in node.input:
+                readers.setdefault(name, set()).add(node.name)
+    read = {name for graph in graphs_of(case.proto.graph) for n in graph.node for name in n.input}
+    after = {name: tensor for name, tensor in stored_tensors(case.proto).items() if name in read}
+    changed = 0
+    for name, tensor in stored_tensors(case.reference.proto).items():
+        size = math.prod(tensor.dims)
+        if tensor.data_type not in FLOAT_KINDS or size < min(limits) or name not in readers:
+            continue
+        kept = after.get(name)
+        if kept is None or (kept.data_type, kept.dims) != (tensor.data_type, tensor.dims):
+            changed += size * FLOAT_KINDS[tensor.data_type]
+            continue
+        assert refused & readers[name], f"'{name}' of {size} numbers is neither changed nor refused"
+    if len(steps) == 1 and steps[0].method in REPLACES_ONLY:
+        told = sum(change.before for change in case.made.variant.changes)
+        assert told == changed, f"changes speak of {told} bytes, and {changed} changed"
+
+
+def named(operator: str) -> tuple[str, str]:
+    """An operator, and the call that it came out of, if any."""
+    return operator, operator.rsplit("/", maxsplit=1)[0]
+
+
 GENERAL: tuple[Callable[[Case], None], ...] = (
     the_original_stays,
     inputs_and_outputs_stay,
     the_standard_takes_it,
     the_size_is_true,
+    every_byte_of_weights_is_changed_or_refused,
 )
 """Laws for every recipe."""

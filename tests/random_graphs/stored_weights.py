@@ -43,7 +43,7 @@ def restored_weights(
 
     Args:
         model: compressed.
-        wanted: float32 tensors of the original, by name.
+        wanted: tensors of the original, by name.
 
     Returns:
         Arrays by name; names that the model does not have are left out.

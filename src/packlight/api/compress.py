@@ -13,6 +13,7 @@ from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_nam
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size
 from packlight.model.save import check_output, write_model
+from packlight.planning.already_quantized import quantized_count
 from packlight.presentation.numbers import show_bytes
 from packlight.records import (
     SessionOptions,
@@ -39,6 +40,7 @@ class Compressed:
         before: bytes of the original's file, external data included.
         after: bytes of the new one.
         first_run: how far ONNX Runtime got with the new file; None where it was not opened.
+        quantized: operators of the original that are quantized already, which no method does twice.
     """
 
     model: Model
@@ -46,6 +48,7 @@ class Compressed:
     before: int
     after: int
     first_run: FirstRun | None = None
+    quantized: int = 0
 
     def __repr__(self) -> str:
         sizes = f"{show_bytes(self.before)} -> {show_bytes(self.after)}"
@@ -127,7 +130,9 @@ def compress(
         file=str(target or ""),
         took=time.perf_counter() - start,
     )
-    return Compressed(applied.model, variant, source.size, after, next(iter(runs), None))
+    quantized = quantized_count(source.model)
+    first_run = next(iter(runs), None)
+    return Compressed(applied.model, variant, source.size, after, first_run, quantized)
 
 
 def _first_call(task: Task) -> Feeds | None:

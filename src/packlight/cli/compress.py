@@ -47,6 +47,11 @@ def compressed_parts(compressed: Compressed) -> list[RenderableType]:
         parts.append(styled(f"As with the original, it was not run: {compressed.first_run.error}"))
     if variant.changes:
         parts.append(changes_table(variant.changes))
+    if compressed.quantized:
+        operators = f"{compressed.quantized} of its operators are"
+        if compressed.quantized == 1:
+            operators = "One of its operators is"
+        parts.append(styled(f"{operators} quantized already: start from the float model."))
     return [*parts, *refusal_lines(variant.refusals)]
 
 

@@ -6,15 +6,23 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
 import onnx_ir as ir
 
+from packlight.compression.local_functions import inline_functions
 from packlight.compression.method import Method, Site
 from packlight.compression.methods.table import METHODS
 from packlight.compression.sites.weight_roles import is_standard
 from packlight.compression.threads import limited_threads
+from packlight.compression.unchanged_weights import (
+    StoredFloats,
+    attribute_weights,
+    floats_before,
+    unchanged_weights,
+)
 from packlight.errors import CheckError, ModelError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.recipe import Recipe, Step
@@ -81,7 +89,9 @@ def compress(
     """
     changes: list[Change] = []
     refusals: list[Refusal] = []
-    current = model
+    given = model
+    model = current = inline_functions(given)
+    in_place = in_place or model is not given
     reference: FloatReference | None = None
     with limited_threads(threads) if held or calibrator is not None else nullcontext():
         for index, step in enumerate(recipe.steps):
@@ -95,6 +105,8 @@ def compress(
             reference = result.reference
             changes += result.changes
             refusals += result.refusals
+    if not changes and model is not given:
+        current = given  # its calls are smaller than what they call
     return AppliedRecipe(current, recipe, tuple(changes), tuple(refusals))
 
 
@@ -202,11 +214,14 @@ def _apply_step(
     sites = [site for site in inspected if not isinstance(site, Refusal)]
     refusals = [replace(r, method=method.name) for r in inspected if isinstance(r, Refusal)]
     reference = start.reference if method.replaces else None
+    silent = partial(_silent, step)
     if not sites and not method.whole:
+        refusals += silent(graph, floats_before(graph, method.least_size or 1), refusals)
         return StepResult(model, reference, [], refusals)
     if method.replaces:
         reference = start.reference_for(graph)
     bound = calibrator.for_step(model.name, method.name, reference)
+    before_step = floats_before(graph, method.least_size or 1)
     results = method.apply(graph, sites, bound, config)
     changes = [entry for entry in results if isinstance(entry, Change)]
     if reference is not None and method.makes_up(config):
@@ -215,11 +230,28 @@ def _apply_step(
     refusals += [replace(e, method=method.name) for e in results if isinstance(e, Refusal)]
     _drop_unread(graph)
     name_operators(graph)
+    refusals += silent(graph, before_step, refusals)
     if held and weight_bytes(graph) <= held:
         _hold(graph)
     result = Model(graph, model.name)
     _check_interface(before, _interface(result), method.name)
     return StepResult(result, reference, changes, refusals)
+
+
+def _silent(
+    step: Step, graph: ir.Model, before: Mapping[str, StoredFloats], refusals: Sequence[Refusal]
+) -> list[Refusal]:
+    """Refusals of weights that a step neither changed nor refused."""
+    method = METHODS[step.method]
+    if not method.least_size:
+        return []
+    named = {refusal.operator for refusal in refusals}
+    missed = [
+        *unchanged_weights(graph, before, named, method.least_size),
+        *attribute_weights(graph, named, method.least_size),
+    ]
+    asked = [refusal for refusal in missed if re.search(step.where, refusal.operator)]
+    return [replace(refusal, method=method.name) for refusal in asked]
 
 
 def _inspect(site: Site | Refusal, method: Method[Any, Any]) -> Site | Refusal:

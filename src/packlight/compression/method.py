@@ -54,6 +54,7 @@ class Method(Generic[C, S]):
             inputs keeps its name and what it stands for. Steps of such methods one after the other
             are a run; their targets are the values of the graph before the first of them.
         makes_up: whether by a config each weight makes up for what those before it lost.
+        least_size: numbers from which it stores a weight in fewer bytes; 0 if it stores none.
     """
 
     summary: str
@@ -65,6 +66,7 @@ class Method(Generic[C, S]):
     inspect: Callable[[S], Refusal | None] = sound
     replaces: bool = False
     makes_up: Callable[[C], bool] = _never
+    least_size: int = 0
 
     @property
     def name(self) -> str:

@@ -88,12 +88,25 @@ def _check_header(proto: onnx.ModelProto, file: Path) -> None:
             f"versions up to {NEWEST_FORMAT}. Export it with ir_version={NEWEST_FORMAT}"
         )
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    if "" not in opsets and opsets:
+        _check_only_other_operators(proto, file, list(opsets))
+        return
     version = opsets.get("", 0)
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST_OPSET <= version <= newest:
         raise ModelError(
             f"'{file.name}' needs opset {OLDEST_OPSET} to {newest}; it has {version}. "
             "Export it again with a newer opset, or convert it with onnx.version_converter"
+        )
+
+
+def _check_only_other_operators(proto: onnx.ModelProto, file: Path, domains: list[str]) -> None:
+    """Refuse standard operators in a file that imports operators of other domains only."""
+    standard = next((node for node in proto_operators(proto) if not node.domain), None)
+    if standard is not None:
+        raise ModelError(
+            f"'{file.name}' imports the operators of {', '.join(domains)} only, and has "
+            f"{standard.op_type} of the standard ones; export it again with their opset"
         )
 
 

@@ -32,7 +32,11 @@ class Model:
     def __repr__(self) -> str:
         count = sum(1 for _ in nodes(self.graph))
         inputs = ", ".join(f"{name} {value.shape}" for name, value in self.inputs().items())
-        return f"Model({self.name!r}, {count:,} operators, opset {self.opset()}, inputs {inputs})"
+        imports = self.graph.opset_imports
+        opset = f"opset {self.opset()}"
+        if "" not in imports:
+            opset = ", ".join(f"{domain} {version}" for domain, version in imports.items())
+        return f"Model({self.name!r}, {count:,} operators, {opset}, inputs {inputs})"
 
     @cached_property
     def digest(self) -> str:

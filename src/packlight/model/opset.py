@@ -50,8 +50,7 @@ def raise_opset(model: ir.Model, opset: int) -> ir.Model:
     if current >= opset:
         return model
     try:
-        convert = _convert_with_onnx if current < SCRIPT_FROM else _convert_with_onnxscript
-        newer = convert(model, opset)
+        newer = _convert(model, opset)
         _check_domains(newer)
     except Exception as error:  # the converters raise many types; all mean failure
         raise ModelError(
@@ -63,6 +62,16 @@ def raise_opset(model: ir.Model, opset: int) -> ir.Model:
     newer.ir_version = max(newer.ir_version, least)
     name_operators(newer)
     return newer
+
+
+def _convert(model: ir.Model, opset: int) -> ir.Model:
+    if "" not in model.opset_imports:  # no operator is of the standard, so none changes
+        model.opset_imports[""] = opset
+        return model
+    convert = _convert_with_onnxscript
+    if model.opset_imports[""] < SCRIPT_FROM:
+        convert = _convert_with_onnx
+    return convert(model, opset)
 
 
 def _convert_with_onnxscript(model: ir.Model, opset: int) -> ir.Model:

@@ -19,11 +19,13 @@ from packlight.backends.capabilities import capabilities
 from packlight.backends.onnxruntime.fusion import Fusion, fuse_qdq
 from packlight.backends.onnxruntime.qdq import SECOND_ONWARD
 from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE
-from packlight.model import initializers, nodes, stored_tensor
+from packlight.errors import InputError
+from packlight.model import Model, initializers, nodes, stored_tensor
 from packlight.model.shapes import without_large_weights
 from packlight.profiling import parameters
 from packlight.profiling.activation_arena import arena_bytes
 from packlight.profiling.load_time import constants
+from packlight.profiling.profile import profile
 from packlight.profiling.rows import bytes_of
 from packlight.records.profile import OperatorCost, Profile
 from packlight.records.variant import Refusal
@@ -137,6 +139,21 @@ def already_quantized(graph: ir.Model, integer: Collection[str]) -> Mapping[str,
             reason = "its weight is stored in codes already"
             refusals[name] = Refusal(name, "already-quantized", reason)
     return refusals
+
+
+def quantized_count(model: Model) -> int:
+    """Number of operators that have nothing left to quantize, as a plan counts them."""
+    graph = model.graph
+    runtime = capabilities("onnxruntime")
+    kinds = (*runtime.code_operators, *runtime.block_operators, *PAIRS)
+    if not any(node.op_type in kinds for node in nodes(graph)):
+        return 0
+    try:
+        costs = profile(model, {})
+    except InputError:  # its shapes disagree, which says nothing about its weights
+        return len(already_quantized(graph, ()))
+    products = {cost.name for cost in costs.operators if cost.macs}
+    return len(already_quantized(graph, products & integer_operators(graph, costs).all))
 
 
 def is_restored(value: ir.Value | None) -> bool:

@@ -45,7 +45,7 @@ class Counter:
         self.notes: list[str] = []
         self._body_work: dict[ir.Graph, tuple[int, int]] = {}
         self.values = by_name(expanded.graph.graph)
-        self._counted: set[ir.Node] = set()
+        self._last = {origin: node for node, origin in expanded.origin.items()}
         for node in expanded.origin:
             self.measure(node)
         self.count_runs(expanded.graph.graph, 1)
@@ -75,9 +75,8 @@ class Counter:
             return OperatorShapes(
                 node, tuple(map(shape, node.inputs)), tuple(map(shape, node.outputs))
             )
-        if origin in self._counted:
+        if node is not self._last[origin]:  # a part before it may be constant, as a Transpose is
             return None
-        self._counted.add(origin)
         inputs = [value and self.values.get(str(value.name)) for value in origin.inputs]
         outputs = [self.values.get(str(value.name), value) for value in origin.outputs]
         return OperatorShapes(origin, tuple(map(shape, inputs)), tuple(map(shape, outputs)))

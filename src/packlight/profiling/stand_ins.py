@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
-from packlight.model import nodes
+from packlight.model import nodes, stored_tensor
 
 MICROSOFT = "com.microsoft"
 ADDED = "packlight.stand_in."
@@ -128,6 +128,14 @@ def _block_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     return [ir.node("MatMul", [node.inputs[0], _unknown_weight(model, *sizes)])]
 
 
+def _shape(value: ir.Value | None) -> ir.Shape | None:
+    """The shape of a value, which a stored one may state by its tensor alone."""
+    if value is None or value.shape is not None:
+        return None if value is None else value.shape
+    tensor = stored_tensor(value)
+    return None if tensor is None else ir.Shape(tensor.shape.numpy())
+
+
 def _fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     """FusedMatMul, of matrices that may be transposed."""
     del model
@@ -135,8 +143,9 @@ def _fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     operands = []
     for index, flag in enumerate(("transA", "transB")):
         value = node.inputs[index]
-        if node.attributes.get_int(flag, 0) and value is not None and value.shape is not None:
-            order = list(range(len(value.shape)))
+        shape = _shape(value)
+        if node.attributes.get_int(flag, 0) and value is not None and shape is not None:
+            order = list(range(len(shape)))
             order[-2:] = order[:-3:-1]
             inserted.append(ir.node("Transpose", [value], {"perm": order}))
             value = inserted[-1].outputs[0]
@@ -147,12 +156,10 @@ def _fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
 
 def _projected(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     """Attention, QAttention: as wide as the part of the weights that makes values."""
-    weight = node.inputs[1]
-    if weight is None or weight.shape is None or len(weight.shape) != MATRIX:
+    shape = _shape(node.inputs[1])
+    if shape is None or len(shape) != MATRIX or not shape.is_static():
         return _as_first_input(model, node)
-    if not all(isinstance(size, int) for size in weight.shape):
-        return _as_first_input(model, node)
-    wide, total = weight.shape.numpy()
+    wide, total = shape.numpy()
     sizes = [*node.attributes.get_ints("qkv_hidden_sizes", [])] or [total // 3] * 3
     return [ir.node("MatMul", [node.inputs[0], _unknown_weight(model, wide, sizes[2])])]
 

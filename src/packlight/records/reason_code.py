@@ -20,6 +20,8 @@ ReasonCode = Literal[
     "overflow",
     "underflow",
     "too-small",
+    "vector",  # a bias, or scales of channels
+    "regular",  # a mask, or positions on a grid
     # of what would come out
     "not-smaller",
     "too-large",
@@ -28,6 +30,7 @@ ReasonCode = Literal[
     "no-gain",
     # of the operator's form
     "unsupported-operator",
+    "attribute",  # its numbers are an attribute of the operator, as those of trees
     "unsupported-shape",
     "unsupported-attributes",
     "unsupported-axes",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.compression.encoding.functions import DOMAIN
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import stored, weight_roles
 from packlight.errors import RecipeError
@@ -62,6 +63,8 @@ def check_method(
     if not method.whole:
         _a_pattern_that_matches_nothing_is_refused(case)
         _no_weight_is_passed_over_in_silence(case)
+    if method.least_size:
+        _every_byte_of_weights_is_changed_or_refused(case, method)
     floor = DECIBELS.get(method.name, 0.0) if decibels is None else decibels
     _the_result_is_near_the_reference(case, floor)
 
@@ -108,13 +111,14 @@ def entries(case: Case) -> list[Change | Refusal]:
 
 
 def _every_operator_has_a_name_of_its_own(case: Case) -> None:
-    """Operator names are unique, and reported operators exist."""
+    """Operator names are unique, and reported operators, or the calls they came of, exist."""
     names = Counter(str(node.name or "") for node in nodes(case.result.model.graph))
     assert "" not in names, "an operator has no name"
     assert max(names.values()) == 1, f"{names.most_common(1)[0][0]} names several operators"
     existing = {str(node.name) for node in nodes(case.model.graph)} | set(names)
     for entry in entries(case):
-        assert entry.operator in existing, f"'{entry.operator}' is no operator"
+        caller = entry.operator.split("/", maxsplit=1)[0]
+        assert existing & {entry.operator, caller}, f"'{entry.operator}' is no operator"
         assert entry.method == case.recipe.steps[0].method, f"{entry} names another method"
 
 
@@ -166,6 +170,79 @@ def _no_weight_is_passed_over_in_silence(case: Case) -> None:
         assert reported & {operator, maker}, (
             f"the weight of {operator} is neither changed nor refused"
         )
+
+
+def _every_byte_of_weights_is_changed_or_refused(case: Case, method: Method[Any, Any]) -> None:
+    """Bytes of stored floats above the method's size limit are those changed plus those refused.
+
+    A weight that the result stores as it was, or in the same type under the same name, must be
+    named by a refusal. Bytes that changes speak of are those of all others.
+    """
+    refused = {entry.operator for entry in case.result.refusals}
+    inlined = refused - {str(node.name) for node in nodes(case.model.graph)}
+    kept = {key for weight in _stored_floats(case.result.model.graph, 1) for key in weight.keys}
+    changed = 0
+    for weight in _stored_floats(case.model.graph, method.least_size):
+        if kept.isdisjoint(weight.keys):
+            changed += weight.bytes
+        else:
+            naming = refused.intersection(weight.readers) or inlined
+            assert naming, (
+                f"{weight.bytes} bytes of '{weight.name}' are neither changed nor refused"
+            )
+    for name, count in _attribute_floats(case.model.graph):
+        if count >= method.least_size:
+            assert name in refused, f"{4 * count} bytes in attributes of {name} are not refused"
+    if method.replaces or method.name == "float16":
+        told = sum(change.before for change in case.result.changes)
+        assert told == changed, f"changes speak of {told} bytes, and {changed} changed"
+
+
+@dataclass(frozen=True)
+class _StoredFloats:
+    """A stored tensor of floats, with the operators of the model that read it."""
+
+    name: str
+    keys: tuple[tuple[object, ...], ...]
+    bytes: int
+    readers: tuple[str, ...]
+
+
+FLOAT_TYPES = frozenset(
+    {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
+)
+
+
+def _stored_floats(model: ir.Model, least: int) -> Iterator[_StoredFloats]:
+    """Initializers and Constants that are read, of so many floats at least, in functions too."""
+    for graph in graphs(model):
+        constants = [node.outputs[0] for node in graph if node.op_type == "Constant"]
+        yield from _floats_of([*graph.initializers.values(), *constants], least)
+    for function in model.functions.values():
+        if function.domain != DOMAIN:
+            constants = [node.outputs[0] for node in function if node.op_type == "Constant"]
+            yield from _floats_of(constants, least, f"{function.name}.")
+
+
+def _floats_of(values: Sequence[ir.Value], least: int, owner: str = "") -> Iterator[_StoredFloats]:
+    for value in values:
+        tensor = stored_tensor(value)
+        if tensor is None or tensor.dtype not in FLOAT_TYPES or tensor.size < least:
+            continue
+        if value.uses():
+            kind = (tensor.dtype, tuple(tensor.shape.numpy()))
+            keys = ((owner + str(value.name), *kind), (tensor.tobytes(), *kind))
+            readers = tuple(str(node.name) for node in value.consumers())
+            yield _StoredFloats(owner + str(value.name), keys, tensor.nbytes, readers)
+
+
+def _attribute_floats(model: ir.Model) -> Iterator[tuple[str, int]]:
+    """Operators with floats as an attribute, and how many there are in the longest."""
+    for node in nodes(model):
+        lists = [a for a in node.attributes.values() if a.type == ir.AttributeType.FLOATS]
+        count = max((len(a.as_floats()) for a in lists if not a.is_ref()), default=0)
+        if count and node.op_type != "Constant":
+            yield str(node.name), count
 
 
 def _float_weights(graph: ir.Model) -> dict[tuple[str, ...], list[bytes]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
-from onnx import TensorProto
+import onnx
+from onnx import TensorProto, helper, numpy_helper
 
 from packlight.model import Model
 from packlight.testing.sketch import Dims, Sketch, value_info
@@ -205,6 +207,148 @@ def defaults(opset: int) -> Model:
     return net.model("defaults", inputs, {value: [BATCH, 24]})
 
 
+def typed(opset: int, kind: type[np.floating[Any]]) -> Model:
+    """Convolutions, a normalization and a product that store and compute in one type."""
+    net = Sketch(opset)
+    dtype = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+
+    def weight(*shape: int, fan_in: int = 0) -> str:
+        return net.keep(net.array(*shape, fan_in=fan_in).astype(kind))
+
+    value = net.add("Cast", "x", to=dtype)
+    if kind == np.float16:  # ONNX Runtime convolves no float64
+        value = net.add("Relu", net.add("Conv", value, weight(16, 8, 3, fan_in=24), weight(16)))
+        value = net.add("Conv", value, net.constant(net.array(24, 16, 3).astype(kind)), weight(24))
+    else:
+        value = net.add("Transpose", value, perm=[0, 2, 1])
+        value = net.add("MatMul", value, net.constant(net.array(8, 24, fan_in=8).astype(kind)))
+        value = net.add("Transpose", value, perm=[0, 2, 1])
+    value = net.add("ReduceMean", net.add("Relu", value), axes=[2], keepdims=0)
+    value = net.add("MatMul", value, weight(24, 32, fan_in=24))
+    value = net.add("Relu", net.add("Add", value, weight(32)))
+    value = net.add("Gemm", value, weight(300, 32, fan_in=32), weight(300), transB=1)
+    value = net.add("Cast", value, to=TensorProto.FLOAT)
+    return net.model("typed", [value_info("x", [BATCH, 8, 12])], {value: [BATCH, 300]})
+
+
+def converted(opset: int) -> Model:
+    """Weights that a Cast converts from half precision and from double precision."""
+    net = Sketch(opset)
+    half = net.keep(net.array(32, 40, fan_in=32).astype(np.float16))
+    double = net.keep(net.array(24, 40).astype(np.float64))
+    value = net.add("MatMul", "x", net.add("Cast", half, to=TensorProto.FLOAT))
+    value = net.add("Relu", value)
+    value = net.add("Gemm", value, net.add("Cast", double, to=TensorProto.FLOAT), transB=1)
+    return net.model("converted", [value_info("x", [BATCH, 32])], {value: [BATCH, 24]})
+
+
+def tables(opset: int) -> Model:
+    """Tables that are looked up, cut, added, multiplied and moved, a mask and a long bias."""
+    net = Sketch(opset)
+    steps = 6
+    value = net.add("Gather", net.weight(32, 4, 16, fan_in=16), "tokens")
+    value = net.add("Reshape", value, net.keep(np.array([-1, steps, 64]), "shape"))
+    start, end, axis = (net.keep(np.array([n]), "bound") for n in (0, steps, 1))
+    value = net.add("Add", value, net.add("Slice", net.weight(1, 40, 64), start, end, axis))
+    value = net.add("Mul", value, net.weight(1, steps, 64, fan_in=1))
+    turned = net.add("Transpose", net.weight(64, steps, fan_in=1), perm=[1, 0])
+    value = net.add("Sub", value, turned)
+    mask = np.zeros((steps, 64), np.float32)
+    mask[:, ::7] = 1
+    value = net.add("Mul", value, net.keep(mask, "mask"))
+    value = net.add("MatMul", value, net.weight(64, 300, fan_in=64))
+    value = net.add("Add", value, net.weight(300))
+    tokens = value_info("tokens", [BATCH, steps], TensorProto.INT64)
+    return net.model("tables", [tokens], {value: [BATCH, steps, 300]})
+
+
+MICROSOFT = "com.microsoft"
+
+
+def fused(opset: int) -> Model:
+    """ONNX Runtime's own operators that read weights."""
+    net = Sketch(opset)
+    parts = net.weight(32, 96, fan_in=32), net.weight(96)
+    value = net.add("Attention", "x", *parts, domain=MICROSOFT, num_heads=4)
+    weight = net.weight(48, 32)
+    value = net.add("FusedMatMul", value, weight, domain=MICROSOFT, transB=1, alpha=0.5)
+    value = net.add("Reshape", value, net.keep(np.array([-1, 48]), "shape"))
+    parts = net.weight(48, 20, fan_in=48), net.weight(20)
+    value = net.add("FusedGemm", value, *parts, domain=MICROSOFT, activation="Relu")
+    value = net.add("Reshape", value, net.keep(np.array([-1, 5, 20]), "shape"))
+    value = net.add("FusedConv", value, net.weight(24, 5, 3), domain=MICROSOFT, activation="Relu")
+    inputs = [value_info("x", [BATCH, 5, 32])]
+    return net.model("fused", inputs, {value: [BATCH, 24, 18]}, domains={MICROSOFT: 1})
+
+
+OWN = "own"
+
+
+def called(opset: int) -> Model:
+    """Calls of a function, of one that calls it, of one in a body; weights of calls and its own."""
+    net = Sketch(opset)
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid(OWN, 1)]
+    leaky = helper.make_node("LeakyRelu", ["sum"], ["y"])
+    leaky.attribute.append(
+        onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT)
+    )
+    operators = [
+        helper.make_node("MatMul", ["h", "w"], ["product"]),
+        helper.make_node("Constant", [], ["own"], value=numpy_helper.from_array(net.array(32, 32))),
+        helper.make_node("MatMul", ["product", "own"], ["mixed"]),
+        helper.make_node("Add", ["h", "mixed"], ["sum"]),
+        leaky,
+    ]
+    block = helper.make_function(OWN, "Block", ["h", "w"], ["y"], operators, imports, ["slope"])
+    inner = helper.make_node("Block", ["h", "w"], ["half"], domain=OWN, slope=0.5)
+    outer = helper.make_node("Block", ["half", "v"], ["y"], domain=OWN, slope=0.25)
+    pair = helper.make_function(OWN, "Pair", ["h", "w", "v"], ["y"], [inner, outer], imports)
+    value = net.add("Block", "x", net.weight(32, 32), domain=OWN, slope=0.1)
+    value = net.add("Pair", value, net.weight(32, 32), net.weight(32, 32), domain=OWN)
+    bodies = {}
+    for seed, name in enumerate(("then_branch", "else_branch"), 1):
+        body = Sketch(opset, seed, f"{name}.")
+        result = body.add("Block", value, body.weight(32, 32), domain=OWN, slope=0.2)
+        bodies[name] = body.body(result, [BATCH, 32])
+    value = net.add("If", "choice", **bodies)
+    inputs = [value_info("x", [BATCH, 32]), value_info("choice", [], TensorProto.BOOL)]
+    outputs: dict[str, Dims] = {value: [BATCH, 32]}
+    functions = [block, pair]
+    return net.model("called", inputs, outputs, domains={OWN: 1}, functions=functions)
+
+
+LEARNED = "ai.onnx.ml"
+
+
+def trees(opset: int) -> Model:
+    """Two hundred stumps, and a linear model, whose numbers are attributes."""
+    net = Sketch(opset)
+    count = 200
+    trees = np.arange(count)
+    stumps = net.add(
+        "TreeEnsembleRegressor",
+        "x",
+        domain=LEARNED,
+        n_targets=1,
+        nodes_treeids=np.repeat(trees, 3).tolist(),
+        nodes_nodeids=np.tile([0, 1, 2], count).tolist(),
+        nodes_featureids=np.repeat(trees % 32, 3).tolist(),
+        nodes_values=np.repeat(net.array(count, fan_in=1), 3).tolist(),
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"] * count,
+        nodes_truenodeids=np.tile([1, 0, 0], count).tolist(),
+        nodes_falsenodeids=np.tile([2, 0, 0], count).tolist(),
+        target_treeids=np.repeat(trees, 2).tolist(),
+        target_nodeids=np.tile([1, 2], count).tolist(),
+        target_ids=[0] * (2 * count),
+        target_weights=net.array(2 * count, fan_in=count).tolist(),
+    )
+    coefficients = net.array(10 * 32, fan_in=32).tolist()
+    linear = net.add("LinearRegressor", "x", domain=LEARNED, coefficients=coefficients, targets=10)
+    value = net.add("MatMul", net.add("Add", stumps, linear), net.weight(10, 40, fan_in=10))
+    inputs = [value_info("x", [BATCH, 32])]
+    return net.model("trees", inputs, {value: [BATCH, 40]}, domains={LEARNED: 2})
+
+
 NETWORKS: dict[str, Callable[[], Model]] = {
     "perceptron-11": partial(perceptron, 11),
     "perceptron-21": partial(perceptron, 21),
@@ -224,5 +368,12 @@ NETWORKS: dict[str, Callable[[], Model]] = {
     "aliased-17": partial(aliased, 17),
     "published-17": partial(published, 17),
     "defaults-13": partial(defaults, 13),
+    "half-15": partial(typed, 15, np.float16),
+    "double-13": partial(typed, 13, np.float64),
+    "converted-17": partial(converted, 17),
+    "tables-17": partial(tables, 17),
+    "fused-17": partial(fused, 17),
+    "called-17": partial(called, 17),
+    "trees-15": partial(trees, 15),
 }
 """Networks by name and opset; every call builds an equal network."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from packlight.model import Model, name_operators, name_values
 
 Dims = Sequence[int | str]
+
+FUNCTIONS_IR = 8
+"""The first IR version that has functions."""
 
 
 def value_info(name: str, dims: Dims, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
@@ -82,14 +86,33 @@ class Sketch:
         return helper.make_graph(self.nodes, self.prefix or "body", [], [output], self.stored)
 
     def model(
-        self, name: str, inputs: Sequence[onnx.ValueInfoProto], outputs: Mapping[str, Dims]
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Mapping[str, Dims],
+        *,
+        domains: Mapping[str, int] = MappingProxyType({}),
+        functions: Sequence[onnx.FunctionProto] = (),
     ) -> Model:
-        """The finished model."""
+        """The finished model.
+
+        Args:
+            name: of the model.
+            inputs: with types and shapes.
+            outputs: shapes by name, of float32.
+            domains: versions of operators that ONNX does not define, by domain.
+            functions: the model's own.
+        """
         results = [value_info(result, dims) for result, dims in outputs.items()]
         graph = helper.make_graph(self.nodes, name, list(inputs), results, self.stored)
         imports = [helper.make_opsetid("", self.opset)]
-        least = helper.find_min_ir_version_for(imports)
-        proto = helper.make_model(graph, opset_imports=imports, ir_version=max(least, 4))
+        least = max(4, helper.find_min_ir_version_for(imports))
+        if functions:
+            least = max(FUNCTIONS_IR, least)
+        imports += [helper.make_opsetid(*domain) for domain in domains.items()]
+        proto = helper.make_model(
+            graph, opset_imports=imports, ir_version=least, functions=functions
+        )
         drawn = ir.from_proto(proto)
         name_operators(drawn)
         name_values(drawn)

@@ -88,7 +88,9 @@ def test_operators_read_exactly_the_rounded_weights(name):
     }
 
     found = {}
-    for values in stream(made.model, list(weights), [sample_calls(model)], {}, EXACT):
+    for values in (
+        [] if not weights else stream(made.model, list(weights), [sample_calls(model)], {}, EXACT)
+    ):
         found |= values  # an If gives those of the branch that it takes
 
     for key, array in weights.items():

@@ -56,7 +56,9 @@ def test_what_is_quantized_is_not_promised_again(integers, recipe):
     option = route(plan, recipe)
     assert option.changed == 0
     assert option.predicted["latency_ratio"].low < 1 < option.predicted["latency_ratio"].high
-    assert {refusal.code for refusal in option.refusals} == {"already-integer"}
+    codes = {refusal.code for refusal in option.refusals}
+    assert "already-integer" in codes
+    assert codes <= {"already-integer", "already-quantized"}  # the latter of scales
     assert option.notes == ("It changes nothing: 24 operators are quantized already.",)
     assert "8-bit integers:" not in " ".join(plan.recommendation)
 

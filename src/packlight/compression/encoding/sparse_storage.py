@@ -50,6 +50,7 @@ class SparseForm:
         values: storage of these elements.
         bits: of a code or an index.
         scaled: whether each output channel has a scale.
+        half: whether the weight is in half precision, and its values with it.
     """
 
     shape: tuple[int, ...]
@@ -58,6 +59,12 @@ class SparseForm:
     values: SparseStorage
     bits: int
     scaled: bool
+    half: bool = False
+
+    @property
+    def value_type(self) -> ir.DataType:
+        """Type of values that are stored as they are."""
+        return ir.DataType.FLOAT16 if self.half else ir.DataType.FLOAT
 
     @property
     def size(self) -> int:
@@ -96,7 +103,7 @@ class SparseForm:
     def value_bytes(self, count: int) -> int:
         """Bytes of so many values."""
         if self.values == "float":
-            return count * FLOAT_BYTES
+            return count * FLOAT_BYTES // (1 + self.half)
         return code_bytes(count, self.bits)
 
     def stored_bytes(self) -> int:
@@ -125,7 +132,7 @@ def stored_parts(form: SparseForm, fitted: _FittedValues, codes: Float) -> Mappi
     mask = ~np.isnan(codes)
     values = codes[mask]
     assert len(values) == form.nonzeros, "the size was computed with another number of nonzeros"
-    encoded: Array = values
+    encoded: Array = values.astype(form.value_type.numpy())
     if form.values != "float":
         encoded = (values + np.float32(_zero_code(form))).astype(np.uint8)
     side = {part: array for part, array in fitted.stored.items() if part in form.side_parts}
@@ -144,7 +151,7 @@ def restore_sparse(expansion: Expansion, form: SparseForm, parts: Parts) -> ir.V
     inputs = {"mask": store_codes(expansion, parts, 1, (form.size,), part="mask")}
     if form.values == "float":
         count = (form.nonzeros,)
-        inputs["values"] = expansion.store_part(parts, "values", ir.DataType.FLOAT, count)
+        inputs["values"] = expansion.store_part(parts, "values", form.value_type, count)
     else:
         inputs["values"] = store_codes(expansion, parts, form.bits, (form.nonzeros,), part="values")
     for part, shape in form.side_parts.items():
@@ -157,6 +164,8 @@ def _function_name(form: SparseForm) -> str:
     name = "sparse"
     if form.values != "float":
         name += f"_{form.values}{form.bits if form.bits in UNSIGNED_TYPES else '_packed'}"
+    elif form.half:
+        name += "_half"
     if form.scaled:
         name += "_scaled"
     return name
@@ -182,7 +191,7 @@ def _nonzero_values(form: SparseForm, body: Body) -> ir.Value:
     """The values that are not zero, without their scales; up to seven of padding follow."""
     values = codes = body.inputs["values"]
     if form.values == "float":
-        return values
+        return body.floats(values) if form.half else values
     if form.bits not in UNSIGNED_TYPES:
         values = call_unpack(body, codes)
     if form.values == "palette":

@@ -24,6 +24,7 @@ from packlight.records.variant import Change, Refusal
 _CHANNEL = {"Conv": 0, "ConvTranspose": 1}
 """Axis of output channels in the weight."""
 
+_FOLDED_TYPES = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
 _PARAMETERS = 4
 
 _BIAS = 2
@@ -66,8 +67,8 @@ def _batch_norm_site(node: ir.Node) -> BatchNorm | Refusal:
         reason = f"the result or the weight of {into.name} is read elsewhere too"
         return Refusal(name, "shared", reason)
     parameters = [stored(value) for value in (*node.inputs[1:], *into.inputs[1:])]
-    if any(tensor is None or tensor.dtype != ir.DataType.FLOAT for tensor in parameters):
-        reason = "its numbers or the weight before it are not stored as float32"
+    if any(tensor is None or tensor.dtype not in _FOLDED_TYPES for tensor in parameters):
+        reason = "its numbers or the weight before it are not stored as float32 or float16"
         return Refusal(name, "not-float32", reason)
     grouped = into.op_type == "ConvTranspose" and into.attributes.get_int("group", 1) > 1
     if grouped or not node.attributes.get_int("spatial", 1):
@@ -86,15 +87,15 @@ def fold_batch_norm(site: BatchNorm, names: UniqueNames) -> Change | Refusal:
     with np.errstate(all="ignore"):
         new_weight, new_bias = _folded_parameters(node, into)
     if not (np.isfinite(new_weight).all() and np.isfinite(new_bias).all()):
-        reason = f"with it the numbers of {into.name} would leave float32"
+        reason = f"with it the numbers of {into.name} would leave their type"
         return Refusal(site.operator, "overflow", reason)
     stem = str(into.name)
     into.replace_input_with(
-        1, _store_float32(into, names.fresh(f"{stem}.weight", _MARK), new_weight)
+        1, _store_beside(into, names.fresh(f"{stem}.weight", _MARK), new_weight)
     )
     into.resize_inputs(max(len(into.inputs), _BIAS + 1))
     into.replace_input_with(
-        _BIAS, _store_float32(into, names.fresh(f"{stem}.bias", _MARK), new_bias)
+        _BIAS, _store_beside(into, names.fresh(f"{stem}.bias", _MARK), new_bias)
     )
     if "beta" in into.attributes:
         into.attributes["beta"] = ir.AttrFloat32("beta", 1.0)
@@ -104,7 +105,7 @@ def fold_batch_norm(site: BatchNorm, names: UniqueNames) -> Change | Refusal:
 
 def _folded_parameters(
     node: ir.Node, into: ir.Node
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Weight and bias of an operator that includes the normalization after it."""
     scale, bias, mean, variance = (
         _read_float64(value) for value in node.inputs[1 : 1 + _PARAMETERS]
@@ -117,7 +118,8 @@ def _folded_parameters(
     beta = into.attributes.get_float("beta", 1.0)
     new_weight = weight * _spread(factor, into, weight.ndim)
     new_bias = (beta * old - mean) * factor + bias
-    return new_weight.astype(np.float32), new_bias.astype(np.float32)
+    dtype = _weight_type(into).numpy()
+    return new_weight.astype(dtype), new_bias.astype(dtype)
 
 
 def _spread(factor: NDArray[np.float64], into: ir.Node, rank: int) -> NDArray[np.float64]:
@@ -135,11 +137,18 @@ def _read_float64(value: ir.Value | None) -> NDArray[np.float64]:
     return np.asarray(tensor.numpy(), np.float64)
 
 
-def _store_float32(node: ir.Node, name: str, array: NDArray[np.floating]) -> ir.Value:
-    """Store an array as float32 in the graph of an operator, under a free name."""
+def _weight_type(into: ir.Node) -> ir.DataType:
+    weight = stored(into.inputs[1])
+    assert weight is not None
+    return weight.dtype
+
+
+def _store_beside(node: ir.Node, name: str, array: NDArray[np.floating]) -> ir.Value:
+    """Store an array in the type of an operator's weight, in its graph, under a free name."""
     graph = node.graph
     assert isinstance(graph, ir.Graph)
-    value = ir.Value(name=name, const_value=ir.Tensor(array.astype(np.float32), name=name))
+    typed = array.astype(_weight_type(node).numpy())
+    value = ir.Value(name=name, const_value=ir.Tensor(typed, name=name))
     graph.register_initializer(value)
     return value
 
@@ -206,9 +215,9 @@ def _bias(into: ir.Node) -> ir.Value | None:
     return next(iter(into.inputs[_BIAS : _BIAS + 1]), None)
 
 
-def _is_float32(value: ir.Value | None) -> bool:
+def _has_type(value: ir.Value | None, dtype: ir.DataType) -> bool:
     tensor = stored(value)
-    return tensor is not None and tensor.dtype == ir.DataType.FLOAT
+    return tensor is not None and tensor.dtype == dtype
 
 
 def _is_channel_bias(into: ir.Node, constant: ir.Value) -> bool:
@@ -216,9 +225,9 @@ def _is_channel_bias(into: ir.Node, constant: ir.Value) -> bool:
     weight = stored(into.inputs[1])
     tensor = stored(constant)
     bias = _bias(into)
-    if weight is None or tensor is None or not _is_float32(constant):
+    if weight is None or tensor is None or weight.dtype not in _FOLDED_TYPES:
         return False
-    if bias is not None and not _is_float32(bias):
+    if not all(_has_type(added, weight.dtype) for added in (constant, bias or constant)):
         return False
     shape = tuple(tensor.shape.numpy())
     rank = len(weight.shape)
@@ -248,6 +257,6 @@ def _fold_added_bias(site: AddedBias, names: UniqueNames) -> Change:
         new = new + _read_float64(old)
     into.resize_inputs(_BIAS + 1)
     name = names.fresh(f"{into.name}.bias", _MARK)
-    into.replace_input_with(_BIAS, _store_float32(into, name, new))
+    into.replace_input_with(_BIAS, _store_beside(into, name, new))
     _replace_output(site.node, into)
     return Change(site.operator, "simplify", Folded(str(into.name)))

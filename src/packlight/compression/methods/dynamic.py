@@ -24,7 +24,7 @@ from packlight.compression.qdq.integer_weights import (
 )
 from packlight.compression.qdq.shared_weights import refuse_divided_weights
 from packlight.compression.sites.integer_sites import integer_sites
-from packlight.compression.sites.weight_sites import weight_defect
+from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE, weight_defect
 from packlight.model import owning_graph
 from packlight.records.configs import DynamicInt8
 from packlight.records.storage import IntegerArithmetic, Note
@@ -173,5 +173,6 @@ METHOD = Method(
     apply=apply,
     uses_data=lambda config: config.rounding == "gptq",
     inspect=lambda reader: weight_defect(reader.weight),
+    least_size=MIN_WEIGHT_SIZE,
 )
 """Replace products with stored matrices by integer products."""

@@ -29,7 +29,7 @@ from packlight.compression.equalization.scale_chains import ScaleChain, ScaleCha
 from packlight.compression.equalization.scale_endpoints import Consumer
 from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import Role
-from packlight.compression.sites.weight_sites import Weight, weight_sites
+from packlight.compression.sites.weight_sites import Weight, float32_refusal, weight_sites
 from packlight.records.configs import Equalize
 from packlight.records.storage import Scaled
 from packlight.records.variant import Change, Refusal
@@ -68,6 +68,10 @@ def sites(graph: ir.Model, config: Equalize) -> Iterator[Site | Refusal]:
     for weight in weight_sites(graph):
         if isinstance(weight, Refusal):
             yield weight
+            continue
+        refusal = float32_refusal(weight)
+        if refusal is not None:
+            yield refusal
             continue
         chain = _chain_of(weight, chains)
         if isinstance(chain, Refusal):

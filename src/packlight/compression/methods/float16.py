@@ -1,6 +1,6 @@
-"""Half precision: weights stored as FLOAT16, computed in float32.
+"""Half precision: weights stored as FLOAT16, computed in the type that they had.
 
-Inputs and outputs of the model keep their types. The Cast back to float32 is computed once, when
+Inputs and outputs of the model keep their types. The Cast back is computed once, when
 the session starts, so speed is that of float32 on processors without float16 kernels.
 Source: IEEE 754-2019, binary16: largest 65,504, smallest normal 6.1e-5.
 """
@@ -15,8 +15,9 @@ import onnx_ir as ir
 
 from packlight.compression.encoding.storage import Expansion
 from packlight.compression.method import Method
+from packlight.compression.sites.table_sites import stored_floats
 from packlight.compression.sites.weight_sites import STANDS_IN, not_stored_refusal
-from packlight.model import initializers, nodes, release, stored_tensor
+from packlight.model import release
 from packlight.records.configs import Float16
 from packlight.records.storage import StoredFloat16
 from packlight.records.variant import Change, Refusal
@@ -26,13 +27,15 @@ LARGEST = float(np.finfo(np.float16).max)
 LEAST = 2.0**-17
 """The least number of which a half keeps 8 binary digits, of 11 that it has elsewhere."""
 
+HALF_BYTES = 2
+
 SMALLEST = 128
 """Numbers below which the Cast and its names take more bytes than the halving saves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A stored float32 tensor.
+    """A stored tensor of floats.
 
     Attributes:
         value: what the operators read.
@@ -46,18 +49,16 @@ class Site:
 
 
 def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
-    """Every stored float32 tensor that gains, and refusals of others."""
+    """Every stored tensor of floats that gains, and refusals of others."""
     del config
-    constants = (n.outputs[0] for n in nodes(graph) if n.op_type == "Constant")
-    for value in (*initializers(graph), *constants):
-        tensor = stored_tensor(value)
-        readers = list(value.consumers())
-        if tensor is None or tensor.dtype != ir.DataType.FLOAT or not readers:
-            continue
-        name = str(readers[0].name)
+    for value, tensor in stored_floats(graph, 1):
+        name = str(next(iter(value.consumers())).name)
         if tensor.size < SMALLEST:
             reason = f"its '{value.name}' has {tensor.size} numbers: too few to gain"
             yield Refusal(name, "too-small", reason)
+        elif tensor.dtype.itemsize <= HALF_BYTES:
+            reason = f"its '{value.name}' is stored in 16 bits already"
+            yield Refusal(name, "not-smaller", reason)
         elif value.is_graph_input():
             yield not_stored_refusal(graph, name, value)
         elif value.is_graph_output():
@@ -102,9 +103,9 @@ def _halve(graph: ir.Model, site: Site) -> Change:
 
     shape = site.tensor.shape.numpy()
     codes = expansion.store("half", ir.DataType.FLOAT16, shape, half)
-    expansion.replace(expansion.operator("Cast", [codes], to=int(ir.DataType.FLOAT)))
+    expansion.replace(expansion.operator("Cast", [codes], to=int(site.tensor.dtype)))
     size = site.tensor.nbytes
-    return Change(site.operator, "float16", StoredFloat16(), size, size // 2)
+    return Change(site.operator, "float16", StoredFloat16(), size, site.tensor.size * HALF_BYTES)
 
 
 METHOD = Method(
@@ -114,4 +115,5 @@ METHOD = Method(
     sites=sites,
     apply=apply,
     inspect=_range_refusal,
+    least_size=SMALLEST,
 )

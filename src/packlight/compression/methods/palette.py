@@ -95,7 +95,7 @@ def _decide(config: Palette, weight: Weight) -> Site | Refusal:
     if isinstance(config.granularity, PerGroup):
         channels = min(config.granularity.size, outputs)
     site = Site(weight, (*outer, *weight.summed), -(-outputs // channels), channels, config.bits)
-    after = _stored_bytes(config, site) + OPERATOR_BYTES
+    after = _stored_bytes(config, site) + OPERATOR_BYTES + weight.cast_bytes
     if after >= weight.tensor.nbytes:
         reason = f"indices and tables would take {after} bytes, the weight {weight.tensor.nbytes}"
         return Refusal(weight.operator, "not-smaller", reason, "use larger groups")

@@ -46,6 +46,9 @@ DENSE_NAMES: Mapping[SparseStorage, str] = {
 }
 
 
+DENSE_REMEDY = "store it without a mask by a later step: weights, palette"
+
+
 class AnyValue:
     """Every float; codes are the values themselves."""
 
@@ -116,6 +119,9 @@ def _sparsity(config: Sparse) -> Sparsity:
 
 def _decide(config: Sparse, weight: Weight) -> Site | Refusal:
     """Number of nonzeros of one weight, or why it stays as it is."""
+    if weight.is_table:
+        reason = "no sum runs over its numbers, so that none makes up for zeros"
+        return Refusal(weight.operator, "unsupported-operator", reason, DENSE_REMEDY)
     sizes = weight_layout(weight).sizes()
     if sizes[2] < config.inputs:
         reason = f"its outputs sum over {sizes[2]} inputs each, too few to make up for zeros"
@@ -123,16 +129,22 @@ def _decide(config: Sparse, weight: Weight) -> Site | Refusal:
     nonzeros = weight.tensor.size - _sparsity(config).count(sizes)
     scaled = config.values == "grid" or (config.values == "palette" and config.scaled)
     form = SparseForm(
-        weight.split_shape, weight.summed, nonzeros, config.values, config.bits, scaled
+        weight.split_shape,
+        weight.summed,
+        nonzeros,
+        config.values,
+        config.bits,
+        scaled,
+        half=weight.dtype == ir.DataType.FLOAT16,
     )
     if not nonzeros:
         reason = f"none of its {weight.tensor.size} numbers would stay"
         return Refusal(weight.operator, "nothing-left", reason, "use a smaller share")
-    after = form.stored_bytes() + MASK_BYTES
+    after = form.stored_bytes() + MASK_BYTES + weight.cast_bytes
     if after >= form.dense_bytes():
         dense = DENSE_NAMES[config.values]
         reason = f"mask and values would take {after} bytes, {dense} {form.dense_bytes()}"
-        remedy = "use a larger share, or store it without a mask by a later step: weights, palette"
+        remedy = f"use a larger share, or {DENSE_REMEDY}"
         return Refusal(weight.operator, "not-smaller", reason, remedy)
     if config.values != "float":
         after += VALUE_BYTES

@@ -41,7 +41,7 @@ from packlight.compression.qdq.placement import activation_grids
 from packlight.compression.qdq.resize_axes import write_out_axes
 from packlight.compression.qdq.shared_weights import refuse_divided_weights, with_common_scales
 from packlight.compression.sites.integer_sites import integer_sites
-from packlight.compression.sites.weight_sites import Weight, weight_defect
+from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE, Weight, weight_defect
 from packlight.records.configs import StaticInt8
 from packlight.records.granularity import PerChannel
 from packlight.records.storage import IntegerArithmetic, Note
@@ -271,4 +271,5 @@ METHOD = Method(
     apply=apply,
     uses_data=lambda _: True,
     inspect=_defect,
+    least_size=MIN_WEIGHT_SIZE,
 )

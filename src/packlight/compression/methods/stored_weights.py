@@ -28,7 +28,17 @@ from packlight.compression.reconstruction.sequential import (
     round_unobserved,
 )
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
-from packlight.compression.sites.weight_sites import S, Weight, decide_sites, weight_defect
+from packlight.compression.sites.table_sites import KEEP_IN_HALF, is_regular, table_sites
+from packlight.compression.sites.weight_roles import stored, weight_roles
+from packlight.compression.sites.weight_sites import (
+    MIN_WEIGHT_SIZE,
+    STANDS_IN,
+    S,
+    Weight,
+    WeightSite,
+    weight_defect,
+    weight_sites,
+)
 from packlight.records.configs import RoundingConfig
 from packlight.records.storage import Storage
 from packlight.records.variant import Change, Refusal
@@ -77,7 +87,8 @@ class WeightStorage(Generic[C, S, F]):
             opset=opset,
             sites=self.sites,
             apply=self.apply,
-            inspect=lambda site: weight_defect(site.weight),
+            inspect=_defect,
+            least_size=MIN_WEIGHT_SIZE,
             uses_data=self.uses_data,
             replaces=True,
             makes_up=lambda config: config.targets_float,
@@ -85,7 +96,10 @@ class WeightStorage(Generic[C, S, F]):
 
     def sites(self, graph: ir.Model, config: C) -> Iterator[S | Refusal]:
         """Every stored weight that gains, and refusals of all others."""
-        return decide_sites(graph, partial(self.decide, config))
+        roles = weight_roles(graph, fused=True)
+        read = {id(value) for _, value in roles if value is not None and stored(value) is not None}
+        for weight in (*weight_sites(graph, fused=True), *table_sites(graph, read)):
+            yield weight if isinstance(weight, Refusal) else self.decide(config, weight)
 
     def uses_data(self, config: C) -> bool:
         """Tell whether calibration samples are needed."""
@@ -125,9 +139,24 @@ class WeightStorage(Generic[C, S, F]):
         site = encoded.site
         before = site.weight.tensor.nbytes
         expansion = Expansion(graph, site.weight.value)
-        expansion.replace(self.restore(config, site, encoded.parts, expansion))
+        restored = self.restore(config, site, encoded.parts, expansion)
+        if site.weight.dtype != ir.DataType.FLOAT:
+            restored = expansion.operator("Cast", [restored], to=int(site.weight.dtype))
+        expansion.replace(restored)
         storage = self.describe(config, encoded)
         return Change(site.operator, self.kind, storage, before, self.stored_bytes(config, site))
+
+
+def _defect(site: WeightSite) -> Refusal | None:
+    """Refusal of a weight whose numbers would be spoilt; None where they would not."""
+    weight = site.weight
+    refusal = weight_defect(weight)
+    if refusal is not None or not weight.is_table or STANDS_IN in weight.tensor.meta:
+        return refusal
+    if is_regular(weight.read()):
+        reason = f"few numbers of its '{weight.value.name}' differ, as in a mask or a grid"
+        return Refusal(weight.operator, "regular", reason, KEEP_IN_HALF)
+    return None
 
 
 def function_name(stem: str, traits: Mapping[str, bool]) -> str:

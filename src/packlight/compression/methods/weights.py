@@ -85,7 +85,7 @@ def _decide(config: WeightOnly, weight: Weight) -> Site | Refusal:
     if expand == "run" and refusal is not None:
         return refusal
     site = Site(weight, grouping, config.bits, expand)
-    after = _stored_bytes(config, site) + OPERATOR_BYTES
+    after = _stored_bytes(config, site) + OPERATOR_BYTES + weight.cast_bytes
     before = weight.tensor.nbytes
     if after >= before:
         reason = f"codes and scales would take {after} bytes, the float weight {before}"
@@ -110,6 +110,8 @@ def _best_expansion(weight: Weight, grouping: Grouping, config: WeightOnly) -> E
     if config.expand != "best":
         return config.expand
     if not isinstance(config.granularity, PerBlock) or config.bits not in SIGNED_TYPES:
+        return "load"
+    if weight.dtype != ir.DataType.FLOAT or weight.is_table:
         return "load"
     block = config.granularity.size
     has_full_blocks = grouping.padded == grouping.shape and grouping.block == block

@@ -10,15 +10,30 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.compression.encoding.stored_values import UniqueNames
-from packlight.compression.sites.weight_roles import Role, is_standard, stored
+from packlight.compression.sites.weight_roles import (
+    Role,
+    before_casts,
+    is_standard,
+    role_tensor,
+    stored,
+)
 from packlight.model import owning_graph
 
 Doubles = NDArray[np.float64]
 BIAS_INPUT = {"Conv": 2, "Gemm": 2, "LSTM": 3, "RNN": 3, "GRU": 3}
 """Index of the bias among the inputs."""
 
+LARGEST = {
+    ir.DataType.FLOAT: float(np.finfo(np.float32).max),
+    ir.DataType.FLOAT16: float(np.finfo(np.float16).max),
+    ir.DataType.DOUBLE: float(np.finfo(np.float32).max),
+}
+"""Largest number of a bias by the type that it is stored in."""
+
 RECURRENT = ("LSTM", "GRU", "RNN")
 INPUT_WEIGHT = 1
+MAX_WEIGHT_INPUTS = 3
+"""Inputs among which the weights of an operator are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +64,7 @@ class Bias:
     def shift(self, by: Doubles) -> None:
         """Add to the bias, in place; it is made where there is none.
 
-        It stays what it is where its numbers would leave float32.
+        It stays what it is where its numbers would leave the range of its type.
 
         Args:
             by: (groups, out) of the weight's matrices.
@@ -62,9 +77,15 @@ class Bias:
         rows = len(by) if self.node.op_type in RECURRENT else 1
         part = array.reshape(rows, -1)[:, self.start : self.start + by.size // rows]
         part += self.factor * by.reshape(rows, -1)
-        if np.abs(array).max(initial=0.0) > np.finfo(np.float32).max:
+        if np.abs(array).max(initial=0.0) > LARGEST[self.dtype]:
             return
         self.put(before, array)
+
+    @property
+    def dtype(self) -> ir.DataType:
+        """Type of the numbers that are added: that of the bias, or of the weight."""
+        tensor = stored(self.value)
+        return _computed_type(self.node) if tensor is None else tensor.dtype
 
     @property
     def is_new(self) -> bool:
@@ -87,12 +108,14 @@ class Bias:
 
     def put(self, before: ir.Value | None, array: Doubles) -> None:
         """Let the operator read another bias, under the old name where nothing else reads it."""
+        dtype = self.dtype
+        numbers = array.astype(dtype.numpy())
         if before is not None and not self.is_new:
-            before.const_value = ir.Tensor(array.astype(np.float32), name=before.name)
+            before.const_value = ir.Tensor(numbers, dtype=dtype, name=before.name)
             return
         graph = self.graph
         name = self.fresh_name()
-        value = ir.Value(name=name, const_value=ir.Tensor(array.astype(np.float32), name=name))
+        value = ir.Value(name=name, const_value=ir.Tensor(numbers, dtype=dtype, name=name))
         graph.register_initializer(value)
         self.node.resize_inputs(max(len(self.node.inputs), self.index + 1))
         self.node.replace_input_with(self.index, value)
@@ -109,8 +132,23 @@ def bias_of(role: Role, outputs: int) -> Bias | None:
         role: of the weight.
         outputs: that it has.
     """
-    find = BIAS_FINDERS.get(role.node.op_type)
-    return find(role, outputs) if find else None
+    node = role.node
+    find = BIAS_FINDERS.get(node.op_type) if is_standard(node) else None
+    if find is None or _computed_type(node) not in LARGEST:
+        return None
+    return find(role, outputs)
+
+
+def _computed_type(node: ir.Node) -> ir.DataType:
+    """Type of the stored weight of an operator, as it reads it."""
+    for value in node.inputs[:MAX_WEIGHT_INPUTS]:
+        tensor = stored(value)
+        maker = None if value is None else value.producer()
+        if tensor is not None:
+            return tensor.dtype
+        if maker is not None and maker.op_type == "Cast" and stored(before_casts(value)):
+            return ir.DataType(maker.attributes.get_int("to", ir.DataType.FLOAT))
+    return ir.DataType.FLOAT
 
 
 def _input_bias(role: Role, outputs: int) -> Bias | None:
@@ -128,7 +166,7 @@ def _input_bias(role: Role, outputs: int) -> Bias | None:
 def _added_bias(role: Role, outputs: int) -> Bias | None:
     """Bias in the Add right behind a product, if its last axis is that of the outputs."""
     output = role.node.outputs[0]
-    weight = stored(role.node.inputs[role.index])
+    weight = role_tensor(role)
     readers = list(output.consumers())
     assert weight is not None, "products whose weight is computed are no sites"
     if role.index != INPUT_WEIGHT or weight.shape.numpy()[-1] != outputs:
@@ -164,7 +202,7 @@ def _is_row(value: ir.Value | None, outputs: int) -> bool:
 
 def _float_count(value: ir.Value | None) -> int:
     tensor = stored(value)
-    if tensor is None or tensor.dtype != ir.DataType.FLOAT:
+    if tensor is None or tensor.dtype not in LARGEST:
         return 0
     return tensor.size
 

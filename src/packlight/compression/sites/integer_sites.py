@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import cache, partial
 
 import onnx_ir as ir
 
-from packlight.compression.sites.weight_roles import SUMMED_AXES, Role, stored, weight_roles
-from packlight.compression.sites.weight_sites import Weight, not_stored_refusal, weight_site
+from packlight.compression.sites.weight_roles import (
+    SUMMED_AXES,
+    Role,
+    constant_values,
+    stored,
+    weight_roles,
+)
+from packlight.compression.sites.weight_sites import (
+    Weight,
+    float32_refusal,
+    not_stored_refusal,
+    weight_site,
+)
 from packlight.model import nodes
 from packlight.records.variant import Refusal
 
@@ -25,6 +37,7 @@ def integer_sites(
             change.
     """
     roles = list(weight_roles(graph))
+    constants = cache(partial(constant_values, graph))
     weights = {id(r.node): (r, v) for r, v in roles if r.index == 1}
     tables = {id(r.node) for r, v in roles if r.node.op_type == "Gather" and stored(v) is not None}
     for node in nodes(graph):
@@ -34,18 +47,25 @@ def integer_sites(
             if why:
                 yield Refusal(str(node.name), "no-kernel", why)
             else:
-                yield _integer_site(graph, node, role, value)
+                yield _integer_site(graph, node, role, value, constants())
 
 
 def _integer_site(
-    graph: ir.Model, node: ir.Node, role: Role | None, value: ir.Value | None
+    graph: ir.Model,
+    node: ir.Node,
+    role: Role | None,
+    value: ir.Value | None,
+    constants: Collection[int],
 ) -> tuple[ir.Node, Weight] | Refusal:
     name = str(node.name)
     if role is None or value is None or stored(value) is None:
-        return not_stored_refusal(graph, name, value)
+        return not_stored_refusal(graph, name, value, constants)
     weight = weight_site(value, (role,))
     if isinstance(weight, Refusal):
         return weight
+    refusal = float32_refusal(weight)
+    if refusal is not None:
+        return refusal
     if node.op_type == "MatMul" and len(weight.shape) != MATRIX:
         reason = f"its weight has shape {weight.shape}, not (in, out)"
         return Refusal(name, "unsupported-shape", reason)

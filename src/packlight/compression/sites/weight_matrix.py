@@ -14,7 +14,7 @@ import onnx_ir as ir
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from packlight.compression.sites.weight_roles import Role, stored
+from packlight.compression.sites.weight_roles import Role, before_casts, role_tensor, stored
 from packlight.compression.sites.weight_sites import Weight
 
 Array = NDArray[np.generic]
@@ -64,7 +64,7 @@ class Layout:
 
 def role_layout(role: Role, shape: tuple[int, ...]) -> Layout:
     """The layout of a weight in its role."""
-    return _LAYOUTS.get(role.node.op_type, _layout_by_axes)(role, shape)
+    return _LAYOUTS.get(role.kind, _layout_by_axes)(role, shape)
 
 
 def weight_layout(weight: Weight) -> Layout:
@@ -103,10 +103,10 @@ _LAYOUTS: dict[str, Callable[[Role, tuple[int, ...]], Layout]] = {
 def input_values(role: Role) -> tuple[ir.Value, ...]:
     """The values that a weight multiplies; none where they are unknown."""
     node = role.node
-    if node.op_type == "Gather":
+    if role.kind in ("", "Gather"):
         return ()
     values = [node.inputs[0]]
-    if node.op_type == "MatMul":
+    if role.kind == "MatMul":
         values = [node.inputs[1 - role.index]]
     elif _is_recurrence(role):
         values = _hidden_states(node)
@@ -120,7 +120,7 @@ STATES = 3
 
 
 def _is_recurrence(role: Role) -> bool:
-    return role.node.op_type in ("LSTM", "GRU", "RNN") and role.index == RECURRENCE
+    return role.kind in ("LSTM", "GRU", "RNN") and role.index == RECURRENCE
 
 
 def _hidden_states(node: ir.Node) -> list[ir.Value | None]:
@@ -168,12 +168,12 @@ def input_matrices(role: Role, value: Floats, limit: Limit) -> Floats:
     Returns:
         (groups, n, in), or (1, n, in) where all groups read the same.
     """
-    make = {"Conv": _patch_matrices, "ConvTranspose": _channel_matrices}.get(role.node.op_type)
+    make = {"Conv": _patch_matrices, "ConvTranspose": _channel_matrices}.get(role.kind)
     if make is not None:
         return make(role.node, value, limit)
-    if role.node.op_type == "MatMul":
+    if role.kind == "MatMul":
         return _limit_rows(_product_matrices(role, value), limit)
-    if role.node.op_type == "Gemm" and role.node.attributes.get_int("transA", 0) == 1:
+    if role.kind == "Gemm" and role.node.attributes.get_int("transA", 0) == 1:
         value = np.swapaxes(value, -1, -2)
     if _is_recurrence(role):
         return _state_matrices(role.node, value, limit)
@@ -195,7 +195,7 @@ def _product_matrices(role: Role, value: Floats) -> Floats:
         value = np.swapaxes(value, -1, -2)
     if role.rank == MATRIX:
         return value.reshape(1, -1, value.shape[-1])
-    weight = stored(role.node.inputs[role.index])
+    weight = role_tensor(role)
     assert weight is not None, "products whose weight is computed are no sites"
     return _split_groups(value, tuple(int(size) for size in weight.shape.numpy()[:-MATRIX]))
 
@@ -307,7 +307,7 @@ def _sample_patches(windows: Floats, groups: int, rank: int, limit: Limit) -> Fl
 
 
 def _kernel_shape(node: ir.Node) -> tuple[int, ...]:
-    weight = stored(node.inputs[1])
+    weight = stored(before_casts(node.inputs[1]))
     assert weight is not None, "convolutions whose weight is computed are no sites"
     return tuple(int(size) for size in weight.shape.numpy()[SPATIAL:])
 

@@ -29,6 +29,7 @@ class Role:
         summed: axes of the shape by ``split_groups`` that are summed over, sorted; the remaining
             axes tell outputs apart.
         names: of the model's values.
+        observed: whether calibration samples show what the weight multiplies.
     """
 
     node: ir.Node
@@ -36,11 +37,19 @@ class Role:
     rank: int
     summed: tuple[int, ...]
     names: UniqueNames = field(compare=False, repr=False)
+    observed: bool = True
 
     @property
     def operator(self) -> str:
         """Name of the operator."""
         return str(self.node.name)
+
+    @property
+    def kind(self) -> str:
+        """Type of the standard operator that multiplies alike; empty where none does."""
+        if not self.observed:
+            return ""
+        return _LIKE.get(self.node.op_type, self.node.op_type)
 
 
 STANDARD = ("", "ai.onnx")
@@ -48,8 +57,8 @@ STANDARD = ("", "ai.onnx")
 
 
 def is_standard(node: ir.Node, *kinds: str) -> bool:
-    """Check that ONNX defines an operator of one of these kinds, so that it is no function."""
-    return node.domain in STANDARD and node.op_type in kinds
+    """Check that ONNX defines an operator, of one of these kinds if any, so it is no function."""
+    return node.domain in STANDARD and (not kinds or node.op_type in kinds)
 
 
 SummedAxes = Callable[[ir.Node, int, int], tuple[int, ...] | None]
@@ -125,14 +134,50 @@ SUMMED_AXES: dict[str, SummedAxes] = {
 }
 
 
-_UNSUPPORTED_WEIGHTS: dict[str, tuple[tuple[int, ...], str]] = {
-    "Einsum": ((0, 1, 2), "export it as a MatMul"),
-    "Gather": ((0,), "gather along the first axis of a matrix"),
-    "Gemm": ((0,), "export it with the weight as the second input"),
-    "com.microsoft.FusedConv": ((1,), "take the model before ONNX Runtime fused it"),
-    "com.microsoft.FusedMatMul": ((0, 1), "take the model before ONNX Runtime fused it"),
+MICROSOFT = "com.microsoft"
+"""Name of the domain of ONNX Runtime's own operators."""
+
+
+def _fused_matmul_axes(node: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
+    """As MatMul; each operand may be transposed."""
+    if index > 1 or rank < MATRIX or _moves_batch(node):
+        return None
+    transposed = node.attributes.get_int(("transA", "transB")[index], 0) != 0
+    along_rows = (index == 0) != transposed
+    return (rank - 1 if along_rows else rank - 2,)
+
+
+def _moves_batch(node: ir.Node) -> bool:
+    flags = ("transBatchA", "transBatchB")
+    return any(node.attributes.get_int(flag, 0) != 0 for flag in flags)
+
+
+def _attention_axes(_: ir.Node, index: int, rank: int) -> tuple[int, ...] | None:
+    """(in, queries + keys + values)."""
+    if index != 1 or rank != MATRIX:
+        return None
+    return (0,)
+
+
+FUSED_AXES: dict[str, SummedAxes] = {
+    "Attention": _attention_axes,
+    "FusedConv": _conv_axes,
+    "FusedGemm": _gemm_axes,
+    "FusedMatMul": _fused_matmul_axes,
+    "TransposeMatMul": _fused_matmul_axes,
 }
-"""Inputs that may hold a weight whose summed axes are unknown, and the remedy."""
+"""As ``SUMMED_AXES``, of ONNX Runtime's own operators, which only storage of weights supports.
+
+Source: ONNX Runtime, "Contrib operators".
+"""
+
+_LIKE = {
+    "Attention": "MatMul",
+    "FusedConv": "Conv",
+    "FusedGemm": "Gemm",
+    "FusedMatMul": "MatMul",
+    "TransposeMatMul": "MatMul",
+}
 
 
 def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
@@ -140,6 +185,22 @@ def stored(value: ir.Value | None) -> ir.TensorProtocol | None:
     if value is None or value.is_graph_input():
         return None
     return stored_tensor(value)
+
+
+def before_casts(value: ir.Value | None) -> ir.Value | None:
+    """The stored value that a Cast converts to what an operator reads; else the value itself."""
+    source = value
+    while source is not None and stored(source) is None:
+        maker = source.producer()
+        if maker is None or not is_standard(maker, "Cast", "Identity"):
+            return value
+        source = maker.inputs[0]
+    return source
+
+
+def role_tensor(role: Role) -> ir.TensorProtocol | None:
+    """The stored tensor of a role's weight."""
+    return stored(before_casts(role.node.inputs[role.index]))
 
 
 def constant_values(graph: ir.Model) -> set[int]:
@@ -153,39 +214,38 @@ def constant_values(graph: ir.Model) -> set[int]:
     return constants
 
 
-def unsupported_weights(graph: ir.Model, least: int) -> Iterator[tuple[ir.Node, ir.Value, str]]:
-    """Stored float32 weights without a role, each once, with an operator and a remedy.
+def weight_roles(graph: ir.Model, *, fused: bool = False) -> Iterator[tuple[Role, ir.Value | None]]:
+    """Every weight input of every operator, with the value it reads, stored or computed.
 
     Args:
         graph: the model.
-        least: number of elements from which a tensor counts as a weight.
+        fused: whether weights of ONNX Runtime's own operators, and those that a Cast converts, are
+            listed too.
     """
-    reported = {id(value) for _, value in weight_roles(graph)}
-    for node in nodes(graph):
-        kind = node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
-        indices, remedy = _UNSUPPORTED_WEIGHTS.get(kind, ((), ""))
-        for value in (node.inputs[index] for index in indices if index < len(node.inputs)):
-            tensor = stored(value)
-            if value is None or tensor is None or id(value) in reported:
-                continue
-            if _is_weight(tensor) and tensor.size >= least:
-                reported.add(id(value))
-                yield node, value, remedy
-
-
-def _is_weight(tensor: ir.TensorProtocol) -> bool:
-    return tensor.dtype == ir.DataType.FLOAT and len(tensor.shape) >= MATRIX
-
-
-def weight_roles(graph: ir.Model) -> Iterator[tuple[Role, ir.Value | None]]:
-    """Every weight input of every operator, with the value it reads, stored or computed."""
     names = UniqueNames(graph)
     for node in nodes(graph):
-        if not is_standard(node, *SUMMED_AXES):
+        find = _rule(node, fused=fused)
+        if find is None:
             continue
-        for index, value in enumerate(node.inputs):
+        for index, read in enumerate(node.inputs):
+            value = before_casts(read) if fused else read
             tensor = stored(value)
             rank = len(tensor.shape) if tensor is not None else MATRIX
-            axes = SUMMED_AXES[node.op_type](node, index, rank)
+            axes = find(node, index, rank)
             if axes is not None:
-                yield Role(node, index, rank, axes, names), value
+                yield Role(node, index, rank, axes, names, _is_observed(node, index)), value
+
+
+def _rule(node: ir.Node, *, fused: bool) -> SummedAxes | None:
+    if is_standard(node):
+        return SUMMED_AXES.get(node.op_type)
+    if fused and node.domain == MICROSOFT:
+        return FUSED_AXES.get(node.op_type)
+    return None
+
+
+def _is_observed(node: ir.Node, index: int) -> bool:
+    """Check that the other operand of a product of ONNX Runtime's own is read as it is."""
+    if node.domain != MICROSOFT:
+        return True
+    return index == 1 and node.attributes.get_int("transA", 0) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TypeVar
@@ -11,13 +11,13 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.compression.sites.stored_codes import FLOAT_TYPES, is_restored, stores_floats_behind
 from packlight.compression.sites.weight_roles import (
     MATRIX,
     Role,
     constant_values,
     split_groups,
     stored,
-    unsupported_weights,
     weight_roles,
 )
 from packlight.model import release
@@ -32,13 +32,20 @@ MIN_WEIGHT_SIZE = 256
 MAX_MAGNITUDE = 2.0**126
 """Largest magnitude of a weight; the points of a grid reach up to four times as far."""
 
-_OFTEN_WITHOUT_WEIGHT = ("MatMul", "Gather")
+MAX_HALF = 2.0**13
+"""As ``MAX_MAGNITUDE``, of a weight in half precision."""
+
+CAST_BYTES = 60
+
+FLOAT32_REMEDY = "convert the model to float32 first"
+
+_OFTEN_WITHOUT_WEIGHT = ("Attention", "FusedMatMul", "Gather", "MatMul", "TransposeMatMul")
 """Operators that often read no weight, so that a computed input is nothing to report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A stored float32 weight and every operator that reads it as one.
+    """A stored weight of floats and every operator that reads it as one.
 
     Attributes:
         value: read by the operators.
@@ -54,6 +61,11 @@ class Weight:
     def operator(self) -> str:
         """Name of the first operator that reads it."""
         return self.roles[0].operator
+
+    @property
+    def dtype(self) -> ir.DataType:
+        """Type of its numbers, in which its operators compute."""
+        return self.tensor.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,22 +89,34 @@ class Weight:
         outer = [axis for axis, size in enumerate(split) if axis not in self.summed and size > 1]
         return len(outer) < MATRIX and all(split[axis] == self.shape[axis] for axis in outer)
 
+    def cast_bytes(self) -> int:
+        """Approximate size in the file of the Cast to its type, where it is not float32."""
+        return 0 if self.dtype == ir.DataType.FLOAT else CAST_BYTES
+
+    @property
+    def is_table(self) -> bool:
+        """True where no operator sums over its products, as far as is known."""
+        return not self.roles[0].kind
+
     def read(self) -> Floats:
-        """A copy of the weight; external data is released again."""
-        array = np.array(self.tensor.numpy(), np.float32)
+        """A copy of the weight as float32; external data is released again."""
+        with np.errstate(over="ignore"):
+            array = np.array(self.tensor.numpy(), np.float32)
         release(self.tensor)
         return array
 
     def put(self, array: Floats) -> None:
         """Let its operators read this array from now on; ``read`` still gives the original."""
-        self.store(ir.Tensor(np.ascontiguousarray(array), name=self.value.name))
+        self.store(_tensor(array, self.dtype, self.value.name))
 
     def put_later(self, compute: Callable[[], Floats]) -> None:
         """As ``put``, with an array that is computed whenever it is read."""
         shape = ir.Shape(self.shape)
-        tensor = partial(_tensor, compute)
-        dtype = ir.DataType.FLOAT
-        self.store(ir.LazyTensor(tensor, dtype=dtype, shape=shape, name=self.value.name))
+        dtype = self.dtype
+        tensor = ir.LazyTensor(
+            lambda: _tensor(compute(), dtype), dtype=dtype, shape=shape, name=self.value.name
+        )
+        self.store(tensor)
 
     def restore(self) -> None:
         """Let its operators read the original weight again."""
@@ -108,8 +132,9 @@ class Weight:
             node.attributes["value"] = ir.AttrTensor("value", tensor)
 
 
-def _tensor(compute: Callable[[], Floats]) -> ir.TensorProtocol:
-    return ir.Tensor(np.ascontiguousarray(compute()))
+def _tensor(array: Floats, dtype: ir.DataType, name: str | None = None) -> ir.TensorProtocol:
+    typed = np.ascontiguousarray(array).astype(dtype.numpy(), copy=False)
+    return ir.Tensor(typed, dtype=dtype, name=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,24 +158,22 @@ class WeightSite:
 S = TypeVar("S", bound=WeightSite)
 
 
-def decide_sites(graph: ir.Model, decide: Callable[[Weight], S | Refusal]) -> Iterator[S | Refusal]:
-    """Decision of a method about every stored weight, and refusals of unsuitable ones."""
-    for weight in weight_sites(graph):
-        yield weight if isinstance(weight, Refusal) else decide(weight)
-    for node, value, remedy in unsupported_weights(graph, MIN_WEIGHT_SIZE):
-        reason = f"how {node.op_type} reads its weight '{value.name}' is not supported"
-        yield Refusal(str(node.name), "unsupported-operator", reason, remedy)
+def weight_sites(graph: ir.Model, *, fused: bool = False) -> Iterator[Weight | Refusal]:
+    """Every stored weight of a product or lookup once, and refusals of unsuitable weights.
 
-
-def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
-    """Every stored float32 weight once, and refusals of unsuitable weights."""
+    Args:
+        graph: the model.
+        fused: whether weights of ONNX Runtime's own operators are listed too.
+    """
     roles: dict[int, list[tuple[Role, ir.Value]]] = {}
     constants = cache(partial(constant_values, graph))  # hardly any model needs it
-    for role, value in weight_roles(graph):
+    for role, value in weight_roles(graph, fused=fused):
         if value is not None and stored(value) is not None:
             roles.setdefault(id(value), []).append((role, value))
+        elif fused and stores_floats_behind(value, MIN_WEIGHT_SIZE):
+            continue  # they are sites of their own
         elif role.node.op_type not in _OFTEN_WITHOUT_WEIGHT or id(value) in constants():
-            yield not_stored_refusal(graph, role.operator, value)
+            yield not_stored_refusal(graph, role.operator, value, constants())
     for readers in roles.values():
         site = weight_site(readers[0][1], tuple(role for role, _ in readers))
         if isinstance(site, Weight) and site.tensor.size < MIN_WEIGHT_SIZE:
@@ -160,8 +183,17 @@ def weight_sites(graph: ir.Model) -> Iterator[Weight | Refusal]:
             yield site
 
 
-def not_stored_refusal(graph: ir.Model, operator: str, value: ir.Value | None) -> Refusal:
-    """Refusal of a weight that is an input, of the model or of a body, or is computed."""
+def not_stored_refusal(
+    graph: ir.Model, operator: str, value: ir.Value | None, constants: Collection[int] = ()
+) -> Refusal:
+    """Refusal of a weight that is an input, of the model or of a body, or is computed.
+
+    Args:
+        graph: the model.
+        operator: that reads it.
+        value: the weight.
+        constants: identities of the values that are computed from stored ones.
+    """
     if value is not None and value.is_graph_input() and value not in graph.graph.inputs:
         return Refusal(
             operator,
@@ -176,6 +208,10 @@ def not_stored_refusal(graph: ir.Model, operator: str, value: ir.Value | None) -
             "its weight is an input of the model, which may be fed",
             "export the model without initializers among its inputs",
         )
+    if is_restored(value, 1):
+        return Refusal(operator, "already-quantized", "its weight is stored in codes already")
+    if id(value) not in constants:
+        return Refusal(operator, "computed-weight", "its weight depends on the model's inputs")
     remedy = "run simplify first: it computes what is constant"
     return Refusal(operator, "computed-weight", "its weight is computed, not stored", remedy)
 
@@ -185,10 +221,10 @@ def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
     tensor = stored(value)
     assert tensor is not None
     name = readers[0].operator
-    if tensor.dtype != ir.DataType.FLOAT:
-        reason = f"its weight is stored as {tensor.dtype.name}, not as float32"
+    if tensor.dtype not in FLOAT_TYPES:
+        reason = f"its weight is stored as {tensor.dtype.name}, not in floating point"
         return Refusal(name, "not-float32", reason)
-    if _is_graph_output(value):
+    if is_model_output(value):
         reason = "its weight is also an output of the model, which must not change"
         return Refusal(name, "model-output", reason)
     shape = tuple(tensor.shape.numpy())
@@ -203,10 +239,18 @@ def weight_site(value: ir.Value, readers: tuple[Role, ...]) -> Weight | Refusal:
     return Weight(value, tensor, readers)
 
 
-def _is_graph_output(value: ir.Value) -> bool:
+def float32_refusal(weight: Weight) -> Refusal | None:
+    """Refusal of a weight of another type by methods that compute; None where it is float32."""
+    if weight.dtype == ir.DataType.FLOAT:
+        return None
+    reason = f"its weight is stored as {weight.dtype.name}, not as float32"
+    return Refusal(weight.operator, "not-float32", reason, FLOAT32_REMEDY)
+
+
+def is_model_output(value: ir.Value) -> bool:
     """Check a value and its copies by Identity."""
     copies = (node.outputs[0] for node in value.consumers() if node.op_type == "Identity")
-    return value.is_graph_output() or any(map(_is_graph_output, copies))
+    return value.is_graph_output() or any(map(is_model_output, copies))
 
 
 def shared_weight_note(weight: Weight) -> Note:
@@ -244,9 +288,25 @@ def weight_defect(site: Weight) -> Refusal | None:
     bad = int(np.count_nonzero(~np.isfinite(sizes)))
     if bad:
         reason = f"its weight holds {bad} numbers that are NaN or infinite"
-        return Refusal(site.operator, "not-finite", reason)
+        return Refusal(site.operator, "not-finite", reason + _in_float32(site))
     most = float(sizes.max(initial=0.0))
-    if most > MAX_MAGNITUDE:
-        reason = f"its weight reaches {most:.2g}: points beside it would leave the range of float32"
+    half = site.dtype == ir.DataType.FLOAT16
+    if most > (MAX_HALF if half else MAX_MAGNITUDE):
+        kind = "float16" if half else "float32"
+        reason = f"its weight reaches {most:.2g}: points beside it would leave the range of {kind}"
         return Refusal(site.operator, "overflow", reason)
+    if site.dtype == ir.DataType.DOUBLE and most < SMALLEST_NORMAL and _holds_numbers(site.tensor):
+        reason = "all numbers of its weight are below the range of float32"
+        return Refusal(site.operator, "underflow", reason)
     return None
+
+
+SMALLEST_NORMAL = float(np.finfo(np.float32).smallest_normal)
+
+
+def _in_float32(site: Weight) -> str:
+    return " in float32" if site.dtype == ir.DataType.DOUBLE else ""
+
+
+def _holds_numbers(tensor: ir.TensorProtocol) -> bool:
+    return bool(np.any(tensor.numpy()))

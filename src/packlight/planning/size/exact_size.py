@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from packlight.backends.capabilities import capabilities
 from packlight.compression import AppliedRecipe, compress
+from packlight.compression.local_functions import inline_functions
 from packlight.compression.methods.float16 import LARGEST, LEAST, SMALLEST
 from packlight.compression.methods.table import METHODS
+from packlight.compression.sites.table_sites import is_regular
 from packlight.compression.sites.weight_sites import Weight, stand_in, weight_sites
 from packlight.model import (
     Model,
@@ -97,10 +99,13 @@ class ValueChecks:
 
 
 def _has_extreme_values(tensor: ir.TensorProtocol) -> bool:
-    """Check for float32 values that are NaN or too large for a method, or all too small."""
+    """Check for float32 values that a method refuses: NaN, too large, all too small, or a grid."""
     if tensor.dtype != ir.DataType.FLOAT or tensor.size < SMALLEST:
         return False
     array = _read_floats(tensor)
+    if is_regular(array):
+        release(tensor)
+        return True
     low = array.min()
     high = array.max()
     usual = low >= -LARGEST and high <= LARGEST and not 0 < max(-low, high) < LEAST  # not of a NaN
@@ -221,7 +226,8 @@ class Simplified:
         if opset <= self.source.opset():
             return self.model
         assert "model" not in vars(self) or not self.spare, "the source is used up"
-        newer = Model(raise_opset(self.source.clone(), opset), self.source.name)
+        inlined = inline_functions(self.source)
+        newer = Model(raise_opset(inlined.clone(), opset), self.source.name)
         return compress(newer, SIMPLIFY, held=0, in_place=True).model
 
 
@@ -289,7 +295,8 @@ def _integer_size(
     if not in_place:
         graph = model.clone()
     sites = [site for site in weight_sites(graph) if isinstance(site, Weight)]
-    usable = [site for site in sites if not checks.may_refuse(site.tensor)]
+    floats = [site for site in sites if site.dtype == ir.DataType.FLOAT]
+    usable = [site for site in floats if not checks.may_refuse(site.tensor)]
     shapes = dict(_with_narrow_weights(graph, usable))
     narrow = Model(graph, model.name)
     result = compress(narrow, recipe, Calibrator(sizes_only=True), held=0, in_place=True)
