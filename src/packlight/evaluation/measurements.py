@@ -44,6 +44,14 @@ def fidelity(before: SampleTable, after: SampleTable, seed: int) -> dict[str, Me
     return metrics
 
 
+def fidelity_to_itself(before: SampleTable, seed: int) -> dict[str, Measurement]:
+    """Fidelity of a random reference's second run to its first, as ``snr_itself``."""
+    return {
+        f"{name}_itself": measure(METRICS[name], rows, seed)
+        for name, rows in before.fidelity.items()
+    }
+
+
 def identity(metrics: Mapping[str, Measurement]) -> dict[str, Measurement]:
     """Fidelity of the reference to itself, which needs no interval."""
     return {name: counted(metric.value, metric.unit, metric.n) for name, metric in metrics.items()}

@@ -17,6 +17,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native_module
 
 from packlight.errors import ModelError, TaskError
 from packlight.records.session import SessionOptions
+from packlight.runtime.output_values import as_arrays
 
 Array = NDArray[np.generic]
 Feeds = Mapping[str, Array]
@@ -137,7 +138,8 @@ class Session:
             state: by output, the input that it feeds at the next step.
 
         Returns:
-            Outputs as they are for one step; for more, each stacked along a new first axis (steps).
+            Outputs as arrays, see ``as_arrays``; those of several steps are stacked along a new
+            first axis (steps).
 
         Raises:
             TaskError: as for ``run``; no steps; a state that the model does not have; outputs
@@ -149,17 +151,18 @@ class Session:
         for feeds in steps[1:]:
             carried = {name: outputs[-1][output] for output, name in state.items()}
             outputs.append(self.run({**feeds, **carried}))
-        if len(outputs) == 1:
-            return outputs[0]
-        return {name: self.stack(outputs, name) for name in outputs[0]}
+        arrays = [as_arrays(output) for output in outputs]
+        if len(arrays) == 1:
+            return arrays[0]
+        return {name: self.stack(arrays, name) for name in arrays[0]}
 
     def stack(self, outputs: Sequence[Mapping[str, Array]], name: str) -> Array:
         """Stack one output of all steps, (steps, ...)."""
-        shapes = {arrays[name].shape for arrays in outputs}
-        if len(shapes) > 1:
+        shapes = {arrays[name].shape for arrays in outputs if name in arrays}
+        if len(shapes) > 1 or not all(name in arrays for arrays in outputs):
             raise TaskError(
                 f"the steps of a sample must give output '{name}' one shape; it has "
-                f"{' and '.join(map(str, sorted(shapes)))}"
+                f"{' and '.join(map(str, sorted(shapes)))}, or is missing"
             )
         return np.stack([arrays[name] for arrays in outputs])
 

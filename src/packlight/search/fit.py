@@ -146,7 +146,7 @@ def decide(
         best=best.id if best else None,
         verdict=best.verdict if best else "misses",
         misses=choice.misses(shown, budget, base.metrics),
-        warnings=(*bench.task.notes, *fine, *choice.slower_fits(results, best)),
+        warnings=(*bench.notes, *fine, *choice.slower_fits(results, best)),
         front=choice.front(results),
         project=str(bench.store.folder),
     )
@@ -160,7 +160,7 @@ def describe_outcome(
         best=None,
         verdict="fits",
         misses=(),
-        warnings=bench.task.notes,
+        warnings=bench.notes,
         front=(),
         variants=tuple(results),
         budget=budget,
