@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import onnx_ir as ir
 
 from packlight.model import is_random
+from packlight.model.map_types import may_be_tensor
 
 COPIES = frozenset({"Identity", "Dropout"})
 ROUNDERS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
@@ -25,7 +26,7 @@ FLOATS = frozenset(
 
 def is_real(value: ir.Value) -> bool:
     """Test whether a value is a tensor of real numbers, and no sequence of such."""
-    return value.dtype in FLOATS and isinstance(value.type, ir.TensorType | None)
+    return value.dtype in FLOATS and may_be_tensor(value)
 
 
 class Flow:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import onnx
 import onnx_ir as ir
 
+from packlight.model.check import subgraphs
+
 MAP_TYPE = "packlight.map_type"
-"""Key in the ``meta`` of an input or output that holds its type as protobuf bytes."""
+"""Key in the ``meta`` of a value that holds its type as protobuf bytes."""
 
 
 def has_map(kind: onnx.TypeProto) -> bool:
@@ -20,24 +20,41 @@ def has_map(kind: onnx.TypeProto) -> bool:
 
 
 def take_map_types(graph: onnx.GraphProto) -> dict[str, bytes]:
-    """Remove types with maps from a graph, in place; those of inputs and outputs by name."""
-    kept = [info for info in graph.value_info if not has_map(info.type)]
-    if len(kept) < len(graph.value_info):
-        del graph.value_info[:]
-        graph.value_info.extend(kept)
+    """Remove types with maps from a graph, in place, and return them by name."""
     types = {}
-    for info in (*graph.input, *graph.output):
+    for info in (*graph.input, *graph.output, *graph.value_info):
         if has_map(info.type):
             types[info.name] = info.type.SerializeToString(deterministic=True)
             info.ClearField("type")
+    kept = [info for info in graph.value_info if info.name not in types]
+    if len(kept) < len(graph.value_info):
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
     return types
 
 
-def keep_map_types(values: Iterable[ir.Value], types: dict[str, bytes]) -> None:
-    """Keep the types of a graph's inputs and outputs in their ``meta``."""
-    for value in values:
-        if value.name in types:
-            value.meta[MAP_TYPE] = types[str(value.name)]
+def from_proto(proto: onnx.ModelProto) -> ir.Model:
+    """Read a model; types with maps are removed in place, and kept in the ``meta`` of values."""
+    types = take_map_types(proto.graph)
+    for body in subgraphs(proto.graph.node):
+        take_map_types(body)
+    model: ir.Model = ir.from_proto(proto)
+    if types:
+        computed = (value for node in model.graph for value in node.outputs)
+        for value in (*model.graph.inputs, *model.graph.outputs, *computed):
+            if value.name in types:
+                value.meta[MAP_TYPE] = types[str(value.name)]
+    return model
+
+
+def may_be_tensor(value: ir.Value) -> bool:
+    """Test whether a value is a tensor, as far as its type is known."""
+    return isinstance(value.type, ir.TensorType | None) and MAP_TYPE not in value.meta
+
+
+def with_types(model: ir.Model) -> onnx.ModelProto:
+    """The model as a message, with the types of all inputs and outputs."""
+    return restore_map_types(ir.to_proto(model), model.graph)
 
 
 def restore_map_types(proto: onnx.ModelProto, graph: ir.Graph) -> onnx.ModelProto:

@@ -11,7 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from packlight.errors import InputError
-from packlight.model.map_types import restore_map_types
+from packlight.model.map_types import with_types
 from packlight.model.model import Model, content, initializers
 from packlight.model.size import GRAPH, INITIALIZER, Skeleton, head, skeleton, tensor_size
 
@@ -128,7 +128,7 @@ def _write_with_external_data(model: Model, path: Path) -> None:
                     shape=ir.Shape(tensor.shape.numpy()), name=str(value.name),
                     base_dir=path.parent,
                 )  # fmt: skip
-    proto = restore_map_types(ir.to_proto(graph), graph.graph)
+    proto = with_types(graph)
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from packlight.errors import InputError
 from packlight.model import Model, Shape, nodes
+from packlight.model.map_types import may_be_tensor
 from packlight.profiling.kernel_shares import with_latency
 from packlight.profiling.node_tags import tag_nodes
 from packlight.profiling.profile import profile as count_costs
@@ -73,7 +74,7 @@ def sample_shapes(model: Model, task: Task) -> dict[str, Shape]:
         str(value.name)
         for node in nodes(typed)
         for value in node.outputs
-        if value.name and isinstance(value.type, ir.TensorType | None)
+        if value.name and may_be_tensor(value)
     ]
     names = [*model.inputs(), *computed]
     sample = task.samples[0][:1]

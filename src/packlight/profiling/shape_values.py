@@ -14,6 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.model import nodes
+from packlight.model.map_types import has_map
 from packlight.profiling.counts import names
 
 Array = NDArray[np.generic]
@@ -109,7 +110,7 @@ class ShapePass:
         except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError):
             return  # what stays open is reported where it is counted
         for value in node.outputs:
-            if value.name in inferred:
+            if value.name in inferred and not has_map(inferred[value.name]):
                 _write_inferred(value, inferred[value.name])
 
     def compute(self, node: ir.Node) -> None:
