@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from io import TextIOWrapper
 from types import FrameType
@@ -31,8 +32,11 @@ def run(arguments: Sequence[str]) -> int:
             if isinstance(stream, TextIOWrapper):  # a name may hold what the terminal cannot show
                 stream.reconfigure(errors="backslashreplace")
         words = [argument for argument in arguments if argument != DEBUG]
-        with command().make_context("packlight", words) as context:
-            code = context.command.invoke(context)
+        with warnings.catch_warnings():
+            if not (debug or sys.warnoptions):
+                warnings.simplefilter("ignore")  # users read notes, not what libraries warn of
+            with command().make_context("packlight", words) as context:
+                code = context.command.invoke(context)
         sys.stdout.flush()
     except BaseException as error:  # the last chance to turn it into a sentence
         return report_error(error, debug=debug, stopped=stop.came)

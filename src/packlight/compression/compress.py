@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from packlight.compression.method import Method, Site
 from packlight.compression.methods.table import METHODS
 from packlight.errors import CheckError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
+from packlight.records.name_pattern import name_pattern
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator, FloatReference
@@ -113,7 +113,7 @@ def _needed_opset(graph: ir.Model, step: Step) -> int:
     if graph.opset_imports.get("", 0) >= opset:
         return 0
     sites = (site for site in method.sites(graph, config) if not isinstance(site, Refusal))
-    if any(re.search(step.where, site.operator) for site in sites):
+    if any(name_pattern(step.where).search(site.operator) for site in sites):
         return opset
     return 0
 
@@ -187,7 +187,9 @@ def _apply_step(
     config = step.config
     before = _interface(model)
     graph = start.graph_at(max(method.opset(config), opset))
-    matches = [s for s in method.sites(graph, config) if re.search(step.where, s.operator)]
+    matches = [
+        s for s in method.sites(graph, config) if name_pattern(step.where).search(s.operator)
+    ]
     if step.where and not matches:
         raise RecipeError(
             f"where='{step.where}' matches no operator that '{step.method}' could change; "
