@@ -87,10 +87,12 @@ class ShapePass:
                 self.compute(node)
 
     def number(self, value: ir.Value | None) -> Array | None:
-        """The array of a value, if it is small and known."""
+        """The array of a value, if it is small, known, and no text."""
         if value is None:
             return None
         stored = value.const_value
+        if stored is not None and stored.dtype == ir.DataType.STRING:
+            return None
         if value not in self.numbers and stored is not None and stored.size <= SMALL:
             self.numbers[value] = stored.numpy()
         return self.numbers.get(value)
