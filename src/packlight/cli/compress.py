@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from packlight.api.compress import Compressed
-    from packlight.records import Change, Refusal
+    from packlight.records import Change, Refusal, Variant
 
 MAX_KINDS = 8
 
@@ -38,7 +38,16 @@ def compressed_parts(compressed: Compressed) -> list[RenderableType]:
     parts: list[RenderableType] = [styled(head, style="bold")]
     if variant.changes:
         parts.append(changes_table(variant.changes))
+    idle = steps_without_changes(variant)
+    if idle:
+        parts.append(f"Changed nothing: {', '.join(idle)}")
     return [*parts, *refusal_lines(variant.refusals)]
+
+
+def steps_without_changes(variant: Variant) -> list[str]:
+    """Steps of a recipe whose method changed nothing, in short."""
+    active = {change.method for change in variant.changes}
+    return [step.text() for step in variant.recipe.steps if step.method not in active]
 
 
 def changes_table(changes: Iterable[Change]) -> Table:

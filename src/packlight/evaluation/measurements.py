@@ -14,6 +14,9 @@ from packlight.metrics.significance import sidak_width
 from packlight.records import Group, Measurement, counted
 from packlight.task import SampleTable, Task
 
+MOST_CLASSES = 49
+"""Classes that are groups without being asked for; a column ``group_target`` asks for more."""
+
 TARGET = "target"
 """Name of the column of classes."""
 
@@ -66,7 +69,7 @@ def columns(task: Task) -> dict[str, tuple[str, ...]]:
         return groups
     classes = tuple(str(np.asarray(target).reshape(-1)[0]) for target in task.targets)
     count = len(set(classes))
-    if count == len(classes):
+    if count == len(classes) or count > MOST_CLASSES:
         return groups
     for names in groups.values():
         if len(set(names)) == len(set(zip(names, classes, strict=True))) == count:
