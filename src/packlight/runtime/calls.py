@@ -17,6 +17,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native_module
 
 from packlight.errors import ModelError, TaskError
 from packlight.records.session import SessionOptions
+from packlight.runtime.custom_operators import libraries
 from packlight.runtime.output_values import as_arrays
 
 Array = NDArray[np.generic]
@@ -60,6 +61,9 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 )
 """All errors of creating or running a session: ONNX Runtime's types have no common
 base, and its C++ exceptions arrive as Python's."""
+
+UNREGISTERED = "is not a registered function/op"
+"""Words of ONNX Runtime about an operator that it does not have."""
 
 LONGEST_MESSAGE = 240
 CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
@@ -242,7 +246,12 @@ def start_with_options(
             model, session_options, providers=PROVIDERS, disabled_optimizers=list(without)
         )
     except RUNTIME_ERRORS as error:
-        raise ModelError(f"ONNX Runtime cannot open '{name}': {_error_sentence(error)}") from error
+        remedy = ""
+        if UNREGISTERED in str(error):
+            remedy = ". Register a library that has it: --library ops.so"
+        raise ModelError(
+            f"ONNX Runtime cannot open '{name}': {_error_sentence(error)}{remedy}"
+        ) from error
     inputs = {
         node.name: Input(
             node.name, node.type, tuple(dim if isinstance(dim, int) else None for dim in node.shape)
@@ -269,6 +278,14 @@ def native_options(options: SessionOptions) -> onnxruntime.SessionOptions:
     native.add_session_config_entry("session.inter_op.allow_spinning", "0")
     level = str(options.matmul_accuracy)
     native.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", level)
+    for path in libraries():
+        try:
+            native.register_custom_ops_library(path)
+        except RUNTIME_ERRORS as error:
+            raise ModelError(
+                f"'{path}' is no library of custom operators for ONNX Runtime "
+                f"{onnxruntime.__version__}: {_error_sentence(error)}"
+            ) from error
     return native
 
 
