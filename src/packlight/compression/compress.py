@@ -258,5 +258,6 @@ def _interface(model: Model) -> Interface:
 def _check_interface(before: Interface, after: Interface, method: str) -> None:
     for side, old in before.items():
         new = after[side]
-        if old != new:
+        stated = {name: dtype or new.get(name) for name, dtype in old.items()}
+        if [*stated.items()] != [*new.items()]:
             raise CheckError(f"'{method}' changed the {side} of the model from {old} to {new}")

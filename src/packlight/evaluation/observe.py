@@ -16,6 +16,7 @@ from packlight.metrics import Outputs, Rows, first_output
 from packlight.metrics.divergence import Distance, distance, distance_for
 from packlight.metrics.fidelity import fidelity_rows
 from packlight.runtime import Session
+from packlight.runtime.output_values import is_text
 from packlight.task import SampleTable, Task, user_code
 
 Progress = Callable[[int, int], None]
@@ -59,6 +60,11 @@ def observe(
         with user_code(f"sample {index} of task '{task.name}'"):
             steps = task.samples[index]
         expected = reference.outputs(index, steps)
+        if task.metric.against == "reference" and all(map(is_text, expected.values())):
+            raise TaskError(
+                f"fidelity compares numbers; '{reference.model.name}' gives texts only. Judge it by "
+                "a metric of your own, in a task as packlight init-task writes one"
+            )
         outputs = reference.second_run(steps, expected)
         reference_score = reference.score(index, outputs, expected)
         score = reference_score
