@@ -163,7 +163,10 @@ def _change_tensor(tensor: TensorProto, random: Random) -> None:
         return
     if tensor.data_type == TensorProto.STRING or tensor.data_type not in range(1, 12):
         return
-    array = numpy_helper.to_array(tensor).copy()
+    try:
+        array = numpy_helper.to_array(tensor).copy()
+    except ValueError:  # an earlier mutation gave it a shape that its bytes do not have
+        return
     if kind == 2:
         array = array.reshape(-1)
     elif kind == 3:

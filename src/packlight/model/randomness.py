@@ -61,5 +61,9 @@ def with_seeds(model: Model, draw: int) -> Model:
     clone = model.clone()
     for node in random_operators(clone):
         stream = zlib.crc32(str(node.outputs[0].name).encode()) % STREAMS
-        node.attributes["seed"] = ir.AttrFloat32("seed", float(draw * STREAMS + stream))
+        seed = draw * STREAMS + stream
+        if node.op_type == "Dropout":
+            node.attributes["seed"] = ir.AttrInt64("seed", seed)
+        else:
+            node.attributes["seed"] = ir.AttrFloat32("seed", float(seed))
     return Model(clone, model.name)
