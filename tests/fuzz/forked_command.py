@@ -120,7 +120,7 @@ def _run_in_child(arguments: Sequence[str], folder: Path, files: Sequence[Path])
         from packlight.cli.run import run
 
         code = run(list(arguments))
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:
         print(f"escaped: {error!r}", file=sys.stderr)
     finally:
         for stream in (sys.stdout, sys.stderr):

@@ -16,9 +16,8 @@ from importlib.resources import files
 from pathlib import Path
 from random import Random
 
-import onnx
-
 import mutated_files
+import onnx
 from forked_command import Ended, complaint, isolation_by_forks, run_command
 from mutated_models import base_model, base_models, mutated
 
@@ -183,7 +182,7 @@ CASES: tuple[tuple[Callable[[Path, Random], Arguments], int], ...] = (
 
 def run_case(seed: int) -> tuple[Arguments, Ended]:
     """Run the case of a seed; the same seed gives the same one."""
-    random = Random(seed)  # noqa: S311
+    random = Random(seed)
     kinds, counts = zip(*CASES, strict=True)
     make = random.choices(kinds, counts)[0]
     with tempfile.TemporaryDirectory(prefix="packlight-fuzz-") as name:

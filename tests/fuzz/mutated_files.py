@@ -10,7 +10,6 @@ from random import Random
 
 import numpy as np
 import onnx
-
 from mutated_models import FLOATS, INTEGERS, NAMES
 
 KINDS = (

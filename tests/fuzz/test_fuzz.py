@@ -3,7 +3,6 @@
 import os
 
 import pytest
-
 from forked_command import isolation_by_forks
 from fuzz_cases import complaints, load_commands
 

@@ -62,8 +62,8 @@ def observe(
         expected = reference.outputs(index, steps)
         if task.metric.against == "reference" and all(map(is_text, expected.values())):
             raise TaskError(
-                f"fidelity compares numbers; '{reference.model.name}' gives texts only. Judge it by "
-                "a metric of your own, in a task as packlight init-task writes one"
+                f"fidelity compares numbers; '{reference.model.name}' gives texts only. Judge it "
+                "by a metric of your own, in a task as packlight init-task writes one"
             )
         outputs = reference.second_run(steps, expected)
         reference_score = reference.score(index, outputs, expected)

@@ -22,7 +22,9 @@ from packlight.task import Task, user_code
 if TYPE_CHECKING:
     from packlight.runtime import Steps
 
-FIRST_DRAW, SECOND_DRAW, VARIANT_DRAW = 1, 2, 3
+FIRST_DRAW = 1
+SECOND_DRAW = 2
+VARIANT_DRAW = 3
 """Draws of random operators in the two runs of a reference and in that of a variant."""
 
 LIMIT = 256 << 20

@@ -44,7 +44,8 @@ IntegerRuntime = Literal["onnxruntime", "qnn", "litert", "xnnpack", "coreml"]
 WIDEST = 8
 """Bits of the widest code."""
 
-LEAST_DAMPING, MOST_DAMPING = 1e-6, 1e6
+LEAST_DAMPING = 1e-6
+MOST_DAMPING = 1e6
 """Damping with which float32 still tells the Hessian and its diagonal from each other."""
 
 WHOLE = 0.02

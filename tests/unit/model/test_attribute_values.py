@@ -25,7 +25,7 @@ def file_of(tmp_path, node, weights, shape, *, domain=""):
 
 
 @pytest.mark.parametrize(
-    ("op", "attributes", "weights", "shape", "sentence"),
+    "case",
     [
         ("Gemm", {"transB": 7}, [("w", (4, 4))], [1, 4], "Gemm 'op'.*transB=7; it is 0 or 1"),
         ("Gemm", {"transA": -1}, [("w", (4, 4))], [1, 4], "transA=-1; it is 0 or 1"),
@@ -36,7 +36,8 @@ def file_of(tmp_path, node, weights, shape, *, domain=""):
         ("DepthToSpace", {"blocksize": 0}, [], [1, 4, 5, 5], "blocksize=0"),
     ],
 )
-def test_a_number_out_of_range_is_one_sentence(op, attributes, weights, shape, sentence, tmp_path):
+def test_a_number_out_of_range_is_one_sentence(case, tmp_path):
+    op, attributes, weights, shape, sentence = case
     node = helper.make_node(op, ["x", *(name for name, _ in weights)], ["y"], "op", **attributes)
     with pytest.raises(ModelError, match=sentence):
         load(file_of(tmp_path, node, weights, shape))
