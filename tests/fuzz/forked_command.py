@@ -16,6 +16,7 @@ from pathlib import Path
 from packlight.runtime.isolation import confine
 from packlight.runtime.isolation.child import Finished
 
+BAD_INPUT = 2
 CPU_SECONDS = 60
 MEMORY = 2 * 2**30
 WALL_SECONDS = 300
@@ -41,7 +42,7 @@ class Ended:
 
 
 def call_forked(module: str, arguments: Sequence[str], seconds: float, stdin: str = "") -> Finished:
-    """Call ``main(arguments)`` of a module in a copy of this process: a stand-in of ``run_child``."""
+    """Call ``main(arguments)`` of a module in a copy of this process, as ``run_child`` does."""
     given, asks = os.pipe()
     os.write(asks, stdin.encode())  # requests are shorter than what a pipe holds
     os.close(asks)
@@ -51,9 +52,9 @@ def call_forked(module: str, arguments: Sequence[str], seconds: float, stdin: st
     if child == 0:
         for source, target in ((given, 0), (writes, 1), (fails, 2)):
             os.dup2(source, target)
-        sys.stdin = open(0, closefd=False, encoding="utf-8")
-        sys.stdout = open(1, "w", closefd=False, encoding="utf-8")
-        sys.stderr = open(2, "w", closefd=False, encoding="utf-8")
+        sys.stdin = os.fdopen(0, closefd=False, encoding="utf-8")
+        sys.stdout = os.fdopen(1, "w", closefd=False, encoding="utf-8")
+        sys.stderr = os.fdopen(2, "w", closefd=False, encoding="utf-8")
         code = 1
         try:
             signal.alarm(int(seconds) + 1)
@@ -113,8 +114,8 @@ def _run_in_child(arguments: Sequence[str], folder: Path, files: Sequence[Path])
             opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(opened, target)
         sys.stdin = io.StringIO("")
-        sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), encoding="utf-8")
-        sys.stderr = io.TextIOWrapper(open(2, "wb", closefd=False), encoding="utf-8")
+        sys.stdout = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), encoding="utf-8")
+        sys.stderr = io.TextIOWrapper(os.fdopen(2, "wb", closefd=False), encoding="utf-8")
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 5))
         signal.alarm(WALL_SECONDS)
         from packlight.cli.run import run
@@ -130,24 +131,20 @@ def _run_in_child(arguments: Sequence[str], folder: Path, files: Sequence[Path])
 
 def complaint(ended: Ended) -> str:
     """Reason why a command did not end as it must; empty where it did."""
-    if ended.code not in (0, 1, 2):
-        return f"exit {ended.code}"
-    if "This is a bug" in ended.errors or "Traceback" in ended.errors + ended.output:
-        return f"a bug, with exit {ended.code}"
-    if ended.code == 2 and not ended.errors.startswith("packlight: "):
-        return "exit 2 without a sentence"
-    if ended.code == 2 and ended.errors.count("\n") != 1:
-        return f"{ended.errors.count(chr(10))} lines on stderr"
-    if "Warning:" in ended.errors:
-        return "a warning of a library"
-    raw = next((mark for mark in ended.output + ended.errors if not shown(mark)), "")
-    if raw:
-        return f"a raw {raw!r}"
-    if ended.seconds > CPU_SECONDS:
-        return f"{ended.seconds:.0f} s of processor time"
-    if ended.memory > MEMORY:
-        return f"{ended.memory / 2**30:.1f} GiB of memory"
-    return ""
+    printed = ended.output + ended.errors
+    is_sentence = ended.errors.startswith("packlight: ") and ended.errors.count("\n") == 1
+    raw = next((mark for mark in printed if not shown(mark)), "")
+    checks = (
+        (f"exit {ended.code}", ended.code in (0, 1, 2)),
+        (f"a bug, with exit {ended.code}", "This is a bug" not in printed),
+        ("a traceback", "Traceback" not in printed),
+        ("exit 2 without one sentence", ended.code != BAD_INPUT or is_sentence),
+        ("a warning of a library", "Warning:" not in ended.errors),
+        (f"a raw {raw!r}", not raw),
+        (f"{ended.seconds:.0f} s of processor time", ended.seconds <= CPU_SECONDS),
+        (f"{ended.memory / 2**30:.1f} GiB of memory", ended.memory <= MEMORY),
+    )
+    return next((reason for reason, holds in checks if not holds), "")
 
 
 def shown(mark: str) -> bool:

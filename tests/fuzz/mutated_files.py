@@ -125,7 +125,8 @@ RECIPES = (
 )  # fmt: skip
 PIECES = (
     "damping", "block", "group", "per", "rounding", "range", "where", "skip", "wide", "mixed",
-    "share", "run", "inputs", "bits", "bias", "target", "percentile", "search", "strength", "scales",
+    "share", "run", "inputs", "bits", "bias", "target", "percentile", "search", "strength",
+    "scales",
 )  # fmt: skip
 VALUES = (
     "gptq", "true", "false", "channel", "tensor", "mse", "0", "1", "-1", "2", "32", "1e308", "nan",
