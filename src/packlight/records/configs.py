@@ -368,7 +368,7 @@ def check_pattern(option: str, pattern: str) -> None:
     try:
         name_pattern(pattern)
     except RecipeError as error:
-        raise RecipeError(f"{option}=: {error}") from error
+        raise RecipeError(f"{option}={error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

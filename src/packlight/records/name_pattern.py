@@ -229,8 +229,9 @@ def _parsed(pattern: str) -> Any:
     """The expression as Python's parser reads it."""
     if len(pattern) > MOST_CHARACTERS or _depth(pattern) > DEEPEST:
         raise RecipeError(
-            f"a regular expression of names has at most {MOST_CHARACTERS} characters and "
-            f"{DEEPEST} brackets in each other; got '{pattern:.40}...' of {len(pattern):,}"
+            f"'{pattern:.40}...' is too long for a regular expression of names: it has "
+            f"{len(pattern):,} characters; there may be at most {MOST_CHARACTERS} characters and "
+            f"{DEEPEST} brackets in each other"
         )
     try:
         return PARSER.parse(pattern)
