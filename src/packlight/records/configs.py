@@ -15,7 +15,7 @@ from typing import ClassVar, Literal, cast
 from packlight.errors import RecipeError
 from packlight.records.codec import said, types_of
 from packlight.records.granularity import PerBlock, PerChannel, PerGroup, PerTensor
-from packlight.records.name_pattern import name_pattern
+from packlight.records.name_pattern import check_pattern
 
 WeightWidth = Literal[2, 3, 4, 5, 6, 7, 8]
 """Bits of an integer weight."""
@@ -361,14 +361,6 @@ class StaticInt8(MethodConfig):
             )
         for name, pattern in (("skip", self.skip), ("wide", self.wide)):
             check_pattern(f"static,{name}", pattern)
-
-
-def check_pattern(option: str, pattern: str) -> None:
-    """Refuse what is no regular expression of names."""
-    try:
-        name_pattern(pattern)
-    except RecipeError as error:
-        raise RecipeError(f"{option}={error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -293,3 +293,11 @@ def _context(name: str, index: int) -> Context:
 def name_pattern(pattern: str) -> NamePattern:
     """The pattern of a regular expression; the last ones are kept."""
     return NamePattern(pattern)
+
+
+def check_pattern(option: str, pattern: str) -> None:
+    """Refuse what is no regular expression of names."""
+    try:
+        name_pattern(pattern)
+    except RecipeError as error:
+        raise RecipeError(f"{option}={error}") from error
