@@ -56,6 +56,7 @@ from .records.recipe import Step as Step
 from .records.recipe import parse_recipe as parse_recipe
 from .records.session import SessionOptions as SessionOptions
 from .records.variant import Variant as Variant
+from .runtime.custom_operators import use_libraries as use_libraries
 from .search.study import Result as Result
 from .search.study import Study as Study
 from .search.study import open_project as open_project

@@ -92,7 +92,7 @@ def compare(
                 for name, opened in zip(names, opened_models, strict=True)
             ]
             comparison, evaluations = _measure_models(bench, variants, costs=costs)
-            comparison = replace(comparison, warnings=data.notes)
+            comparison = replace(comparison, warnings=bench.notes)
             detectable = evaluations[0].detectable
             lessons = advice_for_results(comparison.base, comparison.others, detectable)
             comparison = replace(comparison, lessons=lessons)

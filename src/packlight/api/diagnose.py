@@ -10,6 +10,7 @@ import numpy as np
 from packlight.advice import with_lessons
 from packlight.diagnosis import Subject
 from packlight.diagnosis import diagnose as find_causes
+from packlight.evaluation import model_notes
 from packlight.metrics import METRICS
 from packlight.model import Model, stored_size
 from packlight.planning.cost.operator_latency import device_target, with_latency_bounds
@@ -102,7 +103,7 @@ def diagnose(
     findings = tuple(map(with_lessons, causes))
     if task is None:
         findings = (*findings, RANDOM)
-    return Findings(findings)
+    return Findings((*findings, *map(as_finding, model_notes(first.model))))
 
 
 RANDOM = Finding(
@@ -113,6 +114,17 @@ RANDOM = Finding(
     "real data",
     next_step="give a task with real samples: --task",
 )
+
+
+def as_finding(note: str) -> Finding:
+    """A note about what a model's outputs are, as a finding."""
+    return Finding(
+        cause="outputs",
+        severity="note",
+        harm="quality",
+        sentence=note,
+        next_step="read the findings about quality with this in mind",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,13 @@ def evaluate(
     with at_hand(model, model if reference is None else reference) as (opened, base):
         data = task_for(task, base.model)
         with temporary_bench(base, data, options, seed=seed, progress=progress) as bench:
+            notes = bench.notes
             evaluation = bench.quality(adopt(bench, opened, opened.model.name))
             change = bench.contrast(evaluation)
             if samples is not None:
                 write_tables(bench, [evaluation], [opened.model.name], samples)
     return replace(
-        evaluation, samples=str(samples or ""), beside="", warnings=data.notes, contrast=change
+        evaluation, samples=str(samples or ""), beside="", warnings=notes, contrast=change
     )
 
 

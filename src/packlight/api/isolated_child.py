@@ -18,7 +18,12 @@ from packlight.errors import InputError
 from packlight.records import SessionOptions, from_json, to_json
 from packlight.runtime.calls import is_out_of_memory, start_session
 from packlight.runtime.isolation.confine import SWALLOWED
-from packlight.runtime.isolation.vetting_child import ISOLATED_BYTES, load_limited, rehearse
+from packlight.runtime.isolation.vetting_child import (
+    ISOLATED_BYTES,
+    load_limited,
+    rehearse,
+    zeros,
+)
 from packlight.sources.opening import ZOO, Opened, open_model
 
 Verb = Callable[[Opened, Any], object]
@@ -56,6 +61,19 @@ def run_or_explain(name: str, seconds: int, message: Mapping[str, Any]) -> dict[
         return {"error": "ModelError", "text": text}
 
 
+def _blame_model(opened: Opened, name: str) -> None:
+    """Raise if a model cannot be copied, opened or run; a verb that failed on it is right then.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    rehearse(opened.model, name)
+    session = start_session(opened.path, name, SessionOptions())
+    feeds = zeros(session)
+    if feeds is not None:
+        session.run(feeds)
+
+
 def _run_verb(name: str, seconds: int, message: Mapping[str, Any]) -> object:
     """Run a verb on a model.
 
@@ -75,6 +93,5 @@ def _run_verb(name: str, seconds: int, message: Mapping[str, Any]) -> object:
     except Exception as error:
         if is_out_of_memory(error):
             raise MemoryError from error
-        rehearse(opened.model, name)  # raises if the model is to blame,
-        start_session(opened.path, name, SessionOptions())  # and here if ONNX Runtime is
+        _blame_model(opened, name)
         raise

@@ -70,6 +70,12 @@ def group(start: Callable[..., None], verbs: Mapping[str, Callable[..., int]]) -
 def packlight(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    library: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--library", metavar="OPS", help="Library of custom operators. Repeatable, anywhere."
+        ),
+    ] = None,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error. Allowed anywhere.")
     ] = False,
@@ -80,7 +86,7 @@ def packlight(
     Start with:
       packlight demo
     """
-    del debug  # read by run() before typer sees it
+    del debug, library  # read by run() before typer sees them
     if version:
         from packlight import __version__
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from packlight.api.compress import Compressed
-    from packlight.records import Change, Refusal
+    from packlight.records import Change, Refusal, Variant
 
 MAX_KINDS = 8
 
@@ -52,7 +52,16 @@ def compressed_parts(compressed: Compressed) -> list[RenderableType]:
         if compressed.quantized == 1:
             operators = "One of its operators is"
         parts.append(styled(f"{operators} quantized already: start from the float model."))
+    idle = steps_without_changes(variant)
+    if idle:
+        parts.append(f"Changed nothing: {', '.join(idle)}")
     return [*parts, *refusal_lines(variant.refusals)]
+
+
+def steps_without_changes(variant: Variant) -> list[str]:
+    """Steps of a recipe whose method changed nothing, in short."""
+    active = {change.method for change in variant.changes}
+    return [step.text() for step in variant.recipe.steps if step.method not in active]
 
 
 def changes_table(changes: Iterable[Change]) -> Table:

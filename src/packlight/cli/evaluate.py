@@ -55,7 +55,7 @@ def session_sentences(evaluation: Evaluation) -> str:
         f"{plural(session.threads, 'thread')}, accuracy level {session.matmul_accuracy} of fused "
         "low-bit products."
     )
-    if evaluation.contrast is not None:  # whose headline has the minimum detectable drop
+    if evaluation.contrast is not None or not evaluation.detectable:  # the headline states it
         return sentences
     metric = next((name for name in evaluation.metrics if name not in TO_A_REFERENCE), "agreement")
     return f"{sentences} {detectable_drop(metric, evaluation.detectable)}"

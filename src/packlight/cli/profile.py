@@ -115,15 +115,16 @@ def show_total(profile: Profile, name: str, m: Measurement) -> str:
 
 
 def operators_table(profile: Profile, top: int) -> Table:
-    """The operators with the largest shares of the time, or of any cost, in execution order."""
-    share = shares(profile)
+    """The operators with the largest shares of the time, or of one cost, the largest first."""
+    cost, share = shares(profile)
     ranked = sorted(profile.operators, key=share, reverse=True)[:top]
-    chosen = {id(operator) for operator in ranked if share(operator) or not _is_timed(profile)}
     files = short_names(operator.source.file for operator in profile.operators if operator.source)
     columns = [column for column in COLUMNS if column.is_shown(profile)]
-    table = plain_table("operator", "type", *(column.head for column in columns), "share", texts=2)
-    for operator in profile.operators:
-        if id(operator) in chosen:
+    heads = (column.head for column in columns)
+    share_head = "share" if _is_timed(profile) else f"share of\n{cost}"
+    table = plain_table("operator", "type", *heads, share_head, texts=2)
+    for operator in ranked:
+        if share(operator) or not _is_timed(profile):
             cells = (column.cell(operator) for column in columns)
             name = title(operator, files)
             table.add_row(name, type_and_runs(operator), *cells, f"{share(operator):.0%}")
@@ -142,20 +143,34 @@ def _is_timed(profile: Profile) -> bool:
     return _is_measured(profile) or _is_predicted(profile)
 
 
-SHARED = ("macs", "other_ops", "weight_bytes", "activation_bytes")
+SHARED = {"macs": "MACs", "weight_bytes": "weights", "activation_bytes": "bytes moved"}
+"""Costs that shares are of: the first that is known of all operators, and is not 0."""
 
 
-def shares(profile: Profile) -> Callable[[OperatorCost], float]:
-    """An operator's share of the measured time, else of the predicted, else its largest of all."""
+def shares(profile: Profile) -> tuple[str, Callable[[OperatorCost], float]]:
+    """A cost, and each operator's share of it: shares of all operators add to 1.
+
+    It is the measured time, else the predicted, else the first of ``SHARED``.
+    """
+    cost, numbers = _shared_cost(profile)
+    by_operator = {
+        id(operator): number for operator, number in zip(profile.operators, numbers, strict=True)
+    }
+    total = sum(numbers) or 1
+    return cost, lambda operator: by_operator[id(operator)] / total
+
+
+def _shared_cost(profile: Profile) -> tuple[str, Sequence[float]]:
+    operators = profile.operators
     if _is_timed(profile):
         name = "latency" if _is_measured(profile) else "predicted"
-        times = {id(operator): getattr(operator, name) for operator in profile.operators}
-        seconds = {key: m.value if m else 0.0 for key, m in times.items()}
-        total_time = sum(seconds.values()) or 1
-        return lambda operator: seconds[id(operator)] / total_time
-    costs = {name: [getattr(operator, name) for operator in profile.operators] for name in SHARED}
-    totals = {name: sum(values) or 1 for name, values in costs.items() if None not in values}
-    return lambda operator: max(getattr(operator, name) / total for name, total in totals.items())
+        times = [getattr(operator, name) for operator in operators]
+        return "time", [m.value if m else 0.0 for m in times]
+    for name, label in SHARED.items():
+        numbers = [getattr(operator, name) for operator in operators]
+        if None not in numbers and any(numbers):
+            return label, numbers
+    return "weights", [operator.weight_bytes for operator in operators]
 
 
 def title(operator: OperatorCost, files: Mapping[str, str]) -> Text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Sequence
 from io import TextIOWrapper
 from types import FrameType
@@ -12,8 +13,10 @@ from typing import NoReturn
 
 from packlight.cli.app import command
 from packlight.cli.exit_codes import DONE, report_error
+from packlight.errors import InputError
 
 DEBUG = "--debug"
+LIBRARY = "--library"
 DEBUG_VARIABLE = "PACKLIGHT_DEBUG"
 
 
@@ -30,13 +33,44 @@ def run(arguments: Sequence[str]) -> int:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, TextIOWrapper):  # a name may hold what the terminal cannot show
                 stream.reconfigure(errors="backslashreplace")
-        words = [argument for argument in arguments if argument != DEBUG]
-        with command().make_context("packlight", words) as context:
-            code = context.command.invoke(context)
+        words, paths = without_libraries([word for word in arguments if word != DEBUG])
+        if paths:
+            from packlight.runtime.custom_operators import use_libraries
+
+            use_libraries(paths)
+        with warnings.catch_warnings():
+            if not (debug or sys.warnoptions):
+                warnings.simplefilter("ignore")  # users read notes, not what libraries warn of
+            with command().make_context("packlight", words) as context:
+                code = context.command.invoke(context)
         sys.stdout.flush()
     except BaseException as error:  # the last chance to turn it into a sentence
         return report_error(error, debug=debug, stopped=stop.came)
     return code if isinstance(code, int) else DONE
+
+
+def without_libraries(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take ``--library PATH`` out of a command line, wherever it stands.
+
+    Raises:
+        InputError: the path is missing.
+
+    >>> without_libraries(["profile", "--library", "ops.so", "m.onnx", "--library=more.so"])
+    (['profile', 'm.onnx'], ['ops.so', 'more.so'])
+    """
+    rest = list[str]()
+    paths = list[str]()
+    remaining = iter(words)
+    for word in remaining:
+        name, equals, value = word.partition("=")
+        if name != LIBRARY:
+            rest.append(word)
+            continue
+        path = value if equals else next(remaining, "")
+        if not path:
+            raise InputError(f"{LIBRARY} takes the path of a library, as in {LIBRARY} ops.so")
+        paths.append(path)
+    return rest, paths
 
 
 class Stop:

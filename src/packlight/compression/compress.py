@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from packlight.compression.unchanged_weights import (
 )
 from packlight.errors import CheckError, ModelError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
+from packlight.records.name_pattern import name_pattern
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator, FloatReference
@@ -130,7 +130,7 @@ def _needed_opset(graph: ir.Model, step: Step) -> int:
     if graph.opset_imports.get("", 0) >= opset:
         return 0
     sites = (site for site in method.sites(graph, config) if not isinstance(site, Refusal))
-    if any(re.search(step.where, site.operator) for site in sites):
+    if any(name_pattern(step.where).search(site.operator) for site in sites):
         return opset
     return 0
 
@@ -204,7 +204,9 @@ def _apply_step(
     config = step.config
     before = _interface(model)
     graph = start.graph_at(max(method.opset(config), opset))
-    matches = [s for s in method.sites(graph, config) if re.search(step.where, s.operator)]
+    matches = [
+        s for s in method.sites(graph, config) if name_pattern(step.where).search(s.operator)
+    ]
     if step.where and not matches:
         raise RecipeError(
             f"where='{step.where}' matches no operator that '{step.method}' could change; "
@@ -250,7 +252,7 @@ def _silent(
         *unchanged_weights(graph, before, named, method.least_size),
         *attribute_weights(graph, named, method.least_size),
     ]
-    asked = [refusal for refusal in missed if re.search(step.where, refusal.operator)]
+    asked = [refusal for refusal in missed if name_pattern(step.where).search(refusal.operator)]
     return [replace(refusal, method=method.name) for refusal in asked]
 
 
@@ -313,5 +315,6 @@ def _interface(model: Model) -> Interface:
 def _check_interface(before: Interface, after: Interface, method: str) -> None:
     for side, old in before.items():
         new = after[side]
-        if old != new:
+        stated = {name: dtype or new.get(name) for name, dtype in old.items()}
+        if [*stated.items()] != [*new.items()]:
             raise CheckError(f"'{method}' changed the {side} of the model from {old} to {new}")

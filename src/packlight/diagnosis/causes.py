@@ -126,10 +126,7 @@ class Sites:
 
 def _reference_weight(weight: Weight) -> Rows:
     """The reference's weight in its original shape."""
-    value = weight.node.inputs[weight.index]
-    assert value is not None
-    assert value.shape is not None
-    shape = [int(size) for size in value.shape if isinstance(size, int)]
+    shape = weight.shape
     axis = channel_axis(weight.node, weight.index, len(shape))
     moved = [shape[axis], *shape[:axis], *shape[axis + 1 :]]
     return np.asarray(np.moveaxis(weight.reference.reshape(moved), 0, axis))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
 from packlight.diagnosis.arithmetic import arithmetic
 from packlight.diagnosis.evidence import Subject, Survey
@@ -10,6 +11,7 @@ from packlight.diagnosis.latency import times
 from packlight.diagnosis.operators import float16_range, other_operators
 from packlight.diagnosis.rounding import roundings
 from packlight.diagnosis.sizes import sizes
+from packlight.model import with_seeds
 from packlight.records import Finding
 
 DETECTORS: Mapping[str, Callable[[Survey], Iterator[Finding]]] = {
@@ -34,7 +36,12 @@ def diagnose(subject: Subject) -> tuple[Finding, ...]:
         ModelError: a model fails.
         TaskError: a sample does not fit.
     """
-    survey = Survey(subject)
+    same_draws = replace(
+        subject,
+        reference=with_seeds(subject.reference, 1),
+        variant=with_seeds(subject.variant, 1),
+    )
+    survey = Survey(same_draws)
     findings = [finding for detector in DETECTORS.values() for finding in detector(survey)]
     return tuple(sorted(findings, key=_rank))
 

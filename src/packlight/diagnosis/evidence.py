@@ -107,6 +107,7 @@ class Weight:
         variant: the variant's.
         storage: its storage in the variant.
         levels: different numbers in one channel, at most.
+        shape: of the reference's weight, as its operator reads it.
     """
 
     node: ir.Node
@@ -115,6 +116,7 @@ class Weight:
     variant: Rows
     storage: Storage
     levels: int
+    shape: tuple[int, ...]
 
     @property
     def operator(self) -> str:
@@ -241,7 +243,13 @@ class Survey:
             folded = is_folded(self.pair, node)
             reference = refolded(weight, variant_weight) if folded else weight
             yield Weight(
-                node, index, by_channel(reference, axis), rows, storage_of(value), levels_of(rows)
+                node,
+                index,
+                by_channel(reference, axis),
+                rows,
+                storage_of(value),
+                levels_of(rows),
+                weight.shape,
             )
 
     @cached_property

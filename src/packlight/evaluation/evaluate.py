@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from packlight.evaluation import measurements
+from packlight.evaluation.model_notes import RANDOM
 from packlight.evaluation.observe import Progress, observe
-from packlight.evaluation.reference import Reference
+from packlight.evaluation.reference import VARIANT_DRAW, Reference
 from packlight.metrics.paired import SMALLEST_GROUP, drop, measure
-from packlight.model.model import Model
+from packlight.model import Model, with_seeds
 from packlight.records import Evaluation, Group, Measurement, SessionOptions, counted, digest
 from packlight.runtime import machine, open_session
 from packlight.task import SampleTable, Task
@@ -65,13 +66,16 @@ def evaluate(
     if not isinstance(reference, Reference):
         reference = Reference(reference, task, options)
     itself = reference.model.digest == model.digest
-    session = None if itself else open_session(model, options)
+    session = None
+    if not itself:
+        session = open_session(with_seeds(model, VARIANT_DRAW), options)
     observed = observe(session, model.name, reference, progress)
     after = observed.after
     before = observed.before
     metric, loss, detectable = _judge_metric(task, before, after, seed, itself=itself)
     groups = measurements.groups(task, before, after, seed)
     metrics = measurements.fidelity(before, after, seed)
+    metrics |= measurements.fidelity_to_itself(before, seed)
     if itself:
         groups = measurements.no_loss(groups)
         metrics = measurements.identity(metrics)
@@ -92,7 +96,7 @@ def evaluate(
         session=options,
         metrics=metrics,
         groups=groups,
-        labels=labels(observed.reshaped, inexact),
+        labels=labels(observed.reshaped, inexact, is_random=reference.is_random),
         detectable=detectable,
         seed=seed,
         machine=digest(machine()),
@@ -119,9 +123,13 @@ def _judge_metric(
     return metric, loss, detectable
 
 
-def labels(reshaped: tuple[str, ...], inexact: tuple[str, ...]) -> tuple[str, ...]:
+def labels(
+    reshaped: tuple[str, ...], inexact: tuple[str, ...], *, is_random: bool
+) -> tuple[str, ...]:
     """Warnings about how the numbers were measured."""
     warnings = []
+    if is_random:
+        warnings.append(RANDOM)
     if reshaped:
         warnings.append(f"no fidelity: {', '.join(reshaped)} changes shape")
     if inexact:

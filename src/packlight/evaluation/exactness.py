@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from packlight.evaluation.reference import Reference, sample_outputs
+from packlight.evaluation.reference import FIRST_DRAW, Reference, sample_outputs
 from packlight.metrics import METRICS, Rows
 from packlight.metrics.fidelity import dot, float_vector, signal_and_noise
 from packlight.metrics.paired import measure
-from packlight.model.model import Model
+from packlight.model import Model, with_seeds
 from packlight.records import Measurement, SessionOptions
 from packlight.runtime import open_session
 from packlight.task import Task, user_code
@@ -73,6 +73,7 @@ def runtime_differs(
         seed: of the bootstrap.
     """
     exactly = replace(options, arithmetic="exact")
+    model = with_seeds(model, FIRST_DRAW)
     if not isinstance(reference, Reference):
         reference = Reference(reference, task, exactly)
     rows, inexact = _error_energies(model, reference, options, limit)

@@ -16,6 +16,7 @@ from packlight.metrics import Outputs, Rows, first_output
 from packlight.metrics.divergence import Distance, distance, distance_for
 from packlight.metrics.fidelity import fidelity_rows
 from packlight.runtime import Session
+from packlight.runtime.output_values import is_text
 from packlight.task import SampleTable, Task, user_code
 
 Progress = Callable[[int, int], None]
@@ -52,15 +53,23 @@ def observe(
     """
     task = reference.task
     notes = Notes()
+    itself = Notes()
     scores: list[Score] = []
     reference_scores: list[Score] = []
     for index in range(len(task.samples)):
         with user_code(f"sample {index} of task '{task.name}'"):
             steps = task.samples[index]
         expected = reference.outputs(index, steps)
-        reference_score = reference.score(index, expected)
-        outputs = expected
+        if task.metric.against == "reference" and all(map(is_text, expected.values())):
+            raise TaskError(
+                f"fidelity compares numbers; '{reference.model.name}' gives texts only. Judge it "
+                "by a metric of your own, in a task as packlight init-task writes one"
+            )
+        outputs = reference.second_run(steps, expected)
+        reference_score = reference.score(index, outputs, expected)
         score = reference_score
+        if reference.is_random:
+            itself.compare(task, index, (outputs, score), (expected, score))
         if session is not None:
             outputs = sample_outputs(session, steps, task.state)
             _check_finite(outputs, name, index)
@@ -71,7 +80,7 @@ def observe(
         notes.compare(task, index, (outputs, score), (expected, reference_score))
         progress(index + 1, len(task.samples))
     inputs = named_columns(np.array(notes.inputs))
-    before = table(reference_scores, {}, inputs, task)
+    before = table(reference_scores, itself.fidelity_tables(), inputs, task)
     columns = {**inputs, **notes.columns(len(scores))}
     after = table(scores, notes.fidelity_tables(), columns, task)
     return Observed(after, before, tuple(sorted(notes.reshaped)), notes.distance)
@@ -166,7 +175,10 @@ def _check_finite(outputs: Outputs, name: str, index: int) -> None:
 
 
 def _reshaped_outputs(outputs: Outputs, expected: Outputs) -> set[str]:
-    return {name for name, array in expected.items() if outputs[name].shape != array.shape}
+    shapes = {name: array.shape for name, array in outputs.items()}
+    expected_shapes = {name: array.shape for name, array in expected.items()}
+    names = expected_shapes.keys() | shapes.keys()
+    return {name for name in names if shapes.get(name) != expected_shapes.get(name)}
 
 
 def table(

@@ -14,13 +14,18 @@ from packlight.metrics import Outputs, Rows, predicted_classes
 from packlight.metrics.calibration import class_probabilities, nll_and_brier
 from packlight.metrics.fidelity import is_float
 from packlight.metrics.metric import Decisions, Truths
-from packlight.model.model import Model
+from packlight.model import Model, random_operators, with_seeds
 from packlight.records import SessionOptions
 from packlight.runtime import Session, open_session
 from packlight.task import Task, user_code
 
 if TYPE_CHECKING:
     from packlight.runtime import Steps
+
+FIRST_DRAW = 1
+SECOND_DRAW = 2
+VARIANT_DRAW = 3
+"""Draws of random operators in the two runs of a reference and in that of a variant."""
 
 LIMIT = 256 << 20
 """Bytes of outputs kept in memory: all of them, or none."""
@@ -50,10 +55,14 @@ class Score:
 class Reference:
     """Outputs and scores of the original model, sample by sample.
 
+    A model that draws random numbers runs twice: the scores are those of its second run, with the
+    first run as the reference.
+
     Attributes:
         model: the reference.
         task: whose samples it runs.
         session: that runs it.
+        is_random: whether it draws random numbers.
     """
 
     def __init__(
@@ -61,7 +70,11 @@ class Reference:
     ) -> None:
         self.model = model
         self.task = task
-        self.session = open_session(model, options)
+        self.session = open_session(with_seeds(model, FIRST_DRAW), options)
+        self.is_random = any(random_operators(model.graph))
+        self._second: Session | None = None
+        if self.is_random:
+            self._second = open_session(with_seeds(model, SECOND_DRAW), options)
         self._room = limit
         self._keep = True
         self._outputs: dict[int, Outputs] = {}
@@ -87,10 +100,16 @@ class Reference:
         self._remember(index, outputs)
         return outputs
 
-    def score(self, index: int, outputs: Outputs) -> Score:
-        """Score the reference's own outputs on a sample."""
+    def second_run(self, steps: Steps, outputs: Outputs) -> Outputs:
+        """Outputs of a second run on a sample: those of the first where nothing is random."""
+        if self._second is None:
+            return outputs
+        return sample_outputs(self._second, steps, self.task.state)
+
+    def score(self, index: int, outputs: Outputs, first: Outputs) -> Score:
+        """Score the reference's own outputs on a sample, beside those of its first run."""
         if index not in self._scores:
-            self._scores[index] = score(self.task, index, outputs, outputs)
+            self._scores[index] = score(self.task, index, outputs, first)
         return self._scores[index]
 
     def inputs(self, index: int, steps: Steps) -> Rows:
@@ -112,8 +131,17 @@ class Reference:
 
 
 def sample_outputs(session: Session, steps: Steps, state: Mapping[str, str]) -> Outputs:
-    """Outputs of a sample without the recurrent state, unless there are no others."""
+    """Outputs of a sample without the recurrent state, unless there are no others.
+
+    Raises:
+        TaskError: the model gives nothing that can be compared.
+    """
     outputs = session.run_steps(steps, state)
+    if not outputs:
+        raise TaskError(
+            f"'{session.name}' gives no array on a sample, so nothing can be compared; its outputs "
+            f"are {', '.join(session.outputs)}"
+        )
     return {name: array for name, array in outputs.items() if name not in state} or outputs
 
 

@@ -12,14 +12,21 @@ from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
+from packlight.model import is_random
+from packlight.model.map_types import may_be_tensor
+
 COPIES = frozenset({"Identity", "Dropout"})
 ROUNDERS = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
 RESTORERS = frozenset({"DequantizeLinear"})
-RANDOM = ("Random", "Multinomial", "Bernoulli")
 FLOATS = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16, None}
 )
 """Types of real numbers; a value whose type is not known is taken to be one."""
+
+
+def is_real(value: ir.Value) -> bool:
+    """Test whether a value is a tensor of real numbers, and no sequence of such."""
+    return value.dtype in FLOATS and may_be_tensor(value)
 
 
 class Flow:
@@ -63,7 +70,7 @@ class Flow:
 
     def is_constant(self, node: ir.Node) -> bool:
         """Return whether an operator gives equal outputs at every run."""
-        if _holds_graphs(node) or node.op_type.startswith(RANDOM):
+        if _holds_graphs(node) or is_random(node):
             return False
         return all(value is None or value in self.constant for value in node.inputs)
 
@@ -98,7 +105,7 @@ class Flow:
         read_counts = Counter(
             value
             for node, _, value in self.reads(root)
-            if value.dtype in FLOATS and node.op_type not in ROUNDERS
+            if is_real(value) and node.op_type not in ROUNDERS
         )
         for value in self.chains[root]:
             if value.is_graph_output():

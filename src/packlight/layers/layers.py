@@ -9,7 +9,7 @@ import numpy as np
 from packlight.layers.signal_noise import SignalNoise
 from packlight.layers.walk import MatchedPair, Walk, match_models
 from packlight.layers.weights import weight_contrasts
-from packlight.model import Model
+from packlight.model import Model, random_operators
 from packlight.profiling.source_lines import source_of
 from packlight.records import Layer, Layers, SessionOptions
 from packlight.task import Task
@@ -100,8 +100,19 @@ def _layers_record(pair: MatchedPair, noise: dict[str, SignalNoise], n: int) -> 
         weights=tuple(weight_contrasts(pair)),
         first=_first_wrong(rows),
         unmatched=tuple(unmatched),
-        notes=tuple(f"'{key}' has another shape in the variant" for key in reshaped),
+        notes=(
+            *(f"'{key}' has another shape in the variant" for key in reshaped),
+            *_random_notes(pair.reference),
+        ),
     )
+
+
+def _random_notes(model: Model) -> Iterator[str]:
+    if any(random_operators(model.graph)):
+        yield (
+            f"'{model.name}' draws random numbers; both models draw the same ones here, as far as "
+            "their operators have the same outputs"
+        )
 
 
 def _layer_rows(pair: MatchedPair, noise: dict[str, SignalNoise]) -> Iterator[Layer]:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.layers.data_flow import FLOATS, ROUNDERS, Flow
+from packlight.layers.data_flow import ROUNDERS, Flow, is_real
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import Feeds, Session, open_session
@@ -115,7 +115,7 @@ def _add_replacement_inputs(
 def cuts(flow: Flow, root: ir.Value) -> Iterable[tuple[ir.Node, int, ir.Value]]:
     """Uses of a root as a number: by operators, or by quantizers that give them codes."""
     for node, index, value in flow.reads(root):
-        if value.dtype in FLOATS:
+        if is_real(value):
             yield node, index, value
     for value in flow.chains[root]:
         for use in value.uses():

@@ -9,12 +9,12 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.layers.data_flow import FLOATS, Flow
+from packlight.layers.data_flow import Flow, is_real
 from packlight.layers.integer_to_qdq import to_qdq_form
 from packlight.layers.matching import Matched, Matcher
 from packlight.layers.probe import Probe, Values, open_probe
 from packlight.layers.stored_weights import prints_of
-from packlight.model import Model
+from packlight.model import Model, with_seeds
 from packlight.records import SessionOptions
 from packlight.runtime import Feeds, Steps
 
@@ -63,8 +63,8 @@ def match_models(reference: Model, variant: Model, options: SessionOptions) -> M
         options: of the sessions that compute values; the arithmetic is always exact.
     """
     exactly = replace(options, arithmetic="exact", matmul_accuracy=1)
-    our_graph = to_qdq_form(reference)
-    their_graph = to_qdq_form(variant)
+    our_graph = to_qdq_form(with_seeds(reference, 1))
+    their_graph = to_qdq_form(with_seeds(variant, 1))
     ours = Flow(our_graph)
     theirs = Flow(their_graph)
     prints = {**prints_of(our_graph, ours, exactly), **prints_of(their_graph, theirs, exactly)}
@@ -97,7 +97,7 @@ def _is_computed(ours: Flow, our_root: ir.Value, theirs: Flow, their_root: ir.Va
 
 
 def _is_real(flow: Flow, root: ir.Value) -> bool:
-    return flow.delivered(root).dtype in FLOATS and root.dtype in FLOATS
+    return is_real(flow.delivered(root)) and is_real(root)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from packlight.layers.stored_weights import SMALLEST, unpack_weights
 from packlight.layers.walk import MatchedPair
 from packlight.metrics.fidelity import decibels
 from packlight.records import WeightContrast, counted
+from packlight.runtime.output_values import is_text
 
 Array = NDArray[np.generic]
 Rows = NDArray[np.float64]
@@ -30,13 +31,18 @@ def weight_pairs(pair: MatchedPair) -> Iterator[tuple[ir.Node, int, Rows, Rows]]
         for index in sorted(set(our_weights) & set(their_weights)):
             weight = _load_weight(pair.reference.graph, our_weights[index], pair)
             variant_weight = _load_weight(pair.variant.graph, their_weights[index], pair)
+            if weight is None or variant_weight is None:
+                continue
             same_shape = weight.shape == variant_weight.shape
             if same_shape and weight.size >= SMALLEST and weight.dtype.kind == "f":
                 yield ours, index, weight, variant_weight
 
 
-def _load_weight(graph: ir.Model, value: ir.Value, pair: MatchedPair) -> Rows:
+def _load_weight(graph: ir.Model, value: ir.Value, pair: MatchedPair) -> Rows | None:
+    """A weight as numbers; None for texts, and for what is no array."""
     _, array = next(unpack_weights(graph, [value], pair.options))
+    if not isinstance(array, np.ndarray) or is_text(array):
+        return None
     return np.asarray(array, np.float64)
 
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from packlight.errors import TaskError
 from packlight.metrics.metric import Metric, Outputs, Rows, first_output, of_sums, ratio
 
+TEXT_KINDS = "OSUT"
+"""Kinds of NumPy types that hold texts."""
+
 BINARY = 2
 THRESHOLD = 0.5
 F1_BINARY = "f1_binary"
@@ -34,6 +37,12 @@ def score_table(outputs: Outputs) -> Rows:
     """The first output as (m, classes); m is 1, or the number of steps or positions."""
     output = first_output(outputs)
     width = np.atleast_1d(output).shape[-1]
+    if output.dtype.kind in TEXT_KINDS or not width:
+        raise TaskError(
+            "scores are numbers; the model's first output that could hold them is "
+            f"{output.dtype.name} {list(output.shape)}. Judge it by a metric of your own, in a "
+            "task as packlight init-task writes one"
+        )
     return output.reshape(-1, width).astype(np.float64)
 
 

@@ -56,9 +56,9 @@ def drop(metric: Metric, before: Rows, after: Rows, seed: int) -> tuple[Measurem
 
     The second number is ``(1.96 + 0.84) * se`` with the standard error ``se`` of the paired
     difference: a power of 80 % (normal approximation; Cohen, Statistical Power Analysis, 1988,
-    ch. 2). Shares, and samples that do not differ at all, have a floor of 3 / n: a change that n
-    samples do not show can still be that frequent (rule of three; Hanley and Lippman-Hand, JAMA
-    1983).
+    ch. 2). Shares of right decisions have a floor of 3 / n: a change that n samples do not show can
+    still be that frequent (rule of three; Hanley and Lippman-Hand, JAMA 1983). It is 0, unknown,
+    for other metrics where no sample differs: nothing says how far they could spread.
     """
     n = len(before)
     reference = metric.total(before)
@@ -74,7 +74,8 @@ def drop(metric: Metric, before: Rows, after: Rows, seed: int) -> tuple[Measurem
     low, high = percentile_interval(drawn)
     loss = Measurement(value, "1", min(low, value), max(high, value), "measured", n)
     if np.array_equal(before, after):
-        return loss, floor
+        counts_decisions = metric.bounded and metric.decide is not None
+        return loss, floor if counts_decisions else 0.0
     return loss, POWER * float(drawn.std())
 
 

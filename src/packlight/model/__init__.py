@@ -16,6 +16,7 @@ from packlight.model.model import (
     stored_tensor,
 )
 from packlight.model.opset import raise_opset
+from packlight.model.randomness import is_random, random_operators, with_seeds
 from packlight.model.save import save, to_bytes
 from packlight.model.shape_agreement import check_shapes
 from packlight.model.shapes import Shape, confirmed_shapes_only, infer_shapes
@@ -31,6 +32,7 @@ __all__ = [
     "graphs",
     "infer_shapes",
     "initializers",
+    "is_random",
     "load",
     "name_operators",
     "name_values",
@@ -38,10 +40,12 @@ __all__ = [
     "operators",
     "owning_graph",
     "raise_opset",
+    "random_operators",
     "release",
     "save",
     "stored_files",
     "stored_size",
     "stored_tensor",
     "to_bytes",
+    "with_seeds",
 ]

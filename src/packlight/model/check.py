@@ -16,6 +16,7 @@ import onnx
 from onnx import TensorProto
 
 from packlight.errors import ModelError
+from packlight.model.attribute_values import check_attribute_values
 from packlight.model.topological_order import attribute_graphs, sort_operators
 
 OLDEST_OPSET = 7
@@ -43,6 +44,7 @@ def check_proto(proto: onnx.ModelProto, file: Path) -> None:
     """
     _check_header(proto, file)
     check_names(proto, file)
+    check_attribute_values(proto_operators(proto), file.name)
     _check_storage_kinds(proto, file)
     external = ExternalFiles(file)
     for tensor in tensors(proto):

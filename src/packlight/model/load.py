@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from packlight.errors import ModelError
 from packlight.model.check import check_file, check_proto, proto_operators, root_cause
 from packlight.model.external_data import inline_small_tensors
+from packlight.model.map_types import from_proto
 from packlight.model.model import Model, graphs, name_operators, name_values, nodes, release
 
 ALIAS = "ai.onnx"
@@ -67,7 +68,7 @@ def _rename_alias(proto: onnx.ModelProto) -> None:
 def _read_graph(proto: onnx.ModelProto, file: Path) -> ir.Model:
     """Read the graph; large external data stays on disk."""
     try:
-        graph = ir.from_proto(proto)
+        graph = from_proto(proto)
     except Exception as error:  # onnx-ir raises many types on damaged protos; all mean the same
         raise ModelError(f"'{file.name}' cannot be read as a graph: {root_cause(error)}") from error
     for inner in graphs(graph):

@@ -21,6 +21,7 @@ from onnx_ir.passes import common
 
 from packlight.errors import ModelError
 from packlight.model.check import root_cause
+from packlight.model.map_types import from_proto, with_types
 from packlight.model.model import graphs, name_operators, nodes, stored_tensor
 
 SCRIPT_FROM = 18
@@ -123,7 +124,7 @@ def _convert_with_onnx(model: ir.Model, opset: int) -> ir.Model:
             model.graph.inputs.append(value)
             former_initializers.append(name)
     body_weights = {value.name: value.const_value for value in _stored_in_bodies(model)}
-    newer = ir.from_proto(onnx.version_converter.convert_version(ir.to_proto(model), opset))
+    newer = from_proto(onnx.version_converter.convert_version(with_types(model), opset))
     _restore_weights(newer, weights, former_initializers)
     for value in _stored_in_bodies(newer):  # the conversion loses the folder of their data
         value.const_value = body_weights.get(value.name, value.const_value)

@@ -11,6 +11,7 @@ import onnx_ir as ir
 
 from packlight.disk import check_output_path, folder_beside
 from packlight.errors import InputError
+from packlight.model.map_types import with_types
 from packlight.model.model import Model, content, initializers
 from packlight.model.size import GRAPH, INITIALIZER, Skeleton, head, skeleton, tensor_size
 
@@ -131,7 +132,8 @@ def _write_with_external_data(model: Model, path: Path) -> None:
                     shape=ir.Shape(tensor.shape.numpy()), name=str(value.name),
                     base_dir=path.parent,
                 )  # fmt: skip
-    path.write_bytes(ir.to_proto(graph).SerializeToString(deterministic=True))
+    proto = with_types(graph)
+    path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
 def write_model(

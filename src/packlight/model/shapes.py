@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 
 from packlight.model.check import subgraphs
+from packlight.model.map_types import from_proto
 from packlight.model.model import Model, graphs
 
 Shape = tuple[int | None, ...]
@@ -40,7 +41,7 @@ def infer_shapes(model: Model, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
     weights_as_inputs(clone)
     proto = onnx.shape_inference.infer_shapes(ir.to_proto(clone), data_prop=True)
     shapes: dict[str, Shape] = {}
-    for graph in graphs(ir.from_proto(proto)):
+    for graph in graphs(from_proto(proto)):
         for value in (*graph.inputs, *graph.initializers.values()):
             _record_shape(shapes, value)
         for node in graph:
@@ -153,8 +154,8 @@ def _inferred_from_inputs(model: ir.Model) -> ir.Model:
     try:
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except onnx.shape_inference.InferenceError:
-        return ir.from_proto(proto)  # nothing follows from operators that contradict each other
-    return ir.from_proto(proto)
+        return from_proto(proto)  # nothing follows from operators that contradict each other
+    return from_proto(proto)
 
 
 def _clear_shapes(infos: Iterable[onnx.ValueInfoProto]) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from packlight.model.map_types import restore_map_types
 from packlight.model.model import graphs, release
 
 TAG = 1
@@ -68,7 +69,7 @@ def file_size(model: ir.Model) -> int:
 
     Stored values of the main graph are not computed; those of subgraphs are.
     """
-    proto = ir.to_proto(_with_names_only(_self_contained(model)))
+    proto = restore_map_types(ir.to_proto(_with_names_only(_self_contained(model))), model.graph)
     proto.graph.ClearField("initializer")
     stored = (_named_tensor(value) for value in model.graph.initializers.values())
     graph = proto.graph.ByteSize() + sum(field_size(tensor_size(tensor)) for tensor in stored)
@@ -80,7 +81,7 @@ def file_size(model: ir.Model) -> int:
 def skeleton(model: ir.Model) -> Skeleton:
     """The model's file around the stored values of its main graph, which are not computed."""
     tensors = tuple(_named_tensor(value) for value in model.graph.initializers.values())
-    proto = ir.to_proto(_with_names_only(_self_contained(model)))
+    proto = restore_map_types(ir.to_proto(_with_names_only(_self_contained(model))), model.graph)
     proto.graph.ClearField("initializer")
     first, last = _split_fields(proto.graph, INITIALIZER)
     proto.ClearField("graph")

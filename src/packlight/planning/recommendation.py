@@ -111,6 +111,7 @@ def route_sentences(case: Case) -> Iterator[str]:
     verdict = case.original.verdict
     sure = case.ready("yes")
     unsure = case.ready("unclear")
+    custom = bool(case.custom_operators)
     verb = "Take"
     if verdict == "yes":
         size = case.original.predicted["size"].value
@@ -119,12 +120,12 @@ def route_sentences(case: Case) -> Iterator[str]:
         verb = "To make it smaller, take"
         yield "It can ship unchanged."
     if sure:
-        yield from option_sentences(sure[0], case.model, verb)
+        yield from option_sentences(sure[0], case.model, verb, custom=custom)
         alternatives = [option.name for option in sure[1:4]]
         if alternatives:
             yield f"Routes that fit as well: {listed(alternatives)}."
     elif unsure:
-        yield from option_sentences(unsure[0], case.model, "Try")
+        yield from option_sentences(unsure[0], case.model, "Try", custom=custom)
         if unclear_limits(unsure[0]):
             yield (
                 f"{listed(unclear_limits(unsure[0]))} must be measured on the device: a "
@@ -180,7 +181,10 @@ def cost_of(limit: Limit, original: PlanOption) -> str:
 
 def unregistered(custom_operators: Sequence[str]) -> str:
     """Condition under which custom operators run."""
-    return f"no runtime has {listed(custom_operators)} unless you register it with ONNX Runtime"
+    return (
+        f"no runtime has {listed(custom_operators)} unless you register it with ONNX Runtime "
+        "(here: --library ops.so)"
+    )
 
 
 def runtime_remedies(original: PlanOption) -> Iterator[str]:
@@ -206,11 +210,15 @@ def bottleneck(case: Case) -> str:
     )
 
 
-def option_sentences(option: PlanOption, model: str, verb: str) -> Iterator[str]:
-    """The command of a route, its costs and its effort."""
+def option_sentences(
+    option: PlanOption, model: str, verb: str, *, custom: bool = False
+) -> Iterator[str]:
+    """The command of a route, its costs and its effort; samples need the custom operators."""
     command = f'packlight compress {model} --recipe "simplify+{option.recipe}"'
     if option.effort.needs != "no data":
         command += f" --task {task_name(model)}"
+        if custom:
+            command += " --library ops.so"
     predicted = show_cost(option.predicted["size"])
     if "latency_ratio" in option.predicted:
         ratio = option.predicted["latency_ratio"]

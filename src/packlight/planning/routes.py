@@ -12,6 +12,7 @@ from typing import Literal
 
 from packlight.compression.methods.table import METHODS
 from packlight.errors import RecipeError
+from packlight.records.name_pattern import name_pattern
 from packlight.records.plan import Damage, Effort
 from packlight.records.recipe import Step, parse_recipe
 
@@ -152,11 +153,9 @@ def parse_choice(text: str) -> Choice:
 
 def _checked(choice: Choice, text: str) -> Choice:
     try:
-        re.compile(choice.where)
-    except re.error as error:
-        raise RecipeError(
-            f"'{choice.where}' in '{text}' is no regular expression: {error}"
-        ) from error
+        name_pattern(choice.where)
+    except RecipeError as error:
+        raise RecipeError(f"{error} (in '{text}')") from error
     if choice.step != KEEP:
         for step in parse_recipe(choice.step).steps:
             check_step(step, text)

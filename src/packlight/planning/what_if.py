@@ -29,6 +29,7 @@ from packlight.planning.size.exact_size import (
 )
 from packlight.planning.size.files import size_between, width_versions
 from packlight.records.measurement import Measurement
+from packlight.records.name_pattern import name_pattern
 from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.variant import Change, Refusal
 
@@ -159,7 +160,7 @@ class WhatIf:
         """
         last: list[int | None] = [None] * len(self.names)
         for index, choice in enumerate(choices):
-            where = re.compile(choice.where)
+            where = name_pattern(choice.where)
             hits = [i for i, names in enumerate(self.names) if any(map(where.search, names))]
             if not hits:
                 raise RecipeError(

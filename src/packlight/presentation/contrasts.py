@@ -44,11 +44,11 @@ SLICES = "Discovered on one half of the samples, measured on the other half."
 def headline(contrast: Contrast) -> str:
     """Drop with its significance, and the minimum detectable drop."""
     drop = show_drop(contrast.metric, contrast.drop)
-    detectable = detectable_drop(contrast.metric, contrast.detectable)
-    return (
-        f"{contrast.metric} drop: {drop}, {p_of(contrast.p)} ({contrast.test}), "
-        f"{contrast.n:,} samples. {detectable}"
-    )
+    change = f"{contrast.metric} drop: {drop}, {p_of(contrast.p)} ({contrast.test})"
+    sentences = f"{change}, {contrast.n:,} samples."
+    if not contrast.detectable:
+        return sentences
+    return f"{sentences} {detectable_drop(contrast.metric, contrast.detectable)}"
 
 
 def p_of(p: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import onnx_ir as ir
 
 from packlight.model import operators
-from packlight.profiling.counts import Count, OperatorShapes, UnknownError, Work
+from packlight.profiling.counts import Count, OpenShapeError, OperatorShapes, UnknownError, Work
 from packlight.profiling.expanded_graph import Expanded, bodies_of
 from packlight.profiling.load_time import is_constant
 from packlight.profiling.mac_formulas import MACS, MICROSOFT_MACS
@@ -63,6 +63,8 @@ class Counter:
             return
         try:
             self.work[node] = count(shapes)
+        except OpenShapeError as error:
+            self.why[node] = str(error)
         except UnknownError as error:
             self.why[node] = f"{operator_type(counted)} cannot be counted: {error}"
         except (IndexError, ValueError, ZeroDivisionError):

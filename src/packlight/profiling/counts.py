@@ -15,6 +15,13 @@ class UnknownError(Exception):
     """An operator's arithmetic cannot be counted; the message says why."""
 
 
+class OpenShapeError(UnknownError):
+    """A shape that the arithmetic follows from is open."""
+
+
+OPEN = "the shape of what it reads or gives is open"
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """Arithmetic of one execution.
@@ -56,7 +63,7 @@ class OperatorShapes:
         """
         sizes = self.inputs[index] if self.has(index) else None
         if sizes is None:
-            raise UnknownError("the shape of what it reads is open")
+            raise OpenShapeError(OPEN)
         if rank is not None and len(sizes) != rank:
             raise UnknownError(f"its input {index} has {len(sizes)} dimensions, not {rank}")
         return sizes
@@ -75,7 +82,7 @@ class OperatorShapes:
         """
         sizes = self.outputs[index] if index < len(self.outputs) else None
         if sizes is None:
-            raise UnknownError("the shape of what it gives is open")
+            raise OpenShapeError(OPEN)
         return sizes
 
     def first_output(self) -> Sizes:

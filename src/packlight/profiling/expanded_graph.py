@@ -19,6 +19,7 @@ import onnx.inliner
 import onnx_ir as ir
 
 from packlight.model import Model, Shape, graphs, nodes, operators, release
+from packlight.model.map_types import from_proto, has_map
 from packlight.model.shapes import LARGE, weights_as_inputs
 from packlight.profiling.shape_values import complete_shapes
 from packlight.profiling.stand_ins import is_added, is_replaced, stand_in
@@ -70,7 +71,7 @@ def expand(model: Model, inputs: Mapping[str, Shape], observed: Mapping[str, Sha
     bodies = _function_sizes(proto)
     if bodies:
         proto = onnx.inliner.inline_local_functions(proto)
-        expanded = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+        expanded = from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
     else:
         expanded = clone
         _set_inferred(clone.graph, onnx.shape_inference.infer_shapes(proto, data_prop=True).graph)
@@ -148,6 +149,8 @@ def _set_inferred(graph: ir.Graph, inferred: onnx.GraphProto) -> None:
 
 
 def _set_type(value: ir.Value, inferred: onnx.TypeProto) -> None:
+    if has_map(inferred):
+        return
     kind, shape = _type_and_shape(inferred.SerializeToString())
     if kind is not None:
         value.type = _copy_type(kind)  # values change theirs in place

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -53,7 +54,7 @@ def profile(
         totals={**totals(operators, rows), **activation_totals},
         peak_operator=peak_operator,
         inputs=dict(bound.inputs),
-        unknown=tuple(rows.unknown),
+        unknown=rows.unknown_by_reason(),
         notes=(*bound.notes, *rows.counter.notes),
     )
 
@@ -73,8 +74,10 @@ def totals(operators: Sequence[OperatorCost], rows: Rows) -> dict[str, Measureme
 
 
 def arithmetic(value: int, *, complete: bool) -> Measurement:
-    """A total; an estimate from below where some operators are not counted."""
-    return Measurement(value, "1", value, value, "counted" if complete else "estimated", 1)
+    """A total; an estimate without an upper end where some operators are not counted."""
+    if complete:
+        return counted(value)
+    return Measurement(float(value), "1", float(value), math.inf, "estimated", 1)
 
 
 def memory(rows: Rows) -> tuple[dict[str, Measurement], str]:

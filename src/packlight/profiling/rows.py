@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -33,6 +33,17 @@ class MovedValues:
     outputs: tuple[ir.Value, ...]
 
 
+MOST_NAMES = 3
+"""Operators of one reason that are named; the others are counted."""
+
+
+def _first_names(names: Sequence[str]) -> str:
+    named = ", ".join(names[:MOST_NAMES])
+    if len(names) > MOST_NAMES:
+        return f"{named} and {len(names) - MOST_NAMES} more"
+    return named
+
+
 class Rows:
     """The operators of a model with their costs.
 
@@ -43,7 +54,7 @@ class Rows:
         constant: its values that are equal at every run.
 
     Attributes:
-        unknown: operators that could not be counted, with the reason.
+        unknown: names of operators that could not be counted, by the reason.
         loaded: values read at a run that are equal at each.
         stored_bytes: of each stored value of the rows so far, by its identity.
         parameters: trained numbers in each of them.
@@ -57,7 +68,7 @@ class Rows:
         self.constant = constant
         self.graph = expanded.graph.graph
         self.stored = set(model.graph.graph.initializers)
-        self.unknown: list[str] = []
+        self.unknown: dict[str, list[str]] = defaultdict(list)
         self.loaded: set[ir.Value] = set()
         self.stored_bytes: dict[int, int] = {}
         self.parameters: dict[int, int] = {}
@@ -121,7 +132,7 @@ class Rows:
         """Multiply-accumulates and other operations in one run of the model."""
         reasons = sorted({self.counter.why[part] for part in active if part in self.counter.why})
         if reasons:
-            self.unknown.append(f"{node.name}: {'; '.join(reasons)}")
+            self.unknown["; ".join(reasons)].append(str(node.name))
             return None, None
         macs = 0
         other_ops = 0
@@ -132,6 +143,10 @@ class Rows:
             if work.note:
                 self.counter.notes.append(f"{operator_type(node)} '{node.name}': {work.note}")
         return macs, other_ops
+
+    def unknown_by_reason(self) -> tuple[str, ...]:
+        """Operators that could not be counted: a sentence for each reason."""
+        return tuple(f"{_first_names(names)}: {reason}" for reason, names in self.unknown.items())
 
     def is_constant(self, part: ir.Node) -> bool:
         """Return whether an operator gives equal outputs at every run."""

@@ -10,12 +10,14 @@ import onnx_ir as ir
 
 from packlight.errors import InputError
 from packlight.model import Model, Shape, nodes
+from packlight.model.map_types import may_be_tensor
 from packlight.profiling.kernel_shares import with_latency
 from packlight.profiling.node_tags import tag_nodes
 from packlight.profiling.profile import profile as count_costs
 from packlight.records import Profile, SessionOptions
 from packlight.runtime import Feeds, Steps, stream
 from packlight.runtime.kernel_times import time_kernels
+from packlight.runtime.nested_graphs import infer_types
 from packlight.task import Task
 
 MOST_STEPS = 8
@@ -67,8 +69,12 @@ def profile_for_task(
 
 def sample_shapes(model: Model, task: Task) -> dict[str, Shape]:
     """Shapes of all values at the first call of a task's first sample."""
+    typed = infer_types(model.clone())
     computed = [
-        str(value.name) for node in nodes(model.graph) for value in node.outputs if value.name
+        str(value.name)
+        for node in nodes(typed)
+        for value in node.outputs
+        if value.name and may_be_tensor(value)
     ]
     names = [*model.inputs(), *computed]
     sample = task.samples[0][:1]

@@ -14,6 +14,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.model import nodes
+from packlight.model.map_types import has_map
 from packlight.profiling.counts import names
 
 Array = NDArray[np.generic]
@@ -86,10 +87,12 @@ class ShapePass:
                 self.compute(node)
 
     def number(self, value: ir.Value | None) -> Array | None:
-        """The array of a value, if it is small and known."""
+        """The array of a value, if it is small, known, and no text."""
         if value is None:
             return None
         stored = value.const_value
+        if stored is not None and stored.dtype == ir.DataType.STRING:
+            return None
         if value not in self.numbers and stored is not None and stored.size <= SMALL:
             self.numbers[value] = stored.numpy()
         return self.numbers.get(value)
@@ -109,7 +112,7 @@ class ShapePass:
         except (onnx.shape_inference.InferenceError, onnx.defs.SchemaError):
             return  # what stays open is reported where it is counted
         for value in node.outputs:
-            if value.name in inferred:
+            if value.name in inferred and not has_map(inferred[value.name]):
                 _write_inferred(value, inferred[value.name])
 
     def compute(self, node: ir.Node) -> None:

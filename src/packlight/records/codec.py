@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
@@ -22,6 +23,10 @@ Json = Any
 """What ``json.loads`` gives: dict, list, str, int, float, bool or None."""
 
 ID_LENGTH = 12
+
+
+INFINITIES = ("inf", "-inf")
+"""Ends of intervals without a bound, as JSON holds them."""
 
 
 def schema(record: type[Any] | object) -> str:
@@ -48,6 +53,8 @@ def plain(value: object) -> Json:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)  # JSON has no infinity; it is the end of an interval without a bound
     return value
 
 
@@ -67,7 +74,7 @@ def canonical(value: object) -> str:
     """The one JSON text of a record or of plain values.
 
     Raises:
-        ValueError: a number is not finite.
+        ValueError: a number is NaN.
 
     >>> canonical({"b": 1.0, "a": [True, None]})
     '{"a":[true,null],"b":1.0}'
@@ -124,7 +131,8 @@ def read(kind: Any, data: Json) -> Any:
     reader = READERS.get(typing.get_origin(kind))
     if reader is not None:
         return reader(typing.get_args(kind), data)
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+    is_integer = isinstance(data, int) and not isinstance(data, bool)
+    if kind is float and (is_integer or data in INFINITIES):
         return float(data)
     return expect(kind, data)
 

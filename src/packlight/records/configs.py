@@ -7,8 +7,6 @@ reads these from the options of a recipe's text and prints them back.
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 import typing
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import ClassVar, Literal, cast
 from packlight.errors import RecipeError
 from packlight.records.codec import said, types_of
 from packlight.records.granularity import PerBlock, PerChannel, PerGroup, PerTensor
+from packlight.records.name_pattern import check_pattern
 
 WeightWidth = Literal[2, 3, 4, 5, 6, 7, 8]
 """Bits of an integer weight."""
@@ -44,6 +43,10 @@ IntegerRuntime = Literal["onnxruntime", "qnn", "litert", "xnnpack", "coreml"]
 
 WIDEST = 8
 """Bits of the widest code."""
+
+LEAST_DAMPING = 1e-6
+MOST_DAMPING = 1e6
+"""Damping with which float32 still tells the Hessian and its diagonal from each other."""
 
 WHOLE = 0.02
 """Tolerance of a share times a run against a whole number, so that 0.667 is two of three."""
@@ -138,8 +141,11 @@ class RoundingConfig(MethodConfig):
 
     def __post_init__(self) -> None:
         MethodConfig.__post_init__(self)
-        if not 0 < self.damping < math.inf:
-            raise RecipeError(f"damping= is a share above 0; got {self.damping}")
+        if not LEAST_DAMPING <= self.damping <= MOST_DAMPING:
+            raise RecipeError(
+                f"damping= is a share above 0, from {LEAST_DAMPING} to {MOST_DAMPING:g}; "
+                f"got {self.damping}"
+            )
         if not 0 <= self.mixed <= WIDEST:
             raise RecipeError(f"mixed= is a mean width up to {WIDEST} bits; got {self.mixed}")
 
@@ -355,14 +361,6 @@ class StaticInt8(MethodConfig):
             )
         for name, pattern in (("skip", self.skip), ("wide", self.wide)):
             check_pattern(f"static,{name}", pattern)
-
-
-def check_pattern(option: str, pattern: str) -> None:
-    """Refuse what is no regular expression."""
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise RecipeError(f"{option}='{pattern}' is no regular expression: {error}") from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

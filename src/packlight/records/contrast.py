@@ -26,7 +26,7 @@ class GroupContrast:
             the drop.
         extra_p: that the group loses what the rest loses, two-sided.
         extra_q: adjusted over all groups.
-        detectable: minimum detectable drop at 80 % power.
+        detectable: minimum detectable drop at 80 % power; 0 where unknown.
         standing: ``harder`` or ``lighter`` hit than the rest where ``extra_q`` is at most 0.05,
             else ``alike``, as far as can be told; ``too small`` below 30 samples, not judged.
     """
@@ -130,7 +130,7 @@ class Contrast:
         drop: paired; positive is worse.
         p: that there is no drop, two-sided.
         test: that gave ``p``.
-        detectable: minimum detectable drop at 80 % power.
+        detectable: minimum detectable drop at 80 % power; 0 where unknown.
         rates: of decisions ``lost`` (right to wrong), ``won``, ``changed`` (wrong, in another way)
             and ``churn`` (any change); or of samples ``worse`` and ``better`` where the metric is
             no share.

@@ -46,7 +46,7 @@ class Evaluation(Displayed):
         metrics: the task's metric under its name, ``drop``, ``flips`` and fidelity.
         groups: every group of every column.
         labels: warnings that go wherever the variant is shown, as ``runtime differs``.
-        detectable: minimum detectable drop at 80 % power.
+        detectable: minimum detectable drop at 80 % power; 0 where unknown.
         samples: file of the table of single samples; empty when not stored.
         warnings: sentences about the data.
         seed: of everything random.

@@ -38,6 +38,8 @@ class VariantResult:
         groups: the metric and the drop in each group.
         labels: ``slower``, ``larger``, ``runtime differs`` and the like.
         error: why it could not be made or measured; empty when it could.
+        same_as: id of an earlier result with the same model, whose measurements these are; empty
+            where it is another model.
     """
 
     id: str
@@ -53,6 +55,7 @@ class VariantResult:
     groups: tuple[Group, ...] = ()
     labels: tuple[str, ...] = ()
     error: str = ""
+    same_as: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class Outcome(Displayed):
         variants: the original first, then in the order they were tried.
         budget: what was asked.
         metric: name of the task's metric.
-        detectable: minimum detectable drop at 80 % power.
+        detectable: minimum detectable drop at 80 % power; 0 where unknown.
         model: name of the original.
         task: name of the task.
         samples: evaluated.

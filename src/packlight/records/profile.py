@@ -106,13 +106,15 @@ class Profile(Displayed):
             where all shapes are known, ``peak_activation_bytes`` and ``arena_bytes``; ``size`` of
             the file, and ``download`` where that was asked. Weights count once, however
             many operators read them. Arithmetic is estimated, not counted, where some operators
-            are unknown, which it leaves out. Where it was measured, ``latency``, which is the sum
-            of those of the operators; ``profiling_ratio``, how many times as long the runs took
-            that kernels were timed in; and ``between_kernels``, the share of those runs that no
-            kernel took. For a device, ``predicted_latency``.
+            are unknown, which it leaves out; its interval has no upper end then. Where it was
+            measured, ``latency``, which is the sum of those of the operators;
+            ``profiling_ratio``, how many times as long the runs took that kernels were timed in;
+            and ``between_kernels``, the share of those runs that no kernel took. For a device,
+            ``predicted_latency``.
         peak_operator: the operator that runs while most memory for activations is needed.
         inputs: shapes that the model was counted for.
-        unknown: operators whose arithmetic could not be counted, with why.
+        unknown: operators whose arithmetic could not be counted, with why; one sentence for each
+            reason.
         notes: what was assumed, and what to give where something is open.
         device: what times were predicted for, as ``pixel-8, cpu``; empty where that was not asked.
     """

@@ -209,8 +209,9 @@ def measured(outcome: Outcome) -> Markup:
         "System": machine.system,
         "Runtime": f"ONNX Runtime {machine.onnxruntime}, Python {machine.python}",
         "Samples": f"{outcome.samples:,} for evaluation, {outcome.calibration:,} for calibration",
-        DETECTABLE: show_detectable(outcome.metric, outcome.detectable),
     }
+    if outcome.detectable:
+        facts[DETECTABLE] = show_detectable(outcome.metric, outcome.detectable)
     return element("div", element("h3", "Conditions"), _definitions(list(facts.items())))
 
 

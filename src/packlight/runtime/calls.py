@@ -17,6 +17,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native_module
 
 from packlight.errors import ModelError, TaskError
 from packlight.records.session import SessionOptions
+from packlight.runtime.custom_operators import libraries
+from packlight.runtime.output_values import as_arrays
 
 onnxruntime.disable_telemetry_events()  # where a program imported it before packlight
 
@@ -61,6 +63,9 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
 )
 """All errors of creating or running a session: ONNX Runtime's types have no common
 base, and its C++ exceptions arrive as Python's."""
+
+UNREGISTERED = "is not a registered function/op"
+"""Words of ONNX Runtime about an operator that it does not have."""
 
 LONGEST_MESSAGE = 240
 CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
@@ -139,7 +144,8 @@ class Session:
             state: by output, the input that it feeds at the next step.
 
         Returns:
-            Outputs as they are for one step; for more, each stacked along a new first axis (steps).
+            Outputs as arrays, see ``as_arrays``; those of several steps are stacked along a new
+            first axis (steps).
 
         Raises:
             TaskError: as for ``run``; no steps; a state that the model does not have; outputs
@@ -151,17 +157,18 @@ class Session:
         for feeds in steps[1:]:
             carried = {name: outputs[-1][output] for output, name in state.items()}
             outputs.append(self.run({**feeds, **carried}))
-        if len(outputs) == 1:
-            return outputs[0]
-        return {name: self.stack(outputs, name) for name in outputs[0]}
+        arrays = [as_arrays(output) for output in outputs]
+        if len(arrays) == 1:
+            return arrays[0]
+        return {name: self.stack(arrays, name) for name in arrays[0]}
 
     def stack(self, outputs: Sequence[Mapping[str, Array]], name: str) -> Array:
         """Stack one output of all steps, (steps, ...)."""
-        shapes = {arrays[name].shape for arrays in outputs}
-        if len(shapes) > 1:
+        shapes = {arrays[name].shape for arrays in outputs if name in arrays}
+        if len(shapes) > 1 or not all(name in arrays for arrays in outputs):
             raise TaskError(
                 f"the steps of a sample must give output '{name}' one shape; it has "
-                f"{' and '.join(map(str, sorted(shapes)))}"
+                f"{' and '.join(map(str, sorted(shapes)))}, or is missing"
             )
         return np.stack([arrays[name] for arrays in outputs])
 
@@ -241,7 +248,12 @@ def start_with_options(
             model, session_options, providers=PROVIDERS, disabled_optimizers=list(without)
         )
     except RUNTIME_ERRORS as error:
-        raise ModelError(f"ONNX Runtime cannot open '{name}': {_error_sentence(error)}") from error
+        remedy = ""
+        if UNREGISTERED in str(error):
+            remedy = ". Register a library that has it: --library ops.so"
+        raise ModelError(
+            f"ONNX Runtime cannot open '{name}': {_error_sentence(error)}{remedy}"
+        ) from error
     inputs = {
         node.name: Input(
             node.name, node.type, tuple(dim if isinstance(dim, int) else None for dim in node.shape)
@@ -268,6 +280,14 @@ def native_options(options: SessionOptions) -> onnxruntime.SessionOptions:
     native.add_session_config_entry("session.inter_op.allow_spinning", "0")
     level = str(options.matmul_accuracy)
     native.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", level)
+    for path in libraries():
+        try:
+            native.register_custom_ops_library(path)
+        except RUNTIME_ERRORS as error:
+            raise ModelError(
+                f"'{path}' is no library of custom operators for ONNX Runtime "
+                f"{onnxruntime.__version__}: {_error_sentence(error)}"
+            ) from error
     return native
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from packlight.disk import scratch_folder
 from packlight.model import Model, nodes, stored_tensor
+from packlight.model.map_types import from_proto
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import Steps, native_options, start_with_options
 from packlight.runtime.exact_integers import optional_input
@@ -128,7 +129,7 @@ def fused(model: Model, options: SessionOptions) -> Model:
     with scratch_folder() as folder:
         native.optimized_model_filepath = str(folder / GRAPH_FILE)
         start_with_options(session_source(model, folder), model.name, options, native)
-        graph = ir.from_proto(onnx.load(folder / GRAPH_FILE))
+        graph = from_proto(onnx.load(folder / GRAPH_FILE))
     return Model(graph, model.name)
 
 

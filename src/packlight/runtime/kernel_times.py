@@ -21,6 +21,7 @@ import onnx_ir as ir
 from packlight.disk import scratch_folder
 from packlight.errors import ModelError
 from packlight.model import Model, file_size, save, to_bytes
+from packlight.model.map_types import from_proto
 from packlight.model.save import INLINE_LIMIT
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import (
@@ -146,7 +147,7 @@ def time_kernels(
             profile = Path(profiled.native.end_profiling())
             runs += _complete_samples(read_runs(profile.read_text("utf-8")), len(sample))
             profile.unlink()
-        graph = ir.from_proto(onnx.load(folder / GRAPH_FILE, load_external_data=False))
+        graph = from_proto(onnx.load(folder / GRAPH_FILE, load_external_data=False))
     if not runs:
         raise ModelError(
             f"'{model.name}' calls more kernels in {WARM_UP + 1} samples than ONNX Runtime's "

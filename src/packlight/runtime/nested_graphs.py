@@ -9,6 +9,7 @@ import onnx
 import onnx_ir as ir
 
 from packlight.model import bodies, graphs, nodes
+from packlight.model.map_types import from_proto
 from packlight.model.shapes import weights_as_inputs
 
 
@@ -73,8 +74,9 @@ def infer_types(model: ir.Model) -> ir.Model:
     sketch = model.clone()
     weights_as_inputs(sketch)
     proto = onnx.shape_inference.infer_shapes(ir.to_proto(sketch))
-    inferred = index_values(ir.from_proto(proto))
+    inferred = index_values(from_proto(proto))
     for name, entries in index_values(model).values.items():
         for (value, _), (typed, _) in zip(entries, inferred.values.get(name, ()), strict=False):
             value.type = value.type or typed.type
+            value.meta.update(typed.meta)
     return model

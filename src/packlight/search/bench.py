@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from packlight.comparison import contrast
 from packlight.compression import compress, uses_data
-from packlight.evaluation import Reference, columns, evaluate, misfits, runtime_differs
+from packlight.evaluation import Reference, columns, evaluate, misfits, model_notes, runtime_differs
 from packlight.evaluation.range_misfit import sentence
 from packlight.model import Model, load, save, stored_files
 from packlight.records import (
@@ -87,6 +87,11 @@ class Bench:
         )
         self.store.put("variant", key, variant)
         return variant
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about the task's data, and about outputs that cannot be compared in full."""
+        return (*self.task.notes, *model_notes(self.opened.model))
 
     @cached_property
     def reference(self) -> Reference:

@@ -115,7 +115,8 @@ def best(results: Sequence[VariantResult], allow_slower: bool) -> VariantResult 
     It has the smallest product of size and latency; ties are broken by the drop. A result that is
     slower than the original is excluded unless allowed.
     """
-    allowed = [r for r in results if not r.error and (allow_slower or SLOWER not in r.labels)]
+    tried = [result for result in results if not (result.error or result.same_as)]
+    allowed = [result for result in tried if allow_slower or SLOWER not in result.labels]
     for accepted in ("fits", "undecided"):
         candidates = [result for result in allowed if result.verdict == accepted]
         if candidates:
@@ -145,7 +146,7 @@ def nearest(
     slower: bool,
 ) -> VariantResult:
     """Result with the least sum of relative excesses over its bounds."""
-    usable = [result for result in results if not result.error]
+    usable = [result for result in results if not (result.error or result.same_as)]
     allowed = [r for r in usable if slower or SLOWER not in r.labels] or usable
 
     def distance(result: VariantResult) -> tuple[float, str]:

@@ -62,7 +62,8 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
                 causes = _causes_of(bench, subject)
             except (ModelError, TaskError) as error:
                 warnings = (*warnings, f"The search for causes failed: {error}")
-    of_results = advice_for_results(outcome.variants[0], outcome.variants[1:], outcome.detectable)
+    others = [result for result in outcome.variants[1:] if not result.same_as]
+    of_results = advice_for_results(outcome.variants[0], others, outcome.detectable)
     lessons = {advice.lesson: advice for advice in (*advice_for_findings(causes), *of_results)}
     return replace(
         outcome,

@@ -80,14 +80,22 @@ def _measure_all(
     choice.check_measured(budget, base.metrics)
     results = [choice.with_verdict(base, budget, base.metrics)]
     evaluations = [evaluation]
+    measured = {bench.original.model: (results[0], evaluation)}
     for index, (name, recipe) in enumerate(tried, start=1):
         try:
             variant = bench.variant(name, recipe)
+            earlier = measured.get(variant.model)
+            if earlier is not None:
+                results.append(_same_result(variant, *earlier))
+                evaluations.append(replace(earlier[1], variant=variant.id))
+                continue
             result, evaluation = measure_variant(bench, variant, STEPS * index, total)
         except (ModelError, TaskError, RecipeError) as error:
             results.append(_failed_result(bench, name, recipe, str(error)))
             continue
-        results.append(choice.with_verdict(result, budget, base.metrics))
+        result = choice.with_verdict(result, budget, base.metrics)
+        measured[variant.model] = (result, evaluation)
+        results.append(result)
         evaluations.append(evaluation)
     bench.progress("done", total, total)
     return results, evaluations
@@ -121,6 +129,22 @@ def measure_variant(
     return result, quality
 
 
+def _same_result(variant: Variant, earlier: VariantResult, evaluation: Evaluation) -> VariantResult:
+    """Result of a recipe that made a model which is measured already."""
+    return replace(
+        earlier,
+        id=variant.id,
+        parent=variant.parent,
+        name=variant.name,
+        recipe=variant.recipe.text(),
+        file=variant.file,
+        refusals=variant.refusals,
+        changes=variant.changes,
+        labels=(f"same as {earlier.name}", *evaluation.labels),
+        same_as=earlier.id,
+    )
+
+
 def _failed_result(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
     return VariantResult(
         bench.key_of(recipe), bench.original.id, name, recipe.text(), "", error=error
@@ -146,7 +170,7 @@ def decide(
         best=best.id if best else None,
         verdict=best.verdict if best else "misses",
         misses=choice.misses(shown, budget, base.metrics),
-        warnings=(*bench.task.notes, *fine, *choice.slower_fits(results, best)),
+        warnings=(*bench.notes, *fine, *choice.slower_fits(results, best)),
         front=choice.front(results),
         project=str(bench.store.folder),
     )
@@ -160,7 +184,7 @@ def describe_outcome(
         best=None,
         verdict="fits",
         misses=(),
-        warnings=bench.task.notes,
+        warnings=bench.notes,
         front=(),
         variants=tuple(results),
         budget=budget,

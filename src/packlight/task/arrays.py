@@ -5,11 +5,7 @@
 
 from __future__ import annotations
 
-import lzma
-import struct
-import tokenize
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,11 +26,6 @@ CALIBRATION = "calibration_"
 GROUP = "group_"
 TARGET = "target"
 METRIC = "metric"
-BROKEN = (OSError, ValueError, EOFError, KeyError, OverflowError, zipfile.BadZipFile, zlib.error,
-          lzma.LZMAError, struct.error, MemoryError, RuntimeError, SyntaxError,
-          tokenize.TokenError)  # fmt: skip
-"""Errors of reading a damaged file; RuntimeError for an encrypted one."""
-
 SCORES_RANK = 2
 UNSUPPORTED_KINDS = "mMV"
 """Kinds of arrays that models do not take: times and records."""
@@ -83,15 +74,22 @@ def _read_arrays(path: Path) -> Arrays:
             check_unpacked(unpacked, path.stat().st_size, path.name)
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+                return {name: _array_named(name, arrays[name]) for name in arrays.files}
     except FileNotFoundError as error:
         raise TaskError(f"there is no file '{path}'; give the path of an .npz") from error
-    except BROKEN as error:
+    except Exception as error:  # zipfile and NumPy raise many types on damaged files
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TaskError(
             f"'{path.name}' must be an .npz as numpy.savez writes it, without Python objects; "
             f"reading it gives: {reason}"
         ) from error
+
+
+def _array_named(name: str, value: object) -> NDArray[np.generic]:
+    """The value itself; NumPy gives the bytes of a member that does not begin as an array does."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"'{name}' does not begin as an array does")
+    return value
 
 
 def check_names(arrays: Arrays, model: Model, file: str) -> None:

@@ -15,7 +15,7 @@ from packlight.backends.capabilities import capabilities
 from packlight.backends.onnxruntime.qdq import RESTORE
 from packlight.compression.sites.weight_roles import stored
 from packlight.errors import ModelError
-from packlight.model import Model
+from packlight.model import Model, is_random
 from packlight.records import SessionOptions
 
 Array = NDArray[np.generic]
@@ -42,19 +42,6 @@ WIDE = (
 GROWING = ("Expand", "Tile", "ConstantOfShape", "Range", "Gather", "OneHot", "Pad", "Resize")
 """Operators whose result can be much larger than what they read."""
 
-RANDOM = (
-    "Bernoulli",
-    "Multinomial",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-)
-"""Operators with another result at every call; a Dropout in training mode is another."""
-
-TRAINS = 2
-"""Input of Dropout that is its training mode."""
-
 
 def is_foldable(node: ir.Node) -> bool:
     """Check that all inputs of an operator are stored, and none is compressed."""
@@ -73,7 +60,7 @@ def is_computable(node: ir.Node) -> bool:
         len(node.outputs) == 1
         and node.domain in ("", "ai.onnx.ml")
         and not any(attribute.is_ref() for attribute in node.attributes.values())
-        and not _is_random(node)
+        and not is_random(node)
         and not any(tensor.dtype == ir.DataType.STRING or _is_compressed(tensor) for tensor in read)
         and _does_not_grow(node)
         and not _feeds_integer_kernel(node)
@@ -109,13 +96,6 @@ def _feeds_integer_kernel(node: ir.Node) -> bool:
     pairs = [node for node in producers if node is not None and node.op_type == RESTORE]
     fuses = any(runtime.computes_in_integers(str(reader.op_type)) for reader in readers)
     return fuses and any(stored(pair.inputs[0]) is None for pair in pairs)
-
-
-def _is_random(node: ir.Node) -> bool:
-    if node.op_type != "Dropout":
-        return node.op_type in RANDOM
-    modes = [stored(value) for value in node.inputs[TRAINS:]]
-    return any(tensor is not None and tensor.numpy().any() for tensor in modes)
 
 
 def _is_small(value: ir.Value) -> bool:

@@ -8,7 +8,6 @@ DequantizeLinear-13.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +43,7 @@ from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE, Weight, weight_defect
 from packlight.records.configs import StaticInt8
 from packlight.records.granularity import PerChannel
+from packlight.records.name_pattern import name_pattern
 from packlight.records.storage import IntegerArithmetic, Note
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
@@ -52,7 +52,7 @@ BYTE = 8
 
 
 def _stays_float(config: StaticInt8, node: ir.Node) -> bool:
-    return bool(config.skip) and re.fullmatch(config.skip, str(node.name)) is not None
+    return bool(config.skip) and name_pattern(config.skip).fullmatch(str(node.name))
 
 
 def _storage(config: StaticInt8, reader: Reader, activation_bits: int) -> IntegerArithmetic:

@@ -7,7 +7,6 @@ what it gives goes into a QuantizeLinear. An activation behind a convolution bel
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -26,6 +25,7 @@ from packlight.compression.sites.weight_roles import stored
 from packlight.errors import RecipeError
 from packlight.model import nodes
 from packlight.records.configs import StaticInt8
+from packlight.records.name_pattern import name_pattern
 from packlight.records.reason_code import ReasonCode
 from packlight.runtime.calibration import Calibrator
 
@@ -250,7 +250,7 @@ WIDE_BELOW_SNR_DB = 25.0
 
 def _is_wide(config: StaticInt8, node: ir.Node) -> bool:
     named = bool(config.wide) and config.wide != AUTO
-    return named and re.fullmatch(config.wide, str(node.name)) is not None
+    return named and name_pattern(config.wide).fullmatch(str(node.name))
 
 
 def activation_grids(

@@ -292,7 +292,9 @@ def downstream_model(model: Model, cut: Cut, specs: Mapping[str, ValueSpec]) -> 
     values = {value.name: value for node in before for value in node.outputs}
     values.update({value.name: value for value in graph.inputs})
     removed = [node for node in before if any(value in dependent for value in node.outputs)]
-    _drop_outputs(graph, {id(value) for node in removed for value in node.outputs})
+    upstream_values = [value for node in removed for value in node.outputs]
+    passed_through = [value for value in graph.inputs if value.name not in cut.crossing]
+    _drop_outputs(graph, {id(value) for value in (*upstream_values, *passed_through)})
     inputs = [_input_in_place_of(values[name], specs[name]) for name in cut.crossing]
     for node in removed:
         _detach_bodies(node)

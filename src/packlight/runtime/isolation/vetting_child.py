@@ -16,6 +16,7 @@ from packlight.model import Model, file_size, infer_shapes, initializers, load, 
 from packlight.model.check import root_cause
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import DTYPES, Array, Session, is_out_of_memory, start_session
+from packlight.runtime.custom_operators import unregistered_domains
 from packlight.runtime.isolation.confine import file_bytes
 from packlight.runtime.isolation.limits import address_space, physical_memory, restrict
 
@@ -62,7 +63,8 @@ def _vet_in_process(path: Path, seconds: int, *, runs: bool) -> dict[str, str | 
     try:
         model = load_limited(path, seconds)
         rehearse(model, path.name)
-        if weight_bytes(model) > ALWAYS_RUN_BYTES and not runs:
+        cannot_open = bool(unregistered_domains(model.graph))
+        if not runs and (cannot_open or weight_bytes(model) > ALWAYS_RUN_BYTES):
             return {"error": "", "memory": False, "ran": False}
         session = start_session(path, path.name, SessionOptions())
         return {"error": "", "memory": _runs_out_of_memory(session), "ran": True}
