@@ -19,7 +19,8 @@ NoteCode = Literal[
     "no-samples",  # no calibration sample reaches the weight, so it is rounded to nearest
     "not-finite-inputs",  # no sample gives it inputs that are finite and can be squared
     "no-inputs",  # it multiplies no inputs that could be observed
-    "shared-weight",  # several operators read the weight, so it is rounded to nearest
+    "shared-weight",  # operators read the weight in different ways, so it is rounded to nearest
+    "input-blocks",  # its rows are so long that errors are compensated in each part of one alone
     "no-sensitivity",  # its rounding reaches no compared output, so it has the mean width
     "int16-safe",  # pairs of products stay within 16 bits, so that no x86 processor saturates
 ]

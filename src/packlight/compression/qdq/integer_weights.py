@@ -24,10 +24,10 @@ from packlight.backends.capabilities import policy
 from packlight.compression.grids import grouping
 from packlight.compression.grids.uniform import Uniform, fit_grid
 from packlight.compression.reconstruction.bias_correction import Bias, bias_of
-from packlight.compression.reconstruction.gptq import gptq
-from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
+from packlight.compression.reconstruction.gptq import gptq_blocks
+from packlight.compression.reconstruction.hessian import Observers, observe_hessians
 from packlight.compression.reconstruction.sequential import hessian_batches
-from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
+from packlight.compression.reconstruction.shrinkage import importance, shrunk_blocks
 from packlight.compression.sites.weight_matrix import weight_layout
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.records.configs import DynamicInt8, StaticInt8
@@ -181,27 +181,29 @@ def round_by_samples(
     return rounded
 
 
-def _round_weight(reader: Reader, observer: HessianObserver, config: IntegerConfig) -> Codes:
+def _round_weight(reader: Reader, observers: Observers, config: IntegerConfig) -> Codes:
     """Round one weight."""
-    if not observer.calls:
+    if not all(observer.calls for observer in observers):
         codes_of_reader = round_to_nearest(reader, config)
         reader.weight.put(codes_of_reader.floats)
         return codes_of_reader
     weight = reader.weight.read()
     form = weight_layout(reader.weight)
     bias = _bias_of(reader) if config.bias else None
-    hessian = shrunk_hessian(observer, DAMPING, centered=bias is not None)
+    hessian = shrunk_blocks(observers, DAMPING, centered=bias is not None)
+    mean = np.concatenate([observer.mean() for observer in observers], axis=1)
+    del observers  # as large as the Hessian
     points = _weight_grid(reader, weight, importance(hessian, form), config)
     codes = points.nearest(weight)
     matrices = form.matrices(weight).astype(np.float64)
     if config.rounding == "gptq":
-        rows = gptq(matrices, hessian, points.lattice(form), ordered=True)
+        rows = gptq_blocks(matrices, hessian, points.lattice(form), ordered=True)
         codes = form.weight(rows).astype(np.float32)
     codes_of_reader = _coded(reader, points, codes, config)
     reader.weight.put(codes_of_reader.floats)
     if bias is not None:
         error = matrices - form.matrices(codes_of_reader.floats).astype(np.float64)
-        bias.shift((error @ observer.mean()[:, :, None])[:, :, 0])
+        bias.shift((error @ mean[:, :, None])[:, :, 0])
     return codes_of_reader
 
 
