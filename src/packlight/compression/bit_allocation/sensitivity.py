@@ -83,7 +83,7 @@ def measure_sensitivity(
     for batch in batched(probes, hessian_bytes, MAX_HESSIAN_BYTES, len(options)):
         hessians = observe_hessians(graph, batch, calibrator, HESSIAN_SAMPLES)
         for site in batch:
-            hessian = _error_hessian(site, hessians.get(id(site)))
+            hessian = _error_hessian(site, hessians.pop(id(site), None))
             weight = site.weight.read()
             sites = by_probe[id(site)]
             number_importance = importance(hessian, weight_layout(site.weight))

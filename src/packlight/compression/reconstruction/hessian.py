@@ -39,8 +39,11 @@ LARGEST_INPUT = np.float32(2.0**50)
 
 
 MAX_INPUTS = 2048
-"""Inputs of a row whose products are all observed. Longer rows are cut into equal blocks, each with
-a Hessian of its own: errors of weights are then compensated by those of their own block alone."""
+"""Inputs of a row whose products are all observed."""
+
+BLOCK_INPUTS = 1024
+"""Inputs at most of each block that a longer row is cut into. Each block has a Hessian of its own:
+errors of weights are then compensated by those of their own block alone."""
 
 ALL_COLUMNS = slice(None)
 
@@ -275,7 +278,7 @@ def input_blocks(inputs: int, run: int = 1) -> tuple[slice, ...]:
         inputs: of a row.
         run: consecutive inputs that no block may cut.
     """
-    count = math.ceil(inputs / MAX_INPUTS)
+    count = 1 if inputs <= MAX_INPUTS else math.ceil(inputs / BLOCK_INPUTS)
     starts = [inputs * index // count // run * run for index in range(count)]
     return tuple(map(slice, starts, [*starts[1:], inputs]))
 
