@@ -218,16 +218,18 @@ class PairLayout:
 
     Attributes:
         shape: of the weight.
-        order: its axes, the one of the outputs first.
+        order: its axes, those of the outputs first.
+        outer: axes of the outputs.
     """
 
     shape: tuple[int, ...]
     order: tuple[int, ...]
+    outer: int = 1
 
     def rows(self, weight: Floats) -> Floats:
         """(out, in) from an array of the weight's shape."""
         moved = weight.transpose(self.order)
-        return moved.reshape(moved.shape[0], -1)
+        return moved.reshape(math.prod(moved.shape[: self.outer]), -1)
 
     def weight(self, rows: Floats) -> Floats:
         """An array of the weight's shape from (out, in)."""
@@ -242,6 +244,8 @@ def _pair_layout(node: ir.Node, shape: tuple[int, ...]) -> PairLayout | None:
         if groups > 1 and shape[:SPATIAL] == (groups, 1):
             return None
         return PairLayout(shape, (0, *range(SPATIAL, len(shape)), 1))
+    if node.op_type == "LSTM":
+        return PairLayout(shape, (0, 1, 2), outer=2)
     turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
     if turned:
         return PairLayout(shape, (0, 1))
