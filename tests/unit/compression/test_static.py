@@ -315,6 +315,34 @@ def test_ends_and_named_operators_stay_in_float_and_say_why():
     assert str(conv.name) not in codes
 
 
+def plain(sizes, pixels=8):
+    """Convolutions of 3 x 3 one after another."""
+    net = Sketch(17)
+    value = "x"
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        value = net.add("Conv", value, net.weight(after, before, 3, 3), pads=[1] * 4)
+        value = net.add("Relu", value)
+    shape = [1, sizes[0], pixels, pixels]
+    return net.model("plain", [value_info("x", shape)], {value: [1, sizes[-1], pixels, pixels]})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "recipe", "words"),
+    [
+        ((3, 16, 16), "static,first=float", ": 16% of the arithmetic that integers could do"),
+        ((3, 16, 4), "static,first=float", ": 43% of the arithmetic that integers could do"),
+        ((3, 16, 4), "static,last=float", ": 57% of the arithmetic that integers could do"),
+        ((3, 16), "static,first=float", ": so do all 1 operators that could compute in integers"),
+    ],
+)
+def test_an_end_that_stays_in_float_says_what_that_costs(sizes, recipe, words):
+    made = make_case(plain(sizes), parse_recipe(recipe)).result
+
+    (refusal,) = made.refusals
+    assert refusal.reason.endswith(words)
+    assert "integer is faster" in refusal.remedy
+
+
 def maker(node):
     return node.inputs[1].producer().op_type if node.inputs[1].producer() else ""
 
