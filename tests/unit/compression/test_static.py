@@ -1,5 +1,7 @@
 """Integer arithmetic with fixed ranges: grids, biases, what stays in float and why."""
 
+from itertools import pairwise
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -319,7 +321,7 @@ def plain(sizes, pixels=8):
     """Convolutions of 3 x 3 one after another."""
     net = Sketch(17)
     value = "x"
-    for before, after in zip(sizes, sizes[1:], strict=False):
+    for before, after in pairwise(sizes):
         value = net.add("Conv", value, net.weight(after, before, 3, 3), pads=[1] * 4)
         value = net.add("Relu", value)
     shape = [1, sizes[0], pixels, pixels]
@@ -332,7 +334,7 @@ def plain(sizes, pixels=8):
         ((3, 16, 16), "static,first=float", ": 16% of the arithmetic that integers could do"),
         ((3, 16, 4), "static,first=float", ": 43% of the arithmetic that integers could do"),
         ((3, 16, 4), "static,last=float", ": 57% of the arithmetic that integers could do"),
-        ((3, 16), "static,first=float", ": so do all 1 operators that could compute in integers"),
+        ((3, 16), "static,first=float", ": so does every operator that could compute in integers"),
     ],
 )
 def test_an_end_that_stays_in_float_says_what_that_costs(sizes, recipe, words):

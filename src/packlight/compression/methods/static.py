@@ -210,7 +210,7 @@ def _without_float_ends(
 def _float_arithmetic(graph: ir.Model, sites: Sequence[Site], ends: Collection[str]) -> str:
     """How much of the arithmetic stays in float at the ends of a model, as a clause."""
     if all(site.operator in ends for site in sites):
-        return f": so do all {len(sites)} operators that could compute in integers"
+        return ": so does every operator that could compute in integers"
     able = {site.operator for site in sites}
     macs = {
         operator.name: operator.macs
