@@ -22,6 +22,7 @@ NoteCode = Literal[
     "shared-weight",  # operators read the weight in different ways, so it is rounded to nearest
     "input-blocks",  # its rows are so long that errors are compensated in each part of one alone
     "no-sensitivity",  # its rounding reaches no compared output, so it has the mean width
+    "small-gain",  # codes would save too few bytes for the error that they add
     "int16-safe",  # pairs of products stay within 16 bits, so that no x86 processor saturates
 ]
 """What else is true of a change. ``operators`` of a note are those that it speaks of."""
