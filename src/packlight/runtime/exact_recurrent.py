@@ -28,7 +28,10 @@ from packlight.runtime.exact_sums import (
 GATES = 4
 BIAS = 3
 STATES = {"h": 5, "c": 6}
-W_SCALE, W_ZERO, R_SCALE, R_ZERO = 8, 9, 10, 11
+W_SCALE = 8
+W_ZERO = 9
+R_SCALE = 10
+R_ZERO = 11
 UNSUPPORTED_INPUTS = (4, 7)
 """Lengths of sequences, which change the range of the inputs, and peepholes."""
 

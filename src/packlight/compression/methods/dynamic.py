@@ -25,6 +25,7 @@ from packlight.compression.qdq.integer_weights import (
     add_biases,
     round_by_samples,
     round_to_nearest,
+    weight_granularity,
 )
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import Weight, weight_defect
@@ -136,7 +137,7 @@ def _change(reader: Reader, codes: Codes, rounding: RoundingMethod, config: Dyna
         activation_bits=8,
         ranges="call",
         bits=config.bits,
-        granularity=config.granularity,
+        granularity=weight_granularity(config, reader.node),
         rounding=rounding,
         notes=(Note("int16-safe"),) * config.portable,
     )
