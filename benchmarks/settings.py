@@ -38,8 +38,18 @@ HALF = f"{PALETTE},bits=8,where=coder+float16"
 BLOCKS = tuple(f"simplify+weights:8,{CALIBRATED},block={size},where=MatMul" for size in (32, 128))
 """Convolutions in float32, as the tools for products leave them."""
 
-CLOSE_TO_8 = (f"{PALETTE},mixed=7.8", "simplify+palette,rounding=gptq,weighted=true,bits=8")
-CLOSE_TO_4 = (f"{PALETTE},mixed=4.0", f"{PALETTE},bits=4", f"simplify+weights:4,{CALIBRATED}")
+CLOSE_TO_8 = (
+    f"{PALETTE},mixed=7.8",
+    f"{PALETTE},mixed=6.9",
+    "simplify+palette,rounding=gptq,weighted=true,bits=8",
+)
+CLOSE_TO_4 = (
+    f"{PALETTE},mixed=4.8",
+    f"{PALETTE},mixed=3.5",
+    f"{PALETTE},bits=4",
+    "simplify+palette,rounding=gptq,weighted=true,bits=4",
+    f"simplify+weights:4,{CALIBRATED}",
+)
 
 MORE: Mapping[str, Mapping[int, tuple[str, ...]]] = {
     "fashion": {8: (GROUPS,), 3: SMALL},

@@ -93,7 +93,7 @@ class Direction:
         inputs = [self.start("h"), self.start("c"), self.gates(codes, scale, zero)]
         body = _step(f"{self.node.name}.{self.index}", self.hidden, recurrence)
         backward = int(self.backward)
-        attributes = {
+        attributes: dict[str, ir.Graph | int | list[int]] = {
             "body": body,
             "num_scan_inputs": 1,
             "scan_input_directions": [backward],

@@ -1,5 +1,8 @@
 """Weights that several operators read, and rows too long for one Hessian."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -231,3 +234,39 @@ def test_long_rows_are_rounded_block_by_block_and_say_so(recipe, monkeypatch):
     assert [note.code for note in change.storage.notes] == ["input-blocks"]
     assert "within blocks of its inputs" in describe_change(change)
     assert fed_back < 0.8 * nearest
+
+
+WIDE_MODEL = """
+import resource, sys
+import numpy as np
+from packlight.compression import compress
+from packlight.records import parse_recipe
+from packlight.runtime.calibration import Calibrator
+from packlight.testing.sketch import Sketch, value_info
+
+net = Sketch(17)
+value = net.add("Conv", "x", net.weight(64, 512, 4, 4))
+model = net.model("wide", [value_info("x", [1, 512, 12, 12])], {value: [1, 64, 9, 9]})
+random = np.random.default_rng(0)
+samples = [
+    [{"x": random.standard_normal((1, 512, 12, 12)).astype(np.float32)}] for _ in range(48)
+]
+made = compress(model, parse_recipe(sys.argv[1]), Calibrator(samples))
+print(made.changes[0].storage.notes[-1].code)
+usage = resource.getrusage(resource.RUSAGE_SELF)
+print(usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["weights:4,rounding=gptq", "palette,mixed=4.0,rounding=gptq"])
+def test_rows_of_8192_inputs_take_little_time_and_memory(recipe):
+    done = subprocess.run(
+        [sys.executable, "-c", WIDE_MODEL, recipe], capture_output=True, text=True, check=True
+    )
+
+    note, usage = done.stdout.splitlines()
+    megabytes, seconds = map(float, usage.split())
+    assert note == "input-blocks"
+    assert megabytes < 600
+    assert seconds < 60

@@ -355,5 +355,5 @@ def hessian_bytes(site: WeightSite) -> int:
     """Bytes of a weight's Hessian."""
     groups, _, inputs = weight_layout(site.weight).sizes()
     blocks = input_blocks(inputs)
-    products = sum((block.stop - block.start) ** 2 for block in blocks)
+    products: int = sum((block.stop - block.start) ** 2 for block in blocks)
     return groups * products * np.dtype(np.float64).itemsize
