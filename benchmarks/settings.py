@@ -45,7 +45,7 @@ CLOSE_TO_8 = (
 )
 CLOSE_TO_4 = (
     f"{PALETTE},mixed=4.8",
-    f"{PALETTE},mixed=3.5",
+    f"{PALETTE},mixed=3.1",
     f"{PALETTE},bits=4",
     "simplify+palette,rounding=gptq,weighted=true,bits=4",
     f"simplify+weights:4,{CALIBRATED}",
