@@ -34,7 +34,7 @@ def key(chosen: Case, recipe: str) -> Path:
 def code() -> str:
     """Digest of the methods as they were when this process first asked."""
     total = hashlib.sha256()
-    for path in sorted((SOURCE / "compress").rglob("*.py")):
+    for path in sorted((SOURCE / "compression").rglob("*.py")):
         if not path.name.startswith(INTEGERS):
             total.update(path.read_bytes())
     return total.hexdigest()

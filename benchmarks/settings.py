@@ -38,10 +38,25 @@ HALF = f"{PALETTE},bits=8,where=coder+float16"
 BLOCKS = tuple(f"simplify+weights:8,{CALIBRATED},block={size},where=MatMul" for size in (32, 128))
 """Convolutions in float32, as the tools for products leave them."""
 
+CLOSE_TO_8 = (
+    f"{PALETTE},mixed=7.8",
+    f"{PALETTE},mixed=6.9",
+    "simplify+palette,rounding=gptq,weighted=true,bits=8",
+)
+CLOSE_TO_4 = (
+    f"{PALETTE},mixed=4.8",
+    f"{PALETTE},mixed=3.1",
+    f"{PALETTE},bits=4",
+    "simplify+palette,rounding=gptq,weighted=true,bits=4",
+    f"simplify+weights:4,{CALIBRATED}",
+)
+
 MORE: Mapping[str, Mapping[int, tuple[str, ...]]] = {
     "fashion": {8: (GROUPS,), 3: SMALL},
     "silero": {8: (GROUPS, HALF), 3: SMALL},
     "ocr": {8: BLOCKS, 3: (f"{PALETTE},mixed=2.6",)},
+    "cqt": {8: CLOSE_TO_8, 4: CLOSE_TO_4},
+    "decoder": {8: CLOSE_TO_8, 4: CLOSE_TO_4},
 }
 """More of packlight's by model, for sizes that peers have."""
 

@@ -17,19 +17,13 @@ from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
 from packlight.model import Model, nodes, stored_tensor
-from packlight.runtime.exact_integers import (
-    MICROSOFT,
-    cast_to,
-    constant_value,
-    optional_input,
-    replace_node,
-    static_shape,
-)
+from packlight.runtime.exact_integers import MICROSOFT, replace_node
+from packlight.runtime.exact_sums import cast_to, constant_value, optional_input, static_shape
 from packlight.runtime.nested_graphs import infer_types
 
 Value = ir.Value | None
-Rewrite = Callable[[Tape, ir.Node], ir.Value | None]
-"""Writes an equivalent float operator and returns its result, or None where the operator stays."""
+Rewrite = Callable[[Tape, ir.Node], ir.Value | Sequence[ir.Value] | None]
+"""Writes an equivalent float operator and returns its results, or None where the operator stays."""
 
 NIBBLE = 4
 PARTS = 3
@@ -191,6 +185,27 @@ def _rewrite_dynamic_matmul(tape: Tape, node: ir.Node) -> ir.Value:
     return _add_bias(tape, tape.op("MatMul", [left, right]), optional_input(node, 4))
 
 
+def _rewrite_dynamic_lstm(tape: Tape, node: ir.Node) -> Sequence[ir.Value]:
+    """Rewrite DynamicQuantizeLSTM; the states between its steps stay floats."""
+    codes, scale, zero = tape.op_multi_out("DynamicQuantizeLinear", [node.inputs[0]], num_outputs=3)
+    weights = [_dequantize_gates(tape, node, place, scales) for place, scales in ((1, 8), (2, 10))]
+    others = [optional_input(node, place) for place in range(3, 8)]
+    inputs = [_dequantize(tape, codes, scale, zero), *weights, *others]
+    return tape.op_multi_out("LSTM", inputs, node.attributes, num_outputs=len(node.outputs))
+
+
+def _dequantize_gates(tape: Tape, node: ir.Node, place: int, scales: int) -> ir.Value:
+    """Dequantize a weight (directions, in, gates) with a scale for each direction or gate."""
+    shape = constant_value(tape, np.array([0, 1, -1], np.int64))
+    weight = cast_to(tape, node.inputs[place], ir.DataType.FLOAT)
+    scale, zero = (optional_input(node, index) for index in (scales, scales + 1))
+    if zero is not None:
+        offset = cast_to(tape, tape.op("Reshape", [zero, shape]), ir.DataType.FLOAT)
+        weight = tape.op("Sub", [weight, offset])
+    weight = tape.op("Mul", [weight, tape.op("Reshape", [scale, shape])])
+    return tape.op("Transpose", [weight], {"perm": [0, 2, 1]})
+
+
 def _add_bias(tape: Tape, value: ir.Value, bias: Value) -> ir.Value:
     if bias is None:
         return value
@@ -308,6 +323,7 @@ REWRITES: dict[tuple[str, str], Rewrite] = {
     (MICROSOFT, "QLinearConcat"): _rewrite_concat,
     (MICROSOFT, "MatMulIntegerToFloat"): _rewrite_matmul_integer_to_float,
     (MICROSOFT, "DynamicQuantizeMatMul"): _rewrite_dynamic_matmul,
+    (MICROSOFT, "DynamicQuantizeLSTM"): _rewrite_dynamic_lstm,
     (MICROSOFT, "MatMulNBits"): _rewrite_matmul_nbits,
 }
 """Rewrites by domain and operator type."""

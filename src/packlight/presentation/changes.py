@@ -28,7 +28,9 @@ NOTES: Mapping[NoteCode, str] = {
     "not-finite-inputs": "no calibration sample gives it finite inputs",
     "no-inputs": "its inputs cannot be observed",
     "shared-weight": "several operators share it",
+    "input-blocks": "error feedback within blocks of its inputs",
     "no-sensitivity": "mean width, as rounding it changes no compared output",
+    "small-gain": "codes would save too little for their error",
     "int16-safe": "pairs of products within 16 bits",
 }
 

@@ -305,6 +305,19 @@ def recurrent(shapes: OperatorShapes) -> Work:
     return Work(steps * products, steps * hidden * STEP[op], FULL if shapes.has(4) else "")
 
 
+def _dynamic_lstm(shapes: OperatorShapes) -> Work:
+    """As an LSTM, whose weights lie the other way round; inputs and states become codes."""
+    first, second, width = shapes.input(0, 3)
+    directions, _, rows = shapes.input(1, 3)
+    steps = first * second * directions
+    hidden = rows // GATES["LSTM"]
+    peepholes = PEEPHOLES * hidden * shapes.has(7)
+    quantize = QUANTIZE_INPUT * (first * second * width + steps * hidden)
+    other = steps * hidden * STEP["LSTM"] + quantize + 2 * steps * rows
+    macs = steps * (rows * (width + hidden) + peepholes)
+    return Work(macs, other, FULL if shapes.has(4) else "")
+
+
 MACS: Mapping[str, Count] = {
     "Conv": conv,
     "ConvInteger": conv,
@@ -322,6 +335,7 @@ MACS: Mapping[str, Count] = {
 """Standard operators with products."""
 
 MICROSOFT_MACS: Mapping[str, Count] = {
+    "DynamicQuantizeLSTM": _dynamic_lstm,
     "DynamicQuantizeMatMul": _dynamic_matmul,
     "FusedConv": conv,
     "FusedGemm": gemm,

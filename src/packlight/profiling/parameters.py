@@ -28,6 +28,7 @@ PLACES: Mapping[str, tuple[int, ...]] = {
     "BatchNormalization": (0, 1, 2),
     "ConvInteger": (0, 1),
     "DequantizeLinear": (0,),
+    "DynamicQuantizeLSTM": (0, 1, 2, 3, 5, 6, 7),
     "DynamicQuantizeMatMul": (0, 1, 4),
     "GatherBlockQuantized": (0,),
     "MatMulInteger": (0, 1),

@@ -20,6 +20,7 @@ ADDED = "packlight.stand_in."
 SUMS = ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
 """Operators whose further results have the shape of the first."""
 
+LSTM = "DynamicQuantizeLSTM"
 MATRIX = 2
 QGEMM_SCALE = 7
 
@@ -46,8 +47,8 @@ def is_added(value: ir.Value) -> bool:
 def replace_node(model: ir.Model, node: ir.Node, replace: Replace) -> None:
     """Put stand-ins in place of an operator, with its names and tags.
 
-    Further outputs of a normalization are sums like the first; those of other operators stay
-    unknown. Unused outputs have no name.
+    Further outputs of a normalization are sums like the first; those of an LSTM are its states,
+    those of other operators stay unknown. Unused outputs have no name.
     """
     graph = node.graph
     assert graph is not None
@@ -56,6 +57,8 @@ def replace_node(model: ir.Model, node: ir.Node, replace: Replace) -> None:
             continue
         if index == 0 or node.op_type in SUMS:
             inserted = replace(model, node)
+        elif node.op_type == LSTM:
+            inserted = _last_state(node, index)
         else:
             inserted = [ir.node("Identity", [_unknown_value(model)])]
         for new in inserted:
@@ -164,7 +167,20 @@ def _projected(model: ir.Model, node: ir.Node) -> list[ir.Node]:
     return [ir.node("MatMul", [node.inputs[0], _unknown_weight(model, wide, sizes[2])])]
 
 
+def _last_state(node: ir.Node, index: int) -> list[ir.Node]:
+    """An LSTM, and the output of it that gives the last state or cell."""
+    attributes = {name: node.attributes[name] for name in LSTM_SIZES if name in node.attributes}
+    lstm = ir.node("LSTM", node.inputs[:3], attributes, num_outputs=index + 1)
+    for place, value in enumerate(lstm.outputs):
+        value.name = f"{ADDED}{node.outputs[index].name}.{place}"
+    return [lstm, ir.node("Identity", [lstm.outputs[index]])]
+
+
+LSTM_SIZES = ("direction", "hidden_size")
+"""Attributes that the shapes of an LSTM depend on."""
+
 REPLACE: Mapping[str, Replace] = {
+    LSTM: _as_standard("LSTM", 3),
     "MatMulNBits": _block_product,
     "FusedMatMul": _fused_product,
     "FusedConv": _as_standard("Conv", 3),

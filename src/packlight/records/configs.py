@@ -374,6 +374,8 @@ class DynamicInt8(MethodConfig):
         search: width of a weight's grid, as in ``StaticInt8``.
         bias: whether biases take up what rounding by samples does to the means of outputs.
         portable: whether weights are chosen so that x86 processors without VNNI never saturate.
+        runtime: that reads the file: ``onnxruntime`` has a kernel for LSTMs in integers, an
+            operator of its own domain; ``onnx`` keeps to the operators that ONNX defines.
     """
 
     kind: ClassVar[str] = "dynamic"
@@ -384,6 +386,7 @@ class DynamicInt8(MethodConfig):
     search: WeightRange = "mse"
     bias: bool = True
     portable: bool = True
+    runtime: Literal["onnxruntime", "onnx"] = "onnxruntime"
 
 
 Config = Simplify | Equalize | Float16 | WeightOnly | Palette | Sparse | StaticInt8 | DynamicInt8

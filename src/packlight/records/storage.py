@@ -19,8 +19,10 @@ NoteCode = Literal[
     "no-samples",  # no calibration sample reaches the weight, so it is rounded to nearest
     "not-finite-inputs",  # no sample gives it inputs that are finite and can be squared
     "no-inputs",  # it multiplies no inputs that could be observed
-    "shared-weight",  # several operators read the weight, so it is rounded to nearest
+    "shared-weight",  # operators read the weight in different ways, so it is rounded to nearest
+    "input-blocks",  # its rows are so long that errors are compensated in each part of one alone
     "no-sensitivity",  # its rounding reaches no compared output, so it has the mean width
+    "small-gain",  # codes would save too few bytes for the error that they add
     "int16-safe",  # pairs of products stay within 16 bits, so that no x86 processor saturates
 ]
 """What else is true of a change. ``operators`` of a note are those that it speaks of."""

@@ -14,15 +14,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 
 import numpy as np
 import onnx_ir as ir
-from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
-from packlight.model import Model, nodes, stored_tensor
+from packlight.model import Model, nodes
+from packlight.runtime.exact_recurrent import dynamic_quantize_lstm
+from packlight.runtime.exact_sums import (
+    Operands,
+    UnsizedError,
+    Value,
+    cast_to,
+    centered_codes,
+    constant_value,
+    matmul_sum,
+    optional_input,
+    scale_sum,
+    static_shape,
+)
 
 MICROSOFT = "com.microsoft"
 FLOAT32_ACTIVATIONS = 1
@@ -34,8 +45,7 @@ INEXACT_PREFIXES = (
 )  # fmt: skip
 """Families of ``com.microsoft`` that compute with integers."""
 
-Reference = Callable[[Tape, ir.Node], ir.Value]
-Value = ir.Value | None
+Reference = Callable[[Tape, ir.Node], ir.Value | Sequence[ir.Value]]
 
 EXACT_BELOW = 2**24
 LARGEST_DIFFERENCE = 255
@@ -79,28 +89,35 @@ def _replace_by_reference(node: ir.Node) -> bool:
     return True
 
 
-def replace_node(node: ir.Node, new: Sequence[ir.Node], result: ir.Value) -> None:
-    """Replace an operator by new ones; its output keeps its name."""
+def replace_node(
+    node: ir.Node, new: Sequence[ir.Node], results: ir.Value | Sequence[ir.Value]
+) -> None:
+    """Replace an operator by new ones; its outputs keep their names."""
     graph = node.graph
     assert graph is not None
-    stem = node.outputs[0].name
+    if isinstance(results, ir.Value):
+        results = [results]
+    pairs = [pair for pair in zip(node.outputs, results, strict=False) if pair[0].name]
+    stem = next((old.name for old, _ in pairs), node.name)
     for index, new_node in enumerate(new):
         new_node.name = f"{node.name or stem}.exact.{index}"
         for slot, value in enumerate(new_node.outputs):
             value.name = f"{stem}.exact.{index}.{slot}"
-    ir.convenience.replace_nodes_and_values(graph, node, [node], new, node.outputs, [result])
+    before = [old for old, _ in pairs]
+    after = [result for _, result in pairs]
+    ir.convenience.replace_nodes_and_values(graph, node, [node], new, before, after)
 
 
 def _matmul_integer(tape: Tape, node: ir.Node) -> ir.Value:
     a, b = node.inputs[:2]
-    total = _matmul_sum(tape, Operands(a, b, optional_input(node, 2), optional_input(node, 3)))
+    total = matmul_sum(tape, Operands(a, b, optional_input(node, 2), optional_input(node, 3)))
     return cast_to(tape, total, ir.DataType.INT32)
 
 
 def _qlinear_matmul(tape: Tape, node: ir.Node) -> ir.Value:
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs
-    total = _matmul_sum(tape, Operands(a, b, a_zero, b_zero))
-    return _requantize(tape, _scale_sum(tape, total, a_scale, b_scale), y_scale, y_zero)
+    total = matmul_sum(tape, Operands(a, b, a_zero, b_zero))
+    return _requantize(tape, scale_sum(tape, total, a_scale, b_scale), y_scale, y_zero)
 
 
 def _conv_integer(tape: Tape, node: ir.Node) -> ir.Value:
@@ -118,7 +135,7 @@ def _qlinear_conv(tape: Tape, node: ir.Node) -> ir.Value:
         total = tape.op("Add", [total, per_channel(tape, bias, w, axis=1)])
     wide = cast_to(tape, total, ir.DataType.DOUBLE)
     scale = per_channel(tape, w_scale, w, axis=1)
-    return _requantize(tape, _scale_sum(tape, wide, x_scale, scale), y_scale, y_zero)
+    return _requantize(tape, scale_sum(tape, wide, x_scale, scale), y_scale, y_zero)
 
 
 def _requantize(tape: Tape, real: ir.Value, scale: Value, zero: Value) -> ir.Value:
@@ -128,16 +145,16 @@ def _requantize(tape: Tape, real: ir.Value, scale: Value, zero: Value) -> ir.Val
 
 def _matmul_integer_to_float(tape: Tape, node: ir.Node) -> ir.Value:
     a, b, a_scale, b_scale = node.inputs[:4]
-    total = _matmul_sum(tape, Operands(a, b, optional_input(node, 4), optional_input(node, 5)))
-    real = _scale_sum(tape, total, a_scale, b_scale)
+    total = matmul_sum(tape, Operands(a, b, optional_input(node, 4), optional_input(node, 5)))
+    real = scale_sum(tape, total, a_scale, b_scale)
     return _add_bias(tape, real, optional_input(node, 6), a_scale)
 
 
 def _dynamic_quantize_matmul(tape: Tape, node: ir.Node) -> ir.Value:
     a, b, b_scale = node.inputs[:3]
     codes, a_scale, a_zero = tape.op_multi_out("DynamicQuantizeLinear", [a], num_outputs=3)
-    total = _matmul_sum(tape, Operands(codes, b, a_zero, optional_input(node, 3)))
-    real = _scale_sum(tape, total, a_scale, b_scale)
+    total = matmul_sum(tape, Operands(codes, b, a_zero, optional_input(node, 3)))
+    real = scale_sum(tape, total, a_scale, b_scale)
     return _add_bias(tape, real, optional_input(node, 4), a_scale)
 
 
@@ -155,88 +172,9 @@ REFERENCES: dict[tuple[str, str], Reference] = {
     ("", "QLinearConv"): _qlinear_conv,
     (MICROSOFT, "MatMulIntegerToFloat"): _matmul_integer_to_float,
     (MICROSOFT, "DynamicQuantizeMatMul"): _dynamic_quantize_matmul,
+    (MICROSOFT, "DynamicQuantizeLSTM"): dynamic_quantize_lstm,
 }
 """Function that builds the reference, by domain and type."""
-
-
-def optional_input(node: ir.Node, index: int) -> ir.Value | None:
-    """An input that the operator may leave out; None where it does, and for an index of -1."""
-    if not 0 <= index < len(node.inputs):
-        return None
-    return node.inputs[index]
-
-
-def constant_value(tape: Tape, array: NDArray[np.generic]) -> ir.Value:
-    """A stored value as a Constant, which any graph may hold."""
-    return tape.op("Constant", [], {"value": ir.tensor(array)})
-
-
-def cast_to(tape: Tape, value: ir.Value | None, kind: ir.DataType) -> ir.Value:
-    """Cast a value to another type."""
-    return tape.op("Cast", [value], {"to": int(kind)})
-
-
-def static_shape(value: ir.Value) -> tuple[int, ...] | None:
-    """Shape of a value; None where a dimension is open."""
-    shape = (stored_tensor(value) or value).shape
-    if shape is None or not all(isinstance(dim, int) for dim in shape):
-        return None
-    return tuple(int(dim) for dim in shape)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class Operands:
-    """Two arrays of 8-bit codes, each with its zero point where it has one."""
-
-    left: ir.Value | None
-    right: ir.Value | None
-    left_zero: ir.Value | None = None
-    right_zero: ir.Value | None = None
-
-
-def _matmul_sum(tape: Tape, operands: Operands) -> ir.Value:
-    """The product of (left - left_zero) and (right - right_zero), float64.
-
-    A product of 8-bit codes is below 2**16, so float64 is exact up to 2**37 products; as int32,
-    which the operators state, the sum is right up to 33,025 products.
-
-    Args:
-        tape: where the operators go.
-        operands: left (..., rows, inner) with one zero point or one for each row, right
-            (..., inner, columns) with one or one for each column.
-    """
-    left_zero = _as_column(tape, operands.left_zero)
-    factors = [
-        _centered(tape, operands.left, left_zero, ir.DataType.DOUBLE),
-        _centered(tape, operands.right, operands.right_zero, ir.DataType.DOUBLE),
-    ]
-    return tape.op("MatMul", factors)
-
-
-def _centered(tape: Tape, codes: Value, zero: Value, kind: ir.DataType) -> ir.Value:
-    wide = cast_to(tape, codes, kind)
-    if zero is None:
-        return wide
-    return tape.op("Sub", [wide, cast_to(tape, zero, kind)])
-
-
-def _as_column(tape: Tape, value: ir.Value | None) -> ir.Value | None:
-    if value is None:
-        return None
-    shape = static_shape(value)
-    if shape is None or len(shape) != 1 or shape == (1,):
-        return value
-    return tape.op("Reshape", [value, constant_value(tape, np.array([-1, 1], np.int64))])
-
-
-def _scale_sum(tape: Tape, total: ir.Value, left_scale: Value, right_scale: Value) -> ir.Value:
-    first = cast_to(tape, _as_column(tape, left_scale), ir.DataType.DOUBLE)
-    second = cast_to(tape, right_scale, ir.DataType.DOUBLE)
-    return tape.op("Mul", [tape.op("Mul", [total, first]), second])
-
-
-class UnsizedError(Exception):
-    """The weight's shape is unknown, or sums over too many products."""
 
 
 def digit_bits(products: int) -> int:
@@ -270,8 +208,8 @@ def _conv_sum(tape: Tape, operands: Operands, attributes: Mapping[str, ir.Attr])
     zeros = operands.right_zero
     if zeros is not None:
         zeros = per_channel(tape, zeros, weight, axis=0)
-    images = _centered(tape, operands.left, operands.left_zero, ir.DataType.FLOAT)
-    weights = _centered(tape, weight, zeros, ir.DataType.FLOAT)
+    images = centered_codes(tape, operands.left, operands.left_zero, ir.DataType.FLOAT)
+    weights = centered_codes(tape, weight, zeros, ir.DataType.FLOAT)
     parts = [
         _weighted_digit(tape, tape.op("Conv", [images, digit], attributes), bits * index)
         for index, digit in enumerate(_digits(tape, weights, bits))

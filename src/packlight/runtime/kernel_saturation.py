@@ -21,7 +21,7 @@ from packlight.model import Model, nodes, stored_tensor
 from packlight.model.map_types import from_proto
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import Steps, native_options, start_with_options
-from packlight.runtime.exact_integers import optional_input
+from packlight.runtime.exact_sums import optional_input
 from packlight.runtime.kernel_sums import (
     LARGEST_CODE,
     Codes,

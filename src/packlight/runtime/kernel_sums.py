@@ -22,7 +22,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from packlight.model import stored_tensor
-from packlight.runtime.exact_integers import MICROSOFT, optional_input
+from packlight.runtime.exact_integers import MICROSOFT
+from packlight.runtime.exact_sums import optional_input
 
 Array = NDArray[np.generic]
 Codes = NDArray[np.uint8]

@@ -164,16 +164,14 @@ def test_a_weight_that_operators_sum_over_different_axes_of_is_refused(recipe):
 
 
 @pytest.mark.parametrize("recipe", [f"{recipe},rounding=gptq" for recipe in ROUNDED])
-def test_a_shared_weight_is_rounded_to_nearest_and_that_is_said(recipe):
+def test_a_weight_that_operators_share_is_rounded_once_with_error_feedback(recipe):
     model = NETWORKS["shared-17"]()
 
     made = apply_recipe(model, parse_recipe(f"{recipe},where=matmul"), sample_calls(model))
 
     (change,) = made.changes
-    assert change.storage.rounding == "nearest"
-    (note,) = change.storage.notes
-    assert note.code == "shared-weight"
-    assert len(note.operators) > 1
+    assert change.storage.rounding == "gptq"
+    assert change.storage.notes == ()
 
 
 def published(through):

@@ -466,7 +466,7 @@ def test_what_the_original_has_no_value_for_counts_as_it_was_meant():
         for original in (other, None)
     ]
 
-    for with_other, alone in zip(*(found.values() for found in fed), strict=True):
+    for (with_other,), (alone,) in zip(*(found.values() for found in fed), strict=True):
         assert not with_other.mean_gap().any()
         np.testing.assert_array_equal(
             with_other.hessian(centered=False), alone.hessian(centered=False)

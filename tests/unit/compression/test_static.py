@@ -1,5 +1,7 @@
 """Integer arithmetic with fixed ranges: grids, biases, what stays in float and why."""
 
+from itertools import pairwise
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -9,6 +11,7 @@ from packlight.compression.compress import uses_data
 from packlight.compression.qdq.integer_weights import excess, hold_pairs, in_pairs
 from packlight.errors import RecipeError
 from packlight.model import initializers, nodes, to_bytes
+from packlight.presentation.changes import describe_refusal
 from packlight.records import SessionOptions, parse_recipe
 from packlight.runtime import open_session, saturation
 from packlight.runtime.calibration import Calibrator
@@ -313,6 +316,33 @@ def test_ends_and_named_operators_stay_in_float_and_say_why():
         "skipped",
     ]
     assert str(conv.name) not in codes
+
+
+def plain(sizes, pixels=8):
+    """Convolutions of 3 x 3 one after another."""
+    net = Sketch(17)
+    value = "x"
+    for before, after in pairwise(sizes):
+        value = net.add("Conv", value, net.weight(after, before, 3, 3), pads=[1] * 4)
+        value = net.add("Relu", value)
+    shape = [1, sizes[0], pixels, pixels]
+    return net.model("plain", [value_info("x", shape)], {value: [1, sizes[-1], pixels, pixels]})
+
+
+@pytest.mark.parametrize(
+    ("sizes", "recipe", "words"),
+    [
+        ((3, 16, 16), "static,first=float", ": 16% of the arithmetic that integers could do"),
+        ((3, 16, 4), "static,first=float", ": 43% of the arithmetic that integers could do"),
+        ((3, 16, 4), "static,last=float", ": 57% of the arithmetic that integers could do"),
+        ((3, 16), "static,first=float", ": so does every operator that could compute in integers"),
+    ],
+)
+def test_an_end_that_stays_in_float_says_what_that_costs(sizes, recipe, words):
+    made = make_case(plain(sizes), parse_recipe(recipe)).result
+
+    (refusal,) = made.refusals
+    assert words in describe_refusal(refusal)
 
 
 def maker(node):

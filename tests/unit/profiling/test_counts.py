@@ -173,6 +173,13 @@ ATTENTION = {
     "product that quantizes its input": (
         "y = com.microsoft.DynamicQuantizeMatMul(x, w, s)", "float[4,6] x", "float[4,5] y",
         {"w": of(U8, 6, 5), "s": single(np.float32, 1)}, 4 * 6 * 5, 6 * 24 + 20, 21),
+    # 7 x 2 steps by 24 gates of 5 inputs and 6 numbers of the state; 9 more for each of these, 6 to
+    # quantize each input and number of the state, and 2 sums of each gate that are scaled.
+    "recurrence that quantizes its input and state": (
+        "y, h, c = com.microsoft.DynamicQuantizeLSTM<hidden_size=6>(x, w, r, , , , , , s, z, s, z)",
+        "float[7,2,5] x", "float[7,1,2,6] y",
+        {"w": of(np.int8, 1, 5, 24), "r": of(np.int8, 1, 6, 24), "s": (1,), "z": of(np.int8, 1)},
+        14 * 24 * 11, 14 * 6 * 9 + 6 * (70 + 84) + 2 * 14 * 24, 21),
     "product of codes with a bias": (
         "y = com.microsoft.QGemm<transB=1>(x, s, z, w, s, z, b, s, z)", "uint8[4,6] x",
         "uint8[4,5] y", {"w": of(U8, 5, 6), "b": of(np.int32, 5), **SIX}, 4 * 6 * 5, 4 * 20, 21),

@@ -172,14 +172,16 @@ def _product(operator: KernelOperator, y: Sizes, sums: int, stored: bool) -> Cal
     return operator.call("batched", macs, moved, rows, columns, sums, batch)
 
 
-GATES: Mapping[str, int] = {"LSTM": 4, "GRU": 3, "RNN": 1}
+GATES: Mapping[str, int] = {"LSTM": 4, "DynamicQuantizeLSTM": 4, "GRU": 3, "RNN": 1}
 
 
 def _recurrent(operator: KernelOperator) -> Call:
     """A recurrent layer over a sequence, in all its directions."""
     steps, batch, inputs = operator.read(0)
-    ways, _, hidden = operator.read(2)
-    stored = (ways, GATES[operator.node.op_type] * hidden, inputs + hidden)
+    ways, *sides = operator.read(2)
+    hidden = min(sides)  # some weights lie the other way round
+    gates = GATES[operator.node.op_type]
+    stored = (ways, gates * hidden, inputs + hidden)
     macs = steps * batch * math.prod(stored)
     moved = operator.moved((steps, batch, inputs), (steps, ways, batch, hidden), stored=stored)
     return operator.call("recurrent", macs, moved, steps * batch, inputs, hidden)
@@ -249,7 +251,7 @@ KERNELS: Mapping[str, Callable[[KernelOperator], Call]] = {op: call for operator
     "ConvTranspose": _transposed_conv,
     "Gemm FusedGemm QGemm": _gemm,
     "MatMul FusedMatMul MatMulInteger QLinearMatMul": _matmul,
-    "LSTM GRU RNN": _recurrent,
+    "LSTM DynamicQuantizeLSTM GRU RNN": _recurrent,
     "Add Sub Mul Max Min Sum Mean And Or Xor Equal Greater GreaterOrEqual Less LessOrEqual Where "
     "BitShift BitwiseAnd BitwiseOr BitwiseXor BiasAdd": _elementwise("add"),
     "Div Mod Sqrt Reciprocal": _elementwise("divide"),

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 
 from packlight.compression.bit_allocation.sensitivity_outputs import sensitivity_outputs
 from packlight.compression.reconstruction.bias_correction import RECURRENT
-from packlight.compression.reconstruction.gptq import HessianFactor, gptq
+from packlight.compression.reconstruction.gptq import HessianFactor, gptq_blocks
 from packlight.compression.reconstruction.hessian import (
-    HessianObserver,
+    BlockHessian,
+    Observers,
     hessian_bytes,
+    input_blocks,
     observe_hessians,
 )
 from packlight.compression.reconstruction.sequential import (
@@ -34,7 +36,7 @@ from packlight.compression.reconstruction.sequential import (
     S,
     batched,
 )
-from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
+from packlight.compression.reconstruction.shrinkage import importance, shrunk_blocks
 from packlight.compression.reconstruction.zero_masks import DENSE
 from packlight.compression.sites.weight_matrix import weight_layout
 from packlight.compression.sites.weight_sites import WeightSite
@@ -81,7 +83,7 @@ def measure_sensitivity(
     for batch in batched(probes, hessian_bytes, MAX_HESSIAN_BYTES, len(options)):
         hessians = observe_hessians(graph, batch, calibrator, HESSIAN_SAMPLES)
         for site in batch:
-            hessian = _error_hessian(site, hessians.get(id(site)))
+            hessian = _error_hessian(site, hessians.pop(id(site), None))
             weight = site.weight.read()
             sites = by_probe[id(site)]
             number_importance = importance(hessian, weight_layout(site.weight))
@@ -203,7 +205,7 @@ class WidthTrial:
     site: WeightSite
     weight: Floats
     grids: Mapping[int, RoundingGrid]
-    hessian: Doubles
+    hessian: BlockHessian
 
     def predicted(self, outputs: OutputError, config: RoundingConfig) -> dict[int, float]:
         """Errors of the outputs by width, from one that is measured; empty if it reaches none."""
@@ -232,7 +234,7 @@ class WidthTrial:
             return grid.nearest(self.weight)
         form = weight_layout(self.site.weight)
         matrices = form.matrices(self.weight).astype(np.float64)
-        rows = gptq(matrices, self.hessian, grid.lattice(form), config.ordered)
+        rows = gptq_blocks(matrices, self.hessian, grid.lattice(form), ordered=config.ordered)
         return np.asarray(form.weight(rows), np.float32)
 
     def layer_errors(self, *, ordered: bool) -> dict[int, float]:
@@ -241,38 +243,41 @@ class WidthTrial:
         groups, outputs, width = form.sizes()
         chosen = evenly_spread(groups, PROBE_ROWS)
         rows = evenly_spread(outputs, max(1, 2 * PROBE_ROWS // min(groups, PROBE_ROWS)))
-        hessian = self.hessian[chosen] if len(self.hessian) > 1 else self.hessian
-        shape = (len(hessian), -1, width)
+        groups_of_hessian = len(self.hessian.blocks[0])
+        hessian = self.hessian.subset(chosen) if groups_of_hessian > 1 else self.hessian
+        shape = (min(groups_of_hessian, len(chosen)), -1, width)
         subset = form.matrices(self.weight)[np.ix_(chosen, rows)]
         matrices = subset.reshape(shape).astype(np.float64)
-        factor = HessianFactor.of(hessian, ordered)
-        plan = factor.zero_plan(matrices, DENSE)
+        lattices = {
+            bits: grid.lattice(form).subset(chosen, rows) for bits, grid in self.grids.items()
+        }
+        if len(matrices) < len(chosen):
+            lattices = {bits: lattice.merged() for bits, lattice in lattices.items()}
         scale = groups * outputs / (len(chosen) * len(rows))
-        errors = {}
-        for bits, grid in self.grids.items():
-            lattice = grid.lattice(form).subset(chosen, rows)
-            if len(hessian) < len(chosen):
-                lattice = lattice.merged()
-            codes = factor.rounded(matrices, lattice, DENSE, plan)
-            errors[bits] = _squared_error(lattice.values(codes) - matrices, hessian) * scale
+        errors = dict.fromkeys(lattices, 0.0)
+        for columns, block in hessian.parts():
+            factor = HessianFactor.of(block, ordered)
+            target = matrices[:, :, columns]
+            plan = factor.zero_plan(target, DENSE)
+            for bits, lattice in lattices.items():
+                part = lattice.columns(columns)
+                gap = part.values(factor.rounded(target, part, DENSE, plan)) - target
+                errors[bits] += BlockHessian((block,)).error(gap) * scale
         return errors
 
 
-def _perturb(site: WeightSite, weight: Floats, grid: RoundingGrid, hessian: Doubles) -> float:
+def _perturb(site: WeightSite, weight: Floats, grid: RoundingGrid, hessian: BlockHessian) -> float:
     form = weight_layout(site.weight)
     rounded = grid.values(grid.nearest(weight))
     site.weight.put(rounded)
-    return _squared_error(form.matrices(rounded - weight).astype(np.float64), hessian)
+    return hessian.error(form.matrices(rounded - weight).astype(np.float64))
 
 
-def _error_hessian(site: WeightSite, observer: HessianObserver | None) -> Doubles:
-    if observer is None or not observer.calls:
-        return np.eye(weight_layout(site.weight).sizes()[2])[None]
-    return shrunk_hessian(observer, ERROR_DAMPING, centered=False)
-
-
-def _squared_error(gap: Doubles, hessian: Doubles) -> float:
-    return float(np.sum((gap @ hessian) * gap))
+def _error_hessian(site: WeightSite, observers: Observers | None) -> BlockHessian:
+    if observers is None or not all(observer.calls for observer in observers):
+        blocks = input_blocks(weight_layout(site.weight).sizes()[2])
+        return BlockHessian(tuple(np.eye(part.stop - part.start)[None] for part in blocks))
+    return shrunk_blocks(observers, ERROR_DAMPING, centered=False)
 
 
 def evenly_spread(count: int, most: int) -> NDArray[np.intp]:

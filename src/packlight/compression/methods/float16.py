@@ -68,7 +68,7 @@ def sites(graph: ir.Model, config: Float16) -> Iterator[Site | Refusal]:
             yield Site(value, tensor, name)
 
 
-def _range_refusal(site: Site) -> Refusal | None:
+def range_refusal(site: Site) -> Refusal | None:
     """Reason why a tensor does not fit into 16 bits; None where it does. NaN and infinity do."""
     if STANDS_IN in site.tensor.meta:
         return None
@@ -90,10 +90,11 @@ def apply(
 ) -> list[Change | Refusal]:
     """Store each tensor in 16 bits, with a Cast before its first use."""
     del calibrator, config
-    return [_halve(graph, site) for site in sites]
+    return [halve(graph, site) for site in sites]
 
 
-def _halve(graph: ir.Model, site: Site) -> Change:
+def halve(graph: ir.Model, site: Site) -> Change:
+    """Store one tensor in 16 bits, with a Cast before its first use."""
     expansion = Expansion(graph, site.value)
 
     def half() -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
@@ -114,6 +115,6 @@ METHOD = Method(
     opset=lambda _: 1,
     sites=sites,
     apply=apply,
-    inspect=_range_refusal,
     least_size=SMALLEST,
+    inspect=range_refusal,
 )

@@ -8,7 +8,7 @@ DequantizeLinear-13.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -41,6 +41,8 @@ from packlight.compression.qdq.resize_axes import write_out_axes
 from packlight.compression.qdq.shared_weights import refuse_divided_weights, with_common_scales
 from packlight.compression.sites.integer_sites import integer_sites
 from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE, Weight, weight_defect
+from packlight.model import Model
+from packlight.profiling import profile
 from packlight.records.configs import StaticInt8
 from packlight.records.granularity import PerChannel
 from packlight.records.name_pattern import name_pattern
@@ -124,7 +126,7 @@ def apply(
     graph: ir.Model, sites: Sequence[Site], calibrator: Calibrator, config: StaticInt8
 ) -> list[Change | Refusal]:
     """Put a grid on every value that integer operators read or give, and on weights and biases."""
-    chosen, results = _without_float_ends(graph, sites, config)
+    chosen, results = _without_float_ends(graph, sites, config, counts=not calibrator.sizes_only)
     chosen, divided = refuse_divided_weights(chosen)
     results += divided
     if not chosen:
@@ -191,24 +193,54 @@ def _number_levels(
 
 
 def _without_float_ends(
-    graph: ir.Model, sites: Sequence[Site], config: StaticInt8
+    graph: ir.Model, sites: Sequence[Site], config: StaticInt8, *, counts: bool
 ) -> tuple[list[Site], list[Change | Refusal]]:
-    """Operators that are to compute in integers, and refusals of those that the config excepts."""
+    """Operators that are to compute in integers, and refusals of those that the config excepts.
+
+    Args:
+        graph: the model.
+        sites: operators that can compute in integers.
+        config: of the step.
+        counts: whether refusals say how much arithmetic stays in float.
+    """
     first, last = placement.first_and_last(graph, [site.node for site in sites])
+    float_first = [site for site in sites if config.first == "float" and site.node in first]
+    float_last = [site for site in sites if config.last == "float" and site.node in last]
+    ends = {str(site.node.name) for site in (*float_first, *float_last)}
+    cost = _float_arithmetic(graph, sites, ends) if ends and counts else ""
     chosen: list[Site] = []
     refusals: list[Change | Refusal] = []
     for site in sites:
-        if config.first == "float" and site.node in first:
-            reason = "it reads the model's input, and first=float"
-            refusals.append(Refusal(site.operator, "first-operator", reason))
-        elif config.last == "float" and site.node in last:
-            reason = "nothing behind it has a weight, and last=float"
-            refusals.append(Refusal(site.operator, "last-operator", reason))
+        if site in float_first:
+            reason = f"it reads the model's input, and first=float{cost}"
+            remedy = "first=integer is faster where that is much"
+            refusals.append(Refusal(site.operator, "first-operator", reason, remedy))
+        elif site in float_last:
+            reason = f"nothing behind it has a weight, and last=float{cost}"
+            remedy = "last=integer is faster where that is much"
+            refusals.append(Refusal(site.operator, "last-operator", reason, remedy))
         elif _stays_float(config, site.node):
             refusals.append(Refusal(site.operator, "skipped", "skip= names it"))
         else:
             chosen.append(site)
     return chosen, refusals
+
+
+def _float_arithmetic(graph: ir.Model, sites: Sequence[Site], ends: Collection[str]) -> str:
+    """How much of the arithmetic stays in float at the ends of a model, as a clause."""
+    if all(site.operator in ends for site in sites):
+        return ": so does every operator that could compute in integers"
+    able = {site.operator for site in sites}
+    macs = {
+        operator.name: operator.macs
+        for operator in profile(Model(graph, ""), {}).operators
+        if operator.name in able and operator.macs is not None
+    }
+    total = sum(macs.values())
+    if len(macs) < len(able) or not total:
+        return ""
+    share = sum(count for name, count in macs.items() if name in ends) / total
+    return f": {share:.0%} of the arithmetic that integers could do"
 
 
 def _reader(site: Site, pairs: Pairs) -> Reader:

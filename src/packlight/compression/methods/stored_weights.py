@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.storage import Expansion, Parts
 from packlight.compression.method import Method
+from packlight.compression.methods.float16 import halve
+from packlight.compression.methods.small_gains import HalfSite, sites_of_small_gain
 from packlight.compression.reconstruction.sequential import (
     EncodedWeight,
     F,
@@ -40,12 +42,14 @@ from packlight.compression.sites.weight_sites import (
     weight_sites,
 )
 from packlight.records.configs import RoundingConfig
-from packlight.records.storage import Storage
+from packlight.records.storage import Note, Storage, StoredFloat16
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
+SMALL_GAIN = "codes would save too few bytes for the error that they add"
+
 C = TypeVar("C", bound=RoundingConfig)
 
 
@@ -79,7 +83,9 @@ class WeightStorage(Generic[C, S, F]):
     widths: Sequence[int] = ()
     sparsity: Callable[[C], Sparsity] = lambda _: DENSE
 
-    def method(self, summary: str, config: type[C], opset: Callable[[C], int]) -> Method[C, S]:
+    def method(
+        self, summary: str, config: type[C], opset: Callable[[C], int]
+    ) -> Method[C, S | HalfSite]:
         """The method that stores weights in this way; arguments as of ``Method``."""
         return Method(
             summary=summary,
@@ -94,8 +100,21 @@ class WeightStorage(Generic[C, S, F]):
             makes_up=lambda config: config.targets_float,
         )
 
-    def sites(self, graph: ir.Model, config: C) -> Iterator[S | Refusal]:
+    def sites(self, graph: ir.Model, config: C) -> Iterator[S | HalfSite | Refusal]:
         """Every stored weight that gains, and refusals of all others."""
+        decisions = list(self._decisions(graph, config))
+        sites = [site for site in decisions if not isinstance(site, Refusal)]
+        halves = sites_of_small_gain(sites, partial(self.stored_bytes, config))
+        for site in decisions:
+            if isinstance(site, Refusal) or id(site) not in halves:
+                yield site
+            elif site.weight.dtype == ir.DataType.FLOAT:
+                yield HalfSite(site.weight)
+            else:
+                yield Refusal(site.operator, "no-gain", SMALL_GAIN)
+
+    def _decisions(self, graph: ir.Model, config: C) -> Iterator[S | Refusal]:
+        """Decision about every stored weight and table."""
         roles = weight_roles(graph, fused=True)
         read = {id(value) for _, value in roles if value is not None and stored(value) is not None}
         for weight in (*weight_sites(graph, fused=True), *table_sites(graph, read)):
@@ -106,22 +125,33 @@ class WeightStorage(Generic[C, S, F]):
         return config.is_calibrated or self.needs_inputs(config)
 
     def apply(
-        self, graph: ir.Model, sites: Sequence[S], calibrator: Calibrator, config: C
+        self, graph: ir.Model, sites: Sequence[S | HalfSite], calibrator: Calibrator, config: C
     ) -> list[Change | Refusal]:
         """Replace each weight by its parts and the operators that restore it."""
+        coded = [site for site in sites if not isinstance(site, HalfSite)]
+        halves = [site for site in sites if isinstance(site, HalfSite)]
+        changes: list[Change | Refusal] = []
+        changes += [
+            self._replace(graph, w, config) for w in self._round(graph, coded, calibrator, config)
+        ]
+        changes += [self._halve(graph, site) for site in halves]
+        return changes
+
+    def _round(
+        self, graph: ir.Model, sites: Sequence[S], calibrator: Calibrator, config: C
+    ) -> list[EncodedWeight[S]]:
+        """Every weight with its stored parts."""
         fit = partial(self.fit, config)
         parts = partial(self.parts, config)
         if not self.uses_data(config):
-            weights = round_lazily(sites, fit, parts)
-        elif calibrator.sizes_only:
-            weights = round_unobserved(sites, fit, parts, config)
-        else:
-            if config.mixed:
-                sites = self._allocate(graph, sites, calibrator, config)
-            sparsity = self.sparsity(config)
-            rounded = round_sequentially(graph, sites, calibrator, fit, config, sparsity=sparsity)
-            weights = encode_rounded(rounded, parts)
-        return [self._replace(graph, weight, config) for weight in weights]
+            return round_lazily(sites, fit, parts)
+        if calibrator.sizes_only:
+            return round_unobserved(sites, fit, parts, config)
+        if config.mixed:
+            sites = self._allocate(graph, sites, calibrator, config)
+        sparsity = self.sparsity(config)
+        rounded = round_sequentially(graph, sites, calibrator, fit, config, sparsity=sparsity)
+        return encode_rounded(rounded, parts)
 
     def _allocate(
         self, graph: ir.Model, sites: Sequence[S], calibrator: Calibrator, config: C
@@ -146,9 +176,16 @@ class WeightStorage(Generic[C, S, F]):
         storage = self.describe(config, encoded)
         return Change(site.operator, self.kind, storage, before, self.stored_bytes(config, site))
 
+    def _halve(self, graph: ir.Model, site: HalfSite) -> Change:
+        change = halve(graph, site.as_float16())
+        storage = StoredFloat16(notes=(Note("small-gain"),))
+        return replace(change, method=self.kind, storage=storage)
+
 
 def _defect(site: WeightSite) -> Refusal | None:
     """Refusal of a weight whose numbers would be spoilt; None where they would not."""
+    if isinstance(site, HalfSite):
+        return site.refusal()
     weight = site.weight
     refusal = weight_defect(weight)
     if refusal is not None or not weight.is_table or STANDS_IN in weight.tensor.meta:

@@ -24,10 +24,10 @@ from packlight.backends.capabilities import policy
 from packlight.compression.grids import grouping
 from packlight.compression.grids.uniform import Uniform, fit_grid
 from packlight.compression.reconstruction.bias_correction import Bias, bias_of
-from packlight.compression.reconstruction.gptq import gptq
-from packlight.compression.reconstruction.hessian import HessianObserver, observe_hessians
+from packlight.compression.reconstruction.gptq import gptq_blocks
+from packlight.compression.reconstruction.hessian import Observers, observe_hessians
 from packlight.compression.reconstruction.sequential import hessian_batches
-from packlight.compression.reconstruction.shrinkage import importance, shrunk_hessian
+from packlight.compression.reconstruction.shrinkage import importance, shrunk_blocks
 from packlight.compression.sites.weight_matrix import weight_layout
 from packlight.compression.sites.weight_sites import WeightSite
 from packlight.records.configs import DynamicInt8, StaticInt8
@@ -44,9 +44,12 @@ IntegerConfig = StaticInt8 | DynamicInt8
 
 
 def weight_granularity(config: IntegerConfig, node: ir.Node) -> PerChannel | PerTensor:
-    """Who shares a scale of an operator's weight: all of it where the runtime has one scale."""
+    """Who shares a scale of an operator's weight: all of it where the runtime has one scale.
+
+    So has an LSTM: with a scale for each output its kernel takes a tenth more time.
+    """
     if isinstance(config, DynamicInt8):
-        return config.granularity
+        return PerTensor() if node.op_type == "LSTM" else config.granularity
     if node.op_type in policy(config.runtime).runtime.per_channel:
         return config.granularity
     return PerTensor()
@@ -182,27 +185,29 @@ def round_by_samples(
     return rounded
 
 
-def _round_weight(reader: Reader, observer: HessianObserver, config: IntegerConfig) -> Codes:
+def _round_weight(reader: Reader, observers: Observers, config: IntegerConfig) -> Codes:
     """Round one weight."""
-    if not observer.calls:
+    if not all(observer.calls for observer in observers):
         codes_of_reader = round_to_nearest(reader, config)
         reader.weight.put(codes_of_reader.floats)
         return codes_of_reader
     weight = reader.weight.read()
     form = weight_layout(reader.weight)
     bias = _bias_of(reader) if config.bias else None
-    hessian = shrunk_hessian(observer, DAMPING, centered=bias is not None)
+    hessian = shrunk_blocks(observers, DAMPING, centered=bias is not None)
+    mean = np.concatenate([observer.mean() for observer in observers], axis=1)
+    del observers  # as large as the Hessian
     points = _weight_grid(reader, weight, importance(hessian, form), config)
     codes = points.nearest(weight)
     matrices = form.matrices(weight).astype(np.float64)
     if config.rounding == "gptq":
-        rows = gptq(matrices, hessian, points.lattice(form), ordered=True)
+        rows = gptq_blocks(matrices, hessian, points.lattice(form), ordered=True)
         codes = form.weight(rows).astype(np.float32)
     codes_of_reader = _coded(reader, points, codes, config)
     reader.weight.put(codes_of_reader.floats)
     if bias is not None:
         error = matrices - form.matrices(codes_of_reader.floats).astype(np.float64)
-        bias.shift((error @ observer.mean()[:, :, None])[:, :, 0])
+        bias.shift((error @ mean[:, :, None])[:, :, 0])
     return codes_of_reader
 
 
@@ -217,16 +222,18 @@ class PairLayout:
 
     Attributes:
         shape: of the weight.
-        order: its axes, the one of the outputs first.
+        order: its axes, those of the outputs first.
+        outer: axes of the outputs.
     """
 
     shape: tuple[int, ...]
     order: tuple[int, ...]
+    outer: int = 1
 
     def rows(self, weight: Floats) -> Floats:
         """(out, in) from an array of the weight's shape."""
         moved = weight.transpose(self.order)
-        return moved.reshape(moved.shape[0], -1)
+        return moved.reshape(math.prod(moved.shape[: self.outer]), -1)
 
     def weight(self, rows: Floats) -> Floats:
         """An array of the weight's shape from (out, in)."""
@@ -246,6 +253,8 @@ def _pair_layout(node: ir.Node, shape: tuple[int, ...]) -> PairLayout | None:
         if groups > 1 and shape[:SPATIAL] == (groups, 1):
             return None
         return PairLayout(shape, (0, *range(SPATIAL, len(shape)), 1))
+    if node.op_type == "LSTM":
+        return PairLayout(shape, (0, 1, 2), outer=2)
     turned = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
     if turned:
         return PairLayout(shape, (0, 1))

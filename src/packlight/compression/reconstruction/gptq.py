@@ -11,12 +11,13 @@ al., "QuantEase" (2023).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.compression.reconstruction.hessian import BlockHessian
 from packlight.compression.reconstruction.zero_masks import DENSE, Mask, Sparsity, cheapest_mask
 from packlight.compression.threads import load_kernels
 
@@ -76,6 +77,15 @@ class Lattice:
         table_of = np.ascontiguousarray(self.table_of[index])
         return self.with_rows(self.scale[index], self.zero[index], table_of)
 
+    def columns(self, columns: slice) -> Lattice:
+        """Of some columns of every row."""
+        if self.scale.shape[2] == 1:
+            return self
+        index = np.arange(columns.start, columns.stop) // self.block
+        scale = np.ascontiguousarray(self.scale[:, :, index])
+        zero = np.ascontiguousarray(self.zero[:, :, index])
+        return replace(self, scale=scale, zero=zero, block=1)
+
     def with_rows(self, scale: Doubles, zero: Doubles, table_of: Integers) -> Lattice:
         """Of other rows with the codes and tables of these."""
         return Lattice(scale, zero, self.block, self.low, self.high, self.tables, table_of)
@@ -124,6 +134,17 @@ def gptq(
             weight[:, rows], lattice.rows(rows), sparsity, plan[:, rows]
         )
     return codes
+
+
+def gptq_blocks(
+    weight: Doubles, hessian: BlockHessian, lattice: Lattice, *, ordered: bool
+) -> Doubles:
+    """As ``gptq``, for each block of inputs alone."""
+    parts = [
+        gptq(weight[:, :, columns], block, lattice.columns(columns), ordered)
+        for columns, block in hessian.parts()
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
 @dataclass(frozen=True, slots=True)

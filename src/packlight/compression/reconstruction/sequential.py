@@ -26,21 +26,27 @@ from numpy.typing import NDArray
 
 from packlight.compression.encoding.storage import Parts
 from packlight.compression.reconstruction.bias_correction import Bias, bias_of
-from packlight.compression.reconstruction.gptq import Lattice, gptq
+from packlight.compression.reconstruction.gptq import Lattice, gptq_blocks
 from packlight.compression.reconstruction.hessian import (
-    HessianObserver,
+    BlockHessian,
+    Observers,
     hessian_bytes,
     observe_hessians,
 )
 from packlight.compression.reconstruction.reference import RoundingReferences
 from packlight.compression.reconstruction.shrinkage import (
-    compensated_weight,
+    compensated_rows,
     importance,
-    shrunk_hessian,
+    shrunk_blocks,
 )
-from packlight.compression.reconstruction.sparse_rows import prune_rows, refine_sparse_codes
+from packlight.compression.reconstruction.sparse_rows import prune_blocks, refine_blocks
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
-from packlight.compression.sites.weight_matrix import Layout, input_values, weight_layout
+from packlight.compression.sites.weight_matrix import (
+    Layout,
+    input_values,
+    observed_inputs,
+    weight_layout,
+)
 from packlight.compression.sites.weight_sites import Weight, WeightSite, shared_weight_note
 from packlight.records.configs import RoundingConfig
 from packlight.records.storage import Note, RoundingMethod
@@ -149,9 +155,7 @@ def round_unobserved(
     For the size of a file: it is that with samples, as long as one reaches every weight.
     """
     for site in sites if config.bias else ():
-        role = site.weight.roles[0]
-        has_inputs = len(site.weight.roles) == 1 and bool(input_values(role))
-        bias = _correctable_bias(site.weight) if has_inputs else None
+        bias = _correctable_bias(site.weight) if observed_inputs(site.weight) else None
         if bias is not None:
             groups, outputs, _ = weight_layout(site.weight).sizes()
             bias.shift(np.zeros((groups, outputs)))
@@ -206,7 +210,9 @@ def round_sequentially(
         batches = _sequential_batches(sites, calibrator)
     for batch in batches:
         target = references.target_of(batch) if references else None
-        hessians = observe_hessians(graph, batch, calibrator, reference=target)
+        hessians = observe_hessians(
+            graph, batch, calibrator, reference=target, run=max(1, sparsity.run)
+        )
         for site in batch:
             rounded = _round_weight(site, hessians.pop(id(site), None), fit, config, sparsity)
             codes = cache.put(_compact_codes(rounded.codes))
@@ -270,7 +276,7 @@ def _running_bytes(site: WeightSite) -> int:
 
 def _round_weight(
     site: S,
-    observer: HessianObserver | None,
+    observers: Observers | None,
     fit: FitGrid[S, F],
     config: RoundingConfig,
     sparsity: Sparsity,
@@ -278,18 +284,19 @@ def _round_weight(
     """Round one weight; its bias takes up what that does to means."""
     weight = site.weight.read()
     form = weight_layout(site.weight)
-    if observer is None or not observer.calls:
+    if observers is None or not all(observer.calls for observer in observers):
         grid = fit(site, weight, np.ones_like(weight))
-        notes = (*site.notes, _missing_inputs(site, observer))
+        notes = (*site.notes, _missing_inputs(site, observers))
         return RoundedWeight(site, grid, grid.nearest(weight), "nearest", notes)
     bias = _correctable_bias(site.weight) if config.bias else None
     centered = bias is not None
     exact = form.matrices(weight).astype(np.float64)
-    matrices = compensated_weight(exact, observer, centered=centered)
-    hessian = shrunk_hessian(observer, config.damping, centered=centered)
-    mean = observer.mean()
-    mean_gap = observer.mean_gap()
-    del observer  # three times the size of what is needed from here on
+    matrices = compensated_rows(exact, observers, centered=centered)
+    hessian = shrunk_blocks(observers, config.damping, centered=centered)
+    mean = np.concatenate([observer.mean() for observer in observers], axis=1)
+    mean_gap = np.concatenate([observer.mean_gap() for observer in observers], axis=1)
+    notes = site.notes + (Note("input-blocks"),) * (len(observers) > 1)
+    del observers  # three times the size of what is needed from here on
     target = form.weight(matrices).astype(np.float32)
     target = _pruned_target(target, form, hessian, config, sparsity)
     grid = fit(site, target, importance(hessian, form))
@@ -297,16 +304,16 @@ def _round_weight(
     if config.rounding == "gptq":
         lattice = grid.lattice(form)
         if sparsity == DENSE:
-            rows = gptq(matrices, hessian, lattice, config.ordered)
+            rows = gptq_blocks(matrices, hessian, lattice, ordered=config.ordered)
         else:
             start = form.matrices(codes).astype(np.float64)
-            rows = refine_sparse_codes(matrices, start, hessian, lattice, sparsity)
+            rows = refine_blocks(matrices, start, hessian, lattice, sparsity)
         codes = form.weight(rows).astype(np.float32)
     if bias is not None:
         error = exact - form.matrices(grid.values(codes)).astype(np.float64)
         shift = error @ mean[:, :, None] + exact @ mean_gap[:, :, None]
         bias.shift(shift[:, :, 0])
-    return RoundedWeight(site, grid, codes, config.rounding, site.notes)
+    return RoundedWeight(site, grid, codes, config.rounding, notes)
 
 
 def _compact_codes(codes: Codes) -> NDArray[np.floating]:
@@ -321,11 +328,11 @@ def _decoded_values(fitted: RoundingGrid, codes: Callable[[], NDArray[np.floatin
     return fitted.values(codes().astype(np.float32))
 
 
-def _missing_inputs(site: WeightSite, observer: HessianObserver | None) -> Note:
+def _missing_inputs(site: WeightSite, observers: Observers | None) -> Note:
     """Reason why the inputs of a weight are unknown."""
-    if observer is not None and observer.skipped:
+    if observers is not None and any(observer.skipped for observer in observers):
         return Note("not-finite-inputs")
-    if observer is not None:
+    if observers is not None:
         return Note("no-samples")
     if len(site.weight.roles) > 1:
         return shared_weight_note(site.weight)
@@ -333,14 +340,18 @@ def _missing_inputs(site: WeightSite, observer: HessianObserver | None) -> Note:
 
 
 def _pruned_target(
-    weight: Floats, form: Layout, hessian: Doubles, config: RoundingConfig, sparsity: Sparsity
+    weight: Floats, form: Layout, hessian: BlockHessian, config: RoundingConfig, sparsity: Sparsity
 ) -> Floats:
     if config.rounding != "gptq" or sparsity == DENSE:
         return weight
     rows = form.matrices(weight).astype(np.float64)
-    return form.weight(prune_rows(rows, hessian, config.ordered, sparsity)).astype(np.float32)
+    pruned = prune_blocks(rows, hessian, ordered=config.ordered, sparsity=sparsity)
+    return form.weight(pruned).astype(np.float32)
 
 
 def _correctable_bias(weight: Weight) -> Bias | None:
+    """The bias that takes up shifts of a weight's outputs; None where several operators read it."""
+    if len(weight.roles) > 1:
+        return None
     groups, outputs, _ = weight_layout(weight).sizes()
     return bias_of(weight.roles[0], groups * outputs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.compression.reconstruction.hessian import HessianObserver
+from packlight.compression.reconstruction.hessian import BlockHessian, HessianObserver, Observers
 from packlight.compression.sites.weight_matrix import Layout
 
 Floats = NDArray[np.float32]
@@ -40,6 +40,12 @@ def shrunk_hessian(observer: HessianObserver, damping: float, *, centered: bool)
     return hessian
 
 
+def shrunk_blocks(observers: Observers, damping: float, *, centered: bool) -> BlockHessian:
+    """The shrunk Hessian of a weight, of as many blocks as were observed."""
+    hessians = [shrunk_hessian(observer, damping, centered=centered) for observer in observers]
+    return BlockHessian(tuple(hessians))
+
+
 def _mean_power(hessian: Doubles) -> Doubles:
     power: Doubles = np.einsum("gii->gi", hessian).mean(axis=1, keepdims=True)
     power[power < np.finfo(np.float32).tiny] = 1.0
@@ -58,11 +64,22 @@ def _oas_shrinkage(hessian: Doubles, calls: int) -> Doubles:
     return np.asarray(np.clip(share, 0, 1), np.float64)
 
 
-def importance(hessian: Doubles, layout: Layout) -> Floats:
+def importance(hessian: BlockHessian, layout: Layout) -> Floats:
     """The Hessian's diagonal for each number of a weight, of the weight's shape."""
-    diagonal = np.einsum("gii->gi", hessian).astype(np.float32)
+    diagonal = hessian.diagonal().astype(np.float32)
     rows = np.broadcast_to(diagonal[:, None], layout.sizes())
     return np.asarray(layout.weight(rows), np.float32)
+
+
+def compensated_rows(weight: Doubles, observers: Observers, *, centered: bool) -> Doubles:
+    """As ``compensated_weight``, block after block of inputs."""
+    if len(observers) == 1:
+        return compensated_weight(weight, observers[0], centered=centered)
+    parts = [
+        compensated_weight(weight[:, :, observer.columns], observer, centered=centered)
+        for observer in observers
+    ]
+    return np.concatenate(parts, axis=2)
 
 
 def compensated_weight(weight: Doubles, observer: HessianObserver, *, centered: bool) -> Doubles:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.compression.reconstruction.gptq import CHUNK_ROWS, Lattice, gptq
+from packlight.compression.reconstruction.hessian import BlockHessian
 from packlight.compression.reconstruction.zero_masks import Sparsity
 from packlight.compression.threads import load_kernels
 
@@ -35,6 +36,32 @@ MAX_STEPS = 40
 
 MIN_GAIN = 1e-3
 """Share of the error below which the gain of another step is not worth its time."""
+
+
+def prune_blocks(
+    weight: Doubles, hessian: BlockHessian, *, ordered: bool, sparsity: Sparsity
+) -> Doubles:
+    """As ``prune_rows``, for each block of inputs alone; the share of zeros is the same in all."""
+    parts = [
+        prune_rows(
+            weight[:, :, columns], block, ordered, sparsity.of_columns(weight.shape, columns)
+        )
+        for columns, block in hessian.parts()
+    ]
+    return np.concatenate(parts, axis=2)
+
+
+def refine_blocks(
+    weight: Doubles, codes: Doubles, hessian: BlockHessian, lattice: Lattice, sparsity: Sparsity
+) -> Doubles:
+    """As ``refine_sparse_codes``, for each block of inputs alone."""
+    parts = [
+        refine_sparse_codes(
+            weight[:, :, columns], codes[:, :, columns], block, lattice.columns(columns), sparsity
+        )
+        for columns, block in hessian.parts()
+    ]
+    return np.concatenate(parts, axis=2)
 
 
 def prune_rows(weight: Doubles, hessian: Doubles, ordered: bool, sparsity: Sparsity) -> Doubles:

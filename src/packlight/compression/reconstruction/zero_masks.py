@@ -49,6 +49,15 @@ class Sparsity:
         zeros_per_row = runs * (self.run - nonzeros) + max(0, tail - nonzeros)
         return groups * outputs * zeros_per_row
 
+    def of_columns(self, sizes: tuple[int, int, int], columns: slice) -> Sparsity:
+        """The part of the zeros of matrices (groups, out, in) that lies in some columns."""
+        if self == DENSE or self.run:
+            return self
+        groups, outputs, _ = sizes
+        before = round(self.share * groups * outputs * columns.start)
+        zeros = round(self.share * groups * outputs * columns.stop) - before
+        return Sparsity(zeros / (groups * outputs * (columns.stop - columns.start)))
+
     def cheapest(self, cost: Array) -> Mask:
         """Mask of the zeros among matrices (groups, out, in): those of least cost."""
         if self.run:

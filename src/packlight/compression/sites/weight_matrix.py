@@ -72,6 +72,19 @@ def weight_layout(weight: Weight) -> Layout:
     return role_layout(weight.roles[0], weight.shape)
 
 
+def observed_inputs(weight: Weight) -> list[tuple[Role, tuple[ir.Value, ...]]]:
+    """The values that a weight multiplies, for each operator that reads it.
+
+    None where those of one are unknown, or where operators read it as different matrices, so that
+    their Hessians cannot be added up.
+    """
+    layouts = {role_layout(role, weight.shape) for role in weight.roles}
+    inputs = [(role, input_values(role)) for role in weight.roles]
+    if len(layouts) > 1 or not all(values for _, values in inputs):
+        return []
+    return inputs
+
+
 def _layout_by_axes(role: Role, shape: tuple[int, ...]) -> Layout:
     """Axes summed over are inputs, the last remaining axis is outputs, those before are groups."""
     outer = [axis for axis in range(len(shape)) if axis not in role.summed]
