@@ -27,6 +27,7 @@ NAME_WIDTH = 22
 """Columns for a name in a narrow terminal."""
 TONE = {"fits": "green", "undecided": "yellow", "misses": "red", "failed": "red"}
 UNKNOWN = "-"
+VERDICTS = {"unjudged": UNKNOWN}
 UNLIMITED = 10_000
 """Width at which no table is cut."""
 
@@ -127,7 +128,7 @@ def rows_of(
         row += [cell(name, result.metrics, narrow=narrow) for name in costs]
         if judged:
             verdict = "failed" if result.error else result.verdict
-            row.append(styled(verdict, style=TONE[verdict]))
+            row.append(styled(VERDICTS.get(verdict, verdict), style=TONE.get(verdict, "")))
         if result.id == best:
             table.add_row("*", *row, style="bold")
         else:

@@ -61,9 +61,18 @@ def write_report(
     Raises:
         InputError: the file cannot be written.
     """
+    write_page(page(outcome, title, inputs), path)
+
+
+def write_page(text: str, path: Path) -> None:
+    """Write a page, replaced atomically.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     if path.exists() and not path.is_file():
         raise InputError(f"a report is written to a file; '{path}' is something else")
-    content = page(outcome, title, inputs).encode("utf-8", "replace")
+    content = text.encode("utf-8", "replace")
     temporary = path.with_name(f".{path.name}.writing-{os.getpid()}")
     try:
         temporary.write_bytes(content)
@@ -78,9 +87,13 @@ def write_report(
 
 def page(outcome: Outcome, title: str, inputs: Mapping[int, Steps] = NO_INPUTS) -> str:
     """HTML document of the report."""
-    css = stylesheet()
-    body = element("body", *_sections(outcome, title, inputs), data(outcome))
-    return f"<!doctype html>\n{element('html', head(title, css), body, lang='en')}\n"
+    return document(title, *_sections(outcome, title, inputs), data(outcome))
+
+
+def document(title: str, *parts: Markup) -> str:
+    """HTML document with the report's styles that loads nothing."""
+    body = element("body", *parts)
+    return f"<!doctype html>\n{element('html', head(title, stylesheet()), body, lang='en')}\n"
 
 
 def head(title: str, css: str) -> Markup:

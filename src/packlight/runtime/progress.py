@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Progress = Callable[[str, int, int], None]
 """Called with the current job, steps done and steps in all."""
@@ -11,3 +17,45 @@ Progress = Callable[[str, int, int], None]
 def silent(what: str, done: int, total: int) -> None:
     """Discard reports of progress."""
     del what, done, total
+
+
+@contextlib.contextmanager
+def notebook_progress(given: Progress | None) -> Iterator[Progress]:
+    """Yield the given progress; without one, a bar in a notebook and silence elsewhere."""
+    if given is not None:
+        yield given
+    elif in_notebook():
+        with bars() as progress:
+            yield progress
+    else:
+        yield silent
+
+
+def in_notebook() -> bool:
+    """Tell if this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+WITHIN = ("calibrating", "evaluating")
+"""Progress texts of a step within a longer job."""
+
+
+@contextlib.contextmanager
+def bars(console: Console | None = None) -> Iterator[Progress]:
+    """Show two progress bars: for the job and for its current step."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - only where it is shown
+    from rich.progress import Progress as Bars  # noqa: PLC0415
+
+    columns = (TextColumn("{task.description}"), BarColumn(20), TaskProgressColumn())
+    with Bars(*columns, TimeElapsedColumn(), console=console, transient=True) as live:
+        job = live.add_task("starting", total=None)
+        step = live.add_task("", total=None, visible=False)
+
+        def progress(what: str, done: int, total: int) -> None:
+            within = what in WITHIN
+            bar = step if within else job
+            live.update(bar, description=what, completed=done, total=total, visible=True)
+            live.update(step, visible=within)
+
+        yield progress

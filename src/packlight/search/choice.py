@@ -81,17 +81,17 @@ def _cost_labels(
     metrics: Mapping[str, Measurement], original: Mapping[str, Measurement]
 ) -> tuple[str, ...]:
     """Labels for a slower, faster or larger variant."""
-    ratio = metrics["latency_ratio"]
-    labels = {
-        SLOWER: ratio.low > 1,
-        FASTER: ratio.high < 1,
-        LARGER: metrics["size"].value > original["size"].value,
-    }
+    labels = {LARGER: metrics["size"].value > original["size"].value}
+    ratio = metrics.get("latency_ratio")
+    if ratio is not None:
+        labels = {SLOWER: ratio.low > 1, FASTER: ratio.high < 1, **labels}
     return tuple(label for label, holds in labels.items() if holds)
 
 
 def verdict(meets: Mapping[str, Meets]) -> Verdict:
     """Verdict for all budgets together."""
+    if not meets:
+        return "unjudged"
     if "no" in meets.values():
         return "misses"
     if "unclear" in meets.values():
@@ -116,7 +116,7 @@ def best(results: Sequence[VariantResult], allow_slower: bool) -> VariantResult 
     slower than the original is excluded unless allowed.
     """
     allowed = [r for r in results if not r.error and (allow_slower or SLOWER not in r.labels)]
-    for accepted in ("fits", "undecided"):
+    for accepted in ("fits", "unjudged", "undecided"):
         candidates = [result for result in allowed if result.verdict == accepted]
         if candidates:
             return min(candidates, key=rank)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +32,15 @@ from packlight.task import Task
 STEPS = 4
 """Steps committed for each variant: model and size, quality, latency, memory."""
 
+Results = Sequence[VariantResult]
+OnResult = Callable[[VariantResult, int, int], None]
+"""Called with each finished variant, its number from 1, and how many there will be."""
+
+
+def ignore_result(result: VariantResult, number: int, total: int) -> None:
+    """Do nothing with a finished variant."""
+    del result, number, total
+
 
 def fit(
     opened: Opened,
@@ -45,11 +54,13 @@ def fit(
     seed: int = 0,
     seconds: float = 2.0,
     progress: Progress = silent,
+    on_result: OnResult = ignore_result,
 ) -> Study:
     """Try recipes from free to costly, measure all, and choose the best that keeps every budget.
 
     Every measurement is committed before the next starts. The same call on the same project
-    measures only what is missing, and gives the same ids.
+    measures only what is missing, and gives the same ids. After each variant the choice among
+    those so far is committed, so that a stopped search can be shown.
 
     Args are those of ``packlight.fit``; the model is opened, and the task is loaded.
 
@@ -59,8 +70,16 @@ def fit(
     tried = tuple(named(recipe, seed) for recipe in recipes) or ladder(task, seed)
     with Store.open(project) as store:
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
-        results, evaluations = _measure_all(bench, tried, budget)
+
+        def keep_partial(results: Results, evaluations: Sequence[Evaluation]) -> None:
+            partial = decide(bench, budget, results, evaluations, allow_slower)
+            keep_outcome(store, replace(partial, planned=planned))
+            on_result(results[-1], len(results), planned)
+
+        planned = len(tried) + 1
+        results, evaluations = _measure_all(bench, tried, budget, keep_partial)
         outcome = decide(bench, budget, results, evaluations, allow_slower)
+        outcome = replace(outcome, planned=planned)
         outcome = explain(bench, outcome, evaluations)
         inputs = inputs_of(bench, outcome.contrasts)
         report = project / "report.html"
@@ -71,7 +90,10 @@ def fit(
 
 
 def _measure_all(
-    bench: Bench, tried: Sequence[tuple[str, Recipe]], budget: Budget
+    bench: Bench,
+    tried: Sequence[tuple[str, Recipe]],
+    budget: Budget,
+    keep_partial: Callable[[Results, Sequence[Evaluation]], None],
 ) -> tuple[list[VariantResult], list[Evaluation]]:
     """Measure the original and every recipe; a recipe that fails is recorded with its error."""
     choice.check_names(budget, bench.task.metric)
@@ -80,15 +102,17 @@ def _measure_all(
     choice.check_measured(budget, base.metrics)
     results = [choice.with_verdict(base, budget, base.metrics)]
     evaluations = [evaluation]
+    keep_partial(results, evaluations)
     for index, (name, recipe) in enumerate(tried, start=1):
         try:
             variant = bench.variant(name, recipe)
             result, evaluation = measure_variant(bench, variant, STEPS * index, total)
         except (ModelError, TaskError, RecipeError) as error:
             results.append(_failed_result(bench, name, recipe, str(error)))
-            continue
-        results.append(choice.with_verdict(result, budget, base.metrics))
-        evaluations.append(evaluation)
+        else:
+            results.append(choice.with_verdict(result, budget, base.metrics))
+            evaluations.append(evaluation)
+        keep_partial(results, evaluations)
     bench.progress("done", total, total)
     return results, evaluations
 
@@ -158,7 +182,7 @@ def describe_outcome(
     """Outcome with results and conditions of measurement, before anything is chosen."""
     return Outcome(
         best=None,
-        verdict="fits",
+        verdict="unjudged",
         misses=(),
         warnings=bench.task.notes,
         front=(),

@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from packlight.compression import uses_data
 from packlight.errors import InputError
 from packlight.model import Model, load
 from packlight.presentation.markup import element
@@ -62,6 +63,11 @@ class Result:
     def recipe(self) -> Recipe:
         """The recipe that made it; an empty one for the original."""
         return parse_recipe(self.record.recipe)
+
+    @property
+    def uses_data(self) -> bool:
+        """Tell if the recipe needs calibration samples."""
+        return uses_data(self.recipe)
 
     @property
     def metrics(self) -> Mapping[str, Measurement]:
@@ -130,7 +136,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Study:
-    """A finished search: ``study.best``, ``study.results``, ``study.to_dataframe()``.
+    """A search: ``study.best``, ``study.results``, ``study.to_dataframe()``.
 
     Attributes:
         outcome: the record that ``packlight fit --json`` prints.
@@ -173,6 +179,11 @@ class Study:
     def verdict(self) -> Verdict:
         """``fits``, ``undecided`` or ``misses``."""
         return self.outcome.verdict
+
+    @property
+    def finished(self) -> bool:
+        """Tell if every planned variant was tried; the same ``fit`` goes on with a stopped one."""
+        return self.outcome.finished
 
     @property
     def misses(self) -> tuple[Miss, ...]:
@@ -253,13 +264,13 @@ def keep_outcome(store: Store, outcome: Outcome) -> None:
 
 
 def open_project(folder: str | Path) -> Study:
-    """Open the project of a finished search.
+    """Open the project of a search; a stopped one has the variants that it finished.
 
     Args:
         folder: as ``fit`` wrote it; it may have been moved.
 
     Raises:
-        InputError: it is no project, or its search has not finished.
+        InputError: it is no project, or no variant has been measured yet.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -270,7 +281,7 @@ def open_project(folder: str | Path) -> Study:
         outcome = store.get(OUTCOME, LAST, Outcome)
     if outcome is None:
         raise InputError(
-            f"the search in '{path}' has not finished; the same packlight.fit call goes on with it"
+            f"no variant in '{path}' has been measured yet; the same fit goes on with the search"
         )
     if outcome.report:
         outcome = replace(outcome, report=str(path / Path(outcome.report).name))
