@@ -8,12 +8,13 @@ from pathlib import Path
 from packlight.compression.recipe_text import AnyRecipe
 from packlight.model import stored_files
 from packlight.model.save import check_output, write_model
-from packlight.records import Budget, SessionOptions, parse_budget
+from packlight.records import Budget, Device, SessionOptions, parse_budget
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, notebook_progress
 from packlight.search.fit import OnResult, ignore_result
 from packlight.search.fit import fit as search
 from packlight.search.study import Study
+from packlight.sources.device_unit import device_and_unit
 from packlight.sources.opening import AnyModel, AnyTask, at_hand, task_for
 
 
@@ -25,6 +26,8 @@ def fit(
     *,
     out: str | Path | None = None,
     recipes: Sequence[AnyRecipe] = (),
+    device: str | Path | Device = "",
+    unit: str = "",
     options: SessionOptions = DEFAULT_SESSION,
     allow_slower: bool = False,
     seed: int = 0,
@@ -44,6 +47,10 @@ def fit(
         out: path of a copy of the chosen variant, ``.onnx``; none is written where no variant may
             keep every budget.
         recipes: each as ``compress`` takes it; the built-in ladder where there are none.
+        device: name, alias or file of a device: latency, memory and energy are predicted for it as
+            ``plan`` does, budgets on them are about it, its own limits hold, and recipes that it
+            cannot run are left out.
+        unit: of the device, that computes.
         options: of every session.
         allow_slower: whether a variant measured slower than the original may be chosen.
         seed: of everything random.
@@ -55,6 +62,9 @@ def fit(
     Raises:
         InputError: the model, the task, a recipe or a budget cannot be used.
     """
+    target = None
+    if device:
+        target, unit = device_and_unit(device, unit)
     limits = budget if isinstance(budget, Budget) else parse_budget(budget)
     with at_hand(model) as (opened,), notebook_progress(progress) as shown:
         if out is not None:
@@ -66,6 +76,8 @@ def fit(
             limits,
             folder,
             recipes=recipes,
+            device=target,
+            unit=unit,
             options=options,
             allow_slower=allow_slower,
             seed=seed,

@@ -17,6 +17,8 @@ from packlight.cli.options import (
     RECIPE_HELP,
     Json,
     ModelName,
+    OnDevice,
+    OnUnit,
     Project,
     Seconds,
     Seed,
@@ -53,13 +55,24 @@ def outcome_parts(console: Console, outcome: Outcome) -> list[RenderableType]:
     budgets = ", ".join(limit.text for limit in outcome.budget.all())
     return [
         results_table(console, results, outcome.metric, outcome.best, judged=True),
-        styled(f"{LEGEND} Budgets: {budgets}.", style="dim"),
+        styled(" ".join([LEGEND, *device_legend(outcome), f"Budgets: {budgets}."]), style="dim"),
         *notes((*failures, *outcome.warnings)),
         *stopped_note(outcome),
         styled(sentence(outcome), style="bold"),
         *summary(outcome),
         *advice_parts(outcome.lessons),
         counts(paths(outcome)),
+    ]
+
+
+def device_legend(outcome: Outcome) -> list[str]:
+    """Sentence about predictions for a device; nothing without one."""
+    if not outcome.device:
+        return []
+    return [
+        f"Predicted for {outcome.device}, as plan does: device latency, memory and energy. The "
+        "latency ratio was measured here, on files that calibration samples may have changed, so "
+        "plan's sizes can differ."
     ]
 
 
@@ -125,6 +138,8 @@ def fit(
             help=f"Recipe to try instead of the built-in list. {RECIPE_HELP} Repeatable.",
         ),
     ] = None,
+    device: OnDevice = "",
+    unit: OnUnit = "",
     allow_slower: Annotated[
         bool, typer.Option("--allow-slower", help="Allow a variant that was measured slower.")
     ] = False,
@@ -151,6 +166,8 @@ def fit(
             folder,
             out=out,
             recipes=recipe or (),
+            device=device,
+            unit=unit,
             allow_slower=allow_slower,
             seed=seed,
             threads=threads,
@@ -171,6 +188,8 @@ def search(
     *,
     out: Path | None = None,
     recipes: Sequence[str] = (),
+    device: str = "",
+    unit: str = "",
     allow_slower: bool = False,
     seed: int = 0,
     threads: int = 1,
@@ -187,6 +206,8 @@ def search(
             project,
             out=out,
             recipes=recipes,
+            device=device,
+            unit=unit,
             options=SessionOptions(threads=threads),
             allow_slower=allow_slower,
             seed=seed,

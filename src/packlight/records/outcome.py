@@ -106,6 +106,7 @@ class Outcome(Displayed):
         findings: why that variant lost quality; empty where it surely did not lose any.
         planned: variants that the search tries, the original included; more than ``variants`` has
             where it was stopped.
+        device: that latency, memory and energy are predicted for; empty without one.
     """
 
     VERSION: ClassVar[int] = 2
@@ -131,6 +132,7 @@ class Outcome(Displayed):
     contrasts: tuple[Contrast, ...] = ()
     findings: tuple[Finding, ...] = ()
     planned: int = 0
+    device: str = ""
 
     @property
     def finished(self) -> bool:

@@ -10,7 +10,7 @@ from packlight.comparison import pareto_front
 from packlight.errors import RecipeError
 from packlight.metrics import FIDELITY_METRICS, Metric
 from packlight.records import Budget, Limit, Measurement, Meets, Miss, VariantResult, Verdict
-from packlight.records.budget import COSTS, LOSSES, check_sense
+from packlight.records.budget import COSTS, LOSSES, ON_DEVICE, check_sense
 
 TENTH = 0.1
 """Loss of quality that counts as much as a cost of e times its bound."""
@@ -40,7 +40,7 @@ def check_names(budget: Budget, metric: Metric) -> None:
         RecipeError: a budget is not possible; the message names the metrics.
     """
     metrics = {**FIDELITY_METRICS, metric.name: metric}
-    check_measured(budget, (*MEASURED, *LOSSES, *metrics))
+    check_measured(budget, (*MEASURED, *ON_DEVICE.values(), *LOSSES, *metrics))
     for floor in budget.floors:
         if floor.metric in metrics:
             check_sense(floor, higher_is_better=metrics[floor.metric].higher_is_better)
@@ -165,7 +165,7 @@ def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measur
     bound = limit.bound(original)
     if gap <= 0:
         return 0.0
-    if limit.metric in COSTS:
+    if limit.metric in (*COSTS, *ON_DEVICE.values()):
         if bound > 0:
             return math.log(measurement.value / bound)
         return math.inf

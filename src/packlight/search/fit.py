@@ -8,8 +8,10 @@ from pathlib import Path
 
 from packlight.compression.recipe_text import AnyRecipe
 from packlight.errors import ModelError, RecipeError, TaskError
+from packlight.model import stored_size
 from packlight.records import (
     Budget,
+    Device,
     Evaluation,
     Outcome,
     Recipe,
@@ -22,6 +24,7 @@ from packlight.runtime import machine
 from packlight.runtime.progress import Progress, silent
 from packlight.search import choice
 from packlight.search.bench import Bench
+from packlight.search.device_costs import DeviceCosts
 from packlight.search.explain import explain, inputs_of
 from packlight.search.recipe_ladder import ladder, named
 from packlight.search.study import Study, keep_outcome
@@ -49,6 +52,8 @@ def fit(
     project: Path,
     *,
     recipes: Sequence[AnyRecipe] = (),
+    device: Device | None = None,
+    unit: str = "",
     options: SessionOptions | None = None,
     allow_slower: bool = False,
     seed: int = 0,
@@ -68,18 +73,25 @@ def fit(
         InputError: the model, the task, a recipe or a budget cannot be used.
     """
     tried = tuple(named(recipe, seed) for recipe in recipes) or ladder(task, seed)
+    costs = None
+    left_out: Sequence[str] = ()
+    if device is not None:
+        size = stored_size(opened.path)
+        costs = DeviceCosts(opened.model, size, task, device, unit)
+        budget = costs.limits(budget)
+        tried, left_out = runnable(costs, tried)
     with Store.open(project) as store:
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
 
         def keep_partial(results: Results, evaluations: Sequence[Evaluation]) -> None:
             partial = decide(bench, budget, results, evaluations, allow_slower)
-            keep_outcome(store, replace(partial, planned=planned))
+            keep_outcome(store, with_device(replace(partial, planned=planned), costs, left_out))
             on_result(results[-1], len(results), planned)
 
         planned = len(tried) + 1
-        results, evaluations = _measure_all(bench, tried, budget, keep_partial)
+        results, evaluations = _measure_all(bench, tried, budget, keep_partial, costs)
         outcome = decide(bench, budget, results, evaluations, allow_slower)
-        outcome = replace(outcome, planned=planned)
+        outcome = with_device(replace(outcome, planned=planned), costs, left_out)
         outcome = explain(bench, outcome, evaluations)
         inputs = inputs_of(bench, outcome.contrasts)
         report = project / "report.html"
@@ -94,11 +106,14 @@ def _measure_all(
     tried: Sequence[tuple[str, Recipe]],
     budget: Budget,
     keep_partial: Callable[[Results, Sequence[Evaluation]], None],
+    costs: DeviceCosts | None,
 ) -> tuple[list[VariantResult], list[Evaluation]]:
     """Measure the original and every recipe; a recipe that fails is recorded with its error."""
     choice.check_names(budget, bench.task.metric)
     total = STEPS * (len(tried) + 1)
     base, evaluation = measure_variant(bench, bench.original, 0, total)
+    if costs is not None:
+        base = replace(base, metrics={**base.metrics, **costs.original()})
     choice.check_measured(budget, base.metrics)
     results = [choice.with_verdict(base, budget, base.metrics)]
     evaluations = [evaluation]
@@ -110,6 +125,8 @@ def _measure_all(
         except (ModelError, TaskError, RecipeError) as error:
             results.append(_failed_result(bench, name, recipe, str(error)))
         else:
+            if costs is not None:
+                result = replace(result, metrics={**result.metrics, **costs.predict(recipe)})
             results.append(choice.with_verdict(result, budget, base.metrics))
             evaluations.append(evaluation)
         keep_partial(results, evaluations)
@@ -143,6 +160,31 @@ def measure_variant(
         labels=quality.labels,
     )
     return result, quality
+
+
+def runnable(
+    costs: DeviceCosts, tried: Sequence[tuple[str, Recipe]]
+) -> tuple[tuple[tuple[str, Recipe], ...], list[str]]:
+    """Recipes that a device can run, and sentences about the others."""
+    kept = []
+    left_out: dict[str, list[str]] = {}
+    for name, recipe in tried:
+        refusal = costs.refusal(recipe)
+        if refusal is None:
+            kept.append((name, recipe))
+        else:
+            left_out.setdefault(f"{refusal.reason}; {refusal.remedy}", []).append(name)
+    return tuple(kept), [
+        f"left out for {costs.name}: {', '.join(names)} ({reason})"
+        for reason, names in left_out.items()
+    ]
+
+
+def with_device(outcome: Outcome, costs: DeviceCosts | None, left_out: Sequence[str]) -> Outcome:
+    """Add the device and what was left out for it to an outcome."""
+    if costs is None:
+        return outcome
+    return replace(outcome, device=costs.name, warnings=(*outcome.warnings, *left_out))
 
 
 def _failed_result(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
