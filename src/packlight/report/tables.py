@@ -18,7 +18,7 @@ MOST_NAMES = 200
 COSTS_SHOWN = ("size", "download", "latency_ratio", "latency", "peak_memory")
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-BADGE_TONES = dict.fromkeys(("slower", "larger", "runtime differs"), "bad")
+BADGE_TONES = dict.fromkeys(("slower", "larger", "more memory", "runtime differs"), "bad")
 SENSES = {"<=": "≤", ">=": "≥"}
 
 

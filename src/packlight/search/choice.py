@@ -9,6 +9,7 @@ from dataclasses import replace
 from packlight.comparison import pareto_front
 from packlight.errors import RecipeError
 from packlight.metrics import FIDELITY_METRICS, Metric
+from packlight.presentation.verdict import needs_more_memory
 from packlight.records import Budget, Limit, Measurement, Meets, Miss, VariantResult, Verdict
 from packlight.records.budget import COSTS, LOSSES, ON_DEVICE, check_sense
 
@@ -27,6 +28,7 @@ FRONT = ("size", "latency", "drop")
 SLOWER = "slower"
 FASTER = "faster"
 LARGER = "larger"
+MORE_MEMORY = "more memory"
 
 
 def check_names(budget: Budget, metric: Metric) -> None:
@@ -81,7 +83,10 @@ def _cost_labels(
     metrics: Mapping[str, Measurement], original: Mapping[str, Measurement]
 ) -> tuple[str, ...]:
     """Labels for a slower, faster or larger variant."""
-    labels = {LARGER: metrics["size"].value > original["size"].value}
+    labels = {
+        LARGER: metrics["size"].value > original["size"].value,
+        MORE_MEMORY: needs_more_memory(metrics, original),
+    }
     ratio = metrics.get("latency_ratio")
     if ratio is not None:
         labels = {SLOWER: ratio.low > 1, FASTER: ratio.high < 1, **labels}
