@@ -102,7 +102,7 @@ def diagnose(
     findings = tuple(map(with_lessons, causes))
     if task is None:
         findings = (*findings, RANDOM)
-    return Findings(findings)
+    return Findings(findings, causes.summary)
 
 
 RANDOM = Finding(

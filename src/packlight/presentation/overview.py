@@ -8,6 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from packlight.presentation import diagnosis
 from packlight.presentation.gate import (
     base_number,
     headline,
@@ -180,7 +181,11 @@ def findings_overview(findings: Sequence[Finding]) -> Overview:
         for finding in findings[:MAX_ROWS]
     ]
     heads = ("cause", "severity", "operator", "next step")
-    return Overview(plural(len(findings), "finding"), heads, rows, _more(len(findings), "findings"))
+    title = plural(len(findings), "finding")
+    summary = getattr(findings, "summary", None)
+    if summary is not None:
+        title = f"{diagnosis.headline(summary)} {title}"
+    return Overview(title, heads, rows, _more(len(findings), "findings"))
 
 
 def finding_overview(finding: Finding) -> Overview:

@@ -109,7 +109,8 @@ class Profile(Displayed):
             are unknown, which it leaves out. Where it was measured, ``latency``, which is the sum
             of those of the operators; ``profiling_ratio``, how many times as long the runs took
             that kernels were timed in; and ``between_kernels``, the share of those runs that no
-            kernel took. For a device, ``predicted_latency``.
+            kernel took. For a device, ``predicted_latency`` and ``predicted_memory``,
+            the peak memory as ``plan`` predicts it.
         peak_operator: the operator that runs while most memory for activations is needed.
         inputs: shapes that the model was counted for.
         unknown: operators whose arithmetic could not be counted, with why.
