@@ -11,6 +11,7 @@ from packlight.errors import ModelError, RecipeError, TaskError
 from packlight.model import stored_size
 from packlight.records import (
     Budget,
+    Contrast,
     Device,
     Evaluation,
     Outcome,
@@ -27,7 +28,7 @@ from packlight.search.bench import Bench
 from packlight.search.device_costs import DeviceCosts
 from packlight.search.explain import explain, inputs_of
 from packlight.search.recipe_ladder import ladder, named
-from packlight.search.study import Study, keep_outcome
+from packlight.search.study import Study, keep_contrasts, keep_outcome
 from packlight.sources.opening import Opened
 from packlight.store import Store
 from packlight.task import Task
@@ -84,6 +85,7 @@ def fit(
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
 
         def keep_partial(results: Results, evaluations: Sequence[Evaluation]) -> None:
+            keep_contrasts(store, contrasts_of(bench, evaluations))
             partial = decide(bench, budget, results, evaluations, allow_slower)
             keep_outcome(store, with_device(replace(partial, planned=planned), costs, left_out))
             on_result(results[-1], len(results), planned)
@@ -160,6 +162,16 @@ def measure_variant(
         labels=quality.labels,
     )
     return result, quality
+
+
+def contrasts_of(bench: Bench, evaluations: Sequence[Evaluation]) -> list[Contrast]:
+    """Contrasts of all variants with the original, each computed once."""
+    contrasts = []
+    for evaluation in evaluations:
+        variant = bench.store.get("variant", evaluation.variant, Variant)
+        if variant is not None and variant.id != bench.original.id:
+            contrasts.append(bench.stored_contrast(variant, evaluation))
+    return contrasts
 
 
 def runnable(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from packlight.compression import uses_data
 from packlight.errors import InputError
@@ -15,6 +15,7 @@ from packlight.presentation.markup import element
 from packlight.presentation.overview import as_html, as_text
 from packlight.records import (
     Change,
+    Contrast,
     Findings,
     Group,
     Measurement,
@@ -28,7 +29,12 @@ from packlight.records import (
 )
 from packlight.records.outcome import VariantResult
 from packlight.report import plot_frame
+from packlight.search.study_mlflow import log_study
+from packlight.search.study_plot import plot_outcome
 from packlight.store import Store
+
+CONTRASTS = "contrasts"
+"""Kind of the record with the contrasts of all variants."""
 
 OUTCOME = "outcome"
 """Kind of the record that a finished search leaves in its project."""
@@ -217,6 +223,47 @@ class Study:
                 return result
         raise KeyError(name)
 
+    @property
+    def contrasts(self) -> Mapping[str, Contrast]:
+        """Change of every measured variant from the original, sample by sample, by name."""
+        with Store.open(self.project) as store:
+            stored = store.get(CONTRASTS, LAST, Contrasts)
+        by_id = {contrast.variant: contrast for contrast in stored.all} if stored else {}
+        return {result.name: by_id[result.id] for result in self.results if result.id in by_id}
+
+    def plot(self, x: str = "size", y: str = "drop", *, axes: Any = None) -> Any:
+        """Plot the variants with matplotlib: two measurements, intervals and budgets.
+
+        Args:
+            x: name of a measurement, from left to right.
+            y: from bottom to top.
+            axes: to draw on; new ones by default.
+
+        Returns:
+            The ``matplotlib.axes.Axes``.
+
+        Raises:
+            InputError: matplotlib is not installed, or no variant has both measurements.
+        """
+        return plot_outcome(self.outcome, x, y, axes)
+
+    def log_mlflow(self, experiment: str = "", *, models: bool = False) -> str:
+        """Log the search to MLflow, with a nested run for each variant.
+
+        Nothing goes anywhere but to the tracking server that MLflow is set to.
+
+        Args:
+            experiment: name; the active one by default.
+            models: whether to upload the file of the chosen variant.
+
+        Returns:
+            Id of the run.
+
+        Raises:
+            InputError: MLflow is not installed.
+        """
+        return log_study(self, experiment, models=models)
+
     def to_dataframe(self) -> Any:
         """One row for each variant: value, ``_low`` and ``_high`` of every measurement.
 
@@ -256,6 +303,24 @@ def _row_of(result: Result) -> dict[str, object]:
         row[f"{name}_low"] = measurement.low
         row[f"{name}_high"] = measurement.high
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class Contrasts:
+    """Contrasts as a project stores them.
+
+    Attributes:
+        all: of every measured variant with the original.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    all: tuple[Contrast, ...] = ()
+
+
+def keep_contrasts(store: Store, contrasts: Sequence[Contrast]) -> None:
+    """Commit the contrasts, so that ``Study.contrasts`` finds them."""
+    store.put(CONTRASTS, LAST, Contrasts(tuple(contrasts)))
 
 
 def keep_outcome(store: Store, outcome: Outcome) -> None:
