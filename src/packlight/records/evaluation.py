@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from packlight.records.contrast import Contrast
-from packlight.records.display import Displayed
+from packlight.records.display import Displayed, Tabular
 from packlight.records.measurement import Measurement
 from packlight.records.session import SessionOptions
 
@@ -34,7 +34,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Evaluation(Displayed):
+class Evaluation(Displayed, Tabular):
     """A variant on the samples of a task, against a reference on the same samples.
 
     Attributes:

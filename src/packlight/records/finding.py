@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 from packlight.records.diagnosis import DiagnosisSummary
-from packlight.records.display import Displayed
+from packlight.records.display import Displayed, Tabular
 from packlight.records.measurement import Measurement
 from packlight.records.profile import SourceLine
 
@@ -51,7 +51,7 @@ class Finding(Displayed):
     lessons: tuple[str, ...] = ()
 
 
-class Findings(Displayed, tuple[Finding, ...]):
+class Findings(Displayed, Tabular, tuple[Finding, ...]):
     """Findings, the most serious first; a tuple that prints as a table.
 
     Attributes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from packlight.records.display import Displayed
+from packlight.records.display import Displayed, Tabular
 from packlight.records.measurement import Measurement, Meets
 
 Unclear = Literal["fail", "pass", "estimate"]
@@ -40,7 +40,7 @@ class CheckedBudget:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Gate(Displayed):
+class Gate(Displayed, Tabular):
     """Budgets of a new model against its base.
 
     Attributes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from packlight.records.display import Displayed
+from packlight.records.display import Displayed, Tabular
 from packlight.records.measurement import Measurement
 
 Placement = Literal["", "kernel", "fused", "at load", "removed", "not run"]
@@ -95,7 +95,7 @@ class OperatorCost:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Profile(Displayed):
+class Profile(Displayed, Tabular):
     """Costs by operator and in all.
 
     Attributes:

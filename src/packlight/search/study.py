@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
 from packlight.compression import uses_data
 from packlight.errors import InputError
 from packlight.model import Model, load
+from packlight.presentation.frames import columns_of, frame_of
 from packlight.presentation.markup import element
 from packlight.presentation.overview import as_html, as_text
 from packlight.records import (
@@ -273,13 +273,7 @@ class Study:
         Raises:
             InputError: pandas is not installed.
         """
-        try:
-            pandas = import_module("pandas")
-        except ModuleNotFoundError as error:
-            raise InputError(
-                "to_dataframe needs pandas, which is not installed: pip install pandas"
-            ) from error
-        return pandas.DataFrame([_row_of(result) for result in self.results])
+        return frame_of(map(_row_of, self.results))
 
     def __repr__(self) -> str:
         return as_text(self.outcome)
@@ -298,11 +292,7 @@ def _row_of(result: Result) -> dict[str, object]:
         "labels": ", ".join(result.labels),
         "error": result.error,
     }
-    for name, measurement in result.metrics.items():
-        row[name] = measurement.value
-        row[f"{name}_low"] = measurement.low
-        row[f"{name}_high"] = measurement.high
-    return row
+    return {**row, **columns_of(result.metrics)}
 
 
 @dataclass(frozen=True, slots=True)

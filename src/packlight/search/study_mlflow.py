@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from packlight.errors import InputError
+from packlight.presentation.frames import columns_of
 
 if TYPE_CHECKING:
     from packlight.search.study import Result, Study
@@ -59,12 +60,7 @@ def _log_result(mlflow: Any, result: Result, *, is_best: bool) -> None:
             "verdict": result.verdict, "labels": ", ".join(result.labels), "best": str(is_best),
             "error": result.error[:MAX_PARAMETER],
         })  # fmt: skip
-        numbers = {}
-        for name, measurement in result.metrics.items():
-            numbers[name] = measurement.value
-            numbers[f"{name}_low"] = measurement.low
-            numbers[f"{name}_high"] = measurement.high
-        mlflow.log_metrics(numbers)
+        mlflow.log_metrics(columns_of(result.metrics))
 
 
 def _mlflow() -> Any:
