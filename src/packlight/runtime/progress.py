@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+from html import escape
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def notebook_progress(given: Progress | None) -> Iterator[Progress]:
     if given is not None:
         yield given
     elif in_notebook():
-        with bars() as progress:
+        with notebook_bar() as progress:
             yield progress
     else:
         yield silent
@@ -37,12 +39,31 @@ def in_notebook() -> bool:
     return type(shell).__name__ == "ZMQInteractiveShell"
 
 
+@contextlib.contextmanager
+def notebook_bar() -> Iterator[Progress]:
+    """Show a progress bar in a notebook, and remove it at the end.
+
+    It is an element of HTML that is replaced in place, so it needs no widgets.
+    """
+    display = import_module("IPython.display")
+    handle = display.display(display.HTML(""), display_id=True)
+
+    def progress(what: str, done: int, total: int) -> None:
+        text = f'<progress value="{done}" max="{max(total, 1)}"></progress> {escape(what)}'
+        handle.update(display.HTML(text))
+
+    try:
+        yield progress
+    finally:
+        handle.update(display.HTML(""))
+
+
 WITHIN = ("calibrating", "evaluating")
 """Progress texts of a step within a longer job."""
 
 
 @contextlib.contextmanager
-def bars(console: Console | None = None) -> Iterator[Progress]:
+def bars(console: Console) -> Iterator[Progress]:
     """Show two progress bars: for the job and for its current step."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - only where it is shown
     from rich.progress import Progress as Bars  # noqa: PLC0415
