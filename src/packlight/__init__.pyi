@@ -1,3 +1,4 @@
+from .api.check import check as check
 from .api.compare import compare as compare
 from .api.compress import Compressed as Compressed
 from .api.compress import compress as compress
@@ -41,6 +42,7 @@ from .records.device import Device as Device
 from .records.evaluation import Evaluation as Evaluation
 from .records.finding import Finding as Finding
 from .records.finding import Findings as Findings
+from .records.gate import Gate as Gate
 from .records.granularity import Granularity as Granularity
 from .records.granularity import PerBlock as PerBlock
 from .records.granularity import PerChannel as PerChannel

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from packlight.advice import advice_for_results
 from packlight.api.evaluate import check_samples, write_tables
 from packlight.api.layers import compare_layers
 from packlight.comparison import compare as compare_results
-from packlight.comparison.compare import AGAINST_REFERENCE
+from packlight.comparison.compare import AGAINST_REFERENCE, ratio
 from packlight.disk import check_output_path
-from packlight.errors import InputError
+from packlight.errors import InputError, TaskError
 from packlight.evaluation import columns
 from packlight.evaluation.robustness import robustness
+from packlight.metrics import metric_by_name
+from packlight.metrics.paired import drop
 from packlight.model import Model
 from packlight.records import (
     Budget,
@@ -27,13 +32,15 @@ from packlight.records import (
     SessionOptions,
     Variant,
     VariantResult,
+    counted,
     loads,
+    parse_budget,
 )
 from packlight.records.session import DEFAULT_SESSION
 from packlight.report import write_report
 from packlight.runtime.progress import Progress, silent
 from packlight.search.bench import Bench
-from packlight.search.choice import with_verdict
+from packlight.search.choice import check_names, with_verdict
 from packlight.search.explain import inputs_of
 from packlight.search.external_models import adopt, check_alike, temporary_bench
 from packlight.search.fit import STEPS, describe_outcome, measure_variant
@@ -45,6 +52,7 @@ def compare(
     models: Sequence[AnyModel],
     task: AnyTask,
     *,
+    budget: Sequence[str] | Budget = (),
     report: Path | None = None,
     samples: Path | None = None,
     options: SessionOptions = DEFAULT_SESSION,
@@ -61,6 +69,7 @@ def compare(
         base: the reference.
         models: compared with it; they need the same inputs and outputs.
         task: samples, metric and groups.
+        budget: limits that each model is judged by, as ``["size<=2MB", "drop<=1%"]``.
         report: path of the HTML report; none is written by default.
         samples: ``.csv`` or ``.parquet`` file with a row for every model and sample; none is
             written by default.
@@ -76,6 +85,7 @@ def compare(
         InputError: a model or the task cannot be used, or the models are not alike.
     """
     check_samples(samples)
+    limits = budget if isinstance(budget, Budget) else parse_budget(budget)
     if report is not None:
         check_output_path(report)
         _check_costs(costs)
@@ -84,6 +94,7 @@ def compare(
         for name, opened in zip(names, opened_models, strict=True):
             check_alike(base_opened.model, opened.model, name)
         data = task_for(task, base_opened.model)
+        check_names(limits, data.metric)
         with temporary_bench(
             base_opened, data, options, seed=seed, seconds=seconds, progress=progress
         ) as bench:
@@ -91,7 +102,7 @@ def compare(
                 adopt(bench, opened, name)
                 for name, opened in zip(names, opened_models, strict=True)
             ]
-            comparison, evaluations = _measure_models(bench, variants, costs=costs)
+            comparison, evaluations = _measure_models(bench, variants, limits, costs=costs)
             comparison = replace(comparison, warnings=bench.notes)
             detectable = evaluations[0].detectable
             lessons = advice_for_results(comparison.base, comparison.others, detectable)
@@ -156,7 +167,7 @@ def _check_costs(costs: bool) -> None:
 
 
 def _measure_models(
-    bench: Bench, variants: Sequence[Variant], *, costs: bool
+    bench: Bench, variants: Sequence[Variant], budget: Budget, *, costs: bool
 ) -> tuple[Comparison, Sequence[Evaluation]]:
     """Measure and compare all models; also returns their evaluations, the base first."""
     all_variants = (bench.original, *variants)
@@ -171,8 +182,7 @@ def _measure_models(
     for index, variant in enumerate(variants, start=1):
         done = STEPS * index
         result, evaluation = measure_variant(measuring, variant, done, total, costs=costs)
-        if costs:
-            result = with_verdict(result, Budget(), base.metrics)
+        result = with_verdict(result, budget, base.metrics)
         results.append(result)
         evaluations.append(evaluation)
     bench.progress("done", total, total)
@@ -219,8 +229,8 @@ def compare_saved(files: Sequence[str | Path]) -> Comparison:
     """Compare evaluations that ``packlight evaluate --json`` printed with the first of them.
 
     An evaluation on other data or another machine than the base is shown with what differs and is
-    not ranked. Differences are not paired, since single samples are not saved, so their intervals
-    are too wide.
+    not ranked. The drop is paired by the saved rows of the metric; latencies were measured at
+    different times, so the interval of their ratio is wide.
 
     Args:
         files: of at least two evaluations.
@@ -235,6 +245,11 @@ def compare_saved(files: Sequence[str | Path]) -> Comparison:
     if len(evaluations) < len(files):
         raise InputError("two of these files have the same path; name each file once")
     base, *results = (_as_result(name, evaluation) for name, evaluation in evaluations.items())
+    first = evaluations[base.id]
+    results = [
+        _with_ratio(_paired(result, first, evaluations[result.id]), base) for result in results
+    ]
+    base = _with_ratio(base, base)
     comparison = compare_results(base, results, {}, {}, evaluations=evaluations)
     contrasts = []
     warnings: dict[str, None] = {}
@@ -243,6 +258,15 @@ def compare_saved(files: Sequence[str | Path]) -> Comparison:
             contrasts.append(replace(evaluation.contrast, variant=name))
         warnings |= dict.fromkeys(evaluation.warnings)
     return replace(comparison, contrasts=tuple(contrasts), warnings=tuple(warnings))
+
+
+def is_saved(model: AnyModel) -> bool:
+    """Tell if a name is that of a saved evaluation."""
+    return not isinstance(model, Model) and str(model).endswith(SAVED)
+
+
+SAVED = ".json"
+"""Ending of files that ``packlight evaluate --json`` is saved to."""
 
 
 def _read_evaluation(file: Path) -> Evaluation:
@@ -271,6 +295,33 @@ def _as_result(name: str, evaluation: Evaluation) -> VariantResult:
     return VariantResult(
         name, "", name, "", "", metrics=metrics, groups=evaluation.groups, labels=evaluation.labels
     )  # fmt: skip
+
+
+def _paired(result: VariantResult, base: Evaluation, evaluation: Evaluation) -> VariantResult:
+    """Add the drop from the base, from rows of the same samples by one metric of the table."""
+    alike = (base.metric, base.data) == (evaluation.metric, evaluation.data)
+    before = np.asarray(base.rows)
+    after = np.asarray(evaluation.rows)
+    if not alike or not before.size or before.shape != after.shape:
+        return result
+    try:
+        metric = metric_by_name(evaluation.metric)
+    except TaskError:  # a metric of the task's own, whose rows only its code can total
+        return result
+    if not math.isclose(metric.total(after), evaluation.metrics[metric.name].value):
+        return result
+    loss, _ = drop(metric, before, after, base.seed)
+    return replace(result, metrics={**result.metrics, "drop": loss})
+
+
+def _with_ratio(result: VariantResult, base: VariantResult) -> VariantResult:
+    """Add the ratio of two latencies that were measured at different times."""
+    if "latency" not in result.metrics or "latency" not in base.metrics:
+        return result
+    latency_ratio = counted(1.0)
+    if result.id != base.id:
+        latency_ratio = ratio(base.metrics["latency"], result.metrics["latency"])
+    return replace(result, metrics={**result.metrics, "latency_ratio": latency_ratio})
 
 
 def _display_name(model: AnyModel) -> str:

@@ -103,7 +103,8 @@ def diagnose(
     findings = tuple(map(with_lessons, causes))
     if task is None:
         findings = (*findings, RANDOM)
-    return Findings((*findings, *map(as_finding, model_notes(first.model))))
+    notes = map(as_finding, model_notes(first.model))
+    return Findings((*findings, *notes), causes.summary)
 
 
 RANDOM = Finding(

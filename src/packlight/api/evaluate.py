@@ -25,6 +25,8 @@ def evaluate(
     samples: Path | None = None,
     options: SessionOptions = DEFAULT_SESSION,
     seed: int = 0,
+    seconds: float = 2.0,
+    costs: bool = False,
     progress: Progress = silent,
 ) -> Evaluation:
     """Evaluate a model on a task.
@@ -37,6 +39,9 @@ def evaluate(
             default.
         options: of the session.
         seed: of the bootstrap.
+        seconds: to spend on the latency.
+        costs: whether to measure latency and memory too; the latency of the reference is measured
+            interleaved with it.
         progress: told what is being done.
 
     Raises:
@@ -46,15 +51,37 @@ def evaluate(
     check_samples(samples)
     with at_hand(model, model if reference is None else reference) as (opened, base):
         data = task_for(task, base.model)
-        with temporary_bench(base, data, options, seed=seed, progress=progress) as bench:
+        with temporary_bench(
+            base, data, options, seed=seed, seconds=seconds, progress=progress
+        ) as bench:
             notes = bench.notes
-            evaluation = bench.quality(adopt(bench, opened, opened.model.name))
+            variant = adopt(bench, opened, opened.model.name)
+            metrics = dict(bench.size(variant).metrics)
+            if costs:
+                metrics |= bench.latency(variant).metrics
+                metrics |= bench.memory(variant).metrics
+            evaluation = bench.quality(variant)
             change = bench.contrast(evaluation)
+            rows = _saved_rows(bench, evaluation)
             if samples is not None:
                 write_tables(bench, [evaluation], [opened.model.name], samples)
     return replace(
-        evaluation, samples=str(samples or ""), beside="", warnings=notes, contrast=change
+        evaluation,
+        metrics={**evaluation.metrics, **metrics},
+        samples=str(samples or ""),
+        beside="",
+        warnings=notes,
+        contrast=change,
+        metric=data.metric.name,
+        rows=rows,
     )
+
+
+def _saved_rows(bench: Bench, evaluation: Evaluation) -> tuple[tuple[float, ...], ...]:
+    """Rows of a metric that judges targets; others depend on the reference."""
+    if bench.task.metric.against == "reference":
+        return ()
+    return tuple(tuple(row) for row in bench.table(evaluation).rows.tolist())
 
 
 def check_samples(out: Path | None) -> None:

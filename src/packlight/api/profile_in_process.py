@@ -24,10 +24,11 @@ def profile_file(opened: Opened, request: ProfileRequest) -> Profile:
     """
     target = device_target(request.device, request.unit)
     profile = profile_for_task(opened.model, request.inputs, None)
-    if target is not None:
-        profile = with_latency_bounds(profile, opened.model, *target)
     source = Source.of(opened)
-    return _with_sizes(profile, source.size, source.files if request.download else ())
+    profile = _with_sizes(profile, source.size, source.files if request.download else ())
+    if target is not None:
+        return with_latency_bounds(profile, opened.model, *target)
+    return profile
 
 
 def profile_in_process(
@@ -46,6 +47,7 @@ def profile_in_process(
     if timing is not None:
         profile = measure_operators(source.model, profile, data, timing)
     if target is not None:
+        profile = _with_sizes(profile, source.size, ())
         profile = with_latency_bounds(profile, source.model, *target)
     if not request.download:
         return _with_sizes(profile, source.size, ())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from packlight.cli import (
+    check,
     compare,
     compress,
     demo,
@@ -19,6 +20,7 @@ from packlight.cli import (
     lessons,
     plan,
     profile,
+    show,
 )
 
 if TYPE_CHECKING:
@@ -29,9 +31,11 @@ if TYPE_CHECKING:
 VERBS: dict[str, Callable[..., int]] = {
     "demo": demo.demo,
     "fit": fit.fit,
+    "show": show.show,
     "compress": compress.compress,
     "evaluate": evaluate.evaluate,
     "compare": compare.compare,
+    "check": check.check,
     "layers": layers.layers,
     "diagnose": diagnose.diagnose,
     "profile": profile.profile,

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packlight.cli.check import exit_code_of, gate_parts
 from packlight.cli.contrast_tables import contrast_parts
-from packlight.cli.exit_codes import DONE
 from packlight.cli.layers import layers_parts
 from packlight.cli.lessons import advice_parts
-from packlight.cli.options import MODEL_HELP, Json, OptionalTask, Samples, Seconds, Seed, Threads
+from packlight.cli.options import (
+    MODEL_HELP,
+    Budgets,
+    Json,
+    OptionalTask,
+    Samples,
+    Seconds,
+    Seed,
+    Threads,
+)
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import UNKNOWN, notes, plain_table, results_table, styled
 from packlight.errors import InputError
@@ -22,14 +31,19 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from packlight.records import Comparison, VariantResult
+    from packlight.records import Budget, Comparison, VariantResult
 
 SAVED = ".json"
 LEGEND = (
     "[low, high]: 95 % confidence interval. A positive drop is worse: in points for metrics "
     "between 0 and 1, else relative to the base; drops are paired on the same samples."
 )
-LATENCY_LEGEND = "Latency ratio: latency over the base's, measured interleaved."
+RATIO_LEGENDS = {
+    True: "Latency ratio: latency over the base's, measured interleaved.",
+    False: "Latency ratio: latency over the base's, measured at different times.",
+}
+"""By whether the models were measured together, and not saved."""
+
 REPORT_HINT = "To see the inputs of the samples that changed most, add --report OUT.html."
 FLIPS_LEGEND = (
     "lost: right before, wrong now. won: wrong before, right now. changed: wrong before and now, "
@@ -52,9 +66,12 @@ def comparison_parts(console: Console, comparison: Comparison) -> list[Renderabl
         reference = comparison.base.name
         legend = LEGEND
         if "latency_ratio" in comparison.base.metrics:
-            legend = f"{LEGEND} {LATENCY_LEGEND}"
-        table = results_table(console, results, "", None, judged=False)
+            legend = f"{LEGEND} {RATIO_LEGENDS[bool(comparison.contrasts)]}"
+        judged = any(result.meets for result in comparison.others)
+        table = results_table(console, results, "", None, judged=judged)
         parts = [table, styled(legend, style="dim")]
+        if not comparison.contrasts:
+            parts.insert(0, quality_table(results))
     if comparison.flips:
         parts += [flips_table(comparison), styled(FLIPS_LEGEND, style="dim")]
     for contrast in comparison.contrasts:
@@ -118,6 +135,7 @@ def compare(
     ],
     *,
     task: OptionalTask = "",
+    budget: Budgets = None,
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="OUT.html", help="Also write an HTML report."),
@@ -150,8 +168,11 @@ def compare(
       packlight compare m.onnx int8.onnx --task data.npz --samples samples.csv
       packlight compare here.json there.json
     """
+    from packlight import parse_budget
+
+    limits = parse_budget(budget or ())
     if not task:
-        return show_comparison(saved_comparison(base, *models), as_json=as_json)
+        return show_comparison(saved_comparison(base, *models), limits, as_json=as_json)
     with working() as progress:
         from packlight import SessionOptions
         from packlight import compare as compare_models
@@ -160,6 +181,7 @@ def compare(
             base,
             models,
             task,
+            budget=limits,
             report=report,
             samples=samples,
             options=SessionOptions(threads=threads),
@@ -170,7 +192,7 @@ def compare(
             robust=robust,
             progress=progress,
         )
-    return show_comparison(comparison, as_json=as_json)
+    return show_comparison(comparison, limits, as_json=as_json)
 
 
 def saved_comparison(*names: str) -> Comparison:
@@ -189,11 +211,16 @@ def saved_comparison(*names: str) -> Comparison:
     return compare_saved(names)
 
 
-def show_comparison(comparison: Comparison, *, as_json: bool) -> int:
-    """Print a comparison."""
+def show_comparison(comparison: Comparison, budget: Budget, *, as_json: bool) -> int:
+    """Print a comparison; return 0 if every model keeps every budget, else 1."""
+    from packlight.api.check import check_comparison
+
+    gates = check_comparison(comparison, budget) if budget.all() else []
     if as_json:
         print_json(comparison)
     else:
         console = screen()
         say(console, *comparison_parts(console, comparison))
-    return DONE
+        for gate in gates:
+            say(console, *gate_parts(gate))
+    return exit_code_of(gates)

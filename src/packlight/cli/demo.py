@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from packlight.cli.fit import search, show_study
+from packlight.cli.fit import Command, search, show_study
 from packlight.cli.options import Json, Project, Seed, Threads
 
 BUDGET = ("size<=0.3x", "drop<=1%")
+NAME = "zoo:fashion"
 FOLDER = Path("packlight-demo")
 
 
@@ -23,7 +24,5 @@ def demo(
     Example:
       packlight demo --project try-it
     """
-    study = search(
-        "zoo:fashion", "zoo:fashion", BUDGET, project or FOLDER, seed=seed, threads=threads
-    )
-    return show_study(study, as_json=as_json)
+    study = search(NAME, NAME, BUDGET, project or FOLDER, seed=seed, threads=threads)
+    return show_study(study, as_json=as_json, command=Command(NAME, NAME, seed))

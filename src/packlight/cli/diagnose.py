@@ -21,23 +21,43 @@ from packlight.cli.options import (
     VariantModel,
 )
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import counts, new_line, styled_parts
+from packlight.cli.tables import counts, new_line, plain_table, styled, styled_parts
 from packlight.presentation.contrasts import place, show_evidence
+from packlight.presentation.diagnosis import HEADS, float_note, headline, share_rows
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from packlight.records import Finding
+    from packlight.records.diagnosis import DiagnosisSummary
 
 TONE = {"serious": "bold red", "warning": "yellow", "note": "dim"}
 INDENT = (0, 0, 0, 2)
 NOTHING = "No cause found: quality, latency and size are as expected."
 
 
+def summary_parts(summary: DiagnosisSummary) -> Iterator[RenderableType]:
+    """The headline, then where time goes."""
+    yield styled(headline(summary), style="bold")
+    rows = share_rows(summary)
+    if not rows:
+        return
+    table = plain_table(*HEADS, texts=2)
+    for row in rows:
+        table.add_row(*row)
+    yield table
+    note = float_note(summary)
+    if note:
+        yield styled(note)
+
+
 def findings_parts(findings: Sequence[Finding]) -> Iterator[RenderableType]:
-    """Every finding: cause, sentence, evidence and next step."""
+    """The summary, then every finding: cause, sentence, evidence and next step."""
     from rich.padding import Padding
 
+    summary = getattr(findings, "summary", None)
+    if summary is not None:
+        yield from summary_parts(summary)
     if not findings:
         yield NOTHING
     for number, finding in enumerate(findings, 1):

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from packlight.cli.check import exit_code_of, gate_parts
 from packlight.cli.contrast_tables import cells, contrast_parts
-from packlight.cli.exit_codes import DONE
-from packlight.cli.options import Json, ModelName, Samples, Seed, TaskName, Threads
-from packlight.cli.screen import print_record, working
+from packlight.cli.options import (
+    Budgets,
+    Json,
+    ModelName,
+    Samples,
+    Seconds,
+    Seed,
+    TaskName,
+    Threads,
+)
+from packlight.cli.screen import print_record, say, screen, working
 from packlight.cli.tables import notes, plain_table, styled
 from packlight.presentation.numbers import detectable_drop, plural
 
@@ -107,8 +117,13 @@ def evaluate(
         ),
     ] = None,
     samples: Samples = None,
+    budget: Budgets = None,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Also measure latency and memory.")
+    ] = False,
     seed: Seed = 0,
     threads: Threads = 1,
+    seconds: Seconds = 2.0,
     as_json: Json = False,
 ) -> int:
     """Measure the quality of a model, overall and by group.
@@ -119,7 +134,12 @@ def evaluate(
     Examples:
       packlight evaluate model.onnx --task data.npz
       packlight evaluate smaller.onnx --task data.npz --reference model.onnx
+      packlight evaluate model.onnx --task data.npz --costs --json > main.json
     """
+    from packlight import parse_budget
+    from packlight.api.check import check_evaluation
+
+    limits = parse_budget(budget or ())
     with working() as progress:
         from packlight import SessionOptions
         from packlight import evaluate as evaluate_model
@@ -127,7 +147,11 @@ def evaluate(
         options = SessionOptions(threads=threads)
         evaluation = evaluate_model(
             model, task, reference=reference, samples=samples, options=options, seed=seed,
-            progress=progress,
+            seconds=seconds, costs=costs, progress=progress,
         )  # fmt: skip
+    gates = [check_evaluation(evaluation, Path(model).stem, limits)] if limits.all() else []
     print_record(evaluation, quality_parts, as_json=as_json)
-    return DONE
+    if not as_json:
+        for gate in gates:
+            say(screen(), *gate_parts(gate))
+    return exit_code_of(gates)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli.exit_codes import DONE, UNMET, resumable
+from packlight.cli.exit_codes import DONE, UNMET, Stopped, one_line, resumable
 from packlight.cli.lessons import advice_parts
 from packlight.cli.options import (
     RECIPE_HELP,
     Json,
     ModelName,
+    OnDevice,
+    OnUnit,
     Project,
     Seconds,
     Seed,
@@ -21,16 +27,20 @@ from packlight.cli.options import (
 )
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import counts, notes, results_table, styled, styled_parts
+from packlight.errors import InputError
 from packlight.presentation.contrasts import headline, worst_sentence
+from packlight.presentation.numbers import show_named_value
 from packlight.presentation.verdict import choice, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from packlight.records import Outcome
-    from packlight.search.study import Study
+    from packlight.records.outcome import VariantResult
+    from packlight.search.study import Result, Study
 
 LEGEND = (
     "* chosen. [low, high]: 95 % confidence interval. Latency ratio: latency over the original's, "
@@ -45,12 +55,24 @@ def outcome_parts(console: Console, outcome: Outcome) -> list[RenderableType]:
     budgets = ", ".join(limit.text for limit in outcome.budget.all())
     return [
         results_table(console, results, outcome.metric, outcome.best, judged=True),
-        styled(f"{LEGEND} Budgets: {budgets}.", style="dim"),
+        styled(" ".join([LEGEND, *device_legend(outcome), f"Budgets: {budgets}."]), style="dim"),
         *notes((*failures, *outcome.warnings)),
+        *stopped_note(outcome),
         styled(sentence(outcome), style="bold"),
         *summary(outcome),
         *advice_parts(outcome.lessons),
         counts(paths(outcome)),
+    ]
+
+
+def device_legend(outcome: Outcome) -> list[str]:
+    """Sentence about predictions for a device; nothing without one."""
+    if not outcome.device:
+        return []
+    return [
+        f"Predicted for {outcome.device}, as plan does: device latency, memory and energy. The "
+        "latency ratio was measured here, on files that calibration samples may have changed, so "
+        "plan's sizes can differ."
     ]
 
 
@@ -71,10 +93,21 @@ def summary(outcome: Outcome) -> list[RenderableType]:
 MAX_CAUSES = 3
 
 
+def stopped_note(outcome: Outcome) -> list[Text]:
+    """Note on a search that was stopped; nothing for a finished one."""
+    if outcome.finished:
+        return []
+    return notes([
+        f"the search was stopped after {len(outcome.variants)} of {outcome.planned} variants; the "
+        "same fit command goes on with it"
+    ])  # fmt: skip
+
+
 def paths(outcome: Outcome) -> list[tuple[str, str]]:
     """Paths of the chosen model, the report and the project."""
     rows = [("report", outcome.report), ("project", outcome.project)]
     chosen = choice(outcome)
+    rows = [(name, path) for name, path in rows if path]
     if chosen is None:
         return rows
     return [("model", str(Path(outcome.project) / chosen.file)), *rows]
@@ -92,6 +125,10 @@ def fit(
             help="METRIC<=VALUE[UNIT], as 'size<=2MB', 'latency<=0.8x', 'drop<=1%'. Repeatable.",
         ),
     ],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="OUT.onnx", help="Copy of the chosen variant."),
+    ] = None,
     project: Project = None,
     recipe: Annotated[
         list[str] | None,
@@ -101,6 +138,8 @@ def fit(
             help=f"Recipe to try instead of the built-in list. {RECIPE_HELP} Repeatable.",
         ),
     ] = None,
+    device: OnDevice = "",
+    unit: OnUnit = "",
     allow_slower: Annotated[
         bool, typer.Option("--allow-slower", help="Allow a variant that was measured slower.")
     ] = False,
@@ -117,21 +156,29 @@ def fit(
 
     \b
     Example:
-      packlight fit m.onnx --task data.npz --budget "size<=2MB" --budget "drop<=1%"
+      packlight fit m.onnx --task data.npz --budget "size<=2MB" --budget "drop<=1%" -o small.onnx
     """
     folder = project or Path(f"{Path(model.removeprefix('zoo:')).stem}-packlight")
-    study = search(
-        model,
-        task,
-        budget,
-        folder,
-        recipes=recipe or (),
-        allow_slower=allow_slower,
-        seed=seed,
-        threads=threads,
-        seconds=seconds,
-    )
-    return show_study(study, as_json=as_json)
+    try:
+        study = search(
+            model,
+            task,
+            budget,
+            folder,
+            out=out,
+            recipes=recipe or (),
+            device=device,
+            unit=unit,
+            allow_slower=allow_slower,
+            seed=seed,
+            threads=threads,
+            seconds=seconds,
+        )
+    except Stopped:
+        if not as_json:
+            show_partial(folder)
+        raise
+    return show_study(study, as_json=as_json, command=Command(model, task, seed, out))
 
 
 def search(
@@ -140,7 +187,10 @@ def search(
     budget: Sequence[str],
     project: Path,
     *,
+    out: Path | None = None,
     recipes: Sequence[str] = (),
+    device: str = "",
+    unit: str = "",
     allow_slower: bool = False,
     seed: int = 0,
     threads: int = 1,
@@ -155,22 +205,95 @@ def search(
             task,
             budget,
             project,
+            out=out,
             recipes=recipes,
+            device=device,
+            unit=unit,
             options=SessionOptions(threads=threads),
             allow_slower=allow_slower,
             seed=seed,
             seconds=seconds,
             progress=progress,
+            on_result=result_lines(),
         )
 
 
-def show_study(study: Study, *, as_json: bool) -> int:
-    """Print the outcome; return 0 if every budget is met, else 1."""
+def result_lines() -> Callable[[VariantResult, int, int], None]:
+    """Print a line on stderr for each finished variant where there is no terminal to draw on."""
+    from packlight.search.fit import ignore_result
+
+    if sys.stderr.isatty():
+        return ignore_result
+    return print_result_line
+
+
+LINE = {"size": "size", "latency_ratio": "latency", "drop": "drop"}
+"""Measurements in a line, with their names there."""
+
+
+def print_result_line(result: VariantResult, number: int, total: int) -> None:
+    """Print name, costs, drop and verdict of a finished variant on stderr."""
+    shown = [
+        f"{name} {show_named_value(measured, result.metrics[measured])}"
+        for measured, name in LINE.items()
+        if measured in result.metrics
+    ]
+    state = "failed" if result.error else result.verdict
+    line = f"[{number}/{total}] {result.name}: {', '.join([*shown, state])}"
+    print(one_line(line), file=sys.stderr, flush=True)
+
+
+def show_partial(project: Path) -> None:
+    """Print the variants of a stopped search, if any was finished."""
+    from packlight import open_project
+
+    with suppress(InputError):
+        console = screen()
+        say(console, *outcome_parts(console, open_project(project).outcome))
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Arguments of a search that the command of its result repeats.
+
+    Attributes:
+        model: as it was named.
+        task: as it was named.
+        seed: of everything random.
+        out: path of the copy; None where none was asked.
+    """
+
+    model: str
+    task: str
+    seed: int = 0
+    out: Path | None = None
+
+    def again(self, result: Result) -> str:
+        """The command that makes a variant again."""
+        parts = ["packlight", "compress", self.model, "--recipe", result.name]
+        if result.uses_data:
+            parts += ["--task", self.task]
+        if self.seed:
+            parts += ["--seed", str(self.seed)]
+        return shlex.join([*parts, "-o", str(self.out or "small.onnx")])
+
+
+def show_study(study: Study, *, as_json: bool, command: Command | None = None) -> int:
+    """Print the outcome; return 0 if every budget is met, else 1.
+
+    Args:
+        study: to show.
+        as_json: whether to print the record alone.
+        command: of the search, to print how the chosen variant is made again.
+    """
     if as_json:
         print_json(study.outcome)
     else:
         console = screen()
         say(console, *outcome_parts(console, study.outcome))
+        best = study.best
+        if command is not None and best is not None and best.record.recipe:
+            print(f"The same file again:\n  {command.again(best)}")
     if study.verdict == "fits":
         return DONE
     return UNMET

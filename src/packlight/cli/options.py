@@ -34,6 +34,15 @@ ShapeTask = Annotated[
 ]
 OptionalTask = Annotated[str, typer.Option("--task", metavar="T", help=TASK_HELP)]
 TaskName = Annotated[str, typer.Option("--task", metavar="T", help=TASK_HELP)]
+Budgets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        metavar="B",
+        help="METRIC<=VALUE[UNIT], as 'size<=2MB', 'latency<=0.8x', 'drop<=1%'; exit code 1 if one "
+        "is missed or unclear. Repeatable.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON record, nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Random seed.")]
 Threads = Annotated[

@@ -40,16 +40,35 @@ LEGEND = (
 )
 
 
-def plan_parts(plan: Plan) -> list[RenderableType]:
-    """Recommendation, table of routes, refusals and lessons."""
-    return [
+ALL_HINT = "No route runs there, so none is listed; --all lists them with what they would cost."
+
+
+def plan_parts(plan: Plan, *, all_routes: bool = False) -> list[RenderableType]:
+    """Recommendation, table of routes, refusals and lessons.
+
+    Args:
+        plan: to show.
+        all_routes: whether to list routes where none can run.
+    """
+    head: list[RenderableType] = [
         styled_parts((plan.model, "bold"), f" on {plan.device}: {', '.join(plan.budgets)}"),
         *map(styled, plan.recommendation),
+    ]
+    if nothing_runs(plan) and not all_routes:
+        return [*head, styled(ALL_HINT, style="dim")]
+    return [
+        *head,
         routes_table(plan),
         styled(LEGEND, style="dim"),
         *refusal_parts(plan),
         *advice_parts(plan.lessons),
     ]
+
+
+def nothing_runs(plan: Plan) -> bool:
+    """Tell if the device runs neither the model nor any route."""
+    meets = (plan.meets, *(option.meets for option in plan.options))
+    return all(met.get(RUNTIME) == "no" for met in meets)
 
 
 def routes_table(plan: Plan) -> Table:
@@ -136,6 +155,9 @@ def plan(
     choices: Annotated[
         list[str] | None, typer.Option("--set", metavar="REGEX=STEP", help=SET_HELP)
     ] = None,
+    all_routes: Annotated[
+        bool, typer.Option("--all", help="List every route even where the device runs none.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Predict whether a model fits a device, and by which route.
@@ -166,7 +188,7 @@ def plan(
     if as_json:
         print_json(result)
     else:
-        say(screen(), *plan_parts(result))
+        say(screen(), *plan_parts(result, all_routes=all_routes))
         if not device:
             note = "the description closest to this machine"
             say(screen(), f"No --device given: planned for {result.device}, {note}.")

@@ -61,6 +61,7 @@ LABELS = {
     "profiling_ratio": "profiler overhead",
     "between_kernels": "idle between kernels",
     "predicted_latency": "latency on {device}",
+    "predicted_memory": "peak memory on {device}",
 }
 LOWER_BOUNDS = ("macs", "other_ops")
 """Totals without the operators of unknown cost."""

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-WITHIN = ("calibrating", "evaluating")
-"""Progress texts of a step within a longer job."""
-
 
 def print_json(record: object) -> None:
     """Print a record or plain values as JSON in ASCII."""
@@ -89,7 +86,11 @@ def working() -> Iterator[Progress]:
         sweep(temporary_folder())
     with contextlib.redirect_stdout(sys.stderr), redirected((STDOUT,), STDERR):
         if sys.stderr.isatty():
-            with bars() as progress:
+            from rich.console import Console
+
+            from packlight.runtime.progress import bars
+
+            with bars(Console(stderr=True, highlight=False, markup=False)) as progress:
                 yield progress
         else:
             yield _ignore_progress
@@ -97,25 +98,3 @@ def working() -> Iterator[Progress]:
 
 def _ignore_progress(what: str, done: int, total: int) -> None:
     del what, done, total
-
-
-@contextlib.contextmanager
-def bars() -> Iterator[Progress]:
-    """Show two progress bars: for the job and for its current step."""
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TaskProgressColumn())
-    console = Console(stderr=True, highlight=False, markup=False)
-    with Bars(*columns, TimeElapsedColumn(), console=console, transient=True) as live:
-        job = live.add_task("starting", total=None)
-        step = live.add_task("", total=None, visible=False)
-
-        def progress(what: str, done: int, total: int) -> None:
-            within = what in WITHIN
-            bar = step if within else job
-            live.update(bar, description=printable(what), completed=done, total=total, visible=True)
-            live.update(step, visible=within)
-
-        yield progress

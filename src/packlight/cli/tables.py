@@ -24,12 +24,24 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-COSTS = ("size", "download", "latency_ratio", "drop")
-HEADS = {"latency_ratio": "latency ratio", "drop": "{metric} drop"}
+COSTS = (
+    "size", "download", "latency_ratio", "device_latency", "device_peak_memory", "device_energy",
+    "drop",
+)  # fmt: skip
+HEADS = {
+    "latency_ratio": "latency ratio", "device_latency": "device latency",
+    "device_peak_memory": "memory", "device_energy": "energy", "drop": "{metric} drop",
+}  # fmt: skip
+ON_SCREEN = 5
+"""Columns of numbers that fit into 80 columns."""
+IF_ASKED = {"download": "download", "device_energy": "energy"}
+"""Columns that are left out where there are more and no budget names them."""
+
 NAME_WIDTH = 22
 """Columns for a name in a narrow terminal."""
 TONE = {"fits": "green", "undecided": "yellow", "misses": "red", "failed": "red"}
 UNKNOWN = "-"
+VERDICTS = {"unjudged": UNKNOWN}
 UNLIMITED = 10_000
 """Width at which no table is cut."""
 
@@ -135,6 +147,9 @@ def rows_of(
 ) -> Table:
     """The table with intervals right of (wide) or below (narrow) their values."""
     costs = [name for name in COSTS if any(name in result.metrics for result in results)]
+    if len(costs) > ON_SCREEN:
+        asked = " ".join(text for result in results for text in result.meets)
+        costs = [name for name in costs if name not in IF_ASKED or IF_ASKED[name] in asked]
     heads = [HEADS.get(name, name).format(metric=metric).strip() for name in costs]
     table = plain_table("", "variant", *heads, *(["budgets"] if judged else []), texts=2)
     for result in results:
@@ -142,7 +157,7 @@ def rows_of(
         row += [cell(name, result.metrics, narrow=narrow) for name in costs]
         if judged:
             verdict = "failed" if result.error else result.verdict
-            row.append(styled(verdict, style=TONE[verdict]))
+            row.append(styled(VERDICTS.get(verdict, verdict), style=TONE.get(verdict, "")))
         if result.id == best:
             table.add_row("*", *row, style="bold")
         else:

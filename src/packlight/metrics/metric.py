@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.errors import TaskError
-from packlight.records.budget import COSTS, LOSSES
+from packlight.records.budget import COSTS, LOSSES, ON_DEVICE
 from packlight.records.codec import digest
 from packlight.records.measurement import Unit
 
@@ -25,7 +25,8 @@ Truths = NDArray[np.bool_]
 Form = Literal["classes", "sequences", "vectors", "values"]
 
 RESERVED = {
-    *COSTS, *LOSSES, "latency_p90", "latency_p99", "latency_ratio", "latency_reference",
+    *COSTS, *LOSSES, *ON_DEVICE.values(),
+    "latency_p90", "latency_p99", "latency_ratio", "latency_reference",
 }  # fmt: skip
 
 

@@ -160,8 +160,35 @@ def write_model(
     return save(model, out, check)
 
 
+FORMATS = {
+    ".mlpackage": "Core ML", ".mlmodel": "Core ML", ".aimodel": "Core AI", ".tflite": "LiteRT",
+    ".pte": "ExecuTorch", ".pt": "PyTorch", ".pth": "PyTorch", ".xml": "OpenVINO",
+    ".ort": "ONNX Runtime's own", ".engine": "TensorRT", ".mnn": "MNN",
+}  # fmt: skip
+"""Names of other formats, by the ending of their files."""
+
+
+def check_model_path(out: Path) -> None:
+    """Refuse a file name that does not end in ``.onnx``.
+
+    Raises:
+        InputError: with the format that the name stands for, and the way to it.
+    """
+    ending = out.suffix.lower()
+    if ending == ".onnx":
+        return
+    if ending in FORMATS:
+        name = out.with_suffix(".onnx").name
+        raise InputError(
+            f"'{out}' is a name for a file of the {FORMATS[ending]} format, and packlight writes "
+            f"ONNX: write '{name}', then convert that file with the format's own tool"
+        )
+    raise InputError(f"the file of an ONNX model ends in .onnx; got '{out}'")
+
+
 def check_output(out: Path, sources: AbstractSet[Path]) -> None:
-    """Refuse a path that cannot be written, or belongs to the source."""
+    """Refuse a path that cannot be written, is no ``.onnx``, or belongs to the source."""
+    check_model_path(out)
     check_output_path(out)
     source_paths = {path.resolve() for path in sources}
     if {out.resolve(), out.with_name(f"{out.name}.data").resolve()} & source_paths:

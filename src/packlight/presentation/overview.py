@@ -8,6 +8,15 @@ from typing import Any
 
 from markupsafe import Markup
 
+from packlight.presentation import diagnosis
+from packlight.presentation.gate import (
+    base_number,
+    headline,
+    mark,
+    numbers,
+    remark,
+    treatment,
+)
 from packlight.presentation.markup import element
 from packlight.presentation.numbers import plural, show, show_named, show_named_value
 from packlight.presentation.printable import printable
@@ -16,6 +25,7 @@ from packlight.records.comparison import Comparison
 from packlight.records.device import Device
 from packlight.records.evaluation import Evaluation
 from packlight.records.finding import Finding, Findings
+from packlight.records.gate import Gate
 from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Outcome, VariantResult
@@ -128,6 +138,16 @@ def evaluation_overview(evaluation: Evaluation) -> Overview:
     return Overview(title, ("metric", "value [95 % interval]", "n"), rows, notes)
 
 
+def gate_overview(gate: Gate) -> Overview:
+    """Every budget with its number."""
+    rows = [
+        [mark(checked), checked.budget, numbers(checked), base_number(checked), remark(checked)]
+        for checked in gate.budgets
+    ]
+    notes = [text for text in (treatment(gate), *gate.notes) if text]
+    return Overview(headline(gate), ("", "budget", "measured", "base", ""), rows, notes)
+
+
 def profile_overview(profile: Profile) -> Overview:
     """Totals, and the operators that cost most."""
     totals = ", ".join(
@@ -163,7 +183,11 @@ def findings_overview(findings: Sequence[Finding]) -> Overview:
         for finding in findings[:MAX_ROWS]
     ]
     heads = ("cause", "severity", "operator", "next step")
-    return Overview(plural(len(findings), "finding"), heads, rows, _more(len(findings), "findings"))
+    title = plural(len(findings), "finding")
+    summary = getattr(findings, "summary", None)
+    if summary is not None:
+        title = f"{diagnosis.headline(summary)} {title}"
+    return Overview(title, heads, rows, _more(len(findings), "findings"))
 
 
 def finding_overview(finding: Finding) -> Overview:
@@ -273,6 +297,7 @@ OVERVIEWS: Mapping[type, Callable[[Any], Overview]] = {
     Evaluation: evaluation_overview,
     Finding: finding_overview,
     Findings: findings_overview,
+    Gate: gate_overview,
     Layers: layers_overview,
     Outcome: outcome_overview,
     Plan: plan_overview,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from packlight.presentation.numbers import (
     plural,
     show_drop,
@@ -13,6 +15,8 @@ from packlight.presentation.numbers import (
 from packlight.records.budget import parse_limit
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Miss, Outcome, VariantResult
+
+Numbers = Mapping[str, Measurement]
 
 
 def sentence(outcome: Outcome) -> str:
@@ -31,7 +35,36 @@ def headline(outcome: Outcome) -> str:
         return NO_CHOICE[outcome.verdict]
     if chosen.id == base.id:
         return ORIGINAL[outcome.verdict]
-    return CHOSEN[outcome.verdict].format(name=chosen.name)
+    text = CHOSEN[outcome.verdict].format(name=chosen.name)
+    if needs_more_memory(chosen.metrics, base.metrics):
+        return f"{text[:-1]}, but it needs {memory_phrase(chosen, base)}."
+    return text
+
+
+NOTABLE_MEMORY = 1.25
+"""Factor of peak memory from which on it is part of the verdict."""
+
+
+def needs_more_memory(metrics: Numbers, original: Numbers) -> bool:
+    """Tell if a variant surely needs notably more memory than the original.
+
+    Loading a file whose codes become floats takes memory beside the floats for a moment.
+    """
+    memory = metrics.get("peak_memory")
+    before = original.get("peak_memory")
+    if memory is None or before is None:
+        return False
+    return memory.low > before.high and memory.value >= NOTABLE_MEMORY * before.value
+
+
+def memory_phrase(chosen: VariantResult, base: VariantResult) -> str:
+    """Peak memory as a multiple and in bytes."""
+    memory = chosen.metrics["peak_memory"]
+    before = base.metrics["peak_memory"]
+    return (
+        f"{memory.value / before.value:.1f} times the memory, {show_value(memory)} instead of "
+        f"{show_value(before)}"
+    )
 
 
 def details(outcome: Outcome) -> list[str]:

@@ -12,6 +12,12 @@ from packlight.errors import RecipeError
 from packlight.records.measurement import Measurement, Meets
 
 COSTS = ("size", "download", "latency", "peak_memory", "energy")
+ON_DEVICE = {
+    "latency": "device_latency", "latency_ratio": "device_latency_ratio",
+    "peak_memory": "device_peak_memory", "energy": "device_energy",
+}  # fmt: skip
+"""Costs that are predicted for a device, and the names of the predictions."""
+
 LOSSES = ("drop", "worst_group_drop", "flips")
 UNITS = {
     "": 1.0, "x": 1.0, "%": 0.01,
@@ -38,7 +44,8 @@ class Limit:
 
     Attributes:
         metric: ``size``, ``download``, ``latency``, ``peak_memory``, ``energy``, ``drop``,
-            ``worst_group_drop``, ``flips``, or the name of a metric of the task.
+            ``worst_group_drop``, ``flips``, the name of a metric of the task, or one of
+            ``ON_DEVICE``.
         sense: ``<=`` or ``>=``.
         value: in SI units, or as a multiple of the original.
         relative: whether ``value`` is a multiple of the original's.

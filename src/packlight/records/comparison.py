@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from packlight.records.advice import Advice
 from packlight.records.contrast import Contrast
-from packlight.records.display import Displayed
+from packlight.records.display import Displayed, Tabular
 from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import VariantResult
@@ -37,7 +37,7 @@ class Robustness:
 
 
 @dataclass(frozen=True, slots=True)
-class Flips:
+class Flips(Tabular):
     """Samples whose outcome changed.
 
     Attributes:
@@ -60,7 +60,7 @@ class Flips:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Comparison(Displayed):
+class Comparison(Displayed, Tabular):
     """Changes from a base to other models, on the same samples.
 
     Attributes:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from packlight.records.display import Tabular
 from packlight.records.measurement import Measurement
 
 Standing = Literal["harder", "lighter", "alike", "too small"]
@@ -118,7 +119,7 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class Contrast:
+class Contrast(Tabular):
     """A variant against its reference, sample by sample.
 
     Attributes:

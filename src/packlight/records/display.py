@@ -22,5 +22,19 @@ class Displayed:
         return str(_overview().as_html(self))
 
 
+class Tabular:
+    """A record with rows; ``packlight.presentation.frames`` makes the table."""
+
+    __slots__ = ()
+
+    def to_dataframe(self) -> Any:
+        """The rows as a ``pandas.DataFrame``.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return import_module("packlight.presentation.frames").to_dataframe(self)
+
+
 def _overview() -> Any:
     return import_module("packlight.presentation.overview")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from packlight.records.contrast import Contrast
-from packlight.records.display import Displayed
+from packlight.records.display import Displayed, Tabular
 from packlight.records.measurement import Measurement
 from packlight.records.session import SessionOptions
 
@@ -34,7 +34,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Evaluation(Displayed):
+class Evaluation(Displayed, Tabular):
     """A variant on the samples of a task, against a reference on the same samples.
 
     Attributes:
@@ -57,6 +57,9 @@ class Evaluation(Displayed):
         beside: file of the reference's table of single samples; empty when not stored.
         contrast: with the reference, group by group and sample by sample; None where it was not
             asked for, or the variant is the reference.
+        metric: name of the task's metric.
+        rows: of the metric, one for each sample; they pair this evaluation with another one that
+            was saved. Empty where the metric compares with the reference.
     """
 
     VERSION: ClassVar[int] = 2
@@ -78,6 +81,8 @@ class Evaluation(Displayed):
     distance: str = ""
     beside: str = ""
     contrast: Contrast | None = None
+    metric: str = ""
+    rows: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from packlight.records.display import Displayed
+from packlight.records.diagnosis import DiagnosisSummary
+from packlight.records.display import Displayed, Tabular
 from packlight.records.measurement import Measurement
 from packlight.records.profile import SourceLine
 
@@ -50,7 +51,19 @@ class Finding(Displayed):
     lessons: tuple[str, ...] = ()
 
 
-class Findings(Displayed, tuple[Finding, ...]):
-    """Findings, the most serious first; a tuple that prints as a table."""
+class Findings(Displayed, Tabular, tuple[Finding, ...]):
+    """Findings, the most serious first; a tuple that prints as a table.
 
-    __slots__ = ()
+    Attributes:
+        summary: costs of the variant, and where its time goes; None where nothing was measured.
+    """
+
+    summary: DiagnosisSummary | None
+
+    def __new__(
+        cls, findings: Iterable[Finding] = (), summary: DiagnosisSummary | None = None
+    ) -> Self:
+        """Collect findings, with the summary if there is one."""
+        self = super().__new__(cls, tuple(findings))
+        self.summary = summary
+        return self

@@ -17,7 +17,8 @@ from packlight.records.measurement import Measurement, Meets
 from packlight.records.session import SessionOptions
 from packlight.records.variant import Change, Refusal
 
-Verdict = Literal["fits", "undecided", "misses"]
+Verdict = Literal["fits", "undecided", "misses", "unjudged"]
+"""All budgets together; ``unjudged`` where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class Outcome(Displayed):
 
     Attributes:
         best: id of the chosen variant, or None.
-        verdict: ``fits``, ``undecided`` (an interval spans a bound) or ``misses``.
+        verdict: ``fits``, ``undecided`` (an interval spans a bound), ``misses``, or ``unjudged``
+            where no budget was asked.
         misses: the budgets that stand in the way; empty when one fits.
         warnings: sentences about the data and the budgets, as one finer than the samples resolve.
         front: ids of the variants that no other beats on size, latency and drop at once.
@@ -105,6 +107,9 @@ class Outcome(Displayed):
         contrasts: what changed from the original, sample by sample: to the variant that is chosen
             or nearest, and where no budget was asked to each.
         findings: why that variant lost quality; empty where it surely did not lose any.
+        planned: variants that the search tries, the original included; more than ``variants`` has
+            where it was stopped.
+        device: that latency, memory and energy are predicted for; empty without one.
     """
 
     VERSION: ClassVar[int] = 2
@@ -129,3 +134,10 @@ class Outcome(Displayed):
     lessons: tuple[Advice, ...] = ()
     contrasts: tuple[Contrast, ...] = ()
     findings: tuple[Finding, ...] = ()
+    planned: int = 0
+    device: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Tell if the search tried everything it planned."""
+        return len(self.variants) >= self.planned

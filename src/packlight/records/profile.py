@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from packlight.records.display import Displayed
+from packlight.records.display import Displayed, Tabular
 from packlight.records.measurement import Measurement
 
 Placement = Literal["", "kernel", "fused", "at load", "removed", "not run"]
@@ -95,7 +95,7 @@ class OperatorCost:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Profile(Displayed):
+class Profile(Displayed, Tabular):
     """Costs by operator and in all.
 
     Attributes:
@@ -110,7 +110,7 @@ class Profile(Displayed):
             measured, ``latency``, which is the sum of those of the operators;
             ``profiling_ratio``, how many times as long the runs took that kernels were timed in;
             and ``between_kernels``, the share of those runs that no kernel took. For a device,
-            ``predicted_latency``.
+            ``predicted_latency`` and ``predicted_memory``, the peak memory as ``plan`` predicts it.
         peak_operator: the operator that runs while most memory for activations is needed.
         inputs: shapes that the model was counted for.
         unknown: operators whose arithmetic could not be counted, with why; one sentence for each

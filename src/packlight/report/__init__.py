@@ -1,6 +1,7 @@
-"""HTML report of a search, in one self-contained file."""
+"""HTML reports of a search and of a check, each in one self-contained file."""
 
-from packlight.report.page import write_report
+from packlight.report.gate import gate_page
+from packlight.report.page import write_page, write_report
 from packlight.report.plot import plot_frame
 
-__all__ = ["plot_frame", "write_report"]
+__all__ = ["gate_page", "plot_frame", "write_page", "write_report"]

@@ -60,16 +60,28 @@ def write_report(
     Raises:
         InputError: the file cannot be written.
     """
-    content = page(outcome, title, inputs).encode("utf-8", "replace")
+    write_page(page(outcome, title, inputs), path)
+
+
+def write_page(text: str, path: Path) -> None:
+    """Write a page, replaced atomically.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     with replacing(path) as file:
-        file.write(content)
+        file.write(text.encode("utf-8", "replace"))
 
 
 def page(outcome: Outcome, title: str, inputs: Mapping[int, Steps] = NO_INPUTS) -> str:
     """HTML document of the report."""
-    css = stylesheet()
-    body = element("body", *_sections(outcome, title, inputs), data(outcome))
-    return f"<!doctype html>\n{element('html', head(title, css), body, lang='en')}\n"
+    return document(title, *_sections(outcome, title, inputs), data(outcome))
+
+
+def document(title: str, *parts: Markup) -> str:
+    """HTML document with the report's styles that loads nothing."""
+    body = element("body", *parts)
+    return f"<!doctype html>\n{element('html', head(title, stylesheet()), body, lang='en')}\n"
 
 
 def head(title: str, css: str) -> Markup:

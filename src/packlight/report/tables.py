@@ -11,13 +11,14 @@ from packlight.presentation.markup import breakable, element, join
 from packlight.presentation.numbers import show_named_interval, show_named_value, show_number
 from packlight.presentation.verdict import choice, original
 from packlight.records import Limit, Measurement, Outcome, Refusal, VariantResult
+from packlight.records.budget import ON_DEVICE
 from packlight.report.labels import VERDICT_SHORT, badge, name_of, pill
 
 MOST_NAMES = 200
 COSTS_SHOWN = ("size", "download", "latency_ratio", "latency", "peak_memory")
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-BADGE_TONES = dict.fromkeys(("slower", "larger", "runtime differs"), "bad")
+BADGE_TONES = dict.fromkeys(("slower", "larger", "more memory", "runtime differs"), "bad")
 SENSES = {"<=": "≤", ">=": "≥"}
 
 
@@ -99,7 +100,9 @@ def _bound_text(limit: Limit, base: VariantResult) -> str:
 
 def variants(outcome: Outcome) -> Markup:
     """Table of all variants in the order in which they were tried."""
-    columns = (*COSTS_SHOWN, outcome.metric, "drop", "flips")
+    measured = {name for result in outcome.variants for name in result.metrics}
+    predicted = [name for name in ON_DEVICE.values() if name in measured]
+    columns = (*COSTS_SHOWN, *predicted, outcome.metric, "drop", "flips")
     heads = ("#", "Variant", "Budgets", *(name_of(column) for column in columns))
     rows = [
         _variant_row(index, result, outcome, columns)

@@ -177,7 +177,7 @@ class Bench:
             conditions.append(machine())
         if kind == "latency":
             conditions.append(self.seconds)
-        if kind == "quality":
+        if kind in ("quality", "contrast"):
             conditions.append(self.task.metric.code)
         key = f"{variant.id}-{digest(conditions)}"
         record = self.store.get(kind, key, cls)
@@ -262,6 +262,16 @@ class Bench:
             distance=evaluation.distance,
             seed=self.seed,
         )
+
+    def stored_contrast(self, variant: Variant, evaluation: Evaluation) -> Contrast:
+        """Contrast of a variant that is not the original, computed once."""
+
+        def make() -> Contrast:
+            contrast = self.contrast(evaluation)
+            assert contrast is not None
+            return contrast
+
+        return self.once("contrast", variant, Contrast, make)
 
     def latency(self, variant: Variant) -> Cost:
         """Latency, interleaved with the original."""

@@ -9,8 +9,9 @@ from dataclasses import replace
 from packlight.comparison import pareto_front
 from packlight.errors import RecipeError
 from packlight.metrics import FIDELITY_METRICS, Metric
+from packlight.presentation.verdict import needs_more_memory
 from packlight.records import Budget, Limit, Measurement, Meets, Miss, VariantResult, Verdict
-from packlight.records.budget import COSTS, LOSSES, check_sense
+from packlight.records.budget import COSTS, LOSSES, ON_DEVICE, check_sense
 
 TENTH = 0.1
 """Loss of quality that counts as much as a cost of e times its bound."""
@@ -27,6 +28,7 @@ FRONT = ("size", "latency", "drop")
 SLOWER = "slower"
 FASTER = "faster"
 LARGER = "larger"
+MORE_MEMORY = "more memory"
 
 
 def check_names(budget: Budget, metric: Metric) -> None:
@@ -40,7 +42,7 @@ def check_names(budget: Budget, metric: Metric) -> None:
         RecipeError: a budget is not possible; the message names the metrics.
     """
     metrics = {**FIDELITY_METRICS, metric.name: metric}
-    check_measured(budget, (*MEASURED, *LOSSES, *metrics))
+    check_measured(budget, (*MEASURED, *ON_DEVICE.values(), *LOSSES, *metrics))
     for floor in budget.floors:
         if floor.metric in metrics:
             check_sense(floor, higher_is_better=metrics[floor.metric].higher_is_better)
@@ -81,17 +83,20 @@ def _cost_labels(
     metrics: Mapping[str, Measurement], original: Mapping[str, Measurement]
 ) -> tuple[str, ...]:
     """Labels for a slower, faster or larger variant."""
-    ratio = metrics["latency_ratio"]
     labels = {
-        SLOWER: ratio.low > 1,
-        FASTER: ratio.high < 1,
         LARGER: metrics["size"].value > original["size"].value,
+        MORE_MEMORY: needs_more_memory(metrics, original),
     }
+    ratio = metrics.get("latency_ratio")
+    if ratio is not None:
+        labels = {SLOWER: ratio.low > 1, FASTER: ratio.high < 1, **labels}
     return tuple(label for label, holds in labels.items() if holds)
 
 
 def verdict(meets: Mapping[str, Meets]) -> Verdict:
     """Verdict for all budgets together."""
+    if not meets:
+        return "unjudged"
     if "no" in meets.values():
         return "misses"
     if "unclear" in meets.values():
@@ -117,7 +122,7 @@ def best(results: Sequence[VariantResult], allow_slower: bool) -> VariantResult 
     """
     tried = [result for result in results if not (result.error or result.same_as)]
     allowed = [result for result in tried if allow_slower or SLOWER not in result.labels]
-    for accepted in ("fits", "undecided"):
+    for accepted in ("fits", "unjudged", "undecided"):
         candidates = [result for result in allowed if result.verdict == accepted]
         if candidates:
             return min(candidates, key=rank)
@@ -166,7 +171,7 @@ def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measur
     bound = limit.bound(original)
     if gap <= 0:
         return 0.0
-    if limit.metric in COSTS:
+    if limit.metric in (*COSTS, *ON_DEVICE.values()):
         if bound > 0:
             return math.log(measurement.value / bound)
         return math.inf

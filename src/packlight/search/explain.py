@@ -53,9 +53,10 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
     warnings = outcome.warnings
     subject = _subject_of(outcome)
     for evaluation in evaluations:
-        contrast = bench.contrast(evaluation) if evaluation.variant == subject else None
-        if contrast is None:
+        variant = bench.store.get("variant", evaluation.variant, Variant)
+        if variant is None or variant.id != subject or subject == bench.original.id:
             continue
+        contrast = bench.stored_contrast(variant, evaluation)
         contrasts = (*contrasts, contrast)
         if contrast.drop.low > 0 or RUNTIME_DIFFERS in evaluation.labels:
             try:

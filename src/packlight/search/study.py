@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from packlight.compression import uses_data
 from packlight.errors import InputError
 from packlight.model import Model
+from packlight.presentation.frames import columns_of, frame_of
 from packlight.presentation.markup import element
 from packlight.presentation.overview import as_html, as_text
 from packlight.records import (
     Change,
+    Contrast,
     Findings,
     Group,
     Measurement,
@@ -27,8 +29,13 @@ from packlight.records import (
 )
 from packlight.records.outcome import VariantResult
 from packlight.report import plot_frame
+from packlight.search.study_mlflow import log_study
+from packlight.search.study_plot import plot_outcome
 from packlight.sources.opening import load
 from packlight.store import Store
+
+CONTRASTS = "contrasts"
+"""Kind of the record with the contrasts of all variants."""
 
 OUTCOME = "outcome"
 """Kind of the record that a finished search leaves in its project."""
@@ -63,6 +70,11 @@ class Result:
     def recipe(self) -> Recipe:
         """The recipe that made it; an empty one for the original."""
         return parse_recipe(self.record.recipe)
+
+    @property
+    def uses_data(self) -> bool:
+        """Tell if the recipe needs calibration samples."""
+        return uses_data(self.recipe)
 
     @property
     def metrics(self) -> Mapping[str, Measurement]:
@@ -134,7 +146,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Study:
-    """A finished search: ``study.best``, ``study.results``, ``study.to_dataframe()``.
+    """A search: ``study.best``, ``study.results``, ``study.to_dataframe()``.
 
     Attributes:
         outcome: the record that ``packlight fit --json`` prints.
@@ -179,6 +191,11 @@ class Study:
         return self.outcome.verdict
 
     @property
+    def finished(self) -> bool:
+        """Tell if every planned variant was tried; the same ``fit`` goes on with a stopped one."""
+        return self.outcome.finished
+
+    @property
     def misses(self) -> tuple[Miss, ...]:
         """Budgets that stand in the way; empty when one variant fits."""
         return self.outcome.misses
@@ -210,6 +227,47 @@ class Study:
                 return result
         raise KeyError(name)
 
+    @property
+    def contrasts(self) -> Mapping[str, Contrast]:
+        """Change of every measured variant from the original, sample by sample, by name."""
+        with Store.open(self.project) as store:
+            stored = store.get(CONTRASTS, LAST, Contrasts)
+        by_id = {contrast.variant: contrast for contrast in stored.all} if stored else {}
+        return {result.name: by_id[result.id] for result in self.results if result.id in by_id}
+
+    def plot(self, x: str = "size", y: str = "drop", *, axes: Any = None) -> Any:
+        """Plot the variants with matplotlib: two measurements, intervals and budgets.
+
+        Args:
+            x: name of a measurement, from left to right.
+            y: from bottom to top.
+            axes: to draw on; new ones by default.
+
+        Returns:
+            The ``matplotlib.axes.Axes``.
+
+        Raises:
+            InputError: matplotlib is not installed, or no variant has both measurements.
+        """
+        return plot_outcome(self.outcome, x, y, axes)
+
+    def log_mlflow(self, experiment: str = "", *, models: bool = False) -> str:
+        """Log the search to MLflow, with a nested run for each variant.
+
+        Nothing goes anywhere but to the tracking server that MLflow is set to.
+
+        Args:
+            experiment: name; the active one by default.
+            models: whether to upload the file of the chosen variant.
+
+        Returns:
+            Id of the run.
+
+        Raises:
+            InputError: MLflow is not installed.
+        """
+        return log_study(self, experiment, models=models)
+
     def to_dataframe(self) -> Any:
         """One row for each variant: value, ``_low`` and ``_high`` of every measurement.
 
@@ -219,13 +277,7 @@ class Study:
         Raises:
             InputError: pandas is not installed.
         """
-        try:
-            pandas = import_module("pandas")
-        except ModuleNotFoundError as error:
-            raise InputError(
-                "to_dataframe needs pandas, which is not installed: pip install pandas"
-            ) from error
-        return pandas.DataFrame([_row_of(result) for result in self.results])
+        return frame_of(map(_row_of, self.results))
 
     def __repr__(self) -> str:
         return as_text(self.outcome)
@@ -244,11 +296,25 @@ def _row_of(result: Result) -> dict[str, object]:
         "labels": ", ".join(result.labels),
         "error": result.error,
     }
-    for name, measurement in result.metrics.items():
-        row[name] = measurement.value
-        row[f"{name}_low"] = measurement.low
-        row[f"{name}_high"] = measurement.high
-    return row
+    return {**row, **columns_of(result.metrics)}
+
+
+@dataclass(frozen=True, slots=True)
+class Contrasts:
+    """Contrasts as a project stores them.
+
+    Attributes:
+        all: of every measured variant with the original.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    all: tuple[Contrast, ...] = ()
+
+
+def keep_contrasts(store: Store, contrasts: Sequence[Contrast]) -> None:
+    """Commit the contrasts, so that ``Study.contrasts`` finds them."""
+    store.put(CONTRASTS, LAST, Contrasts(tuple(contrasts)))
 
 
 def keep_outcome(store: Store, outcome: Outcome) -> None:
@@ -257,13 +323,13 @@ def keep_outcome(store: Store, outcome: Outcome) -> None:
 
 
 def open_project(folder: str | Path) -> Study:
-    """Open the project of a finished search.
+    """Open the project of a search; a stopped one has the variants that it finished.
 
     Args:
         folder: as ``fit`` wrote it; it may have been moved.
 
     Raises:
-        InputError: it is no project, or its search has not finished.
+        InputError: it is no project, or no variant has been measured yet.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -274,7 +340,7 @@ def open_project(folder: str | Path) -> Study:
         outcome = store.get(OUTCOME, LAST, Outcome)
     if outcome is None:
         raise InputError(
-            f"the search in '{path}' has not finished; the same packlight.fit call goes on with it"
+            f"no variant in '{path}' has been measured yet; the same fit goes on with the search"
         )
     if outcome.report:
         outcome = replace(outcome, report=str(path / Path(outcome.report).name))

@@ -87,6 +87,17 @@ def test_the_operators_of_a_described_device_add_up_to_what_plan_says(name):
     assert low == pytest.approx(original.predicted["latency"].low)
 
 
+@pytest.mark.parametrize("name", ["pixel-8", "stm32h7", "x86-laptop-vnni"])
+def test_the_memory_of_a_profile_is_that_of_plan(name):
+    simplified = packlight.compress("zoo:fashion", "simplify").model
+    profile = packlight.profile(simplified, device=name)
+    plan = packlight.plan("zoo:fashion", device=name)
+
+    memory = profile.totals["predicted_memory"]
+    assert memory.low == pytest.approx(plan.original["peak_memory"].low, rel=0.02)
+    assert memory.high == pytest.approx(plan.original["peak_memory"].high, rel=0.02)
+
+
 def test_a_measured_device_is_asked_kernel_by_kernel():
     model = load(zoo.model_path("fashion"))
     known = measured()

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from packlight.presentation.verdict import sentence
+from packlight.presentation.verdict import headline, sentence
 from packlight.records import (
     Machine,
     Measurement,
@@ -120,3 +120,27 @@ def test_the_original_may_be_the_choice():
 def test_what_was_not_measured_is_not_told():
     bare = dataclasses.replace(small(), metrics={})
     assert sentence(outcome(bare)) == "weights:4 meets every budget."
+
+
+def with_memory(result, low, value, high):
+    memory = Measurement(value, "B", low, high, "measured", 6)
+    return dataclasses.replace(result, metrics={**result.metrics, "peak_memory": memory})
+
+
+@pytest.mark.parametrize(
+    ("low", "value", "high", "mentioned"),
+    [
+        (15e6, 15.5e6, 16e6, True),
+        (7.5e6, 15.5e6, 16e6, False),  # not surely more
+        (8.5e6, 9e6, 9.2e6, False),  # more, but not notably
+        (3e6, 3.1e6, 3.2e6, False),
+    ],
+)
+def test_a_choice_that_surely_needs_notably_more_memory_says_so_at_once(
+    low, value, high, mentioned
+):
+    result = outcome(with_memory(small(), low, value, high))
+    base = with_memory(result.variants[0], 7.4e6, 7.6e6, 7.8e6)
+    first = headline(dataclasses.replace(result, variants=(base, *result.variants[1:])))
+    assert ("2.0 times the memory, 15.5 MB instead of 7.6 MB." in first) is mentioned
+    assert first.startswith("weights:4 meets every budget")

@@ -68,7 +68,7 @@ def test_a_folder_without_a_finished_search_is_refused(tmp_path):
 
 def test_a_search_that_was_stopped_is_refused_with_how_to_go_on(tmp_path):
     Store.open(tmp_path / "stopped").close()
-    with pytest.raises(InputError, match="has not finished"):
+    with pytest.raises(InputError, match="has been measured yet"):
         packlight.open_project(tmp_path / "stopped")
 
 

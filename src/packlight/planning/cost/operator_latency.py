@@ -69,7 +69,7 @@ def device_target(device: str | Path | Device, unit: str) -> tuple[Device, str] 
 
 
 def with_latency_bounds(profile: Profile, model: Model, device: Device, unit: str) -> Profile:
-    """Add predicted latencies on a device to a profile, and what bounds each.
+    """Add predicted latencies on a device to a profile, what bounds each, and the peak memory.
 
     Args:
         profile: of the model.
@@ -82,14 +82,18 @@ def with_latency_bounds(profile: Profile, model: Model, device: Device, unit: st
         DeviceError: the device does not compute what the model needs.
     """
     totals = dict(profile.totals)
+    workload = workload_of(model.graph, profile)
+    predictor = Predictor(workload, device, unit)
+    if "size" in totals:
+        memory = predictor.memory(predictor.original, totals["size"])
+        if memory:
+            totals["predicted_memory"] = memory["peak_memory"]
     if device.curves and unit == CPU:
         bounds = measured_bounds(profile, model, device)
         cores = device.units[unit].cores or 1
         totals["predicted_latency"] = predict_latency(model, profile, device, cores)
     else:
-        workload = workload_of(model.graph, profile)
         bounds = dict(described_bounds(workload, device, unit))
-        predictor = Predictor(workload, device, unit)
         predicted = predictor.latency(predictor.original)
         if predicted:
             totals["predicted_latency"] = predicted["latency"]

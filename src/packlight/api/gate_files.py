@@ -1,0 +1,134 @@
+"""Files of a check: JUnit XML, Markdown, and a history of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from packlight.disk import check_output_path, replacing
+from packlight.errors import InputError
+from packlight.presentation.gate import conditions, headline, markdown, numbers, remark
+from packlight.presentation.markup import UNPRINTABLE
+from packlight.records import CheckedBudget, Gate, GateFiles, GateRun, canonical, loads
+from packlight.report import gate_page, write_page
+
+SUITE = "packlight check"
+
+
+def check_gate_files(files: GateFiles) -> None:
+    """Refuse paths that cannot be written, and a history that is none, before any work.
+
+    Raises:
+        InputError: with the path.
+    """
+    for path in (files.junit, files.markdown, files.history, files.report):
+        if path is not None:
+            check_output_path(path)
+    if files.history is not None:
+        read_history(files.history)
+
+
+def write_gate_files(gate: Gate, files: GateFiles) -> None:
+    """Write the files of a check.
+
+    Raises:
+        InputError: one cannot be written.
+    """
+    runs: Sequence[GateRun] = ()
+    if files.history is not None:
+        runs = append_history(gate, files.history)
+    if files.junit is not None:
+        write_junit(gate, files.junit)
+    if files.markdown is not None:
+        write_markdown(gate, files.markdown)
+    if files.report is not None:
+        write_page(gate_page(gate, runs), files.report)
+
+
+def write_junit(gate: Gate, path: Path) -> None:
+    """Write one test case for each budget, as CI systems show them.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    failures = sum(not checked.passed for checked in gate.budgets)
+    counts = {"tests": str(len(gate.budgets)), "failures": str(failures), "errors": "0"}
+    root = ET.Element("testsuites", {"name": SUITE, **counts})
+    suite = ET.SubElement(root, "testsuite", {"name": _xml(f"{SUITE} {gate.new}"), **counts})
+    for checked in gate.budgets:
+        _add_case(suite, gate, checked)
+    ET.indent(root)
+    _write_text(path, ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n")
+
+
+def _add_case(suite: ET.Element, gate: Gate, checked: CheckedBudget) -> None:
+    names = {"name": _xml(checked.budget), "classname": _xml(gate.new)}
+    case = ET.SubElement(suite, "testcase", names)
+    sentence = _xml(". ".join(filter(None, [numbers(checked), remark(checked)])))
+    if not checked.passed:
+        failure = ET.SubElement(case, "failure", {"message": sentence, "type": checked.meets})
+        failure.text = _xml(f"{headline(gate)} {conditions(gate)}")
+    ET.SubElement(case, "system-out").text = sentence
+
+
+def _xml(text: str) -> str:
+    """A text that XML 1.0 may hold."""
+    return UNPRINTABLE.sub("\ufffd", text)
+
+
+def write_markdown(gate: Gate, path: Path) -> None:
+    """Write the table of budgets as Markdown.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    _write_text(path, markdown(gate))
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def read_history(path: Path) -> list[GateRun]:
+    """Read the runs of a history file, oldest first; none where there is no file yet.
+
+    Raises:
+        InputError: the file cannot be read, or a line is no run.
+    """
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the history '{path}' cannot be read: {error}") from error
+    runs = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            runs.append(loads(GateRun, line))
+        except (ValueError, InputError) as error:
+            raise InputError(
+                f"line {number} of the history '{path}' is no run of a check: {error}"
+            ) from error
+    return runs
+
+
+def append_history(gate: Gate, path: Path) -> Sequence[GateRun]:
+    """Append a run to a history file of one JSON record a line.
+
+    Returns:
+        All runs, this one last.
+
+    Raises:
+        InputError: the file cannot be written, or holds something else.
+    """
+    earlier = read_history(path)
+    run = GateRun(datetime.now(UTC).isoformat(timespec="seconds"), gate)
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(canonical(run) + "\n")
+    except OSError as error:
+        raise InputError(f"'{path}' cannot be written: {error.strerror}") from error
+    return [*earlier, run]
