@@ -102,5 +102,5 @@ def samples_needed(measurement: Measurement, bound: float) -> int | None:
 
 def _rounded_up(number: float) -> int:
     """A number with two digits, so that it does not look exact."""
-    unit = 10 ** max(0, math.floor(math.log10(max(number, 1))) - 1)
+    unit: int = 10 ** max(0, math.floor(math.log10(max(number, 1))) - 1)
     return math.ceil(round(number / unit, 9)) * unit

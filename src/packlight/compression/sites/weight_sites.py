@@ -89,6 +89,7 @@ class Weight:
         outer = [axis for axis, size in enumerate(split) if axis not in self.summed and size > 1]
         return len(outer) < MATRIX and all(split[axis] == self.shape[axis] for axis in outer)
 
+    @property
     def cast_bytes(self) -> int:
         """Approximate size in the file of the Cast to its type, where it is not float32."""
         return 0 if self.dtype == ir.DataType.FLOAT else CAST_BYTES
