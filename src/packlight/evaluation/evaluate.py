@@ -92,7 +92,10 @@ def evaluate(
         session=options,
         metrics=metrics,
         groups=groups,
-        labels=labels(observed.reshaped, inexact),
+        labels=(
+            *labels(observed.reshaped, inexact),
+            *measurements.undefined_groups(task, groups),
+        ),
         detectable=detectable,
         seed=seed,
         machine=digest(machine()),

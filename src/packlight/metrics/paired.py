@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.errors import TaskError
+from packlight.errors import TaskError, UndefinedError
 from packlight.metrics.intervals import (
     Z,
     bootstrap_sums,
@@ -75,7 +75,7 @@ def drop(metric: Metric, before: Rows, after: Rows, seed: int) -> tuple[Measurem
     loss = Measurement(value, "1", min(low, value), max(high, value), "measured", n)
     if np.array_equal(before, after):
         return loss, floor
-    return loss, POWER * float(drawn.std())
+    return loss, POWER * float(np.nanstd(drawn))
 
 
 def _changed_counts(metric: Metric, before: Rows, after: Rows) -> tuple[int, int]:
@@ -143,12 +143,12 @@ def drop_scale(metric: Metric, reference: float) -> float:
     """Divisor that turns a difference into a drop.
 
     Raises:
-        TaskError: the drop would be relative to zero.
+        UndefinedError: the drop would be relative to zero.
     """
     if metric.bounded:
         return 1.0
     if reference == 0:
-        raise TaskError(
+        raise UndefinedError(
             f"a drop of '{metric.name}' is relative to the reference, which has exactly 0; "
             "use a metric in [0, 1] (bounded), whose drops are absolute"
         )
