@@ -251,15 +251,15 @@ def average_precision(thresholds: Sequence[int], name: str) -> Callable[[Rows], 
             raise UndefinedError(f"metric '{name}' needs at least one true object in the images")
         matches = matches[np.lexsort((-matches[:, 1], matches[:, 0]))]
         hits, ignored = (
-            (bits[:, None] >> np.array(thresholds)) & 1
-            for bits in matches[:, 2:].astype(np.int64).T
+            (bits >> np.array(thresholds)[:, None]) & 1
+            for bits in matches[:, 2:].T.astype(np.int16)
         )
         starts = np.searchsorted(matches[:, 0], classes)
         ends = np.searchsorted(matches[:, 0], classes, side="right")
         right = hits & ~ignored
         wrong = (1 - hits) & ~ignored
         precisions = [
-            _precision(right[start:end], wrong[start:end], count)
+            _precision(right[:, start:end], wrong[:, start:end], count)
             for start, end, count in zip(starts, ends, counts, strict=True)
             if count
         ]
@@ -278,23 +278,23 @@ def _unpacked(rows: Rows) -> tuple[Rows, Rows]:
     return rows[is_match].reshape(-1, PER_DETECTION), rows[is_class].reshape(-1, PER_CLASS)
 
 
-def _precision(right: NDArray[np.int64], wrong: NDArray[np.int64], count: float) -> float:
+def _precision(right: NDArray[np.int16], wrong: NDArray[np.int16], count: float) -> float:
     """Mean precision of one class over recalls and overlaps.
 
     Args:
-        right: 1 for each detection that counts as right, by overlap (m, overlaps), the most certain
+        right: 1 for each detection that counts as right, by overlap (overlaps, m), the most certain
             detection first.
         wrong: 1 for each that counts as wrong.
         count: objects of the class.
     """
-    found = np.cumsum(right, axis=0)
-    precision = found / (np.cumsum(wrong, axis=0) + found + np.spacing(1))
+    found = np.cumsum(right, axis=1, dtype=np.float64)
+    precision = found / (np.cumsum(wrong, axis=1) + found + np.spacing(1))
     # The precision at a recall is the best one at this recall or a higher one, and 0 beyond.
-    best = np.maximum.accumulate(precision[::-1], axis=0)[::-1]
-    best = np.vstack([best, np.zeros(right.shape[1])])
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    best = np.hstack([best, np.zeros((len(best), 1))])
     read = [
-        best[np.searchsorted(recall, RECALLS), overlap]
-        for overlap, recall in enumerate((found / count).T)
+        at_overlap[recall.searchsorted(RECALLS)]
+        for at_overlap, recall in zip(best, found / count, strict=True)
     ]
     return float(np.mean(read))
 

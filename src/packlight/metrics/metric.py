@@ -99,9 +99,8 @@ class Metric:
     def code(self) -> str:
         """Digest of its definition, which distinguishes metrics of one name."""
         settings = [self.higher_is_better, self.bounded, self.against, self.unit]
-        settings += versions(self.needs)
         functions = (self.row, self.total, self.formula, self.decide, self.right)
-        return digest([settings, *map(_code_parts, functions)])
+        return digest([settings, *versions(self.needs), *map(_code_parts, functions)])
 
     def worsening(self, before: float, after: float) -> float:
         """Difference by which ``after`` is worse, in the metric's unit; negative where better."""

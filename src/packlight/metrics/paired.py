@@ -94,8 +94,9 @@ def drop_test(metric: Metric, before: Rows, after: Rows, loss: Measurement) -> t
     if metric.formula is not None:
         return paired_t(contributions(metric, before, after)), "paired t test"
     error = (loss.high - loss.low) / (2 * Z)
-    score = abs(loss.value) / error if error else math.inf * bool(loss.value)
-    return math.erfc(score / math.sqrt(2)), "bootstrap, as if normal"
+    if not error:
+        return float(loss.value == 0), "bootstrap, as if normal"
+    return math.erfc(abs(loss.value) / error / math.sqrt(2)), "bootstrap, as if normal"
 
 
 def decision_rate(flags: Truths, owner: NDArray[np.int64], samples: int, seed: int) -> Measurement:

@@ -109,20 +109,17 @@ def sklearn_metric(text: str) -> Metric:
             f"as sklearn:roc_auc_score; there is no '{name}'"
         )
     options = _options(name, texts, inspect.signature(function).parameters)
-    bounded = name in ABSOLUTE_LOSSES or (
-        name.endswith(HIGHER_IS_BETTER) and name not in RELATIVE_SCORES
-    )
-    return Metric(
-        name, score_row, _total_by(function, name, tuple(options.items())), name.endswith(HIGHER_IS_BETTER),
-        bounded, needs=(PACKAGE,),
-    )  # fmt: skip
+    higher_is_better = name.endswith(HIGHER_IS_BETTER)
+    bounded = name in ABSOLUTE_LOSSES or (higher_is_better and name not in RELATIVE_SCORES)
+    total = _total_by(function, name, tuple(options.items()))
+    return Metric(name, score_row, total, higher_is_better, bounded, needs=(PACKAGE,))
 
 
 def _options(
     name: str, texts: list[str], parameters: Mapping[str, inspect.Parameter]
 ) -> dict[str, object]:
     """Options of a function from their texts."""
-    first, second, *others = parameters
+    first, _, *others = parameters
     if first not in ("y_true", "y1"):
         raise TaskError(f"'{name}' of scikit-learn compares no predictions with targets")
     allowed = [option for option in others if option not in NOT_OPTIONS]
@@ -221,7 +218,7 @@ def _decision_values(rows: Rows) -> Rows:
 def _has_scores_of_classes(rows: Rows) -> bool:
     """Test whether each decision has a score for each class, rather than one number."""
     width = int(rows[0, 0])
-    return width > rows.shape[1] - HEAD - width
+    return bool(width > rows.shape[1] - HEAD - width)
 
 
 def _probabilities(rows: Rows) -> Rows:

@@ -101,7 +101,7 @@ def _error_rate(name: str, count: Callable[[ModuleType, str, str], object]) -> M
 
     def right(decisions: Decisions, target: object) -> Truths:
         edits, _ = edits_and_length(str(decisions[0]), _single_reference(target))
-        return np.array([edits == 0])
+        return np.array([not edits], dtype=np.bool_)
 
     return of_sums(
         name, row, ratio, higher_is_better=False, bounded=True, decide=_decided_text, right=right,
@@ -128,11 +128,11 @@ def bleu(sums: Rows) -> Rows:
     length, reference = sums[..., 0], sums[..., 1]
     matched = sums[..., 2 : 2 + ORDERS]
     totals = sums[..., 2 + ORDERS :]
-    missed = matched < HALF
+    missed = np.asarray(matched < HALF)
     smoothed = 0.5 ** np.cumsum(missed, axis=-1)
     precisions = np.where(missed, smoothed, matched) / np.maximum(totals, HALF)
     # An order without n-grams makes all zero: no text is that long.
-    defined = (totals >= HALF).all(axis=-1) & ~missed.all(axis=-1)
+    defined = np.asarray((totals >= HALF).all(axis=-1) & ~missed.all(axis=-1))
     penalty = np.exp(np.minimum(1 - reference / np.maximum(length, HALF), 0))
     logarithms = np.log(np.where(defined[..., None], precisions, 1.0))
     return np.asarray(np.where(defined, penalty * np.exp(logarithms.mean(axis=-1)), 0.0))

@@ -517,6 +517,7 @@ def test_equal_outputs_lose_nothing(name):
 
     loss, _ = drop(metric, rows, rows, 0)
     assert loss.low <= loss.value == 0 <= loss.high
+    assert drop_test(metric, rows, rows, loss)[0] == 1
 
 
 def test_the_interval_of_an_auc_with_two_positives_leaves_out_draws_without_any():
