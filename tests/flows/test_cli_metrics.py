@@ -1,12 +1,16 @@
 """Metrics of libraries by name, in every verb that takes a task: a detector and a recognizer."""
 
 import json
+import re
+from pathlib import Path
 
+import jiwer
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from packlight.metrics import METRICS
 from packlight.records import Evaluation, from_json
 
 OBJECTS, WIDTH, CLASSES, IMAGES = 8, 16, 3, 60
@@ -170,9 +174,8 @@ def test_budgets_on_a_metric_by_name_decide_check_and_fit(run, folder):
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     outcome = json.loads(done.stdout)
-    meets = {result["recipe"]: result["meets"] for result in outcome["results"]}
-    print(outcome.keys())
-    assert meets["weights:8"]["map50>=0.5"] == "yes"
+    meets = {result["name"]: result["meets"]["map50>=0.5"] for result in outcome["variants"]}
+    assert meets == {"detector": "yes", "weights:8": "yes", "weights:2": "no"}
     plain = run("evaluate", pair[1], "--task", "scenes.npz", "--reference", pair[0], cwd=folder)
     assert plain.returncode == 0, plain.stderr
     assert "points" in plain.stdout
@@ -180,8 +183,8 @@ def test_budgets_on_a_metric_by_name_decide_check_and_fit(run, folder):
 
 def test_a_recognizer_is_compared_by_its_word_error_rate(run, folder):
     done = run(
-        "compare", "recognizer.onnx", "recognizer-small.onnx", "--task", "sound.py:task", "--budget",
-        "wer<=100%", "--json", cwd=folder,
+        "compare", "recognizer.onnx", "recognizer-small.onnx", "--task", "sound.py:task",
+        "--budget", "wer<=100%", "--json", cwd=folder,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr
     comparison = json.loads(done.stdout)
@@ -200,3 +203,52 @@ def test_a_name_of_an_npz_may_be_a_function_of_scikit_learn(run, folder, few, sm
     name = "balanced_accuracy_score"
     assert 0.5 < found.metrics[name].low < found.metrics[name].value < 1
     assert found.metrics["drop"].low <= 0 <= found.metrics["drop"].high
+
+
+def test_the_guide_lists_every_metric():
+    guide = Path(__file__).parents[2] / "docs" / "guide.md"
+    table = guide.read_text("utf-8").partition("### Metrics by name")[2].partition("## Recipes")[0]
+    names = {
+        name
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([^`]+)`", line.split(" | ")[0])
+    }
+
+    assert names == {*METRICS, "topK", "sklearn:FUNCTION"}
+
+
+def write_speaker(path, mix):
+    """A model that gives texts: the word of the highest of four scores."""
+    words = ["yes", "no", "not now", ""]
+    encode = helper.make_node(
+        "LabelEncoder", ["word"], ["text"], "encode", domain="ai.onnx.ml",
+        keys_int64s=range(4), values_strings=words,
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("MatMul", ["x", "mix"], ["scores"], "mix_all"),
+        helper.make_node("ArgMax", ["scores"], ["word"], "highest", axis=1, keepdims=0),
+        encode,
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, WIDTH])
+    text = helper.make_tensor_value_info("text", TensorProto.STRING, [1])
+    graph = helper.make_graph(nodes, "net", [x], [text], [numpy_helper.from_array(mix, "mix")])
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.ml", 3)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return words
+
+
+def test_a_model_that_gives_texts_is_judged_by_texts_in_an_npz(run, folder):
+    rng = np.random.default_rng(2)
+    mix = rng.normal(size=(WIDTH, 4)).astype(np.float32)
+    words = write_speaker(folder / "speaker.onnx", mix)
+    x = rng.normal(size=(IMAGES, WIDTH)).astype(np.float32)
+    chosen = (x @ mix).argmax(axis=1)
+    chosen[::5] = 0
+    said = np.array([words[index] for index in chosen])
+    np.savez(folder / "said.npz", x=x, target=said, metric=np.array("wer"))
+
+    found = evaluated(run, folder, "speaker.onnx", "said.npz")
+
+    heard = [words[index] for index in (x @ mix).argmax(axis=1)]
+    assert found.metrics["wer"].value == pytest.approx(jiwer.wer([*said], heard))

@@ -53,17 +53,31 @@ EVERYTHING = [[0, 1e10]]
 
 
 class Detections(NamedTuple):
-    """Detections of one image, or its true objects.
+    """Detections in one image.
 
     Attributes:
         boxes: (m, 4) as x1, y1, x2, y2.
-        scores: (m,); for true objects, 1 for each crowd, whose detections do not count.
+        scores: (m,).
         classes: (m,).
     """
 
     boxes: Rectangles
     scores: Rows
     classes: NDArray[np.int64]
+
+
+class Objects(NamedTuple):
+    """True objects in one image.
+
+    Attributes:
+        boxes: (m, 4) as x1, y1, x2, y2.
+        classes: (m,).
+        crowd: 1 for each crowd (m,), in which detections are neither right nor wrong.
+    """
+
+    boxes: Rectangles
+    classes: NDArray[np.int64]
+    crowd: NDArray[np.int64]
 
 
 def detections(outputs: Outputs) -> Detections:
@@ -129,7 +143,7 @@ def _checked(boxes: Rectangles, scores: Rows, classes: NDArray[np.generic]) -> D
     return Detections(boxes[real], scores[real], whole)
 
 
-def true_objects(target: object) -> Detections:
+def true_objects(target: object) -> Objects:
     """Boxes and classes of the objects in an image.
 
     Args:
@@ -157,10 +171,10 @@ def true_objects(target: object) -> Detections:
     classes = table[:, BOX].astype(np.int64)
     if (classes != table[:, BOX]).any():
         raise TaskError("the class of a true box is a whole number; one has a fraction")
-    crowd = np.zeros(len(table))
+    crowd = np.zeros(len(table), dtype=np.int64)
     if table.shape[1] > BOX + 1:
-        crowd = table[:, BOX + 1]
-    return Detections(table[:, :BOX], crowd, classes)
+        crowd = (table[:, BOX + 1] > 0).astype(np.int64)
+    return Objects(table[:, :BOX], classes, crowd)
 
 
 def _table_of_mapping(target: Mapping[str, object]) -> Rows:
@@ -203,14 +217,14 @@ def match_row(outputs: Outputs, target: object) -> Rows:
     return np.concatenate([[len(found), len(present)], found.ravel(), np.ravel(present)])
 
 
-def _matched_classes(found: Detections, truth: Detections) -> Iterator[dict[str, Any]]:
+def _matched_classes(found: Detections, truth: Objects) -> Iterator[dict[str, Any]]:
     """Matches of each class in one image, as pycocotools gives them."""
     coco = load_library(PACKAGE, "coco", "map")
     evaluation = load_library(PACKAGE, "cocoeval", "map")
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints what it does
-        judge = evaluation.COCOeval(
-            _dataset(coco, truth, crowd=True), _dataset(coco, found), "bbox"
-        )
+        true_data = _dataset(coco, truth.boxes, truth.classes, iscrowd=truth.crowd)
+        found_data = _dataset(coco, found.boxes, found.classes, score=found.scores)
+        judge = evaluation.COCOeval(true_data, found_data, "bbox")
         judge.params.maxDets = [MOST_DETECTIONS]
         judge.params.areaRng = EVERYTHING
         judge.params.areaRngLbl = ["all"]
@@ -220,20 +234,23 @@ def _matched_classes(found: Detections, truth: Detections) -> Iterator[dict[str,
     return (entry for entry in judge.evalImgs if entry is not None)
 
 
-def _dataset(coco: Any, objects: Detections, *, crowd: bool = False) -> Any:
-    """Objects of one image in the form of pycocotools."""
-    sizes = objects.boxes[:, 2:] - objects.boxes[:, :2]
-    annotations = []
-    for index, (box, size) in enumerate(zip(objects.boxes, sizes, strict=True)):
-        annotation = {
-            "id": index + 1, "image_id": 1, "category_id": int(objects.classes[index]),
-            "bbox": [*box[:2].tolist(), *size.tolist()], "area": float(size.prod()), "iscrowd": 0,
-        }  # fmt: skip
-        if crowd:
-            annotation["iscrowd"] = int(objects.scores[index])
-        else:
-            annotation["score"] = float(objects.scores[index])
-        annotations.append(annotation)
+def _dataset(
+    coco: Any, boxes: Rectangles, classes: NDArray[np.int64], **columns: NDArray[np.generic]
+) -> Any:
+    """Objects of one image in the form of pycocotools, with further fields from ``columns``."""
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    annotations = [
+        {
+            "id": index + 1,
+            "image_id": 1,
+            "category_id": int(classes[index]),
+            "bbox": [*boxes[index, :2].tolist(), *size.tolist()],
+            "area": float(size.prod()),
+            "iscrowd": 0,
+            **{name: values[index].item() for name, values in columns.items()},
+        }
+        for index, size in enumerate(sizes)
+    ]
     data = coco.COCO()
     data.dataset = {"images": [{"id": 1}], "annotations": annotations, "categories": []}
     data.createIndex()

@@ -164,7 +164,8 @@ def _total_by(
         prepare = _raw_scores
 
     def total(rows: Rows) -> float:
-        predicted, expected = prepare(rows), _truth(rows)
+        predicted = prepare(rows)
+        expected = _truth(rows)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # scikit-learn warns of what it then returns

@@ -125,7 +125,8 @@ def bleu(sums: Rows) -> Rows:
 
     Source: Papineni et al., ACL (2002); smoothing 3 of Chen and Cherry, WMT (2014).
     """
-    length, reference = sums[..., 0], sums[..., 1]
+    length = sums[..., 0]
+    reference = sums[..., 1]
     matched = sums[..., 2 : 2 + ORDERS]
     totals = sums[..., 2 + ORDERS :]
     missed = np.asarray(matched < HALF)

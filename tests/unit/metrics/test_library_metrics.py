@@ -19,6 +19,7 @@ from packlight.errors import TaskError, UndefinedError
 from packlight.metrics import METRICS, metric_by_name
 from packlight.metrics.intervals import percentile_interval
 from packlight.metrics.paired import contributions, drop, drop_test, measure
+from packlight.presentation.numbers import POINTS, drop_scale
 from packlight.task import Task
 
 NEW = {
@@ -438,6 +439,24 @@ def test_directions_and_kinds_of_drop_follow_the_names():
     }  # fmt: skip
     found = {name: metric_by_name(f"sklearn:{name}") for name in directions}
     assert {n: (m.higher_is_better, m.bounded) for n, m in found.items()} == directions
+
+
+def functions_of_scikit_learn():
+    """Names of all functions that packlight takes."""
+    names = []
+    for name in dir(sklearn_metrics):
+        with contextlib.suppress(TaskError):
+            names.append(metric_by_name(f"sklearn:{name}").name)
+    return names
+
+
+def test_drops_are_shown_in_points_exactly_where_they_are_absolute():
+    names = functions_of_scikit_learn()
+    assert len(names) > 35
+
+    metrics = {**METRICS, **{name: metric_by_name(name) for name in names}}
+    shown = {name: drop_scale(name) == POINTS for name in metrics}
+    assert shown == {name: metric.bounded for name, metric in metrics.items()}
 
 
 def test_options_of_a_function_make_another_metric():
