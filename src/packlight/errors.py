@@ -4,6 +4,7 @@ PacklightError
 ├── InputError         what the user gave cannot be used; the command line exits with 2
 │   ├── ModelError     the model is damaged, hostile or not supported
 │   ├── TaskError      the task's data or functions do not fit the model
+│   │   └── UndefinedError  a metric has no value on these samples
 │   ├── RecipeError    a recipe or budget does not parse, or names what does not exist
 │   └── DeviceError    a device does not exist, or its description does not hold
 └── CheckError         the result failed its own check: a defect of packlight; please report it
@@ -28,6 +29,10 @@ class ModelError(InputError):
 
 class TaskError(InputError):
     """The task's data or functions do not fit the model."""
+
+
+class UndefinedError(TaskError):
+    """A metric has no value on these samples, such as an AUC where all are of one class."""
 
 
 class RecipeError(InputError):

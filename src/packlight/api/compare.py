@@ -302,7 +302,7 @@ def _paired(result: VariantResult, base: Evaluation, evaluation: Evaluation) -> 
     alike = (base.metric, base.data) == (evaluation.metric, evaluation.data)
     before = np.asarray(base.rows)
     after = np.asarray(evaluation.rows)
-    if not alike or not before.size or before.shape != after.shape:
+    if not alike or not before.size or len(before) != len(after):
         return result
     try:
         metric = metric_by_name(evaluation.metric)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.errors import UndefinedError
 from packlight.metrics import Metric, Rows
 from packlight.metrics.paired import SMALLEST_GROUP, drop, drop_test, widen
 from packlight.metrics.significance import (
@@ -55,14 +56,17 @@ def parts(
     columns: Mapping[str, Sequence[str]],
     seed: int,
 ) -> tuple[Part, ...]:
-    """Every group of every column, with its own drop."""
+    """Every group of every column, with its own drop; those without one are left out."""
     judged = []
     for column, names in columns.items():
         of_sample = np.array(list(map(str, names)))
         for name in sorted(set(of_sample.tolist())):
             indices = np.flatnonzero(of_sample == name)
             rows = before.rows[indices], after.rows[indices]
-            loss, detectable = drop(metric, *rows, seed)
+            try:
+                loss, detectable = drop(metric, *rows, seed)
+            except UndefinedError:
+                continue  # the metric has no value in this group
             p, _ = drop_test(metric, *rows, loss)
             judged.append(Part(column, name, indices, loss, detectable, p))
     return tuple(judged)

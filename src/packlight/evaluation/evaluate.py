@@ -96,7 +96,10 @@ def evaluate(
         session=options,
         metrics=metrics,
         groups=groups,
-        labels=labels(observed.reshaped, inexact, is_random=reference.is_random),
+        labels=(
+            *labels(observed.reshaped, inexact, is_random=reference.is_random),
+            *measurements.undefined_groups(task, groups),
+        ),
         detectable=detectable,
         seed=seed,
         machine=digest(machine()),

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.errors import UndefinedError
 from packlight.metrics import METRICS
 from packlight.metrics.paired import SMALLEST_GROUP, decision_rate, drop, measure, widen
 from packlight.metrics.significance import sidak_width
@@ -78,19 +79,39 @@ def columns(task: Task) -> dict[str, tuple[str, ...]]:
 
 
 def groups(task: Task, before: SampleTable, after: SampleTable, seed: int) -> tuple[Group, ...]:
-    """Every group of every column, with its metric, its own paired drop, and its flips."""
+    """Every group of every column, with its metric, its own paired drop, and its flips.
+
+    Groups in which the metric has no value are left out.
+    """
     judged = []
     for column, names in columns(task).items():
         for name, indices in _members(names):
             reference_rows = part(before, indices)
             rows = part(after, indices)
-            metric = measure(task.metric, rows.rows, seed)
-            loss, _ = drop(task.metric, reference_rows.rows, rows.rows, seed)
+            try:
+                metric = measure(task.metric, rows.rows, seed)
+                loss, _ = drop(task.metric, reference_rows.rows, rows.rows, seed)
+            except UndefinedError:
+                continue  # ``undefined_groups`` names it
             lost = None
             if reference_rows.same_decision_counts(rows):
                 lost = flips(reference_rows, rows, seed)
             judged.append(Group(column, name, len(indices), metric, loss, lost))
     return tuple(judged)
+
+
+def undefined_groups(task: Task, judged: Sequence[Group]) -> tuple[str, ...]:
+    """A label that names the groups without a value of the metric; empty where all have one."""
+    measured = {(group.column, group.name) for group in judged}
+    missing = [
+        f"{column} = {name}"
+        for column, names in columns(task).items()
+        for name in sorted(set(names))
+        if (column, name) not in measured
+    ]
+    if not missing:
+        return ()
+    return (f"no {task.metric.name} in {', '.join(missing)}",)
 
 
 def _members(names: Sequence[str]) -> list[tuple[str, NDArray[np.intp]]]:

@@ -190,9 +190,10 @@ def table(
     """Join the scores of single samples into a table.
 
     Raises:
-        TaskError: the metric's rows differ in length.
+        TaskError: the metric's rows differ in length, and may not.
     """
-    if len({score.row.size for score in scores}) > 1:
+    longest = max(score.row.size for score in scores)
+    if not task.metric.ragged and any(score.row.size < longest for score in scores):
         raise TaskError(
             f"metric '{task.metric.name}' must give rows of one length for all samples of task "
             f"'{task.name}'; it gives {sorted({score.row.size for score in scores})}"
@@ -205,7 +206,7 @@ def table(
     if not right.size or details["nll"].size != right.size:
         details = {}
     return SampleTable(
-        rows=np.array([score.row for score in scores]),
+        rows=np.array([np.pad(score.row, (0, longest - score.row.size)) for score in scores]),
         decisions=np.concatenate([score.decisions for score in scores]),
         right=right,
         owner=np.repeat(np.arange(len(scores)), [score.right.size for score in scores]),

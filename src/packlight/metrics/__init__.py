@@ -11,13 +11,23 @@ import numpy as np
 from packlight.errors import TaskError
 from packlight.metrics.calibration import LOSS_METRICS
 from packlight.metrics.classes import CLASS_METRICS, predicted_classes, top_k
+from packlight.metrics.decoding import Decode, with_decode
+from packlight.metrics.detection import DETECTION_METRICS
+from packlight.metrics.extra import check_installed
 from packlight.metrics.fidelity import FIDELITY_METRICS
+from packlight.metrics.images import IMAGE_METRICS
+from packlight.metrics.masks import MASK_METRICS
 from packlight.metrics.metric import Metric, Outputs, Rows, first_output, numbers, of_sums, ratio
+from packlight.metrics.scores import FUNCTION, PREFIX, SCORE_METRICS, sklearn_metric
 from packlight.metrics.sequences import error_rate, greedy_ctc
+from packlight.metrics.texts import TEXT_METRICS
 from packlight.metrics.values import VALUE_METRICS
 
-METRICS = {**CLASS_METRICS, **VALUE_METRICS, **LOSS_METRICS, **FIDELITY_METRICS}
-"""Metrics by name; ``top`` with any number is a name too."""
+METRICS = {
+    **CLASS_METRICS, **VALUE_METRICS, **LOSS_METRICS, **DETECTION_METRICS, **MASK_METRICS,
+    **TEXT_METRICS, **IMAGE_METRICS, **SCORE_METRICS, **FIDELITY_METRICS,
+}  # fmt: skip
+"""Metrics by name; ``top`` with any number and ``sklearn:FUNCTION`` are names too."""
 
 __all__ = [
     "FIDELITY_METRICS",
@@ -25,6 +35,7 @@ __all__ = [
     "Metric",
     "Outputs",
     "Rows",
+    "check_installed",
     "error_rate",
     "first_output",
     "greedy_ctc",
@@ -37,8 +48,14 @@ __all__ = [
 ]
 
 
-def metric_by_name(name: str) -> Metric:
+def metric_by_name(name: str, decode: Decode | None = None) -> Metric:
     """Look up a metric.
+
+    Args:
+        name: of the table, ``topK``, or ``sklearn:FUNCTION[,OPTION=VALUE]...``, whose prefix may be
+            left out.
+        decode: outputs of a sample by name -> what the metric compares: (boxes, scores, classes)
+            for a detector, a text, an array; None to take the outputs as they are.
 
     Raises:
         TaskError: there is none of this name.
@@ -46,12 +63,23 @@ def metric_by_name(name: str) -> Metric:
     >>> metric_by_name("top3").name
     'top3'
     """
+    metric = _named_metric(name)
+    if decode is None:
+        return metric
+    return with_decode(metric, decode)
+
+
+def _named_metric(name: str) -> Metric:
     top = re.fullmatch(r"top-?([1-9][0-9]*)", name)
     if top:
         return top_k(int(top[1]))
-    if name not in METRICS:
-        raise TaskError(f"a metric is one of {', '.join(METRICS)} or topK; got '{name}'")
-    return METRICS[name]
+    if name in METRICS:
+        return METRICS[name]
+    if name.startswith(PREFIX) or FUNCTION.fullmatch(name.partition(",")[0]):
+        return sklearn_metric(name)
+    raise TaskError(
+        f"a metric is one of {', '.join(METRICS)}, topK or sklearn:FUNCTION; got '{name}'"
+    )
 
 
 def per_sample(

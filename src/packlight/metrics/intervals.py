@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.errors import UndefinedError
 from packlight.metrics.metric import Metric, Rows, ratio
 
 Z = 1.959963984540054
@@ -31,7 +32,8 @@ def bootstrap_totals(metric: Metric, tables: Sequence[Rows], seed: int) -> list[
     """Totals of each table (n, k) over the same draws of samples, with replacement.
 
     Returns:
-        For each table its totals (draws,). Draw i takes the same samples from all tables.
+        For each table its totals (draws,). Draw i takes the same samples from all tables; its total
+        is NaN where the metric is undefined on them.
     """
     if metric.formula is None:
         return _resampled_totals(metric.total, tables, seed)
@@ -60,12 +62,20 @@ def _resampled_totals(
     n = len(tables[0])
     rng = np.random.default_rng(seed)
     draws = [rng.integers(0, n, n) for _ in range(SLOW_RESAMPLES)]
-    return [np.array([total(table[index]) for index in draws]) for table in tables]
+    return [np.array([_total_of_draw(total, table[index]) for index in draws]) for table in tables]
+
+
+def _total_of_draw(total: Callable[[Rows], float], rows: Rows) -> float:
+    """Total of resampled rows; NaN where they have none, such as an AUC without positives."""
+    try:
+        return total(rows)
+    except UndefinedError:
+        return math.nan
 
 
 def percentile_interval(values: Rows) -> Interval:
-    """The middle 95 % of values."""
-    low, high = np.percentile(values, (2.5, 97.5))
+    """The middle 95 % of values, without NaN."""
+    low, high = np.percentile(values[~np.isnan(values)], (2.5, 97.5))
     return float(low), float(high)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.errors import TaskError
+from packlight.metrics.extra import versions
 from packlight.records.budget import COSTS, LOSSES, ON_DEVICE
 from packlight.records.codec import digest
 from packlight.records.measurement import Unit
@@ -48,7 +49,7 @@ class Metric:
     Attributes:
         name: an identifier; budgets and tables use it.
         row: outputs of one sample and its target -> vector (k,), the same k for all samples.
-        total: rows (n, k) -> the metric.
+        total: rows (n, k) -> the metric; raises UndefinedError where these have none.
         higher_is_better: the direction.
         bounded: values lie in [0, 1], so that a drop is absolute; else a drop is relative to the
             reference.
@@ -59,6 +60,8 @@ class Metric:
         right: decisions (m,) and target -> True for each correct one (m,).
         scores: True if the first output holds a score for each class.
         unit: of the total.
+        ragged: rows may differ in length; tables fill them with zeros at the end.
+        needs: optional packages that it uses, as pip names them.
     """
 
     name: str
@@ -72,6 +75,8 @@ class Metric:
     right: Callable[[Decisions, object], Truths] = _equal
     scores: bool = False
     unit: Unit = "1"
+    ragged: bool = False
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier() or self.name in RESERVED:
@@ -95,7 +100,7 @@ class Metric:
         """Digest of its definition, which distinguishes metrics of one name."""
         settings = [self.higher_is_better, self.bounded, self.against, self.unit]
         functions = (self.row, self.total, self.formula, self.decide, self.right)
-        return digest([settings, *map(_code_parts, functions)])
+        return digest([settings, *versions(self.needs), *map(_code_parts, functions)])
 
     def worsening(self, before: float, after: float) -> float:
         """Difference by which ``after`` is worse, in the metric's unit; negative where better."""
@@ -133,6 +138,8 @@ def of_sums(
     right: Callable[[Decisions, object], Truths] = _equal,
     scores: bool = False,
     unit: Unit = "1",
+    ragged: bool = False,
+    needs: tuple[str, ...] = (),
 ) -> Metric:
     """A metric that is a function of the sums of its rows' columns."""
 
@@ -140,8 +147,9 @@ def of_sums(
         return float(formula(rows.sum(axis=0)))
 
     return Metric(
-        name, row, total, higher_is_better, bounded, against, formula, decide, right, scores, unit
-    )
+        name, row, total, higher_is_better, bounded, against, formula, decide, right, scores, unit,
+        ragged, needs,
+    )  # fmt: skip
 
 
 def ratio(sums: Rows) -> Rows:

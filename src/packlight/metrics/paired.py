@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from packlight.errors import TaskError
+from packlight.errors import TaskError, UndefinedError
 from packlight.metrics.intervals import (
     Z,
     bootstrap_sums,
@@ -76,7 +76,7 @@ def drop(metric: Metric, before: Rows, after: Rows, seed: int) -> tuple[Measurem
     if np.array_equal(before, after):
         counts_decisions = metric.bounded and metric.decide is not None
         return loss, floor if counts_decisions else 0.0
-    return loss, POWER * float(drawn.std())
+    return loss, POWER * float(np.nanstd(drawn))
 
 
 def _changed_counts(metric: Metric, before: Rows, after: Rows) -> tuple[int, int]:
@@ -95,8 +95,9 @@ def drop_test(metric: Metric, before: Rows, after: Rows, loss: Measurement) -> t
     if metric.formula is not None:
         return paired_t(contributions(metric, before, after)), "paired t test"
     error = (loss.high - loss.low) / (2 * Z)
-    score = abs(loss.value) / error if error else math.inf * bool(loss.value)
-    return math.erfc(score / math.sqrt(2)), "bootstrap, as if normal"
+    if not error:
+        return float(loss.value == 0), "bootstrap, as if normal"
+    return math.erfc(abs(loss.value) / error / math.sqrt(2)), "bootstrap, as if normal"
 
 
 def decision_rate(flags: Truths, owner: NDArray[np.int64], samples: int, seed: int) -> Measurement:
@@ -144,12 +145,12 @@ def drop_scale(metric: Metric, reference: float) -> float:
     """Divisor that turns a difference into a drop.
 
     Raises:
-        TaskError: the drop would be relative to zero.
+        UndefinedError: the drop would be relative to zero.
     """
     if metric.bounded:
         return 1.0
     if reference == 0:
-        raise TaskError(
+        raise UndefinedError(
             f"a drop of '{metric.name}' is relative to the reference, which has exactly 0; "
             "use a metric in [0, 1] (bounded), whose drops are absolute"
         )

@@ -42,9 +42,16 @@ SCALES = {
     "dB": (Scale(1, " dB"),),
     "nat": (Scale(1, " nat"),),
 }
-UNSHARED = ("spearman", "pearson", "cosine", "mae", "rmse", "kl", "brier", "rank_agreement")
+UNSHARED = re.compile(
+    r"spearman|pearson|cosine|mae|rmse|kl|brier|rank_agreement|ssim|\w+_corrcoef|\w+_deviance|"
+    r"(cohen_kappa|r2|d2_\w+|explained_variance|n?dcg)_score|"
+    r"(?!hamming_|zero_one_)\w+_loss|(?!calibration_)\w+_error"
+)
 """Dimensionless metrics that nobody reads as a percentage."""
-BOUNDED = re.compile(r"top\d+|f1\w*|agreement|cosine|pearson|spearman|cer|wer")
+BOUNDED = re.compile(
+    r"top\d+|f1\w*|agreement|cosine|pearson|spearman|cer|wer\w*|map\d*|m?iou|bleu|chrf|ssim|eer|"
+    r"(?!dcg_)\w+_(score|corrcoef)|(brier_score|hamming|zero_one)_loss"
+)
 """Metrics between 0 and 1: their drops are differences in points, others' relative to the base."""
 
 
@@ -211,7 +218,7 @@ def metric_scale(name: str, unit: str, size: float) -> Scale:
         return scale_of(unit, size)
     if name.endswith("_ratio"):
         return TIMES
-    if name not in LOSSES and (size > 1 or name in UNSHARED):
+    if name not in LOSSES and (size > 1 or UNSHARED.fullmatch(name)):
         return PLAIN
     return PERCENT
 

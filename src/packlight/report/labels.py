@@ -22,14 +22,16 @@ QUANTITY = {
 }
 MARK = {
     "yes": "✓", "unclear": "?", "no": "✕", "fits": "✓", "undecided": "?", "misses": "✕",
-    "serious": "✕", "warning": "!", "note": "·",
+    "serious": "✕", "warning": "!", "note": "·", "unjudged": "·",
 }  # fmt: skip
 TONE = {
     "yes": "good", "fits": "good", "unclear": "open", "undecided": "open", "no": "bad",
-    "misses": "bad", "serious": "bad", "warning": "open", "note": "plain",
+    "misses": "bad", "serious": "bad", "warning": "open", "note": "plain", "unjudged": "plain",
 }  # fmt: skip
 VERDICT = {"fits": "Fits", "undecided": "Undecided", "misses": "Budget missed"}
-VERDICT_SHORT = {"fits": "fits", "undecided": "undecided", "misses": "missed"}
+VERDICT_SHORT = {
+    "fits": "fits", "undecided": "undecided", "misses": "missed", "unjudged": "no budget",
+}  # fmt: skip
 
 MEANINGS = (
     ("[0.1, 0.9]", "95 % confidence interval. A number without an interval was counted exactly."),

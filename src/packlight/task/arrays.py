@@ -231,7 +231,8 @@ def _choose_metric(arrays: Arrays, model: Model, file: str) -> Metric:
     kind = arrays[TARGET].dtype.kind
     if kind not in "iubf":
         raise TaskError(f"array 'target' of '{file}' holds numbers; it has type "
-                        f"{arrays[TARGET].dtype}. Write the task in Python for others")  # fmt: skip
+                        f"{arrays[TARGET].dtype}. Name a metric of texts, as wer, in 'metric', "
+                        "or write the task in Python")  # fmt: skip
     return METRICS["mae" if kind == "f" else "top1"]
 
 

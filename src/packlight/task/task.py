@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.errors import TaskError
-from packlight.metrics import Metric
+from packlight.metrics import Metric, check_installed, metric_by_name
 from packlight.records.codec import ID_LENGTH, canonical, plain
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Task:
     Attributes:
         name: for people.
         samples: by index, possibly computed on access.
-        metric: of :mod:`packlight.metrics`.
+        metric: of :mod:`packlight.metrics`, or its name, as ``"top1"``.
         targets: one for each sample; empty where the metric compares with the reference.
         groups: by column, the group of each sample.
         calibration: samples that methods may use; none of them among ``samples``.
@@ -63,6 +63,10 @@ class Task:
         return f"Task({self.name!r}, {sets}, metric {self.metric.name}, groups {list(self.groups)})"
 
     def __post_init__(self) -> None:
+        named: object = self.metric
+        if isinstance(named, str):
+            object.__setattr__(self, "metric", metric_by_name(named))
+        check_installed(self.metric.name, self.metric.needs)
         count = len(self.samples)
         if not count:
             raise TaskError(f"a task has samples; '{self.name}' has none")

@@ -52,7 +52,7 @@ def task() -> Task:
     return Task(
         name="{name} on random data",
         samples=LazySamples(SAMPLES, sample),
-        # 2. With labels, another metric: METRICS["top1"], "top5", "f1", "mae", "spearman", ..., or
+        # 2. With labels, another metric: METRICS["top1"], "f1", "mae", "map50", "wer", ..., or
         #    packlight.metrics.per_sample(function, name), and the label of every sample:
         #    targets=[label(index) for index in range(SAMPLES)],
         metric=METRICS["{metric}"],

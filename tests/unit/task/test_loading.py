@@ -71,6 +71,19 @@ def test_the_target_or_the_file_chooses_the_metric(arrays):
     assert load_task(named, identity()).metric.name == "rmse"
 
 
+def test_a_file_may_name_a_metric_of_texts_or_boxes(arrays):
+    texts = np.array(["a", "", "b c", "d", "e", "f"])
+    boxes = np.full((6, 4, 5), -1.0)
+
+    words = load_task(arrays(x=IMAGES, target=texts, metric=np.array("wer")), identity())
+    found = load_task(arrays(x=IMAGES, target=boxes, metric=np.array("map50")), identity())
+
+    assert [*words.targets] == texts.tolist()
+    assert found.metric.name == "map50"
+    named = arrays(x=IMAGES, target=np.arange(6), metric=np.array("sklearn:f1_score,average=macro"))
+    assert load_task(named, identity()).metric.name == "f1_score"
+
+
 def test_an_input_without_batch_axis_gets_whole_rows(arrays):
     model = identity(extra=[("rate", INT, [])])
 
@@ -99,7 +112,7 @@ BAD_ARRAYS = {
     "too large": ({**GOOD, "x": np.full((6, 3, 4, 4), 1e300)}, "finite numbers that fit float32"),
     "complex": ({**GOOD, "x": IMAGES * 1j}, "lose its fraction"),
     "text": ({**GOOD, "x": np.full((6, 3, 4, 4), "a")}, "is fed as float32"),
-    "targets that are text": ({**GOOD, "target": np.array(list("abcdef"))}, "holds numbers"),
+    "targets that are text": ({**GOOD, "target": np.array(list("abcdef"))}, "metric of texts"),
     "targets not finite": ({**GOOD, "target": np.full(6, np.inf)}, "'target' .* must be finite"),
     "unknown metric": ({**GOOD, "metric": np.array("best")}, "a metric is one of"),
     "metric without target": ({"x": IMAGES, "metric": np.array("top1")}, "has none"),
