@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
             if isinstance(stream, TextIOWrapper):  # a name may hold what the terminal cannot show
                 stream.reconfigure(errors="backslashreplace")
         words = [argument for argument in arguments if argument != DEBUG]
-        with command().make_context("packlight", words) as context:
+        with command(words).make_context("packlight", words) as context:
             code = context.command.invoke(context)
         sys.stdout.flush()
     except BaseException as error:  # the last chance to turn it into a sentence

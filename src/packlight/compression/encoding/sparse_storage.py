@@ -1,8 +1,8 @@
 """Storage of a sparse weight: a bit for each element, and the elements that are not zero.
 
 The mask is unpacked and summed up, which gives every element the index of its stored value; zeros
-have index 0, or their bits are cleared. ONNX Runtime computes all of it once, when the session starts; it would not fold
-NonZero, whose result has no size that is known before.
+have index 0, or their bits are cleared. ONNX Runtime computes all of it once, when the session
+starts; it would not fold NonZero, whose result has no size that is known before.
 Source: the ONNX operators CumSum-14 and Gather-13.
 """
 
