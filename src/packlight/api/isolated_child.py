@@ -20,7 +20,6 @@ from packlight.sources.opening import ZOO, Opened, open_model
 Verb = Callable[[Opened, Any], object]
 
 
-
 def _load_plan() -> tuple[Verb, type[object]]:
     from packlight.api.plan import PlanRequest  # noqa: PLC0415  loads with its verb
     from packlight.api.plan_in_process import plan_file  # noqa: PLC0415
