@@ -1,4 +1,4 @@
-"""Large modules that each verb loads, in its own process and in its child: no more than it needs."""
+"""Large modules that verbs load, in their own process and in the child: no more than needed."""
 
 import json
 import subprocess

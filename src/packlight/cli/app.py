@@ -44,7 +44,7 @@ def command(words: Sequence[str] = ()) -> Command:
     names = [called] if called in (*VERBS, DEVICES) else [*VERBS, DEVICES]
     app = group(packlight, {name: load_verb(name) for name in names if name != DEVICES})
     if DEVICES in names:
-        from packlight.cli import devices  # noqa: PLC0415  loads with its verb
+        from packlight.cli import devices
 
         app.add_typer(group(devices.devices, devices.VERBS), name=DEVICES)
     return typer.main.get_command(app)

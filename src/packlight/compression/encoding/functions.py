@@ -225,8 +225,10 @@ def raised_scale(body: Body, scale: ir.Value, packed: ir.Value) -> ir.Value:
     The product is exact unless the result is below the normal range of float32.
     """
     bits = body.operator("Shape", packed, start=1)
-    shift = body.operator("Sub", body.floats(bits), body.constant(np.float32([CODES_PER_RUN])))
-    factor = body.operator("Pow", body.constant(np.float32([2])), shift)
+    shift = body.operator(
+        "Sub", body.floats(bits), body.constant(np.array([CODES_PER_RUN], np.float32))
+    )
+    factor = body.operator("Pow", body.constant(np.array([2], np.float32)), shift)
     return body.operator("Mul", scale, factor)
 
 
