@@ -20,4 +20,7 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version  # noqa: PLC0415 - loading it takes as long as all else
 
         return version("packlight")
-    return _load_name(name)
+    from packlight.postponed import postponing  # noqa: PLC0415 - no more than is used
+
+    with postponing():
+        return _load_name(name)

@@ -173,7 +173,7 @@ INTERRUPTED = {
 }
 STOPPING = """
 import contextlib, os, pathlib, signal, sys, threading, time
-from packlight.cli import app, exit_codes, main
+from packlight.cli import exit_codes, lessons, main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
 
@@ -185,7 +185,7 @@ def verb() -> int:
     print("so far")
     {body}
 
-app.VERBS["lessons"] = verb
+lessons.lessons = verb
 sys.argv = ["packlight", "lessons"]
 sys.exit(main())
 """

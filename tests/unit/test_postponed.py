@@ -42,6 +42,17 @@ def test_a_library_loads_as_always():
     assert said(f"import packlight.model\n{LOADED}") == ["True"]
 
 
+def test_a_verb_in_a_program_does_not_load_it_and_leaves_imports_as_they_were():
+    code = f"""
+import packlight
+packlight.load("zoo:fashion")
+{LOADED}
+print(any(type(finder).__name__ == 'Postponing' for finder in sys.meta_path))
+import sympy
+print(sympy.Integer(2) + 1)"""
+    assert said(code) == ["False", "False", "3"]
+
+
 @pytest.mark.parametrize("first", ["", "import sympy", "import packlight.model"])
 def test_postponed_modules_work_when_they_are_used(first):
     code = f"""

@@ -23,9 +23,9 @@ from packlight.records import (
 )
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.calibration import Calibrator
+from packlight.runtime.environment import environment
 from packlight.runtime.first_run import Feeds, FirstRun
 from packlight.runtime.progress import Progress, silent
-from packlight.search.bench import environment
 from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
 from packlight.task import Task
 

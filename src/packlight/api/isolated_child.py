@@ -10,10 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from packlight.api.plan import PlanRequest
-from packlight.api.plan_in_process import plan_file
-from packlight.api.profile import ProfileRequest
-from packlight.api.profile_in_process import profile_file
 from packlight.errors import InputError
 from packlight.records import SessionOptions, from_json, to_json
 from packlight.runtime.calls import is_out_of_memory, start_session
@@ -28,11 +24,26 @@ from packlight.sources.opening import ZOO, Opened, open_model
 
 Verb = Callable[[Opened, Any], object]
 
-VERBS: Mapping[str, tuple[Verb, type[object]]] = {
-    "plan": (plan_file, PlanRequest),
-    "profile": (profile_file, ProfileRequest),
+
+def _load_plan() -> tuple[Verb, type[object]]:
+    from packlight.api.plan import PlanRequest  # noqa: PLC0415  loads with its verb
+    from packlight.api.plan_in_process import plan_file  # noqa: PLC0415
+
+    return plan_file, PlanRequest
+
+
+def _load_profile() -> tuple[Verb, type[object]]:
+    from packlight.api.profile import ProfileRequest  # noqa: PLC0415  loads with its verb
+    from packlight.api.profile_in_process import profile_file  # noqa: PLC0415
+
+    return profile_file, ProfileRequest
+
+
+VERBS: Mapping[str, Callable[[], tuple[Verb, type[object]]]] = {
+    "plan": _load_plan,
+    "profile": _load_profile,
 }
-"""Verbs that need no session, and the records of their arguments."""
+"""Verbs that need no session: each loads with the record of its arguments."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -80,7 +91,7 @@ def _run_verb(name: str, seconds: int, message: Mapping[str, Any]) -> object:
     Raises:
         InputError: the model or the request cannot be used.
     """
-    verb, kind = VERBS[message["verb"]]
+    verb, kind = VERBS[message["verb"]]()
     if name.startswith(ZOO):
         opened = open_model(name)
     else:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packlight.api.isolated import run_isolated
 from packlight.records import Budget, Device, Plan, parse_budget
+from packlight.sources.code import is_code
+from packlight.sources.device_unit import device_and_unit
 from packlight.sources.input_shapes import Shapes, shapes_of
-from packlight.sources.opening import is_code
 
 if TYPE_CHECKING:
     from packlight.sources.opening import AnyModel, AnyTask
@@ -66,7 +66,11 @@ def plan(
         inputs=shapes_of(inputs),
         choices=tuple(choices),
     )
+    if request.device:
+        device_and_unit(request.device, unit)  # a wrong name is found before anything loads
     if task is None and isinstance(model, str | Path) and not is_code(str(model)):
+        from packlight.api.isolated import run_isolated  # noqa: PLC0415  slow to load
+
         return run_isolated("plan", model, request, Plan)
     from packlight.api.plan_in_process import plan_in_process  # noqa: PLC0415  heavy
 

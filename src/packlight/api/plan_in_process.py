@@ -24,8 +24,9 @@ from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
 from packlight.records.budget import LOSSES, check_sense
 from packlight.runtime.hardware import instruction_sets
 from packlight.runtime.isolation.fork import can_fork, forked
+from packlight.sources.code import is_code
 from packlight.sources.device_unit import device_and_unit
-from packlight.sources.opening import AnyModel, AnyTask, Opened, is_code, source_of, task_for
+from packlight.sources.opening import AnyModel, AnyTask, Opened, source_of, task_for
 from packlight.sources.torch_network import exported
 from packlight.task import Task
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from packlight.api.isolated import run_isolated
 from packlight.records import Device, Profile, SessionOptions
+from packlight.sources.device_unit import device_and_unit
 from packlight.sources.input_shapes import Shapes, shapes_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,11 @@ def profile(
         device=device if isinstance(device, Device) else str(device),
         unit=unit,
     )
+    if request.device:
+        device_and_unit(request.device, unit)  # a wrong name is found before anything loads
     if task is None and not measure and isinstance(model, str | Path):
+        from packlight.api.isolated import run_isolated  # noqa: PLC0415  slow to load
+
         return run_isolated("profile", model, request, Profile)
     from packlight.api.profile_in_process import profile_in_process  # noqa: PLC0415  heavy
     from packlight.profiling.sample_runs import Timing  # noqa: PLC0415  heavy

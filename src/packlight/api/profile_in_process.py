@@ -9,11 +9,9 @@ from pathlib import Path
 from packlight.api.profile import ProfileRequest
 from packlight.disk import scratch_folder
 from packlight.model import Model, save
-from packlight.planning.cost.operator_latency import device_target, with_latency_bounds
 from packlight.profiling.sample_runs import Timing, measure_operators, profile_for_task
 from packlight.records import Profile, counted
 from packlight.sources.opening import AnyModel, AnyTask, Opened, Source, source_of, task_for
-from packlight.store.files import deflated_size
 
 
 def profile_file(opened: Opened, request: ProfileRequest) -> Profile:
@@ -22,13 +20,10 @@ def profile_file(opened: Opened, request: ProfileRequest) -> Profile:
     Raises:
         InputError: the device cannot be used, or an input cannot have such a shape.
     """
-    target = device_target(request.device, request.unit)
     profile = profile_for_task(opened.model, request.inputs, None)
     source = Source.of(opened)
     profile = _with_sizes(profile, source.size, source.files if request.download else ())
-    if target is not None:
-        return with_latency_bounds(profile, opened.model, *target)
-    return profile
+    return _with_prediction(profile, opened.model, request)
 
 
 def profile_in_process(
@@ -40,15 +35,12 @@ def profile_in_process(
         InputError: the model, the task or the device cannot be used, an input cannot have such a
             shape, or the model fails when it is measured.
     """
-    target = device_target(request.device, request.unit)
     source = source_of(model, runs=timing is not None or task is not None)
     data = None if task is None else task_for(task, source.model)
     profile = profile_for_task(source.model, request.inputs, data)
     if timing is not None:
         profile = measure_operators(source.model, profile, data, timing)
-    if target is not None:
-        profile = _with_sizes(profile, source.size, ())
-        profile = with_latency_bounds(profile, source.model, *target)
+    profile = _with_prediction(_with_sizes(profile, source.size, ()), source.model, request)
     if not request.download:
         return _with_sizes(profile, source.size, ())
     if not isinstance(model, Model):
@@ -56,6 +48,24 @@ def profile_in_process(
     with scratch_folder() as folder:
         save(model, folder / "model.onnx")
         return _with_sizes(profile, source.size, folder.iterdir())
+
+
+def _with_prediction(profile: Profile, model: Model, request: ProfileRequest) -> Profile:
+    """Add the latency that is predicted on the device of a request, if it names one.
+
+    Raises:
+        InputError: the device cannot be used.
+    """
+    if not request.device and not request.unit:
+        return profile
+    # All methods load with it.
+    from packlight.planning.cost.operator_latency import (  # noqa: PLC0415
+        device_target,
+        with_latency_bounds,
+    )
+
+    target = device_target(request.device, request.unit)
+    return profile if target is None else with_latency_bounds(profile, model, *target)
 
 
 def _with_sizes(profile: Profile, size: int, files: Iterable[Path]) -> Profile:
@@ -66,6 +76,9 @@ def _with_sizes(profile: Profile, size: int, files: Iterable[Path]) -> Profile:
         size: bytes of the model's files.
         files: to compress for the download size; empty to leave it out.
     """
-    sizes = [deflated_size(path) for path in files]
-    download = {"download": counted(sum(sizes), "B")} if sizes else {}
+    download = {}
+    if paths := list(files):
+        from packlight.store.files import deflated_size  # noqa: PLC0415  a database loads with it
+
+        download["download"] = counted(sum(map(deflated_size, paths)), "B")
     return replace(profile, totals={**profile.totals, "size": counted(size, "B"), **download})

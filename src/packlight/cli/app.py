@@ -2,54 +2,59 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli import (
-    check,
-    compare,
-    compress,
-    demo,
-    devices,
-    diagnose,
-    evaluate,
-    fit,
-    init_task,
-    layers,
-    lessons,
-    plan,
-    profile,
-    show,
-)
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from typer._click.core import Command
 
-VERBS: dict[str, Callable[..., int]] = {
-    "demo": demo.demo,
-    "fit": fit.fit,
-    "show": show.show,
-    "compress": compress.compress,
-    "evaluate": evaluate.evaluate,
-    "compare": compare.compare,
-    "check": check.check,
-    "layers": layers.layers,
-    "diagnose": diagnose.diagnose,
-    "profile": profile.profile,
-    "plan": plan.plan,
-    "init-task": init_task.init_task,
-    "lessons": lessons.lessons,
-}
+VERBS = (
+    "demo",
+    "fit",
+    "show",
+    "compress",
+    "evaluate",
+    "compare",
+    "check",
+    "layers",
+    "diagnose",
+    "profile",
+    "plan",
+    "init-task",
+    "lessons",
+)
+"""Verbs; each is a function in a module of its name, which loads when the verb is called."""
+
+DEVICES = "devices"
+"""A group of verbs."""
 
 
-def command() -> Command:
-    """Build the command line."""
-    app = group(packlight, VERBS)
-    app.add_typer(group(devices.devices, devices.VERBS), name="devices")
+def command(words: Sequence[str] = ()) -> Command:
+    """Build the command line.
+
+    Args:
+        words: of the command. Where they name a verb, only that one is built: the modules of all
+            others would take longer to load than many a command to run.
+    """
+    called = next((word for word in words if not word.startswith("-")), "")
+    names = [called] if called in (*VERBS, DEVICES) else [*VERBS, DEVICES]
+    app = group(packlight, {name: load_verb(name) for name in names if name != DEVICES})
+    if DEVICES in names:
+        from packlight.cli import devices
+
+        app.add_typer(group(devices.devices, devices.VERBS), name=DEVICES)
     return typer.main.get_command(app)
+
+
+def load_verb(name: str) -> Callable[..., int]:
+    """The function of a verb."""
+    module = name.replace("-", "_")
+    verb: Callable[..., int] = getattr(import_module(f"packlight.cli.{module}"), module)
+    return verb
 
 
 def group(start: Callable[..., None], verbs: Mapping[str, Callable[..., int]]) -> typer.Typer:

@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
         with warnings.catch_warnings():
             if not (debug or sys.warnoptions):
                 warnings.simplefilter("ignore")  # users read notes, not what libraries warn of
-            with command().make_context("packlight", words) as context:
+            with command(words).make_context("packlight", words) as context:
                 code = context.command.invoke(context)
         sys.stdout.flush()
     except BaseException as error:  # the last chance to turn it into a sentence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -39,6 +38,7 @@ from packlight.runtime import (
     vet,
 )
 from packlight.runtime.calibration import Calibrator
+from packlight.runtime.environment import environment
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import Opened
 from packlight.store import Store
@@ -46,7 +46,6 @@ from packlight.store.files import deflated_size
 from packlight.task import SampleTable, Task, read_table
 
 T = TypeVar("T")
-MADE_WITH = ("packlight", "numpy", "onnx", "onnx-ir", "onnxscript", "onnxruntime")
 LATENCY_SAMPLES = 8
 """Samples of about the median size that latency is measured on."""
 
@@ -320,11 +319,6 @@ def copy_model(opened: Opened, target: Path) -> None:
         save(opened.model, target)
     else:
         shutil.copyfile(opened.path, target)
-
-
-def environment() -> dict[str, str]:
-    """Versions of the packages that make variants."""
-    return {"python": platform.python_version(), **{name: version(name) for name in MADE_WITH}}
 
 
 def _count_numbers(steps: Steps) -> int:

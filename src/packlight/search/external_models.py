@@ -10,8 +10,9 @@ from packlight.disk import scratch_folder
 from packlight.errors import ModelError
 from packlight.model import Model
 from packlight.records import Recipe, SessionOptions, Variant, digest
+from packlight.runtime.environment import environment
 from packlight.runtime.progress import Progress, silent
-from packlight.search.bench import Bench, copy_model, environment
+from packlight.search.bench import Bench, copy_model
 from packlight.sources.opening import Opened
 from packlight.store import Store
 from packlight.task import Task

@@ -19,13 +19,6 @@ from packlight.task import Task, load_task
 ZOO = "zoo:"
 """Prefix of models that ship with packlight."""
 
-
-def is_code(text: str) -> bool:
-    """Tell if text names a function, as FILE.py:FUNCTION or module:function, and not a file."""
-    module, _, name = text.rpartition(":")
-    return bool(module) and name.isidentifier() and module != "zoo" and not Path(text).exists()
-
-
 AnyModel = str | Path | Model
 AnyTask = str | Path | Task
 

@@ -110,7 +110,7 @@ def test_memory_that_runs_out_is_the_file_that_asks_for_too_much(monkeypatch):
     def exhausting(opened, request):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(isolated_child, "VERBS", {"plan": (exhausting, PlanRequest)})
+    monkeypatch.setattr(isolated_child, "VERBS", {"plan": lambda: (exhausting, PlanRequest)})
     request = to_json(PlanRequest("zoo:fashion", Budget(), DEVICE, "", {}, ()))
 
     said = isolated_child.run_or_explain("zoo:fashion", 10, {"verb": "plan", "request": request})

@@ -100,7 +100,7 @@ def test_functions_whose_constants_differ_are_told_apart(tmp_path):
     model = with_function(tmp_path / "m.onnx", "double")
     save(compress(model, parse_recipe("weights:3,where=one")).model, tmp_path / "once.onnx")
     older = onnx.load(tmp_path / "once.onnx")
-    (unpack,) = (function for function in older.functions if function.name == "unpack")
+    (unpack,) = (function for function in older.functions if function.name == "unpack_signed")
     constant = next(node for node in unpack.node if node.op_type == "Constant")
     constant.attribute[0].t.CopyFrom(numpy_helper.from_array(np.array([2], np.int64)))
     onnx.save(older, tmp_path / "older.onnx")
@@ -108,6 +108,6 @@ def test_functions_whose_constants_differ_are_told_apart(tmp_path):
     made = compress(load(tmp_path / "older.onnx"), parse_recipe("weights:3")).model
 
     names = {name for _, name, _ in made.graph.functions}
-    assert {"unpack", "unpack_2", "grid_packed", "grid_packed_2"} <= names
+    assert {"unpack_signed", "unpack_signed_2", "grid_packed", "grid_packed_2"} <= names
     called = [node.op_type for node in made.graph.graph if isinstance(node, ir.Node)]
     assert called.count("grid_packed") == called.count("grid_packed_2") == 1

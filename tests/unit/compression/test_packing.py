@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from packlight.compression.encoding.functions import DOMAIN, UNPACK, add_unpack
-from packlight.compression.encoding.storage import pack_codes, packed_bytes
+from packlight.compression.encoding.functions import DOMAIN, add_unpack, add_unpack_signed
+from packlight.compression.encoding.storage import pack_codes, packed_bytes, twos_complement
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
@@ -37,18 +37,31 @@ def test_the_runtime_unpacks_every_code_at_every_place(bits, opset):
     codes = np.concatenate([np.roll(codes, shift) for shift in range(8)])
     packed = pack_codes(codes, bits)
 
-    found = open_session(unpacker(bits, packed.shape, opset), SessionOptions()).run({"x": packed})
+    found = unpack(packed, add_unpack, ir.DataType.UINT8, opset)
 
-    np.testing.assert_array_equal(found["y"][: codes.size], codes)
+    np.testing.assert_array_equal(found[: codes.size], codes)
 
 
-def unpacker(bits, shape, opset):
-    """A model that unpacks what it is given."""
-    x = ir.val("x", ir.DataType.UINT8, shape)
-    node = ir.node(UNPACK, [x], domain=DOMAIN)
-    y = node.outputs[0]
-    y.name, y.type, y.shape = "y", ir.TensorType(ir.DataType.UINT8), ir.Shape([shape[0] * 8])
-    graph = ir.Graph([x], [y], nodes=[node], opset_imports={"": opset}, name="unpacker")
+@pytest.mark.parametrize("opset", [18, 21])
+@pytest.mark.parametrize("bits", WIDTHS)
+def test_the_runtime_unpacks_signed_codes_into_the_highest_bits(bits, opset):
+    half = 1 << (bits - 1)
+    codes = np.concatenate([np.roll(np.arange(-half, half), shift) for shift in range(8)])
+    packed = pack_codes(twos_complement(codes.astype(np.float32), bits), bits)
+
+    found = unpack(packed, add_unpack_signed, ir.DataType.INT8, opset)
+
+    np.testing.assert_array_equal(found[: codes.size], codes * 2 ** (8 - bits))
+
+
+def unpack(packed, add, kind, opset):
+    """Codes that a model unpacks from what it is given, in a row."""
+    x = ir.val("x", ir.DataType.UINT8, packed.shape)
+    graph = ir.Graph([x], [], nodes=[], opset_imports={"": opset}, name="unpacker")
     model = ir.Model(graph, ir_version=10)
-    add_unpack(model)
-    return Model(model, "unpacker")
+    node = ir.node(add(model), [x], domain=DOMAIN)
+    graph.append(node)
+    y = node.outputs[0]
+    y.name, y.type, y.shape = "y", ir.TensorType(kind), ir.Shape([len(packed), 8])
+    graph.outputs.append(y)
+    return open_session(Model(model, "unpacker"), SessionOptions()).run({"x": packed})["y"].ravel()

@@ -213,9 +213,8 @@ def by_hand(model, sparse, calls):
     if "table" in stored:
         values = stored_array(sparse, "table")[values]
     elif "scale" in stored and values.ndim == 2:
-        values = unpack_codes(values, 5, int(mask.sum())).astype(np.float32) - np.float32(16)
-    elif "scale" in stored:
-        values = values.astype(np.float32) - np.float32(128)
+        codes = unpack_codes(values, 5, int(mask.sum())).astype(np.float32)
+        values = np.where(codes < 16, codes, codes - 32)
     whole = np.zeros(6000, np.float32)
     whole[mask == 1] = values
     weight = whole.reshape(100, 60)

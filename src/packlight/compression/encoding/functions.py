@@ -7,7 +7,8 @@ Source: ONNX IR, "Functions", and attributes of a function's operators that refe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Literal
 
@@ -40,6 +41,7 @@ class Body:
         self.inputs = {name: ir.Value(name=name) for name in inputs}
         self.nodes: list[ir.Node] = []
         self.attributes: dict[str, ir.Attr] = {}
+        self.constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
 
     def operator(
         self, op: str, *inputs: ir.Value, domain: str = "", **attributes: int | str | ir.Attr
@@ -52,10 +54,12 @@ class Body:
         return output
 
     def constant(self, array: Array) -> ir.Value:
-        """Add a constant."""
-        return self.operator(
-            "Constant", value=ir.Attr("value", ir.AttributeType.TENSOR, ir.Tensor(array))
-        )
+        """Add a constant; the same as before where it is equal."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self.constants:
+            value = ir.Attr("value", ir.AttributeType.TENSOR, ir.Tensor(array))
+            self.constants[key] = self.operator("Constant", value=value)
+        return self.constants[key]
 
     def integers(self, name: str) -> ir.Value:
         """An attribute of the call, a list of integers, as a tensor."""
@@ -116,28 +120,53 @@ def _signature(function: ir.Function) -> bytes:
 
 
 UNPACK = "unpack"
-"""Name of the function that unpacks codes."""
+"""Name of the function that unpacks unsigned codes."""
 
 
 def add_unpack(model: ir.Model) -> str:
-    """Add the function that maps bytes (n, bits) to codes (8 n), once, and return its name."""
+    """Add the function that maps bytes (n, bits) to codes (n, 8), once, and return its name."""
     return add_function(model, UNPACK, ("packed",), _build_unpack)
 
 
+def add_unpack_signed(model: ir.Model) -> str:
+    """Add the function that maps bytes (n, bits) to int8 (n, 8), once, and return its name.
+
+    The result is codes in two's complement times 2^(8 - bits).
+    """
+    return add_function(model, "unpack_signed", ("packed",), _build_unpack_signed)
+
+
 def _build_unpack(body: Body) -> ir.Value:
-    """Write the operators of the function that unpacks codes.
+    """Write the operators of the function that unpacks unsigned codes."""
+    lowest = body.constant(np.asarray(1, np.uint8))
+    bits = body.operator("Shape", body.inputs["packed"], start=1)
+    above = body.operator("BitShift", lowest, body.cast(bits, ir.DataType.UINT8), direction="LEFT")
+    mask = body.operator("Sub", above, lowest)
+    return body.operator("BitwiseAnd", _align_codes(body), mask)
+
+
+def _build_unpack_signed(body: Body) -> ir.Value:
+    """Write the operators of the function that unpacks signed codes.
+
+    The highest bit of a code becomes that of a byte; its neighbors above fall out.
+    """
+    raised = body.operator("BitShift", _align_codes(body), _spare_bits(body), direction="LEFT")
+    return body.cast(raised, ir.DataType.INT8)
+
+
+def _align_codes(body: Body) -> ir.Value:
+    """Bytes (n, 8) with a code in the lowest bits of each, and parts of others above it.
 
     Each code lies in the byte where its first bit does and that where its last bit does, which may
     be the same.
     """
     operator = body.operator
-    packed = body.inputs["packed"]
     unit = body.constant(np.array([1]))
     eight = body.constant(np.array([CODES_PER_RUN]))
-    bits = operator("Shape", packed, start=1)
+    bits = operator("Shape", body.inputs["packed"], start=1)
     start = operator("Mul", body.constant(np.arange(CODES_PER_RUN)), bits)
     end = operator("Add", start, operator("Sub", bits, unit))
-    codes = operator(
+    return operator(
         "BitwiseOr",
         _gather_shifted(
             body, operator("Div", start, eight), operator("Mod", start, eight), "RIGHT"
@@ -149,10 +178,6 @@ def _build_unpack(body: Body) -> ir.Value:
             "LEFT",
         ),
     )
-    lowest = body.constant(np.asarray(1, np.uint8))
-    above = operator("BitShift", lowest, body.cast(bits, ir.DataType.UINT8), direction="LEFT")
-    codes = operator("BitwiseAnd", codes, operator("Sub", above, lowest))
-    return operator("Reshape", codes, body.constant(np.array([-1])))
 
 
 def _gather_shifted(
@@ -163,26 +188,48 @@ def _gather_shifted(
     return body.operator("BitShift", code, body.cast(by, ir.DataType.UINT8), direction=direction)
 
 
-def call_unpack(body: Body, packed: ir.Value) -> ir.Value:
-    """Codes from bytes, and up to seven of padding."""
-    return body.operator(add_unpack(body.model), packed, domain=DOMAIN)
+def _spare_bits(body: Body) -> ir.Value:
+    """Bits of a byte that a packed code leaves, as uint8 (1,)."""
+    bits = body.operator("Shape", body.inputs["packed"], start=1)
+    spare = body.operator("Sub", body.constant(np.array([CODES_PER_RUN])), bits)
+    return body.cast(spare, ir.DataType.UINT8)
 
 
-def reshape_flat(body: Body, flat: ir.Value, shape: str) -> ir.Value:
-    """The first values, in the shape that an attribute of the call holds."""
+def call_unpack(body: Body, packed: ir.Value, *, signed: bool = False) -> ir.Value:
+    """Codes (n, 8) from bytes (n, bits); the last up to seven may be padding.
+
+    Signed codes come times 2^(8 - bits), which ``raised_scale`` makes up for.
+    """
+    add = add_unpack_signed if signed else add_unpack
+    return body.operator(add(body.model), packed, domain=DOMAIN)
+
+
+def is_padded(shape: Sequence[int]) -> bool:
+    """Tell whether codes of a weight do not fill their last run."""
+    return math.prod(shape) % CODES_PER_RUN > 0
+
+
+def shape_codes(body: Body, codes: ir.Value, shape: str, *, padded: bool) -> ir.Value:
+    """Codes without padding, in the shape that an attribute of the call holds."""
     sizes = body.integers(shape)
-    zero = body.constant(np.array([0]))
-    flat = body.operator("Slice", flat, zero, body.operator("ReduceProd", sizes))
-    return body.operator("Reshape", flat, sizes)
+    if padded:
+        flat = body.operator("Reshape", codes, body.constant(np.array([-1])))
+        zero = body.constant(np.array([0]))
+        codes = body.operator("Slice", flat, zero, body.operator("ReduceProd", sizes))
+    return body.operator("Reshape", codes, sizes)
 
 
-def zero_code(body: Body, packed: ir.Value) -> ir.Value:
-    """The code of 0.0 of a symmetric grid whose codes are packed, as float32: 2^(bits - 1)."""
+def raised_scale(body: Body, scale: ir.Value, packed: ir.Value) -> ir.Value:
+    """Scales of codes that ``unpack_signed`` gave: times 2^(bits - 8).
+
+    The product is exact unless the result is below the normal range of float32.
+    """
     bits = body.operator("Shape", packed, start=1)
-    below = body.operator("Sub", bits, body.constant(np.array([1])))
-    unit = body.constant(np.asarray(1, np.uint8))
-    shift = body.cast(below, ir.DataType.UINT8)
-    return body.floats(body.operator("BitShift", unit, shift, direction="LEFT"))
+    shift = body.operator(
+        "Sub", body.floats(bits), body.constant(np.array([CODES_PER_RUN], np.float32))
+    )
+    factor = body.operator("Pow", body.constant(np.array([2], np.float32)), shift)
+    return body.operator("Mul", scale, factor)
 
 
 def widen_scale(body: Body) -> ir.Value:

@@ -1,7 +1,8 @@
 """Storage of a sparse weight: a bit for each element, and the elements that are not zero.
 
 The mask is unpacked and summed up, which gives every element the index of its stored value; zeros
-have index 0. ONNX Runtime computes all of it once, when the session starts.
+have index 0, or their bits are cleared. ONNX Runtime computes all of it once, when the session
+starts; it would not fold NonZero, whose result has no size that is known before.
 Source: the ONNX operators CumSum-14 and Gather-13.
 """
 
@@ -17,15 +18,24 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.compression.encoding.functions import Body, call_unpack, reshape_flat, zero_code
+from packlight.compression.encoding.functions import (
+    CODES_PER_RUN,
+    Body,
+    call_unpack,
+    is_padded,
+    raised_scale,
+    shape_codes,
+)
 from packlight.compression.encoding.storage import (
     FLOAT_BYTES,
+    SIGNED_TYPES,
     UNSIGNED_TYPES,
     Expansion,
     Parts,
     code_bytes,
     packed_bytes,
     store_codes,
+    twos_complement,
 )
 from packlight.records.configs import SparseStorage
 
@@ -82,6 +92,16 @@ class SparseForm:
         return tuple(1 if axis in self.summed else size for axis, size in enumerate(self.shape))
 
     @property
+    def is_packed(self) -> bool:
+        """Whether values are codes packed into bytes."""
+        return self.values != "float" and self.bits not in SIGNED_TYPES
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether the last bits of the mask are padding."""
+        return is_padded(self.shape)
+
+    @property
     def channels(self) -> int:
         """Output channels."""
         return math.prod(self.scales)
@@ -132,28 +152,30 @@ def stored_parts(form: SparseForm, fitted: _FittedValues, codes: Float) -> Mappi
     mask = ~np.isnan(codes)
     values = codes[mask]
     assert len(values) == form.nonzeros, "the size was computed with another number of nonzeros"
-    encoded: Array = values.astype(form.value_type.numpy())
-    if form.values != "float":
-        encoded = (values + np.float32(_zero_code(form))).astype(np.uint8)
+    encoded: Array = values
+    if form.values == "float":
+        encoded = values.astype(form.value_type.numpy())
+    elif form.values == "palette":
+        encoded = values.astype(np.uint8)
+    elif form.is_packed:
+        encoded = twos_complement(values, form.bits)
+    elif form.values == "grid":
+        encoded = values.astype(np.int8)
     side = {part: array for part, array in fitted.stored.items() if part in form.side_parts}
     return {"mask": mask.astype(np.uint8), "values": encoded, **side}
-
-
-def _zero_code(form: SparseForm) -> int:
-    """The stored code of 0.0, in the middle of a grid."""
-    if form.values != "grid":
-        return 0
-    return 1 << (form.bits - 1)
 
 
 def restore_sparse(expansion: Expansion, form: SparseForm, parts: Parts) -> ir.Value:
     """Write the operators that restore one weight, and return the weight."""
     inputs = {"mask": store_codes(expansion, parts, 1, (form.size,), part="mask")}
+    count = (form.nonzeros,)
     if form.values == "float":
-        count = (form.nonzeros,)
         inputs["values"] = expansion.store_part(parts, "values", form.value_type, count)
     else:
-        inputs["values"] = store_codes(expansion, parts, form.bits, (form.nonzeros,), part="values")
+        kinds = SIGNED_TYPES if form.values == "grid" else UNSIGNED_TYPES
+        inputs["values"] = store_codes(
+            expansion, parts, form.bits, count, kinds=kinds, part="values"
+        )
     for part, shape in form.side_parts.items():
         inputs[part] = expansion.store_part(parts, part, ir.DataType.FLOAT, shape)
     return expansion.call(_function_name(form), inputs, partial(_restore, form), shape=form.shape)
@@ -163,9 +185,13 @@ def _function_name(form: SparseForm) -> str:
     """Name of the function that restores a weight of this form."""
     name = "sparse"
     if form.values != "float":
-        name += f"_{form.values}{form.bits if form.bits in UNSIGNED_TYPES else '_packed'}"
+        name += f"_{form.values}"
     elif form.half:
         name += "_half"
+    if form.is_packed:
+        name += "_packed"
+    if form.is_padded:
+        name += "_padded"
     if form.scaled:
         name += "_scaled"
     return name
@@ -174,31 +200,48 @@ def _function_name(form: SparseForm) -> str:
 def _restore(form: SparseForm, body: Body) -> ir.Value:
     """Write the function: values where the mask has ones, zeros elsewhere."""
     operator = body.operator
-    first = body.constant(np.asarray(0, np.int64))
-    bits = body.cast(call_unpack(body, body.inputs["mask"]), ir.DataType.INT32)
-    index = operator("Mul", operator("CumSum", bits, first), bits)
-    zero = body.constant(np.zeros(1, np.float32))
-    spread = operator(
-        "Gather", operator("Concat", zero, _nonzero_values(form, body), axis=0), index
-    )
-    value = reshape_flat(body, spread, "shape")
+    values = _nonzero_values(form, body)
+    kind = np.int8 if form.values == "grid" else np.float32
+    stored = operator("Concat", body.constant(np.zeros(1, kind)), values, axis=0)
+    bits = _mask_bits(body)
+    ones = body.cast(bits, ir.DataType.INT32)
+    indices = operator("CumSum", ones, body.constant(np.asarray(0)))
+    if form.values == "grid":
+        every_bit = operator("Neg", body.cast(bits, ir.DataType.INT8))
+        spread = operator("BitwiseAnd", operator("Gather", stored, indices), every_bit)
+    else:
+        spread = operator("Gather", stored, operator("Mul", indices, ones))
+    value = shape_codes(body, spread, "shape", padded=form.is_padded)
+    if form.values == "grid":
+        value = body.floats(value)
     if form.scaled:
-        value = operator("Mul", value, body.inputs["scale"])
+        scale = body.inputs["scale"]
+        if form.values == "grid" and form.is_packed:
+            scale = raised_scale(body, scale, body.inputs["values"])
+        value = operator("Mul", value, scale)
     return value
 
 
+def _mask_bits(body: Body) -> ir.Value:
+    """A byte for each element: 1 where it is not zero; up to seven zeros follow."""
+    shifts = body.constant(np.arange(CODES_PER_RUN, dtype=np.uint8))
+    bits = body.operator("BitShift", body.inputs["mask"], shifts, direction="RIGHT")
+    bits = body.operator("BitwiseAnd", bits, body.constant(np.asarray(1, np.uint8)))
+    return body.operator("Reshape", bits, body.constant(np.array([-1])))
+
+
 def _nonzero_values(form: SparseForm, body: Body) -> ir.Value:
-    """The values that are not zero, without their scales; up to seven of padding follow."""
-    values = codes = body.inputs["values"]
+    """The values that are not zero, without their scales; up to seven of padding follow.
+
+    Those of a grid are int8, all others floats.
+    """
+    values = body.inputs["values"]
     if form.values == "float":
         return body.floats(values) if form.half else values
-    if form.bits not in UNSIGNED_TYPES:
-        values = call_unpack(body, codes)
+    if form.is_packed:
+        codes = call_unpack(body, values, signed=form.values == "grid")
+        values = body.operator("Reshape", codes, body.constant(np.array([-1])))
     if form.values == "palette":
         indices = body.cast(values, ir.DataType.INT32)
         return body.operator("Gather", body.inputs["table"], indices, axis=0)
-    if form.bits in UNSIGNED_TYPES:
-        zero = body.constant(np.asarray(_zero_code(form), np.float32))
-    else:
-        zero = zero_code(body, codes)
-    return body.operator("Sub", body.floats(values), zero)
+    return body.cast(values, ir.DataType.INT8)

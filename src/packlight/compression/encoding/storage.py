@@ -241,6 +241,16 @@ def pack_codes(codes: Bytes, bits: int) -> Bytes:
     return np.packbits(planes.reshape(-1, CODES_PER_RUN * bits), axis=1, bitorder="little")
 
 
+def twos_complement(codes: NDArray[np.float32], bits: int) -> Bytes:
+    """Signed codes as unsigned ones of so many bits.
+
+    >>> twos_complement(np.float32([-1, 0, 3]), 3)
+    array([7, 0, 3], dtype=uint8)
+    """
+    lowest = np.uint8((1 << bits) - 1)
+    return codes.astype(np.int8).view(np.uint8) & lowest
+
+
 def code_bytes(count: int, bits: int) -> int:
     """Bytes of so many codes, in a type of their width or packed."""
     if bits in SIGNED_TYPES:

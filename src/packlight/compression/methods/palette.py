@@ -1,8 +1,8 @@
 """Palettes: weights stored as indices into a small table of values.
 
 The table is the exact solution of one-dimensional k-means, so no table of its size has a smaller
-squared error. Gather restores the weights when the session starts; where groups of channels have
-tables of their own, GatherElements does. Then the channels go back to their axis.
+squared error. Gather restores the weights when the session starts, from the tables of all groups of
+channels in a row. Indices lie as the weights do, so that nothing has to be moved.
 Source: Han et al., "Deep Compression" (ICLR 2016), with ``kmeans`` in place of Lloyd's iterations.
 """
 
@@ -17,7 +17,12 @@ from typing import get_args
 import numpy as np
 import onnx_ir as ir
 
-from packlight.compression.encoding.functions import Body, call_unpack, reshape_flat
+from packlight.compression.encoding.functions import (
+    Body,
+    call_unpack,
+    is_padded,
+    shape_codes,
+)
 from packlight.compression.encoding.scales import (
     decoded_scale,
     read_scale,
@@ -76,14 +81,11 @@ class Site(WeightSite):
         return math.prod(self.ordered_shape[: len(self.order) - len(self.weight.summed)])
 
     @property
-    def width(self) -> int:
-        """Numbers of one output channel."""
-        return self.weight.tensor.size // self.outputs
-
-    @property
-    def rows(self) -> tuple[int, int]:
-        """(tables, indices in each), padded so that every table has equally many."""
-        return self.tables, self.channels * self.width
+    def scales(self) -> tuple[int, ...]:
+        """Shape of the scales: of the weight, 1 along the axes that its outputs sum over."""
+        summed = self.weight.summed
+        shape = self.weight.split_shape
+        return tuple(1 if axis in summed else n for axis, n in enumerate(shape))
 
 
 def _decide(config: Palette, weight: Weight) -> Site | Refusal:
@@ -104,7 +106,7 @@ def _decide(config: Palette, weight: Weight) -> Site | Refusal:
 
 def _stored_bytes(config: Palette, site: Site) -> int:
     """Bytes of indices, tables and scales."""
-    total: int = code_bytes(math.prod(site.rows), site.bits)
+    total: int = code_bytes(math.prod(site.weight.shape), site.bits)
     total += site.tables * 2**site.bits * config.entry // 8
     if config.entry == SHORT_BITS:
         total += site.tables * FLOAT_BYTES
@@ -142,9 +144,8 @@ def _fit(
 
 def _parts(config: Palette, site: Site, codebook: Codebook, codes: Float) -> Mapping[str, Array]:
     """Indices, tables and scales as they are stored."""
-    rows = codebook.rows(codes).astype(np.uint8)
-    gap = site.tables * site.channels - site.outputs
-    parts: dict[str, Array] = {"codes": np.pad(rows, [(0, gap), (0, 0)]).reshape(site.rows)}
+    shape = site.weight.split_shape
+    parts: dict[str, Array] = {"codes": codes.astype(np.uint8).reshape(shape)}
     if config.entry == SHORT_BITS:
         parts |= codebook.short_tables()
     else:
@@ -156,12 +157,14 @@ def _parts(config: Palette, site: Site, codebook: Codebook, codes: Float) -> Map
 
 def _restore(config: Palette, site: Site, parts: Parts, expansion: Expansion) -> ir.Value:
     inputs = {
-        "codes": store_codes(expansion, parts, site.bits, site.rows),
+        "codes": store_codes(expansion, parts, site.bits, site.weight.split_shape),
         **_store_tables(config, site, parts, expansion),
     }
     if config.scaled:
-        inputs |= store_scale(expansion, parts, config.scales, (site.outputs, 1))
-    form = Form(packed=site.bits not in UNSIGNED_TYPES, grouped=site.tables > 1)
+        inputs |= store_scale(expansion, parts, config.scales, site.scales)
+    packed = site.bits not in UNSIGNED_TYPES
+    padded = packed and is_padded(site.weight.shape)
+    form = Form(packed, padded, grouped=site.tables > 1)
     value = expansion.call(form.name(inputs), inputs, form.build, **form.attributes(site))
     if site.weight.split_shape != site.weight.shape:
         value = expansion.reshape(value, site.weight.shape)
@@ -190,16 +193,19 @@ class Form:
 
     Attributes:
         packed: whether indices are packed into bytes.
+        padded: whether the last of them are padding.
         grouped: whether there are several tables.
     """
 
     packed: bool
+    padded: bool
     grouped: bool
 
     def name(self, inputs: Collection[str]) -> str:
         """Name of the function."""
         traits = {
             "packed": self.packed,
+            "padded": self.padded,
             "grouped": self.grouped,
             "short": "step" in inputs,
             "scaled": "scale" in inputs,
@@ -208,16 +214,14 @@ class Form:
         return function_name("palette", traits)
 
     def attributes(self, site: Site) -> dict[str, Sequence[int]]:
-        """Attributes of a call: shapes of a weight between (tables, indices) and its own."""
-        shapes: dict[str, Sequence[int]] = {}
+        """Attributes of a call."""
+        attributes: dict[str, Sequence[int]] = {}
         if self.packed:
-            shapes["rows"] = site.rows
+            attributes["shape"] = site.weight.split_shape
         if self.grouped:
-            shapes["outputs"] = [site.outputs]
-        shapes["folded"] = (-1, site.width)
-        shapes["turned"] = site.ordered_shape
-        shapes["back"] = [int(axis) for axis in np.argsort(site.order)]
-        return shapes
+            attributes["channels"] = [site.channels]
+            attributes["outputs"] = site.scales
+        return attributes
 
     def build(self, body: Body) -> ir.Value:
         """Write the function."""
@@ -227,20 +231,29 @@ class Form:
         if "step" in body.inputs:
             table = operator("Mul", body.floats(table), body.inputs["step"])
         if self.packed:
-            indices = reshape_flat(body, call_unpack(body, indices), "rows")
+            unpacked = call_unpack(body, indices)
+            indices = shape_codes(body, unpacked, "shape", padded=self.padded)
         indices = body.cast(indices, ir.DataType.INT32)
         if self.grouped:
-            value = operator("GatherElements", table, indices, axis=1)
-        else:
-            value = operator("Gather", table, indices, axis=0)
-        value = operator("Reshape", value, body.integers("folded"))
-        if self.grouped:
-            first = body.constant(np.array([0]))
-            value = operator("Slice", value, first, body.integers("outputs"))
+            indices = operator("Add", indices, _first_entries(body, table))
+            table = operator("Reshape", table, body.constant(np.array([-1])))
+        value = operator("Gather", table, indices, axis=0)
         if not body.inputs.keys().isdisjoint({"scale", "half"}):
             value = operator("Mul", value, read_scale(body))
-        value = operator("Reshape", value, body.integers("turned"))
-        return operator("Transpose", value, perm=body.attribute("back", "perm"))
+        return value
+
+
+def _first_entries(body: Body, tables: ir.Value) -> ir.Value:
+    """Index of the first entry of each output channel's table in all tables in a row, as int32."""
+    operator = body.operator
+    sizes = body.integers("outputs")
+    zero = body.constant(np.asarray(0))
+    one = body.constant(np.asarray(1))
+    outputs = operator("ReduceProd", sizes, keepdims=0)
+    group = operator("Div", operator("Range", zero, outputs, one), body.integers("channels"))
+    entries = operator("Gather", operator("Shape", tables), body.constant(np.array([1])))
+    first = operator("Mul", group, entries)
+    return body.cast(operator("Reshape", first, sizes), ir.DataType.INT32)
 
 
 def _describe(config: Palette, encoded: EncodedWeight[Site]) -> StoredPalette:

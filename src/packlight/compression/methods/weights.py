@@ -20,9 +20,10 @@ from packlight.backends.onnxruntime.qdq import fuses_blocked_weight
 from packlight.compression.encoding.functions import (
     Body,
     call_unpack,
-    reshape_flat,
+    is_padded,
+    raised_scale,
+    shape_codes,
     widen_scale,
-    zero_code,
 )
 from packlight.compression.encoding.scales import (
     decoded_scale,
@@ -41,6 +42,7 @@ from packlight.compression.encoding.storage import (
     Parts,
     code_bytes,
     store_codes,
+    twos_complement,
 )
 from packlight.compression.grids import grouping, uniform
 from packlight.compression.grids.grouping import Float, Grouping
@@ -183,7 +185,7 @@ def _parts(config: WeightOnly, site: Site, grid: Uniform, codes: Codes) -> Mappi
     if grid.symmetric and site.bits in SIGNED_TYPES:
         stored["codes"] = codes.astype(np.int8)
     elif grid.symmetric:
-        stored["codes"] = (codes + np.float32(2 ** (site.bits - 1))).astype(np.uint8)
+        stored["codes"] = twos_complement(codes, site.bits)
     else:
         stored["codes"] = codes.astype(np.uint8)
     stored |= scale_parts(grid.scale, config.scales)
@@ -225,15 +227,23 @@ class Restoration:
             inputs["zero"] = self.expansion.store_part(
                 self.parts, "zero", ir.DataType.UINT8, grouping.scale
             )
-        traits = {"packed": packed, "half": "half" in inputs, "zero": "zero" in inputs}
+        padded = packed and is_padded(grouping.view)
+        traits = {
+            "packed": packed,
+            "padded": padded,
+            "half": "half" in inputs,
+            "zero": "zero" in inputs,
+        }
         view = {"shape": grouping.view} if packed else {}
-        build = partial(_build_restore, packed)
+        build = partial(_build_restore, packed, padded)
         value = expansion.call(function_name("grid", traits), inputs, build, **view)
+        shape = grouping.view
         if grouping.padded != grouping.shape:
+            shape = grouping.shape
             value = expansion.reshape(value, grouping.padded)
-            axis = next(i for i, n in enumerate(grouping.shape) if n != grouping.padded[i])
-            value = expansion.cut(value, grouping.shape[axis], axis)
-        if grouping.view != self.site.weight.shape:
+            axis = next(i for i, n in enumerate(shape) if n != grouping.padded[i])
+            value = expansion.cut(value, shape[axis], axis)
+        if shape != self.site.weight.shape:
             value = expansion.reshape(value, self.site.weight.shape)
         return value
 
@@ -275,16 +285,19 @@ class Restoration:
         return self.expansion.call("half", stored, widen_scale)
 
 
-def _build_restore(packed: bool, body: Body) -> ir.Value:
+def _build_restore(packed: bool, padded: bool, body: Body) -> ir.Value:
     """Write the function that restores a weight."""
-    codes = body.inputs["codes"]
+    stored = codes = body.inputs["codes"]
     scale = read_scale(body)
     zero = body.inputs.get("zero")
-    floats = body.floats(reshape_flat(body, call_unpack(body, codes), "shape") if packed else codes)
+    if packed:
+        unpacked = call_unpack(body, stored, signed=zero is None)
+        codes = shape_codes(body, unpacked, "shape", padded=padded)
+    floats = body.floats(codes)
     if zero is not None:
         floats = body.operator("Sub", floats, body.floats(zero))
     elif packed:
-        floats = body.operator("Sub", floats, zero_code(body, codes))
+        scale = raised_scale(body, scale, stored)
     return body.operator("Mul", floats, scale)
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from packlight.errors import CheckError, ModelError
-from packlight.model.check import check_file
 from packlight.runtime.isolation.child import Finished, run_child
 from packlight.runtime.isolation.limits import cores
 
@@ -59,6 +58,8 @@ def vet(path: Path, seconds: float = SECONDS, *, runs: bool = True) -> None:
     Raises:
         ModelError: the file is missing, damaged or hostile; the message says which.
     """
+    from packlight.model.check import check_file  # noqa: PLC0415  loads ONNX
+
     check_file(path)
     file_identity = identity(path)
     if file_identity in vetted and (vetted[file_identity] or not runs):
