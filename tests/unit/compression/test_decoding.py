@@ -104,7 +104,19 @@ class Stored:
         """The code of 0.0, as many as there are scales, or one."""
         if "zero" in self.parts:
             return self.whole("zero").astype(np.float32)
-        return np.float32(1 << (self.width() - 1) if self.packed else 0)
+        return np.float32(0)
+
+    def codes(self):
+        """Codes of a grid in a row; packed ones without a zero point are in two's complement."""
+        row = self.whole("codes")
+        if self.packed and "zero" not in self.parts:
+            row = signed(row, self.width())
+        return row.astype(np.float32)
+
+
+def signed(row, bits):
+    """Numbers that are stored in two's complement of so many bits."""
+    return np.where(row >= 1 << (bits - 1), row - (1 << bits), row)
 
 
 INT4 = onnx.TensorProto.INT4
@@ -128,7 +140,7 @@ def spread(part, shape, summed, per, block):
 
 def codes_of(stored, shape, summed, per, block):
     """Codes in the shape of the weight, what fills up the last block left off."""
-    row = stored.whole("codes").astype(np.float32)
+    row = stored.codes()
     if per != "block" or len(row) < math.prod(shape) + 8:
         return row[: math.prod(shape)].reshape(shape)
     first, last = summed[0], summed[-1] + 1
@@ -246,7 +258,7 @@ def palette_decoded(stored, shape, summed, channels):
     kept = [axis for axis in range(len(shape)) if axis not in summed]
     turned = [shape[axis] for axis in (*kept, *summed)]
     outputs = math.prod(shape[axis] for axis in kept)
-    width, channels = math.prod(shape) // outputs, min(channels, outputs)
+    channels = min(channels, outputs)
     count = -(-outputs // channels)
     if "step" in stored.parts:
         tables = stored.raw("table", np.int8).astype(np.float32) * stored.raw("step", np.float32)
@@ -255,7 +267,8 @@ def palette_decoded(stored, shape, summed, channels):
     tables = np.repeat(tables.reshape(count, -1), channels, axis=0)[:outputs]
     if "scale" in stored.parts or "half" in stored.parts:
         tables = tables * stored.scale().reshape(-1, 1)
-    codes = stored.whole("codes")[: count * channels * width].reshape(-1, width)[:outputs]
+    codes = stored.whole("codes")[: math.prod(shape)].reshape(shape)
+    codes = codes.transpose(*kept, *summed).reshape(outputs, -1)
     values = np.take_along_axis(tables, codes, axis=1)
     order = np.argsort((*kept, *summed))
     return values.reshape(turned).transpose(order), tables
@@ -338,7 +351,7 @@ def sparse_decoded(stored, shape, summed, bits):
         if "table" in stored.parts:
             values = stored.raw("table", np.float32).ravel()[values]
         else:
-            values = values.astype(np.float32) - np.float32(1 << (bits - 1))
+            values = signed(values, bits).astype(np.float32)
     whole = np.zeros(mask.shape, np.float32)
     whole[mask] = values
     whole = whole.reshape(shape)
