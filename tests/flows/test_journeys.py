@@ -120,7 +120,9 @@ def test_the_commands_of_the_gate_with_saved_evaluations_run_as_written(folder, 
     for line in saved.splitlines():
         command, _, file = line.partition(" > ")
         done = run(*shlex.split(command)[1:], cwd=folder)
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+        judged = "check" in command
+        assert done.returncode in ((0, 1) if judged else (0,)), f"{line}\n{done.stderr}"
+        assert not judged or "drop<=1%" in done.stdout
         if file:
             (folder / file).write_text(done.stdout, "utf-8")
 

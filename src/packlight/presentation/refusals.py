@@ -89,6 +89,15 @@ class RefusalGroup:
             return remedies.pop()
         return ""
 
+    def details(self, refusal: Refusal) -> str:
+        """Reason and remedy of one refusal where the group's do not say them."""
+        texts = []
+        if len({other.reason for other in self.refusals}) > 1:
+            texts.append(refusal.reason)
+        if len({other.remedy for other in self.refusals}) > 1 and refusal.remedy:
+            texts.append(refusal.remedy)
+        return "; ".join(texts)
+
     def sentence(self) -> str:
         """Method, count, reason and remedy in one line.
 

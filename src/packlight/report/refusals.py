@@ -44,11 +44,10 @@ def _row(group: RefusalGroup, outcome: Outcome) -> Markup:
 
 def _item(refusal: Refusal, group: RefusalGroup) -> Markup:
     """An operator, with what the row does not say of it."""
-    own = [refusal.reason] if refusal.reason != group.reason else []
-    own += [refusal.remedy] if refusal.remedy != group.remedy else []
     parts = [element("code", refusal.operator)]
+    own = group.details(refusal)
     if own:
-        parts.append(element("small", "; ".join(own)))
+        parts.append(element("small", own))
     return element("li", *parts)
 
 

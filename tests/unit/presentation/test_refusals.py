@@ -56,5 +56,6 @@ def test_a_reason_and_a_remedy_that_all_share_are_told_as_they_are():
     assert group.sentence() == "w skipped 2: two read it; store it twice"
     (group,) = group_refusals([*alike, Refusal("c", "shared", "two read it", "leave it", "w")])
     assert group.sentence() == "w skipped 3: two read it"
+    assert list(map(group.details, group.refusals)) == ["store it twice"] * 2 + ["leave it"]
     (group,) = group_refusals([Refusal("", "no-site", "it has no LSTM", "", "w")])
     assert group.sentence() == "w skipped the model: it has no LSTM"
