@@ -193,8 +193,9 @@ def palettes() -> Drawing:
     even = np.broadcast_to(np.float32(1), rows.shape)
     grid = fit_grid(rows, even, per_tensor(rows.shape), 3, symmetric=False, search="mse")
     table = fit_tables(
-        blank_codebook((0, 1), len(rows), len(rows), 3), rows, even, scaled=False, short=False
-    )
+        blank_codebook(rows.shape, (0, 1), len(rows), 3, outputs=len(rows)),
+        rows, even, scaled=False, short=False,
+    )  # fmt: skip
     steps = ((np.arange(8) - grid.zero.ravel()) * grid.scale.ravel()).astype(np.float32)
     ends = float(np.quantile(np.abs(array), 0.9995))
     across = Axis(f"value of a weight of {short(name)}", -ends, ends, 70, 600, 0.05)

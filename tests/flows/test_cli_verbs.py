@@ -188,3 +188,14 @@ def test_what_a_task_prints_does_not_reach_the_json(run, tmp_path):
     done = run("evaluate", "zoo:fashion", "--task", "task.py:task", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["schema"] == "Evaluation/2"
     assert "loading my data" in done.stderr
+
+
+def test_compress_tells_each_reason_of_what_it_skipped_in_one_line(run, tmp_path):
+    done = run(
+        "compress", "zoo:fashion", "--recipe", "simplify+float16", "-o", "half.onnx",
+        cwd=tmp_path, COLUMNS="80",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if "skipped" in line]
+    assert lines == ["float16 skipped 14: too small to gain"]
+    assert "conv.bias" not in done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,14 +18,14 @@ from packlight.cli.options import (
     Seed,
 )
 from packlight.cli.screen import print_json, say, screen, working
-from packlight.cli.tables import UNKNOWN, plain_table, styled
-from packlight.presentation.changes import describe_change, describe_refusal
+from packlight.cli.tables import UNKNOWN, plain_table, stacked, styled
+from packlight.presentation.changes import describe_change
 from packlight.presentation.numbers import plural, show_bytes
+from packlight.presentation.refusals import group_refusals
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
-    from rich.text import Text
 
     from packlight.api.compress import Compressed
     from packlight.records import Change, Refusal, Variant
@@ -55,7 +54,9 @@ def compressed_parts(compressed: Compressed) -> list[RenderableType]:
     idle = steps_without_changes(variant)
     if idle:
         parts.append(f"Changed nothing: {', '.join(idle)}")
-    return [*parts, *refusal_lines(variant.refusals)]
+    if variant.refusals:
+        parts.append(stacked(*refusal_lines(variant.refusals)))
+    return parts
 
 
 def steps_without_changes(variant: Variant) -> list[str]:
@@ -81,13 +82,9 @@ def changes_table(changes: Iterable[Change]) -> Table:
     return table
 
 
-def refusal_lines(refusals: Iterable[Refusal]) -> list[Text]:
-    """One sentence per kind of refusal, the most frequent first."""
-    kinds = Counter((refusal.method, describe_refusal(refusal)) for refusal in refusals)
-    return [
-        styled(f"Skipped by {method}: {count} x {sentence}")
-        for (method, sentence), count in kinds.most_common()
-    ]
+def refusal_lines(refusals: Iterable[Refusal]) -> list[str]:
+    """One line per reason, the most frequent first; the operators are in ``--json``."""
+    return [group.sentence() for group in group_refusals(refusals)]
 
 
 def compress(

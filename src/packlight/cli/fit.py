@@ -57,6 +57,7 @@ def outcome_parts(console: Console, outcome: Outcome) -> list[RenderableType]:
         results_table(console, results, outcome.metric, outcome.best, judged=True),
         styled(" ".join([LEGEND, *device_legend(outcome), f"Budgets: {budgets}."]), style="dim"),
         *notes((*failures, *outcome.warnings)),
+        *(styled(f"Note: {text}") for text in outcome.notes),
         *stopped_note(outcome),
         styled(sentence(outcome), style="bold"),
         *summary(outcome),

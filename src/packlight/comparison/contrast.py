@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 
 from packlight.comparison import groups, shifts
 from packlight.comparison.flips import outcomes
+from packlight.comparison.moved import class_names, moved
 from packlight.comparison.slices import slices
 from packlight.errors import InputError
 from packlight.metrics import Metric, Rows
 from packlight.metrics.paired import SMALLEST_GROUP, contributions, decision_rate, drop, drop_test
 from packlight.metrics.significance import clustered_mcnemar, mcnemar
-from packlight.records import Contrast, Measurement, Moved, Shift
+from packlight.records import Contrast, Measurement, Shift
 from packlight.task import SampleTable
 
-MOVED = 20
-"""Samples listed among those that changed most."""
-
 INPUT = "input_"
-LONGEST = 80
-"""Characters of a decision in a record, at most."""
-
-Outcome = Literal["lost", "won", "changed", "same", ""]
 
 
 def contrast(
@@ -88,7 +81,7 @@ def contrast(
         spread=spread(metric, before, after, seed),
         neighbours=shifts.neighbors(after, seed),
         distance=distance if "divergence" in after.samples else "",
-        moved=moved(before, after),
+        moved=moved(before, after, class_names(before, columns)),
         notes=_notes_on(n, shares, judged, len(confirmed), tried),
     )
 
@@ -144,40 +137,6 @@ def _flips_test(
     return clustered_mcnemar(
         net.astype(np.float64)
     ), "McNemar test for samples of several decisions"
-
-
-def moved(before: SampleTable, after: SampleTable) -> tuple[Moved, ...]:
-    """The samples with the largest divergence; none with a divergence of 0."""
-    if "divergence" not in after.samples:
-        return ()
-    divergence = after.samples["divergence"]
-    order = np.argsort(-divergence, kind="stable")[:MOVED]
-    changed = order[divergence[order] > 0].tolist()
-    if not before.same_decision_counts(after):
-        return tuple(Moved(sample, float(divergence[sample]), "", "", "") for sample in changed)
-    flags = outcomes(before, after)
-    samples = []
-    for sample in changed:
-        of_sample = after.owner == sample
-        outcome: Outcome = ""
-        if of_sample.any():
-            outcome = next((name for name in OUTCOMES if flags[name][of_sample].any()), NOTHING)
-        decided = _decision_text(before, of_sample), _decision_text(after, of_sample)
-        samples.append(Moved(sample, float(divergence[sample]), *decided, outcome))
-    return tuple(samples)
-
-
-OUTCOMES: tuple[Outcome, ...] = ("lost", "won", "changed")
-NOTHING: Outcome = "same"
-
-
-def _decision_text(
-    table: SampleTable, of_sample: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> str:
-    text = " ".join(map(str, table.decisions[of_sample].tolist()))
-    if len(text) <= LONGEST:
-        return text
-    return f"{text[: LONGEST - 3]}..."
 
 
 def _notes_on(

@@ -89,7 +89,8 @@ class Outcome(Displayed):
         verdict: ``fits``, ``undecided`` (an interval spans a bound), ``misses``, or ``unjudged``
             where no budget was asked.
         misses: the budgets that stand in the way; empty when one fits.
-        warnings: sentences about the data and the budgets, as one finer than the samples resolve.
+        warnings: what makes the result less sure or less good than it looks, as a budget that is
+            finer than the samples resolve.
         front: ids of the variants that no other beats on size, latency and drop at once.
         variants: the original first, then in the order they were tried.
         budget: what was asked.
@@ -110,6 +111,7 @@ class Outcome(Displayed):
         planned: variants that the search tries, the original included; more than ``variants`` has
             where it was stopped.
         device: that latency, memory and energy are predicted for; empty without one.
+        notes: what is worth knowing of the data, the model and the device, with nothing wrong.
     """
 
     VERSION: ClassVar[int] = 2
@@ -136,6 +138,7 @@ class Outcome(Displayed):
     findings: tuple[Finding, ...] = ()
     planned: int = 0
     device: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:

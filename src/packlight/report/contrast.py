@@ -74,7 +74,7 @@ def shifts(
             rows.append(_row(text, *(number(metric or key, value) for value in values)))
     if not rows:
         return Markup("")
-    return _named_table(("", "Before", "Now", "Change"), rows, head)
+    return _named_table(("Measure", "Before", "Now", "Change"), rows, head)
 
 
 def rates(result: Contrast) -> Markup:
@@ -87,7 +87,7 @@ def rates(result: Contrast) -> Markup:
         if key in result.rates
     ]
     words = element("p", balance(result), class_="quiet")
-    return join([_named_table(("", "Share", "Of"), rows, "What changed"), words])
+    return join([_named_table(("Decisions", "Share", "Of"), rows, "What changed"), words])
 
 
 def _count(measurement: Measurement) -> Markup:
@@ -105,7 +105,7 @@ def groups(result: Contrast) -> Markup:
     judged = sum(group.standing != "too small" for group in result.groups)
     if marked:
         ranked = sorted(marked, key=lambda group: -group.drop.value)
-        heads = ("Group", "Samples", "Drop", "Above the rest", "q", "")
+        heads = ("Group", "Samples", "Drop", "Above the rest", "q", "Verdict")
         caption = "Groups with a different drop"
         parts.append(table(heads, list(map(_group_row, ranked)), caption, "shifts"))
     else:
@@ -134,7 +134,7 @@ def slices(result: Contrast) -> Markup:
             number("drop", segment.extra), element("td", bare_p(segment.q), class_="number"))
         for segment in result.slices
     ]  # fmt: skip
-    heads = ("", "Samples", "Drop", "Above the rest", "q")
+    heads = ("Segment", "Samples", "Drop", "Above the rest", "q")
     return join(
         [_named_table(heads, rows, "Samples that lose more"), element("p", SLICES, class_="quiet")]
     )
@@ -149,7 +149,7 @@ def neighbors(result: Contrast) -> Markup:
     ]
     if not rows:
         return Markup("")
-    return _named_table(("", "Kept"), rows, "Neighbors")
+    return _named_table(("Of", "Kept"), rows, "Neighbors")
 
 
 def moved(result: Contrast, pictures: Mapping[int, Markup]) -> Markup:
@@ -161,6 +161,8 @@ def moved(result: Contrast, pictures: Mapping[int, Markup]) -> Markup:
         for sample in result.moved[:MOST_MOVED]
     ]
     head = f"Changed most, by {DISTANCES.get(result.distance, result.distance)}"
+    if any(sample.outcome == "lost" for sample in result.moved):
+        head += "; right before and wrong now first"
     return join([element("h4", head), element("ol", *cards, class_="moved")])
 
 
@@ -174,4 +176,5 @@ def _card(sample: Moved, picture: Markup) -> Markup:
         lines.append(element("span", decision))
     if outcome:
         lines.append(element("small", outcome))
-    return element("li", *lines, element("small", f"{sample.divergence:.3g}"))
+    lines.append(element("small", f"{sample.divergence:.3g}"))
+    return element("li", *lines, class_=sample.outcome or "other")

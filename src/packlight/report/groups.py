@@ -29,9 +29,9 @@ def _column_table(column: str, all_groups: Sequence[Group], metric: str) -> Mark
     flips = [group.flips for group in chosen if group.flips is not None]
     low, high = _span([group.drop for group in chosen])
     _, most = _span(flips)
-    heads = ["Group", "Samples", metric, "Drop", ""]
+    heads = [column.capitalize(), "Samples", metric, "Drop", _unseen("Drop, drawn")]
     if flips:
-        heads += ["Flips", ""]
+        heads += ["Flips", _unseen("Flips, drawn")]
     rows = [
         element(
             "tr", *_start(group, metric), _bar(group.drop, low, high), *_flip_cells(group, most)
@@ -40,6 +40,10 @@ def _column_table(column: str, all_groups: Sequence[Group], metric: str) -> Mark
     ]
     content = table(heads, rows, f"Drop and flips by {column}", "groups")
     return element("section", element("h3", "By ", column), content)
+
+
+def _unseen(text: str) -> Markup:
+    return element("span", text, class_="unseen")
 
 
 def _start(group: Group, metric: str) -> list[Markup]:

@@ -28,7 +28,8 @@ from packlight.report.groups import groups
 from packlight.report.labels import ACCURACY, ARITHMETIC, MEANINGS, VERDICT, pill
 from packlight.report.pictures import picture
 from packlight.report.plot import stylesheet, trade_off
-from packlight.report.tables import MINUS, budgets, minus, refusals, shown, variants
+from packlight.report.refusals import refusals
+from packlight.report.tables import MINUS, budgets, minus, shown, variants
 
 if TYPE_CHECKING:
     from packlight.runtime import Steps
@@ -129,7 +130,8 @@ def _sections(outcome: Outcome, title: str, inputs: Mapping[int, Steps]) -> list
         "How it was measured": element("div", measured(outcome), _meanings(), class_="two"),
     }
     filled = [_section(name, content) for name, content in parts.items() if content]
-    return [top(outcome, title), element("main", verdict(outcome), warnings(outcome), *filled)]
+    told = (verdict(outcome), warnings(outcome), notes(outcome))
+    return [top(outcome, title), element("main", *told, *filled)]
 
 
 def changed(outcome: Outcome, inputs: Mapping[int, Steps]) -> Markup:
@@ -191,11 +193,20 @@ def _tile(name: str, chosen: VariantResult, base: VariantResult) -> Markup:
 
 
 def warnings(outcome: Outcome) -> Markup:
-    """Warnings about data and budgets; empty if there are none."""
-    if not outcome.warnings:
+    """What makes the result less sure or less good than it looks; empty if there is nothing."""
+    return _aside("Please note", outcome.warnings, "warnings")
+
+
+def notes(outcome: Outcome) -> Markup:
+    """What is worth knowing with nothing wrong; empty if there is nothing."""
+    return _aside("About the data and the model", outcome.notes, "notes")
+
+
+def _aside(heading: str, sentences: Sequence[str], kind: str) -> Markup:
+    if not sentences:
         return Markup("")
-    items = [element("li", _minus_numbers(text)) for text in outcome.warnings]
-    return element("aside", element("h2", "Please note"), element("ul", *items), class_="warnings")
+    items = [element("li", _minus_numbers(text)) for text in sentences]
+    return element("aside", element("h2", heading), element("ul", *items), class_=kind)
 
 
 def by_group(outcome: Outcome, result: VariantResult) -> Markup:

@@ -1,20 +1,18 @@
-"""Tables of the report: budgets, variants, refusals."""
+"""Tables of the report: budgets and variants."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from markupsafe import Markup
 
 from packlight.presentation.markup import breakable, element, join
 from packlight.presentation.numbers import show_named_interval, show_named_value, show_number
 from packlight.presentation.verdict import choice, original
-from packlight.records import Limit, Measurement, Outcome, Refusal, VariantResult
+from packlight.records import Limit, Measurement, Outcome, VariantResult
 from packlight.records.budget import ON_DEVICE
 from packlight.report.labels import VERDICT_SHORT, badge, name_of, pill
 
-MOST_NAMES = 200
 COSTS_SHOWN = ("size", "download", "latency_ratio", "latency", "peak_memory")
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -35,15 +33,17 @@ def table(heads: Sequence[str], rows: Sequence[Markup], caption: str, kind: str)
     return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
-def number(name: str, measurement: Measurement | None, under: str = "") -> Markup:
+def number(
+    name: str, measurement: Measurement | None, under: str = "", **attributes: str
+) -> Markup:
     """Cell with a number over its interval."""
     if measurement is None:
-        return element("td", UNKNOWN, class_="number none")
+        return element("td", UNKNOWN, class_="number none", **attributes)
     below = show_named_interval(name, measurement) or under
     parts: list[str] = [minus(show_named_value(name, measurement))]
     if below:
         parts.append(element("small", minus(below)))
-    return element("td", *parts, class_="number")
+    return element("td", *parts, class_="number", **attributes)
 
 
 def minus(text: str) -> str:
@@ -124,8 +124,10 @@ def _variant_row(
         failed = element("td", "Not measured: ", result.error, colspan=len(columns) + 1)
         return element("tr", *head, failed, class_="failed")
     cells = [cell(column, result, original(outcome)) for column in columns]
-    word = pill(result.verdict, VERDICT_SHORT[result.verdict])
-    met = element("td", word if outcome.budget.all() else UNKNOWN)
+    word: str = UNKNOWN
+    if outcome.budget.all():
+        word = pill(result.verdict, VERDICT_SHORT[result.verdict])
+    met = element("td", word, data_head="Budgets")
     return element("tr", *head, met, *cells, class_="chosen" if chosen else "other")
 
 
@@ -136,11 +138,11 @@ def cell(column: str, result: VariantResult, base: VariantResult) -> Markup:
     multiple = ""
     if measurement and before and before.value and measurement.unit == "B" and result.id != base.id:
         multiple = f"{measurement.value / before.value:.2f}x"
-    return number(column, measurement, multiple)
+    return number(column, measurement, multiple, data_head=name_of(column))
 
 
 def _variant_name(result: VariantResult, outcome: Outcome) -> Markup:
-    """Name of a variant with its badges, and its recipe if that differs from the name."""
+    """Name of a variant with its badges; its recipe, folded, if that differs from the name."""
     states = {
         "chosen": result.id == outcome.best,
         "original": result.id == original(outcome).id,
@@ -152,60 +154,6 @@ def _variant_name(result: VariantResult, outcome: Outcome) -> Markup:
     name = element("span", breakable(result.name), class_="name")
     parts: list[str] = [name, " ", join(badges, " ")]
     if result.recipe not in ("", result.name, "original"):
-        parts.append(element("small", element("code", breakable(result.recipe))))
+        whole = element("small", element("code", breakable(result.recipe)))
+        parts.append(element("details", element("summary", "recipe"), whole))
     return element("div", *parts)
-
-
-def refusals(outcome: Outcome) -> Markup:
-    """Table of refusals by method and reason."""
-    by_reason = grouped(outcome.variants)
-    if not by_reason:
-        return element("p", "Nothing was refused.", class_="quiet")
-    heads = ("Method", "Why not", "What to do", "Operators")
-    rows = [_refusal_row(key, operators) for key, operators in by_reason.items()]
-    return table(heads, rows, "Refusals", "refusals")
-
-
-VariantsByOperator = dict[str, set[str]]
-"""Operators with the ids of the variants in which they were refused."""
-
-
-def grouped(results: Sequence[VariantResult]) -> dict[Refusal, VariantsByOperator]:
-    """Refusals that differ in the operator only, most operators first."""
-    by_reason: dict[Refusal, VariantsByOperator] = {}
-    for result in results:
-        for refusal in result.refusals:
-            key = replace(refusal, operator="")
-            by_reason.setdefault(key, {}).setdefault(refusal.operator, set()).add(result.id)
-    return dict(sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0].reason)))
-
-
-def _refusal_row(key: Refusal, operators: VariantsByOperator) -> Markup:
-    """Row for a reason, with its operators folded."""
-    count = len(set().union(*operators.values()))
-    counts = f"{_counted_noun(len(operators), 'operator')} in {_counted_noun(count, 'variant')}"
-    return element(
-        "tr",
-        element("td", element("code", key.method or UNKNOWN)),
-        element("td", key.reason),
-        element("td", key.remedy or UNKNOWN),
-        element("td", element("details", element("summary", counts), names(list(operators)))),
-    )
-
-
-def names(operators: Sequence[str]) -> Markup:
-    """List of operators, cut after ``MOST_NAMES``."""
-    items = [element("li", element("code", name)) for name in operators[:MOST_NAMES]]
-    remaining = len(operators) - MOST_NAMES
-    if remaining > 0:
-        items.append(element("li", f"and {remaining:,} more, in the data of this page"))
-    return element("ul", *items)
-
-
-def _counted_noun(count: int, noun: str) -> str:
-    """Number and noun.
-
-    >>> _counted_noun(1, "variant"), _counted_noun(1200, "operator")
-    ('1 variant', '1,200 operators')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

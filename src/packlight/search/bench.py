@@ -90,7 +90,12 @@ class Bench:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """Sentences about the task's data, and about outputs that cannot be compared in full."""
-        return (*self.task.notes, *model_notes(self.opened.model))
+        return (*self.remarks, *self.task.warnings)
+
+    @cached_property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes that do not say that anything is wrong."""
+        return (*self.task.remarks, *model_notes(self.opened.model))
 
     @cached_property
     def reference(self) -> Reference:

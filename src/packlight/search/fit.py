@@ -221,7 +221,7 @@ def with_device(outcome: Outcome, costs: DeviceCosts | None, left_out: Sequence[
     """Add the device and what was left out for it to an outcome."""
     if costs is None:
         return outcome
-    return replace(outcome, device=costs.name, warnings=(*outcome.warnings, *left_out))
+    return replace(outcome, device=costs.name, notes=(*outcome.notes, *left_out))
 
 
 def _failed_result(bench: Bench, name: str, recipe: Recipe, error: str) -> VariantResult:
@@ -249,7 +249,7 @@ def decide(
         best=best.id if best else None,
         verdict=best.verdict if best else "misses",
         misses=choice.misses(shown, budget, base.metrics),
-        warnings=(*bench.notes, *fine, *choice.slower_fits(results, best)),
+        warnings=(*outcome.warnings, *fine, *choice.slower_fits(results, best)),
         front=choice.front(results),
         project=str(bench.store.folder),
     )
@@ -263,7 +263,8 @@ def describe_outcome(
         best=None,
         verdict="unjudged",
         misses=(),
-        warnings=bench.notes,
+        warnings=bench.task.warnings,
+        notes=bench.remarks,
         front=(),
         variants=tuple(results),
         budget=budget,

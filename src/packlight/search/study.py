@@ -207,8 +207,13 @@ class Study:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about the data and the budgets."""
+        """What makes the result less sure or less good than it looks."""
         return self.outcome.warnings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth knowing of the data, the model and the device."""
+        return self.outcome.notes
 
     def __len__(self) -> int:
         return len(self.outcome.variants)

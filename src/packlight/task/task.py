@@ -111,15 +111,19 @@ class Task:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """The remarks, and a warning where calibration and test share samples."""
+        """The remarks and the warnings."""
+        return (*self.remarks, *self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence where calibration and test share samples."""
         shared = len(set(self.fingerprints) & set(self.calibration_fingerprints))
         if not shared:
-            return self.remarks
-        warning = (
+            return ()
+        return (
             f"{shared} calibration samples of task '{self.name}' are also test samples, so its "
-            "results are better than on new data; calibrate on others"
+            "results are better than on new data; calibrate on others",
         )
-        return (*self.remarks, warning)
 
 
 def _fingerprint(steps: Steps) -> bytes:

@@ -9,6 +9,7 @@ from scipy.spatial.distance import jensenshannon
 
 from packlight.comparison import contrast
 from packlight.comparison.groups import contrasts, parts, worst
+from packlight.comparison.moved import class_names
 from packlight.comparison.slices import slices
 from packlight.errors import InputError
 from packlight.metrics import METRICS, per_sample
@@ -230,8 +231,44 @@ def test_flips_churn_and_trust_are_what_numpy_says():
     for shift in found.trust.values():
         assert shift.change.low <= shift.change.value <= shift.change.high
         assert shift.change.value == pytest.approx(shift.after.value - shift.before.value)
-    assert found.moved[0].sample == int(after.samples["divergence"].argmax())
-    assert found.moved[0].before == str(was[found.moved[0].sample])
+    order = ("lost", "won", "changed", "same")
+    ranks = [(order.index(told.outcome), -told.divergence) for told in found.moved]
+    assert ranks == sorted(ranks)
+    lost = np.flatnonzero((was == targets) & (now != targets))
+    furthest = lost[np.argsort(-after.samples["divergence"][lost])]
+    assert [told.sample for told in found.moved] == furthest[:20].tolist()
+    assert all(told.before == str(was[told.sample]) for told in found.moved)
+
+
+def test_samples_that_changed_most_carry_the_names_of_their_classes():
+    _, targets, before, after = classified()
+    names = np.array(["cup", "fork", "knife", "plate", "spoon"])
+    columns = {"light": [str(sample % 2) for sample in range(600)], "thing": names[targets]}
+
+    found = contrast(TOP1, before, after, columns, variant="v", reference="r", distance="js")
+
+    assert [(told.before, told.after) for told in found.moved] == [
+        (names[before.decisions[told.sample]], names[after.decisions[told.sample]])
+        for told in found.moved
+    ]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda groups, targets: np.where(targets == 1, "cup", groups),  # two classes, one name
+        lambda groups, targets: np.where(np.arange(600) == 7, "plate 2", groups),  # two names
+        lambda groups, targets: np.full(600, "cup"),  # all alike
+    ],
+)
+def test_a_column_that_is_not_the_classes_names_none(spoil):
+    _, targets, before, _ = classified()
+    names = np.array(["cup", "fork", "knife", "plate", "spoon"])[targets]
+    right = np.ones(600, bool)
+    sure = replace(before, decisions=targets, right=right)
+
+    assert len(class_names(sure, {"thing": names})) == 5
+    assert class_names(sure, {"thing": spoil(names, targets)}) == {}
 
 
 def plain_error(chances, targets, bins=15):

@@ -20,7 +20,8 @@ from packlight.report.page import page
 from packlight.report.plot import CANVASES, trade_off
 from packlight.report.plot_axes import Axis, Box, place_labels, ticks
 from packlight.report.plot_scene import scene
-from packlight.report.tables import budgets, grouped, refusals, variants
+from packlight.report.refusals import refusals
+from packlight.report.tables import budgets, variants
 
 VOID = {"meta", "link", "br", "wbr", "img"}
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\x00\u202e\ud800"
@@ -171,13 +172,74 @@ def test_budgets_are_told_in_their_own_units_with_their_marks(undecided, misses)
     assert "No budget was set" in budgets(nothing)
 
 
+def test_a_page_without_budgets_judges_no_variant(fits):
+    unjudged = every(fits, lambda r: dataclasses.replace(r, verdict="unjudged", meets={}))
+    bare = dataclasses.replace(
+        unjudged, budget=parse_budget([]), misses=(), best=None, verdict="unjudged", warnings=()
+    )
+    document = Document(page(bare, "t"))
+    assert "No budget was set" in document.texts["p"]
+    assert not any("pill" in found.get("class", "") for found in document.attributes("span"))
+
+
 def test_refusals_are_counted_by_operator_and_variant(fits):
-    found = grouped(fits.variants)
-    assert [len(places) for places in found.values()] == [7, 1]
     assert "7 operators in 6 variants" in refusals(fits)
+    assert "1 operator in 6 variants" in refusals(fits)
+    assert refusals(fits).count("<tr>") == 3, "heads, and one row for each reason"
     assert "Nothing was refused" in refusals(
         every(fits, lambda r: dataclasses.replace(r, refusals=()))
     )
+
+
+def test_refusals_that_differ_in_names_and_numbers_are_one_row_that_keeps_them(fits):
+    small = [Refusal(f"op{n}", "too-small", f"'t{n}' has {n} numbers", "", "float16")
+             for n in range(14)]  # fmt: skip
+    other = Refusal("op3", "no-gain", "nothing", "", "float16")
+    shown = refusals(every(fits, lambda r: dataclasses.replace(r, refusals=(*small, other))))
+    document = Document(shown)
+    rows = document.attributes("tr")[1:]
+    assert len(rows) == 2
+    assert "14 operators in 11 variants" in document.texts["summary"]
+    assert "too small to gain" in document.texts["td"]
+    assert all(refusal.reason in document.texts["small"] for refusal in small)
+
+
+def test_a_recipe_that_is_not_the_name_is_folded(fits):
+    folded = re.findall(r"<details><summary>recipe</summary>(.*?)</details>", variants(fits))
+    long = [found for found in fits.variants if found.recipe not in ("original", found.name)]
+    assert len(folded) == len(long) == 9
+    assert all("expand=load" in text.replace("<wbr>", "") for text in folded)
+
+
+def test_on_a_narrow_screen_each_number_of_a_card_says_what_it_is(fits):
+    document = Document(variants(fits))
+    cells = [cell for tag, cell in document.elements if tag == "td"]
+    bare = [cell for cell in cells if "data-head" not in cell and cell.get("class") != "place"]
+    assert [cell.get("colspan") for cell in bare] == ["9"], "the row of the failed variant"
+    heads = [cell["data-head"] for cell in cells if "data-head" in cell]
+    for head in ("Drop", "Time", "File size", "Budgets"):
+        assert heads.count(head) == 10
+    narrow = Document(page(fits, "t")).texts["style"].split("@media (max-width: 640px)")[1]
+    assert ".variants thead" in narrow
+    assert "content: attr(data-head)" in narrow
+
+
+def test_only_a_warning_is_shown_as_one(fits):
+    plain = dataclasses.replace(fits, warnings=(), notes=("12 images were held back.",))
+    kinds = [found.get("class") for found in Document(page(plain, "t")).attributes("aside")]
+    assert kinds == ["notes"]
+    assert "12 images were held back." in Document(page(plain, "t")).texts["li"]
+    kinds = [found.get("class") for found in Document(page(fits, "t")).attributes("aside")]
+    assert kinds == ["warnings"]
+    nothing = dataclasses.replace(fits, warnings=())
+    assert Document(page(nothing, "t")).attributes("aside") == []
+
+
+def test_every_column_of_every_table_of_the_page_has_a_heading(outcome):
+    source = page(outcome, "t")
+    heads = re.findall(r'<th scope="col">(.*?)</th>', source)
+    assert heads
+    assert "" not in heads
 
 
 def test_a_long_list_of_operators_is_cut_and_says_so(fits):
@@ -271,7 +333,7 @@ def test_the_file_is_replaced_whole_and_a_bad_place_is_refused(fits, tmp_path):
     write_report(fits, path, "t")
     assert path.read_text("utf-8").endswith("</html>\n")
     assert [found.name for found in tmp_path.iterdir()] == ["report.html"]
-    with pytest.raises(InputError, match="can be written"):
+    with pytest.raises(InputError, match="folder must exist"):
         write_report(fits, tmp_path / "missing" / "report.html", "t")
 
 
