@@ -1,1 +1,1 @@
-"""Export of PyTorch networks; the rest of packlight does not need PyTorch."""
+"""What needs PyTorch: export of its networks, and ONNX models as modules."""
