@@ -10,11 +10,11 @@ import onnx_ir as ir
 import torch
 
 from packlight.torch.operators import OPERATORS
-from packlight.torch.operators.quantization import STORED_KIND
 from packlight.torch.sizes import MEASURES, SIZES, castable
 from packlight.torch.values import (
     BITS,
     DTYPES,
+    STORED_KIND,
     Function,
     Operator,
     Tensor,
@@ -139,16 +139,24 @@ def operator_of(node: ir.Node, opsets: Mapping[str, int]) -> Operator:
         for name, attribute in node.attributes.items()
         if attribute.type not in HOLD_GRAPHS
     }
-    if node.op_type == "QuantizeLinear" and len(node.inputs) > 2:  # noqa: PLR2004
-        zero = node.inputs[2]
-        kind = None if zero is None else zero.dtype
-        if zero is not None and kind is None and zero.const_value is not None:
-            kind = zero.const_value.dtype
+    like = TYPE_INPUTS.get(node.op_type)
+    if like is not None and len(node.inputs) > like and node.inputs[like] is not None:
+        kind = _kind(node.inputs[like])
         if kind in BITS:
             attributes[STORED_KIND] = int(kind)
     named = [index for index, value in enumerate(node.outputs, 1) if value.name]
     count = max(named, default=1)
     return Operator(node.op_type, str(node.name), opsets.get(node.domain, 1), attributes, count)
+
+
+TYPE_INPUTS = {"QuantizeLinear": 2, "CastLike": 1}
+"""Inputs of operators that state the type of the result."""
+
+
+def _kind(value: ir.Value) -> ir.DataType | None:
+    if value.dtype is None and value.const_value is not None:
+        return value.const_value.dtype
+    return value.dtype
 
 
 def _empty_stack(value: ir.Value) -> Tensor:

@@ -222,7 +222,7 @@ def _problem(node: ir.Node, graph: ir.Model) -> str | None:
         return name
     limit = LIMITS.get((domain, node.op_type))
     operator = operator_of(node, graph.opset_imports)
-    missing = limit(operator) if limit is not None else None
+    missing = limit(operator, node) if limit is not None else None
     if missing is None and function is not None:
         missing = _surplus_input(function, node)
     return None if missing is None else f"{name} with {missing}"

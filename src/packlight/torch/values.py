@@ -51,7 +51,12 @@ BITS: Mapping[ir.DataType, int] = {
 }
 """Widths of integers that lie in 8 bits."""
 
+STORED_KIND = "packlight.kind"
+"""Attribute that the interpreter sets: the type of 2 or 4 bits of an input that states a type."""
+
 SIGNED_SUB_BYTE = (ir.DataType.INT4, ir.DataType.INT2)
+
+SUB_BYTE_NAMES = frozenset(kind.name.lower() for kind in BITS)
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -141,6 +146,8 @@ def as_tensor(value: Value, device: torch.device | str = "cpu") -> Value:
     if not isinstance(value, np.ndarray | np.generic):
         return value
     array = np.array(value, order="C")
+    if array.dtype.name in SUB_BYTE_NAMES:
+        array = array.astype(np.int8 if array.dtype.name.startswith("int") else np.uint8)
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device)
     return torch.from_numpy(array).to(device)

@@ -13,6 +13,7 @@ from packlight.torch.values import (
     DTYPES,
     RARE_INTEGERS,
     SIGNED_SUB_BYTE,
+    STORED_KIND,
     Function,
     Operator,
     Tensor,
@@ -117,7 +118,9 @@ def _cast(op: Operator, x: Tensor) -> Tensor:
     return cast(x, ir.DataType(op.integer("to")))
 
 
-def _cast_like(_op: Operator, x: Tensor, like: Tensor) -> Tensor:
+def _cast_like(op: Operator, x: Tensor, like: Tensor) -> Tensor:
+    if STORED_KIND in op.attributes:
+        return cast(x, ir.DataType(op.integer(STORED_KIND)))
     return x.to(like.dtype)
 
 

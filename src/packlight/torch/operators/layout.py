@@ -162,7 +162,10 @@ def _space_to_depth(op: Operator, x: Tensor) -> Tensor:
     block = op.integer("blocksize", 1)
     batch, channels, height, width = x.shape
     x = x.reshape(batch, channels, height // block, block, width // block, block)
-    x = x.permute(0, 3, 5, 1, 2, 4)
+    order = (0, 3, 5, 1, 2, 4)
+    if op.text("mode", "DCR") == "CRD":
+        order = (0, 1, 3, 5, 2, 4)
+    x = x.permute(order)
     return x.reshape(batch, channels * block**2, height // block, width // block)
 
 

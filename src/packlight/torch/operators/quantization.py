@@ -11,7 +11,15 @@ import onnx_ir as ir
 import torch
 
 from packlight.torch.operators.convolutions import convolve_integers
-from packlight.torch.values import BITS, DTYPES, Function, Operator, Tensor, is_float
+from packlight.torch.values import (
+    BITS,
+    DTYPES,
+    STORED_KIND,
+    Function,
+    Operator,
+    Tensor,
+    is_float,
+)
 
 RANGES: Mapping[ir.DataType, tuple[int, int]] = {
     ir.DataType.INT2: (-2, 1),
@@ -28,10 +36,6 @@ RANGES: Mapping[ir.DataType, tuple[int, int]] = {
 
 KINDS = {dtype: kind for kind, dtype in DTYPES.items() if kind not in BITS}
 """Types of ONNX by those of PyTorch."""
-
-STORED_KIND = "packlight.kind"
-"""Attribute that the interpreter sets: the type of ONNX of a zero point of 2 or 4 bits."""
-
 
 def _aligned(op: Operator, parameter: Tensor, x: Tensor) -> Tensor:
     """Scales or zero points in the shape of ``x``: of all, of channels or of blocks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -43,11 +44,29 @@ def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
 
 
 def _largest(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
-    return torch.amax(x, axes, keep)
+    return torch.amax(_never_empty(x, axes, largest=False), axes, keep)
 
 
 def _least(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
-    return torch.amin(x, axes, keep)
+    return torch.amin(_never_empty(x, axes, largest=True), axes, keep)
+
+
+def _never_empty(x: Tensor, axes: list[int], *, largest: bool) -> Tensor:
+    """A tensor with one extreme number along axes without any, as ONNX reduces nothing."""
+    for axis in axes:
+        if x.shape[axis] == 0:
+            sizes = [1 if index == axis else size for index, size in enumerate(x.shape)]
+            x = torch.full(sizes, _extreme(x.dtype, largest=largest), dtype=x.dtype)
+    return x
+
+
+def _extreme(dtype: torch.dtype, *, largest: bool) -> float:
+    if dtype == torch.bool:
+        return largest
+    if dtype.is_floating_point:
+        return math.inf if largest else -math.inf
+    info = torch.iinfo(dtype)
+    return info.max if largest else info.min
 
 
 def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
