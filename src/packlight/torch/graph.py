@@ -139,11 +139,9 @@ def operator_of(node: ir.Node, opsets: Mapping[str, int]) -> Operator:
         for name, attribute in node.attributes.items()
         if attribute.type not in HOLD_GRAPHS
     }
-    like = TYPE_INPUTS.get(node.op_type)
-    if like is not None and len(node.inputs) > like and node.inputs[like] is not None:
-        kind = _kind(node.inputs[like])
-        if kind in BITS:
-            attributes[STORED_KIND] = int(kind)
+    kind = _stated_kind(node)
+    if kind is not None and kind in BITS:
+        attributes[STORED_KIND] = int(kind)
     named = [index for index, value in enumerate(node.outputs, 1) if value.name]
     count = max(named, default=1)
     return Operator(node.op_type, str(node.name), opsets.get(node.domain, 1), attributes, count)
@@ -153,16 +151,18 @@ TYPE_INPUTS = {"QuantizeLinear": 2, "CastLike": 1}
 """Inputs of operators that state the type of the result."""
 
 
-def _kind(value: ir.Value) -> ir.DataType | None:
-    if value.dtype is None and value.const_value is not None:
+def _stated_kind(node: ir.Node) -> ir.DataType | None:
+    """The type of the input that states the type of the result."""
+    index = TYPE_INPUTS.get(node.op_type)
+    value = None if index is None or index >= len(node.inputs) else node.inputs[index]
+    if value is not None and value.dtype is None and value.const_value is not None:
         return value.const_value.dtype
-    return value.dtype
+    return None if value is None else value.dtype
 
 
 def _empty_stack(value: ir.Value) -> Tensor:
     dims = value.shape.numpy() if value.shape is not None and value.shape.is_static() else ()
-    kind = value.dtype if value.dtype in DTYPES else ir.DataType.FLOAT
-    return torch.zeros(0, *dims, dtype=DTYPES[kind])
+    return torch.zeros(0, *dims, dtype=DTYPES[value.dtype or ir.DataType.FLOAT])
 
 
 def run_program(program: Program, scope: Scope, device: torch.device) -> list[Value]:
@@ -191,11 +191,10 @@ def _run_step(step: Step, scope: Scope, device: torch.device) -> None:
         results = CONTROL_FLOW[step.operator.op_type](step, inputs, scope, device)
     elif step.sizes is not None and inputs and all(map(_is_array, inputs)):
         results = step.sizes(step.operator, *inputs)
-    elif step.function in MEASURES.values():
-        results = step.function(step.operator, *inputs)
     else:
         assert step.function is not None
-        tensors = [as_tensor(value, device) for value in inputs]
+        measured = step.function in MEASURES.values()
+        tensors = inputs if measured else [as_tensor(value, device) for value in inputs]
         results = step.function(step.operator, *tensors)
     if not isinstance(results, tuple):
         results = (results,)
@@ -231,7 +230,7 @@ def _loop(
     limit = None if count is None else integer(count)
     rows: list[list[Value]] = []
     going = condition is None or bool(integer(condition))
-    condition = np.array(True) if condition is None else condition  # noqa: FBT003
+    condition = np.array(True) if condition is None else condition
     while going and (limit is None or len(rows) < limit):
         iteration = np.array(len(rows), np.int64)
         condition, *results = _run_body(body, [iteration, condition, *state], scope, device)
@@ -273,12 +272,13 @@ def _place_axis(stack: Tensor, axis: int, backward: int) -> Tensor:
     return ordered.movedim(0, axis)
 
 
-def _stack(
-    rows: list[list[Value]], empty: Sequence[Tensor], device: torch.device
-) -> list[Tensor]:
+def _stack(rows: list[list[Value]], empty: Sequence[Tensor], device: torch.device) -> list[Tensor]:
     if not rows:
         return [tensor.to(device) for tensor in empty]
-    return [torch.stack([as_tensor(value, device) for value in column]) for column in zip(*rows)]
+    return [
+        torch.stack([as_tensor(value, device) for value in column])
+        for column in zip(*rows, strict=True)
+    ]
 
 
 CONTROL_FLOW = {"If": _branch, "Loop": _loop, "Scan": _scan}

@@ -214,7 +214,7 @@ def _problem(node: ir.Node, graph: ir.Model) -> str | None:
     if not domain and node.op_type == "Constant":
         tensor = stored_tensor(node.outputs[0])
         return None if tensor is not None and tensor.dtype in DTYPES else "Constant of texts"
-    if not domain and node.op_type in CONTROL_FLOW | MEASURES:
+    if not domain and node.op_type in (*CONTROL_FLOW, *MEASURES):
         function = None
     elif node.op_type in OPERATORS.get(domain, {}):
         function = OPERATORS[domain][node.op_type]

@@ -124,7 +124,7 @@ def _constant_of_shape(op: Operator, sizes: Array) -> Array:
 def _range(_op: Operator, start: Array, limit: Array, step: Array) -> Array:
     first, last, stride = (value.reshape(()).item() for value in (start, limit, step))
     count = max(math.ceil((last - first) / stride), 0)
-    return (np.arange(count) * stride + first).astype(start.dtype)
+    return np.asarray(np.arange(count) * stride + first).astype(start.dtype)
 
 
 def _expand(_op: Operator, x: Array, sizes: Array) -> Array:

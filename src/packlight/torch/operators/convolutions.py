@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
+import torch.nn.functional as F
 
 from packlight.torch.operators.fused_activations import apply_activation
 from packlight.torch.operators.windows import Window, pad_spatial, split_padding, window_of
@@ -16,7 +16,7 @@ TRANSPOSED_BY_RANK = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_tr
 
 
 def convolve(op: Operator, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Convolve; ``x`` is (batch, channels, spatial...), ``weight`` (outputs, channels / group, ...)."""
+    """Convolve (batch, channels, spatial...) with (outputs, channels / group, spatial...)."""
     window = window_of(op, x.shape[2:], weight.shape[2:])
     padding = window.before
     if not window.is_symmetric:
@@ -52,9 +52,7 @@ def _convolve_transposed(
     return result + bias.reshape(-1, *(1,) * rank)
 
 
-def _transposed_window(
-    op: Operator, x: Tensor, weight: Tensor
-) -> tuple[Window, tuple[int, ...]]:
+def _transposed_window(op: Operator, x: Tensor, weight: Tensor) -> tuple[Window, tuple[int, ...]]:
     """The window, and the output padding, of a transposed convolution."""
     spatial = x.shape[2:]
     extra = tuple(op.integers("output_padding")) or (0,) * len(spatial)

@@ -69,7 +69,8 @@ def _shift(op: Operator, x: Tensor, y: Tensor) -> Tensor:
 
 def _modulo(op: Operator, x: Tensor, y: Tensor) -> Tensor:
     remainder = torch.fmod if op.flag("fmod") else torch.remainder
-    return _binary(remainder)(op, x, y)
+    result: Tensor = _binary(remainder)(op, x, y)
+    return result
 
 
 def _power(_op: Operator, x: Tensor, y: Tensor) -> Tensor:
@@ -81,9 +82,7 @@ def _mean(op: Operator, *values: Tensor) -> Tensor:
     return total / len(values)
 
 
-def _clip(
-    op: Operator, x: Tensor, low: Tensor | None = None, high: Tensor | None = None
-) -> Tensor:
+def _clip(op: Operator, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
     """Clip; until opset 10 the bounds are attributes."""
     least = op.attributes.get("min", low)
     most = op.attributes.get("max", high)
@@ -140,7 +139,6 @@ def _is_infinite(op: Operator, x: Tensor) -> Tensor:
     if op.flag("detect_positive", default=True):
         infinite = infinite | torch.isposinf(x)
     return infinite
-
 
 
 ELEMENTWISE: Mapping[str, Function] = {

@@ -104,7 +104,6 @@ def _compress(op: Operator, x: Tensor, condition: Tensor) -> Tensor:
     return x.index_select(axis, positions)
 
 
-
 def _array_feature(_op: Operator, x: Tensor, indices: Tensor) -> Tensor:
     picked = x[..., indices.reshape(-1)]
     return picked.reshape(1, -1) if x.ndim == 1 else picked

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 import torch
-import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
+import torch.nn.functional as F
 
 from packlight.torch.values import (
     DTYPES,
@@ -99,21 +100,19 @@ def _slice_axis(x: Tensor, axis: int, part: slice) -> Tensor:
     last = part.stop + size if part.stop < 0 else part.stop
     if part.step < 0:
         positions = range(min(first, size - 1), max(last, -1), part.step)
-        return x.index_select(axis, torch.tensor(list(positions), device=x.device, dtype=torch.int64))
+        return x.index_select(
+            axis, torch.tensor(list(positions), device=x.device, dtype=torch.int64)
+        )
     index = [slice(None)] * x.ndim
     index[axis] = slice(min(first, size), max(min(last, size), 0), part.step)
     return x[tuple(index)]
 
 
 def _expand(_op: Operator, x: Tensor, shape: Value) -> Tensor:
-    return x.expand(torch.broadcast_shapes(x.shape, torch.Size(integers(shape))))
+    return x.expand(np.broadcast_shapes(tuple(x.shape), tuple(integers(shape))))
 
 
-def _tile(op: Operator, x: Tensor, repeats: Value, axis: Value = None) -> Tensor:
-    if axis is not None:  # opset 1 to 5
-        counts = [1] * x.ndim
-        counts[integer(axis)] = integer(repeats)
-        return x.repeat(counts)
+def _tile(_op: Operator, x: Tensor, repeats: Value) -> Tensor:
     return x.repeat(integers(repeats))
 
 
@@ -144,7 +143,10 @@ def padded_positions(mode: str, size: int, before: int, after: int) -> list[int]
     if mode == "wrap":
         return [position % size for position in positions]
     period = max(2 * (size - 1), 1)
-    return [min(position % period, period - position % period) if size > 1 else 0 for position in positions]
+    return [
+        min(position % period, period - position % period) if size > 1 else 0
+        for position in positions
+    ]
 
 
 def _depth_to_space(op: Operator, x: Tensor) -> Tensor:
@@ -191,14 +193,16 @@ def _constant_of_shape(op: Operator, shape: Value) -> Tensor:
     sizes = integers(shape)
     if fill is None:
         return torch.zeros(sizes)
-    return as_tensor(fill).reshape(()).expand(sizes)
+    filled: Tensor = as_tensor(fill).reshape(()).expand(sizes)
+    return filled
 
 
 def _range(_op: Operator, start: Value, limit: Value, step: Value) -> Tensor:
     first, last, stride = (value.reshape(()).item() for value in (start, limit, step))
     count = max(math.ceil((last - first) / stride), 0)
     steps = torch.arange(count, device=start.device, dtype=start.dtype)
-    return steps * stride + first
+    numbers: Tensor = steps * stride + first
+    return numbers
 
 
 def _reverse_sequence(op: Operator, x: Tensor, lengths: Value) -> Tensor:

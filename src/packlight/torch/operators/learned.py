@@ -63,10 +63,14 @@ def _tree_regressor(op: Operator, x: Tensor) -> Tensor:
     for branch in ("nodes_falsenodeids", "nodes_truenodeids"):
         targets = [
             position if modes[position] == "LEAF" else index[tree, node]
-            for position, ((tree, _), node) in enumerate(zip(keys, op.integers(branch), strict=True))
+            for position, ((tree, _), node) in enumerate(
+                zip(keys, op.integers(branch), strict=True)
+            )
         ]
         following.append(torch.tensor(targets, device=x.device))
-    roots = list({tree: position for position, (tree, _) in reversed(list(enumerate(keys)))}.values())
+    roots = list(
+        {tree: position for position, (tree, _) in reversed(list(enumerate(keys)))}.values()
+    )
     here = torch.tensor(sorted(roots), device=x.device).expand(x.shape[0], -1)
     for _ in range(_depth(following)):
         values = x.gather(1, features[here])
@@ -88,7 +92,9 @@ def _depth(following: list[Tensor]) -> int:
 def _measure(position: int, pairs: list[list[int]], depths: dict[int, int]) -> int:
     if position not in depths:
         children = [child for child in pairs[position] if child != position]
-        depths[position] = max((1 + _measure(child, pairs, depths) for child in children), default=0)
+        depths[position] = max(
+            (1 + _measure(child, pairs, depths) for child in children), default=0
+        )
     return depths[position]
 
 

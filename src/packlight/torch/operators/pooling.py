@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
+import torch.nn.functional as F
 
 from packlight.torch.operators.windows import Window, output_sizes, pad_spatial, window_of
 from packlight.torch.values import Function, Operator, Tensor, Value, integers, is_float
@@ -56,7 +56,7 @@ def _flat_positions(
     positions: Tensor, x: Tensor, padded: Tensor, before: Sequence[int], *, columns: bool
 ) -> Tensor:
     """Positions in the whole flattened input, of positions in a padded plane."""
-    coordinates = []
+    coordinates: list[Tensor] = []
     for size, pad in zip(reversed(padded.shape[2:]), reversed(before), strict=True):
         coordinates.insert(0, positions % size - pad)
         positions = positions // size
@@ -116,7 +116,9 @@ def _global_max(_op: Operator, x: Tensor) -> Tensor:
 
 
 def _global_lp(op: Operator, x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, op.integer("p", 2), list(range(2, x.ndim)), keepdim=True)
+    axes = list(range(2, x.ndim))
+    norm: Tensor = torch.linalg.vector_norm(x, op.integer("p", 2), axes, keepdim=True)
+    return norm
 
 
 def _max_unpool(op: Operator, x: Tensor, positions: Tensor, shape: Value = None) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
+import torch.nn.functional as F
 
 from packlight.torch.operators.fused_activations import apply_activation
 from packlight.torch.values import Function, Operator, Tensor

@@ -37,6 +37,7 @@ RANGES: Mapping[ir.DataType, tuple[int, int]] = {
 KINDS = {dtype: kind for kind, dtype in DTYPES.items() if kind not in BITS}
 """Types of ONNX by those of PyTorch."""
 
+
 def _aligned(op: Operator, parameter: Tensor, x: Tensor) -> Tensor:
     """Scales or zero points in the shape of ``x``: of all, of channels or of blocks."""
     if parameter.numel() == 1 and parameter.ndim <= 1:
@@ -79,7 +80,9 @@ def _code_kind(op: Operator, zero: Tensor | None) -> ir.DataType:
 
 def _codes(ratio: Tensor, zero: Tensor | None, kind: ir.DataType) -> Tensor:
     """Round to codes of a type, and saturate."""
-    rounded = torch.round(ratio.to(torch.float64 if ratio.dtype == torch.float64 else torch.float32))
+    rounded = torch.round(
+        ratio.to(torch.float64 if ratio.dtype == torch.float64 else torch.float32)
+    )
     if zero is not None:
         rounded = rounded + zero.to(rounded.dtype)
     low, high = RANGES[kind]
@@ -159,7 +162,9 @@ def _quantized_convolution(
     if bias is not None:
         sums = sums + bias.to(torch.float64).reshape(shape)
     factor = x_scale.to(torch.float64) * w_scale.to(torch.float64) / scale.to(torch.float64)
-    return _codes(sums * (factor.reshape(shape) if factor.numel() > 1 else factor), zero, KINDS[zero.dtype])
+    return _codes(
+        sums * (factor.reshape(shape) if factor.numel() > 1 else factor), zero, KINDS[zero.dtype]
+    )
 
 
 def _matmul_blocks(
@@ -182,8 +187,7 @@ def _matmul_blocks(
         unpacked = (zeros.reshape(rows, -1).to(torch.int64).unsqueeze(-1) >> shifts) & mask
         offset = unpacked.reshape(rows, -1)[:, :blocks].unsqueeze(-1)
     weight = (codes - offset).to(x.dtype) * scales.reshape(rows, blocks, 1)
-    product = torch.matmul(x, weight.reshape(rows, -1)[:, :columns].t())
-    return product
+    return torch.matmul(x, weight.reshape(rows, -1)[:, :columns].t())
 
 
 QUANTIZATION: Mapping[str, Function] = {

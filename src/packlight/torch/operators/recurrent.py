@@ -87,19 +87,17 @@ Step = Callable[[Operator, Weights, list[Activation], Tensor, State], State]
 def _lstm_step(
     op: Operator, weights: Weights, functions: list[Activation], x: Tensor, state: State
 ) -> State:
-    """One step; ``x`` is the product with the inputs' weights, gates input, output, forget, cell."""
+    """One step; ``x`` is the product with the inputs' weights; gates input, output, forget, new."""
     hidden, cell = state
     gate, candidate, squash = functions
     total = x + torch.matmul(hidden, weights.states.t()) + weights.state_bias
     into, out, forget, new = torch.chunk(total, 4, -1)
-    peep_in, peep_out, peep_forget = (0.0, 0.0, 0.0)
-    if weights.peepholes is not None:
-        peep_in, peep_out, peep_forget = torch.chunk(weights.peepholes, 3)
+    peepholes = weights.peepholes
+    if peepholes is None:
+        peepholes = cell.new_zeros(3 * cell.shape[-1])
+    peep_in, peep_out, peep_forget = torch.chunk(peepholes, 3)
     into = gate(into + peep_in * cell)
-    if op.flag("input_forget"):
-        forget = 1 - into
-    else:
-        forget = gate(forget + peep_forget * cell)
+    forget = 1 - into if op.flag("input_forget") else gate(forget + peep_forget * cell)
     cell = forget * cell + into * candidate(new)
     out = gate(out + peep_out * cell)
     return out * squash(cell), cell
@@ -177,13 +175,13 @@ def recurrent(
     kind = CELLS[op.op_type]
     count = weight.shape[0]
     width = state_weight.shape[-1]
+    zeros = torch.zeros(count, x.shape[1], width, dtype=x.dtype, device=x.device)
     starts = []
     for start in (hidden, cell)[: kind.states]:
-        if start is None:
-            start = torch.zeros(count, x.shape[1], width, dtype=x.dtype, device=x.device)
-        elif batch_first:
-            start = start.transpose(0, 1)
-        starts.append(start)
+        if start is not None and batch_first:
+            starts.append(start.transpose(0, 1))
+        else:
+            starts.append(zeros if start is None else start)
     ends = None if lengths is None else integers(lengths)
     backward_only = op.text("direction", "forward") == "reverse"
     runs = []

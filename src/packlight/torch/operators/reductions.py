@@ -27,27 +27,27 @@ def _reduction(compute: Reduction) -> Function:
     return apply
 
 
-def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.sum(x, axes, keep, dtype=x.dtype)
 
 
-def _mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _mean(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     if is_float(x):
         return torch.mean(x, axes, keep)
     return torch.mean(x.to(torch.float64), axes, keep).to(x.dtype)
 
 
-def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     for axis in sorted(axes, reverse=True):
         x = torch.prod(x, axis, keep, dtype=x.dtype)
     return x
 
 
-def _largest(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _largest(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.amax(_never_empty(x, axes, largest=False), axes, keep)
 
 
-def _least(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _least(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.amin(_never_empty(x, axes, largest=True), axes, keep)
 
 
@@ -69,25 +69,26 @@ def _extreme(dtype: torch.dtype, *, largest: bool) -> float:
     return info.max if largest else info.min
 
 
-def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     if is_float(x):
-        return torch.linalg.vector_norm(x, 2, axes, keep)
+        norm: Tensor = torch.linalg.vector_norm(x, 2, axes, keep)
+        return norm
     return torch.sqrt(_sum(x * x, axes, keep).to(torch.float64)).to(x.dtype)
 
 
-def _absolute_sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _absolute_sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return _sum(torch.abs(x), axes, keep)
 
 
-def _log_sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _log_sum(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.log(_sum(x, axes, keep))
 
 
-def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _log_sum_exp(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return torch.logsumexp(x, axes, keep)
 
 
-def _sum_square(x: Tensor, axes: list[int], keep: bool) -> Tensor:  # noqa: FBT001
+def _sum_square(x: Tensor, axes: list[int], keep: bool) -> Tensor:
     return _sum(x * x, axes, keep)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
+import torch.nn.functional as F
 
 from packlight.torch.values import Array, Function, Operator, Tensor, Value, integers, numbers
 
@@ -59,13 +59,12 @@ def _resize(
     native = _native(op, x, axes)
     if native is not None:
         return native
-    mode = op.text("mode", "nearest")
+    resize_axis = _resize_filtered
+    if op.text("mode", "nearest") == "nearest":
+        resize_axis = _resize_nearest
     dtype = x.dtype
     for axis in axes:
-        if mode == "nearest":
-            x = _resize_nearest(op, x, axis)
-        else:
-            x = _resize_filtered(op, x, axis)
+        x = resize_axis(op, x, axis)
     if op.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
         x = _extrapolate(op, x, axes)
     return x.to(dtype)
@@ -128,28 +127,53 @@ def _native(op: Operator, x: Tensor, axes: list[Axis]) -> Tensor | None:
 
 def _positions(op: Operator, axis: Axis) -> Array:
     """Where each element of the result reads, in elements of the input."""
-    index = np.arange(axis.target, dtype=np.float64)
     default = "half_pixel" if op.opset >= COORDINATES_FROM else "asymmetric"
     mode = op.text("coordinate_transformation_mode", default)
-    scale = axis.scale
-    if mode == "asymmetric":
-        return index / scale
-    if mode == "align_corners":
-        return index * ((axis.size - 1) / max(axis.target - 1, 1))
-    if mode == "tf_half_pixel_for_nn":
-        return (index + 0.5) / scale
-    if mode == "tf_crop_and_resize":
-        if axis.target == 1:
-            return np.array([0.5 * (axis.start + axis.end) * (axis.size - 1)])
-        step = (axis.end - axis.start) * (axis.size - 1) / (axis.target - 1)
-        return axis.start * (axis.size - 1) + index * step
-    if mode == "pytorch_half_pixel" and axis.target == 1:
-        return np.zeros(1)
-    half_pixel: Array = (index + 0.5) / scale - 0.5
-    if mode == "half_pixel_symmetric":
-        adjustment = axis.target / (scale * axis.size)
-        return axis.size / 2 * (1 - adjustment) + half_pixel
-    return half_pixel
+    return COORDINATES[mode](np.arange(axis.target, dtype=np.float64), axis)
+
+
+def _asymmetric(index: Array, axis: Axis) -> Array:
+    return index / axis.scale
+
+
+def _align_corners(index: Array, axis: Axis) -> Array:
+    return index * ((axis.size - 1) / max(axis.target - 1, 1))
+
+
+def _half_pixel(index: Array, axis: Axis) -> Array:
+    return (index + 0.5) / axis.scale - 0.5
+
+
+def _half_pixel_symmetric(index: Array, axis: Axis) -> Array:
+    adjustment = axis.target / (axis.scale * axis.size)
+    return axis.size / 2 * (1 - adjustment) + _half_pixel(index, axis)
+
+
+def _half_pixel_of_pytorch(index: Array, axis: Axis) -> Array:
+    return np.zeros(1) if axis.target == 1 else _half_pixel(index, axis)
+
+
+def _half_pixel_for_nearest(index: Array, axis: Axis) -> Array:
+    return (index + 0.5) / axis.scale
+
+
+def _crop_and_resize(index: Array, axis: Axis) -> Array:
+    last = axis.size - 1
+    if axis.target == 1:
+        return np.array([0.5 * (axis.start + axis.end) * last])
+    return axis.start * last + index * ((axis.end - axis.start) * last / (axis.target - 1))
+
+
+COORDINATES: Mapping[str, Callable[[Array, Axis], Array]] = {
+    "align_corners": _align_corners,
+    "asymmetric": _asymmetric,
+    "half_pixel": _half_pixel,
+    "half_pixel_symmetric": _half_pixel_symmetric,
+    "pytorch_half_pixel": _half_pixel_of_pytorch,
+    "tf_crop_and_resize": _crop_and_resize,
+    "tf_half_pixel_for_nn": _half_pixel_for_nearest,
+}
+"""Where elements of a result lie in the input, by ``coordinate_transformation_mode``."""
 
 
 def _resize_nearest(op: Operator, x: Tensor, axis: Axis) -> Tensor:

@@ -48,7 +48,9 @@ def _split(op: Operator, x: Tensor, sizes: Value = None) -> Sequence:
     axis = op.integer("axis", 0)
     if sizes is None:
         parts = torch.split(x, 1, axis)
-        return list(parts) if op.flag("keepdims", default=True) else [p.squeeze(axis) for p in parts]
+        return (
+            list(parts) if op.flag("keepdims", default=True) else [p.squeeze(axis) for p in parts]
+        )
     lengths = integers(sizes)
     return list(torch.split(x, lengths[0] if sizes.ndim == 0 else lengths, axis))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch.nn.functional as F  # noqa: N812  the name that everyone gives it
+import torch.nn.functional as F
 
 from packlight.torch.values import Operator, Tensor
 
@@ -81,9 +81,7 @@ def pad_spatial(x: Tensor, before: Sequence[int], after: Sequence[int], fill: fl
     if not any(before) and not any(after):
         return x
     amounts = [
-        amount
-        for pair in zip(reversed(before), reversed(after), strict=True)
-        for amount in pair
+        amount for pair in zip(reversed(before), reversed(after), strict=True) for amount in pair
     ]
     return F.pad(x, amounts, value=fill)
 
