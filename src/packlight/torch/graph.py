@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
 from packlight.torch.operators import OPERATORS
-from packlight.torch.sizes import MEASURES, SIZES, castable
+from packlight.torch.sizes import MEASURES, SIZE_INPUTS, SIZES, castable
 from packlight.torch.values import (
     BITS,
     DTYPES,
@@ -40,6 +40,7 @@ class Step:
         outputs: names; empty for an output that nobody reads.
         function: computes it on tensors; None for control flow.
         sizes: computes it on arrays, where it can.
+        size_inputs: positions of inputs that stay arrays where they are.
         bodies: its subgraphs, by attribute.
         release: names that no later step reads.
     """
@@ -49,6 +50,7 @@ class Step:
     outputs: tuple[str, ...]
     function: Function | None
     sizes: Function | None
+    size_inputs: tuple[int, ...]
     bodies: Mapping[str, Program]
     release: tuple[str, ...] = ()
 
@@ -99,12 +101,7 @@ def _with_releases(steps: Sequence[Step], outputs: Sequence[str]) -> list[Step]:
         names = dict.fromkeys([*_reads(step), *filter(None, step.outputs)])
         release = tuple(name for name in names if name not in later)
         later.update(names)
-        result.append(
-            Step(
-                step.operator, step.inputs, step.outputs, step.function, step.sizes, step.bodies,
-                release,
-            )
-        )  # fmt: skip
+        result.append(replace(step, release=release))
     return result[::-1]
 
 
@@ -116,12 +113,13 @@ def _step(node: ir.Node, opsets: Mapping[str, int]) -> Step:
         if attribute.type == ir.AttributeType.GRAPH
     }
     function = None if bodies else _function(node)
-    sizes = SIZES.get(node.op_type) if not node.domain else None
+    sizes = None if node.domain else {**SIZES, **MEASURES}.get(node.op_type)
     if node.op_type == "Cast" and not castable(operator):
         sizes = None
     outputs = tuple(str(value.name or "") for value in node.outputs)
     inputs = tuple("" if value is None else str(value.name or "") for value in node.inputs)
-    return Step(operator, inputs, outputs, function, sizes, bodies)
+    size_inputs = () if node.domain else SIZE_INPUTS.get(node.op_type, ())
+    return Step(operator, inputs, outputs, function, sizes, size_inputs, bodies)
 
 
 def _function(node: ir.Node) -> Function:
@@ -193,8 +191,10 @@ def _run_step(step: Step, scope: Scope, device: torch.device) -> None:
         results = step.sizes(step.operator, *inputs)
     else:
         assert step.function is not None
-        measured = step.function in MEASURES.values()
-        tensors = inputs if measured else [as_tensor(value, device) for value in inputs]
+        tensors = [
+            value if index in step.size_inputs else as_tensor(value, device)
+            for index, value in enumerate(inputs)
+        ]
         results = step.function(step.operator, *tensors)
     if not isinstance(results, tuple):
         results = (results,)

@@ -20,7 +20,7 @@ from packlight.model.model import graphs, name_values
 from packlight.torch.graph import CONTROL_FLOW, Program, compile_graph, operator_of, run_program
 from packlight.torch.operators import OPERATORS
 from packlight.torch.operators.limits import LIMITS
-from packlight.torch.sizes import MEASURES
+from packlight.torch.sizes import MEASURES, SIZE_INPUTS
 from packlight.torch.values import DTYPES, FLOATS, Array, Tensor, Value, array_of, as_tensor
 
 OLDEST_OPSET = 7
@@ -124,7 +124,8 @@ def to_module(model: Model, freeze: Collection[str] = ()) -> OnnxModule:
     sizes: dict[str, Array] = {}
     for value, tensor in _stored_values(graph):
         array = array_of(tensor)
-        if tensor.dtype in SIZE_KINDS and array.ndim <= 1 and array.size <= SIZE_ELEMENTS:
+        integers = tensor.dtype in SIZE_KINDS and array.ndim <= 1 and array.size <= SIZE_ELEMENTS
+        if integers or _is_size(value):
             sizes[str(value.name)] = array
         else:
             kept[str(value.name)] = as_tensor(array)
@@ -192,6 +193,15 @@ def _stored_values(graph: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtoco
             tensor = stored_tensor(node.outputs[0])
             assert tensor is not None
             yield node.outputs[0], tensor
+
+
+def _is_size(value: ir.Value) -> bool:
+    """Tell whether every reader of a value takes it for sizes."""
+    readers = list(value.uses())
+    inputs = [
+        index in SIZE_INPUTS.get(node.op_type, ()) and not node.domain for node, index in readers
+    ]
+    return bool(readers) and all(inputs) and not value.is_graph_output()
 
 
 def _statistics(graph: ir.Model) -> set[str]:
