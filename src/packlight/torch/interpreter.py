@@ -217,25 +217,22 @@ def _problem(node: ir.Node, graph: ir.Model) -> str | None:
     """Name an operator that cannot be computed, and what of it; else None."""
     domain = node.domain
     name = f"{domain}.{node.op_type}" if domain else node.op_type
-    values = [value for value in (*node.inputs, *node.outputs) if value is not None]
-    if any(value.dtype is not None and value.dtype not in DTYPES for value in values):
-        kinds = [value.dtype.name for value in values if value.dtype not in DTYPES and value.dtype]
-        return f"{name} of {kinds[0]}"
     if not domain and node.op_type == "Constant":
         tensor = stored_tensor(node.outputs[0])
         return None if tensor is not None and tensor.dtype in DTYPES else "Constant of texts"
-    if not domain and node.op_type in (*CONTROL_FLOW, *MEASURES):
-        function = None
-    elif node.op_type in OPERATORS.get(domain, {}):
-        function = OPERATORS[domain][node.op_type]
-    else:
+    function = OPERATORS.get(domain, {}).get(node.op_type)
+    if function is None and (domain or node.op_type not in (*CONTROL_FLOW, *MEASURES)):
         return name
     limit = LIMITS.get((domain, node.op_type))
     operator = operator_of(node, graph.opset_imports)
     missing = limit(operator, node) if limit is not None else None
     if missing is None and function is not None:
         missing = _surplus_input(function, node)
-    return None if missing is None else f"{name} with {missing}"
+    if missing is not None:
+        return f"{name} with {missing}"
+    kinds = [value.dtype for value in (*node.inputs, *node.outputs) if value is not None]
+    unknown = [kind for kind in kinds if kind is not None and kind not in DTYPES]
+    return f"{name} of {unknown[0].name}" if unknown else None
 
 
 def _surplus_input(function: object, node: ir.Node) -> str | None:

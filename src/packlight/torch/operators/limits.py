@@ -30,7 +30,7 @@ def _no_dropping(_op: Operator, node: ir.Node) -> str | None:
 
 def _known_type(op: Operator, _node: ir.Node) -> str | None:
     kind = ir.DataType(op.integer("to", int(ir.DataType.FLOAT)))
-    return None if kind in DTYPES else f"to {kind.name}"
+    return None if kind in DTYPES else f"to={kind.name}"
 
 
 def _known_activations(op: Operator, _node: ir.Node) -> str | None:

@@ -24,6 +24,12 @@ DEFAULT_PARAMETERS: Mapping[str, tuple[float, ...]] = {
 }
 TAKES_BETA = ("Affine", "ScaledTanh", "HardSigmoid")
 
+CLIPPED = 2
+"""Activations whose inputs are clipped: of the gates and the candidate.
+
+The standard clips "the input of activations"; ONNX Runtime does not clip the cell of an LSTM.
+"""
+
 Activation = Callable[[Tensor], Tensor]
 State = tuple[Tensor, ...]
 """Hidden state, and for an LSTM the cell state; each (batch, hidden)."""
@@ -49,7 +55,7 @@ class Weights:
 
 
 def _activations(op: Operator, defaults: tuple[str, ...], direction: int) -> list[Activation]:
-    """The activations of a direction, clipped inputs included."""
+    """The activations of a direction, with what clips their inputs."""
     names = [str(name) for name in op.attributes.get("activations", ())]
     alphas = op.numbers("activation_alpha")
     betas = op.numbers("activation_beta")
@@ -66,7 +72,10 @@ def _activations(op: Operator, defaults: tuple[str, ...], direction: int) -> lis
     parameters = parameters[direction * count : (direction + 1) * count] or [()] * count
     limit = op.attributes.get("clip")
     pairs = zip(names, parameters, strict=True)
-    return [_activation(name, values, limit) for name, values in pairs]
+    return [
+        _activation(name, values, limit if index < CLIPPED else None)
+        for index, (name, values) in enumerate(pairs)
+    ]
 
 
 def _activation(name: str, parameters: tuple[float, ...], limit: float | None) -> Activation:
