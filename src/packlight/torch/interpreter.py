@@ -10,12 +10,15 @@ import inspect
 from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import unquote
 
+import onnx
+import onnx.inliner
 import onnx_ir as ir
 import torch
 from onnx_ir.passes import common
 
 from packlight.errors import InputError
 from packlight.model import Model, nodes, release, stored_tensor
+from packlight.model.map_types import from_proto
 from packlight.model.model import graphs, name_values
 from packlight.torch.graph import CONTROL_FLOW, Program, compile_graph, operator_of, run_program
 from packlight.torch.operators import OPERATORS
@@ -29,6 +32,15 @@ OLDEST_OPSET = 7
 SIZE_KINDS = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
 SIZE_ELEMENTS = 64
 """Most elements of a stored vector of integers that is taken for sizes, axes or positions."""
+
+COMPOSED = (
+    "AffineGrid",
+    "Attention",
+    "NegativeLogLikelihoodLoss",
+    "RotaryEmbedding",
+    "SoftmaxCrossEntropyLoss",
+)
+"""Operators that the standard defines by others, and that are computed so."""
 
 STATISTICS: Mapping[str, tuple[int, ...]] = {"BatchNormalization": (3, 4)}
 """Inputs of operators that hold statistics, which are measured instead of learned."""
@@ -175,12 +187,25 @@ def _inlined(model: Model) -> ir.Model:
     graph = model.clone()
     if graph.functions:
         common.InlinePass()(graph)
+    if any(node.op_type in COMPOSED and not node.domain for node in nodes(graph)):
+        graph = _decomposed(graph)
     for index, node in enumerate(nodes(graph)):
         for position, value in enumerate(node.outputs):
             if value.name is None and list(value.uses()):
                 value.name = f"packlight_{index}_{position}"
     name_values(graph)
     return graph
+
+
+def _decomposed(graph: ir.Model) -> ir.Model:
+    """Write operators that the standard defines by others as those; types decide which."""
+    proto = onnx.shape_inference.infer_shapes(ir.to_proto(graph), data_prop=True)
+    chosen = [("", name) for name in COMPOSED]
+    try:
+        proto = onnx.inliner.inline_selected_functions(proto, chosen, inline_schema_functions=True)
+    except RuntimeError:  # onnx needs the type of every input, also of one left out
+        return graph
+    return from_proto(proto)
 
 
 def _stored_values(graph: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtocol]]:
