@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 import torch
 from numpy.typing import NDArray
 
-Tensor = torch.Tensor
+Tensor: TypeAlias = torch.Tensor
 Array = NDArray[Any]
 Value = Any
 """A tensor, an array, a list of them (a sequence of ONNX), or None for an input left out."""

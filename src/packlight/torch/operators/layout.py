@@ -73,7 +73,8 @@ def _split(op: Operator, x: Tensor, sizes: Value = None) -> tuple[Tensor, ...]:
         length = math.ceil(x.shape[axis] / count)
         lengths = [length] * (count - 1)
         lengths.append(x.shape[axis] - sum(lengths))
-    return torch.split(x, lengths, axis)
+    parts: tuple[Tensor, ...] = torch.split(x, lengths, axis)
+    return parts
 
 
 def _slice(

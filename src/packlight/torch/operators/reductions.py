@@ -66,7 +66,8 @@ def _extreme(dtype: torch.dtype, *, largest: bool) -> float:
     if dtype.is_floating_point:
         return math.inf if largest else -math.inf
     info = torch.iinfo(dtype)
-    return info.max if largest else info.min
+    extreme: float = info.max if largest else info.min
+    return extreme
 
 
 def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:
