@@ -1,1 +1,5 @@
-"""Export of PyTorch networks; the rest of packlight does not need PyTorch."""
+"""What needs PyTorch: export of its networks, and ONNX models as modules."""
+
+from packlight.torch.interpreter import OnnxModule, to_module, unsupported_operators
+
+__all__ = ["OnnxModule", "to_module", "unsupported_operators"]

@@ -1,0 +1,285 @@
+"""A graph as steps that run in order, and the control flow between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import onnx_ir as ir
+import torch
+
+from packlight.torch.operators import OPERATORS
+from packlight.torch.sizes import MEASURES, SIZE_INPUTS, SIZES, castable
+from packlight.torch.values import (
+    BITS,
+    DTYPES,
+    STORED_KIND,
+    Function,
+    Operator,
+    Tensor,
+    Value,
+    array_of,
+    as_tensor,
+    integer,
+)
+
+Scope = dict[str, Value]
+"""Values by name while a graph runs."""
+
+HOLD_GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """An operator with its place in a graph.
+
+    Attributes:
+        operator: its record.
+        inputs: names; empty for an input left out.
+        outputs: names; empty for an output that nobody reads.
+        function: computes it on tensors; None for control flow.
+        sizes: computes it on arrays, where it can.
+        size_inputs: positions of inputs that stay arrays where they are.
+        bodies: its subgraphs, by attribute.
+        release: names that no later step reads.
+    """
+
+    operator: Operator
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    function: Function | None
+    sizes: Function | None
+    size_inputs: tuple[int, ...]
+    bodies: Mapping[str, Program]
+    release: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A graph to run.
+
+    Attributes:
+        inputs: names.
+        outputs: names.
+        steps: in the order they run.
+        captures: names from outside that it reads, stored values included.
+        empty: for each output a tensor without elements, of the type and shape it has in a stack.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    captures: tuple[str, ...]
+    empty: tuple[Tensor, ...] = field(default=())
+
+
+def compile_graph(graph: ir.Graph, opsets: Mapping[str, int]) -> Program:
+    """Compile a graph whose operators are all in the tables."""
+    steps = [_step(node, opsets) for node in graph if node.op_type != "Constant"]
+    inputs = tuple(str(value.name) for value in graph.inputs)
+    outputs = tuple(str(value.name) for value in graph.outputs)
+    produced = {*inputs, *(name for step in steps for name in step.outputs)}
+    read = dict.fromkeys(name for step in steps for name in _reads(step))
+    read.update(dict.fromkeys(outputs))
+    captures = tuple(name for name in read if name not in produced)
+    empty = tuple(_empty_stack(value) for value in graph.outputs)
+    return Program(inputs, outputs, tuple(_with_releases(steps, outputs)), captures, empty)
+
+
+def _reads(step: Step) -> Iterator[str]:
+    yield from (name for name in step.inputs if name)
+    for body in step.bodies.values():
+        yield from body.captures
+
+
+def _with_releases(steps: Sequence[Step], outputs: Sequence[str]) -> list[Step]:
+    """State for each step what no later one reads."""
+    later = set(outputs)
+    result = []
+    for step in reversed(steps):
+        names = dict.fromkeys([*_reads(step), *filter(None, step.outputs)])
+        release = tuple(name for name in names if name not in later)
+        later.update(names)
+        result.append(replace(step, release=release))
+    return result[::-1]
+
+
+def _step(node: ir.Node, opsets: Mapping[str, int]) -> Step:
+    operator = operator_of(node, opsets)
+    bodies = {
+        name: compile_graph(attribute.as_graph(), opsets)
+        for name, attribute in node.attributes.items()
+        if attribute.type == ir.AttributeType.GRAPH
+    }
+    function = None if bodies else _function(node)
+    sizes = None if node.domain else {**SIZES, **MEASURES}.get(node.op_type)
+    if node.op_type == "Cast" and not castable(operator):
+        sizes = None
+    outputs = tuple(str(value.name or "") for value in node.outputs)
+    inputs = tuple("" if value is None else str(value.name or "") for value in node.inputs)
+    size_inputs = () if node.domain else SIZE_INPUTS.get(node.op_type, ())
+    return Step(operator, inputs, outputs, function, sizes, size_inputs, bodies)
+
+
+def _function(node: ir.Node) -> Function:
+    if not node.domain and node.op_type in MEASURES:
+        return MEASURES[node.op_type]
+    return OPERATORS[node.domain][node.op_type]
+
+
+def operator_of(node: ir.Node, opsets: Mapping[str, int]) -> Operator:
+    """The record of an operator."""
+    attributes = {
+        name: array_of(attribute.as_tensor())
+        if attribute.type == ir.AttributeType.TENSOR
+        else attribute.value
+        for name, attribute in node.attributes.items()
+        if attribute.type not in HOLD_GRAPHS
+    }
+    kind = _stated_kind(node)
+    if kind is not None and kind in BITS:
+        attributes[STORED_KIND] = int(kind)
+    named = [index for index, value in enumerate(node.outputs, 1) if value.name]
+    count = max(named, default=1)
+    return Operator(node.op_type, str(node.name), opsets.get(node.domain, 1), attributes, count)
+
+
+TYPE_INPUTS = {"QuantizeLinear": 2, "CastLike": 1}
+"""Inputs of operators that state the type of the result."""
+
+
+def _stated_kind(node: ir.Node) -> ir.DataType | None:
+    """The type of the input that states the type of the result."""
+    index = TYPE_INPUTS.get(node.op_type)
+    value = None if index is None or index >= len(node.inputs) else node.inputs[index]
+    if value is not None and value.dtype is None and value.const_value is not None:
+        return value.const_value.dtype
+    return None if value is None else value.dtype
+
+
+def _empty_stack(value: ir.Value) -> Tensor:
+    dims = value.shape.numpy() if value.shape is not None and value.shape.is_static() else ()
+    return torch.zeros(0, *dims, dtype=DTYPES[value.dtype or ir.DataType.FLOAT])
+
+
+def run_program(program: Program, scope: Scope, device: torch.device) -> list[Value]:
+    """Run a graph.
+
+    Args:
+        program: the graph.
+        scope: its inputs and captures; edited.
+        device: for values that begin as arrays.
+    """
+    for step in program.steps:
+        try:
+            _run_step(step, scope, device)
+        except Exception as error:
+            error.add_note(f"in {step.operator.op_type} '{step.operator.name}'")
+            raise
+        for name in step.release:
+            scope.pop(name, None)
+    return [scope[name] for name in program.outputs]
+
+
+def _run_step(step: Step, scope: Scope, device: torch.device) -> None:
+    inputs = [scope[name] if name else None for name in step.inputs]
+    results: Value
+    if step.bodies:
+        results = CONTROL_FLOW[step.operator.op_type](step, inputs, scope, device)
+    elif step.sizes is not None and inputs and all(map(_is_array, inputs)):
+        results = step.sizes(step.operator, *inputs)
+    else:
+        assert step.function is not None
+        tensors = [
+            value if index in step.size_inputs else as_tensor(value, device)
+            for index, value in enumerate(inputs)
+        ]
+        results = step.function(step.operator, *tensors)
+    if not isinstance(results, tuple):
+        results = (results,)
+    for name, value in zip(step.outputs, results, strict=False):
+        if name:
+            scope[name] = value
+
+
+def _is_array(value: Value) -> bool:
+    return value is None or isinstance(value, np.ndarray | np.generic)
+
+
+def _run_body(
+    body: Program, inputs: Sequence[Value], outer: Scope, device: torch.device
+) -> list[Value]:
+    scope: Scope = {name: outer[name] for name in body.captures}
+    scope.update(zip(body.inputs, inputs, strict=True))
+    return run_program(body, scope, device)
+
+
+def _branch(
+    step: Step, inputs: Sequence[Value], scope: Scope, device: torch.device
+) -> tuple[Value, ...]:
+    chosen = "then_branch" if integer(inputs[0]) else "else_branch"
+    return tuple(_run_body(step.bodies[chosen], (), scope, device))
+
+
+def _loop(
+    step: Step, inputs: Sequence[Value], scope: Scope, device: torch.device
+) -> tuple[Value, ...]:
+    body = step.bodies["body"]
+    count, condition, *state = [*inputs, None, None][: max(len(inputs), 2)]
+    limit = None if count is None else integer(count)
+    rows: list[list[Value]] = []
+    going = condition is None or bool(integer(condition))
+    condition = np.array(True) if condition is None else condition
+    while going and (limit is None or len(rows) < limit):
+        iteration = np.array(len(rows), np.int64)
+        condition, *results = _run_body(body, [iteration, condition, *state], scope, device)
+        going = bool(integer(condition))
+        state = results[: len(state)]
+        rows.append(results[len(state) :])
+    stacks = _stack(rows, body.empty[1 + len(state) :], device)
+    return (*state, *stacks)
+
+
+def _scan(
+    step: Step, inputs: Sequence[Value], scope: Scope, device: torch.device
+) -> tuple[Value, ...]:
+    op = step.operator
+    body = step.bodies["body"]
+    scanned = op.integer("num_scan_inputs")
+    state = list(inputs[: len(inputs) - scanned])
+    sources = [as_tensor(value, device) for value in inputs[len(inputs) - scanned :]]
+    axes = op.integers("scan_input_axes") or [0] * scanned
+    backward = op.integers("scan_input_directions") or [0] * scanned
+    length = sources[0].shape[axes[0]]
+    rows = []
+    for time in range(length):
+        parts = [
+            source.select(axis, length - 1 - time if reverse else time)
+            for source, axis, reverse in zip(sources, axes, backward, strict=True)
+        ]
+        results = _run_body(body, [*state, *parts], scope, device)
+        state = results[: len(state)]
+        rows.append(results[len(state) :])
+    stacks = _stack(rows, body.empty[len(state) :], device)
+    backward = op.integers("scan_output_directions") or [0] * len(stacks)
+    axes = op.integers("scan_output_axes") or [0] * len(stacks)
+    return (*state, *map(_place_axis, stacks, axes, backward))
+
+
+def _place_axis(stack: Tensor, axis: int, backward: int) -> Tensor:
+    ordered = torch.flip(stack, [0]) if backward else stack
+    return ordered.movedim(0, axis)
+
+
+def _stack(rows: list[list[Value]], empty: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    if not rows:
+        return [tensor.to(device) for tensor in empty]
+    return [
+        torch.stack([as_tensor(value, device) for value in column])
+        for column in zip(*rows, strict=True)
+    ]
+
+
+CONTROL_FLOW = {"If": _branch, "Loop": _loop, "Scan": _scan}
+"""Operators with bodies."""
