@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -11,10 +12,27 @@ from packlight.disk import check_output_path, replacing
 from packlight.errors import InputError
 from packlight.presentation.gate import conditions, headline, markdown, numbers, remark
 from packlight.presentation.markup import UNPRINTABLE
-from packlight.records import CheckedBudget, Gate, GateFiles, GateRun, canonical, loads
+from packlight.records import CheckedBudget, Gate, GateRun, canonical, loads
 from packlight.report import gate_page, write_page
 
 SUITE = "packlight check"
+
+
+@dataclass(frozen=True, slots=True)
+class GateFiles:
+    """Files that a check writes; None for those that it does not.
+
+    Attributes:
+        junit: JUnit XML, one test case for each budget.
+        markdown: a table.
+        history: a JSON record for each run, which this one is appended to.
+        report: HTML, with the history.
+    """
+
+    junit: Path | None = None
+    markdown: Path | None = None
+    history: Path | None = None
+    report: Path | None = None
 
 
 def check_gate_files(files: GateFiles) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +13,6 @@ from packlight.cli.options import TASK_HELP, Budgets, Json
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import notes, plain_table, styled
 from packlight.presentation.gate import base_number, headline, mark, numbers, remark, treatment
-from packlight.records.gate import GateFiles
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -130,7 +129,8 @@ def check(
         seconds=seconds,
     )
     with working() as progress:
-        gate = _checked(base, new, settings, GateFiles(junit, markdown, history, report), progress)
+        paths = {"junit": junit, "markdown": markdown, "history": history, "report": report}
+        gate = _checked(base, new, settings, paths, progress)
     if as_json:
         print_json(gate)
     else:
@@ -138,10 +138,13 @@ def check(
     return exit_code_of([gate])
 
 
-def _checked(base: str, new: str, settings: Settings, files: GateFiles, progress: Progress) -> Gate:
+def _checked(
+    base: str, new: str, settings: Settings, paths: Mapping[str, Path | None], progress: Progress
+) -> Gate:
     from packlight import check as check_budgets
-    from packlight.api.gate_files import check_gate_files, write_gate_files
+    from packlight.api.gate_files import GateFiles, check_gate_files, write_gate_files
 
+    files = GateFiles(**paths)
     check_gate_files(files)
     gate = check_budgets(
         base,

@@ -41,7 +41,6 @@ from .finding import Finding as Finding
 from .finding import Findings as Findings
 from .gate import CheckedBudget as CheckedBudget
 from .gate import Gate as Gate
-from .gate import GateFiles as GateFiles
 from .gate import GateRun as GateRun
 from .gate import Unclear as Unclear
 from .granularity import Granularity as Granularity

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from packlight.records.codec import plain
+from packlight.records.codec import INFINITIES, plain
 
 if TYPE_CHECKING:
     from packlight.records.device import Device
@@ -58,6 +58,8 @@ def numbers(value: object, path: str) -> Iterator[tuple[str, float]]:
             yield from numbers(item, f"{path}.{key}" if path else key)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield path, value
+    elif value in INFINITIES:
+        yield path, float(value)  # type: ignore[arg-type]
 
 
 def faults(device: Device) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from packlight.records.display import Displayed, Tabular
@@ -83,20 +82,3 @@ class GateRun:
 
     time: str
     gate: Gate
-
-
-@dataclass(frozen=True, slots=True)
-class GateFiles:
-    """Files that a check writes; None for those that it does not.
-
-    Attributes:
-        junit: JUnit XML, one test case for each budget.
-        markdown: a table.
-        history: a JSON record for each run, which this one is appended to.
-        report: HTML, with the history.
-    """
-
-    junit: Path | None = None
-    markdown: Path | None = None
-    history: Path | None = None
-    report: Path | None = None

@@ -13,6 +13,7 @@ from packlight.errors import InputError
 from packlight.records import (
     Advice,
     Change,
+    CheckedBudget,
     Citation,
     Comparison,
     Contrast,
@@ -29,6 +30,8 @@ from packlight.records import (
     Flips,
     Float16,
     Folded,
+    Gate,
+    GateRun,
     Group,
     GroupContrast,
     IntegerArithmetic,
@@ -169,6 +172,8 @@ WEIGHT = WeightContrast(
 )
 LAYERS = Layers("net", "int8", 9, (LAYER,), (WEIGHT,), "conv", ("relu",), ("a note",))
 ROBUST = Robustness("a", "noise", NUMBER, NUMBER, NUMBER)
+CHECKED = CheckedBudget("drop<=1%", "drop", 0.01, NUMBER, None, "unclear", False, 900)
+GATE = Gate("main", "new", "t", 100, False, (CHECKED,), "estimate", 0.05, ("a note",))
 STEP, WRITTEN = RECIPE.steps[0], WrittenStep("weights")
 CONFIGS = [
     DynamicInt8(granularity=PerTensor()), Equalize(by="weights"), Float16(), Palette(bits=3),
@@ -187,6 +192,9 @@ EXAMPLES = [
     WEIGHT,
     LAYERS,
     ROBUST,
+    CHECKED,
+    GATE,
+    GateRun("2026-03-01T12:00:00+00:00", GATE),
     CONTRAST,
     HARDER,
     FEW,

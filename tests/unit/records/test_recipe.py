@@ -39,7 +39,7 @@ GRANULARITIES = {
     PerGroup: SIZES.map(PerGroup),
 }
 NUMBERS = {
-    "damping": st.floats(1e-9, 1e9),
+    "damping": st.floats(1e-6, 1e6),
     "mixed": st.floats(0, 8),
     "strength": st.floats(0, 1),
     "percentile": st.floats(50, 100, exclude_min=True),
