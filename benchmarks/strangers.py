@@ -15,8 +15,11 @@ the float model, sample by sample in turns, over several openings of both sessio
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before anything imports onnxruntime
 
 import numpy as np
 import onnxruntime.quantization as peer

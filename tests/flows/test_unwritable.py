@@ -57,7 +57,9 @@ def run_sealed(package: Path, folder: Path, *arguments: object) -> subprocess.Co
 
 @pytest.mark.parametrize("recipe", ["weights:4", "simplify+palette:4"])
 def test_kernels_compile_where_neither_package_nor_home_can_be_written(recipe, package, tmp_path):
-    done = run_sealed(package, tmp_path, "compress", "zoo:fashion", "--recipe", recipe, "-o", "a")
+    done = run_sealed(
+        package, tmp_path, "compress", "zoo:fashion", "--recipe", recipe, "-o", "a.onnx"
+    )
 
     assert done.returncode == 0, done.stderr
     assert not done.stderr
@@ -67,7 +69,7 @@ def test_kernels_compile_where_neither_package_nor_home_can_be_written(recipe, p
 @pytest.mark.slow
 def test_methods_that_learn_work_there_too(few, package, tmp_path):
     done = run_sealed(package, tmp_path, "compress", "zoo:fashion", "--recipe", "best4",
-                      "--task", few, "-o", "a")  # fmt: skip
+                      "--task", few, "-o", "a.onnx")  # fmt: skip
 
     assert done.returncode == 0, done.stderr
 

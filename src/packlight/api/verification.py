@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from packlight.compression import compress as apply_recipe
 from packlight.compression.recipe_text import recipe_name
+from packlight.disk import scratch_folder
 from packlight.errors import RecipeError
 from packlight.model import Model, save
 from packlight.records import Recipe
@@ -86,7 +86,7 @@ class Verification:
 
 @contextmanager
 def _written(model: Model) -> Iterator[Path]:
-    with TemporaryDirectory(prefix="packlight-") as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch_folder() as folder:
+        path = folder / "model.onnx"
         save(model, path)
         yield path

@@ -77,10 +77,17 @@ def report_error(error: BaseException, *, debug: bool, stopped: bool = False) ->
         return BROKEN_PIPE
     code, message = error_message(error)
     if debug:
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            print(printable(line), file=sys.stderr)
+        print_traceback(error)
     print(f"packlight: {one_line(message)}", file=sys.stderr)
     return code
+
+
+def print_traceback(error: BaseException) -> None:
+    """Print a traceback; further lines of a message are indented, so that none looks like ours."""
+    for entry in traceback.format_exception(error):
+        for number, line in enumerate(entry.splitlines()):
+            indented = number == 0 or line.startswith("  ")
+            print(printable(line if indented else f"  {line}"), file=sys.stderr)
 
 
 def one_line(message: str) -> str:

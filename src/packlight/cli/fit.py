@@ -30,6 +30,7 @@ from packlight.cli.tables import counts, notes, results_table, styled, styled_pa
 from packlight.errors import InputError
 from packlight.presentation.contrasts import headline, worst_sentence
 from packlight.presentation.numbers import show_named_value
+from packlight.presentation.printable import printable
 from packlight.presentation.verdict import choice, sentence
 
 if TYPE_CHECKING:
@@ -294,7 +295,8 @@ def show_study(study: Study, *, as_json: bool, command: Command | None = None) -
         say(console, *outcome_parts(console, study.outcome))
         best = study.best
         if command is not None and best is not None and best.record.recipe:
-            print(f"The same file again:\n  {command.again(best)}")
+            again = printable(command.again(best))
+            print(f"The same file again:\n  {again}")
     if study.verdict == "fits":
         return DONE
     return UNMET

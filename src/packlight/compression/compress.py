@@ -87,27 +87,49 @@ def compress(
         RecipeError: a step finds no operator that it names, or needs data that is not there.
         ModelError: the graph that a step made does not run on the calibration samples.
     """
-    changes: list[Change] = []
-    refusals: list[Refusal] = []
-    given = model
-    model = current = inline_functions(given)
-    in_place = in_place or model is not given
-    reference: FloatReference | None = None
-    with limited_threads(threads) if held or calibrator is not None else nullcontext():
-        for index, step in enumerate(recipe.steps):
-            later = recipe.steps[index + 1 :]
-            opset = max((_needed_opset(current.graph, next_step) for next_step in later), default=0)
+    inlined = inline_functions(model)
+    limit = limited_threads(threads) if held or calibrator is not None else nullcontext()
+    run = Run(recipe, calibrator or Calibrator(), held)
+    with limit:
+        applied = run.apply(inlined, in_place=in_place or inlined is not model)
+        if applied.changes or inlined is model:
+            return applied
+        with_calls = run.apply(model, in_place=in_place)  # calls are smaller than what they call
+    return replace(with_calls, refusals=applied.refusals)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Steps that are applied one after another.
+
+    Attributes:
+        recipe: the steps.
+        calibrator: runs the calibration samples, if there are any.
+        held: bytes of weights up to which the new ones are computed at once and held in memory.
+    """
+
+    recipe: Recipe
+    calibrator: Calibrator
+    held: int
+
+    def apply(self, model: Model, *, in_place: bool) -> AppliedRecipe:
+        """Apply the steps to a model; it stays as it is, unless it is to be edited in place."""
+        changes: list[Change] = []
+        refusals: list[Refusal] = []
+        steps = self.recipe.steps
+        current = model
+        reference: FloatReference | None = None
+        for index, step in enumerate(steps):
+            opset = max((_needed_opset(current.graph, s) for s in steps[index + 1 :]), default=0)
             editable = in_place or current is not model
-            start = StepInput(current, editable, reference, needs_reference(recipe.steps[index:]))
+            start = StepInput(current, editable, reference, needs_reference(steps[index:]))
             with _named_step(index + 1, step):
-                result = _apply_step(start, step, opset, calibrator or Calibrator(), held)
+                result = _apply_step(start, step, opset, self.calibrator, self.held)
             current = result.model
             reference = result.reference
             changes += result.changes
             refusals += result.refusals
-    if not changes and model is not given:
-        current = given  # its calls are smaller than what they call
-    return AppliedRecipe(current, recipe, tuple(changes), tuple(refusals))
+        return AppliedRecipe(current, self.recipe, tuple(changes), tuple(refusals))
 
 
 @contextmanager

@@ -188,11 +188,11 @@ def check_model_path(out: Path) -> None:
 
 def check_output(out: Path, sources: AbstractSet[Path]) -> None:
     """Refuse a path that cannot be written, is no ``.onnx``, or belongs to the source."""
-    check_model_path(out)
     check_output_path(out)
     source_paths = {path.resolve() for path in sources}
     if {out.resolve(), out.with_name(f"{out.name}.data").resolve()} & source_paths:
         raise InputError(f"'{out}' is what is read; name another file for the output")
+    check_model_path(out)
 
 
 def outside_files(model: Model) -> frozenset[Path]:

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.disk import scratch_folder
 from packlight.errors import InputError, ModelError
 from packlight.records.session import DEFAULT_SESSION
-from packlight.runtime.calls import start_session
 from packlight.runtime.isolation.confine import OPENS, processor_seconds, run_confined
-from packlight.runtime.isolation.vetting_child import zeros
 
 Feeds = Mapping[str, NDArray[np.generic]]
 Stage = Literal["closed", "opened", "ran"]
@@ -50,6 +48,10 @@ def first_run(path: Path, feeds: Feeds | None) -> FirstRun:
         path: of the file.
         feeds: inputs of one call; None for zeros, with size 1 for open dimensions.
     """
+    # A command that opens files in a child alone loads no ONNX Runtime itself.
+    from packlight.runtime.calls import start_session  # noqa: PLC0415
+    from packlight.runtime.isolation.vetting_child import zeros  # noqa: PLC0415
+
     try:
         session = start_session(path, path.name, DEFAULT_SESSION)
     except ModelError as error:
@@ -66,10 +68,10 @@ def first_run(path: Path, feeds: Feeds | None) -> FirstRun:
 
 def confined_first_run(path: Path, feeds: Feeds | None) -> FirstRun:
     """As ``first_run``, in a child process with limits, for what came from an untrusted file."""
-    with TemporaryDirectory(prefix="packlight-") as folder:
+    with scratch_folder() as folder:
         request = None
         if feeds is not None:
-            file = Path(folder) / "feeds.npz"
+            file = folder / "feeds.npz"
             np.savez(file, *feeds.values())
             request = {"file": str(file), "names": list(feeds)}
         try:

@@ -7,7 +7,7 @@ import pytest
 
 from packlight.benchmarking.designs import Timed, timed_set
 from packlight.benchmarking.timing import Schedule, time_all
-from packlight.errors import DeviceError
+from packlight.errors import DeviceError, InputError
 from packlight.records import SessionOptions
 
 MODELS = tuple(Timed(name, 0) for name in ("vector", "add", "softmax", "vector, codes"))
@@ -72,7 +72,7 @@ def test_timings_of_another_setting_or_another_file_are_refused(tmp_path):
     path.write_text('{"a": 1}\n')
     with pytest.raises(DeviceError, match="must hold timings of `packlight devices measure`"):
         time_all(SCHEDULE, path, unwatched)
-    with pytest.raises(DeviceError, match="cannot be"):
+    with pytest.raises(InputError, match="cannot be"):
         time_all(SCHEDULE, tmp_path / "none" / "t.jsonl", unwatched)
 
 

@@ -58,7 +58,8 @@ def test_an_lstm_becomes_one_integer_operator_that_the_runtime_computes_as_state
 
     assert kinds(made) == ["DynamicQuantizeLSTM"]
     assert [change.operator for change in case.result.changes] == ["rec", "rec"]
-    assert case.result.refusals == ()
+    kept = {refusal.code for refusal in case.result.refusals}
+    assert kept <= {"no-kernel"}, "biases and states of 256 numbers and more stay, and are named"
     exact, runtime, float_session = (
         open_session(made, EXACT), open_session(made, RUNTIME), open_session(case.model, EXACT)
     )  # fmt: skip

@@ -164,7 +164,7 @@ def test_a_weight_that_changes_from_step_to_step_stays_carried():
     stored = {"weight": array(WIDTH, WIDTH), "times": np.array(3), "half": np.float32([0.5])}
     model = finished(top, [info("x", ["n", WIDTH])], [info("y", ["n", WIDTH])], stored)
 
-    made = compressed(model, "simplify+weights:8")
+    made = compressed(model, "simplify")
 
     np.testing.assert_allclose(outputs(made.model), outputs(model), rtol=1e-5, atol=1e-5)
     assert not [change for change in made.changes if change.method == "weights"]
