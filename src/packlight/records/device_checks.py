@@ -59,7 +59,7 @@ def numbers(value: object, path: str) -> Iterator[tuple[str, float]]:
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield path, value
     elif value in INFINITIES:
-        yield path, float(value)  # type: ignore[arg-type]
+        yield path, float(value)
 
 
 def faults(device: Device) -> Iterator[str]:
