@@ -122,7 +122,7 @@ def operators_table(profile: Profile, top: int) -> Table:
     files = short_names(operator.source.file for operator in profile.operators if operator.source)
     columns = [column for column in COLUMNS if column.is_shown(profile)]
     heads = (column.head for column in columns)
-    share_head = "share" if _is_timed(profile) else f"share of\n{cost}"
+    share_head = "share" if _is_timed(profile) else f"share of {cost}"
     table = plain_table("operator", "type", *heads, share_head, texts=2)
     for operator in ranked:
         if share(operator) or not _is_timed(profile):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING
 
 from packlight.errors import InputError
-from packlight.model import nodes
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 VARIABLE = "PACKLIGHT_LIBRARIES"
 """Environment variable with the paths of the libraries."""
@@ -54,6 +55,8 @@ def unregistered_domains(model: ir.Model) -> list[str]:
 
 def _custom_domains(model: ir.Model) -> Iterable[str]:
     defined = {identifier[0] for identifier in model.functions}
+    from packlight.model import nodes  # noqa: PLC0415 - the child that measures memory needs none
+
     for node in nodes(model):
         own = node.domain.startswith(OWN) or node.domain in KNOWN_DOMAINS
         if not own and node.domain not in defined:

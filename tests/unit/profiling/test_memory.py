@@ -17,7 +17,8 @@ from packlight.runtime import stream
 from packlight.testing import NETWORKS, sample_calls
 
 SHARE_STORAGE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
-WITH_BODIES = {"branches-16", "around-17"}
+WITH_BODIES = {"branches-16", "around-17", "called-17", "trees-15"}
+"""Networks with bodies, functions, or outputs without a size."""
 
 
 def simulated_peak(graph, sizes, constant=()):
