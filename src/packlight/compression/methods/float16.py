@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from packlight.compression.encoding.storage import Expansion
 from packlight.compression.method import Method
-from packlight.compression.sites.table_sites import stored_floats
+from packlight.compression.sites.table_sites import SETTLED, stored_floats
 from packlight.compression.sites.weight_sites import STANDS_IN, not_stored_refusal
 from packlight.model import release
 from packlight.records.configs import Float16
@@ -93,8 +93,14 @@ def apply(
     return [halve(graph, site) for site in sites]
 
 
-def halve(graph: ir.Model, site: Site) -> Change:
-    """Store one tensor in 16 bits, with a Cast before its first use."""
+def halve(graph: ir.Model, site: Site, *, settled: bool = False) -> Change:
+    """Store one tensor in 16 bits, with a Cast before its first use.
+
+    Args:
+        graph: the model.
+        site: of the tensor.
+        settled: whether later steps leave it so.
+    """
     expansion = Expansion(graph, site.value)
 
     def half() -> np.ndarray[tuple[int, ...], np.dtype[np.float16]]:
@@ -104,6 +110,8 @@ def halve(graph: ir.Model, site: Site) -> Change:
 
     shape = site.tensor.shape.numpy()
     codes = expansion.store("half", ir.DataType.FLOAT16, shape, half)
+    if settled:
+        codes.meta[SETTLED] = True
     expansion.replace(expansion.operator("Cast", [codes], to=int(site.tensor.dtype)))
     size = site.tensor.nbytes
     return Change(site.operator, "float16", StoredFloat16(), size, site.tensor.size * HALF_BYTES)

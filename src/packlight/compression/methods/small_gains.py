@@ -13,12 +13,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
-from packlight.compression.methods import float16
 from packlight.compression.sites.weight_matrix import weight_layout
-from packlight.compression.sites.weight_sites import S, WeightSite, weight_defect
-from packlight.records.variant import Refusal
+from packlight.compression.sites.weight_sites import S, WeightSite
 
 HALF_BYTES = 2
 MARGIN = 2.0
@@ -32,19 +29,6 @@ VECTOR_SHARES = 4.0
 
 NOISE_PER_BIT = math.log(4)
 """Relative change of the noise with a bit, for small changes."""
-
-
-@dataclass(frozen=True, slots=True)
-class HalfSite(WeightSite):
-    """A weight that stays in 16 bits, because codes would save too little."""
-
-    def as_float16(self) -> float16.Site:
-        """The site as the method that stores 16 bits takes it."""
-        return float16.Site(self.weight.value, self.weight.tensor, self.operator)
-
-    def refusal(self) -> Refusal | None:
-        """Reason why it cannot be stored in 16 bits; None where it can."""
-        return weight_defect(self.weight) or float16.range_refusal(self.as_float16())
 
 
 def sites_of_small_gain(sites: Sequence[S], stored_bytes: Callable[[S], int]) -> Collection[int]:

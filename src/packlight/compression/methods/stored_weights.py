@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from packlight.compression.bit_allocation.allocate import allocate_bits, sites_by_width
 from packlight.compression.encoding.storage import Expansion, Parts
 from packlight.compression.method import Method
-from packlight.compression.methods.float16 import halve
-from packlight.compression.methods.small_gains import HalfSite, sites_of_small_gain
+from packlight.compression.methods import float16
+from packlight.compression.methods.small_gains import sites_of_small_gain
 from packlight.compression.reconstruction.sequential import (
     EncodedWeight,
     F,
@@ -30,7 +30,12 @@ from packlight.compression.reconstruction.sequential import (
     round_unobserved,
 )
 from packlight.compression.reconstruction.zero_masks import DENSE, Sparsity
-from packlight.compression.sites.table_sites import KEEP_IN_HALF, is_regular, table_sites
+from packlight.compression.sites.table_sites import (
+    KEEP_IN_HALF,
+    SMALL_GAIN,
+    is_regular,
+    table_sites,
+)
 from packlight.compression.sites.weight_roles import stored, weight_roles
 from packlight.compression.sites.weight_sites import (
     MIN_WEIGHT_SIZE,
@@ -48,8 +53,6 @@ from packlight.runtime.calibration import Calibrator
 
 Array = NDArray[np.generic]
 Float = NDArray[np.float32]
-SMALL_GAIN = "codes would save too few bytes for the error that they add"
-
 C = TypeVar("C", bound=RoundingConfig)
 
 
@@ -83,9 +86,7 @@ class WeightStorage(Generic[C, S, F]):
     widths: Sequence[int] = ()
     sparsity: Callable[[C], Sparsity] = lambda _: DENSE
 
-    def method(
-        self, summary: str, config: type[C], opset: Callable[[C], int]
-    ) -> Method[C, S | HalfSite]:
+    def method(self, summary: str, config: type[C], opset: Callable[[C], int]) -> Method[C, S]:
         """The method that stores weights in this way; arguments as of ``Method``."""
         return Method(
             summary=summary,
@@ -100,21 +101,8 @@ class WeightStorage(Generic[C, S, F]):
             makes_up=lambda config: config.targets_float,
         )
 
-    def sites(self, graph: ir.Model, config: C) -> Iterator[S | HalfSite | Refusal]:
-        """Every stored weight that gains, and refusals of all others."""
-        decisions = list(self._decisions(graph, config))
-        sites = [site for site in decisions if not isinstance(site, Refusal)]
-        halves = sites_of_small_gain(sites, partial(self.stored_bytes, config))
-        for site in decisions:
-            if isinstance(site, Refusal) or id(site) not in halves:
-                yield site
-            elif site.weight.dtype == ir.DataType.FLOAT:
-                yield HalfSite(site.weight)
-            else:
-                yield Refusal(site.operator, "no-gain", SMALL_GAIN)
-
-    def _decisions(self, graph: ir.Model, config: C) -> Iterator[S | Refusal]:
-        """Decision about every stored weight and table."""
+    def sites(self, graph: ir.Model, config: C) -> Iterator[S | Refusal]:
+        """Every stored weight and table that gains, and refusals of all others."""
         roles = weight_roles(graph, fused=True)
         read = {id(value) for _, value in roles if value is not None and stored(value) is not None}
         for weight in (*weight_sites(graph, fused=True), *table_sites(graph, read)):
@@ -125,17 +113,17 @@ class WeightStorage(Generic[C, S, F]):
         return config.is_calibrated or self.needs_inputs(config)
 
     def apply(
-        self, graph: ir.Model, sites: Sequence[S | HalfSite], calibrator: Calibrator, config: C
+        self, graph: ir.Model, sites: Sequence[S], calibrator: Calibrator, config: C
     ) -> list[Change | Refusal]:
         """Replace each weight by its parts and the operators that restore it."""
-        coded = [site for site in sites if not isinstance(site, HalfSite)]
-        halves = [site for site in sites if isinstance(site, HalfSite)]
-        changes: list[Change | Refusal] = []
-        changes += [
+        small = sites_of_small_gain(sites, partial(self.stored_bytes, config))
+        coded = [site for site in sites if id(site) not in small]
+        results: list[Change | Refusal] = []
+        results += [
             self._replace(graph, w, config) for w in self._round(graph, coded, calibrator, config)
         ]
-        changes += [self._halve(graph, site) for site in halves]
-        return changes
+        results += [self._leave_short(graph, site) for site in sites if id(site) in small]
+        return results
 
     def _round(
         self, graph: ir.Model, sites: Sequence[S], calibrator: Calibrator, config: C
@@ -176,16 +164,20 @@ class WeightStorage(Generic[C, S, F]):
         storage = self.describe(config, encoded)
         return Change(site.operator, self.kind, storage, before, self.stored_bytes(config, site))
 
-    def _halve(self, graph: ir.Model, site: HalfSite) -> Change:
-        change = halve(graph, site.as_float16())
+    def _leave_short(self, graph: ir.Model, site: S) -> Change | Refusal:
+        """Leave a weight in 16 bits, whose codes would save too little."""
+        if site.weight.dtype != ir.DataType.FLOAT:
+            return Refusal(site.operator, "no-gain", SMALL_GAIN)
+        half = float16.Site(site.weight.value, site.weight.tensor, site.operator)
+        refusal = float16.range_refusal(half)
+        if refusal is not None:
+            return refusal
         storage = StoredFloat16(notes=(Note("small-gain"),))
-        return replace(change, method=self.kind, storage=storage)
+        return replace(float16.halve(graph, half, settled=True), method=self.kind, storage=storage)
 
 
 def _defect(site: WeightSite) -> Refusal | None:
     """Refusal of a weight whose numbers would be spoilt; None where they would not."""
-    if isinstance(site, HalfSite):
-        return site.refusal()
     weight = site.weight
     refusal = weight_defect(weight)
     if refusal is not None or not weight.is_table or STANDS_IN in weight.tensor.meta:

@@ -32,6 +32,11 @@ RECURRENT = ("LSTM", "GRU", "RNN")
 RECURRENT_BIAS = 3
 """The first input of a recurrent operator that it adds or starts from."""
 
+SETTLED = "packlight.settled"
+"""Mark of a value that a step left in 16 bits because codes would not gain."""
+
+SMALL_GAIN = "codes would save too few bytes for the error that they add"
+
 KEEP_IN_HALF = "store it in half precision by one more step: float16"
 
 
@@ -68,6 +73,8 @@ def _table_site(
     node, index = next(iter(value.uses()))
     name = str(node.name)
     shape = tuple(tensor.shape.numpy())
+    if value.meta.get(SETTLED):
+        return Refusal(name, "no-gain", SMALL_GAIN)
     if value.is_graph_input():
         return not_stored_refusal(graph, name, value)
     if is_model_output(value):
