@@ -77,11 +77,17 @@ def check(
         gate, before, after = _measured_numbers(
             base, new, limits, task, options, seed=seed, seconds=seconds, progress=progress
         )
+    gate = replace(gate, unclear=unclear, tolerance=tolerance)
+    return _judged(gate, limits, before, after)
+
+
+def _judged(gate: Gate, limits: Budget, before: Numbers, after: Numbers) -> Gate:
+    """Add every budget, judged, to a check."""
     budgets = tuple(
-        judge(limit, before, after, unclear=unclear, tolerance=tolerance) for limit in limits.all()
+        judge(limit, before, after, unclear=gate.unclear, tolerance=gate.tolerance)
+        for limit in limits.all()
     )
-    passed = all(checked.passed for checked in budgets)
-    return replace(gate, budgets=budgets, passed=passed, unclear=unclear, tolerance=tolerance)
+    return replace(gate, budgets=budgets, passed=all(checked.passed for checked in budgets))
 
 
 def check_comparison(comparison: Comparison, budget: Budget) -> list[Gate]:
@@ -91,12 +97,10 @@ def check_comparison(comparison: Comparison, budget: Budget) -> list[Gate]:
         InputError: what a budget bounds was not measured.
     """
     base = comparison.base.metrics
-    gates = []
-    for result in comparison.others:
-        budgets = tuple(judge(limit, base, result.metrics) for limit in budget.all())
-        passed = all(checked.passed for checked in budgets)
-        gates.append(Gate(comparison.base.name, result.name, "", 0, passed, budgets))
-    return gates
+    return [
+        _judged(_unjudged(comparison.base.name, result.name), budget, base, result.metrics)
+        for result in comparison.others
+    ]
 
 
 def check_evaluation(evaluation: Evaluation, name: str, budget: Budget) -> Gate:
@@ -107,11 +111,13 @@ def check_evaluation(evaluation: Evaluation, name: str, budget: Budget) -> Gate:
     Raises:
         InputError: what a budget bounds was not measured.
     """
-    metrics = evaluation.metrics
     base = {"latency_ratio": counted(1.0)}
-    budgets = tuple(judge(limit, base, metrics) for limit in budget.all())
-    passed = all(checked.passed for checked in budgets)
-    return Gate("its reference", name, "", 0, passed, budgets)
+    return _judged(_unjudged("its reference", name), budget, base, evaluation.metrics)
+
+
+def _unjudged(base: str, new: str) -> Gate:
+    """A check without budgets so far."""
+    return Gate(base, new, "", 0, False, ())
 
 
 def _check_settings(limits: Budget, unclear: str, tolerance: float) -> None:
@@ -154,7 +160,7 @@ def _measured_numbers(
         needing = ", ".join(sorted(names - SIZES))
         raise InputError(f"{needing} is measured on the samples of a task; name data with --task")
     with at_hand(base, new) as (base_opened, new_opened):
-        gate = Gate(base_opened.model.name, new_opened.model.name, "", 0, False, ())
+        gate = _unjudged(base_opened.model.name, new_opened.model.name)
         if task is None:
             check_alike(base_opened.model, new_opened.model, new_opened.model.name)
             return gate, _file_sizes(base_opened), _file_sizes(new_opened)

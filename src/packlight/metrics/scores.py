@@ -14,6 +14,7 @@ from packlight.metrics.classes import THRESHOLD
 from packlight.metrics.extra import load_library
 from packlight.metrics.fidelity import are_probabilities, log_softmax
 from packlight.metrics.metric import Metric, Outputs, Rows, first_output, numbers
+from packlight.records.recipe import read_option
 
 PACKAGE = "scikit-learn"
 PREFIX = "sklearn:"
@@ -142,12 +143,7 @@ def _value(text: str) -> object:
     """A text as a constant or a number, where it is one."""
     if text.lower() in CONSTANTS:
         return CONSTANTS[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    return read_option(text)
 
 
 def _total_by(

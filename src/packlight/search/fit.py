@@ -85,11 +85,14 @@ def fit(
         bench = Bench(store, opened, task, options or SessionOptions(), seed, seconds, progress)
 
         def keep_partial(results: Results, evaluations: Sequence[Evaluation]) -> None:
-            keep_contrasts(store, contrasts_of(bench, evaluations))
+            new = evaluations[1 + len(contrasts) :]  # all but the original's
+            contrasts.extend(contrasts_of(bench, new))
+            keep_contrasts(store, contrasts)
             partial = decide(bench, budget, results, evaluations, allow_slower)
             keep_outcome(store, with_device(replace(partial, planned=planned), costs, left_out))
             on_result(results[-1], len(results), planned)
 
+        contrasts: list[Contrast] = []
         planned = len(tried) + 1
         results, evaluations = _measure_all(bench, tried, budget, keep_partial, costs)
         outcome = decide(bench, budget, results, evaluations, allow_slower)
@@ -158,7 +161,15 @@ def measure_variant(
         metrics.update(bench.latency(variant).metrics)
         bench.progress(f"{variant.name}: memory", done + 3, total)
         metrics.update(bench.memory(variant).metrics)
-    result = VariantResult(
+    result = replace(
+        _unmeasured(variant), metrics=metrics, groups=quality.groups, labels=quality.labels
+    )
+    return result, quality
+
+
+def _unmeasured(variant: Variant) -> VariantResult:
+    """Result of a variant before anything is measured."""
+    return VariantResult(
         id=variant.id,
         parent=variant.parent,
         name=variant.name,
@@ -166,24 +177,18 @@ def measure_variant(
         file=variant.file,
         refusals=variant.refusals,
         changes=variant.changes,
-        metrics=metrics,
-        groups=quality.groups,
-        labels=quality.labels,
     )
-    return result, quality
 
 
 def _same_result(variant: Variant, earlier: VariantResult, evaluation: Evaluation) -> VariantResult:
     """Result of a recipe that made a model which is measured already."""
     return replace(
-        earlier,
-        id=variant.id,
-        parent=variant.parent,
-        name=variant.name,
-        recipe=variant.recipe.text(),
-        file=variant.file,
-        refusals=variant.refusals,
-        changes=variant.changes,
+        _unmeasured(variant),
+        meets=earlier.meets,
+        verdict=earlier.verdict,
+        metrics=earlier.metrics,
+        groups=earlier.groups,
+        error=earlier.error,
         labels=(f"same as {earlier.name}", *evaluation.labels),
         same_as=earlier.id,
     )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from packlight.compression.minimum_cut import source_side
+
 READ = 0
 FREE = 1
 """Ends of the flow: what must be there, and what costs nothing more."""
@@ -53,9 +55,6 @@ def computed_constants(
     Returns:
         Keys; of choices that cost the same, one with as few of them as possible.
     """
-    from scipy.sparse import csr_array  # noqa: PLC0415  scipy takes long to load
-    from scipy.sparse.csgraph import breadth_first_order, maximum_flow  # noqa: PLC0415
-
     needed = {key: 2 * index + 2 for index, key in enumerate(constants)}
     flow = list(_edges(constants, read, needed))
     total = sum(cost for _, _, cost in flow if cost is not None)
@@ -64,11 +63,7 @@ def computed_constants(
     starts, ends, _ = zip(*flow, strict=True)
     size = 2 * len(constants) + 2
     capacities = np.array(units, np.int32)
-    network = csr_array((capacities, (np.array(starts), np.array(ends))), shape=(size, size))
-    residual = network - maximum_flow(network, READ, FREE).flow
-    residual.data = np.maximum(residual.data, 0)
-    residual.eliminate_zeros()
-    reached = set(breadth_first_order(residual, READ, return_predecessors=False).tolist())
+    reached = source_side(np.array(starts), np.array(ends), capacities, size, (READ, FREE))
     return frozenset(key for key, vertex in needed.items() if vertex + 1 in reached)
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from packlight.compression.minimum_cut import source_side
+
 INTEGERS = 0
 FLOATS = 1
 """Ends of the flow."""
@@ -65,20 +67,12 @@ def cheapest_integers(
     Returns:
         Names; of choices that cost the same, one with as few of them as possible.
     """
-    from scipy.sparse import csr_array  # noqa: PLC0415  scipy takes long to load
-    from scipy.sparse.csgraph import breadth_first_order, maximum_flow  # noqa: PLC0415
-
     rows, columns, seconds = edges(operators, values, needs)
     finite = np.isfinite(seconds)
     unit = max(float(seconds[finite].sum()), 1e-12) / TOTAL_UNITS
     units = np.where(finite, np.rint(np.where(finite, seconds, 0) / unit), UNCUT)
     size = 2 + len(operators) + 2 * len(values)
-    network = csr_array((units.astype(np.int32), (rows, columns)), shape=(size, size))
-    network.sum_duplicates()
-    residual = network - maximum_flow(network, INTEGERS, FLOATS).flow
-    residual.data = np.maximum(residual.data, 0)
-    residual.eliminate_zeros()
-    reached = set(breadth_first_order(residual, INTEGERS, return_predecessors=False).tolist())
+    reached = source_side(rows, columns, units.astype(np.int32), size, (INTEGERS, FLOATS))
     return frozenset(name for row, name in enumerate(operators) if row + 2 in reached)
 
 
