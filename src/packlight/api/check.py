@@ -27,7 +27,7 @@ from packlight.search import choice
 from packlight.search.bench import Bench
 from packlight.search.external_models import adopt, check_alike, temporary_bench
 from packlight.sources.opening import AnyModel, AnyTask, Opened, at_hand, task_for
-from packlight.store.files import deflated_size
+from packlight.store.files import sizes_of
 
 SIZES = frozenset({"size", "download"})
 LATENCIES = frozenset({"latency", "latency_p90", "latency_p99", "latency_ratio"})
@@ -177,10 +177,7 @@ def _measured_numbers(
 
 
 def _file_sizes(opened: Opened) -> Numbers:
-    files = stored_files(opened.path)
-    size = sum(path.stat().st_size for path in files)
-    download = sum(deflated_size(path) for path in files)
-    return {"size": counted(size, "B"), "download": counted(download, "B")}
+    return sizes_of(stored_files(opened.path))
 
 
 def _needs_quality(names: set[str]) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from packlight.errors import RecipeError
-from packlight.records import CheckedBudget, Limit, Measurement, Meets, Unclear
+from packlight.records import CheckedBudget, Limit, Measurement, Unclear
 
 MAX_SAMPLES = 10**8
 """Number of samples above which a budget counts as undecidable: the estimate is on the bound."""
@@ -38,7 +38,7 @@ def judge(
         )
     measurement = new[name]
     bound = widened(limit, limit.bound(base), tolerance)
-    meets = compare_with(limit, measurement, bound)
+    meets = limit.compare(measurement, bound)
     accepted = {"fail": False, "pass": True, "estimate": keeps(limit, measurement.value, bound)}
     passed = meets == "yes"
     needed = None
@@ -61,13 +61,6 @@ def widened(limit: Limit, bound: float, tolerance: float) -> float:
     if limit.sense == "<=":
         return bound + slack
     return bound - slack
-
-
-def compare_with(limit: Limit, measurement: Measurement, bound: float) -> Meets:
-    """Compare a measurement and its interval with a bound on the side of the limit."""
-    if limit.sense == "<=":
-        return measurement.meets(bound)
-    return measurement.negative().meets(-bound)
 
 
 def keeps(limit: Limit, value: float, bound: float) -> bool:

@@ -9,12 +9,6 @@ from packlight.diagnosis.unfused_qdq import PAIRS
 from packlight.records import Measurement, OperatorCost, Profile
 from packlight.records.diagnosis import Arithmetic, TimeShare
 
-INTEGER_TYPES = frozenset({
-    "QLinearConv", "QLinearMatMul", "MatMulInteger", "ConvInteger", "QGemm", "QAttention",
-    "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM", "QLinearAdd",
-})  # fmt: skip
-"""Operators that compute in integers wherever they stand."""
-
 DYNAMIC = ("LSTM",)
 """Operators that ``dynamic`` puts into integers and ``static`` does not."""
 
@@ -49,7 +43,7 @@ def time_shares(
 def _arithmetic_of(cost: OperatorCost, around_codes: set[str]) -> Arithmetic:
     """Arithmetic of a kernel: integers if the pairs around it are fused into it."""
     kind = cost.op.rpartition(".")[2]
-    if cost.name in around_codes or kind in INTEGER_TYPES:
+    if cost.name in around_codes or kind in capabilities("onnxruntime").code_operators:
         return "int8"
     return "float"
 

@@ -77,7 +77,10 @@ class Limit:
 
     def met(self, measurement: Measurement, original: Mapping[str, Measurement]) -> Meets:
         """Compare a measurement and its interval with the bound."""
-        bound = self.bound(original)
+        return self.compare(measurement, self.bound(original))
+
+    def compare(self, measurement: Measurement, bound: float) -> Meets:
+        """Compare a measurement and its interval with a bound on this side."""
         if self.sense == "<=":
             return measurement.meets(bound)
         return measurement.negative().meets(-bound)

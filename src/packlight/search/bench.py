@@ -42,7 +42,7 @@ from packlight.runtime.environment import environment
 from packlight.runtime.progress import Progress, silent
 from packlight.sources.opening import Opened
 from packlight.store import Store
-from packlight.store.files import deflated_size
+from packlight.store.files import sizes_of
 from packlight.task import SampleTable, Task, read_table
 
 T = TypeVar("T")
@@ -203,10 +203,7 @@ class Bench:
     def count_bytes(self, variant: Variant) -> Cost:
         """Count the bytes of all files of a variant."""
         folder = self.store.path(variant.file).parent
-        files = sorted(path for path in folder.iterdir() if path.is_file())
-        size = sum(path.stat().st_size for path in files)
-        download = sum(deflated_size(path) for path in files)
-        metrics = {"size": counted(size, "B"), "download": counted(download, "B")}
+        metrics = sizes_of([path for path in folder.iterdir() if path.is_file()])
         return Cost(variant.id, metrics, self.options)
 
     def quality(self, variant: Variant) -> Evaluation:

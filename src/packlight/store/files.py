@@ -7,11 +7,12 @@ import os
 import re
 import shutil
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from packlight.disk import new_file, remove, temporary_name
 from packlight.errors import InputError
+from packlight.records import Measurement, counted
 
 PREFIX = 32
 """Hexadecimal digits of the SHA-256 that name a file."""
@@ -98,6 +99,13 @@ def deflated_size(path: Path) -> int:
         while chunk := file.read(CHUNK):
             size += len(compressor.compress(chunk))
     return size + len(compressor.flush())
+
+
+def sizes_of(files: Collection[Path]) -> dict[str, Measurement]:
+    """Bytes of all files together, on disk (``size``) and as a download."""
+    size = sum(path.stat().st_size for path in files)
+    download = sum(deflated_size(path) for path in files)
+    return {"size": counted(size, "B"), "download": counted(download, "B")}
 
 
 def matches(path: Path, name: str) -> bool:
