@@ -155,7 +155,7 @@ def round_unobserved(
     For the size of a file: it is that with samples, as long as one reaches every weight.
     """
     for site in sites if config.bias else ():
-        bias = _correctable_bias(site.weight) if observed_inputs(site.weight) else None
+        bias = correctable_bias(site.weight) if observed_inputs(site.weight) else None
         if bias is not None:
             groups, outputs, _ = weight_layout(site.weight).sizes()
             bias.shift(np.zeros((groups, outputs)))
@@ -332,7 +332,7 @@ def _round_weight(job: RoundingJob[S, F], observers: Observers | None) -> Rounde
         grid = fit(site, weight, np.ones_like(weight))
         notes = (*site.notes, _missing_inputs(site, observers))
         return RoundedWeight(site, grid, grid.nearest(weight), "nearest", notes)
-    bias = _correctable_bias(site.weight) if config.bias else None
+    bias = correctable_bias(site.weight) if config.bias else None
     centered = bias is not None
     exact = form.matrices(weight).astype(np.float64)
     matrices = compensated_rows(exact, observers, centered=centered)
@@ -393,7 +393,7 @@ def _pruned_target(
     return form.weight(pruned).astype(np.float32)
 
 
-def _correctable_bias(weight: Weight) -> Bias | None:
+def correctable_bias(weight: Weight) -> Bias | None:
     """The bias that takes up shifts of a weight's outputs; None where several operators read it."""
     if len(weight.roles) > 1:
         return None
