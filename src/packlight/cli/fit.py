@@ -29,6 +29,7 @@ from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import counts, notes, results_table, styled, styled_parts
 from packlight.errors import InputError
 from packlight.presentation.contrasts import headline, worst_sentence
+from packlight.presentation.exploration import exploration_sentences
 from packlight.presentation.numbers import show_named_value
 from packlight.presentation.printable import printable
 from packlight.presentation.verdict import choice, sentence
@@ -74,6 +75,7 @@ def outcome_parts(console: Console, outcome: Outcome) -> list[RenderableType]:
         *stopped_note(outcome),
         styled(sentence(outcome), style="bold"),
         *summary(outcome),
+        *map(styled, exploration_sentences(outcome.exploration)),
         *advice_parts(outcome.lessons),
         counts(paths(outcome)),
     ]

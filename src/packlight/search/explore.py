@@ -69,6 +69,12 @@ BISECTIONS = 4
 REFINEMENTS = 3
 """Mixes that are really evaluated to find the best of one size."""
 
+SAFER = 1.3
+"""Times the size of a finalist that failed, for one more."""
+
+FINALISTS = 3
+"""Mixes that are judged at most, but for a safer one."""
+
 CLOSE = 1.04
 """Ratio of two sizes that are not told apart."""
 
@@ -506,10 +512,13 @@ class Explorer:
                 break
             middle = (low + high) // 2 if high - low > 1 else high
         kept += self._between(curve, low, high, kept)
-        kept.sort(key=lambda mix: -mix.size)
-        if not kept:
+        hopeful = [mix for mix in self.evaluated_mixes() if self._was_hopeful(mix)]
+        if not hopeful:
             return [curve[-1]]
-        return kept[-2:]
+        return spread_out(sorted(hopeful, key=lambda mix: -mix.size))
+
+    def _was_hopeful(self, mix: Mix) -> bool:
+        return self.steering.is_hopeful(self.evaluated[mix.chosen])
 
     def _between(self, curve: Sequence[Mix], low: int, high: int, kept: Sequence[Mix]) -> list[Mix]:
         """A mix between the largest that fails and the smallest that does not."""
@@ -522,11 +531,25 @@ class Explorer:
         return [mix] if self.steering.is_hopeful(self.evaluate(mix)) else []
 
     def _judge(self, finalists: Sequence[Mix]) -> None:
-        """Measure finalists on the samples of the verdict, up to the first that does not fit."""
-        for mix in finalists:
+        """Measure finalists on the samples of the verdict, up to the first that does not fit.
+
+        Where not even the safest fits, a larger one gets one chance.
+        """
+        for index, mix in enumerate(finalists):
             result = self.try_recipe(mix.name, mix.recipe)
-            if result.verdict not in ("fits", "unjudged"):
-                return
+            if result.verdict in ("fits", "unjudged"):
+                continue
+            larger = self._safer(mix) if index == 0 else None
+            if larger is not None:
+                self.try_recipe(larger.name, larger.recipe)
+            return
+
+    def _safer(self, mix: Mix) -> Mix | None:
+        """A larger mix within the limit; None where there is none, or no floor to keep."""
+        size = min(SAFER * mix.size, self.size_limit())
+        if not self.trials.budget.floors or size < CLOSE * mix.size:
+            return None
+        return self.mixes.within(size)
 
     @property
     def chosen_mix(self) -> tuple[SiteReason, ...] | None:
@@ -543,3 +566,10 @@ class Explorer:
     def evaluated_mixes(self) -> list[Mix]:
         """Mixes that were really made."""
         return [self.mixes.mix_of(chosen) for chosen in self.evaluated]
+
+
+def spread_out(mixes: Sequence[Mix]) -> list[Mix]:
+    """Some mixes of many, the first and the last among them."""
+    if len(mixes) <= FINALISTS:
+        return list(mixes)
+    return [mixes[0], mixes[len(mixes) // 2], mixes[-1]]
