@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 
 from packlight.compression import compress
@@ -33,6 +33,7 @@ from packlight.records import (
     Evaluation,
     Recipe,
     Refusal,
+    Variant,
     VariantResult,
     digest,
     parse_recipe,
@@ -47,6 +48,7 @@ from packlight.records.exploration import (
 from packlight.runtime.calibration import Calibrator
 from packlight.search.forms import form_config, usable_forms
 from packlight.search.mixes import Mix, Mixes, curve_points
+from packlight.search.regions import OperatorSeconds, integer_sites, operator_seconds
 from packlight.search.steering import SplitTask, Steering
 from packlight.search.trials import Trials
 
@@ -77,6 +79,12 @@ FINALISTS = 3
 
 CLOSE = 1.04
 """Ratio of two sizes that are not told apart."""
+
+RATIOS = (1.02, 1.1, 1.25)
+"""Times the latency of all in integers that combinations may take."""
+
+ROOM = 0.96
+"""Share of a latency limit that is planned for, as predictions are not exact."""
 
 ENOUGH_SNR = 45.0
 """Predicted signal to noise, in dB, above which more bytes change nothing that samples tell."""
@@ -164,6 +172,7 @@ class Explorer:
     warnings: list[str] = field(default_factory=list)
     evaluated: dict[tuple[int, ...], Evaluation] = field(default_factory=dict)
     unit_seconds: float = 0.0
+    combined: tuple[Mixes, Mix] | None = None
 
     def __post_init__(self) -> None:
         self.bench = self.trials.bench
@@ -208,6 +217,7 @@ class Explorer:
             self._without_data([SEED_WITHOUT_DATA])
             self._calibrated()
             self._mixed()
+            self._combined()
         else:
             self._without_data(WITHOUT_DATA)
             self.stages.append(
@@ -530,6 +540,114 @@ class Explorer:
             return []
         return [mix] if self.steering.is_hopeful(self.evaluate(mix)) else []
 
+    def _combined(self) -> None:
+        """Integer arithmetic where it is faster, small weights where it saves more."""
+        static = self._fast_static()
+        if static is None or not self.has_mixes:
+            self.stages.append(
+                StageRecord("combined", "left out: no operator is faster in integers")
+            )
+            return
+        expected = 4 * self.unit_seconds
+        reason = "integers where they are faster, small weights elsewhere"
+        with self.stage("combined", reason, expected, 4 * self.model_bytes):
+            mixes = self._with_integers(static)
+            mix = self._best_combination(mixes, static)
+            if mix is not None and self.steering.is_hopeful(self._evaluate_combination(mix, mixes)):
+                self.try_recipe(f"integers and {mix.name}", mix.recipe)
+
+    def _fast_static(self) -> VariantResult | None:
+        """The variant in integers that is surely faster than the original; None if none is."""
+        if self.trials.goal == "size" or not self._wants_speed():
+            return None
+        measured = [r for r in self.trials.results if r.name in STATIC and not r.error]
+        if not measured and self.has_sites("static"):
+            recipe = parse_recipe(STATIC[0], self.bench.seed)
+            measured = [self.try_recipe(STATIC[0], recipe)]
+        faster = [
+            result
+            for result in measured
+            if not (result.error or result.same_as) and result.metrics["latency_ratio"].high < 1
+        ]
+        return min(faster, key=lambda r: r.metrics["latency_ratio"].value, default=None)
+
+    def _with_integers(self, static: VariantResult) -> Mixes:
+        """Mixes in which operators may compute in integers."""
+        bench = self.bench
+        variant = bench.store.get("variant", static.id, Variant)
+        assert variant is not None
+        seconds = [
+            bench.once(
+                "operators", one, OperatorSeconds,
+                partial(self._operator_seconds, one),
+            )
+            for one in (bench.original, variant)
+        ]  # fmt: skip
+        damage = 10 ** (-static.metrics["snr"].value / 10) if "snr" in static.metrics else 0.0
+        sites = integer_sites(static, *seconds, base=self.mixes.base, damage=damage)
+        mixes = Mixes(
+            self.files, self.mixes.forms, self.mixes.damages, self.bench.seed, integers=sites
+        )
+        mixes.factors = self.mixes.factors
+        return mixes
+
+    def _operator_seconds(self, variant: Variant) -> OperatorSeconds:
+        seconds = operator_seconds(self.bench, self.bench.model(variant))
+        return OperatorSeconds(variant.id, seconds)
+
+    def _best_combination(self, mixes: Mixes, static: VariantResult) -> Mix | None:
+        """The combination with the best prediction for the goal; None if there is none."""
+        everything = sum(site.floats for site in mixes.integers.values())
+        slowest = static.metrics["latency_ratio"].value
+        limits = self._latency_limits()
+        tolerated = self._tolerated_damage(static)
+        found: list[tuple[float, Mix]] = []
+        for ratio in sorted({*limits, *(slowest * step for step in RATIOS if not limits)}):
+            seconds = {"latency": ratio - (1 - everything)}
+            if self.trials.goal == "quality" or (limits and not self.trials.budget.floors):
+                mix = mixes.within(self.size_limit(), limits=seconds)
+            else:
+                seconds["damage"] = tolerated
+                mix = mixes.within(self.size_limit(), mixes.costs_of("size"), seconds)
+            if mix is not None:
+                taken = 1 - everything + mixes.cost(mix, "latency")
+                cost = mix.damage if self.trials.goal == "quality" else mix.size * taken
+                found.append((cost, mix))
+        best = min(found, key=lambda entry: entry[0], default=None)
+        return best[1] if best is not None else None
+
+    def _latency_limits(self) -> list[float]:
+        """Limits on the latency, as shares of the original's, with some room."""
+        original = self.trials.base.metrics
+        limits = [limit for limit in self.trials.budget.limits if limit.metric == "latency"]
+        return [
+            ROOM * (limit.value if limit.relative else limit.value / original["latency"].value)
+            for limit in limits
+        ]
+
+    def _tolerated_damage(self, static: VariantResult) -> float:
+        """Damage that the floors bear: that of the noisiest mix that keeps them."""
+        noises = [self._noise(mix) for mix in self.evaluated_mixes() if self._was_hopeful(mix)]
+        snr = -max(noises) if noises else static.metrics["snr"].value
+        return float(10 ** (-snr / 10))
+
+    def _evaluate_combination(self, mix: Mix, mixes: Mixes) -> Evaluation:
+        """Make a combination and evaluate it on the samples that steer."""
+        self.check_time(expected=self.unit_seconds)
+        variant = self.bench.variant(f"integers and {mix.name}", mix.recipe)
+        evaluation = self.steering.evaluate(variant)
+        self.combined = (mixes, mix)
+        made = int(self.bench.size(variant).metrics["size"].value)
+        metrics = evaluation.metrics
+        if "snr" in metrics:
+            self.checks.append(
+                Prediction(
+                    f"integers and {mix.name}", mix.size, made, mix.snr, metrics["snr"].value,
+                    metrics["drop"].value,
+                )
+            )  # fmt: skip
+        return evaluation
+
     def _judge(self, finalists: Sequence[Mix]) -> None:
         """Measure finalists on the samples of the verdict, up to the first that does not fit.
 
@@ -558,6 +676,10 @@ class Explorer:
             return None
         best = self.trials.outcome().best
         chosen = next((r for r in self.trials.results if r.id == best), None)
+        if chosen is not None and self.combined is not None:
+            mixes, mix = self.combined
+            if chosen.recipe == mix.recipe.text():
+                return mixes.reasons(mix)
         for known in self.evaluated_mixes():
             if chosen is not None and chosen.recipe == known.recipe.text():
                 return self.mixes.reasons(known)

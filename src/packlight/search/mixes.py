@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from packlight.compression.bit_allocation.candidate_damage import CandidateDamage
 from packlight.planning.size.files import Files
 from packlight.presentation.numbers import show_bytes
-from packlight.records import Recipe, Simplify, Step
+from packlight.records import Recipe, Simplify, StaticInt8, Step
 from packlight.records.exploration import CurvePoint, SiteReason
 from packlight.search.allocation import KEEP, Alternative, Program
 from packlight.search.forms import form_config
@@ -39,8 +40,34 @@ MEASURED_SPREAD = 0.05
 
 LEAST_DAMAGE = 1e-12
 
+NO_LIMITS: Mapping[str, float] = MappingProxyType({})
+
 NEXT_FORM = 1.1
 """Times the bytes of a form that the next larger one has at least."""
+
+
+INTEGER = -2
+"""Index of the form in which an operator computes in integers."""
+
+STATIC_STEP = StaticInt8()
+"""Arithmetic of operators that compute in integers."""
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerSite:
+    """What it takes for one operator to compute in integers.
+
+    Attributes:
+        size: bytes that the file grows by; mostly below 0.
+        damage: predicted relative squared error of the outputs.
+        floats: seconds in floats.
+        integers: seconds in integers, conversions included.
+    """
+
+    size: float
+    damage: float
+    floats: float
+    integers: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +111,7 @@ class Mixes:
         forms: as recipes write them.
         damages: of every operator.
         seed: of recipes.
-        fixed: steps before the mix, as of integer arithmetic.
+        integers: operators that may compute in integers, by name.
         factors: of the damage of every operator, corrected by measurements.
     """
 
@@ -92,7 +119,7 @@ class Mixes:
     forms: Sequence[str]
     damages: Sequence[CandidateDamage]
     seed: int = 0
-    fixed: tuple[Step, ...] = (Step(Simplify()),)
+    integers: Mapping[str, IntegerSite] = field(default_factory=dict)
     factors: Doubles = field(default_factory=lambda: np.ones(0))
 
     def __post_init__(self) -> None:
@@ -107,7 +134,15 @@ class Mixes:
     def _alternatives(self) -> list[Alternative]:
         alternatives: list[Alternative] = []
         for index, entry in enumerate(self.damages):
-            alternatives.append(Alternative(index, KEEP, 0.0, {}))
+            integer = self.integers.get(entry.operator)
+            alternatives.append(Alternative(index, KEEP, 0.0, self._costs(entry, 0.0, 0.0)))
+            if integer is not None:
+                costs = {
+                    "size": integer.size,
+                    "latency": integer.integers,
+                    "damage": integer.damage,
+                }
+                alternatives.append(Alternative(index, INTEGER, integer.damage, costs))
             options = [
                 self._alternative(index, entry, form)
                 for form in sorted(entry.damage)
@@ -117,9 +152,20 @@ class Mixes:
         return alternatives
 
     def _alternative(self, operator: int, entry: CandidateDamage, form: int) -> Alternative:
-        costs = {"size": self._bytes(entry, form)}
+        costs = self._costs(entry, self._bytes(entry, form), entry.damage[form])
         functions = tuple(sorted(self.costs[form].functions))
         return Alternative(operator, form, entry.damage[form], costs, functions)
+
+    def _costs(self, entry: CandidateDamage, size: float, damage: float) -> dict[str, float]:
+        """What counts for limits; seconds only where operators may compute in integers."""
+        if not self.integers:
+            return {"size": size}
+        integer = self.integers.get(entry.operator)
+        return {
+            "size": size,
+            "damage": damage,
+            "latency": integer.floats if integer is not None else 0.0,
+        }
 
     def _bytes(self, entry: CandidateDamage, form: int) -> float:
         return entry.after[form] - entry.before + self.costs[form].overhead
@@ -142,8 +188,11 @@ class Mixes:
             entry = self.program.alternatives[index]
             if entry.form != KEEP:
                 names.setdefault(entry.form, []).append(self.damages[entry.operator].operator)
-        steps = [Step(form_config(self.forms[form]), tuple(names[form])) for form in sorted(names)]
-        return Recipe((*self.fixed, *steps), self.seed)
+        steps = [Step(Simplify())]
+        for form in sorted(names):
+            config = STATIC_STEP if form == INTEGER else form_config(self.forms[form])
+            steps.append(Step(config, tuple(names[form])))
+        return Recipe(tuple(steps), self.seed)
 
     def count(self, recipe: Recipe) -> int:
         """Bytes of a recipe's file."""
@@ -163,23 +212,34 @@ class Mixes:
         """The mix with the smallest file."""
         return self.mix_of(self.program.cheapest("size"))
 
-    def within(self, size: float, damages: Doubles | None = None) -> Mix | None:
+    def within(
+        self,
+        size: float,
+        damages: Doubles | None = None,
+        limits: Mapping[str, float] = NO_LIMITS,
+    ) -> Mix | None:
         """The mix of least damage whose file has at most so many bytes; None if none has.
 
         Bytes of operators and names are not quite additive, so the limit of the program moves by
         what the exact count finds.
+
+        Args:
+            size: bytes of the file, at most; may be infinite.
+            damages: of the alternatives, in place of the predicted ones: what is kept small.
+            limits: further ones, by name.
         """
         used = self.corrected() if damages is None else damages
         limit = size - self.base
         best: Mix | None = None
         for _ in range(ROUNDS):
-            chosen = self.program.solve({"size": limit}, used)
+            bounds = {**limits, "size": limit} if math.isfinite(limit) else dict(limits)
+            chosen = self.program.solve(bounds, used)
             if chosen is None:
                 break
             mix = self.mix_of(chosen)
             if mix.size <= size and (best is None or mix.damage < best.damage):
                 best = mix
-            if 0 <= size - mix.size <= max(64, size * 2e-4):
+            if not math.isfinite(limit) or 0 <= size - mix.size <= max(64, size * 2e-4):
                 break
             limit += size - mix.size
         return best
@@ -206,10 +266,14 @@ class Mixes:
         gain = prior * rows.T @ np.linalg.inv(prior * rows @ rows.T + noise)
         self.factors = np.clip(1 + gain @ (1 - rows.sum(axis=1)), 0.1, 10.0)
 
-    def spread(self, mix: Mix) -> float:
-        """Ratio of a mix's corrected damage to its predicted one."""
-        chosen = list(mix.chosen)
-        return float(self.corrected()[chosen].sum() / max(self.damage[chosen].sum(), LEAST_DAMAGE))
+    def cost(self, mix: Mix, name: str) -> float:
+        """Sum of one cost of a mix."""
+        return sum(self.program.alternatives[index].costs.get(name, 0.0) for index in mix.chosen)
+
+    def costs_of(self, name: str) -> Doubles:
+        """One cost of all alternatives, from 0."""
+        costs = np.array([entry.costs.get(name, 0.0) for entry in self.program.alternatives])
+        return np.asarray(costs - costs.min(), np.float64)
 
     def neighbors(self, mix: Mix, size: float, count: int, rng: np.random.Generator) -> list[Mix]:
         """Other mixes within a size that may be as good: the best under damages slightly off."""
@@ -236,10 +300,10 @@ class Mixes:
             larger = self._next_larger(index)
             reason = SiteReason(
                 operator=site.operator,
-                form="keep" if entry.form == KEEP else self.forms[entry.form],
+                form=self.form_text(entry.form),
                 numbers=site.numbers,
                 before=site.before,
-                after=site.before if entry.form == KEEP else site.after[entry.form],
+                after=self._stored(index),
                 share=float(corrected[index]) / total,
             )
             if larger is not None:
@@ -254,24 +318,37 @@ class Mixes:
         left = total - float(corrected[index]) + float(corrected[larger])
         return SiteReason(
             reason.operator, reason.form, reason.numbers, reason.before, reason.after, reason.share,
-            next_form="keep" if entry.form == KEEP else self.forms[entry.form],
+            next_form=self.form_text(entry.form),
             saves=round(saved), costs=decibels(left) - decibels(total),
         )  # fmt: skip
+
+    def form_text(self, form: int) -> str:
+        """A form as recipes write it; ``keep`` where weights stay as they are."""
+        if form == KEEP:
+            return "keep"
+        if form == INTEGER:
+            return STATIC_STEP.kind
+        return self.forms[form]
 
     def _stored(self, index: int) -> int:
         """Bytes of the weights of an alternative."""
         entry = self.program.alternatives[index]
         site = self.damages[entry.operator]
-        return site.before if entry.form == KEEP else site.after[entry.form]
+        if entry.form == KEEP:
+            return site.before
+        if entry.form == INTEGER:
+            return site.before // 4
+        return site.after[entry.form]
 
     def _next_larger(self, index: int) -> int | None:
         entry = self.program.alternatives[index]
-        if entry.form == KEEP:
+        if entry.form in (KEEP, INTEGER):
             return None
         larger = [
             other
             for other, candidate in enumerate(self.program.alternatives)
             if candidate.operator == entry.operator
+            and candidate.form != INTEGER
             and self._stored(other) > NEXT_FORM * self._stored(index)
             and candidate.damage < entry.damage
         ]

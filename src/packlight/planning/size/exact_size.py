@@ -299,7 +299,13 @@ def _integer_size(
         graph = model.clone()
     sites = [site for site in weight_sites(graph) if isinstance(site, Weight)]
     floats = [site for site in sites if site.dtype == ir.DataType.FLOAT]
-    usable = [site for site in floats if not checks.may_refuse(site.tensor)]
+    integer_steps = [step for step in recipe.steps if step.method in INTEGER]
+    usable = [
+        site
+        for site in floats
+        if not checks.may_refuse(site.tensor)
+        and any(step.applies_to(site.operator) for step in integer_steps)
+    ]
     shapes = dict(_with_narrow_weights(graph, usable))
     narrow = Model(graph, model.name)
     result = compress(narrow, recipe, Calibrator(sizes_only=True), held=0, in_place=True)
