@@ -259,12 +259,15 @@ class ExactSizes:
     def apply(self, recipe: Recipe, *, last: bool = False) -> SizedRecipe:
         """Apply a recipe to the model at the opset to which the recipe raises it.
 
-        A step that changes nothing raises nothing.
+        A step that changes nothing raises nothing. The model is simplified already; once more
+        would merge the zeros that stand in for different weights.
 
         Args:
             recipe: steps that need calibration samples get none.
             last: whether nobody needs the model afterwards, so that it may be edited.
         """
+        steps = tuple(step for step in recipe.steps if not isinstance(step.config, Simplify))
+        recipe = replace(recipe, steps=steps)
         baseline = self.baseline(least_opset(recipe))
         applied = baseline.apply(recipe, last=last)
         methods = {change.method for change in applied.changes}
@@ -296,7 +299,13 @@ def _integer_size(
         graph = model.clone()
     sites = [site for site in weight_sites(graph) if isinstance(site, Weight)]
     floats = [site for site in sites if site.dtype == ir.DataType.FLOAT]
-    usable = [site for site in floats if not checks.may_refuse(site.tensor)]
+    integer_steps = [step for step in recipe.steps if step.method in INTEGER]
+    usable = [
+        site
+        for site in floats
+        if not checks.may_refuse(site.tensor)
+        and any(step.applies_to(site.operator) for step in integer_steps)
+    ]
     shapes = dict(_with_narrow_weights(graph, usable))
     narrow = Model(graph, model.name)
     result = compress(narrow, recipe, Calibrator(sizes_only=True), held=0, in_place=True)
