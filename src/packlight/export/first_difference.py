@@ -66,7 +66,8 @@ def first_difference(
 
 def _first_below(ratio: Callable[[int], float], count: int, required: float) -> int | None:
     """The first index whose ratio is too low, by bisection; None where the last one is not."""
-    low, high = 0, count - 1
+    low = 0
+    high = count - 1
     if ratio(high) >= required:
         return None
     while low < high:

@@ -384,9 +384,8 @@ def _quantized(node: ir.Node) -> tuple[Array, int] | None:
     place = _scale_positions(array.shape, scale.shape, axis, block)
     codes, bits = zero
     offsets = codes.ravel()[place].astype(np.float32)
-    low, high = (0, (1 << bits) - 1)
-    if codes.dtype.kind == "i":
-        low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    low = -(1 << (bits - 1)) if codes.dtype.kind == "i" else 0
+    high = low + (1 << bits) - 1
     rounded = np.rint(array / scale.ravel()[place]) + offsets
     return np.clip(rounded, low, high).astype(codes.dtype), bits
 
