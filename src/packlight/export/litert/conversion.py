@@ -13,6 +13,7 @@ from packlight.export.litert.flatbuffer import Tensor
 from packlight.export.litert.layouts import natural
 from packlight.export.litert.lowering import Lowering, Result
 from packlight.export.litert.operators import FLOAT_OPERATORS
+from packlight.export.litert.operators.gelu import match_gelu, write_gelu
 from packlight.export.litert.operators.integers import QUANTIZATION, lower_integers
 from packlight.export.litert.values import Operator, UnsupportedError, Value, stored_value
 from packlight.export.neutral import Neutral
@@ -48,6 +49,11 @@ def convert(neutral: Neutral) -> LiteRTFile:
     for node in neutral.graph.graph:
         if node in lowering.absorbed:
             _follow(lowering, node)
+            continue
+        gelu = match_gelu(lowering, node)
+        if gelu is not None:
+            lowering.begin(node)
+            write_gelu(lowering, gelu)
             continue
         problem = _lower(lowering, node, neutral.graph.opset_imports)
         if problem is not None:

@@ -6,7 +6,7 @@ as the package ``ai_edge_litert`` has them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -256,22 +256,57 @@ class FileBuilder:
         """
         for name, tensor in (*inputs.items(), *outputs.items()):
             self._tensors[tensor.index].name = name
+        self._drop_unread([tensor.index for tensor in outputs.values()])
         graph = schema.SubGraphT()
         graph.tensors = self._tensors
         graph.operators = self._operators
         graph.inputs = [tensor.index for tensor in inputs.values()]
         graph.outputs = [tensor.index for tensor in outputs.values()]
         graph.name = "main"
+        self._renumber(graph)
         model = schema.ModelT()
         model.version = SCHEMA_VERSION
         model.description = description
         model.operatorCodes = [_code_table(name, version) for name, version in self._codes]
         model.subgraphs = [graph]
         model.buffers = self._buffers
-        model.signatureDefs = [_signature(inputs, outputs)]
+        model.signatureDefs = [_signature(inputs, outputs, graph)]
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), IDENTIFIER)
         return bytes(builder.Output())
+
+
+    def _drop_unread(self, outputs: Sequence[int]) -> None:
+        """Leave out operators that no output depends on."""
+        needed = set(outputs)
+        kept = []
+        for table, name in reversed(list(zip(self._operators, self.operator_names, strict=True))):
+            if needed.isdisjoint(table.outputs):
+                continue
+            needed.update(table.inputs)
+            kept.append((table, name))
+        kept.reverse()
+        self._operators = [table for table, _ in kept]
+        self.operator_names = [name for _, name in kept]
+
+    def _renumber(self, graph: Any) -> None:
+        """Leave out tensors and buffers that nothing reads, and number the others anew."""
+        used = {index for table in self._operators for index in (*table.inputs, *table.outputs)}
+        used |= {*graph.inputs, *graph.outputs}
+        used.discard(-1)
+        order = sorted(used)
+        places = {-1: -1} | {index: place for place, index in enumerate(order)}
+        graph.tensors = [self._tensors[index] for index in order]
+        graph.inputs = [places[index] for index in graph.inputs]
+        graph.outputs = [places[index] for index in graph.outputs]
+        for table in self._operators:
+            table.inputs = [places[index] for index in table.inputs]
+            table.outputs = [places[index] for index in table.outputs]
+        buffers = sorted({tensor.buffer for tensor in graph.tensors} | {0})
+        numbers = {index: place for place, index in enumerate(buffers)}
+        self._buffers = [self._buffers[index] for index in buffers]
+        for tensor in graph.tensors:
+            tensor.buffer = numbers[tensor.buffer]
 
 
 def _packed(array: Array) -> bytes:
@@ -315,17 +350,20 @@ def _code_table(name: str, version: int) -> Any:
     return table
 
 
-def _signature(inputs: Mapping[str, Tensor], outputs: Mapping[str, Tensor]) -> Any:
+def _signature(inputs: Iterable[str], outputs: Iterable[str], graph: Any) -> Any:
     table = schema.SignatureDefT()
     table.signatureKey = SIGNATURE
     table.subgraphIndex = 0
-    table.inputs = [_named(name, tensor) for name, tensor in inputs.items()]
-    table.outputs = [_named(name, tensor) for name, tensor in outputs.items()]
+    table.inputs = _named(inputs, graph.inputs)
+    table.outputs = _named(outputs, graph.outputs)
     return table
 
 
-def _named(name: str, tensor: Tensor) -> Any:
-    table = schema.TensorMapT()
-    table.name = name
-    table.tensorIndex = tensor.index
-    return table
+def _named(names: Iterable[str], indices: Sequence[int]) -> list[Any]:
+    tables = []
+    for name, index in zip(names, indices, strict=True):
+        table = schema.TensorMapT()
+        table.name = name
+        table.tensorIndex = index
+        tables.append(table)
+    return tables

@@ -11,7 +11,7 @@ import numpy as np
 from packlight.export.litert.flatbuffer import Tensor
 from packlight.export.litert.layouts import Layout, natural
 from packlight.export.litert.lowering import Function, Lowering, Result
-from packlight.export.litert.operators.elementwise import aligned, error_function, single
+from packlight.export.litert.operators.elementwise import aligned, single
 from packlight.export.litert.values import Operator, Value, value_of
 
 SOFTMAX_BY_AXIS_OPSET = 13
@@ -113,7 +113,7 @@ def _gelu(lowering: Lowering, op: Operator) -> Result:
         inner = lowering.binary("ADD", tensor, lowering.binary("MUL", cube, 0.044715))
         gate = lowering.unary("TANH", lowering.binary("MUL", inner, math.sqrt(2 / math.pi)))
     else:
-        gate = error_function(lowering, lowering.binary("MUL", tensor, math.sqrt(0.5)))
+        return value_of("", lowering.unary("GELU", tensor, approximate=False), layout)
     half = lowering.binary("MUL", tensor, 0.5)
     return value_of("", lowering.binary("MUL", half, lowering.binary("ADD", gate, 1.0)), layout)
 
