@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from packlight.errors import InputError
+from packlight.export.formats import refuse_operators
 from packlight.export.litert.flatbuffer import Tensor
 from packlight.export.litert.layouts import natural
 from packlight.export.litert.lowering import Lowering, Result
@@ -17,6 +18,7 @@ from packlight.export.litert.operators.gelu import match_gelu, write_gelu
 from packlight.export.litert.operators.integers import QUANTIZATION, lower_integers
 from packlight.export.litert.values import Operator, UnsupportedError, Value, stored_value
 from packlight.export.neutral import Neutral
+from packlight.records.export import WeightForm, form_label
 
 OPERATORS = {**FLOAT_OPERATORS, **QUANTIZATION}
 DESCRIPTION = "written by packlight"
@@ -30,22 +32,31 @@ class LiteRTFile:
     Attributes:
         content: its bytes.
         operators: LiteRT's operators in the order in which they run.
+        weights: form and bytes of each weight that is not float32, by its name in ONNX.
     """
 
     content: bytes
     operators: tuple[str, ...]
+    weights: Mapping[str, tuple[WeightForm, int]]
+
+    def labels(self) -> set[str]:
+        """Labels of the forms of its weights."""
+        return {form_label(form) for form, _ in self.weights.values()}
 
 
 def convert(neutral: Neutral) -> LiteRTFile:
     """Write a model.
 
     Raises:
-        InputError: operators that LiteRT cannot express, each by name and reason.
+        ExportError: operators that LiteRT cannot express, each by name and reason.
+        InputError: an input has a type that LiteRT does not compute with.
     """
+    missing = unknown_operators(neutral.graph)
+    if missing:
+        raise refuse_operators("litert", dict.fromkeys(missing, ""))
     lowering = Lowering(neutral.encoded)
     inputs = _add_inputs(lowering, neutral)
     _add_stored(lowering, neutral)
-    problems: list[str] = []
     for node in neutral.graph.graph:
         if node in lowering.absorbed:
             _follow(lowering, node)
@@ -55,22 +66,14 @@ def convert(neutral: Neutral) -> LiteRTFile:
             lowering.begin(node)
             write_gelu(lowering, gelu)
             continue
-        problem = _lower(lowering, node, neutral.graph.opset_imports)
-        if problem is not None:
-            problems.append(problem)
-            break
-    missing = unknown_operators(neutral.graph)
-    if missing or problems:
-        raise InputError(
-            f"LiteRT cannot express {', '.join(missing or problems)} of '{neutral.name}': "
-            "export it as onnx, or replace the operators before"
-        )
+        _lower(lowering, node, neutral.graph.opset_imports)
     outputs = {
         name: _output_tensor(lowering, value, name, inputs)
         for name, value in neutral.outputs.items()
     }
     content = lowering.builder.finish(inputs, _distinct(lowering, outputs), DESCRIPTION)
-    return LiteRTFile(content, tuple(lowering.builder.operator_names))
+    builder = lowering.builder
+    return LiteRTFile(content, tuple(builder.operator_names), builder.recorded)
 
 
 def unknown_operators(graph: ir.Model) -> list[str]:
@@ -117,20 +120,18 @@ def _add_stored(lowering: Lowering, neutral: Neutral) -> None:
         lowering.bind(value, stored_value(name, array))
 
 
-def _lower(lowering: Lowering, node: ir.Node, imports: Mapping[str, int]) -> str | None:
-    """Write an operator; what is wrong with it where that cannot be."""
-    function = None if node.domain else OPERATORS.get(node.op_type)
-    if function is None:
-        return f"{node.op_type} '{node.name}'"
+def _lower(lowering: Lowering, node: ir.Node, imports: Mapping[str, int]) -> None:
+    """Write an operator."""
+    function = OPERATORS[node.op_type]
     values = [None if value is None else lowering.values.get(value) for value in node.inputs]
     op = Operator(node, imports.get("", 0), tuple(values))
     lowering.begin(node)
     try:
         result = lower_integers(lowering, op) or function(lowering, op)
     except UnsupportedError as error:
-        return f"{node.op_type} '{node.name}' with {error}"
+        reason = f"'{node.name}' has {error}, which its operators do not do"
+        raise refuse_operators("litert", {node.op_type: reason}) from None
     _bind(lowering, node, result)
-    return None
 
 
 def _bind(lowering: Lowering, node: ir.Node, result: Result) -> None:

@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from packlight.export.litert.layouts import Shape
+from packlight.records.export import WeightForm
 
 Array = NDArray[Any]
 
@@ -177,7 +178,8 @@ class FileBuilder:
         self._operators: list[Any] = []
         self._zeros: dict[tuple[int, ...], Any] = {}
         self._codes: dict[tuple[str, int], int] = {}
-        self._stored: dict[tuple[str, Shape, bytes, Quantization | None], Tensor] = {}
+        self._stored: dict[tuple[str, str, Shape, bytes, Quantization | None], Tensor] = {}
+        self.recorded: dict[str, tuple[WeightForm, int]] = {}
 
     def tensor(
         self, name: str, shape: Sequence[int], dtype: str, quantization: Quantization | None = None
@@ -186,10 +188,10 @@ class FileBuilder:
         return self._add_tensor(name, tuple(shape), dtype, quantization, 0)
 
     def store(self, name: str, array: Array, quantization: Quantization | None = None) -> Tensor:
-        """Add a tensor whose value is in the file; equal ones are stored once."""
+        """Add a tensor whose value is in the file; equal ones are stored once, codes by name."""
         dtype = array.dtype.name
         content = _packed(array)
-        key = (dtype, array.shape, content, quantization)
+        key = (name if quantization else "", dtype, array.shape, content, quantization)
         if key not in self._stored:
             buffer = _AlignedBuffer()
             buffer.data = content
@@ -197,6 +199,11 @@ class FileBuilder:
             index = len(self._buffers) - 1
             self._stored[key] = self._add_tensor(name, array.shape, dtype, quantization, index)
         return self._stored[key]
+
+    def record(self, name: str, form: WeightForm, count: int) -> None:
+        """State how a weight is stored, and in how many bytes, more than its earlier parts."""
+        _, before = self.recorded.get(name, (form, 0))
+        self.recorded[name] = (form, before + count)
 
     def _add_tensor(
         self,

@@ -81,8 +81,11 @@ class Lowering:
     def _new_form(self, value: Value, layout: Layout) -> Tensor:
         if value.array is not None:
             return self.builder.store(value.name, value.array.transpose(layout))
-        if value.weight is not None:
-            return store_weight(self.builder, value.weight, layout)
+        if value.weight is not None and not value.forms:
+            tensor, arranged = store_weight(self.builder, value.weight, layout)
+            if arranged == layout:
+                return tensor
+            value.forms[arranged] = tensor
         if value.codes is not None and not value.forms:
             codes = self.form(value.codes, layout)
             return self.emit("DEQUANTIZE", [codes], codes.shape, "float32")
@@ -130,8 +133,10 @@ class Lowering:
         if missing <= 0:
             return value
         shape = (1,) * missing + value.shape
-        if value.is_stored:
-            return stored_value(value.name, value.numbers().reshape(shape))
+        if value.array is not None:
+            return stored_value(value.name, value.array.reshape(shape))
+        if not self.layouts(value):
+            self.form(value)
         forms = {}
         for layout in self.layouts(value):
             target = with_leading_axes(layout, missing)

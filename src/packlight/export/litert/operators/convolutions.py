@@ -24,6 +24,7 @@ from packlight.export.litert.operators.windows import (
     window_fields,
     window_of,
 )
+from packlight.export.litert.stored import with_axis
 from packlight.export.litert.values import Operator, UnsupportedError, Value, value_of
 
 LINE_RANK = 3
@@ -77,8 +78,7 @@ def with_second_axis(weight: Value) -> Value:
     """A weight over one spatial axis as one over two, with its encoding."""
     shape = (*weight.shape[:2], 1, weight.shape[2])
     if weight.weight is not None:
-        moved = weight.weight.reshaped(shape)
-        return Value(weight.name, shape, weight.dtype, weight=moved)
+        return Value(weight.name, shape, weight.dtype, weight=with_axis(weight.weight, 2))
     if weight.array is None:
         raise UnsupportedError("a computed weight over one axis")
     return Value(weight.name, shape, weight.dtype, array=weight.array.reshape(shape))

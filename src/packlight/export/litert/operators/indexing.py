@@ -17,8 +17,8 @@ def _gather(lowering: Lowering, op: Operator) -> Result:
     value, indices = op.input(0), op.input(1)
     axis = op.axis(value.rank, 0)
     size = value.shape[axis]
-    if value.is_stored and indices.is_stored:
-        return stored_value("", np.take(value.numbers(), indices.numbers(), axis=axis))
+    if value.array is not None and indices.is_stored:
+        return stored_value("", np.take(value.array, indices.numbers(), axis=axis))
     layout = natural(value.rank)
     if indices.rank == 1 or (indices.is_stored and indices.rank == 0):
         layout = lowering.common_layout([value])

@@ -35,7 +35,7 @@ from packlight.export.litert.operators.indexing import INDEXING
 from packlight.export.litert.operators.movement import MOVEMENT
 from packlight.export.litert.operators.pooling import POOLING, pooled
 from packlight.export.litert.operators.windows import as_two_axes, window_of
-from packlight.export.litert.stored import grid_tensor
+from packlight.export.litert.stored import store_codes
 from packlight.export.litert.values import Operator, UnsupportedError, Value, value_of
 from packlight.export.weights import GridWeight
 
@@ -192,6 +192,8 @@ def _weight_of(value: Value) -> GridWeight | None:
     encoding = None if value.weight is None else value.weight.encoding
     if not isinstance(encoding, GridWeight) or encoding.bits != BYTE:
         return None
+    if encoding.shape != value.shape:
+        return None
     axes = encoding.scale.axes(encoding.shape)
     if len(axes) > 1 or any(encoding.scale.block[axis] > 1 for axis in axes):
         return None
@@ -211,12 +213,22 @@ def _integer_bias(
     numbers = np.zeros(outputs) if bias is None else bias.numbers().astype(np.float64)
     limits = np.iinfo(np.int32)
     codes = np.clip(np.rint(numbers / step), limits.min, limits.max).astype(np.int32)
+    own = _own_codes(bias, step)
+    if own is None or bias is None or bias.weight is None:
+        return lowering.builder.store("", codes, grid)
+    name = bias.name
+    lowering.builder.record(name, bias.weight.form(), own.nbytes + step.nbytes)
+    return lowering.builder.store(name, own, grid)
+
+
+def _own_codes(bias: Value | None, step: np.ndarray) -> np.ndarray | None:
+    """Codes of a bias that is stored in just these steps."""
     encoding = None if bias is None or bias.weight is None else bias.weight.encoding
-    if isinstance(encoding, GridWeight) and encoding.codes.dtype == np.int32:
-        own = np.broadcast_to(encoding.scale.values.reshape(-1), outputs)
-        if np.allclose(own, step, rtol=1e-5):
-            codes = encoding.codes.reshape(-1)
-    return lowering.builder.store("", codes, grid)
+    if not isinstance(encoding, GridWeight) or encoding.codes.dtype != np.int32:
+        return None
+    own = np.broadcast_to(encoding.scale.values.reshape(-1), encoding.codes.size)
+    wanted = np.broadcast_to(step, own.shape)
+    return encoding.codes.reshape(-1) if np.allclose(own, wanted, rtol=1e-5) else None
 
 
 def _convolve(lowering: Lowering, op: Operator, target: Target) -> Value | None:
@@ -228,9 +240,7 @@ def _convolve(lowering: Lowering, op: Operator, target: Target) -> Value | None:
     if weight.rank < len(channels_last(4)):
         layout = (0, 2, 3, 1) if layout[0] == 0 else (1, 2, 3, 0)
         weight = with_second_axis(weight)
-    grid = _weight_of(weight)
-    assert grid is not None
-    kernel = _weight_tensor(lowering, weight.name, grid, layout)
+    kernel = _weight_tensor(lowering, weight, layout)
     tensor = spatial_form(lowering, x.codes)
     assert kernel.quantization is not None
     bias = _integer_bias(lowering, op.optional(2), tensor, kernel.quantization, weight.shape[0])
@@ -241,9 +251,13 @@ def _convolve(lowering: Lowering, op: Operator, target: Target) -> Value | None:
     return from_spatial(lowering, result, x.rank)
 
 
-def _weight_tensor(lowering: Lowering, name: str, grid: GridWeight, layout: Layout) -> Tensor:
-    codes, quantization = grid_tensor(grid, layout)
-    return lowering.builder.store(name, codes, quantization)
+def _weight_tensor(lowering: Lowering, value: Value, layout: Layout) -> Tensor:
+    """The codes of a weight in a layout."""
+    weight = value.weight
+    assert weight is not None
+    grid = _weight_of(value)
+    assert grid is not None
+    return store_codes(lowering.builder, weight, grid, layout)
 
 
 def _general_product(lowering: Lowering, op: Operator, target: Target) -> Value | None:
@@ -255,8 +269,7 @@ def _general_product(lowering: Lowering, op: Operator, target: Target) -> Value 
     if x.codes is None or grid is None or not plain or not fits or op.integer("transA"):
         return None
     layout = (0, 1) if op.integer("transB") else (1, 0)
-    return _connected(lowering, x.codes, _weight_tensor(lowering, weight.name, grid, layout), bias,
-                      target)  # fmt: skip
+    return _connected(lowering, x.codes, _weight_tensor(lowering, weight, layout), bias, target)
 
 
 def _connected(
@@ -278,7 +291,7 @@ def _multiply_matrices(lowering: Lowering, op: Operator, target: Target) -> Valu
     if x.codes is None:
         return None
     if grid is not None and weight.rank == MATRIX and x.rank >= MATRIX:
-        kernel = _weight_tensor(lowering, weight.name, grid, (1, 0))
+        kernel = _weight_tensor(lowering, weight, (1, 0))
         return _connected(lowering, x.codes, kernel, None, target)
     if weight.codes is None or target.activation or min(x.rank, weight.rank) < MATRIX:
         return None
@@ -300,7 +313,7 @@ def _code_inputs(lowering: Lowering, op: Operator) -> list[Value] | None:
         grid = _weight_of(value)
         if grid is None or grid.scale.values.size != 1:
             return None
-        tensor = _weight_tensor(lowering, value.name, grid, natural(value.rank))
+        tensor = _weight_tensor(lowering, value, natural(value.rank))
         codes.append(value_of(value.name, tensor))
     return codes
 

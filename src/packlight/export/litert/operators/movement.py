@@ -35,8 +35,8 @@ def _reshape(lowering: Lowering, op: Operator) -> Result:
 
 def reshaped(lowering: Lowering, value: Value, shape: Sequence[int]) -> Value:
     """A value in another shape, from the order of ONNX."""
-    if value.is_stored:
-        return stored_value(value.name, value.numbers().reshape(shape))
+    if value.array is not None:
+        return stored_value(value.name, value.array.reshape(shape))
     if [n for n in value.shape if n != 1] == [n for n in shape if n != 1]:
         return _with_unit_axes(lowering, value, tuple(shape))
     return value_of(value.name, lowering.reshape(lowering.form(value), shape))
@@ -96,8 +96,10 @@ def _unsqueeze(lowering: Lowering, op: Operator) -> Result:
 def _transpose(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
     order = op.integers("perm") or list(reversed(range(value.rank)))
-    if value.is_stored:
-        return stored_value(value.name, value.numbers().transpose(order))
+    if value.array is not None:
+        return stored_value(value.name, value.array.transpose(order))
+    if not lowering.layouts(value):
+        lowering.form(value)
     shape = tuple(value.shape[axis] for axis in order)
     forms = {}
     for layout in lowering.layouts(value):
@@ -141,9 +143,9 @@ def _split(lowering: Lowering, op: Operator) -> Result:
 def _slice(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
     ranges = _slice_ranges(op, value.shape)
-    if value.is_stored:
+    if value.array is not None:
         places = tuple(slice(r.start, r.stop if r.stop >= 0 else None, r.step) for r in ranges)
-        return stored_value(value.name, value.numbers()[places])
+        return stored_value(value.name, value.array[places])
     layout = lowering.common_layout([value])
     tensor = lowering.form(value, layout)
     ordered = [ranges[axis] for axis in layout]

@@ -13,7 +13,8 @@ import numpy as np
 from packlight.export.litert.flatbuffer import Array, Tensor
 from packlight.export.litert.lowering import Function, Lowering, Result
 from packlight.export.litert.operators.products import fully_connected
-from packlight.export.litert.values import Operator, UnsupportedError, value_of
+from packlight.export.litert.stored import is_coded, sliced
+from packlight.export.litert.values import Operator, UnsupportedError, Value, stored_value, value_of
 
 MOST_STEPS = 512
 """Moments up to which a layer is unrolled; each takes some twenty operators."""
@@ -44,7 +45,7 @@ class Direction:
     """
 
     weight: Tensor
-    recurrence: Array
+    recurrence: Value
     bias: Array
     state_bias: Array
     hidden: int
@@ -81,8 +82,7 @@ def _is_whole(op: Operator, steps: int) -> bool:
 
 
 def _direction(lowering: Lowering, op: Operator, index: int, ways: int) -> Direction:
-    weight, recurrence = op.input(1).numbers(), op.input(2).numbers()
-    hidden = recurrence.shape[-1]
+    hidden = op.input(2).shape[-1]
     rows = GATES[op.op_type] * hidden
     biases = op.optional(3)
     both = np.zeros((ways, 2 * rows)) if biases is None else biases.numbers()
@@ -93,14 +93,30 @@ def _direction(lowering: Lowering, op: Operator, index: int, ways: int) -> Direc
     if unknown:
         raise UnsupportedError(f"activation {unknown[0]}")
     return Direction(
-        lowering.constant(weight[index]),
-        recurrence[index],
+        lowering.form(_matrix(op.input(1), index)),
+        _matrix(op.input(2), index),
         both[index][:rows],
         both[index][rows:],
         hidden,
         [KERNELS[name] for name in own],
         index,
     )
+
+
+def _matrix(value: Value, index: int) -> Value:
+    """The matrix of one direction, with its encoding."""
+    shape = value.shape[1:]
+    if is_coded(value.weight):
+        assert value.weight is not None
+        return Value(value.name, shape, value.dtype, weight=sliced(value.weight, index))
+    return stored_value(value.name, value.numbers()[index])
+
+
+def _rows(lowering: Lowering, matrix: Value, begin: int, end: int) -> Tensor:
+    """Rows of a matrix."""
+    if matrix.array is not None:
+        return lowering.constant(matrix.array[begin:end])
+    return lowering.slice(lowering.form(matrix), (begin, 0), (end - begin, matrix.shape[1]))
 
 
 def _run(
@@ -168,7 +184,7 @@ def _outputs(
 def _lstm(lowering: Lowering, op: Operator, direction: Direction) -> tuple[Step, Array]:
     size = direction.hidden
     gate, candidate, output_gate = direction.activations
-    recurrence = lowering.constant(direction.recurrence)
+    recurrence = lowering.form(direction.recurrence)
     peepholes = op.optional(7)
     peeps: list[Tensor] = []
     if peepholes is not None:
@@ -207,8 +223,8 @@ def _plus(lowering: Lowering, gate: Tensor, cell: Tensor, weight: Tensor) -> Ten
 def _gru(lowering: Lowering, op: Operator, direction: Direction) -> tuple[Step, Array]:
     size = direction.hidden
     gate, candidate = direction.activations
-    early = lowering.constant(direction.recurrence[: 2 * size])
-    late = lowering.constant(direction.recurrence[2 * size :])
+    early = _rows(lowering, direction.recurrence, 0, 2 * size)
+    late = _rows(lowering, direction.recurrence, 2 * size, 3 * size)
     early_bias = lowering.constant(direction.state_bias[: 2 * size])
     late_bias = lowering.constant(direction.state_bias[2 * size :])
     linear_first = bool(op.integer("linear_before_reset"))
@@ -236,7 +252,7 @@ def _gru(lowering: Lowering, op: Operator, direction: Direction) -> tuple[Step, 
 
 
 def _simple(lowering: Lowering, op: Operator, direction: Direction) -> tuple[Step, Array]:
-    recurrence = lowering.constant(direction.recurrence)
+    recurrence = lowering.form(direction.recurrence)
 
     def step(part: Tensor, state: list[Tensor]) -> list[Tensor]:
         product = fully_connected(lowering, state[0], recurrence, None)
