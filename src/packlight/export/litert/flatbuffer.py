@@ -16,6 +16,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from packlight.export.litert.layouts import Shape
+from packlight.export.litert.versions import operator_version
 from packlight.records.export import WeightForm
 
 Array = NDArray[Any]
@@ -86,33 +87,6 @@ OPTIONS: Mapping[str, str] = {
     "TRANSPOSE_CONV": "TransposeConv",
 }
 """Table of options by operator; others have none that matter."""
-
-VERSIONS: Mapping[tuple[str, str], int] = {
-    ("ADD", "int8"): 2,
-    ("AVERAGE_POOL_2D", "int8"): 2,
-    ("BATCH_MATMUL", "float32"): 1,
-    ("CONCATENATION", "int8"): 2,
-    ("CONV_2D", "int8"): 3,
-    ("DEPTHWISE_CONV_2D", "int8"): 3,
-    ("DEQUANTIZE", "int8"): 2,
-    ("DEQUANTIZE", "float16"): 3,
-    ("DEQUANTIZE", "int4"): 6,
-    ("FULLY_CONNECTED", "int8"): 4,
-    ("LOGISTIC", "int8"): 2,
-    ("MAX_POOL_2D", "int8"): 2,
-    ("MEAN", "int8"): 2,
-    ("MUL", "int8"): 2,
-    ("PAD", "int8"): 2,
-    ("QUANTIZE", "int8"): 2,
-    ("SOFTMAX", "int8"): 2,
-    ("SUB", "int8"): 2,
-    ("TANH", "int8"): 2,
-    ("TRANSPOSE", "int8"): 2,
-}
-"""Version of an operator by the type of its first input; 1 where nothing is listed.
-
-Source: tensorflow/lite/tools/versioning/op_version.cc."""
-
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
@@ -234,8 +208,13 @@ class FileBuilder:
     ) -> None:
         """Add an operator; None is an input that it goes without."""
         table = schema.OperatorT()
-        first = next(tensor for tensor in inputs if tensor is not None)
-        table.opcodeIndex = self._code(name, VERSIONS.get((name, first.dtype), 1))
+        present = [tensor for tensor in inputs if tensor is not None]
+        scales = present[0].quantization
+        per_channel = scales is not None and len(scales.scale) > 1
+        version = operator_version(name, present, per_channel, options)
+        table.opcodeIndex = self._code(name, version)
+        while inputs[-1] is None:
+            inputs = inputs[:-1]
         table.inputs = [-1 if tensor is None else tensor.index for tensor in inputs]
         table.outputs = [tensor.index for tensor in outputs]
         kind = OPTIONS.get(name)
