@@ -88,6 +88,7 @@ OPTIONS: Mapping[str, str] = {
 }
 """Table of options by operator; others have none that matter."""
 
+
 @dataclass(frozen=True, slots=True)
 class Quantization:
     """What the integers of a tensor stand for.
@@ -260,7 +261,6 @@ class FileBuilder:
         builder = flatbuffers.Builder(1024)
         builder.Finish(model.Pack(builder), IDENTIFIER)
         return bytes(builder.Output())
-
 
     def _drop_unread(self, outputs: Sequence[int]) -> None:
         """Leave out operators that no output depends on."""

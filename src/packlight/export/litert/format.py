@@ -162,9 +162,7 @@ class InterpreterRunner:
         for name, index in self.inputs.items():
             self.interpreter.set_tensor(index, np.ascontiguousarray(feeds[name]))
         self.interpreter.invoke()
-        return {
-            name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()
-        }
+        return {name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()}
 
     def close(self) -> None:
         """Release it."""

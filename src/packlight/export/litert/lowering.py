@@ -211,8 +211,7 @@ class Lowering:
         if not any(before or after for before, after in pads):
             return tensor
         shape = [
-            size + before + after
-            for size, (before, after) in zip(tensor.shape, pads, strict=True)
+            size + before + after for size, (before, after) in zip(tensor.shape, pads, strict=True)
         ]
         widths = self.constant(pads, "int32")
         if fill == 0:

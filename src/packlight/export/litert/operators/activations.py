@@ -171,9 +171,7 @@ def _hard_max(lowering: Lowering, op: Operator) -> Result:
     place = lowering.emit("ARG_MAX", [tensor, axis], tensor.shape[:-1], "int32", outputType=2)
     depth = lowering.constant(tensor.shape[-1], "int32")
     hot, cold = lowering.constant(np.float32(1)), lowering.constant(np.float32(0))
-    result = lowering.emit(
-        "ONE_HOT", [place, depth, hot, cold], tensor.shape, "float32", axis=-1
-    )
+    result = lowering.emit("ONE_HOT", [place, depth, hot, cold], tensor.shape, "float32", axis=-1)
     return value_of("", result, layout)
 
 

@@ -123,9 +123,7 @@ def convolution(
     return lowering.emit(name, [x, kernel, bias], shape, dtype, quantization, **options)
 
 
-def padded(
-    lowering: Lowering, x: Tensor, window: Window, fill: float = 0.0
-) -> tuple[Tensor, int]:
+def padded(lowering: Lowering, x: Tensor, window: Window, fill: float = 0.0) -> tuple[Tensor, int]:
     """An input with padding that the kernel does not do itself, and the kernel's own padding."""
     if window.is_valid:
         return x, VALID

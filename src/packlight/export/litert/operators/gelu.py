@@ -119,4 +119,3 @@ def _is_constant(lowering: Lowering, source: ir.Value | None, number: float) -> 
     if value is None or value.array is None or value.size != 1 or value.dtype != "float32":
         return False
     return math.isclose(float(value.array.reshape(-1)[0]), number, rel_tol=TOLERANCE)
-

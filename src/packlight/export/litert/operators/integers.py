@@ -397,7 +397,9 @@ def _fixed(lowering: Lowering, op: Operator, target: Target) -> Value | None:
         layout = natural(x.rank)
         options["beta"] = 1.0
     tensor = lowering.form(x.codes, layout)
-    return value_of("", lowering.emit(name, [tensor], tensor.shape, "int8", grid, **options), layout)
+    return value_of(
+        "", lowering.emit(name, [tensor], tensor.shape, "int8", grid, **options), layout
+    )
 
 
 INTEGER: Mapping[str, Callable[[Lowering, Operator, Target], Value | None]] = {

@@ -202,9 +202,7 @@ def _pad(lowering: Lowering, op: Operator) -> Result:
     widths = [pads[axis] for axis in layout]
     cut = [(max(-before, 0), max(-after, 0)) for before, after in widths]
     begin = [before for before, _ in cut]
-    size = [
-        n - before - after for n, (before, after) in zip(tensor.shape, cut, strict=True)
-    ]
+    size = [n - before - after for n, (before, after) in zip(tensor.shape, cut, strict=True)]
     tensor = lowering.slice(tensor, begin, size)
     widths = [(max(before, 0), max(after, 0)) for before, after in widths]
     if mode == "constant":
@@ -258,7 +256,11 @@ def _tile(lowering: Lowering, op: Operator) -> Result:
     ordered = [repeats[axis] for axis in layout]
     shape = [size * count for size, count in zip(tensor.shape, ordered, strict=True)]
     counts = lowering.constant(ordered, "int32")
-    return value_of("", lowering.emit("TILE", [tensor, counts], shape, tensor.dtype, tensor.quantization), layout)
+    return value_of(
+        "",
+        lowering.emit("TILE", [tensor, counts], shape, tensor.dtype, tensor.quantization),
+        layout,
+    )
 
 
 def _depth_to_space(lowering: Lowering, op: Operator) -> Result:
@@ -269,7 +271,9 @@ def _depth_to_space(lowering: Lowering, op: Operator) -> Result:
     if op.text("mode", "DCR") == "DCR":
         tensor = lowering.form(value, channels_last(4))
         shape = (batch, height * block, width * block, inner)
-        result = lowering.emit("DEPTH_TO_SPACE", [tensor], shape, tensor.dtype, tensor.quantization, blockSize=block)
+        result = lowering.emit(
+            "DEPTH_TO_SPACE", [tensor], shape, tensor.dtype, tensor.quantization, blockSize=block
+        )
         return value_of("", result, channels_last(4))
     parts = lowering.reshape(lowering.form(value), (batch, inner, block, block, height, width))
     split = value_of("", parts)
@@ -283,7 +287,9 @@ def _space_to_depth(lowering: Lowering, op: Operator) -> Result:
     batch, channels, height, width = value.shape
     tensor = lowering.form(value, channels_last(4))
     shape = (batch, height // block, width // block, channels * block * block)
-    result = lowering.emit("SPACE_TO_DEPTH", [tensor], shape, tensor.dtype, tensor.quantization, blockSize=block)
+    result = lowering.emit(
+        "SPACE_TO_DEPTH", [tensor], shape, tensor.dtype, tensor.quantization, blockSize=block
+    )
     return value_of("", result, channels_last(4))
 
 
@@ -330,7 +336,9 @@ def _triangle(lowering: Lowering, op: Operator) -> Result:
     tensor = lowering.form(value, layout)
     kept = lowering.constant(mask.reshape((1,) * (value.rank - 2) + mask.shape), "bool")
     zeros = lowering.constant(np.zeros((1,) * value.rank), tensor.dtype)
-    return value_of("", lowering.emit("SELECT_V2", [kept, tensor, zeros], tensor.shape, tensor.dtype))
+    return value_of(
+        "", lowering.emit("SELECT_V2", [kept, tensor, zeros], tensor.shape, tensor.dtype)
+    )
 
 
 MOVEMENT: Mapping[str, Function] = {

@@ -140,4 +140,3 @@ NORMALIZATION: Mapping[str, Function] = {
     "MeanVarianceNormalization": _mean_variance,
     "RMSNormalization": _root_mean_square,
 }
-

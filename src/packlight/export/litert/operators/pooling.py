@@ -48,7 +48,9 @@ def _max_pool(lowering: Lowering, op: Operator) -> Result:
     window = _plane_window(op)
     x = spatial_form(lowering, op.input(0))
     fill = LOWEST_CODE if x.dtype == "int8" else LOWEST
-    return from_spatial(lowering, pooled(lowering, "MAX_POOL_2D", x, window, fill), op.input(0).rank)
+    return from_spatial(
+        lowering, pooled(lowering, "MAX_POOL_2D", x, window, fill), op.input(0).rank
+    )
 
 
 def pooled(lowering: Lowering, name: str, x: Tensor, window: Window, fill: float) -> Tensor:

@@ -51,9 +51,7 @@ def _multiply_weight(lowering: Lowering, op: Operator) -> Result:
     return value
 
 
-def _following_bias(
-    lowering: Lowering, op: Operator, outputs: int
-) -> tuple[Tensor | None, object]:
+def _following_bias(lowering: Lowering, op: Operator, outputs: int) -> tuple[Tensor | None, object]:
     """Take an Add of a stored vector that follows into the product."""
     output = op.node.outputs[0]
     reader = lowering.only_reader(output)

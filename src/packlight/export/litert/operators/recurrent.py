@@ -269,4 +269,3 @@ STEPS: Mapping[str, Callable[[Lowering, Operator, Direction], tuple[Step, Array]
 }
 
 RECURRENT: Mapping[str, Function] = dict.fromkeys(GATES, _recurrent)
-

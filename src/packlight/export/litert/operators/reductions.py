@@ -26,9 +26,7 @@ def _reduce(name: str, lowering: Lowering, op: Operator) -> Result:
     return _reduced(lowering, op, name)
 
 
-def _reduced(
-    lowering: Lowering, op: Operator, name: str, tensor: Tensor | None = None
-) -> Value:
+def _reduced(lowering: Lowering, op: Operator, name: str, tensor: Tensor | None = None) -> Value:
     """Reduce the first input, or a tensor that was computed from it in its layout."""
     value = op.input(0)
     axes = _axes(op, value)
@@ -166,4 +164,3 @@ REDUCTIONS: Mapping[str, Function] = {
     "ReduceSumSquare": _reduce_square,
     "TopK": _largest,
 }
-
