@@ -186,7 +186,8 @@ def _grids(bits: int, form: DenseForm | None = None) -> Iterator[GridForm]:
     for width in range(bits, WIDEST_CODE + 1):
         if isinstance(form, GridForm):
             yield GridForm(width, True, True, form.granularity, form.axis, form.block)
-        yield GridForm(width, granularity="block", block=block)
+        if width < WIDEST_CODE:
+            yield GridForm(width, granularity="block", block=block)
         yield GridForm(width)
 
 

@@ -104,7 +104,7 @@ def lost_encodings(weights: Iterable[ExportedWeight], found: Mapping[str, int]) 
         weight for weight in weights if not isinstance(weight.stored, FloatForm)
     )
     missing = {label: count - found.get(label, 0) for label, count in expected.items()}
-    return {label: count for label, count in missing.items() if count}
+    return {label: count for label, count in missing.items() if count > 0}
 
 
 def file_sizes(folder: Path, names: Iterable[str]) -> int:

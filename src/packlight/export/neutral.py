@@ -145,7 +145,12 @@ def save_neutral(neutral: Neutral, folder: Path) -> None:
     arrays: dict[str, Array] = {}
     rows = []
     for index, weight in enumerate(neutral.encoded.values()):
-        row = {"name": weight.name, "dtype": weight.dtype, "shape": list(weight.shape)}
+        row = {
+            "name": weight.name,
+            "dtype": weight.dtype,
+            "shape": list(weight.shape),
+            "codes": weight.codes,
+        }
         rows.append({**row, **_describe(weight.encoding, f"{index}", arrays)})
     record = {"name": neutral.name, "bound": dict(neutral.bound), "weights": rows}
     (folder / ENCODINGS_FILE).write_text(json.dumps(record), "utf-8")
@@ -162,7 +167,9 @@ def load_neutral(folder: Path) -> Neutral:
         for index, row in enumerate(record["weights"]):
             encoding = _encoding(row, f"{index}", arrays)
             shape = tuple(row["shape"])
-            weights[row["name"]] = StoredWeight(row["name"], encoding, shape, row["dtype"])
+            weights[row["name"]] = StoredWeight(
+                row["name"], encoding, shape, row["dtype"], row["codes"]
+            )
     return neutral_of(graph, record["name"], weights, record["bound"])
 
 

@@ -110,7 +110,9 @@ def detach_encodings(model: ir.Model) -> dict[str, StoredWeight]:
             continue
         value, positions, dtype = _follow(node.outputs[0], restored)
         shape = positions["codes"].shape
-        weight = StoredWeight(str(value.name), restored.encoding(positions), shape, dtype)
+        weight = StoredWeight(
+            str(value.name), restored.encoding(positions), shape, dtype, _name_of_codes(node)
+        )
         weights[weight.name] = weight
         _make_input(model.graph, value, weight)
     if weights:
@@ -127,6 +129,13 @@ def float_weights(model: ir.Model) -> dict[str, StoredWeight]:
             array = tensor.numpy()
             weights[name] = StoredWeight(name, FloatWeight(array), array.shape, str(array.dtype))
     return weights
+
+
+def _name_of_codes(node: ir.Node) -> str:
+    """Name of the stored value with the codes of a weight."""
+    index = 1 if node.op_type.startswith("sparse") and node.domain == DOMAIN else 0
+    value = node.inputs[index]
+    return "" if value is None else str(value.name)
 
 
 def _make_input(graph: ir.Graph, value: ir.Value, weight: StoredWeight) -> None:

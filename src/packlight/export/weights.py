@@ -250,12 +250,15 @@ class StoredWeight:
             several axes: then these axes are one, and the numbers lie in the same order.
         shape: of the weight.
         dtype: type that operators read: ``float32``, ``float16`` or ``float64``.
+        codes: name of the stored value of the ONNX file that holds its codes, indices or nonzero
+            numbers; empty for plain floats.
     """
 
     name: str
     encoding: Encoding
     shape: tuple[int, ...]
     dtype: str = "float32"
+    codes: str = ""
 
     @property
     def size(self) -> int:
