@@ -21,8 +21,8 @@ from packlight.runtime import open_session
 
 pytest.importorskip("ai_edge_litert")
 
-from packlight.export.litert.conversion import convert  # noqa: E402
-from packlight.export.litert.format import InterpreterRunner  # noqa: E402
+from packlight.export.litert.conversion import convert
+from packlight.export.litert.format import InterpreterRunner
 
 ENOUGH_DB = 100.0
 RNG = np.random.default_rng(0)

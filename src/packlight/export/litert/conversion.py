@@ -68,8 +68,7 @@ def convert(neutral: Neutral) -> LiteRTFile:
             continue
         _lower(lowering, node, neutral.graph.opset_imports)
     outputs = {
-        name: _output_tensor(lowering, value, name, inputs)
-        for name, value in neutral.outputs.items()
+        name: _output_tensor(lowering, value, inputs) for name, value in neutral.outputs.items()
     }
     content = lowering.builder.finish(inputs, _distinct(lowering, outputs), DESCRIPTION)
     builder = lowering.builder
@@ -151,9 +150,7 @@ def _follow(lowering: Lowering, node: ir.Node) -> None:
     lowering.bind(output, next(value for value in sources if not value.is_stored))
 
 
-def _output_tensor(
-    lowering: Lowering, value: ir.Value, name: str, inputs: Mapping[str, Tensor]
-) -> Tensor:
+def _output_tensor(lowering: Lowering, value: ir.Value, inputs: Mapping[str, Tensor]) -> Tensor:
     """The tensor of an output, a copy where it is an input or stored."""
     lowered = lowering.values[value]
     tensor = lowering.form(lowered)

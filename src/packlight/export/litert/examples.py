@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import onnx_ir as ir
 
 from packlight.export.formats import ExampleText, Written
 from packlight.export.neutral import Neutral
@@ -62,11 +64,11 @@ def examples(neutral: Neutral, written: Written) -> Sequence[ExampleText]:
     )
 
 
-def _buffers(name: str, neutral: Neutral, values: dict[str, object]) -> str:
+def _buffers(name: str, neutral: Neutral, values: Mapping[str, ir.Value]) -> str:
     lines = [f"    val {name} = mapOf<String, Any>("]
     for key, value in values.items():
-        shape = neutral.shape(value)  # type: ignore[arg-type]
-        dtype = value.dtype  # type: ignore[attr-defined]
+        shape = neutral.shape(value)
+        dtype = value.dtype
         size = 4 if dtype is None else dtype.itemsize
         count = " * ".join(str(n) for n in (*shape, int(size))) or "4"
         buffer = f"ByteBuffer.allocateDirect({count}).order(ByteOrder.nativeOrder())"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -113,7 +113,7 @@ def _reread(folder: Path, neutral: Neutral, written: Written) -> Reread:
     )
 
 
-FORMS = {
+FORMS: Mapping[int, WeightForm] = {
     schema.TensorType.FLOAT32: FloatForm(),
     schema.TensorType.FLOAT16: FloatForm(16),
     schema.TensorType.INT8: GridForm(8),
@@ -183,7 +183,7 @@ def _quiet() -> Iterator[None]:
         os.close(sink)
 
 
-def _open(folder: Path, neutral: Neutral, written: Written) -> InterpreterRunner:
+def _open(folder: Path, _neutral: Neutral, written: Written) -> InterpreterRunner:
     return InterpreterRunner(folder / written.entry)
 
 
@@ -197,7 +197,6 @@ FORMAT = Format(
     reread=_reread,
     open=_open,
     runtime=_runtime,
-    required=90.0,
     times=True,
     examples=examples,
     unmeasured=(

@@ -62,21 +62,24 @@ def _product(
     other = _other(first, gate)
     if other is None:
         return None
-    half = other.producer()
-    if half is not None and half.op_type == "Mul" and source in half.inputs:
-        if _has_constant(lowering, half, 0.5):
-            return Gelu(source, first.outputs[0], (*pieces, first))
-        return None
+    if _is_half(lowering, other.producer(), source):
+        return Gelu(source, first.outputs[0], (*pieces, first))
     second = lowering.only_reader(first.outputs[0])
     if second is None or second.op_type != "Mul":
         return None
     last = _other(second, first.outputs[0])
-    whole = (*pieces, first, second)
-    if other is source and _is_constant(lowering, last, 0.5):
-        return Gelu(source, second.outputs[0], whole)
-    if last is source and _is_constant(lowering, other, 0.5):
-        return Gelu(source, second.outputs[0], whole)
-    return None
+    scaled_last = other is source and _is_constant(lowering, last, 0.5)
+    scaled_first = last is source and _is_constant(lowering, other, 0.5)
+    if not scaled_last and not scaled_first:
+        return None
+    return Gelu(source, second.outputs[0], (*pieces, first, second))
+
+
+def _is_half(lowering: Lowering, node: ir.Node | None, source: ir.Value) -> bool:
+    """Tell whether an operator computes half of a value."""
+    if node is None or node.op_type != "Mul" or source not in node.inputs:
+        return False
+    return _has_constant(lowering, node, 0.5)
 
 
 def write_gelu(lowering: Lowering, gelu: Gelu) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import onnx_ir as ir
 
 from packlight.export.litert.flatbuffer import Tensor
 from packlight.export.litert.lowering import Function, Lowering, Result
@@ -51,7 +52,9 @@ def _multiply_weight(lowering: Lowering, op: Operator) -> Result:
     return value
 
 
-def _following_bias(lowering: Lowering, op: Operator, outputs: int) -> tuple[Tensor | None, object]:
+def _following_bias(
+    lowering: Lowering, op: Operator, outputs: int
+) -> tuple[Tensor | None, ir.Value]:
     """Take an Add of a stored vector that follows into the product."""
     output = op.node.outputs[0]
     reader = lowering.only_reader(output)

@@ -166,10 +166,11 @@ def _outputs(
     batch, hidden = sequences[0][0].shape
     results = []
     if op.node.outputs[0].uses() or op.node.outputs[0].is_graph_output():
-        rows = []
-        for moment in range(len(sequences[0])):
-            for steps in sequences:
-                rows.append(lowering.reshape(steps[moment], (1, batch, hidden)))
+        rows = [
+            lowering.reshape(steps[moment], (1, batch, hidden))
+            for moment in range(len(sequences[0]))
+            for steps in sequences
+        ]
         joined = lowering.concatenate(rows, 0)
         shape = (len(sequences[0]), len(sequences), batch, hidden)
         results.append(value_of("", lowering.reshape(joined, shape)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-
 from packlight.export.litert.flatbuffer import Tensor
 from packlight.export.litert.layouts import Layout
 from packlight.export.litert.lowering import Function, Lowering, Result

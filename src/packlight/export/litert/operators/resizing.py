@@ -114,7 +114,8 @@ def _nearest(op: Operator, coordinates: Array, size: int) -> Array:
         positions = np.ceil(coordinates - 0.5)
     else:
         positions = np.floor(coordinates + 0.5)
-    return np.clip(positions, 0, size - 1).astype(np.int32)
+    places: Array = np.clip(positions, 0, size - 1).astype(np.int32)
+    return places
 
 
 def _matrix(op: Operator, mode: str, coordinates: Array, size: int) -> Array:
@@ -143,7 +144,8 @@ def _cubic_taps(op: Operator, ratio: float) -> Array:
     distance = np.abs(np.arange(CUBIC_TAPS) - 1 - ratio)
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    return np.where(distance <= 1, near, far)
+    taps: Array = np.where(distance <= 1, near, far)
+    return taps
 
 
 def _along(lowering: Lowering, tensor: Tensor, matrix: Array, place: int) -> Tensor:
@@ -183,7 +185,7 @@ def _bilinear(
     return None
 
 
-def _kernel_coordinates(old: int, new: int, half_pixel: bool, corners: bool) -> Array:  # noqa: FBT001
+def _kernel_coordinates(old: int, new: int, half_pixel: bool, corners: bool) -> Array:
     place = np.arange(new, dtype=np.float64)
     if corners:
         return place * (old - 1) / (new - 1) if new > 1 else np.zeros(new)
