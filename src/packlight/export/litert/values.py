@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.export.litert.flatbuffer import Quantization, Tensor
 from packlight.export.litert.layouts import Layout, Shape, natural
+from packlight.export.operator_view import OperatorView, UnsupportedError
 from packlight.export.weights import StoredWeight
 
 Array = NDArray[Any]
-
-
-class UnsupportedError(Exception):
-    """An operator cannot be expressed; the message completes "OPERATOR with ..."."""
 
 
 @dataclass(slots=True, eq=False)
@@ -96,82 +91,7 @@ def value_of(name: str, tensor: Tensor, layout: Layout | None = None) -> Value:
     return Value(name, tuple(shape), tensor.dtype, {layout: tensor})
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Operator:
-    """An operator of the graph with its inputs.
+Operator = OperatorView[Value]
+"""An operator with the values that it reads."""
 
-    Attributes:
-        node: in ONNX.
-        opset: version of its domain.
-        inputs: values; None for one that is left out.
-    """
-
-    node: ir.Node
-    opset: int
-    inputs: tuple[Value | None, ...]
-
-    @property
-    def op_type(self) -> str:
-        """Type in ONNX."""
-        return self.node.op_type
-
-    def input(self, index: int) -> Value:
-        """An input that must be there.
-
-        Raises:
-            UnsupportedError: it is left out.
-        """
-        value = self.optional(index)
-        if value is None:
-            raise UnsupportedError(f"no input {index + 1}")
-        return value
-
-    def optional(self, index: int) -> Value | None:
-        """An input, or None."""
-        return self.inputs[index] if index < len(self.inputs) else None
-
-    def integer(self, name: str, default: int = 0) -> int:
-        """An attribute that is an integer."""
-        attribute = self.node.attributes.get(name)
-        return default if attribute is None else attribute.as_int()
-
-    def number(self, name: str, default: float) -> float:
-        """An attribute that is a float."""
-        attribute = self.node.attributes.get(name)
-        return default if attribute is None else attribute.as_float()
-
-    def integers(self, name: str, default: Sequence[int] = ()) -> list[int]:
-        """An attribute that is a list of integers."""
-        attribute = self.node.attributes.get(name)
-        return list(default) if attribute is None else list(attribute.as_ints())
-
-    def numbers(self, name: str) -> list[float]:
-        """An attribute that is a list of floats."""
-        attribute = self.node.attributes.get(name)
-        return [] if attribute is None else list(attribute.as_floats())
-
-    def texts(self, name: str) -> list[str]:
-        """An attribute that is a list of texts."""
-        attribute = self.node.attributes.get(name)
-        return [] if attribute is None else list(attribute.as_strings())
-
-    def text(self, name: str, default: str) -> str:
-        """An attribute that is a text."""
-        attribute = self.node.attributes.get(name)
-        return default if attribute is None else attribute.as_string()
-
-    def axis(self, rank: int, default: int, name: str = "axis") -> int:
-        """An attribute that names an axis, counted from the start."""
-        axis = self.integer(name, default)
-        return axis + rank if axis < 0 else axis
-
-    def axes(self, rank: int, index: int) -> list[int] | None:
-        """Axes by attribute or stored input, counted from the start; None where none are given."""
-        given = self.optional(index)
-        if given is not None:
-            axes = given.integers()
-        elif "axes" in self.node.attributes:
-            axes = self.integers("axes")
-        else:
-            return None
-        return [axis + rank if axis < 0 else axis for axis in axes]
+__all__ = ["Operator", "UnsupportedError", "Value", "stored_value", "value_of"]
