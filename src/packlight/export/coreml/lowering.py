@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx_ir as ir
-from coremltools.converters.mil.mil import Builder as mb
+from coremltools.converters.mil.mil import Builder
 from numpy.typing import NDArray
 
 from packlight.export.coreml.stored import Scaled, restore_weight
@@ -138,9 +138,13 @@ class Lowering:
                 scaled = self.scaled(value)
                 value.var = scaled.var
                 if scaled.scale is not None:
-                    value.var = mb.mul(x=scaled.var, y=scaled.scale, name=self.name(value.name))
+                    value.var = Builder.mul(
+                        x=scaled.var, y=scaled.scale, name=self.name(value.name)
+                    )
             else:
-                value.var = mb.const(val=self.array(value.numbers()), name=self.name(value.name))
+                value.var = Builder.const(
+                    val=self.array(value.numbers()), name=self.name(value.name)
+                )
         return value.var
 
     def scaled(self, value: Value) -> Scaled:
@@ -154,7 +158,7 @@ class Lowering:
 
     def op(self, kind: str, **arguments: Any) -> Var:
         """Write an operator of MIL."""
-        return getattr(mb, kind)(name=self.name(), **arguments)
+        return getattr(Builder, kind)(name=self.name(), **arguments)
 
     def only_reader(self, value: ir.Value) -> ir.Node | None:
         """The one operator that reads a value once; None where others or the outputs do."""

@@ -7,12 +7,10 @@ its activations to 8 bits at every run.
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import ml_dtypes
 import numpy as np
 
+from packlight.export.blocks import whole_blocks
 from packlight.export.litert.flatbuffer import Array, FileBuilder, Quantization, Tensor
 from packlight.export.litert.layouts import Layout, Shape, natural
 from packlight.export.litert.values import UnsupportedError
@@ -74,7 +72,10 @@ def _coded(
     blocked = any(grid.scale.block[axis] > 1 for axis in axes) or len(axes) > 1
     if weight.is_in_layout and not blocked:
         return restored(builder, weight.name, store_codes(builder, weight, grid, layout)), layout
-    grid = _with_whole_blocks(grid)
+    whole = whole_blocks(grid, SHORTEST_ROW)
+    if whole is None:
+        raise UnsupportedError(f"short blocks at the end of '{weight.name}'")
+    grid = whole
     arranged = layout
     if not weight.is_in_layout or not _lies_in_rows(grid, layout):
         arranged = natural(len(weight.shape))
@@ -131,34 +132,6 @@ def _signed(grid: GridWeight) -> Array:
     kind = ml_dtypes.int4 if grid.bits == BITS[0] else np.int8
     codes: Array = (grid.codes.astype(np.int16) - _middle(grid)).astype(kind)
     return codes
-
-
-def _with_whole_blocks(grid: GridWeight) -> GridWeight:
-    """The same weight in blocks that divide its axes, by writing scales more than once.
-
-    Raises:
-        UnsupportedError: only blocks of a few codes would divide.
-    """
-    if grid.scale.divides(grid.shape):
-        return grid
-    scale = grid.scale
-    zero = grid.zero
-    for axis, (size, block) in enumerate(zip(grid.shape, scale.block, strict=True)):
-        whole = math.gcd(size, block)
-        if size % block and whole < SHORTEST_ROW:
-            raise UnsupportedError(f"{size} numbers in blocks of {block}, the last one shorter")
-        if size % block:
-            scale = _finer(scale, axis, whole, size)
-            zero = None if zero is None else _finer(zero, axis, whole, size)
-    return replace(grid, scale=scale, zero=zero)
-
-
-def _finer(shared: Shared, axis: int, block: int, size: int) -> Shared:
-    values = np.repeat(shared.values, shared.block[axis] // block, axis=axis)
-    values = np.take(values, range(size // block), axis=axis)
-    blocks = list(shared.block)
-    blocks[axis] = block
-    return Shared(values, tuple(blocks))
 
 
 def _lies_in_rows(grid: GridWeight, layout: Layout) -> bool:

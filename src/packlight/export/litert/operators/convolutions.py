@@ -16,16 +16,12 @@ from packlight.export.litert.lowering import (
     from_spatial,
     spatial_form,
 )
-from packlight.export.litert.operators.windows import (
-    SAME,
-    VALID,
-    Window,
-    as_two_axes,
-    window_fields,
-    window_of,
-)
 from packlight.export.litert.stored import with_axis
 from packlight.export.litert.values import Operator, UnsupportedError, Value, value_of
+from packlight.export.windows import Window, as_two_axes, transposed_window_of, window_of
+
+SAME = 0
+VALID = 1
 
 LINE_RANK = 3
 PLANE_RANK = 4
@@ -157,7 +153,7 @@ def _convolve_transposed(lowering: Lowering, op: Operator) -> Result:
     x, weight = op.input(0), op.input(1)
     if x.rank not in (LINE_RANK, PLANE_RANK):
         raise UnsupportedError(f"{x.rank - 2} spatial axes")
-    window = window_of_transposed(op, x.shape[2:], weight.shape[2:])
+    window = transposed_window_of(op, x.shape[2:], weight.shape[2:])
     group = op.integer("group", 1)
     kernels = _transposed_kernels(lowering, op, window, group)
     tensor = spatial_form(lowering, x)
@@ -205,35 +201,6 @@ def _spread(weight: Any, window: Window) -> Any:
     places = tuple(slice(None, None, step) for step in window.dilations)
     result[(slice(None), slice(None), *places)] = weight
     return result
-
-
-def window_of_transposed(op: Operator, sizes: Any, kernel: Any) -> Window:
-    """The window of a transposed convolution; ``after`` counts ``output_padding`` as negative."""
-    rank = len(sizes)
-    strides = op.integers("strides") or [1] * rank
-    dilations = op.integers("dilations") or [1] * rank
-    pads = op.integers("pads") or [0] * (2 * rank)
-    extra = op.integers("output_padding") or [0] * rank
-    before = list(pads[:rank])
-    after = [pad - more for pad, more in zip(pads[rank:], extra, strict=True)]
-    window = Window(tuple(kernel), tuple(strides), tuple(dilations), tuple(before), tuple(after))
-    auto_pad = op.text("auto_pad", "NOTSET")
-    wanted = op.integers("output_shape")[-rank:] if op.integers("output_shape") else []
-    if auto_pad.startswith("SAME") and not wanted:
-        wanted = [size * step for size, step in zip(sizes, strides, strict=True)]
-    if not wanted:
-        if auto_pad == "VALID":
-            after = [-more for more in extra]
-            return Window(*window_fields(window), (0,) * rank, tuple(after))
-        return window
-    for axis, size in enumerate(sizes):
-        total = (size - 1) * strides[axis] + window.reach[axis] - wanted[axis] + extra[axis]
-        half = total // 2
-        before[axis] = half if auto_pad != "SAME_LOWER" else total - half
-        if not auto_pad.startswith("SAME"):
-            before[axis] = total - half
-        after[axis] = total - before[axis] - extra[axis]
-    return Window(*window_fields(window), tuple(before), tuple(after))
 
 
 def _cropped(lowering: Lowering, tensor: Tensor, window: Window) -> Tensor:

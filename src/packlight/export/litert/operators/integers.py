@@ -34,10 +34,10 @@ from packlight.export.litert.operators.elementwise import aligned
 from packlight.export.litert.operators.indexing import INDEXING
 from packlight.export.litert.operators.movement import MOVEMENT
 from packlight.export.litert.operators.pooling import POOLING, pooled
-from packlight.export.litert.operators.windows import as_two_axes, window_of
 from packlight.export.litert.stored import store_codes
 from packlight.export.litert.values import Operator, UnsupportedError, Value, value_of
 from packlight.export.weights import GridWeight
+from packlight.export.windows import as_two_axes, window_of
 
 BYTE = 8
 CODE_RANGE = (-128, 127)

@@ -16,9 +16,9 @@ from packlight.export.litert.lowering import (
     from_spatial,
     spatial_form,
 )
-from packlight.export.litert.operators.convolutions import padded
-from packlight.export.litert.operators.windows import VALID, Window, as_two_axes, window_of
+from packlight.export.litert.operators.convolutions import VALID, padded
 from packlight.export.litert.values import Operator, UnsupportedError, value_of
+from packlight.export.windows import Window, as_two_axes, window_of
 
 LOWEST = float(np.finfo(np.float32).min)
 LOWEST_CODE = -128

@@ -1,14 +1,12 @@
-"""Windows of convolutions and pooling over two axes, as ONNX states them."""
+"""Windows of convolutions and pooling as ONNX states them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from packlight.export.litert.values import Operator, UnsupportedError
-
-SAME = 0
-VALID = 1
+from packlight.export.operator_view import OperatorView, UnsupportedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Window:
         return tuple((n + a + b - reach) // step + 1 for n, a, b, reach, step in padded)
 
     def is_same(self, sizes: Sequence[int]) -> bool:
-        """Tell whether the padding is what LiteRT calls SAME."""
+        """Tell whether the padding is what TensorFlow calls SAME."""
         for axis, size in enumerate(sizes):
             step = self.strides[axis]
             total = max((-(-size // step) - 1) * step + self.reach[axis] - size, 0)
@@ -54,7 +52,7 @@ class Window:
         return not any(self.before) and not any(self.after)
 
 
-def window_of(op: Operator, sizes: Sequence[int], kernel: Sequence[int]) -> Window:
+def window_of(op: OperatorView[Any], sizes: Sequence[int], kernel: Sequence[int]) -> Window:
     """The window of an operator; one spatial axis becomes the second of two.
 
     Args:
@@ -73,7 +71,7 @@ def window_of(op: Operator, sizes: Sequence[int], kernel: Sequence[int]) -> Wind
     if auto_pad.startswith("SAME"):
         window = _same(window, sizes, more_after=auto_pad == "SAME_UPPER")
     elif auto_pad == "VALID":
-        window = Window(*window_fields(window), (0,) * rank, (0,) * rank)
+        window = Window(*_fields(window), (0,) * rank, (0,) * rank)
     if op.integer("ceil_mode"):
         window = _rounded_up(window, sizes)
     if min(*window.before, *window.after) < 0:
@@ -81,7 +79,7 @@ def window_of(op: Operator, sizes: Sequence[int], kernel: Sequence[int]) -> Wind
     return window
 
 
-def window_fields(window: Window) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+def _fields(window: Window) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Kernel, strides and dilations."""
     return window.kernel, window.strides, window.dilations
 
@@ -94,7 +92,7 @@ def _same(window: Window, sizes: Sequence[int], *, more_after: bool) -> Window:
         small = total // 2
         before.append(small if more_after else total - small)
         after.append(total - small if more_after else small)
-    return Window(*window_fields(window), tuple(before), tuple(after))
+    return Window(*_fields(window), tuple(before), tuple(after))
 
 
 def _rounded_up(window: Window, sizes: Sequence[int]) -> Window:
@@ -107,7 +105,38 @@ def _rounded_up(window: Window, sizes: Sequence[int]) -> Window:
         if (positions - 1) * step >= size + window.before[axis]:
             positions -= 1  # a window must begin inside the input or the padding in front
         after[axis] += max((positions - 1) * step + window.reach[axis] - padded, 0)
-    return Window(*window_fields(window), window.before, tuple(after))
+    return Window(*_fields(window), window.before, tuple(after))
+
+
+def transposed_window_of(
+    op: OperatorView[Any], sizes: Sequence[int], kernel: Sequence[int]
+) -> Window:
+    """The window of a transposed convolution; ``after`` counts ``output_padding`` as negative."""
+    rank = len(sizes)
+    strides = op.integers("strides") or [1] * rank
+    dilations = op.integers("dilations") or [1] * rank
+    pads = op.integers("pads") or [0] * (2 * rank)
+    extra = op.integers("output_padding") or [0] * rank
+    before = list(pads[:rank])
+    after = [pad - more for pad, more in zip(pads[rank:], extra, strict=True)]
+    window = Window(tuple(kernel), tuple(strides), tuple(dilations), tuple(before), tuple(after))
+    auto_pad = op.text("auto_pad", "NOTSET")
+    wanted = op.integers("output_shape")[-rank:] if op.integers("output_shape") else []
+    if auto_pad.startswith("SAME") and not wanted:
+        wanted = [size * step for size, step in zip(sizes, strides, strict=True)]
+    if not wanted:
+        if auto_pad == "VALID":
+            after = [-more for more in extra]
+            return Window(*_fields(window), (0,) * rank, tuple(after))
+        return window
+    for axis, size in enumerate(sizes):
+        total = (size - 1) * strides[axis] + window.reach[axis] - wanted[axis] + extra[axis]
+        half = total // 2
+        before[axis] = half if auto_pad != "SAME_LOWER" else total - half
+        if not auto_pad.startswith("SAME"):
+            before[axis] = total - half
+        after[axis] = total - before[axis] - extra[axis]
+    return Window(*_fields(window), tuple(before), tuple(after))
 
 
 def as_two_axes(window: Window) -> Window:
