@@ -28,7 +28,11 @@ def agent_process(
     ours, theirs = socket.socketpair()
     with ours, theirs, tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(  # noqa: S603 - no shell runs, and the command is ours or the user's
-            list(command), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=errors, env=dict(environment)
+            list(command),
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=errors,
+            env=dict(environment),
         )
         theirs.close()
         try:

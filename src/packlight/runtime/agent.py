@@ -133,18 +133,17 @@ class Agent:
         total = int(header["total"])
         if not 0 < total <= self.max_model:
             raise ValueError(f"a model of {total} bytes; this agent takes at most {self.max_model}")
-        part = path.with_suffix(".part")
         if path.exists():
             return {"have": total}, {}
         if sum(stored.stat().st_size for stored in self.folder.iterdir()) > self.max_model:
             for stored in self.folder.glob("*.onnx"):
                 stored.unlink()
-        with part.open("ab") as file:
-            have = file.tell()
+        with path.with_suffix(".part").open("ab") as part:
+            have = part.tell()
             if have == header["offset"] and have + len(arrays["piece"]) <= total:
-                have += file.write(arrays["piece"])
+                have += part.write(arrays["piece"])
         if have == total:
-            part.rename(path)
+            Path(part.name).rename(path)
             if hashlib.sha256(path.read_bytes()).hexdigest() != path.stem:
                 path.unlink()
                 raise ValueError("the bytes of the model are not those of its digest")
@@ -192,11 +191,12 @@ class Agent:
 def facts(*_: object) -> Message:
     """This machine, its system and its packages."""
     cpu = Path("/proc/cpuinfo")
+    texts = cpu.read_text().strip().split("\n\n") if cpu.exists() else []
     return {
         "name": platform.node(), "system": f"{platform.system()} {platform.release()}",
         "architecture": platform.machine(), "cores": os.cpu_count() or 1,
         "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "cpuinfo": cpu.read_text().split("\n\n")[0][:8192] if cpu.exists() else "",
+        "cpuinfo": "\n".join(texts[:1] + texts[-1:])[:8192],
         "python": platform.python_version(), "onnxruntime": onnxruntime.__version__,
     }, {}  # fmt: skip
 
