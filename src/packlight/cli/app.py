@@ -24,6 +24,7 @@ VERBS = (
     "diagnose",
     "profile",
     "plan",
+    "portability",
     "init-task",
     "lessons",
 )

@@ -91,16 +91,15 @@ def measure_there(
         progress=lambda done, total: progress(f"running on {target.name}", done, total),
     )
     names = ("snr", "agreement", subject.task.metric.name, "drop")
-    metrics = {
-        name: judged.evaluation.metrics[name] for name in names if name in judged.evaluation.metrics
-    }
+    evaluated = judged.evaluation.metrics
+    metrics = {name: evaluated[name] for name in names if name in evaluated}
     metrics.update(_snr_over_samples(judged.table))
     comparison = Comparison((), 0, 0)
     if "snr" not in metrics or metrics["snr"].value < EQUAL_SNR_DB:
         samples = [subject.task.samples[index] for index in _worst_samples(judged.table)]
         comparison = compare_operators(
             remote, subject.model, samples, subject.task.state, subject.options,
-            progress=lambda done, total: progress(f"comparing operators on {target.name}", done, total),
+            progress=lambda done, total: progress("comparing operators", done, total),
         )  # fmt: skip
     if target.kind == "agent":
         metrics.update(_costs(subject, model, remote, progress))

@@ -57,7 +57,13 @@ class Target:
         """
         with self._connection() as connection:
             processor = "" if self.kind == "agent" else self.name
-            yield RemoteMachine(connection, journal, processor)
+            remote = RemoteMachine(connection, journal, processor)
+            if self.kind == "kernels" and not remote.machine.saturates:
+                raise DeviceError(
+                    "sums of pairs do not saturate in the copy of ONNX Runtime, so its kernels are "
+                    f"not those for AVX2; leave {self.name} out"
+                )
+            yield remote
 
     def _connection(self) -> AbstractContextManager[Connection]:
         if self.kind == "emulated":
