@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -334,6 +335,7 @@ def emulate(
     Example:
       packlight devices emulate --install
     """
+    from packlight.errors import DeviceError
     from packlight.machines import emulation
     from packlight.machines.installation import install as install_emulator
     from packlight.machines.installation import installation
@@ -352,6 +354,8 @@ def emulate(
     plan = installation()
     for step in plan.steps():
         typer.echo(step)
+    if not yes and not sys.stdin.isatty():
+        raise DeviceError("nobody answers here; to install without asking, add --yes")
     if not yes and not typer.confirm("Go on?"):
         typer.echo("Nothing was done.")
         return UNMET

@@ -106,7 +106,7 @@ def measure_there(
     result = ProcessorResult(
         name=target.name,
         kind=target.kind,
-        title=target.title,
+        title=_title(target, remote),
         machine=remote.machine,
         metrics=metrics,
         operators=comparison.differences,
@@ -115,6 +115,12 @@ def measure_there(
     )
     rows = judged.reference_table.rows
     return Measured(result, measure(subject.task.metric, rows, subject.seed))
+
+
+def _title(target: Target, remote: RemoteMachine) -> str:
+    if target.kind != "agent":
+        return target.title
+    return f"{remote.name}, {remote.machine.processor}, {remote.machine.system}"
 
 
 def _snr_over_samples(table: SampleTable) -> dict[str, Measurement]:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from packlight.presentation.numbers import plural, show_drop, show_named, show_share, show_value
+from packlight.presentation.numbers import (
+    drop_scale,
+    plural,
+    scaled_value,
+    show_named,
+    show_share,
+    show_value,
+)
 from packlight.records.measurement import Measurement
 from packlight.records.portability import (
     OperatorDifference,
@@ -16,6 +23,7 @@ IDENTICAL_DB = 150.0
 """SNR of outputs that do not differ at all."""
 
 MISSING = "-"
+IDENTICAL = "identical"
 MOST_NAMES = 3
 HEADS = ("processor", "snr", "worst", "agreement", "here", "there", "drop", "operators")
 CAUSES = {
@@ -47,7 +55,7 @@ def rows(record: Portability) -> Iterator[tuple[str, ...]]:
             MISSING if "agreement" not in metrics else show_share(metrics["agreement"].value),
             show_value(record.value),
             show_value(metrics[record.metric]),
-            show_drop(record.metric, metrics["drop"]),
+            scaled_value(metrics["drop"], drop_scale(record.metric)),
             differing,
         )
 
@@ -57,7 +65,7 @@ def level(snr: Measurement | None) -> str:
     if snr is None:
         return MISSING
     if snr.value >= IDENTICAL_DB:
-        return "identical"
+        return IDENTICAL
     return f"{snr.value:.1f} dB"
 
 
@@ -122,6 +130,8 @@ def advice(result: ProcessorResult) -> Iterator[str]:
             "No operator differs alone; its kernels are joined in another way there. Judge it by "
             "the metric."
         )
+    elif level(result.metrics.get("snr_worst")) == IDENTICAL:
+        yield "Outputs are identical, bit for bit."
     else:
         yield "Outputs are equal up to the rounding of floats; nothing needs to change."
 
