@@ -19,6 +19,7 @@ def measure_device(
     seconds: float = device.SECONDS,
     quick: bool = False,
     seed: int = 0,
+    date: str = "",
     agent: str = "",
     progress: Progress = silent,
 ) -> Device:
@@ -32,6 +33,7 @@ def measure_device(
         seconds: to spend; the first round over all models is always ended.
         quick: time few models, once, to try it out: what comes of it predicts badly.
         seed: of the shapes and weights of the models.
+        date: to state, as year-month-day; today where it is empty.
         agent: address of the machine, ``HOST:PORT`` or ``ssh:HOST``; this one where it is empty.
         progress: called with what is being done.
 
@@ -45,10 +47,10 @@ def measure_device(
     if not agent:
         return device.measure_device(
             timings, name=name, threads=threads, seconds=seconds, quick=quick, seed=seed,
-            progress=progress,
+            date=date, progress=progress,
         )  # fmt: skip
     with agent_target(agent).open(Journal()) as remote:
         return device.measure_device(
             timings, name=name, threads=threads, seconds=seconds, quick=quick, seed=seed,
-            progress=progress, timer=remote_timer(remote), on=remote.machine,
+            date=date, progress=progress, timer=remote_timer(remote), on=remote.machine,
         )  # fmt: skip

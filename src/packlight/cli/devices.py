@@ -340,7 +340,7 @@ def emulate(
     from packlight.machines.installation import install as install_emulator
     from packlight.machines.installation import installation
 
-    if not install:
+    if not install or emulation.is_current():
         versions = emulation.installed_versions()
         if not versions:
             typer.echo(f"The emulator is not installed: {emulation.INSTALL}")

@@ -78,6 +78,11 @@ def installed_versions() -> dict[str, str]:
         ) from error
 
 
+def is_current() -> bool:
+    """Test whether the emulator is installed with this ONNX Runtime."""
+    return installed_versions().get("onnxruntime") == version("onnxruntime")
+
+
 def emulated_agent(cpu: str, agent: Path) -> tuple[list[str], dict[str, str]]:
     """Command and environment of an agent on an emulated processor.
 

@@ -2,6 +2,7 @@
 
 import platform
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -69,7 +70,8 @@ def test_what_static_makes_is_safe_on_older_x86_and_agrees_on_arm(tmp_path, few_
 
 @pytest.fixture
 def few_images():
-    return zoo.task("fashion")
+    fashion = zoo.task("fashion")
+    return replace(fashion, calibration=[fashion.calibration[index] for index in range(32)])
 
 
 def test_an_agent_gives_outputs_latency_and_memory(token, address, integers, samples, tmp_path):
