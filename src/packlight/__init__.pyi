@@ -4,6 +4,7 @@ from .api.compress import Compressed as Compressed
 from .api.compress import compress as compress
 from .api.diagnose import diagnose as diagnose
 from .api.evaluate import evaluate as evaluate
+from .api.export import export as export
 from .api.fit import fit as fit
 from .api.layers import compare_layers as compare_layers
 from .api.measure_device import measure_device as measure_device
@@ -18,6 +19,7 @@ from .devices import list_devices as list_devices
 from .devices import load_device as load_device
 from .errors import CheckError as CheckError
 from .errors import DeviceError as DeviceError
+from .errors import ExportError as ExportError
 from .errors import InputError as InputError
 from .errors import ModelError as ModelError
 from .errors import PacklightError as PacklightError
@@ -41,6 +43,7 @@ from .records.configs import StaticInt8 as StaticInt8
 from .records.configs import WeightOnly as WeightOnly
 from .records.device import Device as Device
 from .records.evaluation import Evaluation as Evaluation
+from .records.export import Bundle as Bundle
 from .records.finding import Finding as Finding
 from .records.finding import Findings as Findings
 from .records.gate import Gate as Gate

@@ -19,6 +19,7 @@ VERBS = (
     "compress",
     "evaluate",
     "compare",
+    "export",
     "check",
     "layers",
     "diagnose",
