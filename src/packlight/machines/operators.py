@@ -17,7 +17,7 @@ from onnx_ir.passes import common
 from packlight.layers.signal_noise import SignalNoise
 from packlight.machines.remote import RemoteMachine, RemoteModel, remote_session
 from packlight.model import Model, nodes, random_operators, to_bytes
-from packlight.records.portability import Cause, OperatorDifference
+from packlight.records.portability import Cause, KernelDifference
 from packlight.records.session import SessionOptions
 from packlight.runtime import Session, Steps, open_session, saturation, stream
 from packlight.runtime.calls import Array
@@ -55,7 +55,7 @@ class Comparison:
         skipped: number of operators that were not.
     """
 
-    differences: tuple[OperatorDifference, ...]
+    differences: tuple[KernelDifference, ...]
     compared: int
     skipped: int
 
@@ -101,7 +101,7 @@ class Difference:
             return self.numbers[1] == 0
         return self.noise.snr(1).value >= EQUAL_SNR_DB
 
-    def result(self, saturated: float) -> OperatorDifference:
+    def result(self, saturated: float) -> KernelDifference:
         """The record.
 
         Args:
@@ -113,7 +113,7 @@ class Difference:
             cause = "saturation"
         elif snr.value >= ROUNDING_SNR_DB or (self.codes and self.largest <= ONE_STEP):
             cause = "rounding"
-        return OperatorDifference(
+        return KernelDifference(
             self.operator, self.kernel, cause, snr, self.numbers[1] / max(1, self.numbers[0]),
             self.largest, self.codes, saturated,
         )  # fmt: skip

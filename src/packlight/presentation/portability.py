@@ -14,7 +14,7 @@ from packlight.presentation.numbers import (
 )
 from packlight.records.measurement import Measurement
 from packlight.records.portability import (
-    OperatorDifference,
+    KernelDifference,
     Portability,
     ProcessorResult,
 )
@@ -69,7 +69,7 @@ def level(snr: Measurement | None) -> str:
     return f"{snr.value:.1f} dB"
 
 
-def difference_row(operator: OperatorDifference) -> tuple[str, ...]:
+def difference_row(operator: KernelDifference) -> tuple[str, ...]:
     """Operator, kernel, cause, SNR, share of numbers that differ, and the largest difference."""
     largest = f"{operator.largest:.3g}"
     if operator.codes:

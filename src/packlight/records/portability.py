@@ -20,7 +20,7 @@ Kind = Literal["emulated", "kernels", "agent"]
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorDifference:
+class KernelDifference:
     """An operator that computes something else there from the same inputs.
 
     Attributes:
@@ -67,11 +67,11 @@ class ProcessorResult:
     title: str
     machine: Machine
     metrics: Mapping[str, Measurement]
-    operators: tuple[OperatorDifference, ...] = ()
+    operators: tuple[KernelDifference, ...] = ()
     compared: int = 0
     skipped: int = 0
 
-    def operators_of(self, cause: Cause) -> tuple[OperatorDifference, ...]:
+    def operators_of(self, cause: Cause) -> tuple[KernelDifference, ...]:
         """Operators that differ for one cause, the noisiest first."""
         chosen = [operator for operator in self.operators if operator.cause == cause]
         return tuple(sorted(chosen, key=lambda operator: operator.snr.value))
