@@ -7,12 +7,13 @@ from .api.evaluate import evaluate as evaluate
 from .api.export import export as export
 from .api.fit import fit as fit
 from .api.layers import compare_layers as compare_layers
+from .api.measure_device import measure_device as measure_device
 from .api.plan import plan as plan
 from .api.plan_in_process import what_if as what_if
+from .api.portability import portability as portability
 from .api.profile import profile as profile
 from .api.quantize_where_faster import IntegerSearch as IntegerSearch
 from .api.quantize_where_faster import quantize_where_faster as quantize_where_faster
-from .benchmarking.device import measure_device as measure_device
 from .benchmarking.latency import predict_latency as predict_latency
 from .devices import list_devices as list_devices
 from .devices import load_device as load_device
@@ -55,6 +56,7 @@ from .records.layers import Layers as Layers
 from .records.measurement import Measurement as Measurement
 from .records.outcome import Outcome as Outcome
 from .records.plan import Plan as Plan
+from .records.portability import Portability as Portability
 from .records.profile import Profile as Profile
 from .records.recipe import Recipe as Recipe
 from .records.recipe import Step as Step

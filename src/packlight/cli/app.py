@@ -25,6 +25,7 @@ VERBS = (
     "diagnose",
     "profile",
     "plan",
+    "portability",
     "init-task",
     "lessons",
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from packlight.presentation import diagnosis
+from packlight.presentation import diagnosis, portability
 from packlight.presentation.bundle import TITLES, decibels, weight_groups
 from packlight.presentation.gate import (
     base_number,
@@ -38,6 +38,7 @@ from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Outcome, VariantResult
 from packlight.records.plan import Plan
+from packlight.records.portability import Portability
 from packlight.records.profile import OperatorCost, Profile
 from packlight.records.variant import Variant
 
@@ -224,6 +225,17 @@ def layers_overview(layers: Layers) -> Overview:
     return Overview(f"{title}{plural(layers.n, 'sample')}. {degradation(layers)}")
 
 
+def portability_overview(record: Portability) -> Overview:
+    """One row for each processor, and what to change."""
+    sentences = [
+        f"{result.name}: {sentence}"
+        for result in record.processors
+        for sentence in portability.advice(result)
+    ]
+    title = portability.headline(record)
+    return Overview(title, portability.HEADS, list(portability.rows(record)), sentences)
+
+
 def degradation(layers: Layers) -> str:
     """Sentence about the first operator with a large error of its own."""
     if layers.first:
@@ -324,6 +336,7 @@ OVERVIEWS: Mapping[type, Callable[[Any], Overview]] = {
     Layers: layers_overview,
     Outcome: outcome_overview,
     Plan: plan_overview,
+    Portability: portability_overview,
     Profile: profile_overview,
     Variant: variant_overview,
 }
