@@ -126,3 +126,24 @@ def test_the_solver_prints_nothing_even_where_no_option_of_its_silences_it(capfd
     assert (captured.out, captured.err) == ("", "")
     os.write(1, b"heard again\n")
     assert capfd.readouterr().out == "heard again\n"
+
+
+OPENMP = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="GNU OpenMP says there what it was told"
+)
+
+
+@OPENMP
+@pytest.mark.parametrize(
+    ("chosen", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")]
+)
+def test_threads_of_kernels_sleep_while_they_wait_unless_told_otherwise(chosen, policy):
+    code = "import os, packlight.compression.compiled; print(os.environ.get('OMP_WAIT_POLICY'))"
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True,
+        env={**plain, "OMP_DISPLAY_ENV": "true", **chosen},
+    )  # fmt: skip
+
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+    assert done.stdout.strip() == chosen.get("OMP_WAIT_POLICY", "None")
