@@ -99,7 +99,9 @@ def _settle(x: Floats, nodes: list[int], neighbors: Sequence[Sequence[int]]) -> 
     wanted = []
     for node in nodes:
         near = neighbors[node]
-        wanted.append(float(sum(x[other] for other in near) / len(near)) if near else float(x[node]))
+        wanted.append(
+            float(sum(x[other] for other in near) / len(near)) if near else float(x[node])
+        )
     if len(nodes) == 1:
         x[nodes[0]] = wanted[0]
         return

@@ -104,9 +104,7 @@ def _likeness(page: OperatorsPage, row: int) -> tuple[object, ...]:
     return page.ops[row], page.numbers["macs"][row], page.numbers["activation_bytes"][row]
 
 
-def _in_order(
-    first: OperatorsPage, second: OperatorsPage, pairs: dict[int, int]
-) -> list[DiffRow]:
+def _in_order(first: OperatorsPage, second: OperatorsPage, pairs: dict[int, int]) -> list[DiffRow]:
     """Rows in the order of the first model, with added ones behind what they follow."""
     rows: list[DiffRow] = []
     matched = set(pairs.values())
@@ -124,9 +122,7 @@ def _in_order(
         rows.append(DiffRow("changed" if fields else "same", row, counterpart, fields))
     shown = {row.second for row in rows}
     rows.extend(
-        DiffRow("added", -1, added, ())
-        for added in range(len(second.names))
-        if added not in shown
+        DiffRow("added", -1, added, ()) for added in range(len(second.names)) if added not in shown
     )
     return rows
 

@@ -103,9 +103,7 @@ def metric_titles(
         scale = metric_scale(name, measurement.unit, abs(measurement.value))
         label = scale.label.strip()
         titles.append(
-            MetricTitle(
-                name, title_of(name), measurement.unit, scale.size, label, better(name)
-            )
+            MetricTitle(name, title_of(name), measurement.unit, scale.size, label, better(name))
         )
     return tuple(titles)
 

@@ -78,7 +78,9 @@ def seconds_saved(what_if: WhatIf, step: str) -> list[float]:
     return [float((before[rows] - after[rows]).sum()) for rows in what_if.rows]
 
 
-def operator_seconds(what_if: WhatIf, precision: object) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def operator_seconds(
+    what_if: WhatIf, precision: object
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Predicted seconds of every operator in a precision, by the roofline (n,)."""
     predictor = what_if.planner.predictor
     arithmetic, traffic, low, high = predictor.roofline(precision)  # type: ignore[arg-type]
