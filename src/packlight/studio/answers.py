@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from packlight.errors import InputError
 from packlight.planning.routes import Choice, parse_choice
+from packlight.presentation.changes import describe_change
+from packlight.presentation.numbers import plural
 from packlight.presentation.source_paths import short_names
-from packlight.records.codec import from_json
+from packlight.records import parse_recipe
 from packlight.studio.graph import graph_page
 from packlight.studio.job_child import JobRequest
 from packlight.studio.pages import (
@@ -35,8 +38,8 @@ from packlight.studio.views.compare import (
 )
 from packlight.studio.views.diff import diff_page
 from packlight.studio.views.layers import layers_page
-from packlight.studio.views.operators import modules_of, operators_page
-from packlight.studio.views.overview import overview_page, variant_row
+from packlight.studio.views.operators import operators_page
+from packlight.studio.views.overview import overview_page, short_recipe, variant_row
 from packlight.studio.views.what_if import prediction, what_if_page
 from packlight.studio.workspace import Workspace
 
@@ -68,13 +71,18 @@ def operators(space: Workspace, query: Query) -> OperatorsPage:
     profile = space.profile(key, measured=query.get("measured") == "1")
     changes = ()
     name = profile.model
-    if space.settings.project is not None and key in space.results():
+    if is_variant(space, key):
         result = space.results()[key]
         changes = result.changes
         name = result.name
     sensitivity = space.sensitivity(key)
     noise = sensitivity.noise.get(SHOWN_STEP, {}) if sensitivity else {}
-    return operators_page(key, name, profile, changes, noise)
+    return operators_page(key, name, profile, space.modules(key), changes, noise)
+
+
+def is_variant(space: Workspace, key: str) -> bool:
+    """Tell whether a model is a variant of the project, not a file."""
+    return space.outcome_or_none() is not None and key in space.results()
 
 
 def graph(space: Workspace, query: Query) -> GraphPage:
@@ -85,7 +93,7 @@ def graph(space: Workspace, query: Query) -> GraphPage:
     cache_key = ("graph", space.path_of(key), unfolded)
     return space.once.get(
         cache_key,
-        lambda: graph_page(profile, modules_of(profile), space.edges(key), unfolded),
+        lambda: graph_page(profile, space.modules(key), space.edges(key), unfolded),
     )
 
 
@@ -204,7 +212,9 @@ def diff(space: Workspace, query: Query) -> DiffPage:
     best = next((choice.id for choice in choices if choice.role == "best"), choices[-1].id)
     second = query.get("second") or best
     pages = [operators(space, {"model": key}) for key in (first, second)]
-    return diff_page(pages[0], pages[1], (space.profile(first), space.profile(second)))
+    changes = space.results()[second].changes if is_variant(space, second) else ()
+    notes = {change.operator: describe_change(change) for change in changes}
+    return diff_page(pages[0], pages[1], (space.profile(first), space.profile(second)), notes)
 
 
 def whole_number(query: Query, name: str) -> int:
@@ -330,14 +340,10 @@ def job_request(
     found = predict(space, content)
     if not found.recipe:
         raise InputError("these choices change nothing; choose a step for an operator first")
+    methods = short_recipe(parse_recipe(found.recipe))
     name = text_of(content, "name", LONGEST_NAME).strip()
-    fields = {"recipe": found.recipe, "name": name}
-    whole = from_json(JobRequest, {**_fields(request), **fields})
-    return whole, name or "Measure the choices", found
-
-
-def _fields(request: JobRequest) -> dict[str, object]:
-    return {name: getattr(request, name) for name in JobRequest.__slots__}
+    name = name or f"{methods} on {plural(found.changed, 'operator')}"
+    return replace(request, recipe=found.recipe, name=name), name, found
 
 
 PAGES: Mapping[str, Callable[[Workspace, Query], object]] = {

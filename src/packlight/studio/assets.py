@@ -106,7 +106,10 @@ def offline_page(title: str, answers: Mapping[str, str]) -> str:
         if path.endswith(".js")
     }
     content = ",".join(f"{json.dumps(address)}:{text}" for address, text in answers.items())
-    policy = "default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; img-src data:"
+    policy = (
+        "default-src 'none'; script-src 'unsafe-inline' data:; style-src 'unsafe-inline'; "
+        "img-src data:"
+    )
     return f"""<!doctype html>
 <html lang="en">
 <head>

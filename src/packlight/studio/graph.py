@@ -27,6 +27,26 @@ def module_of(name: str, module: str) -> str:
     return ".".join(piece for piece in name.split("/")[:-1] if piece)
 
 
+def modules_of(profile: Profile, edges: Sequence[Edge]) -> tuple[str, ...]:
+    """Path of the module of each operator.
+
+    An operator without a module that is computed when the model is loaded, as one that unpacks a
+    weight, belongs where its result is read.
+    """
+    modules = [
+        module_of(operator.name, operator.source.module if operator.source else "")
+        for operator in profile.operators
+    ]
+    readers: dict[int, list[int]] = {}
+    for source, target in edges:
+        readers.setdefault(source, []).append(target)
+    for row in reversed(range(len(modules))):
+        homes = {modules[reader] for reader in readers.get(row, ())}
+        if not modules[row] and profile.operators[row].at_load and len(homes) == 1:
+            modules[row] = homes.pop()
+    return tuple(modules)
+
+
 def edges_of(model: Model, names: Sequence[str]) -> list[Edge]:
     """Edges between operators, as indices into their names."""
     index = {name: row for row, name in enumerate(names)}

@@ -107,7 +107,7 @@ class Jobs:
                 return
             self._update(job, state="running", text="starting")
             with self._lock:
-                job.process = subprocess.Popen(
+                job.process = subprocess.Popen(  # noqa: S603  our own module
                     [sys.executable, "-m", CHILD],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,

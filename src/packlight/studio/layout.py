@@ -74,15 +74,23 @@ def draw(count: int, edges: Sequence[tuple[int, int]]) -> Drawing:
 
 
 def layers_of(count: int, edges: Sequence[tuple[int, int]]) -> Integers:
-    """Length of the longest path to each node (n,).
+    """Length of the longest path to each node (n,); nodes that read nothing stand before a reader.
 
     Args:
         count: number of nodes.
         edges: sorted by source, each from a lower to a higher number.
     """
     layers = [0] * count
+    first_reader: dict[int, int] = {}
+    reads: set[int] = set()
     for source, target in edges:
         layers[target] = max(layers[target], layers[source] + 1)
+        reads.add(target)
+    for source, target in edges:
+        first_reader[source] = min(first_reader.get(source, layers[target]), layers[target])
+    for node, layer in first_reader.items():
+        if node not in reads:
+            layers[node] = layer - 1
     return np.array(layers, np.int64)
 
 

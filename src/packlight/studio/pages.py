@@ -735,12 +735,14 @@ class DiffRow:
         first: index in the first model; -1 where it has none.
         second: index in the second model; -1 where it has none.
         fields: columns that differ.
+        note: what a recipe made of it, in words; empty where none did.
     """
 
     status: MatchStatus
     first: int
     second: int
     fields: tuple[str, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,9 +37,8 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-NO_TOKEN = (
-    "This needs the token of packlight studio. Open the address that the command printed; it ends "
-    "with ?token= and the token.\n"
+WITHOUT_TOKEN = (
+    "This is packlight studio. Open the address that the command printed: it ends with a key.\n"
 )
 WRITES = frozenset({"POST", "PUT", "DELETE", "PATCH"})
 
@@ -93,15 +92,12 @@ class Guard:
         if self.is_foreign(scope["method"], headers):
             return PlainTextResponse("This request comes from another site.\n", 403)
         in_address = self.token_in_address(scope)
-        if in_address is not None:
-            if not self.matches(in_address):
-                return PlainTextResponse(NO_TOKEN, 401)
-            if scope["path"] == "/":
-                return self.welcome()
-            return None
-        if self.matches(self.token_in_headers(headers)):
-            return None
-        return PlainTextResponse(NO_TOKEN, 401)
+        token = self.token_in_headers(headers) if in_address is None else in_address
+        if not self.matches(token):
+            return PlainTextResponse(WITHOUT_TOKEN, 401)
+        if in_address is not None and scope["path"] == "/":
+            return self.welcome()
+        return None
 
     def is_foreign(self, method: str, headers: Headers) -> bool:
         """Tell whether a browser sent the request from a page of another site."""

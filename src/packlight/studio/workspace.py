@@ -28,7 +28,7 @@ from packlight.records import (
 from packlight.search.study import LAST, OUTCOME
 from packlight.sources.opening import ZOO, open_model, task_for
 from packlight.store import Store
-from packlight.studio.graph import edges_of
+from packlight.studio.graph import edges_of, modules_of
 from packlight.studio.job_child import LAYERS, SENSITIVITY
 from packlight.studio.pages import (
     ChoiceRow,
@@ -257,6 +257,12 @@ class Workspace:
         names = [operator.name for operator in self.profile(key).operators]
         return self.once.get(("edges", self.path_of(key)), lambda: edges_of(self.model(key), names))
 
+    def modules(self, key: str) -> tuple[str, ...]:
+        """Path of the module of each operator of a model's profile."""
+        profile = self.profile(key)
+        edges = self.edges(key)
+        return self.once.get(("modules", self.path_of(key)), lambda: modules_of(profile, edges))
+
     def what_if(self, key: str) -> WhatIf:
         """Predictions for a model; use it under ``what_if_lock``."""
         path = self.path_of(key)
@@ -345,7 +351,7 @@ class Workspace:
                 version=__version__,
             )  # fmt: skip
         title = self.settings.project.resolve().name
-        return frame_of(outcome, title, models, self.tried(outcome), self.runs_reason())
+        return frame_of(outcome, title, models, self.runs_reason())
 
     def layers(self, variant: str) -> Layers | None:
         """A variant inside; None where it was not measured."""
@@ -427,7 +433,7 @@ class Workspace:
         """
         if self.store is None:
             raise InputError(
-                "views and recipes are saved in a project; this is a model alone. Run packlight fit "
-                "first, and open its project here"
+                "views and recipes are saved in a project; this is a model alone. Run packlight "
+                "fit first, and open its project here"
             )
         return self.store

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import SequenceMatcher
 from typing import Final
 
@@ -28,6 +29,7 @@ def diff_page(
     first: OperatorsPage,
     second: OperatorsPage,
     profiles: tuple[Profile, Profile],
+    notes: Mapping[str, str],
 ) -> DiffPage:
     """Two models side by side.
 
@@ -35,8 +37,9 @@ def diff_page(
         first: operators of the first model.
         second: operators of the second model.
         profiles: of both.
+        notes: what a recipe made of operators of the first model, in words.
     """
-    rows = matched_rows(first, second)
+    rows = [_with_note(row, first, second, notes) for row in matched_rows(first, second)]
     ours = Counter(first.ops)
     theirs = Counter(second.ops)
     totals = {
@@ -53,6 +56,15 @@ def diff_page(
         totals=totals,
         ops={op: (ours[op], theirs[op]) for op in differing},
     )
+
+
+def _with_note(
+    row: DiffRow, first: OperatorsPage, second: OperatorsPage, notes: Mapping[str, str]
+) -> DiffRow:
+    note = notes.get(first.names[row.first], "") if row.first >= 0 else ""
+    if not note and row.second >= 0:
+        note = second.storage[row.second]
+    return replace(row, note=note)
 
 
 def _number(name: str, measurement: Measurement) -> Number:
@@ -114,9 +126,8 @@ def _in_order(first: OperatorsPage, second: OperatorsPage, pairs: dict[int, int]
         if counterpart < 0:
             rows.append(DiffRow("removed", row, -1, ()))
             continue
-        for added in range(position, counterpart):
-            if added not in matched:
-                rows.append(DiffRow("added", -1, added, ()))
+        between = [added for added in range(position, counterpart) if added not in matched]
+        rows.extend(DiffRow("added", -1, added, ()) for added in between)
         position = max(position, counterpart + 1)
         fields = _changed_fields(first, second, row, counterpart)
         rows.append(DiffRow("changed" if fields else "same", row, counterpart, fields))

@@ -10,7 +10,6 @@ from packlight.presentation.changes import describe_change
 from packlight.presentation.source_paths import short_names
 from packlight.records import Change, OperatorCost, Profile
 from packlight.records.measurement import How
-from packlight.studio.graph import module_of
 from packlight.studio.pages import ColumnTitle, OperatorsPage
 
 Column = tuple[float | None, ...]
@@ -49,6 +48,7 @@ def operators_page(
     key: str,
     name: str,
     profile: Profile,
+    modules: tuple[str, ...],
     changes: Sequence[Change] = (),
     sensitivity: Mapping[str, float] | None = None,
 ) -> OperatorsPage:
@@ -58,6 +58,7 @@ def operators_page(
         key: id of the model.
         name: of the model.
         profile: of the model, with predicted or measured times where there are any.
+        modules: path of the module of each operator.
         changes: that a recipe made.
         sensitivity: noise over signal at the outputs by operator, where it was measured.
     """
@@ -73,7 +74,7 @@ def operators_page(
         name=name,
         names=tuple(operator.name for operator in operators),
         ops=tuple(operator.op for operator in operators),
-        modules=modules_of(profile),
+        modules=modules,
         files=tuple(files.get(o.source.file, "") if o.source else "" for o in operators),
         lines=tuple(o.source.line if o.source else 0 for o in operators),
         bounds=tuple(operator.bound for operator in operators),
@@ -84,14 +85,6 @@ def operators_page(
         device="" if has_measured_time(operators) else profile.device,
         notes=profile.notes,
         peak=profile.peak_operator,
-    )
-
-
-def modules_of(profile: Profile) -> tuple[str, ...]:
-    """Path of the module of each operator."""
-    return tuple(
-        module_of(operator.name, operator.source.module if operator.source else "")
-        for operator in profile.operators
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from packlight import __version__
 from packlight.comparison import pareto_front
@@ -40,7 +40,6 @@ def frame_of(
     outcome: Outcome,
     title: str,
     models: Sequence[ModelChoice],
-    tried: Collection[VariantResult],
     runs_reason: str,
 ) -> Frame:
     """Parts of a project that every page shows.
@@ -49,7 +48,6 @@ def frame_of(
         outcome: of its search.
         title: of the project.
         models: that pages can show.
-        tried: variants made from the studio.
         runs_reason: what to do so that recipes can be run; empty where they can.
     """
     shown = shown_variant(outcome)

@@ -7,6 +7,7 @@ import { html } from "./html.js";
 import { address, answer, go, goTo, isConnected, isHelpOpen, isOffline, jobs, message, refreshAnswers, send, theme, toggleTheme } from "./state.js";
 
 export const TITLES = { overview: "Overview", operators: "Operators", "what-if": "What if", compare: "Compare", layers: "Layers", diff: "Diff" };
+const MESSAGE_MS = 12000;
 const KEYS = [["/", "search"], ["1 to 6", "pages"], ["arrows", "move in the table, the graph, the samples"], ["Enter", "open, fold"], ["Shift + arrows", "pan the graph"], ["+ - 0", "zoom the graph"], ["u, r", "undo, redo in What if"], ["Esc", "clear the selection"], ["?", "this list"]];
 
 export function Header({ frame }) {
@@ -76,6 +77,10 @@ export function BudgetBar({ frame }) {
 
 export function Message() {
   const text = message.value;
+  useEffect(() => {
+    const timer = setTimeout(() => { message.value = ""; }, MESSAGE_MS);
+    return () => clearTimeout(timer);
+  }, [text]);
   return html`<div class="message ${text ? "shown" : ""}" role="status" aria-live="polite">${text}${text ? html` <button type="button" aria-label="Close" onClick=${() => { message.value = ""; }}>✕</button>` : null}</div>`;
 }
 

@@ -2,8 +2,8 @@
 import { viridis } from "../logic/scales.js";
 import { html } from "./html.js";
 
-const COLUMN = 132;
-const ROW = 30;
+const COLUMN = 108;
+const ROW = 27;
 
 /**
  * @param {object} props
@@ -28,7 +28,7 @@ export function Lineage({ nodes, variants, metric, by, selected, onSelect }) {
   const placed = nodes.filter((node) => by !== "time" || node.variant);
   const position = (node) => [18 + column(node) * COLUMN, 20 + node.y * ROW];
   const byKey = new Map(nodes.map((node) => [node.key, node]));
-  const width = Math.max(...placed.map((node) => position(node)[0])) + 190;
+  const width = Math.max(...placed.map((node) => position(node)[0])) + 120;
   const height = Math.max(...placed.map((node) => node.y)) * ROW + 44;
   return html`<div class="scroll lineage"><svg width=${width} height=${height} role="group" aria-label="Lineage of variants">
     ${by !== "time" && placed.filter((node) => node.key).map((node) => {
@@ -48,7 +48,7 @@ export function Lineage({ nodes, variants, metric, by, selected, onSelect }) {
           onClick=${(event) => choose(event.ctrlKey || event.metaKey || event.shiftKey)} onKeyDown=${(event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(event.ctrlKey || event.shiftKey); } }}>
         <circle cx=${px} cy=${py} r=${radius} style=${variant && part !== null ? { fill: viridis(part) } : {}} />
         ${variant?.best ? html`<circle class="ring" cx=${px} cy=${py} r=${radius + 4} />` : null}
-        <text x=${px + radius + 5} y=${py + 4}>${name.length > 24 ? `${name.slice(0, 23)}…` : name}</text>
+        <text class="node-label" x=${px + radius + 5} y=${py + 4}>${name.length > 24 ? `${name.slice(0, 23)}…` : name}</text>
         <title>${variant ? `${variant.name}\n${variant.recipe}\n${metric.title}: ${variant.numbers[metric.name]?.text ?? "unknown"}` : node.label}</title>
       </g>`;
     })}

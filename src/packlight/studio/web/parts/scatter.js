@@ -98,7 +98,7 @@ function drawAxes(context, size, across, up, xTitle, yTitle, colors) {
   const height = size.height - MARGIN.top - MARGIN.bottom;
   context.textBaseline = "top";
   context.textAlign = "center";
-  for (const power of powers(across, width / 70)) {
+  for (const power of powers(across, width / 80)) {
     const px = MARGIN.left + (0.06 + (0.9 * (power - across.from)) / across.span) * width;
     context.beginPath();
     context.moveTo(px, MARGIN.top);
@@ -117,10 +117,23 @@ function drawAxes(context, size, across, up, xTitle, yTitle, colors) {
     context.fillText(show(10 ** power, yTitle.unit), MARGIN.left - 5, py);
   }
   context.textAlign = "left";
+  context.fillStyle = colors.ink;
+  context.fillText(`${yTitle.title} ↑`, MARGIN.left + 4, MARGIN.top + 4);
+  context.textAlign = "right";
+  context.fillText(`${xTitle.title} →`, size.width - MARGIN.right, MARGIN.top + height - 8);
+  context.textAlign = "left";
 }
 
+/** Logarithms of ticks: powers of ten, with 2 and 5 between where there is space. */
 function powers(axis, most) {
   if (!Number.isFinite(axis.from)) return [];
+  if (axis.span * 3 <= most) {
+    const all = [];
+    for (let power = Math.floor(axis.from); power <= axis.from + axis.span; power++) {
+      for (const factor of [1, 2, 5]) all.push(power + Math.log10(factor));
+    }
+    return all.filter((place) => place >= axis.from && place <= axis.from + axis.span);
+  }
   const first = Math.ceil(axis.from);
   const last = Math.floor(axis.from + axis.span);
   const step = Math.max(1, Math.ceil((last - first + 1) / Math.max(1, most)));

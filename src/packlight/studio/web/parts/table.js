@@ -5,6 +5,7 @@ import { html } from "./html.js";
 
 export const ROW_HEIGHT = 28;
 const PAGE_ROWS = 12;
+const HEAD_HEIGHT = 68;
 
 /**
  * @typedef {object} Column
@@ -59,7 +60,8 @@ export function DataTable({ label, count, columns, sort, onSort, rowClass, isSel
   }, [focus, count]);
   const [first, last] = visibleRange(top, size, ROW_HEIGHT, count);
   const template = columns.map((column) => column.width).join(" ");
-  const style = { gridTemplateColumns: template };
+  const least = columns.reduce((sum, column) => sum + Number(/(\d+)px/.exec(column.width)?.[1] ?? 0), 0);
+  const style = { gridTemplateColumns: template, minWidth: `${least}px` };
   const lines = [];
   for (let line = first; line < last; line++) lines.push(line);
 
@@ -83,7 +85,7 @@ export function DataTable({ label, count, columns, sort, onSort, rowClass, isSel
 
   return html`<div class="table-scroll" ref=${scroller} tabIndex="0" role="grid" aria-label=${label} aria-rowcount=${count + 1}
       aria-colcount=${columns.length} data-rows=${count} onScroll=${(event) => setTop(event.currentTarget.scrollTop)} onKeyDown=${onKey}
-      style=${{ height: `${height}px` }}>
+      style=${{ height: `${Math.min(height, count * ROW_HEIGHT + HEAD_HEIGHT + (hasTotals ? ROW_HEIGHT : 0))}px` }}>
     <div class="table-head" role="row" ref=${head} style=${style}>
       ${columns.map((column) => html`<div role="columnheader" key=${column.key} class=${column.isNumber ? "number" : ""} aria-sort=${sortState(sort, column.key)}>
         ${column.isFixed ? html`<span title=${column.tip}>${column.title}</span>` : html`<button type="button" class="sort" title=${column.tip} onClick=${() => onSort(column.key)}>${column.title}<span aria-hidden="true">${sortMark(sort, column.key)}</span></button>`}

@@ -2,7 +2,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { pageAddress } from "../logic/address.js";
 import { plural, show } from "../logic/format.js";
-import { Answered, Card, Empty, Problem, Skeleton, Value } from "../parts/common.js";
+import { Answered, Card, Empty, Problem, Skeleton } from "../parts/common.js";
 import { Graph } from "../parts/graph.js";
 import { html } from "../parts/html.js";
 import { address, answer, go } from "../parts/state.js";
@@ -12,6 +12,7 @@ import { Select } from "../parts/common.js";
 const MARKS = { same: "=", changed: "~", removed: "−", added: "+" };
 const COLUMNS = ["weight_bytes", "macs", "activation_bytes"];
 const TITLES = { size: "File size", weight_bytes: "Weights", macs: "MACs", parameters: "Parameters", peak_activation_bytes: "Peak activations", predicted_latency: "Latency" };
+const UNITS = { macs: "1", parameters: "1", predicted_latency: "s" };
 const SHARES = { same: null, changed: 0.65, removed: 0.15, added: 1 };
 
 export function Diff({ frame }) {
@@ -50,20 +51,14 @@ function Content({ page }) {
     { key: "second", title: page.second.name, width: "minmax(150px, 1.4fr)", isFixed: true, cell: (line) => (rows[line].second >= 0 ? html`<span title=${page.second.names[rows[line].second]}>${page.second.names[rows[line].second] === page.first.names[rows[line].first] ? "same name" : page.second.names[rows[line].second]}</span>` : html`<span class="quiet">–</span>`) },
     { key: "op", title: "Type", width: "96px", isFixed: true, cell: (line) => (rows[line].first >= 0 ? page.first.ops[rows[line].first] : page.second.ops[rows[line].second]) },
     ...COLUMNS.map((name) => ({ key: name, title: column(name).title, width: "140px", isFixed: true, isNumber: true, cell: (line) => change(pair(rows[line], name), column(name).unit, rows[line].status) })),
-    { key: "storage", title: "What was done", width: "minmax(120px, 1fr)", isFixed: true, cell: (line) => { const text = storageOf(page, rows[line]); return html`<span title=${text}>${text}</span>`; } },
+    { key: "storage", title: "What was done", width: "minmax(120px, 1fr)", isFixed: true, cell: (line) => { const text = rows[line].note; return html`<span title=${text}>${text}</span>`; } },
   ];
-  return html`<${Card} title="Summary" wide><dl class="tiles">${Object.entries(page.totals).map(([name, [before, after]]) => html`<div class="tile" key=${name}><dt>${TITLES[name] ?? name}</dt><dd><${Value} number=${before} interval=${false} /> → <${Value} number=${after} interval=${false} /></dd><dd class="quiet">${before.value ? `${(after.value / before.value).toFixed(2)}x` : ""}</dd></div>`)}</dl>
+  return html`<${Card} title="Summary" wide><dl class="tiles">${Object.entries(page.totals).map(([name, [before, after]]) => html`<div class="tile" key=${name}><dt>${TITLES[name] ?? name}</dt><dd class="pair">${show(before.value, UNITS[name] ?? "B")} → ${show(after.value, UNITS[name] ?? "B")}${after.how === "estimated" ? html` <span class="quiet">predicted</span>` : null}</dd><dd class="quiet">${before.value ? `${(after.value / before.value).toFixed(2)}x` : ""}</dd></div>`)}</dl>
       <p role="group" aria-label="Kinds of changes">${["changed", "removed", "added", "same"].map((status) => html`<button type="button" key=${status} aria-pressed=${kept === status} class="status-filter ${status}" onClick=${() => go({ status: kept === status ? "" : status }, { replace: true })}><span aria-hidden="true">${MARKS[status]}</span> ${page.counts[status] ?? 0} ${status}</button>`)}</p>
       ${Object.keys(page.ops).length ? html`<p class="quiet">Types that differ in number: ${Object.entries(page.ops).map(([op, [before, after]]) => `${op} ${before} → ${after}`).join(", ")}</p>` : html`<p class="quiet">Every type of operator is there as often in both.</p>`}<//>
     <${Card} title="Operators side by side" wide tools=${html`<input type="search" class="search" placeholder="Search" aria-label="Search operators" value=${state.q ?? ""} onInput=${(event) => go({ q: event.target.value }, { replace: true })} /><span class="quiet">${plural(rows.length, "row")}</span>`}>
       <${DataTable} label="Operators of both models" count=${rows.length} columns=${columns} sort="" onSort=${() => {}} rowClass=${(line) => rows[line].status} isSelected=${isSelected} focus=${focus} onFocus=${setFocus} onSelect=${(line) => go({ o: page.first.names[rows[line].first] ?? page.second.names[rows[line].second] }, { replace: true })} height=${360} /><//>
     <div class="split"><${Side} page=${page.first} rows=${page.rows} field="first" title=${page.first.name} /><${Side} page=${page.second} rows=${page.rows} field="second" title=${page.second.name} /></div>`;
-}
-
-function storageOf(page, row) {
-  if (row.second >= 0 && page.second.storage[row.second]) return page.second.storage[row.second];
-  if (row.first >= 0) return page.second.storage[row.first] && row.second < 0 ? page.second.storage[row.first] : row.status === "removed" ? "no counterpart" : "";
-  return "";
 }
 
 function change([before, after], unit, status) {

@@ -39,7 +39,7 @@ function Content({ page }) {
   const select = (name) => go({ o: name, m: "" }, { replace: true });
   const weights = page.weights.filter((weight) => row < 0 || weight.operator === chosen);
   return html`<${Card} title="Signal to noise, layer by layer" wide><p class="headline">${page.sentence}</p><${Chart} page=${page} row=${row} onSelect=${select} />
-      <p class="legend"><span class="line-key total"></span> with all errors before it <span class="line-key own"></span> of this operator alone <span>▼ first below ${WRONG_BELOW} dB by its own noise</span>. Exact arithmetic, ${page.n} samples. Higher is better.</p><//>
+      <p class="legend"><span class="line-key total"></span> with all errors before it <span>● of this operator alone</span> <span>▼ first below ${WRONG_BELOW} dB by its own noise</span> <span>Exact arithmetic, ${page.n} samples; higher is better, ${"80 dB"} and more at the top.</span></p><//>
     <div class="split"><${Card} title="Values"><div class="scroll tall"><table class="plain" aria-label="Values"><thead><tr><th scope="col">Operator</th><th scope="col">Type</th><th scope="col" class="number">All errors</th><th scope="col" class="number">Own</th><th scope="col" class="number">Outside</th><th scope="col">Range, before and after</th></tr></thead>
       <tbody>${page.names.map((name, index) => html`<tr key=${index} class="${index === row ? "selected" : ""}" aria-selected=${index === row} onClick=${() => select(name)}><td><button type="button" class="link" onClick=${() => select(name)}>${name}</button>${name === page.first ? html` <span class="badge open">goes wrong here</span>` : null}</td><td>${page.ops[index]}</td>
         <td class="number">${show(page.total[index], "dB")}</td><td class="number">${show(page.own[index], "dB")}</td><td class="number">${show(page.outside[index], "%")}</td><td><${Ranges} page=${page} index=${index} /></td></tr>`)}</tbody></table></div><//>
@@ -63,7 +63,7 @@ function Chart({ page, row, onSelect }) {
   const [box, size] = useSize();
   const [hover, setHover] = useState(-1);
   const all = [...page.total, ...page.own].filter((value) => value !== null);
-  const high = Math.min(120, Math.max(40, ...all));
+  const high = Math.min(80, Math.max(40, ...all));
   const low = Math.min(0, ...all);
   const width = size.width - MARGIN.left - MARGIN.right;
   const height = size.height - MARGIN.top - MARGIN.bottom;
@@ -85,15 +85,18 @@ function Chart({ page, row, onSelect }) {
     context.globalAlpha = 0.08;
     context.fillRect(MARGIN.left, py(WRONG_BELOW), width, MARGIN.top + height - py(WRONG_BELOW));
     context.globalAlpha = 1;
-    for (const [series, color, dash] of [[page.own, colors.quiet, [4, 3]], [page.total, colors.accent, []]]) {
-      context.strokeStyle = color;
-      context.lineWidth = 2;
-      context.setLineDash(dash);
+    context.strokeStyle = colors.accent;
+    context.lineWidth = 2;
+    context.beginPath();
+    page.total.forEach((value, index) => (index ? context.lineTo(px(index), py(value)) : context.moveTo(px(index), py(value))));
+    context.stroke();
+    page.own.forEach((value, index) => {
+      const isQuiet = value === null || value >= high;
+      context.fillStyle = isQuiet ? colors.line : colors.ink;
       context.beginPath();
-      series.forEach((value, index) => (index ? context.lineTo(px(index), py(value)) : context.moveTo(px(index), py(value))));
-      context.stroke();
-    }
-    context.setLineDash([]);
+      context.arc(px(index), py(value), isQuiet ? 1.5 : 3.5, 0, 7);
+      context.fill();
+    });
     const first = page.names.indexOf(page.first);
     if (first >= 0) {
       context.fillStyle = colors.bad;

@@ -135,11 +135,11 @@ export function setRange(ranges, name, range) {
 }
 
 /** @param {{page: import("../records").OperatorsPage, extra?: any[], height?: number}} props */
-export function OperatorTable({ page, table, selected, select, extra = [], height = 420 }) {
+export function OperatorTable({ page, table, selected, select, extra = [], shown = SHOWN, height = 420 }) {
   const state = address.value;
   const { rows, lines, ranges, sort, isFolded, unfolded } = table;
   const [focus, setFocus] = useState(-1);
-  const chosen = state.cols ? state.cols.split("~") : SHOWN;
+  const chosen = state.cols ? state.cols.split("~") : shown;
   const titles = page.columns.filter((column) => chosen.includes(column.name));
   const tops = useMemo(() => Object.fromEntries(page.columns.map((column) => [column.name, page.numbers[column.name].reduce((most, value) => Math.max(most, value ?? 0), 0)])), [page]);
   const bins = useMemo(() => Object.fromEntries(page.columns.map((column) => [column.name, histogram(page.numbers[column.name], 14)])), [page]);
@@ -156,10 +156,11 @@ export function OperatorTable({ page, table, selected, select, extra = [], heigh
     go({ u: joined([...next]) }, { replace: true });
   };
   const columns = [
-    { key: "name", title: "Operator", width: "minmax(200px, 2fr)", tip: "Name in the file", cell: (index) => nameCell(page, line(index), unfolded, fold, index), below: () => `${plural(rows.length, "operator")}${rows.length < page.names.length ? ` of ${page.names.length.toLocaleString("en-US")}` : ""}` },
+    { key: "name", title: "Operator", width: "minmax(170px, 2fr)", tip: "Name in the file", cell: (index) => nameCell(page, line(index), unfolded, fold, index), below: () => `${plural(rows.length, "operator")}${rows.length < page.names.length ? ` of ${page.names.length.toLocaleString("en-US")}` : ""}` },
     { key: "op", title: "Type", width: "92px", cell: (index) => (line(index).kind === "group" ? html`<span class="quiet">${line(index).rows.length} ops</span>` : page.ops[line(index).row]) },
+    ...extra.map((column) => ({ ...column, cell: (index) => column.cell(line(index), membersOf(index)) })),
     ...titles.map((column) => ({
-      key: column.name, title: column.title, width: "104px", tip: `${column.tip} ${column.how === "estimated" ? "Predicted." : ""}`, isNumber: true,
+      key: column.name, title: column.title, width: "98px", tip: `${column.tip} ${column.how === "estimated" ? "Predicted." : ""}`, isNumber: true,
       cell: (index) => {
         const isGroup = line(index).kind === "group";
         if (isGroup && column.total === null) return "";
@@ -170,7 +171,6 @@ export function OperatorTable({ page, table, selected, select, extra = [], heigh
       above: () => html`<${Histogram} bins=${bins[column.name]} title=${column.title} unit=${column.unit} range=${ranges[column.name]} onRange=${(range) => setRange(ranges, column.name, range)} />`,
       below: () => (column.total === null ? "" : show(total(page.numbers[column.name], rows), column.unit)),
     })),
-    ...extra.map((column) => ({ ...column, cell: (index) => column.cell(line(index), membersOf(index)) })),
     ...(page.bounds.some(Boolean) ? [{ key: "bound", title: "Bound by", width: "86px", tip: "Longest part of its predicted time", cell: (index) => (line(index).kind === "group" ? "" : page.bounds[line(index).row]) }] : []),
   ];
   const rowsText = () => csv(["operator", "type", "module", "file", "line", "bound", "storage", ...page.columns.map((column) => column.name)], rows.map((row) => [page.names[row], page.ops[row], page.modules[row], page.files[row], page.lines[row] || null, page.bounds[row], page.storage[row], ...page.columns.map((column) => page.numbers[column.name][row])]));
@@ -190,7 +190,7 @@ function nameCell(page, item, unfolded, fold, index) {
   const indent = { paddingLeft: `${item.depth * 14}px` };
   if (item.kind === "group") {
     const isOpen = unfolded.has(item.module);
-    return html`<span style=${indent}><button type="button" class="fold" aria-expanded=${isOpen} aria-label="${isOpen ? "Fold" : "Unfold"} ${item.module}" onClick=${(event) => { event.stopPropagation(); fold(index, !isOpen); }}>${isOpen ? "▾" : "▸"}</button>${item.module} <span class="quiet">(${item.rows.length})</span></span>`;
+    return html`<span style=${indent}><button type="button" class="fold" aria-expanded=${isOpen} aria-label="${isOpen ? "Fold" : "Unfold"} ${item.module}" onClick=${(event) => { event.stopPropagation(); fold(index, !isOpen); }}>${isOpen ? "▾" : "▸"}</button>${item.depth ? item.module.slice(item.module.lastIndexOf(".") + 1) : item.module} <span class="quiet">(${item.rows.length})</span></span>`;
   }
   const name = page.names[item.row];
   return html`<span style=${indent} title="${name}${page.storage[item.row] ? `: ${page.storage[item.row]}` : ""}">${item.depth ? name.split("/").slice(-2).join("/") : name}</span>`;

@@ -72,6 +72,7 @@ function tileNote(name, best, original) {
   if (name === "latency_ratio") return number.high < 1 ? "faster" : number.low > 1 ? "slower" : "no measurable change";
   if (name === "drop") return number.low > 0 ? "measurably worse" : number.high < 0 ? "measurably better" : "no measurable drop";
   if (!before?.value || before.value === number.value) return "as before";
+  if (name === "peak_memory" && number.low <= before.high && before.low <= number.high) return `about as before, ${before.text}`;
   const ratio = number.value / before.value;
   const text = ratio < 1 ? `${(1 / ratio).toFixed(1)} times smaller` : `${ratio.toFixed(1)} times as much`;
   return html`${text}${name === "peak_memory" && number.low > before.high ? html` <span class="caution">⚠</span>` : null}, was ${before.text}`;

@@ -51,7 +51,7 @@ function Content({ page, operators, frame }) {
   });
   const columns = [
     { key: "step", title: "Choose", width: "104px", isFixed: true, tip: "Technique for this operator or module", cell: (item, rows) => stepCell(item, rows) },
-    { key: "saved", title: "Saves", width: "84px", isFixed: true, isNumber: true, tip: "Bytes that the choice saves; without one, 8-bit weights", cell: (item, rows) => effectCell(rows, "saved", "B") },
+    { key: "saved", title: "Saves", width: "82px", isFixed: true, isNumber: true, tip: "Bytes that the choice saves; without one, 8-bit weights", cell: (item, rows) => effectCell(rows, "saved", "B") },
     { key: "damage", title: "Damage", width: "76px", isFixed: true, isNumber: true, tip: "Noise at the outputs of this choice alone, measured", cell: (item, rows) => damageCell(rows) },
   ];
   function clustersOf(rows) {
@@ -82,7 +82,7 @@ function Content({ page, operators, frame }) {
     if (!clusters.length) return "";
     const isChosen = clusters.some((row) => chosen.has(row.operators[0]));
     const saved = clusters.reduce((sum, row) => sum + (row[field][chosen.get(row.operators[0]) ?? (isChosen ? "keep" : "weights:8")] ?? 0), 0);
-    return html`<span class=${isChosen ? "" : "quiet"} title=${isChosen ? "by the choice" : "with 8-bit weights"}>${showSaved(saved, unit)}</span>`;
+    return html`<span class=${isChosen ? "" : "quiet"} title=${isChosen ? "by the choice" : "with 8-bit weights"}>${show(saved, unit).replace("−", "+")}${saved < 0 ? " more" : ""}</span>`;
   }
   function damageCell(rows) {
     const clusters = clustersOf(rows);
@@ -96,7 +96,7 @@ function Content({ page, operators, frame }) {
   const selectedClusters = clustersOf([...selected]);
   return html`<${Budgets} prediction=${prediction} frame=${frame} />
     <div class="split what-if-split">
-      <${OperatorTable} page=${operators} table=${table} selected=${selected} select=${select} extra=${columns} height=${470} />
+      <${OperatorTable} page=${operators} table=${table} selected=${selected} select=${select} extra=${columns} shown=${["weight_bytes", "time_share"]} height=${470} />
       <div class="stack"><${Receipt} page=${page} prediction=${prediction} choices=${choices} remove=${(where) => set(choices.filter((choice) => splitChoice(choice)[0] !== where))} clear=${() => set([])} back=${back} forth=${forth} history=${past.current} frame=${frame} />
         <${ApplyCard} page=${page} operators=${operators} rows=${table.rows} selected=${selectedClusters} clustersOf=${clustersOf} choose=${choose} query=${state.q ?? ""} />
         <${SensitivityCard} page=${page} frame=${frame} /></div>
@@ -167,9 +167,9 @@ function Receipt({ page, prediction, choices, remove, clear, back, forth, histor
   }
   return html`<${Card} title="Receipt" tools=${html`<button type="button" disabled=${!history.past.length} onClick=${back} title="Undo (u)">Undo</button><button type="button" disabled=${!history.future.length} onClick=${forth} title="Redo (r)">Redo</button><button type="button" disabled=${!choices.length} onClick=${clear}>Clear</button>`}>
     ${choices.length ? html`<ol class="receipt" aria-label="Choices">${lines.map((line) => html`<li key=${line.where}><div><strong>${title(line.step)}</strong> on ${readable(line.where)} <button type="button" class="remove" aria-label="Remove ${title(line.step)} on ${readable(line.where)}" onClick=${() => remove(line.where)}>✕</button></div>
-        <div class="effects"><span>${showSaved(line.saved, "B")}</span><span>${line.seconds ? `~${showSaved(line.seconds, "s")}` : "same time"}</span><span>${line.damage === null ? "damage unknown" : sensitivityText(line.damage)}</span><span class="quiet">${plural(line.operators, "operator")}</span></div>
+        <div class="effects"><span>${showSaved(line.saved, "B")}</span><span>${line.seconds ? `about ${showSaved(line.seconds, "s")}` : "same time"}</span><span>${line.damage === null ? "damage unknown" : sensitivityText(line.damage)}</span><span class="quiet">${plural(line.operators, "operator")}</span></div>
         ${line.refused.map((reason) => html`<div class="caution" key=${reason}>Some stay as they are: ${reason}</div>`)}</li>`)}</ol>
-      <p class="sum"><strong>${plural(choices.length, "change")}:</strong> weights ${showSaved(saved, "B")}, time ~${showSaved(seconds, "s")}${found?.damage !== null && found?.damage !== undefined ? `, outputs ~${found.damage.toFixed(1)} dB` : ""}</p>
+      <p class="sum"><strong>${plural(choices.length, "change")}:</strong> weights ${showSaved(saved, "B")}, time about ${showSaved(seconds, "s")}${found?.damage !== null && found?.damage !== undefined ? `, outputs ~${found.damage.toFixed(1)} dB` : ""}</p>
       ${found?.recipe ? html`<details><summary>Recipe</summary><code class="recipe">${found.recipe}</code></details>` : null}
       <div class="save"><input type="text" aria-label="Name" placeholder="Name" value=${name} onInput=${(event) => setName(event.target.value)} />
         <button type="button" disabled=${!frame.saves || !name || !found?.recipe} onClick=${() => act("recipes", {}, `Saved as ${name}.`)}>Save recipe</button>
