@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from packlight.planning.routes import Choice, parse_choice
 from packlight.presentation.changes import describe_change
 from packlight.presentation.numbers import plural
 from packlight.presentation.source_paths import short_names
-from packlight.records import parse_recipe
+from packlight.records import Change, parse_recipe
 from packlight.studio.graph import graph_page
 from packlight.studio.job_child import JobRequest
 from packlight.studio.pages import (
@@ -69,7 +69,7 @@ def operators(space: Workspace, query: Query) -> OperatorsPage:
     """The operators of a model."""
     key = query.get("model") or space.first_model()
     profile = space.profile(key, measured=query.get("measured") == "1")
-    changes = ()
+    changes: Sequence[Change] = ()
     name = profile.model
     if is_variant(space, key):
         result = space.results()[key]
@@ -77,7 +77,9 @@ def operators(space: Workspace, query: Query) -> OperatorsPage:
         name = result.name
     sensitivity = space.sensitivity(key)
     noise = sensitivity.noise.get(SHOWN_STEP, {}) if sensitivity else {}
-    return operators_page(key, name, profile, space.modules(key), changes, noise)
+    return operators_page(
+        key, name, profile, space.modules(key), changes=changes, sensitivity=noise
+    )
 
 
 def is_variant(space: Workspace, key: str) -> bool:

@@ -70,7 +70,8 @@ def draw(count: int, edges: Sequence[tuple[int, int]]) -> Drawing:
     x -= x.min()
     width = float(x.max() + 1) * COLUMN
     height = float(layers.max() + 1) * ROW
-    return Drawing((x + 0.5) * COLUMN, (layers + 0.5) * ROW, width, height)
+    y = (layers.astype(np.float64) + 0.5) * ROW
+    return Drawing((x + 0.5) * COLUMN, y, width, height)
 
 
 def layers_of(count: int, edges: Sequence[tuple[int, int]]) -> Integers:

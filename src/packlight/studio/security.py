@@ -37,7 +37,7 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-WITHOUT_TOKEN = (
+UNAUTHORIZED = (
     "This is packlight studio. Open the address that the command printed: it ends with a key.\n"
 )
 WRITES = frozenset({"POST", "PUT", "DELETE", "PATCH"})
@@ -94,7 +94,7 @@ class Guard:
         in_address = self.token_in_address(scope)
         token = self.token_in_headers(headers) if in_address is None else in_address
         if not self.matches(token):
-            return PlainTextResponse(WITHOUT_TOKEN, 401)
+            return PlainTextResponse(UNAUTHORIZED, 401)
         if in_address is not None and scope["path"] == "/":
             return self.welcome()
         return None

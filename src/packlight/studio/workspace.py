@@ -365,13 +365,18 @@ class Workspace:
             {},
         )
 
-    def samples(self, variant: str) -> SamplePair | None:
-        """Results of single samples of a variant; None where they were not measured."""
-        evaluations = self.latest(
+    def evaluations(self) -> Mapping[str, Evaluation]:
+        """Evaluations by variant id, the latest of each."""
+        empty: dict[str, Evaluation] = {}
+        return self.latest(
             "evaluations",
             lambda store: {record.variant: record for record in store.all("quality", Evaluation)},
-            {},
+            empty,
         )
+
+    def samples(self, variant: str) -> SamplePair | None:
+        """Results of single samples of a variant; None where they were not measured."""
+        evaluations = self.evaluations()
         evaluation = evaluations.get(variant)
         store = self.store
         if store is None or evaluation is None or not evaluation.samples or not evaluation.beside:

@@ -49,6 +49,7 @@ def operators_page(
     name: str,
     profile: Profile,
     modules: tuple[str, ...],
+    *,
     changes: Sequence[Change] = (),
     sensitivity: Mapping[str, float] | None = None,
 ) -> OperatorsPage:
