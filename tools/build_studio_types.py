@@ -16,7 +16,7 @@ from pathlib import Path
 from packlight.studio import pages
 
 TARGET = Path(__file__).parents[1] / "src" / "packlight" / "studio" / "web" / "records.d.ts"
-HEAD = "/** Records that the server sends. Written by tools/build_studio_types.py; do not edit. */\n"
+HEAD = "/** Records of the server, written by tools/build_studio_types.py: do not edit. */\n"
 PLAIN: Mapping[object, str] = {
     str: "string", int: "number", float: "number", bool: "boolean", object: "unknown",
     type(None): "null",
