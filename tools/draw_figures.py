@@ -367,12 +367,31 @@ def contents(recipe: str) -> list[tuple[str, int]]:
     return [*sizes.items(), (BLACK, made(recipe).after - sum(sizes.values()))]
 
 
+def channels() -> Drawing:
+    """Fidelity at every share of channels that go."""
+    kinds = {
+        "smallest weights, not fitted": ("importance=l2,refit=false", ORANGE),
+        "smallest weights": ("importance=l2", SKY),
+        "least added": ("importance=activation", RED),
+        "reconstruction": ("importance=reconstruction", BLUE),
+    }
+    shares = (0.1, 0.25, 0.4, 0.55, 0.7)
+    curves = [
+        Curve(name, colour, [(s, decibels(f"channels,share={s},{options}")) for s in shares])
+        for name, (options, colour) in kinds.items()
+    ]
+    across = Axis("share of channels that go", 0.1, 0.7, 70, 600, 0.1)
+    up = Axis("dB of the logits", -5, 35, 330, 60, 5)
+    return chart("Which channels go, and what is fitted to their loss", across, up, curves)
+
+
 FIGURES: dict[str, Callable[[], Drawing]] = {
     "grids": grids,
     "error-feedback": error_feedback,
     "mixed-widths": mixed_widths,
     "palettes": palettes,
     "sparse": sparse,
+    "channels": channels,
     "equalization": equalization,
     "storage": storage,
     "integers": integers,

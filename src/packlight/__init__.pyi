@@ -29,6 +29,7 @@ from .records.budget import Budget as Budget
 from .records.budget import parse_budget as parse_budget
 from .records.codec import to_json as to_json
 from .records.comparison import Comparison as Comparison
+from .records.configs import Channels as Channels
 from .records.configs import Config as Config
 from .records.configs import DynamicInt8 as DynamicInt8
 from .records.configs import Equalize as Equalize

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from packlight.records.storage import (
+    FewerChannels,
     Folded,
     IntegerArithmetic,
     Note,
@@ -111,6 +112,15 @@ def _scaled(storage: Scaled) -> Iterator[str]:
     yield f"{count} scaled against {', '.join(storage.against)}"
 
 
+def _fewer_channels(storage: FewerChannels) -> Iterator[str]:
+    if storage.outputs < storage.of_outputs:
+        yield f"{storage.outputs} of {storage.of_outputs} outputs stay"
+    if storage.inputs < storage.of_inputs:
+        yield f"{storage.inputs} of {storage.of_inputs} inputs stay"
+        if storage.refit:
+            yield "fitted to its outputs before"
+
+
 PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
     StoredFloat16: _float16,
     StoredGrid: _grid,
@@ -120,5 +130,6 @@ PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
     Folded: _folded,
     Removed: _removed,
     Scaled: _scaled,
+    FewerChannels: _fewer_channels,
 }
 """Phrases of each form of storage; notes follow them."""

@@ -11,6 +11,7 @@ from .codec import to_json as to_json
 from .comparison import Comparison as Comparison
 from .comparison import Flips as Flips
 from .comparison import Robustness as Robustness
+from .configs import Channels as Channels
 from .configs import Config as Config
 from .configs import DynamicInt8 as DynamicInt8
 from .configs import Equalize as Equalize
@@ -73,6 +74,7 @@ from .recipe import parse_recipe as parse_recipe
 from .recipe import recipe_of as recipe_of
 from .session import SessionOptions as SessionOptions
 from .storage import Expand as Expand
+from .storage import FewerChannels as FewerChannels
 from .storage import Folded as Folded
 from .storage import IntegerArithmetic as IntegerArithmetic
 from .storage import Note as Note

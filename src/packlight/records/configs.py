@@ -38,6 +38,9 @@ ChannelScales = Literal["powers", "any"]
 SparseStorage = Literal["float", "grid", "palette"]
 """Form of the weights that do not become zero."""
 
+ChannelImportance = Literal["reconstruction", "activation", "l2", "norm"]
+"""Order in which channels are removed."""
+
 IntegerRuntime = Literal["onnxruntime", "qnn", "litert", "xnnpack", "coreml"]
 """Runtimes whose integer kernels are described, each in a data file of its name."""
 
@@ -309,6 +312,45 @@ class Sparse(RoundingConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Channels(MethodConfig):
+    """Remove whole channels, units and heads, so that tensors become smaller and stay dense.
+
+    Attributes:
+        share: of the channels of each group that goes, between 0 and 1; without budgets.
+        macs: share of the multiply-accumulates that may stay; 0 sets no such budget.
+        bytes: share of the weights' bytes that may stay; 0 sets no such budget.
+        importance: which go first: those whose loss the others make up for best on calibration
+            samples (``reconstruction``), those that add least to what reads them
+            (``activation``), those with the smallest weights (``l2``), or with the smallest scales
+            of batch norms (``norm``).
+        refit: whether the weights that read channels are fitted by least squares on calibration
+            samples to what they gave before.
+        multiple: channels stay in multiples of so many, which kernels like.
+    """
+
+    kind: ClassVar[str] = "channels"
+
+    share: float = 0.5
+    macs: float = 0.0
+    bytes: float = 0.0
+    importance: ChannelImportance = "reconstruction"
+    refit: bool = True
+    multiple: int = 1
+
+    def __post_init__(self) -> None:
+        MethodConfig.__post_init__(self)
+        if not 0 < self.share < 1:
+            raise RecipeError(f"channels,share= lies between 0 and 1; got {self.share}")
+        for name, budget in (("macs", self.macs), ("bytes", self.bytes)):
+            if not 0 <= budget < 1:
+                raise RecipeError(f"channels,{name}= is a share from 0 to 1; got {budget}")
+        if self.macs and self.bytes:
+            raise RecipeError("channels has one budget: macs= or bytes=; leave one of them out")
+        if self.multiple < 1:
+            raise RecipeError(f"channels,multiple= is at least 1; got {self.multiple}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StaticInt8(MethodConfig):
     """Compute in 8-bit integers with ranges from calibration samples.
 
@@ -389,13 +431,23 @@ class DynamicInt8(MethodConfig):
     runtime: Literal["onnxruntime", "onnx"] = "onnxruntime"
 
 
-Config = Simplify | Equalize | Float16 | WeightOnly | Palette | Sparse | StaticInt8 | DynamicInt8
+Config = (
+    Simplify
+    | Equalize
+    | Channels
+    | Float16
+    | WeightOnly
+    | Palette
+    | Sparse
+    | StaticInt8
+    | DynamicInt8
+)
 """The configuration of one step: its class is the method."""
 
 CONFIGS: Mapping[str, type[Config]] = {
     config.kind: config
     for config in (
-        Simplify, Equalize, Float16, WeightOnly, Palette, Sparse, StaticInt8, DynamicInt8,
+        Simplify, Equalize, Channels, Float16, WeightOnly, Palette, Sparse, StaticInt8, DynamicInt8,
     )
 }  # fmt: skip
 """The class of every method, by the name that recipes write."""

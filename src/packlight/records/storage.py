@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from packlight.records.configs import ChannelImportance
 from packlight.records.granularity import Granularity
 
 Expand = Literal["load", "run"]
@@ -185,6 +186,29 @@ class Scaled:
     against: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FewerChannels:
+    """A weight without some of its outputs and inputs.
+
+    Attributes:
+        outputs: that stay.
+        of_outputs: that there were.
+        inputs: that stay, where its outputs sum over all channels; else 0.
+        of_inputs: that there were.
+        importance: which went first.
+        refit: whether weights that lost inputs were fitted to their outputs before.
+    """
+
+    kind: ClassVar[str] = "channels"
+
+    outputs: int
+    of_outputs: int
+    inputs: int
+    of_inputs: int
+    importance: ChannelImportance
+    refit: bool
+
+
 Storage = (
     StoredFloat16
     | StoredGrid
@@ -194,5 +218,6 @@ Storage = (
     | Folded
     | Removed
     | Scaled
+    | FewerChannels
 )
 """How an operator's weights are stored or computed with, or what else became of it."""

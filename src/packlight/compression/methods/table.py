@@ -6,6 +6,7 @@ from typing import Any
 
 from packlight.compression.method import Method
 from packlight.compression.methods import (
+    channels,
     dynamic,
     equalize,
     float16,
@@ -21,6 +22,7 @@ METHODS: dict[str, Method[Any, Any]] = {
     for method in (
         simplify.METHOD,
         equalize.METHOD,
+        channels.METHOD,
         float16.METHOD,
         weights.METHOD,
         palette.METHOD,
