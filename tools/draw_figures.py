@@ -385,6 +385,24 @@ def channels() -> Drawing:
     return chart("Which channels go, and what is fitted to their loss", across, up, curves)
 
 
+def low_rank() -> Drawing:
+    """Fidelity at every share of the weights' bytes."""
+    kinds = {
+        "of the weights, equal shares": ("weighted=false,sensitive=false", ORANGE),
+        "of the weights": ("weighted=false", SKY),
+        "for the inputs, equal shares": ("sensitive=false", RED),
+        "for the inputs": ("weighted=true", BLUE),
+    }
+    shares = (0.2, 0.35, 0.5, 0.65, 0.8)
+    curves = [
+        Curve(name, colour, [(s, decibels(f"lowrank,share={s},{options}")) for s in shares])
+        for name, (options, colour) in kinds.items()
+    ]
+    across = Axis("share of the weights' bytes that stays", 0.2, 0.8, 70, 600, 0.1)
+    up = Axis("dB of the logits", -5, 45, 330, 60, 5)
+    return chart("Products of two weights, nearest to what", across, up, curves)
+
+
 FIGURES: dict[str, Callable[[], Drawing]] = {
     "grids": grids,
     "error-feedback": error_feedback,
@@ -392,6 +410,7 @@ FIGURES: dict[str, Callable[[], Drawing]] = {
     "palettes": palettes,
     "sparse": sparse,
     "channels": channels,
+    "low-rank": low_rank,
     "equalization": equalization,
     "storage": storage,
     "integers": integers,

@@ -34,6 +34,7 @@ from .records.configs import Config as Config
 from .records.configs import DynamicInt8 as DynamicInt8
 from .records.configs import Equalize as Equalize
 from .records.configs import Float16 as Float16
+from .records.configs import LowRank as LowRank
 from .records.configs import Palette as Palette
 from .records.configs import Simplify as Simplify
 from .records.configs import Sparse as Sparse

@@ -12,6 +12,8 @@ OTHER_OPTIONS = {
     "channels by weights": ("channels", {"importance": "l2", "share": 0.25}, 0),
     "channels without samples": ("channels", {"importance": "l2", "refit": False}, -20),
     "channels by a budget": ("channels", {"macs": 0.5, "importance": "activation"}, 0),
+    "low rank by weights": ("lowrank", {"weighted": False, "sensitive": False}, 0),
+    "low rank within arithmetic": ("lowrank", {"cost": "macs", "share": 0.7}, 0),
     "weights per tensor": ("weights", {"per": "tensor"}, 20),
     "weights at run": ("weights", {"expand": "run"}, 25),
     "weights in blocks": ("weights", {"per": "block", "block": 16}, 25),

@@ -37,6 +37,8 @@ RECIPES = {
     "equalize,by=activations,scales=any": EXACT,
     "simplify+equalize,by=weights": EXACT,
     "channels,share=0.3": (),
+    "lowrank": (),
+    "lowrank,cost=macs,share=0.7+weights:8": (),
     "simplify+channels,macs=0.5,importance=activation": (),
     "channels,importance=l2,refit=false,multiple=4+weights:8": (),
     "float16": (SAME_WEIGHTS, weights_within(2**-11), outputs_within(2**-10)),

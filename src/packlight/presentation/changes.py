@@ -16,6 +16,7 @@ from packlight.records.storage import (
     Scaled,
     StoredFloat16,
     StoredGrid,
+    StoredLowRank,
     StoredPalette,
     StoredSparse,
 )
@@ -121,6 +122,10 @@ def _fewer_channels(storage: FewerChannels) -> Iterator[str]:
             yield "fitted to its outputs before"
 
 
+def _low_rank(storage: StoredLowRank) -> Iterator[str]:
+    yield f"rank {storage.rank} of {storage.of}"
+
+
 PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
     StoredFloat16: _float16,
     StoredGrid: _grid,
@@ -131,5 +136,6 @@ PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
     Removed: _removed,
     Scaled: _scaled,
     FewerChannels: _fewer_channels,
+    StoredLowRank: _low_rank,
 }
 """Phrases of each form of storage; notes follow them."""

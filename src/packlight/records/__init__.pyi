@@ -16,6 +16,7 @@ from .configs import Config as Config
 from .configs import DynamicInt8 as DynamicInt8
 from .configs import Equalize as Equalize
 from .configs import Float16 as Float16
+from .configs import LowRank as LowRank
 from .configs import Palette as Palette
 from .configs import Simplify as Simplify
 from .configs import Sparse as Sparse
@@ -85,6 +86,7 @@ from .storage import Scaled as Scaled
 from .storage import Storage as Storage
 from .storage import StoredFloat16 as StoredFloat16
 from .storage import StoredGrid as StoredGrid
+from .storage import StoredLowRank as StoredLowRank
 from .storage import StoredPalette as StoredPalette
 from .storage import StoredSparse as StoredSparse
 from .variant import Change as Change

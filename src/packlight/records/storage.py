@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from packlight.records.configs import ChannelImportance
 from packlight.records.granularity import Granularity
+from packlight.records.structure_configs import ChannelImportance
 
 Expand = Literal["load", "run"]
 """When stored weights become floats: once as a session starts, or at every run."""
@@ -209,6 +209,21 @@ class FewerChannels:
     refit: bool
 
 
+@dataclass(frozen=True, slots=True)
+class StoredLowRank:
+    """One of two weights that stand in for one.
+
+    Attributes:
+        rank: of their product.
+        of: rank that the weight could have.
+    """
+
+    kind: ClassVar[str] = "lowrank"
+
+    rank: int
+    of: int
+
+
 Storage = (
     StoredFloat16
     | StoredGrid
@@ -219,5 +234,6 @@ Storage = (
     | Removed
     | Scaled
     | FewerChannels
+    | StoredLowRank
 )
 """How an operator's weights are stored or computed with, or what else became of it."""

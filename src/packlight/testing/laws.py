@@ -30,6 +30,7 @@ DECIBELS = {
     "simplify": 90.0,
     "equalize": 200.0,
     "channels": 0.0,
+    "lowrank": 0.0,
     "float16": 50.0,
     "weights": 25.0,
     "palette": 10.0,

@@ -22,6 +22,7 @@ from packlight.records import (
     Storage,
     StoredFloat16,
     StoredGrid,
+    StoredLowRank,
     StoredPalette,
     StoredSparse,
 )
@@ -81,6 +82,7 @@ SAFE = (Note("int16-safe"),)
             FewerChannels(8, 16, 12, 24, "l2", True),
             "8 of 16 outputs stay, 12 of 24 inputs stay, fitted to its outputs before",
         ),
+        (StoredLowRank(4, 16), "rank 4 of 16"),
         (Removed(), "computed beforehand or unused, and removed"),
         (Scaled(3, 16, ("a", "b")), "3 of 16 input channels scaled against a, b"),
     ],

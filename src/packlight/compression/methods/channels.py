@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 import onnx_ir as ir
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from packlight.compression.method import Method
 from packlight.compression.reconstruction.bias_correction import bias_of
 from packlight.compression.sites.weight_roles import stored
-from packlight.compression.sites.weight_sites import STANDS_IN, weight_sites
+from packlight.compression.sites.weight_sites import STANDS_IN, every_weight_site
 from packlight.compression.structure.channel_groups import ChannelGroup, ChannelGroups, WeightAxes
 from packlight.compression.structure.channel_scores import ChannelScores, observe_channels
 from packlight.compression.structure.refit import is_fittable, refit_weights
@@ -62,10 +61,9 @@ def sites(graph: ir.Model, config: Channels) -> Iterator[Site | Refusal]:
         else:
             yield Site(weight, groups)
     named = {weight.operator for weight in groups.roles}
-    for entry in chain(weight_sites(graph), weight_sites(graph, fused=True)):
+    for entry in every_weight_site(graph):
         if entry.operator in named:
             continue
-        named.add(entry.operator)
         if isinstance(entry, Refusal):
             yield entry
         else:
