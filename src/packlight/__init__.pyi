@@ -29,12 +29,10 @@ from .records.budget import Budget as Budget
 from .records.budget import parse_budget as parse_budget
 from .records.codec import to_json as to_json
 from .records.comparison import Comparison as Comparison
-from .records.configs import Channels as Channels
 from .records.configs import Config as Config
 from .records.configs import DynamicInt8 as DynamicInt8
 from .records.configs import Equalize as Equalize
 from .records.configs import Float16 as Float16
-from .records.configs import LowRank as LowRank
 from .records.configs import Palette as Palette
 from .records.configs import Simplify as Simplify
 from .records.configs import Sparse as Sparse
@@ -59,6 +57,8 @@ from .records.recipe import Recipe as Recipe
 from .records.recipe import Step as Step
 from .records.recipe import parse_recipe as parse_recipe
 from .records.session import SessionOptions as SessionOptions
+from .records.structure_configs import Channels as Channels
+from .records.structure_configs import LowRank as LowRank
 from .records.variant import Variant as Variant
 from .runtime.custom_operators import use_libraries as use_libraries
 from .search.study import Result as Result

@@ -11,12 +11,10 @@ from .codec import to_json as to_json
 from .comparison import Comparison as Comparison
 from .comparison import Flips as Flips
 from .comparison import Robustness as Robustness
-from .configs import Channels as Channels
 from .configs import Config as Config
 from .configs import DynamicInt8 as DynamicInt8
 from .configs import Equalize as Equalize
 from .configs import Float16 as Float16
-from .configs import LowRank as LowRank
 from .configs import Palette as Palette
 from .configs import Simplify as Simplify
 from .configs import Sparse as Sparse
@@ -89,6 +87,8 @@ from .storage import StoredGrid as StoredGrid
 from .storage import StoredLowRank as StoredLowRank
 from .storage import StoredPalette as StoredPalette
 from .storage import StoredSparse as StoredSparse
+from .structure_configs import Channels as Channels
+from .structure_configs import LowRank as LowRank
 from .variant import Change as Change
 from .variant import Refusal as Refusal
 from .variant import Variant as Variant

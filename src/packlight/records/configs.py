@@ -12,10 +12,9 @@ from typing import ClassVar, Literal
 
 from packlight.errors import RecipeError
 from packlight.records.granularity import PerBlock, PerChannel, PerGroup, PerTensor
-from packlight.records.method_config import MethodConfig as MethodConfig
+from packlight.records.method_config import MethodConfig
 from packlight.records.name_pattern import check_pattern
-from packlight.records.structure_configs import Channels as Channels
-from packlight.records.structure_configs import LowRank as LowRank
+from packlight.records.structure_configs import Channels, LowRank
 
 WeightWidth = Literal[2, 3, 4, 5, 6, 7, 8]
 """Bits of an integer weight."""

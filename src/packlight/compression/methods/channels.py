@@ -22,8 +22,8 @@ from packlight.compression.structure.channel_groups import ChannelGroup, Channel
 from packlight.compression.structure.channel_scores import ChannelScores, observe_channels
 from packlight.compression.structure.refit import is_fittable, refit_weights
 from packlight.compression.structure.removal import Removal, remove_channels
-from packlight.records.configs import Channels
 from packlight.records.storage import FewerChannels
+from packlight.records.structure_configs import Channels
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 

@@ -29,8 +29,8 @@ from packlight.compression.sites.weight_sites import (
 from packlight.compression.structure.low_rank import Spectrum, choose_ranks, spectra
 from packlight.model import Model, infer_shapes, nodes, owning_graph
 from packlight.model.shapes import Shape
-from packlight.records.configs import LowRank
 from packlight.records.storage import StoredLowRank
+from packlight.records.structure_configs import LowRank
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 
