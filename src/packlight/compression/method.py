@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import onnx_ir as ir
 
-from packlight.records.configs import MethodConfig
+from packlight.records.method_config import MethodConfig
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 

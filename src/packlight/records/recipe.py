@@ -11,7 +11,8 @@ from typing import ClassVar
 from urllib.parse import unquote
 
 from packlight.errors import RecipeError
-from packlight.records.configs import Config, MethodConfig
+from packlight.records.configs import Config
+from packlight.records.method_config import MethodConfig
 from packlight.records.name_pattern import check_pattern, name_pattern
 from packlight.records.recipe_options import (
     PRESETS,

@@ -29,6 +29,8 @@ NOWHERE = "no operator has this name"
 DECIBELS = {
     "simplify": 90.0,
     "equalize": 200.0,
+    "channels": 0.0,
+    "lowrank": 0.0,
     "float16": 50.0,
     "weights": 25.0,
     "palette": 10.0,
