@@ -20,8 +20,9 @@ from packlight.runtime.progress import Progress, silent
 from packlight.search.bench import Bench
 from packlight.search.choice import with_verdict
 from packlight.search.device_costs import DeviceCosts
-from packlight.search.fit import STEPS, measure_variant
+from packlight.search.steering import split_task
 from packlight.search.study import open_project
+from packlight.search.trials import STEPS, measure_variant
 from packlight.sources.device_unit import device_and_unit
 from packlight.sources.opening import AnyTask, open_model, task_for
 from packlight.store import Store
@@ -73,6 +74,8 @@ def try_recipe(
     opened = open_model(study.original.file)
     named = replace(opened, model=replace(opened.model, name=outcome.model))
     data = task_for(task, named.model)
+    if outcome.exploration is not None:
+        data = split_task(data).judging  # the samples that decide, as in the search
     with Store.open(project) as store:
         bench = Bench(store, named, data, outcome.session, recipe.seed, seconds, progress)
         progress("compressing", 0, STEPS)
