@@ -7,7 +7,7 @@ computes; inputs and outputs stay float32.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -95,6 +95,10 @@ class Lowering:
         self._names: set[str] = set()
         self._stem = ""
 
+    def reserve(self, names: Collection[str]) -> None:
+        """Keep names for inputs and outputs."""
+        self._names.update(names)
+
     def begin(self, node: ir.Node) -> None:
         """Name what is written from now on after an operator's output."""
         self._stem = str(node.outputs[0].name)
@@ -112,7 +116,7 @@ class Lowering:
 
     def array(self, numbers: Any) -> Array:
         """Stored numbers in the types that MIL has."""
-        array = np.asarray(numbers)
+        array: Array = np.asarray(numbers)
         if array.dtype == np.int64:
             limits = np.iinfo(np.int32)
             return np.clip(array, limits.min, limits.max).astype(np.int32)
@@ -121,7 +125,8 @@ class Lowering:
         kind = np.dtype(self.precision)
         limit = np.finfo(kind).max
         finite = np.isfinite(array)
-        return np.where(finite, np.clip(array, -limit, limit), array).astype(kind)
+        held: Array = np.where(finite, np.clip(array, -limit, limit), array)
+        return held.astype(kind)
 
     def number(self, number: float) -> Any:
         """One number in the program's precision."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from packlight.export.keeping import describe, reader_types
 from packlight.export.litert.conversion import LiteRTFile, convert
 from packlight.export.litert.examples import examples
 from packlight.export.neutral import Neutral
+from packlight.export.quiet import quiet_output
 from packlight.export.weights import GridWeight, StoredWeight
 from packlight.records.export import (
     ExportRefusal,
@@ -146,7 +145,7 @@ class InterpreterRunner:
     """
 
     def __init__(self, path: Path, *, delegate: bool = True) -> None:
-        with _quiet():
+        with quiet_output():
             self.interpreter = Interpreter(
                 model_path=str(path),
                 num_threads=1,
@@ -167,20 +166,6 @@ class InterpreterRunner:
     def close(self) -> None:
         """Release it."""
         del self.interpreter
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep lines that the interpreter prints as it starts off the terminal."""
-    kept = os.dup(2)
-    sink = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(sink, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(sink)
 
 
 def _open(folder: Path, _neutral: Neutral, written: Written) -> InterpreterRunner:

@@ -21,19 +21,25 @@ def _pads(window: Window) -> list[int]:
     return [number for pair in pairs for number in pair]
 
 
+def _window_arguments(window: Window) -> dict[str, object]:
+    """Arguments of a window that differ from their defaults, for each takes place in the file."""
+    arguments: dict[str, object] = {"pad_type": "valid"}
+    if not window.is_valid:
+        arguments = {"pad_type": "custom", "pad": _pads(window)}
+    if any(step > 1 for step in window.strides):
+        arguments["strides"] = list(window.strides)
+    if any(step > 1 for step in window.dilations):
+        arguments["dilations"] = list(window.dilations)
+    return arguments
+
+
 def _convolve(lowering: Lowering, op: Operator) -> Result:
     x, weight, bias = op.input(0), op.input(1), op.optional(2)
     window = window_of(op, x.shape[2:], weight.shape[2:])
     kernel, factors = _factored(lowering, weight, axis=0)
-    arguments = {
-        "x": lowering.var(x),
-        "weight": kernel,
-        "pad_type": "custom",
-        "pad": _pads(window),
-        "strides": list(window.strides),
-        "dilations": list(window.dilations),
-        "groups": op.integer("group", 1),
-    }
+    arguments = {"x": lowering.var(x), "weight": kernel, **_window_arguments(window)}
+    if op.integer("group", 1) > 1:
+        arguments["groups"] = op.integer("group", 1)
     if factors is None and bias is not None:
         arguments["bias"] = lowering.array(bias.numbers())
     result = lowering.op("conv", **arguments)

@@ -15,22 +15,12 @@ from packlight.export.litert.layouts import (
 )
 from packlight.export.litert.lowering import Function, Lowering, Result
 from packlight.export.litert.values import Operator, UnsupportedError, Value, stored_value, value_of
-
-PADDING_INPUT_OPSET = 11
-SLICE_INPUT_OPSET = 10
-SPLIT_INPUT_OPSET = 13
-FAR = 1 << 62
+from packlight.export.slicing import pad_widths, reshape_sizes, slice_ranges, split_sizes
 
 
 def _reshape(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
-    sizes = op.integers("shape") or op.input(1).integers()
-    if not op.integer("allowzero"):
-        sizes = [value.shape[i] if size == 0 else size for i, size in enumerate(sizes)]
-    if -1 in sizes:
-        known = math.prod(size for size in sizes if size != -1)
-        sizes[sizes.index(-1)] = value.size // max(known, 1)
-    return reshaped(lowering, value, sizes)
+    return reshaped(lowering, value, reshape_sizes(op, value.shape))
 
 
 def reshaped(lowering: Lowering, value: Value, shape: Sequence[int]) -> Value:
@@ -119,12 +109,7 @@ def _concatenate(lowering: Lowering, op: Operator) -> Result:
 def _split(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
     axis = op.axis(value.rank, 0)
-    given = op.optional(1)
-    sizes = op.integers("split") if given is None else given.integers()
-    if not sizes:
-        count = op.integer("num_outputs", len(op.node.outputs))
-        chunk = -(-value.shape[axis] // count)
-        sizes = [min(chunk, value.shape[axis] - start * chunk) for start in range(count)]
+    sizes = split_sizes(op, value.shape[axis])
     layout = lowering.common_layout([value])
     tensor = lowering.form(value, layout)
     place = layout.index(axis)
@@ -142,7 +127,7 @@ def _split(lowering: Lowering, op: Operator) -> Result:
 
 def _slice(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
-    ranges = _slice_ranges(op, value.shape)
+    ranges = slice_ranges(op, value.shape)
     if value.array is not None:
         places = tuple(slice(r.start, r.stop if r.stop >= 0 else None, r.step) for r in ranges)
         return stored_value(value.name, value.array[places])
@@ -154,30 +139,6 @@ def _slice(lowering: Lowering, op: Operator) -> Result:
         size = [len(places) for places in ordered]
         return value_of("", lowering.slice(tensor, begin, size), layout)
     return value_of("", _strided(lowering, tensor, ordered), layout)
-
-
-def _slice_ranges(op: Operator, shape: Sequence[int]) -> list[range]:
-    """Positions that are taken along each axis."""
-    if op.opset < SLICE_INPUT_OPSET:
-        starts, ends = op.integers("starts"), op.integers("ends")
-        axes = op.integers("axes") or list(range(len(starts)))
-        steps = [1] * len(starts)
-    else:
-        starts, ends = op.input(1).integers(), op.input(2).integers()
-        given, by = op.optional(3), op.optional(4)
-        axes = list(range(len(starts))) if given is None else given.integers()
-        steps = [1] * len(starts) if by is None else by.integers()
-    ranges = [range(size) for size in shape]
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        size = shape[axis]
-        ranges[axis] = range(size)[slice(_bound(start), _bound(end), step)]
-        if step < 0 and end <= -FAR:
-            ranges[axis] = range(size)[slice(_bound(start), None, step)]
-    return ranges
-
-
-def _bound(position: int) -> int:
-    return max(min(position, FAR), -FAR)
 
 
 def _strided(lowering: Lowering, tensor: Tensor, ranges: Sequence[range]) -> Tensor:
@@ -195,7 +156,7 @@ def _strided(lowering: Lowering, tensor: Tensor, ranges: Sequence[range]) -> Ten
 
 def _pad(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
-    pads, fill = _pad_widths(op, value.rank)
+    pads, fill = pad_widths(op, value.rank)
     mode = op.text("mode", "constant")
     layout = lowering.common_layout([value])
     tensor = lowering.form(value, layout)
@@ -215,24 +176,6 @@ def _pad(lowering: Lowering, op: Operator) -> Result:
             places = np.pad(np.arange(tensor.shape[axis]), (before, after), mode=kind)  # type: ignore[call-overload]
             tensor = lowering.gather(tensor, places, axis)
     return value_of("", tensor, layout)
-
-
-def _pad_widths(op: Operator, rank: int) -> tuple[list[tuple[int, int]], float]:
-    """Numbers before and after along each axis, and what they are filled with."""
-    if op.opset < PADDING_INPUT_OPSET:
-        flat = op.integers("pads")
-        axes = list(range(rank))
-        fill = op.number("value", 0.0)
-    else:
-        flat = op.input(1).integers()
-        filling, given = op.optional(2), op.optional(3)
-        fill = 0.0 if filling is None else float(filling.numbers().reshape(-1)[0])
-        axes = list(range(rank)) if given is None else given.integers()
-    half = len(flat) // 2
-    widths = [(0, 0)] * rank
-    for index, axis in enumerate(axes):
-        widths[axis] = (flat[index], flat[half + index])
-    return widths, fill
 
 
 def _expand(lowering: Lowering, op: Operator) -> Result:
