@@ -83,16 +83,20 @@ CLOSE = 1.04
 RATIOS = (1.02, 1.1, 1.25)
 """Times the latency of all in integers that combinations may take."""
 
+DYNAMIC_SHARE = 0.2
+"""Share of the weights that integer products must have, for them to be worth a try."""
+
 ROOM = 0.96
 """Share of a latency limit that is planned for, as predictions are not exact."""
 
-ENOUGH_SNR = 45.0
-"""Predicted signal to noise, in dB, above which more bytes change nothing that samples tell."""
+MOST_OBSERVED = 144
+"""Calibration samples that predict damages."""
+
+SECONDS_PER_FORM = 3e-7
+"""Of each number of the weights."""
 
 FIRST_SNR = 18.0
 """Predicted signal to noise, in dB, that the search for the smallest file begins with."""
-
-STEERED_BY_NOISE = "snr"
 
 
 def default_goal(budget: Budget) -> Goal:
@@ -145,6 +149,14 @@ class StoredDamage:
         return CandidateDamage(self.operator, self.numbers, self.before, damage, after)
 
 
+@dataclass(frozen=True, slots=True)
+class UnitSeconds:
+    """Seconds that it took to measure one variant."""
+
+    variant: str
+    seconds: float
+
+
 class OutOfTime(Exception):  # noqa: N818 - no error: the search ends with what it has
     """The time that a search may take is over."""
 
@@ -172,6 +184,7 @@ class Explorer:
     warnings: list[str] = field(default_factory=list)
     evaluated: dict[tuple[int, ...], Evaluation] = field(default_factory=dict)
     unit_seconds: float = 0.0
+    mix_seconds: float = 0.0
     combined: tuple[Mixes, Mix] | None = None
 
     def __post_init__(self) -> None:
@@ -181,9 +194,8 @@ class Explorer:
     def run(self) -> Exploration:
         """Search, and tell how."""
         self.trials.planned = 8
-        before = self.clock()
         self.trials.measure_original()
-        self.unit_seconds = max(self.clock() - before, 0.01)
+        self.unit_seconds = self._unit_seconds()
         if self.split.shared:
             self.warnings.append(
                 f"{plural(len(self.split.judging.samples), 'sample')} are too few to keep some "
@@ -209,6 +221,11 @@ class Explorer:
             stages=tuple(self.stages),
             advice=tuple(self.advice),
         )
+
+    def _unit_seconds(self) -> float:
+        """Seconds that measuring one variant takes; kept, so that a search resumes with them."""
+        took = UnitSeconds(self.bench.original.id, self.clock() - self.started)
+        return self.bench.once("seconds", self.bench.original, UnitSeconds, lambda: took).seconds
 
     def _stages(self) -> None:
         if len(self.bench.task.calibration):
@@ -284,13 +301,21 @@ class Explorer:
 
     def _without_data(self, texts: Sequence[str]) -> None:
         recipes = [(text, parse_recipe(text, self.bench.seed)) for text in texts]
-        if self.has_sites("dynamic") and not self.trials.devices:
+        if self._wants_speed() and self._gains_from_dynamic():
             recipes.append((DYNAMIC, parse_recipe(DYNAMIC, self.bench.seed)))
         usable = [(name, recipe) for name, recipe in recipes if self._is_usable(recipe)]
         if not usable:
             self.stages.append(StageRecord("no data", "left out: every file would be too large"))
             return
         self._try_all("no data", "cheapest first", usable)
+
+    def _gains_from_dynamic(self) -> bool:
+        """Tell if a good part of the weights may be multiplied in integers without ranges."""
+        if not self.has_sites("dynamic"):
+            return False
+        changes = self.files.count(parse_recipe(DYNAMIC)).changes
+        integer = sum(change.before for change in changes if change.method == "dynamic")
+        return integer >= DYNAMIC_SHARE * sum(change.before for change in changes)
 
     def _calibrated(self) -> None:
         recipes = [(text, parse_recipe(text, self.bench.seed)) for text in STATIC]
@@ -400,18 +425,42 @@ class Explorer:
         return Mixes(self.files, self.forms, entries, self.bench.seed)
 
     def _mixed(self) -> None:
-        samples = len(self.bench.task.calibration)
-        expected = self.unit_seconds * 0.8 + 0.002 * samples
         memory = 4 * self.model_bytes
-        with self.stage("sensitivity", "which operators bear fewer bits", expected, memory):
-            mixes = self.mixes
-        if not mixes.damages:
+        reason = "which operators bear fewer bits, and a first mix"
+        with self.stage("sensitivity", reason, self._sensitivity_seconds(), memory):
+            if self.mixes.damages:
+                start = self.clock()
+                self.evaluate(self._first_mix())
+                self.mix_seconds = self.clock() - start
+        if not self.mixes.damages:
             self.stages.append(StageRecord("mixed", "left out: no weight gains"))
             return
-        expected = self.unit_seconds * (BISECTIONS + 3)
+        evaluations = REFINEMENTS - 1 if self._seeks_quality() else BISECTIONS
+        finalists = 1 if self._seeks_quality() else FINALISTS
+        expected = self.mix_seconds * evaluations + self.unit_seconds * finalists
         with self.stage("mixed", "each operator gets the form that costs least", expected, memory):
-            finalists = self._finalists()
-            self._judge(finalists)
+            self._judge(self._finalists())
+
+    def _sensitivity_seconds(self) -> float:
+        """Seconds that predicting damages takes, about."""
+        latency = self.trials.base.metrics["latency"].value
+        numbers = self.model_bytes / 4
+        samples = min(len(self.bench.task.calibration), MOST_OBSERVED)
+        return 3 + 20 * latency * samples + SECONDS_PER_FORM * numbers * len(self.forms)
+
+    def _seeks_quality(self) -> bool:
+        return self.trials.goal == "quality" or not self.trials.budget.floors
+
+    def _first_mix(self) -> Mix:
+        """The mix that is evaluated first: the best within the limit, or where floors may hold."""
+        limit = self.size_limit()
+        if self._seeks_quality():
+            mix = self.mixes.within(min(limit, self.model_bytes))
+        elif math.isfinite(limit):
+            mix = self.mixes.within(min(limit, self._largest()))
+        else:
+            mix = next((mix for mix in self.curve if mix.snr >= FIRST_SNR), self.curve[-1])
+        return mix or self.mixes.smallest()
 
     @cached_property
     def curve(self) -> list[Mix]:
@@ -454,27 +503,23 @@ class Explorer:
     def _finalists(self) -> list[Mix]:
         """Mixes to judge, the safest first."""
         limit = self.size_limit()
-        floors = self.trials.budget.floors
-        if self.trials.goal == "quality" or not floors:
-            return [self._best_of_size(min(limit, self._largest()))]
+        if self._seeks_quality():
+            return [self._best_of_size(min(limit, self.model_bytes))]
         if math.isfinite(limit):
-            largest = self.mixes.within(limit)
-            assert largest is not None, "the smallest file is within the limit"
-            if largest.snr < ENOUGH_SNR and not self.steering.is_hopeful(self.evaluate(largest)):
-                return self._out_of_reach(largest)
+            first = self.evaluated_mixes()[0]
+            if not self._was_hopeful(first):
+                return self._out_of_reach(first)
         return self._smallest_hopeful()
 
     def _best_of_size(self, size: float) -> Mix:
         """The mix of least measured noise of a size."""
-        best: Mix | None = None
-        for _ in range(REFINEMENTS):
+        best = min(self.evaluated_mixes(), key=self._noise)
+        while len(self.evaluated) < REFINEMENTS:
             mix = self.mixes.within(size)
             if mix is None or mix.chosen in self.evaluated:
                 break
             self.evaluate(mix)
-            if best is None or self._noise(mix) < self._noise(best):
-                best = mix
-        assert best is not None, "there is a mix of the size, and none is evaluated yet"
+            best = min(best, mix, key=self._noise)
         return best
 
     def _noise(self, mix: Mix) -> float:
@@ -485,7 +530,7 @@ class Explorer:
 
     def _out_of_reach(self, largest: Mix) -> list[Mix]:
         """The best within the limit, where it does not seem to keep the floors."""
-        best = self._best_of_size(largest.size) if largest.chosen not in self.evaluated else largest
+        best = self._best_of_size(largest.size)
         hopeful = self._hopeful_above(best)
         if hopeful is not None:
             self.advice.append(

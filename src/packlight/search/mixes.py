@@ -377,5 +377,8 @@ def _beats(other: Alternative, option: Alternative) -> bool:
     )
     if not no_worse:
         return False
+    if not set(other.functions) <= set(option.functions):
+        return False
     same = other.damage == option.damage and dict(other.costs) == dict(option.costs)
+    same = same and other.functions == option.functions
     return not same or other.form < option.form
