@@ -15,7 +15,8 @@ from packlight.records import Measurement
 from packlight.records.budget import COSTS, LOSSES, Budget, Limit
 from packlight.records.measurement import Meets
 from packlight.report.labels import name_of
-from packlight.studio.pages import Better, BudgetLine, MetricTitle, Number
+from packlight.studio.pages import BudgetLine, MetricTitle, Number
+from packlight.studio.pages.overview import Better
 
 LOWER_IS_BETTER = frozenset(
     (*COSTS, *LOSSES, "latency_p90", "latency_p99", "latency_ratio", "latency_reference", "kl")
