@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -232,10 +231,8 @@ def test_diff_two_models(opened):
 
 def test_open_the_offline_report_from_a_file(browser, made, tmp_path):
     report = tmp_path / "report.html"
-    subprocess.run(
-        [sys.executable, "-m", "packlight", "report", made.project, "-o", report, "--task", made.task],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "packlight", "report", made.project]
+    subprocess.run([*command, "-o", report, "--task", made.task], check=True, capture_output=True)
     context = browser.new_context(viewport=SIZE, offline=True)
     watched = Watched(context.new_page(), report.as_uri())
     page = watched.page

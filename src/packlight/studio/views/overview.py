@@ -159,7 +159,7 @@ def settings_of(recipe: Recipe) -> dict[str, str]:
             if name != "bits":
                 settings[f"{step.method} {name}"] = str(value)
         if step.where:
-            settings[f"{step.method} where"] = step.where
+            settings[f"{step.method} where"] = " ".join(step.sites) or str(step.where)
     return settings
 
 
