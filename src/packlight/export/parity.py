@@ -106,7 +106,7 @@ def signal_to_noise(reference: Array, result: Array) -> float:
     """Ratio of an array's power to that of its error, in dB; infinite where both are equal.
 
     >>> signal_to_noise(np.float32([1, 1]), np.float32([1, 0.9]))
-    23.0103...
+    23.010...
     """
     if reference.shape != result.shape:
         return -math.inf
