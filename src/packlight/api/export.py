@@ -12,21 +12,21 @@ import numpy as np
 
 from packlight.disk import folder_beside
 from packlight.errors import CheckError, InputError
-from packlight.export.binding import Bindings, Shapes, parse_bindings
-from packlight.export.bookkeeping import lost_encodings
-from packlight.export.bundle import (
+from packlight.exporting.binding import Bindings, Shapes, parse_bindings
+from packlight.exporting.bookkeeping import lost_encodings
+from packlight.exporting.bundle import (
     Draft,
     Origin,
     check_bundle_folder,
     finish_bundle,
     place_bundle,
 )
-from packlight.export.first_difference import first_difference
-from packlight.export.formats import Feeds, Format, WriteOptions, Written, format_by_name, refuse
-from packlight.export.front_end import prepare, prepared
-from packlight.export.keeping import Kept, keep_encodings
-from packlight.export.neutral import Neutral
-from packlight.export.parity import (
+from packlight.exporting.first_difference import first_difference
+from packlight.exporting.formats import Feeds, Format, WriteOptions, Written, format_by_name, refuse
+from packlight.exporting.front_end import prepare, prepared
+from packlight.exporting.keeping import Kept, keep_encodings
+from packlight.exporting.neutral import Neutral
+from packlight.exporting.parity import (
     SAMPLES,
     Comparison,
     choose_samples,

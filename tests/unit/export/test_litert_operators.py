@@ -13,16 +13,16 @@ import onnx_ir as ir
 import pytest
 
 from packlight.errors import ExportError
-from packlight.export.front_end import prepare
-from packlight.export.parity import signal_to_noise
+from packlight.exporting.front_end import prepare
+from packlight.exporting.parity import signal_to_noise
 from packlight.model import Model
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
 
 pytest.importorskip("ai_edge_litert")
 
-from packlight.export.litert.conversion import convert
-from packlight.export.litert.format import InterpreterRunner
+from packlight.exporting.litert.conversion import convert
+from packlight.exporting.litert.format import InterpreterRunner
 
 ENOUGH_DB = 100.0
 RNG = np.random.default_rng(0)

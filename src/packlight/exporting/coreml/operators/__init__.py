@@ -1,0 +1,16 @@
+"""The table of operators of ONNX that a Core ML program can express, in families."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from packlight.exporting.coreml.lowering import Function
+from packlight.exporting.coreml.operators.elementwise import ELEMENTWISE
+from packlight.exporting.coreml.operators.layers import LAYERS
+from packlight.exporting.coreml.operators.movement import MOVEMENT
+from packlight.exporting.coreml.operators.recurrent import RECURRENT
+
+OPERATORS: Mapping[str, Function] = {**ELEMENTWISE, **LAYERS, **MOVEMENT, **RECURRENT}
+"""Operators of the standard domain, by type."""
+
+__all__ = ["OPERATORS"]
