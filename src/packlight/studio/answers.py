@@ -51,6 +51,9 @@ SHOWN_STEP = "weights:4,block=32"
 LONGEST_NAME = 80
 MOST_CHOICES = 500
 MOST_COMPARED = 5
+MOST_SAMPLES = 200
+"""Samples that one answer holds at most."""
+
 CODE_LINES = 12
 """Lines shown before and after the line that is meant."""
 
@@ -191,9 +194,10 @@ def samples(space: Workspace, query: Query) -> SamplesPage:
         before=query.get("before", ""),
         after=query.get("after", ""),
         start=whole_number(query, "start"),
+        count=min(whole_number(query, "count", str(PAGE)), MOST_SAMPLES),
     )
     matches = filtered_samples(pair, wanted)
-    shown = [sample for sample, _ in matches[wanted.start : wanted.start + PAGE]]
+    shown = [sample for sample, _ in matches[wanted.start : wanted.start + wanted.count]]
     return samples_page(variant, pair, wanted, matches, space.pictures(shown))
 
 
@@ -219,13 +223,13 @@ def diff(space: Workspace, query: Query) -> DiffPage:
     return diff_page(pages[0], pages[1], (space.profile(first), space.profile(second)), notes)
 
 
-def whole_number(query: Query, name: str) -> int:
+def whole_number(query: Query, name: str, default: str = "0") -> int:
     """A number of a query, from 0.
 
     Raises:
         InputError: it is none.
     """
-    text = query.get(name, "0")
+    text = query.get(name, default)
     if not text.isascii() or not text.isdecimal() or len(text) > 9:  # noqa: PLR2004
         raise InputError(f"'{name}' is a whole number; got '{text[:40]}'")
     return int(text)

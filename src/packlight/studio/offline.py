@@ -18,6 +18,9 @@ from packlight.studio.workspace import Settings, Workspace
 FRAME_HEIGHT = 760
 """Height of the pages in a notebook, in pixels."""
 
+SAMPLES = "60"
+"""Changed samples of each variant that are in the file; its pages filter them."""
+
 MOST_COMPARED = 12
 """Variants whose comparison with the original is in the file."""
 
@@ -50,6 +53,10 @@ def offline_text(settings: Settings) -> str:
         answers = {"/api/frame": to_text(frame), "/api/views": to_text(space.views())}
         for name, query in _addresses(space):
             answers[address(name, query)] = to_text(PAGES[name](space, query))
+        for key in _with_contrasts(space):
+            if space.samples(key) is not None:
+                page = PAGES["samples"](space, {"variant": key, "count": SAMPLES})
+                answers[address("samples", {"variant": key})] = to_text(page)
         return offline_page(f"{frame.title} - packlight", answers)
     finally:
         space.close()
@@ -66,17 +73,19 @@ def _addresses(space: Workspace) -> Iterator[tuple[str, dict[str, str]]]:
         yield "graph", {"model": key}
         yield "graph", {"model": key, "open": "*"}
     yield "what-if", {"model": keys[0]}
-    contrasts = space.contrasts()
-    compared = [result.id for result in outcome.variants[1:] if result.id in contrasts]
-    for key in compared[:MOST_COMPARED]:
+    for key in _with_contrasts(space):
         yield "compare", {"variants": key}
-        if space.samples(key) is not None:
-            for kind in ("", "lost"):
-                yield "samples", {"variant": key, **({"outcome": kind} if kind else {})}
     for result in outcome.variants[1:]:
         yield "layers", {"variant": result.id}
     if len(shown) > 1:
         yield "diff", {"first": shown[0], "second": shown[1]}
+
+
+def _with_contrasts(space: Workspace) -> list[str]:
+    """Variants whose comparison with the original is in the file."""
+    contrasts = space.contrasts()
+    measured = [result.id for result in space.outcome().variants[1:] if result.id in contrasts]
+    return measured[:MOST_COMPARED]
 
 
 def address(name: str, query: Mapping[str, str]) -> str:

@@ -213,6 +213,7 @@ class SampleFilter:
         before: decision of the reference, by name; empty for all.
         after: decision of the variant, by name; empty for all.
         start: index of the first card.
+        count: of cards.
     """
 
     outcome: str = ""
@@ -221,6 +222,7 @@ class SampleFilter:
     before: str = ""
     after: str = ""
     start: int = 0
+    count: int = PAGE
 
 
 def filtered_samples(pair: SamplePair, wanted: SampleFilter) -> list[tuple[int, str]]:
@@ -261,7 +263,7 @@ def samples_page(
         pictures: of the samples on this page.
     """
     inside = pair.in_group(wanted.column, wanted.group)
-    shown = matches[wanted.start : wanted.start + PAGE]
+    shown = matches[wanted.start : wanted.start + wanted.count]
     return SamplesPage(
         variant=variant,
         total=len(matches),

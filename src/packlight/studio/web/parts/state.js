@@ -71,6 +71,15 @@ export function answer(name, query = {}) {
   return entry.signal.value;
 }
 
+/**
+ * Tell whether a request has an answer: a server has all, an offline file those that it holds.
+ * @param {string} name
+ * @param {Record<string, string | number | undefined>} query
+ */
+export function isAnswered(name, query) {
+  return answers === null || requestAddress(name, query) in answers;
+}
+
 /** @param {string} url */
 async function load(url) {
   const entry = cache.get(url);

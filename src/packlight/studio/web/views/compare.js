@@ -5,7 +5,7 @@ import { plural, withMinus } from "../logic/format.js";
 import { finite } from "../logic/scales.js";
 import { Answered, Card, Empty, Mark, Problem, Select, Skeleton, Value } from "../parts/common.js";
 import { html } from "../parts/html.js";
-import { address, answer, go, isOffline } from "../parts/state.js";
+import { address, answer, go, isAnswered, isOffline } from "../parts/state.js";
 import { shortName } from "./overview.js";
 
 const HEADLINE = ["size", "latency_ratio", "peak_memory", "drop", "worst_group_drop", "flips", "agreement", "snr"];
@@ -23,7 +23,7 @@ export function Compare({ frame }) {
   const page = answer("compare", { variants: keys.join(",") });
   return html`<div class="page compare"><div class="page-tools" role="group" aria-label="Variants to compare"><span>Compare ${frame.variants.find((model) => model.role === "original")?.name ?? "the original"} with</span>
       ${keys.map((key) => html`<span class="chip" key=${key}>${frame.variants.find((model) => model.id === key)?.name ?? key}${keys.length > 1 ? html`<button type="button" aria-label="Remove ${key}" onClick=${() => go({ v: joined(keys.filter((other) => other !== key)) })}>✕</button>` : null}</span>`)}
-      ${keys.length < MOST ? html`<${Select} hidden label="Add a variant" value="" options=${[["", isOffline ? "choose another ..." : "add ..."], ...frame.variants.filter((model) => model.role !== "original" && model.role !== "file" && !keys.includes(model.id)).map((model) => [model.id, model.name])]} change=${(id) => id && go({ v: joined(isOffline ? [id] : [...keys, id]) })} />` : null}</div>
+      ${keys.length < MOST ? html`<${Select} hidden label="Add a variant" value="" options=${[["", isOffline ? "choose another ..." : "add ..."], ...frame.variants.filter((model) => model.role !== "original" && model.role !== "file" && !keys.includes(model.id) && isAnswered("compare", { variants: isOffline ? model.id : [...keys, model.id].join(",") })).map((model) => [model.id, model.name])]} change=${(id) => id && go({ v: joined(isOffline ? [id] : [...keys, id]) })} />` : null}</div>
     <${Answered} answer=${page} lines=${12}>${(content) => html`<${Content} page=${content} />`}<//></div>`;
 }
 
@@ -93,11 +93,12 @@ function Confusions({ contrast }) {
 function Samples({ page, shown, nameOf }) {
   const state = address.value;
   const query = isOffline
-    ? { variant: shown.variant, outcome: state.outcome === "lost" ? "lost" : "" }
+    ? { variant: shown.variant }
     : { variant: shown.variant, outcome: state.outcome, column: state.column, group: state.group, before: state.before, after: state.after, start: state.start };
-  const samples = answer("samples", query);
+  const answered = answer("samples", query);
+  const samples = isOffline && answered.value ? { ...answered, value: filteredPage(answered.value, state) } : answered;
   const [focus, setFocus] = useState(0);
-  useEffect(() => setFocus(0), [JSON.stringify(query)]);
+  useEffect(() => setFocus(0), [JSON.stringify([query, state.outcome, state.group, state.before, state.after])]);
   const cards = samples.value?.cards ?? [];
   const filter = [state.group && `${state.column} = ${state.group}`, state.before && `${state.before} → ${state.after}`].filter(Boolean).join(", ");
   function onKey(event) {
@@ -121,6 +122,16 @@ function Samples({ page, shown, nameOf }) {
       <div class="quiet">${OUTCOMES[card.outcome]} · #${card.sample}</div></div></li>`)}</ul>
     ${samples.value && !cards.length ? html`<${Empty} title="No sample changed here"><p>Choose another group or outcome.</p><//>` : null}
     ${samples.value && samples.value.total > PAGE && !isOffline ? html`<div class="pager"><button type="button" disabled=${samples.value.start === 0} onClick=${() => go({ start: String(Math.max(0, samples.value.start - PAGE)) }, { replace: true })}>Earlier</button><span>${samples.value.start + 1} to ${Math.min(samples.value.total, samples.value.start + PAGE)} of ${samples.value.total}</span><button type="button" disabled=${samples.value.start + PAGE >= samples.value.total} onClick=${() => go({ start: String(samples.value.start + PAGE) }, { replace: true })}>Later</button></div>` : null}<//>`;
+}
+
+/** The page of an offline file after the filters that the server applies otherwise. */
+function filteredPage(page, state) {
+  const cards = page.cards.filter((card) => (!state.outcome || card.outcome === state.outcome)
+    && (!state.group || card.groups[state.column] === state.group)
+    && (!state.before || card.before === state.before) && (!state.after || card.after === state.after));
+  const isWhole = page.cards.length === page.total;
+  const isFiltered = state.outcome || state.group || state.before || state.after;
+  return { ...page, cards, total: isWhole || isFiltered ? cards.length : page.total };
 }
 
 function percent(share) {

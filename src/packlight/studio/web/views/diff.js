@@ -5,7 +5,7 @@ import { plural, show } from "../logic/format.js";
 import { Answered, Card, Empty, Problem, Skeleton } from "../parts/common.js";
 import { Graph } from "../parts/graph.js";
 import { html } from "../parts/html.js";
-import { address, answer, go } from "../parts/state.js";
+import { address, answer, go, isAnswered, isOffline } from "../parts/state.js";
 import { DataTable } from "../parts/table.js";
 import { Select } from "../parts/common.js";
 
@@ -17,14 +17,16 @@ const SHARES = { same: null, changed: 0.65, removed: 0.15, added: 1 };
 
 export function Diff({ frame }) {
   const state = address.value;
-  const options = frame.variants.map((model) => [model.id, model.name]);
   const first = state.first || frame.variants[0]?.id;
   const best = frame.variants.find((model) => model.role === "best") ?? frame.variants[frame.variants.length - 1];
   const second = state.second || best?.id;
+  const named = (models) => models.map((model) => [model.id, model.name]);
+  const firsts = named(frame.variants.filter((model) => !isOffline || model.id === first));
+  const seconds = named(frame.variants.filter((model) => isAnswered("diff", { first, second: model.id })));
   if (frame.variants.length < 2) return html`<div class="page"><${Empty} title="A diff needs two models"><p>Start the studio with a project, or with a second model: <code>packlight studio a.onnx --model b.onnx</code>.</p><//></div>`;
   const page = answer("diff", { first, second });
-  return html`<div class="page diff"><div class="page-tools"><${Select} label="First" value=${first} options=${options} change=${(id) => go({ first: id })} /><span aria-hidden="true">→</span><${Select} label="Second" value=${second} options=${options} change=${(id) => go({ second: id })} />
-      <button type="button" onClick=${() => go({ first: second, second: first })}>Swap</button></div>
+  return html`<div class="page diff"><div class="page-tools"><${Select} label="First" value=${first} options=${firsts} change=${(id) => go({ first: id })} /><span aria-hidden="true">→</span><${Select} label="Second" value=${second} options=${seconds} change=${(id) => go({ second: id })} />
+      ${isOffline ? null : html`<button type="button" onClick=${() => go({ first: second, second: first })}>Swap</button>`}</div>
     <${Answered} answer=${page} lines=${12}>${(content) => html`<${Content} page=${content} />`}<//></div>`;
 }
 

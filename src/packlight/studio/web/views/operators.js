@@ -9,16 +9,19 @@ import { Graph } from "../parts/graph.js";
 import { Histogram } from "../parts/histogram.js";
 import { html } from "../parts/html.js";
 import { Scatter, Timeline } from "../parts/scatter.js";
-import { address, answer, go, isOffline } from "../parts/state.js";
+import { address, answer, go, isAnswered, isOffline } from "../parts/state.js";
 import { DataTable, nextSort } from "../parts/table.js";
 
 const SHOWN = ["time_share", "macs", "weight_bytes", "bits", "activation_bytes", "sensitivity"];
 const FOLD_ABOVE = 40;
 const MOST_IN_ADDRESS = 40;
 
-export function ModelSelect({ frame, name = "model", label = "Model" }) {
+/** A choice among the models that a page can show. */
+export function ModelSelect({ frame, page = "operators" }) {
+  const name = "model";
   const value = address.value[name] || frame.variants[0]?.id || "";
-  return html`<${Select} label=${label} value=${value} options=${frame.variants.map((model) => [model.id, model.role === "original" ? `${model.name} (original)` : model.role === "best" ? `${model.name} (chosen)` : model.name])} change=${(next) => go({ [name]: next, open: "", z: "" })} />`;
+  const models = frame.variants.filter((model) => isAnswered(page, { model: model.id }));
+  return html`<${Select} label="Model" value=${value} options=${models.map((model) => [model.id, model.role === "original" ? `${model.name} (original)` : model.role === "best" ? `${model.name} (chosen)` : model.name])} change=${(next) => go({ [name]: next, open: "", z: "" })} />`;
 }
 
 /** Selected operators of a page, as row numbers. @param {import("../records").OperatorsPage} page */
@@ -59,7 +62,7 @@ function commonModule(page, rows) {
 
 export function Operators({ frame }) {
   const state = address.value;
-  const page = answer("operators", { model: state.model, measured: state.measured });
+  const page = answer("operators", { model: state.model || frame.variants[0]?.id, measured: state.measured });
   return html`<div class="page operators">
     <div class="page-tools"><${ModelSelect} frame=${frame} />
       ${isOffline ? null : html`<button type="button" aria-pressed=${state.measured === "1"} onClick=${() => go({ measured: state.measured ? "" : "1" })}>${state.measured ? "Predicted times" : "Measure times here"}</button>`}</div>

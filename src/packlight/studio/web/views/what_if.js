@@ -7,7 +7,7 @@ import { colorShares } from "../logic/scales.js";
 import { Answered, Card, Command, Empty, Mark, Problem, Select, Skeleton, Value } from "../parts/common.js";
 import { Graph } from "../parts/graph.js";
 import { html } from "../parts/html.js";
-import { address, answer, go, isOffline, jobs, message, refreshAnswers, send } from "../parts/state.js";
+import { address, answer, go, isAnswered, isOffline, jobs, message, refreshAnswers, send } from "../parts/state.js";
 import { ModelSelect, OperatorTable, sensitivityText, toggleModule, useOperatorTable, useSelection } from "./operators.js";
 
 const SEPARATOR = "~";
@@ -16,9 +16,11 @@ const TITLES = { size: "File size", download: "Download", latency: "Latency", pe
 
 export function WhatIf({ frame }) {
   const state = address.value;
-  const page = answer("what-if", { model: state.model || frame.variants[0]?.id });
-  const operators = answer("operators", { model: state.model || frame.variants[0]?.id });
-  return html`<div class="page what-if"><div class="page-tools"><${ModelSelect} frame=${frame} /></div>
+  const first = frame.variants[0]?.id;
+  const model = isAnswered("what-if", { model: state.model }) ? state.model || first : first;
+  const page = answer("what-if", { model });
+  const operators = answer("operators", { model });
+  return html`<div class="page what-if"><div class="page-tools"><${ModelSelect} frame=${frame} page="what-if" /></div>
     <${Answered} answer=${operators} lines=${14}>${(content) => html`<${Answered} answer=${page} lines=${14}>${(choices) => html`<${Content} key=${choices.model} page=${choices} operators=${content} frame=${frame} />`}<//>`}<//></div>`;
 }
 
