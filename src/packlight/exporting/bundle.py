@@ -16,7 +16,7 @@ from packlight.exporting.formats import ExampleText, Feeds, Format, Written
 from packlight.exporting.neutral import Neutral
 from packlight.presentation.bundle import model_card
 from packlight.records import Measurement, loads, to_json
-from packlight.records.export import Bundle, BundleFile, Parity, Reread, Snippet
+from packlight.records.export import Bundle, BundleFile, FileRole, Parity, Reread, Snippet
 from packlight.runtime.isolation.child import run_child
 
 RECORD = "bundle.json"
@@ -117,14 +117,14 @@ def finish_bundle(work: Path, folder: Path, draft: Draft) -> Bundle:
         (work / RECIPE).write_text(draft.origin.recipe_file, "utf-8")
     bundle = _record(work, folder, draft, snippets)
     (work / CARD).write_text(model_card(bundle), "utf-8")
-    bundle = replace(bundle, files=_list_files(work, draft.written, snippets))
+    bundle = replace(bundle, files=_list_files(work, snippets))
     text = json.dumps(to_json(bundle), indent=2, sort_keys=True, ensure_ascii=False)
     (work / RECORD).write_text(text + "\n", "utf-8")
     return bundle
 
 
 def _record(work: Path, folder: Path, draft: Draft, snippets: tuple[Snippet, ...]) -> Bundle:
-    files = _list_files(work, draft.written, snippets)
+    files = _list_files(work, snippets)
     model_bytes = sum(file.bytes for file in files if file.role == "model")
     return Bundle(
         folder=str(folder),
@@ -226,19 +226,15 @@ def _license(distribution: str) -> str:
     return "\n\n".join([stated.strip().splitlines()[0] if stated else "", *texts])
 
 
-def _list_files(
-    work: Path, written: Written, snippets: Iterable[Snippet]
-) -> tuple[BundleFile, ...]:
-    roles = {CARD: "card", RECIPE: "recipe", LICENSES: "license"}
-    examples = {snippet.path for snippet in snippets}
+def _list_files(work: Path, snippets: Iterable[Snippet]) -> tuple[BundleFile, ...]:
+    roles: dict[str, FileRole] = {CARD: "card", RECIPE: "recipe", LICENSES: "license"}
+    roles |= {snippet.path: "example" for snippet in snippets}
     rows = []
     for path in sorted(work.rglob("*")):
         name = path.relative_to(work).as_posix()
-        if not path.is_file() or name == RECORD:
-            continue
-        role = "example" if name in examples else roles.get(name, "model")
-        rows.append(BundleFile(name, path.stat().st_size, file_digest(path), role))  # type: ignore[arg-type]
-    del written
+        if path.is_file() and name != RECORD:
+            role = roles.get(name, "model")
+            rows.append(BundleFile(name, path.stat().st_size, file_digest(path), role))
     return tuple(rows)
 
 

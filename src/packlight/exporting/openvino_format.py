@@ -57,9 +57,17 @@ def _write(neutral: Neutral, folder: Path, options: WriteOptions) -> Written:
         model = openvino.Core().read_model(model=to_bytes(decompressing_model(neutral)))
     except RuntimeError as error:
         raise refuse_operators("openvino", _missing(str(error))) from error
+    _name_operators(model)
     openvino.save_model(model, folder / ENTRY, compress_to_fp16=False)
     weights = exported_weights(neutral, source, as_encoded, options.expanded)
     return Written(entry=ENTRY, extra=(ARRAYS,), weights=weights)
+
+
+def _name_operators(model: Any) -> None:
+    """Name operators by their place; OpenVINO numbers those of all models of a process."""
+    for place, operator in enumerate(model.get_ordered_ops()):
+        if operator.get_friendly_name() == operator.get_name():
+            operator.set_friendly_name(f"{operator.get_type_name()}_{place}")
 
 
 def _missing(text: str) -> dict[str, str]:

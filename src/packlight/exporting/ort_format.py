@@ -33,7 +33,14 @@ def _write(neutral: Neutral, folder: Path, options: WriteOptions) -> Written:
     fuse = all(_stays(neutral, name) for name in neutral.encoded)
     write_ort(model, folder / ENTRY, fuse=fuse)
     weights = exported_weights(neutral, options.source or neutral, as_encoded, options.expanded)
-    return Written(entry=ENTRY, weights=weights, notes=() if fuse else (SLOW,))
+    return Written(
+        entry=ENTRY,
+        weights=weights,
+        timestamps=(
+            ENTRY,
+        ),  # its table of operators lies in the order of a hash with a random seed
+        notes=() if fuse else (SLOW,),
+    )
 
 
 def _stays(neutral: Neutral, name: str) -> bool:
