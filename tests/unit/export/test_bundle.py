@@ -17,9 +17,9 @@ import pytest
 from packlight.api.check_bundle import check_bundle
 from packlight.api.export import export
 from packlight.errors import ExportError, InputError, RecipeError
-from packlight.export import onnx_format
-from packlight.export.bundle import RECORD, load_bundle
-from packlight.export.formats import WriteOptions
+from packlight.exporting import onnx_format
+from packlight.exporting.bundle import RECORD, load_bundle
+from packlight.exporting.formats import WriteOptions
 from packlight.model import save
 
 RECIPE = "simplify+weights:8"

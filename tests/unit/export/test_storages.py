@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from packlight.backends.formats import WIDEST_CODE
-from packlight.export.bookkeeping import lost_encodings
-from packlight.export.formats import WriteOptions
-from packlight.export.front_end import prepare
-from packlight.export.keeping import keep_encodings
-from packlight.export.parity import required_decibels
+from packlight.exporting.bookkeeping import lost_encodings
+from packlight.exporting.formats import WriteOptions
+from packlight.exporting.front_end import prepare
+from packlight.exporting.keeping import keep_encodings
+from packlight.exporting.parity import required_decibels
 from packlight.records.export import ExportedWeight, GridForm
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime import open_session
