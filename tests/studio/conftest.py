@@ -58,7 +58,7 @@ def with_source_lines(path: Path, code: Path) -> None:
     onnx.save(model, path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Made:
     """A copy of the project, which one process of the tests makes for all of them."""
     base = tmp_path_factory.getbasetemp()
@@ -105,7 +105,7 @@ def make_project(folder: Path) -> None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def space(made):
     opened = Workspace(made.settings)
     yield opened
