@@ -72,7 +72,7 @@ def export(
     Args:
         model: path of an ONNX file, ``zoo:NAME``, a ``Model``, a ``Result`` of a study, or a
             project's folder, with ``:VARIANT`` for another variant than the best.
-        to: ``onnx``, ``ort``, ``coreai``, ``coreml``, ``litert``, ``executorch`` or ``openvino``.
+        to: ``onnx``, ``ort``, ``coreai``, ``litert`` or ``openvino``.
         folder: new or empty; it becomes the bundle.
         task: its samples are the inputs of the comparison; without it they are random.
         bind: sizes of open dimensions, shapes and values of inputs, as

@@ -80,9 +80,7 @@ def export(
     *,
     to: Annotated[
         str,
-        typer.Option(
-            "--to", metavar="F", help="coreai, coreml, litert, executorch, openvino, ort or onnx."
-        ),
+        typer.Option("--to", metavar="F", help="coreai, litert, openvino, ort or onnx."),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="DIR", help="New folder for the bundle.")
@@ -130,7 +128,7 @@ def export(
       packlight export model.onnx --to coreai -o bundle
       packlight export m-packlight --to litert -o bundle --task data.npz
       packlight export m-packlight:weights:8 --to openvino -o bundle
-      packlight export model.onnx --to coreml -o bundle --bind batch=1 --bind sr=16000
+      packlight export model.onnx --to litert -o bundle --bind batch=1 --bind sr=16000
     """
     with working() as progress:
         from packlight import export as export_model

@@ -28,9 +28,7 @@ MODULES: Mapping[FormatName, str] = {
     "onnx": "packlight.exporting.onnx_format",
     "ort": "packlight.exporting.ort_format",
     "coreai": "packlight.exporting.coreai.format",
-    "coreml": "packlight.exporting.coreml.format",
     "litert": "packlight.exporting.litert.format",
-    "executorch": "packlight.exporting.executorch.format",
     "openvino": "packlight.exporting.openvino_format",
 }
 """Module of each format; its ``FORMAT`` is a ``Format``."""

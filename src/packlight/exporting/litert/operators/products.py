@@ -26,7 +26,8 @@ def fully_connected(
 
 
 def _multiply(lowering: Lowering, op: Operator) -> Result:
-    left, right = op.input(0), op.input(1)
+    left = op.input(0)
+    right = op.input(1)
     if left.dtype != "float32":
         raise UnsupportedError(f"type {left.dtype}")
     if right.is_stored and right.rank == MATRIX and left.rank >= 1:
@@ -37,7 +38,8 @@ def _multiply(lowering: Lowering, op: Operator) -> Result:
 
 
 def _multiply_weight(lowering: Lowering, op: Operator) -> Result:
-    left, right = op.input(0), op.input(1)
+    left = op.input(0)
+    right = op.input(1)
     x = lowering.form(left)
     if left.rank == 1:
         x = lowering.reshape(x, (1, *x.shape))
@@ -69,7 +71,8 @@ def _following_bias(
 
 
 def _multiply_vector(lowering: Lowering, left: Value, right: Value) -> Result:
-    first, second = left, right
+    first = left
+    second = right
     if left.rank == 1:
         first = _reshaped(lowering, left, (1, *left.shape))
     if right.rank == 1:
@@ -100,8 +103,11 @@ def batched_product(lowering: Lowering, left: Value, right: Value) -> Tensor:
 
 
 def _general_product(lowering: Lowering, op: Operator) -> Result:
-    left, right, addend = op.input(0), op.input(1), op.optional(2)
-    alpha, beta = op.number("alpha", 1.0), op.number("beta", 1.0)
+    left = op.input(0)
+    right = op.input(1)
+    addend = op.optional(2)
+    alpha = op.number("alpha", 1.0)
+    beta = op.number("beta", 1.0)
     x = lowering.form(left, (1, 0) if op.integer("transA") else (0, 1))
     weight = lowering.form(right, (0, 1) if op.integer("transB") else (1, 0))
     outputs = weight.shape[0]

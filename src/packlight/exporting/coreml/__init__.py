@@ -1,1 +1,0 @@
-"""Core ML: a program of MIL written directly, with the encodings of its weights."""
