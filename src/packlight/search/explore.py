@@ -77,7 +77,7 @@ SAFER = 1.3
 FINALISTS = 3
 """Mixes that are judged at most, but for a safer one."""
 
-CLOSE = 1.04
+CLOSE = 1.08
 """Ratio of two sizes that are not told apart."""
 
 RATIOS = (1.02, 1.1, 1.25)
