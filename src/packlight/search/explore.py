@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from importlib.metadata import version
 
-from packlight.compression import compress
+from packlight.compression import compress, uses_data
 from packlight.compression.bit_allocation.candidate_damage import (
     CandidateDamage,
     held_out_split,
@@ -38,6 +38,7 @@ from packlight.records import (
     digest,
     parse_recipe,
 )
+from packlight.records.budget import ON_DEVICE
 from packlight.records.exploration import (
     Exploration,
     Goal,
@@ -48,6 +49,15 @@ from packlight.records.exploration import (
 from packlight.runtime.calibration import Calibrator
 from packlight.search.forms import form_config, usable_forms
 from packlight.search.mixes import Mix, Mixes, curve_points
+from packlight.search.reach import (
+    LEAST_DOWNLOAD,
+    floor_advice,
+    floors_beyond_original,
+    limit_advice,
+    limits_beyond_devices,
+    limits_beyond_results,
+    size_advice,
+)
 from packlight.search.regions import OperatorSeconds, integer_sites, operator_seconds
 from packlight.search.steering import SplitTask, Steering
 from packlight.search.trials import Trials
@@ -94,6 +104,15 @@ MOST_OBSERVED = 144
 
 SECONDS_PER_FORM = 3e-7
 """Of each number of the weights."""
+
+FAR_NOISE = 4.0
+"""Decibels of noise too many that another mix of the same size does not make up."""
+
+LEAST_LOSS = 1e-3
+"""Loss of a metric below which floors are taken to ask for none."""
+
+DOWNLOAD_ROOM = 1.01
+"""Times the share of a file's bytes that its download had, for the next."""
 
 FIRST_SNR = 18.0
 """Predicted signal to noise, in dB, that the search for the smallest file begins with."""
@@ -185,15 +204,16 @@ class Explorer:
     evaluated: dict[tuple[int, ...], Evaluation] = field(default_factory=dict)
     unit_seconds: float = 0.0
     mix_seconds: float = 0.0
+    download_share: float = 1.0
     combined: tuple[Mixes, Mix] | None = None
+    is_out_of_reach: bool = False
 
     def __post_init__(self) -> None:
         self.bench = self.trials.bench
         self.started = self.clock()
 
-    def run(self) -> Exploration:
-        """Search, and tell how."""
-        self.trials.planned = 8
+    def begin(self) -> None:
+        """Measure the original."""
         self.trials.measure_original()
         self.unit_seconds = self._unit_seconds()
         if self.split.shared:
@@ -202,6 +222,11 @@ class Explorer:
                 "apart: the samples that steered the search also decide its verdict, which "
                 "flatters the choice. Use at least 60."
             )
+
+    def run(self) -> Exploration:
+        """Search, and tell how."""
+        self.trials.planned = 8
+        self.begin()
         try:
             self._stages()
         except OutOfTime:
@@ -209,6 +234,10 @@ class Explorer:
                 f"The search ended after {show_seconds(self.time_limit)}, as asked; more time may "
                 "find a better variant."
             )
+        return self.exploration()
+
+    def exploration(self) -> Exploration:
+        """How the search chose, so far."""
         chosen = self.chosen_mix
         return Exploration(
             goal=self.trials.goal,
@@ -228,18 +257,24 @@ class Explorer:
         return self.bench.once("seconds", self.bench.original, UnitSeconds, lambda: took).seconds
 
     def _stages(self) -> None:
-        if len(self.bench.task.calibration):
-            if not self._is_possible():
-                return
-            self._without_data([SEED_WITHOUT_DATA])
-            self._calibrated()
-            self._mixed()
-            self._combined()
-        else:
+        if not self._is_possible():
+            return
+        if not self.has_data:
             self._without_data(WITHOUT_DATA)
             self.stages.append(
                 StageRecord("mixed", "left out: the task has no calibration samples")
             )
+            return
+        if self._limits_speed():
+            self._calibrated()
+            self._without_data([SEED_WITHOUT_DATA])
+        else:
+            self._without_data([SEED_WITHOUT_DATA])
+            self._calibrated()
+        if self._is_in_reach():
+            self._mixed()
+        if not self.is_out_of_reach:
+            self._combined()
 
     # What every stage needs
 
@@ -266,13 +301,19 @@ class Explorer:
         if self.time_limit and self.clock() - self.started + expected > self.time_limit:
             raise OutOfTime
 
-    def size_limit(self) -> float:
-        """The tightest limit on the size, in bytes; infinite without one."""
+    def size_limit(self, download_share: float = 0.0) -> float:
+        """The tightest limit on the size, in bytes; infinite without one.
+
+        Args:
+            download_share: of a file's bytes that its download has; by default what mixes that were
+                made have, with some room.
+        """
         original = self.trials.base.metrics
+        shares = {"size": 1.0, "download": download_share or self.download_share}
         bounds = [
-            limit.bound(original)
+            limit.bound(original) / shares[limit.metric]
             for limit in self.trials.budget.limits
-            if limit.metric in ("size", "download")
+            if limit.metric in shares
         ]
         return min(bounds, default=math.inf)
 
@@ -331,10 +372,13 @@ class Explorer:
         else:
             self._try_all("calibrated", "integer arithmetic may be faster", usable)
 
+    def _limits_speed(self) -> bool:
+        speed = ("latency", "energy", "peak_memory")
+        costs = {*speed, *(ON_DEVICE[name] for name in speed), ON_DEVICE["latency_ratio"]}
+        return any(limit.metric in costs for limit in self.trials.budget.limits)
+
     def _wants_speed(self) -> bool:
-        speed = ("latency", "latency_ratio", "energy", "peak_memory")
-        limited = any(limit.metric in speed for limit in self.trials.budget.limits)
-        return limited or self.trials.goal in ("balance", "latency", "energy")
+        return self._limits_speed() or self.trials.goal in ("balance", "latency", "energy")
 
     def _is_usable(self, recipe: Recipe) -> bool:
         if any(costs.refusal(recipe) is not None for costs in self.trials.devices):
@@ -398,24 +442,58 @@ class Explorer:
         return Calibrator(task.calibration[part], self.bench.options, state=task.state)
 
     def _is_possible(self) -> bool:
-        """Tell if some mix is small enough; else the smallest is measured, and the search ends."""
-        limit = self.size_limit()
-        if math.isinf(limit) or limit >= self.model_bytes:
-            return True
-        least = self._least_size()
-        if least.size <= limit:
-            return True
-        self.try_recipe(least.name, least.recipe)
-        self.advice.append(
-            f"The smallest file that any mix of forms gives has {show_bytes(least.size)}, and "
-            f"{show_bytes(limit)} are allowed. Allow more, or train a model with fewer weights."
-        )
-        self.stages.append(StageRecord("mixed", "left out: no file is small enough"))
-        return False
+        """Tell if budgets may be kept; else the nearest miss is measured, and the search ends."""
+        base = self.trials.base
+        budget = self.trials.budget
+        advice = [floor_advice(floor, base) for floor in floors_beyond_original(base, budget)]
+        beyond = limits_beyond_devices(budget, self.trials.devices, base.metrics)
+        for limit, name, reached in beyond:
+            advice.append(limit_advice(limit, name, reached))
+        nearest = {name: parse_recipe(name, self.bench.seed) for _, name, _ in beyond if name}
+        allowed = self.size_limit(LEAST_DOWNLOAD)
+        if allowed < self.model_bytes:
+            name, least, size = self._least_file()
+            if size > allowed:
+                nearest = {name: least}
+                advice.append(size_advice(size, allowed))
+        for name, recipe in nearest.items():
+            if self.has_data or not uses_data(recipe):
+                self.try_recipe(name, recipe)
+        return not self._ends_for(advice)
 
-    def _least_size(self) -> Mix:
-        """The smallest file of any mix, which needs no samples: its damage is not asked for."""
-        return self.mixes_of_sizes.smallest()
+    @property
+    def has_data(self) -> bool:
+        """True if the task has calibration samples."""
+        return len(self.bench.task.calibration) > 0
+
+    def _least_file(self) -> tuple[str, Recipe, float]:
+        """Name, recipe and bytes of the smallest file; its damage is not asked for."""
+        if self.has_data:
+            mix = self.mixes_of_sizes.smallest()
+            return mix.name, mix.recipe, mix.size
+        recipes = {text: parse_recipe(text, self.bench.seed) for text in WITHOUT_DATA}
+        sizes = {text: self.files.count(recipe).size.low for text, recipe in recipes.items()}
+        least = min(sizes, key=lambda text: sizes[text])
+        return least, recipes[least], sizes[least]
+
+    def _is_in_reach(self) -> bool:
+        """Tell if what is measured of the cheapest variants leaves hope for every limit."""
+        beyond = limits_beyond_results(
+            self.trials.budget, self.trials.results, self.trials.base.metrics
+        )
+        advice = [
+            limit_advice(limit, result.name, result.metrics[limit.judged_by])
+            for limit, result in beyond
+        ]
+        return not self._ends_for(advice)
+
+    def _ends_for(self, advice: Sequence[str]) -> bool:
+        """Keep the reasons for which the search ends; True if there are any."""
+        self.advice += advice
+        if advice:
+            self.is_out_of_reach = True
+            self.stages.append(StageRecord("mixed", "left out: a budget is out of reach"))
+        return bool(advice)
 
     @cached_property
     def mixes_of_sizes(self) -> Mixes:
@@ -492,7 +570,9 @@ class Explorer:
         evaluation = self.steering.evaluate(variant)
         self.evaluated[mix.chosen] = evaluation
         metrics = evaluation.metrics
-        made = int(self.bench.size(variant).metrics["size"].value)
+        stored = self.bench.size(variant).metrics
+        made = int(stored["size"].value)
+        self.download_share = min(1.0, DOWNLOAD_ROOM * stored["download"].value / made)
         snr = metrics["snr"].value if "snr" in metrics else math.nan
         if math.isfinite(snr):
             self.mixes.learn(mix, 10 ** (-snr / 10))
@@ -530,6 +610,14 @@ class Explorer:
 
     def _out_of_reach(self, largest: Mix) -> list[Mix]:
         """The best within the limit, where it does not seem to keep the floors."""
+        if self._is_far(largest):
+            self.is_out_of_reach = True
+            needed = self._needed(largest)
+            self.advice.append(
+                "The size and the floors contradict each other: of what is small enough, the mix "
+                f"with the least error surely misses them. {needed}"
+            )
+            return [largest]
         best = self._best_of_size(largest.size)
         hopeful = self._hopeful_above(best)
         if hopeful is not None:
@@ -538,6 +626,51 @@ class Explorer:
                 f"{hopeful.name} keeps them. Allow that much, or train with the forms in place."
             )
         return [best]
+
+    def _is_far(self, mix: Mix) -> bool:
+        """Tell if a mix misses a floor by more than another of its size could make up."""
+        noise = self._missed_noise(mix)
+        return self.steering.is_hopeless(self.evaluated[mix.chosen].metrics) and noise > FAR_NOISE
+
+    def _missed_noise(self, mix: Mix) -> float:
+        """Decibels by which the noise of a mix is too high, about; 0 where it keeps the floors.
+
+        A loss of the metric is taken to grow as the noise does.
+        """
+        metrics = self.evaluated[mix.chosen].metrics
+        missed = [0.0]
+        for floor in self.trials.budget.floors:
+            measured = metrics.get(floor.judged_by)
+            if measured is None:
+                continue
+            bound = floor.bound(self.trials.base.metrics)
+            if measured.unit == "dB":
+                missed.append(bound - measured.value)
+            elif floor.sense == "<=" and measured.value > bound:
+                missed.append(10 * math.log10(measured.value / max(bound, LEAST_LOSS)))
+            elif floor.sense == ">=" and measured.value < bound:
+                base = self.trials.base.metrics[floor.judged_by].value
+                lost = (base - measured.value) / max(base - bound, LEAST_LOSS)
+                missed.append(10 * math.log10(max(lost, 1.0)))
+        return max(missed)
+
+    def _needed(self, mix: Mix) -> str:
+        """The size from which floors may hold, predicted."""
+        wanted = -self._noise(mix) + self._missed_noise(mix)
+        enough = next((larger for larger in self.curve_beyond if larger.snr >= wanted), None)
+        if enough is None or "snr" not in self.evaluated[mix.chosen].metrics:
+            return "Allow more bytes or more loss, or train with the forms in place."
+        return (
+            f"By what is predicted, {show_bytes(enough.size)} may keep them. Allow about that "
+            "much, or more loss, or train with the forms in place."
+        )
+
+    @cached_property
+    def curve_beyond(self) -> list[Mix]:
+        """The predicted trade-off without regard to limits on the size."""
+        plain = self.files.count(parse_recipe(SEED_WITHOUT_DATA)).size.low
+        least = self.mixes.smallest().size
+        return self.mixes.curve(least, max(int(1.1 * plain), least + 1))
 
     def _hopeful_above(self, mix: Mix) -> Mix | None:
         """A larger mix than the limit allows that keeps the floors; None if none of a few does."""
@@ -598,8 +731,32 @@ class Explorer:
         with self.stage("combined", reason, expected, 4 * self.model_bytes):
             mixes = self._with_integers(static)
             mix = self._best_combination(mixes, static)
-            if mix is not None and self.steering.is_hopeful(self._evaluate_combination(mix, mixes)):
+            if mix is None:
+                self.advice += self._what_contradicts(mixes)
+                return
+            is_hopeful = self.steering.is_hopeful(self._evaluate_combination(mix, mixes))
+            if is_hopeful or not self._fits_already():
                 self.try_recipe(f"integers and {mix.name}", mix.recipe)
+
+    def _fits_already(self) -> bool:
+        return any(result.verdict in ("fits", "unjudged") for result in self.trials.results)
+
+    def _what_contradicts(self, mixes: Mixes) -> list[str]:
+        """Sentence on a size and a latency that no combination has together."""
+        limits = self._latency_limits()
+        size = self.size_limit()
+        if not limits or math.isinf(size):
+            return []
+        floats = 1 - sum(site.floats for site in mixes.integers.values())
+        smallest = mixes.within(math.inf, mixes.costs_of("size"), {"latency": min(limits) - floats})
+        fastest = mixes.within(size, mixes.costs_of("latency"))
+        told = ["The size and the latency contradict each other, as predicted:"]
+        if smallest is not None:
+            told.append(f"the smallest file that is fast enough has {show_bytes(smallest.size)};")
+        if fastest is not None:
+            ratio = floats + mixes.cost(fastest, "latency")
+            told.append(f"the fastest that is small enough takes {ratio:.2f}x the latency;")
+        return [" ".join([*told, "allow one of these, or use a smaller network."])]
 
     def _fast_static(self) -> VariantResult | None:
         """The variant in integers that is surely faster than the original; None if none is."""

@@ -313,7 +313,7 @@ def _patch_matrices(node: ir.Node, value: Floats, limit: Limit) -> Floats:
 
 
 def _padded(value: Floats, edges: Sequence[tuple[int, int]]) -> Floats:
-    """A value (batch, channels, ...) with zeros around; ``numpy.pad`` takes several times longer."""
+    """A value (batch, channels, ...) with zeros around; ``numpy.pad`` takes far longer."""
     sizes = value.shape[SPATIAL:]
     around = [before + size + after for size, (before, after) in zip(sizes, edges, strict=True)]
     padded = np.zeros((*value.shape[:SPATIAL], *around), value.dtype)
