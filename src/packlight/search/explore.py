@@ -8,10 +8,11 @@ of wrong verdicts is that of a single test, however many mixes were evaluated be
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
-from packlight.presentation.numbers import plural, show_seconds
+from packlight.presentation.numbers import show_bytes, show_seconds
 from packlight.records import (
     Budget,
     Evaluation,
@@ -66,14 +67,7 @@ class Explorer(MixedSearch):
     def run(self) -> Exploration:
         """Search, and tell how."""
         self.trials.planned = 8
-        self.trials.measure_original()
-        self.unit_seconds = self._unit_seconds()
-        if self.split.shared:
-            self.warnings.append(
-                f"{plural(len(self.split.judging.samples), 'sample')} are too few to keep some "
-                "apart: the samples that steered the search also decide its verdict, which "
-                "flatters the choice. Use at least 60."
-            )
+        self.begin()
         try:
             self._stages()
         except OutOfTime:
@@ -81,6 +75,10 @@ class Explorer(MixedSearch):
                 f"The search ended after {show_seconds(self.time_limit)}, as asked; more time may "
                 "find a better variant."
             )
+        return self.exploration()
+
+    def exploration(self) -> Exploration:
+        """How the search chose, so far."""
         chosen = self.chosen_mix
         return Exploration(
             goal=self.trials.goal,
@@ -95,18 +93,24 @@ class Explorer(MixedSearch):
         )
 
     def _stages(self) -> None:
-        if len(self.bench.task.calibration):
-            if not self._is_possible():
-                return
-            self._without_data([SEED_WITHOUT_DATA])
-            self._calibrated()
-            self._mixed()
-            self._combined()
-        else:
+        if not self._is_possible():
+            return
+        if not self.has_data:
             self._without_data(WITHOUT_DATA)
             self.stages.append(
                 StageRecord("mixed", "left out: the task has no calibration samples")
             )
+            return
+        if self._limits_speed():
+            self._calibrated()
+            self._without_data([SEED_WITHOUT_DATA])
+        else:
+            self._without_data([SEED_WITHOUT_DATA])
+            self._calibrated()
+        if self._is_in_reach():
+            self._mixed()
+        if not self.is_out_of_reach:
+            self._combined()
 
     def _combined(self) -> None:
         """Integer arithmetic where it is faster, small weights where it saves more."""
@@ -121,8 +125,29 @@ class Explorer(MixedSearch):
         with self.stage("combined", reason, expected, 4 * self.model_bytes):
             mixes = self._with_integers(static)
             mix = self._best_combination(mixes, static)
-            if mix is not None and self.steering.is_hopeful(self._evaluate_combination(mix, mixes)):
+            if mix is None:
+                self.advice += self._what_contradicts(mixes)
+                return
+            is_hopeful = self.steering.is_hopeful(self._evaluate_combination(mix, mixes))
+            if is_hopeful or not self._fits_already():
                 self.try_recipe(f"integers and {mix.name}", mix.recipe)
+
+    def _what_contradicts(self, mixes: Mixes) -> list[str]:
+        """Sentence on a size and a latency that no combination has together."""
+        limits = self._latency_limits()
+        size = self.size_limit()
+        if not limits or math.isinf(size):
+            return []
+        floats = 1 - sum(site.floats for site in mixes.integers.values())
+        smallest = mixes.within(math.inf, mixes.costs_of("size"), {"latency": min(limits) - floats})
+        fastest = mixes.within(size, mixes.costs_of("latency"))
+        told = ["The size and the latency contradict each other, as predicted:"]
+        if smallest is not None:
+            told.append(f"the smallest file that is fast enough has {show_bytes(smallest.size)};")
+        if fastest is not None:
+            ratio = floats + mixes.cost(fastest, "latency")
+            told.append(f"the fastest that is small enough takes {ratio:.2f}x the latency;")
+        return [" ".join([*told, "allow one of these, or use a smaller network."])]
 
     def _fast_static(self) -> VariantResult | None:
         """The variant in integers that is surely faster than the original; None if none is."""

@@ -77,6 +77,7 @@ def fit(
     ]
     budget = limits_on_all(devices, budget)
     with Store.open(project) as store:
+        is_out_of_reach = False
         if settings.recipes:
             bench = _bench(store, opened, task, settings)
             trials = _try_recipes(bench, budget, devices, settings)
@@ -90,13 +91,14 @@ def fit(
             )  # fmt: skip
             explorer = Explorer(trials, split, settings.time, settings.jobs)
             exploration = explorer.run()
+            is_out_of_reach = explorer.is_out_of_reach
             outcome = trials.outcome()
             warnings = (*outcome.warnings, *explorer.warnings)
             outcome = replace(outcome, exploration=exploration, warnings=warnings)
         bench = trials.bench
         outcome = replace(outcome, planned=len(trials.results))
         bench.progress("done", trials.steps, trials.steps)
-        outcome = explain(bench, outcome, trials.evaluations)
+        outcome = explain(bench, outcome, trials.evaluations, finds_causes=not is_out_of_reach)
         inputs = inputs_of(bench, outcome.contrasts)
         report = project / "report.html"
         write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)

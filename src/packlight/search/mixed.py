@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 
-from packlight.compression import compress
+from packlight.compression import compress, uses_data
 from packlight.compression.bit_allocation.candidate_damage import (
     held_out_split,
     predict_damage,
@@ -19,6 +19,7 @@ from packlight.planning.size.exact_size import SIMPLIFY
 from packlight.presentation.numbers import show_bytes
 from packlight.records import (
     Evaluation,
+    Recipe,
     digest,
     parse_recipe,
 )
@@ -30,8 +31,20 @@ from packlight.runtime.calibration import Calibrator
 from packlight.search.damage_table import DamageTable, StoredDamage
 from packlight.search.forms import form_config, usable_forms
 from packlight.search.mixes import Mix, Mixes
+from packlight.search.reach import (
+    LEAST_DOWNLOAD,
+    floor_advice,
+    floors_beyond_original,
+    limit_advice,
+    limits_beyond_devices,
+    limits_beyond_results,
+    size_advice,
+)
 from packlight.search.staged import StagedSearch
 from packlight.search.steering import Steering
+
+WITHOUT_DATA = ("simplify+weights:8", "simplify+weights:4,block=32", "simplify+palette:4")
+"""Recipes where there are no calibration samples."""
 
 SEED_WITHOUT_DATA = "simplify+weights:8"
 """Recipe that every search tries where its file is small enough."""
@@ -48,7 +61,7 @@ SAFER = 1.3
 FINALISTS = 3
 """Mixes that are judged at most, but for a safer one."""
 
-CLOSE = 1.04
+CLOSE = 1.08
 """Ratio of two sizes that are not told apart."""
 
 MOST_OBSERVED = 144
@@ -56,6 +69,15 @@ MOST_OBSERVED = 144
 
 SECONDS_PER_FORM = 3e-7
 """Of each number of the weights."""
+
+FAR_NOISE = 4.0
+"""Decibels of noise too many that another mix of the same size does not make up."""
+
+LEAST_LOSS = 1e-3
+"""Loss of a metric below which floors are taken to ask for none."""
+
+DOWNLOAD_ROOM = 1.01
+"""Times the share of a file's bytes that its download had, for the next."""
 
 FIRST_SNR = 18.0
 """Predicted signal to noise, in dB, that the search for the smallest file begins with."""
@@ -110,24 +132,58 @@ class MixedSearch(StagedSearch):
         return Calibrator(task.calibration[part], self.bench.options, state=task.state)
 
     def _is_possible(self) -> bool:
-        """Tell if some mix is small enough; else the smallest is measured, and the search ends."""
-        limit = self.size_limit()
-        if math.isinf(limit) or limit >= self.model_bytes:
-            return True
-        least = self._least_size()
-        if least.size <= limit:
-            return True
-        self.try_recipe(least.name, least.recipe)
-        self.advice.append(
-            f"The smallest file that any mix of forms gives has {show_bytes(least.size)}, and "
-            f"{show_bytes(limit)} are allowed. Allow more, or train a model with fewer weights."
-        )
-        self.stages.append(StageRecord("mixed", "left out: no file is small enough"))
-        return False
+        """Tell if budgets may be kept; else the nearest miss is measured, and the search ends."""
+        base = self.trials.base
+        budget = self.trials.budget
+        advice = [floor_advice(floor, base) for floor in floors_beyond_original(base, budget)]
+        beyond = limits_beyond_devices(budget, self.trials.devices, base.metrics)
+        for limit, name, reached in beyond:
+            advice.append(limit_advice(limit, name, reached))
+        nearest = {name: parse_recipe(name, self.bench.seed) for _, name, _ in beyond if name}
+        allowed = self.size_limit(LEAST_DOWNLOAD)
+        if allowed < self.model_bytes:
+            name, least, size = self._least_file()
+            if size > allowed:
+                nearest = {name: least}
+                advice.append(size_advice(size, allowed))
+        for name, recipe in nearest.items():
+            if self.has_data or not uses_data(recipe):
+                self.try_recipe(name, recipe)
+        return not self._ends_for(advice)
 
-    def _least_size(self) -> Mix:
-        """The smallest file of any mix, which needs no samples: its damage is not asked for."""
-        return self.mixes_of_sizes.smallest()
+    @property
+    def has_data(self) -> bool:
+        """True if the task has calibration samples."""
+        return len(self.bench.task.calibration) > 0
+
+    def _least_file(self) -> tuple[str, Recipe, float]:
+        """Name, recipe and bytes of the smallest file; its damage is not asked for."""
+        if self.has_data:
+            mix = self.mixes_of_sizes.smallest()
+            return mix.name, mix.recipe, mix.size
+        recipes = {text: parse_recipe(text, self.bench.seed) for text in WITHOUT_DATA}
+        sizes = {text: self.files.count(recipe).size.low for text, recipe in recipes.items()}
+        least = min(sizes, key=lambda text: sizes[text])
+        return least, recipes[least], sizes[least]
+
+    def _is_in_reach(self) -> bool:
+        """Tell if what is measured of the cheapest variants leaves hope for every limit."""
+        beyond = limits_beyond_results(
+            self.trials.budget, self.trials.results, self.trials.base.metrics
+        )
+        advice = [
+            limit_advice(limit, result.name, result.metrics[limit.judged_by])
+            for limit, result in beyond
+        ]
+        return not self._ends_for(advice)
+
+    def _ends_for(self, advice: Sequence[str]) -> bool:
+        """Keep the reasons for which the search ends; True if there are any."""
+        self.advice += advice
+        if advice:
+            self.is_out_of_reach = True
+            self.stages.append(StageRecord("mixed", "left out: a budget is out of reach"))
+        return bool(advice)
 
     @cached_property
     def mixes_of_sizes(self) -> Mixes:
@@ -204,7 +260,9 @@ class MixedSearch(StagedSearch):
         evaluation = self.steering.evaluate(variant)
         self.evaluated[mix.chosen] = evaluation
         metrics = evaluation.metrics
-        made = int(self.bench.size(variant).metrics["size"].value)
+        stored = self.bench.size(variant).metrics
+        made = int(stored["size"].value)
+        self.download_share = min(1.0, DOWNLOAD_ROOM * stored["download"].value / made)
         snr = metrics["snr"].value if "snr" in metrics else math.nan
         if math.isfinite(snr):
             self.mixes.learn(mix, 10 ** (-snr / 10))
@@ -242,6 +300,14 @@ class MixedSearch(StagedSearch):
 
     def _out_of_reach(self, largest: Mix) -> list[Mix]:
         """The best within the limit, where it does not seem to keep the floors."""
+        if self._is_far(largest):
+            self.is_out_of_reach = True
+            needed = self._needed(largest)
+            self.advice.append(
+                "The size and the floors contradict each other: of what is small enough, the mix "
+                f"with the least error surely misses them. {needed}"
+            )
+            return [largest]
         best = self._best_of_size(largest.size)
         hopeful = self._hopeful_above(best)
         if hopeful is not None:
@@ -250,6 +316,51 @@ class MixedSearch(StagedSearch):
                 f"{hopeful.name} keeps them. Allow that much, or train with the forms in place."
             )
         return [best]
+
+    def _is_far(self, mix: Mix) -> bool:
+        """Tell if a mix misses a floor by more than another of its size could make up."""
+        noise = self._missed_noise(mix)
+        return self.steering.is_hopeless(self.evaluated[mix.chosen].metrics) and noise > FAR_NOISE
+
+    def _missed_noise(self, mix: Mix) -> float:
+        """Decibels by which the noise of a mix is too high, about; 0 where it keeps the floors.
+
+        A loss of the metric is taken to grow as the noise does.
+        """
+        metrics = self.evaluated[mix.chosen].metrics
+        missed = [0.0]
+        for floor in self.trials.budget.floors:
+            measured = metrics.get(floor.judged_by)
+            if measured is None:
+                continue
+            bound = floor.bound(self.trials.base.metrics)
+            if measured.unit == "dB":
+                missed.append(bound - measured.value)
+            elif floor.sense == "<=" and measured.value > bound:
+                missed.append(10 * math.log10(measured.value / max(bound, LEAST_LOSS)))
+            elif floor.sense == ">=" and measured.value < bound:
+                base = self.trials.base.metrics[floor.judged_by].value
+                lost = (base - measured.value) / max(base - bound, LEAST_LOSS)
+                missed.append(10 * math.log10(max(lost, 1.0)))
+        return max(missed)
+
+    def _needed(self, mix: Mix) -> str:
+        """The size from which floors may hold, predicted."""
+        wanted = -self._noise(mix) + self._missed_noise(mix)
+        enough = next((larger for larger in self.curve_beyond if larger.snr >= wanted), None)
+        if enough is None or "snr" not in self.evaluated[mix.chosen].metrics:
+            return "Allow more bytes or more loss, or train with the forms in place."
+        return (
+            f"By what is predicted, {show_bytes(enough.size)} may keep them. Allow about that "
+            "much, or more loss, or train with the forms in place."
+        )
+
+    @cached_property
+    def curve_beyond(self) -> list[Mix]:
+        """The predicted trade-off without regard to limits on the size."""
+        plain = self.files.count(parse_recipe(SEED_WITHOUT_DATA)).size.low
+        least = self.mixes.smallest().size
+        return self.mixes.curve(least, max(int(1.1 * plain), least + 1))
 
     def _hopeful_above(self, mix: Mix) -> Mix | None:
         """A larger mix than the limit allows that keeps the floors; None if none of a few does."""
@@ -296,6 +407,9 @@ class MixedSearch(StagedSearch):
         if mix is None or mix.chosen in self.evaluated:
             return []
         return [mix] if self.steering.is_hopeful(self.evaluate(mix)) else []
+
+    def _fits_already(self) -> bool:
+        return any(result.verdict in ("fits", "unjudged") for result in self.trials.results)
 
     def _judge(self, finalists: Sequence[Mix]) -> None:
         """Measure finalists on the samples of the verdict, up to the first that does not fit.

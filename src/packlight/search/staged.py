@@ -12,7 +12,7 @@ from functools import cached_property
 from packlight.compression.methods.table import METHODS
 from packlight.planning.size.exact_size import Simplified
 from packlight.planning.size.files import Files
-from packlight.presentation.numbers import show_bytes, show_seconds
+from packlight.presentation.numbers import plural, show_bytes, show_seconds
 from packlight.records import (
     Evaluation,
     Recipe,
@@ -20,6 +20,7 @@ from packlight.records import (
     VariantResult,
     parse_recipe,
 )
+from packlight.records.budget import ON_DEVICE
 from packlight.records.exploration import (
     Prediction,
     StageRecord,
@@ -76,11 +77,29 @@ class StagedSearch:
     evaluated: dict[tuple[int, ...], Evaluation] = field(default_factory=dict)
     unit_seconds: float = 0.0
     mix_seconds: float = 0.0
+    download_share: float = 1.0
     combined: tuple[Mixes, Mix] | None = None
+    is_out_of_reach: bool = False
 
     def __post_init__(self) -> None:
         self.bench = self.trials.bench
         self.started = self.clock()
+
+    def begin(self) -> None:
+        """Measure the original."""
+        self.trials.measure_original()
+        self.unit_seconds = self._unit_seconds()
+        if self.split.shared:
+            self.warnings.append(
+                f"{plural(len(self.split.judging.samples), 'sample')} are too few to keep some "
+                "apart: the samples that steered the search also decide its verdict, which "
+                "flatters the choice. Use at least 60."
+            )
+
+    def _limits_speed(self) -> bool:
+        speed = ("latency", "energy", "peak_memory")
+        costs = {*speed, *(ON_DEVICE[name] for name in speed), ON_DEVICE["latency_ratio"]}
+        return any(limit.metric in costs for limit in self.trials.budget.limits)
 
     def _unit_seconds(self) -> float:
         """Seconds that measuring one variant takes; kept, so that a search resumes with them."""
@@ -110,13 +129,19 @@ class StagedSearch:
         if self.time_limit and self.clock() - self.started + expected > self.time_limit:
             raise OutOfTime
 
-    def size_limit(self) -> float:
-        """The tightest limit on the size, in bytes; infinite without one."""
+    def size_limit(self, download_share: float = 0.0) -> float:
+        """The tightest limit on the size, in bytes; infinite without one.
+
+        Args:
+            download_share: of a file's bytes that its download has; by default what mixes that were
+                made have, with some room.
+        """
         original = self.trials.base.metrics
+        shares = {"size": 1.0, "download": download_share or self.download_share}
         bounds = [
-            limit.bound(original)
+            limit.bound(original) / shares[limit.metric]
             for limit in self.trials.budget.limits
-            if limit.metric in ("size", "download")
+            if limit.metric in shares
         ]
         return min(bounds, default=math.inf)
 
@@ -174,9 +199,7 @@ class StagedSearch:
             self._try_all("calibrated", "integer arithmetic may be faster", usable)
 
     def _wants_speed(self) -> bool:
-        speed = ("latency", "latency_ratio", "energy", "peak_memory")
-        limited = any(limit.metric in speed for limit in self.trials.budget.limits)
-        return limited or self.trials.goal in ("balance", "latency", "energy")
+        return self._limits_speed() or self.trials.goal in ("balance", "latency", "energy")
 
     def _is_usable(self, recipe: Recipe) -> bool:
         if any(costs.refusal(recipe) is not None for costs in self.trials.devices):
