@@ -92,12 +92,13 @@ def with_imports(path: str, text: str, start: str) -> str:
     return SOURCE_MAP.sub("", IMPORTED.sub(renamed, text))
 
 
-def offline_page(title: str, answers: Mapping[str, str]) -> str:
+def offline_page(title: str, answers: Mapping[str, str], outcome: str) -> str:
     """All pages as one HTML file that asks for nothing.
 
     Args:
         title: of the file.
         answers: JSON texts by the address that a page would ask for.
+        outcome: the whole record as JSON, for other programs.
     """
     files = web_files()
     modules = {
@@ -121,6 +122,7 @@ def offline_page(title: str, answers: Mapping[str, str]) -> str:
 <link rel="icon" href="data:,">
 <style>{files[STYLE]}</style>
 <script type="application/json" id="answers">{{{inlined(content)}}}</script>
+<script type="application/json" id="outcome">{inlined(outcome)}</script>
 <script type="importmap">{inlined(json.dumps({"imports": modules}))}</script>
 </head>
 <body>
