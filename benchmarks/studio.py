@@ -205,9 +205,7 @@ def figures(browser: Browser, address: str, runs: int) -> Iterator[Figure]:
     steps = ["weights:8", "float16"]
     first = float(page.evaluate(CHOOSE, [0, steps[0]]))
     yield Figure("what if on one operator, the first", first, "")
-    choices = [
-        float(page.evaluate(CHOOSE, [line, steps[line % 2]])) for line in range(1, 1 + runs)
-    ]
+    choices = [float(page.evaluate(CHOOSE, [line, steps[line % 2]])) for line in range(1, 1 + runs)]
     yield Figure("what if on one operator, median", statistics.median(choices), "100")
     page.context.close()
 

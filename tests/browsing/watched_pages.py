@@ -19,7 +19,7 @@ FLAGS = ["--no-sandbox", "--force-color-profile=srgb"]
 SIZE = {"width": 1280, "height": 720}
 PHONE = {"width": 390, "height": 844}
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/\?token=\S+")
-MOST_MILLISECONDS = 120_000
+MOST_MILLISECONDS = 300_000
 
 expect.set_options(timeout=30_000)
 

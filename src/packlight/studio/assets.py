@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
+from packlight.presentation.markup import text as markup_text
+
 WEB = "web"
 INDEX = "index.html"
 MAIN = "main.js"
@@ -118,7 +120,7 @@ def offline_page(title: str, answers: Mapping[str, str], outcome: str) -> str:
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escaped(title)}</title>
+<title>{markup_text(title)}</title>
 <link rel="icon" href="data:,">
 <style>{files[STYLE]}</style>
 <script type="application/json" id="answers">{{{inlined(content)}}}</script>
@@ -140,8 +142,3 @@ def _data_address(text: str) -> str:
 def inlined(text: str) -> str:
     """JSON that cannot end the element that it stands in."""
     return text.replace("<", "\\u003c")
-
-
-def escaped(text: str) -> str:
-    """Text as the content of an element."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
