@@ -171,7 +171,7 @@ def test_views_and_recipes_are_kept_in_the_project(client, made):
     assert client.get("/api/views").json() == []
     recipe = {"name": "stage 3", "choices": ["stage3=weights:8"]}
     saved = client.post("/api/recipes", json=recipe).json()
-    assert saved[0]["recipe"] == "weights,where=stage3"
+    assert saved[0]["recipe"] == "simplify+weights,where=stage3"
     bad = client.post("/api/views", json={"name": "../x", "address": "#/overview"})
     assert bad.status_code == 400
     assert client.post("/api/views", json={**view, "address": "http://evil"}).status_code == 400

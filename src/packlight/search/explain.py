@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -14,8 +14,6 @@ from packlight.evaluation.exactness import RUNTIME_DIFFERS
 from packlight.model import stored_size
 from packlight.presentation.verdict import choice
 from packlight.records import Contrast, Evaluation, Finding, Outcome, Variant
-from packlight.report.contrast import MOST_MOVED
-from packlight.runtime import Steps
 from packlight.search.bench import Bench
 
 DIAGNOSED_SAMPLES = 16
@@ -107,9 +105,3 @@ def diagnose(bench: Bench, variant: Variant) -> Findings:
         sizes=(before, after),
     )
     return Findings(variant.id, tuple(map(with_lessons, find_causes(subject))))
-
-
-def inputs_of(bench: Bench, contrasts: Sequence[Contrast]) -> Mapping[int, Steps]:
-    """Inputs of the samples that changed most, by index."""
-    indices = {sample.sample for contrast in contrasts for sample in contrast.moved[:MOST_MOVED]}
-    return {index: bench.task.samples[index] for index in sorted(indices)}

@@ -11,12 +11,12 @@ from packlight.disk import replacing
 from packlight.model import stored_size
 from packlight.records import Budget, Device, Recipe, SessionOptions
 from packlight.records.exploration import Goal
-from packlight.report import write_report
 from packlight.runtime.progress import Progress, silent
 from packlight.search.bench import Bench
 from packlight.search.device_costs import DeviceCosts, limits_on_all
-from packlight.search.explain import explain, inputs_of
+from packlight.search.explain import explain
 from packlight.search.explore import Explorer, default_goal
+from packlight.search.report_pages import write_report
 from packlight.search.steering import split_task
 from packlight.search.study import Study, keep_outcome
 from packlight.search.trials import OnResult, Trials, ignore_result
@@ -99,11 +99,10 @@ def fit(
         outcome = replace(outcome, planned=len(trials.results))
         bench.progress("done", trials.steps, trials.steps)
         outcome = explain(bench, outcome, trials.evaluations, finds_causes=not is_out_of_reach)
-        inputs = inputs_of(bench, outcome.contrasts)
         report = project / "report.html"
-        write_report(outcome, report, f"{opened.model.name} on {task.name}", inputs)
         outcome = replace(outcome, report=str(report))
         keep_outcome(store, outcome)
+        write_report(project, report, f"{opened.model.name} on {task.name}", bench.task)
     study = Study(outcome)
     _write_recipe(study)
     return study

@@ -165,19 +165,19 @@ def compare(space: Workspace, query: Query) -> ComparePage:
     """Variants against the original."""
     outcome = space.outcome()
     results = space.results()
-    contrasts = space.contrasts()
     keys = [key for key in query.get("variants", "").split(",") if key]
     unknown = [key for key in keys if key not in results]
     if unknown:
         raise InputError(f"there is no variant '{unknown[0]}'")
     if not keys:
         best = outcome.best or (outcome.misses[0].nearest if outcome.misses else "")
-        keys = [best or next((key for key in results if key in contrasts), outcome.variants[0].id)]
+        keys = [best or outcome.variants[-1].id]
     original = outcome.variants[0]
     chosen = [results[key] for key in keys if key != original.id][:MOST_COMPARED]
     rows = [variant_row(original, outcome.metric, original=True)]
     rows += [variant_row(r, outcome.metric, best=r.id == outcome.best) for r in chosen]
     pairs = {r.id: pair for r in chosen if (pair := space.samples(r.id)) is not None}
+    contrasts = {r.id: found for r in chosen if (found := space.contrast(r.id)) is not None}
     return compare_page(outcome, rows, contrasts, pairs, space.task_reason())
 
 
@@ -348,7 +348,7 @@ def job_request(
         raise InputError("these choices change nothing; choose a step for an operator first")
     methods = short_recipe(parse_recipe(found.recipe))
     name = text_of(content, "name", LONGEST_NAME).strip()
-    name = name or f"{methods} on {plural(found.changed, 'operator')}"
+    name = name or f"{methods[:LONGEST_NAME]} on {plural(found.changed, 'operator')}"
     return replace(request, recipe=found.recipe, name=name), name, found
 
 
