@@ -12,15 +12,27 @@ from functools import cached_property
 from itertools import product
 from pathlib import Path
 
-from packlight.errors import TaskError
+from packlight.errors import RecipeError, TaskError
+from packlight.presentation.app import app_sentences
 from packlight.presentation.numbers import show_bytes
-from packlight.records import Budget, Measurement, Meets, Recipe, VariantResult, parse_recipe
+from packlight.records import (
+    Budget,
+    Measurement,
+    Meets,
+    Recipe,
+    VariantResult,
+    Verdict,
+    parse_recipe,
+)
 from packlight.records.app import AppOutcome, AppPart
 from packlight.records.exploration import StageRecord
 from packlight.search import choice
 from packlight.search.explore import STATIC, Explorer
 from packlight.search.joint import JointMixes
 from packlight.search.mixes import Mix
+from packlight.search.study import Result, Study
+from packlight.sources.opening import Opened
+from packlight.task import Task
 
 SHARED = ("size", "download", "peak_memory")
 """Costs that add up over the models of an app."""
@@ -35,6 +47,72 @@ FINALISTS = 2
 """Allocations that are judged at most."""
 
 Chosen = tuple[VariantResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AppModel:
+    """One model of an app.
+
+    Attributes:
+        opened: the original.
+        task: that measures its quality.
+        budget: its own, beside what all share.
+    """
+
+    opened: Opened
+    task: Task
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class AppStudy:
+    """Searches for all models of an app: ``study.totals``, ``study["detector"].best``.
+
+    Attributes:
+        outcome: the record that ``packlight fit --app --json`` prints.
+        studies: of each model, by its name.
+    """
+
+    outcome: AppOutcome
+    studies: Mapping[str, Study]
+
+    @property
+    def verdict(self) -> Verdict:
+        """``fits``, ``undecided`` or ``misses``: of the shared budgets and all models' own."""
+        return self.outcome.verdict
+
+    @property
+    def totals(self) -> Mapping[str, Measurement]:
+        """Size, download and peak memory of all chosen variants together."""
+        return self.outcome.totals
+
+    @property
+    def best(self) -> dict[str, Result]:
+        """The chosen variant of each model; the nearest where budgets are missed."""
+        return {
+            part.name: next(r for r in self.studies[part.name].results if r.id == part.chosen)
+            for part in self.outcome.parts
+        }
+
+    def __getitem__(self, name: str) -> Study:
+        return self.studies[name]
+
+    def __repr__(self) -> str:
+        return "\n".join(app_sentences(self.outcome))
+
+
+def check_shared(budget: Budget) -> None:
+    """Refuse shared budgets on what does not add up over models.
+
+    Raises:
+        RecipeError: a budget is none of size, download and peak memory.
+    """
+    for limit in budget.all():
+        if limit.metric not in SHARED:
+            raise RecipeError(
+                f"models of an app share {', '.join(SHARED)}; '{limit.text}' is set for each model "
+                "in its own table"
+            )
 
 
 @dataclass(frozen=True, slots=True)
