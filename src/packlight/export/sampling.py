@@ -22,10 +22,12 @@ CUBIC_TAPS = 4
 def resize_target(op: OperatorView[Any], shape: Sequence[int]) -> tuple[list[int], list[float]]:
     """Sizes of the result, and the factor along each axis."""
     if op.opset < RESIZE_INPUT_OPSET:
-        given, wanted = op.optional(1), None
+        given = op.optional(1)
+        wanted = None
         scales = op.numbers("scales") if given is None else _floats(given)
     else:
-        given, wanted = op.optional(2), op.optional(3)
+        given = op.optional(2)
+        wanted = op.optional(3)
         scales = [] if given is None else _floats(given)
     axes = op.integers("axes") or list(range(len(shape)))
     sizes = list(shape)

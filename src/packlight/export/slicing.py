@@ -39,12 +39,15 @@ def split_sizes(op: OperatorView[Any], size: int) -> list[int]:
 def slice_ranges(op: OperatorView[Any], shape: Sequence[int]) -> list[range]:
     """Positions that are taken along each axis."""
     if op.opset < SLICE_INPUT_OPSET:
-        starts, ends = op.integers("starts"), op.integers("ends")
+        starts = op.integers("starts")
+        ends = op.integers("ends")
         axes = op.integers("axes") or list(range(len(starts)))
         steps = [1] * len(starts)
     else:
-        starts, ends = op.stored_integers(1), op.stored_integers(2)
-        given, by = op.optional(3), op.optional(4)
+        starts = op.stored_integers(1)
+        ends = op.stored_integers(2)
+        given = op.optional(3)
+        by = op.optional(4)
         axes = list(range(len(starts))) if given is None else op.stored_integers(3)
         steps = [1] * len(starts) if by is None else op.stored_integers(4)
     ranges = [range(size) for size in shape]
@@ -68,7 +71,8 @@ def pad_widths(op: OperatorView[Any], rank: int) -> tuple[list[tuple[int, int]],
         fill = op.number("value", 0.0)
     else:
         flat = op.stored_integers(1)
-        filling, given = op.optional(2), op.optional(3)
+        filling = op.optional(2)
+        given = op.optional(3)
         fill = 0.0 if filling is None else float(filling.numbers().reshape(-1)[0])
         axes = list(range(rank)) if given is None else op.stored_integers(3)
     half = len(flat) // 2

@@ -12,11 +12,12 @@ from typing import Any
 import coremltools as ct
 import numpy as np
 import onnx_ir as ir
+from coremltools.converters.mil.converter import ConverterRegistry, mil_convert_to_proto
 from coremltools.converters.mil.mil import Builder, Function, Program, types
 
+from packlight.disk import scratch_folder
 from packlight.errors import InputError
 from packlight.export.coreml.lowering import (
-    FLOATS,
     Lowering,
     Operator,
     Precision,
@@ -25,6 +26,7 @@ from packlight.export.coreml.lowering import (
     values_of,
 )
 from packlight.export.coreml.operators import OPERATORS
+from packlight.export.coreml.reading import PROGRAM
 from packlight.export.formats import refuse_operators
 from packlight.export.neutral import Neutral
 from packlight.export.operator_view import UnsupportedError
@@ -38,8 +40,12 @@ INPUT_TYPES: Mapping[str, Any] = {
     "float32": types.fp32,
     "int32": types.int32,
     "int64": types.int32,
+    "bool": types.int32,
 }
-"""Types of inputs that Core ML takes, by those of ONNX."""
+"""Types of inputs that Core ML takes, by those of ONNX; truth values are 0 and 1."""
+
+PREPARATION: Mapping[str, str] = {"Add": "add", "Div": "real_div", "Mul": "mul", "Sub": "sub"}
+"""Operators that samples are normalized with, by their names in MIL."""
 
 IDENTIFIERS = uuid.uuid5(uuid.NAMESPACE_URL, "https://packlight/coreml")
 """Root of the identifiers in a package's manifest, which coremltools draws at random."""
@@ -75,24 +81,29 @@ def write_package(neutral: Neutral, path: Path, precision: Precision) -> CoreMLP
     missing = _unknown_operators(neutral.graph)
     if missing:
         raise refuse_operators("coreml", dict.fromkeys(missing, ""))
-    names = port_names([*neutral.inputs, *neutral.outputs])
+    inputs, outputs = ports_of(neutral)
     lowering = Lowering(precision)
-    inputs = {name: names[name] for name in neutral.inputs}
-    outputs = {name: names[name] for name in neutral.outputs}
-    with quiet_output():
+    with quiet_output(), scratch_folder() as weights:
         program = _program(neutral, lowering, inputs, outputs)
-        model = ct.convert(
+        spec, _ = mil_convert_to_proto(
             program,
-            source="milinternal",
-            convert_to="mlprogram",
-            minimum_deployment_target=ct.target.iOS18,
-            compute_precision=ct.precision.FLOAT32,  # types are stated; nothing is cast
-            pass_pipeline=ct.PassPipeline.EMPTY,
-            skip_model_load=True,
+            "milinternal",
+            "mlprogram",
+            ConverterRegistry,
+            main_pipeline=ct.PassPipeline.EMPTY,
+            weights_dir=str(weights),
+            specification_version=ct.target.iOS18.value,
         )
-        model.save(str(path))
+        ct.models.utils.save_spec(spec, str(path), weights_dir=str(weights))
+    (path / PROGRAM).write_bytes(spec.SerializeToString(deterministic=True))
     _fix_identifiers(path)
     return CoreMLPackage(inputs, outputs, lowering.recorded)
+
+
+def ports_of(neutral: Neutral) -> tuple[dict[str, str], dict[str, str]]:
+    """Names of inputs and of outputs in a package, by those in ONNX."""
+    inputs = port_names(list(neutral.inputs), ())
+    return inputs, port_names(list(neutral.outputs), inputs.values())
 
 
 def _unknown_operators(graph: ir.Model) -> list[str]:
@@ -115,7 +126,7 @@ def _program(
         if dtype not in INPUT_TYPES or not 0 < len(shape) <= HIGHEST_RANK:
             raise InputError(
                 f"input '{name}' of '{neutral.name}' has type {dtype} and {len(shape)} axes; Core "
-                "ML takes float32 and int32 with 1 to 5 axes: change it before the model"
+                "ML takes float32, integers and truth values with 1 to 5 axes"
             )
         ports[inputs[name]] = Builder.placeholder(shape, dtype=INPUT_TYPES[dtype])
     taken = {*inputs.values(), *outputs.values()}
@@ -137,9 +148,11 @@ def _add_inputs(
 ) -> None:
     for name, value in neutral.inputs.items():
         var = function.inputs[inputs[name]]
-        if var.dtype == types.fp32 and lowering.precision == "float16":
-            var = Builder.cast(x=var, dtype="fp16", name=lowering.name(f"{name}_half"))
-        lowering.values[value] = Value(name, neutral.shape(value), var)
+        is_wide = var.dtype == types.fp32 and lowering.precision == "float16"
+        if value.dtype == ir.DataType.BOOL:
+            var = Builder.cast(x=var, dtype="bool", name=lowering.name(f"{name}_truth"))
+        held = {"wide" if is_wide else "var": var}
+        lowering.values[value] = Value(name, neutral.shape(value), **held)
 
 
 def _add_stored(lowering: Lowering, neutral: Neutral) -> None:
@@ -158,24 +171,47 @@ def _lower(lowering: Lowering, node: ir.Node, imports: Mapping[str, int]) -> Non
     """Write an operator."""
     op = Operator(node, imports.get("", 0), values_of(lowering.values, node))
     lowering.begin(node)
+    prepared = _prepared(lowering, op)
+    if prepared is not None:
+        lowering.values[node.outputs[0]] = prepared
+        return
     try:
         result = OPERATORS[node.op_type](lowering, op)
+        results = result if isinstance(result, tuple) else (result,)
+        if any(len(var.shape) > HIGHEST_RANK for var in results):
+            raise UnsupportedError(f"a result of more than {HIGHEST_RANK} axes")
     except UnsupportedError as error:
         reason = f"'{node.name}' has {error}, which its operators do not do"
         raise refuse_operators("coreml", {node.op_type: reason}) from None
     except (ValueError, TypeError) as error:  # coremltools checks ranks and types of arguments
         reason = f"coremltools refuses '{node.name}': {str(error).splitlines()[0]}"
         raise refuse_operators("coreml", {node.op_type: reason}) from error
-    results = result if isinstance(result, tuple) else (result,)
     for output, var in zip(node.outputs, results, strict=False):
         lowering.values[output] = Value(str(output.name), tuple(var.shape), var)
+
+
+def _prepared(lowering: Lowering, op: Operator) -> Value | None:
+    """Arithmetic on an input of the model with stored numbers, in float32; None for others.
+
+    Means and deviations that samples are normalized with are too coarse in float16.
+    """
+    kind = PREPARATION.get(op.op_type)
+    arguments = []
+    for value in op.inputs:
+        if kind is None or value is None or (value.wide is None and value.array is None):
+            return None
+        arguments.append(value.array if value.wide is None else value.wide)
+    if kind is None or all(value is not None and value.wide is None for value in op.inputs):
+        return None
+    var = lowering.op(kind, x=arguments[0], y=arguments[1])
+    return Value(str(op.node.outputs[0].name), tuple(var.shape), wide=var)
 
 
 def _output(lowering: Lowering, value: ir.Value, name: str) -> Any:
     """An output under its name, in float32 where it holds floats."""
     var = lowering.var(lowering.values[value])
     if var.dtype in (types.fp16, types.fp32):
-        if FLOATS[lowering.precision] == "fp32":
+        if lowering.float_type == "fp32":
             return Builder.identity(x=var, name=name)
         return Builder.cast(x=var, dtype="fp32", name=name)
     if var.dtype == types.bool:

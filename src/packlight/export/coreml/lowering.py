@@ -43,6 +43,9 @@ class Value:
     Attributes:
         name: in ONNX.
         var: in the program, once it is written.
+        wide: the same in float32, where the program has it; ``var`` is made from it when it is
+            read.
+        scaled: a weight without the factors of its table, once it is written.
         array: its numbers, where they are stored.
         weight: its numbers, where they have an encoding.
         shape: in ONNX.
@@ -51,6 +54,8 @@ class Value:
     name: str
     shape: tuple[int, ...]
     var: Var = None
+    wide: Var = None
+    scaled: Scaled | None = None
     array: Array | None = None
     weight: StoredWeight | None = None
 
@@ -93,7 +98,13 @@ class Lowering:
         self.values: dict[ir.Value, Value] = {}
         self.recorded: dict[str, tuple[WeightForm, int]] = {}
         self._names: set[str] = set()
+        self._constants: dict[Any, Var] = {}
         self._stem = ""
+
+    @property
+    def float_type(self) -> str:
+        """Name of the type of its floats in MIL."""
+        return FLOATS[self.precision]
 
     def reserve(self, names: Collection[str]) -> None:
         """Keep names for inputs and outputs."""
@@ -139,7 +150,10 @@ class Lowering:
     def var(self, value: Value) -> Var:
         """The value in the program, written where it is stored."""
         if value.var is None:
-            if value.weight is not None:
+            if value.wide is not None:
+                name = self.name(f"{value.name}_half")
+                value.var = Builder.cast(x=value.wide, dtype=self.float_type, name=name)
+            elif value.weight is not None:
                 scaled = self.scaled(value)
                 value.var = scaled.var
                 if scaled.scale is not None:
@@ -155,22 +169,37 @@ class Lowering:
     def scaled(self, value: Value) -> Scaled:
         """A weight without the factors of its table, and those."""
         assert value.weight is not None
-        return restore_weight(self, value.weight)
+        if value.scaled is None:
+            value.scaled = restore_weight(self, value.weight)
+        return value.scaled
 
     def record(self, name: str, form: WeightForm, count: int) -> None:
-        """State how a weight is stored, and in how many bytes."""
-        self.recorded[name] = (form, count)
+        """State how a weight is stored, and in how many bytes; parts of one are added up."""
+        _, before = self.recorded.get(name, (form, 0))
+        self.recorded[name] = (form, before + count)
 
-    def op(self, kind: str, **arguments: Any) -> Var:
-        """Write an operator of MIL."""
-        return getattr(Builder, kind)(name=self.name(), **arguments)
+    def op(self, kind: str, **arguments: Any) -> Any:
+        """Write an operator of MIL; constants among its arguments are stored once."""
+        stored = {name: self._argument(name, value) for name, value in arguments.items()}
+        return getattr(Builder, kind)(name=self.name(), **stored)
 
-    def only_reader(self, value: ir.Value) -> ir.Node | None:
-        """The one operator that reads a value once; None where others or the outputs do."""
-        uses = list(value.uses())
-        if len(uses) != 1 or value.is_graph_output():
-            return None
-        return uses[0][0]
+    def _argument(self, name: str, value: Any) -> Any:
+        """An argument as a value of the program."""
+        if not isinstance(value, PLAIN) or (isinstance(value, list) and not _are_numbers(value)):
+            return value
+        array = np.asarray(value)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = Builder.const(val=value, name=self.name(name))
+        return self._constants[key]
+
+
+PLAIN = (str, bool, int, float, list, np.ndarray, np.generic)
+"""Types of arguments that are constants."""
+
+
+def _are_numbers(values: list[Any]) -> bool:
+    return bool(values) and all(isinstance(value, int) for value in values)
 
 
 RESERVED = frozenset(
@@ -191,14 +220,14 @@ def mil_name(name: str) -> str:
     return f"{plain}_" if plain in RESERVED else plain
 
 
-def port_names(names: Sequence[str]) -> dict[str, str]:
-    """Names of inputs or outputs in MIL by those in ONNX, each once."""
+def port_names(names: Sequence[str], taken: Collection[str]) -> dict[str, str]:
+    """Names of inputs or outputs in MIL by those in ONNX, each once and none that is taken."""
     result: dict[str, str] = {}
     for name in names:
         plain = mil_name(name)
         number = 0
         chosen = plain
-        while chosen in result.values():
+        while chosen in result.values() or chosen in taken:
             number += 1
             chosen = f"{plain}_{number}"
         result[name] = chosen

@@ -5,7 +5,7 @@ The operators are those of iOS 18: https://apple.github.io/coremltools/source/co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from packlight.export.blocks import whole_blocks
 from packlight.export.bookkeeping import encoded_bytes
 from packlight.export.operator_view import UnsupportedError
 from packlight.export.weights import (
+    Encoding,
     FloatWeight,
     GridWeight,
     PaletteWeight,
@@ -58,7 +59,7 @@ class Scaled:
 
 def restore_weight(lowering: Lowering, weight: StoredWeight) -> Scaled:
     """Store a weight as it is encoded, with what restores it."""
-    encoding = weight.encoding
+    encoding = _narrowed(lowering, weight.encoding)
     scale = None
     if isinstance(encoding, FloatWeight) or _is_bias(encoding):
         array = lowering.array(weight.decode())
@@ -67,26 +68,44 @@ def restore_weight(lowering: Lowering, weight: StoredWeight) -> Scaled:
     if isinstance(encoding, GridWeight):
         encoding = _whole(weight, encoding)
         var = Builder.constexpr_blockwise_shift_scale(
-            data=_codes(encoding), name=lowering.name(weight.name), **_grid(lowering, encoding)
+            data=_codes(encoding), name=lowering.name(weight.name), **_grid(encoding)
         )
     elif isinstance(encoding, PaletteWeight):
         var = Builder.constexpr_lut_to_dense(
             indices=_typed(encoding.indices, INDEX_TYPES[encoding.bits]),
-            lut=_table(lowering, encoding),
+            lut=_table(encoding),
             name=lowering.name(weight.name),
         )
-        scale = _factors(lowering, encoding)
+        scale = _factors(encoding)
     else:
         var = _sparse(lowering, weight, encoding)
         if isinstance(encoding.values, PaletteWeight):
-            scale = _factors(lowering, encoding.values)
-    lowering.record(weight.name, weight.form(), encoded_bytes(encoding))
+            scale = _factors(encoding.values)
+    lowering.record(weight.name, encoding.form(), encoded_bytes(encoding))
     if not weight.is_in_layout:
         if scale is not None:
             var = Builder.mul(x=var, y=scale, name=lowering.name(weight.name))
             scale = None
         var = Builder.reshape(x=var, shape=list(weight.shape), name=lowering.name(weight.name))
     return Scaled(var, scale)
+
+
+def _narrowed(lowering: Lowering, encoding: Encoding) -> Encoding:
+    """The encoding with floats, scales and tables in the precision of the program."""
+
+    def narrow(shared: Shared) -> Shared:
+        return replace(shared, values=lowering.array(shared.values))
+
+    if isinstance(encoding, SparseWeight):
+        values = _narrowed(lowering, encoding.values)
+        assert not isinstance(values, SparseWeight)
+        return replace(encoding, values=values)
+    if isinstance(encoding, FloatWeight):
+        return FloatWeight(lowering.array(encoding.array))
+    if isinstance(encoding, GridWeight):
+        return replace(encoding, scale=narrow(encoding.scale))
+    scale = None if encoding.scale is None else narrow(encoding.scale)
+    return replace(encoding, table=narrow(encoding.table), scale=scale)
 
 
 def _is_bias(encoding: Any) -> bool:
@@ -101,9 +120,9 @@ def _codes(grid: GridWeight) -> Any:
     return _typed(grid.codes, GRID_TYPES[grid.bits, grid.is_signed])
 
 
-def _grid(lowering: Lowering, grid: GridWeight) -> dict[str, Any]:
+def _grid(grid: GridWeight) -> dict[str, Any]:
     """Scales and zero points, of the weight's rank."""
-    arguments = {"scale": lowering.array(grid.scale.values)}
+    arguments = {"scale": grid.scale.values}
     if grid.zero is not None:
         zero = np.broadcast_to(grid.zero.values, grid.scale.values.shape)
         arguments["offset"] = _typed(zero, GRID_TYPES[grid.bits, grid.is_signed])
@@ -117,21 +136,21 @@ def _whole(weight: StoredWeight, grid: GridWeight) -> GridWeight:
     return whole
 
 
-def _table(lowering: Lowering, palette: PaletteWeight) -> Any:
+def _table(palette: PaletteWeight) -> Any:
     """Tables (groups along each axis..., entries, 1)."""
     table = palette.table
     sizes = zip(palette.shape, table.block, strict=True)
     if any(size % min(block, size) for size, block in sizes):
         raise UnsupportedError("tables of groups that are not of one size")
-    return lowering.array(table.values)[..., None]
+    return table.values[..., None]
 
 
-def _factors(lowering: Lowering, palette: PaletteWeight) -> Any:
+def _factors(palette: PaletteWeight) -> Any:
     """Factors beside the tables, to be repeated along the weight."""
     scale = palette.scale
     if scale is None:
         return None
-    return lowering.array(_repeatable(scale, palette.shape))
+    return _repeatable(scale, palette.shape)
 
 
 def _repeatable(shared: Shared, shape: tuple[int, ...]) -> Any:
@@ -148,9 +167,8 @@ def _sparse(lowering: Lowering, weight: StoredWeight, sparse: SparseWeight) -> V
     values = sparse.values
     stem = weight.name
     if isinstance(values, FloatWeight):
-        data = lowering.array(sparse.nonzeros())
         return Builder.constexpr_sparse_to_dense(
-            nonzero_data=data, mask=mask, name=lowering.name(stem)
+            nonzero_data=sparse.nonzeros(), mask=mask, name=lowering.name(stem)
         )
     if isinstance(values, GridWeight):
         values = _whole(weight, values)
@@ -158,13 +176,13 @@ def _sparse(lowering: Lowering, weight: StoredWeight, sparse: SparseWeight) -> V
             data_mask=mask,
             nonzero_data=_typed(sparse.nonzeros(), GRID_TYPES[values.bits, values.is_signed]),
             name=lowering.name(f"{stem}_codes"),
-            **_grid(lowering, values),
+            **_grid(values),
         )
     else:
         kept, data = Builder.constexpr_lut_to_sparse(
             indices_mask=mask,
             indices_nonzero_data=_typed(sparse.nonzeros(), INDEX_TYPES[values.bits]),
-            lut=_table(lowering, values),
+            lut=_table(values),
             name=lowering.name(f"{stem}_codes"),
         )
     return Builder.constexpr_sparse_to_dense(nonzero_data=data, mask=kept, name=lowering.name(stem))

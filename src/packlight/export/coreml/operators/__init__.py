@@ -6,11 +6,20 @@ from collections.abc import Mapping
 
 from packlight.export.coreml.lowering import Function
 from packlight.export.coreml.operators.elementwise import ELEMENTWISE
+from packlight.export.coreml.operators.indexing import INDEXING
 from packlight.export.coreml.operators.layers import LAYERS
 from packlight.export.coreml.operators.movement import MOVEMENT
+from packlight.export.coreml.operators.normalization import NORMALIZATION
 from packlight.export.coreml.operators.recurrent import RECURRENT
 
-OPERATORS: Mapping[str, Function] = {**ELEMENTWISE, **LAYERS, **MOVEMENT, **RECURRENT}
+OPERATORS: Mapping[str, Function] = {
+    **ELEMENTWISE,
+    **INDEXING,
+    **LAYERS,
+    **MOVEMENT,
+    **NORMALIZATION,
+    **RECURRENT,
+}
 """Operators of the standard domain, by type."""
 
 __all__ = ["OPERATORS"]

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from packlight.export.coreml.lowering import FLOATS, Function, Lowering, Operator, Result, Var
+from packlight.export.coreml.lowering import Function, Lowering, Operator, Result, Var
 from packlight.export.operator_view import UnsupportedError
 
 SOFTMAX_BY_AXIS_OPSET = 13
@@ -48,7 +48,8 @@ def _mean(lowering: Lowering, op: Operator) -> Result:
 
 
 def _divide(lowering: Lowering, op: Operator) -> Result:
-    x, y = first(lowering, op), lowering.var(op.input(1))
+    x = first(lowering, op)
+    y = lowering.var(op.input(1))
     if not is_integer(x):
         return lowering.op("real_div", x=x, y=y)
     size = lowering.op("floor_div", x=lowering.op("abs", x=x), y=lowering.op("abs", x=y))
@@ -65,7 +66,8 @@ def _reciprocal(lowering: Lowering, op: Operator) -> Result:
 
 
 def _power(lowering: Lowering, op: Operator) -> Result:
-    base, exponent = first(lowering, op), op.input(1)
+    base = first(lowering, op)
+    exponent = op.input(1)
     if exponent.is_stored and np.size(exponent.numbers()) == 1:
         power = float(np.reshape(exponent.numbers(), -1)[0])
         if power == 2:  # noqa: PLR2004
@@ -101,7 +103,7 @@ def _cast(lowering: Lowering, op: Operator) -> Result:
     name = "" if dtype is None else dtype.numpy().name
     x = first(lowering, op)
     if name in ("float32", "float16", "float64"):
-        return lowering.op("cast", x=x, dtype=FLOATS[lowering.precision])
+        return lowering.op("cast", x=x, dtype=lowering.float_type)
     if name not in CAST_TYPES:
         raise UnsupportedError(f"type {name}")
     return lowering.op("cast", x=x, dtype=CAST_TYPES[name])
@@ -110,23 +112,21 @@ def _cast(lowering: Lowering, op: Operator) -> Result:
 def _where(lowering: Lowering, op: Operator) -> Result:
     condition, a, b = (op.input(index) for index in range(3))
     shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
-    mask = lowering.op("cast", x=lowering.var(condition), dtype=FLOATS[lowering.precision])
-    if mask.shape != shape or is_integer(lowering.var(a)):
-        mask = lowering.op(
-            "add", x=lowering.op("cast", x=mask, dtype=FLOATS[lowering.precision]),
-            y=lowering.array(np.zeros(shape)),
-        )  # fmt: skip
-    chosen = lowering.op("cast", x=mask, dtype="bool")
-    spread = [_spread(lowering, lowering.var(value), shape) for value in (a, b)]
-    return lowering.op("select", cond=chosen, a=spread[0], b=spread[1])
+    mask = lowering.var(condition)
+    if condition.shape != shape:  # truth values cannot be repeated
+        mask = lowering.op("cast", x=mask, dtype=lowering.float_type)
+        mask = lowering.op("cast", x=spread(lowering, mask, shape), dtype="bool")
+    parts = [spread(lowering, lowering.var(value), shape) for value in (a, b)]
+    return lowering.op("select", cond=mask, a=parts[0], b=parts[1])
 
 
-def _spread(lowering: Lowering, x: Var, shape: tuple[int, ...]) -> Var:
-    """A value repeated to a shape."""
-    if tuple(x.shape) == tuple(shape):
-        return x
-    zeros = np.zeros(shape, np.int32) if is_integer(x) else lowering.array(np.zeros(shape))
-    return lowering.op("add", x=x, y=zeros)
+def spread(lowering: Lowering, x: Var, shape: tuple[int, ...]) -> Var:
+    """A value repeated to a shape, as NumPy broadcasts it."""
+    missing = len(shape) - len(x.shape)
+    if missing:
+        x = lowering.op("reshape", x=x, shape=[1] * missing + list(x.shape))
+    counts = [size // own for size, own in zip(shape, x.shape, strict=True)]
+    return x if set(counts) <= {1} else lowering.op("tile", x=x, reps=counts)
 
 
 def _identity(lowering: Lowering, op: Operator) -> Result:
@@ -134,7 +134,8 @@ def _identity(lowering: Lowering, op: Operator) -> Result:
 
 
 def _hard_sigmoid(lowering: Lowering, op: Operator) -> Result:
-    alpha, beta = op.number("alpha", 0.2), op.number("beta", 0.5)
+    alpha = op.number("alpha", 0.2)
+    beta = op.number("beta", 0.5)
     return lowering.op(
         "sigmoid_hard", x=first(lowering, op),
         alpha=lowering.number(alpha), beta=lowering.number(beta),
@@ -157,6 +158,37 @@ def _elu(lowering: Lowering, op: Operator) -> Result:
     return lowering.op("elu", x=first(lowering, op), alpha=alpha)
 
 
+def _celu(lowering: Lowering, op: Operator) -> Result:
+    x = first(lowering, op)
+    alpha = op.number("alpha", 1.0)
+    unit = lowering.op("mul", x=x, y=lowering.number(1 / alpha))
+    below = lowering.op("elu", x=unit, alpha=lowering.number(alpha))
+    below = lowering.op("minimum", x=below, y=lowering.number(0.0))
+    return lowering.op("add", x=lowering.op("relu", x=x), y=below)
+
+
+def _thresholded(lowering: Lowering, op: Operator) -> Result:
+    x = first(lowering, op)
+    above = lowering.op("greater", x=x, y=lowering.number(op.number("alpha", 1.0)))
+    return lowering.op("mul", x=x, y=lowering.op("cast", x=above, dtype=lowering.float_type))
+
+
+def _hard_max(lowering: Lowering, op: Operator) -> Result:
+    """One where a number is the largest along an axis, the first of several."""
+    value = op.input(0)
+    axis = op.axis(value.rank, -1)
+    places = lowering.op("reduce_argmax", x=first(lowering, op), axis=axis, keep_dims=False)
+    return lowering.op(
+        "one_hot", indices=places, one_hot_vector_size=value.shape[axis], axis=axis,
+        on_value=lowering.number(1.0), off_value=lowering.number(0.0),
+    )  # fmt: skip
+
+
+def _is_nan(lowering: Lowering, op: Operator) -> Result:
+    x = first(lowering, op)
+    return lowering.op("not_equal", x=x, y=x)
+
+
 def _selu(lowering: Lowering, op: Operator) -> Result:
     alpha = lowering.number(op.number("alpha", SELU[0]))
     unit = lowering.op("elu", x=first(lowering, op), alpha=alpha)
@@ -164,7 +196,8 @@ def _selu(lowering: Lowering, op: Operator) -> Result:
 
 
 def _parametric(lowering: Lowering, op: Operator) -> Result:
-    x, slope = first(lowering, op), lowering.var(op.input(1))
+    x = first(lowering, op)
+    slope = lowering.var(op.input(1))
     below = lowering.op("minimum", x=x, y=lowering.number(0.0))
     return lowering.op("add", x=lowering.op("relu", x=x), y=lowering.op("mul", x=below, y=slope))
 
@@ -190,7 +223,8 @@ def _log_softmax(lowering: Lowering, op: Operator) -> Result:
 
 
 def _over_axis(lowering: Lowering, op: Operator, *, logarithm: bool) -> Result:
-    x, value = first(lowering, op), op.input(0)
+    x = first(lowering, op)
+    value = op.input(0)
     axis = op.axis(value.rank, -1 if op.opset >= SOFTMAX_BY_AXIS_OPSET else 1)
     flattened = op.opset < SOFTMAX_BY_AXIS_OPSET and axis != value.rank - 1
     if flattened:
@@ -252,14 +286,17 @@ ELEMENTWISE: Mapping[str, Function] = {
     **{name: partial(_binary, kind) for name, kind in BINARY.items()},
     **{name: partial(_several, kind) for name, kind in SEVERAL.items()},
     "Cast": _cast,
+    "Celu": _celu,
     "Clip": _clip,
     "Div": _divide,
     "Dropout": _identity,
     "Elu": _elu,
     "Gelu": _gelu,
+    "Hardmax": _hard_max,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _hard_swish,
     "Identity": _identity,
+    "IsNaN": _is_nan,
     "LeakyRelu": _leaky,
     "Log": _log,
     "LogSoftmax": _log_softmax,
@@ -271,5 +308,6 @@ ELEMENTWISE: Mapping[str, Function] = {
     "Reciprocal": _reciprocal,
     "Selu": _selu,
     "Softmax": _softmax,
+    "ThresholdedRelu": _thresholded,
     "Where": _where,
 }

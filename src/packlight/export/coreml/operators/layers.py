@@ -1,7 +1,8 @@
-"""Convolutions, pooling, products and normalizations."""
+"""Convolutions, pooling, products, reductions, and quantized activations."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from packlight.export.coreml.lowering import Array, Function, Lowering, Operator, Result, Value, Var
 from packlight.export.coreml.operators.elementwise import first
+from packlight.export.einsum import product_plan
 from packlight.export.operator_view import UnsupportedError
 from packlight.export.windows import Window, transposed_window_of, window_of
 
@@ -34,7 +36,9 @@ def _window_arguments(window: Window) -> dict[str, object]:
 
 
 def _convolve(lowering: Lowering, op: Operator) -> Result:
-    x, weight, bias = op.input(0), op.input(1), op.optional(2)
+    x = op.input(0)
+    weight = op.input(1)
+    bias = op.optional(2)
     window = window_of(op, x.shape[2:], weight.shape[2:])
     kernel, factors = _factored(lowering, weight, axis=0)
     arguments = {"x": lowering.var(x), "weight": kernel, **_window_arguments(window)}
@@ -71,7 +75,9 @@ def _factored(lowering: Lowering, weight: Value, axis: int) -> tuple[Var, Array 
 
 
 def _convolve_transposed(lowering: Lowering, op: Operator) -> Result:
-    x, weight, bias = op.input(0), op.input(1), op.optional(2)
+    x = op.input(0)
+    weight = op.input(1)
+    bias = op.optional(2)
     window = transposed_window_of(op, x.shape[2:], weight.shape[2:])
     group = op.integer("group", 1)
     sizes = [
@@ -139,16 +145,27 @@ def _global_pool(kind: str, lowering: Lowering, op: Operator) -> Result:
 
 
 def _multiply(lowering: Lowering, op: Operator) -> Result:
-    x, weight = op.input(0), op.input(1)
-    if not weight.is_stored or weight.rank != MATRIX:
-        return lowering.op("matmul", x=lowering.var(x), y=lowering.var(weight))
-    matrix, factors = _factored(lowering, weight, axis=1)
-    result = lowering.op("matmul", x=lowering.var(x), y=matrix)
-    return result if factors is None else lowering.op("mul", x=result, y=factors)
+    x = op.input(0)
+    weight = op.input(1)
+    if weight.is_stored and weight.rank == MATRIX and x.rank > 1:
+        matrix, factors = _factored(lowering, weight, axis=1)
+        result = lowering.op("matmul", x=lowering.var(x), y=matrix)
+        return result if factors is None else lowering.op("mul", x=result, y=factors)
+    left = lowering.var(x)
+    right = lowering.var(weight)
+    if x.rank == 1:
+        left = lowering.op("expand_dims", x=left, axes=[0])
+    if weight.rank == 1:
+        right = lowering.op("expand_dims", x=right, axes=[1])
+    result = lowering.op("matmul", x=left, y=right)
+    alone = [axis for axis, value in ((-2, x), (-1, weight)) if value.rank == 1]
+    return lowering.op("squeeze", x=result, axes=alone) if alone else result
 
 
 def _general_product(lowering: Lowering, op: Operator) -> Result:
-    x, weight, addend = op.input(0), op.input(1), op.optional(2)
+    x = op.input(0)
+    weight = op.input(1)
+    addend = op.optional(2)
     transposed = bool(op.integer("transB"))
     matrix, factors = _factored(lowering, weight, axis=0 if transposed else 1)
     result = lowering.op(
@@ -157,7 +174,8 @@ def _general_product(lowering: Lowering, op: Operator) -> Result:
     )  # fmt: skip
     if factors is not None:
         result = lowering.op("mul", x=result, y=factors)
-    alpha, beta = op.number("alpha", 1.0), op.number("beta", 1.0)
+    alpha = op.number("alpha", 1.0)
+    beta = op.number("beta", 1.0)
     if alpha != 1:
         result = lowering.op("mul", x=result, y=lowering.number(alpha))
     if addend is None or beta == 0:
@@ -168,38 +186,23 @@ def _general_product(lowering: Lowering, op: Operator) -> Result:
     return lowering.op("add", x=result, y=term)
 
 
-def _layer_norm(lowering: Lowering, op: Operator) -> Result:
-    x = op.input(0)
-    axes = list(range(op.axis(x.rank, -1), x.rank))
-    arguments = {"gamma": lowering.array(op.input(1).numbers())}
-    bias = op.optional(2)
-    if bias is not None:
-        arguments["beta"] = lowering.array(bias.numbers())
-    return lowering.op(
-        "layer_norm", x=lowering.var(x), axes=axes,
-        epsilon=lowering.epsilon(op.number("epsilon", 1e-5)), **arguments,
-    )  # fmt: skip
+def _einsum(lowering: Lowering, op: Operator) -> Result:
+    inputs = [op.input(index) for index in range(len(op.inputs))]
+    plan = product_plan(op.text("equation", ""), [value.shape for value in inputs])
+    batch, rows, inner, columns = map(math.prod, (plan.batch, plan.rows, plan.inner, plan.columns))
+    left = _grouped(lowering, inputs[0], plan.first, [batch, rows, inner])
+    right = _grouped(lowering, inputs[1], plan.second, [batch, inner, columns])
+    product = lowering.op("matmul", x=left, y=right)
+    shape = [*plan.batch, *plan.rows, *plan.columns]
+    product = lowering.op("reshape", x=product, shape=shape)
+    order = [plan.order.index(axis) for axis in range(len(shape))]
+    return lowering.op("transpose", x=product, perm=order)
 
 
-def _instance_norm(lowering: Lowering, op: Operator) -> Result:
-    scale, bias = (lowering.array(op.input(index).numbers()) for index in (1, 2))
-    return lowering.op(
-        "instance_norm", x=first(lowering, op), gamma=scale, beta=bias,
-        epsilon=lowering.epsilon(op.number("epsilon", 1e-5)),
-    )  # fmt: skip
-
-
-def _batch_norm(lowering: Lowering, op: Operator) -> Result:
-    """As a product and a sum, with their factors computed in float64."""
-    x = op.input(0)
-    scale, bias, mean, variance = (
-        np.asarray(op.input(index).numbers(), np.float64) for index in range(1, 5)
-    )
-    factor = scale / np.sqrt(variance + op.number("epsilon", 1e-5))
-    shape = (1, -1, *(1,) * (x.rank - 2))
-    result = lowering.op("mul", x=lowering.var(x), y=lowering.array(factor.reshape(shape)))
-    offset = (bias - mean * factor).reshape(shape)
-    return lowering.op("add", x=result, y=lowering.array(offset))
+def _grouped(lowering: Lowering, value: Value, order: tuple[int, ...], shape: list[int]) -> Var:
+    """A value with its axes gathered in three."""
+    moved = lowering.op("transpose", x=lowering.var(value), perm=list(order))
+    return lowering.op("reshape", x=moved, shape=shape)
 
 
 def _reduce(kind: str, lowering: Lowering, op: Operator) -> Result:
@@ -213,8 +216,15 @@ def _reduce(kind: str, lowering: Lowering, op: Operator) -> Result:
     )  # fmt: skip
 
 
+def _log_of_sum(lowering: Lowering, op: Operator) -> Result:
+    total = _reduce("reduce_sum", lowering, op)
+    return lowering.op("log", x=total, epsilon=lowering.number(0.0))
+
+
 def _argument(kind: str, lowering: Lowering, op: Operator) -> Result:
     x = op.input(0)
+    if op.integer("select_last_index"):
+        raise UnsupportedError("select_last_index")
     return lowering.op(
         kind, x=lowering.var(x), axis=op.axis(x.rank, 0), keep_dims=bool(op.integer("keepdims", 1))
     )
@@ -265,16 +275,15 @@ LAYERS: Mapping[str, Function] = {
     "ArgMax": partial(_argument, "reduce_argmax"),
     "ArgMin": partial(_argument, "reduce_argmin"),
     "AveragePool": partial(_pool, "avg_pool"),
-    "BatchNormalization": _batch_norm,
     "Conv": _convolve,
     "ConvTranspose": _convolve_transposed,
     "DequantizeLinear": _dequantize,
+    "Einsum": _einsum,
     "Gemm": _general_product,
     "GlobalAveragePool": partial(_global_pool, "reduce_mean"),
     "GlobalMaxPool": partial(_global_pool, "reduce_max"),
-    "InstanceNormalization": _instance_norm,
-    "LayerNormalization": _layer_norm,
     "MatMul": _multiply,
     "MaxPool": partial(_pool, "max_pool"),
     "QuantizeLinear": _quantize,
+    "ReduceLogSum": _log_of_sum,
 }

@@ -1,4 +1,4 @@
-"""Operators that move numbers or take them by their positions."""
+"""Operators that move numbers: shapes, slices, padding, repetition, resizing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from packlight.export.coreml.lowering import Function, Lowering, Operator, Result, Var
-from packlight.export.coreml.operators.elementwise import first, is_integer
+from packlight.export.coreml.operators.elementwise import first, is_integer, spread
 from packlight.export.operator_view import UnsupportedError
 from packlight.export.sampling import (
     nearest_positions,
@@ -87,82 +87,44 @@ def _slice(lowering: Lowering, op: Operator) -> Result:
     for axis, places in enumerate(ranges):
         if places != range(op.input(0).shape[axis]):
             positions = np.array(places, np.int32)
-            x = _gathered(lowering, x, positions, axis)
+            x = gathered(lowering, x, positions, axis)
     return x
 
 
-def _gathered(lowering: Lowering, x: Var, positions: object, axis: int) -> Var:
+def gathered(lowering: Lowering, x: Var, positions: object, axis: int) -> Var:
+    """Numbers at positions along an axis, counted from the start."""
     return lowering.op("gather", x=x, indices=positions, axis=axis, validate_indices=False)
 
 
 def _pad(lowering: Lowering, op: Operator) -> Result:
     x = first(lowering, op)
-    widths, fill = pad_widths(op, op.input(0).rank)
+    shape = op.input(0).shape
+    widths, fill = pad_widths(op, len(shape))
     mode = op.text("mode", "constant")
-    if min(number for pair in widths for number in pair) < 0:
-        raise UnsupportedError("negative padding")
+    cut = [(max(-before, 0), max(-after, 0)) for before, after in widths]
+    if any(before or after for before, after in cut):
+        begin = [before for before, _ in cut]
+        size = [n - before - after for n, (before, after) in zip(shape, cut, strict=True)]
+        x = lowering.op("slice_by_size", x=x, begin=begin, size=size)
+    widths = [(max(before, 0), max(after, 0)) for before, after in widths]
     if mode == "constant":
         pads = [number for pair in widths for number in pair]
         number = np.int32(fill) if is_integer(x) else lowering.number(fill)
         return lowering.op("pad", x=x, pad=pads, mode="constant", constant_val=number)
     for axis, (before, after) in enumerate(widths):
         if before or after:
-            size = op.input(0).shape[axis]
-            places = np.pad(np.arange(size), (before, after), mode=mode)  # type: ignore[call-overload]
-            x = _gathered(lowering, x, places.astype(np.int32), axis)
+            places = np.pad(np.arange(x.shape[axis]), (before, after), mode=mode)  # type: ignore[call-overload]
+            x = gathered(lowering, x, places.astype(np.int32), axis)
     return x
 
 
 def _expand(lowering: Lowering, op: Operator) -> Result:
-    x = first(lowering, op)
     shape = np.broadcast_shapes(op.input(0).shape, tuple(op.stored_integers(1)))
-    missing = len(shape) - op.input(0).rank
-    if missing:
-        x = lowering.op("expand_dims", x=x, axes=list(range(missing)))
-    counts = [size // own for size, own in zip(shape, x.shape, strict=True)]
-    return lowering.op("tile", x=x, reps=counts)
+    return spread(lowering, first(lowering, op), shape)
 
 
 def _tile(lowering: Lowering, op: Operator) -> Result:
     return lowering.op("tile", x=first(lowering, op), reps=op.stored_integers(1))
-
-
-def _gather(lowering: Lowering, op: Operator) -> Result:
-    value, indices = op.input(0), op.input(1)
-    axis = op.axis(value.rank, 0)
-    size = value.shape[axis]
-    if indices.is_stored:
-        positions = np.asarray(indices.numbers()) % size
-        return _gathered(lowering, lowering.var(value), positions.astype(np.int32), axis)
-    wrapped = lowering.op("mod", x=lowering.var(indices), y=np.int32(size))
-    return _gathered(lowering, lowering.var(value), wrapped, axis)
-
-
-def _gather_elements(lowering: Lowering, op: Operator) -> Result:
-    value, indices = op.input(0), op.input(1)
-    axis = op.axis(value.rank, 0)
-    places: object = lowering.op("mod", x=lowering.var(indices), y=np.int32(value.shape[axis]))
-    if indices.is_stored:
-        places = (np.asarray(indices.numbers()) % value.shape[axis]).astype(np.int32)
-    sizes = [size for place, size in enumerate(value.shape) if place != axis]
-    own = [size for place, size in enumerate(indices.shape) if place != axis]
-    if sizes != own:
-        raise UnsupportedError("indices of another shape")
-    return lowering.op(
-        "gather_along_axis", x=lowering.var(value), indices=places, axis=axis,
-        validate_indices=False,
-    )  # fmt: skip
-
-
-def _gather_nd(lowering: Lowering, op: Operator) -> Result:
-    value, indices = op.input(0), op.input(1)
-    if op.integer("batch_dims"):
-        raise UnsupportedError("batch_dims")
-    sizes = np.array(value.shape[: indices.shape[-1]], np.int32)
-    places: object = lowering.op("mod", x=lowering.var(indices), y=sizes)
-    if indices.is_stored:
-        places = (np.asarray(indices.numbers()) % sizes).astype(np.int32)
-    return lowering.op("gather_nd", x=lowering.var(value), indices=places, validate_indices=False)
 
 
 def _depth_to_space(lowering: Lowering, op: Operator) -> Result:
@@ -203,6 +165,8 @@ def _resize(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
     sizes, scales = resize_target(op, value.shape)
     mode = op.text("mode", "nearest")
+    if op.text("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        raise UnsupportedError("tf_crop_and_resize")
     if op.integer("antialias"):
         raise UnsupportedError("antialias")
     x = first(lowering, op)
@@ -212,7 +176,7 @@ def _resize(lowering: Lowering, op: Operator) -> Result:
         places = resize_coordinates(op, value.shape[axis], size, scales[axis])
         if mode == "nearest":
             positions = nearest_positions(op, places, value.shape[axis])
-            x = _gathered(lowering, x, positions, axis)
+            x = gathered(lowering, x, positions, axis)
         else:
             matrix = resize_matrix(op, mode, places, value.shape[axis])
             x = _along(lowering, x, matrix, axis)
@@ -236,9 +200,6 @@ MOVEMENT: Mapping[str, Function] = {
     "DepthToSpace": _depth_to_space,
     "Expand": _expand,
     "Flatten": _flatten,
-    "Gather": _gather,
-    "GatherElements": _gather_elements,
-    "GatherND": _gather_nd,
     "Pad": _pad,
     "Reshape": _reshape,
     "Resize": _resize,

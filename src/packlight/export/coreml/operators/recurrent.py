@@ -9,7 +9,15 @@ import numpy as np
 
 from packlight.export.coreml.lowering import Array, Function, Lowering, Operator, Result, Value, Var
 from packlight.export.operator_view import UnsupportedError
-from packlight.export.weights import GridWeight, Shared, StoredWeight
+from packlight.export.weights import (
+    Encoding,
+    FloatWeight,
+    GridWeight,
+    PaletteWeight,
+    Shared,
+    SparseWeight,
+    StoredWeight,
+)
 
 MOST_STEPS = 512
 """Moments up to which a layer is unrolled."""
@@ -92,15 +100,30 @@ def _matrix(value: Value, index: int) -> Value:
     """The matrix of one direction, with its encoding where one axis can be left out of it."""
     weight = value.weight
     shape = value.shape[1:]
-    if weight is None or not isinstance(weight.encoding, GridWeight) or not weight.is_in_layout:
+    if weight is None or not weight.is_in_layout:
         return Value(value.name, shape, array=np.asarray(value.numbers())[index])
-    grid = weight.encoding
-    zero = None if grid.zero is None else _slice_of(grid.zero, index)
-    part = GridWeight(grid.codes[index], _slice_of(grid.scale, index), zero, grid.bits)
+    part = _part(weight.encoding, index)
     return Value(value.name, shape, weight=StoredWeight(value.name, part, shape, weight.dtype))
 
 
-def _slice_of(shared: Shared, index: int) -> Shared:
+def _part(encoding: Encoding, index: int) -> Encoding:
+    """One element of the first axis of a weight, as it is encoded."""
+    if isinstance(encoding, SparseWeight):
+        values = _part(encoding.values, index)
+        assert not isinstance(values, SparseWeight)
+        return SparseWeight(encoding.mask[index], values)
+    if isinstance(encoding, FloatWeight):
+        return FloatWeight(encoding.array[index])
+    if isinstance(encoding, PaletteWeight):
+        table = _shared_part(encoding.table, index)
+        factors = None if encoding.scale is None else _shared_part(encoding.scale, index)
+        return PaletteWeight(encoding.indices[index], table, factors, encoding.bits)
+    zero = None if encoding.zero is None else _shared_part(encoding.zero, index)
+    scale = _shared_part(encoding.scale, index)
+    return GridWeight(encoding.codes[index], scale, zero, encoding.bits)
+
+
+def _shared_part(shared: Shared, index: int) -> Shared:
     return Shared(shared.values[index // shared.block[0]], shared.block[1:])
 
 

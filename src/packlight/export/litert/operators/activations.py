@@ -65,7 +65,8 @@ def _parametric(lowering: Lowering, op: Operator) -> Result:
 
 def _hard_sigmoid(lowering: Lowering, op: Operator) -> Result:
     tensor, layout = single(lowering, op)
-    alpha, beta = op.number("alpha", 0.2), op.number("beta", 0.5)
+    alpha = op.number("alpha", 0.2)
+    beta = op.number("beta", 0.5)
     return value_of("", hard_sigmoid(lowering, tensor, alpha, beta), layout)
 
 
@@ -170,7 +171,8 @@ def _hard_max(lowering: Lowering, op: Operator) -> Result:
     axis = lowering.constant(len(tensor.shape) - 1, "int32")
     place = lowering.emit("ARG_MAX", [tensor, axis], tensor.shape[:-1], "int32", outputType=2)
     depth = lowering.constant(tensor.shape[-1], "int32")
-    hot, cold = lowering.constant(np.float32(1)), lowering.constant(np.float32(0))
+    hot = lowering.constant(np.float32(1))
+    cold = lowering.constant(np.float32(0))
     result = lowering.emit("ONE_HOT", [place, depth, hot, cold], tensor.shape, "float32", axis=-1)
     return value_of("", result, layout)
 

@@ -31,7 +31,8 @@ DEPTHWISE_LAYOUTS: Mapping[int, Layout] = {LINE_RANK: (1, 2, 0), PLANE_RANK: (1,
 
 
 def _convolve(lowering: Lowering, op: Operator) -> Result:
-    x, weight = op.input(0), op.input(1)
+    x = op.input(0)
+    weight = op.input(1)
     if x.rank == VOLUME_RANK:
         return _convolve_volume(lowering, op)
     window = window_of(op, x.shape[2:], weight.shape[2:])
@@ -130,7 +131,8 @@ def padded(lowering: Lowering, x: Tensor, window: Window, fill: float = 0.0) -> 
 
 
 def _convolve_volume(lowering: Lowering, op: Operator) -> Result:
-    x, weight = op.input(0), op.input(1)
+    x = op.input(0)
+    weight = op.input(1)
     if op.integer("group", 1) != 1:
         raise UnsupportedError("groups over three axes")
     window = window_of(op, x.shape[2:], weight.shape[2:])
@@ -150,7 +152,8 @@ def _convolve_volume(lowering: Lowering, op: Operator) -> Result:
 
 
 def _convolve_transposed(lowering: Lowering, op: Operator) -> Result:
-    x, weight = op.input(0), op.input(1)
+    x = op.input(0)
+    weight = op.input(1)
     if x.rank not in (LINE_RANK, PLANE_RANK):
         raise UnsupportedError(f"{x.rank - 2} spatial axes")
     window = transposed_window_of(op, x.shape[2:], weight.shape[2:])

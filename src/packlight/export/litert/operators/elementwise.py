@@ -207,7 +207,8 @@ def _erf(lowering: Lowering, op: Operator) -> Result:
 
 
 def _power(lowering: Lowering, op: Operator) -> Result:
-    base, exponent = op.input(0), op.input(1)
+    base = op.input(0)
+    exponent = op.input(1)
     if exponent.is_stored and exponent.size == 1 and base.dtype == "float32":
         power = float(exponent.numbers().reshape(-1)[0])
         tensor, layout = single(lowering, op)

@@ -14,7 +14,8 @@ from packlight.export.litert.values import Operator, UnsupportedError, Value, st
 
 
 def _gather(lowering: Lowering, op: Operator) -> Result:
-    value, indices = op.input(0), op.input(1)
+    value = op.input(0)
+    indices = op.input(1)
     axis = op.axis(value.rank, 0)
     size = value.shape[axis]
     if value.array is not None and indices.is_stored:
@@ -40,7 +41,8 @@ def _positions(lowering: Lowering, indices: Value, size: int) -> Array | Tensor:
 
 def _gather_elements(lowering: Lowering, op: Operator) -> Result:
     """Through positions in the flat value."""
-    value, indices = op.input(0), op.input(1)
+    value = op.input(0)
+    indices = op.input(1)
     axis = op.axis(value.rank, 0)
     strides = [math.prod(value.shape[place + 1 :]) for place in range(value.rank)]
     grid = np.indices(indices.shape)
@@ -56,7 +58,8 @@ def _gather_elements(lowering: Lowering, op: Operator) -> Result:
 
 
 def _gather_nd(lowering: Lowering, op: Operator) -> Result:
-    value, indices = op.input(0), op.input(1)
+    value = op.input(0)
+    indices = op.input(1)
     if op.integer("batch_dims"):
         raise UnsupportedError("batch_dims")
     depth = indices.shape[-1]

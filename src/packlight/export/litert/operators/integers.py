@@ -232,7 +232,8 @@ def _own_codes(bias: Value | None, step: np.ndarray) -> np.ndarray | None:
 
 
 def _convolve(lowering: Lowering, op: Operator, target: Target) -> Value | None:
-    x, weight = op.input(0), op.input(1)
+    x = op.input(0)
+    weight = op.input(1)
     if x.codes is None or weight.rank not in DEPTHWISE_LAYOUTS or _weight_of(weight) is None:
         return None
     window = window_of(op, x.shape[2:], weight.shape[2:])
@@ -261,7 +262,9 @@ def _weight_tensor(lowering: Lowering, value: Value, layout: Layout) -> Tensor:
 
 
 def _general_product(lowering: Lowering, op: Operator, target: Target) -> Value | None:
-    x, weight, bias = op.input(0), op.input(1), op.optional(2)
+    x = op.input(0)
+    weight = op.input(1)
+    bias = op.optional(2)
     grid = _weight_of(weight)
     plain = op.number("alpha", 1.0) == 1 and op.number("beta", 1.0) == 1
     outputs = weight.shape[0 if op.integer("transB") else 1]
@@ -286,7 +289,8 @@ def _connected(
 
 
 def _multiply_matrices(lowering: Lowering, op: Operator, target: Target) -> Value | None:
-    x, weight = op.input(0), op.input(1)
+    x = op.input(0)
+    weight = op.input(1)
     grid = _weight_of(weight)
     if x.codes is None:
         return None
@@ -295,7 +299,8 @@ def _multiply_matrices(lowering: Lowering, op: Operator, target: Target) -> Valu
         return _connected(lowering, x.codes, kernel, None, target)
     if weight.codes is None or target.activation or min(x.rank, weight.rank) < MATRIX:
         return None
-    left, right = lowering.form(x.codes), lowering.form(weight.codes)
+    left = lowering.form(x.codes)
+    right = lowering.form(weight.codes)
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     shape = (*batch, left.shape[-2], right.shape[-1])
     return value_of("", lowering.emit("BATCH_MATMUL", [left, right], shape, "int8", target.grid))

@@ -247,7 +247,8 @@ def _constant(lowering: Lowering, op: Operator) -> Result:
 
 def _shape(lowering: Lowering, op: Operator) -> Result:
     shape = op.input(0).shape
-    start, end = op.integer("start"), op.integer("end", len(shape))
+    start = op.integer("start")
+    end = op.integer("end", len(shape))
     return stored_value("", np.array(shape[start:end], np.int64))
 
 

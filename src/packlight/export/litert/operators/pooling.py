@@ -96,9 +96,11 @@ def _count_correction(
     shares = []
     for axis, size in enumerate(x.shape[1:3]):
         counted = np.zeros(size + window.before[axis] + window.after[axis])
-        begin, end = window.before[axis], window.before[axis] + size
+        begin = window.before[axis]
+        end = window.before[axis] + size
         if counts_padding:
-            begin, end = 0, end + behind[axis]
+            begin = 0
+            end = end + behind[axis]
         counted[begin:end] = 1
         steps = range(0, counted.size - window.kernel[axis] + 1, window.strides[axis])
         sums = [counted[start : start + window.kernel[axis]].sum() for start in steps]
