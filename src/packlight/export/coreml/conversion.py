@@ -118,6 +118,7 @@ def _unknown_operators(graph: ir.Model) -> list[str]:
 def _program(
     neutral: Neutral, lowering: Lowering, inputs: Mapping[str, str], outputs: Mapping[str, str]
 ) -> Program:
+    Builder.name_count.clear()  # names that coremltools counts must not depend on what was before
     program = Program()
     ports = {}
     for name, value in neutral.inputs.items():
@@ -150,7 +151,7 @@ def _add_inputs(
         var = function.inputs[inputs[name]]
         is_wide = var.dtype == types.fp32 and lowering.precision == "float16"
         if value.dtype == ir.DataType.BOOL:
-            var = Builder.cast(x=var, dtype="bool", name=lowering.name(f"{name}_truth"))
+            var = lowering.op("cast", f"{name}_truth", x=var, dtype="bool")
         held = {"wide" if is_wide else "var": var}
         lowering.values[value] = Value(name, neutral.shape(value), **held)
 

@@ -151,15 +151,13 @@ class Lowering:
         """The value in the program, written where it is stored."""
         if value.var is None:
             if value.wide is not None:
-                name = self.name(f"{value.name}_half")
-                value.var = Builder.cast(x=value.wide, dtype=self.float_type, name=name)
+                half = f"{value.name}_half"
+                value.var = self.op("cast", half, x=value.wide, dtype=self.float_type)
             elif value.weight is not None:
                 scaled = self.scaled(value)
                 value.var = scaled.var
                 if scaled.scale is not None:
-                    value.var = Builder.mul(
-                        x=scaled.var, y=scaled.scale, name=self.name(value.name)
-                    )
+                    value.var = self.op("mul", value.name, x=scaled.var, y=scaled.scale)
             else:
                 value.var = Builder.const(
                     val=self.array(value.numbers()), name=self.name(value.name)
@@ -178,10 +176,22 @@ class Lowering:
         _, before = self.recorded.get(name, (form, 0))
         self.recorded[name] = (form, before + count)
 
-    def op(self, kind: str, **arguments: Any) -> Any:
-        """Write an operator of MIL; constants among its arguments are stored once."""
+    def op(self, kind: str, stem: str | None = None, /, **arguments: Any) -> Any:
+        """Write an operator of MIL; constants among its arguments are stored once.
+
+        Args:
+            kind: of the operator.
+            stem: of its name; that of the operator of ONNX by default.
+            arguments: by name. Those that are left out would be stored again each time.
+        """
         stored = {name: self._argument(name, value) for name, value in arguments.items()}
-        return getattr(Builder, kind)(name=self.name(), **stored)
+        return getattr(Builder, kind)(name=self.name(stem), **stored)
+
+    def product(
+        self, x: Any, y: Any, *, transpose_x: bool = False, transpose_y: bool = False
+    ) -> Var:
+        """Write a product of matrices."""
+        return self.op("matmul", x=x, y=y, transpose_x=transpose_x, transpose_y=transpose_y)
 
     def _argument(self, name: str, value: Any) -> Any:
         """An argument as a value of the program."""

@@ -24,15 +24,12 @@ def _pads(window: Window) -> list[int]:
 
 
 def _window_arguments(window: Window) -> dict[str, object]:
-    """Arguments of a window that differ from their defaults, for each takes place in the file."""
-    arguments: dict[str, object] = {"pad_type": "valid"}
-    if not window.is_valid:
-        arguments = {"pad_type": "custom", "pad": _pads(window)}
-    if any(step > 1 for step in window.strides):
-        arguments["strides"] = list(window.strides)
-    if any(step > 1 for step in window.dilations):
-        arguments["dilations"] = list(window.dilations)
-    return arguments
+    return {
+        "pad_type": "custom",
+        "pad": _pads(window),
+        "strides": list(window.strides),
+        "dilations": list(window.dilations),
+    }
 
 
 def _convolve(lowering: Lowering, op: Operator) -> Result:
@@ -41,9 +38,12 @@ def _convolve(lowering: Lowering, op: Operator) -> Result:
     bias = op.optional(2)
     window = window_of(op, x.shape[2:], weight.shape[2:])
     kernel, factors = _factored(lowering, weight, axis=0)
-    arguments = {"x": lowering.var(x), "weight": kernel, **_window_arguments(window)}
-    if op.integer("group", 1) > 1:
-        arguments["groups"] = op.integer("group", 1)
+    arguments = {
+        "x": lowering.var(x),
+        "weight": kernel,
+        "groups": op.integer("group", 1),
+        **_window_arguments(window),
+    }
     if factors is None and bias is not None:
         arguments["bias"] = lowering.array(bias.numbers())
     result = lowering.op("conv", **arguments)
@@ -130,6 +130,7 @@ def _pool(kind: str, lowering: Lowering, op: Operator) -> Result:
         "strides": list(window.strides),
         "pad_type": "custom",
         "pad": _pads(window),
+        "ceil_mode": False,
     }
     if kind == "avg_pool":
         counts = bool(op.integer("count_include_pad"))
@@ -149,7 +150,7 @@ def _multiply(lowering: Lowering, op: Operator) -> Result:
     weight = op.input(1)
     if weight.is_stored and weight.rank == MATRIX and x.rank > 1:
         matrix, factors = _factored(lowering, weight, axis=1)
-        result = lowering.op("matmul", x=lowering.var(x), y=matrix)
+        result = lowering.product(lowering.var(x), matrix)
         return result if factors is None else lowering.op("mul", x=result, y=factors)
     left = lowering.var(x)
     right = lowering.var(weight)
@@ -157,7 +158,7 @@ def _multiply(lowering: Lowering, op: Operator) -> Result:
         left = lowering.op("expand_dims", x=left, axes=[0])
     if weight.rank == 1:
         right = lowering.op("expand_dims", x=right, axes=[1])
-    result = lowering.op("matmul", x=left, y=right)
+    result = lowering.product(left, right)
     alone = [axis for axis, value in ((-2, x), (-1, weight)) if value.rank == 1]
     return lowering.op("squeeze", x=result, axes=alone) if alone else result
 
@@ -168,8 +169,8 @@ def _general_product(lowering: Lowering, op: Operator) -> Result:
     addend = op.optional(2)
     transposed = bool(op.integer("transB"))
     matrix, factors = _factored(lowering, weight, axis=0 if transposed else 1)
-    result = lowering.op(
-        "matmul", x=lowering.var(x), y=matrix,
+    result = lowering.product(
+        lowering.var(x), matrix,
         transpose_x=bool(op.integer("transA")), transpose_y=transposed,
     )  # fmt: skip
     if factors is not None:
@@ -192,7 +193,7 @@ def _einsum(lowering: Lowering, op: Operator) -> Result:
     batch, rows, inner, columns = map(math.prod, (plan.batch, plan.rows, plan.inner, plan.columns))
     left = _grouped(lowering, inputs[0], plan.first, [batch, rows, inner])
     right = _grouped(lowering, inputs[1], plan.second, [batch, inner, columns])
-    product = lowering.op("matmul", x=left, y=right)
+    product = lowering.product(left, right)
     shape = [*plan.batch, *plan.rows, *plan.columns]
     product = lowering.op("reshape", x=product, shape=shape)
     order = [plan.order.index(axis) for axis in range(len(shape))]

@@ -93,7 +93,9 @@ def _slice(lowering: Lowering, op: Operator) -> Result:
 
 def gathered(lowering: Lowering, x: Var, positions: object, axis: int) -> Var:
     """Numbers at positions along an axis, counted from the start."""
-    return lowering.op("gather", x=x, indices=positions, axis=axis, validate_indices=False)
+    return lowering.op(
+        "gather", x=x, indices=positions, axis=axis, batch_dims=0, validate_indices=False
+    )
 
 
 def _pad(lowering: Lowering, op: Operator) -> Result:
@@ -188,9 +190,7 @@ def _along(lowering: Lowering, x: Var, matrix: object, axis: int) -> Var:
     rank = len(x.shape)
     order = [place for place in range(rank) if place != axis] + [axis]
     moved = lowering.op("transpose", x=x, perm=order)
-    product = lowering.op(
-        "matmul", x=moved, y=lowering.array(matrix), transpose_x=False, transpose_y=True
-    )
+    product = lowering.product(moved, lowering.array(matrix), transpose_y=True)
     return lowering.op("transpose", x=product, perm=[order.index(place) for place in range(rank)])
 
 

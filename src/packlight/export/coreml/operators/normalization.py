@@ -121,7 +121,7 @@ def _local_response(lowering: Lowering, op: Operator) -> Result:
     x = first(lowering, op)
     squares = lowering.op("mul", x=x, y=x)
     flat = lowering.op("reshape", x=squares, shape=[value.shape[0], channels, -1])
-    total = lowering.op("matmul", x=lowering.array(band), y=flat)
+    total = lowering.product(lowering.array(band), flat)
     total = lowering.op("reshape", x=total, shape=list(value.shape))
     base = lowering.op("add", x=total, y=lowering.number(op.number("bias", 1.0)))
     divisor = lowering.op("pow", x=base, y=lowering.number(op.number("beta", 0.75)))

@@ -128,7 +128,7 @@ def _shared_part(shared: Shared, index: int) -> Shared:
 
 
 def _product(lowering: Lowering, x: Var, matrix: Var) -> Var:
-    return lowering.op("matmul", x=x, y=matrix, transpose_x=False, transpose_y=True)
+    return lowering.product(x, matrix, transpose_y=True)
 
 
 def _run(
