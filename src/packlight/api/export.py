@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -247,11 +247,20 @@ def _first_feeds(job: _Job) -> Feeds:
 def _measured(job: _Job) -> Parity:
     neutral = job.kept.neutral
     assert job.format.open is not None
-    runner = job.format.open(job.work, neutral, job.written)
-    try:
-        measured = measure_parity(job.format, runner, neutral, job.comparison, job.progress)
-    finally:
-        runner.close()
+    with ExitStack() as opened:
+        runners = []
+        for opening in (job.format.open, *job.format.other_ways.values()):
+            runners.append(opening(job.work, neutral, job.written))
+            opened.callback(runners[-1].close)
+        others = dict(zip(job.format.other_ways, runners[1:], strict=True))
+        measured = measure_parity(
+            job.format,
+            runners[0],
+            neutral,
+            job.comparison,
+            other_runners=others,
+            progress=job.progress,
+        )
     if measured.passed:
         return measured
     required = required_decibels(job.format, neutral)

@@ -46,6 +46,8 @@ def parity_rows(parity: Parity) -> Iterator[tuple[str, str]]:
     yield "ran in", parity.runtime
     yield "inputs", f"{parity.samples}, {parity.random} of them random"
     yield "signal to noise", f"worst {decibels(parity.worst)}, median {decibels(parity.median)}"
+    for other in parity.other_runs:
+        yield other.runtime, f"worst {decibels(other.worst)}, median {decibels(other.median)}"
     if parity.agreement is not None:
         yield "equal decisions", show_named("agreement", parity.agreement)
     for name, measurement in parity.metrics.items():
@@ -80,7 +82,7 @@ def export(
     *,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="F", help="coreai, litert, openvino, ort or onnx."),
+        typer.Option("--to", metavar="F", help="coreai, coreml, litert, executorch, openvino, ort or onnx."),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="DIR", help="New folder for the bundle.")
@@ -128,7 +130,7 @@ def export(
       packlight export model.onnx --to coreai -o bundle
       packlight export m-packlight --to litert -o bundle --task data.npz
       packlight export m-packlight:weights:8 --to openvino -o bundle
-      packlight export model.onnx --to litert -o bundle --bind batch=1 --bind sr=16000
+      packlight export model.onnx --to coreml -o bundle --bind batch=1 --bind sr=16000
     """
     with working() as progress:
         from packlight import export as export_model

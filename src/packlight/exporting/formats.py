@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from packlight.backends.formats import FORMATS, FormatCapabilities, format_capabilities
 from packlight.errors import ExportError, InputError
 from packlight.exporting.neutral import Neutral
+from packlight.exporting.quiet import quiet_output
 from packlight.model import Model
 from packlight.records.export import ExportedWeight, ExportRefusal, FormatName, Reread
 
@@ -28,6 +29,7 @@ MODULES: Mapping[FormatName, str] = {
     "onnx": "packlight.exporting.onnx_format",
     "ort": "packlight.exporting.ort_format",
     "coreai": "packlight.exporting.coreai.format",
+    "coreml": "packlight.exporting.coreml.format",
     "litert": "packlight.exporting.litert.format",
     "openvino": "packlight.exporting.openvino_format",
 }
@@ -117,6 +119,7 @@ class Format:
         required_static: the same where activations are quantized, which runtimes round
             differently.
         evaluated: whether ``open`` evaluates the file in place of its runtime.
+        other_ways: further ways to open it, which must agree too, by what runs it then.
         times: whether latency of ``open`` compares with that of ONNX Runtime.
         examples: programs that run the file.
         unmeasured: sentences on what nobody has verified here.
@@ -131,6 +134,9 @@ class Format:
     required: float = 80.0
     required_static: float = 20.0
     evaluated: bool = False
+    other_ways: Mapping[str, Callable[[Path, Neutral, Written], Runner]] = field(
+        default_factory=dict
+    )
     times: bool = False
     examples: Callable[[Neutral, Written], Sequence[ExampleText]] = lambda _neutral, _written: ()
     unmeasured: tuple[str, ...] = ()
@@ -152,7 +158,8 @@ def format_by_name(name: str) -> Format:
     if name not in known:
         raise InputError(f"a format is one of {', '.join(FORMATS)}; got '{name}'")
     check_installed(known[name])
-    found: Format = import_module(MODULES[known[name]]).FORMAT
+    with quiet_output():
+        found: Format = import_module(MODULES[known[name]]).FORMAT
     return found
 
 

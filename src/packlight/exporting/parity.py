@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
+from types import MappingProxyType
 from typing import cast
 
 import numpy as np
@@ -21,7 +22,7 @@ from packlight.metrics.paired import drop, measure
 from packlight.model import Model
 from packlight.profiling.sample_runs import random_inputs
 from packlight.records import Measurement, SessionOptions
-from packlight.records.export import Parity
+from packlight.records.export import OtherRun, Parity
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime import open_session
 from packlight.runtime.calls import Session, Steps
@@ -83,7 +84,7 @@ class StepRunner:
         inputs: names of inputs that the file still has.
     """
 
-    def __init__(self, runner: Runner, inputs: Sequence[str]) -> None:
+    def __init__(self, runner: Runner, inputs: Collection[str]) -> None:
         self.runner = runner
         self.inputs = frozenset(inputs)
 
@@ -135,6 +136,8 @@ def measure_parity(
     runner: Runner,
     neutral: Neutral,
     comparison: Comparison,
+    *,
+    other_runners: Mapping[str, Runner] = MappingProxyType({}),
     progress: Progress = silent,
 ) -> Parity:
     """Compare an open file with ONNX Runtime.
@@ -144,6 +147,7 @@ def measure_parity(
         runner: the open file.
         neutral: that it was written from.
         comparison: the ONNX model, inputs and options.
+        other_runners: the file as other runners have it open, by what they are.
         progress: told after every sample.
 
     Raises:
@@ -151,22 +155,27 @@ def measure_parity(
     """
     session = open_session(comparison.model, comparison.options)
     file = StepRunner(runner, list(neutral.inputs))
+    others = {way: StepRunner(other, file.inputs) for way, other in other_runners.items()}
     samples, notes = choose_samples(neutral, comparison)
     state = comparison.task.state if comparison.task is not None else {}
     decibels: list[float] = []
+    other_decibels: dict[str, list[float]] = {way: [] for way in others}
     scores: list[tuple[Score, Score]] = []
     for done, sample in enumerate(samples):
         expected = session.run_steps(sample.steps, state)
         outputs = file.run_steps(sample.steps, state)
-        decibels.append(min(signal_to_noise(expected[name], outputs[name]) for name in expected))
+        decibels.append(_lowest(expected, outputs))
+        for way, other in others.items():
+            other_decibels[way].append(_lowest(expected, other.run_steps(sample.steps, state)))
         if sample.index >= 0 and comparison.task is not None and not not_finite(outputs):
             scores.append(_scores(comparison.task, sample.index, outputs, expected))
         progress("comparing", done + 1, len(samples))
     agreement = _agreement(scores)
     required = required_decibels(format_, neutral)
-    passed = min(decibels) >= required
+    lowest = min if agreement is None or not neutral.has_quantized_activations() else median
+    passed = all(lowest(ratios) >= required for ratios in (decibels, *other_decibels.values()))
     if neutral.has_quantized_activations() and agreement is not None:
-        passed = median(decibels) >= required and agreement.value >= AGREEMENT
+        passed = passed and agreement.value >= AGREEMENT
     timed: list[Session] = []
     if format_.times and comparison.seconds > 0:
         timed = [session, cast("Session", file)]
@@ -183,7 +192,16 @@ def measure_parity(
         passed=passed,
         evaluated=format_.evaluated,
         notes=notes,
+        other_runs=tuple(
+            OtherRun(way, round(min(ratios), 2), round(median(ratios), 2))
+            for way, ratios in other_decibels.items()
+        ),
     )
+
+
+def _lowest(expected: Feeds, outputs: Feeds) -> float:
+    """The lowest ratio of all outputs, in dB."""
+    return min(signal_to_noise(expected[name], outputs[name]) for name in expected)
 
 
 def common_shapes(task: Task | None, samples: int) -> dict[str, tuple[int, ...]]:

@@ -172,6 +172,10 @@ def _open(folder: Path, _neutral: Neutral, written: Written) -> InterpreterRunne
     return InterpreterRunner(folder / written.entry)
 
 
+def _open_without_xnnpack(folder: Path, _neutral: Neutral, written: Written) -> InterpreterRunner:
+    return InterpreterRunner(folder / written.entry, delegate=False)
+
+
 def _runtime() -> str:
     return f"LiteRT {version('ai-edge-litert')} with XNNPACK"
 
@@ -182,6 +186,7 @@ FORMAT = Format(
     reread=_reread,
     open=_open,
     runtime=_runtime,
+    other_ways={"without XNNPACK": _open_without_xnnpack},
     times=True,
     examples=examples,
     unmeasured=(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from packlight.exporting.einsum import product_plan
 from packlight.exporting.litert.flatbuffer import Tensor
 from packlight.exporting.litert.lowering import Function, Lowering, Result
 from packlight.exporting.litert.values import Operator, UnsupportedError, Value, value_of
@@ -141,42 +142,14 @@ def _vector_bias(lowering: Lowering, addend: Value, outputs: int) -> Tensor | No
 
 
 def _einsum(lowering: Lowering, op: Operator) -> Result:
-    equation = op.text("equation", "").replace(" ", "")
-    if "." in equation or len(op.inputs) != MATRIX or "->" not in equation:
-        raise UnsupportedError(f"equation '{equation}'")
-    terms, result = equation.split("->")
-    first, second = terms.split(",")
-    if any(len(set(term)) != len(term) for term in (first, second, result)):
-        raise UnsupportedError(f"equation '{equation}'")
-    sizes = dict(zip(first, op.input(0).shape, strict=True))
-    sizes |= dict(zip(second, op.input(1).shape, strict=True))
-    batch = [letter for letter in result if letter in first and letter in second]
-    inner = [letter for letter in first if letter in second and letter not in result]
-    rows = [letter for letter in first if letter not in second]
-    columns = [letter for letter in second if letter not in first]
-    if any(letter not in result for letter in (*rows, *columns)):
-        raise UnsupportedError(f"equation '{equation}'")
-    left = _grouped(lowering, op.input(0), first, (batch, rows, inner), sizes)
-    right = _grouped(lowering, op.input(1), second, (batch, inner, columns), sizes)
-    product = batched_product(lowering, left, right)
-    letters = (*batch, *rows, *columns)
-    tensor = lowering.reshape(product, [sizes[letter] for letter in letters])
-    layout = tuple(result.index(letter) for letter in letters)
-    return value_of("", tensor, layout)
-
-
-def _grouped(
-    lowering: Lowering,
-    value: Value,
-    term: str,
-    groups: tuple[list[str], list[str], list[str]],
-    sizes: Mapping[str, int],
-) -> Value:
-    """A value with its axes gathered in three."""
-    order = tuple(term.index(letter) for group in groups for letter in group)
-    tensor = lowering.form(value, order)
-    shape = [math.prod(sizes[letter] for letter in group) for group in groups]
-    return value_of("", lowering.reshape(tensor, shape))
+    inputs = [op.input(index) for index in range(len(op.inputs))]
+    plan = product_plan(op.text("equation", ""), [value.shape for value in inputs])
+    batch, rows, inner, columns = map(math.prod, (plan.batch, plan.rows, plan.inner, plan.columns))
+    left = lowering.reshape(lowering.form(inputs[0], plan.first), (batch, rows, inner))
+    right = lowering.reshape(lowering.form(inputs[1], plan.second), (batch, inner, columns))
+    product = batched_product(lowering, value_of("", left), value_of("", right))
+    tensor = lowering.reshape(product, (*plan.batch, *plan.rows, *plan.columns))
+    return value_of("", tensor, plan.order)
 
 
 PRODUCTS: Mapping[str, Function] = {
