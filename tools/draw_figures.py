@@ -367,12 +367,50 @@ def contents(recipe: str) -> list[tuple[str, int]]:
     return [*sizes.items(), (BLACK, made(recipe).after - sum(sizes.values()))]
 
 
+def channels() -> Drawing:
+    """Fidelity at every share of channels that go."""
+    kinds = {
+        "smallest weights, not fitted": ("importance=l2,refit=false", ORANGE),
+        "smallest weights": ("importance=l2", SKY),
+        "least added": ("importance=activation", RED),
+        "reconstruction": ("importance=reconstruction", BLUE),
+    }
+    shares = (0.1, 0.25, 0.4, 0.55, 0.7)
+    curves = [
+        Curve(name, colour, [(s, decibels(f"channels,share={s},{options}")) for s in shares])
+        for name, (options, colour) in kinds.items()
+    ]
+    across = Axis("share of channels that go", 0.1, 0.7, 70, 600, 0.1)
+    up = Axis("dB of the logits", -5, 35, 330, 60, 5)
+    return chart("Which channels go, and what is fitted to their loss", across, up, curves)
+
+
+def low_rank() -> Drawing:
+    """Fidelity at every share of the weights' bytes."""
+    kinds = {
+        "of the weights, equal shares": ("weighted=false,sensitive=false", ORANGE),
+        "of the weights": ("weighted=false", SKY),
+        "for the inputs, equal shares": ("sensitive=false", RED),
+        "for the inputs": ("weighted=true", BLUE),
+    }
+    shares = (0.2, 0.35, 0.5, 0.65, 0.8)
+    curves = [
+        Curve(name, colour, [(s, decibels(f"lowrank,share={s},{options}")) for s in shares])
+        for name, (options, colour) in kinds.items()
+    ]
+    across = Axis("share of the weights' bytes that stays", 0.2, 0.8, 70, 600, 0.1)
+    up = Axis("dB of the logits", -5, 45, 330, 60, 5)
+    return chart("Products of two weights, nearest to what", across, up, curves)
+
+
 FIGURES: dict[str, Callable[[], Drawing]] = {
     "grids": grids,
     "error-feedback": error_feedback,
     "mixed-widths": mixed_widths,
     "palettes": palettes,
     "sparse": sparse,
+    "channels": channels,
+    "low-rank": low_rank,
     "equalization": equalization,
     "storage": storage,
     "integers": integers,

@@ -62,6 +62,8 @@ from .records.recipe import Recipe as Recipe
 from .records.recipe import Step as Step
 from .records.recipe import parse_recipe as parse_recipe
 from .records.session import SessionOptions as SessionOptions
+from .records.structure_configs import Channels as Channels
+from .records.structure_configs import LowRank as LowRank
 from .records.variant import Variant as Variant
 from .runtime.custom_operators import use_libraries as use_libraries
 from .search.study import Result as Result

@@ -30,6 +30,7 @@ from packlight.export.parity import (
     SAMPLES,
     Comparison,
     choose_samples,
+    common_shapes,
     measure_parity,
     required_decibels,
 )
@@ -104,7 +105,7 @@ def export(
     progress("opening", 0, STEPS)
     source = _source(model)
     data = None if task is None else task_for(task, source.model)
-    shapes = _sample_shapes(data)
+    shapes = common_shapes(data, samples)
     progress("preparing", 1, STEPS)
     comparison = Comparison(source.model, data, samples, options, seed, seconds)
     with _neutral(source, bindings, shapes) as neutral, folder_beside(target) as scratch:
@@ -183,13 +184,6 @@ def _project_and_variant(text: str) -> tuple[Path | None, str]:
     if colon and Path(folder).is_dir():
         return Path(folder), variant
     return None, ""
-
-
-def _sample_shapes(task: object) -> Shapes:
-    samples = getattr(task, "samples", None)
-    if not samples:
-        return {}
-    return {name: np.asarray(array).shape for name, array in samples[0][0].items()}
 
 
 @contextmanager

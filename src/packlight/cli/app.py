@@ -16,6 +16,8 @@ VERBS = (
     "demo",
     "fit",
     "show",
+    "studio",
+    "report",
     "compress",
     "evaluate",
     "compare",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from packlight.errors import InputError
 from packlight.model import Model
+
+Array = NDArray[Any]
 
 Bindings = Mapping[str, str]
 """Text by name of a dimension or an input: ``batch=1``, ``ids=1,128``, ``sr=16000``."""
@@ -71,6 +75,21 @@ def bind_inputs(graph: ir.Model, bindings: Bindings, shapes: Shapes, name: str) 
     return bound
 
 
+def bound_array(text: str, shape: Sequence[int], dtype: np.dtype[np.generic]) -> Array:
+    """The value that an input is bound to, as an array.
+
+    Raises:
+        ValueError: the text holds no numbers, or not as many as fit the shape.
+
+    >>> bound_array("16000", (), np.dtype(np.int64))
+    array(16000)
+    """
+    numbers = np.array([float(part) for part in text.split(",")])
+    if not shape and numbers.size == 1:
+        numbers = numbers.reshape(())
+    return np.broadcast_to(numbers, tuple(shape)).astype(dtype)
+
+
 def _bind_input(graph: ir.Model, value: ir.Value, text: str) -> None:
     """Give an input a shape, or a constant value where its shape is fixed."""
     if value.shape is None or not value.shape.is_static():
@@ -79,17 +98,16 @@ def _bind_input(graph: ir.Model, value: ir.Value, text: str) -> None:
         )
         return
     assert value.dtype is not None
+    shape = tuple(value.shape.numpy())
     try:
-        numbers = np.array([float(part) for part in text.split(",")])
-        shape = tuple(value.shape.numpy())
-        array = np.broadcast_to(numbers if shape else numbers[0], shape)
+        exact = bound_array(text, shape, np.dtype(np.float64))
+        stored = exact.astype(value.dtype.numpy())
     except ValueError as error:
         raise InputError(
-            f"input '{value.name}' has the fixed shape {list(value.shape)}, so it is bound to a "
+            f"input '{value.name}' has the fixed shape {list(shape)}, so it is bound to a "
             f"number; got '{text}'"
         ) from error
-    stored = array.astype(value.dtype.numpy())
-    if not np.array_equal(stored.astype(np.float64), array):
+    if not np.array_equal(stored.astype(np.float64), exact):
         raise InputError(f"input '{value.name}' holds {value.dtype}; '{text}' is none")
     graph.graph.inputs.remove(value)
     value.const_value = ir.Tensor(np.ascontiguousarray(stored), name=value.name)

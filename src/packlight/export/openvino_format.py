@@ -121,14 +121,8 @@ class OpenVINORunner:
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """Outputs of one call."""
-        arrays = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
-        tensors = {
-            name: self.openvino.Tensor(array, array.shape)
-            if array.ndim
-            else self.openvino.Tensor(array)
-            for name, array in arrays.items()
-        }
-        self.request.infer(tensors)
+        arrays = {name: np.asarray(array, order="C") for name, array in feeds.items()}
+        self.request.infer(arrays)
         return {name: np.array(self.request.get_tensor(name).data) for name in self.neutral.outputs}
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -12,6 +13,7 @@ from typing import cast
 import numpy as np
 
 from packlight.evaluation.reference import Score, not_finite, score
+from packlight.export.binding import bound_array
 from packlight.export.formats import Array, Feeds, Format, Runner
 from packlight.export.neutral import Neutral
 from packlight.metrics.intervals import wilson_interval
@@ -184,6 +186,18 @@ def measure_parity(
     )
 
 
+def common_shapes(task: Task | None, samples: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of inputs that most of a task's first samples have; none without a task."""
+    if task is None:
+        return {}
+    counts: Counter[tuple[tuple[str, tuple[int, ...]], ...]] = Counter()
+    for index in range(min(len(task.samples), samples)):
+        feeds = task.samples[index][0]
+        counts[tuple((name, np.asarray(array).shape) for name, array in feeds.items())] += 1
+    (shapes, _), *_ = counts.most_common(1)
+    return dict(shapes)
+
+
 def choose_samples(
     neutral: Neutral, comparison: Comparison
 ) -> tuple[list[Sample], tuple[str, ...]]:
@@ -192,17 +206,14 @@ def choose_samples(
     samples: list[Sample] = []
     task = comparison.task
     if task is not None:
-        fitting = [
-            Sample(task.samples[index], index)
-            for index in range(min(len(task.samples), comparison.samples))
-            if _fits(neutral, task.samples[index])
-        ]
-        skipped = min(len(task.samples), comparison.samples) - len(fitting)
-        if skipped:
+        for index in range(len(task.samples)):
+            if len(samples) < comparison.samples and _fits(neutral, task.samples[index]):
+                samples.append(Sample(task.samples[index], index))
+        if len(samples) < min(len(task.samples), comparison.samples):
             notes.append(
-                f"{skipped} samples have other shapes than the exported file, and were left out"
+                f"{len(samples)} of the task's {len(task.samples)} samples have the shapes of the "
+                "exported file"
             )
-        samples = fitting
     missing = comparison.samples - len(samples)
     if missing:
         notes.append(f"{missing} of {comparison.samples} inputs are random")
@@ -231,8 +242,7 @@ def _random_feeds(neutral: Neutral, comparison: Comparison, index: int) -> Feeds
     feeds = dict(random_inputs(model, shapes, comparison.seed + index))
     for name, array in feeds.items():
         if name not in neutral.inputs:
-            numbers = np.array([float(part) for part in neutral.bound[name].split(",")])
-            feeds[name] = np.broadcast_to(numbers, array.shape).astype(array.dtype)
+            feeds[name] = bound_array(neutral.bound[name], array.shape, array.dtype)
     return feeds
 
 

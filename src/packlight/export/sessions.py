@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
+from packlight.export.binding import bound_array
 from packlight.export.formats import Array, Feeds
 from packlight.export.neutral import Neutral
 from packlight.records import SessionOptions
@@ -46,10 +45,7 @@ def open_file(path: Path, neutral: Neutral) -> SessionRunner:
 
 def _bound_array(text: str, session: Session, name: str) -> Array:
     stated = session.inputs[name]
-    numbers = np.array([float(part) for part in text.split(",")])
-    shape = [size or 1 for size in stated.shape]
-    array = np.broadcast_to(numbers if shape else numbers[0], shape)
-    return array.astype(DTYPES[stated.type])
+    return bound_array(text, [size or 1 for size in stated.shape], DTYPES[stated.type])
 
 
 def runtime_name() -> str:

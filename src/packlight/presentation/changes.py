@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from packlight.records.storage import (
+    FewerChannels,
     Folded,
     IntegerArithmetic,
     Note,
@@ -15,6 +16,7 @@ from packlight.records.storage import (
     Scaled,
     StoredFloat16,
     StoredGrid,
+    StoredLowRank,
     StoredPalette,
     StoredSparse,
 )
@@ -111,6 +113,19 @@ def _scaled(storage: Scaled) -> Iterator[str]:
     yield f"{count} scaled against {', '.join(storage.against)}"
 
 
+def _fewer_channels(storage: FewerChannels) -> Iterator[str]:
+    if storage.outputs < storage.of_outputs:
+        yield f"{storage.outputs} of {storage.of_outputs} outputs stay"
+    if storage.inputs < storage.of_inputs:
+        yield f"{storage.inputs} of {storage.of_inputs} inputs stay"
+        if storage.refit:
+            yield "fitted to its outputs before"
+
+
+def _low_rank(storage: StoredLowRank) -> Iterator[str]:
+    yield f"rank {storage.rank} of {storage.of}"
+
+
 PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
     StoredFloat16: _float16,
     StoredGrid: _grid,
@@ -120,5 +135,7 @@ PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
     Folded: _folded,
     Removed: _removed,
     Scaled: _scaled,
+    FewerChannels: _fewer_channels,
+    StoredLowRank: _low_rank,
 }
 """Phrases of each form of storage; notes follow them."""

@@ -73,6 +73,7 @@ from .recipe import parse_recipe as parse_recipe
 from .recipe import recipe_of as recipe_of
 from .session import SessionOptions as SessionOptions
 from .storage import Expand as Expand
+from .storage import FewerChannels as FewerChannels
 from .storage import Folded as Folded
 from .storage import IntegerArithmetic as IntegerArithmetic
 from .storage import Note as Note
@@ -83,8 +84,11 @@ from .storage import Scaled as Scaled
 from .storage import Storage as Storage
 from .storage import StoredFloat16 as StoredFloat16
 from .storage import StoredGrid as StoredGrid
+from .storage import StoredLowRank as StoredLowRank
 from .storage import StoredPalette as StoredPalette
 from .storage import StoredSparse as StoredSparse
+from .structure_configs import Channels as Channels
+from .structure_configs import LowRank as LowRank
 from .variant import Change as Change
 from .variant import Refusal as Refusal
 from .variant import Variant as Variant

@@ -6,16 +6,15 @@ reads these from the options of a recipe's text and prints them back.
 
 from __future__ import annotations
 
-import dataclasses
-import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 from packlight.errors import RecipeError
-from packlight.records.codec import said, types_of
 from packlight.records.granularity import PerBlock, PerChannel, PerGroup, PerTensor
+from packlight.records.method_config import MethodConfig
 from packlight.records.name_pattern import check_pattern
+from packlight.records.structure_configs import Channels, LowRank
 
 WeightWidth = Literal[2, 3, 4, 5, 6, 7, 8]
 """Bits of an integer weight."""
@@ -50,69 +49,6 @@ MOST_DAMPING = 1e6
 
 WHOLE = 0.02
 """Tolerance of a share times a run against a whole number, so that 0.667 is two of three."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class MethodConfig:
-    """Base of all configs: options are checked against their annotations.
-
-    ``repr`` shows the options that differ from their defaults.
-    """
-
-    kind: ClassVar[str] = ""
-    whole_model: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    def __repr__(self) -> str:
-        options = [
-            f"{field.name}={getattr(self, field.name)!r}"
-            for field in dataclasses.fields(self)
-            if getattr(self, field.name) != field.default
-        ]
-        return f"{type(self).__name__}({', '.join(options)})"
-
-
-def option_types(cls: type[MethodConfig]) -> Mapping[str, object]:
-    """Annotations of a config's fields, resolved."""
-    return types_of(cast("Hashable", cls))
-
-
-def check_fields(config: MethodConfig) -> None:
-    """Refuse values that an annotation does not allow; whole numbers for a float become floats.
-
-    Raises:
-        RecipeError: a value has another type, or is not among the choices.
-    """
-    hints = option_types(type(config))
-    for field in dataclasses.fields(config):
-        kind = hints[field.name]
-        value = getattr(config, field.name)
-        if kind is float and type(value) is int:
-            object.__setattr__(config, field.name, float(value))
-        else:
-            check_value(f"{config.kind},{field.name}=", value, kind)
-
-
-def check_value(option: str, value: object, kind: object) -> None:
-    """Refuse a value of one option.
-
-    Args:
-        option: its name, as errors begin with it.
-        value: what it is set to.
-        kind: a type, a ``Literal``, or a union of granularities.
-    """
-    choices = typing.get_args(kind)
-    if typing.get_origin(kind) is Literal:
-        if not any(value == choice and type(value) is type(choice) for choice in choices):
-            raise RecipeError(f"{option} is one of {', '.join(map(str, choices))}; got '{value}'")
-    elif choices:
-        if not isinstance(value, choices):
-            names = ", ".join(f"{choice.__name__}()" for choice in choices)
-            raise RecipeError(f"{option} is one of {names}; got {value!r}")
-    elif type(value) is not kind:
-        raise RecipeError(f"{option} takes {said(kind)}; got '{value}'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -389,13 +325,25 @@ class DynamicInt8(MethodConfig):
     runtime: Literal["onnxruntime", "onnx"] = "onnxruntime"
 
 
-Config = Simplify | Equalize | Float16 | WeightOnly | Palette | Sparse | StaticInt8 | DynamicInt8
+Config = (
+    Simplify
+    | Equalize
+    | Channels
+    | LowRank
+    | Float16
+    | WeightOnly
+    | Palette
+    | Sparse
+    | StaticInt8
+    | DynamicInt8
+)
 """The configuration of one step: its class is the method."""
 
 CONFIGS: Mapping[str, type[Config]] = {
     config.kind: config
     for config in (
-        Simplify, Equalize, Float16, WeightOnly, Palette, Sparse, StaticInt8, DynamicInt8,
+        Simplify, Equalize, Channels, LowRank, Float16, WeightOnly, Palette, Sparse, StaticInt8,
+        DynamicInt8,
     )
 }  # fmt: skip
 """The class of every method, by the name that recipes write."""

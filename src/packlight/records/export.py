@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from packlight.records.display import Displayed
+from packlight.records.gate import CheckedBudget
 from packlight.records.measurement import Measurement
 
 FormatName = Literal["onnx", "ort", "coreai", "coreml", "litert", "executorch", "openvino"]
@@ -297,6 +298,30 @@ class Bundle(Displayed):
     environment: Mapping[str, str] = field(default_factory=dict)
     session: Mapping[str, str] = field(default_factory=dict)
     machine: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleCheck:
+    """A bundle that was read again.
+
+    Attributes:
+        folder: of the bundle.
+        format: of its file.
+        files: that it lists.
+        problems: sentences on files that are missing or changed, and on a failed parity.
+        budgets: each, judged by the bundle's own numbers.
+        passed: whether all is well.
+    """
+
+    VERSION: ClassVar[int] = 1
+    TITLE: ClassVar[str] = "check of a bundle"
+
+    folder: str
+    format: FormatName
+    files: int
+    problems: tuple[str, ...]
+    budgets: tuple[CheckedBudget, ...]
+    passed: bool
 
 
 def form_label(form: WeightForm) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from packlight.errors import RecipeError
 from packlight.records.codec import said
-from packlight.records.configs import CONFIGS, Config, option_types
+from packlight.records.configs import CONFIGS, Config
 from packlight.records.granularity import (
     Granularity,
     PerBlock,
@@ -21,6 +21,7 @@ from packlight.records.granularity import (
     PerGroup,
     PerTensor,
 )
+from packlight.records.method_config import option_types
 
 Option = str | int | float | bool
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from packlight.records.granularity import Granularity
+from packlight.records.structure_configs import ChannelImportance
 
 Expand = Literal["load", "run"]
 """When stored weights become floats: once as a session starts, or at every run."""
@@ -185,6 +186,44 @@ class Scaled:
     against: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FewerChannels:
+    """A weight without some of its outputs and inputs.
+
+    Attributes:
+        outputs: that stay.
+        of_outputs: that there were.
+        inputs: that stay, where its outputs sum over all channels; else 0.
+        of_inputs: that there were.
+        importance: which went first.
+        refit: whether weights that lost inputs were fitted to their outputs before.
+    """
+
+    kind: ClassVar[str] = "channels"
+
+    outputs: int
+    of_outputs: int
+    inputs: int
+    of_inputs: int
+    importance: ChannelImportance
+    refit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLowRank:
+    """One of two weights that stand in for one.
+
+    Attributes:
+        rank: of their product.
+        of: rank that the weight could have.
+    """
+
+    kind: ClassVar[str] = "lowrank"
+
+    rank: int
+    of: int
+
+
 Storage = (
     StoredFloat16
     | StoredGrid
@@ -194,5 +233,7 @@ Storage = (
     | Folded
     | Removed
     | Scaled
+    | FewerChannels
+    | StoredLowRank
 )
 """How an operator's weights are stored or computed with, or what else became of it."""

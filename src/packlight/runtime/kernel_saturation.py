@@ -17,11 +17,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from packlight.disk import scratch_folder
-from packlight.model import Model, nodes, stored_tensor
+from packlight.model import Model, nodes, optional_input, stored_tensor
 from packlight.model.map_types import from_proto
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import Steps, native_options, start_with_options
-from packlight.runtime.exact_sums import optional_input
 from packlight.runtime.kernel_sums import (
     LARGEST_CODE,
     Codes,

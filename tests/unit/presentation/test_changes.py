@@ -7,6 +7,7 @@ import pytest
 from packlight.presentation.changes import NOTES, PHRASES, describe_change, describe_refusal
 from packlight.records import (
     Change,
+    FewerChannels,
     Folded,
     IntegerArithmetic,
     Note,
@@ -21,6 +22,7 @@ from packlight.records import (
     Storage,
     StoredFloat16,
     StoredGrid,
+    StoredLowRank,
     StoredPalette,
     StoredSparse,
 )
@@ -76,6 +78,11 @@ SAFE = (Note("int16-safe"),)
             "16-bit integer arithmetic, ranges from calibration, no weight",
         ),
         (Folded("conv_1"), "folded into conv_1"),
+        (
+            FewerChannels(8, 16, 12, 24, "l2", True),
+            "8 of 16 outputs stay, 12 of 24 inputs stay, fitted to its outputs before",
+        ),
+        (StoredLowRank(4, 16), "rank 4 of 16"),
         (Removed(), "computed beforehand or unused, and removed"),
         (Scaled(3, 16, ("a", "b")), "3 of 16 input channels scaled against a, b"),
     ],

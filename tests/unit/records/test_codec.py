@@ -13,6 +13,7 @@ from packlight.errors import InputError
 from packlight.records import (
     Advice,
     Change,
+    Channels,
     CheckedBudget,
     Citation,
     Comparison,
@@ -26,6 +27,7 @@ from packlight.records import (
     Energy,
     Equalize,
     Evaluation,
+    FewerChannels,
     Finding,
     Flips,
     Float16,
@@ -38,6 +40,7 @@ from packlight.records import (
     Layer,
     Layers,
     Lesson,
+    LowRank,
     Machine,
     Measurement,
     Miss,
@@ -71,6 +74,7 @@ from packlight.records import (
     Step,
     StoredFloat16,
     StoredGrid,
+    StoredLowRank,
     StoredPalette,
     StoredSparse,
     Unit,
@@ -107,6 +111,8 @@ STORAGES = (
     IntegerArithmetic(16, "call", 8, PerTensor(), "nearest"),
     IntegerArithmetic(8, "calibration"),
     Folded("conv_1"),
+    FewerChannels(8, 16, 3, 3, "reconstruction", True),
+    StoredLowRank(4, 16),
     Removed(),
     Scaled(3, 16, ("conv_1",)),
 )
@@ -176,7 +182,8 @@ CHECKED = CheckedBudget("drop<=1%", "drop", 0.01, NUMBER, None, "unclear", False
 GATE = Gate("main", "new", "t", 100, False, (CHECKED,), "estimate", 0.05, ("a note",))
 STEP, WRITTEN = RECIPE.steps[0], WrittenStep("weights")
 CONFIGS = [
-    DynamicInt8(granularity=PerTensor()), Equalize(by="weights"), Float16(), Palette(bits=3),
+    Channels(share=0.3), DynamicInt8(granularity=PerTensor()), Equalize(by="weights"), Float16(),
+    LowRank(share=0.3), Palette(bits=3),
     Simplify(), Sparse(share=0.75), StaticInt8(skip="conv.*"), WeightOnly(granularity=PerBlock(8)),
 ]  # fmt: skip
 EXAMPLES = [

@@ -6,9 +6,11 @@ from typing import Any
 
 from packlight.compression.method import Method
 from packlight.compression.methods import (
+    channels,
     dynamic,
     equalize,
     float16,
+    lowrank,
     palette,
     simplify,
     sparse,
@@ -21,6 +23,8 @@ METHODS: dict[str, Method[Any, Any]] = {
     for method in (
         simplify.METHOD,
         equalize.METHOD,
+        channels.METHOD,
+        lowrank.METHOD,
         float16.METHOD,
         weights.METHOD,
         palette.METHOD,

@@ -184,6 +184,15 @@ def weight_sites(graph: ir.Model, *, fused: bool = False) -> Iterator[Weight | R
             yield site
 
 
+def every_weight_site(graph: ir.Model) -> Iterator[Weight | Refusal]:
+    """As ``weight_sites``, and those of ONNX Runtime's own operators after them."""
+    named = set()
+    for site in weight_sites(graph):
+        named.add(site.operator)
+        yield site
+    yield from (site for site in weight_sites(graph, fused=True) if site.operator not in named)
+
+
 def not_stored_refusal(
     graph: ir.Model, operator: str, value: ir.Value | None, constants: Collection[int] = ()
 ) -> Refusal:
