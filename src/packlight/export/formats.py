@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from packlight.backends.formats import FORMATS, FormatCapabilities, format_capabilities
 from packlight.errors import ExportError, InputError
 from packlight.export.neutral import Neutral
+from packlight.export.weights import StoredWeight
 from packlight.model import Model
 from packlight.records.export import ExportedWeight, ExportRefusal, FormatName, Reread
 
@@ -64,6 +65,7 @@ class Written:
         renamed: names of inputs and outputs that the format changed, by those in ONNX.
         timestamps: files whose bytes hold a time or a random number.
         notes: sentences for the record.
+        rounds: whether it rounds numbers that the model has in floats, as activations.
     """
 
     entry: str
@@ -72,6 +74,7 @@ class Written:
     renamed: Mapping[str, str] = field(default_factory=dict)
     timestamps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    rounds: bool = False
 
 
 class Runner(Protocol):
@@ -115,6 +118,7 @@ class Format:
         open: opens the written folder to run it; None where no runtime runs here and packlight
             does not evaluate it either.
         runtime: name and version of the runtime that runs it, or of the evaluation.
+        obstacle: states why a weight that the table of formats keeps cannot be; empty where it can.
         required: lowest signal-to-noise ratio that passes, in dB.
         required_static: the same where activations are quantized, which runtimes round
             differently.
@@ -130,6 +134,7 @@ class Format:
     reread: Callable[[Path, Neutral, Written], Reread]
     open: Callable[[Path, Neutral, Written], Runner] | None
     runtime: Callable[[], str]
+    obstacle: Callable[[Neutral, StoredWeight], str] = lambda _neutral, _weight: ""
     required: float = 80.0
     required_static: float = 20.0
     evaluated: bool = False

@@ -19,7 +19,7 @@ from packlight.model import Model
 from packlight.torch.graph import Operators
 from packlight.torch.interpreter import to_module
 from packlight.torch.operators import OPERATORS
-from packlight.torch.values import Array, Operator, Tensor, Value
+from packlight.torch.values import Array, Function, Operator, Tensor, Value
 
 DOMAIN = "packlight.export"
 WEIGHT = "Weight"
@@ -27,6 +27,12 @@ LINEAR = "Linear"
 DYNAMIC = "Dynamic"
 """Operators that stand for a stored weight, a product with one that lies (outputs, inputs), and an
 activation that is quantized at every call."""
+
+ROWS = "per_row"
+"""Attribute of ``Dynamic``: whether each row has a range of its own."""
+
+QUANTIZE = OPERATORS[""]["QuantizeLinear"]
+DEQUANTIZE = OPERATORS[""]["DequantizeLinear"]
 
 LOWEST = -128
 HIGHEST = 127
@@ -53,15 +59,13 @@ class QuantizedWeight:
     """Codes and scales of a weight.
 
     Attributes:
-        codes: of the weight's shape, int8.
-        scales: of each channel of ``axis`` (channels,), or of its blocks (channels, blocks).
-        axis: of channels.
-        block: numbers along the last axis that share a scale; 0 where channels do.
+        codes: of the weight's shape, channels along the first axis.
+        scales: of each channel (channels,), or of its blocks (channels, blocks).
+        block: numbers along the last axis that share a scale, of 4 bits; 0 where channels do.
     """
 
     codes: NDArray[np.int8]
     scales: NDArray[np.float32]
-    axis: int
     block: int = 0
 
 
@@ -72,9 +76,14 @@ class QuantizedModule(torch.nn.Module):
         model: in which operators ``Weight`` stand for quantized weights, ``Linear`` for products
             with them, and ``Dynamic`` for activations that are quantized at every call.
         weights: by name of the operator ``Weight``.
-        activations: by name of the QuantizeLinear or DequantizeLinear.
+        activations: by name of the QuantizeLinear or DequantizeLinear; others of these operators
+            are computed as ONNX describes them.
         ranges: by name of the operator ``Dynamic``, numbers that are put behind each row of the
             activation so that its range is a known one.
+
+    Attributes:
+        keys: first part of the names of a weight's buffers, by name of the operator ``Weight``;
+            ``_codes``, ``_scales`` and ``_zeros`` follow it.
     """
 
     def __init__(
@@ -87,14 +96,14 @@ class QuantizedModule(torch.nn.Module):
         super().__init__()
         import torch.ao.quantization.fx._decomposed  # noqa: PLC0415, F401  defines the operators
 
-        self._keys = {name: f"weight{index}" for index, name in enumerate(weights)}
-        self._weights = {name: (weight.axis, weight.block) for name, weight in weights.items()}
+        self.keys = {name: f"weight{index}" for index, name in enumerate(weights)}
+        self._blocks = {name: weight.block for name, weight in weights.items()}
         self._activations = activations
         self._ranges = {name: f"range{index}" for index, name in enumerate(ranges)}
         for name, array in ranges.items():
             self.register_buffer(self._ranges[name], _tensor(array))
         for name, weight in weights.items():
-            key = self._keys[name]
+            key = self.keys[name]
             zeros = np.zeros(weight.scales.shape, np.int64)
             self.register_buffer(f"{key}_codes", _tensor(weight.codes))
             self.register_buffer(f"{key}_scales", _tensor(weight.scales))
@@ -113,14 +122,20 @@ class QuantizedModule(torch.nn.Module):
             "QuantizeLinear": self._quantize,
             "DequantizeLinear": self._dequantize,
         }
-        special = {WEIGHT: self._weight, LINEAR: _linear, DYNAMIC: self._dynamic}
+        special: dict[str, Function] = {
+            WEIGHT: self._weight,
+            LINEAR: _linear,
+            DYNAMIC: self._dynamic,
+        }
         return {**OPERATORS, "": ours, DOMAIN: special}
 
     def _quantize(
         self, op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None
     ) -> Tensor:
-        del scale, zero
-        grid = self._activations[op.name]
+        grid = self._activations.get(op.name)
+        if grid is None:
+            quantized: Tensor = QUANTIZE(op, x, scale, zero)
+            return quantized
         codes: Tensor = torch.ops.quantized_decomposed.quantize_per_tensor.default(
             x, grid.scale, grid.zero, LOWEST, HIGHEST, torch.int8
         )
@@ -129,16 +144,18 @@ class QuantizedModule(torch.nn.Module):
     def _dequantize(
         self, op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None
     ) -> Tensor:
-        del scale, zero
-        grid = self._activations[op.name]
+        grid = self._activations.get(op.name)
+        if grid is None:
+            floats: Tensor = DEQUANTIZE(op, x, scale, zero)
+            return floats
         restored: Tensor = torch.ops.quantized_decomposed.dequantize_per_tensor.default(
             x, grid.scale, grid.zero, LOWEST, HIGHEST, torch.int8
         )
         return restored
 
     def _weight(self, op: Operator) -> Tensor:
-        axis, block = self._weights[op.name]
-        key = self._keys[op.name]
+        block = self._blocks[op.name]
+        key = self.keys[op.name]
         codes, scales, zeros = (
             getattr(self, f"{key}_{part}") for part in ("codes", "scales", "zeros")
         )
@@ -150,7 +167,7 @@ class QuantizedModule(torch.nn.Module):
             )  # fmt: skip
             return restored
         restored = torch.ops.quantized_decomposed.dequantize_per_channel.default(
-            codes, scales, zeros, axis, LOWEST_WEIGHT, HIGHEST, torch.int8
+            codes, scales, zeros, 0, LOWEST_WEIGHT, HIGHEST, torch.int8
         )
         return restored
 
@@ -160,7 +177,7 @@ class QuantizedModule(torch.nn.Module):
             x = torch.cat([x, getattr(self, self._ranges[op.name])], dim=-1)
         decomposed = torch.ops.quantized_decomposed
         restored: Tensor
-        if op.flag("per_token"):
+        if op.flag(ROWS):
             scale, zero = decomposed.choose_qparams_per_token_asymmetric.default(x, torch.int8)
             grid = (scale, zero, LOWEST, HIGHEST, torch.int8)
             codes = decomposed.quantize_per_token.default(x, *grid)
