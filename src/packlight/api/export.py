@@ -32,7 +32,6 @@ from packlight.exporting.parity import (
     choose_samples,
     common_shapes,
     measure_parity,
-    required_decibels,
 )
 from packlight.model import Model, file_size, stored_size
 from packlight.records import SessionOptions, to_json
@@ -72,7 +71,7 @@ def export(
     Args:
         model: path of an ONNX file, ``zoo:NAME``, a ``Model``, a ``Result`` of a study, or a
             project's folder, with ``:VARIANT`` for another variant than the best.
-        to: ``onnx``, ``ort``, ``coreai``, ``litert`` or ``openvino``.
+        to: ``onnx``, ``ort``, ``coreai``, ``coreml``, ``litert``, ``executorch`` or ``openvino``.
         folder: new or empty; it becomes the bundle.
         task: its samples are the inputs of the comparison; without it they are random.
         bind: sizes of open dimensions, shapes and values of inputs, as
@@ -109,7 +108,7 @@ def export(
     progress("preparing", 1, STEPS)
     comparison = Comparison(source.model, data, samples, options, seed, seconds)
     with _neutral(source, bindings, shapes) as neutral, folder_beside(target) as scratch:
-        kept = keep_encodings(neutral, chosen.name, expand=expand)
+        kept = keep_encodings(neutral, chosen.name, expand=expand, obstacle=chosen.obstacle)
         if kept.refusals:
             raise refuse(chosen.name, kept.refusals)
         work = scratch / target.name
@@ -117,6 +116,7 @@ def export(
         progress("writing", 2, STEPS)
         write_options = WriteOptions(source.model, neutral, kept.expanded, settings)
         written = chosen.write(kept.neutral, work, write_options)
+        comparison = replace(comparison, rounded=written.rounds)
         job = _Job(chosen, kept, written, work, comparison, progress)
         draft = _proven(job, source.origin, parity=parity)
         progress("finishing", 4, STEPS)
@@ -263,6 +263,6 @@ def _measured(job: _Job) -> Parity:
         )
     if measured.passed:
         return measured
-    required = required_decibels(job.format, neutral)
+    required = measured.required
     first = first_difference(job.format, neutral, _first_feeds(job), required)
     return replace(measured, first_difference=first)

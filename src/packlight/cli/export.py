@@ -82,7 +82,9 @@ def export(
     *,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="F", help="coreai, coreml, litert, executorch, openvino, ort or onnx."),
+        typer.Option(
+            "--to", metavar="F", help="coreai, coreml, litert, executorch, openvino, ort or onnx."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="DIR", help="New folder for the bundle.")

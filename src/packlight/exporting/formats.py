@@ -19,6 +19,7 @@ from packlight.backends.formats import FORMATS, FormatCapabilities, format_capab
 from packlight.errors import ExportError, InputError
 from packlight.exporting.neutral import Neutral
 from packlight.exporting.quiet import quiet_output
+from packlight.exporting.weights import StoredWeight
 from packlight.model import Model
 from packlight.records.export import ExportedWeight, ExportRefusal, FormatName, Reread
 
@@ -31,6 +32,7 @@ MODULES: Mapping[FormatName, str] = {
     "coreai": "packlight.exporting.coreai.format",
     "coreml": "packlight.exporting.coreml.format",
     "litert": "packlight.exporting.litert.format",
+    "executorch": "packlight.exporting.executorch.format",
     "openvino": "packlight.exporting.openvino_format",
 }
 """Module of each format; its ``FORMAT`` is a ``Format``."""
@@ -64,6 +66,7 @@ class Written:
         renamed: names of inputs and outputs that the format changed, by those in ONNX.
         timestamps: files whose bytes hold a time or a random number.
         notes: sentences for the record.
+        rounds: whether it rounds numbers that the model has in floats, as activations.
     """
 
     entry: str
@@ -72,6 +75,7 @@ class Written:
     renamed: Mapping[str, str] = field(default_factory=dict)
     timestamps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    rounds: bool = False
 
 
 class Runner(Protocol):
@@ -115,6 +119,7 @@ class Format:
         open: opens the written folder to run it; None where no runtime runs here and packlight
             does not evaluate it either.
         runtime: name and version of the runtime that runs it, or of the evaluation.
+        obstacle: states why a weight that the table of formats keeps cannot be; empty where it can.
         required: lowest signal-to-noise ratio that passes, in dB.
         required_static: the same where activations are quantized, which runtimes round
             differently.
@@ -131,6 +136,7 @@ class Format:
     reread: Callable[[Path, Neutral, Written], Reread]
     open: Callable[[Path, Neutral, Written], Runner] | None
     runtime: Callable[[], str]
+    obstacle: Callable[[Neutral, StoredWeight], str] = lambda _neutral, _weight: ""
     required: float = 80.0
     required_static: float = 20.0
     evaluated: bool = False

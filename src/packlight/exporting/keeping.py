@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
 
 from packlight.backends.formats import WIDEST_CODE, FormatCapabilities, format_capabilities
 from packlight.exporting.neutral import Neutral
@@ -15,6 +18,9 @@ from packlight.records.export import (
     WeightForm,
     form_label,
 )
+
+CLIPPING = ("Relu", "Clip")
+"""Operators that integer kernels take into the one before them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +38,13 @@ class Kept:
     refusals: tuple[ExportRefusal, ...]
 
 
-def keep_encodings(neutral: Neutral, name: FormatName, *, expand: bool) -> Kept:
+def keep_encodings(
+    neutral: Neutral,
+    name: FormatName,
+    *,
+    expand: bool,
+    obstacle: Callable[[Neutral, StoredWeight], str] = lambda _neutral, _weight: "",
+) -> Kept:
     """Check every weight of a model against a format.
 
     Integer codes of more than 8 bits are those of biases; a format without them gets floats.
@@ -41,18 +53,43 @@ def keep_encodings(neutral: Neutral, name: FormatName, *, expand: bool) -> Kept:
         neutral: the model.
         name: of the format.
         expand: whether weights that it cannot keep become floats.
+        obstacle: states why a weight that the table keeps cannot be; empty where it can.
     """
     facts = format_capabilities(name)
     refused: dict[str, ExportRefusal] = {}
     for weight in neutral.encoded.values():
         form = weight.form()
         operators = reader_types(neutral, weight.name)
-        if not facts.keeps(form, operators):
+        integers = all(computes_in_integers(node) for node, _ in neutral.readers(weight.name))
+        if not facts.keeps(form, operators, integers=integers):
             refused[weight.name] = _refusal(facts, name, weight, operators)
+        elif reason := obstacle(neutral, weight):
+            refusal = _refusal(facts, name, weight, operators)
+            refused[weight.name] = replace(refusal, reason=reason, remedy="")
     if refused and not expand:
         return Kept(neutral, frozenset(), tuple(refused.values()))
     floats = {name: as_floats(neutral.weights[name]) for name in refused}
     return Kept(neutral.with_weights(floats), frozenset(refused), ())
+
+
+def computes_in_integers(node: ir.Node) -> bool:
+    """Tell whether an operator's activation and its result are quantized by stored ranges."""
+    return reads_quantized(node) and gives_quantized(node)
+
+
+def reads_quantized(node: ir.Node) -> bool:
+    """Tell whether the first input of an operator is restored from codes."""
+    value = node.inputs[0]
+    producer = None if value is None else value.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
+
+
+def gives_quantized(node: ir.Node) -> bool:
+    """Tell whether an operator's only reader rounds its result to codes, behind a clipping."""
+    readers = [use.node for use in node.outputs[0].uses()]
+    if len(readers) == 1 and readers[0].op_type in CLIPPING:
+        readers = [use.node for use in readers[0].outputs[0].uses()]
+    return len(readers) == 1 and readers[0].op_type == "QuantizeLinear"
 
 
 def as_floats(weight: StoredWeight) -> StoredWeight:

@@ -53,6 +53,7 @@ class Comparison:
         options: of ONNX Runtime's session.
         seed: of random inputs and intervals.
         seconds: to measure latency for; 0 measures none.
+        rounded: whether the file rounds activations that the model has in floats.
     """
 
     model: Model
@@ -61,6 +62,7 @@ class Comparison:
     options: SessionOptions = DEFAULT_SESSION
     seed: int = 0
     seconds: float = 1.0
+    rounded: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,13 +126,6 @@ def signal_to_noise(reference: Array, result: Array) -> float:
     return 10 * math.log10(max(signal, NO_SIGNAL) / noise)
 
 
-def required_decibels(format_: Format, neutral: Neutral) -> float:
-    """Lowest signal-to-noise ratio with which a file passes."""
-    if neutral.has_quantized_activations():
-        return format_.required_static
-    return format_.required
-
-
 def measure_parity(
     format_: Format,
     runner: Runner,
@@ -171,10 +166,11 @@ def measure_parity(
             scores.append(_scores(comparison.task, sample.index, outputs, expected))
         progress("comparing", done + 1, len(samples))
     agreement = _agreement(scores)
-    required = required_decibels(format_, neutral)
-    lowest = min if agreement is None or not neutral.has_quantized_activations() else median
+    is_rounded = comparison.rounded or neutral.has_quantized_activations()
+    required = format_.required_static if is_rounded else format_.required
+    lowest = min if agreement is None or not is_rounded else median
     passed = all(lowest(ratios) >= required for ratios in (decibels, *other_decibels.values()))
-    if neutral.has_quantized_activations() and agreement is not None:
+    if is_rounded and agreement is not None:
         passed = passed and agreement.value >= AGREEMENT
     timed: list[Session] = []
     if format_.times and comparison.seconds > 0:

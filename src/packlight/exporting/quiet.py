@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,3 +21,15 @@ def quiet_output() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(sink)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep what libraries in Python print, log and warn of off the terminal."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with quiet_output(), warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(disabled)

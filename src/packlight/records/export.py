@@ -10,7 +10,7 @@ from packlight.records.display import Displayed
 from packlight.records.gate import CheckedBudget
 from packlight.records.measurement import Measurement
 
-FormatName = Literal["onnx", "ort", "coreai", "coreml", "litert", "openvino"]
+FormatName = Literal["onnx", "ort", "coreai", "coreml", "litert", "executorch", "openvino"]
 """Formats that a model can be exported to."""
 
 FileRole = Literal["model", "card", "recipe", "example", "license"]
