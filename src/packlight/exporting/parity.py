@@ -126,6 +126,13 @@ def signal_to_noise(reference: Array, result: Array) -> float:
     return 10 * math.log10(max(signal, NO_SIGNAL) / noise)
 
 
+def required_decibels(format_: Format, *, is_rounded: bool) -> float:
+    """Lowest signal-to-noise ratio with which a file passes."""
+    if is_rounded:
+        return format_.required_static
+    return format_.required
+
+
 def measure_parity(
     format_: Format,
     runner: Runner,
@@ -167,7 +174,7 @@ def measure_parity(
         progress("comparing", done + 1, len(samples))
     agreement = _agreement(scores)
     is_rounded = comparison.rounded or neutral.has_quantized_activations()
-    required = format_.required_static if is_rounded else format_.required
+    required = required_decibels(format_, is_rounded=is_rounded)
     lowest = min if agreement is None or not is_rounded else median
     passed = all(lowest(ratios) >= required for ratios in (decibels, *other_decibels.values()))
     if is_rounded and agreement is not None:
