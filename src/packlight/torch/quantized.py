@@ -7,6 +7,7 @@ value with one operator only.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch.fx.traceback import annotate
 
 from packlight.model import Model
 from packlight.torch.graph import Operators
@@ -25,14 +27,23 @@ DOMAIN = "packlight.exporting"
 WEIGHT = "Weight"
 LINEAR = "Linear"
 DYNAMIC = "Dynamic"
-"""Operators that stand for a stored weight, a product with one that lies (outputs, inputs), and an
-activation that is quantized at every call."""
+CLIP = "Clip"
+SQUARE = "Square"
+"""Operators that stand for a stored weight, a product with one that lies (outputs, inputs), an
+activation that is quantized at every call, a Clip with bounds in attributes, and a square."""
+
+LEAST = "min"
+MOST = "max"
+"""Attributes of ``Clip``."""
 
 ROWS = "per_row"
 """Attribute of ``Dynamic``: whether each row has a range of its own."""
 
 QUANTIZE = OPERATORS[""]["QuantizeLinear"]
 DEQUANTIZE = OPERATORS[""]["DequantizeLinear"]
+
+OPERATOR_LABEL = "onnx"
+"""Key of the label in ``node.meta["custom"]``."""
 
 LOWEST = -128
 HIGHEST = 127
@@ -126,8 +137,14 @@ class QuantizedModule(torch.nn.Module):
             WEIGHT: self._weight,
             LINEAR: _linear,
             DYNAMIC: self._dynamic,
+            CLIP: _clip,
+            SQUARE: _square,
         }
-        return {**OPERATORS, "": ours, DOMAIN: special}
+        table = {**OPERATORS, "": ours, DOMAIN: special}
+        return {
+            domain: {op_type: _labeled(function) for op_type, function in functions.items()}
+            for domain, functions in table.items()
+        }
 
     def _quantize(
         self, op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None
@@ -191,9 +208,35 @@ class QuantizedModule(torch.nn.Module):
         return restored
 
 
+def _labeled(function: Function) -> Function:
+    """Label the nodes that an operator becomes in an exported program with its type in ONNX."""
+
+    @functools.wraps(function)
+    def labeled(op: Operator, *inputs: Value) -> Value:
+        with annotate({OPERATOR_LABEL: op.op_type}):
+            return function(op, *inputs)
+
+    return labeled
+
+
 def _linear(_op: Operator, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     result: Tensor = F.linear(x, weight, bias)
     return result
+
+
+def _clip(op: Operator, x: Tensor) -> Tensor:
+    """Clip; what two bounds or 0 alone do is fused with the operator before."""
+    least = op.attributes.get(LEAST)
+    most = op.attributes.get(MOST)
+    if least is not None and most is not None:
+        return F.hardtanh(x, float(least), float(most))
+    if least == 0:
+        return F.relu(x)
+    return torch.clamp(x, least, most)
+
+
+def _square(_op: Operator, x: Tensor) -> Tensor:
+    return torch.pow(x, 2)
 
 
 def _tensor(array: Array) -> Tensor:

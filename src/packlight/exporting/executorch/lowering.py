@@ -14,17 +14,22 @@ from packlight.exporting.neutral import Neutral
 from packlight.exporting.weights import Array, FloatWeight, GridWeight, StoredWeight
 from packlight.model import Model, nodes, optional_input, stored_tensor
 from packlight.torch.quantized import (
+    CLIP,
     DOMAIN,
     DYNAMIC,
     HIGHEST,
+    LEAST,
     LINEAR,
     LOWEST,
+    MOST,
     ROWS,
+    SQUARE,
     WEIGHT,
     ActivationGrid,
     QuantizedWeight,
 )
 
+SQUARE_EXPONENT = 2
 MIDDLE = 128
 """Number by which unsigned 8-bit codes are moved to signed ones."""
 
@@ -72,7 +77,42 @@ def lower(neutral: Neutral) -> Lowered:
         for number, (node, _) in enumerate(list(value.uses())):
             _lower_weight(lowered, node, weight, number)
     _restore_for_each_reader(lowered)
+    for node in list(graph.graph):
+        if node.domain == "" and node.op_type in NUMBERS:
+            NUMBERS[node.op_type](lowered, node)
     return lowered
+
+
+def _lower_clip(lowered: Lowered, node: ir.Node) -> None:
+    """Write a Clip with stored bounds as one with numbers, which XNNPACK fuses."""
+    bounds = {}
+    for index, name in enumerate((LEAST, MOST), 1):
+        if optional_input(node, index) is None:
+            if name in node.attributes:
+                bounds[name] = node.attributes[name].as_float()
+            continue
+        bound = _stored(node, index)
+        if bound is None or bound.dtype != np.float32:
+            return
+        bounds[name] = float(bound.reshape(-1)[0])
+    x = node.inputs[0]
+    if x is None or not bounds or bounds.get(LEAST, -np.inf) > bounds.get(MOST, np.inf):
+        return
+    attributes = [ir.AttrFloat32(name, number) for name, number in bounds.items()]
+    _replace(lowered, node, ir.Node(DOMAIN, CLIP, [x], attributes, num_outputs=1, name=node.name))
+
+
+def _lower_power(lowered: Lowered, node: ir.Node) -> None:
+    """Write a square as such: XNNPACK has no other powers."""
+    x = node.inputs[0]
+    exponent = _stored(node, 1)
+    if x is None or exponent is None or exponent.shape or exponent != SQUARE_EXPONENT:
+        return
+    _replace(lowered, node, ir.Node(DOMAIN, SQUARE, [x], num_outputs=1, name=node.name))
+
+
+NUMBERS = {"Clip": _lower_clip, "Pow": _lower_power}
+"""Operators whose stored inputs XNNPACK takes as numbers only."""
 
 
 def _find_grids(lowered: Lowered) -> None:

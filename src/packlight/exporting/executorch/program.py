@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import torch
+from torch.fx.traceback import preserve_node_meta
 
+from packlight.errors import ExportError
 from packlight.exporting.executorch.lowering import Lowered
 from packlight.exporting.formats import refuse_operators
 from packlight.exporting.quiet import quiet_libraries
-from packlight.torch.quantized import QuantizedModule
+from packlight.torch.quantized import OPERATOR_LABEL, QuantizedModule
 from packlight.torch.values import as_tensor
 
 MISSING_VARIANTS = re.compile(r"Missing out variants: \{(.*?)\}")
@@ -60,7 +62,7 @@ def build_program(
             lowered.model, lowered.weights, lowered.activations, lowered.ranges
         )
         examples = tuple(_example(value) for value in inputs.values())
-        with torch.no_grad():
+        with torch.no_grad(), preserve_node_meta():
             exported = torch.export.export(module.eval(), examples, strict=False)
         edge = to_edge_transform_and_lower(
             exported,
@@ -70,7 +72,6 @@ def build_program(
         )
         outside = tuple(_outside(edge.exported_program(), module.keys))
         program = _executorch_program(edge)
-        _check_kernels(program)
     return ProgramFile(bytes(program.buffer), outside)
 
 
@@ -114,32 +115,44 @@ def _outside(program: Any, keys: Mapping[str, str]) -> Iterator[str]:
 
 
 def _executorch_program(edge: Any) -> Any:
-    try:
-        import executorch.kernels.quantized  # noqa: F401, PLC0415  defines operators
+    """Plan the program's memory and choose kernels.
 
-        return edge.to_executorch()
+    Raises:
+        ExportError: there are none of an operator.
+    """
+    import executorch.kernels.quantized  # noqa: F401, PLC0415  defines operators
+    from executorch.runtime import Runtime  # noqa: PLC0415
+
+    sources = _sources(edge.exported_program())
+    try:
+        program = edge.to_executorch()
     except RuntimeError as error:
         missing = MISSING_VARIANTS.search(str(error))
         if missing is None:
             raise
-        names = ATEN_NAME.findall(missing.group(1))
-        raise refuse_operators("executorch", dict.fromkeys(names, "")) from error
-
-
-def _check_kernels(program: Any) -> None:
-    """Refuse operators that no kernel of the runtime computes.
-
-    Raises:
-        ExportError: with their names in PyTorch.
-    """
-    from executorch.runtime import Runtime  # noqa: PLC0415  an extra
-
+        raise _refusal(ATEN_NAME.findall(missing.group(1)), sources) from error
     known = Runtime.get().operator_registry.operator_names
     plan = program.executorch_program.execution_plan[0]
-    names = [
-        f"{each.name}.{each.overload}" if each.overload else each.name for each in plan.operators
-    ]
-    missing = [name for name in names if name not in known]
-    if missing:
-        reason = "ExecuTorch's kernels do not compute it"
-        raise refuse_operators("executorch", dict.fromkeys(missing, reason))
+    names = {f"{each.name}.{each.overload}".rstrip("."): each.name for each in plan.operators}
+    unknown = [name for full, name in names.items() if full not in known]
+    if unknown:
+        raise _refusal(unknown, sources)
+    return program
+
+
+def _sources(program: Any) -> dict[str, str]:
+    """Types of operators in ONNX by the names in PyTorch that they became."""
+    return {
+        node.target._schema.name: node.meta.get("custom", {}).get(OPERATOR_LABEL, "")
+        for node in program.graph.nodes
+        if hasattr(node.target, "_schema")
+    }
+
+
+def _refusal(names: Sequence[str], sources: Mapping[str, str]) -> ExportError:
+    """The error of operators that no kernel computes."""
+    reasons = {}
+    for name in names:
+        base = name.partition(".")[0]
+        reasons[sources.get(base) or base] = f"ExecuTorch has no kernel for its {base}"
+    return refuse_operators("executorch", reasons)
