@@ -20,6 +20,7 @@ from packlight.torch.quantized import OPERATOR_LABEL, QuantizedModule
 from packlight.torch.values import as_tensor
 
 MISSING_VARIANTS = re.compile(r"Missing out variants: \{(.*?)\}")
+REASON_LENGTH = 300
 ATEN_NAME = re.compile(r"[\w.]+::[\w.]+")
 
 
@@ -50,29 +51,46 @@ def build_program(
         outputs: names.
 
     Raises:
-        ExportError: ExecuTorch has no kernel of an operator.
+        ExportError: PyTorch cannot export the graph, or ExecuTorch has no kernel of an operator.
     """
     with quiet_libraries():
-        from executorch.exir import (  # noqa: PLC0415  slow, and prints
-            EdgeCompileConfig,
-            to_edge_transform_and_lower,
-        )
-
         module = QuantizedModule(
             lowered.model, lowered.weights, lowered.activations, lowered.ranges
         )
-        examples = tuple(_example(value) for value in inputs.values())
-        with torch.no_grad(), preserve_node_meta():
-            exported = torch.export.export(module.eval(), examples, strict=False)
-        edge = to_edge_transform_and_lower(
-            exported,
-            partitioner=[_partitioner()],
-            constant_methods={"input_names": list(inputs), "output_names": list(outputs)},
-            compile_config=EdgeCompileConfig(_check_ir_validity=False),
-        )
+        edge = _edge_program(module, inputs, outputs)
         outside = tuple(_outside(edge.exported_program(), module.keys))
         program = _executorch_program(edge)
     return ProgramFile(bytes(program.buffer), outside)
+
+
+def _edge_program(
+    module: QuantizedModule, inputs: Mapping[str, ir.Value], outputs: Sequence[str]
+) -> Any:
+    """Export a module, and let XNNPACK take what it computes.
+
+    Raises:
+        ExportError: the graph depends on numbers of its inputs, or a part has no translation.
+    """
+    from executorch.exir import (  # noqa: PLC0415  slow, and prints
+        EdgeCompileConfig,
+        to_edge_transform_and_lower,
+    )
+
+    examples = tuple(_example(value) for value in inputs.values())
+    names = {"input_names": list(inputs), "output_names": list(outputs)}
+    try:
+        with torch.no_grad(), preserve_node_meta():
+            exported = torch.export.export(module.eval(), examples, strict=False)
+        return to_edge_transform_and_lower(
+            exported,
+            partitioner=[_partitioner()],
+            constant_methods=names,
+            compile_config=EdgeCompileConfig(_check_ir_validity=False),
+        )
+    except Exception as error:  # the exporters raise many types; all mean failure
+        place = "; ".join(getattr(error, "__notes__", ()))
+        reason = " ".join(f"{error} {place}".split())[:REASON_LENGTH]
+        raise refuse_operators("executorch", {"the graph": reason}) from error
 
 
 def _example(value: ir.Value) -> torch.Tensor:
