@@ -17,6 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from packlight.backends.formats import FORMATS
+from packlight.export.formats import is_installed
+
 STRACE = shutil.which("strace")
 CALLS = "connect,sendto,sendmsg,bind"
 FIT = ("fit", "zoo:fashion", "--task", "few.npz", "--recipe", "simplify+weights:8", "--seconds",
@@ -35,6 +38,12 @@ VERBS = {
     "fit": FIT,
     "portability": ("portability", "zoo:fashion", "--task", "few.npz", "--cpu", "x86-avx2",
                     "--limit", "4"),
+    **{
+        f"export to {name}": ("export", "smaller.onnx", "--to", name, "-o", "bundle", "--samples",
+                              "4")
+        for name in FORMATS
+        if is_installed(name)
+    },
     "init-task": ("init-task", "zoo:fashion", "-o", "t.py"),
     "devices": ("devices", "show", "pixel-8"),
     "lessons": ("lessons",),
