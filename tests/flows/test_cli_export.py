@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from packlight.errors import InputError
-from packlight.export import formats
+from packlight.exporting import formats
 from packlight.records import from_json
 from packlight.records.export import Bundle, BundleCheck
 

@@ -128,6 +128,8 @@ def _parity_rows(parity: Parity | None) -> Iterator[str]:
     yield f"**{verdict}** in {parity.runtime}, on {parity.samples} inputs ({parity.random} random)."
     yield ""
     yield f"- worst {decibels(parity.worst)}, median {decibels(parity.median)}"
+    for other in parity.other_runs:
+        yield f"- {other.runtime}: worst {decibels(other.worst)}, median {decibels(other.median)}"
     yield f"- required: {decibels(parity.required)}"
     if parity.agreement is not None:
         yield f"- equal decisions: {show_named('agreement', parity.agreement)}"

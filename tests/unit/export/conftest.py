@@ -14,8 +14,8 @@ from onnx import numpy_helper
 
 from packlight.api.compress import compress
 from packlight.backends.formats import FORMATS
-from packlight.export.formats import MODULES, Feeds, Format, format_by_name, is_installed
-from packlight.export.parity import signal_to_noise
+from packlight.exporting.formats import MODULES, Feeds, Format, format_by_name, is_installed
+from packlight.exporting.parity import signal_to_noise
 from packlight.model import Model
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime import open_session

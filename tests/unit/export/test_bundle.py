@@ -17,9 +17,9 @@ import pytest
 from packlight.api.check_bundle import check_bundle
 from packlight.api.export import export
 from packlight.errors import ExportError, InputError, RecipeError
-from packlight.export import onnx_format
-from packlight.export.bundle import RECORD, load_bundle
-from packlight.export.formats import WriteOptions
+from packlight.exporting import onnx_format
+from packlight.exporting.bundle import RECORD, load_bundle
+from packlight.exporting.formats import WriteOptions
 from packlight.model import Model, save
 
 RECIPE = "simplify+weights:8"
@@ -168,13 +168,20 @@ def test_the_same_model_gives_the_same_bytes(format_, variant, data, tmp_path):
 def test_no_export_touches_the_network_or_starts_a_program(
     format_, variant, data, tmp_path, monkeypatch
 ):
+    """ExecuTorch alone starts one: the writer of flat buffers in its own package."""
+    popen = subprocess.Popen
+
     def refuse(*_arguments, **_named):
         raise AssertionError("an export opened a socket or started a program")
+
+    def start(command, *arguments, **named):
+        assert Path(command[0]).name == "flatc", "an export started a program"
+        return popen(command, *arguments, **named)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "bind", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr(subprocess, "Popen", start)
     export(variant("simplify"), format_.name, tmp_path / "bundle", task=data, parity=False)
     assert (tmp_path / "bundle" / RECORD).is_file()
 
