@@ -1,4 +1,4 @@
-"""Four journeys of everyday use, as their pages tell them: commands, output, and time."""
+"""Journeys of everyday use, as their pages tell them: commands, output, and time."""
 
 from __future__ import annotations
 
@@ -15,11 +15,16 @@ from xml.etree import ElementTree
 import pytest
 
 from packlight import zoo
+from packlight.backends.formats import format_capabilities
+from packlight.exporting.formats import is_installed
 from packlight.records import parse_recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
 PHONE = DOCS / "into-xcode.md"
-BOARD = DOCS / "into-android-and-stm32.md"
+ANDROID = DOCS / "into-android.md"
+BOARD = DOCS / "into-a-microcontroller.md"
+BROWSER = DOCS / "into-the-browser.md"
+EXPORT = DOCS / "export.md"
 NOTEBOOK = DOCS / "in-a-notebook.md"
 CI = DOCS / "continuous-integration.md"
 FIRST_ANSWER = 30
@@ -57,11 +62,20 @@ def folder(tmp_path: Path, few: Path) -> Path:
     return tmp_path
 
 
+def skip_without_extra(arguments: list[str]) -> None:
+    """Skip what is left of a page at an export whose packages are not installed."""
+    if arguments[0] == "export":
+        name = arguments[arguments.index("--to") + 1]
+        if not is_installed(name):
+            pytest.skip(f"pip install 'packlight[{format_capabilities(name).extra}]' for {name}")
+
+
 def walk(page: Path, folder: Path, run) -> None:
     """Run the commands of a page in order; each prints the lines that the page shows."""
     told = examples(page)
     assert len(told) >= 2
     for place, (arguments, lines) in enumerate(told):
+        skip_without_extra(arguments)
         started = time.monotonic()
         done = run(*arguments, cwd=folder, COLUMNS="80")
         if place == 0:
@@ -78,9 +92,23 @@ def test_an_app_for_ios_from_the_model_to_a_file_that_fits(folder, run):
     assert (folder / "small.onnx").stat().st_size < 0.3 * (folder / "model.onnx").stat().st_size
 
 
-def test_a_phone_and_a_microcontroller_from_the_model_to_a_file_that_fits(folder, run):
+def test_an_android_phone_from_the_model_to_a_file_that_fits(folder, run):
+    walk(ANDROID, folder, run)
+    assert (folder / "for-android" / "model.tflite").is_file()
+
+
+def test_a_microcontroller_from_the_model_to_a_file_that_fits(folder, run):
     walk(BOARD, folder, run)
     assert (folder / "board.onnx").is_file()
+
+
+def test_a_page_for_the_browser_from_the_model_to_a_file_that_fits(folder, run):
+    walk(BROWSER, folder, run)
+    assert (folder / "for-web" / "model.onnx").is_file()
+
+
+def test_the_commands_of_the_page_on_export(folder, run):
+    walk(EXPORT, folder, run)
 
 
 def test_science_in_a_notebook_from_the_model_to_a_checked_file(folder):
@@ -127,7 +155,7 @@ def test_the_commands_of_the_gate_with_saved_evaluations_run_as_written(folder, 
             (folder / file).write_text(done.stdout, "utf-8")
 
 
-@pytest.mark.parametrize("page", [PHONE, BOARD, NOTEBOOK, CI], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [PHONE, ANDROID, BOARD, BROWSER, EXPORT, NOTEBOOK, CI], ids=lambda page: page.stem)
 def test_links_and_recipes_of_a_journey_are_real(page):
     text = page.read_text("utf-8")
     for link in re.findall(r"\]\(([^)#]+)", text):

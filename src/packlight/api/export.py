@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from packlight import zoo
 from packlight.disk import folder_beside
 from packlight.errors import CheckError, InputError
 from packlight.exporting.binding import Bindings, Shapes, parse_bindings
@@ -20,6 +21,7 @@ from packlight.exporting.bundle import (
     check_bundle_folder,
     finish_bundle,
     place_bundle,
+    stated_licenses,
 )
 from packlight.exporting.first_difference import first_difference
 from packlight.exporting.formats import Feeds, Format, WriteOptions, Written, format_by_name, refuse
@@ -34,7 +36,7 @@ from packlight.exporting.parity import (
     measure_parity,
 )
 from packlight.model import Model, file_size, stored_size
-from packlight.records import SessionOptions, to_json
+from packlight.records import Outcome, SessionOptions, to_json
 from packlight.records.export import Bundle, Parity
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime import machine
@@ -138,10 +140,11 @@ class _Source:
 
 def _source(model: AnyModel | Result) -> _Source:
     if isinstance(model, Model):
-        origin = Origin(model.name, model.digest, file_size(model.graph))
+        licenses = stated_licenses(model)
+        origin = Origin(model.name, model.digest, file_size(model.graph), licenses=licenses)
         return _Source(model, None, origin, trusted=True)
     if isinstance(model, Result):
-        return _result_source(model, ())
+        return _result_source(model)
     text = str(model)
     project, variant = _project_and_variant(text)
     if project is not None:
@@ -151,23 +154,35 @@ def _source(model: AnyModel | Result) -> _Source:
             raise InputError(
                 f"no variant in '{project}' fits its budgets: name one, as {project}:weights:8"
             )
-        budgets = tuple(limit.text for limit in study.outcome.budget.all())
-        return _result_source(result, budgets)
+        return _result_source(result, study.outcome)
     opened = open_model(model)
-    origin = Origin(opened.model.name, opened.model.digest, stored_size(opened.path))
-    return _Source(opened.model, opened.path, origin, trusted=text.startswith(ZOO))
-
-
-def _result_source(result: Result, budgets: tuple[str, ...]) -> _Source:
-    opened = open_model(result.file)
+    in_zoo = text.startswith(ZOO)
+    licenses = {text: zoo.licenses()} if in_zoo else stated_licenses(opened.model)
     origin = Origin(
-        name=f"{result.name}",
+        opened.model.name, opened.model.digest, stored_size(opened.path), licenses=licenses
+    )
+    return _Source(opened.model, opened.path, origin, trusted=in_zoo)
+
+
+def _result_source(result: Result, outcome: Outcome | None = None) -> _Source:
+    """A variant of a study with what was measured; its budgets come from the outcome."""
+    opened = open_model(result.file)
+    budgets: tuple[str, ...] = ()
+    metric = ""
+    if outcome is not None:
+        budgets = tuple(limit.text for limit in outcome.budget.all())
+        metric = outcome.metric
+    origin = Origin(
+        name=result.name,
         digest=opened.model.digest,
         bytes=stored_size(opened.path),
-        recipe=result.recipe.text(),
+        recipe=result.name if result.recipe.steps else "",
         recipe_file=_recipe_file(result),
         measured=result.metrics,
+        groups=result.groups,
+        metric=metric,
         budgets=budgets,
+        licenses=stated_licenses(opened.model),
     )
     return _Source(opened.model, opened.path, origin, trusted=False)
 

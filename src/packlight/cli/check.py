@@ -17,7 +17,7 @@ from packlight.presentation.gate import base_number, headline, mark, numbers, re
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from packlight.records import Gate
+    from packlight.records import CheckedBudget, Gate
     from packlight.records.export import BundleCheck
     from packlight.runtime.progress import Progress
     from packlight.sources.settings import Settings
@@ -42,13 +42,14 @@ def gate_parts(gate: Gate) -> list[RenderableType]:
         result = styled(mark(checked), style=TONES[checked.passed])
         table.add_row(result, checked.budget, numbers(checked), base_number(checked))
     legend = " ".join(filter(None, [INTERVALS, treatment(gate)]))
-    remarks = [
-        styled(f"{checked.budget} is {remark(checked)}.", style="yellow")
-        for checked in gate.budgets
-        if checked.meets == "unclear"
-    ]
+    remarks = [undecided(checked) for checked in gate.budgets if checked.meets == "unclear"]
     result = styled(headline(gate), TONES[gate.passed])
     return [table, *remarks, styled(legend, style="dim"), *notes(gate.notes), result]
+
+
+def undecided(checked: CheckedBudget) -> RenderableType:
+    """The line on a budget that the samples do not decide."""
+    return styled(f"{checked.budget} is {remark(checked)}.", style="yellow")
 
 
 def exit_code_of(gates: Iterable[Gate]) -> int:
@@ -161,10 +162,11 @@ def bundle_check_parts(checked: BundleCheck) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if checked.budgets:
         table = plain_table("", "budget", "measured", texts=3)
-        for one in checked.budgets:
-            result = styled(mark(one), style=TONES[one.passed])
-            table.add_row(result, one.budget, numbers(one))
+        for budget in checked.budgets:
+            result = styled(mark(budget), style=TONES[budget.passed])
+            table.add_row(result, budget.budget, numbers(budget))
         parts.append(table)
+    parts += [undecided(budget) for budget in checked.budgets if budget.meets == "unclear"]
     parts += [styled(f"{problem}.", style="bold red") for problem in checked.problems]
     verdict = "is whole, and keeps its budgets" if checked.passed else "does not pass"
     parts.append(

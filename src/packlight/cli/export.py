@@ -135,7 +135,7 @@ def export(
       packlight export model.onnx --to coreml -o bundle --bind batch=1 --bind sr=16000
     """
     with working() as progress:
-        from packlight import export as export_model
+        from packlight.api.export import export as export_model
 
         bundle = export_model(
             model,

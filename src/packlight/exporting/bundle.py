@@ -14,8 +14,10 @@ import numpy as np
 from packlight.errors import InputError
 from packlight.exporting.formats import ExampleText, Feeds, Format, Written
 from packlight.exporting.neutral import Neutral
+from packlight.model import Model
 from packlight.presentation.bundle import model_card
 from packlight.records import Measurement, loads, to_json
+from packlight.records.evaluation import Group
 from packlight.records.export import Bundle, BundleFile, FileRole, Parity, Reread, Snippet
 from packlight.runtime.isolation.child import run_child
 
@@ -40,6 +42,8 @@ class Origin:
         recipe: that made it, as text; empty where unknown.
         recipe_file: JSON of the recipe; empty where unknown.
         measured: quality that a project recorded.
+        groups: the same in every subgroup.
+        metric: name of the task's metric.
         budgets: that the project was fitted to.
         licenses: texts of licenses of the model itself, by name.
     """
@@ -50,6 +54,8 @@ class Origin:
     recipe: str = ""
     recipe_file: str = ""
     measured: Mapping[str, Measurement] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+    metric: str = ""
     budgets: tuple[str, ...] = ()
     licenses: Mapping[str, str] = field(default_factory=dict)
 
@@ -143,6 +149,8 @@ def _record(work: Path, folder: Path, draft: Draft, snippets: tuple[Snippet, ...
         bound=draft.neutral.bound,
         renamed=draft.written.renamed,
         measured=draft.origin.measured,
+        groups=draft.origin.groups,
+        metric=draft.origin.metric,
         budgets=draft.origin.budgets,
         unmeasured=(*draft.format.unmeasured, *draft.written.notes),
         timestamps=draft.written.timestamps,
@@ -207,6 +215,15 @@ def _write_licenses(work: Path, draft: Draft) -> None:
             "The license of the model itself is not stated in its file: ask whoever trained it.\n",
         )
     (work / LICENSES).write_text("\n".join(parts), "utf-8")
+
+
+def stated_licenses(model: Model) -> dict[str, str]:
+    """Licenses that a model's own metadata states, by key."""
+    return {
+        f"{model.name}: {key}": text
+        for key, text in model.graph.metadata_props.items()
+        if "licen" in key.lower() and text.strip()
+    }
 
 
 def _license(distribution: str) -> str:

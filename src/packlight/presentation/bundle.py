@@ -49,6 +49,11 @@ def _plain(text: str) -> str:
     return "".join(character if character not in "`*_|<>#[]\n\r" else " " for character in text)
 
 
+def _code(text: str) -> str:
+    """A text in a code span of a table."""
+    return f"`{''.join(character for character in text if character not in '`|')}`"
+
+
 def _facts(bundle: Bundle) -> Iterator[str]:
     yield "| | |"
     yield "| --- | --- |"
@@ -59,7 +64,7 @@ def _facts(bundle: Bundle) -> Iterator[str]:
     if bundle.recipe:
         yield f"| recipe | `{bundle.recipe}` |"
     for budget in bundle.budgets:
-        yield f"| budget | {_plain(budget)} |"
+        yield f"| budget | {_code(budget)} |"
     for name, text in bundle.bound.items():
         yield f"| bound | {_plain(name)} = {_plain(text)} |"
     for name, new in bundle.renamed.items():
@@ -154,6 +159,14 @@ def decibels(value: float) -> str:
 def _measured_rows(bundle: Bundle) -> Iterator[str]:
     for name, measurement in bundle.measured.items():
         yield f"- {_plain(name)}: {show_named(name, measurement)}"
+    if bundle.groups:
+        yield ""
+        yield "| group | samples | metric | drop |"
+        yield "| --- | ---: | --- | --- |"
+    for group in bundle.groups:
+        metric = show_named(bundle.metric, group.metric)
+        drop = show_named("drop", group.drop)
+        yield f"| {_plain(group.column)} = {_plain(group.name)} | {group.n} | {metric} | {drop} |"
 
 
 def _example_rows(bundle: Bundle) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from packlight.records.display import Displayed
+from packlight.records.evaluation import Group
 from packlight.records.gate import CheckedBudget
 from packlight.records.measurement import Measurement
 
@@ -285,6 +286,8 @@ class Bundle(Displayed):
         bound: values and sizes that inputs and dimensions were bound to.
         renamed: names of inputs and outputs that the format changed, by those in ONNX.
         measured: quality that a project recorded for the variant.
+        groups: the same in every subgroup of the task.
+        metric: name of the task's metric; empty where nothing is recorded.
         budgets: that the project was fitted to.
         unmeasured: sentences on what nobody has verified, such as a run on a device.
         timestamps: files whose bytes hold a time or a random number, and so differ between runs.
@@ -312,6 +315,8 @@ class Bundle(Displayed):
     bound: Mapping[str, str] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     measured: Mapping[str, Measurement] = field(default_factory=dict)
+    groups: tuple[Group, ...] = ()
+    metric: str = ""
     budgets: tuple[str, ...] = ()
     unmeasured: tuple[str, ...] = ()
     timestamps: tuple[str, ...] = ()

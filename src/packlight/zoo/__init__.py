@@ -30,6 +30,12 @@ def model_path(name: str) -> Path:
     return data_path(name, ".onnx")
 
 
+def licenses() -> str:
+    """Licenses of all models and data of the zoo."""
+    folder = Path(str(resources.files("packlight.zoo"))) / "data"
+    return (folder / "LICENSES.txt").read_text("utf-8")
+
+
 def task(name: str) -> Task:
     """The labeled data of a model of the zoo."""
     model = load(model_path(name))

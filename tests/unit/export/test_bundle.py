@@ -20,7 +20,7 @@ from packlight.errors import ExportError, InputError, RecipeError
 from packlight.exporting import onnx_format
 from packlight.exporting.bundle import RECORD, load_bundle
 from packlight.exporting.formats import WriteOptions
-from packlight.model import save
+from packlight.model import Model, save
 
 RECIPE = "simplify+weights:8"
 
@@ -71,6 +71,15 @@ def test_examples_of_this_machine_were_executed(bundle):
 
 def test_licenses_name_what_is_not_known(copy):
     assert "license of the model itself is not stated" in (copy / "LICENSES.txt").read_text("utf-8")
+
+
+def test_licenses_of_a_model_come_from_its_metadata(variant, tmp_path):
+    model = variant(RECIPE).clone()
+    model.metadata_props["license"] = "CC-BY-4.0 of somebody"
+    export(Model(model, "mine"), "onnx", tmp_path / "b", parity=False)
+    text = (tmp_path / "b" / "LICENSES.txt").read_text("utf-8")
+    assert "CC-BY-4.0 of somebody" in text
+    assert "is not stated" not in text
 
 
 def test_a_check_passes_a_bundle_as_it_was_written(bundle):

@@ -81,5 +81,6 @@ import Foundation
 let url = Bundle.main.url(forResource: "model", withExtension: "aimodel")!
 let model = try await AIModel(contentsOf: url)
 let function = try model.loadFunction(named: "main")
+// Make an NDArray of each input, with the shape that is stated above.
 let results = try await function.run(inputs: [{names}])
 """

@@ -31,6 +31,7 @@ from packlight.exporting.formats import (
 )
 from packlight.exporting.keeping import as_floats, is_bias
 from packlight.exporting.neutral import Neutral
+from packlight.exporting.quiet import quiet_output
 from packlight.exporting.weights import FloatWeight, StoredWeight
 from packlight.model import Model, to_bytes
 from packlight.records.export import Reread
@@ -178,9 +179,10 @@ class CoreAIRunner:
 
         self.neutral = neutral
         self.loop = asyncio.new_event_loop()
-        self.context = AIModelAsset.load(path).executable()
-        self.model = self.loop.run_until_complete(self.context.__aenter__())
-        self.function = self.model.load_function(ENTRYPOINT)
+        with quiet_output():  # the runtime says which function it loads
+            self.context = AIModelAsset.load(path).executable()
+            self.model = self.loop.run_until_complete(self.context.__aenter__())
+            self.function = self.model.load_function(ENTRYPOINT)
 
     def run(self, feeds: Feeds) -> dict[str, Array]:
         """Outputs of one call, in the types that they have in ONNX."""

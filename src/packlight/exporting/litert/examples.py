@@ -32,11 +32,11 @@ KOTLIN = """// Run {entry} on Android. In app/build.gradle.kts:
 //     implementation("com.google.ai.edge.litert:litert:1.4.0")
 // and {entry} in app/src/main/assets. Nobody has compiled this here.
 import android.content.Context
-import com.google.ai.edge.litert.Interpreter
 import java.io.FileInputStream
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 import java.nio.channels.FileChannel
+import org.tensorflow.lite.Interpreter  // LiteRT keeps TensorFlow Lite's package
 
 fun run(context: Context) {{
     val file = context.assets.openFd("{entry}")
