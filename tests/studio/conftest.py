@@ -15,7 +15,8 @@ import pytest
 import packlight
 from packlight import zoo
 from packlight.studio.server import Studio
-from packlight.studio.workspace import Settings, Workspace
+from packlight.studio.settings import Settings
+from packlight.studio.workspace import Workspace
 
 SAMPLES = 200
 CALIBRATION = 32
@@ -47,8 +48,16 @@ class Made:
         return Settings(project=self.project, task=str(self.task), code=(self.code,), seconds=0.05)
 
 
-def with_source_lines(path: Path, code: Path) -> None:
+@pytest.fixture(scope="session")
+def with_source_lines():
+    """A function that writes a model with source lines, and the code that they name."""
+    return write_with_source_lines
+
+
+def write_with_source_lines(path: Path, folder: Path) -> None:
     """Write the zoo's model with the notes that PyTorch's exporter leaves."""
+    code = folder / "net.py"
+    code.write_text(NET)
     model = onnx.load(zoo.model_path("fashion"))
     for node in model.graph.node:
         if node.op_type == "Conv":
@@ -58,7 +67,7 @@ def with_source_lines(path: Path, code: Path) -> None:
     onnx.save(model, path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Made:
     """A copy of the project, which one process of the tests makes for all of them."""
     base = tmp_path_factory.getbasetemp()
@@ -75,7 +84,7 @@ def made(tmp_path_factory) -> Made:
         make_project(shared)
         (shared / DONE).touch()
     folder = tmp_path_factory.mktemp("studio") / "own"
-    shutil.copytree(shared, folder)
+    shutil.copytree(shared, folder, symlinks=True)
     return Made(folder / "project", folder / "fashion.onnx", folder / "small.npz", shared / "code")
 
 
@@ -83,9 +92,8 @@ def make_project(folder: Path) -> None:
     """Search for seconds, in a folder with a model, its data and its code."""
     code = folder / "code"
     code.mkdir()
-    (code / "net.py").write_text(NET)
     model = folder / "fashion.onnx"
-    with_source_lines(model, code / "net.py")
+    write_with_source_lines(model, code)
     task = folder / "small.npz"
     with np.load(zoo.data_path("fashion", ".npz"), allow_pickle=False) as file:
         arrays = {
@@ -105,7 +113,7 @@ def make_project(folder: Path) -> None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def space(made):
     opened = Workspace(made.settings)
     yield opened

@@ -2,91 +2,46 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
-from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
+from watched_pages import (
+    CHROMIUM,
+    MOST_MILLISECONDS,
+    PHONE,
+    chromium,
+    go_to,
+    running_studio,
+    watched,
+)
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--force-color-profile=srgb"]
-SIZE = {"width": 1280, "height": 720}
-PHONE = {"width": 390, "height": 844}
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/\?token=\S+")
-MOST_MILLISECONDS = 60_000
+WORSE = "simplify+weights:3,per=tensor"
+RECIPES = ("simplify+weights:8", WORSE)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
-@dataclass
-class Watched:
-    """A page with what it complained of and whom it asked."""
-
-    page: Page
-    origin: str
-    complaints: list[str] = field(default_factory=list)
-    foreign: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.page.set_default_timeout(MOST_MILLISECONDS)
-        self.page.on("console", self.hear)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", self.see)
-
-    def hear(self, message) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(message.text)
-
-    def see(self, request) -> None:
-        if not request.url.startswith((self.origin, "data:", "blob:")):
-            self.foreign.append(request.url)
-
-    def check(self) -> None:
-        assert self.complaints == []
-        assert self.foreign == []
-
-
 @pytest.fixture(scope="module")
 def browser():
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
 def address(made):
     """The address of a running studio, as a person reads it in the terminal."""
-    command = [
-        sys.executable, "-m", "packlight", "studio", str(made.project), "--no-browser",
-        "--task", str(made.task), "--code", str(made.code),
-    ]  # fmt: skip
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
-        found = ADDRESS.search(server.stdout.readline())
-        assert found, "the command prints its address"
-        yield found[0]
-        server.terminate()
+    with running_studio([made.project, "--task", made.task, "--code", made.code]) as studio:
+        yield studio.address
 
 
 @pytest.fixture
 def opened(browser, address):
     """A page of the studio, checked when the test is done."""
-    context = browser.new_context(viewport=SIZE, reduced_motion="reduce")
-    watched = Watched(context.new_page(), address.partition("?")[0])
-    watched.page.goto(address)
-    yield watched.page
-    watched.check()
-    context.close()
-
-
-def go_to(page: Page, name: str) -> None:
-    page.get_by_role("navigation", name="Pages").get_by_role("link", name=name, exact=True).click()
-    expect(page.get_by_role("main", name=name)).to_be_visible()
+    with watched(browser, address) as page:
+        yield page
 
 
 def test_find_the_most_expensive_operator_and_its_source_line(opened):
@@ -150,12 +105,12 @@ def test_ask_what_int8_gives_run_it_and_compare_predicted_with_measured(opened):
     expect(size.nth(0)).to_contain_text("kB")
     expect(size.nth(1)).to_contain_text("kB")
     opened.get_by_role("link", name="Compare it").click()
-    expect(opened.get_by_role("table", name="Headline")).to_contain_text("9 operators")
+    expect(opened.get_by_role("table", name="Headline")).to_contain_text("int8 in stage 3")
 
 
 def test_find_the_class_that_got_worse_and_look_at_the_samples_that_flipped(opened):
     expect(opened.get_by_role("table", name="Variants")).to_be_visible()
-    opened.get_by_role("checkbox", name="Select simplify+weights:3,per=tensor").check()
+    opened.get_by_role("checkbox", name=f"Select {WORSE}").check()
     go_to(opened, "Compare")
     groups = opened.get_by_role("listbox", name="Groups")
     worst = groups.get_by_role("option").filter(has_text="class").first
@@ -175,7 +130,7 @@ def test_share_the_view_by_its_address_and_save_it_with_a_note(opened, browser, 
     go_to(opened, "Operators")
     opened.get_by_role("searchbox", name="Search operators").fill("stage2 project")
     opened.get_by_role("grid", name="Operators").get_by_role("row").nth(1).click()
-    opened.get_by_role("button", name="Share").click()
+    opened.get_by_role("button", name="Share", exact=True).click()
     shared = re.search(
         r"http://\S+", opened.get_by_role("status").filter(has_text="http").inner_text()
     )
@@ -185,37 +140,59 @@ def test_share_the_view_by_its_address_and_save_it_with_a_note(opened, browser, 
     opened.get_by_role("button", name="Save view").click()
     expect(opened.get_by_role("link", name="projections")).to_be_visible()
 
-    context = browser.new_context(viewport=SIZE)
-    other = Watched(context.new_page(), address.partition("?")[0])
-    other.page.goto(shared[0])
-    expect(other.page.get_by_role("searchbox", name="Search operators")).to_have_value(
-        "stage2 project"
-    )
-    rows = other.page.get_by_role("grid", name="Operators").get_by_role("row", selected=True)
-    expect(rows).to_have_count(1)
-    other.page.get_by_text("Views (1)").click()
-    expect(other.page.get_by_text("the second stage")).to_be_visible()
-    other.check()
-    context.close()
+    with watched(browser, shared[0]) as other:
+        search = other.get_by_role("searchbox", name="Search operators")
+        expect(search).to_have_value("stage2 project")
+        rows = other.get_by_role("grid", name="Operators").get_by_role("row", selected=True)
+        expect(rows).to_have_count(1)
+        other.get_by_text("Views (1)").click()
+        expect(other.get_by_text("the second stage")).to_be_visible()
 
 
 def test_two_browsers_follow_what_a_job_changes(opened, browser, address):
-    context = browser.new_context(viewport=SIZE)
-    other = Watched(context.new_page(), address.partition("?")[0])
-    other.page.goto(address)
-    for page in (opened, other.page):
-        go_to(page, "Layers")
-    opened.get_by_role("button", name="Compare layers").click()
-    for page in (opened, other.page):
-        expect(
-            page.get_by_role("img", name=re.compile("Signal to noise of every layer"))
-        ).to_be_visible(timeout=MOST_MILLISECONDS)
-    opened.get_by_role("button", name="stage3/block0/expand/norm").click()
-    expect(
-        opened.get_by_role("region", name="Weights of stage3/block0/expand/norm")
-    ).to_be_visible()
-    other.check()
-    context.close()
+    with watched(browser, address) as other:
+        for page in (opened, other):
+            go_to(page, "Layers")
+        opened.get_by_role("button", name="Compare layers").click()
+        chart = re.compile("Signal to noise of every layer")
+        for page in (opened, other):
+            expect(page.get_by_role("img", name=chart)).to_be_visible(timeout=MOST_MILLISECONDS)
+        opened.get_by_role("button", name="stage3/block0/expand/norm").click()
+        weights = opened.get_by_role("region", name="Weights of stage3/block0/expand/norm")
+        expect(weights).to_be_visible()
+
+
+def test_two_browsers_follow_a_fit_in_the_terminal_and_a_kill_loses_nothing(browser, made):
+    arguments = [made.project, "--task", made.task]
+    recipes = [part for recipe in (*RECIPES, "simplify") for part in ("--recipe", recipe)]
+    fit = [
+        sys.executable, "-m", "packlight", "fit", made.model, "--task", made.task,
+        "--budget", "size<=0.3x", "--budget", "drop<=5%", "--project", made.project,
+        *recipes, "--allow-slower", "--seconds", "0.05",
+    ]  # fmt: skip
+    with running_studio(arguments) as studio:
+        pages = [watched(browser, studio.address, killed=True) for _ in range(2)]
+        with pages[0] as first, pages[1] as second:
+            for page in (first, second):
+                expect(page.get_by_role("table", name="Variants")).to_be_visible()
+            with subprocess.Popen(fit, stdout=subprocess.DEVNULL) as search:
+                for page, name in ((first, "first"), (second, "second")):
+                    page.get_by_text("Views", exact=False).first.click()
+                    page.get_by_role("textbox", name="Name of this view").fill(name)
+                    page.get_by_role("button", name="Save view").click()
+                    expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+                assert search.wait() == 0
+            for page in (first, second):
+                row = page.get_by_role("checkbox", name="Select simplify", exact=True)
+                expect(row).to_be_visible(timeout=MOST_MILLISECONDS)
+            studio.process.kill()
+            stopped = first.get_by_text("The server has stopped")
+            expect(stopped).to_be_visible(timeout=MOST_MILLISECONDS)
+    with running_studio(arguments) as studio, watched(browser, studio.address) as page:
+        expect(page.get_by_role("checkbox", name="Select simplify", exact=True)).to_be_visible()
+        page.get_by_text("Views (").click()
+        for name in ("first", "second"):
+            expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
 
 
 def test_diff_two_models(opened):
@@ -233,37 +210,34 @@ def test_open_the_offline_report_from_a_file(browser, made, tmp_path):
     report = tmp_path / "report.html"
     command = [sys.executable, "-m", "packlight", "report", made.project]
     subprocess.run([*command, "-o", report, "--task", made.task], check=True, capture_output=True)
-    context = browser.new_context(viewport=SIZE, offline=True)
-    watched = Watched(context.new_page(), report.as_uri())
-    page = watched.page
-    page.goto(report.as_uri())
-    expect(page.get_by_role("table", name="Variants")).to_be_visible()
-    for name in ("Operators", "What if", "Compare", "Layers", "Diff"):
-        go_to(page, name)
-    go_to(page, "Compare")
-    expect(
-        page.get_by_role("list", name="Samples", exact=True).get_by_role("img").first
-    ).to_be_visible()
-    go_to(page, "Operators")
-    page.get_by_role("grid", name="Operators").get_by_role("row").filter(has_text="stage1").click()
-    expect(page.get_by_role("application", name="Graph of operators")).to_have_attribute(
-        "data-selected", "stage1"
-    )
-    expect(page.get_by_role("alert")).to_have_count(0)
-    watched.check()
-    context.close()
+    with watched(browser, report.as_uri(), offline=True) as page:
+        expect(page.get_by_role("table", name="Variants")).to_be_visible()
+        for name in ("Operators", "What if", "Compare", "Layers", "Diff"):
+            go_to(page, name)
+        go_to(page, "Compare")
+        page.get_by_role("combobox", name="Add a variant").select_option(label=WORSE)
+        samples = page.get_by_role("list", name="Samples", exact=True).get_by_role("listitem")
+        expect(samples.first.get_by_role("img")).to_be_visible()
+        before = samples.count()
+        page.get_by_role("listbox", name="Groups").get_by_role("option").filter(
+            has_text="class"
+        ).first.click()
+        expect(samples).not_to_have_count(before)
+        expect(samples.first).to_be_visible()
+        go_to(page, "Operators")
+        page.get_by_role("grid", name="Operators").get_by_role("row").filter(
+            has_text="stage1"
+        ).click()
+        expect(page.get_by_role("application", name="Graph of operators")).to_have_attribute(
+            "data-selected", "stage1"
+        )
+        expect(page.get_by_role("alert")).to_have_count(0)
 
 
 @pytest.mark.parametrize("look", ["light", "dark"])
 def test_overview_reads_on_a_phone(browser, address, look):
-    context = browser.new_context(viewport=PHONE, color_scheme=look, has_touch=True)
-    watched = Watched(context.new_page(), address.partition("?")[0])
-    page = watched.page
-    page.goto(address)
-    expect(page.get_by_role("region", name="Verdict")).to_be_visible()
-    boxes = [
-        region.bounding_box() for region in page.get_by_role("main").get_by_role("region").all()
-    ]
-    assert all(box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"] for box in boxes)
-    watched.check()
-    context.close()
+    with watched(browser, address, viewport=PHONE, color_scheme=look, has_touch=True) as page:
+        expect(page.get_by_role("region", name="Verdict")).to_be_visible()
+        regions = page.get_by_role("main").get_by_role("region").all()
+        boxes = [region.bounding_box() for region in regions]
+        assert all(box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"] for box in boxes)

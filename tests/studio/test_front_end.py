@@ -5,6 +5,9 @@ import importlib.util
 import json
 import shutil
 import subprocess
+import sys
+import tarfile
+import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -55,8 +58,18 @@ def test_modules_are_short_and_ask_no_other_site():
             assert text.startswith("/** "), f"{path.name} says what it is"
 
 
-def test_distributions_carry_the_front_end():
-    project = (ROOT / "pyproject.toml").read_text()
+def test_wheel_and_sdist_carry_the_front_end(tmp_path):
+    command = [sys.executable, "-m", "hatchling", "build", "-d", tmp_path]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    files = {path.relative_to(WEB).as_posix() for path in WEB.rglob("*") if path.is_file()}
+    (wheel,) = tmp_path.glob("*.whl")
+    (sdist,) = tmp_path.glob("*.tar.gz")
 
-    assert 'packages = ["src/packlight"]' in project
-    assert '"src"' in project.partition("[tool.hatch.build.targets.sdist]")[2]
+    with zipfile.ZipFile(wheel) as archive:
+        assert {f"packlight/studio/web/{file}" for file in files} <= set(archive.namelist())
+        for file in files:
+            content = archive.read(f"packlight/studio/web/{file}")
+            assert content == (WEB / file).read_bytes(), file
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {f"src/packlight/studio/web/{file}" for file in files} <= names

@@ -14,7 +14,8 @@ from packlight.studio.assets import web_files
 from packlight.studio.security import cookie_name
 from packlight.studio.server import Studio
 from packlight.studio.serving import listen
-from packlight.studio.workspace import Settings, Workspace, settings_for
+from packlight.studio.settings import Settings, settings_for
+from packlight.studio.workspace import Workspace
 
 PORT = 8765
 TOKEN = "token-of-the-tests"
@@ -171,7 +172,7 @@ def test_views_and_recipes_are_kept_in_the_project(client, made):
     assert client.get("/api/views").json() == []
     recipe = {"name": "stage 3", "choices": ["stage3=weights:8"]}
     saved = client.post("/api/recipes", json=recipe).json()
-    assert saved[0]["recipe"] == "weights,where=stage3"
+    assert saved[0]["recipe"] == "simplify+weights,where=stage3"
     bad = client.post("/api/views", json={"name": "../x", "address": "#/overview"})
     assert bad.status_code == 400
     assert client.post("/api/views", json={**view, "address": "http://evil"}).status_code == 400

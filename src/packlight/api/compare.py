@@ -37,12 +37,12 @@ from packlight.records import (
     parse_budget,
 )
 from packlight.records.session import DEFAULT_SESSION
-from packlight.report import write_report
 from packlight.runtime.progress import Progress, silent
 from packlight.search.bench import Bench
 from packlight.search.choice import check_names, with_verdict
-from packlight.search.explain import inputs_of
 from packlight.search.external_models import adopt, check_alike, temporary_bench
+from packlight.search.report_pages import write_report
+from packlight.search.study import keep_outcome
 from packlight.search.trials import STEPS, describe_outcome, measure_variant
 from packlight.sources.opening import AnyModel, AnyTask, Opened, at_hand, task_for
 
@@ -136,7 +136,8 @@ def _write_report(bench: Bench, comparison: Comparison, detectable: float, path:
         contrasts=comparison.contrasts,
     )
     title = f"{bench.opened.model.name} and {len(comparison.others)} compared with it"
-    write_report(outcome, path, title, inputs_of(bench, comparison.contrasts))
+    keep_outcome(bench.store, outcome)
+    write_report(bench.store.folder, path, title, bench.task)
 
 
 def _compare_robustness(

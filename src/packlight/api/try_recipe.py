@@ -21,15 +21,12 @@ from packlight.search.bench import Bench
 from packlight.search.choice import with_verdict
 from packlight.search.device_costs import DeviceCosts
 from packlight.search.steering import split_task
-from packlight.search.study import open_project
+from packlight.search.study import TRIED, open_project
 from packlight.search.trials import STEPS, measure_variant
 from packlight.sources.device_unit import device_and_unit
 from packlight.sources.opening import AnyTask, open_model, task_for
 from packlight.store import Store
 from packlight.task import Task
-
-TRIED = "tried"
-"""Kind of the records of recipes that were measured one by one, beside those of the search."""
 
 SENSITIVITY_SAMPLES = 16
 """Samples that show how much of an operator's error reaches the outputs."""

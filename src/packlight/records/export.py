@@ -13,6 +13,9 @@ from packlight.records.measurement import Measurement
 FormatName = Literal["onnx", "ort", "coreai", "coreml", "litert", "executorch", "openvino"]
 """Formats that a model can be exported to."""
 
+FileRole = Literal["model", "card", "recipe", "example", "license"]
+"""What a file of a bundle is for."""
+
 GridGranularity = Literal["tensor", "channel", "block"]
 """Weights that share a scale: all, those of a channel, or those of a block within one."""
 
@@ -243,7 +246,7 @@ class BundleFile:
     path: str
     bytes: int
     sha256: str
-    role: Literal["model", "card", "recipe", "example", "license", "record"]
+    role: FileRole
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from packlight.presentation.gate import (
 from packlight.presentation.markup import element
 from packlight.presentation.numbers import plural, show_named, show_number
 from packlight.records import CheckedBudget, Gate, GateRun
+from packlight.report.document import document
 from packlight.report.labels import pill
-from packlight.report.page import document
 from packlight.report.plot_axes import Axis, Box
 
 WIDTH = 340

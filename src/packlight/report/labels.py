@@ -1,4 +1,4 @@
-"""Fixed labels of the report: quantities, badges, and definitions of its numbers."""
+"""Fixed labels of pages: quantities, marks, and definitions of numbers."""
 
 from __future__ import annotations
 
@@ -27,10 +27,6 @@ MARK = {
 TONE = {
     "yes": "good", "fits": "good", "unclear": "open", "undecided": "open", "no": "bad",
     "misses": "bad", "serious": "bad", "warning": "open", "note": "plain", "unjudged": "plain",
-}  # fmt: skip
-VERDICT = {"fits": "Fits", "undecided": "Undecided", "misses": "Budget missed"}
-VERDICT_SHORT = {
-    "fits": "fits", "undecided": "undecided", "misses": "missed", "unjudged": "no budget",
 }  # fmt: skip
 
 MEANINGS = (
@@ -66,15 +62,18 @@ ACCURACY = {
 }  # fmt: skip
 
 
+MINUS = "\N{MINUS SIGN}"
+
+
+def minus(text: str) -> str:
+    """Replace hyphens by minus signs and u by µ; the terminal keeps ASCII."""
+    return text.replace("-", MINUS).replace(" us", " µs")
+
+
 def pill(state: str, words: str) -> Markup:
     """Mark and word for a state, so that color is never the only sign."""
     mark = element("span", MARK[state], aria_hidden="true")
     return element("span", mark, " ", words, class_=f"pill {TONE[state]}")
-
-
-def badge(label: str, tone: str = "") -> Markup:
-    """Label next to a variant's name."""
-    return element("span", label, class_=f"badge {tone}".rstrip())
 
 
 def name_of(metric: str) -> str:

@@ -6,9 +6,9 @@ from markupsafe import Markup
 
 from packlight.presentation.markup import element, join
 from packlight.presentation.numbers import SCALES, show_named, show_number
+from packlight.report.labels import minus
 from packlight.report.plot_axes import Box, Label, place_labels, ticks
 from packlight.report.plot_scene import Point, Scene
-from packlight.report.tables import minus
 
 DOT = 5.0
 CHARACTER = 6.7

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -14,8 +14,6 @@ from packlight.evaluation.exactness import RUNTIME_DIFFERS
 from packlight.model import stored_size
 from packlight.presentation.verdict import choice
 from packlight.records import Contrast, Evaluation, Finding, Outcome, Variant
-from packlight.report.contrast import MOST_MOVED
-from packlight.runtime import Steps
 from packlight.search.bench import Bench
 
 DIAGNOSED_SAMPLES = 16
@@ -37,7 +35,9 @@ class Findings:
     found: tuple[Finding, ...]
 
 
-def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -> Outcome:
+def explain(
+    bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation], *, finds_causes: bool = True
+) -> Outcome:
     """Add contrast, causes and lessons for the chosen or nearest variant to an outcome.
 
     Causes are searched if quality dropped significantly, or if the runtime differs from exact
@@ -47,6 +47,7 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
         bench: that measured the variants.
         outcome: of a search.
         evaluations: of every variant that was measured.
+        finds_causes: whether causes are searched at all.
     """
     contrasts: tuple[Contrast, ...] = ()
     causes: tuple[Finding, ...] = ()
@@ -58,6 +59,8 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
             continue
         contrast = bench.stored_contrast(variant, evaluation)
         contrasts = (*contrasts, contrast)
+        if not finds_causes:
+            continue
         if contrast.drop.low > 0 or RUNTIME_DIFFERS in evaluation.labels:
             try:
                 causes = _causes_of(bench, subject)
@@ -102,9 +105,3 @@ def diagnose(bench: Bench, variant: Variant) -> Findings:
         sizes=(before, after),
     )
     return Findings(variant.id, tuple(map(with_lessons, find_causes(subject))))
-
-
-def inputs_of(bench: Bench, contrasts: Sequence[Contrast]) -> Mapping[int, Steps]:
-    """Inputs of the samples that changed most, by index."""
-    indices = {sample.sample for contrast in contrasts for sample in contrast.moved[:MOST_MOVED]}
-    return {index: bench.task.samples[index] for index in sorted(indices)}

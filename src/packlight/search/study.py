@@ -44,6 +44,9 @@ OUTCOME = "outcome"
 LAST = "last"
 """Key of that record."""
 
+TRIED = "tried"
+"""Kind of the records of recipes that were measured one by one, beside those of the search."""
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
@@ -171,6 +174,14 @@ class Study:
         return tuple(Result(record, self.project) for record in self.outcome.variants)
 
     @property
+    def tried(self) -> tuple[Result, ...]:
+        """Variants that were made one by one beside the search, as in the studio."""
+        known = {record.id for record in self.outcome.variants}
+        with Store.open(self.project) as store:
+            records = store.all(TRIED, VariantResult)
+        return tuple(Result(record, self.project) for record in records if record.id not in known)
+
+    @property
     def original(self) -> Result:
         """The model that the search started from."""
         return self.results[0]
@@ -223,14 +234,15 @@ class Study:
         return iter(self.results)
 
     def __getitem__(self, name: str) -> Result:
-        """The variant of a name or id.
+        """The variant of a name or id, of the search or tried beside it.
 
         Raises:
             KeyError: there is none.
         """
-        for result in self.results:
-            if name in (result.name, result.id):
-                return result
+        for results in (self.results, self.tried):
+            for result in results:
+                if name in (result.name, result.id):
+                    return result
         raise KeyError(name)
 
     @property

@@ -51,6 +51,9 @@ SHOWN_STEP = "weights:4,block=32"
 LONGEST_NAME = 80
 MOST_CHOICES = 500
 MOST_COMPARED = 5
+MOST_SAMPLES = 200
+"""Samples that one answer holds at most."""
+
 CODE_LINES = 12
 """Lines shown before and after the line that is meant."""
 
@@ -162,19 +165,19 @@ def compare(space: Workspace, query: Query) -> ComparePage:
     """Variants against the original."""
     outcome = space.outcome()
     results = space.results()
-    contrasts = space.contrasts()
     keys = [key for key in query.get("variants", "").split(",") if key]
     unknown = [key for key in keys if key not in results]
     if unknown:
         raise InputError(f"there is no variant '{unknown[0]}'")
     if not keys:
         best = outcome.best or (outcome.misses[0].nearest if outcome.misses else "")
-        keys = [best or next((key for key in results if key in contrasts), outcome.variants[0].id)]
+        keys = [best or outcome.variants[-1].id]
     original = outcome.variants[0]
     chosen = [results[key] for key in keys if key != original.id][:MOST_COMPARED]
     rows = [variant_row(original, outcome.metric, original=True)]
     rows += [variant_row(r, outcome.metric, best=r.id == outcome.best) for r in chosen]
     pairs = {r.id: pair for r in chosen if (pair := space.samples(r.id)) is not None}
+    contrasts = {r.id: found for r in chosen if (found := space.contrast(r.id)) is not None}
     return compare_page(outcome, rows, contrasts, pairs, space.task_reason())
 
 
@@ -191,9 +194,10 @@ def samples(space: Workspace, query: Query) -> SamplesPage:
         before=query.get("before", ""),
         after=query.get("after", ""),
         start=whole_number(query, "start"),
+        count=min(whole_number(query, "count", str(PAGE)), MOST_SAMPLES),
     )
     matches = filtered_samples(pair, wanted)
-    shown = [sample for sample, _ in matches[wanted.start : wanted.start + PAGE]]
+    shown = [sample for sample, _ in matches[wanted.start : wanted.start + wanted.count]]
     return samples_page(variant, pair, wanted, matches, space.pictures(shown))
 
 
@@ -219,13 +223,13 @@ def diff(space: Workspace, query: Query) -> DiffPage:
     return diff_page(pages[0], pages[1], (space.profile(first), space.profile(second)), notes)
 
 
-def whole_number(query: Query, name: str) -> int:
+def whole_number(query: Query, name: str, default: str = "0") -> int:
     """A number of a query, from 0.
 
     Raises:
         InputError: it is none.
     """
-    text = query.get(name, "0")
+    text = query.get(name, default)
     if not text.isascii() or not text.isdecimal() or len(text) > 9:  # noqa: PLR2004
         raise InputError(f"'{name}' is a whole number; got '{text[:40]}'")
     return int(text)
@@ -344,7 +348,7 @@ def job_request(
         raise InputError("these choices change nothing; choose a step for an operator first")
     methods = short_recipe(parse_recipe(found.recipe))
     name = text_of(content, "name", LONGEST_NAME).strip()
-    name = name or f"{methods} on {plural(found.changed, 'operator')}"
+    name = name or f"{methods[:LONGEST_NAME]} on {plural(found.changed, 'operator')}"
     return replace(request, recipe=found.recipe, name=name), name, found
 
 

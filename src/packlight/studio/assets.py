@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
+from packlight.presentation.markup import text as markup_text
+
 WEB = "web"
 INDEX = "index.html"
 MAIN = "main.js"
@@ -92,12 +94,13 @@ def with_imports(path: str, text: str, start: str) -> str:
     return SOURCE_MAP.sub("", IMPORTED.sub(renamed, text))
 
 
-def offline_page(title: str, answers: Mapping[str, str]) -> str:
+def offline_page(title: str, answers: Mapping[str, str], outcome: str) -> str:
     """All pages as one HTML file that asks for nothing.
 
     Args:
         title: of the file.
         answers: JSON texts by the address that a page would ask for.
+        outcome: the whole record as JSON, for other programs.
     """
     files = web_files()
     modules = {
@@ -117,10 +120,11 @@ def offline_page(title: str, answers: Mapping[str, str]) -> str:
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escaped(title)}</title>
+<title>{markup_text(title)}</title>
 <link rel="icon" href="data:,">
 <style>{files[STYLE]}</style>
 <script type="application/json" id="answers">{{{inlined(content)}}}</script>
+<script type="application/json" id="outcome">{inlined(outcome)}</script>
 <script type="importmap">{inlined(json.dumps({"imports": modules}))}</script>
 </head>
 <body>
@@ -138,8 +142,3 @@ def _data_address(text: str) -> str:
 def inlined(text: str) -> str:
     """JSON that cannot end the element that it stands in."""
     return text.replace("<", "\\u003c")
-
-
-def escaped(text: str) -> str:
-    """Text as the content of an element."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")

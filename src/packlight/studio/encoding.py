@@ -6,15 +6,20 @@ import dataclasses
 import json
 from collections.abc import Mapping
 
+from packlight.presentation.markup import UNPRINTABLE
 from packlight.records.codec import plain
 
 
 def to_text(record: object) -> str:
-    """JSON of a page; ends of intervals without a bound are the texts ``inf`` and ``-inf``."""
+    """JSON of a page, in which no name turns the text around it.
+
+    Ends of intervals without a bound are the texts ``inf`` and ``-inf``.
+    """
     try:
-        return json.dumps(record, default=_fields, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(record, default=_fields, ensure_ascii=False, allow_nan=False)
     except ValueError:  # a number is infinite
-        return json.dumps(plain(record), ensure_ascii=False)
+        text = json.dumps(plain(record), ensure_ascii=False)
+    return UNPRINTABLE.sub("\ufffd", text)
 
 
 def _fields(record: object) -> dict[str, object]:

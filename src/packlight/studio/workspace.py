@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -12,7 +11,9 @@ from packlight import __version__
 from packlight.api.plan_in_process import target_of, what_if
 from packlight.api.profile import profile
 from packlight.api.try_recipe import tried_results
+from packlight.comparison import contrast
 from packlight.errors import InputError
+from packlight.evaluation import columns
 from packlight.model import Model
 from packlight.planning.what_if import WhatIf
 from packlight.records import (
@@ -25,6 +26,7 @@ from packlight.records import (
     VariantResult,
     parse_budget,
 )
+from packlight.search.steering import split_task
 from packlight.search.study import LAST, OUTCOME
 from packlight.sources.opening import ZOO, open_model, task_for
 from packlight.store import Store
@@ -40,6 +42,7 @@ from packlight.studio.pages import (
     Sensitivity,
 )
 from packlight.studio.pictures import picture_of
+from packlight.studio.settings import Once, Settings
 from packlight.studio.views.compare import SamplePair
 from packlight.studio.views.overview import frame_of
 from packlight.studio.views.what_if import choice_rows
@@ -54,80 +57,20 @@ FILE_ID = "file"
 """Start of the ids of models that are files, not variants of a project."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the studio opens.
-
-    Attributes:
-        project: folder of a search; None where only a model is shown.
-        models: files or ``zoo:NAME``, shown beside the variants of the project.
-        task: that measures quality; that of the search where empty.
-        device: that costs are predicted for; the description nearest this machine where empty.
-        unit: of the device.
-        budget: of a model without a project.
-        code: folders whose source files may be shown.
-        seconds: to spend on the latency of a recipe that is run.
-    """
-
-    project: Path | None = None
-    models: tuple[str, ...] = ()
-    task: str = ""
-    device: str = ""
-    unit: str = ""
-    budget: tuple[str, ...] = ()
-    code: tuple[Path, ...] = ()
-    seconds: float = 2.0
-
-
-def settings_for(subject: str, settings: Settings) -> Settings:
-    """Settings for a project's folder or for a model.
-
-    Raises:
-        InputError: there is neither.
-    """
-    path = Path(subject)
-    if path.is_dir():
-        if not (path / DATABASE).is_file():
-            raise InputError(
-                f"'{path}' is no project of packlight. Name the folder that packlight fit or demo "
-                "wrote, or a model"
-            )
-        return replace(settings, project=path)
-    if subject.startswith(ZOO) or path.is_file():
-        return replace(settings, models=(subject, *settings.models))
-    raise InputError(f"there is no project and no model at '{subject}'")
-
-
-@dataclass(slots=True)
-class Once:
-    """Values that are made once for each key, by one thread while others wait."""
-
-    _values: dict[Hashable, object] = field(default_factory=dict)
-    _locks: dict[Hashable, threading.Lock] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made where there is none."""
-        with self._lock:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            if key not in self._values:
-                self._values[key] = make()
-            return cast("T", self._values[key])
-
-
 class Workspace:
     """Opens what the pages show.
 
     Args:
         settings: what to open.
+        task: of the search, where it is at hand; else the settings name it.
 
     Raises:
         InputError: the project cannot be opened.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, task: Task | None = None) -> None:
         self.settings = settings
+        self.given_task = task
         self.once = Once()
         self.what_if_lock = threading.Lock()
         self.latest_values: dict[str, tuple[float, object]] = {}
@@ -317,17 +260,34 @@ class Workspace:
 
     def task_or_none(self) -> Task | None:
         """The task, opened once; None where none is named."""
+        if self.given_task is not None:
+            return self.given_task
         name = self.task_name()
         if not name:
             return None
         key = self.first_model()
         return self.once.get(("task", name), lambda: task_for(name, self.model(key)))
 
+    def judging_task(self) -> Task | None:
+        """The samples that decide, apart from those that steered a search; None where unknown."""
+        task = self.task_or_none()
+        outcome = self.outcome_or_none()
+        if task is None or outcome is None or len(task.samples) == outcome.samples:
+            return task
+        judging = self.once.get(("judging", self.task_name()), lambda: split_task(task).judging)
+        return judging if len(judging.samples) == outcome.samples else None
+
     def task_reason(self) -> str:
         """What to do so that samples can be shown; empty where they can."""
-        if self.task_name():
-            return ""
-        return "Start the studio with --task T, as in packlight fit, to see the samples."
+        task = self.task_or_none()
+        if task is None:
+            return "Start the studio with --task T, as in packlight fit, to see the samples."
+        if self.judging_task() is None:
+            return (
+                f"The task has {len(task.samples):,} samples, and the search had others. Start the "
+                "studio with the task of the search to see them."
+            )
+        return ""
 
     def runs_reason(self) -> str:
         """What to do so that recipes can be run; empty where they can."""
@@ -350,7 +310,7 @@ class Workspace:
                 runs_reason=self.runs_reason(), finished=False, progress=(0, 0),
                 version=__version__,
             )  # fmt: skip
-        title = self.settings.project.resolve().name
+        title = self.settings.title or self.settings.project.resolve().name
         return frame_of(outcome, title, models, self.runs_reason())
 
     def layers(self, variant: str) -> Layers | None:
@@ -358,11 +318,36 @@ class Workspace:
         return self.store.get(LAYERS, variant, Layers) if self.store is not None else None
 
     def contrasts(self) -> dict[str, Contrast]:
-        """Contrasts with the original by variant id, the latest of each."""
+        """Stored contrasts with the original by variant id, the latest of each."""
         return self.latest(
             "contrasts",
             lambda store: {record.variant: record for record in store.all("contrast", Contrast)},
             {},
+        )
+
+    def contrast(self, variant: str) -> Contrast | None:
+        """Contrast with the original: the stored one, else from the stored results of samples.
+
+        None where the samples were not measured, or the task is not at hand.
+        """
+        stored = self.contrasts().get(variant)
+        pair = self.samples(variant)
+        task = self.judging_task()
+        if stored is not None or pair is None or task is None:
+            return stored
+        evaluation = self.evaluations()[variant]
+        return self.once.get(
+            ("contrast", evaluation.samples, evaluation.beside),
+            lambda: contrast(
+                task.metric,
+                pair.before,
+                pair.after,
+                pair.groups,
+                variant=variant,
+                reference=evaluation.reference,
+                distance=evaluation.distance,
+                seed=evaluation.seed,
+            ),
         )
 
     def evaluations(self) -> Mapping[str, Evaluation]:
@@ -387,19 +372,21 @@ class Workspace:
                 read_table(store.checked_path(name).read_bytes())
                 for name in (evaluation.beside, evaluation.samples)
             )
-            return SamplePair.of(before, after, self.groups())
+            count = len(before.rows)
+            groups = {name: rows for name, rows in self.groups().items() if len(rows) == count}
+            return SamplePair.of(before, after, groups)
 
         key = ("samples", evaluation.samples, evaluation.beside, self.task_name())
         return self.once.get(key, make)
 
     def groups(self) -> Mapping[str, Sequence[str]]:
         """Group columns of the task; empty where it is not at hand."""
-        task = self.task_or_none()
-        return task.groups if task is not None else {}
+        task = self.judging_task()
+        return columns(task) if task is not None else {}
 
     def pictures(self, samples: Sequence[int]) -> dict[int, Picture]:
         """Inputs of samples to look at; empty where the task is not at hand."""
-        task = self.task_or_none()
+        task = self.judging_task()
         if task is None:
             return {}
         return {index: picture_of(task.samples[index]) for index in samples}

@@ -12,15 +12,15 @@ import pytest
 
 import packlight
 from packlight.errors import ExportError, InputError
-from packlight.export.front_end import prepare
+from packlight.exporting.front_end import prepare
 from packlight.model import Model
 
 pytest.importorskip(
     "coremltools", reason="coremltools is not installed: pip install 'packlight[coreml]'"
 )
 
-from packlight.export.coreml.conversion import write_package
-from packlight.export.coreml.format import PackageRunner
+from packlight.exporting.coreml.conversion import write_package
+from packlight.exporting.coreml.format import PackageRunner
 
 RECIPES = {
     "weights:8": "grid 8",

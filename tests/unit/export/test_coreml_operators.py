@@ -8,8 +8,8 @@ import pytest
 from operator_cases import CASES, Case, model_of, normal
 
 from packlight.errors import ExportError
-from packlight.export.front_end import prepare
-from packlight.export.parity import signal_to_noise
+from packlight.exporting.front_end import prepare
+from packlight.exporting.parity import signal_to_noise
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
 
@@ -17,8 +17,8 @@ pytest.importorskip(
     "coremltools", reason="coremltools is not installed: pip install 'packlight[coreml]'"
 )
 
-from packlight.export.coreml.conversion import write_package
-from packlight.export.coreml.format import PackageRunner
+from packlight.exporting.coreml.conversion import write_package
+from packlight.exporting.coreml.format import PackageRunner
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -8,15 +8,15 @@ import pytest
 from operator_cases import CASES, Case, model_of, normal
 
 from packlight.errors import ExportError
-from packlight.export.front_end import prepare
-from packlight.export.parity import signal_to_noise
+from packlight.exporting.front_end import prepare
+from packlight.exporting.parity import signal_to_noise
 from packlight.records import SessionOptions
 from packlight.runtime import open_session
 
 pytest.importorskip("ai_edge_litert")
 
-from packlight.export.litert.conversion import convert
-from packlight.export.litert.format import InterpreterRunner
+from packlight.exporting.litert.conversion import convert
+from packlight.exporting.litert.format import InterpreterRunner
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

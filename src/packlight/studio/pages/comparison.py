@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from packlight.studio.pages.overview import FindingLine, LessonLine, MetricTitle, Number, VariantRow
+from packlight.studio.pages.overview import (
+    FindingLine,
+    LessonLine,
+    MetricTitle,
+    Number,
+    TextTable,
+    VariantRow,
+)
 
 PictureKind = Literal["image", "wave", "numbers"]
 
@@ -22,6 +29,8 @@ class GroupDot:
         q: adjusted p-value against the rest.
         lost: decisions in the group that were right and are wrong.
         won: decisions that were wrong and are right.
+        metric: of the variant in the group, as text; empty where unknown.
+        flips: share of decisions that turned wrong, as text; empty where unknown.
     """
 
     variant: str
@@ -30,6 +39,8 @@ class GroupDot:
     q: float
     lost: int
     won: int
+    metric: str
+    flips: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +77,9 @@ class ContrastColumn:
         worst: group with the highest drop; empty without one.
         worst_drop: its drop.
         trust: confidence and calibration before, after and their change.
-        slices: samples that lose more than the others, in words.
+        sentences: on the drop.
+        worst_text: sentence on the worst group; empty without one.
+        tables: metrics before and after, spread over samples, segments that lose more, neighbors.
         confusions: most frequent changes of decisions.
         notes: on what was not judged.
     """
@@ -79,7 +92,9 @@ class ContrastColumn:
     worst: str
     worst_drop: Number | None
     trust: Mapping[str, tuple[Number, ...]]
-    slices: tuple[str, ...]
+    sentences: tuple[str, ...]
+    worst_text: str
+    tables: tuple[TextTable, ...]
     confusions: tuple[ConfusionChange, ...]
     notes: tuple[str, ...]
 
@@ -140,13 +155,14 @@ class SampleCard:
 
     Attributes:
         sample: index.
-        outcome: ``lost``, ``won`` or ``changed``.
-        before: decision of the reference.
-        after: decision of the variant.
+        outcome: ``lost``, ``won`` or ``changed``; ``moved`` where there are no decisions.
+        before: decision of the reference; empty without one.
+        after: decision of the variant; empty without one.
         confidence_before: of the reference.
         confidence_after: of the variant.
         groups: by column.
         picture: of its input; None where the task is not at hand.
+        moved: how far the output moved, as text; empty where unknown.
     """
 
     sample: int
@@ -157,6 +173,7 @@ class SampleCard:
     confidence_after: float
     groups: Mapping[str, str]
     picture: Picture | None
+    moved: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,7 @@ class VariantRow:
         same_as: id of a variant with the same model; empty otherwise.
         numbers: measurements by name.
         settings: options of the recipe by name, as ``weights bits``.
+        steps: of the recipe, whole.
         original: whether the search started from it.
         best: whether it is the chosen one.
         tried: whether it was made from the studio.
@@ -112,6 +113,7 @@ class VariantRow:
     same_as: str
     numbers: Mapping[str, Number]
     settings: Mapping[str, str]
+    steps: tuple[str, ...]
     original: bool
     best: bool
     tried: bool
@@ -151,6 +153,67 @@ class LessonLine:
 
 
 @dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table whose cells are shown as they are.
+
+    Attributes:
+        title: of the table.
+        heads: of its columns.
+        rows: of as many cells each.
+        note: a sentence below it; empty without one.
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPart:
+    """How a search chose.
+
+    Attributes:
+        sentences: on its samples and its predictions.
+        stages: in order, with the time that each took.
+        sizes: in bytes, of the predicted best mixes of forms.
+        decibels: predicted signal to noise of each.
+        measured_sizes: in bytes, of the mixes that were made.
+        measured_decibels: measured signal to noise of each.
+        tables: choices by operator, and predictions beside measurements.
+    """
+
+    sentences: tuple[str, ...]
+    stages: tuple[str, ...]
+    sizes: tuple[float, ...]
+    decibels: tuple[float, ...]
+    measured_sizes: tuple[float, ...]
+    measured_decibels: tuple[float, ...]
+    tables: tuple[TextTable, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalLine:
+    """What a method left as it is, for one reason.
+
+    Attributes:
+        method: that refused.
+        reason: why.
+        remedy: what to do; empty without one.
+        operators: how many; 0 where the whole model was refused.
+        variants: in which it did.
+        details: names of operators, with what the reason does not say.
+    """
+
+    method: str
+    reason: str
+    remedy: str
+    operators: int
+    variants: int
+    details: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FindingLine:
     """A diagnosed cause.
 
@@ -160,7 +223,7 @@ class FindingLine:
         text: sentence.
         next_step: what to do.
         operators: concerned, the worst first.
-        lessons: of practitioners.
+        evidence: numbers by name, as text, and where in the source it is.
     """
 
     cause: str
@@ -168,6 +231,7 @@ class FindingLine:
     text: str
     next_step: str
     operators: tuple[str, ...]
+    evidence: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +296,9 @@ class OverviewPage:
         findings: causes of what the chosen variant lost.
         lessons: of practitioners.
         conditions: how it was measured, by name.
+        search: how the search chose; None where recipes were given.
+        refusals: what was not compressed.
+        terms: what the words and signs mean.
     """
 
     verdict: Verdict
@@ -247,6 +314,9 @@ class OverviewPage:
     findings: tuple[FindingLine, ...]
     lessons: tuple[LessonLine, ...]
     conditions: Mapping[str, str]
+    search: SearchPart | None
+    refusals: tuple[RefusalLine, ...]
+    terms: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)

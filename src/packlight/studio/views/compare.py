@@ -10,6 +10,16 @@ import numpy as np
 
 from packlight.comparison.flips import outcomes
 from packlight.comparison.moved import class_names
+from packlight.presentation.contrasts import (
+    NEAR,
+    SLICES,
+    SPREAD,
+    balance,
+    bare_p,
+    headline,
+    worst_sentence,
+)
+from packlight.presentation.numbers import show_named
 from packlight.records import Contrast, Outcome, Shift
 from packlight.records.contrast import GroupContrast
 from packlight.studio.pages import (
@@ -22,6 +32,7 @@ from packlight.studio.pages import (
     Picture,
     SampleCard,
     SamplesPage,
+    TextTable,
     VariantRow,
 )
 from packlight.studio.views.numbers import metric_titles, number
@@ -29,6 +40,11 @@ from packlight.studio.views.overview import finding_lines, lesson_lines
 from packlight.task import SampleTable
 
 OUTCOMES = ("lost", "won", "changed")
+MOVED = "moved"
+"""Outcome of a sample without a decision."""
+
+DIVERGENCE = "divergence"
+MOST_MOVED = 200
 MOST_CONFUSIONS = 12
 PAGE = 24
 """Samples on one page."""
@@ -113,7 +129,7 @@ def compare_page(
         columns=tuple(
             dict.fromkeys(g.column for row in variants for g in contrasts[row.id].groups)
         ),
-        groups=group_rows([contrasts[row.id] for row in variants], outcome.metric, pairs),
+        groups=group_rows([contrasts[row.id] for row in variants], outcome, pairs),
         findings=finding_lines(outcome.findings),
         lessons=lesson_lines(outcome.lessons),
         pictures=not pictures_reason,
@@ -133,12 +149,63 @@ def contrast_column(contrast: Contrast, metric: str, pair: SamplePair | None) ->
         worst=f"{worst.column} = {worst.name}" if worst else "",
         worst_drop=number("drop", worst.drop, metric) if worst else None,
         trust={name: shift_numbers(name, shift) for name, shift in contrast.trust.items()},
-        slices=tuple(
-            f"{part.rule}: {number('drop', part.drop, metric).text} on {part.n:,} samples"
-            for part in contrast.slices
-        ),
+        sentences=_sentences(contrast),
+        worst_text=worst_sentence(contrast) if worst else "",
+        tables=tuple(table for table in contrast_tables(contrast) if table.rows),
         confusions=confusions(pair) if pair is not None else (),
         notes=contrast.notes,
+    )
+
+
+def _sentences(contrast: Contrast) -> tuple[str, ...]:
+    """Sentences on the drop and on changes of decisions."""
+    sentences = [headline(contrast)]
+    if contrast.rates:
+        sentences.append(balance(contrast))
+    return tuple(sentences)
+
+
+def contrast_tables(contrast: Contrast) -> list[TextTable]:
+    """Further numbers of a contrast."""
+    segments = tuple(
+        (
+            part.rule,
+            f"{part.n:,}",
+            show_named("drop", part.drop),
+            show_named("drop", part.extra),
+            bare_p(part.q),
+        )
+        for part in contrast.slices
+    )
+    kept = tuple(
+        (NEAR.get(name, name), show_named(name, measurement))
+        for name, measurement in contrast.neighbours.items()
+    )
+    heads = ("", "Before", "After", "Change")
+    names = {name: name for name in contrast.level}
+    spread = f"{contrast.metric} over samples"
+    return [
+        TextTable("Metric", heads, _shift_rows(contrast.level, names, "")),
+        TextTable(spread, heads, _shift_rows(contrast.spread, SPREAD, contrast.metric)),
+        TextTable(
+            "Samples that lose more", ("Segment", "Samples", "Drop", "Above the rest", "q"),
+            segments, SLICES,
+        ),
+        TextTable("Neighbors", ("Of", "Kept"), kept),
+    ]  # fmt: skip
+
+
+def _shift_rows(
+    shifts: Mapping[str, Shift], names: Mapping[str, str], metric: str
+) -> tuple[tuple[str, ...], ...]:
+    """Rows of values before and after, and their difference."""
+    return tuple(
+        (
+            text,
+            *(show_named(metric or name, m) for m in (shift.before, shift.after, shift.change)),
+        )
+        for name, text in names.items()
+        if (shift := shifts.get(name)) is not None
     )
 
 
@@ -148,9 +215,15 @@ def shift_numbers(name: str, shift: Shift) -> tuple[Number, ...]:
 
 
 def group_rows(
-    contrasts: Sequence[Contrast], metric: str, pairs: Mapping[str, SamplePair]
+    contrasts: Sequence[Contrast], outcome: Outcome, pairs: Mapping[str, SamplePair]
 ) -> tuple[GroupRow, ...]:
     """Groups with a dot for each variant, the worst first; too small ones last."""
+    metric = outcome.metric
+    measured = {
+        (result.id, group.column, group.name): group
+        for result in outcome.variants
+        for group in result.groups
+    }
     parts: dict[tuple[str, str], dict[str, GroupContrast]] = {}
     for contrast in contrasts:
         for group in contrast.groups:
@@ -161,7 +234,14 @@ def group_rows(
         for variant, group in by_variant.items():
             lost, won = _changes_in(pairs.get(variant), column, name)
             drop = number("drop", group.drop, metric)
-            dots.append(GroupDot(variant, drop, group.standing, group.extra_q, lost, won))
+            known = measured.get((variant, column, name))
+            value = show_named(metric, known.metric) if known is not None else ""
+            flips = ""
+            if known is not None and known.flips is not None:
+                flips = show_named("flips", known.flips)
+            dots.append(
+                GroupDot(variant, drop, group.standing, group.extra_q, lost, won, value, flips)
+            )
         size = next(iter(by_variant.values())).n
         rows.append(GroupRow(column, name, size, tuple(dots)))
     return tuple(sorted(rows, key=_worst_first))
@@ -213,6 +293,7 @@ class SampleFilter:
         before: decision of the reference, by name; empty for all.
         after: decision of the variant, by name; empty for all.
         start: index of the first card.
+        count: of cards.
     """
 
     outcome: str = ""
@@ -221,11 +302,14 @@ class SampleFilter:
     before: str = ""
     after: str = ""
     start: int = 0
+    count: int = PAGE
 
 
 def filtered_samples(pair: SamplePair, wanted: SampleFilter) -> list[tuple[int, str]]:
     """Samples that match a filter with their outcome: right to wrong first, surest first."""
     inside = pair.in_group(wanted.column, wanted.group)
+    if not pair.has_decisions:
+        return _most_moved(pair, inside)
     matches: list[tuple[int, str]] = []
     for name, flag in pair.flags().items():
         if wanted.outcome and wanted.outcome != name:
@@ -238,10 +322,39 @@ def filtered_samples(pair: SamplePair, wanted: SampleFilter) -> list[tuple[int, 
     return matches
 
 
+def _most_moved(
+    pair: SamplePair, inside: np.ndarray[tuple[int], np.dtype[np.bool_]]
+) -> list[tuple[int, str]]:
+    """Samples whose output moved most, where there are no decisions to compare."""
+    distances = pair.after.samples.get(DIVERGENCE)
+    if distances is None or len(distances) != len(inside):
+        return []
+    ranked = np.argsort(-np.asarray(distances), kind="stable")
+    return [(sample, MOVED) for sample in ranked.tolist() if inside[sample]][:MOST_MOVED]
+
+
 def _has_decisions(pair: SamplePair, wanted: SampleFilter, sample: int) -> bool:
     if wanted.before and pair.decision(pair.before, sample) != wanted.before:
         return False
     return not wanted.after or pair.decision(pair.after, sample) == wanted.after
+
+
+def sample_card(pair: SamplePair, sample: int, outcome: str, picture: Picture | None) -> SampleCard:
+    """A sample with what both models said of it."""
+    distances = pair.after.samples.get(DIVERGENCE)
+    moved = f"{distances[sample]:.3g}" if distances is not None else ""
+    has_decisions = pair.has_decisions
+    return SampleCard(
+        sample=sample,
+        outcome=outcome,
+        before=pair.decision(pair.before, sample) if has_decisions else "",
+        after=pair.decision(pair.after, sample) if has_decisions else "",
+        confidence_before=float(pair.before.confidence[sample]) if has_decisions else 0.0,
+        confidence_after=float(pair.after.confidence[sample]) if has_decisions else 0.0,
+        groups={column: str(names[sample]) for column, names in pair.groups.items()},
+        picture=picture,
+        moved=moved,
+    )
 
 
 def samples_page(
@@ -261,23 +374,13 @@ def samples_page(
         pictures: of the samples on this page.
     """
     inside = pair.in_group(wanted.column, wanted.group)
-    shown = matches[wanted.start : wanted.start + PAGE]
+    shown = matches[wanted.start : wanted.start + wanted.count]
     return SamplesPage(
         variant=variant,
         total=len(matches),
         start=wanted.start,
         cards=tuple(
-            SampleCard(
-                sample=sample,
-                outcome=outcome,
-                before=pair.decision(pair.before, sample),
-                after=pair.decision(pair.after, sample),
-                confidence_before=float(pair.before.confidence[sample]),
-                confidence_after=float(pair.after.confidence[sample]),
-                groups={column: str(names[sample]) for column, names in pair.groups.items()},
-                picture=pictures.get(sample),
-            )
-            for sample, outcome in shown
+            sample_card(pair, sample, outcome, pictures.get(sample)) for sample, outcome in shown
         ),
         counts={name: int((flag & inside).sum()) for name, flag in pair.flags().items()},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from packlight.presentation.numbers import (
+    drop_scale,
     metric_scale,
     show_drop,
     show_named_interval,
@@ -103,6 +104,8 @@ def metric_titles(
         measurement = largest[name]
         scale = metric_scale(name, measurement.unit, abs(measurement.value))
         label = scale.label.strip()
+        if name in ("drop", "worst_group_drop"):
+            label = drop_scale(metric).label.strip()
         titles.append(
             MetricTitle(name, title_of(name), measurement.unit, scale.size, label, better(name))
         )

@@ -115,7 +115,7 @@ def _columns(
         tip = "Seconds of one run, measured here." if how == "measured" else (
             "Seconds of one run, predicted for the device."
         )  # fmt: skip
-        titles[1:1] = [
+        titles[0:0] = [
             ColumnTitle("time_share", "Time share", "%", how, 1.0, "Share of the time of one run."),
             ColumnTitle("time", "Time", "s", how, whole, tip),
         ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from packlight import __version__
 from packlight.comparison import pareto_front
-from packlight.presentation.numbers import show_bytes, show_detectable
+from packlight.presentation.contrasts import called_for, place, show_evidence
+from packlight.presentation.numbers import DETECTABLE, plural, show_bytes, show_detectable
 from packlight.presentation.verdict import choice, details, headline
 from packlight.records import Advice, Finding, Outcome, VariantResult, parse_recipe
 from packlight.records.recipe import Recipe
 from packlight.records.recipe_options import short_options
-from packlight.report.labels import ACCURACY, ARITHMETIC
+from packlight.report.labels import ACCURACY, ARITHMETIC, MEANINGS
 from packlight.studio.pages import (
     FindingLine,
     Frame,
@@ -23,8 +25,11 @@ from packlight.studio.pages import (
     VariantRow,
 )
 from packlight.studio.views.numbers import budget_lines, metric_titles, numbers
+from packlight.studio.views.search import refusal_lines, search_part
 
 SEPARATOR = " + "
+MOST_LABELED = 2
+"""Steps of one edge of the lineage that its label names."""
 
 
 def shown_variant(outcome: Outcome) -> VariantResult:
@@ -100,6 +105,9 @@ def overview_page(outcome: Outcome, tried: Sequence[VariantResult] = ()) -> Over
         findings=finding_lines(outcome.findings),
         lessons=lesson_lines(outcome.lessons),
         conditions=conditions(outcome),
+        search=search_part(outcome),
+        refusals=refusal_lines(outcome),
+        terms=dict(MEANINGS),
     )
 
 
@@ -124,6 +132,7 @@ def variant_row(
         same_as=result.same_as,
         numbers=numbers(result.metrics, metric),
         settings=settings_of(recipe),
+        steps=tuple(step.text() for step in recipe.steps),
         original=original,
         best=best,
         tried=tried,
@@ -145,21 +154,25 @@ def short_recipe(recipe: Recipe) -> str:
 
 
 def settings_of(recipe: Recipe) -> dict[str, str]:
-    """Options of a recipe by method and name, and its methods.
+    """Options of a recipe by method and name, and its methods; of several steps, all values.
 
     >>> settings_of(parse_recipe("weights:4,block=32"))
     {'methods': 'weights', 'weights bits': '4', 'weights block': '32'}
     """
-    settings = {"methods": SEPARATOR.join(step.method for step in recipe.steps) or "none"}
+    methods = dict.fromkeys(step.method for step in recipe.steps)
+    values: dict[str, dict[str, None]] = {}
+    operators: Counter[str] = Counter()
     for step in recipe.steps:
         bits = getattr(step.config, "bits", None)
         if bits is not None:
-            settings[f"{step.method} bits"] = str(bits)
+            values.setdefault(f"{step.method} bits", {})[str(bits)] = None
         for name, value in sorted(short_options(step.config).items()):
             if name != "bits":
-                settings[f"{step.method} {name}"] = str(value)
-        if step.where:
-            settings[f"{step.method} where"] = " ".join(step.sites) or str(step.where)
+                values.setdefault(f"{step.method} {name}", {})[str(value)] = None
+        operators[step.method] += len(step.sites)
+    settings = {"methods": SEPARATOR.join(methods) or "none"}
+    settings |= {name: ", ".join(parts) for name, parts in values.items()}
+    settings |= {f"{name} on": plural(n, "operator") for name, n in operators.items() if n}
     return settings
 
 
@@ -198,25 +211,53 @@ def lineage(results: Sequence[VariantResult]) -> tuple[LineageNode, ...]:
         if not names[steps]:
             names[steps] = result.id
             orders[steps] = order
-    children: dict[tuple[str, ...], list[tuple[str, ...]]] = {path: [] for path in names}
-    for path in names:
+    parents = _folded_parents(names)
+    children: dict[tuple[str, ...], list[tuple[str, ...]]] = {path: [] for path in parents}
+    depths: dict[tuple[str, ...], int] = {(): 0}
+    for path, parent in parents.items():
         if path:
-            children[path[:-1]].append(path)
+            children[parent].append(path)
+            depths[path] = depths[parent] + 1
     rows: dict[tuple[str, ...], float] = {}
     _place_rows((), children, rows)
-    labels = {path: short_recipe(parse_recipe(path[-1])) if path else "original" for path in names}
     return tuple(
         LineageNode(
             key=SEPARATOR.join(path),
-            parent=SEPARATOR.join(path[:-1]),
-            label=labels[path],
+            parent=SEPARATOR.join(parent),
+            label=_label(path[len(parent) :]),
             variant=names[path],
-            x=float(len(path)),
+            x=float(depths[path]),
             y=rows[path],
             order=orders[path],
         )
-        for path in names
+        for path, parent in parents.items()
     )
+
+
+def _folded_parents(names: Mapping[tuple[str, ...], str]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Paths that a drawing shows, with the path that each follows.
+
+    A path that is no variant and leads to one other path alone is folded into that one.
+    """
+    counts = Counter(path[:-1] for path in names if path)
+    shown = {path for path, variant in names.items() if variant or counts[path] > 1 or not path}
+    parents: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for path in sorted(shown, key=len):
+        depth = len(path) - 1
+        while depth > 0 and path[:depth] not in shown:
+            depth -= 1
+        parents[path] = path[: max(depth, 0)]
+    return {path: parents[path] for path in names if path in shown}
+
+
+def _label(steps: Sequence[str]) -> str:
+    """Steps in short, the first ones where there are many."""
+    if not steps:
+        return "original"
+    words = SEPARATOR.join(short_recipe(parse_recipe(step)) for step in steps[:MOST_LABELED])
+    if len(steps) > MOST_LABELED:
+        return f"{words}{SEPARATOR}{len(steps) - MOST_LABELED} more"
+    return words
 
 
 def _place_rows(
@@ -236,32 +277,47 @@ def _place_rows(
 def finding_lines(findings: Iterable[Finding]) -> tuple[FindingLine, ...]:
     """Diagnosed causes."""
     return tuple(
-        FindingLine(f.cause, f.severity, f.sentence, f.next_step, f.operators) for f in findings
+        FindingLine(f.cause, f.severity, f.sentence, f.next_step, f.operators, evidence_of(f))
+        for f in findings
     )
+
+
+def evidence_of(finding: Finding) -> dict[str, str]:
+    """Numbers of a cause by name, and where it is in the source."""
+    texts = {
+        name.replace("_", " "): show_evidence(name, measurement)
+        for name, measurement in sorted(finding.evidence.items())
+    }
+    if finding.source is not None:
+        texts["where"] = place(finding.source)
+    return texts
 
 
 def lesson_lines(lessons: Iterable[Advice]) -> tuple[LessonLine, ...]:
     """Lessons of practitioners."""
-    return tuple(LessonLine(a.because, a.text, a.source) for a in lessons)
+    return tuple(LessonLine(called_for(a), a.text, a.source) for a in lessons)
 
 
 def conditions(outcome: Outcome) -> dict[str, str]:
     """How everything was measured."""
     machine = outcome.machine
     session = outcome.session
+    saturates = "8-bit products can saturate" if machine.saturates else "8-bit products are exact"
+    features = ", ".join(machine.features) or "no integer extensions"
     facts = {
         "Task": f"{outcome.task}, {outcome.samples:,} samples",
         "Calibration": f"{outcome.calibration:,} samples",
         "Metric": outcome.metric,
         "Machine": f"{machine.processor}, {machine.cores} cores, {show_bytes(machine.memory)}",
-        "Runtime": f"ONNX Runtime {machine.onnxruntime}, {session.threads} thread(s)",
+        "Instructions": f"{machine.architecture}: {features}; {saturates}",
+        "System": machine.system,
+        "Runtime": f"ONNX Runtime {machine.onnxruntime}, Python {machine.python}",
+        "Threads": str(session.threads),
         "Arithmetic": ARITHMETIC[session.arithmetic],
         "Fused low-bit products": ACCURACY[session.matmul_accuracy],
     }
     if outcome.detectable:
-        facts["Smallest drop that would be seen"] = show_detectable(
-            outcome.metric, outcome.detectable
-        )
+        facts[DETECTABLE] = show_detectable(outcome.metric, outcome.detectable)
     if outcome.device:
         facts["Device"] = outcome.device
     return facts

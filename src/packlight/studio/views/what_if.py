@@ -10,7 +10,7 @@ import numpy as np
 from packlight.planning.plan import recipe_of, separate_steps
 from packlight.planning.routes import KEEP, Choice
 from packlight.planning.what_if import WhatIf
-from packlight.records import Measurement, Recipe
+from packlight.records import Measurement, Recipe, parse_recipe
 from packlight.records.budget import Budget
 from packlight.records.measurement import Meets
 from packlight.studio.pages import (
@@ -23,6 +23,7 @@ from packlight.studio.pages import (
 )
 from packlight.studio.views.numbers import budget_lines, numbers
 
+SIMPLIFY = "simplify"
 STEPS = (
     StepTitle(KEEP, "keep", "Leave it as it is."),
     StepTitle("float16", "16-bit", "Weights as 16-bit floats; computed in 32 bits."),
@@ -130,8 +131,9 @@ def prediction(
     Raises:
         RecipeError: a choice matches no operator that it could change.
     """
-    costs = what_if.choose(choices)
     original = what_if.planner.original_costs
+    changed = what_if.changed_count(choices)
+    costs = what_if.choose(choices) if changed else original
     recipe = recipe_of_choices(what_if, choices)
     damage = total_damage(rows, what_if.steps(choices))
     return Prediction(
@@ -143,7 +145,7 @@ def prediction(
         },
         budgets=budget_lines(budget, original, costs, metric, met(budget, costs, original)),
         receipt=tuple(receipt(what_if, rows, choices)),
-        changed=what_if.changed_count(choices),
+        changed=changed,
         damage=damage,
         recipe=recipe.text() if recipe.steps else "",
     )
@@ -162,8 +164,11 @@ def met(
 
 
 def recipe_of_choices(what_if: WhatIf, choices: Sequence[Choice]) -> Recipe:
-    """The recipe that makes what choices say."""
-    return recipe_of(list(separate_steps(choices, what_if.effects_by_choice(choices))))
+    """The recipe that makes what choices say; predictions are of the simplified model."""
+    steps = recipe_of(list(separate_steps(choices, what_if.effects_by_choice(choices)))).steps
+    if not steps:
+        return Recipe()
+    return Recipe((*parse_recipe(SIMPLIFY).steps, *steps))
 
 
 def receipt(

@@ -66,7 +66,9 @@ export interface ContrastColumn {
   worst: string;
   worst_drop: Number | null;
   trust: Record<string, Number[]>;
-  slices: string[];
+  sentences: string[];
+  worst_text: string;
+  tables: TextTable[];
   confusions: ConfusionChange[];
   notes: string[];
 }
@@ -94,6 +96,7 @@ export interface FindingLine {
   text: string;
   next_step: string;
   operators: string[];
+  evidence: Record<string, string>;
 }
 
 export interface Frame {
@@ -136,6 +139,8 @@ export interface GroupDot {
   q: number;
   lost: number;
   won: number;
+  metric: string;
+  flips: string;
 }
 
 export interface GroupRow {
@@ -253,6 +258,9 @@ export interface OverviewPage {
   findings: FindingLine[];
   lessons: LessonLine[];
   conditions: Record<string, string>;
+  search: SearchPart | null;
+  refusals: RefusalLine[];
+  terms: Record<string, string>;
 }
 
 export interface Picture {
@@ -288,6 +296,15 @@ export interface ReceiptLine {
   refused: string[];
 }
 
+export interface RefusalLine {
+  method: string;
+  reason: string;
+  remedy: string;
+  operators: number;
+  variants: number;
+  details: string[];
+}
+
 export interface SampleCard {
   sample: number;
   outcome: string;
@@ -297,6 +314,7 @@ export interface SampleCard {
   confidence_after: number;
   groups: Record<string, string>;
   picture: Picture | null;
+  moved: string;
 }
 
 export interface SamplesPage {
@@ -319,6 +337,16 @@ export interface SavedView {
   note: string;
 }
 
+export interface SearchPart {
+  sentences: string[];
+  stages: string[];
+  sizes: number[];
+  decibels: number[];
+  measured_sizes: number[];
+  measured_decibels: number[];
+  tables: TextTable[];
+}
+
 export interface Sensitivity {
   model: string;
   n: number;
@@ -329,6 +357,13 @@ export interface StepTitle {
   step: string;
   title: string;
   tip: string;
+}
+
+export interface TextTable {
+  title: string;
+  heads: string[];
+  rows: string[][];
+  note: string;
 }
 
 export interface VariantRow {
@@ -342,6 +377,7 @@ export interface VariantRow {
   same_as: string;
   numbers: Record<string, Number>;
   settings: Record<string, string>;
+  steps: string[];
   original: boolean;
   best: boolean;
   tried: boolean;

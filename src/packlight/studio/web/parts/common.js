@@ -21,6 +21,16 @@ export function Value({ number, interval = true }) {
   </span>`;
 }
 
+/** A name that breaks where a recipe's steps and options end. @param {{text: string}} props */
+export function Breakable({ text }) {
+  return text.split(/(?<=[+,])/).map((part, index) => html`${index ? html`<wbr />` : null}${part}`);
+}
+
+/** A budget with true signs of comparison. @param {string} text */
+export function budgetText(text) {
+  return withMinus(text).replace("<=", " ≤ ").replace(">=", " ≥ ");
+}
+
 /** A card with a heading. */
 export function Card({ title, children, wide, tools, id }) {
   return html`<section class="card ${wide ? "wide" : ""}" aria-label=${title} id=${id}>

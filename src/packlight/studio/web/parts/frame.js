@@ -1,10 +1,9 @@
 /** What stands around every page: name, pages, budgets, saved views, looks and help. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { formatAddress, pageAddress, PAGES } from "../logic/address.js";
-import { withMinus } from "../logic/format.js";
-import { Command, Mark, Value } from "./common.js";
+import { budgetText, Command, Mark, Value } from "./common.js";
 import { html } from "./html.js";
-import { address, answer, go, goTo, isConnected, isHelpOpen, isOffline, jobs, message, refreshAnswers, send, theme, toggleTheme } from "./state.js";
+import { address, answer, go, goTo, isConnected, isHelpOpen, isOffline, jobs, message, predictedBudgets, refreshAnswers, send, theme, toggleTheme } from "./state.js";
 
 export const TITLES = { overview: "Overview", operators: "Operators", "what-if": "What if", compare: "Compare", layers: "Layers", diff: "Diff" };
 const MESSAGE_MS = 12000;
@@ -71,8 +70,9 @@ export function BudgetBar({ frame }) {
   if (!frame.budgets.length) {
     return html`<div class="budgets" role="region" aria-label="Budgets"><span class="quiet">${frame.kind === "model" ? "A model alone has no budgets. " : "No budget was set. "}<${Command}>packlight fit ${frame.model || "MODEL"} --task T --budget 'size<=0.3x'<//></span></div>`;
   }
-  return html`<div class="budgets" role="region" aria-label="Budgets"><span class="quiet">Budgets, <strong>${frame.shown}</strong></span>
-    ${frame.budgets.map((budget) => html`<span class="budget" key=${budget.text} title="${budget.title}: ${budget.text}${budget.bound_text ? `, ${budget.bound_text}` : ""}">${withMinus(budget.text)} <${Mark} state=${budget.meets} /> <${Value} number=${budget.reached} /></span>`)}</div>`;
+  const choices = address.value.page === "what-if" ? predictedBudgets.value : null;
+  return html`<div class="budgets" role="region" aria-label="Budgets"><span class="quiet">Budgets, <strong>${choices ? "your choices, predicted" : frame.shown}</strong></span>
+    ${(choices ?? frame.budgets).map((budget) => html`<span class="budget" key=${budget.text} title="${budget.title}: ${budget.text}${budget.bound_text ? `, ${budget.bound_text}` : ""}">${budgetText(budget.text)}${budget.text.endsWith("x") && budget.bound_text ? html` <span class="quiet">(${budget.bound_text})</span>` : null} <${Mark} state=${budget.meets} word=${choices && !budget.reached ? "only measuring tells" : undefined} /> ${budget.reached ? html`<${Value} number=${budget.reached} />` : null}</span>`)}</div>`;
 }
 
 export function Message() {

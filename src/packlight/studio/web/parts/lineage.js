@@ -1,9 +1,12 @@
 /** The lineage: how each variant was made, step by step or in the order of time. */
 import { viridis } from "../logic/scales.js";
 import { html } from "./html.js";
+import { useSize } from "./canvas.js";
 
-const COLUMN = 108;
-const ROW = 27;
+const LEAST_COLUMN = 84;
+const MOST_COLUMN = 170;
+const LABEL_SPACE = 190;
+const ROW = 30;
 
 /**
  * @param {object} props
@@ -15,6 +18,7 @@ const ROW = 27;
  * @param {(id: string, add: boolean) => void} props.onSelect
  */
 export function Lineage({ nodes, variants, metric, by, selected, onSelect }) {
+  const [box, size] = useSize();
   const byId = new Map(variants.map((variant) => [variant.id, variant]));
   const values = variants.map((variant) => variant.numbers[metric.name]?.value).filter((value) => value !== undefined);
   const most = Math.max(...values, 0);
@@ -24,13 +28,16 @@ export function Lineage({ nodes, variants, metric, by, selected, onSelect }) {
     return value === undefined || most === least ? null : (value - least) / (most - least);
   };
   const turns = nodes.filter((node) => node.variant).sort((a, b) => a.order - b.order).map((node) => node.key);
-  const column = (node) => (by === "time" && node.variant ? turns.indexOf(node.key) * 0.55 : node.x);
+  const column = (node) => (by === "time" && node.variant ? turns.indexOf(node.key) : node.x);
   const placed = nodes.filter((node) => by !== "time" || node.variant);
-  const position = (node) => [18 + column(node) * COLUMN, 20 + node.y * ROW];
+  const deepest = Math.max(1, ...placed.map(column));
+  const step = Math.min(MOST_COLUMN, Math.max(LEAST_COLUMN, (size.width - LABEL_SPACE) / deepest));
+  const position = (node) => [18 + column(node) * step, 26 + node.y * ROW];
+  const parents = new Set(by === "time" ? [] : placed.filter((node) => node.key).map((node) => node.parent));
   const byKey = new Map(nodes.map((node) => [node.key, node]));
-  const width = Math.max(...placed.map((node) => position(node)[0])) + 120;
-  const height = Math.max(...placed.map((node) => node.y)) * ROW + 44;
-  return html`<div class="scroll lineage"><svg width=${width} height=${height} role="group" aria-label="Lineage of variants">
+  const width = Math.max(...placed.map((node) => position(node)[0])) + LABEL_SPACE - 24;
+  const height = Math.max(...placed.map((node) => node.y)) * ROW + 46;
+  return html`<div class="scroll lineage" ref=${box}><svg width=${width} height=${height} role="group" aria-label="Lineage of variants">
     ${by !== "time" && placed.filter((node) => node.key).map((node) => {
       const [px, py] = position(node);
       const [qx, qy] = position(byKey.get(node.parent));
@@ -39,7 +46,7 @@ export function Lineage({ nodes, variants, metric, by, selected, onSelect }) {
     ${placed.map((node) => {
       const variant = byId.get(node.variant);
       const [px, py] = position(node);
-      const name = variant ? (variant.original ? "original" : by === "time" ? variant.name : variant.name === variant.recipe || variant.name.includes("+") ? node.label : variant.name) : node.label;
+      const name = variant ? (variant.original ? "original" : by === "time" ? variant.name : variant.name.includes("+") ? node.label : variant.name) : node.label;
       const part = share(variant);
       const radius = variant ? 6 + 4 * (part ?? 0.5) : 3;
       const choose = (add) => variant && onSelect(variant.id, add);
@@ -48,7 +55,7 @@ export function Lineage({ nodes, variants, metric, by, selected, onSelect }) {
           onClick=${(event) => choose(event.ctrlKey || event.metaKey || event.shiftKey)} onKeyDown=${(event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(event.ctrlKey || event.shiftKey); } }}>
         <circle cx=${px} cy=${py} r=${radius} style=${variant && part !== null ? { fill: viridis(part) } : {}} />
         ${variant?.best ? html`<circle class="ring" cx=${px} cy=${py} r=${radius + 4} />` : null}
-        <text class="node-label" x=${px + radius + 5} y=${py + 4}>${name.length > 24 ? `${name.slice(0, 23)}…` : name}</text>
+        <text class="node-label" text-anchor=${parents.has(node.key) && node.key ? "middle" : "start"} x=${parents.has(node.key) ? (node.key ? px : 4) : px + radius + 5} y=${parents.has(node.key) ? py - radius - 4 : py + 4}>${name.length > 24 ? `${name.slice(0, 23)}…` : name}</text>
         <title>${variant ? `${variant.name}\n${variant.recipe}\n${metric.title}: ${variant.numbers[metric.name]?.text ?? "unknown"}` : node.label}</title>
       </g>`;
     })}

@@ -81,7 +81,7 @@ export function Scatter({ names, x, y, xTitle, yTitle, shares, rows, selected, o
     }
     return nearest;
   }
-  return html`<div class="plot" ref=${box}><canvas ref=${canvas} class="canvas" role="img" aria-label="Scatter of ${xTitle.title} and ${yTitle.title}" data-points=${names.length}
+  return html`<div class="plot scatter" ref=${box}><canvas ref=${canvas} class="canvas" role="img" aria-label="Scatter of ${xTitle.title} and ${yTitle.title}" data-points=${names.length}
       data-selected=${[...selected].slice(0, 50).map((row) => names[row]).join(" ")} style=${{ width: `${size.width}px`, height: `${size.height}px` }}
       onPointerMove=${(event) => setHover(under(event))} onPointerLeave=${() => setHover(-1)}
       onClick=${(event) => { const row = under(event); onSelect(row < 0 ? [] : [row], event.ctrlKey || event.metaKey || event.shiftKey); }}></canvas>
@@ -193,7 +193,7 @@ export function Timeline({ names, starts, seconds, shares, rows, selected, onSel
     }
     return low - 1;
   }
-  return html`<div class="plot" ref=${box}><canvas ref=${canvas} class="canvas" role="img" aria-label="Timeline of one run" data-selected=${[...selected].slice(0, 50).map((row) => names[row]).join(" ")}
+  return html`<div class="plot timeline" ref=${box}><canvas ref=${canvas} class="canvas" role="img" aria-label="Timeline of one run" data-selected=${[...selected].slice(0, 50).map((row) => names[row]).join(" ")}
       style=${{ width: `${size.width}px`, height: `${size.height}px` }} onPointerMove=${(event) => setHover(under(event))} onPointerLeave=${() => setHover(-1)}
       onClick=${(event) => { const row = under(event); if (row >= 0) onSelect([row], event.ctrlKey || event.metaKey || event.shiftKey); }}></canvas>
     ${hover >= 0 ? html`<div class="tip" role="status">${names[hover]} · ${show(seconds[hover], "s")}</div>` : null}

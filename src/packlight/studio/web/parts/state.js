@@ -5,7 +5,7 @@ import { formatAddress, parseAddress, requestAddress } from "../logic/address.js
 /** @typedef {import("../records").Frame} Frame */
 
 const inlined = document.getElementById("answers");
-/** @type {Record<string, unknown> | null} answers of an offline file */
+/** @type {Record<string, any> | null} answers of an offline file */
 const answers = inlined ? JSON.parse(inlined.textContent ?? "{}") : null;
 
 export const isOffline = answers !== null;
@@ -14,6 +14,8 @@ export const address = signal(parseAddress(location.hash));
 export const jobs = signal([]);
 export const isConnected = signal(true);
 export const message = signal("");
+/** @type {import("@preact/signals").Signal<import("../records").BudgetLine[] | null>} of the choices in What if */
+export const predictedBudgets = signal(null);
 export const isHelpOpen = signal(false);
 
 /**
@@ -71,6 +73,15 @@ export function answer(name, query = {}) {
   return entry.signal.value;
 }
 
+/**
+ * Tell whether a request has an answer: a server has all, an offline file those that it holds.
+ * @param {string} name
+ * @param {Record<string, string | number | undefined>} query
+ */
+export function isAnswered(name, query) {
+  return answers === null || requestAddress(name, query) in answers;
+}
+
 /** @param {string} url */
 async function load(url) {
   const entry = cache.get(url);
@@ -87,7 +98,9 @@ async function load(url) {
 /** @param {string} url */
 async function get(url) {
   if (answers) {
-    if (url in answers) return answers[url];
+    const content = answers[url];
+    if (content && Object.keys(content).join() === "error") throw new Error(content.error);
+    if (content) return content;
     throw new Error("This is not in the offline file. Open the project with packlight studio to see it.");
   }
   const response = await fetch(url);

@@ -1,6 +1,7 @@
 /** Variants by two measurements, with intervals, budgets and the Pareto front. */
 import { digits, withMinus } from "../logic/format.js";
 import { extent, finite, linear, ticks } from "../logic/scales.js";
+import { budgetText } from "./common.js";
 import { html } from "./html.js";
 import { useSize } from "./canvas.js";
 
@@ -38,9 +39,9 @@ export function TradeOff({ variants, x, y, budgets, front, selected, onSelect })
       ${ticks(...domain(y), Math.max(2, size.height / 60)).map((tick) => html`<g key=${tick}><line class="grid" y1=${up(tick)} y2=${up(tick)} x1=${MARGIN.left} x2=${size.width - MARGIN.right} />
         <text class="tick" text-anchor="end" dominant-baseline="middle" x=${MARGIN.left - 6} y=${up(tick)}>${axisText(tick, y)}</text></g>`)}
       ${bounds(x).map((budget) => html`<g key=${budget.text}><rect class="beyond" x=${outsideX(budget, across, size)[0]} width=${outsideX(budget, across, size)[1]} y=${MARGIN.top} height=${Math.max(0, size.height - MARGIN.bottom - MARGIN.top)} />
-        <line class="bound" x1=${across(budget.bound)} x2=${across(budget.bound)} y1=${MARGIN.top} y2=${size.height - MARGIN.bottom} /><text class="bound-text" x=${across(budget.bound) + 4} y=${MARGIN.top + 10}>${budget.text}</text></g>`)}
+        <line class="bound" x1=${across(budget.bound)} x2=${across(budget.bound)} y1=${MARGIN.top} y2=${size.height - MARGIN.bottom} /><text class="bound-text" x=${across(budget.bound) + 4} y=${MARGIN.top + 10}>${budgetText(budget.text)}</text></g>`)}
       ${bounds(y).map((budget) => html`<g key=${budget.text}><rect class="beyond" y=${outsideY(budget, up, size)[0]} height=${outsideY(budget, up, size)[1]} x=${MARGIN.left} width=${Math.max(0, size.width - MARGIN.right - MARGIN.left)} />
-        <line class="bound" y1=${up(budget.bound)} y2=${up(budget.bound)} x1=${MARGIN.left} x2=${size.width - MARGIN.right} /><text class="bound-text" text-anchor="end" x=${size.width - MARGIN.right - 2} y=${up(budget.bound) - 4}>${budget.text}</text></g>`)}
+        <line class="bound" y1=${up(budget.bound)} y2=${up(budget.bound)} x1=${MARGIN.left} x2=${size.width - MARGIN.right} /><text class="bound-text" text-anchor="end" x=${size.width - MARGIN.right - 2} y=${up(budget.bound) - 4}>${budgetText(budget.text)}</text></g>`)}
       <polyline class="front" points=${line.map((variant) => place(variant).join(",")).join(" ")} />
       ${shown.map((variant) => html`<g key=${variant.id} class="point ${variant.verdict} ${selected.includes(variant.id) ? "selected" : ""} ${variant.original ? "original" : ""} ${variant.best ? "best" : ""} ${variant.tried ? "tried" : ""}"
           role="button" tabIndex="0" aria-pressed=${selected.includes(variant.id)} aria-label="${variant.name}: ${x.title} ${variant.numbers[x.name].text}, ${y.title} ${variant.numbers[y.name].text}"

@@ -4,13 +4,15 @@ import { listOf, joined, pageAddress } from "../logic/address.js";
 import { plural, withMinus } from "../logic/format.js";
 import { finite } from "../logic/scales.js";
 import { Answered, Card, Empty, Mark, Problem, Select, Skeleton, Value } from "../parts/common.js";
+import { FindingCard, Lesson, sentence, TextTable } from "../parts/facts.js";
 import { html } from "../parts/html.js";
-import { address, answer, go, isOffline } from "../parts/state.js";
+import { address, answer, go, isAnswered, isOffline } from "../parts/state.js";
 import { shortName } from "./overview.js";
 
 const HEADLINE = ["size", "latency_ratio", "peak_memory", "drop", "worst_group_drop", "flips", "agreement", "snr"];
 const MOST = 5;
 const PAGE = 24;
+const MOVED = "moved";
 const OUTCOMES = { lost: "right to wrong", won: "wrong to right", changed: "wrong, differently" };
 
 export function Compare({ frame }) {
@@ -23,7 +25,7 @@ export function Compare({ frame }) {
   const page = answer("compare", { variants: keys.join(",") });
   return html`<div class="page compare"><div class="page-tools" role="group" aria-label="Variants to compare"><span>Compare ${frame.variants.find((model) => model.role === "original")?.name ?? "the original"} with</span>
       ${keys.map((key) => html`<span class="chip" key=${key}>${frame.variants.find((model) => model.id === key)?.name ?? key}${keys.length > 1 ? html`<button type="button" aria-label="Remove ${key}" onClick=${() => go({ v: joined(keys.filter((other) => other !== key)) })}>✕</button>` : null}</span>`)}
-      ${keys.length < MOST ? html`<${Select} hidden label="Add a variant" value="" options=${[["", isOffline ? "choose another ..." : "add ..."], ...frame.variants.filter((model) => model.role !== "original" && model.role !== "file" && !keys.includes(model.id)).map((model) => [model.id, model.name])]} change=${(id) => id && go({ v: joined(isOffline ? [id] : [...keys, id]) })} />` : null}</div>
+      ${keys.length < MOST ? html`<${Select} hidden label="Add a variant" value="" options=${[["", isOffline ? "choose another ..." : "add ..."], ...frame.variants.filter((model) => model.role !== "original" && model.role !== "file" && !keys.includes(model.id) && isAnswered("compare", { variants: isOffline ? model.id : [...keys, model.id].join(",") })).map((model) => [model.id, model.name])]} change=${(id) => id && go({ v: joined(isOffline ? [id] : [...keys, id]) })} />` : null}</div>
     <${Answered} answer=${page} lines=${12}>${(content) => html`<${Content} page=${content} />`}<//></div>`;
 }
 
@@ -38,17 +40,18 @@ function Content({ page }) {
       <tbody><tr><th scope="row">Budgets</th><td><${Mark} state=${page.reference.verdict} /></td>${page.variants.map((variant) => html`<td key=${variant.id}><${Mark} state=${variant.verdict} /></td>`)}</tr>
         ${rows.map((metric) => html`<tr key=${metric.name}><th scope="row">${metric.title} <span class="quiet">${metric.better === "lower" ? "↓" : "↑"}</span></th><td><${Value} number=${page.reference.numbers[metric.name]} /></td>${page.variants.map((variant) => html`<td key=${variant.id}><${Value} number=${variant.numbers[metric.name]} /></td>`)}</tr>`)}
         <tr><th scope="row">Evidence of a drop</th><td></td>${page.variants.map((variant) => { const contrast = page.contrasts.find((other) => other.variant === variant.id); return html`<td key=${variant.id}>${contrast ? html`p = ${contrast.p < 0.001 ? "< 0.001" : contrast.p.toFixed(3)} <span class="quiet">${contrast.test}</span>` : "–"}</td>`; })}</tr>
-        <tr><th scope="row">Flips</th><td></td>${page.variants.map((variant) => { const contrast = page.contrasts.find((other) => other.variant === variant.id); return html`<td key=${variant.id}>${contrast ? Object.entries(contrast.rates).filter(([name]) => name in OUTCOMES).map(([name, rate]) => html`<div key=${name}>${OUTCOMES[name]} <${Value} number=${rate} interval=${false} /></div>`) : "–"}</td>`; })}</tr></tbody></table></div><//>
+        <tr><th scope="row">Decisions that changed</th><td></td>${page.variants.map((variant) => { const contrast = page.contrasts.find((other) => other.variant === variant.id); return html`<td key=${variant.id}>${contrast ? Object.entries(contrast.rates).filter(([name]) => name in OUTCOMES).map(([name, rate]) => html`<div key=${name}>${OUTCOMES[name]} <${Value} number=${rate} /></div>`) : "–"}</td>`; })}</tr></tbody></table></div><//>
     <div class="split">
-      <${Groups} page=${page} />
+      <${Groups} page=${page} nameOf=${nameOf} />
       <${Samples} page=${page} shown=${shown} nameOf=${nameOf} />
       <${Card} title="Confusions" tools=${page.contrasts.length > 1 ? html`<${Select} label="Variant" value=${shown.variant} options=${page.contrasts.map((contrast) => [contrast.variant, nameOf(contrast.variant)])} change=${(of) => go({ of }, { replace: true })} />` : null}><${Confusions} contrast=${shown} /><//>
-      <${Card} title="Why">${page.findings.map((finding) => html`<div class="finding" key=${finding.cause}><h3><span class="badge ${finding.severity === "note" ? "" : "open"}">${finding.severity}</span> ${finding.cause}</h3><p>${finding.text}</p><p><strong>Next:</strong> ${finding.next_step}</p></div>`)}
-        ${shown.slices.map((text) => html`<p key=${text}><strong>Slice:</strong> ${text}</p>`)}
-        ${shown.notes.map((text) => html`<p class="quiet" key=${text}>${text}</p>`)}
+      <${Card} title="Why">${page.findings.map((finding) => html`<${FindingCard} key=${finding.cause} finding=${finding} />`)}
+        ${shown.sentences.map((text) => html`<p key=${text}>${withMinus(text)}</p>`)}
+        ${shown.tables.map((table) => html`<${TextTable} key=${table.title} table=${table} />`)}
+        ${shown.notes.map((text) => html`<p class="quiet" key=${text}>${sentence(text)}</p>`)}
         <${Trust} contrast=${shown} />
         <p><a class="button" href=${pageAddress(address.value, "layers", { v: shown.variant })}>Look inside: layers</a></p>
-        ${page.lessons.slice(0, 4).map((lesson, index) => html`<details class="lesson" key=${index}><summary>${lesson.text}</summary><p>Here ${lesson.title}. Source: ${lesson.source}</p></details>`)}<//>
+        ${page.lessons.slice(0, 4).map((lesson, index) => html`<${Lesson} key=${index} lesson=${lesson} />`)}<//>
     </div>`;
 }
 
@@ -60,7 +63,7 @@ function Trust({ contrast }) {
 }
 
 /** Groups as dots with intervals, the worst first; too small ones gray. */
-function Groups({ page }) {
+function Groups({ page, nameOf }) {
   const state = address.value;
   const column = state.by ?? "";
   const rows = page.groups.filter((row) => !column || row.column === column);
@@ -71,11 +74,12 @@ function Groups({ page }) {
   const selectedGroup = `${state.column ?? ""}=${state.group ?? ""}`;
   const choose = (row) => go(selectedGroup === `${row.column}=${row.name}` ? { column: "", group: "", start: "" } : { column: row.column, group: row.name, before: "", after: "", start: "" }, { replace: true });
   return html`<${Card} title="Groups" tools=${page.columns.length > 1 ? html`<${Select} label="Column" value=${column} options=${[["", "all"], ...page.columns.map((name) => [name, name])]} change=${(by) => go({ by }, { replace: true })} />` : null}>
+    ${page.contrasts.map((contrast) => (contrast.worst_text ? html`<p key=${contrast.variant}>${page.contrasts.length > 1 ? `${nameOf(contrast.variant)}: ` : ""}${withMinus(contrast.worst_text)}</p>` : null))}
     ${rows.length ? html`<p class="quiet">Drop in each group with its 95 % interval, worst first; right of the line is worse. A star: differs from all other samples (q ≤ 0.05). Click a group to see its samples.</p>
     <div role="listbox" aria-label="Groups" class="groups">${rows.map((row) => html`<div key=${`${row.column}=${row.name}`} role="option" tabIndex="0" aria-selected=${selectedGroup === `${row.column}=${row.name}`} class="group-row ${row.dots.every((dot) => dot.standing === "too small") ? "small" : ""} ${selectedGroup === `${row.column}=${row.name}` ? "selected" : ""}"
         onClick=${() => choose(row)} onKeyDown=${(event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(row); } }}>
       <div class="group-name"><strong>${row.name}</strong> <span class="quiet">${row.column}, n = ${row.n.toLocaleString("en-US")}</span></div>
-      <div class="group-dots">${row.dots.map((dot, index) => html`<div class="group-dot" key=${dot.variant} title="${withMinus(dot.drop.text)} ${withMinus(dot.drop.interval)}; ${dot.lost} lost, ${dot.won} won; ${dot.standing}">
+      <div class="group-dots">${row.dots.map((dot, index) => html`<div class="group-dot" key=${dot.variant} title="${withMinus(dot.drop.text)} ${withMinus(dot.drop.interval)}; ${dot.lost} lost, ${dot.won} won${dot.flips ? `, flips ${dot.flips}` : ""}; ${dot.standing}${dot.metric ? `; ${dot.metric}` : ""}">
         <span class="zero" style=${{ left: `${place(0)}%` }}></span><span class="span tone${index % 5}" style=${{ left: `${place(finite(dot.drop.low))}%`, width: `${Math.max(0.5, place(finite(dot.drop.high)) - place(finite(dot.drop.low)))}%` }}></span><span class="dot tone${index % 5}" style=${{ left: `${place(dot.drop.value)}%` }}></span></div>`)}</div>
       <div class="group-text">${row.dots.map((dot) => html`<div key=${dot.variant}>${withMinus(dot.drop.text)}${dot.standing === "harder" ? html` <span class="star" title="hit harder than the rest, q = ${dot.q.toFixed(3)}">★ harder</span>` : dot.standing === "lighter" ? html` <span title="hit lighter than the rest">☆ lighter</span>` : dot.standing === "too small" ? html` <span class="quiet">too small</span>` : ""} <span class="quiet">${dot.lost} lost, ${dot.won} won</span></div>`)}</div></div>`)}</div>
     ${page.variants.length > 1 ? html`<p class="legend">${page.variants.map((variant, index) => html`<span key=${variant.id}><span class="dot-key tone${index % 5}"></span> ${shortName(variant.name)}</span>`)}</p>` : null}` : html`<${Empty} title="No groups"><p>Give the task a group column, as <code>group_class</code> in its .npz, to see who is hit.</p><//>`}<//>`;
@@ -93,11 +97,12 @@ function Confusions({ contrast }) {
 function Samples({ page, shown, nameOf }) {
   const state = address.value;
   const query = isOffline
-    ? { variant: shown.variant, outcome: state.outcome === "lost" ? "lost" : "" }
+    ? { variant: shown.variant }
     : { variant: shown.variant, outcome: state.outcome, column: state.column, group: state.group, before: state.before, after: state.after, start: state.start };
-  const samples = answer("samples", query);
+  const answered = answer("samples", query);
+  const samples = isOffline && answered.value ? { ...answered, value: filteredPage(answered.value, state) } : answered;
   const [focus, setFocus] = useState(0);
-  useEffect(() => setFocus(0), [JSON.stringify(query)]);
+  useEffect(() => setFocus(0), [JSON.stringify([query, state.outcome, state.group, state.before, state.after])]);
   const cards = samples.value?.cards ?? [];
   const filter = [state.group && `${state.column} = ${state.group}`, state.before && `${state.before} → ${state.after}`].filter(Boolean).join(", ");
   function onKey(event) {
@@ -117,10 +122,20 @@ function Samples({ page, shown, nameOf }) {
     ${samples.error ? html`<${Problem} text=${samples.error} />` : null}
     ${!samples.value && !samples.error ? html`<${Skeleton} lines=${5} />` : null}
     <ul class="samples" tabIndex="0" aria-label="Samples" onKeyDown=${onKey}>${cards.map((card, index) => html`<li key=${card.sample} class="sample ${card.outcome} ${index === focus ? "focused" : ""}" aria-current=${index === focus ? "true" : undefined} onClick=${() => setFocus(index)}>
-      <${Picture} picture=${card.picture} sample=${card.sample} /><div class="sample-text"><div><span class="quiet">was</span> ${card.before} <span class="quiet">${percent(card.confidence_before)}</span></div><div><span class="quiet">now</span> <strong>${card.after}</strong> <span class="quiet">${percent(card.confidence_after)}</span></div>
-      <div class="quiet">${OUTCOMES[card.outcome]} · #${card.sample}</div></div></li>`)}</ul>
+      <${Picture} picture=${card.picture} sample=${card.sample} /><div class="sample-text">${card.outcome === MOVED ? html`<div>output moved by <strong>${card.moved}</strong></div><div class="quiet">#${card.sample}</div>` : html`<div><span class="quiet">was</span> ${card.before} <span class="quiet">${percent(card.confidence_before)}</span></div><div><span class="quiet">now</span> <strong>${card.after}</strong> <span class="quiet">${percent(card.confidence_after)}</span></div>
+      <div class="quiet">${OUTCOMES[card.outcome]} · #${card.sample}</div>`}</div></li>`)}</ul>
     ${samples.value && !cards.length ? html`<${Empty} title="No sample changed here"><p>Choose another group or outcome.</p><//>` : null}
     ${samples.value && samples.value.total > PAGE && !isOffline ? html`<div class="pager"><button type="button" disabled=${samples.value.start === 0} onClick=${() => go({ start: String(Math.max(0, samples.value.start - PAGE)) }, { replace: true })}>Earlier</button><span>${samples.value.start + 1} to ${Math.min(samples.value.total, samples.value.start + PAGE)} of ${samples.value.total}</span><button type="button" disabled=${samples.value.start + PAGE >= samples.value.total} onClick=${() => go({ start: String(samples.value.start + PAGE) }, { replace: true })}>Later</button></div>` : null}<//>`;
+}
+
+/** The page of an offline file after the filters that the server applies otherwise. */
+function filteredPage(page, state) {
+  const cards = page.cards.filter((card) => (!state.outcome || card.outcome === state.outcome)
+    && (!state.group || card.groups[state.column] === state.group)
+    && (!state.before || card.before === state.before) && (!state.after || card.after === state.after));
+  const isWhole = page.cards.length === page.total;
+  const isFiltered = state.outcome || state.group || state.before || state.after;
+  return { ...page, cards, total: isWhole || isFiltered ? cards.length : page.total };
 }
 
 function percent(share) {

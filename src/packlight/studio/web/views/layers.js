@@ -5,7 +5,7 @@ import { listOf, pageAddress } from "../logic/address.js";
 import { Answered, Card, Command, Empty, Problem, Value } from "../parts/common.js";
 import { useDrawing, useSize } from "../parts/canvas.js";
 import { html } from "../parts/html.js";
-import { address, answer, go, isOffline, message, refreshAnswers, send, jobs } from "../parts/state.js";
+import { address, answer, go, isAnswered, isOffline, message, refreshAnswers, send, jobs } from "../parts/state.js";
 import { Jobs } from "./what_if.js";
 import { useEffect, useState } from "preact/hooks";
 import { Select } from "../parts/common.js";
@@ -20,7 +20,7 @@ export function LayersView({ frame }) {
   const page = answer("layers", { variant });
   const done = jobs.value.filter((job) => job.kind === "layers" && job.state === "done").length;
   useEffect(() => { if (done) refreshAnswers("layers"); }, [done]);
-  return html`<div class="page layers"><div class="page-tools"><${Select} label="Variant" value=${variant ?? ""} options=${frame.variants.filter((model) => model.role !== "original" && model.role !== "file").map((model) => [model.id, model.name])} change=${(id) => go({ v: id })} /></div>
+  return html`<div class="page layers"><div class="page-tools"><${Select} label="Variant" value=${variant ?? ""} options=${frame.variants.filter((model) => model.role !== "original" && model.role !== "file" && isAnswered("layers", { variant: model.id })).map((model) => [model.id, model.name])} change=${(id) => go({ v: id })} /></div>
     <${Answered} answer=${page} lines=${10}>${(content) => (content.ready ? html`<${Content} page=${content} />` : html`<${Missing} page=${content} frame=${frame} />`)}<//></div>`;
 }
 

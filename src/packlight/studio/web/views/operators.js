@@ -9,16 +9,19 @@ import { Graph } from "../parts/graph.js";
 import { Histogram } from "../parts/histogram.js";
 import { html } from "../parts/html.js";
 import { Scatter, Timeline } from "../parts/scatter.js";
-import { address, answer, go, isOffline } from "../parts/state.js";
+import { address, answer, go, isAnswered, isOffline } from "../parts/state.js";
 import { DataTable, nextSort } from "../parts/table.js";
 
-const SHOWN = ["time_share", "macs", "weight_bytes", "bits", "activation_bytes", "sensitivity"];
+const SHOWN = ["time_share", "macs", "weight_bytes", "bits", "sensitivity"];
 const FOLD_ABOVE = 40;
 const MOST_IN_ADDRESS = 40;
 
-export function ModelSelect({ frame, name = "model", label = "Model" }) {
+/** A choice among the models that a page can show. */
+export function ModelSelect({ frame, page = "operators" }) {
+  const name = "model";
   const value = address.value[name] || frame.variants[0]?.id || "";
-  return html`<${Select} label=${label} value=${value} options=${frame.variants.map((model) => [model.id, model.role === "original" ? `${model.name} (original)` : model.role === "best" ? `${model.name} (chosen)` : model.name])} change=${(next) => go({ [name]: next, open: "", z: "" })} />`;
+  const models = frame.variants.filter((model) => isAnswered(page, { model: model.id }));
+  return html`<${Select} label="Model" value=${value} options=${models.map((model) => [model.id, model.role === "original" ? `${model.name} (original)` : model.role === "best" ? `${model.name} (chosen)` : model.name])} change=${(next) => go({ [name]: next, open: "", z: "" })} />`;
 }
 
 /** Selected operators of a page, as row numbers. @param {import("../records").OperatorsPage} page */
@@ -59,7 +62,7 @@ function commonModule(page, rows) {
 
 export function Operators({ frame }) {
   const state = address.value;
-  const page = answer("operators", { model: state.model, measured: state.measured });
+  const page = answer("operators", { model: state.model || frame.variants[0]?.id, measured: state.measured });
   return html`<div class="page operators">
     <div class="page-tools"><${ModelSelect} frame=${frame} />
       ${isOffline ? null : html`<button type="button" aria-pressed=${state.measured === "1"} onClick=${() => go({ measured: state.measured ? "" : "1" })}>${state.measured ? "Predicted times" : "Measure times here"}</button>`}</div>
@@ -82,18 +85,18 @@ function Content({ page }) {
   const yName = page.numbers[state.y] ? state.y : page.numbers.time ? "time" : "weight_bytes";
   const title = (name) => page.columns.find((item) => item.name === name);
   const options = page.columns.filter((item) => item.name !== "time_share").map((item) => [item.name, item.title]);
-  return html`<div class="split">
+  return html`<div class="split"><div class="stack">
     <${OperatorTable} page=${page} table=${table} selected=${selected} select=${select} />
-    <${Card} title="Graph" tools=${html`<${Select} label="Color" value=${columnName} options=${page.columns.map((item) => [item.name, item.title])} change=${(value) => go({ color: value }, { replace: true })} />
+    <${Card} title="Scatter" tools=${html`<${Select} label="Across" value=${xName} options=${options} change=${(value) => go({ x: value }, { replace: true })} /><${Select} label="Up" value=${yName} options=${options} change=${(value) => go({ y: value }, { replace: true })} />`}>
+      <${Scatter} names=${page.names} x=${page.numbers[xName]} y=${page.numbers[yName]} xTitle=${title(xName)} yTitle=${title(yName)} shares=${shares} rows=${kept} selected=${selected} onSelect=${select} /><//>
+    </div><div class="stack"><${Card} title="Graph" tools=${html`<${Select} label="Color" value=${columnName} options=${page.columns.map((item) => [item.name, item.title])} change=${(value) => go({ color: value }, { replace: true })} />
         <button type="button" onClick=${() => go({ open: state.open === "*" ? "" : "*", z: "" })}>${state.open === "*" ? "Fold modules" : "Unfold all"}</button>`}>
       ${graph.value ? html`<${Graph} key=${`${page.model}|${state.open ?? ""}`} graph=${graph.value} names=${page.names} shares=${shares} values=${page.numbers[columnName]} show=${(value) => show(value, column.unit)} selected=${selected} onSelect=${select} onToggle=${toggle} view=${state.z} onView=${(z) => go({ z }, { replace: true })} />`
         : graph.error ? html`<${Problem} text=${graph.error} />` : html`<${Skeleton} lines=${8} />`}
       <p class="legend"><span class="ramp" aria-hidden="true"></span> ${column.title}: less to more${column.how === "estimated" ? ", predicted" : ""}. ${graph.value ? plural(graph.value.labels.length, "box").replace("boxs", "boxes") : ""}</p>
     <//>
-    <${Card} title="Scatter" tools=${html`<${Select} label="Across" value=${xName} options=${options} change=${(value) => go({ x: value }, { replace: true })} /><${Select} label="Up" value=${yName} options=${options} change=${(value) => go({ y: value }, { replace: true })} />`}>
-      <${Scatter} names=${page.names} x=${page.numbers[xName]} y=${page.numbers[yName]} xTitle=${title(xName)} yTitle=${title(yName)} shares=${shares} rows=${kept} selected=${selected} onSelect=${select} /><//>
     <${Card} title="Timeline">${page.numbers.time ? html`<${Timeline} names=${page.names} starts=${page.starts} seconds=${page.numbers.time} shares=${shares} rows=${kept} selected=${selected} onSelect=${select} />
-        <p class="legend">One run from left to right, ${title("time").how === "estimated" ? `predicted for ${page.device}` : "measured here"}.</p>` : html`<${Empty} title="No times"><p>Start with --device, or measure them here.</p><//>`}<//>
+        <p class="legend">One run from left to right, ${title("time").how === "estimated" ? `predicted for ${page.device}` : "measured here"}.</p>` : html`<${Empty} title="No times"><p>Start with --device, or measure them here.</p><//>`}<//></div>
     <${OperatorCard} page=${page} row=${single} selected=${selected} />
   </div>`;
 }
@@ -141,9 +144,8 @@ export function OperatorTable({ page, table, selected, select, extra = [], shown
   const [focus, setFocus] = useState(-1);
   const chosen = state.cols ? state.cols.split("~") : shown;
   const titles = page.columns.filter((column) => chosen.includes(column.name));
-  const tops = useMemo(() => Object.fromEntries(page.columns.map((column) => [column.name, page.numbers[column.name].reduce((most, value) => Math.max(most, value ?? 0), 0)])), [page]);
   const bins = useMemo(() => Object.fromEntries(page.columns.map((column) => [column.name, histogram(page.numbers[column.name], 14)])), [page]);
-  const wholes = useMemo(() => Object.fromEntries(page.columns.map((column) => [column.name, total(page.numbers[column.name], page.numbers[column.name].map((_, row) => row))])), [page]);
+  const tops = useMemo(() => Object.fromEntries(page.columns.map((column) => [column.name, largest(page.numbers[column.name], lines)])), [page, lines]);
   const line = (index) => lines[index] ?? { kind: "row", row: 0, depth: 0 };
   const membersOf = (index) => (line(index).kind === "group" ? line(index).rows : [line(index).row]);
   const value = (index, name) => (line(index).kind === "group" ? total(page.numbers[name], line(index).rows) : page.numbers[name][line(index).row]);
@@ -156,22 +158,21 @@ export function OperatorTable({ page, table, selected, select, extra = [], shown
     go({ u: joined([...next]) }, { replace: true });
   };
   const columns = [
-    { key: "name", title: "Operator", width: "minmax(170px, 2fr)", tip: "Name in the file", cell: (index) => nameCell(page, line(index), unfolded, fold, index), below: () => `${plural(rows.length, "operator")}${rows.length < page.names.length ? ` of ${page.names.length.toLocaleString("en-US")}` : ""}` },
-    { key: "op", title: "Type", width: "92px", cell: (index) => (line(index).kind === "group" ? html`<span class="quiet">${line(index).rows.length} ops</span>` : page.ops[line(index).row]) },
+    { key: "name", title: "Operator", width: "minmax(140px, 2fr)", tip: "Name in the file", cell: (index) => nameCell(page, line(index), unfolded, fold, index), below: () => `${plural(rows.length, "operator")}${rows.length < page.names.length ? ` of ${page.names.length.toLocaleString("en-US")}` : ""}` },
+    { key: "op", title: "Type", width: "76px", cell: (index) => (line(index).kind === "group" ? html`<span class="quiet">${line(index).rows.length} ops</span>` : page.ops[line(index).row]) },
     ...extra.map((column) => ({ ...column, cell: (index) => column.cell(line(index), membersOf(index)) })),
     ...titles.map((column) => ({
-      key: column.name, title: column.title, width: "98px", tip: `${column.tip} ${column.how === "estimated" ? "Predicted." : ""}`, isNumber: true,
+      key: column.name, title: column.title, width: "84px", tip: `${column.tip} ${column.how === "estimated" ? "Predicted." : ""}`, isNumber: true,
       cell: (index) => {
         const isGroup = line(index).kind === "group";
         if (isGroup && column.total === null) return "";
         const number = value(index, column.name);
-        const most = isGroup ? wholes[column.name] : tops[column.name];
-        return html`<${Bar} share=${number === null ? null : number / (most || 1)} text=${column.name === "sensitivity" ? sensitivityText(number) : show(number, column.unit)} tone=${isGroup ? "group" : ""} />`;
+        return html`<${Bar} share=${number === null ? null : number / (tops[column.name] || 1)} text=${column.name === "sensitivity" ? sensitivityText(number) : show(number, column.unit)} tone=${isGroup ? "group" : ""} />`;
       },
       above: () => html`<${Histogram} bins=${bins[column.name]} title=${column.title} unit=${column.unit} range=${ranges[column.name]} onRange=${(range) => setRange(ranges, column.name, range)} />`,
       below: () => (column.total === null ? "" : show(total(page.numbers[column.name], rows), column.unit)),
     })),
-    ...(page.bounds.some(Boolean) ? [{ key: "bound", title: "Bound by", width: "86px", tip: "Longest part of its predicted time", cell: (index) => (line(index).kind === "group" ? "" : page.bounds[line(index).row]) }] : []),
+    ...(page.bounds.some(Boolean) ? [{ key: "bound", title: "Bound by", width: "98px", tip: "Longest part of its predicted time", cell: (index) => (line(index).kind === "group" ? "" : page.bounds[line(index).row]) }] : []),
   ];
   const rowsText = () => csv(["operator", "type", "module", "file", "line", "bound", "storage", ...page.columns.map((column) => column.name)], rows.map((row) => [page.names[row], page.ops[row], page.modules[row], page.files[row], page.lines[row] || null, page.bounds[row], page.storage[row], ...page.columns.map((column) => page.numbers[column.name][row])]));
   return html`<${Card} title="Operator table" tools=${html`<input type="search" class="search" placeholder="conv macs>1M" aria-label="Search operators" title="Words, and limits as macs>1M or bits<=8" value=${state.q ?? ""} onInput=${(event) => go({ q: event.target.value }, { replace: true })} />
@@ -184,6 +185,11 @@ export function OperatorTable({ page, table, selected, select, extra = [], shown
       onSelect=${(index, event) => select(membersOf(index), event.ctrlKey || event.metaKey || event.shiftKey)} onFold=${fold} onOpen=${(index) => fold(index, !unfolded.has(line(index).module))} hasTotals height=${height} />
     ${rows.length ? null : html`<${Empty} title="No operator matches"><p>Clear the search and the filters above the columns.</p><//>`}
   <//>`;
+}
+
+/** The largest number of a column on a line of the table, so that all its bars have one scale. */
+function largest(column, lines) {
+  return lines.reduce((most, item) => Math.max(most, (item.kind === "group" ? total(column, item.rows) : column[item.row]) ?? 0), 0);
 }
 
 function nameCell(page, item, unfolded, fold, index) {

@@ -1,9 +1,11 @@
 /** Overview: which variant to ship, what it costs, and what else was possible. */
 import { listOf, joined, pageAddress } from "../logic/address.js";
-import { withMinus } from "../logic/format.js";
+import { plural, withMinus } from "../logic/format.js";
 import { formatRanges, histogram, parseRanges, parseSearch, sortRows } from "../logic/rows.js";
 import { differingSettings } from "../logic/settings.js";
-import { Answered, Card, Command, Empty, Mark, Select, Value } from "../parts/common.js";
+import { Answered, Breakable, Card, Command, Empty, Mark, Select, Value } from "../parts/common.js";
+import { SearchCurve } from "../parts/curve.js";
+import { Facts, FindingCard, Lesson, TextTable } from "../parts/facts.js";
 import { Histogram } from "../parts/histogram.js";
 import { html } from "../parts/html.js";
 import { Lineage } from "../parts/lineage.js";
@@ -37,7 +39,7 @@ function Content({ page, frame }) {
     <${VerdictCard} page=${page} frame=${frame} />
     <${Card} title="Trade-off" tools=${html`<${Select} label="Across" value=${x.name} options=${options} change=${(value) => go({ x: value })} /><${Select} label="Up" value=${y.name} options=${options} change=${(value) => go({ y: value })} />`}>
       <${TradeOff} variants=${page.variants} x=${x} y=${y} budgets=${frame.budgets} front=${page.fronts[`${x.name}|${y.name}`] ?? []} selected=${selected} onSelect=${select} />
-      <p class="legend"><span>■ original</span> <span>★ chosen</span> <span>● budgets met</span> <span>⊗ a budget missed</span> <span>— Pareto front</span> <span class="beyond-key">outside a budget</span> <span>lines: 95 % intervals</span></p>
+      <p class="legend"><span>■ original</span> <span>★ chosen</span> <span>● budgets met</span> <span>○ undecided</span> <span>⊗ a budget missed</span> <span>— Pareto front</span> <span class="beyond-key">outside a budget</span> <span>lines: 95 % intervals</span></p>
     <//>
     <${Card} title="Lineage" tools=${html`<${Select} label="Order" value=${state.order ?? "step"} options=${[["step", "by step"], ["time", "by time"]]} change=${(value) => go({ order: value })} /><${Select} label="Color" value=${color.name} options=${options} change=${(value) => go({ color: value })} />`}>
       <${Lineage} nodes=${page.lineage} variants=${page.variants} metric=${color} by=${state.order ?? "step"} selected=${selected} onSelect=${select} />
@@ -45,7 +47,9 @@ function Content({ page, frame }) {
     <//>
     <${Differences} page=${page} selected=${selected} x=${x} y=${y} />
     <${VariantTable} page=${page} frame=${frame} selected=${selected} onSelect=${select} />
+    ${page.search ? html`<${SearchCard} search=${page.search} />` : null}
     <${Notes} page=${page} />
+    ${page.refusals.length ? html`<${RefusalCard} refusals=${page.refusals} />` : null}
   </div>`;
 }
 
@@ -79,16 +83,20 @@ function tileNote(name, best, original) {
 }
 
 function Differences({ page, selected, x, y }) {
-  const chosen = page.variants.filter((variant) => selected.includes(variant.id));
+  const marked = page.variants.filter((variant) => selected.includes(variant.id));
+  const front = page.fronts[`${x.name}|${y.name}`] ?? [];
+  const best = page.variants.filter((variant) => front.includes(variant.id) && !variant.original).slice(0, MOST_MULTIPLES);
+  const chosen = marked.length > 1 ? marked : best;
   if (chosen.length < 2) {
     return html`<${Card} title="What differs"><${Empty} title="Select two variants or more"><p>Click one in the plot and Shift-click others, or tick them in the table. Here you then see which settings differ, and what each costs.</p><//><//>`;
   }
   const rows = differingSettings(chosen);
   const metrics = [y, x, ...page.metrics.filter((metric) => metric !== x && metric !== y)].filter((metric) => chosen.every((variant) => variant.numbers[metric.name])).slice(0, MOST_MULTIPLES);
-  return html`<${Card} title="What differs" tools=${html`<a class="button" href=${pageAddress(address.value, "compare")}>Compare ${chosen.length}</a>`}>
-    <div class="scroll"><table class="plain"><thead><tr><th scope="col">Setting</th>${chosen.map((variant) => html`<th scope="col" key=${variant.id} title=${variant.name}>${variant.original ? "original" : shortName(variant.name)}</th>`)}</tr></thead>
-      <tbody>${rows.map((row) => html`<tr key=${row.setting}><th scope="row">${row.setting}</th>${row.values.map((value, index) => html`<td key=${index}>${value}</td>`)}</tr>`)}
-        ${metrics.map((metric) => html`<tr key=${metric.name} class="metric"><th scope="row">${metric.title}</th>${chosen.map((variant) => html`<td key=${variant.id}><${Value} number=${variant.numbers[metric.name]} /></td>`)}</tr>`)}</tbody></table></div>
+  return html`<${Card} title="What differs" tools=${html`<a class="button" href=${pageAddress(address.value, "compare", { v: joined(chosen.map((variant) => variant.id)) })}>Compare ${chosen.length}</a>`}>
+    ${marked.length > 1 ? null : html`<p class="quiet">The Pareto front. To see others, Shift-click them in the plot or tick them in the table.</p>`}
+    <div class="scroll differences"><table class="plain"><thead><tr><th scope="col"></th>${chosen.map((variant) => html`<th scope="col" key=${variant.id} title=${variant.name}>${variant.original ? "original" : shortName(variant.name)}</th>`)}</tr></thead>
+      <tbody>${metrics.map((metric) => html`<tr key=${metric.name} class="metric"><th scope="row">${metric.title}</th>${chosen.map((variant) => html`<td key=${variant.id}><${Value} number=${variant.numbers[metric.name]} /></td>`)}</tr>`)}
+        ${rows.map((row) => html`<tr key=${row.setting}><th scope="row">${row.setting}</th>${row.values.map((value, index) => html`<td key=${index}>${value}</td>`)}</tr>`)}</tbody></table></div>
     <div class="multiples">${rows.slice(0, 3).map((row) => html`<${Multiple} key=${row.setting} row=${row} chosen=${chosen} metric=${y} />`)}</div>
   <//>`;
 }
@@ -142,9 +150,10 @@ function VariantTable({ page, frame, selected, onSelect }) {
         const variant = page.variants[row];
         return html`<tr key=${variant.id} class=${selected.includes(variant.id) ? "selected" : ""} onClick=${(event) => { if (event.target instanceof Element && !event.target.closest("a, button, summary, input")) onSelect(variant.id, event.ctrlKey || event.metaKey || event.shiftKey); }}>
           <td><input type="checkbox" aria-label="Select ${variant.name}" checked=${selected.includes(variant.id)} onChange=${() => onSelect(variant.id, true)} /></td>
-          <td class="name"><details><summary>${variant.name}${variant.original ? html` <span class="badge">original</span>` : null}${variant.best ? html` <span class="badge good">chosen</span>` : null}${variant.tried ? html` <span class="badge">tried here</span>` : null}
+          <td class="name"><details><summary><${Breakable} text=${variant.name} />${variant.original ? html` <span class="badge">original</span>` : null}${variant.best ? html` <span class="badge good">chosen</span>` : null}${variant.tried ? html` <span class="badge">tried here</span>` : null}
             ${variant.labels.map((label) => html` <span class="badge ${label === "faster" ? "good" : label === "slower" || label === "larger" || label === "more memory" ? "open" : ""}" key=${label}>${label}</span>`)}</summary>
-            <dl class="settings">${Object.entries(variant.settings).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl></details>${variant.error ? html`<p class="caution">${variant.error}</p>` : null}</td>
+            <dl class="settings">${Object.entries(variant.settings).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+            ${variant.steps.length ? html`<ol class="steps" aria-label="Recipe">${variant.steps.map((step) => html`<li key=${step}><code><${Breakable} text=${step} /></code></li>`)}</ol>` : null}</details>${variant.error ? html`<p class="caution">${variant.error}</p>` : null}</td>
           <td><${Mark} state=${variant.verdict} /></td>
           ${metrics.map((metric) => html`<td class="number" key=${metric.name}>${variant.numbers[metric.name] ? html`<${Value} number=${variant.numbers[metric.name]} /><span class="under"><span class="fill" style=${{ width: `${most[metric.name] > 0 ? Math.max(0, (variant.numbers[metric.name].value / most[metric.name]) * 100) : 0}%` }}></span></span>` : "–"}</td>`)}</tr>`;
       })}</tbody></table></div>
@@ -153,10 +162,31 @@ function VariantTable({ page, frame, selected, onSelect }) {
   <//>`;
 }
 
+/** How the search chose: the predicted trade-off, its stages, and the form of every operator. */
+function SearchCard({ search }) {
+  return html`<${Card} wide title="How it was chosen"><div class="columns">
+    <div>${search.sentences.map((text) => html`<p key=${text}>${text}</p>`)}
+      ${search.tables.map((table) => html`<${TextTable} key=${table.title} table=${table} />`)}
+      ${search.stages.length ? html`<details><summary>Stages</summary><ul>${search.stages.map((text) => html`<li key=${text}>${text}</li>`)}</ul></details>` : null}</div>
+    ${search.sizes.length ? html`<figure><${SearchCurve} search=${search} /><figcaption class="legend"><span>— predicted best mixes of forms</span> <span>● measured</span> <span>signal to noise at the outputs</span></figcaption></figure>` : null}</div><//>`;
+}
+
+/** What methods left as it is, and what to do about it. */
+function RefusalCard({ refusals }) {
+  return html`<${Card} wide title="Not compressed"><div class="scroll tall"><table class="plain" aria-label="Not compressed"><thead><tr><th scope="col">Method</th><th scope="col">Why not</th><th scope="col">What to do</th><th scope="col">Operators</th></tr></thead>
+    <tbody>${refusals.map((line, index) => html`<tr key=${index}><th scope="row">${line.method || "–"}</th><td>${line.reason}</td><td>${line.remedy || "–"}</td>
+      <td>${line.details.length ? html`<details><summary>${refusalCount(line)}</summary>${line.details.join(", ")}${line.operators > line.details.length ? `, and ${line.operators - line.details.length} more` : ""}</details>` : refusalCount(line)}</td></tr>`)}</tbody></table></div><//>`;
+}
+
+function refusalCount(line) {
+  return `${line.operators ? plural(line.operators, "operator") : "the model"} in ${plural(line.variants, "variant")}`;
+}
+
 function Notes({ page }) {
   return html`<${Card} wide title="Why, and how it was measured"><div class="columns">
-    <div>${page.findings.map((finding) => html`<div class="finding" key=${finding.cause}><h3><span class="badge ${finding.severity === "note" ? "" : "open"}">${finding.severity}</span> ${finding.cause}</h3><p>${finding.text}</p><p><strong>Next:</strong> ${finding.next_step}</p></div>`)}
-      ${page.lessons.map((lesson, index) => html`<details key=${index} class="lesson"><summary>${lesson.text}</summary><p>Here ${lesson.title}. Source: ${lesson.source}</p></details>`)}</div>
-    <div><dl class="facts">${Object.entries(page.conditions).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
-      ${page.notes.map((note, index) => html`<p class="quiet" key=${index}>${note}</p>`)}</div></div><//>`;
+    <div>${page.findings.map((finding) => html`<${FindingCard} key=${finding.cause} finding=${finding} />`)}
+      ${page.lessons.map((lesson, index) => html`<${Lesson} key=${index} lesson=${lesson} />`)}
+      ${page.notes.map((note, index) => html`<p class="quiet" key=${index}>${note}</p>`)}</div>
+    <div><${Facts} values=${page.conditions} />
+      <details><summary>What the words mean</summary><${Facts} values=${page.terms} /></details></div></div><//>`;
 }

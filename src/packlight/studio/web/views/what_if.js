@@ -7,7 +7,7 @@ import { colorShares } from "../logic/scales.js";
 import { Answered, Card, Command, Empty, Mark, Problem, Select, Skeleton, Value } from "../parts/common.js";
 import { Graph } from "../parts/graph.js";
 import { html } from "../parts/html.js";
-import { address, answer, go, isOffline, jobs, message, refreshAnswers, send } from "../parts/state.js";
+import { address, answer, go, isAnswered, isOffline, jobs, message, predictedBudgets, refreshAnswers, send } from "../parts/state.js";
 import { ModelSelect, OperatorTable, sensitivityText, toggleModule, useOperatorTable, useSelection } from "./operators.js";
 
 const SEPARATOR = "~";
@@ -16,9 +16,11 @@ const TITLES = { size: "File size", download: "Download", latency: "Latency", pe
 
 export function WhatIf({ frame }) {
   const state = address.value;
-  const page = answer("what-if", { model: state.model || frame.variants[0]?.id });
-  const operators = answer("operators", { model: state.model || frame.variants[0]?.id });
-  return html`<div class="page what-if"><div class="page-tools"><${ModelSelect} frame=${frame} /></div>
+  const first = frame.variants[0]?.id;
+  const model = isAnswered("what-if", { model: state.model }) ? state.model || first : first;
+  const page = answer("what-if", { model });
+  const operators = answer("operators", { model });
+  return html`<div class="page what-if"><div class="page-tools"><${ModelSelect} frame=${frame} page="what-if" /></div>
     <${Answered} answer=${operators} lines=${14}>${(content) => html`<${Answered} answer=${page} lines=${14}>${(choices) => html`<${Content} key=${choices.model} page=${choices} operators=${content} frame=${frame} />`}<//>`}<//></div>`;
 }
 
@@ -29,6 +31,10 @@ function Content({ page, operators, frame }) {
   const past = useRef(newHistory(choices));
   if (past.current.present.join() !== choices.join()) past.current = changed(past.current, choices);
   const prediction = usePrediction(page.model, choices);
+  useEffect(() => {
+    predictedBudgets.value = prediction.value?.budgets ?? null;
+    return () => { predictedBudgets.value = null; };
+  }, [prediction.value]);
   const { selected, select } = useSelection(operators);
   const table = useOperatorTable(operators);
   const rowOf = useMemo(() => new Map(page.rows.flatMap((row) => row.operators.map((name) => [name, row]))), [page]);
@@ -94,14 +100,14 @@ function Content({ page, operators, frame }) {
   const shares = useMemo(() => colorShares(operators.numbers.weight_bytes), [operators]);
   const graph = answer("graph", { model: page.model, open: state.open });
   const selectedClusters = clustersOf([...selected]);
-  return html`<${Budgets} prediction=${prediction} frame=${frame} />
+  return html`<${Costs} prediction=${prediction} />
     <div class="split what-if-split">
-      <${OperatorTable} page=${operators} table=${table} selected=${selected} select=${select} extra=${columns} shown=${["weight_bytes", "time_share"]} height=${470} />
+      <div class="stack"><${OperatorTable} page=${operators} table=${table} selected=${selected} select=${select} extra=${columns} shown=${["weight_bytes", "time_share"]} height=${470} />
+      <${Card} title="Graph">${graph.value ? html`<${Graph} key=${`${page.model}|${state.open ?? ""}`} graph=${graph.value} names=${operators.names} shares=${shares} values=${operators.numbers.weight_bytes} show=${(value) => show(value, "B")} selected=${selected} onSelect=${select} onToggle=${(module) => toggleModule(graph.value, module)} view=${state.z} onView=${(z) => go({ z }, { replace: true })} />` : html`<${Skeleton} lines=${6} />`}
+        <p class="legend"><span class="ramp" aria-hidden="true"></span> Bytes of weights. Click a box to select it, double-click a module to open it.</p><//></div>
       <div class="stack"><${Receipt} page=${page} prediction=${prediction} choices=${choices} remove=${(where) => set(choices.filter((choice) => splitChoice(choice)[0] !== where))} clear=${() => set([])} back=${back} forth=${forth} history=${past.current} frame=${frame} />
         <${ApplyCard} page=${page} operators=${operators} rows=${table.rows} selected=${selectedClusters} clustersOf=${clustersOf} choose=${choose} query=${state.q ?? ""} />
         <${SensitivityCard} page=${page} frame=${frame} /></div>
-      <${Card} title="Graph" wide>${graph.value ? html`<${Graph} key=${`${page.model}|${state.open ?? ""}`} graph=${graph.value} names=${operators.names} shares=${shares} values=${operators.numbers.weight_bytes} show=${(value) => show(value, "B")} selected=${selected} onSelect=${select} onToggle=${(module) => toggleModule(graph.value, module)} view=${state.z} onView=${(z) => go({ z }, { replace: true })} />` : html`<${Skeleton} lines=${6} />`}
-        <p class="legend"><span class="ramp" aria-hidden="true"></span> Bytes of weights. Click a box to select it, double-click a module to open it.</p><//>
     </div>`;
 }
 
@@ -138,13 +144,12 @@ function usePrediction(model, choices) {
   return state;
 }
 
-function Budgets({ prediction, frame }) {
+function Costs({ prediction }) {
   const found = prediction.value;
   return html`<section class="strip" aria-label="Predicted costs" data-milliseconds=${prediction.milliseconds.toFixed(0)} aria-busy=${prediction.isLoading}>
     ${found ? COSTS.filter((name) => found.predicted[name]).map((name) => html`<div class="cost" key=${name}><span class="quiet">${TITLES[name]}</span> <${Value} number=${found.predicted[name]} />${found.changes[name] !== undefined ? html` <span class="ratio ${found.changes[name] < 0.995 ? "good" : found.changes[name] > 1.005 ? "bad" : ""}">${found.changes[name].toFixed(2)}x</span>` : null}</div>`)
       : isOffline ? html`<p class="quiet">This is an offline file: the table shows what each technique saves for each operator alone. <${Command}>packlight studio<//> combines and runs choices.</p>` : html`<span class="quiet">Predicting ...</span>`}
     ${found?.damage !== null && found?.damage !== undefined ? html`<div class="cost"><span class="quiet">Outputs</span> <span class="value estimated">~${found.damage.toFixed(1)} dB</span> <span class="quiet">signal to noise</span></div>` : null}
-    ${found?.budgets.map((budget) => html`<div class="cost" key=${budget.text}><span>${budget.text}</span> <${Mark} state=${budget.meets} word=${budget.reached ? undefined : "only measuring tells"} /></div>`)}
     ${prediction.error ? html`<${Problem} text=${prediction.error} />` : null}
   </section>`;
 }
