@@ -12,11 +12,15 @@ import pytest
 
 import packlight
 from packlight.errors import ExportError, InputError
+from packlight.exporting.front_end import prepare
 from packlight.model import Model
 
 pytest.importorskip(
     "coremltools", reason="coremltools is not installed: pip install 'packlight[coreml]'"
 )
+
+from packlight.exporting.coreml.conversion import write_package
+from packlight.exporting.coreml.format import PackageRunner
 
 RECIPES = {
     "weights:8": "grid 8",
@@ -111,3 +115,25 @@ def test_an_encoding_that_core_ml_lacks_is_refused_with_the_nearest_recipe(
     bundle = packlight.export(model, "coreml", tmp_path / "bundle", expand=True, samples=1)
     expanded = {weight.name for weight in bundle.weights if weight.expanded}
     assert expanded == {refusal.subject for refusal in refused.value.refusals}
+
+
+def test_squares_of_small_numbers_survive_float16(tmp_path: Path) -> None:
+    nodes = [
+        oh.make_node("Pow", ["x", "two"], ["squares"]),
+        oh.make_node("ReduceMean", ["squares"], ["mean"], axes=[1]),
+        oh.make_node("Sqrt", ["mean"], ["y"]),
+    ]
+    graph = oh.make_graph(
+        nodes,
+        "length",
+        [oh.make_tensor_value_info("x", 1, (1, 8))],
+        [oh.make_tensor_value_info("y", 1, (1, 1))],
+        [onnx.numpy_helper.from_array(np.float32(2), "two")],
+    )
+    model = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 17)], ir_version=8)
+    neutral = prepare(Model(ir.from_proto(model), "length"), {}, {})
+    path = tmp_path / "model.mlpackage"
+    write_package(neutral, path, "float16")
+    small = np.linspace(1e-5, 2e-5, 8, dtype=np.float32).reshape(1, 8)
+    result = PackageRunner(path, neutral).run({"x": small})["y"]
+    assert result == pytest.approx(np.sqrt(np.mean(small**2)), rel=1e-3)

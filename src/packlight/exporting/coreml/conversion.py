@@ -27,6 +27,7 @@ from packlight.exporting.coreml.lowering import (
 )
 from packlight.exporting.coreml.operators import OPERATORS
 from packlight.exporting.coreml.reading import PROGRAM
+from packlight.exporting.coreml.widening import widened
 from packlight.exporting.formats import refuse_operators
 from packlight.exporting.neutral import Neutral
 from packlight.exporting.operator_view import UnsupportedError
@@ -43,9 +44,6 @@ INPUT_TYPES: Mapping[str, Any] = {
     "bool": types.int32,
 }
 """Types of inputs that Core ML takes, by those of ONNX; truth values are 0 and 1."""
-
-PREPARATION: Mapping[str, str] = {"Add": "add", "Div": "real_div", "Mul": "mul", "Sub": "sub"}
-"""Operators that samples are normalized with, by their names in MIL."""
 
 IDENTIFIERS = uuid.uuid5(uuid.NAMESPACE_URL, "https://packlight/coreml")
 """Root of the identifiers in a package's manifest, which coremltools draws at random."""
@@ -172,9 +170,9 @@ def _lower(lowering: Lowering, node: ir.Node, imports: Mapping[str, int]) -> Non
     """Write an operator."""
     op = Operator(node, imports.get("", 0), values_of(lowering.values, node))
     lowering.begin(node)
-    prepared = _prepared(lowering, op)
-    if prepared is not None:
-        lowering.values[node.outputs[0]] = prepared
+    wide = widened(lowering, op)
+    if wide is not None:
+        lowering.values[node.outputs[0]] = wide
         return
     try:
         result = OPERATORS[node.op_type](lowering, op)
@@ -191,26 +189,12 @@ def _lower(lowering: Lowering, node: ir.Node, imports: Mapping[str, int]) -> Non
         lowering.values[output] = Value(str(output.name), tuple(var.shape), var)
 
 
-def _prepared(lowering: Lowering, op: Operator) -> Value | None:
-    """Arithmetic on an input of the model with stored numbers, in float32; None for others.
-
-    Means and deviations that samples are normalized with are too coarse in float16.
-    """
-    kind = PREPARATION.get(op.op_type)
-    arguments = []
-    for value in op.inputs:
-        if kind is None or value is None or (value.wide is None and value.array is None):
-            return None
-        arguments.append(value.array if value.wide is None else value.wide)
-    if kind is None or all(value is not None and value.wide is None for value in op.inputs):
-        return None
-    var = lowering.op(kind, x=arguments[0], y=arguments[1])
-    return Value(str(op.node.outputs[0].name), tuple(var.shape), wide=var)
-
-
 def _output(lowering: Lowering, value: ir.Value, name: str) -> Any:
     """An output under its name, in float32 where it holds floats."""
-    var = lowering.var(lowering.values[value])
+    held = lowering.values[value]
+    if held.var is None and held.wide is not None:
+        return Builder.identity(x=held.wide, name=name)
+    var = lowering.var(held)
     if var.dtype in (types.fp16, types.fp32):
         if lowering.float_type == "fp32":
             return Builder.identity(x=var, name=name)

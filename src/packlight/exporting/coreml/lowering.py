@@ -164,6 +164,12 @@ class Lowering:
                 )
         return value.var
 
+    def wide(self, value: Value) -> Var:
+        """The value in float32."""
+        if value.wide is None:
+            value.wide = self.op("cast", f"{value.name}_wide", x=self.var(value), dtype="fp32")
+        return value.wide
+
     def scaled(self, value: Value) -> Scaled:
         """A weight without the factors of its table, and those."""
         assert value.weight is not None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
+from coremltools.converters.mil.mil import types
 
 from packlight.exporting.coreml.lowering import Function, Lowering, Operator, Result, Var
 from packlight.exporting.operator_view import UnsupportedError
@@ -112,12 +113,10 @@ def _cast(lowering: Lowering, op: Operator) -> Result:
 def _where(lowering: Lowering, op: Operator) -> Result:
     condition, a, b = (op.input(index) for index in range(3))
     shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
-    mask = lowering.var(condition)
-    if condition.shape != shape:  # truth values cannot be repeated
-        mask = lowering.op("cast", x=mask, dtype=lowering.float_type)
-        mask = lowering.op("cast", x=spread(lowering, mask, shape), dtype="bool")
-    parts = [spread(lowering, lowering.var(value), shape) for value in (a, b)]
-    return lowering.op("select", cond=mask, a=parts[0], b=parts[1])
+    mask, first_part, second_part = (
+        spread(lowering, lowering.var(value), shape) for value in (condition, a, b)
+    )
+    return lowering.op("select", cond=mask, a=first_part, b=second_part)
 
 
 def spread(lowering: Lowering, x: Var, shape: tuple[int, ...]) -> Var:
@@ -126,7 +125,16 @@ def spread(lowering: Lowering, x: Var, shape: tuple[int, ...]) -> Var:
     if missing:
         x = lowering.op("reshape", x=x, shape=[1] * missing + list(x.shape))
     counts = [size // own for size, own in zip(shape, x.shape, strict=True)]
-    return x if set(counts) <= {1} else lowering.op("tile", x=x, reps=counts)
+    return x if set(counts) <= {1} else moved(lowering, "tile", x, reps=counts)
+
+
+def moved(lowering: Lowering, kind: str, x: Var, **arguments: object) -> Var:
+    """The result of an operator that takes no truth values, for them too."""
+    if x.dtype != types.bool:
+        return lowering.op(kind, x=x, **arguments)
+    numbers = lowering.op("cast", x=x, dtype="int32")
+    result = lowering.op(kind, x=numbers, **arguments)
+    return lowering.op("cast", x=result, dtype="bool")
 
 
 def _identity(lowering: Lowering, op: Operator) -> Result:

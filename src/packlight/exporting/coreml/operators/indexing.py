@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from packlight.exporting.coreml.lowering import Function, Lowering, Operator, Result, Value
+from packlight.exporting.coreml.operators.elementwise import moved
 from packlight.exporting.coreml.operators.movement import gathered
 from packlight.exporting.operator_view import UnsupportedError
 
@@ -37,8 +38,8 @@ def _gather_elements(lowering: Lowering, op: Operator) -> Result:
     sizes[axis] = value.shape[axis]
     if sizes != list(value.shape):
         x = lowering.op("slice_by_size", x=x, begin=[0] * value.rank, size=sizes)
-    return lowering.op(
-        "gather_along_axis", x=x, axis=axis, validate_indices=False,
+    return moved(
+        lowering, "gather_along_axis", x, axis=axis, validate_indices=False,
         indices=_positions(lowering, indices, value.shape[axis]),
     )  # fmt: skip
 
@@ -49,7 +50,10 @@ def _gather_nd(lowering: Lowering, op: Operator) -> Result:
     if op.integer("batch_dims"):
         raise UnsupportedError("batch_dims")
     places = _positions(lowering, indices, np.array(value.shape[: indices.shape[-1]]))
-    return lowering.op("gather_nd", x=lowering.var(value), indices=places, validate_indices=False)
+    return moved(
+        lowering, "gather_nd", lowering.var(value),
+        indices=places, batch_dims=0, validate_indices=False,
+    )  # fmt: skip
 
 
 def _scatter_nd(lowering: Lowering, op: Operator) -> Result:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from packlight.exporting.coreml.lowering import Function, Lowering, Operator, Result, Var
-from packlight.exporting.coreml.operators.elementwise import first, is_integer, spread
+from packlight.exporting.coreml.operators.elementwise import first, is_integer, moved, spread
 from packlight.exporting.operator_view import UnsupportedError
 from packlight.exporting.sampling import (
     nearest_positions,
@@ -93,8 +93,8 @@ def _slice(lowering: Lowering, op: Operator) -> Result:
 
 def gathered(lowering: Lowering, x: Var, positions: object, axis: int) -> Var:
     """Numbers at positions along an axis, counted from the start."""
-    return lowering.op(
-        "gather", x=x, indices=positions, axis=axis, batch_dims=0, validate_indices=False
+    return moved(
+        lowering, "gather", x, indices=positions, axis=axis, batch_dims=0, validate_indices=False
     )
 
 
@@ -126,7 +126,7 @@ def _expand(lowering: Lowering, op: Operator) -> Result:
 
 
 def _tile(lowering: Lowering, op: Operator) -> Result:
-    return lowering.op("tile", x=first(lowering, op), reps=op.stored_integers(1))
+    return moved(lowering, "tile", first(lowering, op), reps=op.stored_integers(1))
 
 
 def _depth_to_space(lowering: Lowering, op: Operator) -> Result:

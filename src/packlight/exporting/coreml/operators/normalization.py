@@ -60,17 +60,18 @@ def _root_mean_square(lowering: Lowering, op: Operator) -> Result:
     x = op.input(0)
     _refuse_statistics(op)
     axes = list(range(op.axis(x.rank, -1), x.rank))
-    epsilon = lowering.epsilon(op.number("epsilon", 1e-5))
-    result = _scaled_to_one(lowering, lowering.var(x), axes, epsilon)
+    result = _scaled_to_one(lowering, lowering.var(x), axes, op.number("epsilon", 1e-5))
     return lowering.op("mul", x=result, y=lowering.var(op.input(1)))
 
 
-def _scaled_to_one(lowering: Lowering, x: Var, axes: Sequence[int], epsilon: object) -> Var:
-    """Numbers over the root of the mean of their squares."""
-    squares = lowering.op("mul", x=x, y=x)
+def _scaled_to_one(lowering: Lowering, x: Var, axes: Sequence[int], epsilon: float) -> Var:
+    """Numbers over the root of the mean of their squares, which float16 could not hold."""
+    wide = lowering.op("cast", x=x, dtype="fp32")
+    squares = lowering.op("mul", x=wide, y=wide)
     mean = lowering.op("reduce_mean", x=squares, axes=list(axes), keep_dims=True)
-    spread = lowering.op("sqrt", x=lowering.op("add", x=mean, y=epsilon))
-    return lowering.op("real_div", x=x, y=spread)
+    spread = lowering.op("sqrt", x=lowering.op("add", x=mean, y=np.float32(epsilon)))
+    result = lowering.op("real_div", x=wide, y=spread)
+    return lowering.op("cast", x=result, dtype=lowering.float_type)
 
 
 def _mean_variance(lowering: Lowering, op: Operator) -> Result:
@@ -78,7 +79,7 @@ def _mean_variance(lowering: Lowering, op: Operator) -> Result:
     axes = [axis % op.input(0).rank for axis in op.integers("axes") or [0, 2, 3]]
     mean = lowering.op("reduce_mean", x=x, axes=axes, keep_dims=True)
     centered = lowering.op("sub", x=x, y=mean)
-    return _scaled_to_one(lowering, centered, axes, lowering.epsilon(MEAN_VARIANCE_EPSILON))
+    return _scaled_to_one(lowering, centered, axes, MEAN_VARIANCE_EPSILON)
 
 
 def _group_norm(lowering: Lowering, op: Operator) -> Result:
@@ -88,8 +89,7 @@ def _group_norm(lowering: Lowering, op: Operator) -> Result:
     rows = lowering.op("reshape", x=lowering.var(x), shape=[x.shape[0], groups, -1])
     mean = lowering.op("reduce_mean", x=rows, axes=[2], keep_dims=True)
     centered = lowering.op("sub", x=rows, y=mean)
-    epsilon = lowering.epsilon(op.number("epsilon", 1e-5))
-    result = _scaled_to_one(lowering, centered, [2], epsilon)
+    result = _scaled_to_one(lowering, centered, [2], op.number("epsilon", 1e-5))
     result = lowering.op("reshape", x=result, shape=list(x.shape))
     for kind, part in (("mul", scale), ("add", bias)):
         numbers = np.reshape(part.numbers(), -1)
