@@ -15,7 +15,8 @@ import pytest
 import packlight
 from packlight import zoo
 from packlight.studio.server import Studio
-from packlight.studio.workspace import Settings, Workspace
+from packlight.studio.settings import Settings
+from packlight.studio.workspace import Workspace
 
 SAMPLES = 200
 CALIBRATION = 32

@@ -14,7 +14,8 @@ from packlight.studio.assets import web_files
 from packlight.studio.security import cookie_name
 from packlight.studio.server import Studio
 from packlight.studio.serving import listen
-from packlight.studio.workspace import Settings, Workspace, settings_for
+from packlight.studio.settings import Settings, settings_for
+from packlight.studio.workspace import Workspace
 
 PORT = 8765
 TOKEN = "token-of-the-tests"

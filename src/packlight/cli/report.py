@@ -30,7 +30,7 @@ def report(
       packlight report packlight-demo -o fashion.html
     """
     from packlight.studio.offline import check_report_path, write_offline
-    from packlight.studio.workspace import Settings, settings_for
+    from packlight.studio.settings import Settings, settings_for
 
     check_report_path(out)
     write_offline(settings_for(str(project), Settings(task=task)), out)

@@ -65,7 +65,7 @@ def studio(
         from packlight.studio.serving import serve
     except ModuleNotFoundError as error:
         raise InputError(INSTALL) from error
-    from packlight.studio.workspace import Settings, settings_for
+    from packlight.studio.settings import Settings, settings_for
 
     settings = Settings(
         models=tuple(also or ()),

@@ -15,7 +15,8 @@ from packlight.studio.answers import PAGES
 from packlight.studio.assets import offline_page
 from packlight.studio.encoding import to_text
 from packlight.studio.pages import Problem
-from packlight.studio.workspace import Settings, Workspace
+from packlight.studio.settings import Settings
+from packlight.studio.workspace import Workspace
 from packlight.task import Task
 
 FRAME_HEIGHT = 760

@@ -9,7 +9,8 @@ import uvicorn
 
 from packlight.errors import InputError
 from packlight.studio.server import Studio
-from packlight.studio.workspace import Settings, Workspace
+from packlight.studio.settings import Settings
+from packlight.studio.workspace import Workspace
 
 BACKLOG = 64
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  refused below

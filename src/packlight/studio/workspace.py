@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -33,6 +32,7 @@ from packlight.sources.opening import ZOO, open_model, task_for
 from packlight.store import Store
 from packlight.studio.graph import edges_of, modules_of
 from packlight.studio.job_child import LAYERS, SENSITIVITY
+from packlight.studio.once import Once
 from packlight.studio.pages import (
     ChoiceRow,
     Frame,
@@ -43,6 +43,7 @@ from packlight.studio.pages import (
     Sensitivity,
 )
 from packlight.studio.pictures import picture_of
+from packlight.studio.settings import Settings
 from packlight.studio.views.compare import SamplePair
 from packlight.studio.views.overview import frame_of
 from packlight.studio.views.what_if import choice_rows
@@ -50,75 +51,10 @@ from packlight.task import Task, read_table
 
 T = TypeVar("T")
 
-DATABASE = "packlight.db"
 VIEWS = "studio-view"
 RECIPES = "studio-recipe"
 FILE_ID = "file"
 """Start of the ids of models that are files, not variants of a project."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the studio opens.
-
-    Attributes:
-        project: folder of a search; None where only a model is shown.
-        models: files or ``zoo:NAME``, shown beside the variants of the project.
-        task: that measures quality; that of the search where empty.
-        device: that costs are predicted for; the description nearest this machine where empty.
-        unit: of the device.
-        budget: of a model without a project.
-        code: folders whose source files may be shown.
-        seconds: to spend on the latency of a recipe that is run.
-        title: of the pages; the name of the project's folder where empty.
-    """
-
-    project: Path | None = None
-    models: tuple[str, ...] = ()
-    task: str = ""
-    device: str = ""
-    unit: str = ""
-    budget: tuple[str, ...] = ()
-    code: tuple[Path, ...] = ()
-    seconds: float = 2.0
-    title: str = ""
-
-
-def settings_for(subject: str, settings: Settings) -> Settings:
-    """Settings for a project's folder or for a model.
-
-    Raises:
-        InputError: there is neither.
-    """
-    path = Path(subject)
-    if path.is_dir():
-        if not (path / DATABASE).is_file():
-            raise InputError(
-                f"'{path}' is no project of packlight. Name the folder that packlight fit or demo "
-                "wrote, or a model"
-            )
-        return replace(settings, project=path)
-    if subject.startswith(ZOO) or path.is_file():
-        return replace(settings, models=(subject, *settings.models))
-    raise InputError(f"there is no project and no model at '{subject}'")
-
-
-@dataclass(slots=True)
-class Once:
-    """Values that are made once for each key, by one thread while others wait."""
-
-    _values: dict[Hashable, object] = field(default_factory=dict)
-    _locks: dict[Hashable, threading.Lock] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made where there is none."""
-        with self._lock:
-            lock = self._locks.setdefault(key, threading.Lock())
-        with lock:
-            if key not in self._values:
-                self._values[key] = make()
-            return cast("T", self._values[key])
 
 
 class Workspace:
@@ -370,12 +306,12 @@ class Workspace:
             return Frame(
                 title=name or str(self.settings.project or ""), model=name,
                 task=self.task_name(), kind="model" if models else "project", budgets=(),
-                shown="", variants=tuple(models), saves=self.store is not None, runs=False,
-                runs_reason=self.runs_reason(), finished=False, progress=(0, 0),
-                version=__version__,
+                shown="", budgets_of={}, variants=tuple(models),
+                saves=self.store is not None, runs=False, runs_reason=self.runs_reason(),
+                finished=False, progress=(0, 0), version=__version__,
             )  # fmt: skip
         title = self.settings.title or self.settings.project.resolve().name
-        return frame_of(outcome, title, models, self.runs_reason())
+        return frame_of(outcome, title, models, self.runs_reason(), self.tried(outcome))
 
     def layers(self, variant: str) -> Layers | None:
         """A variant inside; None where it was not measured."""
