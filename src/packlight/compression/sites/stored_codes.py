@@ -22,7 +22,7 @@ FLOAT_TYPES = (
 
 
 Fixed = dict[int, bool]
-"""Whether values are made of stored values alone, by their ``id``; for a graph while it is as is."""
+"""By the ``id`` of a value, whether it is made of stored values alone; for a graph as it is."""
 
 
 def is_restored(value: ir.Value | None, least: int, known: Fixed | None = None) -> bool:
