@@ -32,7 +32,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 BLOCKS = 2000
 STAGE_BLOCKS = 100
-CHANNELS = 8
+CHANNELS = 24
 SIDE = 8
 OPSET, IR = 17, 8
 SIZE = {"width": 1280, "height": 720}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.compression.sites.stored_codes import belongs_to_codes
+from packlight.compression.sites.stored_codes import Fixed, belongs_to_codes
 from packlight.compression.sites.table_sites import IN_CODES, reads_codes, stored_floats
 from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE
 from packlight.model import nodes
@@ -43,11 +43,13 @@ REMEDIES = {"Tree": TREES, "Linear": LINEAR, "SVM": "retrain with fewer support 
 
 def floats_before(graph: ir.Model, least: int) -> dict[str, StoredFloats]:
     """Values of so many numbers at least that a step may change, by name."""
+    known: Fixed = {}
     return {
         str(value.name): StoredFloats(
             _kind(tensor),
             tuple(str(node.name) for node in value.consumers()),
-            belongs_to_codes(value, MIN_WEIGHT_SIZE) or any(map(reads_codes, value.consumers())),
+            belongs_to_codes(value, MIN_WEIGHT_SIZE, known)
+            or any(map(reads_codes, value.consumers())),
         )
         for value, tensor in stored_floats(graph, least)
     }

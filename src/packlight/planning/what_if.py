@@ -103,6 +103,7 @@ class WhatIf:
         self.planner = planner
         self._effects: dict[tuple[int, str], StepEffect] = {}
         self._clusters: dict[int, tuple[WeightCluster, ...]] = {}
+        self._named: dict[str, list[int]] = {}
         baseline = planner.sizes.baseline(0)
         self.names = [cluster.names for cluster in self.clusters(baseline)]
         rows = {name: row for row, name in enumerate(planner.workload.names)}
@@ -160,8 +161,7 @@ class WhatIf:
         """
         last: list[int | None] = [None] * len(self.names)
         for index, choice in enumerate(choices):
-            where = name_pattern(choice.where)
-            hits = [i for i, names in enumerate(self.names) if any(map(where.search, names))]
+            hits = self.clusters_named(choice.where)
             if not hits:
                 raise RecipeError(
                     f"'{choice.where}' matches no operator with a weight; packlight profile names "
@@ -170,6 +170,15 @@ class WhatIf:
             for cluster in hits:
                 last[cluster] = index
         return last
+
+    def clusters_named(self, where: str) -> list[int]:
+        """Indices of the clusters that a pattern names, searched once."""
+        if where not in self._named:
+            pattern = name_pattern(where)
+            self._named[where] = [
+                i for i, names in enumerate(self.names) if any(map(pattern.search, names))
+            ]
+        return self._named[where]
 
     def predict(self, steps: Sequence[str]) -> dict[str, Measurement]:
         """Predict the costs of a step for every cluster."""

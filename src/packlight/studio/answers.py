@@ -218,9 +218,20 @@ def diff(space: Workspace, query: Query) -> DiffPage:
     best = next((choice.id for choice in choices if choice.role == "best"), choices[-1].id)
     second = query.get("second") or best
     pages = [operators(space, {"model": key}) for key in (first, second)]
-    changes = space.results()[second].changes if is_variant(space, second) else ()
+    results = [
+        space.results().get(key) if is_variant(space, key) else None for key in (first, second)
+    ]
+    changes = results[1].changes if results[1] is not None else ()
     notes = {change.operator: describe_change(change) for change in changes}
-    return diff_page(pages[0], pages[1], (space.profile(first), space.profile(second)), notes)
+    measured = [result.metrics if result is not None else {} for result in results]
+    return diff_page(
+        pages[0],
+        pages[1],
+        (space.profile(first), space.profile(second)),
+        notes,
+        measured=(measured[0], measured[1]),
+        metric=space.metric(),
+    )
 
 
 def whole_number(query: Query, name: str, default: str = "0") -> int:

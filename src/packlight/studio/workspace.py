@@ -32,6 +32,7 @@ from packlight.sources.opening import ZOO, open_model, task_for
 from packlight.store import Store
 from packlight.studio.graph import edges_of, modules_of
 from packlight.studio.job_child import LAYERS, SENSITIVITY
+from packlight.studio.once import Once
 from packlight.studio.pages import (
     ChoiceRow,
     Frame,
@@ -42,7 +43,7 @@ from packlight.studio.pages import (
     Sensitivity,
 )
 from packlight.studio.pictures import picture_of
-from packlight.studio.settings import Once, Settings
+from packlight.studio.settings import Settings
 from packlight.studio.views.compare import SamplePair
 from packlight.studio.views.overview import frame_of
 from packlight.studio.views.what_if import choice_rows
@@ -50,7 +51,6 @@ from packlight.task import Task, read_table
 
 T = TypeVar("T")
 
-DATABASE = "packlight.db"
 VIEWS = "studio-view"
 RECIPES = "studio-recipe"
 FILE_ID = "file"
@@ -306,12 +306,12 @@ class Workspace:
             return Frame(
                 title=name or str(self.settings.project or ""), model=name,
                 task=self.task_name(), kind="model" if models else "project", budgets=(),
-                shown="", variants=tuple(models), saves=self.store is not None, runs=False,
-                runs_reason=self.runs_reason(), finished=False, progress=(0, 0),
-                version=__version__,
+                shown="", budgets_of={}, variants=tuple(models),
+                saves=self.store is not None, runs=False, runs_reason=self.runs_reason(),
+                finished=False, progress=(0, 0), version=__version__,
             )  # fmt: skip
         title = self.settings.title or self.settings.project.resolve().name
-        return frame_of(outcome, title, models, self.runs_reason())
+        return frame_of(outcome, title, models, self.runs_reason(), self.tried(outcome))
 
     def layers(self, variant: str) -> Layers | None:
         """A variant inside; None where it was not measured."""

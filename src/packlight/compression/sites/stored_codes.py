@@ -21,14 +21,43 @@ FLOAT_TYPES = (
 """Types of weights that can be stored in another form, and restored as what they were."""
 
 
-def is_restored(value: ir.Value | None, least: int) -> bool:
+Fixed = dict[int, bool]
+"""By the ``id`` of a value, whether it is made of stored values alone; for a graph as it is."""
+
+
+def is_restored(value: ir.Value | None, least: int, known: Fixed | None = None) -> bool:
     """Check that a value is made of stored values alone, and of at least so many codes.
 
     Args:
         value: any value.
         least: number of codes below which they are sizes or zero points.
+        known: of the same graph, filled here: many values are then checked in one pass.
     """
+    if value is None or not _is_fixed(value, {} if known is None else known):
+        return False
     return any(t.dtype in CODES and t.size >= least for t in _tensors_behind(value))
+
+
+def _is_fixed(value: ir.Value, known: Fixed) -> bool:
+    """Check that a value is made of stored values alone."""
+    pending = [value]
+    while pending:
+        source = pending[-1]
+        if id(source) in known:
+            pending.pop()
+            continue
+        maker = source.producer()
+        is_stored = stored_tensor(source) is not None and not source.is_graph_input()
+        if is_stored or maker is None:
+            known[id(source)] = is_stored
+            continue
+        inputs = [part for part in maker.inputs if part is not None]
+        unknown = [part for part in inputs if id(part) not in known]
+        if any(known.get(id(part)) is False for part in inputs) or not unknown:
+            known[id(source)] = all(known.get(id(part), False) for part in inputs)
+            continue
+        pending += unknown
+    return known[id(value)]
 
 
 def stores_floats_behind(value: ir.Value | None, least: int) -> bool:
@@ -59,16 +88,17 @@ def _tensors_behind(value: ir.Value | None) -> list[ir.TensorProtocol]:
     return tensors
 
 
-def belongs_to_codes(value: ir.Value, least: int) -> bool:
+def belongs_to_codes(value: ir.Value, least: int, known: Fixed | None = None) -> bool:
     """Check that a stored value holds scales, or values that codes point to.
 
     Args:
         value: stored.
         least: number of codes, as of ``is_restored``.
+        known: of the same graph, as of ``is_restored``.
     """
     for node in value.consumers():
         if node.domain == DOMAIN or node.op_type in PAIRS:
             return True
-        if any(is_restored(output, least) for output in node.outputs):
+        if any(is_restored(output, least, known) for output in node.outputs):
             return True
     return False

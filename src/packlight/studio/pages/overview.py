@@ -254,6 +254,7 @@ class Frame:
         kind: ``project`` or ``model``.
         budgets: with the chosen variant.
         shown: name of the variant that budgets are shown for.
+        budgets_of: every variant's budgets, by its id.
         variants: ids and names of the models that pages can show, in order.
         saves: whether views and recipes can be saved.
         runs: whether recipes can be run.
@@ -269,6 +270,7 @@ class Frame:
     kind: Literal["project", "model"]
     budgets: tuple[BudgetLine, ...]
     shown: str
+    budgets_of: Mapping[str, tuple[BudgetLine, ...]]
     variants: tuple[ModelChoice, ...]
     saves: bool
     runs: bool

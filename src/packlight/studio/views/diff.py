@@ -21,6 +21,10 @@ TOTALS: Final = (
     "size", "weight_bytes", "macs", "parameters", "peak_activation_bytes", "predicted_latency"
 )  # fmt: skip
 
+MEASURED: Final = ("latency", "peak_memory", "drop")
+"""Measurements of variants that stand beside the totals."""
+
+NOT_MEASURED: Final[tuple[Mapping[str, Measurement], Mapping[str, Measurement]]] = ({}, {})
 LONGEST_SEARCH = 4000
 """Operators without a match on one side up to which their order is aligned."""
 
@@ -30,6 +34,9 @@ def diff_page(
     second: OperatorsPage,
     profiles: tuple[Profile, Profile],
     notes: Mapping[str, str],
+    *,
+    measured: tuple[Mapping[str, Measurement], Mapping[str, Measurement]] = NOT_MEASURED,
+    metric: str = "",
 ) -> DiffPage:
     """Two models side by side.
 
@@ -38,6 +45,8 @@ def diff_page(
         second: operators of the second model.
         profiles: of both.
         notes: what a recipe made of operators of the first model, in words.
+        measured: measurements of both, where they are variants of a project.
+        metric: of its task.
     """
     rows = [_with_note(row, first, second, notes) for row in matched_rows(first, second)]
     ours = Counter(first.ops)
@@ -47,6 +56,12 @@ def diff_page(
         for name in TOTALS
         if name in profiles[0].totals and name in profiles[1].totals
     }
+    before, after = measured
+    shown = [name for name in MEASURED if name in before and name in after]
+    if "latency" in shown:
+        totals.pop("predicted_latency", None)
+    for name in shown:
+        totals[name] = (number(name, before[name], metric), number(name, after[name], metric))
     differing = sorted(op for op in ours | theirs if ours[op] != theirs[op])
     return DiffPage(
         first=first,

@@ -46,6 +46,7 @@ def frame_of(
     title: str,
     models: Sequence[ModelChoice],
     runs_reason: str,
+    tried: Sequence[VariantResult] = (),
 ) -> Frame:
     """Parts of a project that every page shows.
 
@@ -54,16 +55,24 @@ def frame_of(
         title: of the project.
         models: that pages can show.
         runs_reason: what to do so that recipes can be run; empty where they can.
+        tried: variants made from the studio.
     """
     shown = shown_variant(outcome)
     original = outcome.variants[0].metrics
+    lines = {
+        result.id: budget_lines(
+            outcome.budget, original, result.metrics, outcome.metric, result.meets
+        )
+        for result in (*outcome.variants, *tried)
+    }
     return Frame(
         title=title,
         model=outcome.model,
         task=outcome.task,
         kind="project",
-        budgets=budget_lines(outcome.budget, original, shown.metrics, outcome.metric, shown.meets),
+        budgets=lines[shown.id],
         shown=shown.name,
+        budgets_of=lines,
         variants=tuple(models),
         saves=True,
         runs=not runs_reason,
@@ -94,7 +103,7 @@ def overview_page(outcome: Outcome, tried: Sequence[VariantResult] = ()) -> Over
     return OverviewPage(
         verdict=outcome.verdict,
         headline=headline(outcome),
-        details=tuple(details(outcome)),
+        details=(*details(outcome), *_tried_sentences(tried)),
         cautions=outcome.warnings,
         notes=outcome.notes,
         best=shown.id,
@@ -109,6 +118,12 @@ def overview_page(outcome: Outcome, tried: Sequence[VariantResult] = ()) -> Over
         refusals=refusal_lines(outcome),
         terms=dict(MEANINGS),
     )
+
+
+def _tried_sentences(tried: Sequence[VariantResult]) -> list[str]:
+    """A sentence on the variants tried in the studio that keep every budget."""
+    names = [result.name for result in tried if result.verdict == "fits"]
+    return [f"Tried here, every budget met: {', '.join(names)}."] if names else []
 
 
 def variant_row(

@@ -106,6 +106,7 @@ export interface Frame {
   kind: "project" | "model";
   budgets: BudgetLine[];
   shown: string;
+  budgets_of: Record<string, BudgetLine[]>;
   variants: ModelChoice[];
   saves: boolean;
   runs: boolean;

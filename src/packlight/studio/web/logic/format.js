@@ -54,7 +54,7 @@ export function showSaved(saved, unit) {
  * @param {string} text
  */
 export function withMinus(text) {
-  return text.replace(/(^|[ [~])-(?=\d)/g, `$1${MINUS}`).replace(" us", " µs");
+  return text.replace(/(^|[ [~])-(?=\d)/g, `$1${MINUS}`).replace(/ u(?=[sJ]\b)/, " µ");
 }
 
 /**

@@ -1,6 +1,6 @@
 /** What stands around every page: name, pages, budgets, saved views, looks and help. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import { formatAddress, pageAddress, PAGES } from "../logic/address.js";
+import { formatAddress, listOf, pageAddress, PAGES } from "../logic/address.js";
 import { budgetText, Command, Mark, Value } from "./common.js";
 import { html } from "./html.js";
 import { address, answer, go, goTo, isConnected, isHelpOpen, isOffline, jobs, message, predictedBudgets, refreshAnswers, send, theme, toggleTheme } from "./state.js";
@@ -71,8 +71,11 @@ export function BudgetBar({ frame }) {
     return html`<div class="budgets" role="region" aria-label="Budgets"><span class="quiet">${frame.kind === "model" ? "A model alone has no budgets. " : "No budget was set. "}<${Command}>packlight fit ${frame.model || "MODEL"} --task T --budget 'size<=0.3x'<//></span></div>`;
   }
   const choices = address.value.page === "what-if" ? predictedBudgets.value : null;
-  return html`<div class="budgets" role="region" aria-label="Budgets"><span class="quiet">Budgets, <strong>${choices ? "your choices, predicted" : frame.shown}</strong></span>
-    ${(choices ?? frame.budgets).map((budget) => html`<span class="budget" key=${budget.text} title="${budget.title}: ${budget.text}${budget.bound_text ? `, ${budget.bound_text}` : ""}">${budgetText(budget.text)}${budget.text.endsWith("x") && budget.bound_text ? html` <span class="quiet">(${budget.bound_text})</span>` : null} <${Mark} state=${budget.meets} word=${choices && !budget.reached ? "only measuring tells" : undefined} /> ${budget.reached ? html`<${Value} number=${budget.reached} />` : null}</span>`)}</div>`;
+  const [selected, ...others] = listOf(address.value.v);
+  const own = others.length ? undefined : frame.budgets_of[selected];
+  const name = own ? frame.variants.find((variant) => variant.id === selected)?.name : frame.shown;
+  return html`<div class="budgets" role="region" aria-label="Budgets"><span class="quiet">Budgets, <strong>${choices ? "your choices, predicted" : name ?? frame.shown}</strong></span>
+    ${(choices ?? own ?? frame.budgets).map((budget) => html`<span class="budget" key=${budget.text} title="${budget.title}: ${budget.text}${budget.bound_text ? `, ${budget.bound_text}` : ""}">${budgetText(budget.text)}${budget.text.endsWith("x") && budget.bound_text && !budget.bound_text.endsWith("x") ? html` <span class="quiet">(${budget.bound_text})</span>` : null} <${Mark} state=${budget.meets} word=${choices && !budget.reached ? "only measuring tells" : undefined} /> ${budget.reached ? html`<${Value} number=${budget.reached} />` : null}</span>`)}</div>`;
 }
 
 export function Message() {

@@ -1,7 +1,7 @@
 /** Diff: what was added, removed and changed between two models. */
 import { useMemo, useState } from "preact/hooks";
 import { pageAddress } from "../logic/address.js";
-import { plural, show } from "../logic/format.js";
+import { plural, show, withMinus } from "../logic/format.js";
 import { Answered, Card, Empty, Problem, Skeleton } from "../parts/common.js";
 import { Graph } from "../parts/graph.js";
 import { html } from "../parts/html.js";
@@ -11,7 +11,7 @@ import { Select } from "../parts/common.js";
 
 const MARKS = { same: "=", changed: "~", removed: "−", added: "+" };
 const COLUMNS = ["weight_bytes", "macs", "activation_bytes"];
-const TITLES = { size: "File size", weight_bytes: "Weights", macs: "MACs", parameters: "Parameters", peak_activation_bytes: "Peak activations", predicted_latency: "Latency" };
+const TITLES = { size: "File size", weight_bytes: "Weights", macs: "MACs", parameters: "Parameters", peak_activation_bytes: "Peak activations", predicted_latency: "Latency", latency: "Latency", peak_memory: "Peak memory", drop: "Drop" };
 const UNITS = { macs: "1", parameters: "1", predicted_latency: "s" };
 const SHARES = { same: null, changed: 0.65, removed: 0.15, added: 1 };
 
@@ -55,12 +55,23 @@ function Content({ page }) {
     ...COLUMNS.map((name) => ({ key: name, title: column(name).title, width: "132px", isFixed: true, isNumber: true, cell: (line) => change(pair(rows[line], name), column(name).unit, rows[line].status) })),
     { key: "storage", title: "What was done", width: "minmax(120px, 1fr)", isFixed: true, cell: (line) => { const text = rows[line].note; return html`<span title=${text}>${text}</span>`; } },
   ];
-  return html`<${Card} title="Summary" wide><dl class="tiles">${Object.entries(page.totals).map(([name, [before, after]]) => html`<div class="tile" key=${name}><dt>${TITLES[name] ?? name}</dt><dd class="pair">${show(before.value, UNITS[name] ?? "B")} → ${show(after.value, UNITS[name] ?? "B")}${after.how === "estimated" ? html` <span class="quiet">predicted</span>` : null}</dd><dd class="quiet">${before.value ? `${(after.value / before.value).toFixed(2)}x` : ""}</dd></div>`)}</dl>
+  return html`<${Card} title="Summary" wide><dl class="tiles">${Object.entries(page.totals).map(([name, [before, after]]) => html`<div class="tile" key=${name}><dt>${TITLES[name] ?? name}</dt><dd class="pair">${totalText(name, before)} → ${totalText(name, after)}</dd><dd class="quiet">${totalNote(before, after)}</dd></div>`)}</dl>
       <p role="group" aria-label="Kinds of changes">${["changed", "removed", "added", "same"].map((status) => html`<button type="button" key=${status} aria-pressed=${kept === status} class="status-filter ${status}" onClick=${() => go({ status: kept === status ? "" : status }, { replace: true })}><span aria-hidden="true">${MARKS[status]}</span> ${page.counts[status] ?? 0} ${status}</button>`)}</p>
       ${Object.keys(page.ops).length ? html`<p class="quiet">Types that differ in number: ${Object.entries(page.ops).map(([op, [before, after]]) => `${op} ${before} → ${after}`).join(", ")}</p>` : html`<p class="quiet">Every type of operator is there as often in both.</p>`}<//>
     <${Card} title="Operators side by side" wide tools=${html`<input type="search" class="search" placeholder="Search" aria-label="Search operators" value=${state.q ?? ""} onInput=${(event) => go({ q: event.target.value }, { replace: true })} /><span class="quiet">${plural(rows.length, "row")}</span>`}>
       <${DataTable} label="Operators of both models" count=${rows.length} columns=${columns} sort="" onSort=${() => {}} rowClass=${(line) => rows[line].status} isSelected=${isSelected} focus=${focus} onFocus=${setFocus} onSelect=${(line) => go({ o: page.first.names[rows[line].first] ?? page.second.names[rows[line].second] }, { replace: true })} height=${360} /><//>
     <div class="split"><${Side} page=${page.first} rows=${page.rows} field="first" title=${page.first.name} /><${Side} page=${page.second} rows=${page.rows} field="second" title=${page.second.name} /></div>`;
+}
+
+function totalText(name, number) {
+  return name in UNITS ? show(number.value, UNITS[name]) : withMinus(number.text);
+}
+
+/** The ratio of exact numbers, else how sure the second one is. */
+function totalNote(before, after) {
+  if (after.how === "estimated") return `predicted, ${withMinus(after.interval)}`;
+  if (after.how === "measured") return `measured, ${withMinus(after.interval)}`;
+  return before.value ? `${(after.value / before.value).toFixed(2)}x` : "";
 }
 
 /** A type without the domain of packlight's own functions. @param {string} op */

@@ -14,6 +14,7 @@ import { DataTable, nextSort } from "../parts/table.js";
 
 const SHOWN = ["time_share", "macs", "weight_bytes", "bits", "sensitivity"];
 const FOLD_ABOVE = 40;
+const MOST_NAME = 24;
 const MOST_IN_ADDRESS = 40;
 
 /** A choice among the models that a page can show. */
@@ -143,7 +144,7 @@ export function OperatorTable({ page, table, selected, select, extra = [], shown
   const { rows, lines, ranges, sort, isFolded, unfolded } = table;
   const [focus, setFocus] = useState(-1);
   const chosen = state.cols ? state.cols.split("~") : shown;
-  const titles = page.columns.filter((column) => chosen.includes(column.name));
+  const titles = page.columns.filter((column) => chosen.includes(column.name) && (state.cols || column.name !== "bits" || differs(page.numbers.bits)));
   const bins = useMemo(() => Object.fromEntries(page.columns.map((column) => [column.name, histogram(page.numbers[column.name], 14)])), [page]);
   const tops = useMemo(() => Object.fromEntries(page.columns.map((column) => [column.name, largest(page.numbers[column.name], lines)])), [page, lines]);
   const line = (index) => lines[index] ?? { kind: "row", row: 0, depth: 0 };
@@ -187,6 +188,12 @@ export function OperatorTable({ page, table, selected, select, extra = [], shown
   <//>`;
 }
 
+/** Tell whether a column has more than one number. */
+function differs(column) {
+  const first = column.find((value) => value !== null);
+  return column.some((value) => value !== null && value !== first);
+}
+
 /** The largest number of a column on a line of the table, so that all its bars have one scale. */
 function largest(column, lines) {
   return lines.reduce((most, item) => Math.max(most, (item.kind === "group" ? total(column, item.rows) : column[item.row]) ?? 0), 0);
@@ -199,7 +206,16 @@ function nameCell(page, item, unfolded, fold, index) {
     return html`<span style=${indent}><button type="button" class="fold" aria-expanded=${isOpen} aria-label="${isOpen ? "Fold" : "Unfold"} ${item.module}" onClick=${(event) => { event.stopPropagation(); fold(index, !isOpen); }}>${isOpen ? "▾" : "▸"}</button>${item.depth ? item.module.slice(item.module.lastIndexOf(".") + 1) : item.module} <span class="quiet">(${item.rows.length})</span></span>`;
   }
   const name = page.names[item.row];
-  return html`<span style=${indent} title="${name}${page.storage[item.row] ? `: ${page.storage[item.row]}` : ""}">${item.depth ? name.split("/").slice(-2).join("/") : name}</span>`;
+  return html`<span style=${indent} title="${name}${page.storage[item.row] ? `: ${page.storage[item.row]}` : ""}">${item.depth ? name.split("/").slice(-2).join("/") : lastPart(name)}</span>`;
+}
+
+/** The end of a long name, which tells operators apart. @param {string} name */
+function lastPart(name) {
+  if (name.length <= MOST_NAME) return name;
+  const pieces = name.split("/");
+  let text = pieces[pieces.length - 1];
+  for (let index = pieces.length - 2; index >= 0 && text.length + pieces[index].length < MOST_NAME; index--) text = `${pieces[index]}/${text}`;
+  return text === name ? name : `…/${text}`;
 }
 
 /** Noise to signal in power as decibels. */

@@ -25,9 +25,10 @@ function Content({ page, frame }) {
   const state = address.value;
   const selected = listOf(state.v);
   const title = (name, other) => page.metrics.find((metric) => metric.name === name) ?? page.metrics.find((metric) => metric.name !== other) ?? page.metrics[0];
-  const x = title(state.x ?? "size", "");
+  const judged = frame.budgets.map((budget) => budget.metric).filter((name) => name !== "drop" && page.metrics.some((metric) => metric.name === name));
+  const x = title(state.x ?? judged[0] ?? "size", "");
   const y = title(state.y ?? "drop", x.name);
-  const color = title(state.color ?? "size", "");
+  const color = title(state.color ?? x.name, "");
   const options = page.metrics.map((metric) => [metric.name, metric.title]);
   function select(id, add) {
     const others = selected.filter((other) => other !== id);

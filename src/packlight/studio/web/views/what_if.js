@@ -11,6 +11,7 @@ import { address, answer, go, isAnswered, isOffline, jobs, message, predictedBud
 import { ModelSelect, OperatorTable, sensitivityText, toggleModule, useOperatorTable, useSelection } from "./operators.js";
 
 const SEPARATOR = "~";
+const WHOLE = ".";
 const COSTS = ["size", "download", "latency", "peak_memory", "energy"];
 const TITLES = { size: "File size", download: "Download", latency: "Latency", peak_memory: "Peak memory", energy: "Energy" };
 
@@ -188,6 +189,7 @@ function Receipt({ page, prediction, choices, remove, clear, back, forth, histor
 
 /** A pattern as people read it. */
 export function readable(where) {
+  if (where === WHOLE) return "the whole model";
   const plain = where.replace(/^\^/, "").replace(/\$$/, "").replace(/^\((.*)\)$/, "$1").replace(/^\/\?/, "").replace(/\[\.\/\]$/, "").replaceAll("[./]", ".").replace(/\\(.)/g, "$1");
   const names = plain.split("|");
   return names.length > 2 ? `${names[0]} and ${names.length - 1} more` : names.join(" and ");
@@ -219,7 +221,7 @@ function ApplyCard({ page, operators, rows, selected, clustersOf, choose, query 
   const [step, setStep] = useState("weights:8");
   const shown = clustersOf(rows);
   const types = [...new Set(page.rows.map((row) => operators.ops[operators.names.indexOf(row.operators[0])]))].filter(Boolean);
-  const apply = (clusters) => clusters.length && choose(clusters.length === page.rows.length ? "." : patternOf(clusters.flatMap((row) => row.operators)), step);
+  const apply = (clusters) => clusters.length && choose(clusters.length === page.rows.length ? WHOLE : patternOf(clusters.flatMap((row) => row.operators)), step);
   const ofType = (type) => page.rows.filter((row) => operators.ops[operators.names.indexOf(row.operators[0])] === type);
   if (isOffline) return null;
   return html`<${Card} title="Apply to many"><div class="apply"><${Select} label="Technique" value=${step} options=${page.steps.map((item) => [item.step, item.title])} change=${setStep} />
