@@ -1,0 +1,1 @@
+"""Training of compressed weights in the form in which they are stored."""
