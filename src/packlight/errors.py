@@ -6,7 +6,8 @@ PacklightError
 │   ├── TaskError      the task's data or functions do not fit the model
 │   │   └── UndefinedError  a metric has no value on these samples
 │   ├── RecipeError    a recipe or budget does not parse, or names what does not exist
-│   └── DeviceError    a device does not exist, or its description does not hold
+│   ├── DeviceError    a device does not exist, or its description does not hold
+│   └── ExportError     a format cannot hold the model; its ``refusals`` say what and why
 └── CheckError         the result failed its own check: a defect of packlight; please report it
 
 Every message says what must hold, what came, where, and what to do.
@@ -41,6 +42,19 @@ class RecipeError(InputError):
 
 class DeviceError(InputError):
     """A device does not exist, or its description does not hold."""
+
+
+class ExportError(InputError):
+    """A format cannot hold the model as it is.
+
+    Args:
+        message: for people.
+        refusals: an ``ExportRefusal`` for each weight or operator.
+    """
+
+    def __init__(self, message: str, refusals: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.refusals = refusals
 
 
 class CheckError(PacklightError):

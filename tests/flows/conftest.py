@@ -6,41 +6,57 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_server import CommandServer
 
 from packlight import zoo
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+TIMEOUT = 300
+READ_LATE = {"COLUMNS", "NO_COLOR"}
+"""Variables that a command reads when it prints."""
 
 SAMPLES, CALIBRATION = 200, 32
 RECIPES = ("simplify+weights:8", "simplify+static+weights:8", "simplify+weights:4")
 
 
 @pytest.fixture(scope="session")
-def run() -> Run:
-    """Run ``packlight`` with arguments in a folder; colours and width are those of a plain pipe."""
+def run() -> Iterator[Run]:
+    """Run ``packlight`` with arguments in a folder; colours and width are those of a plain pipe.
 
-    def call(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        kept = {
-            key: os.environ[key]
-            for key in ("PATH", "HOME", "LANG", "PYTHONPATH")
-            if key in os.environ
-        }
-        return subprocess.run(
-            [sys.executable, "-m", "packlight", *map(str, arguments)],
-            check=False,
-            cwd=cwd,
-            env={**kept, **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+    Where processes fork, commands run in copies of one process, unless they get an environment that
+    a copy would read too late.
+    """
+    kept = {
+        key: os.environ[key] for key in ("PATH", "HOME", "LANG", "PYTHONPATH") if key in os.environ
+    }
+    with ExitStack() as stack:
+        server = stack.enter_context(CommandServer(kept)) if hasattr(os, "fork") else None
 
-    return call
+        def call(
+            *arguments: object, cwd: Path, **environment: str
+        ) -> subprocess.CompletedProcess[str]:
+            words = [str(argument) for argument in arguments]
+            variables = {**kept, **environment}
+            if server is not None and READ_LATE.issuperset(environment):
+                return server.run(words, cwd, variables, TIMEOUT)
+            return subprocess.run(
+                [sys.executable, "-m", "packlight", *words],
+                check=False,
+                cwd=cwd,
+                env=variables,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+            )
+
+        yield call
 
 
 @pytest.fixture(scope="session")

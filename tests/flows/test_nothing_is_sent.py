@@ -33,6 +33,8 @@ VERBS = {
     "layers": ("layers", "zoo:fashion", "smaller.onnx", "--task", "few.npz", "--limit", "4"),
     "diagnose": ("diagnose", "zoo:fashion", "smaller.onnx", "--limit", "4", "--seconds", "0.05"),
     "fit": FIT,
+    "portability": ("portability", "zoo:fashion", "--task", "few.npz", "--cpu", "x86-avx2",
+                    "--limit", "4"),
     "init-task": ("init-task", "zoo:fashion", "-o", "t.py"),
     "devices": ("devices", "show", "pixel-8"),
     "lessons": ("lessons",),

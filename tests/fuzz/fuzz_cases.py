@@ -2,7 +2,7 @@
 
 To run some, or one again:
 
-    python tests/fuzz/fuzz_cases.py FIRST COUNT
+    PYTHONPATH=tests/commands python tests/fuzz/fuzz_cases.py FIRST COUNT
 """
 
 from __future__ import annotations

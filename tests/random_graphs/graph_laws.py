@@ -15,7 +15,13 @@ import onnxruntime
 from generator import Feeds, RandomGraph
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
-from stored_weights import graphs_of, restored_weights, stored_tensors, with_arrays
+from stored_weights import (
+    graphs_of,
+    read_model,
+    restored_weights,
+    stored_tensors,
+    with_arrays,
+)
 
 import packlight
 from packlight.errors import InputError
@@ -72,7 +78,7 @@ class Case:
     @cached_property
     def proto(self) -> onnx.ModelProto:
         """The model that was made."""
-        return onnx.load_from_string(to_bytes(self.made.model))
+        return read_model(to_bytes(self.made.model))
 
     @cached_property
     def outputs(self) -> list[Outputs]:
@@ -92,7 +98,7 @@ class Reference:
         self.graph = graph
         self.model = load(graph.write(folder))
         self.content = to_bytes(self.model)
-        self.proto = onnx.load_from_string(self.content)
+        self.proto = read_model(self.content)
         samples = CALIBRATION_SAMPLES + TEST_SAMPLES
         feeds = [graph.feeds(index) for index in range(samples)]
         self.calls = feeds[:TEST_SAMPLES]
@@ -233,7 +239,7 @@ def default_session(content: bytes) -> onnxruntime.InferenceSession:
 
 def the_standard_takes_it(case: Case) -> None:
     """The checker of ONNX takes the result."""
-    onnx.checker.check_model(case.proto)
+    onnx.checker.check_model(to_bytes(case.made.model))
 
 
 def the_size_is_true(case: Case) -> None:

@@ -12,6 +12,9 @@ from onnx import helper, numpy_helper
 
 Array = NDArray[np.generic]
 
+FLOAT_LISTS = ("value_float", "value_floats")
+"""Attributes of a Constant that hold floats without a tensor."""
+
 
 def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """List a graph and all bodies in it."""
@@ -20,6 +23,18 @@ def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
         for attribute in node.attribute:
             if attribute.HasField("g"):
                 yield from graphs_of(attribute.g)
+
+
+def read_model(content: bytes) -> onnx.ModelProto:
+    """Parse a model, with tensors in place of the lists of floats in its Constants."""
+    model = onnx.load_from_string(content)
+    for graph in graphs_of(model.graph):
+        for node in graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name in FLOAT_LISTS:
+                array = np.array(helper.get_attribute_value(node.attribute[0]), np.float32)
+                tensor = numpy_helper.from_array(array, node.output[0])
+                node.attribute[0].CopyFrom(helper.make_attribute("value", tensor))
+    return model
 
 
 def stored_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:

@@ -43,7 +43,7 @@ from packlight.search.bench import Bench
 from packlight.search.choice import check_names, with_verdict
 from packlight.search.explain import inputs_of
 from packlight.search.external_models import adopt, check_alike, temporary_bench
-from packlight.search.fit import STEPS, describe_outcome, measure_variant
+from packlight.search.trials import STEPS, describe_outcome, measure_variant
 from packlight.sources.opening import AnyModel, AnyTask, Opened, at_hand, task_for
 
 

@@ -9,13 +9,18 @@ from packlight.compression.recipe_text import AnyRecipe
 from packlight.model import stored_files
 from packlight.model.save import check_output, write_model
 from packlight.records import Budget, Device, SessionOptions, parse_budget
+from packlight.records.budget import parse_duration
+from packlight.records.exploration import Goal
 from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, notebook_progress
-from packlight.search.fit import OnResult, ignore_result
+from packlight.search.fit import SearchSettings
 from packlight.search.fit import fit as search
 from packlight.search.study import Study
+from packlight.search.trials import OnResult, ignore_result
 from packlight.sources.device_unit import device_and_unit
 from packlight.sources.opening import AnyModel, AnyTask, at_hand, task_for
+
+AnyDevice = str | Path | Device
 
 
 def fit(
@@ -26,8 +31,11 @@ def fit(
     *,
     out: str | Path | None = None,
     recipes: Sequence[AnyRecipe] = (),
-    device: str | Path | Device = "",
+    device: AnyDevice | Sequence[AnyDevice] = "",
     unit: str = "",
+    goal: Goal | None = None,
+    time: str | float = 0.0,
+    jobs: int = 1,
     options: SessionOptions = DEFAULT_SESSION,
     allow_slower: bool = False,
     seed: int = 0,
@@ -35,7 +43,7 @@ def fit(
     progress: Progress | None = None,
     on_result: OnResult = ignore_result,
 ) -> Study:
-    """Try recipes from free to costly, measure all, and choose the best that keeps every budget.
+    """Find the form of every weight, measure what is promising, and choose the best that fits.
 
     The same call on the same project measures only what is missing, and gives the same ids.
 
@@ -46,11 +54,16 @@ def fit(
         project: folder, new or of an earlier call; ``MODEL-packlight`` by default.
         out: path of a copy of the chosen variant, ``.onnx``; none is written where no variant may
             keep every budget.
-        recipes: each as ``compress`` takes it; the built-in ladder where there are none.
-        device: name, alias or file of a device: latency, memory and energy are predicted for it as
-            ``plan`` does, budgets on them are about it, its own limits hold, and recipes that it
-            cannot run are left out.
-        unit: of the device, that computes.
+        recipes: each as ``compress`` takes it, to try in place of a search.
+        device: name, alias or file of a device, or several: latency, memory and energy are
+            predicted for it as ``plan`` does, budgets on them are about it, its own limits hold,
+            and forms and recipes that it cannot run are left out. Several must fit all.
+        unit: of the devices, that computes.
+        goal: what is sought within the budgets: the smallest ``size`` or ``latency`` or ``energy``,
+            the best ``quality``, or the least ``balance`` of size times latency; by default the
+            best quality where no floor is set, else the balance.
+        time: seconds, or a text as ``10m``, that the search may take; 0 for as long as it needs.
+        jobs: mixes that are made and evaluated at a time; the result is the same.
         options: of every session.
         allow_slower: whether a variant measured slower than the original may be chosen.
         seed: of everything random.
@@ -62,29 +75,28 @@ def fit(
     Raises:
         InputError: the model, the task, a recipe or a budget cannot be used.
     """
-    target = None
-    if device:
-        target, unit = device_and_unit(device, unit)
+    named = [device] if isinstance(device, str | Path | Device) else list(device)
+    targets = [device_and_unit(one, unit) for one in named if one]
+    seconds_allowed = parse_duration(time) if isinstance(time, str) else float(time)
     limits = budget if isinstance(budget, Budget) else parse_budget(budget)
     with at_hand(model) as (opened,), notebook_progress(progress) as shown:
         if out is not None:
             check_output(Path(out), stored_files(opened.path))
         folder = Path(project or f"{opened.model.name}-packlight")
-        study = search(
-            opened,
-            task_for(task, opened.model),
-            limits,
-            folder,
+        settings = SearchSettings(
             recipes=recipes,
-            device=target,
-            unit=unit,
+            devices=targets,
+            goal=goal,
             options=options,
             allow_slower=allow_slower,
             seed=seed,
             seconds=seconds,
+            time=seconds_allowed,
+            jobs=jobs,
             progress=shown,
             on_result=on_result,
         )
+        study = search(opened, task_for(task, opened.model), limits, folder, settings)
         if out is not None and study.best is not None:
             write_model(study.best.model(), Path(out), stored_files(opened.path))
     return study

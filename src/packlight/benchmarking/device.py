@@ -24,6 +24,7 @@ from packlight.benchmarking.timing import (
     Progress,
     Row,
     Schedule,
+    Timer,
     time_all,
 )
 from packlight.errors import DeviceError
@@ -65,6 +66,8 @@ def measure_device(
     date: str = "",
     progress: Progress = _unwatched,
     clock: Clock = time.perf_counter,
+    timer: Timer | None = None,
+    on: Machine | None = None,
 ) -> Device:
     """Time kernels of many shapes and data types on this machine, and describe it.
 
@@ -79,6 +82,8 @@ def measure_device(
         date: to state, as year-month-day; today where it is empty.
         progress: called with what is being done.
         clock: seconds, from any start.
+        timer: of another machine; models run here by default.
+        on: record of that machine.
 
     Returns:
         A device of kind ``measured`` with one unit, ``cpu``, and curves.
@@ -87,19 +92,20 @@ def measure_device(
         DeviceError: the name is none, or the file holds timings of something else or cannot be
             written.
     """
-    named = device_name(name)
+    measured = on or machine()
+    named = device_name(name, measured)
     schedule = Schedule(
         timed_set(quick=quick, seed=seed),
         SessionOptions(threads=threads),
         seconds,
         *((QUICK_RUN_SECONDS, 1) if quick else (RUN_SECONDS, ROUNDS)),
     )
-    rows = time_all(schedule, Path(timings), progress, clock)
+    rows = time_all(schedule, Path(timings), progress, clock, timer=timer, on=measured)
     counted_timings = _count_calls(schedule.models, rows, progress)
     roof = roof_of(counted_timings)
     fitted = fit_curves(counted_timings, roof, seed, round_drift(list(rows.values())))
     return describe(
-        counted_timings, fitted, roof, machine(),
+        counted_timings, fitted, roof, measured,
         name=named,
         threads=threads,
         date=date or datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -107,7 +113,7 @@ def measure_device(
     )  # fmt: skip
 
 
-def device_name(name: str) -> str:
+def device_name(name: str, on: Machine | None = None) -> str:
     """The name of the device: the one given, or made from the processor's.
 
     Raises:
@@ -115,7 +121,7 @@ def device_name(name: str) -> str:
     """
     if name and not SLUG.fullmatch(name):
         raise DeviceError(f"a name is of small letters, digits and dashes; got '{name}'")
-    return name or _slug(machine().processor)
+    return name or _slug((on or machine()).processor)
 
 
 def _count_calls(

@@ -17,6 +17,7 @@ from packlight.benchmarking.designs import Timed
 from packlight.disk import no_follow, replacing, unwritable
 from packlight.errors import DeviceError, InputError
 from packlight.records.codec import canonical, digest, from_json
+from packlight.records.machine import Machine
 from packlight.records.session import SessionOptions
 from packlight.runtime import machine, open_session
 from packlight.runtime.clock import WARM_UP, Clock, frozen_heap, garbage_collection_off, time_call
@@ -141,13 +142,23 @@ class Journal:
         return sum(row.took for row in self.rows.values())
 
 
-def _timing_conditions(options: SessionOptions) -> str:
+def _timing_conditions(options: SessionOptions, on: Machine) -> str:
     """Digest of what timings depend on beside the model; another packlight draws other models."""
-    return digest([machine(), options, version("packlight")])
+    return digest([on, options, version("packlight")])
+
+
+Timer = Callable[[Timed, Schedule], Sequence[float]]
+"""Opens a model anew, warms it up and returns the seconds of its runs."""
 
 
 def time_all(
-    schedule: Schedule, path: Path, progress: Progress, clock: Clock = time.perf_counter
+    schedule: Schedule,
+    path: Path,
+    progress: Progress,
+    clock: Clock = time.perf_counter,
+    *,
+    timer: Timer | None = None,
+    on: Machine | None = None,
 ) -> Mapping[str, tuple[Row, ...]]:
     """Time every model of a schedule, and go on where an interrupted run ended.
 
@@ -158,6 +169,8 @@ def time_all(
         path: where results are kept as they come.
         progress: called with what is being done.
         clock: seconds, from any start.
+        timer: of another machine; models run here by default.
+        on: record of that machine.
 
     Returns:
         Rows of each model, one for each round.
@@ -166,7 +179,8 @@ def time_all(
         DeviceError: the file of results is of something else, or cannot be written.
         ModelError: a model fails.
     """
-    journal = Journal(path, _timing_conditions(schedule.options))
+    journal = Journal(path, _timing_conditions(schedule.options, on or machine()))
+    timer = timer or local_timer(clock)
     done = len(journal.rows)
     total = len(schedule.models)
     with frozen_heap():
@@ -175,7 +189,12 @@ def time_all(
                 break
             if (model.key, number) not in journal.rows:
                 progress(f"timing, round {number + 1}", done % total, total)
-                journal.add(_time_one(model, number, schedule, journal.conditions, clock))
+                start = clock()
+                taken = timer(model, schedule)
+                seconds = max(float(np.median(taken)), 1e-9)
+                spent = clock() - start
+                row = Row(journal.conditions, model.key, number, seconds, len(taken), spent)
+                journal.add(row)
                 done += 1
     return _by_model(schedule.models, journal.rows.values())
 
@@ -190,22 +209,22 @@ def turns(schedule: Schedule) -> Iterator[tuple[int, Timed]]:
             yield number, model
 
 
-def _time_one(model: Timed, number: int, schedule: Schedule, under: str, clock: Clock) -> Row:
-    """Open a model anew, warm it up and time its runs."""
-    start = clock()
-    drawn, feeds = model.draw()
-    session = open_session(drawn, schedule.options)
-    seconds_taken = [0.0]
-    for _ in range(WARM_UP):
-        session.run_steps([feeds], {})
-    with garbage_collection_off():
-        seconds_taken.clear()
-        while len(seconds_taken) < LEAST or (
-            len(seconds_taken) < MOST and sum(seconds_taken) < schedule.run_seconds
-        ):
-            seconds_taken.append(time_call(session, [feeds], {}, clock))
-    seconds = max(float(np.median(seconds_taken)), 1e-9)
-    return Row(under, model.key, number, seconds, len(seconds_taken), clock() - start)
+def local_timer(clock: Clock) -> Timer:
+    """A timer of models on this machine."""
+
+    def timer(model: Timed, schedule: Schedule) -> list[float]:
+        drawn, feeds = model.draw()
+        session = open_session(drawn, schedule.options)
+        taken = [0.0]
+        for _ in range(WARM_UP):
+            session.run_steps([feeds], {})
+        with garbage_collection_off():
+            taken.clear()
+            while len(taken) < LEAST or (len(taken) < MOST and sum(taken) < schedule.run_seconds):
+                taken.append(time_call(session, [feeds], {}, clock))
+        return taken
+
+    return timer
 
 
 def _by_model(models: Sequence[Timed], rows: Iterable[Row]) -> dict[str, tuple[Row, ...]]:

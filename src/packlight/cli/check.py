@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from packlight.records import Gate
+    from packlight.records.export import BundleCheck
     from packlight.runtime.progress import Progress
     from packlight.sources.settings import Settings
 
@@ -27,7 +28,9 @@ INTERVALS = "[low, high]: 95 % confidence interval."
 CheckedModel = Annotated[
     str,
     typer.Argument(
-        metavar="BASE", help="The reference: a model, or a .json of packlight evaluate --json."
+        metavar="BASE",
+        help="The reference: a model, or a .json of packlight evaluate --json. A bundle of "
+        "packlight export is checked alone.",
     ),
 ]
 
@@ -57,7 +60,7 @@ def exit_code_of(gates: Iterable[Gate]) -> int:
 
 def check(
     base: CheckedModel,
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The model to check.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The model to check.")] = "",
     *,
     task: Annotated[
         str | None,
@@ -115,7 +118,10 @@ def check(
       packlight check main.onnx new.onnx --budget "size<=1.02x"
       packlight check main.onnx new.onnx --task data.npz --budget "drop<=1%" --junit out.xml
       packlight check main.json new.json --budget "drop<=1%" --unclear estimate
+      packlight check bundle --budget "size<=1.1x"
     """
+    if not new:
+        return _check_bundle_folder(base, budget or (), as_json=as_json)
     from packlight.sources.settings import find_settings, overridden
 
     settings = overridden(
@@ -136,6 +142,35 @@ def check(
     else:
         say(screen(), *gate_parts(gate))
     return exit_code_of([gate])
+
+
+def _check_bundle_folder(folder: str, budget: Sequence[str], *, as_json: bool) -> int:
+    from packlight.api.check_bundle import check_bundle
+
+    with working():
+        checked = check_bundle(folder, budget)
+    if as_json:
+        print_json(checked)
+    else:
+        say(screen(), *bundle_check_parts(checked))
+    return DONE if checked.passed else UNMET
+
+
+def bundle_check_parts(checked: BundleCheck) -> list[RenderableType]:
+    """Budgets of a bundle, then what is wrong with it."""
+    parts: list[RenderableType] = []
+    if checked.budgets:
+        table = plain_table("", "budget", "measured", texts=3)
+        for one in checked.budgets:
+            result = styled(mark(one), style=TONES[one.passed])
+            table.add_row(result, one.budget, numbers(one))
+        parts.append(table)
+    parts += [styled(f"{problem}.", style="bold red") for problem in checked.problems]
+    verdict = "is whole, and keeps its budgets" if checked.passed else "does not pass"
+    parts.append(
+        styled(f"{checked.folder}, {checked.files} files, {verdict}.", TONES[checked.passed])
+    )
+    return parts
 
 
 def _checked(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli.exit_codes import DONE, RESUME, Stopped, interruption
+from packlight.cli.exit_codes import DONE, RESUME, UNMET, Stopped, interruption
 from packlight.cli.options import DEVICE_HELP, Json, Seed, Threads
 from packlight.cli.screen import print_json, print_record, say, screen, working
 from packlight.cli.tables import (
@@ -241,11 +242,15 @@ def measure(
     quick: Annotated[
         bool, typer.Option("--quick", help="Time a few shapes once, as a trial.")
     ] = False,
+    agent: Annotated[
+        str,
+        typer.Option("--agent", metavar="HOST:PORT", help="Measure a machine with an agent."),
+    ] = "",
     seed: Seed = 0,
     threads: Threads = 1,
     as_json: Json = False,
 ) -> int:
-    """Measure this machine and write its description.
+    """Measure this machine, or one with an agent, and write its description.
 
     Times small models in ONNX Runtime over many operators, shapes and data types, and fits the
     speed of each kind of kernel. Keep the machine idle meanwhile. Timings are saved next to the
@@ -255,17 +260,23 @@ def measure(
     Examples:
       packlight devices measure -o laptop.toml
       packlight devices measure --threads 4 --name laptop-4
+      packlight devices measure --agent pi:7431 --name pi -o pi.toml
     """
-    from packlight.benchmarking.device import device_name, measure_device
+    from packlight import measure_device
+    from packlight.benchmarking.device import device_name
     from packlight.devices import write_device
+    from packlight.errors import DeviceError
 
+    if agent and not name:
+        raise DeviceError("a machine with an agent needs a name of your choice: --name NAME")
     title = device_name(name)
     target = free_target(out or Path(f"{title}.toml"))
     timings = target.with_suffix(".unfinished.jsonl")
     try:
         with working() as progress:
             device = measure_device(timings, name=title, threads=threads, seconds=seconds,
-                                    quick=quick, seed=seed, progress=progress)  # fmt: skip
+                                    quick=quick, seed=seed, agent=agent,
+                                    progress=progress)  # fmt: skip
     except BaseException as error:
         if interruption(error) is None:
             raise
@@ -308,4 +319,85 @@ def free_target(path: Path) -> Path:
     return path
 
 
-VERBS: dict[str, Callable[..., int]] = {"list": list_devices, "show": show, "measure": measure}
+def emulate(
+    *,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install the emulator, after asking.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Install without asking.")] = False,
+) -> int:
+    """Install the emulator of Arm processors for `packlight portability`, or say what is installed.
+
+    Uses apt-get, dpkg-deb and pip, and a folder of yours; nothing of the system is changed. Says
+    what it will do, and how large it is, and asks.
+
+    \b
+    Example:
+      packlight devices emulate --install
+    """
+    from packlight.errors import DeviceError
+    from packlight.machines import emulation
+    from packlight.machines.installation import install as install_emulator
+    from packlight.machines.installation import installation
+
+    if not install or emulation.is_current():
+        versions = emulation.installed_versions()
+        if not versions:
+            typer.echo(f"The emulator is not installed: {emulation.INSTALL}")
+            return DONE
+        processors = ", ".join(emulation.ARM)
+        typer.echo(
+            f"Installed in {emulation.emulator_folder()}: ONNX Runtime {versions['onnxruntime']}, "
+            f"Python {versions['python']}, for {processors}"
+        )
+        return DONE
+    plan = installation()
+    for step in plan.steps():
+        typer.echo(step)
+    if not yes and not sys.stdin.isatty():
+        raise DeviceError("nobody answers here; to install without asking, add --yes")
+    if not yes and not typer.confirm("Go on?"):
+        typer.echo("Nothing was done.")
+        return UNMET
+    install_emulator(plan, lambda step: typer.echo(f"{step} ..."))
+    typer.echo(f"Installed in {plan.folder}. To remove it, delete this folder.")
+    return DONE
+
+
+def agent(
+    *,
+    write: Annotated[Path, typer.Option("--write", metavar="OUT.py", help="File to write.")] = Path(
+        "agent.py"
+    ),
+) -> int:
+    """Write the agent: one file that runs and times models on another machine.
+
+    The other machine needs Python 3.10, numpy and onnxruntime. The agent listens on that machine
+    alone unless it is told otherwise, and takes orders only from who knows its token.
+
+    \b
+    Example:
+      packlight devices agent --write agent.py
+    """
+    from packlight.disk import replacing
+    from packlight.machines.targets import AGENT_FILE
+    from packlight.runtime.agent import TOKEN
+
+    with replacing(write, overwrite=False) as file:
+        file.write(AGENT_FILE.read_bytes())
+    typer.echo(f"Written to {write}. Copy it to the other machine and start it there:")
+    typer.echo("  python agent.py --listen ADDRESS")
+    typer.echo("It prints its address and a token. Here, set the token and measure:")
+    typer.echo(f"  export {TOKEN}=...")
+    typer.echo("  packlight portability MODEL --task T --agent ADDRESS:7431")
+    typer.echo("With the file in your home folder there, ssh needs no token: --agent ssh:HOST")
+    return DONE
+
+
+VERBS: dict[str, Callable[..., int]] = {
+    "list": list_devices,
+    "show": show,
+    "measure": measure,
+    "emulate": emulate,
+    "agent": agent,
+}

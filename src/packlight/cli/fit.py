@@ -6,6 +6,7 @@ import shlex
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,6 @@ from packlight.cli.options import (
     RECIPE_HELP,
     Json,
     ModelName,
-    OnDevice,
     OnUnit,
     Project,
     Seconds,
@@ -29,6 +29,7 @@ from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import counts, notes, results_table, styled, styled_parts
 from packlight.errors import InputError
 from packlight.presentation.contrasts import headline, worst_sentence
+from packlight.presentation.exploration import exploration_sentences
 from packlight.presentation.numbers import show_named_value
 from packlight.presentation.printable import printable
 from packlight.presentation.verdict import choice, sentence
@@ -40,8 +41,20 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from packlight.records import Outcome
+    from packlight.records.exploration import Goal
     from packlight.records.outcome import VariantResult
     from packlight.search.study import Result, Study
+
+
+class GoalName(StrEnum):
+    """What a search seeks within the budgets."""
+
+    balance = "balance"
+    size = "size"
+    latency = "latency"
+    quality = "quality"
+    energy = "energy"
+
 
 LEGEND = (
     "* chosen. [low, high]: 95 % confidence interval. Latency ratio: latency over the original's, "
@@ -62,6 +75,7 @@ def outcome_parts(console: Console, outcome: Outcome) -> list[RenderableType]:
         *stopped_note(outcome),
         styled(sentence(outcome), style="bold"),
         *summary(outcome),
+        *map(styled, exploration_sentences(outcome.exploration)),
         *advice_parts(outcome.lessons),
         counts(paths(outcome)),
     ]
@@ -137,11 +151,32 @@ def fit(
         typer.Option(
             "--recipe",
             metavar="R",
-            help=f"Recipe to try instead of the built-in list. {RECIPE_HELP} Repeatable.",
+            help=f"Recipe to try instead of a search. {RECIPE_HELP} Repeatable.",
         ),
     ] = None,
-    device: OnDevice = "",
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            metavar="D",
+            help="Device name (packlight devices) or description file. Repeatable: all must fit.",
+        ),
+    ] = None,
     unit: OnUnit = "",
+    goal: Annotated[
+        GoalName | None,
+        typer.Option(
+            "--for",
+            help="What to seek within the budgets. Default: quality where no floor is set, else "
+            "balance (size times latency).",
+        ),
+    ] = None,
+    time: Annotated[
+        str, typer.Option("--time", metavar="T", help="Time for the search, as 10m or 90s.")
+    ] = "",
+    jobs: Annotated[
+        int, typer.Option("--jobs", min=1, help="Mixes made and evaluated at a time.")
+    ] = 1,
     allow_slower: Annotated[
         bool, typer.Option("--allow-slower", help="Allow a variant that was measured slower.")
     ] = False,
@@ -169,8 +204,11 @@ def fit(
             folder,
             out=out,
             recipes=recipe or (),
-            device=device,
+            devices=device or (),
             unit=unit,
+            goal=goal.value if goal else None,
+            time=time,
+            jobs=jobs,
             allow_slower=allow_slower,
             seed=seed,
             threads=threads,
@@ -191,8 +229,11 @@ def search(
     *,
     out: Path | None = None,
     recipes: Sequence[str] = (),
-    device: str = "",
+    devices: Sequence[str] = (),
     unit: str = "",
+    goal: Goal | None = None,
+    time: str = "",
+    jobs: int = 1,
     allow_slower: bool = False,
     seed: int = 0,
     threads: int = 1,
@@ -209,8 +250,11 @@ def search(
             project,
             out=out,
             recipes=recipes,
-            device=device,
+            device=devices,
             unit=unit,
+            goal=goal,
+            time=time or 0.0,
+            jobs=jobs,
             options=SessionOptions(threads=threads),
             allow_slower=allow_slower,
             seed=seed,
@@ -222,12 +266,15 @@ def search(
 
 def result_lines() -> Callable[[VariantResult, int, int], None]:
     """Print a line on stderr for each finished variant where there is no terminal to draw on."""
-    from packlight.search.fit import ignore_result
+    from packlight.search.trials import ignore_result
 
     if sys.stderr.isatty():
         return ignore_result
     return print_result_line
 
+
+BEST_RECIPE = "best.toml"
+"""File of a project with the recipe of the chosen variant."""
 
 LINE = {"size": "size", "latency_ratio": "latency", "drop": "drop"}
 """Measurements in a line, with their names there."""
@@ -272,7 +319,10 @@ class Command:
 
     def again(self, result: Result) -> str:
         """The command that makes a variant again."""
-        parts = ["packlight", "compress", self.model, "--recipe", result.name]
+        recipe = result.name
+        if result.recipe.is_by_site:
+            recipe = str(result.project / BEST_RECIPE)
+        parts = ["packlight", "compress", self.model, "--recipe", recipe]
         if result.uses_data:
             parts += ["--task", self.task]
         if self.seed:

@@ -7,9 +7,11 @@ compiled again in every process.
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from numba import njit
@@ -18,6 +20,28 @@ from numba.core.caching import FunctionCache
 DAMAGED = (OSError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError,
            ImportError, pickle.UnpicklingError)  # fmt: skip
 """Errors of reading a cached file that another program cut or wrote."""
+
+
+WAIT_POLICY = "OMP_WAIT_POLICY"
+
+
+def load_threads() -> None:
+    """Load numba's threads of OpenMP, where it has them, so that they sleep while they wait.
+
+    By default they spin for some milliseconds after every kernel, longer than most kernels run,
+    and take the core from whatever else runs. GNU OpenMP reads the variable when it is loaded.
+    """
+    is_set = WAIT_POLICY in os.environ
+    os.environ.setdefault(WAIT_POLICY, "passive")
+    try:
+        with suppress(ImportError):
+            import_module("numba.np.ufunc.omppool")
+    finally:
+        if not is_set:
+            del os.environ[WAIT_POLICY]
+
+
+load_threads()
 
 
 class OptionalCache(FunctionCache):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ import onnx_ir as ir
 
 from packlight.compression.local_functions import inline_functions
 from packlight.compression.method import Method, Site
+from packlight.compression.methods.stored_weights import SiteChoice, store_choices
 from packlight.compression.methods.table import METHODS
 from packlight.compression.sites.weight_roles import is_standard
 from packlight.compression.threads import limited_threads
@@ -24,7 +26,7 @@ from packlight.compression.unchanged_weights import (
 )
 from packlight.errors import CheckError, ModelError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
-from packlight.records.name_pattern import name_pattern
+from packlight.records.configs import RoundingConfig
 from packlight.records.recipe import Recipe, Step
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator, FloatReference
@@ -119,17 +121,52 @@ class Run:
         steps = self.recipe.steps
         current = model
         reference: FloatReference | None = None
-        for index, step in enumerate(steps):
-            opset = max((_needed_opset(current.graph, s) for s in steps[index + 1 :]), default=0)
+        for run in passes(steps):
+            last = steps[run[-1]]
+            after = steps[run[-1] + 1 :]
+            opset = max((_needed_opset(current.graph, s) for s in after), default=0)
             editable = in_place or current is not model
-            start = StepInput(current, editable, reference, needs_reference(steps[index:]))
-            with _named_step(index + 1, step):
-                result = _apply_step(start, step, opset, self.calibrator, self.held)
+            start = StepInput(current, editable, reference, needs_reference((last, *after)))
+            with _named_step(run[0] + 1, steps[run[0]]):
+                if _is_choice(last):
+                    chosen = [steps[index] for index in run]
+                    result = _apply_choices(start, chosen, opset, self.calibrator, self.held)
+                else:
+                    result = _apply_step(start, last, opset, self.calibrator, self.held)
             current = result.model
             reference = result.reference
             changes += result.changes
             refusals += result.refusals
         return AppliedRecipe(current, self.recipe, tuple(changes), tuple(refusals))
+
+
+def passes(steps: Sequence[Step]) -> list[list[int]]:
+    """Indices of the steps, those together that round weights in one pass.
+
+    They follow one another, name their operators and store weights in other forms.
+
+    Raises:
+        RecipeError: an operator is named twice in a pass.
+    """
+    runs: list[list[int]] = []
+    for index, step in enumerate(steps):
+        if runs and _is_choice(step) and _is_choice(steps[runs[-1][-1]]):
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    for run in runs:
+        counts = Counter(name for index in run for name in steps[index].sites)
+        for name, count in counts.items():
+            if count > 1:
+                raise RecipeError(f"an operator is named by one step; '{name}' is by {count}")
+    return runs
+
+
+def _is_choice(step: Step) -> bool:
+    """Tell if a step stores the weights of named operators, of one width each."""
+    if not step.sites or METHODS[step.method].storage is None:
+        return False
+    return not (isinstance(step.config, RoundingConfig) and step.config.mixed)
 
 
 @contextmanager
@@ -152,7 +189,7 @@ def _needed_opset(graph: ir.Model, step: Step) -> int:
     if graph.opset_imports.get("", 0) >= opset:
         return 0
     sites = (site for site in method.sites(graph, config) if not isinstance(site, Refusal))
-    if any(name_pattern(step.where).search(site.operator) for site in sites):
+    if any(step.applies_to(site.operator) for site in sites):
         return opset
     return 0
 
@@ -226,17 +263,7 @@ def _apply_step(
     config = step.config
     before = _interface(model)
     graph = start.graph_at(max(method.opset(config), opset))
-    matches = [
-        s for s in method.sites(graph, config) if name_pattern(step.where).search(s.operator)
-    ]
-    if step.where and not matches:
-        raise RecipeError(
-            f"where='{step.where}' matches no operator that '{step.method}' could change; "
-            "packlight profile MODEL names them"
-        )
-    inspected = [_inspect(site, method) for site in matches]
-    sites = [site for site in inspected if not isinstance(site, Refusal)]
-    refusals = [replace(r, method=method.name) for r in inspected if isinstance(r, Refusal)]
+    sites, refusals = _matches(graph, step)
     reference = start.reference if method.replaces else None
     silent = partial(_silent, step)
     if not sites and not method.whole:
@@ -262,6 +289,68 @@ def _apply_step(
     return StepResult(result, reference, changes, refusals)
 
 
+def _matches(graph: ir.Model, step: Step) -> tuple[list[Site], list[Refusal]]:
+    """The sites that a step is for, and refusals of those that it cannot change.
+
+    Raises:
+        RecipeError: the step names an operator that it could not change if it wanted.
+    """
+    method = METHODS[step.method]
+    matches = [s for s in method.sites(graph, step.config) if step.applies_to(s.operator)]
+    if isinstance(step.where, str) and step.where and not matches:
+        raise RecipeError(
+            f"where='{step.where}' matches no operator that '{step.method}' could change; "
+            "packlight profile MODEL names them"
+        )
+    unknown = set(step.sites).difference(site.operator for site in matches)
+    if unknown:
+        raise RecipeError(
+            f"sites= names '{min(unknown)}', which '{step.method}' could not change; "
+            "packlight profile MODEL names operators"
+        )
+    inspected = [_inspect(site, method) for site in matches]
+    refusals = [replace(r, method=method.name) for r in inspected if isinstance(r, Refusal)]
+    return [site for site in inspected if not isinstance(site, Refusal)], refusals
+
+
+def _apply_choices(
+    start: StepInput, steps: Sequence[Step], opset: int, calibrator: Calibrator, held: int
+) -> StepResult:
+    """Apply steps that store weights in one pass: each weight in the order in which it runs."""
+    model = start.model
+    before = _interface(model)
+    methods = [METHODS[step.method] for step in steps]
+    needed = [method.opset(step.config) for method, step in zip(methods, steps, strict=True)]
+    graph = start.graph_at(max(opset, *needed))
+    choices: list[SiteChoice[Any, Any, Any]] = []
+    refusals: list[Refusal] = []
+    for method, step in zip(methods, steps, strict=True):
+        sites, refused = _matches(graph, step)
+        assert method.storage is not None
+        choices += [SiteChoice(method.storage, step.config, site) for site in sites]
+        refusals += refused
+    if not choices:
+        return StepResult(model, start.reference, [], refusals)
+    reference = start.reference_for(graph)
+    before_step = floats_before(graph, min(method.least_size for method in methods))
+    bound = calibrator.for_step(model.name, steps[0].method, reference)
+    results = store_choices(graph, choices, bound)
+    changes = [entry for entry in results if isinstance(entry, Change)]
+    refusals += [entry for entry in results if isinstance(entry, Refusal)]
+    if reference is not None:
+        made_up = {choice.site.operator for choice in choices if choice.makes_up}
+        reference = replace(reference, compensated=reference.compensated.union(made_up))
+    _drop_unread(graph)
+    name_operators(graph)
+    for step in steps:
+        refusals += _silent(step, graph, before_step, refusals)
+    if held and weight_bytes(graph) <= held:
+        _hold(graph)
+    result = Model(graph, model.name)
+    _check_interface(before, _interface(result), steps[0].method)
+    return StepResult(result, reference, changes, refusals)
+
+
 def _silent(
     step: Step, graph: ir.Model, before: Mapping[str, StoredFloats], refusals: Sequence[Refusal]
 ) -> list[Refusal]:
@@ -274,7 +363,7 @@ def _silent(
         *unchanged_weights(graph, before, named, method.least_size),
         *attribute_weights(graph, named, method.least_size),
     ]
-    asked = [refusal for refusal in missed if name_pattern(step.where).search(refusal.operator)]
+    asked = [refusal for refusal in missed if step.applies_to(refusal.operator)]
     return [replace(refusal, method=method.name) for refusal in asked]
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import onnx_ir as ir
 
 from packlight.records.method_config import MethodConfig
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
+
+if TYPE_CHECKING:
+    from packlight.compression.methods.stored_weights import WeightStorage
 
 C = TypeVar("C", bound=MethodConfig)
 S = TypeVar("S", bound="Site")
@@ -55,6 +58,7 @@ class Method(Generic[C, S]):
             are a run; their targets are the values of the graph before the first of them.
         makes_up: whether by a config each weight makes up for what those before it lost.
         least_size: numbers from which it stores a weight in fewer bytes; 0 if it stores none.
+        storage: how it stores weights, where several such methods can share one pass over them.
     """
 
     summary: str
@@ -67,6 +71,7 @@ class Method(Generic[C, S]):
     replaces: bool = False
     makes_up: Callable[[C], bool] = _never
     least_size: int = 0
+    storage: WeightStorage[Any, Any, Any] | None = None
 
     @property
     def name(self) -> str:

@@ -351,7 +351,7 @@ def _grid_limits(pair: MatchedPair, key: str) -> tuple[float, float] | None:
     low, high = LIMITS[node.op_type]
     bounds = [node.attributes.get_float("min", low), node.attributes.get_float("max", high)]
     for index, value in enumerate(node.inputs[1:3]):
-        tensor = None if value is None else stored_tensor(value)
+        tensor = stored_tensor(value)
         if tensor is not None:
             bounds[index] = float(np.asarray(tensor.numpy()).reshape(-1)[0])
     return bounds[0], bounds[1]

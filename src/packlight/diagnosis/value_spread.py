@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.model import stored_tensor
+from packlight.model import optional_input, stored_tensor
 
 Array = NDArray[np.generic]
 Rows = NDArray[np.float64]
@@ -63,7 +63,7 @@ def grid_of(quantizer: ir.Node) -> Grid | None:
     if dtype not in CODES:
         dtype = ir.DataType.UINT8
     middle = 0
-    zero_point = quantizer.inputs[2] if len(quantizer.inputs) > 2 else None  # noqa: PLR2004
+    zero_point = optional_input(quantizer, 2)
     if zero_point is not None:
         tensor = stored_tensor(zero_point)
         if tensor is None:

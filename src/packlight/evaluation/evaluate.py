@@ -11,7 +11,7 @@ from packlight.evaluation.reference import VARIANT_DRAW, Reference
 from packlight.metrics.paired import SMALLEST_GROUP, drop, measure
 from packlight.model import Model, with_seeds
 from packlight.records import Evaluation, Group, Measurement, SessionOptions, counted, digest
-from packlight.runtime import machine, open_session
+from packlight.runtime import Session, machine, open_session
 from packlight.task import SampleTable, Task
 
 
@@ -42,6 +42,7 @@ def evaluate(
     reference: Model | Reference,
     variant: str,
     reference_id: str,
+    session: Session | None = None,
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Judgement:
@@ -56,6 +57,7 @@ def evaluate(
         reference: the original; a :class:`Reference` shared by several calls runs once.
         variant: id of the model.
         reference_id: id of the reference; the variant's own for an original, which loses nothing.
+        session: that runs the model, where it runs elsewhere; it is opened here by default.
         seed: of the bootstrap.
         progress: called with the samples done and their total.
 
@@ -65,9 +67,8 @@ def evaluate(
     """
     if not isinstance(reference, Reference):
         reference = Reference(reference, task, options)
-    itself = reference.model.digest == model.digest
-    session = None
-    if not itself:
+    itself = session is None and reference.model.digest == model.digest
+    if session is None and not itself:
         session = open_session(with_seeds(model, VARIANT_DRAW), options)
     observed = observe(session, model.name, reference, progress)
     after = observed.after

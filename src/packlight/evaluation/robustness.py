@@ -55,7 +55,7 @@ def robustness(
         )  # fmt: skip
         return judged.reference_table.rows, judged.table.rows
 
-    subset = _evenly_spread_subset(task, limit)
+    subset = evenly_spread_subset(task, limit)
     changed = changed_tasks(subset, seed)
     before = tables(subset)
     return tuple(
@@ -64,7 +64,7 @@ def robustness(
     )
 
 
-def _evenly_spread_subset(task: Task, limit: int) -> Task:
+def evenly_spread_subset(task: Task, limit: int) -> Task:
     """A task with at most ``limit`` of its samples, evenly spread."""
     if len(task.samples) <= limit:
         return task

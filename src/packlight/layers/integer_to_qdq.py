@@ -16,9 +16,9 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
-from packlight.model import Model, nodes, stored_tensor
+from packlight.model import Model, nodes, optional_input, stored_tensor
 from packlight.runtime.exact_integers import MICROSOFT, replace_node
-from packlight.runtime.exact_sums import cast_to, constant_value, optional_input, static_shape
+from packlight.runtime.exact_sums import cast_to, constant_value, static_shape
 from packlight.runtime.nested_graphs import infer_types
 
 Value = ir.Value | None
@@ -224,8 +224,7 @@ def _rewrite_matmul_nbits(tape: Tape, node: ir.Node) -> ir.Value | None:
 
 
 def _stored_input(node: ir.Node, index: int) -> NDArray[np.generic] | None:
-    value = optional_input(node, index)
-    tensor = None if value is None else stored_tensor(value)
+    tensor = stored_tensor(optional_input(node, index))
     return None if tensor is None else tensor.numpy()
 
 

@@ -94,11 +94,20 @@ def bodies(node: ir.Node) -> Iterator[ir.Graph]:
             yield from attribute.as_graphs()
 
 
-def stored_tensor(value: ir.Value) -> ir.TensorProtocol | None:
-    """The stored tensor of a value or of its Constant; None where the value is computed.
+def optional_input(node: ir.Node, index: int) -> ir.Value | None:
+    """An input that the operator may leave out; None where it does, and for an index of -1."""
+    if not 0 <= index < len(node.inputs):
+        return None
+    return node.inputs[index]
+
+
+def stored_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
+    """The stored tensor of a value or of its Constant; None where it is computed or left out.
 
     onnx-ir's ``get_const_tensor`` also names the tensor of a Constant, which enlarges the file.
     """
+    if value is None:
+        return None
     if value.const_value is not None:
         return value.const_value
     node = value.producer()

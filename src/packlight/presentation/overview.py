@@ -8,7 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from packlight.presentation import diagnosis
+from packlight.presentation import diagnosis, portability
+from packlight.presentation.bundle import TITLES, decibels, weight_groups
 from packlight.presentation.gate import (
     base_number,
     headline,
@@ -18,18 +19,26 @@ from packlight.presentation.gate import (
     treatment,
 )
 from packlight.presentation.markup import element
-from packlight.presentation.numbers import plural, show, show_named, show_named_value
+from packlight.presentation.numbers import (
+    plural,
+    show,
+    show_bytes,
+    show_named,
+    show_named_value,
+)
 from packlight.presentation.printable import printable
 from packlight.presentation.verdict import sentence
 from packlight.records.comparison import Comparison
 from packlight.records.device import Device
 from packlight.records.evaluation import Evaluation
+from packlight.records.export import Bundle
 from packlight.records.finding import Finding, Findings
 from packlight.records.gate import Gate
 from packlight.records.layers import Layers
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Outcome, VariantResult
 from packlight.records.plan import Plan
+from packlight.records.portability import Portability
 from packlight.records.profile import OperatorCost, Profile
 from packlight.records.variant import Variant
 
@@ -216,11 +225,36 @@ def layers_overview(layers: Layers) -> Overview:
     return Overview(f"{title}{plural(layers.n, 'sample')}. {degradation(layers)}")
 
 
+def portability_overview(record: Portability) -> Overview:
+    """One row for each processor, and what to change."""
+    sentences = [
+        f"{result.name}: {sentence}"
+        for result in record.processors
+        for sentence in portability.advice(result)
+    ]
+    title = portability.headline(record)
+    return Overview(title, portability.HEADS, list(portability.rows(record)), sentences)
+
+
 def degradation(layers: Layers) -> str:
     """Sentence about the first operator with a large error of its own."""
     if layers.first:
         return f"Degradation starts at {layers.first}."
     return "No value is below 20 dB signal to noise."
+
+
+def bundle_overview(bundle: Bundle) -> Overview:
+    """Weights by storage, size and parity of a bundle."""
+    rows = [
+        [group.label, f"{group.weights:,}", f"{group.elements:,}", f"{group.bytes:,}"]
+        for group in weight_groups(bundle)
+    ]
+    title = f"{bundle.model} as {TITLES[bundle.format]}: {show_bytes(bundle.bytes)}"
+    notes = list(bundle.unmeasured)
+    if bundle.parity is not None:
+        state = "passed" if bundle.parity.passed else "failed"
+        notes.insert(0, f"Parity {state}: worst {decibels(bundle.parity.worst)}.")
+    return Overview(title, ("stored as", "weights", "numbers", "bytes"), rows, notes)
 
 
 def _device_overview(device: Device) -> Overview:
@@ -292,6 +326,7 @@ def _more(total: int, noun: str) -> list[str]:
 
 
 OVERVIEWS: Mapping[type, Callable[[Any], Overview]] = {
+    Bundle: bundle_overview,
     Comparison: comparison_overview,
     Device: _device_overview,
     Evaluation: evaluation_overview,
@@ -301,6 +336,7 @@ OVERVIEWS: Mapping[type, Callable[[Any], Overview]] = {
     Layers: layers_overview,
     Outcome: outcome_overview,
     Plan: plan_overview,
+    Portability: portability_overview,
     Profile: profile_overview,
     Variant: variant_overview,
 }

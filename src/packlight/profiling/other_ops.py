@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from packlight.model import stored_tensor
+from packlight.model import optional_input, stored_tensor
 from packlight.profiling.counts import (
     Count,
     OperatorShapes,
@@ -165,8 +165,7 @@ def _stft(shapes: OperatorShapes) -> Work:
 
 def stored_integer(shapes: OperatorShapes, index: int) -> int | None:
     """The value of an input that is one stored number."""
-    value = shapes.node.inputs[index] if shapes.has(index) else None
-    tensor = None if value is None else stored_tensor(value)
+    tensor = stored_tensor(optional_input(shapes.node, index))
     if tensor is None:
         return None
     return int(tensor.numpy().ravel()[0])

@@ -207,7 +207,7 @@ Weights = dict[int, ir.TensorProtocol]
 def _weights_of(node: ir.Node) -> Weights:
     weights = {}
     for value in node.inputs:
-        tensor = None if value is None else stored_tensor(value)
+        tensor = stored_tensor(value)
         if tensor is not None:
             weights[id(value)] = tensor
     return weights

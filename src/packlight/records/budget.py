@@ -152,6 +152,33 @@ def parse_limit(text: str) -> Limit:
     return Limit(metric, sense, value, unit == "x", text.replace(" ", ""))  # type: ignore[arg-type]
 
 
+DURATIONS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+DURATION = re.compile(r"\s*([0-9.]+)\s*([a-z]*)\s*")
+
+
+def parse_duration(text: str) -> float:
+    """Read a duration as ``90s``, ``10m`` or ``2h``, in seconds.
+
+    Raises:
+        RecipeError: the text has another form, or the duration is not above 0.
+
+    >>> parse_duration("10m")
+    600.0
+    """
+    match = DURATION.fullmatch(text)
+    try:
+        if match is None or match[2] not in DURATIONS:
+            raise ValueError(text)
+        seconds = float(match[1]) * DURATIONS[match[2]]
+    except ValueError as error:
+        raise RecipeError(
+            f"a time is a number with s, m or h, as in '10m'; got '{text}'"
+        ) from error
+    if seconds <= 0:
+        raise RecipeError(f"a time is above 0; got '{text}'")
+    return seconds
+
+
 def check_unit(metric: str, sense: str, unit: str, text: str) -> None:
     """Refuse a unit of another family, and a lower bound on a cost or a loss."""
     if metric in COSTS + LOSSES and sense == ">=":

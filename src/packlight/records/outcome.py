@@ -11,6 +11,7 @@ from packlight.records.budget import Budget
 from packlight.records.contrast import Contrast
 from packlight.records.display import Displayed
 from packlight.records.evaluation import Group
+from packlight.records.exploration import Exploration
 from packlight.records.finding import Finding
 from packlight.records.machine import Machine
 from packlight.records.measurement import Measurement, Meets
@@ -112,6 +113,7 @@ class Outcome(Displayed):
             where it was stopped.
         device: that latency, memory and energy are predicted for; empty without one.
         notes: what is worth knowing of the data, the model and the device, with nothing wrong.
+        exploration: how the search chose; None where recipes were given.
     """
 
     VERSION: ClassVar[int] = 2
@@ -139,6 +141,7 @@ class Outcome(Displayed):
     planned: int = 0
     device: str = ""
     notes: tuple[str, ...] = ()
+    exploration: Exploration | None = None
 
     @property
     def finished(self) -> bool:

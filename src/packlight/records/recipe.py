@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from packlight.errors import RecipeError
 from packlight.records.configs import Config
 from packlight.records.method_config import MethodConfig
-from packlight.records.name_pattern import check_pattern
+from packlight.records.name_pattern import check_pattern, name_pattern
 from packlight.records.recipe_options import (
     PRESETS,
     Option,
@@ -22,9 +22,13 @@ from packlight.records.recipe_options import (
     short_options,
     text_options,
 )
+from packlight.records.recipe_toml import recipe_toml
 
 ESCAPES = str.maketrans({mark: f"%{ord(mark):02X}" for mark in "%+, "})
 """What separates steps and options is written as in web addresses inside a value."""
+
+NAME_ESCAPES = {**ESCAPES, ord("|"): "%7C"}
+"""The same inside the name of a site, which is one of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +37,16 @@ class Step:
 
     Attributes:
         config: of the method.
-        where: regular expression searched in the operator's name; empty means everywhere.
+        where: regular expression searched in the operator's name, empty for everywhere; or the
+            names of operators, which are kept sorted. Steps in a row that name their operators and
+            only replace weights are one pass: weights are rounded in the order in which they run.
 
     Raises:
         RecipeError: ``where`` is no regular expression, or the method works on the whole model.
     """
 
     config: Config
-    where: str = ""
+    where: str | tuple[str, ...] = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.config, MethodConfig):
@@ -48,10 +54,24 @@ class Step:
                 f"a step holds a method's config, as WeightOnly(bits=4); got {self.config!r}"
             )
         if not isinstance(self.where, str):
-            raise RecipeError(f"where= is a regular expression; got {self.where!r}")
+            object.__setattr__(self, "where", site_names(self.where))
         if self.where and self.config.whole_model:
             raise RecipeError(f"'{self.method}' works on the whole model; leave out where=")
-        check_pattern("where", self.where)
+        if isinstance(self.where, str):
+            check_pattern("where", self.where)
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the operators; empty where a regular expression stands for them."""
+        if isinstance(self.where, str):
+            return ()
+        return self.where
+
+    def applies_to(self, operator: str) -> bool:
+        """Tell if the step is for the operator of a name."""
+        if isinstance(self.where, str):
+            return bool(name_pattern(self.where).search(operator))
+        return operator in self.where
 
     @property
     def method(self) -> str:
@@ -65,9 +85,26 @@ class Step:
         if "bits" in options:
             head += f":{show(options.pop('bits'))}"
         parts = [f"{name}={show(value)}" for name, value in sorted(options.items())]
-        if self.where:
+        if self.sites:
+            names = (name.translate(NAME_ESCAPES) for name in self.sites)
+            parts.append(f"sites={'|'.join(names)}")
+        elif isinstance(self.where, str) and self.where:
             parts.append(f"where={show(self.where)}")
         return ",".join([head, *parts])
+
+
+def site_names(names: object) -> tuple[str, ...]:
+    """Names of operators, sorted, each once.
+
+    Raises:
+        RecipeError: they are no texts, or there are none.
+    """
+    listed: list[str] = list(names) if isinstance(names, list | tuple) else []
+    if not listed or not all(isinstance(name, str) and name for name in listed):
+        raise RecipeError(
+            f"where= is a regular expression, or a list of names of operators; got {names!r}"
+        )
+    return tuple(sorted(set(listed)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +131,15 @@ class Recipe:
         ``original`` where there are no steps.
         """
         return "+".join(step.text() for step in self.steps) or "original"
+
+    def __str__(self) -> str:
+        """The recipe as a TOML file."""
+        return recipe_toml(self)
+
+    @property
+    def is_by_site(self) -> bool:
+        """True if a step names its operators."""
+        return any(step.sites for step in self.steps)
 
 
 def recipe_of(steps: Iterable[Step | Config], seed: int = 0) -> Recipe:
@@ -133,13 +179,24 @@ def parse_step(text: str) -> Step:
             raise RecipeError(f"an option is 'name=value'; step '{text}' has '{part}'")
         if name in options:
             raise RecipeError(f"an option is given once; step '{text}' has '{name}' twice")
-        options[name] = unquote(value)
-    where = options.pop("where", "")
+        options[name] = value if name == "sites" else unquote(value)
+    where = _where(text, options)
     texts = text_options(config_class(method))
     values = {
         name: value if name in texts else read_option(value) for name, value in options.items()
     }
     return Step(config_of(method, values), where)
+
+
+def _where(text: str, options: dict[str, str]) -> str | tuple[str, ...]:
+    """Take ``where`` or ``sites`` out of the options of a step."""
+    where = options.pop("where", "")
+    names = options.pop("sites", "")
+    if not names:
+        return where
+    if where:
+        raise RecipeError(f"a step has where= or sites=, not both; got '{text}'")
+    return tuple(unquote(name) for name in names.split("|"))
 
 
 def read_option(text: str) -> Option:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from packlight.errors import RecipeError
 from packlight.records.codec import Json, from_json
 from packlight.records.recipe import Recipe, Step
 from packlight.records.recipe_options import Option, config_of
@@ -19,6 +20,7 @@ class WrittenStep:
         method: its name.
         config: options that differ from their defaults, named as in a recipe's text.
         where: regular expression searched in the operator's name; empty means everywhere.
+        sites: names of operators, in place of ``where``.
     """
 
     TITLE: ClassVar[str] = "step"
@@ -26,6 +28,17 @@ class WrittenStep:
     method: str
     config: Mapping[str, Option] = field(default_factory=dict)
     where: str = ""
+    sites: tuple[str, ...] = ()
+
+    def step(self) -> Step:
+        """The step itself.
+
+        Raises:
+            RecipeError: it has both ``where`` and ``sites``, or names what does not exist.
+        """
+        if self.where and self.sites:
+            raise RecipeError(f"a step has 'where' or 'sites', not both; '{self.method}' has both")
+        return Step(config_of(self.method, self.config), self.sites or self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +70,7 @@ def recipe_from_data(data: Json, seed: int = 0) -> Recipe:
         recipe = from_json(Recipe, data)
     else:
         written = from_json(WrittenRecipe, data)
-        steps = [Step(config_of(step.method, step.config), step.where) for step in written.steps]
-        recipe = Recipe(tuple(steps), written.seed)
+        recipe = Recipe(tuple(step.step() for step in written.steps), written.seed)
     return recipe if "seed" in data else replace(recipe, seed=seed)
 
 

@@ -24,6 +24,7 @@ from packlight.presentation.verdict import choice, details, headline, original
 from packlight.records import Outcome, VariantResult, canonical
 from packlight.report.causes import findings, lessons
 from packlight.report.contrast import contrast
+from packlight.report.exploration import exploration
 from packlight.report.groups import groups
 from packlight.report.labels import ACCURACY, ARITHMETIC, MEANINGS, VERDICT, pill
 from packlight.report.pictures import picture
@@ -122,6 +123,7 @@ def _sections(outcome: Outcome, title: str, inputs: Mapping[int, Steps]) -> list
         "Budgets": budgets(outcome),
         "Size and quality": trade_off(outcome),
         "Variants": variants(outcome),
+        "How it was chosen": exploration(outcome),
         "By group": join(by_group(outcome, result) for result in results),
         "What changed": changed(outcome, inputs),
         "Why": findings(outcome.findings),

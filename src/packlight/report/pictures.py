@@ -74,14 +74,14 @@ def pixels(value: Array) -> Bytes | None:
 
 def _image_element(image: Bytes) -> Markup:
     height, width = image.shape[:2]
-    data = base64.b64encode(_png(image)).decode()
+    data = base64.b64encode(png(image)).decode()
     return element(
         "img", src=f"data:image/png;base64,{data}", width=width, height=height,
         alt=f"input, {width} by {height} pixels",
     )  # fmt: skip
 
 
-def _png(image: Bytes) -> bytes:
+def png(image: Bytes) -> bytes:
     """Encode an image (h, w, 1 or 3) as PNG.
 
     Source: Portable Network Graphics (third edition), W3C, 2025; filter 0 for every line.

@@ -96,7 +96,7 @@ def latency_of(
     Arguments and errors are those of ``time_against``.
     """
     runs = interleaved_seconds([session], samples, state, seconds, clock)
-    return _latency_quantiles(runs[:, 0], seed)
+    return latency_quantiles(runs[:, 0], seed)
 
 
 def compare_latency(
@@ -158,7 +158,7 @@ def compare_latency_with_reference(
     pairs = np.concatenate(seconds_of_rounds)
     latency = paired_latency(pairs[:, 0], pairs[:, 1], seed)
     latency["latency_ratio"] = ratio_over_rounds(seconds_of_rounds, latency["latency_ratio"])
-    return _latency_quantiles(pairs[:, 0], seed), latency
+    return latency_quantiles(pairs[:, 0], seed), latency
 
 
 def ratio_over_rounds(seconds_of_rounds: Sequence[Seconds], within: Measurement) -> Measurement:
@@ -176,7 +176,8 @@ def ratio_over_rounds(seconds_of_rounds: Sequence[Seconds], within: Measurement)
     return Measurement(value, "1", low, high, "measured", within.n)
 
 
-def _latency_quantiles(seconds: Seconds, seed: int) -> dict[str, Measurement]:
+def latency_quantiles(seconds: Seconds, seed: int) -> dict[str, Measurement]:
+    """Median, 90th and 99th percentile of runs in order of time, with intervals."""
     return _quantiles(seconds, _resampled_quantiles(seconds, resample_indices(len(seconds), seed)))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.tape import Tape
 
-from packlight.model import Model, nodes
+from packlight.model import Model, nodes, optional_input
 from packlight.runtime.exact_recurrent import dynamic_quantize_lstm
 from packlight.runtime.exact_sums import (
     Operands,
@@ -30,7 +30,6 @@ from packlight.runtime.exact_sums import (
     centered_codes,
     constant_value,
     matmul_sum,
-    optional_input,
     scale_sum,
     static_shape,
 )

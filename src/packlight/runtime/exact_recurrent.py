@@ -14,13 +14,13 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.tape import Tape
 
+from packlight.model import optional_input
 from packlight.runtime.exact_sums import (
     Operands,
     UnsizedError,
     cast_to,
     constant_value,
     matmul_sum,
-    optional_input,
     scale_sum,
     static_shape,
 )

@@ -18,13 +18,6 @@ class UnsizedError(Exception):
     """The weight's shape is unknown, or sums over too many products."""
 
 
-def optional_input(node: ir.Node, index: int) -> ir.Value | None:
-    """An input that the operator may leave out; None where it does, and for an index of -1."""
-    if not 0 <= index < len(node.inputs):
-        return None
-    return node.inputs[index]
-
-
 def constant_value(tape: Tape, array: NDArray[np.generic]) -> ir.Value:
     """A stored value as a Constant, which any graph may hold."""
     return tape.op("Constant", [], {"value": ir.tensor(array)})

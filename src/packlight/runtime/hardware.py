@@ -93,7 +93,12 @@ def cpu_info() -> Mapping[str, str]:
 
 def instruction_sets() -> tuple[str, ...]:
     """Instruction sets by which ONNX Runtime chooses kernels."""
-    return tuple(sorted(RELEVANT_SETS & set(cpu_info().get("flags", "").split())))
+    return relevant_sets(cpu_info().get("flags", ""))
+
+
+def relevant_sets(flags: str) -> tuple[str, ...]:
+    """Those among a processor's flags by which ONNX Runtime chooses kernels."""
+    return tuple(sorted(RELEVANT_SETS & set(flags.split())))
 
 
 def from_cpuinfo(text: str | None = None) -> Mapping[str, str]:

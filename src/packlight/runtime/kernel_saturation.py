@@ -17,11 +17,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from packlight.disk import scratch_folder
-from packlight.model import Model, nodes, stored_tensor
+from packlight.model import Model, nodes, optional_input, stored_tensor
 from packlight.model.map_types import from_proto
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import Steps, native_options, start_with_options
-from packlight.runtime.exact_sums import optional_input
 from packlight.runtime.kernel_sums import (
     LARGEST_CODE,
     Codes,
@@ -105,7 +104,7 @@ def saturation(
         TaskError: a sample does not fit.
     """
     graph = fused(model, options)
-    names = _operators_of_kernels(model.graph, graph.graph)
+    names = operators_of_kernels(model.graph, graph.graph)
     products = [
         Product(node, names[index], read)
         for index, node in enumerate(nodes(graph.graph))
@@ -133,7 +132,7 @@ def fused(model: Model, options: SessionOptions) -> Model:
     return Model(graph, model.name)
 
 
-def _operators_of_kernels(before: ir.Model, after: ir.Model) -> dict[int, str]:
+def operators_of_kernels(before: ir.Model, after: ir.Model) -> dict[int, str]:
     """Name of the operator that each kernel computes, by the kernel's index."""
     producers = {value.name: node for node in nodes(before) for value in node.outputs}
     names = {node.name for node in nodes(before)}

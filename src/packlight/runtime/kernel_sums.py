@@ -21,9 +21,8 @@ import onnx_ir as ir
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from packlight.model import stored_tensor
+from packlight.model import optional_input, stored_tensor
 from packlight.runtime.exact_integers import MICROSOFT
-from packlight.runtime.exact_sums import optional_input
 
 Array = NDArray[np.generic]
 Codes = NDArray[np.uint8]

@@ -181,7 +181,7 @@ class Bench:
             conditions.append(machine())
         if kind == "latency":
             conditions.append(self.seconds)
-        if kind in ("quality", "contrast"):
+        if kind in ("quality", "contrast", "steering"):
             conditions.append(self.task.metric.code)
         key = f"{variant.id}-{digest(conditions)}"
         record = self.store.get(kind, key, cls)

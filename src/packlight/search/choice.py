@@ -12,6 +12,7 @@ from packlight.metrics import FIDELITY_METRICS, Metric
 from packlight.presentation.verdict import needs_more_memory
 from packlight.records import Budget, Limit, Measurement, Meets, Miss, VariantResult, Verdict
 from packlight.records.budget import COSTS, LOSSES, ON_DEVICE, check_sense
+from packlight.records.exploration import Goal
 
 TENTH = 0.1
 """Loss of quality that counts as much as a cost of e times its bound."""
@@ -114,19 +115,60 @@ def front(results: Sequence[VariantResult]) -> tuple[str, ...]:
     return pareto_front(points, minimize=FRONT)
 
 
-def best(results: Sequence[VariantResult], allow_slower: bool) -> VariantResult | None:
-    """Choose the result that saves most among those that keep every budget, or may.
+def best(
+    results: Sequence[VariantResult], allow_slower: bool, goal: Goal = "balance"
+) -> VariantResult | None:
+    """Choose the result that is best for a goal among those that keep every budget, or may.
 
-    It has the smallest product of size and latency; ties are broken by the drop. A result that is
-    slower than the original is excluded unless allowed.
+    By default it has the smallest product of size and latency. Of results that are nearly alike
+    the simpler recipe is taken, then the smaller drop. A result that is slower than the original
+    is excluded unless allowed.
     """
     tried = [result for result in results if not (result.error or result.same_as)]
     allowed = [result for result in tried if allow_slower or SLOWER not in result.labels]
     for accepted in ("fits", "unjudged", "undecided"):
         candidates = [result for result in allowed if result.verdict == accepted]
         if candidates:
-            return min(candidates, key=rank)
+            return simplest(candidates, goal)
     return None
+
+
+def simplest(candidates: Sequence[VariantResult], goal: Goal) -> VariantResult:
+    """The result with the least cost, or one nearly as good of a simpler recipe."""
+    least = min(goal_cost(result, goal) for result in candidates)
+    near = [r for r in candidates if goal_cost(r, goal) <= least + NEAR_TIES[goal]]
+    return min(near, key=lambda result: (_complexity(result), rank(result)))
+
+
+NEAR_TIES: Mapping[Goal, float] = {
+    "balance": 0.0, "size": 0.005, "latency": 0.01, "quality": 0.0, "energy": 0.01,
+}  # fmt: skip
+"""Logarithms of a cost's ratio, or dB, within which the simpler recipe is taken."""
+
+
+def goal_cost(result: VariantResult, goal: Goal) -> float:
+    """What a goal keeps small: the logarithm of a cost, or dB of noise."""
+    metrics = result.metrics
+    if goal == "quality":
+        return _quality_cost(metrics)
+    if goal == "balance":
+        return math.log(metrics["size"].value * metrics["latency_ratio"].value)
+    names = {"size": "size", "latency": "latency_ratio", "energy": "energy"}
+    device = ON_DEVICE.get(names[goal], names[goal])
+    measured = metrics.get(device) or metrics.get(names[goal]) or metrics["latency_ratio"]
+    return math.log(max(measured.value, 1e-30))
+
+
+def _quality_cost(metrics: Mapping[str, Measurement]) -> float:
+    """Noise of the outputs in dB, or the drop where outputs cannot be compared."""
+    if "snr" in metrics:
+        return -min(metrics["snr"].value, 1e6)
+    return metrics["drop"].value
+
+
+def _complexity(result: VariantResult) -> int:
+    """Steps of a recipe."""
+    return result.recipe.count("+")
 
 
 def slower_fits(results: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:

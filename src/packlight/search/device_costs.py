@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from packlight.model import Model
@@ -78,6 +78,33 @@ class DeviceCosts:
             if option.meets.get(RUNTIME) == "no":
                 return option.refusals[0]
         return None
+
+
+def predicted_on_all(
+    devices: Sequence[DeviceCosts], recipe: Recipe | None
+) -> dict[str, Measurement]:
+    """Predicted costs of a recipe's variant on the device where each is highest.
+
+    A budget on these must be kept by all devices.
+
+    Args:
+        devices: at least one.
+        recipe: None for the original.
+    """
+    worst: dict[str, Measurement] = {}
+    for costs in devices:
+        predicted = costs.original() if recipe is None else costs.predict(recipe)
+        for name, measured in predicted.items():
+            if name not in worst or measured.value > worst[name].value:
+                worst[name] = measured
+    return worst
+
+
+def limits_on_all(devices: Sequence[DeviceCosts], budget: Budget) -> Budget:
+    """Budgets that every device sets, each once."""
+    for costs in devices:
+        budget = costs.limits(budget)
+    return budget
 
 
 def _on_device(limit: Limit) -> Limit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -283,6 +284,17 @@ class Study:
             InputError: pandas is not installed.
         """
         return frame_of(map(_row_of, self.results))
+
+    def studio(self, task: str = "") -> Any:
+        """Show the pages of ``packlight studio`` in the cell of a notebook, without a server.
+
+        Args:
+            task: of the search, as ``fit`` took it, to see the samples; not needed for the zoo's.
+
+        Raises:
+            InputError: the project cannot be read.
+        """
+        return import_module("packlight.studio.offline").pages_of(self.project, task)
 
     def __repr__(self) -> str:
         return as_text(self.outcome)

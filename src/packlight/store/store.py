@@ -185,6 +185,12 @@ class Store:
             key = ancestor.parent
         return tuple(reversed(line))
 
+    def last_change(self) -> float:
+        """Seconds since the epoch when a record was last committed; 0 in an empty project."""
+        newest = [sql.select(sql.func.max(table.c.created)) for table in (VARIANTS, MEASUREMENTS)]
+        with explain_errors(str(self.folder)), self.engine.connect() as connection:
+            return max(float(connection.scalar(query) or 0.0) for query in newest)
+
     def texts(self, query: sql.Select[tuple[str]]) -> list[str]:
         """JSON texts that match a query."""
         with explain_errors(str(self.folder)), self.engine.connect() as connection:

@@ -251,7 +251,7 @@ def _float_weights(graph: ir.Model) -> dict[tuple[str, ...], list[bytes]]:
     """Contents of float32 weights, by the operators that read them."""
     readers: dict[int, tuple[ir.TensorProtocol, list[str]]] = {}
     for role, value in weight_roles(graph):
-        tensor = None if value is None else stored_tensor(value)
+        tensor = stored_tensor(value)
         if tensor is not None and tensor.dtype == ir.DataType.FLOAT:
             readers.setdefault(id(value), (tensor, []))[1].append(role.operator)
     contents: dict[tuple[str, ...], list[bytes]] = {}

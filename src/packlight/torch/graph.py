@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
+from packlight.model import optional_input
 from packlight.torch.operators import OPERATORS
 from packlight.torch.sizes import MEASURES, SIZE_INPUTS, SIZES, castable
 from packlight.torch.values import (
@@ -151,8 +152,7 @@ TYPE_INPUTS = {"QuantizeLinear": 2, "CastLike": 1}
 
 def _stated_kind(node: ir.Node) -> ir.DataType | None:
     """The type of the input that states the type of the result."""
-    index = TYPE_INPUTS.get(node.op_type)
-    value = None if index is None or index >= len(node.inputs) else node.inputs[index]
+    value = optional_input(node, TYPE_INPUTS.get(node.op_type, -1))
     if value is not None and value.dtype is None and value.const_value is not None:
         return value.const_value.dtype
     return None if value is None else value.dtype
@@ -229,8 +229,9 @@ def _loop(
     count, condition, *state = [*inputs, None, None][: max(len(inputs), 2)]
     limit = None if count is None else integer(count)
     rows: list[list[Value]] = []
-    going = condition is None or bool(integer(condition))
-    condition = np.array(True) if condition is None else condition
+    if condition is None:
+        condition = np.array(True)
+    going = bool(integer(condition))
     while going and (limit is None or len(rows) < limit):
         iteration = np.array(len(rows), np.int64)
         condition, *results = _run_body(body, [iteration, condition, *state], scope, device)

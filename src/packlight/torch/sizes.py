@@ -75,7 +75,7 @@ def _concat(op: Operator, *values: Array) -> Array:
 
 
 def _axes(op: Operator, axes: Array | None) -> tuple[int, ...]:
-    return tuple(op.integers("axes") if axes is None else integers(axes))
+    return tuple(op.integers_of("axes", axes))
 
 
 def _squeeze(op: Operator, x: Array, axes: Array | None = None) -> Array:
@@ -94,10 +94,10 @@ def _slice(
     axes: Array | None = None,
     steps: Array | None = None,
 ) -> Array:
-    begin = op.integers("starts") if starts is None else integers(starts)
-    end = op.integers("ends") if ends is None else integers(ends)
+    begin = op.integers_of("starts", starts)
+    end = op.integers_of("ends", ends)
     names = list(_axes(op, axes)) or list(range(len(begin)))
-    strides = [1] * len(begin) if steps is None else integers(steps)
+    strides = integers(steps, [1] * len(begin))
     parts = [slice(None)] * x.ndim
     for axis, first, last, stride in zip(names, begin, end, strides, strict=True):
         open_end = stride < 0 and last < -x.shape[axis]
@@ -149,7 +149,7 @@ def _reduce(compute: Callable[..., Array]) -> Function:
 
 def _split(op: Operator, x: Array, sizes: Array | None = None) -> tuple[Array, ...]:
     axis = op.integer("axis", 0)
-    lengths = op.integers("split") if sizes is None else integers(sizes)
+    lengths = op.integers_of("split", sizes)
     if not lengths:
         count = op.integer("num_outputs", op.output_count)
         length = math.ceil(x.shape[axis] / count)

@@ -94,6 +94,10 @@ class Operator:
         """An attribute that is a list of integers."""
         return [int(number) for number in self.attributes.get(name, default)]
 
+    def integers_of(self, name: str, value: Value, default: Sequence[int] = ()) -> list[int]:
+        """Integers of an input or, where it is left out, of the attribute of older opsets."""
+        return integers(value, self.integers(name, default))
+
     def numbers(self, name: str, default: Sequence[float] = ()) -> list[float]:
         """An attribute that is a list of floats."""
         return [float(number) for number in self.attributes.get(name, default)]
@@ -113,18 +117,22 @@ Function = Callable[..., Value]
 It returns a value, or a tuple of one for each output."""
 
 
-def integers(value: Value) -> list[int]:
-    """The numbers of a value that holds sizes, axes or positions."""
+def integers(value: Value, default: Sequence[int] = ()) -> list[int]:
+    """The numbers of a value that holds sizes, axes or positions; of None, the default."""
+    if value is None:
+        return list(default)
     return [int(number) for number in value.reshape(-1).tolist()]
 
 
-def integer(value: Value) -> int:
-    """The number of a value with one element."""
-    return integers(value)[0]
+def integer(value: Value, default: int = 0) -> int:
+    """The number of a value with one element; of None, the default."""
+    return integers(value, [default])[0]
 
 
-def numbers(value: Value) -> list[float]:
-    """The numbers of a value that holds floats, such as scales."""
+def numbers(value: Value, default: Sequence[float] = ()) -> list[float]:
+    """The numbers of a value that holds floats, such as scales; of None, the default."""
+    if value is None:
+        return list(default)
     return [float(number) for number in value.reshape(-1).tolist()]
 
 

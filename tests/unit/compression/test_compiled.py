@@ -1,6 +1,7 @@
 """Compiled kernels need no folder for a cache, no whole cache, and no more threads than given."""
 
 import os
+import runpy
 import subprocess
 import sys
 
@@ -64,12 +65,17 @@ def test_a_kernel_runs_where_no_cache_can_be_written(monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 @pytest.mark.parametrize("content", [b"", b"\x80", b"hello, world\n", b"(dp0\n."])
-def test_a_kernel_runs_where_its_cache_is_damaged(suffix, content, tmp_path, cache):
-    run(tmp_path)
+def test_a_kernel_runs_where_its_cache_is_damaged(suffix, content, tmp_path, cache, capsys):
+    script = tmp_path / "kernel.py"
+    script.write_text(SCRIPT)
+    runpy.run_path(str(script))
+    assert capsys.readouterr().out.split() == ["42", "1"]
     (path,) = cache.glob(f"*{suffix}")
     path.write_bytes(content)
 
-    assert run(tmp_path)[0] == "42"
+    runpy.run_path(str(script))
+
+    assert capsys.readouterr().out.split() == ["42", "1"]
 
 
 def test_a_kernel_runs_where_the_disk_is_full(monkeypatch, tmp_path):
@@ -126,3 +132,24 @@ def test_the_solver_prints_nothing_even_where_no_option_of_its_silences_it(capfd
     assert (captured.out, captured.err) == ("", "")
     os.write(1, b"heard again\n")
     assert capfd.readouterr().out == "heard again\n"
+
+
+OPENMP = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="GNU OpenMP says there what it was told"
+)
+
+
+@OPENMP
+@pytest.mark.parametrize(
+    ("chosen", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")]
+)
+def test_threads_of_kernels_sleep_while_they_wait_unless_told_otherwise(chosen, policy):
+    code = "import os, packlight.compression.compiled; print(os.environ.get('OMP_WAIT_POLICY'))"
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True,
+        env={**plain, "OMP_DISPLAY_ENV": "true", **chosen},
+    )  # fmt: skip
+
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+    assert done.stdout.strip() == chosen.get("OMP_WAIT_POLICY", "None")

@@ -250,11 +250,22 @@ def test_what_only_samples_say_widens_the_foreseen_size(name, text):
     assert told.low <= len(to_bytes(made.model)) <= told.high
 
 
-def test_files_are_foreseen_of_recipes_for_all_operators_alone():
-    files = Files(Simplified(NETWORKS["shared-17"]()))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "simplify+static,first=float+weights:8",
+        "simplify+static,last=float+weights:4",
+        "simplify+static,sites={0}+palette:4,sites={1}",
+    ],
+)
+def test_files_with_integers_in_part_and_small_weights_elsewhere_are_foreseen(text):
+    model = NETWORKS["perceptron-21"]()
+    plain = compress(model, parse_recipe("weights:8"))
+    recipe = parse_recipe(text.format(*(change.operator for change in plain.changes)))
 
-    with pytest.raises(AssertionError, match="names"):
-        files.count(parse_recipe("weights:8,where=matmul"))
+    made = apply_recipe(model, recipe, sample_calls(model))
+
+    assert Files(Simplified(model)).count(recipe).size.value == len(to_bytes(made.model))
 
 
 @pytest.mark.parametrize("text", ["weights:3", "palette:4", "sparse:6", "weights:8"])

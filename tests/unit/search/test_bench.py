@@ -10,7 +10,7 @@ from packlight.model import save
 from packlight.records import Cost
 from packlight.search import bench as module
 from packlight.search.bench import Bench
-from packlight.search.recipe_ladder import named
+from packlight.search.fit import named_recipe as named
 from packlight.sources.opening import Opened
 from packlight.store import Store
 from packlight.task import ArraySamples, Task

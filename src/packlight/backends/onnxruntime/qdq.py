@@ -22,7 +22,7 @@ from packlight.backends.capabilities import (
     capabilities,
     effective_attributes,
 )
-from packlight.model import owning_graph, stored_tensor
+from packlight.model import optional_input, owning_graph, stored_tensor
 
 QUANTIZE = "QuantizeLinear"
 RESTORE = "DequantizeLinear"
@@ -56,7 +56,7 @@ def data_inputs(runtime: Capabilities, node: ir.Node) -> list[ir.Value]:
 
 def grid_of(node: ir.Node) -> Grid | None:
     """Grid of a QuantizeLinear or DequantizeLinear; None where no kernel computes on its codes."""
-    zero_point = _input(node, ZERO_POINT)
+    zero_point = optional_input(node, ZERO_POINT)
     typed: ir.Value | ir.TensorProtocol | None = _stored_input(node, ZERO_POINT)
     if typed is None:
         typed = node.outputs[0] if node.op_type == QUANTIZE else node.inputs[0]
@@ -68,7 +68,7 @@ def grid_of(node: ir.Node) -> Grid | None:
 
 
 def _key(value: ir.Value | None) -> Hashable:
-    tensor = None if value is None else stored_tensor(value)
+    tensor = stored_tensor(value)
     if tensor is None:
         return value
     numbers = tensor.numpy()
@@ -77,13 +77,8 @@ def _key(value: ir.Value | None) -> Hashable:
     return str(numbers.dtype), numbers.shape, numbers.tobytes()
 
 
-def _input(node: ir.Node, index: int) -> ir.Value | None:
-    return node.inputs[index] if len(node.inputs) > index else None
-
-
 def _stored_input(node: ir.Node, index: int) -> ir.TensorProtocol | None:
-    value = _input(node, index)
-    return None if value is None else stored_tensor(value)
+    return stored_tensor(optional_input(node, index))
 
 
 def clips_by_grid(runtime: Capabilities, node: ir.Node, quantizer: ir.Node) -> bool:
@@ -95,7 +90,7 @@ def clips_by_grid(runtime: Capabilities, node: ir.Node, quantizer: ir.Node) -> b
 
 
 def _bound(node: ir.Node, index: int, name: str, default: float) -> float:
-    if _input(node, index) is None:
+    if optional_input(node, index) is None:
         return node.attributes.get_float(name, default)
     tensor = _stored_input(node, index)
     if tensor is None:
@@ -155,7 +150,7 @@ def fuses_dequantize(node: ir.Node, dequantize: ir.Node) -> bool:
 
 
 def _fuses(node: ir.Node, shape: Sequence[object], block: int, bits: int) -> bool:
-    bias = _input(node, MATRIX)
+    bias = optional_input(node, MATRIX)
     return capabilities("onnxruntime").fuses_blocked_dequantize(
         str(node.op_type),
         shape,

@@ -90,7 +90,7 @@ def measure_sensitivity(
             widths = candidate_widths(sites, calibrator, config.mixed)
             grids = {width: fit(sites[width], weight, number_importance) for width in widths}
             trial = WidthTrial(site, weight, grids, hessian)
-            if _has_error_loop(site, calibrator):
+            if has_error_loop(site, calibrator):
                 yield trial.measured(outputs, config)
             else:
                 yield trial.predicted(outputs, config)
@@ -104,12 +104,12 @@ def candidate_widths(
     sites: Mapping[int, WeightSite], calibrator: Calibrator, mean: float
 ) -> list[int]:
     """Widths that a weight may get."""
-    if _has_error_loop(sites[_probe_width(sites)], calibrator):
+    if has_error_loop(sites[_probe_width(sites)], calibrator):
         return _widths_near(sites, mean)
     return [*sites]
 
 
-def _has_error_loop(site: WeightSite, calibrator: Calibrator) -> bool:
+def has_error_loop(site: WeightSite, calibrator: Calibrator) -> bool:
     """Tell whether the error of a weight comes back to it through a state.
 
     Such errors grow from call to call and are not in proportion to the squared error of a weight.

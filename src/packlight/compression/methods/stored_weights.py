@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -24,7 +24,9 @@ from packlight.compression.methods.small_gains import sites_of_small_gain
 from packlight.compression.reconstruction.sequential import (
     EncodedWeight,
     F,
+    RoundingJob,
     encode_rounded,
+    round_jobs,
     round_lazily,
     round_sequentially,
     round_unobserved,
@@ -99,13 +101,12 @@ class WeightStorage(Generic[C, S, F]):
             uses_data=self.uses_data,
             replaces=True,
             makes_up=lambda config: config.targets_float,
+            storage=self,
         )
 
     def sites(self, graph: ir.Model, config: C) -> Iterator[S | Refusal]:
         """Every stored weight and table that gains, and refusals of all others."""
-        roles = weight_roles(graph, fused=True)
-        read = {id(value) for _, value in roles if value is not None and stored(value) is not None}
-        for weight in (*weight_sites(graph, fused=True), *table_sites(graph, read)):
+        for weight in list(_weights(graph)):
             yield weight if isinstance(weight, Refusal) else self.decide(config, weight)
 
     def uses_data(self, config: C) -> bool:
@@ -120,7 +121,8 @@ class WeightStorage(Generic[C, S, F]):
         coded = [site for site in sites if id(site) not in small]
         results: list[Change | Refusal] = []
         results += [
-            self._replace(graph, w, config) for w in self._round(graph, coded, calibrator, config)
+            self.replace_weight(graph, w, config)
+            for w in self._round(graph, coded, calibrator, config)
         ]
         results += [self._leave_short(graph, site) for site in sites if id(site) in small]
         return results
@@ -153,7 +155,8 @@ class WeightStorage(Generic[C, S, F]):
         fit = partial(self.rough_fit or self.fit, config)
         return allocate_bits(graph, options, calibrator, fit, config)
 
-    def _replace(self, graph: ir.Model, encoded: EncodedWeight[S], config: C) -> Change:
+    def replace_weight(self, graph: ir.Model, encoded: EncodedWeight[S], config: C) -> Change:
+        """Replace a weight by its parts and the operators that restore it."""
         site = encoded.site
         before = site.weight.tensor.nbytes
         expansion = Expansion(graph, site.weight.value)
@@ -174,6 +177,94 @@ class WeightStorage(Generic[C, S, F]):
             return refusal
         storage = StoredFloat16(notes=(Note("small-gain"),))
         return replace(float16.halve(graph, half, settled=True), method=self.kind, storage=storage)
+
+
+@dataclass(frozen=True, slots=True)
+class SiteChoice(Generic[C, S, F]):
+    """One weight, and the form in which it is stored.
+
+    Attributes:
+        storage: the way to store it.
+        config: options of that way.
+        site: the weight.
+    """
+
+    storage: WeightStorage[C, S, F]
+    config: C
+    site: S
+
+    @property
+    def makes_up(self) -> bool:
+        """True if it compensates for the errors of weights before it."""
+        return self.config.targets_float
+
+    @property
+    def uses_data(self) -> bool:
+        """True if calibration samples are needed."""
+        return self.storage.uses_data(self.config)
+
+    def job(self) -> RoundingJob[S, F]:
+        """The rounding of the weight."""
+        fit = partial(self.storage.fit, self.config)
+        sparsity = self.storage.sparsity(self.config)
+        return RoundingJob(self.site, fit, self.config, sparsity, learns=self.uses_data)
+
+    def encode_alone(self, *, sizes_only: bool) -> EncodedWeight[S]:
+        """The weight with its stored parts, rounded without samples."""
+        fit = partial(self.storage.fit, self.config)
+        parts = partial(self.storage.parts, self.config)
+        if sizes_only and self.uses_data:
+            return round_unobserved([self.site], fit, parts, self.config)[0]
+        return round_lazily([self.site], fit, parts)[0]
+
+    def stored_parts(self, site: S, fitted: F, codes: Float) -> Mapping[str, Array]:
+        """Parts of the rounded weight."""
+        return self.storage.parts(self.config, site, fitted, codes)
+
+    def replace_weight(self, graph: ir.Model, encoded: EncodedWeight[S]) -> Change:
+        """Replace the weight by its parts and the operators that restore it."""
+        return self.storage.replace_weight(graph, encoded, self.config)
+
+
+def store_choices(
+    graph: ir.Model, choices: Sequence[SiteChoice[Any, Any, Any]], calibrator: Calibrator
+) -> list[Change | Refusal]:
+    """Store every weight in the form that is chosen for it, and round all in one pass.
+
+    Each is rounded in the order in which it runs, so that it compensates for all before it.
+
+    Args:
+        graph: changed in place.
+        choices: one for each weight, in any order.
+        calibrator: runs calibration samples.
+    """
+    places = {id(weight.value): place for place, weight in enumerate(stored_weights(graph))}
+    ordered = sorted(choices, key=lambda choice: places[id(choice.site.weight.value)])
+    sizes_only = calibrator.sizes_only
+    if sizes_only or not any(choice.uses_data for choice in ordered):
+        encoded = [choice.encode_alone(sizes_only=sizes_only) for choice in ordered]
+    else:
+        rounded = round_jobs(graph, [choice.job() for choice in ordered], calibrator)
+        by_site = {id(choice.site): choice for choice in ordered}
+        encoded = encode_rounded(
+            rounded, lambda site, fitted, codes: by_site[id(site)].stored_parts(site, fitted, codes)
+        )
+    return [
+        choice.replace_weight(graph, weight)
+        for choice, weight in zip(ordered, encoded, strict=True)
+    ]
+
+
+def stored_weights(graph: ir.Model) -> list[Weight]:
+    """Every stored weight and table that some form may make smaller, in the order they run."""
+    return [weight for weight in _weights(graph) if isinstance(weight, Weight)]
+
+
+def _weights(graph: ir.Model) -> Iterator[Weight | Refusal]:
+    roles = weight_roles(graph, fused=True)
+    read = {id(value) for _, value in roles if value is not None and stored(value) is not None}
+    yield from weight_sites(graph, fused=True)
+    yield from table_sites(graph, read)
 
 
 def _defect(site: WeightSite) -> Refusal | None:

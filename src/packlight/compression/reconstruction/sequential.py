@@ -155,7 +155,7 @@ def round_unobserved(
     For the size of a file: it is that with samples, as long as one reaches every weight.
     """
     for site in sites if config.bias else ():
-        bias = _correctable_bias(site.weight) if observed_inputs(site.weight) else None
+        bias = correctable_bias(site.weight) if observed_inputs(site.weight) else None
         if bias is not None:
             groups, outputs, _ = weight_layout(site.weight).sizes()
             bias.shift(np.zeros((groups, outputs)))
@@ -183,6 +183,25 @@ def _cached_parts(parts: Mapping[str, NDArray[np.generic]], cache: DiskCache) ->
     return Parts(lambda: {name: read() for name, read in readers.items()})
 
 
+@dataclass(frozen=True, slots=True)
+class RoundingJob(Generic[S, F]):
+    """One weight that is to be rounded.
+
+    Attributes:
+        site: the weight.
+        fit: chooses the values that it can take.
+        config: how to round.
+        sparsity: how many of its numbers become zero.
+        learns: whether samples say how to round it; without, it goes to the nearest.
+    """
+
+    site: S
+    fit: FitGrid[S, F]
+    config: RoundingConfig
+    sparsity: Sparsity = DENSE
+    learns: bool = True
+
+
 def round_sequentially(
     graph: ir.Model,
     sites: Sequence[S],
@@ -192,7 +211,7 @@ def round_sequentially(
     *,
     sparsity: Sparsity = DENSE,
 ) -> Iterator[RoundedWeight[S, F]]:
-    """Round every weight, and leave the rounded values in the graph.
+    """Round every weight alike, and leave the rounded values in the graph.
 
     Args:
         graph: changed in place.
@@ -202,22 +221,49 @@ def round_sequentially(
         config: how to round.
         sparsity: how many weights become zero.
     """
+    jobs = [RoundingJob(site, fit, config, sparsity) for site in sites]
+    return round_jobs(graph, jobs, calibrator)
+
+
+def round_jobs(
+    graph: ir.Model, jobs: Sequence[RoundingJob[S, F]], calibrator: Calibrator
+) -> Iterator[RoundedWeight[S, F]]:
+    """Round every weight as its job says, and leave the rounded values in the graph.
+
+    Args:
+        graph: changed in place.
+        jobs: in the order in which the weights run.
+        calibrator: runs calibration samples.
+    """
     cache = DiskCache()
     references = None
+    sites = [job.site for job in jobs]
+    by_site = {id(job.site): job for job in jobs}
     batches = hessian_batches(sites, calibrator)
-    if config.targets_float:
+    if any(job.config.targets_float for job in jobs):
         references = RoundingReferences.of(graph, calibrator)
         batches = _sequential_batches(sites, calibrator)
     for batch in batches:
-        target = references.target_of(batch) if references else None
-        hessians = observe_hessians(
-            graph, batch, calibrator, reference=target, run=max(1, sparsity.run)
-        )
+        learning = [site for site in batch if by_site[id(site)].learns]
+        target = references.target_of(learning) if references and learning else None
+        run = math.lcm(*(max(1, by_site[id(site)].sparsity.run) for site in batch))
+        hessians = {}
+        if learning:
+            hessians = observe_hessians(graph, learning, calibrator, reference=target, run=run)
         for site in batch:
-            rounded = _round_weight(site, hessians.pop(id(site), None), fit, config, sparsity)
+            job = by_site[id(site)]
+            observers = hessians.pop(id(site), None)
+            rounded = _round_weight(job, observers) if job.learns else _nearest(job)
             codes = cache.put(_compact_codes(rounded.codes))
             site.weight.put_later(partial(_decoded_values, rounded.fitted, codes))
             yield rounded
+
+
+def _nearest(job: RoundingJob[S, F]) -> RoundedWeight[S, F]:
+    """A weight that goes to the nearest values without samples."""
+    weight = job.site.weight.read()
+    grid = job.fit(job.site, weight, np.broadcast_to(np.float32(1), weight.shape))
+    return RoundedWeight(job.site, grid, grid.nearest(weight), "nearest", job.site.notes)
 
 
 def _sequential_batches(sites: Sequence[S], calibrator: Calibrator) -> Iterator[list[S]]:
@@ -274,21 +320,19 @@ def _running_bytes(site: WeightSite) -> int:
     return hessian_bytes(site) + WEIGHT_COPIES * site.weight.tensor.nbytes
 
 
-def _round_weight(
-    site: S,
-    observers: Observers | None,
-    fit: FitGrid[S, F],
-    config: RoundingConfig,
-    sparsity: Sparsity,
-) -> RoundedWeight[S, F]:
+def _round_weight(job: RoundingJob[S, F], observers: Observers | None) -> RoundedWeight[S, F]:
     """Round one weight; its bias takes up what that does to means."""
+    site = job.site
+    fit = job.fit
+    config = job.config
+    sparsity = job.sparsity
     weight = site.weight.read()
     form = weight_layout(site.weight)
     if observers is None or not all(observer.calls for observer in observers):
         grid = fit(site, weight, np.ones_like(weight))
         notes = (*site.notes, _missing_inputs(site, observers))
         return RoundedWeight(site, grid, grid.nearest(weight), "nearest", notes)
-    bias = _correctable_bias(site.weight) if config.bias else None
+    bias = correctable_bias(site.weight) if config.bias else None
     centered = bias is not None
     exact = form.matrices(weight).astype(np.float64)
     matrices = compensated_rows(exact, observers, centered=centered)
@@ -349,7 +393,7 @@ def _pruned_target(
     return form.weight(pruned).astype(np.float32)
 
 
-def _correctable_bias(weight: Weight) -> Bias | None:
+def correctable_bias(weight: Weight) -> Bias | None:
     """The bias that takes up shifts of a weight's outputs; None where several operators read it."""
     if len(weight.roles) > 1:
         return None

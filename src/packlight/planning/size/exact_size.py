@@ -21,6 +21,7 @@ from packlight.compression import AppliedRecipe, compress
 from packlight.compression.local_functions import inline_functions
 from packlight.compression.methods.float16 import LARGEST, LEAST, SMALLEST
 from packlight.compression.methods.table import METHODS
+from packlight.compression.qdq.placement import first_and_last
 from packlight.compression.sites.table_sites import is_regular
 from packlight.compression.sites.weight_sites import Weight, stand_in, weight_sites
 from packlight.model import (
@@ -34,7 +35,7 @@ from packlight.model import (
 )
 from packlight.model.size import Skeleton, field_size, skeleton
 from packlight.records.codec import digest
-from packlight.records.configs import Simplify
+from packlight.records.configs import Simplify, StaticInt8
 from packlight.records.recipe import Recipe, Step, parse_recipe
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
@@ -259,12 +260,15 @@ class ExactSizes:
     def apply(self, recipe: Recipe, *, last: bool = False) -> SizedRecipe:
         """Apply a recipe to the model at the opset to which the recipe raises it.
 
-        A step that changes nothing raises nothing.
+        A step that changes nothing raises nothing. The model is simplified already; once more
+        would merge the zeros that stand in for different weights.
 
         Args:
             recipe: steps that need calibration samples get none.
             last: whether nobody needs the model afterwards, so that it may be edited.
         """
+        steps = tuple(step for step in recipe.steps if not isinstance(step.config, Simplify))
+        recipe = replace(recipe, steps=steps)
         baseline = self.baseline(least_opset(recipe))
         applied = baseline.apply(recipe, last=last)
         methods = {change.method for change in applied.changes}
@@ -296,7 +300,15 @@ def _integer_size(
         graph = model.clone()
     sites = [site for site in weight_sites(graph) if isinstance(site, Weight)]
     floats = [site for site in sites if site.dtype == ir.DataType.FLOAT]
-    usable = [site for site in floats if not checks.may_refuse(site.tensor)]
+    excepted = _float_ends(graph, floats, recipe)
+    integer_steps = [step for step in recipe.steps if step.method in INTEGER]
+    usable = [
+        site
+        for site in floats
+        if not checks.may_refuse(site.tensor)
+        and site.operator not in excepted
+        and any(step.applies_to(site.operator) for step in integer_steps)
+    ]
     shapes = dict(_with_narrow_weights(graph, usable))
     narrow = Model(graph, model.name)
     result = compress(narrow, recipe, Calibrator(sizes_only=True), held=0, in_place=True)
@@ -304,6 +316,27 @@ def _integer_size(
     file = replace(file, tensors=tuple(_with_full_shape(stored, shapes) for stored in file.tensors))
     sizes = {site.operator: site.tensor.nbytes for site in sites}
     return SizedRecipe(file.size(), {}, tuple(_with_full_bytes(result, sizes)), result.refusals)
+
+
+def _float_ends(graph: ir.Model, sites: Sequence[Weight], recipe: Recipe) -> set[str]:
+    """Operators that a step with ``static`` leaves in float because a model begins or ends there.
+
+    Other steps may store their weights, whose shape then counts.
+    """
+    integer = capabilities("onnxruntime").weight_operators
+    ends: set[str] = set()
+    for step in recipe.steps:
+        if isinstance(step.config, StaticInt8):
+            able = [
+                site.roles[0].node
+                for site in sites
+                if step.applies_to(site.operator) and site.roles[0].node.op_type in integer
+            ]
+            first, last = first_and_last(graph, able)
+            floats = first if step.config.first == "float" else frozenset()
+            floats |= last if step.config.last == "float" else frozenset()
+            ends |= {str(node.name) for node in floats}
+    return ends
 
 
 def _with_narrow_weights(

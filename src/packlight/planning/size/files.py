@@ -139,7 +139,6 @@ class Files:
 
         The same for weights in bodies of control flow, which samples may not reach.
         """
-        assert not any(step.where for step in recipe.steps), "operators alike differ in names"
         versions = [self.sizes.apply(version) for version in width_versions(recipe)]
         unreached = [self.sizes.apply(version).size for version in self._unreached(recipe)]
         applied = self.sizes.apply(recipe, last=last)

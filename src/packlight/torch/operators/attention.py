@@ -32,8 +32,10 @@ def _attend(op: Operator, query: Tensor, key: Tensor, value: Tensor, mask: Tenso
     return mixed.transpose(1, 2).flatten(2)
 
 
-def _additive(op: Operator, mask: Tensor, dtype: torch.dtype, steps: int) -> Tensor:
+def _additive(op: Operator, mask: Tensor | None, dtype: torch.dtype, steps: int) -> Tensor | None:
     """A mask of 0 and 1, or lengths of the sequences, as numbers that are added to scores."""
+    if mask is None:
+        return None
     if mask.ndim == 1:
         mask = torch.arange(steps, device=mask.device) < mask.unsqueeze(1)
     while mask.ndim < 4:  # noqa: PLR2004  batch, heads, queries, keys
@@ -51,7 +53,7 @@ def _attention(
     widths = op.integers("qkv_hidden_sizes") or [product.shape[-1] // 3] * 3
     count = op.integer("num_heads")
     query, key, value = (_heads(part, count) for part in torch.split(product, widths, -1))
-    added = None if mask is None else _additive(op, mask, x.dtype, x.shape[1])
+    added = _additive(op, mask, x.dtype, x.shape[1])
     return _attend(op, query, key, value, added)
 
 
@@ -71,7 +73,7 @@ def _multi_head(
         query = query + query_bias
         key = key + key_bias
         value = value + value_bias
-    total = None if mask is None else _additive(op, mask, query.dtype, key.shape[1])
+    total = _additive(op, mask, query.dtype, key.shape[1])
     if added is not None:
         total = added if total is None else total + added
     return _attend(op, _heads(query, count), _heads(key, count), _heads(value, count), total)

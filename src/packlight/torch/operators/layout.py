@@ -24,7 +24,7 @@ from packlight.torch.values import (
 
 
 def _reshape(op: Operator, x: Tensor, shape: Value = None) -> Tensor:
-    sizes = op.integers("shape") if shape is None else integers(shape)
+    sizes = op.integers_of("shape", shape)
     if not op.flag("allowzero"):
         sizes = [x.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
     if -1 in sizes and x.numel() == 0:  # PyTorch cannot tell the open size of nothing
@@ -33,8 +33,7 @@ def _reshape(op: Operator, x: Tensor, shape: Value = None) -> Tensor:
 
 
 def _flatten(op: Operator, x: Tensor) -> Tensor:
-    axis = op.integer("axis", 1)
-    axis = axis if axis == x.ndim else normalize_axis(axis, x.ndim)
+    axis = normalize_axis(op.integer("axis", 1), x.ndim)
     return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
 
 
@@ -43,7 +42,7 @@ def _transpose(op: Operator, x: Tensor) -> Tensor:
 
 
 def _axes(op: Operator, axes: Value) -> list[int]:
-    return op.integers("axes") if axes is None else integers(axes)
+    return op.integers_of("axes", axes)
 
 
 def _squeeze(op: Operator, x: Tensor, axes: Value = None) -> Tensor:
@@ -67,7 +66,7 @@ def _concat(op: Operator, *values: Tensor) -> Tensor:
 
 def _split(op: Operator, x: Tensor, sizes: Value = None) -> tuple[Tensor, ...]:
     axis = op.integer("axis", 0)
-    lengths = op.integers("split") if sizes is None else integers(sizes)
+    lengths = op.integers_of("split", sizes)
     if not lengths:
         count = op.integer("num_outputs", op.output_count)
         length = math.ceil(x.shape[axis] / count)
@@ -85,10 +84,10 @@ def _slice(
     axes: Value = None,
     steps: Value = None,
 ) -> Tensor:
-    begin = op.integers("starts") if starts is None else integers(starts)
-    end = op.integers("ends") if ends is None else integers(ends)
+    begin = op.integers_of("starts", starts)
+    end = op.integers_of("ends", ends)
     names = _axes(op, axes) or list(range(len(begin)))
-    strides = [1] * len(begin) if steps is None else integers(steps)
+    strides = integers(steps, [1] * len(begin))
     for axis, first, last, stride in zip(names, begin, end, strides, strict=True):
         x = _slice_axis(x, axis, slice(first, last, stride))
     return x
@@ -120,7 +119,7 @@ def _tile(_op: Operator, x: Tensor, repeats: Value) -> Tensor:
 def _pad(
     op: Operator, x: Tensor, pads: Value = None, fill: Value = None, axes: Value = None
 ) -> Tensor:
-    amounts = op.integers("pads", op.integers("paddings")) if pads is None else integers(pads)
+    amounts = op.integers_of("pads", pads, op.integers("paddings"))
     names = list(range(x.ndim)) if axes is None else [axis % x.ndim for axis in integers(axes)]
     value = op.number("value", 0.0) if fill is None else fill.reshape(-1)[0].item()
     before = dict(zip(names, amounts[: len(names)], strict=True))
@@ -173,7 +172,7 @@ def _space_to_depth(op: Operator, x: Tensor) -> Tensor:
 
 
 def _triangle(op: Operator, x: Tensor, diagonal: Value = None) -> Tensor:
-    offset = 0 if diagonal is None else integer(diagonal)
+    offset = integer(diagonal, 0)
     if op.flag("upper", default=True):
         return torch.triu(x, offset)
     return torch.tril(x, offset)

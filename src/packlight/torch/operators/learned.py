@@ -36,7 +36,7 @@ def _linear_regressor(op: Operator, x: Tensor) -> Tensor:
 
 
 def _scaler(op: Operator, x: Tensor) -> Tensor:
-    dtype = x.dtype if x.is_floating_point() else torch.float32
+    dtype = _float_type(x)
     shifted = x.to(dtype) - _vector(op, "offset", x).to(dtype)
     return shifted * _vector(op, "scale", x).to(dtype)
 
@@ -48,8 +48,14 @@ def _normalizer(op: Operator, x: Tensor) -> Tensor:
 
 
 def _vector(op: Operator, name: str, x: Tensor) -> Tensor:
-    dtype = x.dtype if x.is_floating_point() else torch.float32
-    return torch.tensor(op.numbers(name), dtype=dtype, device=x.device)
+    return torch.tensor(op.numbers(name), dtype=_float_type(x), device=x.device)
+
+
+def _float_type(x: Tensor) -> torch.dtype:
+    """The type that numbers of integers and floats are computed in."""
+    if x.is_floating_point():
+        return x.dtype
+    return torch.float32
 
 
 def _tree_regressor(op: Operator, x: Tensor) -> Tensor:

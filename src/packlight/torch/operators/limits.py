@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
-from packlight.model import stored_tensor
+from packlight.model import optional_input, stored_tensor
 from packlight.torch.operators.fused_activations import KNOWN_ACTIVATIONS
 from packlight.torch.operators.learned import AGGREGATES, POST_TRANSFORMS
 from packlight.torch.values import DTYPES, Operator
@@ -21,7 +21,7 @@ def _no_training(op: Operator, _node: ir.Node) -> str | None:
 
 def _no_dropping(_op: Operator, node: ir.Node) -> str | None:
     """Dropout drops where its third input is true."""
-    training = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004
+    training = optional_input(node, 2)
     if training is None:
         return None
     tensor = stored_tensor(training)

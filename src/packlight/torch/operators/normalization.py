@@ -42,7 +42,7 @@ def _layer_normalization(
     op: Operator, x: Tensor, scale: Tensor, bias: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     axis = normalize_axis(op.integer("axis", -1), x.ndim)
-    wide = x.to(torch.float32) if x.dtype in (torch.float16, torch.bfloat16) else x
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
     axes = list(range(axis, x.ndim))
     standard, mean, inverse = _standardized(wide, axes, op.number("epsilon", EPSILON))
     result = standard.to(x.dtype) * scale
@@ -70,7 +70,7 @@ def _group_normalization(op: Operator, x: Tensor, scale: Tensor, bias: Tensor) -
 def _rms_normalization(op: Operator, x: Tensor, scale: Tensor) -> Tensor:
     axis = normalize_axis(op.integer("axis", -1), x.ndim)
     axes = list(range(axis, x.ndim))
-    wide = x.to(torch.float32) if x.dtype in (torch.float16, torch.bfloat16) else x
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
     square = torch.mean(wide * wide, axes, keepdim=True)
     normal = wide * torch.rsqrt(square + op.number("epsilon", EPSILON))
     return normal.to(x.dtype) * scale

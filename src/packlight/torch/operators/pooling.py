@@ -129,7 +129,7 @@ def _max_unpool(op: Operator, x: Tensor, positions: Tensor, shape: Value = None)
         for axis, size in enumerate(x.shape[2:])
     ]  # fmt: skip
     source = [x.shape[0], x.shape[1], *sizes]
-    target = source if shape is None else integers(shape)
+    target = integers(shape, source)
     flat = torch.zeros(math.prod(source), dtype=x.dtype, device=x.device)
     result = flat.scatter(0, positions.reshape(-1), x.reshape(-1)).reshape(source)
     after = [size - old for size, old in zip(target[2:], sizes, strict=True)]

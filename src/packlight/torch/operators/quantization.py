@@ -52,7 +52,7 @@ def _aligned(op: Operator, parameter: Tensor, x: Tensor) -> Tensor:
 
 def _dequantize(op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
     """Restore; products of 16-bit scales are made in float32 and rounded once."""
-    wide = torch.float64 if scale.dtype == torch.float64 else torch.float32
+    wide = torch.promote_types(scale.dtype, torch.float32)
     codes = x.to(torch.float64 if x.dtype == torch.int32 else wide)
     if zero is not None:
         codes = codes - _aligned(op, zero.to(codes.dtype), x)
@@ -80,9 +80,7 @@ def _code_kind(op: Operator, zero: Tensor | None) -> ir.DataType:
 
 def _codes(ratio: Tensor, zero: Tensor | None, kind: ir.DataType) -> Tensor:
     """Round to codes of a type, and saturate."""
-    rounded = torch.round(
-        ratio.to(torch.float64 if ratio.dtype == torch.float64 else torch.float32)
-    )
+    rounded = torch.round(ratio.to(torch.promote_types(ratio.dtype, torch.float32)))
     if zero is not None:
         rounded = rounded + zero.to(rounded.dtype)
     low, high = RANGES[kind]

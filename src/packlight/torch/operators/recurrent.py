@@ -252,7 +252,9 @@ def _run(
     if not outputs:
         return x.new_zeros(0, *state[0].shape), state
     stacked = torch.stack(outputs)
-    return _reverse(stacked, ends) if backward else stacked, state
+    if backward:
+        stacked = _reverse(stacked, ends)
+    return stacked, state
 
 
 def _reverse(x: Tensor, ends: list[int]) -> Tensor:

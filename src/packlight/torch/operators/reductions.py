@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from packlight.torch.values import Function, Operator, Tensor, Value, integer, integers, is_float
+from packlight.torch.values import Function, Operator, Tensor, Value, integer, is_float
 
 Reduction = Callable[[Tensor, list[int], bool], Tensor]
 
@@ -16,7 +16,7 @@ def _reduction(compute: Reduction) -> Function:
     """Reduce over axes, which are an attribute or, in newer opsets, an input."""
 
     def apply(op: Operator, x: Tensor, axes: Value = None) -> Tensor:
-        names = op.integers("axes") if axes is None else integers(axes)
+        names = op.integers_of("axes", axes)
         if not names and op.flag("noop_with_empty_axes"):
             return compute(x.unsqueeze(0), [0], False)
         if x.ndim == 0:
@@ -108,7 +108,7 @@ def _argument(compute: Callable[..., Tensor]) -> Function:
 
 def _top_k(op: Operator, x: Tensor, count: Value = None) -> tuple[Tensor, Tensor]:
     """Sort stably, so that of equal numbers the first comes first."""
-    length = op.integer("k") if count is None else integer(count)
+    length = integer(count, op.integer("k"))
     axis = op.integer("axis", -1)
     descending = op.flag("largest", default=True)
     values, positions = torch.sort(x, dim=axis, descending=descending, stable=True)

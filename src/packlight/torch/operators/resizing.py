@@ -77,7 +77,7 @@ def _changes(op: Operator, axis: Axis) -> bool:
 
 def _axes(op: Operator, x: Tensor, roi: Value, scales: Value, sizes: Value) -> list[Axis]:
     names = [axis % x.ndim for axis in op.integers("axes", range(x.ndim))]
-    region = [] if roi is None else numbers(roi)
+    region = numbers(roi)
     if op.text("coordinate_transformation_mode", "half_pixel") != "tf_crop_and_resize":
         region = []
     region = region or [0.0] * len(names) + [1.0] * len(names)
@@ -187,7 +187,7 @@ def _resize_nearest(op: Operator, x: Tensor, axis: Axis) -> Tensor:
 
 def _resize_filtered(op: Operator, x: Tensor, axis: Axis) -> Tensor:
     """Multiply an axis with the filter's matrix (target, size)."""
-    wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+    wide = torch.promote_types(x.dtype, torch.float32)
     matrix = torch.tensor(_filter_matrix(op, axis).tolist(), dtype=wide, device=x.device)
     moved = x.to(wide).movedim(axis.index, -1)
     return torch.matmul(moved, matrix.t()).movedim(-1, axis.index)

@@ -24,14 +24,14 @@ def _at(_op: Operator, values: Sequence, position: Value) -> Tensor:
 
 
 def _insert(_op: Operator, values: Sequence, value: Tensor, position: Value = None) -> Sequence:
-    index = len(values) if position is None else integer(position)
+    index = integer(position, len(values))
     copy = list(values)
     copy.insert(index, value)
     return copy
 
 
 def _erase(_op: Operator, values: Sequence, position: Value = None) -> Sequence:
-    index = (-1 if position is None else integer(position)) % len(values)
+    index = integer(position, -1) % len(values)
     return values[:index] + values[index + 1 :]
 
 

@@ -1,0 +1,1 @@
+"""Core ML: a program of MIL written directly, with the encodings of its weights."""

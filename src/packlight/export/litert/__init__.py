@@ -1,0 +1,1 @@
+"""LiteRT: a flatbuffer written directly, with the encodings of its weights."""

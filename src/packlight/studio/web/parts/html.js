@@ -1,0 +1,5 @@
+/** Templates: htm bound to preact. */
+import { h } from "preact";
+import htm from "htm";
+
+export const html = htm.bind(h);
