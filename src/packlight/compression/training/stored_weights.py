@@ -14,12 +14,28 @@ from numpy.typing import NDArray
 
 from packlight.compression.encoding.functions import DOMAIN
 from packlight.compression.encoding.storage import pack_codes, twos_complement
+from packlight.compression.qdq.integer_weights import (
+    PairLayout,
+    excess,
+    in_pairs,
+    pair_layout,
+)
 from packlight.compression.sites.weight_roles import is_standard, stored
-from packlight.torch.training.stored_forms import GridForm, PaletteForm, SparseForm, StoredForm
+from packlight.compression.training.stored_forms import (
+    BiasForm,
+    GridForm,
+    PaletteForm,
+    SparseForm,
+    StoredForm,
+)
+from packlight.torch.operators.quantization import TRAINING_DOMAIN
 from packlight.torch.values import Tensor
 
 Array = NDArray[Any]
 SIGNED = (ir.DataType.INT4, ir.DataType.INT8)
+LEAST = 2
+"""Numbers from which stored values are weights."""
+
 WIDTHS = {
     ir.DataType.INT4: 4,
     ir.DataType.UINT4: 4,
@@ -72,7 +88,7 @@ class CompressedWeight:
             codes = array.astype(np.float32)
             raw = twos_complement(codes, bits) if self.signed else array.astype(np.uint8)
             return ir.Tensor(pack_codes(raw, bits).reshape(shape), name=old.name)
-        typed = np.ascontiguousarray(array.reshape(shape)).astype(old.dtype.numpy())
+        typed = np.array(array.reshape(shape), old.dtype.numpy(), order="C")
         return ir.Tensor(typed, dtype=old.dtype, name=old.name)
 
 
@@ -132,9 +148,7 @@ def _packed(node: ir.Node, parts: Mapping[str, ir.Value], part: str) -> dict[str
     return {part: int(tensor.shape.numpy()[-1])}
 
 
-def _unpacked(
-    packed: Array, shape: tuple[int, ...], bits: int | None, *, signed: bool
-) -> Array:
+def _unpacked(packed: Array, shape: tuple[int, ...], bits: int | None, *, signed: bool) -> Array:
     """Codes as integers in a shape."""
     if bits is None:
         return packed.reshape(shape).astype(np.int64)
@@ -150,14 +164,14 @@ def _values_form(
     node: ir.Node, parts: Mapping[str, ir.Value], arrays: Mapping[str, Array], bits: int | None
 ) -> GridForm | PaletteForm:
     if "table" in parts:
-        table_of = None
+        table_of: Array | None = None
         if "channels" in node.attributes:
             channels = node.attributes["channels"].as_ints()[0]
             sizes = node.attributes["outputs"].as_ints()
             table_of = (np.arange(math.prod(sizes)) // channels).reshape(sizes)
         return PaletteForm(arrays, table_of)
     if bits is None:
-        tensor = stored(parts.get("codes") or parts["values"])
+        tensor = stored(parts["codes" if "codes" in parts else "values"])
         assert tensor is not None
         bits = WIDTHS[tensor.dtype]
     scale = arrays.get("half", arrays.get("scale", np.ones(1)))
@@ -179,6 +193,7 @@ def _sparse(
     packed = _packed(node, parts, "values")
     count = int(mask.sum())
     signed = "table" not in parts
+    form: SparseForm
     if arrays["values"].dtype.kind == "f":
         values = np.zeros(shape, np.float32)
         values[mask] = arrays["values"].astype(np.float32)
@@ -196,27 +211,56 @@ def _from_dequantize(node: ir.Node) -> CompressedWeight | None:
     """A weight whose codes are restored at every run; None for other uses of the operator."""
     if any(value is not None and stored(value) is None for value in node.inputs):
         return None
-    codes = node.inputs[0]
-    scale = node.inputs[1]
-    assert codes is not None
-    assert scale is not None
-    tensor = stored(codes)
-    if tensor is None or tensor.dtype not in WIDTHS or tensor.size < 2:  # noqa: PLR2004
+    inputs = [value for value in node.inputs if value is not None]
+    parts = dict(zip(("codes", "scale", "zero"), inputs, strict=False))
+    tensor = stored(parts["codes"])
+    if tensor is None or tensor.dtype not in (*WIDTHS, ir.DataType.INT32) or tensor.size < LEAST:
         return None
-    parts = {"codes": codes, "scale": scale}
-    if len(node.inputs) > 2 and node.inputs[2] is not None:  # noqa: PLR2004
-        parts["zero"] = node.inputs[2]
     arrays = {name: _array(value) for name, value in parts.items()}
     if arrays["scale"].dtype != np.float32:
         return None
-    signed = tensor.dtype in SIGNED
+    integers = torch.from_numpy(arrays["codes"].astype(np.int64))
     rank = len(tensor.shape)
     axis = node.attributes.get_int("axis", 1) % max(rank, 1)
+    aligned = [1] * rank
+    aligned[axis] = -1
+    if tensor.dtype == ir.DataType.INT32:
+        zero = arrays.get("zero", np.zeros_like(arrays["scale"]))
+        aligned = aligned if arrays["scale"].size > 1 else []
+        bias = BiasForm(arrays["scale"].reshape(aligned), zero.reshape(aligned))
+        return CompressedWeight(node, parts, bias, integers, {}, signed=True)
+    signed = tensor.dtype in SIGNED
     block = node.attributes.get_int("block_size", 0)
-    shape = [1] * rank
-    shape[axis] = -1
-    scale_shape = list(arrays["scale"].shape) if block else shape
-    limits = _limits(WIDTHS[tensor.dtype], symmetric=signed)
-    form = GridForm(arrays, limits, scale_shape, (axis, block) if block else None)
-    integers = torch.from_numpy(arrays["codes"].astype(np.int64))
+    low, high = _limits(WIDTHS[tensor.dtype], symmetric=signed)
+    limits = (min(low, int(integers.min())), high)
+    in_integers = _multiplies_codes(node.outputs[0])
+    form = GridForm(
+        arrays,
+        limits,
+        list(arrays["scale"].shape) if block else aligned,
+        (axis, block) if block else None,
+        _safe_pairs(node.outputs[0], arrays["codes"]) if in_integers and signed else None,
+        learns_scale=not in_integers,
+    )
     return CompressedWeight(node, parts, form, integers, {}, signed)
+
+
+def _multiplies_codes(weight: ir.Value) -> bool:
+    """Tell whether operators read a weight beside activations in codes.
+
+    Pairs are one operator here. Scales of biases follow from those of the weight, which stay as
+    they are then: kernels take the product for granted.
+    """
+    inputs = [value for node in weight.consumers() for value in node.inputs]
+    makers = [value.producer() for value in inputs if value is not None]
+    return any(maker is not None and maker.domain == TRAINING_DOMAIN for maker in makers)
+
+
+def _safe_pairs(weight: ir.Value, codes: Array) -> PairLayout | None:
+    """Pairs of weights that are added in 16 bits, where all are safe; else None."""
+    readers = list(weight.consumers())
+    form = pair_layout(readers[0], codes.shape) if readers else None
+    if form is None:
+        return None
+    safe = not excess(in_pairs(form.rows(codes.astype(np.float32)))).any()
+    return form if safe else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -11,9 +12,10 @@ import torch
 from torch.nn.utils import parametrize
 
 from packlight.compression.sites.weight_roles import is_standard, stored
+from packlight.compression.training.stored_weights import CompressedWeight, compressed_weights
 from packlight.model import Model, nodes
 from packlight.torch.interpreter import OnnxModule, parameter_name, stored_name, to_module
-from packlight.torch.training.stored_weights import CompressedWeight, compressed_weights
+from packlight.torch.operators.quantization import RANGES, TRAINING_DOMAIN
 from packlight.torch.values import Tensor, as_array
 
 LEARNED_INPUTS: Mapping[str, tuple[int, ...]] = {
@@ -29,6 +31,10 @@ LEARNED_INPUTS: Mapping[str, tuple[int, ...]] = {
 }
 """Stored inputs of operators that are weights, biases or norms. Others, as masks and grids of
 positions, are part of the model and stay."""
+
+TINY = 1e-30
+PAIR_INPUTS = 3
+"""Inputs of an operator that quantizes with a zero point."""
 
 INTEGER_OPERATORS = frozenset(
     {"ConvInteger", "DynamicQuantizeLinear", "MatMulInteger", "QLinearConv", "QLinearMatMul",
@@ -55,17 +61,32 @@ class Student:
 
     def latent(self, key: str) -> Tensor:
         """The latent weight of a weight in codes."""
-        latent: Tensor = self.module.weights.parametrizations[key].original
+        forms: Any = self.module.weights.parametrizations
+        latent: Tensor = forms[key].original
         return latent
 
-    def latents(self) -> list[Tensor]:
-        """All latent weights."""
-        return [self.latent(key) for key in self.weights]
+    def tensors(self) -> list[Tensor]:
+        """All that is learned: latent weights, then scales, tables and what is stored as it is."""
+        latents = [self.latent(key) for key in self.weights]
+        known = set(map(id, latents))
+        parameters = [p for p in self.module.parameters() if p.requires_grad]
+        return [*latents, *(p for p in parameters if id(p) not in known)]
 
-    def others(self) -> list[Tensor]:
-        """Scales, tables, and weights, biases and norms that are stored as they are."""
-        latent = set(map(id, self.latents()))
-        return [p for p in self.module.parameters() if p.requires_grad and id(p) not in latent]
+    def rates(self, latent_rate: float, rate: float) -> list[float]:
+        """Rates of the tensors, as shares of their size.
+
+        Args:
+            latent_rate: share of the rounding error of a latent weight.
+            rate: of all others.
+        """
+        rates = []
+        for key, weight in self.weights.items():
+            latent = self.latent(key).detach()
+            with torch.no_grad():
+                error = float(weight.form.expected_error(latent) / latent.norm().clamp(min=TINY))
+            error *= latent.numel() ** 0.5
+            rates.append(latent_rate * error if error else rate)
+        return [*rates, *[rate] * (len(self.tensors()) - len(rates))]
 
     def write(self, graph: ir.Model) -> None:
         """Store what was learned, in place and in the same bytes."""
@@ -81,9 +102,7 @@ class Student:
                 constants[name].attributes.clear()
                 constants[name].attributes["value"] = ir.AttrTensor("value", tensor)
 
-    def _tensors(
-        self, values: Mapping[str, ir.Value]
-    ) -> Iterator[tuple[str, ir.TensorProtocol]]:
+    def _tensors(self, values: Mapping[str, ir.Value]) -> Iterator[tuple[str, ir.TensorProtocol]]:
         for key, weight in self.weights.items():
             yield from weight.tensors(self.latent(key))
         for key, name in self.plain.items():
@@ -102,6 +121,7 @@ def build_student(model: Model, reference: ir.Model | None) -> Student:
             weights, moved to where they have the codes that they have.
     """
     graph = model.clone()
+    fuse_pairs(graph)
     weights: dict[str, CompressedWeight] = {}
     starts: dict[str, Tensor] = {}
     originals = _float_weights(reference)
@@ -212,6 +232,60 @@ def _frozen(graph: ir.Model, learned: set[str]) -> list[str]:
 TRAINABLE = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
 
 
-def blocking_operators(graph: ir.Model) -> list[str]:
-    """Names of operators that compute in integers, which no gradient passes."""
-    return [str(node.name) for node in nodes(graph) if node.op_type in INTEGER_OPERATORS]
+def fuse_pairs(graph: ir.Model) -> None:
+    """Let one operator, which gradients pass, stand for each pair of Q and DQ, in place."""
+    for node in list(graph.graph):
+        if not is_standard(node, "QuantizeLinear") or len(node.inputs) < PAIR_INPUTS:
+            continue
+        readers = list(node.outputs[0].consumers())
+        zero = node.inputs[2]
+        tensor = None if zero is None else stored(zero)
+        matches = tensor is not None and all(_same_grid(node, reader) for reader in readers)
+        if tensor is None or not matches or node.outputs[0].is_graph_output():
+            continue
+        low, high = RANGES[tensor.dtype]
+        attributes = {"low": low, "high": high, "axis": node.attributes.get_int("axis", 1)}
+        fused = ir.node(
+            "QuantizeDequantize",
+            node.inputs,
+            attributes,
+            domain=TRAINING_DOMAIN,
+            name=str(node.name),
+        )
+        fused.outputs[0].name = f"{node.outputs[0].name}.restored"
+        graph.graph.insert_before(node, fused)
+        for reader in readers:
+            output = reader.outputs[0]
+            name = output.name
+            ir.convenience.replace_all_uses_with(
+                output, fused.outputs[0], replace_graph_outputs=True
+            )
+            if fused.outputs[0].is_graph_output():
+                fused.outputs[0].name = name
+                output.name = None
+        graph.graph.remove([*readers, node], safe=True)
+    graph.opset_imports[TRAINING_DOMAIN] = 1
+
+
+def _same_grid(quantize: ir.Node, reader: ir.Node) -> bool:
+    """Tell whether an operator restores codes on the grid that they were made on."""
+    if not is_standard(reader, "DequantizeLinear") or len(reader.inputs) < PAIR_INPUTS:
+        return False
+    pairs = zip(quantize.inputs[1:], reader.inputs[1:], strict=True)
+    return all(_equal(first, second) for first, second in pairs)
+
+
+def _equal(first: ir.Value | None, second: ir.Value | None) -> bool:
+    if first is None or second is None or first is second:
+        return first is second
+    tensor = stored(first)
+    same = stored(second)
+    return tensor is not None and same is not None and np.array_equal(tensor.numpy(), same.numpy())
+
+
+def blocking_operators(model: Model) -> list[str]:
+    """Types of operators that compute in integers, which no gradient passes."""
+    graph = model.clone()
+    fuse_pairs(graph)
+    kinds = [str(n.op_type) for n in nodes(graph) if n.op_type in INTEGER_OPERATORS]
+    return sorted(set(kinds))

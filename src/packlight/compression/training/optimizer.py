@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from packlight.torch.values import Tensor
@@ -62,7 +63,7 @@ class TensorAdam:
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
-        return {"first": self.first, "second": self.second, "steps": self.steps}
+        return {"first": self.first, "second": np.array(self.second), "steps": self.steps}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a state."""

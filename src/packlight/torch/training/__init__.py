@@ -1,1 +1,0 @@
-"""Training of compressed weights in the form in which they are stored."""
