@@ -403,6 +403,24 @@ def low_rank() -> Drawing:
     return chart("Products of two weights, nearest to what", across, up, curves)
 
 
+def distillation() -> Drawing:
+    """Fidelity on images that were not learned from, by the number of steps."""
+    kinds = {
+        "palette:1": ORANGE,
+        "palette:2": BLUE,
+        "channels,refit=false": RED,
+    }
+    steps = (0, 25, 50, 100, 200)
+    curves = []
+    for recipe, colour in kinds.items():
+        points = [(0, decibels(recipe))]
+        points += [(n, decibels(f"{recipe}+distill,steps={n}")) for n in steps[1:]]
+        curves.append(Curve(recipe, colour, points))
+    across = Axis("steps of 32 images", 0, 200, 70, 600, 25)
+    up = Axis("dB of the logits", -5, 20, 330, 60, 5)
+    return chart("Learned from 64 images, judged on others", across, up, curves)
+
+
 FIGURES: dict[str, Callable[[], Drawing]] = {
     "grids": grids,
     "error-feedback": error_feedback,
@@ -411,6 +429,7 @@ FIGURES: dict[str, Callable[[], Drawing]] = {
     "sparse": sparse,
     "channels": channels,
     "low-rank": low_rank,
+    "distillation": distillation,
     "equalization": equalization,
     "storage": storage,
     "integers": integers,

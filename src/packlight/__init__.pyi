@@ -65,6 +65,7 @@ from .records.recipe import parse_recipe as parse_recipe
 from .records.session import SessionOptions as SessionOptions
 from .records.structure_configs import Channels as Channels
 from .records.structure_configs import LowRank as LowRank
+from .records.training_configs import Distill as Distill
 from .records.variant import Variant as Variant
 from .runtime.custom_operators import use_libraries as use_libraries
 from .search.app import AppStudy as AppStudy

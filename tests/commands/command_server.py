@@ -26,6 +26,8 @@ from forked_command import isolation_by_forks
 
 NOT_LOADED = (
     "packlight.torch",
+    "packlight.compression.training",
+    "packlight.sources.torch_export",
     "packlight.cli.__main__",
     "packlight.__main__",
     "packlight.zoo.data",

@@ -75,9 +75,28 @@ OTHER_OPTIONS = {
 }
 
 
+LEARNED = {
+    "weights of 4 bits": ("weights:4", 3),
+    "palettes": ("simplify+palette:3,scaled=true,scales=16", 0),
+    "sparse": ("sparse:6,values=grid,inputs=1", 0),
+    "channels": ("channels,importance=l2,share=0.25", 0),
+    "static": ("simplify+static", 10),
+}
+"""Steps behind which ``distill`` learns what they stored, and the least dB."""
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize(("before", "decibels"), LEARNED.values(), ids=LEARNED)
+def test_what_is_learned_keeps_every_law(before, decibels, network):
+    pytest.importorskip("torch")
+    check_method(METHODS["distill"], network, {"steps": 3}, decibels, before)
+
+
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_every_method_keeps_every_law_on_every_network(method, network):
+    if method.learns:
+        pytest.importorskip("torch")
     check_method(method, network)
 
 

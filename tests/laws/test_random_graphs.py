@@ -1,5 +1,6 @@
 """Every method keeps its laws on small random graphs of all operators that methods touch."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,12 @@ def codes(bits: int) -> tuple[object, ...]:
     """Laws of weights on a grid: half a step of the widest group, RMS, bounds every error."""
     return (SAME_WEIGHTS, weights_within(0.505 / (2 ** (bits - 1) - 1)))
 
+
+LEARNED = {
+    "weights:4+distill,steps=2": (),
+    "simplify+palette:3+distill,steps=2": (),
+    "simplify+static+distill,steps=2": (),
+}
 
 RECIPES = {
     "equalize": EXACT,
@@ -67,6 +74,7 @@ RECIPES = {
     "simplify+palette,mixed=6,rounding=gptq,weighted=true,scaled=true,scales=16": (),
     "simplify+float16": (outputs_within(2**-10),),
     "simplify+static": (INTEGERS,),
+    **({} if find_spec("torch") is None else LEARNED),
 }
 """Laws of each recipe beside the general ones."""
 

@@ -91,7 +91,7 @@ def compress(
     """
     inlined = inline_functions(model)
     limit = limited_threads(threads) if held or calibrator is not None else nullcontext()
-    run = Run(recipe, calibrator or Calibrator(), held)
+    run = Run(recipe, (calibrator or Calibrator()).for_recipe(recipe.seed), held)
     with limit:
         applied = run.apply(inlined, in_place=in_place or inlined is not model)
         if applied.changes or inlined is model:
@@ -121,12 +121,14 @@ class Run:
         steps = self.recipe.steps
         current = model
         reference: FloatReference | None = None
+        original = _original(model, steps, in_place=in_place)
         for run in passes(steps):
             last = steps[run[-1]]
             after = steps[run[-1] + 1 :]
             opset = max((_needed_opset(current.graph, s) for s in after), default=0)
             editable = in_place or current is not model
-            start = StepInput(current, editable, reference, needs_reference((last, *after)))
+            referred = needs_reference((last, *after))
+            start = StepInput(current, editable, reference, referred, original)
             with _named_step(run[0] + 1, steps[run[0]]):
                 if _is_choice(last):
                     chosen = [steps[index] for index in run]
@@ -138,6 +140,13 @@ class Run:
             changes += result.changes
             refusals += result.refusals
         return AppliedRecipe(current, self.recipe, tuple(changes), tuple(refusals))
+
+
+def _original(model: Model, steps: Sequence[Step], *, in_place: bool) -> Model | None:
+    """The model that a recipe starts from, where a step compares with it."""
+    if not any(METHODS[step.method].learns for step in steps):
+        return None
+    return Model(model.clone(), model.name) if in_place else model
 
 
 def passes(steps: Sequence[Step]) -> list[list[int]]:
@@ -200,7 +209,9 @@ def needs_reference(steps: Sequence[Step]) -> bool:
     A run is a sequence of steps that only replace weights.
     """
     run = list(takewhile(lambda step: METHODS[step.method].replaces, steps))
-    return any(map(step_uses_data, run[1:]))
+    after = steps[len(run) : len(run) + 1]
+    learned = bool(run) and any(METHODS[step.method].learns for step in after)
+    return learned or any(map(step_uses_data, run[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +224,14 @@ class StepInput:
         reference: the model before the first step of the run that this step continues, if one
             changed anything.
         needs_reference: whether a later step of the run may need it.
+        original: the model that the recipe started from, where a step compares with it.
     """
 
     model: Model
     editable: bool
     reference: FloatReference | None = None
     needs_reference: bool = False
+    original: Model | None = None
 
     def graph_at(self, opset: int) -> ir.Model:
         """A graph to edit, at this opset or a newer one.
@@ -264,14 +277,15 @@ def _apply_step(
     before = _interface(model)
     graph = start.graph_at(max(method.opset(config), opset))
     sites, refusals = _matches(graph, step)
-    reference = start.reference if method.replaces else None
+    reference = start.reference if method.replaces or method.learns else None
     silent = partial(_silent, step)
     if not sites and not method.whole:
         refusals += silent(graph, floats_before(graph, method.least_size or 1), refusals)
         return StepResult(model, reference, [], refusals)
     if method.replaces:
         reference = start.reference_for(graph)
-    bound = calibrator.for_step(model.name, method.name, reference)
+    original = start.original if method.learns else None
+    bound = calibrator.for_step(model.name, method.name, reference, original)
     before_step = floats_before(graph, method.least_size or 1)
     results = method.apply(graph, sites, bound, config)
     changes = [entry for entry in results if isinstance(entry, Change)]
@@ -286,7 +300,7 @@ def _apply_step(
         _hold(graph)
     result = Model(graph, model.name)
     _check_interface(before, _interface(result), method.name)
-    return StepResult(result, reference, changes, refusals)
+    return StepResult(result, None if method.learns else reference, changes, refusals)
 
 
 def _matches(graph: ir.Model, step: Step) -> tuple[list[Site], list[Refusal]]:

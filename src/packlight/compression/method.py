@@ -59,6 +59,8 @@ class Method(Generic[C, S]):
         makes_up: whether by a config each weight makes up for what those before it lost.
         least_size: numbers from which it stores a weight in fewer bytes; 0 if it stores none.
         storage: how it stores weights, where several such methods can share one pass over them.
+        learns: whether it learns what earlier steps stored, so that it compares with the model that
+            the recipe started from, and with the one before the run that it ends.
     """
 
     summary: str
@@ -72,6 +74,7 @@ class Method(Generic[C, S]):
     makes_up: Callable[[C], bool] = _never
     least_size: int = 0
     storage: WeightStorage[Any, Any, Any] | None = None
+    learns: bool = False
 
     @property
     def name(self) -> str:

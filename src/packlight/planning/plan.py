@@ -22,7 +22,14 @@ from packlight.records.recipe import Recipe, parse_recipe
 SEVERAL_OPERATORS = (*INTEGER, "equalize")
 """Methods that treat several operators together, so that one cluster's effect does not show all."""
 
-STORED_TYPES = {"static": "int8", "dynamic": "int8", "equalize": "", "channels": "", "lowrank": ""}
+STORED_TYPES = {
+    "static": "int8",
+    "dynamic": "int8",
+    "equalize": "",
+    "channels": "",
+    "lowrank": "",
+    "distill": "",
+}
 """Storage that a runtime must support, by method; of others it has the method's name."""
 
 INT4_BITS = 4

@@ -9,6 +9,7 @@ from packlight.records.storage import (
     FewerChannels,
     Folded,
     IntegerArithmetic,
+    Learned,
     Note,
     NoteCode,
     Removed,
@@ -126,6 +127,14 @@ def _low_rank(storage: StoredLowRank) -> Iterator[str]:
     yield f"rank {storage.rank} of {storage.of}"
 
 
+def _learned(storage: Learned) -> Iterator[str]:
+    steps = f"{storage.steps:,} steps"
+    if storage.steps < storage.of:
+        steps = f"{storage.steps:,} of {storage.of:,} steps"
+    yield f"learned in {steps}"
+    yield f"{storage.before:.1f} -> {storage.after:.1f} dB on held-out samples"
+
+
 PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
     StoredFloat16: _float16,
     StoredGrid: _grid,
@@ -137,5 +146,6 @@ PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
     Scaled: _scaled,
     FewerChannels: _fewer_channels,
     StoredLowRank: _low_rank,
+    Learned: _learned,
 }
 """Phrases of each form of storage; notes follow them."""

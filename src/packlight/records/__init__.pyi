@@ -76,6 +76,7 @@ from .storage import Expand as Expand
 from .storage import FewerChannels as FewerChannels
 from .storage import Folded as Folded
 from .storage import IntegerArithmetic as IntegerArithmetic
+from .storage import Learned as Learned
 from .storage import Note as Note
 from .storage import NoteCode as NoteCode
 from .storage import Removed as Removed
@@ -89,6 +90,7 @@ from .storage import StoredPalette as StoredPalette
 from .storage import StoredSparse as StoredSparse
 from .structure_configs import Channels as Channels
 from .structure_configs import LowRank as LowRank
+from .training_configs import Distill as Distill
 from .variant import Change as Change
 from .variant import Refusal as Refusal
 from .variant import Variant as Variant

@@ -15,6 +15,7 @@ from packlight.records.granularity import PerBlock, PerChannel, PerGroup, PerTen
 from packlight.records.method_config import MethodConfig
 from packlight.records.name_pattern import check_pattern
 from packlight.records.structure_configs import Channels, LowRank
+from packlight.records.training_configs import Distill
 
 WeightWidth = Literal[2, 3, 4, 5, 6, 7, 8]
 """Bits of an integer weight."""
@@ -336,6 +337,7 @@ Config = (
     | Sparse
     | StaticInt8
     | DynamicInt8
+    | Distill
 )
 """The configuration of one step: its class is the method."""
 
@@ -343,7 +345,7 @@ CONFIGS: Mapping[str, type[Config]] = {
     config.kind: config
     for config in (
         Simplify, Equalize, Channels, LowRank, Float16, WeightOnly, Palette, Sparse, StaticInt8,
-        DynamicInt8,
+        DynamicInt8, Distill,
     )
 }  # fmt: skip
 """The class of every method, by the name that recipes write."""

@@ -224,6 +224,26 @@ class StoredLowRank:
     of: int
 
 
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A weight, bias or norm that was learned and is stored as before.
+
+    Attributes:
+        steps: of learning.
+        of: steps that were to be taken; fewer were taken where more would not have helped, or where
+            learning was stopped.
+        before: signal to noise ratio of the outputs on held-out calibration samples before, in dB.
+        after: the same after.
+    """
+
+    kind: ClassVar[str] = "learned"
+
+    steps: int
+    of: int
+    before: float
+    after: float
+
+
 Storage = (
     StoredFloat16
     | StoredGrid
@@ -235,5 +255,6 @@ Storage = (
     | Scaled
     | FewerChannels
     | StoredLowRank
+    | Learned
 )
 """How an operator's weights are stored or computed with, or what else became of it."""

@@ -35,7 +35,7 @@ def exported(text: str, shapes: Mapping[str, Sequence[int]]) -> Model:
             "pip install 'packlight[torch]', or give an ONNX file"
         )
     with scratch_folder() as folder, _compiler_cache(folder / "compiled"):
-        exporting = importlib.import_module("packlight.torch.exporting")
+        exporting = importlib.import_module("packlight.sources.torch_export")
         path = folder / f"{text.rpartition(':')[2]}.onnx"
         exporting.export(_build_network(text), text, shapes, path)
         return load(path)

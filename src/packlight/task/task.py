@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from packlight.errors import TaskError
 from packlight.metrics import Metric, check_installed, metric_by_name
 from packlight.records.codec import ID_LENGTH, canonical, plain
+from packlight.runtime.sample_digest import array_bytes, fingerprint
 
 if TYPE_CHECKING:
     from packlight.runtime import Steps
 
 Targets = Sequence[object] | NDArray[np.generic]
-FINGERPRINT_BYTES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,12 +87,12 @@ class Task:
     @cached_property
     def fingerprints(self) -> tuple[bytes, ...]:
         """A digest of each sample; computes every sample once."""
-        return tuple(_fingerprint(steps) for steps in self.samples)
+        return tuple(fingerprint(steps) for steps in self.samples)
 
     @cached_property
     def calibration_fingerprints(self) -> tuple[bytes, ...]:
         """A digest of each calibration sample."""
-        return tuple(_fingerprint(steps) for steps in self.calibration)
+        return tuple(fingerprint(steps) for steps in self.calibration)
 
     @cached_property
     def digest(self) -> str:
@@ -126,22 +126,6 @@ class Task:
         )
 
 
-def _fingerprint(steps: Steps) -> bytes:
-    total = hashlib.blake2b(digest_size=FINGERPRINT_BYTES)
-    for feeds in steps:
-        for name in sorted(feeds):
-            total.update(_array_bytes(name, np.asarray(feeds[name])))
-        total.update(b"|")
-    return total.digest()
-
-
-def _array_bytes(name: str, array: NDArray[np.generic]) -> bytes:
-    head = f"{name}:{array.dtype.name}:{array.shape}:".encode()
-    if array.dtype.kind in "OU":
-        return head + "\0".join(map(str, array.reshape(-1).tolist())).encode()
-    return head + array.tobytes()
-
-
 def _target_bytes(target: object) -> bytes:
     """Content of a target.
 
@@ -149,7 +133,7 @@ def _target_bytes(target: object) -> bytes:
         TaskError: its type has no content to digest.
     """
     if isinstance(target, np.ndarray | np.generic):
-        return _array_bytes("target", np.asarray(target))
+        return array_bytes("target", np.asarray(target))
     try:
         return canonical([target]).encode()
     except (TypeError, ValueError) as error:

@@ -20,7 +20,7 @@ from packlight.compression.method import Method
 from packlight.compression.sites.weight_roles import stored, weight_roles
 from packlight.errors import RecipeError
 from packlight.model import Model, file_size, graphs, load, nodes, save, stored_tensor, to_bytes
-from packlight.records import Change, Recipe, Refusal, SessionOptions, Step
+from packlight.records import Change, Recipe, Refusal, SessionOptions, Step, parse_recipe
 from packlight.records.recipe_options import Option, config_of
 from packlight.runtime import open_session
 from packlight.testing.cases import EXACT, Case, make_case
@@ -37,6 +37,7 @@ DECIBELS = {
     "sparse": 6.0,
     "static": 15.0,
     "dynamic": 15.0,
+    "distill": 40.0,
 }
 """Signal to noise ratio that each method's default options keep on random networks."""
 
@@ -46,6 +47,7 @@ def check_method(
     network: Callable[[], Model],
     options: Mapping[str, Option] | None = None,
     decibels: float | None = None,
+    before: str = "",
 ) -> None:
     """Check every law for one method of the table on one network.
 
@@ -54,11 +56,13 @@ def check_method(
         network: builds the network, as those in ``NETWORKS`` do.
         options: of the method; its defaults if None.
         decibels: least signal to noise ratio of the result; from ``DECIBELS`` if None.
+        before: steps before, in short.
 
     Raises:
         AssertionError: a law is broken; the message says which and how.
     """
-    recipe = Recipe((Step(config_of(method.name, options or {})),))
+    steps = parse_recipe(before).steps if before else ()
+    recipe = Recipe((*steps, Step(config_of(method.name, options or {}))))
     case = make_case(network(), recipe)
     for law in LAWS:
         law(case)
@@ -121,7 +125,8 @@ def _every_operator_has_a_name_of_its_own(case: Case) -> None:
     for entry in entries(case):
         caller = entry.operator.split("/", maxsplit=1)[0]
         assert existing & {entry.operator, caller}, f"'{entry.operator}' is no operator"
-        assert entry.method == case.recipe.steps[0].method, f"{entry} names another method"
+        methods = [step.method for step in case.recipe.steps]
+        assert entry.method in methods, f"{entry} names another method"
 
 
 def _nothing_is_stored_that_no_one_reads(case: Case) -> None:

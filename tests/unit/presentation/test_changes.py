@@ -10,6 +10,7 @@ from packlight.records import (
     FewerChannels,
     Folded,
     IntegerArithmetic,
+    Learned,
     Note,
     NoteCode,
     PerBlock,
@@ -83,6 +84,14 @@ SAFE = (Note("int16-safe"),)
             "8 of 16 outputs stay, 12 of 24 inputs stay, fitted to its outputs before",
         ),
         (StoredLowRank(4, 16), "rank 4 of 16"),
+        (
+            Learned(1200, 1200, 5.1, 6.25),
+            "learned in 1,200 steps, 5.1 -> 6.2 dB on held-out samples",
+        ),
+        (
+            Learned(30, 60, 5.1, 6.2),
+            "learned in 30 of 60 steps, 5.1 -> 6.2 dB on held-out samples",
+        ),
         (Removed(), "computed beforehand or unused, and removed"),
         (Scaled(3, 16, ("a", "b")), "3 of 16 input channels scaled against a, b"),
     ],

@@ -22,6 +22,7 @@ from packlight.records import (
     Curve,
     Damage,
     Device,
+    Distill,
     DynamicInt8,
     Effort,
     Energy,
@@ -39,6 +40,7 @@ from packlight.records import (
     IntegerArithmetic,
     Layer,
     Layers,
+    Learned,
     Lesson,
     LowRank,
     Machine,
@@ -113,6 +115,7 @@ STORAGES = (
     Folded("conv_1"),
     FewerChannels(8, 16, 3, 3, "reconstruction", True),
     StoredLowRank(4, 16),
+    Learned(90, 100, 5.1, 6.2),
     Removed(),
     Scaled(3, 16, ("conv_1",)),
 )
@@ -183,7 +186,7 @@ GATE = Gate("main", "new", "t", 100, False, (CHECKED,), "estimate", 0.05, ("a no
 STEP, WRITTEN = RECIPE.steps[0], WrittenStep("weights")
 CONFIGS = [
     Channels(share=0.3), DynamicInt8(granularity=PerTensor()), Equalize(by="weights"), Float16(),
-    LowRank(share=0.3), Palette(bits=3),
+    Distill(steps=8), LowRank(share=0.3), Palette(bits=3),
     Simplify(), Sparse(share=0.75), StaticInt8(skip="conv.*"), WeightOnly(granularity=PerBlock(8)),
 ]  # fmt: skip
 EXAMPLES = [

@@ -7,6 +7,7 @@ from typing import Any
 from packlight.compression.method import Method
 from packlight.compression.methods import (
     channels,
+    distill,
     dynamic,
     equalize,
     float16,
@@ -31,6 +32,7 @@ METHODS: dict[str, Method[Any, Any]] = {
         sparse.METHOD,
         static.METHOD,
         dynamic.METHOD,
+        distill.METHOD,
     )
 }
 """By name."""

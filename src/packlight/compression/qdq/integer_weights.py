@@ -139,7 +139,7 @@ def _weight_grid(reader: Reader, weight: Floats, matters: Floats, config: Intege
 def _paired_rows(reader: Reader, config: IntegerConfig) -> PairLayout | None:
     if not config.portable:
         return None
-    return _pair_layout(reader.node, reader.weight.shape)
+    return pair_layout(reader.node, reader.weight.shape)
 
 
 def _coded(reader: Reader, points: Uniform, codes: Floats, config: IntegerConfig) -> Codes:
@@ -218,7 +218,7 @@ TRIED = 6
 
 @dataclass(frozen=True, slots=True)
 class PairLayout:
-    """How a weight becomes rows (out, in) in which _pair_layout are added in pairs.
+    """How a weight becomes rows (out, in) in which weights are added in pairs.
 
     Attributes:
         shape: of the weight.
@@ -229,6 +229,11 @@ class PairLayout:
     shape: tuple[int, ...]
     order: tuple[int, ...]
     outer: int = 1
+
+    @property
+    def first(self) -> tuple[int, ...]:
+        """Axes of the outputs, as they lie in the weight."""
+        return self.order[: self.outer]
 
     def rows(self, weight: Floats) -> Floats:
         """(out, in) from an array of the weight's shape."""
@@ -241,7 +246,7 @@ class PairLayout:
         return rows.reshape(moved).transpose(np.argsort(self.order))
 
 
-def _pair_layout(node: ir.Node, shape: tuple[int, ...]) -> PairLayout | None:
+def pair_layout(node: ir.Node, shape: tuple[int, ...]) -> PairLayout | None:
     """Pairs of weights that are added in 16 bits; None where sums have 32.
 
     Depthwise convolutions have; transposed ones have no integer kernel in ONNX Runtime at all.

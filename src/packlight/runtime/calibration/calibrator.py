@@ -62,6 +62,9 @@ class Calibrator:
         method: name of the method that observes, for errors.
         reference: the model before the steps ahead that, like this one, replace weights; None where
             the step finds it as it was.
+        original: the model that the recipe started from, where the step compares with it.
+        progress: told what is being done.
+        seed: of everything random in the recipe.
     """
 
     def __init__(
@@ -80,19 +83,43 @@ class Calibrator:
         self.model_name = ""
         self.method = ""
         self.reference: FloatReference | None = None
+        self.original: Model | None = None
+        self.progress = progress
+        self.seed = 0
         self._samples = SampleCache(samples, cache_bytes)
         self._read = partial(evenly_spread, self._samples, progress)
         self._resumable = ResumableRuns(partial(self._read, 0), options, progress, cache_bytes)
 
+    def for_recipe(self, seed: int) -> Calibrator:
+        """A calibrator of a recipe, with these samples and caches."""
+        recipe = copy(self)
+        recipe.seed = seed
+        return recipe
+
     def for_step(
-        self, model_name: str, method: str, reference: FloatReference | None
+        self,
+        model_name: str,
+        method: str,
+        reference: FloatReference | None,
+        original: Model | None = None,
     ) -> Calibrator:
         """A calibrator of one step of a recipe, with these samples and caches."""
         step = copy(self)
         step.model_name = model_name
         step.method = method
         step.reference = reference
+        step.original = original
         return step
+
+    @property
+    def samples(self) -> SampleCache:
+        """The calibration samples, in their order.
+
+        Raises:
+            RecipeError: there are none.
+        """
+        self._check_count(len(self._samples))
+        return self._samples
 
     @property
     def state_outputs(self) -> Collection[str]:
@@ -157,7 +184,11 @@ class Calibrator:
         return prefetched(self._resumable.values(model, list(names)))
 
     def _check_calls(self, calls: int, observers: Mapping[str, object]) -> None:
-        if not calls and observers:
+        if observers:
+            self._check_count(calls)
+
+    def _check_count(self, count: int) -> None:
+        if not count:
             raise RecipeError(
                 f"'{self.method}' looks at calibration samples and the task has none; "
                 "give it calibration data, or choose a method that needs none, as 'weights'"

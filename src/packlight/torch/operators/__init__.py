@@ -14,7 +14,12 @@ from packlight.torch.operators.learned import LEARNED
 from packlight.torch.operators.normalization import MICROSOFT_NORMALIZATION, NORMALIZATION
 from packlight.torch.operators.pooling import POOLING
 from packlight.torch.operators.products import MICROSOFT_PRODUCTS, PRODUCTS
-from packlight.torch.operators.quantization import MICROSOFT_QUANTIZATION, QUANTIZATION
+from packlight.torch.operators.quantization import (
+    MICROSOFT_QUANTIZATION,
+    QUANTIZATION,
+    TRAINING,
+    TRAINING_DOMAIN,
+)
 from packlight.torch.operators.recurrent import RECURRENT
 from packlight.torch.operators.reductions import REDUCTIONS
 from packlight.torch.operators.resizing import RESIZING
@@ -46,5 +51,6 @@ OPERATORS: Mapping[str, Mapping[str, Function]] = {
         **MICROSOFT_PRODUCTS,
         **MICROSOFT_QUANTIZATION,
     },
+    TRAINING_DOMAIN: TRAINING,
 }
 """Functions by domain and type of operator. Control flow is in ``graph``, sizes in ``sizes``."""

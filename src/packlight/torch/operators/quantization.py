@@ -70,6 +70,19 @@ def _quantize(op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None
     )
 
 
+def _quantize_dequantize(op: Operator, x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
+    """Round to a grid; gradients pass as if values within its range were not rounded.
+
+    Scales are of shape () or of channels, and get no gradients.
+    """
+    step = _aligned(op, scale.detach().to(x.dtype), x)
+    offset = _aligned(op, zero.to(x.dtype), x)
+    low = op.integer("low") - offset
+    high = op.integer("high") - offset
+    inside = torch.minimum(torch.maximum(x / step, low), high)
+    return (inside + (inside.round() - inside).detach()) * step
+
+
 def _code_kind(op: Operator, zero: Tensor | None) -> ir.DataType:
     if STORED_KIND in op.attributes:
         return ir.DataType(op.integer(STORED_KIND))
@@ -197,6 +210,11 @@ QUANTIZATION: Mapping[str, Function] = {
     "QLinearMatMul": _quantized_matmul,
     "QuantizeLinear": _quantize,
 }
+
+TRAINING_DOMAIN = "packlight.training"
+"""Domain of operators that stand for several of ONNX while a model is trained."""
+
+TRAINING: Mapping[str, Function] = {"QuantizeDequantize": _quantize_dequantize}
 
 MICROSOFT_QUANTIZATION: Mapping[str, Function] = {
     "DequantizeLinear": _dequantize,
