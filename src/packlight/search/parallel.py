@@ -6,6 +6,7 @@ same, however many work for it. What a killed worker leaves undone the search do
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -121,6 +122,7 @@ class Workers:
     def __post_init__(self) -> None:
         if self.backend not in NAMES:
             raise InputError(f"back ends are {', '.join(NAMES)}; got '{self.backend}'")
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when Ray starts; nothing is sent
         if self.jobs < 2 and self.backend == "loky":  # noqa: PLR2004 - nothing to share
             return
         for package in ("joblib", NAMES[self.backend]):
