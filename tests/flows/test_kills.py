@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -11,11 +12,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import sqlalchemy as sql
 
+from packlight.model import save
 from packlight.records import Cost, Evaluation, Variant
 from packlight.store import Store
 from packlight.store.files import matches
+from packlight.testing.networks import NETWORKS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes of Linux")
 
@@ -147,6 +152,69 @@ def test_a_hundred_kills_lose_and_leave_nothing(name, folder):
     kill_at_random(folder, name, KILLS // len(COMMANDS), seed=1)
 
     check_nothing_is_left(folder)
+
+
+SEARCH = ["fit", "perceptron.onnx", "--task", "rows.npz", "--budget", "size<=0.6x",
+          "--budget", "drop<=20%", "--for", "size", "--seconds", "0.05", "--json"]  # fmt: skip
+"""A search by operator whose choice does not depend on the clock."""
+
+MEASURED = ("variant", "size", "latency", "memory", "quality", "steering", "damage", "seconds")
+"""Kinds of rows that are work, which is done once."""
+
+
+@pytest.mark.slow
+def test_a_search_killed_a_hundred_times_ends_as_if_it_never_was(folder):
+    save(NETWORKS["perceptron-21"](), folder / "perceptron.onnx")
+    rng = np.random.default_rng(0)
+    shapes = {"x": (90, 32), "calibration_x": (24, 32)}
+    np.savez(
+        folder / "rows.npz",
+        **{name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()},
+    )
+    begin = time.monotonic()
+    alone = searched(folder, "alone")
+    seconds = time.monotonic() - begin
+    chance = random.Random(3)
+    committed: dict[tuple[str, str], float] = {}
+    for turn in range(KILLS):
+        if turn % 5 == 0:
+            shutil.rmtree(folder / "P", ignore_errors=True)
+            committed = {}
+        running = start(folder, [*SEARCH, "--project", "P"])
+        time.sleep(chance.random() * seconds)
+        children = children_of(running.pid)
+        running.send_signal(signal.SIGKILL)
+        running.communicate()
+        assert gone(children)
+        after = times(folder / "P")
+        assert committed.items() <= after.items(), "finished work is not repeated"
+        committed = after
+    assert searched(folder, "P") == alone
+    assert committed.items() <= times(folder / "P").items()
+    check_nothing_is_left(folder)
+
+
+def searched(folder: Path, project: str) -> tuple[str, str, list[str]]:
+    """The choice, the verdict and all variants of a search that runs to its end."""
+    done = subprocess.run(
+        [sys.executable, "-m", "packlight", *SEARCH, "--project", project],
+        cwd=folder, check=False, capture_output=True, text=True,
+        env={**os.environ, "TMPDIR": str(folder / "tmp"), "HOME": str(folder / "home")},
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    outcome = json.loads(done.stdout)
+    return outcome["best"], outcome["verdict"], [v["id"] for v in outcome["variants"]]
+
+
+def times(project: Path) -> dict[tuple[str, str], float]:
+    """When each row that is work was committed, by its kind and id."""
+    path = project / "packlight.db"
+    if not path.exists():
+        return {}
+    with Store.open(project) as store, store.engine.connect() as connection:
+        variants = connection.execute(sql.text("SELECT 'variant', id, created FROM variants"))
+        rows = connection.execute(sql.text("SELECT kind, id, created FROM measurements"))
+        return {(kind, key): at for kind, key, at in (*variants, *rows) if kind in MEASURED}
 
 
 CHILD = """

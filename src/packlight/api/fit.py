@@ -15,6 +15,7 @@ from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime.progress import Progress, notebook_progress
 from packlight.search.fit import SearchSettings
 from packlight.search.fit import fit as search
+from packlight.search.parallel import Backend
 from packlight.search.study import Study
 from packlight.search.trials import OnResult, ignore_result
 from packlight.sources.device_unit import device_and_unit
@@ -36,6 +37,7 @@ def fit(
     goal: Goal | None = None,
     time: str | float = 0.0,
     jobs: int = 1,
+    backend: Backend = "loky",
     options: SessionOptions = DEFAULT_SESSION,
     allow_slower: bool = False,
     seed: int = 0,
@@ -63,7 +65,9 @@ def fit(
             the best ``quality``, or the least ``balance`` of size times latency; by default the
             best quality where no floor is set, else the balance.
         time: seconds, or a text as ``10m``, that the search may take; 0 for as long as it needs.
-        jobs: mixes that are made and evaluated at a time; the result is the same.
+        jobs: variants that are made and evaluated at a time; the result is the same.
+        backend: that runs them: ``loky``, processes of this machine; ``ray`` or ``dask``, the
+            cluster that is connected, or a local one. All need the project's folder.
         options: of every session.
         allow_slower: whether a variant measured slower than the original may be chosen.
         seed: of everything random.
@@ -93,6 +97,7 @@ def fit(
             seconds=seconds,
             time=seconds_allowed,
             jobs=jobs,
+            backend=backend,
             progress=shown,
             on_result=on_result,
         )

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from packlight.records import Outcome
     from packlight.records.exploration import Goal
     from packlight.records.outcome import VariantResult
+    from packlight.search.parallel import Backend
     from packlight.search.study import Result, Study
 
 
@@ -55,6 +56,14 @@ class GoalName(StrEnum):
     latency = "latency"
     quality = "quality"
     energy = "energy"
+
+
+class BackendName(StrEnum):
+    """Back ends of ``--jobs``."""
+
+    loky = "loky"
+    ray = "ray"
+    dask = "dask"
 
 
 LEGEND = (
@@ -184,8 +193,14 @@ def fit(
         str, typer.Option("--time", metavar="T", help="Time for the search, as 10m or 90s.")
     ] = "",
     jobs: Annotated[
-        int, typer.Option("--jobs", min=1, help="Mixes made and evaluated at a time.")
+        int, typer.Option("--jobs", min=1, help="Variants made and evaluated at a time.")
     ] = 1,
+    backend: Annotated[
+        BackendName,
+        typer.Option(
+            "--backend", help="Where: processes of this machine, or a Ray or Dask cluster."
+        ),
+    ] = BackendName.loky,
     allow_slower: Annotated[
         bool, typer.Option("--allow-slower", help="Allow a variant that was measured slower.")
     ] = False,
@@ -223,6 +238,7 @@ def fit(
             goal=goal.value if goal else None,
             time=time,
             jobs=jobs,
+            backend=backend.value,
             allow_slower=allow_slower,
             seed=seed,
             threads=threads,
@@ -302,6 +318,7 @@ def search(
     goal: Goal | None = None,
     time: str = "",
     jobs: int = 1,
+    backend: Backend = "loky",
     allow_slower: bool = False,
     seed: int = 0,
     threads: int = 1,
@@ -323,6 +340,7 @@ def search(
             goal=goal,
             time=time or 0.0,
             jobs=jobs,
+            backend=backend,
             options=SessionOptions(threads=threads),
             allow_slower=allow_slower,
             seed=seed,

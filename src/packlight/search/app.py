@@ -27,7 +27,8 @@ from packlight.records import (
 from packlight.records.app import AppOutcome, AppPart
 from packlight.records.exploration import StageRecord
 from packlight.search import choice
-from packlight.search.explore import STATIC, Explorer
+from packlight.search.combined import STATIC
+from packlight.search.explore import Explorer
 from packlight.search.joint import JointMixes
 from packlight.search.mixes import Mix
 from packlight.search.study import Result, Study
@@ -150,13 +151,13 @@ class AppSearch:
     def run(self) -> AppOutcome:
         """Search, and choose a variant of each model."""
         for name, explorer in zip(self.names, self.explorers, strict=True):
-            if not explorer.has_data:
+            if not explorer.run.has_data:
                 raise TaskError(
                     f"the models of an app are allocated by calibration samples; the task of "
                     f"'{name}' has none. Add calibration_ arrays to its data"
                 )
-            explorer.trials.planned = 1 + FINALISTS
-            explorer.begin()
+            explorer.run.trials.planned = 1 + FINALISTS
+            explorer.run.begin()
         smallest = self.joint.smallest()
         least = sum(mix.size for mix in smallest)
         if least > self.size_limit:
@@ -170,7 +171,7 @@ class AppSearch:
                 self._judge(done.mixes)
             self._save_memory()
         for explorer in self.explorers:
-            explorer.stages.append(
+            explorer.run.records.append(
                 StageRecord("mixed", "one allocation over all models of the app")
             )
         return self.outcome()
@@ -178,17 +179,17 @@ class AppSearch:
     @cached_property
     def joint(self) -> JointMixes:
         """Mixes of all models at once."""
-        return JointMixes([explorer.mixes for explorer in self.explorers])
+        return JointMixes([explorer.mixed.mixes for explorer in self.explorers])
 
     @cached_property
     def originals(self) -> Mapping[str, Measurement]:
         """Shared costs of all originals together."""
-        return totals([explorer.trials.base for explorer in self.explorers])
+        return totals([explorer.run.trials.base for explorer in self.explorers])
 
     @property
     def size_limit(self) -> float:
         """Bytes of all files together, at most."""
-        shares = {"size": 1.0, "download": max(e.download_share for e in self.explorers)}
+        shares = {"size": 1.0, "download": max(e.run.download_share for e in self.explorers)}
         bounds = [
             limit.bound(self.originals) / shares[limit.metric]
             for limit in self.budget.limits
@@ -207,7 +208,7 @@ class AppSearch:
             done = self._evaluate(mixes)
             rounds.append(done)
             for model in done.failing:
-                corrected = self.explorers[model].mixes.corrected()
+                corrected = self.explorers[model].mixed.mixes.corrected()
                 caps[model] = LESS_DAMAGE * float(corrected[list(mixes[model].chosen)].sum())
         rounds.sort(key=lambda done: (len(done.failing), done.noise))
         if rounds and rounds[0].failing:
@@ -222,17 +223,17 @@ class AppSearch:
         noise = 0.0
         failing = []
         for model, (explorer, mix) in enumerate(zip(self.explorers, mixes, strict=True)):
-            evaluation = explorer.evaluate(mix)
+            evaluation = explorer.mixed.evaluate(mix)
             noise += noise_of(evaluation.metrics, mix)
-            if not explorer.steering.is_hopeful(evaluation):
+            if not explorer.mixed.steering.is_hopeful(evaluation):
                 failing.append(model)
         return Round(mixes, noise, tuple(failing))
 
     def _judge(self, mixes: Sequence[Mix]) -> None:
         """Measure mixes on the samples of the verdict."""
         for explorer, mix in zip(self.explorers, mixes, strict=True):
-            if mix.recipe.text() not in {r.recipe for r in explorer.trials.results}:
-                explorer.try_recipe(mix.name, mix.recipe)
+            if mix.recipe.text() not in {r.recipe for r in explorer.run.trials.results}:
+                explorer.run.try_recipe(mix.name, mix.recipe)
 
     def _save_memory(self) -> None:
         """Measure integers too where the memory of what is chosen is too much."""
@@ -248,7 +249,7 @@ class AppSearch:
         for explorer in self.explorers:
             recipe = self._integers(explorer)
             if recipe is not None:
-                explorer.try_recipe(STATIC[0], recipe)
+                explorer.run.try_recipe(STATIC[0], recipe)
         if self.meets(self.chosen())[missed[0].text] != "yes":
             self.advice.append(
                 f"'{missed[0].text}' is missed: no variant that was measured takes so little. "
@@ -257,16 +258,20 @@ class AppSearch:
 
     def _integers(self, explorer: Explorer) -> Recipe | None:
         """The recipe of integers; None where no operator has them."""
-        if not explorer.has_sites("static"):
+        if not explorer.run.has_sites("static"):
             return None
-        return parse_recipe(STATIC[0], explorer.bench.seed)
+        return parse_recipe(STATIC[0], explorer.run.bench.seed)
 
     # The choice
 
     def chosen(self) -> Chosen:
         """A variant of each model: what keeps most budgets, with the least noise."""
         usable = [
-            [result for result in explorer.trials.results if not (result.error or result.same_as)]
+            [
+                result
+                for result in explorer.run.trials.results
+                if not (result.error or result.same_as)
+            ]
             for explorer in self.explorers
         ]
         return min(product(*usable), key=self._badness)
@@ -301,7 +306,7 @@ class AppSearch:
         }
         parts = tuple(
             AppPart(
-                name, str(explorer.bench.store.folder), result.id, result.name, result.file,
+                name, str(explorer.run.bench.store.folder), result.id, result.name, result.file,
                 choice.verdict(result.meets), result.metrics,
             )
             for name, explorer, result in zip(self.names, self.explorers, chosen, strict=True)

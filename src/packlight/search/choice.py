@@ -250,6 +250,17 @@ def misses(
     )
 
 
+def _enough(samples: int, detectable: float, wanted: float) -> str:
+    """How many samples would tell; the detectable drop shrinks by the root of their number.
+
+    >>> _enough(1000, 0.02, 0.01)
+    ', about 4,000,'
+    """
+    if wanted <= 0 or not samples:
+        return ""
+    return f", about {math.ceil(samples * (detectable / wanted) ** 2):,},"
+
+
 def too_fine(budget: Budget, shown: VariantResult, floor: float, detectable: float) -> list[str]:
     """Sentences about bounds on the drop that are below the minimum detectable drop.
 
@@ -269,8 +280,9 @@ def too_fine(budget: Budget, shown: VariantResult, floor: float, detectable: flo
             smallest = floor
         elif not is_unclear or limit.value >= detectable:
             continue
+        enough = _enough(shown.metrics["drop"].n, smallest, limit.value)
         sentences.append(
             f"'{limit.text}' is below the minimum detectable drop of these samples, "
-            f"{smallest:.2%} (80 % power). Use more samples or a wider budget."
+            f"{smallest:.2%} (80 % power). Use more samples{enough} or a wider budget."
         )
     return sentences

@@ -1,12 +1,23 @@
-"""Predicted damage of forms of weights, as a project stores it."""
+"""Predicted damage of every form at every operator, kept in the project."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
+from packlight.compression import compress
 from packlight.compression.bit_allocation.candidate_damage import (
     CandidateDamage,
+    held_out_split,
+    predict_damage,
 )
+from packlight.compression.threads import limited_threads
+from packlight.planning.size.exact_size import SIMPLIFY
+from packlight.records import digest
+from packlight.runtime.calibration import Calibrator
+from packlight.search.bench import Bench
+from packlight.search.forms import form_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +59,36 @@ class StoredDamage:
         damage = dict(zip(self.forms, self.damage, strict=True))
         after = dict(zip(self.forms, self.after, strict=True))
         return CandidateDamage(self.operator, self.numbers, self.before, damage, after)
+
+
+def damage_table(bench: Bench, forms: Sequence[str]) -> DamageTable:
+    """The damage table of a project, computed once."""
+    key = digest([
+        bench.original.id, bench.task.calibration_digest, list(forms), bench.options,
+        version("packlight"),
+    ])  # fmt: skip
+    stored = bench.store.get("damage", key, DamageTable)
+    if stored is None:
+        stored = _predict(bench, forms)
+        bench.store.put("damage", key, stored)
+    return stored
+
+
+def _predict(bench: Bench, forms: Sequence[str]) -> DamageTable:
+    fitting, held_out = held_out_split(len(bench.task.calibration))
+    graph = compress(bench.opened.model, SIMPLIFY).model.graph
+    configs = [form_config(form) for form in forms]
+    with limited_threads(None):
+        entries = predict_damage(
+            graph,
+            configs,
+            _calibrator(bench, fitting),
+            _calibrator(bench, held_out),
+            bench.progress,
+        )
+    return DamageTable(bench.original.id, tuple(forms), tuple(map(StoredDamage.of, entries)))
+
+
+def _calibrator(bench: Bench, part: slice) -> Calibrator:
+    task = bench.task
+    return Calibrator(task.calibration[part], bench.options, state=task.state)

@@ -8,47 +8,38 @@ of wrong verdicts is that of a single test, however many mixes were evaluated be
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from functools import partial
+import time
+from collections.abc import Callable, Sequence
 
-from packlight.presentation.numbers import show_bytes, show_seconds
-from packlight.records import (
-    Budget,
-    Evaluation,
-    Variant,
-    VariantResult,
-    parse_recipe,
+from packlight.compression import uses_data
+from packlight.presentation.numbers import show_seconds
+from packlight.records import Budget, Recipe, parse_recipe
+from packlight.records.exploration import Exploration, Goal, SiteReason
+from packlight.search.combined import STATIC, CombinedStage
+from packlight.search.mixed import SEED_WITHOUT_DATA, MixedStage
+from packlight.search.mixes import curve_points
+from packlight.search.parallel import Workers
+from packlight.search.reach import (
+    LEAST_DOWNLOAD,
+    floor_advice,
+    floors_beyond_original,
+    limit_advice,
+    limits_beyond_devices,
+    limits_beyond_results,
+    size_advice,
 )
-from packlight.records.exploration import (
-    Exploration,
-    Goal,
-    Prediction,
-    SiteReason,
-    StageRecord,
-)
-from packlight.search.mixed import MixedSearch
-from packlight.search.mixes import Mix, Mixes, curve_points
-from packlight.search.regions import OperatorSeconds, integer_sites, operator_seconds
-from packlight.search.staged import OutOfTime
+from packlight.search.stages import OutOfTime, Stages
+from packlight.search.steering import SplitTask
+from packlight.search.trials import Trials
 
 WITHOUT_DATA = ("simplify+weights:8", "simplify+weights:4,block=32", "simplify+palette:4")
 """Recipes where there are no calibration samples."""
 
-SEED_WITHOUT_DATA = "simplify+weights:8"
-"""Recipe that every search tries where its file is small enough."""
+DYNAMIC = "simplify+dynamic+weights:8"
+"""Integers whose ranges are found at run time."""
 
-STATIC = (
-    "simplify+static,first=float+weights:8",
-    "simplify+static+weights:8",
-)
-"""``weights:8`` is for operators without an integer kernel, as embeddings."""
-
-RATIOS = (1.02, 1.1, 1.25)
-"""Times the latency of all in integers that combinations may take."""
-
-ROOM = 0.96
-"""Share of a latency limit that is planned for, as predictions are not exact."""
+DYNAMIC_SHARE = 0.2
+"""Share of the weights that integer products must have, for them to be worth a try."""
 
 
 def default_goal(budget: Budget) -> Goal:
@@ -60,20 +51,39 @@ def default_goal(budget: Budget) -> Goal:
     return "balance" if budget.floors else "quality"
 
 
-@dataclass
-class Explorer(MixedSearch):
-    """One search, from cheap stages to costly ones."""
+class Explorer:
+    """One search.
 
-    def run(self) -> Exploration:
+    Args:
+        trials: measures variants.
+        split: of the task's samples.
+        time_limit: seconds that the search may take; 0 for as long as it needs.
+        clock: seconds.
+        workers: that make variants ahead; None for none.
+    """
+
+    def __init__(
+        self,
+        trials: Trials,
+        split: SplitTask,
+        time_limit: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        workers: Workers | None = None,
+    ) -> None:
+        self.run = Stages(trials, split, time_limit, clock, workers or Workers())
+        self.mixed = MixedStage(self.run)
+        self.combined = CombinedStage(self.run, self.mixed)
+
+    def search(self) -> Exploration:
         """Search, and tell how."""
-        self.trials.planned = 8
-        self.begin()
+        self.run.trials.planned = 8
+        self.run.begin()
         try:
             self._stages()
         except OutOfTime:
-            self.warnings.append(
-                f"The search ended after {show_seconds(self.time_limit)}, as asked; more time may "
-                "find a better variant."
+            self.run.warnings.append(
+                f"The search ended after {show_seconds(self.run.time_limit)}, as asked; more time "
+                "may find a better variant."
             )
         return self.exploration()
 
@@ -81,178 +91,131 @@ class Explorer(MixedSearch):
         """How the search chose, so far."""
         chosen = self.chosen_mix
         return Exploration(
-            goal=self.trials.goal,
-            steering=len(self.split.steering.samples),
-            judging=len(self.split.judging.samples),
-            shared=self.split.shared,
-            curve=curve_points(self.curve) if self.has_mixes else (),
+            goal=self.run.trials.goal,
+            steering=len(self.run.split.steering.samples),
+            judging=len(self.run.split.judging.samples),
+            shared=self.run.split.shared,
+            curve=curve_points(self.mixed.curve) if self.mixed.has_mixes else (),
             sites=chosen or (),
-            checks=tuple(self.checks),
-            stages=tuple(self.stages),
-            advice=tuple(self.advice),
+            checks=tuple(self.run.checks),
+            stages=tuple(self.run.records),
+            advice=tuple(self.run.advice),
         )
 
     def _stages(self) -> None:
         if not self._is_possible():
             return
-        if not self.has_data:
+        if not self.run.has_data:
             self._without_data(WITHOUT_DATA)
-            self.stages.append(
-                StageRecord("mixed", "left out: the task has no calibration samples")
-            )
+            self.run.leave_out("mixed", "the task has no calibration samples")
             return
-        if self._limits_speed():
+        if self.run.limits_speed():
             self._calibrated()
             self._without_data([SEED_WITHOUT_DATA])
         else:
             self._without_data([SEED_WITHOUT_DATA])
             self._calibrated()
         if self._is_in_reach():
-            self._mixed()
-        if not self.is_out_of_reach:
-            self._combined()
+            self.mixed.enter()
+        if not self.run.is_out_of_reach:
+            self.combined.enter()
 
-    def _combined(self) -> None:
-        """Integer arithmetic where it is faster, small weights where it saves more."""
-        static = self._fast_static()
-        if static is None or not self.has_mixes:
-            self.stages.append(
-                StageRecord("combined", "left out: no operator is faster in integers")
-            )
+    def _without_data(self, texts: Sequence[str]) -> None:
+        recipes = [(text, parse_recipe(text, self.run.bench.seed)) for text in texts]
+        if self.run.wants_speed() and self._gains_from_dynamic():
+            recipes.append((DYNAMIC, parse_recipe(DYNAMIC, self.run.bench.seed)))
+        usable = [(name, recipe) for name, recipe in recipes if self._is_usable(recipe)]
+        if not usable:
+            self.run.leave_out("no data", "every file would be too large")
             return
-        expected = 4 * self.unit_seconds
-        reason = "integers where they are faster, small weights elsewhere"
-        with self.stage("combined", reason, expected, 4 * self.model_bytes):
-            mixes = self._with_integers(static)
-            mix = self._best_combination(mixes, static)
-            if mix is None:
-                self.advice += self._what_contradicts(mixes)
-                return
-            is_hopeful = self.steering.is_hopeful(self._evaluate_combination(mix, mixes))
-            if is_hopeful or not self._fits_already():
-                self.try_recipe(f"integers and {mix.name}", mix.recipe)
+        self._try_all("no data", "cheapest first", usable)
 
-    def _what_contradicts(self, mixes: Mixes) -> list[str]:
-        """Sentence on a size and a latency that no combination has together."""
-        limits = self._latency_limits()
-        size = self.size_limit()
-        if not limits or math.isinf(size):
-            return []
-        floats = 1 - sum(site.floats for site in mixes.integers.values())
-        smallest = mixes.within(math.inf, mixes.costs_of("size"), {"latency": min(limits) - floats})
-        fastest = mixes.within(size, mixes.costs_of("latency"))
-        told = ["The size and the latency contradict each other, as predicted:"]
-        if smallest is not None:
-            told.append(f"the smallest file that is fast enough has {show_bytes(smallest.size)};")
-        if fastest is not None:
-            ratio = floats + mixes.cost(fastest, "latency")
-            told.append(f"the fastest that is small enough takes {ratio:.2f}x the latency;")
-        return [" ".join([*told, "allow one of these, or use a smaller network."])]
+    def _gains_from_dynamic(self) -> bool:
+        """Tell if a good part of the weights may be multiplied in integers without ranges."""
+        if not self.run.has_sites("dynamic"):
+            return False
+        changes = self.run.files.count(parse_recipe(DYNAMIC)).changes
+        integer = sum(change.before for change in changes if change.method == "dynamic")
+        return integer >= DYNAMIC_SHARE * sum(change.before for change in changes)
 
-    def _fast_static(self) -> VariantResult | None:
-        """The variant in integers that is surely faster than the original; None if none is."""
-        if self.trials.goal == "size" or not self._wants_speed():
-            return None
-        measured = [r for r in self.trials.results if r.name in STATIC and not r.error]
-        if not measured and self.has_sites("static"):
-            recipe = parse_recipe(STATIC[0], self.bench.seed)
-            measured = [self.try_recipe(STATIC[0], recipe)]
-        faster = [
-            result
-            for result in measured
-            if not (result.error or result.same_as) and result.metrics["latency_ratio"].high < 1
-        ]
-        return min(faster, key=lambda r: r.metrics["latency_ratio"].value, default=None)
+    def _calibrated(self) -> None:
+        recipes = [(text, parse_recipe(text, self.run.bench.seed)) for text in STATIC]
+        usable = [(name, recipe) for name, recipe in recipes if self._is_usable(recipe)]
+        if not self.run.has_sites("static"):
+            self.run.leave_out("calibrated", "no operator has integer kernels")
+        elif not self.run.wants_speed():
+            self.run.leave_out("calibrated", "speed is not sought")
+        elif not usable:
+            self.run.leave_out("calibrated", "every file would be too large")
+        else:
+            self._try_all("calibrated", "integer arithmetic may be faster", usable)
 
-    def _with_integers(self, static: VariantResult) -> Mixes:
-        """Mixes in which operators may compute in integers."""
-        bench = self.bench
-        variant = bench.store.get("variant", static.id, Variant)
-        assert variant is not None
-        seconds = [
-            bench.once(
-                "operators", one, OperatorSeconds,
-                partial(self._operator_seconds, one),
-            )
-            for one in (bench.original, variant)
-        ]  # fmt: skip
-        damage = 10 ** (-static.metrics["snr"].value / 10) if "snr" in static.metrics else 0.0
-        sites = integer_sites(static, *seconds, base=self.mixes.base, damage=damage)
-        mixes = Mixes(
-            self.files, self.mixes.forms, self.mixes.damages, self.bench.seed, integers=sites
+    def _is_usable(self, recipe: Recipe) -> bool:
+        if any(costs.refusal(recipe) is not None for costs in self.run.trials.devices):
+            return False
+        return self.run.fits_size(recipe)
+
+    def _try_all(self, name: str, reason: str, recipes: Sequence[tuple[str, Recipe]]) -> None:
+        with self.run.stage(
+            name, reason, 1.5 * self.run.unit_seconds * len(recipes), 2 * self.run.model_bytes
+        ):
+            self.run.workers.judge(self.run.bench, recipes)
+            for title, recipe in recipes:
+                self.run.try_recipe(title, recipe)
+
+    def _is_possible(self) -> bool:
+        """Tell if budgets may be kept; else the nearest miss is measured, and the search ends."""
+        base = self.run.trials.base
+        budget = self.run.trials.budget
+        advice = [floor_advice(floor, base) for floor in floors_beyond_original(base, budget)]
+        beyond = limits_beyond_devices(budget, self.run.trials.devices, base.metrics)
+        for limit, name, reached in beyond:
+            advice.append(limit_advice(limit, name, reached))
+        nearest = {name: parse_recipe(name, self.run.bench.seed) for _, name, _ in beyond if name}
+        allowed = self.run.size_limit(LEAST_DOWNLOAD)
+        if allowed < self.run.model_bytes:
+            name, least, size = self._least_file()
+            if size > allowed:
+                nearest = {name: least}
+                advice.append(size_advice(size, allowed))
+        for name, recipe in nearest.items():
+            if self.run.has_data or not uses_data(recipe):
+                self.run.try_recipe(name, recipe)
+        return not self.run.ends_for(advice)
+
+    def _least_file(self) -> tuple[str, Recipe, float]:
+        """Name, recipe and bytes of the smallest file; its damage is not asked for."""
+        if self.run.has_data:
+            mix = self.mixed.mixes_of_sizes.smallest()
+            return mix.name, mix.recipe, mix.size
+        recipes = {text: parse_recipe(text, self.run.bench.seed) for text in WITHOUT_DATA}
+        sizes = {text: self.run.files.count(recipe).size.low for text, recipe in recipes.items()}
+        least = min(sizes, key=lambda text: sizes[text])
+        return least, recipes[least], sizes[least]
+
+    def _is_in_reach(self) -> bool:
+        """Tell if what is measured of the cheapest variants leaves hope for every limit."""
+        beyond = limits_beyond_results(
+            self.run.trials.budget, self.run.trials.results, self.run.trials.base.metrics
         )
-        mixes.factors = self.mixes.factors
-        return mixes
-
-    def _operator_seconds(self, variant: Variant) -> OperatorSeconds:
-        seconds = operator_seconds(self.bench, self.bench.model(variant))
-        return OperatorSeconds(variant.id, seconds)
-
-    def _best_combination(self, mixes: Mixes, static: VariantResult) -> Mix | None:
-        """The combination with the best prediction for the goal; None if there is none."""
-        everything = sum(site.floats for site in mixes.integers.values())
-        slowest = static.metrics["latency_ratio"].value
-        limits = self._latency_limits()
-        tolerated = self._tolerated_damage(static)
-        found: list[tuple[float, Mix]] = []
-        for ratio in sorted({*limits, *(slowest * step for step in RATIOS if not limits)}):
-            seconds = {"latency": ratio - (1 - everything)}
-            if self.trials.goal == "quality" or (limits and not self.trials.budget.floors):
-                mix = mixes.within(self.size_limit(), limits=seconds)
-            else:
-                seconds["damage"] = tolerated
-                mix = mixes.within(self.size_limit(), mixes.costs_of("size"), seconds)
-            if mix is not None:
-                taken = 1 - everything + mixes.cost(mix, "latency")
-                cost = mix.damage if self.trials.goal == "quality" else mix.size * taken
-                found.append((cost, mix))
-        best = min(found, key=lambda entry: entry[0], default=None)
-        return best[1] if best is not None else None
-
-    def _latency_limits(self) -> list[float]:
-        """Limits on the latency, as shares of the original's, with some room."""
-        original = self.trials.base.metrics
-        limits = [limit for limit in self.trials.budget.limits if limit.metric == "latency"]
-        return [
-            ROOM * (limit.value if limit.relative else limit.value / original["latency"].value)
-            for limit in limits
+        advice = [
+            limit_advice(limit, result.name, result.metrics[limit.judged_by])
+            for limit, result in beyond
         ]
-
-    def _tolerated_damage(self, static: VariantResult) -> float:
-        """Damage that the floors bear: that of the noisiest mix that keeps them."""
-        noises = [self._noise(mix) for mix in self.evaluated_mixes() if self._was_hopeful(mix)]
-        snr = -max(noises) if noises else static.metrics["snr"].value
-        return float(10 ** (-snr / 10))
-
-    def _evaluate_combination(self, mix: Mix, mixes: Mixes) -> Evaluation:
-        """Make a combination and evaluate it on the samples that steer."""
-        self.check_time(expected=self.unit_seconds)
-        variant = self.bench.variant(f"integers and {mix.name}", mix.recipe)
-        evaluation = self.steering.evaluate(variant)
-        self.combined = (mixes, mix)
-        made = int(self.bench.size(variant).metrics["size"].value)
-        metrics = evaluation.metrics
-        if "snr" in metrics:
-            self.checks.append(
-                Prediction(
-                    f"integers and {mix.name}", mix.size, made, mix.snr, metrics["snr"].value,
-                    metrics["drop"].value,
-                )
-            )  # fmt: skip
-        return evaluation
+        return not self.run.ends_for(advice)
 
     @property
     def chosen_mix(self) -> tuple[SiteReason, ...] | None:
         """Choices by operator of the chosen variant, where it is a mix."""
-        if not self.has_mixes:
+        if not self.mixed.has_mixes:
             return None
-        best = self.trials.outcome().best
-        chosen = next((r for r in self.trials.results if r.id == best), None)
-        if chosen is not None and self.combined is not None:
-            mixes, mix = self.combined
+        best = self.run.trials.outcome().best
+        chosen = next((r for r in self.run.trials.results if r.id == best), None)
+        if chosen is not None and self.combined.combined is not None:
+            mixes, mix = self.combined.combined
             if chosen.recipe == mix.recipe.text():
                 return mixes.reasons(mix)
-        for known in self.evaluated_mixes():
+        for known in self.mixed.evaluated_mixes():
             if chosen is not None and chosen.recipe == known.recipe.text():
-                return self.mixes.reasons(known)
+                return self.mixed.mixes.reasons(known)
         return None

@@ -18,6 +18,7 @@ from packlight.search.bench import Bench
 from packlight.search.device_costs import DeviceCosts, limits_on_all
 from packlight.search.explain import explain
 from packlight.search.explore import Explorer, default_goal
+from packlight.search.parallel import Backend, Workers
 from packlight.search.report_pages import write_report
 from packlight.search.steering import SplitTask, split_task
 from packlight.search.study import Study, keep_outcome
@@ -46,7 +47,8 @@ class SearchSettings:
         seed: of everything random.
         seconds: to spend on the latency of one variant.
         time: seconds that the search may take; 0 for as long as it needs.
-        jobs: mixes that are made and evaluated at a time.
+        jobs: variants that are made and evaluated at a time.
+        backend: where: processes of this machine, or a Ray or Dask cluster.
         progress: told what is being done.
         on_result: called with each finished variant.
     """
@@ -60,6 +62,7 @@ class SearchSettings:
     seconds: float = 2.0
     time: float = 0.0
     jobs: int = 1
+    backend: Backend = "loky"
     progress: Progress = silent
     on_result: OnResult = ignore_result
 
@@ -88,16 +91,16 @@ def fit(
         split = split_task(task)
         bench = _bench(store, opened, split.judging, settings)
         explorer = _explorer(bench, split, budget, devices, settings)
-        explorer.run()
+        explorer.search()
         return _explored(explorer)
 
 
 def _explored(explorer: Explorer) -> Study:
     """The study of a search for forms, with how it chose."""
-    outcome = explorer.trials.outcome()
-    warnings = (*outcome.warnings, *explorer.warnings)
+    outcome = explorer.run.trials.outcome()
+    warnings = (*outcome.warnings, *explorer.run.warnings, *explorer.run.workers.warnings)
     outcome = replace(outcome, exploration=explorer.exploration(), warnings=warnings)
-    return finished(explorer.trials, outcome, finds_causes=not explorer.is_out_of_reach)
+    return finished(explorer.run.trials, outcome, finds_causes=not explorer.run.is_out_of_reach)
 
 
 def finished(trials: Trials, outcome: Outcome, *, finds_causes: bool = True) -> Study:
@@ -142,7 +145,7 @@ def fit_app(
         outcome = search.run()
         studies = {}
         for part, explorer in zip(outcome.parts, explorers, strict=True):
-            explorer.trials.choose(part.chosen)
+            explorer.run.trials.choose(part.chosen)
             studies[part.name] = _explored(explorer)
     with replacing(project / APP_FILE) as file:
         file.write(canonical(outcome).encode())
@@ -158,7 +161,7 @@ def _explorer(
         bench, budget, devices, settings.goal or default_goal(budget),
         settings.allow_slower, settings.on_result,
     )  # fmt: skip
-    return Explorer(trials, split, settings.time, settings.jobs)
+    return Explorer(trials, split, settings.time, workers=Workers(settings.jobs, settings.backend))
 
 
 def _bench(store: Store, opened: Opened, task: Task, settings: SearchSettings) -> Bench:

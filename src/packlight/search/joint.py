@@ -50,9 +50,7 @@ class JointMixes:
 
     def smallest(self) -> tuple[Mix, ...]:
         """The mixes with the smallest files."""
-        return tuple(
-            mixes.smallest() if mixes.damages else mixes.mix_of(()) for mixes in self.models
-        )
+        return tuple(mixes.smallest() for mixes in self.models)
 
     def _program(self) -> Program:
         """Alternatives of all models; each file needs functions of its own."""

@@ -1,50 +1,24 @@
-"""The stage that gives each operator the form that costs least: damages, mixes, finalists."""
+"""The stage in which each operator gets a form of its own.
+
+Damages are predicted on held-out calibration samples, the allocation is exact, and mixes that are
+really evaluated correct the predictions.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
 
-from packlight.compression import compress, uses_data
-from packlight.compression.bit_allocation.candidate_damage import (
-    held_out_split,
-    predict_damage,
-    unjudged_entries,
-)
-from packlight.compression.threads import limited_threads
-from packlight.planning.size.exact_size import SIMPLIFY
+from packlight.compression.bit_allocation.candidate_damage import unjudged_entries
 from packlight.presentation.numbers import show_bytes
-from packlight.records import (
-    Evaluation,
-    Recipe,
-    digest,
-    parse_recipe,
-)
-from packlight.records.exploration import (
-    Prediction,
-    StageRecord,
-)
-from packlight.runtime.calibration import Calibrator
-from packlight.search.damage_table import DamageTable, StoredDamage
+from packlight.records import Evaluation, parse_recipe
+from packlight.records.exploration import Prediction
+from packlight.search.damage_table import damage_table
 from packlight.search.forms import form_config, usable_forms
 from packlight.search.mixes import Mix, Mixes
-from packlight.search.reach import (
-    LEAST_DOWNLOAD,
-    floor_advice,
-    floors_beyond_original,
-    limit_advice,
-    limits_beyond_devices,
-    limits_beyond_results,
-    size_advice,
-)
-from packlight.search.staged import StagedSearch
+from packlight.search.stages import Stages
 from packlight.search.steering import Steering
-
-WITHOUT_DATA = ("simplify+weights:8", "simplify+weights:4,block=32", "simplify+palette:4")
-"""Recipes where there are no calibration samples."""
 
 SEED_WITHOUT_DATA = "simplify+weights:8"
 """Recipe that every search tries where its file is small enough."""
@@ -83,9 +57,17 @@ FIRST_SNR = 18.0
 """Predicted signal to noise, in dB, that the search for the smallest file begins with."""
 
 
-@dataclass
-class MixedSearch(StagedSearch):
-    """A search that mixes forms by operator."""
+class MixedStage:
+    """Search among mixes of forms.
+
+    Args:
+        run: the search.
+    """
+
+    def __init__(self, run: Stages) -> None:
+        self.run = run
+        self.evaluated: dict[tuple[int, ...], Evaluation] = {}
+        self.mix_seconds = 0.0
 
     @property
     def has_mixes(self) -> bool:
@@ -95,135 +77,57 @@ class MixedSearch(StagedSearch):
     @cached_property
     def forms(self) -> tuple[str, ...]:
         """Forms that may be chosen."""
-        return usable_forms(self.trials.devices)
+        return usable_forms(self.run.trials.devices)
 
     @cached_property
     def mixes(self) -> Mixes:
         """Mixes of forms, with damages from held-out calibration samples."""
-        table = self._damage_table()
+        table = damage_table(self.run.bench, self.forms)
         entries = [stored.entry() for stored in table.entries]
-        return Mixes(self.files, table.forms, entries, self.bench.seed)
-
-    def _damage_table(self) -> DamageTable:
-        bench = self.bench
-        key = digest([
-            bench.original.id, bench.task.calibration_digest, list(self.forms), bench.options,
-            version("packlight"),
-        ])  # fmt: skip
-        stored = bench.store.get("damage", key, DamageTable)
-        if stored is None:
-            stored = self._predict()
-            bench.store.put("damage", key, stored)
-        return stored
-
-    def _predict(self) -> DamageTable:
-        bench = self.bench
-        fitting, held_out = held_out_split(len(bench.task.calibration))
-        graph = compress(bench.opened.model, SIMPLIFY).model.graph
-        forms = [form_config(form) for form in self.forms]
-        with limited_threads(None):
-            entries = predict_damage(
-                graph, forms, self._calibrator(fitting), self._calibrator(held_out), bench.progress
-            )
-        return DamageTable(bench.original.id, self.forms, tuple(map(StoredDamage.of, entries)))
-
-    def _calibrator(self, part: slice) -> Calibrator:
-        task = self.bench.task
-        return Calibrator(task.calibration[part], self.bench.options, state=task.state)
-
-    def _is_possible(self) -> bool:
-        """Tell if budgets may be kept; else the nearest miss is measured, and the search ends."""
-        base = self.trials.base
-        budget = self.trials.budget
-        advice = [floor_advice(floor, base) for floor in floors_beyond_original(base, budget)]
-        beyond = limits_beyond_devices(budget, self.trials.devices, base.metrics)
-        for limit, name, reached in beyond:
-            advice.append(limit_advice(limit, name, reached))
-        nearest = {name: parse_recipe(name, self.bench.seed) for _, name, _ in beyond if name}
-        allowed = self.size_limit(LEAST_DOWNLOAD)
-        if allowed < self.model_bytes:
-            name, least, size = self._least_file()
-            if size > allowed:
-                nearest = {name: least}
-                advice.append(size_advice(size, allowed))
-        for name, recipe in nearest.items():
-            if self.has_data or not uses_data(recipe):
-                self.try_recipe(name, recipe)
-        return not self._ends_for(advice)
-
-    @property
-    def has_data(self) -> bool:
-        """True if the task has calibration samples."""
-        return len(self.bench.task.calibration) > 0
-
-    def _least_file(self) -> tuple[str, Recipe, float]:
-        """Name, recipe and bytes of the smallest file; its damage is not asked for."""
-        if self.has_data:
-            mix = self.mixes_of_sizes.smallest()
-            return mix.name, mix.recipe, mix.size
-        recipes = {text: parse_recipe(text, self.bench.seed) for text in WITHOUT_DATA}
-        sizes = {text: self.files.count(recipe).size.low for text, recipe in recipes.items()}
-        least = min(sizes, key=lambda text: sizes[text])
-        return least, recipes[least], sizes[least]
-
-    def _is_in_reach(self) -> bool:
-        """Tell if what is measured of the cheapest variants leaves hope for every limit."""
-        beyond = limits_beyond_results(
-            self.trials.budget, self.trials.results, self.trials.base.metrics
-        )
-        advice = [
-            limit_advice(limit, result.name, result.metrics[limit.judged_by])
-            for limit, result in beyond
-        ]
-        return not self._ends_for(advice)
-
-    def _ends_for(self, advice: Sequence[str]) -> bool:
-        """Keep the reasons for which the search ends; True if there are any."""
-        self.advice += advice
-        if advice:
-            self.is_out_of_reach = True
-            self.stages.append(StageRecord("mixed", "left out: a budget is out of reach"))
-        return bool(advice)
+        return Mixes(self.run.files, table.forms, entries, self.run.bench.seed)
 
     @cached_property
     def mixes_of_sizes(self) -> Mixes:
         """Mixes whose damage is not known."""
-        graph = self.files.sizes.model.graph
+        graph = self.run.files.sizes.model.graph
         entries = unjudged_entries(graph, [form_config(form) for form in self.forms])
-        return Mixes(self.files, self.forms, entries, self.bench.seed)
+        return Mixes(self.run.files, self.forms, entries, self.run.bench.seed)
 
-    def _mixed(self) -> None:
-        memory = 4 * self.model_bytes
+    def enter(self) -> None:
+        """Predict damages, find mixes for the goal, and judge the best."""
+        memory = 4 * self.run.model_bytes
         reason = "which operators bear fewer bits, and a first mix"
-        with self.stage("sensitivity", reason, self._sensitivity_seconds(), memory):
+        with self.run.stage("sensitivity", reason, self._sensitivity_seconds(), memory):
             if self.mixes.damages:
-                start = self.clock()
-                self.evaluate(self._first_mix())
-                self.mix_seconds = self.clock() - start
+                start = self.run.clock()
+                self.evaluate(self.first_mix())
+                self.mix_seconds = self.run.clock() - start
         if not self.mixes.damages:
-            self.stages.append(StageRecord("mixed", "left out: no weight gains"))
+            self.run.leave_out("mixed", "no weight gains")
             return
         evaluations = REFINEMENTS - 1 if self._seeks_quality() else BISECTIONS
         finalists = 1 if self._seeks_quality() else FINALISTS
-        expected = self.mix_seconds * evaluations + self.unit_seconds * finalists
-        with self.stage("mixed", "each operator gets the form that costs least", expected, memory):
+        expected = self.mix_seconds * evaluations + self.run.unit_seconds * finalists
+        with self.run.stage(
+            "mixed", "each operator gets the form that costs least", expected, memory
+        ):
             self._judge(self._finalists())
 
     def _sensitivity_seconds(self) -> float:
         """Seconds that predicting damages takes, about."""
-        latency = self.trials.base.metrics["latency"].value
-        numbers = self.model_bytes / 4
-        samples = min(len(self.bench.task.calibration), MOST_OBSERVED)
+        latency = self.run.trials.base.metrics["latency"].value
+        numbers = self.run.model_bytes / 4
+        samples = min(len(self.run.bench.task.calibration), MOST_OBSERVED)
         return 3 + 20 * latency * samples + SECONDS_PER_FORM * numbers * len(self.forms)
 
     def _seeks_quality(self) -> bool:
-        return self.trials.goal == "quality" or not self.trials.budget.floors
+        return self.run.trials.goal == "quality" or not self.run.trials.budget.floors
 
-    def _first_mix(self) -> Mix:
+    def first_mix(self) -> Mix:
         """The mix that is evaluated first: the best within the limit, or where floors may hold."""
-        limit = self.size_limit()
+        limit = self.run.size_limit()
         if self._seeks_quality():
-            mix = self.mixes.within(min(limit, self.model_bytes))
+            mix = self.mixes.within(min(limit, self.run.model_bytes))
         elif math.isfinite(limit):
             mix = self.mixes.within(min(limit, self._largest()))
         else:
@@ -238,61 +142,63 @@ class MixedSearch(StagedSearch):
 
     def _largest(self) -> int:
         """Bytes above which more change nothing, or the limit."""
-        limit = self.size_limit()
-        plain = self.files.count(parse_recipe(SEED_WITHOUT_DATA)).size.low
+        limit = self.run.size_limit()
+        plain = self.run.files.count(parse_recipe(SEED_WITHOUT_DATA)).size.low
         return int(min(limit, 1.1 * plain))
 
     @cached_property
     def steering(self) -> Steering:
         """Evaluates mixes on the samples that steer."""
+        run = self.run
         return Steering(
-            self.bench, self.split.steering, self.trials.budget, len(self.split.judging.samples),
-            self.trials.base.metrics,
+            run.bench, run.split.steering, run.trials.budget, len(run.split.judging.samples),
+            run.trials.base.metrics,
         )  # fmt: skip
 
     def evaluate(self, mix: Mix) -> Evaluation:
         """Make a mix, evaluate it on the samples that steer, and learn from it."""
         if mix.chosen in self.evaluated:
             return self.evaluated[mix.chosen]
-        self.check_time(expected=self.unit_seconds)
+        self.run.check_time(expected=self.run.unit_seconds)
         predicted = mix.snr
-        variant = self.bench.variant(mix.name, mix.recipe)
+        variant = self.run.bench.variant(mix.name, mix.recipe)
         evaluation = self.steering.evaluate(variant)
         self.evaluated[mix.chosen] = evaluation
         metrics = evaluation.metrics
-        stored = self.bench.size(variant).metrics
+        stored = self.run.bench.size(variant).metrics
         made = int(stored["size"].value)
-        self.download_share = min(1.0, DOWNLOAD_ROOM * stored["download"].value / made)
+        self.run.download_share = min(1.0, DOWNLOAD_ROOM * stored["download"].value / made)
         snr = metrics["snr"].value if "snr" in metrics else math.nan
         if math.isfinite(snr):
             self.mixes.learn(mix, 10 ** (-snr / 10))
             drop = metrics["drop"].value
-            self.checks.append(Prediction(mix.name, mix.size, made, predicted, snr, drop))
+            self.run.checks.append(Prediction(mix.name, mix.size, made, predicted, snr, drop))
         return evaluation
 
     def _finalists(self) -> list[Mix]:
         """Mixes to judge, the safest first."""
-        limit = self.size_limit()
+        limit = self.run.size_limit()
         if self._seeks_quality():
-            return [self._best_of_size(min(limit, self.model_bytes))]
+            return [self.best_of_size(min(limit, self.run.model_bytes))]
         if math.isfinite(limit):
             first = self.evaluated_mixes()[0]
-            if not self._was_hopeful(first):
+            if not self.was_hopeful(first):
                 return self._out_of_reach(first)
         return self._smallest_hopeful()
 
-    def _best_of_size(self, size: float) -> Mix:
+    def best_of_size(self, size: float) -> Mix:
         """The mix of least measured noise of a size."""
-        best = min(self.evaluated_mixes(), key=self._noise)
+        best = min(self.evaluated_mixes(), key=self.noise)
         while len(self.evaluated) < REFINEMENTS:
             mix = self.mixes.within(size)
             if mix is None or mix.chosen in self.evaluated:
                 break
             self.evaluate(mix)
-            best = min(best, mix, key=self._noise)
+            best = min(best, mix, key=self.noise)
         return best
 
-    def _noise(self, mix: Mix) -> float:
+    def noise(self, mix: Mix) -> float:
+        """Measured noise of a mix, in dB; the drop where outputs cannot be compared."""
         metrics = self.evaluated[mix.chosen].metrics
         if "snr" in metrics:
             return -metrics["snr"].value
@@ -301,17 +207,17 @@ class MixedSearch(StagedSearch):
     def _out_of_reach(self, largest: Mix) -> list[Mix]:
         """The best within the limit, where it does not seem to keep the floors."""
         if self._is_far(largest):
-            self.is_out_of_reach = True
+            self.run.is_out_of_reach = True
             needed = self._needed(largest)
-            self.advice.append(
+            self.run.advice.append(
                 "The size and the floors contradict each other: of what is small enough, the mix "
                 f"with the least error surely misses them. {needed}"
             )
             return [largest]
-        best = self._best_of_size(largest.size)
+        best = self.best_of_size(largest.size)
         hopeful = self._hopeful_above(best)
         if hopeful is not None:
-            self.advice.append(
+            self.run.advice.append(
                 f"The floors need about {show_bytes(hopeful.size)}: on the samples that steer, "
                 f"{hopeful.name} keeps them. Allow that much, or train with the forms in place."
             )
@@ -329,24 +235,24 @@ class MixedSearch(StagedSearch):
         """
         metrics = self.evaluated[mix.chosen].metrics
         missed = [0.0]
-        for floor in self.trials.budget.floors:
+        for floor in self.run.trials.budget.floors:
             measured = metrics.get(floor.judged_by)
             if measured is None:
                 continue
-            bound = floor.bound(self.trials.base.metrics)
+            bound = floor.bound(self.run.trials.base.metrics)
             if measured.unit == "dB":
                 missed.append(bound - measured.value)
             elif floor.sense == "<=" and measured.value > bound:
                 missed.append(10 * math.log10(measured.value / max(bound, LEAST_LOSS)))
             elif floor.sense == ">=" and measured.value < bound:
-                base = self.trials.base.metrics[floor.judged_by].value
+                base = self.run.trials.base.metrics[floor.judged_by].value
                 lost = (base - measured.value) / max(base - bound, LEAST_LOSS)
                 missed.append(10 * math.log10(max(lost, 1.0)))
         return max(missed)
 
     def _needed(self, mix: Mix) -> str:
         """The size from which floors may hold, predicted."""
-        wanted = -self._noise(mix) + self._missed_noise(mix)
+        wanted = -self.noise(mix) + self._missed_noise(mix)
         enough = next((larger for larger in self.curve_beyond if larger.snr >= wanted), None)
         if enough is None or "snr" not in self.evaluated[mix.chosen].metrics:
             return "Allow more bytes or more loss, or train with the forms in place."
@@ -358,7 +264,7 @@ class MixedSearch(StagedSearch):
     @cached_property
     def curve_beyond(self) -> list[Mix]:
         """The predicted trade-off without regard to limits on the size."""
-        plain = self.files.count(parse_recipe(SEED_WITHOUT_DATA)).size.low
+        plain = self.run.files.count(parse_recipe(SEED_WITHOUT_DATA)).size.low
         least = self.mixes.smallest().size
         return self.mixes.curve(least, max(int(1.1 * plain), least + 1))
 
@@ -381,6 +287,7 @@ class MixedSearch(StagedSearch):
             if high - low <= 1 and high in {curve.index(mix) for mix in kept}:
                 break
             middle = min(max(middle, low + 1), high)
+            self._prepare([curve[index] for index in bisection(low, high, middle)])
             if self.steering.is_hopeful(self.evaluate(curve[middle])):
                 kept.append(curve[middle])
                 high = middle
@@ -390,12 +297,19 @@ class MixedSearch(StagedSearch):
                 break
             middle = (low + high) // 2 if high - low > 1 else high
         kept += self._between(curve, low, high, kept)
-        hopeful = [mix for mix in self.evaluated_mixes() if self._was_hopeful(mix)]
+        hopeful = [mix for mix in self.evaluated_mixes() if self.was_hopeful(mix)]
         if not hopeful:
             return [curve[-1]]
         return spread_out(sorted(hopeful, key=lambda mix: -mix.size))
 
-    def _was_hopeful(self, mix: Mix) -> bool:
+    def _prepare(self, mixes: Sequence[Mix]) -> None:
+        """Make and evaluate ahead as many mixes as there are jobs, of those that may come next."""
+        workers = self.run.workers
+        unknown = [mix for mix in mixes if mix.chosen not in self.evaluated][: workers.jobs]
+        workers.steer(self.steering, [(mix.name, mix.recipe) for mix in unknown])
+
+    def was_hopeful(self, mix: Mix) -> bool:
+        """Tell if an evaluated mix would probably keep every floor."""
         return self.steering.is_hopeful(self.evaluated[mix.chosen])
 
     def _between(self, curve: Sequence[Mix], low: int, high: int, kept: Sequence[Mix]) -> list[Mix]:
@@ -408,33 +322,42 @@ class MixedSearch(StagedSearch):
             return []
         return [mix] if self.steering.is_hopeful(self.evaluate(mix)) else []
 
-    def _fits_already(self) -> bool:
-        return any(result.verdict in ("fits", "unjudged") for result in self.trials.results)
-
     def _judge(self, finalists: Sequence[Mix]) -> None:
         """Measure finalists on the samples of the verdict, up to the first that does not fit.
 
         Where not even the safest fits, a larger one gets one chance.
         """
+        named = [(mix.name, mix.recipe) for mix in finalists]
+        self.run.workers.judge(self.run.bench, named)
         for index, mix in enumerate(finalists):
-            result = self.try_recipe(mix.name, mix.recipe)
+            result = self.run.try_recipe(mix.name, mix.recipe)
             if result.verdict in ("fits", "unjudged"):
                 continue
             larger = self._safer(mix) if index == 0 else None
             if larger is not None:
-                self.try_recipe(larger.name, larger.recipe)
+                self.run.try_recipe(larger.name, larger.recipe)
             return
 
     def _safer(self, mix: Mix) -> Mix | None:
         """A larger mix within the limit; None where there is none, or no floor to keep."""
-        size = min(SAFER * mix.size, self.size_limit())
-        if not self.trials.budget.floors or size < CLOSE * mix.size:
+        size = min(SAFER * mix.size, self.run.size_limit())
+        if not self.run.trials.budget.floors or size < CLOSE * mix.size:
             return None
         return self.mixes.within(size)
 
     def evaluated_mixes(self) -> list[Mix]:
         """Mixes that were really made."""
         return [self.mixes.mix_of(chosen) for chosen in self.evaluated]
+
+
+def bisection(low: int, high: int, middle: int) -> list[int]:
+    """An index that is tried, and those that may be tried after it, whatever it gives.
+
+    >>> bisection(-1, 11, 5)
+    [5, 2, 8]
+    """
+    after = [middle, (low + middle) // 2, (middle + high) // 2]
+    return [index for index in dict.fromkeys(after) if low < index <= high]
 
 
 def spread_out(mixes: Sequence[Mix]) -> list[Mix]:

@@ -209,7 +209,9 @@ class Mixes:
         return np.asarray(self.damage * self.factors[self.owner], np.float64)
 
     def smallest(self) -> Mix:
-        """The mix with the smallest file."""
+        """The mix with the smallest file; the model as it is where no weight gains."""
+        if not self.damages:
+            return self.mix_of(())
         return self.mix_of(self.program.cheapest("size"))
 
     def within(

@@ -132,18 +132,21 @@ class Steering:
         """
         metrics = evaluation.metrics
         return all(
-            self._keeps(limit, metrics[limit.judged_by])
+            probably_keeps(limit, metrics[limit.judged_by], self.judging, self.original)
             for limit in self.budget.floors
             if limit.judged_by in metrics
         )
 
-    def _keeps(self, limit: Limit, measured: Measurement) -> bool:
-        samples = max(1, measured.n)
-        narrower = math.sqrt(samples / max(self.judging, samples))
-        low = measured.value - (measured.value - measured.low) * narrower
-        high = measured.value + (measured.high - measured.value) * narrower
-        expected = replace(measured, low=low, high=high)
-        return limit.met(expected, self.original) == "yes"
+
+def probably_keeps(
+    limit: Limit, measured: Measurement, judging: int, original: Mapping[str, Measurement]
+) -> bool:
+    """Tell if a floor would be kept by the same value on as many samples as will decide."""
+    samples = max(1, measured.n)
+    narrower = math.sqrt(samples / max(judging, samples))
+    low = measured.value - (measured.value - measured.low) * narrower
+    high = measured.value + (measured.high - measured.value) * narrower
+    return limit.met(replace(measured, low=low, high=high), original) == "yes"
 
 
 def _evaluation(bench: Bench, variant: Variant) -> Evaluation:
