@@ -123,14 +123,14 @@ def finish_bundle(work: Path, folder: Path, draft: Draft) -> Bundle:
         (work / RECIPE).write_text(draft.origin.recipe_file, "utf-8")
     bundle = _record(work, folder, draft, snippets)
     (work / CARD).write_text(model_card(bundle), "utf-8")
-    bundle = replace(bundle, files=_list_files(work, snippets))
+    bundle = replace(bundle, files=_list_files(work, draft.written, snippets))
     text = json.dumps(to_json(bundle), indent=2, sort_keys=True, ensure_ascii=False)
     (work / RECORD).write_text(text + "\n", "utf-8")
     return bundle
 
 
 def _record(work: Path, folder: Path, draft: Draft, snippets: tuple[Snippet, ...]) -> Bundle:
-    files = _list_files(work, snippets)
+    files = _list_files(work, draft.written, snippets)
     model_bytes = sum(file.bytes for file in files if file.role == "model")
     return Bundle(
         folder=str(folder),
@@ -243,9 +243,12 @@ def _license(distribution: str) -> str:
     return "\n\n".join([stated.strip().splitlines()[0] if stated else "", *texts])
 
 
-def _list_files(work: Path, snippets: Iterable[Snippet]) -> tuple[BundleFile, ...]:
+def _list_files(
+    work: Path, written: Written, snippets: Iterable[Snippet]
+) -> tuple[BundleFile, ...]:
     roles: dict[str, FileRole] = {CARD: "card", RECIPE: "recipe", LICENSES: "license"}
     roles |= {snippet.path: "example" for snippet in snippets}
+    roles |= dict.fromkeys(written.extra, "source")
     rows = []
     for path in sorted(work.rglob("*")):
         name = path.relative_to(work).as_posix()

@@ -14,7 +14,7 @@ from packlight.records.measurement import Measurement
 FormatName = Literal["onnx", "ort", "coreai", "coreml", "litert", "executorch", "openvino"]
 """Formats that a model can be exported to."""
 
-FileRole = Literal["model", "card", "recipe", "example", "license"]
+FileRole = Literal["model", "source", "card", "recipe", "example", "license"]
 """What a file of a bundle is for."""
 
 GridGranularity = Literal["tensor", "channel", "block"]

@@ -29,9 +29,8 @@ CODES = {
     "constexpr_sparse_blockwise_shift_scale": "nonzero_data",
     "constexpr_lut_to_dense": "indices",
     "constexpr_lut_to_sparse": "indices_nonzero_data",
-    SPARSE: "nonzero_data",
 }
-"""Inputs that hold codes, indices or numbers, by operator."""
+"""Inputs that hold codes or indices, by operator."""
 
 FLOAT_BITS = {types.fp16: 16, types.fp32: 32}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from packlight.errors import InputError
 from packlight.exporting.bookkeeping import count_forms, exported_weights
 from packlight.exporting.formats import (
     Array,
@@ -19,10 +21,12 @@ from packlight.exporting.formats import (
     WriteOptions,
     Written,
     refuse,
+    refuse_operators,
 )
 from packlight.exporting.keeping import describe, reader_types
 from packlight.exporting.litert.conversion import LiteRTFile, convert
 from packlight.exporting.litert.examples import examples
+from packlight.exporting.litert.micro import arena_bytes, c_header, c_source, missing_operators
 from packlight.exporting.neutral import Neutral
 from packlight.exporting.quiet import quiet_output
 from packlight.exporting.weights import GridWeight, StoredWeight
@@ -35,6 +39,9 @@ from packlight.records.export import (
 )
 
 ENTRY = "model.tflite"
+MICROCONTROLLER = "microcontroller"
+HEADER = "model.h"
+SOURCE = "model.cc"
 FLOAT_BYTES = 4
 WIDEST_CODE = 8
 KERNELS = {
@@ -45,7 +52,14 @@ KERNELS = {
 
 
 def _write(neutral: Neutral, folder: Path, options: WriteOptions) -> Written:
-    """Write ``model.tflite``."""
+    """Write ``model.tflite``, and a C array of it for microcontrollers.
+
+    Raises:
+        ExportError: LiteRT, or the interpreter of microcontrollers, lacks an operator, or an
+            operator needs a weight's codes as floats.
+        InputError: an option is unknown.
+    """
+    micro = _is_for_microcontrollers(options.options)
     file = convert(neutral)
     lost = [
         weight
@@ -60,7 +74,33 @@ def _write(neutral: Neutral, folder: Path, options: WriteOptions) -> Written:
         return file.weights.get(weight.name, (FloatForm(), FLOAT_BYTES * weight.size))
 
     weights = exported_weights(neutral, options.source or neutral, stored, options.expanded)
-    return Written(entry=ENTRY, weights=weights, notes=_notes(file))
+    written = Written(entry=ENTRY, weights=weights, notes=_notes(file))
+    return _with_array(written, file.content, folder) if micro else written
+
+
+def _is_for_microcontrollers(options: Mapping[str, str]) -> bool:
+    if options not in ({}, {"target": MICROCONTROLLER}):
+        raise InputError(
+            f"LiteRT takes the option target={MICROCONTROLLER}; got "
+            + ", ".join(f"{name}={text}" for name, text in options.items())
+        )
+    return bool(options)
+
+
+def _with_array(written: Written, content: bytes, folder: Path) -> Written:
+    """Add the C array and its header.
+
+    Raises:
+        ExportError: the interpreter of microcontrollers lacks an operator.
+    """
+    missing = missing_operators(content)
+    if missing:
+        raise refuse_operators("litert", missing)
+    arena = arena_bytes(content)
+    (folder / HEADER).write_text(c_header(arena), "utf-8")
+    (folder / SOURCE).write_text(c_source(content), "utf-8")
+    note = f"tensors take {arena:,} bytes of the arena; what else the interpreter needs there"
+    return replace(written, extra=(HEADER, SOURCE), notes=(*written.notes, note))
 
 
 def _is_code(weight: StoredWeight) -> bool:
