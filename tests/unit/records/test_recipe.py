@@ -44,6 +44,10 @@ NUMBERS = {
     "strength": st.floats(0, 1),
     "percentile": st.floats(50, 100, exclude_min=True),
     "inputs": SIZES,
+    "minutes": st.floats(0.01, 100),
+    "rate": st.floats(0.01, 100),
+    "steps": SIZES,
+    "batch": SIZES,
 }
 PATTERNS = st.text(max_size=9).map(
     lambda text: "".join(f"[{c}]" for c in text if c not in r"[]^\\")
