@@ -155,7 +155,9 @@ def test_the_commands_of_the_gate_with_saved_evaluations_run_as_written(folder, 
             (folder / file).write_text(done.stdout, "utf-8")
 
 
-@pytest.mark.parametrize("page", [PHONE, ANDROID, BOARD, BROWSER, EXPORT, NOTEBOOK, CI], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page", [PHONE, ANDROID, BOARD, BROWSER, EXPORT, NOTEBOOK, CI], ids=lambda page: page.stem
+)
 def test_links_and_recipes_of_a_journey_are_real(page):
     text = page.read_text("utf-8")
     for link in re.findall(r"\]\(([^)#]+)", text):
