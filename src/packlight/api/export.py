@@ -280,5 +280,10 @@ def _measured(job: _Job) -> Parity:
     exact = job.format.required
     if measured.worst >= exact:
         return measured
-    first = first_difference(job.format, neutral, _feeds(job, measured.worst_input), exact)
+    feeds = _feeds(job, measured.worst_input)
+    first = None
+    if neutral.has_quantized_activations():
+        first = first_difference(job.format, neutral, feeds, exact, job.comparison.model)
+    if first is None:
+        first = first_difference(job.format, neutral, feeds, exact)
     return replace(measured, first_difference=first)
