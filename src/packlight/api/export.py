@@ -248,15 +248,16 @@ def _proven(job: _Job, origin: Origin, *, parity: bool) -> Draft:
         origin=origin,
         session={"threads": str(options.threads), "arithmetic": options.arithmetic},
         machine=f"{described.processor}, {described.system}",
-        feeds=_first_feeds(job) if runs else None,
+        feeds=_feeds(job) if runs else None,
     )
 
 
-def _first_feeds(job: _Job) -> Feeds:
-    """Inputs of the first call that the file is compared on."""
+def _feeds(job: _Job, place: int = 0) -> Feeds:
+    """Inputs of the first call of a sample that the file is compared on."""
     neutral = job.kept.neutral
-    samples, _ = choose_samples(neutral, replace(job.comparison, samples=1))
-    return {name: np.asarray(samples[0].steps[0][name]) for name in neutral.inputs}
+    samples, _ = choose_samples(neutral, replace(job.comparison, samples=place + 1))
+    steps = samples[place].steps
+    return {name: np.asarray(steps[0][name]) for name in neutral.inputs}
 
 
 def _measured(job: _Job) -> Parity:
@@ -276,8 +277,13 @@ def _measured(job: _Job) -> Parity:
             other_runners=others,
             progress=job.progress,
         )
-    if measured.passed:
+    exact = job.format.required
+    if measured.worst >= exact:
         return measured
-    required = measured.required
-    first = first_difference(job.format, neutral, _first_feeds(job), required)
+    feeds = _feeds(job, measured.worst_input)
+    first = None
+    if neutral.has_quantized_activations():
+        first = first_difference(job.format, neutral, feeds, exact, job.comparison.model)
+    if first is None:
+        first = first_difference(job.format, neutral, feeds, exact)
     return replace(measured, first_difference=first)

@@ -57,17 +57,19 @@ def parity_rows(parity: Parity) -> Iterator[tuple[str, str]]:
 
 
 def verdict(parity: Parity) -> RenderableType:
-    """Whether the file computes what was measured; the first operator that differs if not."""
-    if parity.passed:
-        return styled("It computes what the ONNX model computes.", style="green")
-    text = f"It differs from the ONNX model: at least {decibels(parity.required)} is required."
+    """Whether the file computes what was measured; the first operator that differs."""
+    text = "It computes what the ONNX model computes."
+    style = "green"
+    if not parity.passed:
+        text = f"It differs from the ONNX model: at least {decibels(parity.required)} is required."
+        style = "bold red"
     first = parity.first_difference
     if first is not None:
         text += (
-            f" The first operator that differs is {first.op_type} '{first.operator}': "
-            f"{decibels(first.decibels)}, {decibels(first.before)} before it."
+            f" The first operator that differs on the worst input is {first.op_type} "
+            f"'{first.operator}': {decibels(first.decibels)}, {decibels(first.before)} before it."
         )
-    return styled(text, style="bold red")
+    return styled(text, style)
 
 
 def export(

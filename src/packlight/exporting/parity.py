@@ -193,6 +193,7 @@ def measure_parity(
         metrics=_metrics(comparison, scores),
         latency_ratio=_latency_ratio(timed, samples, state, comparison),
         passed=passed,
+        worst_input=decibels.index(min(decibels)),
         evaluated=format_.evaluated,
         notes=notes,
         other_runs=tuple(

@@ -139,8 +139,8 @@ def _parity_rows(parity: Parity | None) -> Iterator[str]:
         yield f"- latency over ONNX Runtime: {show_named('latency_ratio', parity.latency_ratio)}"
     if parity.first_difference is not None:
         first = parity.first_difference
-        name = f"{first.op_type} `{_plain(first.operator)}`"
-        yield f"- the first operator that differs is {name}: {decibels(first.decibels)}"
+        name = f"{first.op_type} `{_plain(first.operator)}`, {decibels(first.decibels)}"
+        yield f"- first operator that differs on the worst input: {name}"
     for note in parity.notes:
         yield f"- {note}"
 

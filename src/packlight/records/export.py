@@ -212,7 +212,9 @@ class Parity:
         latency_ratio: time of the file over that of ONNX Runtime; None where it means nothing.
         passed: whether it may be shipped.
         evaluated: True where no runtime was there and packlight evaluated the file itself.
-        first_difference: the first operator that differs, searched only where parity failed.
+        first_difference: the first operator whose result differs by more than floats do, on the
+            worst input; searched only where the output of the file does.
+        worst_input: place of the input with the lowest ratio among those compared.
         notes: sentences on how the numbers came about.
         other_runs: the same in other ways, which must pass too.
     """
@@ -229,6 +231,7 @@ class Parity:
     passed: bool
     evaluated: bool = False
     first_difference: OperatorDifference | None = None
+    worst_input: int = 0
     notes: tuple[str, ...] = ()
     other_runs: tuple[OtherRun, ...] = ()
 
