@@ -6,6 +6,7 @@ from .api.diagnose import diagnose as diagnose
 from .api.evaluate import evaluate as evaluate
 from .api.export import export as export
 from .api.fit import fit as fit
+from .api.fit_app import fit_app as fit_app
 from .api.layers import compare_layers as compare_layers
 from .api.measure_device import measure_device as measure_device
 from .api.plan import plan as plan
@@ -66,6 +67,7 @@ from .records.structure_configs import Channels as Channels
 from .records.structure_configs import LowRank as LowRank
 from .records.variant import Variant as Variant
 from .runtime.custom_operators import use_libraries as use_libraries
+from .search.app import AppStudy as AppStudy
 from .search.study import Result as Result
 from .search.study import Study as Study
 from .search.study import open_project as open_project

@@ -77,7 +77,8 @@ def test_progress_counts_up_to_its_total(few, tmp_path):
         "zoo:fashion", few, ["size<=1x"], tmp_path / "P", recipes=["simplify"], seconds=0.05,
         progress=lambda *step: seen.append(step),
     )  # fmt: skip
-    assert seen[-1] == ("done", 8, 8)
+    what, done, total = seen[-1]
+    assert what == "done" and done == total > 0
     assert all(0 <= done <= total for _, done, total in seen)
 
 

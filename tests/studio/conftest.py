@@ -67,7 +67,7 @@ def write_with_source_lines(path: Path, folder: Path) -> None:
     onnx.save(model, path)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Made:
     """A copy of the project, which one process of the tests makes for all of them."""
     base = tmp_path_factory.getbasetemp()
@@ -113,7 +113,7 @@ def make_project(folder: Path) -> None:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def space(made):
     opened = Workspace(made.settings)
     yield opened

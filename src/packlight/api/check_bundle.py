@@ -7,7 +7,7 @@ from pathlib import Path
 
 from packlight.comparison.gate import judge
 from packlight.errors import InputError
-from packlight.export.bundle import damaged_files, is_bundle, load_bundle
+from packlight.exporting.bundle import damaged_files, is_bundle, load_bundle
 from packlight.records import Budget, Measurement, counted, parse_budget
 from packlight.records.export import Bundle, BundleCheck
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,27 +12,26 @@ import numpy as np
 
 from packlight.disk import folder_beside
 from packlight.errors import CheckError, InputError
-from packlight.export.binding import Bindings, Shapes, parse_bindings
-from packlight.export.bookkeeping import lost_encodings
-from packlight.export.bundle import (
+from packlight.exporting.binding import Bindings, Shapes, parse_bindings
+from packlight.exporting.bookkeeping import lost_encodings
+from packlight.exporting.bundle import (
     Draft,
     Origin,
     check_bundle_folder,
     finish_bundle,
     place_bundle,
 )
-from packlight.export.first_difference import first_difference
-from packlight.export.formats import Feeds, Format, WriteOptions, Written, format_by_name, refuse
-from packlight.export.front_end import prepare, prepared
-from packlight.export.keeping import Kept, keep_encodings
-from packlight.export.neutral import Neutral
-from packlight.export.parity import (
+from packlight.exporting.first_difference import first_difference
+from packlight.exporting.formats import Feeds, Format, WriteOptions, Written, format_by_name, refuse
+from packlight.exporting.front_end import prepare, prepared
+from packlight.exporting.keeping import Kept, keep_encodings
+from packlight.exporting.neutral import Neutral
+from packlight.exporting.parity import (
     SAMPLES,
     Comparison,
     choose_samples,
     common_shapes,
     measure_parity,
-    required_decibels,
 )
 from packlight.model import Model, file_size, stored_size
 from packlight.records import SessionOptions, to_json
@@ -109,7 +108,7 @@ def export(
     progress("preparing", 1, STEPS)
     comparison = Comparison(source.model, data, samples, options, seed, seconds)
     with _neutral(source, bindings, shapes) as neutral, folder_beside(target) as scratch:
-        kept = keep_encodings(neutral, chosen.name, expand=expand)
+        kept = keep_encodings(neutral, chosen.name, expand=expand, obstacle=chosen.obstacle)
         if kept.refusals:
             raise refuse(chosen.name, kept.refusals)
         work = scratch / target.name
@@ -117,6 +116,7 @@ def export(
         progress("writing", 2, STEPS)
         write_options = WriteOptions(source.model, neutral, kept.expanded, settings)
         written = chosen.write(kept.neutral, work, write_options)
+        comparison = replace(comparison, rounded=written.rounds)
         job = _Job(chosen, kept, written, work, comparison, progress)
         draft = _proven(job, source.origin, parity=parity)
         progress("finishing", 4, STEPS)
@@ -247,13 +247,22 @@ def _first_feeds(job: _Job) -> Feeds:
 def _measured(job: _Job) -> Parity:
     neutral = job.kept.neutral
     assert job.format.open is not None
-    runner = job.format.open(job.work, neutral, job.written)
-    try:
-        measured = measure_parity(job.format, runner, neutral, job.comparison, job.progress)
-    finally:
-        runner.close()
+    with ExitStack() as opened:
+        runners = []
+        for opening in (job.format.open, *job.format.other_ways.values()):
+            runners.append(opening(job.work, neutral, job.written))
+            opened.callback(runners[-1].close)
+        others = dict(zip(job.format.other_ways, runners[1:], strict=True))
+        measured = measure_parity(
+            job.format,
+            runners[0],
+            neutral,
+            job.comparison,
+            other_runners=others,
+            progress=job.progress,
+        )
     if measured.passed:
         return measured
-    required = required_decibels(job.format, neutral)
+    required = measured.required
     first = first_difference(job.format, neutral, _first_feeds(job), required)
     return replace(measured, first_difference=first)

@@ -43,12 +43,15 @@ class GridSupport:
         granularities: weights that may share a scale.
         asymmetric: whether codes of zero may differ from 0.
         operators: types of operators whose weights may have them; any where empty.
+        integers: whether only those of them may that compute in integers, from quantized
+            activations to quantized activations.
     """
 
     bits: tuple[int, ...]
     granularities: tuple[GridGranularity, ...]
     asymmetric: bool
     operators: tuple[str, ...] = ()
+    integers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +118,15 @@ class FormatCapabilities:
     palettes: tuple[PaletteSupport, ...] = ()
     sparse: tuple[SparseSupport, ...] = ()
 
-    def keeps(self, form: WeightForm, operators: Sequence[str] = ()) -> bool:
+    def keeps(
+        self, form: WeightForm, operators: Sequence[str] = (), *, integers: bool = False
+    ) -> bool:
         """Say whether a weight can be stored so.
 
         Args:
             form: its storage.
             operators: types of the operators that read it.
+            integers: whether these compute in integers, from activations to activations.
         """
         if isinstance(form, SparseForm):
             return any(
@@ -142,6 +148,7 @@ class FormatCapabilities:
                 form.bits in support.bits
                 and form.granularity in support.granularities
                 and (support.asymmetric or form.symmetric)
+                and (integers or not support.integers)
                 and _allows(support.operators, operators)
                 for support in self.grids
             )
@@ -157,6 +164,8 @@ class FormatCapabilities:
         for candidate in _neighbors(form):
             if self.keeps(candidate, operators):
                 return recipe_text(candidate)
+        if any(self.keeps(candidate, operators, integers=True) for candidate in _neighbors(form)):
+            return "static"
         return ""
 
 

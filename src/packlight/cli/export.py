@@ -46,6 +46,8 @@ def parity_rows(parity: Parity) -> Iterator[tuple[str, str]]:
     yield "ran in", parity.runtime
     yield "inputs", f"{parity.samples}, {parity.random} of them random"
     yield "signal to noise", f"worst {decibels(parity.worst)}, median {decibels(parity.median)}"
+    for other in parity.other_runs:
+        yield other.runtime, f"worst {decibels(other.worst)}, median {decibels(other.median)}"
     if parity.agreement is not None:
         yield "equal decisions", show_named("agreement", parity.agreement)
     for name, measurement in parity.metrics.items():

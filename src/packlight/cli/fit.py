@@ -15,19 +15,20 @@ import typer
 from packlight.cli.exit_codes import DONE, UNMET, Stopped, one_line, resumable
 from packlight.cli.lessons import advice_parts
 from packlight.cli.options import (
+    MODEL_HELP,
     RECIPE_HELP,
     Json,
-    ModelName,
     OnUnit,
+    OptionalTask,
     Project,
     Seconds,
     Seed,
-    TaskName,
     Threads,
 )
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import counts, notes, results_table, styled, styled_parts
 from packlight.errors import InputError
+from packlight.presentation.app import app_sentences
 from packlight.presentation.contrasts import headline, worst_sentence
 from packlight.presentation.exploration import exploration_sentences
 from packlight.presentation.numbers import show_named_value
@@ -130,17 +131,25 @@ def paths(outcome: Outcome) -> list[tuple[str, str]]:
 
 
 def fit(
-    model: ModelName,
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help=MODEL_HELP)] = "",
     *,
-    task: TaskName,
+    task: OptionalTask = "",
     budget: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(
             "--budget",
             metavar="B",
             help="METRIC<=VALUE[UNIT], as 'size<=2MB', 'latency<=0.8x', 'drop<=1%'. Repeatable.",
         ),
-    ],
+    ] = None,
+    app: Annotated[
+        Path | None,
+        typer.Option(
+            "--app",
+            metavar="APP.toml",
+            help="Several models that share budgets, in place of MODEL, --task and --budget.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", metavar="OUT.onnx", help="Copy of the chosen variant."),
@@ -194,13 +203,18 @@ def fit(
     \b
     Example:
       packlight fit m.onnx --task data.npz --budget "size<=2MB" --budget "drop<=1%" -o small.onnx
+      packlight fit --app app.toml
     """
+    if app is not None:
+        check_app_alone(model, task, budget, out, recipe, device, goal, time)
+        return fit_app(app, project, seed=seed, threads=threads, seconds=seconds, as_json=as_json)
+    check_complete(model, task, budget)
     folder = project or Path(f"{Path(model.removeprefix('zoo:')).stem}-packlight")
     try:
         study = search(
             model,
             task,
-            budget,
+            budget or (),
             folder,
             out=out,
             recipes=recipe or (),
@@ -219,6 +233,60 @@ def fit(
             show_partial(folder)
         raise
     return show_study(study, as_json=as_json, command=Command(model, task, seed, out))
+
+
+def check_complete(model: str, task: str, budget: Sequence[str] | None) -> None:
+    """Refuse a search that lacks a part, in the words of a missing argument.
+
+    Raises:
+        InputError: the model, the task or the budgets are missing.
+    """
+    for value, name in ((model, "argument 'MODEL'"), (task, "option '--task'"),
+                        (budget, "option '--budget'")):  # fmt: skip
+        if not value:
+            raise InputError(
+                f"Missing {name}. packlight fit takes MODEL, --task and --budget, or --app. See: "
+                "packlight fit --help"
+            )
+
+
+def check_app_alone(*others: object) -> None:
+    """Refuse what an app's search has no use for.
+
+    Raises:
+        InputError: something was given.
+    """
+    if any(others):
+        raise InputError(
+            "--app names models, tasks and budgets, and takes no MODEL, --task, --budget, --out, "
+            "--recipe, --device, --for or --time"
+        )
+
+
+def fit_app(
+    app: Path, project: Path | None, *, seed: int, threads: int, seconds: float, as_json: bool
+) -> int:
+    """Search for variants of several models; return 0 if every budget is met, else 1."""
+    folder = project or Path(f"{app.stem}-packlight")
+    with resumable(folder), working() as progress:
+        import packlight
+
+        study = packlight.fit_app(
+            app,
+            folder,
+            options=packlight.SessionOptions(threads=threads),
+            seed=seed,
+            seconds=seconds,
+            progress=progress,
+            on_result=result_lines(),
+        )
+    if as_json:
+        print_json(study.outcome)
+    else:
+        say(screen(), *map(styled, app_sentences(study.outcome)))
+    if study.verdict in ("fits", "unjudged"):
+        return DONE
+    return UNMET
 
 
 def search(

@@ -17,6 +17,7 @@ from packlight.metrics.paired import measure
 from packlight.model import Model
 from packlight.records import Measurement, SessionOptions
 from packlight.records.portability import ProcessorResult
+from packlight.runtime import machine
 from packlight.runtime.clock import LEAST_RUNS, MOST_RUNS, ROUNDS, latency_quantiles
 from packlight.runtime.memory import REPEATS
 from packlight.task import SampleTable, Task
@@ -95,7 +96,8 @@ def measure_there(
     metrics = {name: evaluated[name] for name in names if name in evaluated}
     metrics.update(_snr_over_samples(judged.table))
     comparison = Comparison((), 0, 0)
-    if "snr" not in metrics or metrics["snr"].value < EQUAL_SNR_DB:
+    both_saturate = remote.machine.saturates and machine().saturates
+    if both_saturate or "snr" not in metrics or metrics["snr"].value < EQUAL_SNR_DB:
         samples = [subject.task.samples[index] for index in _worst_samples(judged.table)]
         comparison = compare_operators(
             remote, subject.model, samples, subject.task.state, subject.options,

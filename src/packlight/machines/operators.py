@@ -172,7 +172,7 @@ def compare_operators(
     records = tuple(
         difference.result(saturated.get(difference.operator, 0.0))
         for difference in compared
-        if not difference.is_equal()
+        if difference.operator in saturated or not difference.is_equal()
     )
     skipped = sum(1 for _ in nodes(graph.graph)) - len(compared)
     return Comparison(records, len(compared), skipped)

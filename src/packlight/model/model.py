@@ -121,6 +121,28 @@ def stored_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
     return ir.convenience.get_const_tensor(value)
 
 
+def number_bytes(dtype: ir.DataType) -> float:
+    """Bytes of one number of a type; 0 for texts, whose lengths differ.
+
+    >>> number_bytes(ir.DataType.INT4), number_bytes(ir.DataType.STRING)
+    (0.5, 0.0)
+    """
+    if dtype == ir.DataType.STRING:
+        return 0.0
+    return float(dtype.itemsize)
+
+
+def content_bytes(tensor: ir.TensorProtocol) -> int:
+    """Bytes of a stored value's numbers, or of its texts.
+
+    >>> content_bytes(ir.StringTensor([b"one", b"three"], shape=ir.Shape([2])))
+    8
+    """
+    if tensor.dtype == ir.DataType.STRING:
+        return sum(len(text) for text in tensor.numpy().ravel())
+    return int(tensor.nbytes)
+
+
 def owning_graph(value: ir.Value) -> ir.Graph:
     """The graph that stores a value, as an initializer or in a Constant."""
     node = value.producer()

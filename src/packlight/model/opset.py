@@ -22,7 +22,7 @@ from onnx_ir.passes import common
 from packlight.errors import ModelError
 from packlight.model.check import root_cause
 from packlight.model.map_types import from_proto, with_types
-from packlight.model.model import graphs, name_operators, nodes, stored_tensor
+from packlight.model.model import content_bytes, graphs, name_operators, nodes, stored_tensor
 
 SCRIPT_FROM = 18
 STEERING_BYTES = 1024
@@ -112,7 +112,7 @@ def _convert_with_onnx(model: ir.Model, opset: int) -> ir.Model:
     weights = {
         name: value.const_value
         for name, value in model.graph.initializers.items()
-        if value.const_value is not None and value.const_value.nbytes > STEERING_BYTES
+        if value.const_value is not None and content_bytes(value.const_value) > STEERING_BYTES
     }
     former_initializers = []
     for name, tensor in weights.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from pathlib import Path
+from typing import get_args
 
 import onnx
 import onnx_ir as ir
@@ -14,6 +15,7 @@ from packlight.errors import InputError
 from packlight.model.map_types import with_types
 from packlight.model.model import Model, content, initializers
 from packlight.model.size import GRAPH, INITIALIZER, Skeleton, head, skeleton, tensor_size
+from packlight.records.export import FormatName
 
 INLINE_LIMIT = 2**31 - 2**20
 """Bytes above which weights go into external data: protobuf stops at 2 GB."""
@@ -167,6 +169,12 @@ FORMATS = {
 }  # fmt: skip
 """Names of other formats, by the ending of their files."""
 
+EXPORTED = {
+    ".mlpackage": "coreml", ".aimodel": "coreai", ".tflite": "litert", ".pte": "executorch",
+    ".xml": "openvino", ".ort": "ort",
+}  # fmt: skip
+"""Formats that ``packlight export`` writes, by the ending of their files."""
+
 
 def check_model_path(out: Path) -> None:
     """Refuse a file name that does not end in ``.onnx``.
@@ -179,9 +187,12 @@ def check_model_path(out: Path) -> None:
         return
     if ending in FORMATS:
         name = out.with_suffix(".onnx").name
+        then = "convert that file with the format's own tool"
+        if EXPORTED.get(ending) in get_args(FormatName):
+            then = f"packlight export {name} --to {EXPORTED[ending]} -o {out.stem}"
         raise InputError(
-            f"'{out}' is a name for a file of the {FORMATS[ending]} format, and packlight writes "
-            f"ONNX: write '{name}', then convert that file with the format's own tool"
+            f"'{out}' is a name for a file of the {FORMATS[ending]} format, and this writes ONNX: "
+            f"write '{name}', then {then}"
         )
     raise InputError(f"the file of an ONNX model ends in .onnx; got '{out}'")
 

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from packlight.model.check import subgraphs
 from packlight.model.map_types import from_proto
-from packlight.model.model import Model, graphs
+from packlight.model.model import Model, content_bytes, graphs
 
 Shape = tuple[int | None, ...]
 LARGE = 4096
@@ -64,7 +64,7 @@ def weights_as_inputs(model: ir.Model) -> None:
     for name, value in list(model.graph.initializers.items()):
         tensor = value.const_value
         assert tensor is not None
-        if tensor.nbytes > LARGE:
+        if content_bytes(tensor) > LARGE:
             value.type = ir.TensorType(tensor.dtype)
             value.shape = ir.Shape(tensor.shape.numpy())
             value.const_value = None
@@ -80,8 +80,9 @@ def without_large_weights(model: ir.Model) -> onnx.ModelProto:
     """
     graph = model.graph
     input_names = {str(value.name) for value in graph.inputs}
-    large = {name: tensor for name, value in graph.initializers.items()
-             if (tensor := value.const_value) is not None and tensor.nbytes > LARGE}  # fmt: skip
+    stored = ((name, value.const_value) for name, value in graph.initializers.items())
+    large = {name: tensor for name, tensor in stored
+             if tensor is not None and content_bytes(tensor) > LARGE}  # fmt: skip
     weights = [
         ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()))
         for name, tensor in large.items()

@@ -64,8 +64,13 @@ def _facts(bundle: Bundle) -> Iterator[str]:
         yield f"| bound | {_plain(name)} = {_plain(text)} |"
     for name, new in bundle.renamed.items():
         yield f"| renamed | {_plain(name)} is `{_plain(new)}` in the file |"
+    for name in bundle.timestamps:
+        yield f"| varies | the bytes of `{name}` differ from run to run, its content does not |"
     for name, version in bundle.environment.items():
         yield f"| {name} | {version} |"
+    if bundle.session:
+        options = ", ".join(f"{name} {text}" for name, text in bundle.session.items())
+        yield f"| session | {_plain(options)} |"
     if bundle.machine:
         yield f"| measured on | {_plain(bundle.machine)} |"
 
@@ -118,6 +123,8 @@ def _parity_rows(parity: Parity | None) -> Iterator[str]:
     yield f"**{verdict}** in {parity.runtime}, on {parity.samples} inputs ({parity.random} random)."
     yield ""
     yield f"- worst {decibels(parity.worst)}, median {decibels(parity.median)}"
+    for other in parity.other_runs:
+        yield f"- {other.runtime}: worst {decibels(other.worst)}, median {decibels(other.median)}"
     yield f"- required: {decibels(parity.required)}"
     if parity.agreement is not None:
         yield f"- equal decisions: {show_named('agreement', parity.agreement)}"

@@ -35,9 +35,12 @@ CAUSES = {
 
 def headline(record: Portability) -> str:
     """The model, the samples and the machine that all others are compared with."""
+    also = ""
+    if record.here.saturates:
+        also = ", whose sums of 8-bit products saturate too, so outputs may agree and both be wrong"
     return (
         f"{record.model} on {plural(record.n, 'sample')} of {record.task}, against this machine "
-        f"({record.here.processor}, ONNX Runtime {record.here.onnxruntime})"
+        f"({record.here.processor}, ONNX Runtime {record.here.onnxruntime}){also}"
     )
 
 

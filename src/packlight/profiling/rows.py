@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.model import Model, nodes, stored_tensor
+from packlight.model import Model, content_bytes, nodes, number_bytes, stored_tensor
 from packlight.profiling.counting import Counter, operator_type, shape
 from packlight.profiling.expanded_graph import Expanded
 from packlight.profiling.parameters import parameters_of
@@ -81,7 +81,7 @@ class Rows:
         for node in nodes(self.model.graph):
             weights = _weights_of(node)
             shared = not self.stored_bytes.keys().isdisjoint(weights)
-            self.stored_bytes |= {key: tensor.nbytes for key, tensor in weights.items()}
+            self.stored_bytes |= {key: content_bytes(tensor) for key, tensor in weights.items()}
             yield self.cost(node, weights, shared=shared)
 
     def cost(self, node: ir.Node, weights: Weights, *, shared: bool) -> OperatorCost:
@@ -106,7 +106,7 @@ class Rows:
             macs=macs,
             other_ops=other_ops,
             parameters=sum(trained.values()),
-            weight_bytes=sum(tensor.nbytes for tensor in weights.values()),
+            weight_bytes=sum(content_bytes(tensor) for tensor in weights.values()),
             loaded_bytes=loaded_bytes,
             activation_bytes_in=bytes_in,
             activation_bytes_out=bytes_out,
@@ -218,10 +218,7 @@ def bytes_of(value: ir.Value) -> int | None:
     sizes = shape(value)
     if sizes is None:
         return None
-    dtype = value.dtype or ir.DataType.FLOAT
-    if dtype == ir.DataType.STRING:
-        return 0
-    return math.ceil(math.prod(sizes) * dtype.itemsize)
+    return math.ceil(math.prod(sizes) * number_bytes(value.dtype or ir.DataType.FLOAT))
 
 
 def _total_bytes(runs: int, values: Iterable[ir.Value]) -> int | None:

@@ -13,6 +13,9 @@ from packlight.records.measurement import Measurement
 FormatName = Literal["onnx", "ort", "coreai", "coreml", "litert", "executorch", "openvino"]
 """Formats that a model can be exported to."""
 
+FileRole = Literal["model", "card", "recipe", "example", "license"]
+"""What a file of a bundle is for."""
+
 GridGranularity = Literal["tensor", "channel", "block"]
 """Weights that share a scale: all, those of a channel, or those of a block within one."""
 
@@ -177,6 +180,21 @@ class OperatorDifference:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherRun:
+    """An exported file that was run in another way, on the same inputs.
+
+    Attributes:
+        runtime: that ran it so.
+        worst: lowest signal-to-noise ratio of an output on a sample, in dB.
+        median: median over samples of the lowest of its outputs, in dB.
+    """
+
+    runtime: str
+    worst: float
+    median: float
+
+
+@dataclass(frozen=True, slots=True)
 class Parity:
     """An exported file against ONNX Runtime on the ONNX model, on the same inputs.
 
@@ -195,6 +213,7 @@ class Parity:
         evaluated: True where no runtime was there and packlight evaluated the file itself.
         first_difference: the first operator that differs, searched only where parity failed.
         notes: sentences on how the numbers came about.
+        other_runs: the same in other ways, which must pass too.
     """
 
     runtime: str
@@ -210,6 +229,7 @@ class Parity:
     evaluated: bool = False
     first_difference: OperatorDifference | None = None
     notes: tuple[str, ...] = ()
+    other_runs: tuple[OtherRun, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +246,7 @@ class BundleFile:
     path: str
     bytes: int
     sha256: str
-    role: Literal["model", "card", "recipe", "example", "license", "record"]
+    role: FileRole
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ from packlight.records.exploration import Goal
 
 TENTH = 0.1
 """Loss of quality that counts as much as a cost of e times its bound."""
+TEN_DECIBELS = 10.0
+"""Missing signal to noise, in dB, that counts as much as that."""
+
 MEASURED = (
     "size",
     "download",
@@ -206,8 +209,8 @@ def nearest(
 def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measurement]) -> float:
     """Relative excess of a measurement over a bound; 0 if it keeps the bound.
 
-    Costs count by the logarithm of the factor, losses and scores by their points over a tenth, so
-    that a bound near 0 does not outweigh all others.
+    Costs count by the logarithm of the factor, decibels by tens, losses and scores by their points
+    over a tenth, so that a bound near 0 does not outweigh all others.
     """
     gap = _shortfall(limit, measurement, original)
     bound = limit.bound(original)
@@ -217,6 +220,8 @@ def excess(limit: Limit, measurement: Measurement, original: Mapping[str, Measur
         if bound > 0:
             return math.log(measurement.value / bound)
         return math.inf
+    if measurement.unit == "dB":
+        return gap / TEN_DECIBELS
     return gap / TENTH
 
 

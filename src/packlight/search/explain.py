@@ -35,7 +35,9 @@ class Findings:
     found: tuple[Finding, ...]
 
 
-def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -> Outcome:
+def explain(
+    bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation], *, finds_causes: bool = True
+) -> Outcome:
     """Add contrast, causes and lessons for the chosen or nearest variant to an outcome.
 
     Causes are searched if quality dropped significantly, or if the runtime differs from exact
@@ -45,6 +47,7 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
         bench: that measured the variants.
         outcome: of a search.
         evaluations: of every variant that was measured.
+        finds_causes: whether causes are searched at all.
     """
     contrasts: tuple[Contrast, ...] = ()
     causes: tuple[Finding, ...] = ()
@@ -56,6 +59,8 @@ def explain(bench: Bench, outcome: Outcome, evaluations: Sequence[Evaluation]) -
             continue
         contrast = bench.stored_contrast(variant, evaluation)
         contrasts = (*contrasts, contrast)
+        if not finds_causes:
+            continue
         if contrast.drop.low > 0 or RUNTIME_DIFFERS in evaluation.labels:
             try:
                 causes = _causes_of(bench, subject)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_name
 from packlight.disk import replacing
 from packlight.model import stored_size
-from packlight.records import Budget, Device, Recipe, SessionOptions
+from packlight.records import Budget, Device, Outcome, Recipe, SessionOptions, canonical
 from packlight.records.exploration import Goal
 from packlight.runtime.progress import Progress, silent
+from packlight.search.app import AppModel, AppSearch, AppStudy, check_shared
 from packlight.search.bench import Bench
 from packlight.search.device_costs import DeviceCosts, limits_on_all
 from packlight.search.explain import explain
 from packlight.search.explore import Explorer, default_goal
 from packlight.search.report_pages import write_report
-from packlight.search.steering import split_task
+from packlight.search.steering import SplitTask, split_task
 from packlight.search.study import Study, keep_outcome
 from packlight.search.trials import OnResult, Trials, ignore_result
 from packlight.sources.opening import Opened
@@ -26,6 +28,9 @@ from packlight.task import Task
 
 BEST_RECIPE = "best.toml"
 """File of a project with the recipe of the chosen variant."""
+
+APP_FILE = "app.json"
+"""File of an app's project with what was chosen for every model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +83,82 @@ def fit(
     budget = limits_on_all(devices, budget)
     with Store.open(project) as store:
         if settings.recipes:
-            bench = _bench(store, opened, task, settings)
-            trials = _try_recipes(bench, budget, devices, settings)
-            outcome = trials.outcome()
-        else:
-            split = split_task(task)
-            bench = _bench(store, opened, split.judging, settings)
-            trials = Trials(
-                bench, budget, devices, settings.goal or default_goal(budget),
-                settings.allow_slower, settings.on_result,
-            )  # fmt: skip
-            explorer = Explorer(trials, split, settings.time, settings.jobs)
-            exploration = explorer.run()
-            outcome = trials.outcome()
-            warnings = (*outcome.warnings, *explorer.warnings)
-            outcome = replace(outcome, exploration=exploration, warnings=warnings)
-        bench = trials.bench
-        outcome = replace(outcome, planned=len(trials.results))
-        bench.progress("done", trials.steps, trials.steps)
-        outcome = explain(bench, outcome, trials.evaluations)
-        report = project / "report.html"
-        outcome = replace(outcome, report=str(report))
-        keep_outcome(store, outcome)
-        write_report(project, report, f"{opened.model.name} on {task.name}", bench.task)
+            trials = _try_recipes(_bench(store, opened, task, settings), budget, devices, settings)
+            return finished(trials, trials.outcome())
+        split = split_task(task)
+        bench = _bench(store, opened, split.judging, settings)
+        explorer = _explorer(bench, split, budget, devices, settings)
+        explorer.run()
+        return _explored(explorer)
+
+
+def _explored(explorer: Explorer) -> Study:
+    """The study of a search for forms, with how it chose."""
+    outcome = explorer.trials.outcome()
+    warnings = (*outcome.warnings, *explorer.warnings)
+    outcome = replace(outcome, exploration=explorer.exploration(), warnings=warnings)
+    return finished(explorer.trials, outcome, finds_causes=not explorer.is_out_of_reach)
+
+
+def finished(trials: Trials, outcome: Outcome, *, finds_causes: bool = True) -> Study:
+    """Explain an outcome, write its report and the chosen recipe, and keep it in the project."""
+    bench = trials.bench
+    project = bench.store.folder
+    outcome = replace(outcome, planned=len(trials.results))
+    bench.progress("done", trials.steps, trials.steps)
+    outcome = explain(bench, outcome, trials.evaluations, finds_causes=finds_causes)
+    report = project / "report.html"
+    outcome = replace(outcome, report=str(report))
+    keep_outcome(bench.store, outcome)
+    write_report(project, report, f"{outcome.model} on {outcome.task}", bench.task)
     study = Study(outcome)
     _write_recipe(study)
     return study
+
+
+def fit_app(
+    models: Mapping[str, AppModel], budget: Budget, project: Path, settings: SearchSettings
+) -> AppStudy:
+    """Find a variant of each model of an app, so that all together keep the shared budgets.
+
+    Args:
+        models: by name.
+        budget: that they share: size, download and peak memory of all.
+        project: folder; each model has a project of its name in it.
+        settings: of the search; recipes, devices and a goal are not used.
+
+    Raises:
+        InputError: a model, a task or a budget cannot be used.
+    """
+    check_shared(budget)
+    with ExitStack() as stack:
+        explorers = []
+        for name, model in models.items():
+            store = stack.enter_context(Store.open(project / name))
+            split = split_task(model.task)
+            bench = _bench(store, model.opened, split.judging, settings)
+            explorers.append(_explorer(bench, split, model.budget, (), settings))
+        search = AppSearch(tuple(models), explorers, budget, project)
+        outcome = search.run()
+        studies = {}
+        for part, explorer in zip(outcome.parts, explorers, strict=True):
+            explorer.trials.choose(part.chosen)
+            studies[part.name] = _explored(explorer)
+    with replacing(project / APP_FILE) as file:
+        file.write(canonical(outcome).encode())
+    return AppStudy(outcome, studies)
+
+
+def _explorer(
+    bench: Bench, split: SplitTask, budget: Budget, devices: Sequence[DeviceCosts],
+    settings: SearchSettings,
+) -> Explorer:  # fmt: skip
+    """A search for forms that has not begun."""
+    trials = Trials(
+        bench, budget, devices, settings.goal or default_goal(budget),
+        settings.allow_slower, settings.on_result,
+    )  # fmt: skip
+    return Explorer(trials, split, settings.time, settings.jobs)
 
 
 def _bench(store: Store, opened: Opened, task: Task, settings: SearchSettings) -> Bench:

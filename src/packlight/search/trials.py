@@ -48,6 +48,7 @@ class Trials:
         on_result: called with each finished variant.
         left_out: sentences about recipes that a device cannot run.
         planned: variants that will be tried, about, the original included.
+        preferred: id of the variant that is chosen, whatever its costs; empty for the best.
     """
 
     bench: Bench
@@ -62,6 +63,7 @@ class Trials:
     evaluations: list[Evaluation] = field(default_factory=list)
     contrasts: list[Contrast] = field(default_factory=list)
     measured: dict[str, tuple[VariantResult, Evaluation]] = field(default_factory=dict)
+    preferred: str = ""
 
     @property
     def base(self) -> VariantResult:
@@ -125,11 +127,15 @@ class Trials:
         keep_outcome(self.bench.store, replace(self.outcome(), planned=planned))
         self.on_result(self.results[-1], len(self.results), planned)
 
+    def choose(self, variant: str) -> None:
+        """Choose a variant that several models' budgets call for; the rest of the outcome stays."""
+        self.preferred = variant
+
     def outcome(self) -> Outcome:
         """The choice among the variants so far."""
         outcome = decide(
             self.bench, self.budget, self.results, self.evaluations,
-            allow_slower=self.allow_slower, goal=self.goal,
+            allow_slower=self.allow_slower, goal=self.goal, preferred=self.preferred,
         )  # fmt: skip
         if not self.devices:
             return outcome
@@ -207,10 +213,14 @@ def decide(
     *,
     allow_slower: bool,
     goal: Goal = "balance",
+    preferred: str = "",
 ) -> Outcome:
     """Choose a variant and collect the outcome of all measurements."""
     base = results[0]
     best = choice.best(results, allow_slower, goal)
+    for result in results:
+        if result.id == preferred:
+            best = result
     shown = best or choice.nearest(results, budget, base.metrics, allow_slower)
     detectable = {evaluation.variant: evaluation.detectable for evaluation in evaluations}
     fine = choice.too_fine(budget, shown, detectable[base.id], detectable[shown.id])

@@ -25,6 +25,9 @@ from packlight.torch.values import (
     integer,
 )
 
+Operators = Mapping[str, Mapping[str, Function]]
+"""Functions by domain and type of operator."""
+
 Scope = dict[str, Value]
 """Values by name while a graph runs."""
 
@@ -75,9 +78,11 @@ class Program:
     empty: tuple[Tensor, ...] = field(default=())
 
 
-def compile_graph(graph: ir.Graph, opsets: Mapping[str, int]) -> Program:
-    """Compile a graph whose operators are all in the tables."""
-    steps = [_step(node, opsets) for node in graph if node.op_type != "Constant"]
+def compile_graph(
+    graph: ir.Graph, opsets: Mapping[str, int], operators: Operators = OPERATORS
+) -> Program:
+    """Compile a graph whose operators are all in a table."""
+    steps = [_step(node, opsets, operators) for node in graph if node.op_type != "Constant"]
     inputs = tuple(str(value.name) for value in graph.inputs)
     outputs = tuple(str(value.name) for value in graph.outputs)
     produced = {*inputs, *(name for step in steps for name in step.outputs)}
@@ -106,14 +111,14 @@ def _with_releases(steps: Sequence[Step], outputs: Sequence[str]) -> list[Step]:
     return result[::-1]
 
 
-def _step(node: ir.Node, opsets: Mapping[str, int]) -> Step:
+def _step(node: ir.Node, opsets: Mapping[str, int], operators: Operators) -> Step:
     operator = operator_of(node, opsets)
     bodies = {
-        name: compile_graph(attribute.as_graph(), opsets)
+        name: compile_graph(attribute.as_graph(), opsets, operators)
         for name, attribute in node.attributes.items()
         if attribute.type == ir.AttributeType.GRAPH
     }
-    function = None if bodies else _function(node)
+    function = None if bodies else _function(node, operators)
     sizes = None if node.domain else {**SIZES, **MEASURES}.get(node.op_type)
     if node.op_type == "Cast" and not castable(operator):
         sizes = None
@@ -123,10 +128,10 @@ def _step(node: ir.Node, opsets: Mapping[str, int]) -> Step:
     return Step(operator, inputs, outputs, function, sizes, size_inputs, bodies)
 
 
-def _function(node: ir.Node) -> Function:
+def _function(node: ir.Node, operators: Operators) -> Function:
     if not node.domain and node.op_type in MEASURES:
         return MEASURES[node.op_type]
-    return OPERATORS[node.domain][node.op_type]
+    return operators[node.domain][node.op_type]
 
 
 def operator_of(node: ir.Node, opsets: Mapping[str, int]) -> Operator:

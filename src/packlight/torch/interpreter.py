@@ -20,7 +20,14 @@ from packlight.errors import InputError
 from packlight.model import Model, nodes, release, stored_tensor
 from packlight.model.map_types import from_proto
 from packlight.model.model import graphs, name_values
-from packlight.torch.graph import CONTROL_FLOW, Program, compile_graph, operator_of, run_program
+from packlight.torch.graph import (
+    CONTROL_FLOW,
+    Operators,
+    Program,
+    compile_graph,
+    operator_of,
+    run_program,
+)
 from packlight.torch.operators import OPERATORS
 from packlight.torch.operators.limits import LIMITS
 from packlight.torch.sizes import MEASURES, SIZE_INPUTS
@@ -110,7 +117,9 @@ class OnnxModule(torch.nn.Module):
             raise InputError(f"the model takes {inputs}; {problem}: give each once, in that order")
 
 
-def to_module(model: Model, freeze: Collection[str] = ()) -> OnnxModule:
+def to_module(
+    model: Model, freeze: Collection[str] = (), *, operators: Operators = OPERATORS
+) -> OnnxModule:
     """Build a PyTorch module that computes what a model does.
 
     Stored floating-point tensors of more than one element become parameters, except statistics of
@@ -120,11 +129,12 @@ def to_module(model: Model, freeze: Collection[str] = ()) -> OnnxModule:
     Args:
         model: any model.
         freeze: names of stored tensors that become buffers as well.
+        operators: functions that compute operators, where some are not those of the table.
 
     Raises:
         InputError: an operator is not supported, or ``freeze`` names no stored tensor.
     """
-    unsupported = unsupported_operators(model)
+    unsupported = unsupported_operators(model, operators)
     if unsupported:
         raise InputError(
             f"'{model.name}' has operators that packlight cannot compute in PyTorch: "
@@ -155,15 +165,15 @@ def to_module(model: Model, freeze: Collection[str] = ()) -> OnnxModule:
         if tensor.dtype in FLOATS and tensor.numel() > 1
         if name not in statistics and name not in freeze
     }
-    program = compile_graph(graph.graph, graph.opset_imports)
+    program = compile_graph(graph.graph, graph.opset_imports, operators)
     return OnnxModule(program, tuple(model.inputs()), kept, sizes, trainable)
 
 
-def unsupported_operators(model: Model) -> list[str]:
+def unsupported_operators(model: Model, operators: Operators = OPERATORS) -> list[str]:
     """Operators of a model that cannot be computed in PyTorch, each with what is missing."""
     graph = _inlined(model)
     opset = graph.opset_imports.get("", OLDEST_OPSET)
-    problems = [problem for node in nodes(graph) if (problem := _problem(node, graph))]
+    problems = [problem for node in nodes(graph) if (problem := _problem(node, graph, operators))]
     if opset < OLDEST_OPSET:
         problems.append(f"those of opset {opset}, before {OLDEST_OPSET}")
     return list(dict.fromkeys(problems))
@@ -238,14 +248,14 @@ def _statistics(graph: ir.Model) -> set[str]:
     }
 
 
-def _problem(node: ir.Node, graph: ir.Model) -> str | None:
+def _problem(node: ir.Node, graph: ir.Model, operators: Operators) -> str | None:
     """Name an operator that cannot be computed, and what of it; else None."""
     domain = node.domain
     name = f"{domain}.{node.op_type}" if domain else node.op_type
     if not domain and node.op_type == "Constant":
         tensor = stored_tensor(node.outputs[0])
         return None if tensor is not None and tensor.dtype in DTYPES else "Constant of texts"
-    function = OPERATORS.get(domain, {}).get(node.op_type)
+    function = operators.get(domain, {}).get(node.op_type)
     if function is None and (domain or node.op_type not in (*CONTROL_FLOW, *MEASURES)):
         return name
     limit = LIMITS.get((domain, node.op_type))

@@ -94,6 +94,34 @@ def test_an_impossible_size_ends_early_and_says_what_would_be_possible(model, ta
     assert study.misses[0].name == study.results[1].name
 
 
+def test_a_floor_beyond_the_original_ends_early(model, task, project):
+    study = search(model, task, project, ["drop<=-5%"])
+    assert study.best is None
+    assert len(study) == 1
+    (advice,) = study.outcome.exploration.advice
+    assert "beyond the original" in advice
+
+
+def test_a_time_that_no_integers_reach_ends_before_any_mix(model, task, project):
+    study = search(model, task, project, ["latency<=0.001x"])
+    assert study.best is None
+    assert not study.outcome.exploration.checks
+    (advice,) = study.outcome.exploration.advice
+    assert "out of reach" in advice
+
+
+def test_a_size_and_a_floor_that_contradict_end_after_one_mix(model, task, project):
+    study = search(model, task, project, ["size<=0.35x", "snr>=45"])
+    assert study.best is None
+    exploration = study.outcome.exploration
+    assert len(exploration.checks) == 1
+    (advice,) = exploration.advice
+    assert "contradict" in advice
+    assert "may keep them" in advice
+    assert [result.name for result in study.results[1:]] == [exploration.checks[0].name]
+    assert study.misses
+
+
 def test_where_no_floor_is_set_quality_is_sought_within_the_limit(study, model, task, project):
     richer = search(model, task, project, ["size<=0.6x"])
     assert richer.outcome.exploration.goal == "quality"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import onnx_ir as ir
@@ -267,7 +268,15 @@ def _limit_rows(value: Floats, limit: Limit) -> Floats:
     most = limit(value.shape[2])
     if count <= most:
         return value
-    return value[:, np.linspace(0, count - 1, most).astype(np.int64)]
+    return value[:, _evenly_spaced(count, most)]
+
+
+@lru_cache(maxsize=64)
+def _evenly_spaced(count: int, most: int) -> NDArray[np.int64]:
+    """So many indices of a count, evenly spaced; the same at most calls of a model."""
+    chosen = np.linspace(0, count - 1, most).astype(np.int64)
+    chosen.flags.writeable = False
+    return chosen
 
 
 def _merge_into_batch(value: Floats, rank: int) -> Floats:
@@ -293,7 +302,7 @@ def _patch_matrices(node: ir.Node, value: Floats, limit: Limit) -> Floats:
     dilations = node.attributes.get_ints("dilations", [1] * rank)
     edges = _padding(node, value.shape, kernel, strides, dilations)
     if any(before or after for before, after in edges):
-        value = np.pad(value, [(0, 0), (0, 0), *edges])
+        value = _padded(value, edges)
     reach = [(size - 1) * gap + 1 for size, gap in zip(kernel, dilations, strict=True)]
     axes = tuple(range(SPATIAL, SPATIAL + rank))
     windows = sliding_window_view(value, reach, axis=axes)
@@ -303,6 +312,16 @@ def _patch_matrices(node: ir.Node, value: Floats, limit: Limit) -> Floats:
     return _sample_patches(windows, node.attributes.get_int("group", 1), rank, limit)
 
 
+def _padded(value: Floats, edges: Sequence[tuple[int, int]]) -> Floats:
+    """A value (batch, channels, ...) with zeros around; ``numpy.pad`` takes far longer."""
+    sizes = value.shape[SPATIAL:]
+    around = [before + size + after for size, (before, after) in zip(sizes, edges, strict=True)]
+    padded = np.zeros((*value.shape[:SPATIAL], *around), value.dtype)
+    inner = [slice(before, before + size) for size, (before, _) in zip(sizes, edges, strict=True)]
+    padded[:, :, *inner] = value
+    return padded
+
+
 def _sample_patches(windows: Floats, groups: int, rank: int, limit: Limit) -> Floats:
     """Evenly spaced patches from windows (batch, channels, ...positions, ...kernel)."""
     batch, depth = windows.shape[:SPATIAL]
@@ -310,7 +329,7 @@ def _sample_patches(windows: Floats, groups: int, rank: int, limit: Limit) -> Fl
     count = math.prod(positions)
     size = math.prod(windows.shape[SPATIAL + rank :])
     most = max(1, limit(depth // groups * size) // batch)
-    chosen = np.linspace(0, count - 1, min(count, most)).astype(np.int64)
+    chosen = _evenly_spaced(count, min(count, most))
     index = np.unravel_index(chosen, positions)
     selection: tuple[slice | NDArray[np.intp], ...] = (slice(None), slice(None), *index)
     picked = windows[selection]

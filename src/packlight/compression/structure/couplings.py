@@ -14,8 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from packlight.compression.sites.weight_roles import stored
 from packlight.model import Model, graphs, infer_shapes
@@ -158,6 +156,9 @@ class Couplings:
         edges = [np.zeros(0, np.int64)] * 2
         if self._pairs:
             edges = [np.concatenate(side) for side in zip(*self._pairs, strict=True)]
+        from scipy.sparse import coo_array  # noqa: PLC0415  scipy takes long to load
+        from scipy.sparse.csgraph import connected_components  # noqa: PLC0415
+
         ones = np.ones(len(edges[0]), np.bool_)
         links = coo_array((ones, (edges[0], edges[1])), shape=(self._count, self._count))
         count, labels = connected_components(links, directed=False)

@@ -12,7 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from packlight.errors import InputError, ModelError
-from packlight.model import Model, file_size, infer_shapes, initializers, load, stored_size
+from packlight.model import (
+    Model,
+    content_bytes,
+    file_size,
+    infer_shapes,
+    initializers,
+    load,
+    number_bytes,
+    stored_size,
+)
 from packlight.model.check import root_cause
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import DTYPES, Array, Session, is_out_of_memory, start_session
@@ -95,7 +104,7 @@ def _input_bytes(model: Model) -> int:
     for value in model.inputs().values():
         if value.shape is not None and value.dtype is not None:
             sizes = [size for size in value.shape if isinstance(size, int)]
-            total += math.prod(sizes) * math.ceil(value.dtype.itemsize)
+            total += math.prod(sizes) * math.ceil(number_bytes(value.dtype))
     return total
 
 
@@ -126,7 +135,7 @@ def rehearse(model: Model, name: str) -> None:
 def weight_bytes(model: Model) -> int:
     """Bytes of a model's weights, external data included."""
     tensors = (value.const_value for value in initializers(model.graph))
-    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+    return sum(content_bytes(tensor) for tensor in tensors if tensor is not None)
 
 
 def _runs_out_of_memory(session: Session) -> bool:

@@ -1,0 +1,193 @@
+"""Stored weights as tensors of LiteRT, with their encodings kept.
+
+Codes get a DEQUANTIZE of their own, which the interpreter runs once as it starts: operators then
+compute in float, as they do in ONNX. Codes that go straight into an operator would make it round
+its activations to 8 bits at every run.
+"""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+from packlight.exporting.blocks import whole_blocks
+from packlight.exporting.litert.flatbuffer import Array, FileBuilder, Quantization, Tensor
+from packlight.exporting.litert.layouts import Layout, Shape, natural
+from packlight.exporting.litert.values import UnsupportedError
+from packlight.exporting.weights import FloatWeight, GridWeight, Shared, StoredWeight
+
+BITS = (4, 8)
+"""Widths of codes that LiteRT stores."""
+
+SHORTEST_ROW = 8
+"""Codes that share a scale, at least, where blocks become rows."""
+
+
+def is_coded(weight: StoredWeight | None) -> bool:
+    """Tell whether a weight is stored in codes that LiteRT has."""
+    return (
+        weight is not None
+        and isinstance(weight.encoding, GridWeight)
+        and weight.encoding.bits in BITS
+    )
+
+
+def store_weight(
+    builder: FileBuilder, weight: StoredWeight, layout: Layout
+) -> tuple[Tensor, Layout]:
+    """Store a weight as it is encoded, and write what makes it float32.
+
+    Args:
+        builder: of the file.
+        weight: with its encoding.
+        layout: in which it is wanted.
+
+    Returns:
+        tensor: of float32.
+        layout: in which it is; the order of ONNX where its blocks do not allow the other.
+    """
+    encoding = weight.encoding
+    if isinstance(encoding, GridWeight) and encoding.bits in BITS:
+        return _coded(builder, weight, encoding, layout)
+    if isinstance(encoding, FloatWeight) and encoding.array.dtype == np.float16:
+        half = encoding.array.reshape(weight.shape).transpose(layout)
+        stored = builder.store(f"{weight.name}.half", half)
+        builder.record(weight.name, weight.form(), half.nbytes)
+        return restored(builder, weight.name, stored), layout
+    array = np.asarray(weight.decode(), np.float32)
+    return builder.store(weight.name, array.transpose(layout)), layout
+
+
+def restored(builder: FileBuilder, name: str, codes: Tensor) -> Tensor:
+    """The real values of codes."""
+    output = builder.tensor(name, codes.shape, "float32")
+    builder.operator("DEQUANTIZE", [codes], [output])
+    return output
+
+
+def _coded(
+    builder: FileBuilder, weight: StoredWeight, grid: GridWeight, layout: Layout
+) -> tuple[Tensor, Layout]:
+    axes = grid.scale.axes(grid.shape)
+    blocked = any(grid.scale.block[axis] > 1 for axis in axes) or len(axes) > 1
+    if weight.is_in_layout and not blocked:
+        return restored(builder, weight.name, store_codes(builder, weight, grid, layout)), layout
+    whole = whole_blocks(grid, SHORTEST_ROW)
+    if whole is None:
+        raise UnsupportedError(f"short blocks at the end of '{weight.name}'")
+    grid = whole
+    arranged = layout
+    if not weight.is_in_layout or not _lies_in_rows(grid, layout):
+        arranged = natural(len(weight.shape))
+    order = arranged if weight.is_in_layout else natural(len(grid.shape))
+    if not _lies_in_rows(grid, order):
+        raise UnsupportedError(f"blocks of '{weight.name}' whose codes are not neighbors")
+    rows, quantization = _rows(grid, order)
+    stored = builder.store(f"{weight.name}.codes", rows, quantization)
+    builder.record(weight.name, weight.form(), _code_bytes(grid, quantization))
+    shape = tuple(weight.shape[axis] for axis in arranged)
+    return _reshaped(builder, weight.name, restored(builder, weight.name, stored), shape), arranged
+
+
+def _reshaped(builder: FileBuilder, name: str, tensor: Tensor, shape: Shape) -> Tensor:
+    output = builder.tensor(name, shape, "float32")
+    sizes = builder.store("", np.array(shape, np.int32))
+    builder.operator("RESHAPE", [tensor, sizes], [output], newShape=np.array(shape, np.int32))
+    return output
+
+
+def store_codes(
+    builder: FileBuilder, weight: StoredWeight, grid: GridWeight, layout: Layout
+) -> Tensor:
+    """Store the codes of a weight whose scales are those of channels or of the whole."""
+    codes, quantization = _grid_tensor(grid, layout)
+    builder.record(weight.name, weight.form(), _code_bytes(grid, quantization))
+    return builder.store(f"{weight.name}.codes", codes, quantization)
+
+
+def _code_bytes(grid: GridWeight, quantization: Quantization) -> int:
+    return -(-grid.codes.size * grid.bits // 8) + 4 * len(quantization.scale)
+
+
+def _grid_tensor(grid: GridWeight, layout: Layout) -> tuple[Array, Quantization]:
+    axes = grid.scale.axes(grid.shape)
+    axis = layout.index(axes[0]) if axes else 0
+    scale = grid.scale.values.reshape(-1)
+    zero = np.zeros(1, np.int64)
+    if grid.zero is not None:
+        zero = grid.zero.values.astype(np.int64).reshape(-1)
+    zero = np.broadcast_to(zero - _middle(grid), scale.shape)
+    quantization = Quantization(
+        tuple(float(number) for number in scale), tuple(int(number) for number in zero), axis
+    )
+    return _signed(grid).transpose(layout), quantization
+
+
+def _middle(grid: GridWeight) -> int:
+    """The unsigned code that becomes 0, LiteRT's codes being signed."""
+    return 0 if grid.is_signed else 1 << (grid.bits - 1)
+
+
+def _signed(grid: GridWeight) -> Array:
+    kind = ml_dtypes.int4 if grid.bits == BITS[0] else np.int8
+    codes: Array = (grid.codes.astype(np.int16) - _middle(grid)).astype(kind)
+    return codes
+
+
+def _lies_in_rows(grid: GridWeight, layout: Layout) -> bool:
+    """Tell whether the codes of each scale are neighbors in a layout."""
+    shape = [grid.shape[axis] for axis in layout]
+    block = [min(grid.scale.block[axis], grid.shape[axis]) for axis in layout]
+    long = [place for place, size in enumerate(block) if size > 1]
+    first = long[0] if long else len(shape)
+    return all(block[place] == shape[place] for place in range(first + 1, len(shape)))
+
+
+def _rows(grid: GridWeight, layout: Layout) -> tuple[Array, Quantization]:
+    """Codes with a row for each scale (scales, codes of a scale)."""
+    scale = grid.scale.values.transpose(layout).reshape(-1)
+    zero = np.zeros(1, np.int64)
+    if grid.zero is not None:
+        zero = grid.zero.values.astype(np.int64).transpose(layout).reshape(-1)
+    zero = np.broadcast_to(zero - _middle(grid), scale.shape)
+    rows = _signed(grid).transpose(layout).reshape(scale.size, -1)
+    quantization = Quantization(
+        tuple(float(number) for number in scale), tuple(int(number) for number in zero), 0
+    )
+    return rows, quantization
+
+
+def sliced(weight: StoredWeight, index: int) -> StoredWeight:
+    """One slice of a weight along its first axis, with its encoding."""
+    encoding = weight.encoding
+    name = weight.name
+    shape = weight.shape[1:]
+    if not isinstance(encoding, GridWeight) or not weight.is_in_layout:
+        return StoredWeight(name, FloatWeight(weight.decode()[index]), shape, weight.dtype)
+    zero = None if encoding.zero is None else _slice_of(encoding.zero, index)
+    grid = GridWeight(encoding.codes[index], _slice_of(encoding.scale, index), zero, encoding.bits)
+    return StoredWeight(name, grid, shape, weight.dtype)
+
+
+def _slice_of(shared: Shared, index: int) -> Shared:
+    return Shared(shared.values[index // shared.block[0]], shared.block[1:])
+
+
+def with_axis(weight: StoredWeight, axis: int) -> StoredWeight:
+    """A weight with an axis of size 1 more, with its encoding."""
+    shape = (*weight.shape[:axis], 1, *weight.shape[axis:])
+    encoding = weight.encoding
+    if not isinstance(encoding, GridWeight) or not weight.is_in_layout:
+        array = weight.decode()
+        if isinstance(encoding, FloatWeight):
+            array = encoding.array
+        return StoredWeight(weight.name, FloatWeight(array.reshape(shape)), shape, weight.dtype)
+    zero = None if encoding.zero is None else _axis_of(encoding.zero, axis)
+    codes = np.expand_dims(encoding.codes, axis)
+    grid = GridWeight(codes, _axis_of(encoding.scale, axis), zero, encoding.bits)
+    return StoredWeight(weight.name, grid, shape, weight.dtype)
+
+
+def _axis_of(shared: Shared, axis: int) -> Shared:
+    block = (*shared.block[:axis], 1, *shared.block[axis:])
+    return Shared(np.expand_dims(shared.values, axis), block)
