@@ -12,7 +12,7 @@ from packlight.planning.routes import Choice, parse_choice
 from packlight.presentation.changes import describe_change
 from packlight.presentation.numbers import plural
 from packlight.presentation.source_paths import short_names
-from packlight.records import Change, parse_recipe
+from packlight.records import Change, Measurement, parse_recipe
 from packlight.studio.graph import graph_page
 from packlight.studio.job_child import JobRequest
 from packlight.studio.pages import (
@@ -218,20 +218,23 @@ def diff(space: Workspace, query: Query) -> DiffPage:
     best = next((choice.id for choice in choices if choice.role == "best"), choices[-1].id)
     second = query.get("second") or best
     pages = [operators(space, {"model": key}) for key in (first, second)]
-    results = [
-        space.results().get(key) if is_variant(space, key) else None for key in (first, second)
-    ]
-    changes = results[1].changes if results[1] is not None else ()
+    changes = space.results()[second].changes if is_variant(space, second) else ()
     notes = {change.operator: describe_change(change) for change in changes}
-    measured = [result.metrics if result is not None else {} for result in results]
     return diff_page(
         pages[0],
         pages[1],
         (space.profile(first), space.profile(second)),
         notes,
-        measured=(measured[0], measured[1]),
+        measured=(measurements(space, first), measurements(space, second)),
         metric=space.metric(),
     )
+
+
+def measurements(space: Workspace, key: str) -> Mapping[str, Measurement]:
+    """Measurements of a variant; none of a file."""
+    if not is_variant(space, key):
+        return {}
+    return space.results()[key].metrics
 
 
 def whole_number(query: Query, name: str, default: str = "0") -> int:

@@ -1,13 +1,17 @@
-"""Settings of the studio: what it opens."""
+"""What a studio is opened with, and values that are made once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar, cast
 
 from packlight.errors import InputError
 from packlight.sources.opening import ZOO
 
+T = TypeVar("T")
 DATABASE = "packlight.db"
 
 
@@ -55,3 +59,21 @@ def settings_for(subject: str, settings: Settings) -> Settings:
     if subject.startswith(ZOO) or path.is_file():
         return replace(settings, models=(subject, *settings.models))
     raise InputError(f"there is no project and no model at '{subject}'")
+
+
+@dataclass(slots=True)
+class Once:
+    """Values that are made once for each key, by one thread while others wait."""
+
+    _values: dict[Hashable, object] = field(default_factory=dict)
+    _locks: dict[Hashable, threading.Lock] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value of a key, made where there is none."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            if key not in self._values:
+                self._values[key] = make()
+            return cast("T", self._values[key])

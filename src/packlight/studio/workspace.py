@@ -32,7 +32,6 @@ from packlight.sources.opening import ZOO, open_model, task_for
 from packlight.store import Store
 from packlight.studio.graph import edges_of, modules_of
 from packlight.studio.job_child import LAYERS, SENSITIVITY
-from packlight.studio.once import Once
 from packlight.studio.pages import (
     ChoiceRow,
     Frame,
@@ -43,7 +42,7 @@ from packlight.studio.pages import (
     Sensitivity,
 )
 from packlight.studio.pictures import picture_of
-from packlight.studio.settings import Settings
+from packlight.studio.settings import Once, Settings
 from packlight.studio.views.compare import SamplePair
 from packlight.studio.views.overview import frame_of
 from packlight.studio.views.what_if import choice_rows
