@@ -35,6 +35,7 @@ from packlight.exporting.parity import (
     common_shapes,
     measure_parity,
 )
+from packlight.exporting.quiet import caches_in
 from packlight.model import Model, file_size, stored_size
 from packlight.records import Outcome, SessionOptions, to_json
 from packlight.records.export import Bundle, Parity
@@ -109,7 +110,11 @@ def export(
     shapes = common_shapes(data, samples)
     progress("preparing", 1, STEPS)
     comparison = Comparison(source.model, data, samples, options, seed, seconds)
-    with _neutral(source, bindings, shapes) as neutral, folder_beside(target) as scratch:
+    with (
+        _neutral(source, bindings, shapes) as neutral,
+        folder_beside(target) as scratch,
+        caches_in(scratch),
+    ):
         kept = keep_encodings(neutral, chosen.name, expand=expand, obstacle=chosen.obstacle)
         if kept.refusals:
             raise refuse(chosen.name, kept.refusals)

@@ -1,11 +1,13 @@
 """Write OpenVINO's IR, read it again, and run it.
 
-The file is read by OpenVINO's own reader of ONNX, not by its converter, which reports its use.
+The file is read by OpenVINO's own reader of ONNX, not by its converter.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from packlight.exporting.neutral import Neutral
 from packlight.model import to_bytes
 from packlight.records.export import Reread
 
+REPORTER = "openvino_telemetry"
 ENTRY = "model.xml"
 ARRAYS = "model.bin"
 CODES = {"i4": 4, "u4": 4, "i8": 8, "u8": 8}
@@ -42,14 +45,28 @@ SETTINGS = {
 """Floats of 32 bits throughout: by default products of 4-bit weights round activations."""
 
 
+def load_openvino() -> Any:
+    """OpenVINO without the package that reports its use, which would send an event now."""
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    modules: dict[str, Any] = sys.modules
+    reporter = modules.get(REPORTER)
+    modules[REPORTER] = None  # an import of it fails, and OpenVINO goes on without
+    try:
+        return import_module("openvino")
+    finally:
+        del modules[REPORTER]
+        if reporter is not None:
+            modules[REPORTER] = reporter
+
+
 def _write(neutral: Neutral, folder: Path, options: WriteOptions) -> Written:
     """Write a model.
 
     Raises:
         ExportError: OpenVINO lacks operators of the model.
     """
-    import openvino  # noqa: PLC0415  an extra
-
+    openvino = load_openvino()
     source = options.source or neutral
     floats = {w.name: as_floats(w) for w in neutral.weights.values() if is_bias(w)}
     neutral = neutral.with_weights(floats)
@@ -77,8 +94,7 @@ def _missing(text: str) -> dict[str, str]:
 
 
 def _reread(folder: Path, neutral: Neutral, written: Written) -> Reread:
-    import openvino  # noqa: PLC0415  an extra
-
+    openvino = load_openvino()
     model = openvino.Core().read_model(folder / written.entry)
     numbers: Counter[str] = Counter()
     stored = 0
@@ -121,8 +137,7 @@ class OpenVINORunner:
     """
 
     def __init__(self, path: Path, neutral: Neutral) -> None:
-        import openvino  # noqa: PLC0415  an extra
-
+        openvino = load_openvino()
         self.openvino = openvino
         self.neutral = neutral
         self.request = openvino.Core().compile_model(path, "CPU", SETTINGS).create_infer_request()
@@ -157,6 +172,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.modules["openvino_telemetry"] = None  # else importing openvino reports that it is used
 import openvino
 
 SETTINGS = {settings}

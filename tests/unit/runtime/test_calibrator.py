@@ -57,7 +57,10 @@ def test_whoever_stops_early_ends_the_work():
     del found
 
     assert ended.wait(timeout=30)
-    assert not [t for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]
+    workers = [t for t in threading.enumerate() if t.name.startswith("ThreadPoolExecutor")]
+    for worker in workers:
+        worker.join(timeout=30)
+    assert not any(worker.is_alive() for worker in workers)
 
 
 class TracedSamples:
