@@ -280,8 +280,8 @@ class PaletteForm(torch.nn.Module):
 
     def expected_error(self, latent: Tensor) -> Tensor:
         """Root mean square of the errors that there are."""
-        gaps: Tensor = self(latent) - latent
-        return gaps.square().mean().sqrt()
+        error: Tensor = self(latent) - latent
+        return error.square().mean().sqrt()
 
     def nearest_inside(self, latent: Tensor, codes: Tensor) -> Tensor:
         """Latent weights moved to where they have these indices."""
