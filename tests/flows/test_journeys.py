@@ -28,7 +28,7 @@ EXPORT = DOCS / "export.md"
 NOTEBOOK = DOCS / "in-a-notebook.md"
 CI = DOCS / "continuous-integration.md"
 FIRST_ANSWER = 30
-"""Seconds in which the first command of a journey must have answered."""
+"""Seconds in which the plan at the beginning of a journey must have answered."""
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -78,7 +78,7 @@ def walk(page: Path, folder: Path, run) -> None:
         skip_without_extra(arguments)
         started = time.monotonic()
         done = run(*arguments, cwd=folder, COLUMNS="80")
-        if place == 0:
+        if place == 0 and arguments[0] == "plan":
             assert time.monotonic() - started < FIRST_ANSWER
         assert done.returncode in (0, 1), done.stderr
         printed = list(map(shape, done.stdout.splitlines()))
