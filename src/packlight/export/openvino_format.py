@@ -5,7 +5,9 @@ The file is read by OpenVINO's own reader of ONNX, not by its converter, which r
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from packlight.export.neutral import Neutral
 from packlight.model import to_bytes
 from packlight.records.export import Reread
 
+TELEMETRY = "openvino_telemetry"
 ENTRY = "model.xml"
 ARRAYS = "model.bin"
 CODES = {"i4": 4, "u4": 4, "i8": 8, "u8": 8}
@@ -42,13 +45,19 @@ SETTINGS = {
 """Floats of 32 bits throughout: by default products of 4-bit weights round activations."""
 
 
+def _import_openvino() -> Any:
+    """Import OpenVINO without the package beside it that reports its use; it has a stand-in."""
+    sys.modules.setdefault(TELEMETRY, None)  # type: ignore[arg-type]
+    return import_module("openvino")
+
+
 def _write(neutral: Neutral, folder: Path, options: WriteOptions) -> Written:
     """Write a model.
 
     Raises:
         ExportError: OpenVINO lacks operators of the model.
     """
-    import openvino  # noqa: PLC0415  an extra
+    openvino = _import_openvino()
 
     source = options.source or neutral
     floats = {w.name: as_floats(w) for w in neutral.weights.values() if is_bias(w)}
@@ -69,7 +78,7 @@ def _missing(text: str) -> dict[str, str]:
 
 
 def _reread(folder: Path, neutral: Neutral, written: Written) -> Reread:
-    import openvino  # noqa: PLC0415  an extra
+    openvino = _import_openvino()
 
     model = openvino.Core().read_model(folder / written.entry)
     numbers: Counter[str] = Counter()
@@ -113,9 +122,7 @@ class OpenVINORunner:
     """
 
     def __init__(self, path: Path, neutral: Neutral) -> None:
-        import openvino  # noqa: PLC0415  an extra
-
-        self.openvino = openvino
+        openvino = _import_openvino()
         self.neutral = neutral
         self.request = openvino.Core().compile_model(path, "CPU", SETTINGS).create_infer_request()
 
@@ -149,6 +156,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.modules["openvino_telemetry"] = None  # it would report the use of OpenVINO
 import openvino
 
 SETTINGS = {settings}
