@@ -115,7 +115,8 @@ def test_an_export_asks_for_no_connection_and_installs_nothing(to, words, tmp_pa
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "bundle" / "bundle.json").is_file()
     assert not calls
-    assert left == []
+    # PyTorch makes an empty folder for its compiler's caches when ExecuTorch imports it
+    assert [path for path in left if not path.name.startswith("torchinductor_")] == []
 
 
 NETWORK = "import torch\n\ndef make():\n    return torch.nn.Linear(4, 3), (torch.zeros(1, 4),)\n"
