@@ -35,7 +35,6 @@ from packlight.exporting.parity import (
     common_shapes,
     measure_parity,
 )
-from packlight.exporting.quiet import caches_in
 from packlight.model import Model, file_size, stored_size
 from packlight.records import Outcome, SessionOptions, to_json
 from packlight.records.export import Bundle, Parity
@@ -110,11 +109,7 @@ def export(
     shapes = common_shapes(data, samples)
     progress("preparing", 1, STEPS)
     comparison = Comparison(source.model, data, samples, options, seed, seconds)
-    with (
-        _neutral(source, bindings, shapes) as neutral,
-        folder_beside(target) as scratch,
-        caches_in(scratch),
-    ):
+    with _neutral(source, bindings, shapes) as neutral, folder_beside(target) as scratch:
         kept = keep_encodings(neutral, chosen.name, expand=expand, obstacle=chosen.obstacle)
         if kept.refusals:
             raise refuse(chosen.name, kept.refusals)

@@ -7,9 +7,6 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-
-COMPILED = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @contextmanager
@@ -36,15 +33,3 @@ def quiet_libraries() -> Iterator[None]:
             yield
     finally:
         logging.disable(disabled)
-
-
-@contextmanager
-def caches_in(folder: Path) -> Iterator[None]:
-    """Let PyTorch keep what it compiles in a folder that goes, where the user names none."""
-    chosen = os.environ.get(COMPILED)
-    os.environ.setdefault(COMPILED, str(folder / "compiled"))
-    try:
-        yield
-    finally:
-        if chosen is None:
-            del os.environ[COMPILED]
