@@ -358,7 +358,11 @@ def test_the_schema_states_name_and_version():
         (SessionOptions, {"matmul_accuracy": 7}, "one of 0, 1, 2, 3, 4 is expected; got 7"),
         (SessionOptions, {"matmul_accuracy": True}, "is expected; got True"),
         (SessionOptions, {"threads": 1.5}, "int is expected; got 1.5"),
-        (Step, {"config": {"bits": 4}}, r"'kind' is one of simplify, .*, dynamic, distill; got None"),
+        (
+            Step,
+            {"config": {"bits": 4}},
+            r"'kind' is one of simplify, .*, dynamic, distill; got None",
+        ),
         (Step, {"config": {"kind": "weights", "damping": 0}}, "damping= is a share above 0"),
         (Step, {"config": {"kind": "tidy"}}, "'kind' is one of simplify, .*; got 'tidy'"),
         (Step, {"config": {"kind": "weights", "bits": 9}}, "one of 2, 3, .* is expected; got 9"),
