@@ -9,7 +9,7 @@ from packlight.exporting.examples import onnxruntime_example
 from packlight.exporting.formats import Format, WriteOptions, Written
 from packlight.exporting.neutral import Neutral
 from packlight.exporting.reading import detach_encodings, float_weights
-from packlight.exporting.sessions import SessionRunner, open_file, runtime_name
+from packlight.exporting.sessions import open_file, runtime_name
 from packlight.model import load, save
 from packlight.records.export import Reread
 
@@ -41,15 +41,11 @@ def _reread(folder: Path, neutral: Neutral, written: Written) -> Reread:
     )
 
 
-def _open(folder: Path, neutral: Neutral, written: Written) -> SessionRunner:
-    return open_file(folder / written.entry, neutral)
-
-
 FORMAT = Format(
     name="onnx",
     write=_write,
     reread=_reread,
-    open=_open,
+    open=open_file,
     runtime=runtime_name,
     required=120.0,
     required_static=120.0,

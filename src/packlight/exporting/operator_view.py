@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -10,9 +10,54 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight.exporting.weights import StoredWeight
+
 
 class UnsupportedError(Exception):
     """An operator cannot be expressed; the message completes "OPERATOR has ..."."""
+
+
+def unknown_operators(graph: ir.Model, known: Container[str]) -> list[str]:
+    """Types of operators that are not in a writer's table, each once."""
+    unknown = [
+        f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        for node in graph.graph
+        if node.domain or node.op_type not in known
+    ]
+    return list(dict.fromkeys(unknown))
+
+
+class StoredNumbers:
+    """What values of writers have in common whose numbers may be stored.
+
+    Attributes:
+        name: in ONNX.
+        array: its numbers, where they are stored.
+        weight: its numbers, where they are stored with an encoding of their own.
+    """
+
+    __slots__ = ()
+
+    name: str
+    array: NDArray[Any] | None
+    weight: StoredWeight | None
+
+    @property
+    def is_stored(self) -> bool:
+        """True if its numbers are in the file."""
+        return self.array is not None or self.weight is not None
+
+    def numbers(self) -> NDArray[Any]:
+        """Its stored numbers as operators read them.
+
+        Raises:
+            UnsupportedError: it is computed.
+        """
+        if self.array is not None:
+            return self.array
+        if self.weight is not None:
+            return np.asarray(self.weight.decode())
+        raise UnsupportedError(f"'{self.name}' computed instead of stored")
 
 
 class ReadValue(Protocol):

@@ -10,7 +10,7 @@ from packlight.exporting.examples import onnxruntime_example
 from packlight.exporting.formats import Format, WriteOptions, Written
 from packlight.exporting.keeping import is_bias
 from packlight.exporting.neutral import Neutral
-from packlight.exporting.sessions import SessionRunner, open_file, runtime_name
+from packlight.exporting.sessions import open_file, runtime_name
 from packlight.exporting.weights import FloatWeight
 from packlight.records.export import Reread, form_label
 from packlight.runtime.ort_files import stored_tensors, write_ort
@@ -77,15 +77,11 @@ def _reread(folder: Path, neutral: Neutral, written: Written) -> Reread:
     )
 
 
-def _open(folder: Path, neutral: Neutral, written: Written) -> SessionRunner:
-    return open_file(folder / written.entry, neutral)
-
-
 FORMAT = Format(
     name="ort",
     write=_write,
     reread=_reread,
-    open=_open,
+    open=open_file,
     runtime=runtime_name,
     required=100.0,
     required_static=100.0,

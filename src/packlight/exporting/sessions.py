@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from packlight.exporting.binding import bound_array
-from packlight.exporting.formats import Array, Feeds
+from packlight.exporting.formats import Array, Feeds, Written
 from packlight.exporting.neutral import Neutral
 from packlight.records import SessionOptions
 from packlight.runtime import machine, open_session
@@ -32,9 +32,9 @@ class SessionRunner:
         """Release it."""
 
 
-def open_file(path: Path, neutral: Neutral) -> SessionRunner:
-    """Open a file of ONNX Runtime."""
-    session = open_session(path, SessionOptions())
+def open_file(folder: Path, neutral: Neutral, written: Written) -> SessionRunner:
+    """Open a written file in ONNX Runtime."""
+    session = open_session(folder / written.entry, SessionOptions())
     bound = {
         name: _bound_array(neutral.bound[name], session, name)
         for name in session.inputs

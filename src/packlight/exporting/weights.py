@@ -53,6 +53,10 @@ class Shared:
             array = np.take(array, range(size), axis=axis)
         return array
 
+    def at(self, index: int) -> Shared:
+        """The values of one place along the first axis, which is gone then."""
+        return Shared(self.values[index // self.block[0]], self.block[1:])
+
     def divides(self, shape: Sequence[int]) -> bool:
         """Test whether all blocks of a weight of this shape are of full size."""
         return all(size % block == 0 for size, block in zip(shape, self.block, strict=True))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import get_args
 
 import onnx
 import onnx_ir as ir
@@ -169,7 +168,7 @@ FORMATS = {
 }  # fmt: skip
 """Names of other formats, by the ending of their files."""
 
-EXPORTED = {
+EXPORTED: Mapping[str, FormatName] = {
     ".mlpackage": "coreml", ".aimodel": "coreai", ".tflite": "litert", ".pte": "executorch",
     ".xml": "openvino", ".ort": "ort",
 }  # fmt: skip
@@ -188,7 +187,7 @@ def check_model_path(out: Path) -> None:
     if ending in FORMATS:
         name = out.with_suffix(".onnx").name
         then = "convert that file with the format's own tool"
-        if EXPORTED.get(ending) in get_args(FormatName):
+        if ending in EXPORTED:
             then = f"packlight export {name} --to {EXPORTED[ending]} -o {out.stem}"
         raise InputError(
             f"'{out}' is a name for a file of the {FORMATS[ending]} format, and this writes ONNX: "

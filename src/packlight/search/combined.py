@@ -6,8 +6,7 @@ import math
 from functools import partial
 
 from packlight.presentation.numbers import show_bytes
-from packlight.records import Evaluation, Variant, VariantResult, parse_recipe
-from packlight.records.exploration import Prediction
+from packlight.records import Variant, VariantResult, parse_recipe
 from packlight.search.mixed import MixedStage
 from packlight.search.mixes import Mix, Mixes
 from packlight.search.regions import OperatorSeconds, integer_sites, operator_seconds
@@ -53,9 +52,11 @@ class CombinedStage:
             if mix is None:
                 self.run.advice += self._what_contradicts(mixes)
                 return
-            is_hopeful = self.mixed.steering.is_hopeful(self._evaluate_combination(mix, mixes))
-            if is_hopeful or not self._fits_already():
-                self.run.try_recipe(f"integers and {mix.name}", mix.recipe)
+            name = f"integers and {mix.name}"
+            evaluation, _ = self.mixed.check(name, mix)
+            self.combined = (mixes, mix)
+            if self.mixed.steering.is_hopeful(evaluation) or not self._fits_already():
+                self.run.try_recipe(name, mix.recipe)
 
     def _fits_already(self) -> bool:
         return any(result.verdict in ("fits", "unjudged") for result in self.run.trials.results)
@@ -159,20 +160,3 @@ class CombinedStage:
         ]
         snr = -max(noises) if noises else static.metrics["snr"].value
         return float(10 ** (-snr / 10))
-
-    def _evaluate_combination(self, mix: Mix, mixes: Mixes) -> Evaluation:
-        """Make a combination and evaluate it on the samples that steer."""
-        self.run.check_time(expected=self.run.unit_seconds)
-        variant = self.run.bench.variant(f"integers and {mix.name}", mix.recipe)
-        evaluation = self.mixed.steering.evaluate(variant)
-        self.combined = (mixes, mix)
-        made = int(self.run.bench.size(variant).metrics["size"].value)
-        metrics = evaluation.metrics
-        if "snr" in metrics:
-            self.run.checks.append(
-                Prediction(
-                    f"integers and {mix.name}", mix.size, made, mix.snr, metrics["snr"].value,
-                    metrics["drop"].value,
-                )
-            )  # fmt: skip
-        return evaluation

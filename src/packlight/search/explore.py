@@ -74,8 +74,8 @@ class Explorer:
         self.mixed = MixedStage(self.run)
         self.combined = CombinedStage(self.run, self.mixed)
 
-    def search(self) -> Exploration:
-        """Search, and tell how."""
+    def search(self) -> None:
+        """Go through the stages, as far as the time allows."""
         self.run.trials.planned = 8
         self.run.begin()
         try:
@@ -85,7 +85,6 @@ class Explorer:
                 f"The search ended after {show_seconds(self.run.time_limit)}, as asked; more time "
                 "may find a better variant."
             )
-        return self.exploration()
 
     def exploration(self) -> Exploration:
         """How the search chose, so far."""

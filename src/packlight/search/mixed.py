@@ -7,12 +7,12 @@ really evaluated correct the predictions.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from packlight.compression.bit_allocation.candidate_damage import unjudged_entries
 from packlight.presentation.numbers import show_bytes
-from packlight.records import Evaluation, parse_recipe
+from packlight.records import Evaluation, Measurement, parse_recipe
 from packlight.records.exploration import Prediction
 from packlight.search.damage_table import damage_table
 from packlight.search.forms import form_config, usable_forms
@@ -142,9 +142,12 @@ class MixedStage:
 
     def _largest(self) -> int:
         """Bytes above which more change nothing, or the limit."""
-        limit = self.run.size_limit()
-        plain = self.run.files.count(parse_recipe(SEED_WITHOUT_DATA)).size.low
-        return int(min(limit, 1.1 * plain))
+        return int(min(self.run.size_limit(), self._enough))
+
+    @cached_property
+    def _enough(self) -> float:
+        """Bytes above which more change nothing."""
+        return float(1.1 * self.run.files.count(parse_recipe(SEED_WITHOUT_DATA)).size.low)
 
     @cached_property
     def steering(self) -> Steering:
@@ -159,21 +162,35 @@ class MixedStage:
         """Make a mix, evaluate it on the samples that steer, and learn from it."""
         if mix.chosen in self.evaluated:
             return self.evaluated[mix.chosen]
-        self.run.check_time(expected=self.run.unit_seconds)
-        predicted = mix.snr
-        variant = self.run.bench.variant(mix.name, mix.recipe)
-        evaluation = self.steering.evaluate(variant)
+        evaluation, stored = self.check(mix.name, mix)
         self.evaluated[mix.chosen] = evaluation
-        metrics = evaluation.metrics
-        stored = self.run.bench.size(variant).metrics
-        made = int(stored["size"].value)
-        self.run.download_share = min(1.0, DOWNLOAD_ROOM * stored["download"].value / made)
-        snr = metrics["snr"].value if "snr" in metrics else math.nan
+        share = stored["download"].value / stored["size"].value
+        self.run.download_share = min(1.0, DOWNLOAD_ROOM * share)
+        snr = _snr(evaluation)
         if math.isfinite(snr):
             self.mixes.learn(mix, 10 ** (-snr / 10))
-            drop = metrics["drop"].value
-            self.run.checks.append(Prediction(mix.name, mix.size, made, predicted, snr, drop))
         return evaluation
+
+    def check(self, name: str, mix: Mix) -> tuple[Evaluation, Mapping[str, Measurement]]:
+        """Make a mix and evaluate it on the samples that steer, beside what was predicted of it.
+
+        Args:
+            name: of the variant.
+            mix: of these forms, or of another stage's.
+
+        Returns:
+            The evaluation, and the measured sizes of the file.
+        """
+        self.run.check_time(expected=self.run.unit_seconds)
+        variant = self.run.bench.variant(name, mix.recipe)
+        evaluation = self.steering.evaluate(variant)
+        stored = self.run.bench.size(variant).metrics
+        snr = _snr(evaluation)
+        if math.isfinite(snr):
+            made = int(stored["size"].value)
+            drop = evaluation.metrics["drop"].value
+            self.run.checks.append(Prediction(name, mix.size, made, mix.snr, snr, drop))
+        return evaluation, stored
 
     def _finalists(self) -> list[Mix]:
         """Mixes to judge, the safest first."""
@@ -264,9 +281,8 @@ class MixedStage:
     @cached_property
     def curve_beyond(self) -> list[Mix]:
         """The predicted trade-off without regard to limits on the size."""
-        plain = self.run.files.count(parse_recipe(SEED_WITHOUT_DATA)).size.low
         least = self.mixes.smallest().size
-        return self.mixes.curve(least, max(int(1.1 * plain), least + 1))
+        return self.mixes.curve(least, max(int(self._enough), least + 1))
 
     def _hopeful_above(self, mix: Mix) -> Mix | None:
         """A larger mix than the limit allows that keeps the floors; None if none of a few does."""
@@ -365,3 +381,9 @@ def spread_out(mixes: Sequence[Mix]) -> list[Mix]:
     if len(mixes) <= FINALISTS:
         return list(mixes)
     return [mixes[0], mixes[len(mixes) // 2], mixes[-1]]
+
+
+def _snr(evaluation: Evaluation) -> float:
+    """Measured signal to noise in dB; not a number where outputs cannot be compared."""
+    metrics = evaluation.metrics
+    return metrics["snr"].value if "snr" in metrics else math.nan

@@ -111,10 +111,6 @@ class Trials:
         self._keep(result, evaluation)
         return result
 
-    def has_model(self, variant: Variant) -> bool:
-        """Tell if a model of the same bytes is measured already."""
-        return variant.model in self.measured
-
     def _keep(self, result: VariantResult, evaluation: Evaluation | None) -> None:
         """Commit the choice among the variants so far."""
         self.results.append(result)

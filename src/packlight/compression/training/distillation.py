@@ -73,7 +73,7 @@ def distill(graph: ir.Model, calibrator: Calibrator, config: Distill) -> list[Ch
 
 @contextmanager
 def _threads() -> Iterator[None]:
-    """Give PyTorch the threads of compiled kernels, and fixed seeds."""
+    """Give PyTorch as many threads as compiled kernels get."""
     before = torch.get_num_threads()
     torch.set_num_threads(KernelThreads.most or cores())
     try:

@@ -30,7 +30,7 @@ from packlight.exporting.coreml.reading import PROGRAM
 from packlight.exporting.coreml.widening import widened
 from packlight.exporting.formats import refuse_operators
 from packlight.exporting.neutral import Neutral
-from packlight.exporting.operator_view import UnsupportedError
+from packlight.exporting.operator_view import UnsupportedError, unknown_operators
 from packlight.exporting.quiet import quiet_output
 from packlight.records.export import WeightForm
 
@@ -76,7 +76,7 @@ def write_package(neutral: Neutral, path: Path, precision: Precision) -> CoreMLP
         ExportError: operators that Core ML cannot express, each by name and reason.
         InputError: an input has a type that Core ML does not take.
     """
-    missing = _unknown_operators(neutral.graph)
+    missing = unknown_operators(neutral.graph, OPERATORS)
     if missing:
         raise refuse_operators("coreml", dict.fromkeys(missing, ""))
     inputs, outputs = ports_of(neutral)
@@ -102,15 +102,6 @@ def ports_of(neutral: Neutral) -> tuple[dict[str, str], dict[str, str]]:
     """Names of inputs and of outputs in a package, by those in ONNX."""
     inputs = port_names(list(neutral.inputs), ())
     return inputs, port_names(list(neutral.outputs), inputs.values())
-
-
-def _unknown_operators(graph: ir.Model) -> list[str]:
-    unknown = [
-        f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-        for node in graph.graph
-        if node.domain or node.op_type not in OPERATORS
-    ]
-    return list(dict.fromkeys(unknown))
 
 
 def _program(

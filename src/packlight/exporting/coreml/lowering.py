@@ -17,7 +17,7 @@ from coremltools.converters.mil.mil import Builder
 from numpy.typing import NDArray
 
 from packlight.exporting.coreml.stored import Scaled, restore_weight
-from packlight.exporting.operator_view import OperatorView, UnsupportedError
+from packlight.exporting.operator_view import OperatorView, StoredNumbers
 from packlight.exporting.weights import StoredWeight
 from packlight.records.export import WeightForm
 
@@ -37,7 +37,7 @@ SMALLEST_EPSILON = {"float16": 1e-7, "float32": 0.0}
 
 
 @dataclass(slots=True, eq=False)
-class Value:
+class Value(StoredNumbers):
     """A value of the graph.
 
     Attributes:
@@ -63,23 +63,6 @@ class Value:
     def rank(self) -> int:
         """Number of axes."""
         return len(self.shape)
-
-    @property
-    def is_stored(self) -> bool:
-        """True if its numbers are in the file."""
-        return self.array is not None or self.weight is not None
-
-    def numbers(self) -> Array:
-        """Its stored numbers as operators read them.
-
-        Raises:
-            UnsupportedError: it is computed.
-        """
-        if self.array is not None:
-            return self.array
-        if self.weight is not None:
-            return np.asarray(self.weight.decode())
-        raise UnsupportedError(f"'{self.name}' computed instead of stored")
 
 
 Operator = OperatorView[Value]

@@ -18,6 +18,7 @@ from packlight.exporting.litert.operators.gelu import match_gelu, write_gelu
 from packlight.exporting.litert.operators.integers import QUANTIZATION, lower_integers
 from packlight.exporting.litert.values import Operator, UnsupportedError, Value, stored_value
 from packlight.exporting.neutral import Neutral
+from packlight.exporting.operator_view import unknown_operators
 from packlight.records.export import WeightForm, form_label
 
 OPERATORS = {**FLOAT_OPERATORS, **QUANTIZATION}
@@ -51,7 +52,7 @@ def convert(neutral: Neutral) -> LiteRTFile:
         ExportError: operators that LiteRT cannot express, each by name and reason.
         InputError: an input has a type that LiteRT does not compute with.
     """
-    missing = unknown_operators(neutral.graph)
+    missing = unknown_operators(neutral.graph, OPERATORS)
     if missing:
         raise refuse_operators("litert", dict.fromkeys(missing, ""))
     lowering = Lowering(neutral.encoded)
@@ -73,16 +74,6 @@ def convert(neutral: Neutral) -> LiteRTFile:
     content = lowering.builder.finish(inputs, _distinct(lowering, outputs), DESCRIPTION)
     builder = lowering.builder
     return LiteRTFile(content, tuple(builder.operator_names), builder.recorded)
-
-
-def unknown_operators(graph: ir.Model) -> list[str]:
-    """Types of operators that are not in the table, each once."""
-    unknown = [
-        f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-        for node in graph.graph
-        if node.domain or node.op_type not in OPERATORS
-    ]
-    return list(dict.fromkeys(unknown))
 
 
 def _add_inputs(lowering: Lowering, neutral: Neutral) -> dict[str, Tensor]:

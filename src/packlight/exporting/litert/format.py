@@ -26,7 +26,13 @@ from packlight.exporting.formats import (
 from packlight.exporting.keeping import describe, reader_types
 from packlight.exporting.litert.conversion import LiteRTFile, convert
 from packlight.exporting.litert.examples import examples
-from packlight.exporting.litert.micro import arena_bytes, c_header, c_source, missing_operators
+from packlight.exporting.litert.micro import (
+    arena_bytes,
+    c_header,
+    c_source,
+    missing_operators,
+    parsed,
+)
 from packlight.exporting.neutral import Neutral
 from packlight.exporting.quiet import quiet_output
 from packlight.exporting.weights import GridWeight, StoredWeight
@@ -93,10 +99,11 @@ def _with_array(written: Written, content: bytes, folder: Path) -> Written:
     Raises:
         ExportError: the interpreter of microcontrollers lacks an operator.
     """
-    missing = missing_operators(content)
+    model = parsed(content)
+    missing = missing_operators(model)
     if missing:
         raise refuse_operators("litert", missing)
-    arena = arena_bytes(content)
+    arena = arena_bytes(model)
     (folder / HEADER).write_text(c_header(arena), "utf-8")
     (folder / SOURCE).write_text(c_source(content), "utf-8")
     note = f"tensors take {arena:,} bytes of the arena; what else the interpreter needs there"

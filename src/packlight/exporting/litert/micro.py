@@ -7,11 +7,13 @@ https://github.com/tensorflow/tflite-micro/blob/main/tensorflow/lite/micro/micro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+
+from packlight.profiling.activation_arena import block_size
+from packlight.profiling.liveness import Buffer
 
 MICRO_OPERATORS = frozenset(
     {
@@ -51,24 +53,13 @@ COLUMNS = 16
 """Bytes on a line of the C array."""
 
 
-@dataclass(frozen=True, slots=True)
-class Life:
-    """When a tensor is in the arena.
-
-    Attributes:
-        size: in bytes, aligned.
-        first: number of the operator that writes it; -1 for inputs.
-        last: number of the last operator that reads it.
-    """
-
-    size: int
-    first: int
-    last: int
+def parsed(content: bytes) -> Any:
+    """The model of a file, in the classes of its schema."""
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
 
 
-def missing_operators(content: bytes) -> dict[str, str]:
-    """Operators of a file that microcontrollers do not have, with the reason."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+def missing_operators(model: Any) -> dict[str, str]:
+    """Operators of a parsed file that microcontrollers do not have, with the reason."""
     names = {
         number: name for name, number in vars(schema.BuiltinOperator).items() if name.isupper()
     }
@@ -88,25 +79,27 @@ def missing_operators(content: bytes) -> dict[str, str]:
     return missing
 
 
-def arena_bytes(content: bytes) -> int:
-    """Bytes that the tensors of a file take in the arena, placed as its greedy planner does.
+def arena_bytes(model: Any) -> int:
+    """Bytes that the tensors of a parsed file take in the arena, placed as its greedy planner does.
 
     The largest are placed first, each at the lowest place that is free during its life. Source:
     tensorflow/lite/micro/memory_planner/greedy_memory_planner.cc.
     """
-    placed: list[tuple[int, Life]] = []
-    for life in sorted(_lives(content), key=lambda life: -life.size):
+    storage = sorted(_buffers(model), key=lambda buffer: -buffer.size)
+    starts: list[int] = []
+    for buffer in storage:
         begin = 0
+        placed = zip(starts, storage, strict=False)
         for start, other in sorted(placed, key=lambda pair: pair[0]):
-            apart = other.last < life.first or life.last < other.first
-            if not apart and start < begin + life.size and begin < start + other.size:
+            apart = other.last < buffer.first or buffer.last < other.first
+            if not apart and start < begin + buffer.size and begin < start + other.size:
                 begin = start + other.size
-        placed.append((begin, life))
-    return max((begin + life.size for begin, life in placed), default=0)
+        starts.append(begin)
+    return block_size(storage, starts)
 
 
-def _lives(content: bytes) -> Iterator[Life]:
-    model: Any = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+def _buffers(model: Any) -> Iterator[Buffer]:
+    """Every tensor of the arena; inputs are there before the first operator, at -1."""
     graph = model.subgraphs[0]
     first = dict.fromkeys(map(int, graph.inputs), -1)
     last = dict.fromkeys(map(int, graph.outputs), len(graph.operators))
@@ -121,7 +114,7 @@ def _lives(content: bytes) -> Iterator[Life]:
         tensor = graph.tensors[index]
         size = int(np.prod(tensor.shape, dtype=np.int64)) * TYPE_BYTES[tensor.type]
         aligned = -(-size // ALIGNMENT) * ALIGNMENT
-        yield Life(aligned, begin, last.get(index, begin))
+        yield Buffer(str(index), aligned, begin, last.get(index, begin))
 
 
 def c_header(arena: int) -> str:

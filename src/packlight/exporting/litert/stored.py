@@ -164,13 +164,9 @@ def sliced(weight: StoredWeight, index: int) -> StoredWeight:
     shape = weight.shape[1:]
     if not isinstance(encoding, GridWeight) or not weight.is_in_layout:
         return StoredWeight(name, FloatWeight(weight.decode()[index]), shape, weight.dtype)
-    zero = None if encoding.zero is None else _slice_of(encoding.zero, index)
-    grid = GridWeight(encoding.codes[index], _slice_of(encoding.scale, index), zero, encoding.bits)
+    zero = None if encoding.zero is None else encoding.zero.at(index)
+    grid = GridWeight(encoding.codes[index], encoding.scale.at(index), zero, encoding.bits)
     return StoredWeight(name, grid, shape, weight.dtype)
-
-
-def _slice_of(shared: Shared, index: int) -> Shared:
-    return Shared(shared.values[index // shared.block[0]], shared.block[1:])
 
 
 def with_axis(weight: StoredWeight, axis: int) -> StoredWeight:

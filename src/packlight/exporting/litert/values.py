@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from packlight.exporting.litert.flatbuffer import Quantization, Tensor
 from packlight.exporting.litert.layouts import Layout, Shape, natural
-from packlight.exporting.operator_view import OperatorView, UnsupportedError
+from packlight.exporting.operator_view import OperatorView, StoredNumbers, UnsupportedError
 from packlight.exporting.weights import StoredWeight
 
 Array = NDArray[Any]
 
 
 @dataclass(slots=True, eq=False)
-class Value:
+class Value(StoredNumbers):
     """A value of the graph, with every form in which the file has it.
 
     Attributes:
@@ -49,26 +49,9 @@ class Value:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
-    def is_stored(self) -> bool:
-        """True if its numbers are in the file."""
-        return self.array is not None or self.weight is not None
-
-    @property
     def quantization(self) -> Quantization | None:
         """What integers stand for; None for values that are not codes."""
         return next((tensor.quantization for tensor in self.forms.values()), None)
-
-    def numbers(self) -> Array:
-        """Its stored numbers as operators read them.
-
-        Raises:
-            UnsupportedError: it is computed.
-        """
-        if self.array is not None:
-            return self.array
-        if self.weight is not None:
-            return np.asarray(self.weight.decode())
-        raise UnsupportedError(f"'{self.name}' computed instead of stored")
 
     def integers(self) -> list[int]:
         """Its stored numbers as integers, such as sizes and axes."""

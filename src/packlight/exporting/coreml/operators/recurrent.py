@@ -22,7 +22,6 @@ from packlight.exporting.weights import (
     FloatWeight,
     GridWeight,
     PaletteWeight,
-    Shared,
     SparseWeight,
     StoredWeight,
 )
@@ -123,16 +122,12 @@ def _part(encoding: Encoding, index: int) -> Encoding:
     if isinstance(encoding, FloatWeight):
         return FloatWeight(encoding.array[index])
     if isinstance(encoding, PaletteWeight):
-        table = _shared_part(encoding.table, index)
-        factors = None if encoding.scale is None else _shared_part(encoding.scale, index)
+        table = encoding.table.at(index)
+        factors = None if encoding.scale is None else encoding.scale.at(index)
         return PaletteWeight(encoding.indices[index], table, factors, encoding.bits)
-    zero = None if encoding.zero is None else _shared_part(encoding.zero, index)
-    scale = _shared_part(encoding.scale, index)
+    zero = None if encoding.zero is None else encoding.zero.at(index)
+    scale = encoding.scale.at(index)
     return GridWeight(encoding.codes[index], scale, zero, encoding.bits)
-
-
-def _shared_part(shared: Shared, index: int) -> Shared:
-    return Shared(shared.values[index // shared.block[0]], shared.block[1:])
 
 
 def _product(lowering: Lowering, x: Var, matrix: Var) -> Var:

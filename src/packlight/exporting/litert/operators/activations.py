@@ -11,17 +11,12 @@ import numpy as np
 from packlight.exporting.litert.flatbuffer import Tensor
 from packlight.exporting.litert.layouts import Layout, natural
 from packlight.exporting.litert.lowering import Function, Lowering, Result
-from packlight.exporting.litert.operators.elementwise import aligned, single
+from packlight.exporting.litert.operators.elementwise import aligned, single, unary
 from packlight.exporting.litert.values import Operator, Value, value_of
 
 SOFTMAX_BY_AXIS_OPSET = 13
 HIGHEST_SOFTMAX_RANK = 4
 SELU = (1.6732632423543772, 1.0507009873554805)
-
-
-def _apply(name: str, lowering: Lowering, op: Operator) -> Result:
-    tensor, layout = single(lowering, op)
-    return value_of("", lowering.unary(name, tensor), layout)
 
 
 def _leaky(lowering: Lowering, op: Operator) -> Result:
@@ -182,19 +177,19 @@ ACTIVATIONS: Mapping[str, Function] = {
     "Elu": _exponential_linear,
     "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
-    "HardSwish": partial(_apply, "HARD_SWISH"),
+    "HardSwish": partial(unary, "HARD_SWISH"),
     "Hardmax": _hard_max,
     "LeakyRelu": _leaky,
     "LogSoftmax": partial(_normalized, "LOG_SOFTMAX"),
     "Mish": _mish,
     "PRelu": _parametric,
-    "Relu": partial(_apply, "RELU"),
+    "Relu": partial(unary, "RELU"),
     "Selu": _scaled_exponential_linear,
-    "Sigmoid": partial(_apply, "LOGISTIC"),
+    "Sigmoid": partial(unary, "LOGISTIC"),
     "Softmax": partial(_normalized, "SOFTMAX"),
     "Softplus": _softplus,
     "Softsign": _softsign,
     "Swish": _swish,
-    "Tanh": partial(_apply, "TANH"),
+    "Tanh": partial(unary, "TANH"),
     "ThresholdedRelu": _thresholded,
 }

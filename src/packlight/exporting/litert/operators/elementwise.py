@@ -19,12 +19,6 @@ from packlight.exporting.litert.values import (
     value_of,
 )
 
-HIGHEST_BROADCAST_RANK = 4
-"""Axes over which kernels repeat numbers."""
-
-FUSING = ("ADD", "SUB", "MUL", "DIV")
-"""Operators that apply an activation themselves."""
-
 
 def aligned(lowering: Lowering, values: Sequence[Value]) -> tuple[list[Tensor], Layout]:
     """Tensors of one rank and layout for values that are repeated against each other."""
@@ -35,7 +29,8 @@ def aligned(lowering: Lowering, values: Sequence[Value]) -> tuple[list[Tensor], 
     return [lowering.form(value, layout) for value in spread], layout
 
 
-def _unary(name: str, lowering: Lowering, op: Operator) -> Result:
+def unary(name: str, lowering: Lowering, op: Operator) -> Result:
+    """An operator of LiteRT on the first input alone."""
     tensor, layout = single(lowering, op)
     return value_of("", lowering.unary(name, tensor), layout)
 
@@ -248,11 +243,6 @@ def _clip(lowering: Lowering, op: Operator) -> Result:
     return value_of("", tensor, layout)
 
 
-def _squared(lowering: Lowering, op: Operator) -> Result:
-    tensor, layout = single(lowering, op)
-    return value_of("", lowering.binary("MUL", tensor, tensor), layout)
-
-
 UNARY = {
     "Abs": "ABS",
     "Ceil": "CEIL",
@@ -279,7 +269,7 @@ COMPARISONS = {
 SEVERAL = {"Max": "MAXIMUM", "Min": "MINIMUM", "Sum": "ADD"}
 
 ELEMENTWISE: Mapping[str, Function] = {
-    **{name: partial(_unary, target) for name, target in UNARY.items()},
+    **{name: partial(unary, target) for name, target in UNARY.items()},
     **{name: partial(_binary, target) for name, target in BINARY.items()},
     **{name: partial(_fusing_binary, target) for name, target in FUSING_BINARY.items()},
     **{name: partial(_comparison, target) for name, target in COMPARISONS.items()},
