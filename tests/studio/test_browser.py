@@ -57,7 +57,7 @@ def test_find_the_most_expensive_operator_and_its_source_line(opened):
     first = grid.get_by_role("row").nth(1)
     first.click()
     expect(first).to_have_attribute("aria-selected", "true")
-    name = first.get_by_role("gridcell").first.inner_text()
+    name = first.get_by_role("gridcell").first.inner_text().removeprefix("…/")  # long names: ends
     expect(opened.get_by_role("region", name="Operator", exact=True)).to_contain_text(name)
     code = opened.get_by_role("figure", name="Source code")
     expect(code.locator("[aria-current]")).to_contain_text("return self.stages(x)")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.compression.sites.stored_codes import Fixed, belongs_to_codes
+from packlight.compression.sites.stored_codes import CodesBehind, belongs_to_codes
 from packlight.compression.sites.table_sites import IN_CODES, reads_codes, stored_floats
 from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE
 from packlight.model import nodes
@@ -43,7 +43,7 @@ REMEDIES = {"Tree": TREES, "Linear": LINEAR, "SVM": "retrain with fewer support 
 
 def floats_before(graph: ir.Model, least: int) -> dict[str, StoredFloats]:
     """Values of so many numbers at least that a step may change, by name."""
-    known: Fixed = {}
+    known: CodesBehind = {}
     return {
         str(value.name): StoredFloats(
             _kind(tensor),

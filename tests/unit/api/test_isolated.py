@@ -40,17 +40,22 @@ def test_thousands_of_small_weights_in_one_large_file_take_no_room_each(tmp_path
     path, count, size = tmp_path / "many.onnx", 3_000, 2**30
     with path.with_name("many.data").open("wb") as file:
         file.truncate(size)
-    nodes, stored = [], []
+    stored = []
     for index in range(count):
         tensor = TensorProto(name=f"b{index}", data_type=TensorProto.FLOAT, dims=[index % 7 + 64])
         tensor.data_location = TensorProto.EXTERNAL
         tensor.external_data.add(key="location", value="many.data")
         tensor.external_data.add(key="offset", value=str(size - 4096 * (index + 1)))
         stored.append(tensor)
-        nodes.append(helper.make_node("Identity", [f"b{index}"], [f"y{index}"]))
+    names = [tensor.name for tensor in stored]
+    nodes = [
+        helper.make_node("Concat", names[start : start + 60], [f"y{start}"], axis=0)
+        for start in range(0, count, 60)
+    ]
     outputs = [
-        helper.make_tensor_value_info(f"y{index}", TensorProto.FLOAT, None)
-        for index in range(count)
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for node in nodes
+        for name in node.output
     ]
     graph = helper.make_graph(nodes, "many", [], outputs, stored)
     imports = [helper.make_opsetid("", 21)]

@@ -21,25 +21,27 @@ FLOAT_TYPES = (
 """Types of weights that can be stored in another form, and restored as what they were."""
 
 
-Fixed = dict[int, bool]
-"""By the ``id`` of a value, whether it is made of stored values alone; for a graph as it is."""
+NOT_STORED = -1
+CodesBehind = dict[int, int]
+"""By the ``id`` of a value: the size of the largest tensor of codes that it is made of, or
+``NOT_STORED`` if anything but stored values goes into it. It holds for a graph as it is."""
 
 
-def is_restored(value: ir.Value | None, least: int, known: Fixed | None = None) -> bool:
+def is_restored(value: ir.Value | None, least: int, known: CodesBehind | None = None) -> bool:
     """Check that a value is made of stored values alone, and of at least so many codes.
 
     Args:
         value: any value.
-        least: number of codes below which they are sizes or zero points.
+        least: number of codes, at least 1, below which they are sizes or zero points.
         known: of the same graph, filled here: many values are then checked in one pass.
     """
-    if value is None or not _is_fixed(value, {} if known is None else known):
+    if value is None:
         return False
-    return any(t.dtype in CODES and t.size >= least for t in _tensors_behind(value))
+    return _codes_behind(value, {} if known is None else known) >= least
 
 
-def _is_fixed(value: ir.Value, known: Fixed) -> bool:
-    """Check that a value is made of stored values alone."""
+def _codes_behind(value: ir.Value, known: CodesBehind) -> int:
+    """Size of the largest tensor of codes that a value is made of, or ``NOT_STORED``."""
     pending = [value]
     while pending:
         source = pending[-1]
@@ -47,16 +49,22 @@ def _is_fixed(value: ir.Value, known: Fixed) -> bool:
             pending.pop()
             continue
         maker = source.producer()
-        is_stored = stored_tensor(source) is not None and not source.is_graph_input()
-        if is_stored or maker is None:
-            known[id(source)] = is_stored
+        tensor = stored_tensor(source)
+        if tensor is not None and not source.is_graph_input():
+            known[id(source)] = tensor.size * (tensor.dtype in CODES)
+            continue
+        if maker is None:
+            known[id(source)] = NOT_STORED
             continue
         inputs = [part for part in maker.inputs if part is not None]
         unknown = [part for part in inputs if id(part) not in known]
-        if any(known.get(id(part)) is False for part in inputs) or not unknown:
-            known[id(source)] = all(known.get(id(part), False) for part in inputs)
-            continue
-        pending += unknown
+        sizes = [known[id(part)] for part in inputs if id(part) in known]
+        if NOT_STORED in sizes:
+            known[id(source)] = NOT_STORED
+        elif unknown:
+            pending += unknown
+        else:
+            known[id(source)] = max(sizes, default=0)
     return known[id(value)]
 
 
@@ -88,7 +96,7 @@ def _tensors_behind(value: ir.Value | None) -> list[ir.TensorProtocol]:
     return tensors
 
 
-def belongs_to_codes(value: ir.Value, least: int, known: Fixed | None = None) -> bool:
+def belongs_to_codes(value: ir.Value, least: int, known: CodesBehind | None = None) -> bool:
     """Check that a stored value holds scales, or values that codes point to.
 
     Args:

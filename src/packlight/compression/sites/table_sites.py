@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from packlight.backends.capabilities import capabilities
 from packlight.compression.encoding.stored_values import UniqueNames
-from packlight.compression.sites.stored_codes import FLOAT_TYPES, belongs_to_codes
+from packlight.compression.sites.stored_codes import FLOAT_TYPES, CodesBehind, belongs_to_codes
 from packlight.compression.sites.weight_roles import Role
 from packlight.compression.sites.weight_sites import (
     MIN_WEIGHT_SIZE,
@@ -62,13 +62,18 @@ def table_sites(graph: ir.Model, others: Collection[int]) -> Iterator[Weight | R
         others: identities of the values that products read, which are no tables.
     """
     names = UniqueNames(graph)
+    known: CodesBehind = {}
     for value, tensor in stored_floats(graph, MIN_WEIGHT_SIZE):
         if id(value) not in others:
-            yield _table_site(graph, value, tensor, names)
+            yield _table_site(graph, value, tensor, names, known)
 
 
 def _table_site(
-    graph: ir.Model, value: ir.Value, tensor: ir.TensorProtocol, names: UniqueNames
+    graph: ir.Model,
+    value: ir.Value,
+    tensor: ir.TensorProtocol,
+    names: UniqueNames,
+    known: CodesBehind,
 ) -> Weight | Refusal:
     node, index = next(iter(value.uses()))
     name = str(node.name)
@@ -80,7 +85,7 @@ def _table_site(
     if is_model_output(value):
         reason = f"its '{value.name}' is also an output of the model, which must not change"
         return Refusal(name, "model-output", reason)
-    if belongs_to_codes(value, MIN_WEIGHT_SIZE) or reads_codes(node):
+    if belongs_to_codes(value, MIN_WEIGHT_SIZE, known) or reads_codes(node):
         return Refusal(name, "already-quantized", IN_CODES)
     if max(shape) == tensor.size or _is_recurrent_bias(node, index):
         reason = "its vector would lose more than its bytes are worth"
