@@ -30,6 +30,7 @@ from packlight.search.reach import (
 )
 from packlight.search.stages import OutOfTime, Stages
 from packlight.search.steering import SplitTask
+from packlight.search.trained import TrainedStage
 from packlight.search.trials import Trials
 
 WITHOUT_DATA = ("simplify+weights:8", "simplify+weights:4,block=32", "simplify+palette:4")
@@ -73,6 +74,7 @@ class Explorer:
         self.run = Stages(trials, split, time_limit, clock, workers or Workers())
         self.mixed = MixedStage(self.run)
         self.combined = CombinedStage(self.run, self.mixed)
+        self.trained = TrainedStage(self.run, self.mixed)
 
     def search(self) -> None:
         """Go through the stages, as far as the time allows."""
@@ -118,6 +120,7 @@ class Explorer:
             self.mixed.enter()
         if not self.run.is_out_of_reach:
             self.combined.enter()
+        self.trained.enter()
 
     def _without_data(self, texts: Sequence[str]) -> None:
         recipes = [(text, parse_recipe(text, self.run.bench.seed)) for text in texts]

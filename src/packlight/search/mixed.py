@@ -236,7 +236,7 @@ class MixedStage:
         if hopeful is not None:
             self.run.advice.append(
                 f"The floors need about {show_bytes(hopeful.size)}: on the samples that steer, "
-                f"{hopeful.name} keeps them. Allow that much, or train with the forms in place."
+                f"{hopeful.name} keeps them. Allow that much, or let it learn, as with --time 10m."
             )
         return [best]
 
@@ -272,10 +272,10 @@ class MixedStage:
         wanted = -self.noise(mix) + self._missed_noise(mix)
         enough = next((larger for larger in self.curve_beyond if larger.snr >= wanted), None)
         if enough is None or "snr" not in self.evaluated[mix.chosen].metrics:
-            return "Allow more bytes or more loss, or train with the forms in place."
+            return "Allow more bytes or more loss, or let it learn, as with --time 10m."
         return (
             f"By what is predicted, {show_bytes(enough.size)} may keep them. Allow about that "
-            "much, or more loss, or train with the forms in place."
+            "much, or more loss, or let it learn, as with --time 10m."
         )
 
     @cached_property

@@ -138,3 +138,27 @@ def test_few_samples_are_said_to_be_few(model, tmp_path):
 
 def test_decibels_of_a_relative_error():
     assert decibels(0.01) == pytest.approx(20)
+
+
+def test_training_waits_for_time_that_is_allowed(model, task, project):
+    study = search(model, task, project, ["size<=0.25x", "snr>=45"])
+    (record,) = (s for s in study.outcome.exploration.stages if s.name == "trained")
+    assert record.took == record.expected == 0
+
+
+@pytest.mark.slow
+def test_what_misses_its_budget_learns_as_long_as_time_allows(model, task, tmp_path):
+    pytest.importorskip("torch", reason="an extra: pip install 'packlight[torch]'")
+    budget = ["size<=0.25x", "snr>=45"]
+    study = search(model, task, tmp_path / "P", budget, time=400)
+    (record,) = (s for s in study.outcome.exploration.stages if s.name == "trained")
+    assert record.took > 0
+    mix, learned = study.results[-2:]
+    assert learned.name == f"{mix.name}, distilled"
+    assert learned.recipe.steps[:-1] == mix.recipe.steps
+    assert learned.recipe.steps[-1].config.minutes <= 400 / 60
+    assert learned.metrics["size"] == mix.metrics["size"]
+    assert learned.metrics["snr"].value >= mix.metrics["snr"].value - 0.5
+
+    again = search(model, task, tmp_path / "P", budget, time=400)
+    assert again.outcome.variants == study.outcome.variants
