@@ -8,7 +8,7 @@ import pytest
 
 from packlight.errors import RecipeError
 from packlight.model import nodes
-from packlight.runtime import open_session
+from packlight.runtime import calibration, open_session
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.calibration.calibrator import prefetched
 from packlight.testing import NETWORKS, sample_calls
@@ -134,6 +134,16 @@ def test_samples_are_made_once_and_observed_in_their_order_in_every_pass():
             np.testing.assert_array_equal(session.run(feeds)[output], value)
 
     assert samples.made == [0, 1, 2]
+
+
+def test_of_many_samples_some_are_observed_spread_evenly(monkeypatch):
+    monkeypatch.setattr(calibration.calibrator, "MOST_OBSERVED", 2)
+    model, samples, output = perceptron()
+    observer = TracedObserver()
+    Calibrator(samples, EXACT).observe(model.graph, {output: [observer]})
+
+    assert len(observer.values) == 2
+    assert samples.made == [0, 1]
 
 
 def test_pairs_are_those_of_the_same_sample():

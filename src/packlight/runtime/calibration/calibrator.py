@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 END: Final = object()
+MOST_OBSERVED = 2048
+"""Samples that observers see, at most: more change statistics less than their spread over others,
+and cost time in proportion. Learning takes all."""
+
 STATELESS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -134,7 +138,7 @@ class Calibrator:
         Args:
             graph: to run.
             observers: by the name of the value.
-            most: samples, spread evenly over all of them; 0 takes all.
+            most: samples, spread evenly over all of them; 0 takes ``MOST_OBSERVED``.
 
         Raises:
             RecipeError: there are no calibration samples.
@@ -196,9 +200,9 @@ class Calibrator:
 
 
 def evenly_spread(samples: SampleCache, progress: Progress, most: int) -> Iterator[Steps]:
-    """At most so many samples; 0 takes all."""
+    """At most so many samples, and never more than ``MOST_OBSERVED``; 0 takes these."""
     total = len(samples)
-    count = min(most or total, total)
+    count = min(most or MOST_OBSERVED, MOST_OBSERVED, total)
     for index in range(count):
         progress("calibrating", index, count)
         yield samples[index * total // count]
