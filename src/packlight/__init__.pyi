@@ -12,6 +12,7 @@ from .api.measure_device import measure_device as measure_device
 from .api.plan import plan as plan
 from .api.plan_in_process import what_if as what_if
 from .api.portability import portability as portability
+from .api.prepare import prepare as prepare
 from .api.profile import profile as profile
 from .api.quantize_where_faster import IntegerSearch as IntegerSearch
 from .api.quantize_where_faster import quantize_where_faster as quantize_where_faster

@@ -92,16 +92,19 @@ def test_an_app_for_ios_from_the_model_to_a_file_that_fits(folder, run):
     assert (folder / "small.onnx").stat().st_size < 0.3 * (folder / "model.onnx").stat().st_size
 
 
+@pytest.mark.slow
 def test_an_android_phone_from_the_model_to_a_file_that_fits(folder, run):
     walk(ANDROID, folder, run)
     assert (folder / "for-android" / "model.tflite").is_file()
 
 
+@pytest.mark.slow
 def test_a_microcontroller_from_the_model_to_a_file_that_fits(folder, run):
     walk(BOARD, folder, run)
     assert (folder / "board.onnx").is_file()
 
 
+@pytest.mark.slow
 def test_a_page_for_the_browser_from_the_model_to_a_file_that_fits(folder, run):
     walk(BROWSER, folder, run)
     assert (folder / "for-web" / "model.onnx").is_file()

@@ -11,7 +11,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
 
@@ -50,27 +50,39 @@ class Arguments:
     names: tuple[str, ...]
 
 
-def export(result: object, text: str, shapes: Mapping[str, Sequence[int]], path: Path) -> None:
+def export(
+    result: object,
+    text: str,
+    shapes: Mapping[str, Sequence[int]],
+    path: Path,
+    *,
+    batched: bool = False,
+) -> None:
     """Export the result of a user's function.
 
     Args:
-        made: a ``torch.nn.Module``, or that and its example inputs: a tensor, a sequence of
+        result: a ``torch.nn.Module``, or that and its example inputs: a tensor, a sequence of
             tensors in the order of the network's arguments, or a mapping by their names.
         text: the user's name of it.
         shapes: of float32 inputs, where there are no examples; by the names of the network's
             arguments, or by any names in their order.
         path: of the ONNX file.
+        batched: whether the first axis of every input may have any size.
 
     Raises:
         ModelError: it is no network, has no or unsuitable example inputs, or cannot be exported.
     """
     module, inputs = _network_and_inputs(result, text, shapes)
     arguments = _bind_inputs(module, inputs, text)
+    sizes = None
+    if batched:
+        arguments = _of_two(arguments)
+        sizes = _open_batches(module, arguments)
     try:
         with _silenced_exporters():
             program = torch.onnx.export(
                 module.eval(), arguments.args, kwargs=arguments.kwargs, dynamo=True,
-                opset_version=OPSET, verbose=False,
+                opset_version=OPSET, verbose=False, dynamic_shapes=sizes,
             )  # fmt: skip
             assert program is not None
             _name_inputs(program.model, arguments.names)
@@ -79,6 +91,28 @@ def export(result: object, text: str, shapes: Mapping[str, Sequence[int]], path:
         reason = " ".join(ANSI_COLOR.sub("", str(_first_cause(error))).split())[:300].rstrip(".")
         hint = FLOAT_HINT if shapes and TYPE_ERROR.search(reason) else ""
         raise ModelError(f"PyTorch could not export '{text}': {reason}{hint}") from error
+
+
+def _of_two(arguments: Arguments) -> Arguments:
+    """Arguments with batches of two at least: the exporter takes a size of one as fixed."""
+
+    def widened(value: object) -> object:
+        if isinstance(value, torch.Tensor) and value.ndim and len(value) == 1:
+            return torch.cat([value, value])
+        return value
+
+    args = tuple(map(widened, arguments.args))
+    kwargs = {name: widened(value) for name, value in arguments.kwargs.items()}
+    return replace(arguments, args=args, kwargs=kwargs)
+
+
+def _open_batches(module: torch.nn.Module, arguments: Arguments) -> dict[str, object]:
+    """Sizes that may differ, by argument: the first of every tensor."""
+    bound = inspect.signature(module.forward).bind(*arguments.args, **arguments.kwargs).arguments
+    return {
+        name: {0: torch.export.Dim.DYNAMIC} if isinstance(value, torch.Tensor) else None
+        for name, value in bound.items()
+    }
 
 
 FLOAT_HINT = ". --input gives float32 numbers; for others return (network, inputs)"

@@ -79,7 +79,15 @@ MODELS = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=MODELS)
+OFTEN = ("texts", "a sequence", "maps", "nothing in an array")
+"""Kinds that are tried every time; the others are slow."""
+
+
+def marked(kind):
+    return kind if kind in OFTEN else pytest.param(kind, marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=map(marked, MODELS))
 def pair(request, tmp_path):
     """A model, its variant of 8 bits and a task, as files."""
     nodes, outputs, stored = MODELS[request.param]
