@@ -194,6 +194,7 @@ def test_a_recognizer_is_compared_by_its_word_error_rate(run, folder):
     assert small["flips"]["value"] > 0
 
 
+@pytest.mark.slow
 def test_a_name_of_an_npz_may_be_a_function_of_scikit_learn(run, folder, few, smaller):
     with np.load(few, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files if name != "metric"}

@@ -139,7 +139,7 @@ def check_nothing_is_left(folder: Path) -> None:
     assert list((folder / "home").rglob("*")) == []
 
 
-@pytest.mark.parametrize("name", ["compress", "report"])
+@pytest.mark.parametrize("name", ["compress", pytest.param("report", marks=pytest.mark.slow)])
 def test_a_few_kills_lose_and_leave_nothing(name, folder):
     kill_at_random(folder, name, 3, seed=2)
 

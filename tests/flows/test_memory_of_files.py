@@ -137,7 +137,13 @@ def zipped(folder: Path, **arrays: object) -> Path:
     return folder / "t.npz"
 
 
-@pytest.mark.parametrize("name", ["x", "target", "group_a", "calibration_x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("target", "group_a", "calibration_x")),
+    ],
+)
 def test_a_small_archive_that_unpacks_to_a_thousand_times_as_much_is_refused(name, tmp_path):
     arrays = {"x": np.ones((8, 4), np.float32), "target": np.zeros(8, np.int64)}
     arrays[name] = np.zeros((45_000_000, 4), np.float32)

@@ -83,7 +83,17 @@ def folder(tmp_path, few, smaller):
     return tmp_path
 
 
-@pytest.mark.parametrize("arguments", VERBS.values(), ids=VERBS)
+OFTEN = ("plan", "compress", "fit")
+"""Verbs that are watched every time; the others are slow."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(words, id=name, marks=() if name in OFTEN else pytest.mark.slow)
+        for name, words in VERBS.items()
+    ],
+)
 def test_a_verb_leaves_nothing_at_home_and_asks_for_no_connection(arguments, folder):
     done, calls, left = watched(folder, sys.executable, "-m", "packlight", *arguments)
 

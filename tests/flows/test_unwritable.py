@@ -55,7 +55,9 @@ def run_sealed(package: Path, folder: Path, *arguments: object) -> subprocess.Co
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("recipe", ["weights:4", "simplify+palette:4"])
+@pytest.mark.parametrize(
+    "recipe", ["simplify+palette:4", pytest.param("weights:4", marks=pytest.mark.slow)]
+)
 def test_kernels_compile_where_neither_package_nor_home_can_be_written(recipe, package, tmp_path):
     done = run_sealed(
         package, tmp_path, "compress", "zoo:fashion", "--recipe", recipe, "-o", "a.onnx"

@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="systems that fork")
 
-FEW = 200
+FEW = 100
 MANY = 5000
 CHUNK = 500
 CASES = Path(__file__).with_name("fuzz_cases.py")

@@ -164,6 +164,7 @@ def test_levels_are_what_numpy_computes():
     assert (product.low, product.high) == pytest.approx((wanted.min(), wanted.max()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_samples():
     """What is kept of a sample are a few numbers; its activations, here 256 kB each, are let go."""
     sketch = Sketch(17)

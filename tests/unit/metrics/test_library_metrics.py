@@ -496,7 +496,13 @@ def variants(name):
     return outputs, [{"y": o["y"] + rng.normal(0, 1, (1, 2))} for o in outputs], truth
 
 
-@pytest.mark.parametrize("name", [*sorted(NEW), "sklearn:roc_auc_score", "sklearn:log_loss"])
+SKLEARN = ("sklearn:roc_auc_score", "sklearn:log_loss")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*sorted(NEW), *(pytest.param(n, marks=pytest.mark.slow) for n in SKLEARN)],
+)
 def test_a_drop_is_paired_and_its_interval_that_of_resampled_samples(name):
     metric = metric_by_name(name)
     outputs, worse, targets = variants(name)

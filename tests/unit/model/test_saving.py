@@ -65,7 +65,9 @@ def traced_peak(path, recipe, out):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "recipe", [RECIPES[0], *(pytest.param(r, marks=pytest.mark.slow) for r in RECIPES[1:])]
+)
 def test_memory_grows_with_the_widest_weight_and_not_with_the_depth(tmp_path, recipe):
     shallow, deep = chain(tmp_path, 4), chain(tmp_path, 40)
     compressed(shallow, recipe, tmp_path / "warm.onnx")  # imports and compiles

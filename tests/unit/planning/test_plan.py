@@ -83,6 +83,7 @@ def test_external_data_is_part_of_the_file_as_it_is(tmp_path):
     assert plan.original["size"].value == sum(file.stat().st_size for file in tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_routes_with_samples_have_the_size_of_the_file_too(tmp_path, tight):
     from packlight.zoo import task
 

@@ -88,7 +88,9 @@ def test_what_integers_leave_in_float_the_next_step_of_a_choice_takes(what_if):
     assert found["size"].low <= made.after <= found["size"].high
 
 
-@pytest.mark.parametrize("recipe", ["static", "dynamic", "static,bias=false"])
+@pytest.mark.parametrize(
+    "recipe", ["dynamic", "static", pytest.param("static,bias=false", marks=pytest.mark.slow)]
+)
 def test_the_size_of_integer_models_is_known_to_the_byte(what_if, recipe):
     from packlight.zoo import task
 

@@ -106,6 +106,7 @@ def mixes_of(name):
     return Mixes(Files(Simplified(model)), FORMS, damages)
 
 
+@pytest.mark.slow
 def test_bytes_that_no_allocation_keeps_are_said(folder, tmp_path):
     text = (folder / "app.toml").read_text().replace(f"size<={SIZE}x", "size<=0.01x")
     (folder / "tight.toml").write_text(text)
