@@ -112,8 +112,19 @@ def loads(cls: type[T], text: str) -> T:
         ValueError: the text is no JSON, or its numbers are not finite.
         InputError: it is not that of such a record, or nested too deeply.
     """
+    return from_json(cls, parsed(text))
+
+
+def parsed(text: str) -> Json:
+    """What a JSON text of a record holds.
+
+    Raises:
+        ValueError: the text is no JSON, or its numbers are not finite.
+        InputError: it is nested too deeply.
+    """
     try:
-        return from_json(cls, json.loads(text, parse_constant=_refuse_constant))
+        value: Json = json.loads(text, parse_constant=_refuse_constant)
+        return value
     except RecursionError as error:
         raise InputError("the JSON is nested too deeply for a record") from error
 

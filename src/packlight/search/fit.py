@@ -85,6 +85,7 @@ def fit(
     ]
     budget = limits_on_all(devices, budget)
     with Store.open(project) as store:
+        store.check_records()
         if settings.recipes:
             trials = _try_recipes(_bench(store, opened, task, settings), budget, devices, settings)
             return finished(trials, trials.outcome())
@@ -138,6 +139,7 @@ def fit_app(
         explorers = []
         for name, model in models.items():
             store = stack.enter_context(Store.open(project / name))
+            store.check_records()
             split = split_task(model.task)
             bench = _bench(store, model.opened, split.judging, settings)
             explorers.append(_explorer(bench, split, model.budget, (), settings))

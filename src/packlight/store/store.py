@@ -14,7 +14,8 @@ import sqlalchemy as sql
 
 from packlight.disk import disk_reason, is_refusal, sweep
 from packlight.errors import InputError
-from packlight.records import Variant, canonical, loads
+from packlight.records import Variant, canonical
+from packlight.records.codec import Json, from_json, parsed
 from packlight.store import files
 from packlight.store.database import (
     DEFAULT_URL,
@@ -185,6 +186,19 @@ class Store:
             key = ancestor.parent
         return tuple(reversed(line))
 
+    def check_records(self) -> None:
+        """Check that every record is JSON, before work begins that would end at a damaged one.
+
+        Raises:
+            InputError: one is not.
+        """
+        query = sql.select(MEASUREMENTS.c.kind, MEASUREMENTS.c.json).union_all(
+            sql.select(sql.literal(VARIANT), VARIANTS.c.json)
+        )
+        with explain_errors(str(self.folder)), self.engine.connect() as connection:
+            for kind, text in connection.execute(query):
+                _parse(text, f"one {kind}")
+
     def last_change(self) -> float:
         """Seconds since the epoch when a record was last committed; 0 in an empty project."""
         newest = [sql.select(sql.func.max(table.c.created)) for table in (VARIANTS, MEASUREMENTS)]
@@ -216,8 +230,17 @@ def replace(
 
 def read(cls: type[T], text: str, what: str) -> T:
     """A stored record."""
+    value = _parse(text, what)
     try:
-        return loads(cls, text)
+        return from_json(cls, value)
+    except InputError as error:
+        raise InputError(f"the project holds {what} in another form: {error}") from error
+
+
+def _parse(text: str, what: str) -> Json:
+    """What a stored JSON text holds."""
+    try:
+        return parsed(text)
     except ValueError as error:
         raise InputError(f"the project holds {what} as damaged JSON: {error}") from error
     except InputError as error:

@@ -262,8 +262,11 @@ def test_a_record_that_was_tampered_with_is_refused_in_a_sentence(tmp_path):
     with Store.open(tmp_path) as store:
         store.put("variant", "a", variant("a"))
     alter(tmp_path, "UPDATE variants SET json = substr(json, 1, 30)")
-    with Store.open(tmp_path) as store, pytest.raises(InputError, match="damaged JSON"):
-        store.get("variant", "a", Variant)
+    with Store.open(tmp_path) as store:
+        with pytest.raises(InputError, match="damaged JSON"):
+            store.get("variant", "a", Variant)
+        with pytest.raises(InputError, match="one variant as damaged JSON"):
+            store.check_records()
 
 
 @pytest.mark.parametrize("keep", [0, 16, 5000])
