@@ -67,6 +67,8 @@ VAGUE_SHARE = 0.015
 CLAUSES = ("What ", "Which ", "How ", "Whether ", "By ", "Those ", "The same ")
 CLAUSE_SHARE = 0.03
 MOST_DUALS = 0
+MOST_CONDITIONALS = 8.0
+"""Conditional expressions (``a if b else c``) in 1,000 lines of a package."""
 BANNED = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
 
 
@@ -149,6 +151,23 @@ def test_one_statement_stands_on_a_line():
     ]
 
     assert len(duals) <= MOST_DUALS, duals
+
+
+PACKAGES = sorted({path.relative_to(SOURCE).parts[0] for path in MODULES if path.parent != SOURCE})
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_conditional_expressions_are_few(package):
+    paths = sorted((SOURCE / package).rglob("*.py"))
+    lines = sum(len(path.read_text().splitlines()) for path in paths)
+    places = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}"
+        for path in paths
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.IfExp)
+    ]
+
+    assert len(places) <= MOST_CONDITIONALS * lines / 1000, places
 
 
 def reads_a_sentence(node):

@@ -23,15 +23,10 @@ from types import TracebackType
 from typing import Self
 
 from forked_command import isolation_by_forks
+from modules_of_extras import MODULES_OF_EXTRAS
 
 NOT_LOADED = (
-    "packlight.torch",
-    "packlight.compression.training",
-    "packlight.sources.torch_export",
-    "packlight.exporting.coreai.",
-    "packlight.exporting.coreml.",
-    "packlight.exporting.executorch.",
-    "packlight.exporting.litert.",
+    *MODULES_OF_EXTRAS,
     "packlight.cli.__main__",
     "packlight.__main__",
     "packlight.zoo.data",

@@ -69,7 +69,7 @@ def check(
     Raises:
         InputError: a model, the task or a budget cannot be used, or there is no budget.
     """
-    limits = budget if isinstance(budget, Budget) else parse_budget(budget)
+    limits = parse_budget(budget)
     _check_settings(limits, unclear, tolerance)
     if is_saved(base) and is_saved(new):
         gate, before, after = _saved_numbers(Path(str(base)), Path(str(new)))

@@ -30,7 +30,7 @@ def check_bundle(folder: str | Path, budget: Sequence[str] | Budget = ()) -> Bun
             "name the new model after it"
         )
     bundle = load_bundle(place)
-    limits = budget if isinstance(budget, Budget) else parse_budget(budget)
+    limits = parse_budget(budget)
     problems = damaged_files(place, bundle)
     if bundle.parity is not None and not bundle.parity.passed:
         problems.append("the exported file differs from the ONNX model")

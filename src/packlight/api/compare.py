@@ -85,7 +85,7 @@ def compare(
         InputError: a model or the task cannot be used, or the models are not alike.
     """
     check_samples(samples)
-    limits = budget if isinstance(budget, Budget) else parse_budget(budget)
+    limits = parse_budget(budget)
     if report is not None:
         check_output_path(report)
         _check_costs(costs)

@@ -26,7 +26,7 @@ from packlight.runtime.calibration import Calibrator
 from packlight.runtime.environment import environment
 from packlight.runtime.first_run import Feeds, FirstRun
 from packlight.runtime.progress import Progress, silent
-from packlight.sources.opening import AnyModel, AnyTask, source_of, task_for
+from packlight.sources.opening import AnyModel, AnyTask, source_of, task_or_none
 from packlight.task import Task
 
 
@@ -100,7 +100,7 @@ def compress(
     if out is not None:
         target = Path(out)
         check_output(target, source.files)
-    data = None if task is None else task_for(task, source.model)
+    data = task_or_none(task, source.model)
     start = time.perf_counter()
     calibrator = None
     calibration_digest = ""

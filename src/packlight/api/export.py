@@ -42,7 +42,7 @@ from packlight.records.session import DEFAULT_SESSION
 from packlight.runtime import machine
 from packlight.runtime.progress import Progress, silent
 from packlight.search.study import Result, open_project
-from packlight.sources.opening import ZOO, AnyModel, AnyTask, open_model, task_for
+from packlight.sources.opening import ZOO, AnyModel, AnyTask, open_model, task_or_none
 
 STEPS = 5
 """Steps of an export, for its progress: open, prepare, write, compare, finish."""
@@ -105,7 +105,7 @@ def export(
     )
     progress("opening", 0, STEPS)
     source = _source(model)
-    data = None if task is None else task_for(task, source.model)
+    data = task_or_none(task, source.model)
     shapes = common_shapes(data, samples)
     progress("preparing", 1, STEPS)
     comparison = Comparison(source.model, data, samples, options, seed, seconds)

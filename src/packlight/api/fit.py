@@ -82,7 +82,7 @@ def fit(
     named = [device] if isinstance(device, str | Path | Device) else list(device)
     targets = [device_and_unit(one, unit) for one in named if one]
     seconds_allowed = parse_duration(time) if isinstance(time, str) else float(time)
-    limits = budget if isinstance(budget, Budget) else parse_budget(budget)
+    limits = parse_budget(budget)
     with at_hand(model) as (opened,), notebook_progress(progress) as shown:
         if out is not None:
             check_output(Path(out), stored_files(opened.path))

@@ -60,7 +60,7 @@ def plan(
     """
     request = PlanRequest(
         called=model if isinstance(model, str) else "",
-        budget=budget if isinstance(budget, Budget) else parse_budget(budget),
+        budget=parse_budget(budget),
         device=device if isinstance(device, Device) else str(device),
         unit=unit,
         inputs=shapes_of(inputs),

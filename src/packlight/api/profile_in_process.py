@@ -11,7 +11,7 @@ from packlight.disk import scratch_folder
 from packlight.model import Model, save
 from packlight.profiling.sample_runs import Timing, measure_operators, profile_for_task
 from packlight.records import Profile, counted
-from packlight.sources.opening import AnyModel, AnyTask, Opened, Source, source_of, task_for
+from packlight.sources.opening import AnyModel, AnyTask, Opened, Source, source_of, task_or_none
 
 
 def profile_file(opened: Opened, request: ProfileRequest) -> Profile:
@@ -36,7 +36,7 @@ def profile_in_process(
             shape, or the model fails when it is measured.
     """
     source = source_of(model, runs=timing is not None or task is not None)
-    data = None if task is None else task_for(task, source.model)
+    data = task_or_none(task, source.model)
     profile = profile_for_task(source.model, request.inputs, data)
     if timing is not None:
         profile = measure_operators(source.model, profile, data, timing)

@@ -22,7 +22,7 @@ import onnx_ir as ir
 from packlight.api.compress import Compressed, compress
 from packlight.backends.capabilities import capabilities, policy
 from packlight.compression.qdq import placement
-from packlight.model import Model, nodes
+from packlight.model import Model, nodes, producer_of
 from packlight.planning.cost.integer_cut import OperatorTimes, PassedValue, cheapest_integers
 from packlight.profiling.sample_runs import (
     Timing,
@@ -259,10 +259,9 @@ def parent(name: str) -> str:
 def _producers_of(node: ir.Node) -> Iterator[ir.Node]:
     """Operators that compute the inputs of an operator, through activations."""
     for value in node.inputs:
-        maker = None if value is None else value.producer()
+        maker = producer_of(value)
         while maker is not None and maker.op_type in capabilities("onnxruntime").clipping:
-            source = maker.inputs[0]
-            maker = None if source is None else source.producer()
+            maker = producer_of(maker.inputs[0])
         if maker is not None:
             yield maker
 

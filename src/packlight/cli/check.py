@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli.exit_codes import DONE, UNMET
+from packlight.cli.exit_codes import DONE, UNMET, judged
 from packlight.cli.options import TASK_HELP, Budgets, Json
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import notes, plain_table, styled
@@ -154,7 +154,7 @@ def _check_bundle_folder(folder: str, budget: Sequence[str], *, as_json: bool) -
         print_json(checked)
     else:
         say(screen(), *bundle_check_parts(checked))
-    return DONE if checked.passed else UNMET
+    return judged(passed=checked.passed)
 
 
 def bundle_check_parts(checked: BundleCheck) -> list[RenderableType]:

@@ -52,6 +52,13 @@ def resumable(project: Path) -> Iterator[None]:
         raise Stopped(f"results are saved in '{project}'; {RESUME}") from error
 
 
+def judged(*, passed: bool) -> int:
+    """The exit code of a command that judges."""
+    if passed:
+        return DONE
+    return UNMET
+
+
 def interruption(error: BaseException) -> KeyboardInterrupt | None:
     """The interruption that caused an error, which compiled code turns into errors of its own."""
     cause: BaseException | None = error

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli.exit_codes import DONE, UNMET
+from packlight.cli.exit_codes import judged
 from packlight.cli.options import TASK_HELP, Json, Seed
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import counts, plain_table, styled
@@ -156,5 +156,4 @@ def export(
         print_json(bundle)
     else:
         say(screen(), *bundle_parts(bundle))
-    passed = bundle.parity is None or bundle.parity.passed
-    return DONE if passed else UNMET
+    return judged(passed=bundle.parity is None or bundle.parity.passed)

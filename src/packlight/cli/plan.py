@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from packlight.cli.exit_codes import DONE, UNMET
+from packlight.cli.exit_codes import judged
 from packlight.cli.lessons import advice_parts
 from packlight.cli.options import Inputs, Json, OnDevice, OnUnit, ShapeTask
 from packlight.cli.screen import print_json, say, screen, working
@@ -192,4 +192,4 @@ def plan(
         if not device:
             note = "the description closest to this machine"
             say(screen(), f"No --device given: planned for {result.device}, {note}.")
-    return UNMET if result.feasible == "no" else DONE
+    return judged(passed=result.feasible != "no")

@@ -49,9 +49,11 @@ def write_device(device: Device, path: Path) -> None:
     """
     if path.suffix not in FORMS:
         raise DeviceError(f"a device is written to a .toml or .json file; got '{path}'")
-    to_text = device_toml if path.suffix == ".toml" else _device_json
+    text = _device_json(device)
+    if path.suffix == ".toml":
+        text = device_toml(device)
     with replacing(path) as file:
-        file.write(to_text(device).encode())
+        file.write(text.encode())
 
 
 def device_toml(device: Device) -> str:

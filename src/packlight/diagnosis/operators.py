@@ -17,6 +17,7 @@ from packlight.layers import Walk
 from packlight.layers.data_flow import RESTORERS, ROUNDERS, Flow
 from packlight.layers.probe import open_probe
 from packlight.metrics.fidelity import float_vector
+from packlight.model import producer_of
 from packlight.records import Finding
 
 Rows = NDArray[np.float64]
@@ -191,7 +192,7 @@ def _is_preparation(survey: Survey, key: str) -> bool:
         if node.op_type not in PREPARES and not (node is first and unchanged):
             return False
         for value in flow.data(node):
-            producer = None if value is None else value.producer()
+            producer = producer_of(value)
             if producer is not None and producer not in visited:
                 visited.add(producer)
                 pending.append(producer)

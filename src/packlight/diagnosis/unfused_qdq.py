@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from packlight.backends.capabilities import capabilities, effective_attributes
-from packlight.model import Model, nodes, stored_tensor
+from packlight.model import Model, nodes, producer_of, stored_tensor
 from packlight.records import OperatorCost, Profile
 
 PAIRS = frozenset({"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"})
@@ -68,8 +68,9 @@ def cause_of(node: ir.Node, neighbors: list[ir.Node], active: set[ir.Node]) -> s
     """Say why a pair runs by itself."""
     if neighbors and not any(map(_takes_pairs, neighbors)):
         return MISSING
-    only_weights = _restores_weight(node) and active.isdisjoint(neighbors)
-    return WEIGHTS if only_weights else UNFUSED
+    if _restores_weight(node) and active.isdisjoint(neighbors):
+        return WEIGHTS
+    return UNFUSED
 
 
 def _takes_pairs(node: ir.Node) -> bool:
@@ -99,12 +100,12 @@ def _readers_behind(node: ir.Node) -> list[ir.Node]:
 
 
 def _makers_before(node: ir.Node) -> list[ir.Node]:
-    source = node.inputs[0]
-    maker = None if source is None else source.producer()
+    maker = producer_of(node.inputs[0])
     while maker is not None and maker.op_type in PAIRS:
-        source = maker.inputs[0]
-        maker = None if source is None else source.producer()
-    return [] if maker is None else [maker]
+        maker = producer_of(maker.inputs[0])
+    if maker is None:
+        return []
+    return [maker]
 
 
 def _count_losses(

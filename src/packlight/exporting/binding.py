@@ -63,8 +63,8 @@ def bind_inputs(graph: ir.Model, bindings: Bindings, shapes: Shapes, name: str) 
         elif key in _open_names(inputs):
             _bind_dimension(inputs, key, _sizes(key, text, 1)[0])
         else:
-            known = ", ".join([*_open_names(inputs), *inputs])
-            raise InputError(f"'{name}' has no input or open dimension '{key}'; it has {known}")
+            names = ", ".join([*_open_names(inputs), *inputs])
+            raise InputError(f"'{name}' has no input or open dimension '{key}'; it has {names}")
     inputs = Model(graph, name).inputs()
     for key, value in inputs.items():
         if not _is_fixed(value) and key in shapes:
@@ -93,9 +93,10 @@ def bound_array(text: str, shape: Sequence[int], dtype: np.dtype[np.generic]) ->
 def _bind_input(graph: ir.Model, value: ir.Value, text: str) -> None:
     """Give an input a shape, or a constant value where its shape is fixed."""
     if value.shape is None or not value.shape.is_static():
-        _set_shape(
-            value, _sizes(str(value.name), text, None if value.shape is None else len(value.shape))
-        )
+        count = None
+        if value.shape is not None:
+            count = len(value.shape)
+        _set_shape(value, _sizes(str(value.name), text, count))
         return
     assert value.dtype is not None
     shape = tuple(value.shape.numpy())
@@ -108,7 +109,9 @@ def _bind_input(graph: ir.Model, value: ir.Value, text: str) -> None:
             f"number; got '{text}'"
         ) from error
     if not np.array_equal(stored.astype(np.float64), exact):
-        raise InputError(f"input '{value.name}' holds {value.dtype}; '{text}' is none")
+        raise InputError(
+            f"input '{value.name}' holds {value.dtype}; '{text}' is none: bind a number of it"
+        )
     graph.graph.inputs.remove(value)
     value.const_value = ir.Tensor(np.ascontiguousarray(stored), name=value.name)
     graph.graph.register_initializer(value)
@@ -119,12 +122,13 @@ def _set_shape(value: ir.Value, shape: Sequence[int]) -> None:
     if stated is not None:
         sizes = list(stated)
         fits = len(sizes) == len(shape) and all(
-            not isinstance(size, int) or size == given
-            for size, given in zip(sizes, shape, strict=True)
+            not isinstance(size, int) or size == bound_size
+            for size, bound_size in zip(sizes, shape, strict=True)
         )
         if not fits:
             raise InputError(
-                f"input '{value.name}' takes the shape {sizes}; {list(shape)} does not fit"
+                f"input '{value.name}' takes the shape {sizes}; {list(shape)} does not fit: "
+                "give sizes that agree with its fixed ones"
             )
     value.shape = ir.Shape(shape)
 
@@ -133,9 +137,16 @@ def _sizes(name: str, text: str, count: int | None) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     valid = all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts)
     if not valid or (count is not None and len(parts) != count):
-        wanted = "sizes" if count is None else f"{count} sizes" if count > 1 else "a size"
-        raise InputError(f"'{name}' is bound to {wanted} of at least 1; got '{text}'")
+        raise InputError(f"'{name}' is bound to {_wanted_sizes(count)} of at least 1; got '{text}'")
     return [int(part) for part in parts]
+
+
+def _wanted_sizes(count: int | None) -> str:
+    if count is None:
+        return "sizes"
+    if count > 1:
+        return f"{count} sizes"
+    return "a size"
 
 
 def _open_names(inputs: Mapping[str, ir.Value]) -> list[str]:
@@ -176,15 +187,13 @@ def _default_batch(inputs: Mapping[str, ir.Value], bound: dict[str, str]) -> Non
 def _check_fixed(inputs: Mapping[str, ir.Value], name: str) -> None:
     for key, value in inputs.items():
         if not _is_fixed(value):
-            sizes = [] if value.shape is None else list(value.shape)
-            dims = [
-                str(size.value) for size in sizes if isinstance(size, ir.SymbolicDim) and size.value
-            ]
-            example = f"--bind {dims[0]}=1" if dims else f"--bind {key}=SIZES"
+            sizes = list(value.shape or ())
+            examples = [f"{dimension}=1" for dimension in _open_names({key: value})]
+            examples.append(f"{key}=SIZES")
             raise InputError(
                 f"exported models have fixed shapes; input '{key}' of '{name}' is open "
-                f"({', '.join(map(str, sizes)) or 'no shape'}): add {example}, or a --task whose "
-                "samples have its shape"
+                f"({', '.join(map(str, sizes)) or 'no shape'}): add --bind {examples[0]}, or a "
+                "--task whose samples have its shape"
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -20,20 +20,17 @@ def whole_blocks(grid: GridWeight, shortest: int) -> GridWeight | None:
     Returns:
         The weight as it is where its blocks divide it; None where only shorter blocks would.
     """
-    scale = grid.scale
-    zero = grid.zero
-    for axis, (size, block) in enumerate(zip(grid.shape, scale.block, strict=True)):
+    for axis, (size, block) in enumerate(zip(grid.shape, grid.scale.block, strict=True)):
         if size <= block or size % block == 0:
             continue
-        whole = math.gcd(size, block)
-        if whole < shortest:
+        divisor = math.gcd(size, block)
+        if divisor < shortest:
             return None
-        scale = _finer(scale, axis, whole, size)
-        zero = None if zero is None else _finer(zero, axis, whole, size)
-    return replace(grid, scale=scale, zero=zero)
+        grid = grid.with_shared(grid.codes, partial(_finer, axis=axis, block=divisor, size=size))
+    return grid
 
 
-def _finer(shared: Shared, axis: int, block: int, size: int) -> Shared:
+def _finer(shared: Shared, *, axis: int, block: int, size: int) -> Shared:
     values = np.repeat(shared.values, shared.block[axis] // block, axis=axis)
     values = np.take(values, range(size // block), axis=axis)
     blocks = list(shared.block)

@@ -10,12 +10,12 @@ from packlight.exporting.keeping import reader_types
 from packlight.exporting.neutral import Neutral
 from packlight.exporting.weights import (
     BYTE_BITS,
+    DenseWeight,
     Encoding,
     FloatWeight,
-    PaletteWeight,
-    Shared,
     SparseWeight,
     StoredWeight,
+    shared_parts,
 )
 from packlight.records.export import ExportedWeight, FloatForm, WeightForm, form_label
 
@@ -62,20 +62,13 @@ def encoded_bytes(encoding: Encoding) -> int:
         return int(encoding.array.nbytes)
     if isinstance(encoding, SparseWeight):
         values = encoding.values
-        bits = (
-            values.array.dtype.itemsize * BYTE_BITS
-            if isinstance(values, FloatWeight)
-            else values.bits
-        )
-        stored = _packed(int(encoding.mask.sum()), bits)
+        stored = _packed(int(encoding.mask.sum()), values.bits)
         return _packed(encoding.mask.size, 1) + stored + _shared_bytes(values)
-    codes = encoding.indices if isinstance(encoding, PaletteWeight) else encoding.codes
-    return _packed(codes.size, encoding.bits) + _shared_bytes(encoding)
+    return _packed(encoding.codes.size, encoding.bits) + _shared_bytes(encoding)
 
 
-def _shared_bytes(encoding: Encoding) -> int:
-    parts = [getattr(encoding, part, None) for part in ("scale", "zero", "table")]
-    return sum(int(part.values.nbytes) for part in parts if isinstance(part, Shared))
+def _shared_bytes(weight: DenseWeight) -> int:
+    return sum(int(part.values.nbytes) for part in shared_parts(weight).values())
 
 
 def _packed(count: int, bits: int) -> int:
@@ -95,7 +88,7 @@ def expected_counts(weights: Iterable[ExportedWeight]) -> dict[str, int]:
     return count_forms((weight.stored, weight.elements) for weight in weights)
 
 
-def lost_encodings(weights: Iterable[ExportedWeight], found: Mapping[str, int]) -> dict[str, int]:
+def lost_encodings(weights: Iterable[ExportedWeight], counted: Mapping[str, int]) -> dict[str, int]:
     """Numbers that were to be stored in codes and that a file does not hold so, by label.
 
     Floats are not counted: runtimes fold and split them.
@@ -103,7 +96,7 @@ def lost_encodings(weights: Iterable[ExportedWeight], found: Mapping[str, int]) 
     expected = expected_counts(
         weight for weight in weights if not isinstance(weight.stored, FloatForm)
     )
-    missing = {label: count - found.get(label, 0) for label, count in expected.items()}
+    missing = {label: count - counted.get(label, 0) for label, count in expected.items()}
     return {label: count for label, count in missing.items() if count > 0}
 
 

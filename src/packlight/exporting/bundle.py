@@ -229,18 +229,19 @@ def stated_licenses(model: Model) -> dict[str, str]:
 def _license(distribution: str) -> str:
     """The license files of an installed distribution, or its stated license."""
     try:
-        found = metadata.distribution(distribution)
+        installed = metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
         return ""
-    fields = found.metadata.json
+    fields = installed.metadata.json
     stated = str(fields.get("license_expression") or fields.get("license") or "")
     files = [
         file
-        for file in found.files or ()
+        for file in installed.files or ()
         if "licen" in file.name.lower() and file.suffix in ("", ".txt", ".md")
     ]
     texts = [Path(str(file.locate())).read_text("utf-8", errors="replace") for file in files[:2]]
-    return "\n\n".join([stated.strip().splitlines()[0] if stated else "", *texts])
+    first_line = "".join(stated.strip().splitlines()[:1])
+    return "\n\n".join([first_line, *texts])
 
 
 def _list_files(

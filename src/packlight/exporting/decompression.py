@@ -91,18 +91,16 @@ class _Builder:
         self, op: str, inputs: Sequence[ir.Value], output: ir.Value | None = None, **attributes: int
     ) -> ir.Value:
         """Add an operator before all others."""
-        outputs = None if output is None else [output]
-        typed = [ir.AttrInt64(key, number) for key, number in attributes.items()]
-        node = ir.Node("", op, inputs, typed, outputs=outputs, num_outputs=None if outputs else 1)
-        result = node.outputs[0]
         if output is None:
-            result.name = f"{self.name}.part{self.parts}"
+            output = ir.Value(name=f"{self.name}.part{self.parts}")
             self.parts += 1
+        typed = [ir.AttrInt64(key, number) for key, number in attributes.items()]
+        node = ir.Node("", op, inputs, typed, outputs=[output])
         if self.before is None:
             self.graph.append(node)
         else:
             self.graph.insert_before(self.before, node)
-        return result
+        return output
 
 
 def _code_type(encoding: GridWeight) -> ir.DataType:

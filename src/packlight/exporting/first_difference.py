@@ -19,7 +19,7 @@ from packlight.errors import PacklightError
 from packlight.exporting.formats import Feeds, Format, WriteOptions
 from packlight.exporting.neutral import Neutral
 from packlight.exporting.parity import signal_to_noise
-from packlight.model import Model
+from packlight.model import Model, producer_of
 from packlight.records import SessionOptions
 from packlight.records.export import OperatorDifference
 from packlight.records.session import DEFAULT_SESSION
@@ -66,7 +66,7 @@ def first_difference(
         op_type=node.op_type,
         value=str(value.name),
         decibels=round(ratio(found), 2),
-        before=round(before, 2) if math.isfinite(before) else before,
+        before=round(before, 2),
     )
 
 
@@ -102,8 +102,7 @@ def _computing(value: ir.Value) -> ir.Node:
     node = value.producer()
     assert node is not None
     while node.op_type in ("DequantizeLinear", "QuantizeLinear"):
-        read = node.inputs[0]
-        before = None if read is None else read.producer()
+        before = producer_of(node.inputs[0])
         if before is None:
             break
         node = before
@@ -132,9 +131,9 @@ def _expected(part: Neutral, name: str, feeds: Feeds, model: Model | None) -> Fe
         return open_session(part.float_model(), EXACT).run({key: feeds[key] for key in part.inputs})
     graph = model.clone()
     _end_at(graph, [name])
-    kept = [str(value.name) for value in graph.graph.inputs]
+    inputs = [str(value.name) for value in graph.graph.inputs]
     return open_session(Model(graph, model.name), DEFAULT_SESSION).run(
-        {key: feeds[key] for key in kept}
+        {key: feeds[key] for key in inputs}
     )
 
 
@@ -152,8 +151,10 @@ def cut_behind(neutral: Neutral, names: Sequence[str]) -> Neutral:
     """The part of a model that computes some of its values, which become its outputs."""
     graph = neutral.graph.clone()
     _end_at(graph, names)
-    kept = {str(value.name) for value in graph.graph.inputs} | set(graph.graph.initializers)
-    weights = {name: weight for name, weight in neutral.weights.items() if name in kept}
+    stored_or_fed = {str(value.name) for value in graph.graph.inputs} | set(
+        graph.graph.initializers
+    )
+    weights = {name: weight for name, weight in neutral.weights.items() if name in stored_or_fed}
     return Neutral(Model(graph, neutral.name).name, graph, weights, neutral.bound)
 
 

@@ -160,13 +160,13 @@ def format_by_name(name: str) -> Format:
     Raises:
         InputError: there is none, or its extra is not installed.
     """
-    known = {candidate: candidate for candidate in FORMATS}
-    if name not in known:
+    names = {candidate: candidate for candidate in FORMATS}
+    if name not in names:
         raise InputError(f"a format is one of {', '.join(FORMATS)}; got '{name}'")
-    check_installed(known[name])
+    check_installed(names[name])
     with quiet_output():
-        found: Format = import_module(MODULES[known[name]]).FORMAT
-    return found
+        format_: Format = import_module(MODULES[names[name]]).FORMAT
+    return format_
 
 
 def check_installed(name: FormatName) -> None:

@@ -126,13 +126,15 @@ def _inline(graph: ir.Model) -> None:
 
 def _name_values(graph: ir.Model) -> None:
     """Give every value a name of its own."""
-    taken = {str(value.name) for part in graphs(graph) for node in part for value in node.outputs}
+    used_names = {
+        str(value.name) for part in graphs(graph) for node in part for value in node.outputs
+    }
     number = 0
     for part in graphs(graph):
         for node in part:
             for value in node.outputs:
                 if value.name is None:
-                    while f"value_{number}" in taken:
+                    while f"value_{number}" in used_names:
                         number += 1
                     value.name = f"value_{number}"
                     number += 1

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from packlight.backends.formats import WIDEST_CODE, FormatCapabilities, format_capabilities
 from packlight.exporting.neutral import Neutral
 from packlight.exporting.weights import FloatWeight, GridWeight, StoredWeight
+from packlight.model import producer_of
 from packlight.records.export import (
     ExportRefusal,
     FormatName,
@@ -79,8 +80,7 @@ def computes_in_integers(node: ir.Node) -> bool:
 
 def reads_quantized(node: ir.Node) -> bool:
     """Tell whether the first input of an operator is restored from codes."""
-    value = node.inputs[0]
-    producer = None if value is None else value.producer()
+    producer = producer_of(node.inputs[0])
     return producer is not None and producer.op_type == "DequantizeLinear"
 
 

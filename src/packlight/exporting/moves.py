@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.model import stored_tensor
+from packlight.model import optional_input, stored_array
 
 Positions = NDArray[np.int64]
 """Index of the code or the shared value of each number of a weight."""
@@ -48,12 +48,16 @@ def _squeeze(positions: Positions, node: ir.Node) -> Positions | None:
     if len(node.inputs) <= AXES_INPUT and "axes" not in node.attributes:
         return positions.squeeze()
     axes = _integers(node, AXES_INPUT, "axes")
-    return None if axes is None else positions.squeeze(tuple(axes))
+    if axes is None:
+        return None
+    return positions.squeeze(tuple(axes))
 
 
 def _unsqueeze(positions: Positions, node: ir.Node) -> Positions | None:
     axes = _integers(node, AXES_INPUT, "axes")
-    return None if axes is None else np.expand_dims(positions, tuple(axes))
+    if axes is None:
+        return None
+    return np.expand_dims(positions, tuple(axes))
 
 
 def _flatten(positions: Positions, node: ir.Node) -> Positions:
@@ -91,15 +95,13 @@ def _same(positions: Positions, node: ir.Node) -> Positions:
 
 def _integers(node: ir.Node, index: int, name: str) -> list[int] | None:
     """Integers that are stored in an input, or in an attribute as in older opsets."""
-    value = node.inputs[index] if index < len(node.inputs) else None
-    if value is None:
-        found = node.attributes.get_ints(name, None)
-        return None if found is None else list(found)
-    tensor = stored_tensor(value)
-    if tensor is None:
+    value = optional_input(node, index)
+    numbers = stored_array(value)
+    if value is None and name in node.attributes:
+        return list(node.attributes[name].as_ints())
+    if numbers is None:
         return None
-    numbers: list[int] = tensor.numpy().ravel().tolist()
-    return numbers
+    return [int(number) for number in numbers.ravel()]
 
 
 _MOVES: Mapping[str, Callable[[Positions, ir.Node], Positions | None]] = {

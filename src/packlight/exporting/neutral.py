@@ -7,7 +7,7 @@ QuantizeLinear and DequantizeLinear of activations stay in the graph.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from packlight.exporting.weights import (
     Shared,
     SparseWeight,
     StoredWeight,
+    shared_parts,
 )
 from packlight.model import Model, load, nodes, save
 
@@ -107,6 +108,10 @@ class Neutral:
             raise ValueError(f"the shape of '{value.name}' is not fixed")
         return tuple(value.shape.numpy())
 
+    def dtype(self, value: ir.Value) -> str:
+        """Name of a value's type in NumPy; float32 where it is not known."""
+        return (value.dtype or ir.DataType.FLOAT).numpy().name
+
     def has_quantized_activations(self) -> bool:
         """Tell whether activations pass QuantizeLinear."""
         return any(node.op_type == "QuantizeLinear" for node in nodes(self.graph))
@@ -184,23 +189,16 @@ def _describe(encoding: Encoding, stem: str, arrays: dict[str, Array]) -> dict[s
     if isinstance(encoding, FloatWeight):
         array = encoding.array
         row["type"] = str(array.dtype)
-        arrays[f"{stem}.codes"] = array.view(np.uint16) if array.dtype.kind == "V" else array
+        if array.dtype.kind == "V":  # NumPy's files have no bfloat16
+            array = array.view(np.uint16)
+        arrays[f"{stem}.codes"] = array
         return row
     row["bits"] = encoding.bits
-    for part, shared in _shared_parts(encoding):
+    for part, shared in shared_parts(encoding).items():
         arrays[f"{stem}.{part}"] = shared.values
         row[part] = list(shared.block)
-    codes = encoding.codes if isinstance(encoding, GridWeight) else encoding.indices
-    arrays[f"{stem}.codes"] = codes
+    arrays[f"{stem}.codes"] = encoding.codes
     return row
-
-
-def _shared_parts(encoding: GridWeight | PaletteWeight) -> Iterator[tuple[str, Shared]]:
-    names = ("scale", "zero") if isinstance(encoding, GridWeight) else ("table", "scale")
-    for name in names:
-        shared = getattr(encoding, name)
-        if shared is not None:
-            yield name, shared
 
 
 def _encoding(row: Mapping[str, object], stem: str, arrays: Mapping[str, Array]) -> Encoding:
@@ -218,9 +216,9 @@ def _encoding(row: Mapping[str, object], stem: str, arrays: Mapping[str, Array])
 def _dense(row: Mapping[str, object], stem: str, arrays: Mapping[str, Array]) -> DenseWeight:
     codes = arrays[f"{stem}.codes"]
     if row["kind"] == "float":
-        return FloatWeight(
-            codes.view(ir.DataType.BFLOAT16.numpy()) if row["type"] == "bfloat16" else codes
-        )
+        if row["type"] == "bfloat16":
+            codes = codes.view(ir.DataType.BFLOAT16.numpy())
+        return FloatWeight(codes)
     integers = codes.astype(codes.dtype)
     assert integers.dtype.kind in "iu"
     shared = {}

@@ -31,10 +31,10 @@ def _reread(folder: Path, neutral: Neutral, written: Written) -> Reread:
     weights = detach_encodings(graph)
     floats = float_weights(graph)
     total = file_sizes(folder, [written.entry])
-    found = {**floats, **weights}
-    stored = sum(as_encoded(weight)[1] for weight in found.values())
+    stored_weights = {**floats, **weights}
+    stored = sum(as_encoded(weight)[1] for weight in stored_weights.values())
     return Reread(
-        weights=count_forms((weight.form(), weight.size) for weight in found.values()),
+        weights=count_forms((weight.form(), weight.size) for weight in stored_weights.values()),
         bytes={"weights": stored, "graph": total - stored},
         inputs={name: name for name in neutral.inputs},
         outputs={name: name for name in neutral.outputs},

@@ -90,7 +90,7 @@ def _name_operators(model: Any) -> None:
 def _missing(text: str) -> dict[str, str]:
     """The operator that a message is about, with its last line as the reason."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return {"an operator": lines[-1] if lines else "the model was not read"}
+    return {"an operator": ["the model was not read", *lines][-1]}
 
 
 def _reread(folder: Path, neutral: Neutral, written: Written) -> Reread:
@@ -123,9 +123,9 @@ def _is_restored(constant: Any) -> bool:
     return any(reader.get_type_name() == "Convert" for reader in readers)
 
 
-def _names(wanted: Any, ports: Any) -> dict[str, str]:
-    found = {name for port in ports for name in port.get_names()}
-    return {name: name for name in wanted if name in found}
+def _names(names: Any, ports: Any) -> dict[str, str]:
+    port_names = {name for port in ports for name in port.get_names()}
+    return {name: name for name in names if name in port_names}
 
 
 class OpenVINORunner:

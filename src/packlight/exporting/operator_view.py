@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -10,7 +10,8 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from packlight.exporting.weights import StoredWeight
+from packlight.exporting.weights import Encoding, StoredWeight
+from packlight.model import from_start, operator_type
 
 
 class UnsupportedError(Exception):
@@ -20,9 +21,7 @@ class UnsupportedError(Exception):
 def unknown_operators(graph: ir.Model, known: Container[str]) -> list[str]:
     """Types of operators that are not in a writer's table, each once."""
     unknown = [
-        f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-        for node in graph.graph
-        if node.domain or node.op_type not in known
+        operator_type(node) for node in graph.graph if node.domain or node.op_type not in known
     ]
     return list(dict.fromkeys(unknown))
 
@@ -41,6 +40,13 @@ class StoredNumbers:
     name: str
     array: NDArray[Any] | None
     weight: StoredWeight | None
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """The encoding of its numbers; None where they are computed or plain."""
+        if self.weight is None:
+            return None
+        return self.weight.encoding
 
     @property
     def is_stored(self) -> bool:
@@ -69,6 +75,11 @@ class ReadValue(Protocol):
 
 
 ValueT = TypeVar("ValueT", bound=ReadValue)
+
+
+def values_of(values: Mapping[ir.Value, ValueT], node: ir.Node) -> tuple[ValueT | None, ...]:
+    """What a writer holds for each input of an operator; None for one that is left out."""
+    return tuple(None if value is None else values.get(value) for value in node.inputs)
 
 
 @dataclass(frozen=True, eq=False)  # no slots: calls of a generic alias need a place for it
@@ -103,54 +114,57 @@ class OperatorView(Generic[ValueT]):
 
     def optional(self, index: int) -> ValueT | None:
         """An input, or None."""
-        return self.inputs[index] if index < len(self.inputs) else None
+        if index >= len(self.inputs):
+            return None
+        return self.inputs[index]
 
-    def stored_integers(self, index: int) -> list[int]:
-        """An input that holds sizes or positions."""
+    def stored_integers(self, index: int, default: Sequence[int] | None = None) -> list[int]:
+        """An input that holds sizes or positions; where it is left out, the default.
+
+        Raises:
+            UnsupportedError: it is computed, or left out without a default.
+        """
+        if default is not None and self.optional(index) is None:
+            return list(default)
         numbers = np.asarray(self.input(index).numbers()).reshape(-1)
         return [int(number) for number in numbers]
 
     def integer(self, name: str, default: int = 0) -> int:
         """An attribute that is an integer."""
-        attribute = self.node.attributes.get(name)
-        return default if attribute is None else attribute.as_int()
+        return self.node.attributes.get_int(name, default)
 
     def number(self, name: str, default: float) -> float:
         """An attribute that is a float."""
-        attribute = self.node.attributes.get(name)
-        return default if attribute is None else attribute.as_float()
+        return self.node.attributes.get_float(name, default)
 
     def integers(self, name: str, default: Sequence[int] = ()) -> list[int]:
         """An attribute that is a list of integers."""
-        attribute = self.node.attributes.get(name)
-        return list(default) if attribute is None else list(attribute.as_ints())
+        return list(self.node.attributes.get_ints(name, default))
 
     def numbers(self, name: str) -> list[float]:
         """An attribute that is a list of floats."""
-        attribute = self.node.attributes.get(name)
-        return [] if attribute is None else list(attribute.as_floats())
+        return list(self.node.attributes.get_floats(name, ()))
 
     def texts(self, name: str) -> list[str]:
         """An attribute that is a list of texts."""
-        attribute = self.node.attributes.get(name)
-        return [] if attribute is None else list(attribute.as_strings())
+        return list(self.node.attributes.get_strings(name, ()))
 
     def text(self, name: str, default: str) -> str:
         """An attribute that is a text."""
-        attribute = self.node.attributes.get(name)
-        return default if attribute is None else attribute.as_string()
+        return self.node.attributes.get_string(name, default)
 
     def axis(self, rank: int, default: int, name: str = "axis") -> int:
         """An attribute that names an axis, counted from the start."""
-        axis = self.integer(name, default)
-        return axis + rank if axis < 0 else axis
+        return from_start(self.integer(name, default), rank)
 
     def axes(self, rank: int, index: int) -> list[int] | None:
-        """Axes by attribute or stored input, counted from the start; None where none are given."""
-        if self.optional(index) is not None:
-            axes = self.stored_integers(index)
-        elif "axes" in self.node.attributes:
-            axes = self.integers("axes")
-        else:
+        """Axes by stored input or attribute, counted from the start; None where none are given."""
+        if self.optional(index) is None and "axes" not in self.node.attributes:
             return None
-        return [axis + rank if axis < 0 else axis for axis in axes]
+        axes = self.stored_integers(index, self.integers("axes"))
+        return [from_start(axis, rank) for axis in axes]
+
+    def new_axes(self, rank: int) -> list[int]:
+        """Axes that an Unsqueeze adds to a value of a rank, counted from the start, in order."""
+        axes = self.stored_integers(1, self.integers("axes"))
+        return sorted(from_start(axis, rank + len(axes)) for axis in axes)

@@ -36,9 +36,7 @@ def _write(neutral: Neutral, folder: Path, options: WriteOptions) -> Written:
     return Written(
         entry=ENTRY,
         weights=weights,
-        timestamps=(
-            ENTRY,
-        ),  # its table of operators lies in the order of a hash with a random seed
+        timestamps=(ENTRY,),  # a hash with a random seed orders its table of operators
         notes=() if fuse else (SLOW,),
     )
 

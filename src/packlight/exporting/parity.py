@@ -64,6 +64,13 @@ class Comparison:
     seconds: float = 1.0
     rounded: bool = False
 
+    @property
+    def state(self) -> Mapping[str, str]:
+        """Inputs that carry state from call to call, by the output that gives it."""
+        if self.task is None:
+            return {}
+        return self.task.state
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
@@ -159,7 +166,7 @@ def measure_parity(
     file = StepRunner(runner, list(neutral.inputs))
     others = {way: StepRunner(other, file.inputs) for way, other in other_runners.items()}
     samples, notes = choose_samples(neutral, comparison)
-    state = comparison.task.state if comparison.task is not None else {}
+    state = comparison.state
     decibels: list[float] = []
     other_decibels: dict[str, list[float]] = {way: [] for way in others}
     scores: list[tuple[Score, Score]] = []
@@ -256,11 +263,8 @@ def _random_feeds(neutral: Neutral, comparison: Comparison, index: int) -> Feeds
     model = comparison.model
     shapes = {}
     for name, value in model.inputs().items():
-        kept = neutral.inputs.get(name)
-        shape = value.shape if kept is None else kept.shape
-        shapes[name] = (
-            [] if shape is None else [size if isinstance(size, int) else None for size in shape]
-        )
+        shape = neutral.inputs.get(name, value).shape or ()
+        shapes[name] = [size if isinstance(size, int) else None for size in shape]
     feeds = dict(random_inputs(model, shapes, comparison.seed + index))
     for name, array in feeds.items():
         if name not in neutral.inputs:

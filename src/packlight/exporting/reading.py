@@ -29,7 +29,7 @@ from packlight.exporting.weights import (
     SparseWeight,
     StoredWeight,
 )
-from packlight.model import stored_tensor
+from packlight.model import optional_input, stored_tensor
 
 FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE, ir.DataType.BFLOAT16)
 CODE_BITS: Mapping[ir.DataType, int] = {
@@ -42,6 +42,12 @@ CODE_BITS: Mapping[ir.DataType, int] = {
     ir.DataType.INT32: 32,
 }
 """Bits of a code by its type."""
+
+CONTAINERS = {ir.DataType.INT4: np.int8, ir.DataType.UINT4: np.uint8}
+"""Types that hold codes of 4 bits here."""
+
+ZERO_INPUT = 2
+"""Input of QuantizeLinear and DequantizeLinear that is their zero point."""
 
 FAMILIES = ("grid", "palette", "sparse")
 """First parts of the names of packlight's functions that restore a weight."""
@@ -132,10 +138,11 @@ def float_weights(model: ir.Model) -> dict[str, StoredWeight]:
 
 
 def _name_of_codes(node: ir.Node) -> str:
-    """Name of the stored value with the codes of a weight."""
-    index = 1 if node.op_type.startswith("sparse") and node.domain == DOMAIN else 0
-    value = node.inputs[index]
-    return "" if value is None else str(value.name)
+    """Name of the stored value with the codes of a weight; a sparse one has its mask before."""
+    is_sparse = node.op_type.startswith("sparse") and node.domain == DOMAIN
+    value = node.inputs[int(is_sparse)]
+    assert value is not None
+    return str(value.name)
 
 
 def _make_input(graph: ir.Graph, value: ir.Value, weight: StoredWeight) -> None:
@@ -160,10 +167,10 @@ def _follow(value: ir.Value, restored: Restored) -> tuple[ir.Value, dict[str, Po
             value = node.outputs[0]
             break
         places = {part: moved(array, node) for part, array in positions.items()}
-        found = {part: array for part, array in places.items() if array is not None}
-        if len(found) < len(positions) or node.outputs[0].is_graph_output():
+        moved_positions = {part: array for part, array in places.items() if array is not None}
+        if len(moved_positions) < len(positions) or node.outputs[0].is_graph_output():
             break
-        positions = found
+        positions = moved_positions
         value = node.outputs[0]
     return value, positions, dtype
 
@@ -196,8 +203,7 @@ def _restored(node: ir.Node, model: ir.Model) -> Restored | None:
 
 def _from_cast(node: ir.Node) -> Restored | None:
     """A weight of 16-bit floats that operators read in a wider type."""
-    value = node.inputs[0]
-    tensor = None if value is None else stored_tensor(value)
+    tensor = stored_tensor(node.inputs[0])
     kind = ir.DataType(node.attributes["to"].as_int())
     if tensor is None or tensor.dtype not in FLOATS or kind not in FLOATS:
         return None
@@ -216,8 +222,8 @@ def _from_dequantize(node: ir.Node) -> Restored | None:
     if coded is None or scale is None:
         return None
     codes, bits = coded
-    zero_value = node.inputs[2] if len(node.inputs) > 2 else None  # noqa: PLR2004 - codes, scale
-    zero = None if zero_value is None else _codes(zero_value)
+    zero_value = optional_input(node, ZERO_INPUT)
+    zero = _codes(zero_value)
     if zero_value is not None and zero is None:
         return None
     axis = node.attributes.get_int("axis", 1)
@@ -264,7 +270,9 @@ def _from_call(node: ir.Node, function: ir.Function) -> Restored | None:
     codes, bits = _call_codes(
         node.inputs[0], arrays["codes"], traits, signed="zero" not in arrays and family == "grid"
     )
-    shape = _integers(node, "shape") if "packed" in traits else arrays["codes"].shape
+    shape = arrays["codes"].shape
+    if "packed" in traits:
+        shape = _integers(node, "shape")
     codes = codes.ravel()[: math.prod(shape)]
     parts, positions = _call_parts(node, arrays, shape)
     return Restored(family, codes, bits, parts, {"codes": _indices(shape), **positions})
@@ -375,17 +383,18 @@ def _codes(value: ir.Value | None) -> tuple[Array, int] | None:
     if tensor is None or tensor.dtype not in CODE_BITS:
         return None
     array = tensor.numpy()
-    bits = CODE_BITS[tensor.dtype]
-    if bits < CODES_PER_RUN:
-        array = array.astype(np.uint8 if tensor.dtype == ir.DataType.UINT4 else np.int8)
-    return array, bits
+    if tensor.dtype in CONTAINERS:
+        array = array.astype(CONTAINERS[tensor.dtype])
+    return array, CODE_BITS[tensor.dtype]
 
 
 def _quantized(node: ir.Node) -> tuple[Array, int] | None:
     """Codes of a stored float that QuantizeLinear rounds, as training tools write them."""
     array = _array(node.inputs[0])
     scale = _array(node.inputs[1])
-    zero = _codes(node.inputs[2]) if len(node.inputs) > 2 else (np.zeros((), np.uint8), 8)  # noqa: PLR2004
+    zero: tuple[Array, int] | None = (np.zeros((), np.uint8), 8)
+    if len(node.inputs) > ZERO_INPUT:
+        zero = _codes(node.inputs[ZERO_INPUT])
     if array is None or scale is None or zero is None or array.dtype != np.float32:
         return None
     axis = node.attributes.get_int("axis", 1)
@@ -414,7 +423,7 @@ def _blocks(positions: Positions) -> tuple[int, ...]:
         behind = np.take(positions, range(length - 1), axis=axis)
         others = tuple(other for other in range(positions.ndim) if other != axis)
         changes = np.flatnonzero((ahead != behind).any(axis=others)) + 1
-        size = int(np.gcd.reduce(changes)) if len(changes) else length
+        size = int(np.gcd.reduce(changes, initial=0)) or length
         sizes.append(max(size, 1))
     return tuple(sizes)
 

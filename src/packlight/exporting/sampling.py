@@ -22,13 +22,14 @@ CUBIC_TAPS = 4
 def resize_target(op: OperatorView[Any], shape: Sequence[int]) -> tuple[list[int], list[float]]:
     """Sizes of the result, and the factor along each axis."""
     if op.opset < RESIZE_INPUT_OPSET:
-        given = op.optional(1)
-        wanted = None
-        scales = op.numbers("scales") if given is None else _floats(given)
+        stated = op.optional(1)
+        stated_sizes = None
     else:
-        given = op.optional(2)
-        wanted = op.optional(3)
-        scales = [] if given is None else _floats(given)
+        stated = op.optional(2)
+        stated_sizes = op.optional(3)
+    scales = op.numbers("scales")  # an attribute of Upsample until opset 8
+    if stated is not None:
+        scales = _floats(stated)
     axes = op.integers("axes") or list(range(len(shape)))
     sizes = list(shape)
     factors = [1.0] * len(shape)
@@ -37,11 +38,11 @@ def resize_target(op: OperatorView[Any], shape: Sequence[int]) -> tuple[list[int
             factors[axis] = scale
             sizes[axis] = int(np.floor(shape[axis] * scale))
         return sizes, factors
-    if wanted is None:
+    if stated_sizes is None:
         raise UnsupportedError("no sizes")
     if op.text("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise UnsupportedError("keep_aspect_ratio_policy")
-    for axis, size in zip(axes, wanted.numbers().reshape(-1).tolist(), strict=True):
+    for axis, size in zip(axes, stated_sizes.numbers().reshape(-1).tolist(), strict=True):
         sizes[axis] = size
         factors[axis] = size / shape[axis]
     return sizes, factors
@@ -60,7 +61,7 @@ def resize_coordinates(op: OperatorView[Any], old: int, new: int, scale: float) 
     if mode == "asymmetric":
         return place / scale
     if mode == "align_corners":
-        return place * (old - 1) / (new - 1) if new > 1 else np.zeros(new)
+        return place * (old - 1) / max(new - 1, 1)
     if mode == "pytorch_half_pixel" and new == 1:
         return np.zeros(1)
     centered = (place + 0.5) / scale - 0.5
@@ -113,7 +114,7 @@ def _cubic_taps(op: OperatorView[Any], ratio: float) -> Array:
     """Keys's kernel at four neighbors."""
     a = op.number("cubic_coeff_a", -0.75)
     distance = np.abs(np.arange(CUBIC_TAPS) - 1 - ratio)
-    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
-    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    taps: Array = np.where(distance <= 1, near, far)
+    inner = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    outer = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    taps: Array = np.where(distance <= 1, inner, outer)
     return taps

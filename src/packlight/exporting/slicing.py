@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from packlight.exporting.operator_view import OperatorView
 
 PADDING_INPUT_OPSET = 11
@@ -46,10 +49,8 @@ def slice_ranges(op: OperatorView[Any], shape: Sequence[int]) -> list[range]:
     else:
         starts = op.stored_integers(1)
         ends = op.stored_integers(2)
-        given = op.optional(3)
-        by = op.optional(4)
-        axes = list(range(len(starts))) if given is None else op.stored_integers(3)
-        steps = [1] * len(starts) if by is None else op.stored_integers(4)
+        axes = op.stored_integers(3, range(len(starts)))
+        steps = op.stored_integers(4, [1] * len(starts))
     ranges = [range(size) for size in shape]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = shape[axis]
@@ -68,15 +69,24 @@ def pad_widths(op: OperatorView[Any], rank: int) -> tuple[list[tuple[int, int]],
     if op.opset < PADDING_INPUT_OPSET:
         flat = op.integers("pads")
         axes = list(range(rank))
-        fill = op.number("value", 0.0)
     else:
         flat = op.stored_integers(1)
-        filling = op.optional(2)
-        given = op.optional(3)
-        fill = 0.0 if filling is None else float(filling.numbers().reshape(-1)[0])
-        axes = list(range(rank)) if given is None else op.stored_integers(3)
+        axes = op.stored_integers(3, range(rank))
+    fill = op.number("value", 0.0)
+    filling = op.optional(2)
+    if filling is not None:
+        fill = float(filling.numbers().reshape(-1)[0])
     half = len(flat) // 2
     widths = [(0, 0)] * rank
     for index, axis in enumerate(axes):
         widths[axis] = (flat[index], flat[half + index])
     return widths, fill
+
+
+def triangle(op: OperatorView[Any], shape: Sequence[int]) -> NDArray[np.float64]:
+    """Ones where a Trilu keeps numbers, else zeros, over the last two axes (rows, columns)."""
+    offset = op.stored_integers(1, [0])[0]
+    ones = np.ones(shape[-2:])
+    if op.integer("upper", 1):
+        return np.triu(ones, offset)
+    return np.tril(ones, offset)

@@ -7,7 +7,7 @@ weight's rank; how many neighbors along each axis share one is stated beside the
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -30,6 +30,9 @@ Codes = NDArray[Any]
 Mask = NDArray[np.bool_]
 
 BYTE_BITS = 8
+
+MIDDLE_CODES: Mapping[str, int] = {"int8": 0, "uint8": 128}
+"""Codes of 8 bits in the middle of their range, by the name of their type in NumPy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,9 +87,14 @@ class FloatWeight:
         """Shape of the weight."""
         return self.array.shape
 
+    @property
+    def bits(self) -> int:
+        """Bits of a number."""
+        return self.array.dtype.itemsize * BYTE_BITS
+
     def form(self) -> FloatForm:
         """The form, without the numbers."""
-        return FloatForm(self.array.dtype.itemsize * BYTE_BITS)
+        return FloatForm(self.bits)
 
     def decode(self) -> Floats:
         """The weight as float32."""
@@ -121,26 +129,41 @@ class GridWeight:
         """True if codes are in two's complement."""
         return self.codes.dtype.kind == "i"
 
+    @property
+    def middle(self) -> int:
+        """The code in the middle of the range: 0 of signed codes."""
+        if self.is_signed:
+            return 0
+        return 1 << (self.bits - 1)
+
+    @property
+    def is_centered(self) -> bool:
+        """True if 0.0 has the code in the middle of the range everywhere."""
+        if self.zero is None:
+            return self.middle == 0
+        return bool(np.all(self.zero.values == self.middle))
+
+    def with_shared(self, codes: Codes, change: Callable[[Shared], Shared]) -> GridWeight:
+        """The weight with other codes, and scales and zero points changed alike."""
+        return GridWeight(codes, change(self.scale), self.zero and change(self.zero), self.bits)
+
     def form(self) -> GridForm:
         """The form, without the numbers."""
         axes = self.scale.axes(self.shape)
         blocked = [axis for axis in axes if self.scale.block[axis] > 1]
         granularity: GridGranularity = "tensor"
-        axis = -1
         block = 0
         if blocked:
             granularity = "block"
-            axis = blocked[0] if len(blocked) == 1 else -1
             block = math.prod(self.scale.block[axis] for axis in blocked)
         elif axes:
             granularity = "channel"
-            axis = axes[0] if len(axes) == 1 else -1
         return GridForm(
             self.bits,
             self.is_signed,
             self.zero is None,
             granularity,
-            axis,
+            _only_axis(blocked or axes),
             block,
         )
 
@@ -177,14 +200,18 @@ class PaletteWeight:
         return self.indices.shape
 
     @property
+    def codes(self) -> Codes:
+        """The indices, by the name that they have in a grid."""
+        return self.indices
+
+    @property
     def tables(self) -> int:
         """Number of tables."""
         return math.prod(self.table.values.shape[:-1])
 
     def form(self) -> PaletteForm:
         """The form, without the numbers."""
-        axes = self.table.axes(self.shape)
-        axis = axes[0] if len(axes) == 1 else -1
+        axis = _only_axis(self.table.axes(self.shape))
         return PaletteForm(self.bits, self.tables, axis, self.scale is not None)
 
     def decode(self) -> Floats:
@@ -198,8 +225,21 @@ class PaletteWeight:
         return floats
 
 
+def _only_axis(axes: Sequence[int]) -> int:
+    """The axis where there is one; -1 for none and for several."""
+    if len(axes) != 1:
+        return -1
+    return axes[0]
+
+
 DenseWeight = FloatWeight | GridWeight | PaletteWeight
 """A weight without a mask."""
+
+
+def shared_parts(weight: DenseWeight) -> dict[str, Shared]:
+    """Scales, zero points and tables of a weight by the name of its attribute, those it has."""
+    parts = {name: getattr(weight, name, None) for name in ("scale", "zero", "table")}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -224,15 +264,13 @@ class SparseWeight:
     def nonzeros(self) -> Array:
         """Codes, indices or floats where the mask is True, in the order of the weight (n,)."""
         values = self.values
-        if isinstance(values, GridWeight):
-            return np.asarray(values.codes[self.mask])
-        if isinstance(values, PaletteWeight):
-            return np.asarray(values.indices[self.mask])
-        return np.asarray(values.array[self.mask])
+        if isinstance(values, FloatWeight):
+            return np.asarray(values.array[self.mask])
+        return np.asarray(values.codes[self.mask])
 
     def form(self) -> SparseForm:
         """The form, without the numbers."""
-        zeros = 1.0 - float(self.mask.mean()) if self.mask.size else 0.0
+        zeros = np.count_nonzero(~self.mask) / max(self.mask.size, 1)
         return SparseForm(round(zeros, 6), self.values.form())
 
     def decode(self) -> Floats:

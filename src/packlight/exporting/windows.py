@@ -85,14 +85,13 @@ def _fields(window: Window) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int
 
 
 def _same(window: Window, sizes: Sequence[int], *, more_after: bool) -> Window:
-    before = []
-    after = []
-    for size, step, reach in zip(sizes, window.strides, window.reach, strict=True):
-        total = max((-(-size // step) - 1) * step + reach - size, 0)
-        small = total // 2
-        before.append(small if more_after else total - small)
-        after.append(total - small if more_after else small)
-    return Window(*_fields(window), tuple(before), tuple(after))
+    axes = zip(sizes, window.strides, window.reach, strict=True)
+    totals = [max((-(-size // step) - 1) * step + reach - size, 0) for size, step, reach in axes]
+    small = tuple(total // 2 for total in totals)
+    large = tuple(total - total // 2 for total in totals)
+    if more_after:
+        return Window(*_fields(window), small, large)
+    return Window(*_fields(window), large, small)
 
 
 def _rounded_up(window: Window, sizes: Sequence[int]) -> Window:
@@ -121,20 +120,19 @@ def transposed_window_of(
     after = [pad - more for pad, more in zip(pads[rank:], extra, strict=True)]
     window = Window(tuple(kernel), tuple(strides), tuple(dilations), tuple(before), tuple(after))
     auto_pad = op.text("auto_pad", "NOTSET")
-    wanted = op.integers("output_shape")[-rank:] if op.integers("output_shape") else []
-    if auto_pad.startswith("SAME") and not wanted:
-        wanted = [size * step for size, step in zip(sizes, strides, strict=True)]
-    if not wanted:
+    stated_sizes = op.integers("output_shape")[-rank:]
+    if auto_pad.startswith("SAME") and not stated_sizes:
+        stated_sizes = [size * step for size, step in zip(sizes, strides, strict=True)]
+    if not stated_sizes:
         if auto_pad == "VALID":
             after = [-more for more in extra]
             return Window(*_fields(window), (0,) * rank, tuple(after))
         return window
     for axis, size in enumerate(sizes):
-        total = (size - 1) * strides[axis] + window.reach[axis] - wanted[axis] + extra[axis]
-        half = total // 2
-        before[axis] = half if auto_pad != "SAME_LOWER" else total - half
-        if not auto_pad.startswith("SAME"):
-            before[axis] = total - half
+        total = (size - 1) * strides[axis] + window.reach[axis] - stated_sizes[axis] + extra[axis]
+        before[axis] = total - total // 2
+        if auto_pad == "SAME_UPPER":
+            before[axis] = total // 2
         after[axis] = total - before[axis] - extra[axis]
     return Window(*_fields(window), tuple(before), tuple(after))
 

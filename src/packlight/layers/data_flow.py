@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
-from packlight.model import is_random
+from packlight.model import has_bodies, is_random, producer_of
 from packlight.model.map_types import may_be_tensor
 
 COPIES = frozenset({"Identity", "Dropout"})
@@ -70,7 +70,7 @@ class Flow:
 
     def is_constant(self, node: ir.Node) -> bool:
         """Return whether an operator gives equal outputs at every run."""
-        if _holds_graphs(node) or is_random(node):
+        if has_bodies(node) or is_random(node):
             return False
         return all(value is None or value in self.constant for value in node.inputs)
 
@@ -121,15 +121,9 @@ class Flow:
             dequantizer = value.producer()
             if dequantizer is None or dequantizer.op_type not in RESTORERS:
                 continue
-            codes = dequantizer.inputs[0]
-            quantizer = None if codes is None else codes.producer()
+            quantizer = producer_of(dequantizer.inputs[0])
             if quantizer is not None and quantizer.op_type in ROUNDERS:
                 yield quantizer, dequantizer
-
-
-def _holds_graphs(node: ir.Node) -> bool:
-    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-    return any(attribute.type in kinds for attribute in node.attributes.values())
 
 
 def _is_seen_through(node: ir.Node) -> bool:

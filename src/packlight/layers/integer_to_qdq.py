@@ -16,7 +16,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 from onnx_ir.tape import Tape
 
-from packlight.model import Model, nodes, optional_input, stored_tensor
+from packlight.model import Model, nodes, optional_input, producer_of, stored_array, stored_tensor
 from packlight.runtime.exact_integers import MICROSOFT, replace_node
 from packlight.runtime.exact_sums import cast_to, constant_value, static_shape
 from packlight.runtime.nested_graphs import infer_types
@@ -48,8 +48,14 @@ def to_qdq_form(model: Model) -> ir.Model:
 
 
 def _dequantize(tape: Tape, codes: Value, scale: Value, zero_point: Value) -> ir.Value:
-    inputs = [codes, scale, zero_point]
-    return tape.op("DequantizeLinear", inputs[:2] if zero_point is None else inputs)
+    return tape.op("DequantizeLinear", [codes, scale, *_present(zero_point)])
+
+
+def _present(value: Value) -> list[ir.Value]:
+    """A last input of an operator, which it may go without."""
+    if value is None:
+        return []
+    return [value]
 
 
 def _dequantize_weight(
@@ -77,8 +83,7 @@ def _reshape_along_axis(tape: Tape, value: Value, reference: Value, axis: int) -
 
 
 def _quantize(tape: Tape, value: ir.Value, scale: Value, zero_point: Value) -> ir.Value:
-    inputs = [value, scale, zero_point]
-    return tape.op("QuantizeLinear", inputs[:2] if zero_point is None else inputs)
+    return tape.op("QuantizeLinear", [value, scale, *_present(zero_point)])
 
 
 def _rewrite_qlinear_conv(tape: Tape, node: ir.Node) -> ir.Value:
@@ -224,8 +229,7 @@ def _rewrite_matmul_nbits(tape: Tape, node: ir.Node) -> ir.Value | None:
 
 
 def _stored_input(node: ir.Node, index: int) -> NDArray[np.generic] | None:
-    tensor = stored_tensor(optional_input(node, index))
-    return None if tensor is None else tensor.numpy()
+    return stored_array(optional_input(node, index))
 
 
 def _dequantize_blocks(
@@ -294,7 +298,7 @@ def _find_scaling(node: ir.Node) -> tuple[ir.Node, ir.Node, ir.Value] | None:
     if scaling_mul is None or scaling_mul.op_type != "Mul" or quantizer is None:
         return None
     for value in scaling_mul.inputs:
-        scale_product = None if value is None else value.producer()
+        scale_product = producer_of(value)
         if scale_product is None or scale_product.op_type != "Mul":
             continue
         scales = [scale for scale in scale_product.inputs if scale is not quantizer.outputs[1]]

@@ -16,7 +16,7 @@ from onnx_ir.passes import common
 
 from packlight.layers.signal_noise import SignalNoise
 from packlight.machines.remote import RemoteMachine, RemoteModel, remote_session
-from packlight.model import Model, nodes, random_operators, to_bytes
+from packlight.model import Model, has_bodies, nodes, random_operators, to_bytes
 from packlight.records.portability import Cause, KernelDifference
 from packlight.records.session import SessionOptions
 from packlight.runtime import Session, Steps, open_session, saturation, stream
@@ -148,7 +148,7 @@ def compare_operators(
         id(node): (names[index], node.op_type) for index, node in enumerate(nodes(graph.graph))
     }
     random = {id(node) for node in random_operators(graph.graph)}
-    kernels = [node for node in graph.graph.graph if not _holds_graph(node)]
+    kernels = [node for node in graph.graph.graph if not has_bodies(node)]
     kernels = [node for node in kernels if id(node) not in random]
     differences = {
         str(value.name): Difference(*titles[id(node)])
@@ -207,11 +207,6 @@ def _values(
 def _computed_inputs(node: ir.Node) -> list[ir.Value]:
     """Inputs of a node that are not stored."""
     return [value for value in node.inputs if value is not None and value.const_value is None]
-
-
-def _holds_graph(node: ir.Node) -> bool:
-    kinds = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-    return any(attribute.type in kinds for attribute in node.attributes.values())
 
 
 def _grouped(kernels: Sequence[ir.Node], values: Values) -> Iterator[list[ir.Node]]:

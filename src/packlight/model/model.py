@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import onnx_ir as ir
+from numpy.typing import NDArray
 
 from packlight.records.codec import ID_LENGTH
 
@@ -85,6 +87,13 @@ def operators(graph: ir.Graph) -> Iterator[ir.Node]:
                 yield from operators(body)
 
 
+def operator_type(node: ir.Node) -> str:
+    """An operator's type, with its domain where that is not the standard one."""
+    if node.domain:
+        return f"{node.domain}.{node.op_type}"
+    return str(node.op_type)
+
+
 def bodies(node: ir.Node) -> Iterator[ir.Graph]:
     """The subgraphs of an operator."""
     for attribute in node.attributes.data.values():
@@ -94,11 +103,27 @@ def bodies(node: ir.Node) -> Iterator[ir.Graph]:
             yield from attribute.as_graphs()
 
 
+GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+"""Types of attributes that hold subgraphs."""
+
+
+def has_bodies(node: ir.Node) -> bool:
+    """Tell whether an operator has subgraphs."""
+    return any(attribute.type in GRAPHS for attribute in node.attributes.values())
+
+
 def optional_input(node: ir.Node, index: int) -> ir.Value | None:
     """An input that the operator may leave out; None where it does, and for an index of -1."""
     if not 0 <= index < len(node.inputs):
         return None
     return node.inputs[index]
+
+
+def producer_of(value: ir.Value | None) -> ir.Node | None:
+    """The operator that computes a value; None for one that is stored, fed or left out."""
+    if value is None:
+        return None
+    return value.producer()
 
 
 def stored_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
@@ -119,6 +144,14 @@ def stored_tensor(value: ir.Value | None) -> ir.TensorProtocol | None:
     if any(name in node.attributes for name in TEXTS):
         return stored_texts(node)
     return ir.convenience.get_const_tensor(value)
+
+
+def stored_array(value: ir.Value | None) -> NDArray[Any] | None:
+    """The numbers of a stored value; None where it is computed or left out."""
+    tensor = stored_tensor(value)
+    if tensor is None:
+        return None
+    return tensor.numpy()
 
 
 def number_bytes(dtype: ir.DataType) -> float:
@@ -224,6 +257,17 @@ def initializers(model: ir.Model) -> Iterator[ir.Value]:
     """Every stored value, those of subgraphs included."""
     for graph in graphs(model):
         yield from graph.initializers.values()
+
+
+def from_start(position: int, size: int) -> int:
+    """A position, or an axis of ``size`` ones, counted from the start.
+
+    >>> from_start(-1, 4), from_start(4, 4)
+    (3, 4)
+    """
+    if position < 0:
+        return position + size
+    return position
 
 
 def _content_digest(model: ir.Model) -> str:

@@ -20,7 +20,7 @@ from packlight.backends.onnxruntime.fusion import Fusion, fuse_qdq
 from packlight.backends.onnxruntime.qdq import SECOND_ONWARD
 from packlight.compression.sites.weight_sites import MIN_WEIGHT_SIZE
 from packlight.errors import InputError
-from packlight.model import Model, initializers, nodes, stored_tensor
+from packlight.model import Model, initializers, nodes, producer_of, stored_tensor
 from packlight.model.shapes import without_large_weights
 from packlight.profiling import parameters
 from packlight.profiling.activation_arena import arena_bytes
@@ -158,7 +158,7 @@ def quantized_count(model: Model) -> int:
 
 def is_restored(value: ir.Value | None) -> bool:
     """Check that a value is made of stored codes, and not of too few for any method."""
-    maker = None if value is None else value.producer()
+    maker = producer_of(value)
     if maker is None:
         return False
     tensors = [stored_tensor(source) for source in maker.inputs if source is not None]

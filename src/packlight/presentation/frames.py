@@ -69,7 +69,7 @@ def _operator_row(operator: OperatorCost) -> Row:
         "weight_bytes": operator.weight_bytes,
         "activation_bytes": operator.activation_bytes,
         "runs": operator.runs,
-        "module": operator.source.module if operator.source else "",
+        "module": operator.origin.module,
         **{name: m.value if m else None for name, m in times.items()},
         "bound": operator.bound,
     }

@@ -70,7 +70,9 @@ class Overview:
 
     def text(self) -> str:
         """Columns aligned with spaces."""
-        table = [[*map(printable, row)] for row in (self.heads, *self.rows)] if self.rows else []
+        table: list[list[str]] = []
+        if self.rows:
+            table = [[*map(printable, row)] for row in (self.heads, *self.rows)]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
             "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

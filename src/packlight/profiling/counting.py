@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 import onnx_ir as ir
 
-from packlight.model import operators
+from packlight.model import operator_type, operators
 from packlight.profiling.counts import Count, OpenShapeError, OperatorShapes, UnknownError, Work
 from packlight.profiling.expanded_graph import Expanded, bodies_of
 from packlight.profiling.load_time import is_constant
@@ -75,13 +75,13 @@ class Counter:
         origin = self.expanded.origin[node]
         if not is_replaced(origin):
             return OperatorShapes(
-                node, tuple(map(shape, node.inputs)), tuple(map(shape, node.outputs))
+                node, tuple(map(sizes_of, node.inputs)), tuple(map(sizes_of, node.outputs))
             )
         if node is not self._last[origin]:  # a part before it may be constant, as a Transpose is
             return None
         inputs = [value and self.values.get(str(value.name)) for value in origin.inputs]
         outputs = [self.values.get(str(value.name), value) for value in origin.outputs]
-        return OperatorShapes(origin, tuple(map(shape, inputs)), tuple(map(shape, outputs)))
+        return OperatorShapes(origin, tuple(map(sizes_of, inputs)), tuple(map(sizes_of, outputs)))
 
     def body_work(self, graph: ir.Graph) -> tuple[int, int]:
         """Multiply-accumulates and other operations of one execution of a body."""
@@ -138,7 +138,7 @@ def trips(node: ir.Node) -> int | None:
     if node.op_type == "Scan":
         states = len(node.inputs) - node.attributes.get_int("num_scan_inputs", 1)
         axes = node.attributes.get_ints("scan_input_axes", [0])
-        sizes = shape(node.inputs[states])
+        sizes = sizes_of(node.inputs[states])
         if sizes is None:
             return None
         return sizes[axes[0]]
@@ -152,18 +152,6 @@ def trips(node: ir.Node) -> int | None:
 
 ENDLESS = 2**31 - 1
 """Iterations from which on a loop counts as ended by its condition."""
-
-
-def shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    """A value's shape, if it is present and known."""
-    return None if value is None else sizes_of(value)
-
-
-def operator_type(node: ir.Node) -> str:
-    """An operator's type, with its domain where that is not the standard one."""
-    if node.domain:
-        return f"{node.domain}.{node.op_type}"
-    return str(node.op_type)
 
 
 def by_name(graph: ir.Graph) -> dict[str, ir.Value]:

@@ -61,7 +61,9 @@ class OperatorShapes:
         Raises:
             UnknownError: it is open, or does not have ``rank`` dimensions.
         """
-        sizes = self.inputs[index] if self.has(index) else None
+        sizes = None
+        if self.has(index):
+            sizes = self.inputs[index]
         if sizes is None:
             raise OpenShapeError(OPEN)
         if rank is not None and len(sizes) != rank:
@@ -80,7 +82,7 @@ class OperatorShapes:
         Raises:
             UnknownError: it is open.
         """
-        sizes = self.outputs[index] if index < len(self.outputs) else None
+        sizes = next(iter(self.outputs[index:]), None)
         if sizes is None:
             raise OpenShapeError(OPEN)
         return sizes

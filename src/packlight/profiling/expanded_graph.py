@@ -29,7 +29,6 @@ ORIGIN = "packlight.origin"
 
 It is set where operators are replaced or functions are called."""
 
-HOLD_GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 FunctionKey = tuple[str, str, str]
 """Domain, name and overload."""

@@ -82,7 +82,9 @@ def _lead_rank(
 
 
 def _unowned_placement(*, loaded: bool) -> Placement:
-    return "at load" if loaded else "removed"
+    if loaded:
+        return "at load"
+    return "removed"
 
 
 def placement(node: ir.Node, kernel: ir.Node, lead: ir.Node) -> Placement:

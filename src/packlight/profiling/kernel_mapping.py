@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 
 import onnx_ir as ir
 
-from packlight.model import graphs, nodes
+from packlight.model import graphs, nodes, producer_of
 from packlight.profiling.counts import names
 from packlight.profiling.expanded_graph import bodies_of
 from packlight.profiling.node_tags import TaggedModel
@@ -72,8 +72,7 @@ class KernelMapping:
         tagged = self.tagged.tagged(str(kernel.name))
         if tagged is not None and tagged[0].op_type == kernel.op_type:
             return False
-        output = self.tagged.value(str(kernel.outputs[0].name))
-        producer = None if output is None else output.producer()
+        producer = producer_of(self.tagged.value(str(kernel.outputs[0].name)))
         if producer is None:
             return True
         source = kernel.inputs[0]

@@ -115,7 +115,10 @@ def _group_query(shapes: OperatorShapes) -> Work:
     groups = shapes.integer("kv_num_heads", 0)
     if heads < 1 or groups < 1:
         raise UnknownError("num_heads and kv_num_heads are not stated")
-    depth = wide // (heads if shapes.has(1) else heads + 2 * groups)
+    packed_heads = heads
+    if not shapes.has(1):
+        packed_heads += 2 * groups
+    depth = wide // packed_heads
     past = shapes.past_length(3, 4)
     work = Heads(batch * heads, queries, queries + past, depth, depth).products()
     if not past:
@@ -185,8 +188,9 @@ def _letter_sizes(operands: list[Letters]) -> Letters:
 
 
 def _stated_letters(term: str, sizes: Mapping[str, int]) -> list[str]:
-    dots = [key for key in sizes if key.startswith(ELLIPSIS)] if ELLIPSIS in term else []
-    return [*term.replace(ELLIPSIS, ""), *dots]
+    if ELLIPSIS not in term:
+        return list(term)
+    return [*term.replace(ELLIPSIS, ""), *(key for key in sizes if key.startswith(ELLIPSIS))]
 
 
 def _implied_letters(terms: str, sizes: Mapping[str, int]) -> list[str]:
@@ -225,7 +229,7 @@ def _deform_conv(shapes: OperatorShapes) -> Work:
     output = shapes.output()
     positions = output[0] * output[2] * output[3] * weight[2] * weight[3]
     samples = positions * shapes.input(0, 4)[1]
-    masked = samples if shapes.has(4) else 0
+    masked = samples * shapes.has(4)
     return Work(element_count(output) * element_count(weight[1:]), SAMPLE * samples + masked)
 
 

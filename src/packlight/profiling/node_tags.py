@@ -37,7 +37,9 @@ class TaggedModel:
         if match is None:
             return None
         node = self.operators[int(match[1])]
-        return node, None if match[2] is None else node.outputs[int(match[2])]
+        if match[2] is None:
+            return node, None
+        return node, node.outputs[int(match[2])]
 
     def value(self, text: str) -> ir.Value | None:
         """The value with this name."""

@@ -122,8 +122,9 @@ def _sorted_values(shapes: OperatorShapes) -> Work:
 
 
 def _scattered(shapes: OperatorShapes) -> Work:
-    combined = shapes.text("reduction", "none") != "none"
-    return Work(0, element_count(shapes.input(2)) if combined else 0)
+    if shapes.text("reduction", "none") == "none":
+        return Work(0, 0)
+    return Work(0, element_count(shapes.input(2)))
 
 
 def _spectrum(transforms: int, length: int, *, real: bool) -> int:

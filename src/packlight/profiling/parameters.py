@@ -55,7 +55,9 @@ def single(node: ir.Node, index: int, tensor: ir.TensorProtocol) -> int:
 
 def _nbits(node: ir.Node, index: int, tensor: ir.TensorProtocol) -> int:
     total = node.attributes.get_int("K", 0) * node.attributes.get_int("N", 0)
-    return total if index == 1 else int(tensor.size)
+    if index == 1:
+        return total
+    return int(tensor.size)
 
 
 def packed(bits: str) -> Callable[[ir.Node, int, ir.TensorProtocol], int]:
@@ -64,8 +66,9 @@ def packed(bits: str) -> Callable[[ir.Node, int, ir.TensorProtocol], int]:
     def count(node: ir.Node, index: int, tensor: ir.TensorProtocol) -> int:
         del index
         width = node.attributes.get_int(bits, 4)
-        bytes_of_codes = tensor.dtype == ir.DataType.UINT8 and width > 0
-        return int(tensor.size) * (8 // width if bytes_of_codes else 1)
+        if tensor.dtype != ir.DataType.UINT8 or width <= 0:
+            return int(tensor.size)
+        return int(tensor.size) * (8 // width)
 
     return count
 

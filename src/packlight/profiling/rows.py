@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from packlight.model import Model, content_bytes, nodes, number_bytes, stored_tensor
-from packlight.profiling.counting import Counter, operator_type, shape
+from packlight.model import Model, content_bytes, nodes, number_bytes, operator_type, stored_tensor
+from packlight.profiling.counting import Counter
 from packlight.profiling.expanded_graph import Expanded
 from packlight.profiling.parameters import parameters_of
+from packlight.profiling.shape_values import sizes_of
 from packlight.profiling.source_lines import source_of
 from packlight.profiling.stand_ins import is_added, is_replaced
 from packlight.records import OperatorCost
@@ -123,7 +124,7 @@ class Rows:
         if not node.outputs:
             return None
         name = str(_unpadded(node.outputs[0]).name)
-        sizes = shape(self.counter.values.get(name))
+        sizes = sizes_of(self.counter.values.get(name))
         if sizes is None:
             return None
         return math.prod(sizes)
@@ -215,7 +216,7 @@ def _weights_of(node: ir.Node) -> Weights:
 
 def bytes_of(value: ir.Value) -> int | None:
     """Bytes of a value; float32 where its type is not stated."""
-    sizes = shape(value)
+    sizes = sizes_of(value)
     if sizes is None:
         return None
     return math.ceil(math.prod(sizes) * number_bytes(value.dtype or ir.DataType.FLOAT))

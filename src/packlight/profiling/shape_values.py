@@ -45,9 +45,9 @@ def _has_known_outputs(node: ir.Node) -> bool:
     return all(_is_known(value) for value in node.outputs if value.name)
 
 
-def sizes_of(value: ir.Value) -> tuple[int, ...] | None:
-    """A value's shape where every dimension is known."""
-    if value.shape is None:
+def sizes_of(value: ir.Value | None) -> tuple[int, ...] | None:
+    """A value's shape where it is present and every dimension is known."""
+    if value is None or value.shape is None:
         return None
     sizes = [size for size in value.shape if isinstance(size, int)]
     if len(sizes) == len(value.shape):
@@ -141,8 +141,10 @@ class ShapePass:
             return
         start = node.attributes.get_int("start", 0)
         end = node.attributes.get_int("end", len(sizes))
-        result = np.asarray(math.prod(sizes) if node.op_type == "Size" else sizes[start:end])
-        self.numbers[node.outputs[0]] = result.astype(np.int64)
+        numbers: object = sizes[start:end]
+        if node.op_type == "Size":
+            numbers = math.prod(sizes)
+        self.numbers[node.outputs[0]] = np.asarray(numbers, np.int64)
 
     def run(self, node: ir.Node, feeds: dict[str, Array]) -> list[Array]:
         """Run a node on small arrays."""

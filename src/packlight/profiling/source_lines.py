@@ -33,7 +33,9 @@ def source_of(node: ir.Node) -> SourceLine | None:
     trace = node.metadata_props.get(f"{NOTE}stack_trace", "")
     scopes = node.metadata_props.get(f"{NOTE}name_scopes", "")
     file, line = _innermost_call(trace)
-    module = _module_path(scopes) if scopes else _module_in_name(str(node.name or ""))
+    module = _module_in_name(str(node.name or ""))
+    if scopes:
+        module = _module_path(scopes)
     if not file and not module:
         return None
     return SourceLine(file, line, module)

@@ -133,10 +133,12 @@ def _block_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:
 
 def _shape(value: ir.Value | None) -> ir.Shape | None:
     """The shape of a value, which a stored one may state by its tensor alone."""
-    if value is None or value.shape is not None:
-        return None if value is None else value.shape
+    if value is not None and value.shape is not None:
+        return value.shape
     tensor = stored_tensor(value)
-    return None if tensor is None else ir.Shape(tensor.shape.numpy())
+    if tensor is None:
+        return None
+    return ir.Shape(tensor.shape.numpy())
 
 
 def _fused_product(model: ir.Model, node: ir.Node) -> list[ir.Node]:

@@ -119,8 +119,8 @@ class Budget:
         return self.limits + self.floors
 
 
-def parse_budget(texts: Sequence[str]) -> Budget:
-    """Read bounds written as ``METRIC<=VALUE[UNIT]``.
+def parse_budget(texts: Sequence[str] | Budget) -> Budget:
+    """Read bounds written as ``METRIC<=VALUE[UNIT]``; a budget stays as it is.
 
     Raises:
         RecipeError: a text has another form, or its unit does not fit its metric.
@@ -128,6 +128,8 @@ def parse_budget(texts: Sequence[str]) -> Budget:
     >>> parse_budget(["size<=0.3x", "drop<=1%"]).floors[0].value
     0.01
     """
+    if isinstance(texts, Budget):
+        return texts
     bounds = [parse_limit(text) for text in texts]
     costs = tuple(bound for bound in bounds if bound.metric in COSTS)
     return Budget(costs, tuple(bound for bound in bounds if bound.metric not in COSTS))

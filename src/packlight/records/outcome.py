@@ -144,6 +144,13 @@ class Outcome(Displayed):
     exploration: Exploration | None = None
 
     @property
+    def nearest(self) -> str:
+        """Id of the variant that comes closest to all budgets; empty where every budget is met."""
+        if not self.misses:
+            return ""
+        return self.misses[0].nearest
+
+    @property
     def finished(self) -> bool:
         """Tell if the search tried everything it planned."""
         return len(self.variants) >= self.planned

@@ -93,6 +93,11 @@ class OperatorCost:
     predicted: Measurement | None = None
     bound: Bound = ""
 
+    @property
+    def origin(self) -> SourceLine:
+        """Its source; one without file and module where the exporter left no note."""
+        return self.source or SourceLine()
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Profile(Displayed, Tabular):

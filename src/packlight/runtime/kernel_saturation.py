@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from packlight.disk import scratch_folder
-from packlight.model import Model, nodes, optional_input, stored_tensor
+from packlight.model import Model, nodes, optional_input, producer_of, stored_tensor
 from packlight.model.map_types import from_proto
 from packlight.records.session import SessionOptions
 from packlight.runtime.calls import Steps, native_options, start_with_options
@@ -140,8 +140,7 @@ def operators_of_kernels(before: ir.Model, after: ir.Model) -> dict[int, str]:
     for index, node in enumerate(nodes(after)):
         operator = producers.get(node.outputs[0].name)
         while operator is not None and operator.op_type in PASSED_THROUGH:
-            source = operator.inputs[0]
-            operator = source.producer() if source is not None else None
+            operator = producer_of(operator.inputs[0])
         operators[index] = str(node.name or node.outputs[0].name)
         if operator is not None and operators[index] not in names:
             operators[index] = str(operator.name)

@@ -16,6 +16,7 @@ from packlight.search.bench import Bench, copy_model
 from packlight.sources.opening import Opened
 from packlight.store import Store
 from packlight.task import Task
+from packlight.task.declared import type_name
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -90,7 +91,6 @@ def _is_compatible(expected: ir.Value, actual: ir.Value, *, typed: bool) -> bool
 def _describe(values: dict[str, ir.Value]) -> str:
     texts = []
     for name, value in values.items():
-        dtype = value.dtype.name.lower() if value.dtype else "unknown"
         shape = ", ".join(map(str, value.shape)) if value.shape is not None else "?"
-        texts.append(f"{name} {dtype}[{shape}]")
+        texts.append(f"{name} {type_name(value)}[{shape}]")
     return ", ".join(texts)

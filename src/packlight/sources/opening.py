@@ -80,6 +80,13 @@ def task_for(task: AnyTask, model: Model) -> Task:
     return open_task(str(task), model)
 
 
+def task_or_none(task: AnyTask | None, model: Model) -> Task | None:
+    """The task of ``task_for``; None where none is named."""
+    if task is None:
+        return None
+    return task_for(task, model)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Model that a recipe is applied to.

@@ -78,8 +78,10 @@ def operators(space: Workspace, query: Query) -> OperatorsPage:
         result = space.results()[key]
         changes = result.changes
         name = result.name
+    noise: Mapping[str, float] = {}
     sensitivity = space.sensitivity(key)
-    noise = sensitivity.noise.get(SHOWN_STEP, {}) if sensitivity else {}
+    if sensitivity is not None:
+        noise = sensitivity.noise.get(SHOWN_STEP, {})
     return operators_page(
         key, name, profile, space.modules(key), changes=changes, sensitivity=noise
     )
@@ -137,18 +139,15 @@ def code(space: Workspace, query: Query) -> CodePage:
 
 def readable_code(file: str, folders: tuple[Path, ...]) -> Path | None:
     """The path of a source file below one of the folders; None where there is none."""
-    named = Path(file)
     for folder in folders:
         root = folder.resolve()
-        candidates = [named] if named.is_absolute() else [root / named]
-        for candidate in candidates:
-            try:
-                path = candidate.resolve()
-                inside = path.is_relative_to(root) and path.suffix == ".py" and path.is_file()
-                if inside and path.stat().st_size <= MOST_CODE_BYTES:
-                    return path
-            except (OSError, ValueError):
-                continue  # a name that is no path here is not readable
+        try:
+            path = (root / file).resolve()
+            inside = path.is_relative_to(root) and path.suffix == ".py" and path.is_file()
+            if inside and path.stat().st_size <= MOST_CODE_BYTES:
+                return path
+        except (OSError, ValueError):
+            continue  # a name that is no path here is not readable
     return None
 
 
@@ -170,8 +169,7 @@ def compare(space: Workspace, query: Query) -> ComparePage:
     if unknown:
         raise InputError(f"there is no variant '{unknown[0]}'")
     if not keys:
-        best = outcome.best or (outcome.misses[0].nearest if outcome.misses else "")
-        keys = [best or outcome.variants[-1].id]
+        keys = [outcome.best or outcome.nearest or outcome.variants[-1].id]
     original = outcome.variants[0]
     chosen = [results[key] for key in keys if key != original.id][:MOST_COMPARED]
     rows = [variant_row(original, outcome.metric, original=True)]

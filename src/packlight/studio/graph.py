@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from packlight.model import Model, nodes
+from packlight.model import Model, nodes, producer_of
 from packlight.records import Profile
 from packlight.studio.layout import draw
 from packlight.studio.pages import GraphPage
@@ -22,8 +22,10 @@ def module_of(name: str, module: str) -> str:
     >>> module_of("stage1/block0/conv", ""), module_of("conv_3", ""), module_of("x", "blocks.0")
     ('stage1.block0', '', 'blocks.0')
     """
+    if module == ".":
+        return ""
     if module:
-        return "" if module == "." else module
+        return module
     return ".".join(piece for piece in name.split("/")[:-1] if piece)
 
 
@@ -33,10 +35,7 @@ def modules_of(profile: Profile, edges: Sequence[Edge]) -> tuple[str, ...]:
     An operator without a module that is computed when the model is loaded, as one that unpacks a
     weight, belongs where its result is read.
     """
-    modules = [
-        module_of(operator.name, operator.source.module if operator.source else "")
-        for operator in profile.operators
-    ]
+    modules = [module_of(operator.name, operator.origin.module) for operator in profile.operators]
     readers: dict[int, list[int]] = {}
     for source, target in edges:
         readers.setdefault(source, []).append(target)
@@ -56,10 +55,9 @@ def edges_of(model: Model, names: Sequence[str]) -> list[Edge]:
         if target is None:
             continue
         for value in node.inputs:
-            producer = value.producer() if value is not None else None
-            source = index.get(str(producer.name)) if producer is not None else None
-            if source is not None:
-                edges[source, target] = None
+            producer = producer_of(value)
+            if producer is not None and str(producer.name) in index:
+                edges[index[str(producer.name)], target] = None
     return list(edges)
 
 
@@ -69,7 +67,9 @@ def ancestors(module: str) -> Iterator[str]:
     >>> list(ancestors("stage1.block0"))
     ['stage1', 'stage1.block0']
     """
-    pieces = module.split(".") if module else []
+    if not module:
+        return
+    pieces = module.split(".")
     for depth in range(1, len(pieces) + 1):
         yield ".".join(pieces[:depth])
 

@@ -6,6 +6,7 @@ Structures", IEEE Transactions on Systems, Man, and Cybernetics, 1981.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,9 +63,9 @@ def draw(count: int, edges: Sequence[tuple[int, int]]) -> Drawing:
     x = np.zeros(count)
     for nodes in members:
         _spread(x, nodes, [float(rank) for rank in range(len(nodes))])
+    down_and_up = ((above, members), (below, members[::-1]))
     for sweep in range(SWEEPS):
-        neighbors = above if sweep % 2 == 0 else below
-        ordered = members if sweep % 2 == 0 else members[::-1]
+        neighbors, ordered = down_and_up[sweep % 2]
         for nodes in ordered:
             _settle(x, nodes, neighbors)
     x -= x.min()
@@ -107,10 +108,8 @@ def _settle(x: Floats, nodes: list[int], neighbors: Sequence[Sequence[int]]) -> 
     """Move the nodes of a layer towards the mean of their neighbors, in place."""
     wanted = []
     for node in nodes:
-        near = neighbors[node]
-        wanted.append(
-            float(sum(x[other] for other in near) / len(near)) if near else float(x[node])
-        )
+        near = neighbors[node] or [node]
+        wanted.append(float(sum(x[other] for other in near) / len(near)))
     if len(nodes) == 1:
         x[nodes[0]] = wanted[0]
         return
@@ -122,8 +121,10 @@ def _settle(x: Floats, nodes: list[int], neighbors: Sequence[Sequence[int]]) -> 
 def _spread(x: Floats, nodes: Sequence[int], wanted: Sequence[float]) -> None:
     """Place nodes left to right at least 1 apart, with the mean of their wanted places."""
     places: list[float] = []
+    lowest = -math.inf
     for place in wanted:
-        places.append(max(place, places[-1] + 1) if places else place)
+        places.append(max(place, lowest))
+        lowest = places[-1] + 1
     shift = (sum(wanted) - sum(places)) / len(places)
     for node, place in zip(nodes, places, strict=True):
         x[node] = place + shift

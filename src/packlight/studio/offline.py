@@ -129,7 +129,7 @@ def address(name: str, query: Mapping[str, str]) -> str:
     '/api/graph?model=x&open=a%2Cb'
     """
     parts = [f"{key}={quote(value, safe='')}" for key, value in sorted(query.items()) if value]
-    return f"/api/{name}" + (f"?{'&'.join(parts)}" if parts else "")
+    return "?".join(filter(None, [f"/api/{name}", "&".join(parts)]))
 
 
 @dataclass(frozen=True, slots=True)

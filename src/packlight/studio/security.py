@@ -92,7 +92,9 @@ class Guard:
         if self.is_foreign(scope["method"], headers):
             return PlainTextResponse("This request comes from another site.\n", 403)
         in_address = self.token_in_address(scope)
-        token = self.token_in_headers(headers) if in_address is None else in_address
+        token = in_address
+        if token is None:
+            token = self.token_in_headers(headers)
         if not self.matches(token):
             return PlainTextResponse(UNAUTHORIZED, 401)
         if in_address is not None and scope["path"] == "/":
@@ -117,8 +119,8 @@ class Guard:
 
     def token_in_address(self, scope: Scope) -> str | None:
         """The token of the query; None where there is none."""
-        values = parse_qs(scope["query_string"].decode("latin-1")).get("token")
-        return values[0] if values else None
+        values = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+        return next(iter(values), None)
 
     def token_in_headers(self, headers: Headers) -> str:
         """The token of the cookie or of the authorization; empty where there is none."""
@@ -130,7 +132,9 @@ class Guard:
         except CookieError:
             return ""
         morsel = cookies.get(cookie_name(self.port))
-        return morsel.value if morsel is not None else ""
+        if morsel is None:
+            return ""
+        return morsel.value
 
     def matches(self, token: str) -> bool:
         """Compare with the token in constant time."""

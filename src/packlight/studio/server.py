@@ -190,7 +190,7 @@ class Studio:
             if state != shown:
                 silent = 0.0
                 jobs = to_text(self.jobs.pages())
-                project = "true" if state[0] != shown[0] else "false"
+                project = json.dumps(state[0] != shown[0])
                 shown = state
                 yield f'data: {{"project": {project}, "jobs": {jobs}}}\n\n'
             elif silent >= KEEP_ALIVE_SECONDS:

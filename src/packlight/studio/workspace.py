@@ -85,7 +85,9 @@ class Workspace:
 
     def version(self) -> float:
         """Number that changes with every measurement of the project."""
-        return self.store.last_change() if self.store is not None else 0.0
+        if self.store is None:
+            return 0.0
+        return self.store.last_change()
 
     def latest(self, name: str, make: Callable[[Store], T], empty: T) -> T:
         """A value of the project as it is now, made anew where the project has changed.
@@ -246,7 +248,9 @@ class Workspace:
     def metric(self) -> str:
         """Name of the task's metric; empty without a search."""
         outcome = self.outcome_or_none()
-        return outcome.metric if outcome is not None else ""
+        if outcome is None:
+            return ""
+        return outcome.metric
 
     def task_name(self) -> str:
         """The task that is named, or that of the search."""
@@ -274,7 +278,9 @@ class Workspace:
         if task is None or outcome is None or len(task.samples) == outcome.samples:
             return task
         judging = self.once.get(("judging", self.task_name()), lambda: split_task(task).judging)
-        return judging if len(judging.samples) == outcome.samples else None
+        if len(judging.samples) != outcome.samples:
+            return None
+        return judging
 
     def task_reason(self) -> str:
         """What to do so that samples can be shown; empty where they can."""
@@ -314,7 +320,9 @@ class Workspace:
 
     def layers(self, variant: str) -> Layers | None:
         """A variant inside; None where it was not measured."""
-        return self.store.get(LAYERS, variant, Layers) if self.store is not None else None
+        if self.store is None:
+            return None
+        return self.store.get(LAYERS, variant, Layers)
 
     def contrasts(self) -> dict[str, Contrast]:
         """Stored contrasts with the original by variant id, the latest of each."""
@@ -381,7 +389,9 @@ class Workspace:
     def groups(self) -> Mapping[str, Sequence[str]]:
         """Group columns of the task; empty where it is not at hand."""
         task = self.judging_task()
-        return columns(task) if task is not None else {}
+        if task is None:
+            return {}
+        return columns(task)
 
     def pictures(self, samples: Sequence[int]) -> dict[int, Picture]:
         """Inputs of samples to look at; empty where the task is not at hand."""
@@ -406,7 +416,9 @@ class Workspace:
 
     def recipes(self) -> tuple[SavedRecipe, ...]:
         """Named recipes of the project."""
-        return self.store.all(RECIPES, SavedRecipe) if self.store is not None else ()
+        if self.store is None:
+            return ()
+        return self.store.all(RECIPES, SavedRecipe)
 
     def save_recipe(self, recipe: SavedRecipe) -> None:
         """Save a named recipe.

@@ -18,7 +18,7 @@ from packlight.metrics.fidelity import is_float
 from packlight.model.model import Model
 from packlight.task.declared import Dims, declared_dims, declared_dtype, dims_text, shape_matches
 from packlight.task.samples import ArraySamples
-from packlight.task.task import Task
+from packlight.task.task import Targets, Task
 from packlight.task.unpacking import check_unpacked
 
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -52,12 +52,14 @@ def load_arrays(path: Path, model: Model) -> Task:
     samples = _array_samples({name: arrays[name] for name in inputs}, model, path.name)
     calibration, remarks = _calibration_samples(arrays, model, path.name)
     metric = _choose_metric(arrays, model, path.name)
-    has_targets = metric.against == "target"
+    stored_targets: Targets = ()
+    if metric.against == "target":
+        stored_targets = targets(arrays, len(samples), path.name)
     return Task(
         name=path.stem,
         samples=samples,
         metric=metric,
-        targets=targets(arrays, len(samples), path.name) if has_targets else (),
+        targets=stored_targets,
         groups=groups(arrays, len(samples), path.name),
         calibration=calibration,
         remarks=remarks,

@@ -28,6 +28,13 @@ def declared_dims(value: ir.Value) -> Dims | None:
     return tuple(dim if isinstance(dim, int) else None for dim in value.shape)
 
 
+def type_name(value: ir.Value) -> str:
+    """Name of the declared type for people; ``unknown`` where there is none."""
+    if value.dtype is None:
+        return "unknown"
+    return value.dtype.name.lower()
+
+
 def declared_dtype(value: ir.Value) -> np.dtype[np.generic]:
     """The declared type of an input.
 

@@ -91,8 +91,9 @@ def _image_input(model: Model) -> Canvas:
         TaskError: it takes something else.
     """
     values = list(model.inputs().values())
-    dims = declared_dims(values[0]) if len(values) == 1 else None
-    canvas = _image_layout(dims or ())
+    canvas = None
+    if len(values) == 1:
+        canvas = _image_layout(declared_dims(values[0]) or ())
     if not canvas:
         shapes = ", ".join(f"{v.name} {dims_text(declared_dims(v) or ())}" for v in values)
         raise TaskError(
@@ -136,8 +137,8 @@ def _image_files(folder: Path) -> tuple[list[Path], Indices, list[str]]:
 
 
 def _check_classes(classes: Sequence[str], model: Model) -> None:
-    dims = declared_dims(next(iter(model.outputs().values())))
-    scored = dims[-1] if dims else None
+    dims = declared_dims(next(iter(model.outputs().values()))) or (None,)
+    scored = dims[-1]
     if scored is not None and scored > 1 and len(classes) > scored:
         raise TaskError(f"the model scores {scored} classes; the folder has {len(classes)}: "
                         f"{', '.join(classes[:5])}, ...")  # fmt: skip

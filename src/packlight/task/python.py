@@ -70,8 +70,9 @@ def load_module(name: str) -> ModuleType:
 
 
 def _source_digest(module: ModuleType) -> str:
-    file = getattr(module, "__file__", None)
-    data = Path(file).read_bytes() if file else b""
+    data = b""
+    if getattr(module, "__file__", None):
+        data = Path(str(module.__file__)).read_bytes()
     return hashlib.sha256(data).hexdigest()[:ID_LENGTH]
 
 

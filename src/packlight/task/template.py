@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from packlight.metrics.fidelity import is_float
 from packlight.model.model import Model
-from packlight.task.declared import declared_dims, declared_dtype
+from packlight.task.declared import declared_dims, declared_dtype, type_name
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -84,8 +84,7 @@ def _value_line(value: ir.Value) -> str:
     shape = "any shape"
     if value.shape is not None:
         shape = str(list(map(str, value.shape)))
-    kind = value.dtype.name.lower() if value.dtype else "unknown"
-    return _quotable_text(f"    {value.name}: {kind} {shape}")
+    return _quotable_text(f"    {value.name}: {type_name(value)} {shape}")
 
 
 def _quotable_text(text: str) -> str:

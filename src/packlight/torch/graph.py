@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 import torch
 
-from packlight.model import optional_input
+from packlight.model import has_bodies, optional_input
+from packlight.model.model import GRAPHS
 from packlight.torch.operators import OPERATORS
-from packlight.torch.sizes import MEASURES, SIZE_INPUTS, SIZES, castable
+from packlight.torch.sizes import MEASURES, SIZES, castable, size_inputs
 from packlight.torch.values import (
     BITS,
     DTYPES,
@@ -30,8 +33,6 @@ Operators = Mapping[str, Mapping[str, Function]]
 
 Scope = dict[str, Value]
 """Values by name while a graph runs."""
-
-HOLD_GRAPHS = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,30 +119,43 @@ def _step(node: ir.Node, opsets: Mapping[str, int], operators: Operators) -> Ste
         for name, attribute in node.attributes.items()
         if attribute.type == ir.AttributeType.GRAPH
     }
-    function = None if bodies else _function(node, operators)
-    sizes = None if node.domain else {**SIZES, **MEASURES}.get(node.op_type)
-    if node.op_type == "Cast" and not castable(operator):
-        sizes = None
-    outputs = tuple(str(value.name or "") for value in node.outputs)
-    inputs = tuple("" if value is None else str(value.name or "") for value in node.inputs)
-    size_inputs = () if node.domain else SIZE_INPUTS.get(node.op_type, ())
-    return Step(operator, inputs, outputs, function, sizes, size_inputs, bodies)
+    return Step(
+        operator=operator,
+        inputs=tuple(map(_name, node.inputs)),
+        outputs=tuple(map(_name, node.outputs)),
+        function=_function(node, operators),
+        sizes=_function_of_sizes(node, operator),
+        size_inputs=size_inputs(node),
+        bodies=bodies,
+    )
 
 
-def _function(node: ir.Node, operators: Operators) -> Function:
+def _name(value: ir.Value | None) -> str:
+    if value is None:
+        return ""
+    return str(value.name or "")
+
+
+def _function(node: ir.Node, operators: Operators) -> Function | None:
+    if has_bodies(node):
+        return None
     if not node.domain and node.op_type in MEASURES:
         return MEASURES[node.op_type]
     return operators[node.domain][node.op_type]
 
 
+def _function_of_sizes(node: ir.Node, operator: Operator) -> Function | None:
+    if node.domain or (node.op_type == "Cast" and not castable(operator)):
+        return None
+    return SIZES.get(node.op_type) or MEASURES.get(node.op_type)
+
+
 def operator_of(node: ir.Node, opsets: Mapping[str, int]) -> Operator:
     """The record of an operator."""
     attributes = {
-        name: array_of(attribute.as_tensor())
-        if attribute.type == ir.AttributeType.TENSOR
-        else attribute.value
+        name: _attribute_value(attribute)
         for name, attribute in node.attributes.items()
-        if attribute.type not in HOLD_GRAPHS
+        if attribute.type not in GRAPHS
     }
     kind = _stated_kind(node)
     if kind is not None and kind in BITS:
@@ -151,6 +165,12 @@ def operator_of(node: ir.Node, opsets: Mapping[str, int]) -> Operator:
     return Operator(node.op_type, str(node.name), opsets.get(node.domain, 1), attributes, count)
 
 
+def _attribute_value(attribute: ir.Attr) -> Any:
+    if attribute.type == ir.AttributeType.TENSOR:
+        return array_of(attribute.as_tensor())
+    return attribute.value
+
+
 TYPE_INPUTS = {"QuantizeLinear": 2, "CastLike": 1}
 """Inputs of operators that state the type of the result."""
 
@@ -158,13 +178,17 @@ TYPE_INPUTS = {"QuantizeLinear": 2, "CastLike": 1}
 def _stated_kind(node: ir.Node) -> ir.DataType | None:
     """The type of the input that states the type of the result."""
     value = optional_input(node, TYPE_INPUTS.get(node.op_type, -1))
-    if value is not None and value.dtype is None and value.const_value is not None:
+    if value is None:
+        return None
+    if value.dtype is None and value.const_value is not None:
         return value.const_value.dtype
-    return None if value is None else value.dtype
+    return value.dtype
 
 
 def _empty_stack(value: ir.Value) -> Tensor:
-    dims = value.shape.numpy() if value.shape is not None and value.shape.is_static() else ()
+    dims: tuple[int, ...] = ()
+    if value.shape is not None and value.shape.is_static():
+        dims = value.shape.numpy()
     return torch.zeros(0, *dims, dtype=DTYPES[value.dtype or ir.DataType.FLOAT])
 
 
@@ -232,12 +256,12 @@ def _loop(
 ) -> tuple[Value, ...]:
     body = step.bodies["body"]
     count, condition, *state = [*inputs, None, None][: max(len(inputs), 2)]
-    limit = None if count is None else integer(count)
+    limit = integer(count, sys.maxsize)
     rows: list[list[Value]] = []
     if condition is None:
         condition = np.array(True)
     going = bool(integer(condition))
-    while going and (limit is None or len(rows) < limit):
+    while going and len(rows) < limit:
         iteration = np.array(len(rows), np.int64)
         condition, *results = _run_body(body, [iteration, condition, *state], scope, device)
         going = bool(integer(condition))
@@ -274,8 +298,9 @@ def _scan(
 
 
 def _place_axis(stack: Tensor, axis: int, backward: int) -> Tensor:
-    ordered = torch.flip(stack, [0]) if backward else stack
-    return ordered.movedim(0, axis)
+    if backward:
+        stack = torch.flip(stack, [0])
+    return stack.movedim(0, axis)
 
 
 def _stack(rows: list[list[Value]], empty: Sequence[Tensor], device: torch.device) -> list[Tensor]:

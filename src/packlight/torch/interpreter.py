@@ -17,7 +17,7 @@ import torch
 from onnx_ir.passes import common
 
 from packlight.errors import InputError
-from packlight.model import Model, nodes, release, stored_tensor
+from packlight.model import Model, nodes, operator_type, release, stored_tensor
 from packlight.model.map_types import from_proto
 from packlight.model.model import graphs, name_values
 from packlight.torch.graph import (
@@ -29,8 +29,8 @@ from packlight.torch.graph import (
     run_program,
 )
 from packlight.torch.operators import OPERATORS
-from packlight.torch.operators.limits import LIMITS
-from packlight.torch.sizes import MEASURES, SIZE_INPUTS
+from packlight.torch.operators.limits import missing_form
+from packlight.torch.sizes import MEASURES, size_inputs
 from packlight.torch.values import DTYPES, FLOATS, Array, Tensor, Value, array_of, as_tensor
 
 OLDEST_OPSET = 7
@@ -233,9 +233,7 @@ def _stored_values(graph: ir.Model) -> Iterator[tuple[ir.Value, ir.TensorProtoco
 def _is_size(value: ir.Value) -> bool:
     """Tell whether every reader of a value takes it for sizes."""
     readers = list(value.uses())
-    inputs = [
-        index in SIZE_INPUTS.get(node.op_type, ()) and not node.domain for node, index in readers
-    ]
+    inputs = [index in size_inputs(node) for node, index in readers]
     return bool(readers) and all(inputs) and not value.is_graph_output()
 
 
@@ -251,23 +249,25 @@ def _statistics(graph: ir.Model) -> set[str]:
 def _problem(node: ir.Node, graph: ir.Model, operators: Operators) -> str | None:
     """Name an operator that cannot be computed, and what of it; else None."""
     domain = node.domain
-    name = f"{domain}.{node.op_type}" if domain else node.op_type
+    name = operator_type(node)
     if not domain and node.op_type == "Constant":
         tensor = stored_tensor(node.outputs[0])
-        return None if tensor is not None and tensor.dtype in DTYPES else "Constant of texts"
+        if tensor is None or tensor.dtype not in DTYPES:
+            return "Constant of texts"
+        return None
     function = operators.get(domain, {}).get(node.op_type)
     if function is None and (domain or node.op_type not in (*CONTROL_FLOW, *MEASURES)):
         return name
-    limit = LIMITS.get((domain, node.op_type))
-    operator = operator_of(node, graph.opset_imports)
-    missing = limit(operator, node) if limit is not None else None
+    missing = missing_form(operator_of(node, graph.opset_imports), node)
     if missing is None and function is not None:
         missing = _surplus_input(function, node)
     if missing is not None:
         return f"{name} with {missing}"
     kinds = [value.dtype for value in (*node.inputs, *node.outputs) if value is not None]
     unknown = [kind for kind in kinds if kind is not None and kind not in DTYPES]
-    return f"{name} of {unknown[0].name}" if unknown else None
+    if unknown:
+        return f"{name} of {unknown[0].name}"
+    return None
 
 
 def _surplus_input(function: object, node: ir.Node) -> str | None:
@@ -276,6 +276,7 @@ def _surplus_input(function: object, node: ir.Node) -> str | None:
     parameters = list(inspect.signature(function).parameters.values())
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
         return None
-    surplus = node.inputs[len(parameters) - 1 :]
-    first = next((index for index, value in enumerate(surplus) if value is not None), None)
-    return None if first is None else f"input {len(parameters) + first}"
+    for position, value in enumerate(node.inputs, 1):
+        if position >= len(parameters) and value is not None:
+            return f"input {position}"
+    return None

@@ -159,11 +159,15 @@ def _split(op: Operator, x: Array, sizes: Array | None = None) -> tuple[Array, .
 
 def _cumulative_sum(op: Operator, x: Array, axis: Array) -> Array:
     dim = integer(axis)
-    source = np.flip(x, dim) if op.flag("reverse") else x
-    total = np.cumsum(source, dim, dtype=x.dtype)
+    backward = op.flag("reverse")
+    if backward:
+        x = np.flip(x, dim)
+    total = np.cumsum(x, dim, dtype=x.dtype)
     if op.flag("exclusive"):
-        total = total - source
-    return np.flip(total, dim) if op.flag("reverse") else total
+        total = total - x
+    if backward:
+        total = np.flip(total, dim)
+    return total
 
 
 SIZES: Mapping[str, Function] = {
@@ -252,3 +256,10 @@ SIZE_INPUTS: Mapping[str, tuple[int, ...]] = {
     "Upsample": (1,),
 }
 """Inputs that state sizes, axes or a number for all elements; arrays among them stay arrays."""
+
+
+def size_inputs(node: ir.Node) -> tuple[int, ...]:
+    """Positions of the inputs of an operator that are in ``SIZE_INPUTS``."""
+    if node.domain:
+        return ()
+    return SIZE_INPUTS.get(node.op_type, ())

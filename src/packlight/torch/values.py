@@ -56,7 +56,8 @@ STORED_KIND = "packlight.kind"
 
 SIGNED_SUB_BYTE = (ir.DataType.INT4, ir.DataType.INT2)
 
-SUB_BYTE_NAMES = frozenset(kind.name.lower() for kind in BITS)
+CONTAINERS = {"int4": np.int8, "int2": np.int8, "uint4": np.uint8, "uint2": np.uint8}
+"""Types of 8 bits that hold integers of 2 and 4 bits, by the names of these in NumPy."""
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
@@ -143,19 +144,18 @@ def is_float(tensor: Tensor) -> bool:
 
 def array_of(tensor: ir.TensorProtocol) -> Array:
     """Copy a stored tensor; integers of 2 and 4 bits lie in 8 bits."""
-    array = np.array(tensor.numpy())
-    if tensor.dtype in BITS:
-        array = array.astype(np.int8 if tensor.dtype in SIGNED_SUB_BYTE else np.uint8)
-    return array
+    return _contained(np.array(tensor.numpy()))
+
+
+def _contained(array: Array) -> Array:
+    return array.astype(CONTAINERS.get(array.dtype.name, array.dtype), copy=False)
 
 
 def as_tensor(value: Value, device: torch.device | str = "cpu") -> Value:
     """An array as a tensor, which never shares memory with it; tensors and lists stay."""
     if not isinstance(value, np.ndarray | np.generic):
         return value
-    array = np.array(value, order="C")
-    if array.dtype.name in SUB_BYTE_NAMES:
-        array = array.astype(np.int8 if array.dtype.name.startswith("int") else np.uint8)
+    array = _contained(np.array(value, order="C"))
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16).to(device)
     return torch.from_numpy(array).to(device)
@@ -170,6 +170,8 @@ def as_array(tensor: Tensor) -> Array:
     return np.array(tensor.numpy())
 
 
-def normalize_axis(axis: int, rank: int) -> int:
-    """An axis counted from the start."""
-    return axis + rank if axis < 0 else axis
+def along_axis(vector: Tensor, axis: int, rank: int) -> Tensor:
+    """A vector with its numbers along one axis of ``rank``, to be broadcast along the others."""
+    shape = [1] * rank
+    shape[axis] = -1
+    return vector.reshape(shape)

@@ -10,7 +10,14 @@ from onnx import numpy_helper, parser
 from packlight import zoo
 from packlight.model import Model, load
 from packlight.profiling import profile
-from packlight.profiling.activation_arena import arena_bytes, block_size, offsets
+from packlight.profiling.activation_arena import (
+    arena_bytes,
+    block_size,
+    first_gap,
+    offsets,
+    placed,
+    smallest_gap,
+)
 from packlight.profiling.liveness import Buffer, buffers, peak
 from packlight.records import SessionOptions
 from packlight.runtime import stream
@@ -149,6 +156,18 @@ def test_a_buffer_goes_into_the_smallest_gap_that_has_room():
     assert (starts["b"], starts["c"]) == (100, 190)
     assert (starts["gone"], starts["left"]) == (270, 300)
     assert starts["new"] == 270
+
+
+def test_a_microcontroller_takes_the_first_gap_that_has_room():
+    # Two that end early leave a gap of 30 at 100 and one of 20 behind; 15 takes the first.
+    storage = [
+        Buffer("a", 100, 0, 9), Buffer("gone", 30, 0, 0), Buffer("b", 29, 0, 9),
+        Buffer("left", 20, 0, 0), Buffer("c", 19, 0, 9), Buffer("new", 15, 5, 5),
+    ]  # fmt: skip
+    order = range(len(storage))
+
+    assert placed(storage, order, first_gap) == [0, 100, 130, 159, 179, 100]
+    assert placed(storage, order, smallest_gap) == [0, 100, 130, 159, 179, 159]
 
 
 IF = """

@@ -16,6 +16,7 @@ import onnx_ir as ir
 from packlight.backends.capabilities import STORED, Grid, capabilities, effective_attributes
 from packlight.backends.onnxruntime import qdq
 from packlight.backends.onnxruntime.operator_kernels import IMAGE, MATRIX
+from packlight.model import producer_of
 from packlight.profiling.counts import names
 from packlight.profiling.shape_values import sizes_of
 
@@ -376,7 +377,7 @@ def _layer_norm(fusion: Fusion, node: ir.Node) -> None:
     variance = fusion.computed(plus) if plus else []
     mean = fusion.sole_maker(variance[0], "ReduceMean") if len(variance) == 1 else None
     square = mean and fusion.sole_maker(mean.inputs[0], "Pow", "Mul")
-    centered = node.inputs[0].producer() if node.inputs[0] else None
+    centered = producer_of(node.inputs[0])
     if root is None or plus is None or mean is None or square is None or centered is None:
         return
     if centered.op_type != "Sub" or node.inputs[0] not in square.inputs:

@@ -71,7 +71,7 @@ def _convolution_orders(fusion: Fusion, node: ir.Node) -> tuple[str, str]:
     """Orders that a convolution of pictures reads and gives."""
     if node in fusion.integer:
         return LAST, LAST
-    weight = sizes_of(node.inputs[1]) if node.inputs[1] is not None else None
+    weight = sizes_of(node.inputs[1])
     outputs, inputs = (weight or (0, 0))[:2]
     groups = node.attributes.get_int("group", 1)
     if groups == 1 and inputs < STEM:

@@ -73,7 +73,7 @@ def sizes(value: ir.Value | None, node: ir.Node) -> Sizes:
     Raises:
         ModelError: it is open.
     """
-    shape = sizes_of(value) if value is not None else None
+    shape = sizes_of(value)
     if shape is None:
         raise ModelError(
             f"latency is predicted for shapes that are known; around '{node.name}' "

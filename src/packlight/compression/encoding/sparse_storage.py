@@ -37,6 +37,7 @@ from packlight.compression.encoding.storage import (
     store_codes,
     twos_complement,
 )
+from packlight.compression.grids.grouping import shape_of_outputs
 from packlight.records.configs import SparseStorage
 
 Array = NDArray[np.generic]
@@ -89,7 +90,7 @@ class SparseForm:
     @property
     def scales(self) -> tuple[int, ...]:
         """Shape of the scales."""
-        return tuple(1 if axis in self.summed else size for axis, size in enumerate(self.shape))
+        return shape_of_outputs(self.shape, self.summed)
 
     @property
     def is_packed(self) -> bool:

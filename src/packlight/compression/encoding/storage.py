@@ -92,7 +92,9 @@ class Expansion:
 
         def tensor() -> ir.TensorProtocol:
             array = compute()
-            return ir.Tensor(array.astype(cast) if cast else array, dtype=kind, name=name)
+            if cast:
+                array = array.astype(cast)
+            return ir.Tensor(array, dtype=kind, name=name)
 
         lazy = ir.LazyTensor(tensor, dtype=kind, shape=ir.Shape(shape), name=name, cache=False)
         value = ir.Value(name=name, const_value=lazy)

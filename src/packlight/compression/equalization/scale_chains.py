@@ -36,6 +36,7 @@ from packlight.compression.equalization.scale_propagation import (
     not_proportional,
 )
 from packlight.compression.sites.weight_roles import STANDARD, Role, is_standard, stored
+from packlight.model import producer_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +132,7 @@ class _Origins:
 
     def before(self, value: ir.Value | None) -> Sequence[Producer | ir.Value] | Blocked:
         """The producer of a value, or the values to trace instead."""
-        node = value.producer() if value is not None else None
+        node = producer_of(value)
         if node is None:
             return Blocked(
                 "model-input", "it reads an input of the model or of a body, which stays as it is"

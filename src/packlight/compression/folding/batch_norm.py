@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from packlight.compression.encoding.stored_values import UniqueNames
 from packlight.compression.sites.weight_roles import is_standard, stored
-from packlight.model import nodes
+from packlight.model import nodes, producer_of
 from packlight.records.storage import Folded
 from packlight.records.variant import Change, Refusal
 
@@ -57,7 +57,7 @@ def batch_norm_sites(graph: ir.Model) -> Iterator[BatchNorm | Refusal]:
 def _batch_norm_site(node: ir.Node) -> BatchNorm | Refusal:
     name = str(node.name)
     source = node.inputs[0]
-    into = _producer(source)
+    into = producer_of(source)
     if into is None or not is_standard(into, *_CHANNEL, "Gemm"):
         what = "an input of the model" if into is None else into.op_type
         return Refusal(name, "no-fold-target", f"it follows {what}, which cannot take it in")
@@ -114,7 +114,9 @@ def _folded_parameters(
     factor = scale / np.sqrt(variance + epsilon)
     weight = _read_float64(into.inputs[1])
     old_bias = _bias(into)
-    old = np.zeros_like(mean) if old_bias is None else _read_float64(old_bias)
+    old = np.zeros_like(mean)
+    if old_bias is not None:
+        old = _read_float64(old_bias)
     beta = into.attributes.get_float("beta", 1.0)
     new_weight = weight * _spread(factor, into, weight.ndim)
     new_bias = (beta * old - mean) * factor + bias
@@ -196,15 +198,11 @@ def added_bias_sites(graph: ir.Model) -> Iterator[AddedBias]:
 
 def _added_biases_of(node: ir.Node) -> Iterator[AddedBias]:
     for value, constant in (tuple(node.inputs), tuple(reversed(node.inputs))):
-        into = _producer(value)
+        into = producer_of(value)
         if into is None or not is_standard(into, *_CHANNEL) or into.graph is not node.graph:
             continue
         if _has_one_reader(value) and constant is not None and _is_channel_bias(into, constant):
             yield AddedBias(node, into, constant)
-
-
-def _producer(value: ir.Value | None) -> ir.Node | None:
-    return None if value is None else value.producer()
 
 
 def _has_one_reader(value: ir.Value | None) -> bool:

@@ -57,10 +57,14 @@ def per_tensor(shape: tuple[int, ...]) -> Grouping:
     return Grouping(shape, shape, shape, (1,) * len(shape))
 
 
+def shape_of_outputs(shape: tuple[int, ...], summed: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of one number for each output: 1 along the axes that outputs sum over."""
+    return tuple(1 if axis in summed else size for axis, size in enumerate(shape))
+
+
 def per_channel(shape: tuple[int, ...], summed: tuple[int, ...]) -> Grouping:
     """One scale for each output: for each index along the axes that are not summed over."""
-    scale = tuple(1 if axis in summed else size for axis, size in enumerate(shape))
-    return Grouping(shape, shape, shape, scale)
+    return Grouping(shape, shape, shape, shape_of_outputs(shape, summed))
 
 
 def per_block(shape: tuple[int, ...], summed: tuple[int, ...], size: int) -> Grouping:

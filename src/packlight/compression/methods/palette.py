@@ -41,6 +41,7 @@ from packlight.compression.encoding.storage import (
     store_codes,
 )
 from packlight.compression.grids.codebook import Codebook, blank_codebook, fit_codebook
+from packlight.compression.grids.grouping import shape_of_outputs
 from packlight.compression.methods.stored_weights import Array, Float, WeightStorage, function_name
 from packlight.compression.reconstruction.sequential import EncodedWeight
 from packlight.compression.sites.weight_sites import Weight, WeightSite
@@ -83,9 +84,7 @@ class Site(WeightSite):
     @property
     def scales(self) -> tuple[int, ...]:
         """Shape of the scales: of the weight, 1 along the axes that its outputs sum over."""
-        summed = self.weight.summed
-        shape = self.weight.split_shape
-        return tuple(1 if axis in summed else n for axis, n in enumerate(shape))
+        return shape_of_outputs(self.weight.split_shape, self.weight.summed)
 
 
 def _decide(config: Palette, weight: Weight) -> Site | Refusal:

@@ -17,7 +17,7 @@ from packlight.compression.sites.weight_roles import (
     role_tensor,
     stored,
 )
-from packlight.model import owning_graph
+from packlight.model import owning_graph, producer_of
 
 Doubles = NDArray[np.float64]
 BIAS_INPUT = {"Conv": 2, "Gemm": 2, "LSTM": 3, "RNN": 3, "GRU": 3}
@@ -133,8 +133,8 @@ def bias_of(role: Role, outputs: int) -> Bias | None:
         outputs: that it has.
     """
     node = role.node
-    find = BIAS_FINDERS.get(node.op_type) if is_standard(node) else None
-    if find is None or _computed_type(node) not in LARGEST:
+    find = BIAS_FINDERS.get(node.op_type)
+    if find is None or not is_standard(node) or _computed_type(node) not in LARGEST:
         return None
     return find(role, outputs)
 
@@ -143,7 +143,7 @@ def _computed_type(node: ir.Node) -> ir.DataType:
     """Type of the stored weight of an operator, as it reads it."""
     for value in node.inputs[:MAX_WEIGHT_INPUTS]:
         tensor = stored(value)
-        maker = None if value is None else value.producer()
+        maker = producer_of(value)
         if tensor is not None:
             return tensor.dtype
         if maker is not None and maker.op_type == "Cast" and stored(before_casts(value)):

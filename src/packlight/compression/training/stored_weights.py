@@ -29,7 +29,7 @@ from packlight.compression.training.stored_forms import (
     StoredForm,
 )
 from packlight.torch.operators.quantization import TRAINING_DOMAIN
-from packlight.torch.values import Tensor
+from packlight.torch.values import Tensor, array_of
 
 Array = NDArray[Any]
 SIGNED = (ir.DataType.INT4, ir.DataType.INT8)
@@ -126,10 +126,7 @@ def _from_call(graph: ir.Model, node: ir.Node) -> CompressedWeight | None:
 def _array(value: ir.Value) -> Array:
     tensor = stored(value)
     assert tensor is not None
-    array = np.asarray(tensor.numpy())
-    if tensor.dtype in (ir.DataType.INT4, ir.DataType.UINT4):
-        return array.astype(np.int8 if tensor.dtype in SIGNED else np.uint8)
-    return array
+    return array_of(tensor)
 
 
 def _shape(node: ir.Node, codes: Array) -> tuple[int, ...]:

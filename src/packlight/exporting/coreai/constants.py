@@ -25,6 +25,7 @@ from packlight.exporting.weights import (
     Shared,
     SparseWeight,
     StoredWeight,
+    shared_parts,
 )
 
 Value = Any
@@ -87,7 +88,7 @@ class WeightLowering:
     def _shifted(self, codes: Value, encoding: GridWeight) -> Value:
         """(code - zero) * scale."""
         scale = dividing(encoding.scale, encoding.shape)
-        zero = None if encoding.zero is None else dividing(encoding.zero, encoding.shape)
+        zero = encoding.zero and dividing(encoding.zero, encoding.shape)
         if zero is not None and zero.block != scale.block:
             block = tuple(map(min, zero.block, scale.block))
             scale = refined(scale, block, encoding.shape)
@@ -183,8 +184,7 @@ def packed(array: Array, bits: int) -> bytes:
 def padded(encoding: GridWeight | PaletteWeight) -> GridWeight | PaletteWeight:
     """The same weight with zeros appended, so that all blocks of shared values are full."""
     shape = encoding.shape
-    other = encoding.table if isinstance(encoding, PaletteWeight) else encoding.zero
-    parts = [part for part in (encoding.scale, other) if part is not None]
+    parts = shared_parts(encoding).values()
     whole = []
     for axis, size in enumerate(shape):
         blocks = [part.block[axis] for part in parts if part.block[axis] < size]
@@ -212,8 +212,7 @@ def _widened(shared: Shared, shape: Sequence[int], whole: Sequence[int]) -> Shar
 def dividing(shared: Shared, shape: tuple[int, ...]) -> Shared:
     """The same shared values in blocks that divide a weight's shape."""
     block = tuple(
-        int(np.gcd(size, part)) if part < size else size
-        for size, part in zip(shape, shared.block, strict=True)
+        math.gcd(size, min(part, size)) for size, part in zip(shape, shared.block, strict=True)
     )
     return refined(shared, block, shape)
 

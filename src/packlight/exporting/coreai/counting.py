@@ -15,6 +15,9 @@ BUILD_SPARSE = "coreai.build_sparse_with_bitmask"
 SPARSE_TO_DENSE = "coreai.sparse_with_bitmask_to_dense"
 PALETTE = ("coreai.lut_to_dense", "coreai.lut_to_sparse_with_bitmask")
 GRID = "coreai.blockwise_shift_scale"
+CODED_KINDS = {**dict.fromkeys(PALETTE, "palette"), GRID: "grid"}
+"""Kinds of weights by the operator that restores their codes."""
+
 RESTORING = (BUILD_SPARSE, *PALETTE, GRID)
 CONSTANT = "coreai.constant"
 BYTE_BITS = 8
@@ -74,11 +77,9 @@ def _stored(operator: Any) -> tuple[str, int]:
     if operator.name == BUILD_SPARSE:
         values, mask = operator.operands
         return f"sparse {_sparse_kind(operator)} {_bits(values)}", _count(mask)
-    if operator.name in (*PALETTE, GRID):
+    if operator.name in CODED_KINDS and operator.operands[0].owner.name == CONSTANT:
         codes = operator.operands[0]
-        kind = "grid" if operator.name == GRID else "palette"
-        is_stored = codes.owner.name == CONSTANT
-        return (f"{kind} {_bits(codes)}", _count(codes)) if is_stored else ("", 0)
+        return f"{CODED_KINDS[operator.name]} {_bits(codes)}", _count(codes)
     if operator.name == CONSTANT and _is_float(operator.results[0]):
         value = operator.results[0]
         if not any(reader.name in RESTORING for reader in _readers(value)):
@@ -111,8 +112,10 @@ def _is_float(value: Any) -> bool:
 
 
 def _bits(value: Any) -> int:
-    found = ELEMENT_BITS.search(_element(value))
-    return int(found.group()) if found else 0
+    digits = ELEMENT_BITS.search(_element(value))
+    if digits is None:
+        return 0
+    return int(digits.group())
 
 
 def _count(value: Any) -> int:
@@ -122,8 +125,9 @@ def _count(value: Any) -> int:
 def _bytes_of(constant: Any) -> int:
     """Bytes of a constant; one of equal numbers is stored once."""
     value = constant.results[0]
-    stored = constant.attributes["value"]
-    elements = 1 if getattr(stored, "is_splat", False) else _count(value)
+    elements = _count(value)
+    if getattr(constant.attributes["value"], "is_splat", False):
+        elements = 1
     return -(-elements * _bits(value) // BYTE_BITS)
 
 

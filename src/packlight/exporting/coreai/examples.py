@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from packlight.exporting.formats import ExampleText, Written
@@ -63,7 +64,7 @@ def _kind(dtype: str) -> str:
 
 
 def _variable(name: str) -> str:
-    words = "".join(character if character.isalnum() else " " for character in name).split()
+    words: list[str] = re.findall(r"[^\W_]+", name)
     first, *rest = words or ["input"]
     return first + "".join(word.title() for word in rest)
 

@@ -156,13 +156,13 @@ def _fix_time(path: Path) -> None:
 
 def _reread(folder: Path, neutral: Neutral, written: Written) -> Reread:
     path = folder / written.entry
-    found = read_contents(path)
+    contents = read_contents(path)
     total = file_sizes(folder, [written.entry])
     return Reread(
-        weights=found.numbers,
-        bytes={"weights": found.bytes, "graph": total - found.bytes},
-        inputs={name: name for name in neutral.inputs if name in found.inputs},
-        outputs={name: name for name in neutral.outputs if name in found.outputs},
+        weights=contents.numbers,
+        bytes={"weights": contents.bytes, "graph": total - contents.bytes},
+        inputs={name: name for name in neutral.inputs if name in contents.inputs},
+        outputs={name: name for name in neutral.outputs if name in contents.outputs},
     )
 
 

@@ -17,20 +17,13 @@ from coremltools.converters.mil.mil import Builder, Function, Program, types
 
 from packlight.disk import scratch_folder
 from packlight.errors import InputError
-from packlight.exporting.coreml.lowering import (
-    Lowering,
-    Operator,
-    Precision,
-    Value,
-    port_names,
-    values_of,
-)
+from packlight.exporting.coreml.lowering import Lowering, Operator, Precision, Value, port_names
 from packlight.exporting.coreml.operators import OPERATORS
 from packlight.exporting.coreml.reading import PROGRAM
 from packlight.exporting.coreml.widening import widened
 from packlight.exporting.formats import refuse_operators
 from packlight.exporting.neutral import Neutral
-from packlight.exporting.operator_view import UnsupportedError, unknown_operators
+from packlight.exporting.operator_view import UnsupportedError, unknown_operators, values_of
 from packlight.exporting.quiet import quiet_output
 from packlight.records.export import WeightForm
 
@@ -111,7 +104,7 @@ def _program(
     program = Program()
     ports = {}
     for name, value in neutral.inputs.items():
-        dtype = "float32" if value.dtype is None else value.dtype.numpy().name
+        dtype = neutral.dtype(value)
         shape = neutral.shape(value)
         if dtype not in INPUT_TYPES or not 0 < len(shape) <= HIGHEST_RANK:
             raise InputError(
@@ -141,8 +134,12 @@ def _add_inputs(
         is_wide = var.dtype == types.fp32 and lowering.precision == "float16"
         if value.dtype == ir.DataType.BOOL:
             var = lowering.op("cast", f"{name}_truth", x=var, dtype="bool")
-        held = {"wide" if is_wide else "var": var}
-        lowering.values[value] = Value(name, neutral.shape(value), **held)
+        held = Value(name, neutral.shape(value))
+        if is_wide:
+            held.wide = var
+        else:
+            held.var = var
+        lowering.values[value] = held
 
 
 def _add_stored(lowering: Lowering, neutral: Neutral) -> None:

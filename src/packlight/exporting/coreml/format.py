@@ -126,7 +126,9 @@ class PackageRunner:
 
 def _narrow(array: Array) -> Array:
     """Integers and truth values in the 32 bits that Core ML takes."""
-    return array.astype(np.int32) if array.dtype in (np.int64, np.bool_) else array
+    if array.dtype in (np.int64, np.bool_):
+        return array.astype(np.int32)
+    return array
 
 
 def _open(folder: Path, neutral: Neutral, written: Written) -> PackageRunner:

@@ -7,7 +7,7 @@ computes; inputs and outputs stay float32.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -216,7 +216,9 @@ def mil_name(name: str) -> str:
     plain = re.sub(r"[^a-zA-Z0-9_]", "_", name)
     if not plain or not re.match("[a-zA-Z_]", plain):
         plain = f"_{plain}"
-    return f"{plain}_" if plain in RESERVED else plain
+    if plain in RESERVED:
+        return f"{plain}_"
+    return plain
 
 
 def port_names(names: Sequence[str], taken: Collection[str]) -> dict[str, str]:
@@ -231,8 +233,3 @@ def port_names(names: Sequence[str], taken: Collection[str]) -> dict[str, str]:
             chosen = f"{plain}_{number}"
         result[name] = chosen
     return result
-
-
-def values_of(mapping: Mapping[ir.Value, Value], node: ir.Node) -> tuple[Value | None, ...]:
-    """Values that an operator reads."""
-    return tuple(None if value is None else mapping.get(value) for value in node.inputs)

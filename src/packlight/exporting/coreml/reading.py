@@ -90,14 +90,14 @@ def _stored(function: Any) -> Iterator[tuple[DenseForm | SparseForm, int]]:
 def _values_of(op: Any) -> DenseForm:
     """How the numbers of a sparse weight are stored."""
     producer = op.nonzero_data.op
-    return (
-        FloatForm(FLOAT_BITS[op.nonzero_data.dtype])
-        if producer.op_type == "const"
-        else _dense(producer)
-    )
+    if producer.op_type == "const":
+        return FloatForm(FLOAT_BITS[op.nonzero_data.dtype])
+    return _dense(producer)
 
 
 def _dense(op: Any) -> DenseForm:
     """The form of codes that an operator restores."""
     bits = op.inputs[CODES[op.op_type]].dtype.get_bitwidth()
-    return GridForm(bits) if op.op_type in GRIDS else PaletteForm(bits)
+    if op.op_type in GRIDS:
+        return GridForm(bits)
+    return PaletteForm(bits)

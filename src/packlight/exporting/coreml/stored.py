@@ -104,7 +104,7 @@ def _narrowed(lowering: Lowering, encoding: Encoding) -> Encoding:
         return FloatWeight(lowering.array(encoding.array))
     if isinstance(encoding, GridWeight):
         return replace(encoding, scale=narrow(encoding.scale))
-    scale = None if encoding.scale is None else narrow(encoding.scale)
+    scale = encoding.scale and narrow(encoding.scale)
     return replace(encoding, table=narrow(encoding.table), scale=scale)
 
 
@@ -159,7 +159,9 @@ def _repeatable(shared: Shared, shape: tuple[int, ...]) -> Any:
         block == 1 or count == 1
         for block, count in zip(shared.block, shared.values.shape, strict=True)
     )
-    return shared.values if fits else shared.spread(shape)
+    if fits:
+        return shared.values
+    return shared.spread(shape)
 
 
 def _sparse(lowering: Lowering, weight: StoredWeight, sparse: SparseWeight) -> Var:

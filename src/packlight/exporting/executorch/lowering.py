@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from packlight.exporting.executorch.obstacles import CONVOLUTION, NARROW_BITS
 from packlight.exporting.keeping import gives_quantized
 from packlight.exporting.neutral import Neutral
-from packlight.exporting.weights import Array, FloatWeight, GridWeight, StoredWeight
-from packlight.model import Model, nodes, optional_input, stored_tensor
+from packlight.exporting.weights import MIDDLE_CODES, Array, FloatWeight, GridWeight, StoredWeight
+from packlight.model import Model, nodes, optional_input, stored_array
 from packlight.torch.quantized import (
     CLIP,
     DOMAIN,
@@ -30,8 +30,6 @@ from packlight.torch.quantized import (
 )
 
 SQUARE_EXPONENT = 2
-MIDDLE = 128
-"""Number by which unsigned 8-bit codes are moved to signed ones."""
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +127,7 @@ def _find_grids(lowered: Lowered) -> None:
         if grid is None or not restored or node.outputs[0].is_graph_output():
             continue
         if all(_grid(reader) == grid for reader in readers):
-            lowered.activations.update({str(each.name): grid for each in (node, *readers)})
+            lowered.activations.update({str(member.name): grid for member in (node, *readers)})
 
 
 def _grid(node: ir.Node) -> ActivationGrid | None:
@@ -140,36 +138,38 @@ def _grid(node: ir.Node) -> ActivationGrid | None:
         return None
     if zero is None:
         stated = optional_input(node, 2) is not None or "output_dtype" in node.attributes
-        return None if stated else ActivationGrid(float(scale.reshape(-1)[0]), -MIDDLE)
-    if zero.dtype not in (np.int8, np.uint8):
+        if stated:
+            return None
+        zero = np.zeros(1, np.uint8)
+    middle = MIDDLE_CODES.get(zero.dtype.name)
+    if middle is None:
         return None
-    moved = MIDDLE if zero.dtype == np.uint8 else 0
-    return ActivationGrid(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - moved)
+    return ActivationGrid(float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]) - middle)
 
 
 def _stored(node: ir.Node, index: int) -> Array | None:
-    value = optional_input(node, index)
-    tensor = None if value is None else stored_tensor(value)
-    return None if tensor is None else tensor.numpy()
+    return stored_array(optional_input(node, index))
 
 
 def _lower_weight(lowered: Lowered, node: ir.Node, weight: StoredWeight, number: int) -> None:
     """Let one reader read a quantized weight of its own."""
     assert isinstance(weight.encoding, GridWeight)
     name = f"{weight.name}.{number}"
-    given = ir.Node(DOMAIN, WEIGHT, [], num_outputs=1, name=name)
-    given.outputs[0].name = f"{name}.restored"
-    given.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
-    lowered.model.graph.graph.insert_before(node, given)
+    restoring = ir.Node(DOMAIN, WEIGHT, [], num_outputs=1, name=name)
+    restoring.outputs[0].name = f"{name}.restored"
+    restoring.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    lowered.model.graph.graph.insert_before(node, restoring)
     lowered.sources[name] = weight.name
     if node.op_type == CONVOLUTION:
         lowered.weights[name] = _channels(weight.encoding.codes, weight.encoding.scale.values)
-        node.replace_input_with(1, given.outputs[0])
+        node.replace_input_with(1, restoring.outputs[0])
         return
-    _lower_product(lowered, node, given, weight.encoding)
+    _lower_product(lowered, node, restoring, weight.encoding)
 
 
-def _lower_product(lowered: Lowered, node: ir.Node, given: ir.Node, encoding: GridWeight) -> None:
+def _lower_product(
+    lowered: Lowered, node: ir.Node, restoring: ir.Node, encoding: GridWeight
+) -> None:
     """Write a product as ``Linear`` on a weight (outputs, inputs)."""
     codes = encoding.codes
     scales = encoding.scale.values
@@ -185,9 +185,11 @@ def _lower_product(lowered: Lowered, node: ir.Node, given: ir.Node, encoding: Gr
     assert x is not None
     if _grid_of(lowered, x) is None or not gives_quantized(node):
         x, weight = _quantize_at_call(lowered, node, x, weight)
-    lowered.weights[str(given.name)] = weight
+    lowered.weights[str(restoring.name)] = weight
     bias = optional_input(node, 2)
-    read = [x, given.outputs[0], *([] if bias is None else [bias])]
+    read = [x, restoring.outputs[0]]
+    if bias is not None:
+        read.append(bias)
     linear = ir.Node(DOMAIN, LINEAR, read, num_outputs=1, name=node.name)
     _replace(lowered, node, linear)
 
@@ -208,7 +210,9 @@ def _replace(lowered: Lowered, node: ir.Node, other: ir.Node) -> None:
 def _grid_of(lowered: Lowered, value: ir.Value) -> ActivationGrid | None:
     """The stored grid that an activation lies on."""
     producer = value.producer()
-    return None if producer is None else lowered.activations.get(str(producer.name))
+    if producer is None:
+        return None
+    return lowered.activations.get(str(producer.name))
 
 
 def _quantize_at_call(

@@ -67,11 +67,18 @@ def _product_obstacle(node: ir.Node, name: str, encoding: GridWeight) -> str:
     )
     if not plain:
         return f"{name} scales or transposes what it adds"
-    inputs = 1 if transposed else 0
+    inputs = int(transposed != 0)
+    if encoding.bits <= NARROW_BITS:
+        return _block_obstacle(name, encoding, inputs)
+    if encoding.scale.block[inputs] < encoding.shape[inputs]:
+        return f"{name} needs scales of output channels"
+    return ""
+
+
+def _block_obstacle(name: str, encoding: GridWeight, inputs: int) -> str:
+    """State what is in the way of blocks along the axis of inputs; empty where nothing is."""
     block = encoding.scale.block[inputs]
     size = encoding.shape[inputs]
-    if encoding.bits > NARROW_BITS:
-        return "" if block >= size else f"{name} needs scales of output channels"
     if min(block, size) % BLOCK_MULTIPLE or size % min(block, size):
         return f"{name} needs blocks of a multiple of {BLOCK_MULTIPLE} inputs that divide them"
     if encoding.scale.block[1 - inputs] > 1 and encoding.scale.values.shape[1 - inputs] > 1:

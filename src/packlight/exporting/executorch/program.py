@@ -126,9 +126,9 @@ def _partitioner() -> Any:
 
 def _outside(program: Any, keys: Mapping[str, str]) -> Iterator[str]:
     """Weights whose codes no delegate has taken."""
-    kept = {*program.state_dict, *program.constants}
+    remaining = {*program.state_dict, *program.constants}
     for name, key in keys.items():
-        if f"{key}_codes" in kept:
+        if f"{key}_codes" in remaining:
             yield name
 
 
@@ -149,10 +149,13 @@ def _executorch_program(edge: Any) -> Any:
         if missing is None:
             raise
         raise _refusal(ATEN_NAME.findall(missing.group(1)), sources) from error
-    known = Runtime.get().operator_registry.operator_names
+    registered = Runtime.get().operator_registry.operator_names
     plan = program.executorch_program.execution_plan[0]
-    names = {f"{each.name}.{each.overload}".rstrip("."): each.name for each in plan.operators}
-    unknown = [name for full, name in names.items() if full not in known]
+    names = {
+        f"{operator.name}.{operator.overload}".rstrip("."): operator.name
+        for operator in plan.operators
+    }
+    unknown = [name for full, name in names.items() if full not in registered]
     if unknown:
         raise _refusal(unknown, sources)
     return program

@@ -18,7 +18,7 @@ from packlight.exporting.litert.operators.gelu import match_gelu, write_gelu
 from packlight.exporting.litert.operators.integers import QUANTIZATION, lower_integers
 from packlight.exporting.litert.values import Operator, UnsupportedError, Value, stored_value
 from packlight.exporting.neutral import Neutral
-from packlight.exporting.operator_view import unknown_operators
+from packlight.exporting.operator_view import unknown_operators, values_of
 from packlight.records.export import WeightForm, form_label
 
 OPERATORS = {**FLOAT_OPERATORS, **QUANTIZATION}
@@ -79,7 +79,7 @@ def convert(neutral: Neutral) -> LiteRTFile:
 def _add_inputs(lowering: Lowering, neutral: Neutral) -> dict[str, Tensor]:
     inputs = {}
     for name, value in neutral.inputs.items():
-        dtype = "float32" if value.dtype is None else value.dtype.numpy().name
+        dtype = neutral.dtype(value)
         if dtype not in INPUT_TYPES:
             raise InputError(
                 f"input '{name}' of '{neutral.name}' has type {dtype}, which LiteRT has no "
@@ -113,8 +113,7 @@ def _add_stored(lowering: Lowering, neutral: Neutral) -> None:
 def _lower(lowering: Lowering, node: ir.Node, imports: Mapping[str, int]) -> None:
     """Write an operator."""
     function = OPERATORS[node.op_type]
-    values = [None if value is None else lowering.values.get(value) for value in node.inputs]
-    op = Operator(node, imports.get("", 0), tuple(values))
+    op = Operator(node, imports.get("", 0), values_of(lowering.values, node))
     lowering.begin(node)
     try:
         result = lower_integers(lowering, op) or function(lowering, op)

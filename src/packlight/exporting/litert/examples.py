@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from packlight.exporting.formats import ExampleText, Written
@@ -68,9 +69,7 @@ def _buffers(name: str, neutral: Neutral, values: Mapping[str, ir.Value]) -> str
     lines = [f"    val {name} = mapOf<String, Any>("]
     for key, value in values.items():
         shape = neutral.shape(value)
-        dtype = value.dtype
-        size = 4 if dtype is None else dtype.itemsize
-        count = " * ".join(str(n) for n in (*shape, int(size))) or "4"
+        count = " * ".join(str(n) for n in (*shape, np.dtype(neutral.dtype(value)).itemsize))
         buffer = f"ByteBuffer.allocateDirect({count}).order(ByteOrder.nativeOrder())"
         lines.append(f'        "{key}" to {buffer},')
     return "\n".join([*lines, "    )"])

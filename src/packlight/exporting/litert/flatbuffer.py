@@ -265,15 +265,15 @@ class FileBuilder:
     def _drop_unread(self, outputs: Sequence[int]) -> None:
         """Leave out operators that no output depends on."""
         needed = set(outputs)
-        kept = []
+        needed_rows = []
         for table, name in reversed(list(zip(self._operators, self.operator_names, strict=True))):
             if needed.isdisjoint(table.outputs):
                 continue
             needed.update(table.inputs)
-            kept.append((table, name))
-        kept.reverse()
-        self._operators = [table for table, _ in kept]
-        self.operator_names = [name for _, name in kept]
+            needed_rows.append((table, name))
+        needed_rows.reverse()
+        self._operators = [table for table, _ in needed_rows]
+        self.operator_names = [name for _, name in needed_rows]
 
     def _renumber(self, graph: Any) -> None:
         """Leave out tensors and buffers that nothing reads, and number the others anew."""

@@ -81,7 +81,9 @@ def _write(neutral: Neutral, folder: Path, options: WriteOptions) -> Written:
 
     weights = exported_weights(neutral, options.source or neutral, stored, options.expanded)
     written = Written(entry=ENTRY, weights=weights, notes=_notes(file))
-    return _with_array(written, file.content, folder) if micro else written
+    if micro:
+        written = _with_array(written, file.content, folder)
+    return written
 
 
 def _is_for_microcontrollers(options: Mapping[str, str]) -> bool:
@@ -174,13 +176,15 @@ def _stored_form(tensor: Any) -> WeightForm | None:
     if not isinstance(form, GridForm):
         return form
     has_scale = tensor.quantization is not None and tensor.quantization.scale is not None
-    return form if has_scale and tensor.name else None
+    if not has_scale or not tensor.name:
+        return None
+    return form
 
 
-def _names(tensors: Any, wanted: Any) -> dict[str, str]:
+def _names(tensors: Any, names: Any) -> dict[str, str]:
     """Names in the signature, which are those of ONNX."""
     present = {bytes(tensor.name).decode("utf-8") for tensor in tensors}
-    return {name: name for name in wanted if name in present}
+    return {name: name for name in names if name in present}
 
 
 class InterpreterRunner:

@@ -17,7 +17,6 @@ import onnx_ir as ir
 from packlight.exporting.litert.flatbuffer import Array, FileBuilder, Quantization, Tensor
 from packlight.exporting.litert.layouts import (
     Layout,
-    Shape,
     channels_last,
     keeps_order,
     natural,
@@ -34,6 +33,7 @@ from packlight.exporting.litert.values import (
     value_of,
 )
 from packlight.exporting.weights import StoredWeight
+from packlight.model import optional_input
 
 Result = Value | tuple[Value, ...]
 Function = Callable[["Lowering", Operator], Result]
@@ -69,7 +69,9 @@ class Lowering:
     def name(self) -> str:
         """A name for the next tensor."""
         self._written += 1
-        return self._stem if self._written == 1 else f"{self._stem}:{self._written - 1}"
+        if self._written == 1:
+            return self._stem
+        return f"{self._stem}:{self._written - 1}"
 
     # Values
 
@@ -79,7 +81,8 @@ class Lowering:
 
     def form(self, value: Value, layout: Layout | None = None) -> Tensor:
         """The tensor that holds a value in a layout, the order of ONNX unless one is given."""
-        layout = natural(value.rank) if layout is None else layout
+        if layout is None:
+            layout = natural(value.rank)
         if layout not in value.forms:
             value.forms[layout] = self._new_form(value, layout)
         return value.forms[layout]
@@ -108,7 +111,9 @@ class Lowering:
         """Layouts in which a value can be had without a transpose."""
         if value.forms:
             return list(value.forms)
-        return [] if value.codes is None else self.layouts(value.codes)
+        if value.codes is None:
+            return []
+        return self.layouts(value.codes)
 
     def common_layout(self, values: Sequence[Value]) -> Layout:
         """The layout in which all values of one rank can be had with the fewest bytes moved."""
@@ -129,8 +134,9 @@ class Lowering:
             known = self.layouts(value)
             if value.is_stored or layout in known:
                 continue
-            free = any(keeps_order(value.shape, source, layout) for source in known)
-            cost += 1 if free else value.size + 1
+            cost += 1
+            if not any(keeps_order(value.shape, source, layout) for source in known):
+                cost += value.size
         return cost
 
     def broadcast(self, value: Value, rank: int) -> Value:
@@ -189,8 +195,9 @@ class Lowering:
 
     def reduce(self, name: str, tensor: Tensor, axes: Sequence[int], *, keep: bool) -> Tensor:
         """A reduction over axes as stored."""
-        kept = [1 if axis in axes else size for axis, size in enumerate(tensor.shape)]
-        shape = kept if keep else [n for axis, n in enumerate(tensor.shape) if axis not in axes]
+        shape = [size for axis, size in enumerate(tensor.shape) if axis not in axes]
+        if keep:
+            shape = [1 if axis in axes else size for axis, size in enumerate(tensor.shape)]
         positions = self.constant(sorted(axes), "int32")
         return self.emit(name, [tensor, positions], shape, tensor.dtype, keepDims=keep)
 
@@ -274,15 +281,27 @@ class Lowering:
         """Bounds of a Clip; not numbers where they are computed."""
         bounds = []
         for index, (name, default) in enumerate((("min", -np.inf), ("max", np.inf)), start=1):
-            attribute = node.attributes.get(name)
-            bound = default if attribute is None else attribute.as_float()
-            source = node.inputs[index] if index < len(node.inputs) else None
-            if source is not None:
-                value = self.values.get(source)
-                known = value is not None and value.is_stored
-                bound = float(value.numbers().reshape(-1)[0]) if value and known else np.nan
+            bound = node.attributes.get_float(name, default)
+            if optional_input(node, index) is not None:
+                bound = np.nan
+            numbers = self.stored_numbers(node, index)
+            if numbers is not None:
+                bound = float(numbers.reshape(-1)[0])
             bounds.append(bound)
         return bounds[0], bounds[1]
+
+    def value(self, source: ir.Value | None) -> Value | None:
+        """What is known of a value; None where it is left out."""
+        if source is None:
+            return None
+        return self.values.get(source)
+
+    def stored_numbers(self, node: ir.Node, index: int) -> Array | None:
+        """Numbers that an input stores; None where it is computed or left out."""
+        value = self.value(optional_input(node, index))
+        if value is None or not value.is_stored:
+            return None
+        return value.numbers()
 
     def bind(self, output: ir.Value, value: Value) -> None:
         """State which value an output of the graph's operators is."""
@@ -305,13 +324,3 @@ def from_spatial(lowering: Lowering, tensor: Tensor, rank: int) -> Value:
     if rank < SPATIAL_RANK:
         tensor = lowering.reshape(tensor, (tensor.shape[0], *tensor.shape[2:]))
     return value_of("", tensor, channels_last(rank))
-
-
-__all__ = [
-    "Function",
-    "Lowering",
-    "Result",
-    "Shape",
-    "from_spatial",
-    "spatial_form",
-]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from packlight.profiling.activation_arena import block_size
+from packlight.profiling.activation_arena import block_size, first_gap, placed
 from packlight.profiling.liveness import Buffer
 
 MICRO_OPERATORS = frozenset(
@@ -82,20 +82,15 @@ def missing_operators(model: Any) -> dict[str, str]:
 def arena_bytes(model: Any) -> int:
     """Bytes that the tensors of a parsed file take in the arena, placed as its greedy planner does.
 
-    The largest are placed first, each at the lowest place that is free during its life. Source:
+    The largest are placed first, of equal ones that with the higher index, each into the first gap
+    that is free during its life. Source:
     tensorflow/lite/micro/memory_planner/greedy_memory_planner.cc.
     """
-    storage = sorted(_buffers(model), key=lambda buffer: -buffer.size)
-    starts: list[int] = []
-    for buffer in storage:
-        begin = 0
-        placed = zip(starts, storage, strict=False)
-        for start, other in sorted(placed, key=lambda pair: pair[0]):
-            apart = other.last < buffer.first or buffer.last < other.first
-            if not apart and start < begin + buffer.size and begin < start + other.size:
-                begin = start + other.size
-        starts.append(begin)
-    return block_size(storage, starts)
+    storage = list(_buffers(model))
+    order = sorted(
+        range(len(storage)), key=lambda i: (storage[i].size, int(storage[i].name)), reverse=True
+    )
+    return block_size(storage, placed(storage, order, first_gap))
 
 
 def _buffers(model: Any) -> Iterator[Buffer]:

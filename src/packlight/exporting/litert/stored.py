@@ -7,6 +7,9 @@ its activations to 8 bits at every run.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import ml_dtypes
 import numpy as np
 
@@ -16,8 +19,8 @@ from packlight.exporting.litert.layouts import Layout, Shape, natural
 from packlight.exporting.litert.values import UnsupportedError
 from packlight.exporting.weights import FloatWeight, GridWeight, Shared, StoredWeight
 
-BITS = (4, 8)
-"""Widths of codes that LiteRT stores."""
+CODE_TYPES: Mapping[int, type] = {4: ml_dtypes.int4, 8: np.int8}
+"""Types of the codes that LiteRT stores, by their bits."""
 
 SHORTEST_ROW = 8
 """Codes that share a scale, at least, where blocks become rows."""
@@ -28,7 +31,7 @@ def is_coded(weight: StoredWeight | None) -> bool:
     return (
         weight is not None
         and isinstance(weight.encoding, GridWeight)
-        and weight.encoding.bits in BITS
+        and weight.encoding.bits in CODE_TYPES
     )
 
 
@@ -47,7 +50,7 @@ def store_weight(
         layout: in which it is; the order of ONNX where its blocks do not allow the other.
     """
     encoding = weight.encoding
-    if isinstance(encoding, GridWeight) and encoding.bits in BITS:
+    if isinstance(encoding, GridWeight) and encoding.bits in CODE_TYPES:
         return _coded(builder, weight, encoding, layout)
     if isinstance(encoding, FloatWeight) and encoding.array.dtype == np.float16:
         half = encoding.array.reshape(weight.shape).transpose(layout)
@@ -72,10 +75,10 @@ def _coded(
     blocked = any(grid.scale.block[axis] > 1 for axis in axes) or len(axes) > 1
     if weight.is_in_layout and not blocked:
         return restored(builder, weight.name, store_codes(builder, weight, grid, layout)), layout
-    whole = whole_blocks(grid, SHORTEST_ROW)
-    if whole is None:
+    divided = whole_blocks(grid, SHORTEST_ROW)
+    if divided is None:
         raise UnsupportedError(f"short blocks at the end of '{weight.name}'")
-    grid = whole
+    grid = divided
     arranged = layout
     if not weight.is_in_layout or not _lies_in_rows(grid, layout):
         arranged = natural(len(weight.shape))
@@ -111,26 +114,23 @@ def _code_bytes(grid: GridWeight, quantization: Quantization) -> int:
 
 def _grid_tensor(grid: GridWeight, layout: Layout) -> tuple[Array, Quantization]:
     axes = grid.scale.axes(grid.shape)
-    axis = layout.index(axes[0]) if axes else 0
     scale = grid.scale.values.reshape(-1)
     zero = np.zeros(1, np.int64)
     if grid.zero is not None:
         zero = grid.zero.values.astype(np.int64).reshape(-1)
-    zero = np.broadcast_to(zero - _middle(grid), scale.shape)
-    quantization = Quantization(
-        tuple(float(number) for number in scale), tuple(int(number) for number in zero), axis
-    )
+    axis = next((layout.index(axis) for axis in axes), 0)
+    quantization = _quantization(grid, scale, zero, axis)
     return _signed(grid).transpose(layout), quantization
 
 
-def _middle(grid: GridWeight) -> int:
-    """The unsigned code that becomes 0, LiteRT's codes being signed."""
-    return 0 if grid.is_signed else 1 << (grid.bits - 1)
+def _quantization(grid: GridWeight, scale: Array, zero: Array, axis: int) -> Quantization:
+    """Scales and zero points (scales,) as LiteRT states them; its codes are signed."""
+    signed = np.broadcast_to(zero - grid.middle, scale.shape)
+    return Quantization(tuple(map(float, scale)), tuple(map(int, signed)), axis)
 
 
 def _signed(grid: GridWeight) -> Array:
-    kind = ml_dtypes.int4 if grid.bits == BITS[0] else np.int8
-    codes: Array = (grid.codes.astype(np.int16) - _middle(grid)).astype(kind)
+    codes: Array = (grid.codes.astype(np.int16) - grid.middle).astype(CODE_TYPES[grid.bits])
     return codes
 
 
@@ -138,8 +138,7 @@ def _lies_in_rows(grid: GridWeight, layout: Layout) -> bool:
     """Tell whether the codes of each scale are neighbors in a layout."""
     shape = [grid.shape[axis] for axis in layout]
     block = [min(grid.scale.block[axis], grid.shape[axis]) for axis in layout]
-    long = [place for place, size in enumerate(block) if size > 1]
-    first = long[0] if long else len(shape)
+    first = next((place for place, size in enumerate(block) if size > 1), len(shape))
     return all(block[place] == shape[place] for place in range(first + 1, len(shape)))
 
 
@@ -149,12 +148,8 @@ def _rows(grid: GridWeight, layout: Layout) -> tuple[Array, Quantization]:
     zero = np.zeros(1, np.int64)
     if grid.zero is not None:
         zero = grid.zero.values.astype(np.int64).transpose(layout).reshape(-1)
-    zero = np.broadcast_to(zero - _middle(grid), scale.shape)
     rows = _signed(grid).transpose(layout).reshape(scale.size, -1)
-    quantization = Quantization(
-        tuple(float(number) for number in scale), tuple(int(number) for number in zero), 0
-    )
-    return rows, quantization
+    return rows, _quantization(grid, scale, zero, 0)
 
 
 def sliced(weight: StoredWeight, index: int) -> StoredWeight:
@@ -164,8 +159,7 @@ def sliced(weight: StoredWeight, index: int) -> StoredWeight:
     shape = weight.shape[1:]
     if not isinstance(encoding, GridWeight) or not weight.is_in_layout:
         return StoredWeight(name, FloatWeight(weight.decode()[index]), shape, weight.dtype)
-    zero = None if encoding.zero is None else encoding.zero.at(index)
-    grid = GridWeight(encoding.codes[index], encoding.scale.at(index), zero, encoding.bits)
+    grid = encoding.with_shared(encoding.codes[index], lambda shared: shared.at(index))
     return StoredWeight(name, grid, shape, weight.dtype)
 
 
@@ -178,12 +172,11 @@ def with_axis(weight: StoredWeight, axis: int) -> StoredWeight:
         if isinstance(encoding, FloatWeight):
             array = encoding.array
         return StoredWeight(weight.name, FloatWeight(array.reshape(shape)), shape, weight.dtype)
-    zero = None if encoding.zero is None else _axis_of(encoding.zero, axis)
     codes = np.expand_dims(encoding.codes, axis)
-    grid = GridWeight(codes, _axis_of(encoding.scale, axis), zero, encoding.bits)
+    grid = encoding.with_shared(codes, partial(_with_axis_of_one, axis=axis))
     return StoredWeight(weight.name, grid, shape, weight.dtype)
 
 
-def _axis_of(shared: Shared, axis: int) -> Shared:
+def _with_axis_of_one(shared: Shared, *, axis: int) -> Shared:
     block = (*shared.block[:axis], 1, *shared.block[axis:])
     return Shared(np.expand_dims(shared.values, axis), block)

@@ -67,7 +67,8 @@ def stored_value(name: str, array: Array) -> Value:
 
 def value_of(name: str, tensor: Tensor, layout: Layout | None = None) -> Value:
     """A value that a tensor holds, in the order of ONNX unless a layout is given."""
-    layout = natural(len(tensor.shape)) if layout is None else layout
+    if layout is None:
+        layout = natural(len(tensor.shape))
     shape = [0] * len(layout)
     for position, axis in enumerate(layout):
         shape[axis] = tensor.shape[position]

@@ -115,4 +115,6 @@ def _fully_connected(inputs: Sequence[TypedTensor], options: Mapping[str, Any]) 
         return 6
     if options.get("keepNumDims"):
         return 5
-    return 4 if inputs[0].dtype == "int8" else 1
+    if inputs[0].dtype == "int8":
+        return 4
+    return 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -139,21 +139,29 @@ def compare_page(
 
 def contrast_column(contrast: Contrast, metric: str, pair: SamplePair | None) -> ContrastColumn:
     """A variant against the reference."""
-    worst = contrast.worst
-    return ContrastColumn(
+    column = ContrastColumn(
         variant=contrast.variant,
         drop=number("drop", contrast.drop, metric),
         p=contrast.p,
         test=contrast.test,
         rates={name: number("flips", rate) for name, rate in contrast.rates.items()},
-        worst=f"{worst.column} = {worst.name}" if worst else "",
-        worst_drop=number("drop", worst.drop, metric) if worst else None,
+        worst="",
+        worst_drop=None,
         trust={name: shift_numbers(name, shift) for name, shift in contrast.trust.items()},
         sentences=_sentences(contrast),
-        worst_text=worst_sentence(contrast) if worst else "",
+        worst_text="",
         tables=tuple(table for table in contrast_tables(contrast) if table.rows),
         confusions=confusions(pair) if pair is not None else (),
         notes=contrast.notes,
+    )
+    worst = contrast.worst
+    if worst is None:
+        return column
+    return replace(
+        column,
+        worst=f"{worst.column} = {worst.name}",
+        worst_drop=number("drop", worst.drop, metric),
+        worst_text=worst_sentence(contrast),
     )
 
 
@@ -235,8 +243,10 @@ def group_rows(
             lost, won = _changes_in(pairs.get(variant), column, name)
             drop = number("drop", group.drop, metric)
             known = measured.get((variant, column, name))
-            value = show_named(metric, known.metric) if known is not None else ""
+            value = ""
             flips = ""
+            if known is not None:
+                value = show_named(metric, known.metric)
             if known is not None and known.flips is not None:
                 flips = show_named("flips", known.flips)
             dots.append(
@@ -342,18 +352,28 @@ def _has_decisions(pair: SamplePair, wanted: SampleFilter, sample: int) -> bool:
 def sample_card(pair: SamplePair, sample: int, outcome: str, picture: Picture | None) -> SampleCard:
     """A sample with what both models said of it."""
     distances = pair.after.samples.get(DIVERGENCE)
-    moved = f"{distances[sample]:.3g}" if distances is not None else ""
-    has_decisions = pair.has_decisions
-    return SampleCard(
+    moved = ""
+    if distances is not None:
+        moved = f"{distances[sample]:.3g}"
+    card = SampleCard(
         sample=sample,
         outcome=outcome,
-        before=pair.decision(pair.before, sample) if has_decisions else "",
-        after=pair.decision(pair.after, sample) if has_decisions else "",
-        confidence_before=float(pair.before.confidence[sample]) if has_decisions else 0.0,
-        confidence_after=float(pair.after.confidence[sample]) if has_decisions else 0.0,
+        before="",
+        after="",
+        confidence_before=0.0,
+        confidence_after=0.0,
         groups={column: str(names[sample]) for column, names in pair.groups.items()},
         picture=picture,
         moved=moved,
+    )
+    if not pair.has_decisions:
+        return card
+    return replace(
+        card,
+        before=pair.decision(pair.before, sample),
+        after=pair.decision(pair.after, sample),
+        confidence_before=float(pair.before.confidence[sample]),
+        confidence_after=float(pair.after.confidence[sample]),
     )
 
 

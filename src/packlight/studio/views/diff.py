@@ -76,7 +76,9 @@ def diff_page(
 def _with_note(
     row: DiffRow, first: OperatorsPage, second: OperatorsPage, notes: Mapping[str, str]
 ) -> DiffRow:
-    note = notes.get(first.names[row.first], "") if row.first >= 0 else ""
+    note = ""
+    if row.first >= 0:
+        note = notes.get(first.names[row.first], "")
     if not note and row.second >= 0:
         note = second.storage[row.second]
     return replace(row, note=note)

@@ -53,8 +53,8 @@ def number(name: str, measurement: Measurement, metric: str = "") -> Number:
     interval = show_named_interval(name, measurement)
     if metric and name in ("drop", "worst_group_drop"):
         whole = show_drop(metric, measurement)
-        text, _, end = whole.partition(" [")
-        interval = f"[{end}" if end else ""
+        text, bracket, end = whole.partition(" [")
+        interval = bracket.lstrip() + end
     return Number(
         value=measurement.value,
         low=measurement.low,
@@ -79,7 +79,9 @@ def title_of(name: str) -> str:
 def better(name: str) -> Better:
     """The direction in which a measurement is better."""
     plain = name.removeprefix("device_")
-    return "lower" if plain in LOWER_IS_BETTER else "higher"
+    if plain in LOWER_IS_BETTER:
+        return "lower"
+    return "higher"
 
 
 def metric_titles(
@@ -139,21 +141,25 @@ def _budget_line(
     meets: Mapping[str, Meets],
 ) -> BudgetLine:
     name = limit.judged_by
-    bound = None
-    if not limit.relative or name in original:
-        bound = limit.bound(original)
     unit = "1"
+    reached = None
     if measurement is not None:
         unit = measurement.unit
+        reached = number(name, measurement, metric)
     elif name in original:
         unit = original[name].unit
+    bound = None
+    bound_text = ""
+    if not limit.relative or name in original:
+        bound = limit.bound(original)
+        bound_text = show_number(name, bound, unit)
     return BudgetLine(
         text=limit.text,
         metric=name,
         title=title_of(name),
         sense=limit.sense,
         bound=bound,
-        bound_text="" if bound is None else show_number(name, bound, unit),
-        reached=None if measurement is None else number(name, measurement, metric),
+        bound_text=bound_text,
+        reached=reached,
         meets=meets.get(limit.text, "unclear"),
     )

@@ -43,6 +43,11 @@ COUNTED = (
 
 BITS_PER_BYTE = 8.0
 
+TIME_TIPS: Mapping[How, str] = {
+    "measured": "Seconds of one run, measured here.",
+    "estimated": "Seconds of one run, predicted for the device.",
+}
+
 
 def operators_page(
     key: str,
@@ -76,8 +81,8 @@ def operators_page(
         names=tuple(operator.name for operator in operators),
         ops=tuple(operator.op for operator in operators),
         modules=modules,
-        files=tuple(files.get(o.source.file, "") if o.source else "" for o in operators),
-        lines=tuple(o.source.line if o.source else 0 for o in operators),
+        files=tuple(files.get(operator.origin.file, "") for operator in operators),
+        lines=tuple(operator.origin.line for operator in operators),
         bounds=tuple(operator.bound for operator in operators),
         storage=tuple(storage.get(operator.name, "") for operator in operators),
         starts=tuple(accumulate(seconds, initial=0.0))[:-1],
@@ -110,20 +115,13 @@ def _columns(
         whole = sum(value or 0.0 for value in seconds)
         numbers["time"] = seconds
         numbers["time_share"] = tuple(
-            None if value is None else value / whole if whole else 0.0 for value in seconds
+            None if value is None else value / (whole or 1.0) for value in seconds
         )
-        tip = "Seconds of one run, measured here." if how == "measured" else (
-            "Seconds of one run, predicted for the device."
-        )  # fmt: skip
         titles[0:0] = [
             ColumnTitle("time_share", "Time share", "%", how, 1.0, "Share of the time of one run."),
-            ColumnTitle("time", "Time", "s", how, whole, tip),
+            ColumnTitle("time", "Time", "s", how, whole, TIME_TIPS[how]),
         ]
-    numbers["bits"] = tuple(
-        BITS_PER_BYTE * operator.weight_bytes / operator.parameters
-        if operator.parameters and operator.weight_bytes else None
-        for operator in operators
-    )  # fmt: skip
+    numbers["bits"] = tuple(map(_bits_each, operators))
     tip = "Bits in the file for each parameter, scales and tables included."
     titles.append(ColumnTitle("bits", "Bits each", "1", "counted", None, tip))
     if sensitivity:
@@ -131,6 +129,13 @@ def _columns(
         tip = "Noise over signal at the outputs when this operator alone has 4-bit weights."
         titles.append(ColumnTitle("sensitivity", "Sensitivity", "1", "measured", None, tip))
     return numbers, tuple(titles)
+
+
+def _bits_each(operator: OperatorCost) -> float | None:
+    """Bits in the file for each parameter; None without parameters."""
+    if not operator.parameters or not operator.weight_bytes:
+        return None
+    return BITS_PER_BYTE * operator.weight_bytes / operator.parameters
 
 
 def _seconds(operators: Sequence[OperatorCost]) -> tuple[Column, How]:

@@ -37,8 +37,7 @@ def shown_variant(outcome: Outcome) -> VariantResult:
     chosen = choice(outcome)
     if chosen is not None:
         return chosen
-    nearest = outcome.misses[0].nearest if outcome.misses else ""
-    return next((v for v in outcome.variants if v.id == nearest), outcome.variants[0])
+    return next((v for v in outcome.variants if v.id == outcome.nearest), outcome.variants[0])
 
 
 def frame_of(
@@ -123,7 +122,9 @@ def overview_page(outcome: Outcome, tried: Sequence[VariantResult] = ()) -> Over
 def _tried_sentences(tried: Sequence[VariantResult]) -> list[str]:
     """A sentence on the variants tried in the studio that keep every budget."""
     names = [result.name for result in tried if result.verdict == "fits"]
-    return [f"Tried here, every budget met: {', '.join(names)}."] if names else []
+    if not names:
+        return []
+    return [f"Tried here, every budget met: {', '.join(names)}."]
 
 
 def variant_row(

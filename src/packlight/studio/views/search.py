@@ -68,10 +68,10 @@ def refusal_lines(outcome: Outcome) -> tuple[RefusalLine, ...]:
     for group in group_refusals(refusals):
         refused = set(group.refusals)
         variants = sum(not refused.isdisjoint(result.refusals) for result in outcome.variants)
-        details = []
-        for refusal in group.refusals[:MOST_NAMES]:
-            own = group.details(refusal)
-            details.append(f"{refusal.operator}: {own}" if own else refusal.operator)
+        details = [
+            ": ".join(filter(None, [refusal.operator, group.details(refusal)]))
+            for refusal in group.refusals[:MOST_NAMES]
+        ]
         lines.append(
             RefusalLine(
                 method=group.method,

@@ -133,7 +133,9 @@ def prediction(
     """
     original = what_if.planner.original_costs
     changed = what_if.changed_count(choices)
-    costs = what_if.choose(choices) if changed else original
+    costs = original
+    if changed:
+        costs = what_if.choose(choices)
     recipe = recipe_of_choices(what_if, choices)
     damage = total_damage(rows, what_if.steps(choices))
     return Prediction(
@@ -155,12 +157,12 @@ def met(
     budget: Budget, costs: Mapping[str, Measurement], original: Mapping[str, Measurement]
 ) -> dict[str, Meets]:
     """Verdict on every budget; unclear where only a measurement tells."""
-    return {
-        limit.text: limit.met(costs[limit.judged_by], original)
-        if limit.judged_by in costs and (not limit.relative or limit.judged_by in original)
-        else "unclear"
-        for limit in budget.all()
-    }
+    verdicts: dict[str, Meets] = {}
+    for limit in budget.all():
+        verdicts[limit.text] = "unclear"
+        if limit.judged_by in costs and (not limit.relative or limit.judged_by in original):
+            verdicts[limit.text] = limit.met(costs[limit.judged_by], original)
+    return verdicts
 
 
 def recipe_of_choices(what_if: WhatIf, choices: Sequence[Choice]) -> Recipe:
@@ -204,4 +206,6 @@ def total_damage(rows: Sequence[ChoiceRow], steps: Sequence[str]) -> float | Non
         if step not in row.damage:
             return None
         noise += row.damage[step]
-    return -10 * math.log10(noise) if noise > 0 else None
+    if noise <= 0:
+        return None
+    return -10 * math.log10(noise)

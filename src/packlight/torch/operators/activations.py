@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 import torch.nn.functional as F
 
-from packlight.torch.values import Function, Operator, Tensor, normalize_axis
+from packlight.model import from_start
+from packlight.torch.values import Function, Operator, Tensor
 
 PER_AXIS_FROM = 13
 """Opset from which Softmax is over one axis; before, over all from its axis on."""
@@ -81,7 +82,7 @@ def _over_axis(compute: Callable[[Tensor, int], Tensor]) -> Function:
     def apply(op: Operator, x: Tensor) -> Tensor:
         if op.opset >= PER_AXIS_FROM:
             return compute(x, op.integer("axis", -1))
-        axis = normalize_axis(op.integer("axis", 1), x.ndim)
+        axis = from_start(op.integer("axis", 1), x.ndim)
         matrix = x.reshape(math.prod(x.shape[:axis]), -1)
         return compute(matrix, 1).reshape(x.shape)
 
@@ -94,7 +95,9 @@ def _hardmax(x: Tensor, axis: int) -> Tensor:
 
 
 def _fast_gelu(_op: Operator, x: Tensor, bias: Tensor | None = None) -> Tensor:
-    return F.gelu(x if bias is None else x + bias, approximate="tanh")
+    if bias is not None:
+        x = x + bias
+    return F.gelu(x, approximate="tanh")
 
 
 def _bias_gelu(_op: Operator, x: Tensor, bias: Tensor) -> Tensor:

@@ -38,7 +38,9 @@ def _binary(compute: Binary) -> Function:
         if x.dtype not in RARE_INTEGERS:
             return compute(x, y)
         result = compute(x.to(torch.int64), y.to(torch.int64))
-        return result if result.dtype == torch.bool else result.to(x.dtype)
+        if result.dtype == torch.bool:
+            return result
+        return result.to(x.dtype)
 
     return apply
 

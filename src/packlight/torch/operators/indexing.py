@@ -7,15 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
-from packlight.torch.values import (
-    RARE_INTEGERS,
-    Function,
-    Operator,
-    Tensor,
-    Value,
-    integer,
-    numbers,
-)
+from packlight.torch.values import RARE_INTEGERS, Function, Operator, Tensor, Value, numbers
 
 REDUCES = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 """Reductions of scattered values, as PyTorch calls them."""
@@ -106,16 +98,18 @@ def _compress(op: Operator, x: Tensor, condition: Tensor) -> Tensor:
 
 def _array_feature(_op: Operator, x: Tensor, indices: Tensor) -> Tensor:
     picked = x[..., indices.reshape(-1)]
-    return picked.reshape(1, -1) if x.ndim == 1 else picked
+    if x.ndim == 1:
+        return picked.reshape(1, -1)
+    return picked
 
 
 def _unique(op: Operator, x: Tensor) -> tuple[Tensor, ...]:
     """Distinct values with their first positions, sorted or in the order they come."""
-    axis = op.attributes.get("axis")
-    source = x.reshape(-1) if axis is None else x
-    dim = 0 if axis is None else integer(torch.tensor(axis))
+    if "axis" not in op.attributes:
+        x = x.reshape(-1)
+    dim = op.integer("axis", 0)
     values, inverse, counts = torch.unique(
-        source, sorted=True, return_inverse=True, return_counts=True, dim=dim
+        x, sorted=True, return_inverse=True, return_counts=True, dim=dim
     )
     places = torch.arange(inverse.numel(), device=x.device)
     first = torch.full((counts.numel(),), inverse.numel(), device=x.device)

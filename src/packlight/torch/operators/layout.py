@@ -10,6 +10,7 @@ import onnx_ir as ir
 import torch
 import torch.nn.functional as F
 
+from packlight.model import from_start
 from packlight.torch.values import (
     DTYPES,
     Function,
@@ -19,7 +20,6 @@ from packlight.torch.values import (
     as_tensor,
     integer,
     integers,
-    normalize_axis,
 )
 
 
@@ -28,12 +28,12 @@ def _reshape(op: Operator, x: Tensor, shape: Value = None) -> Tensor:
     if not op.flag("allowzero"):
         sizes = [x.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
     if -1 in sizes and x.numel() == 0:  # PyTorch cannot tell the open size of nothing
-        sizes = [0 if size == -1 else size for size in sizes]
+        sizes = [max(size, 0) for size in sizes]
     return x.reshape(sizes)
 
 
 def _flatten(op: Operator, x: Tensor) -> Tensor:
-    axis = normalize_axis(op.integer("axis", 1), x.ndim)
+    axis = from_start(op.integer("axis", 1), x.ndim)
     return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
 
 
@@ -96,8 +96,8 @@ def _slice(
 def _slice_axis(x: Tensor, axis: int, part: slice) -> Tensor:
     """Cut one axis; PyTorch has no negative steps, so they pick positions."""
     size = x.shape[axis]
-    first = max(part.start + size, 0) if part.start < 0 else part.start
-    last = part.stop + size if part.stop < 0 else part.stop
+    first = max(from_start(part.start, size), 0)
+    last = from_start(part.stop, size)
     if part.step < 0:
         positions = range(min(first, size - 1), max(last, -1), part.step)
         return x.index_select(
@@ -120,8 +120,10 @@ def _pad(
     op: Operator, x: Tensor, pads: Value = None, fill: Value = None, axes: Value = None
 ) -> Tensor:
     amounts = op.integers_of("pads", pads, op.integers("paddings"))
-    names = list(range(x.ndim)) if axes is None else [axis % x.ndim for axis in integers(axes)]
-    value = op.number("value", 0.0) if fill is None else fill.reshape(-1)[0].item()
+    names = [axis % x.ndim for axis in integers(axes, range(x.ndim))]
+    value = op.number("value", 0.0)
+    if fill is not None:
+        value = fill.reshape(-1)[0].item()
     before = dict(zip(names, amounts[: len(names)], strict=True))
     after = dict(zip(names, amounts[len(names) :], strict=True))
     mode = op.text("mode", "constant")
@@ -143,10 +145,7 @@ def padded_positions(mode: str, size: int, before: int, after: int) -> list[int]
     if mode == "wrap":
         return [position % size for position in positions]
     period = max(2 * (size - 1), 1)
-    return [
-        min(position % period, period - position % period) if size > 1 else 0
-        for position in positions
-    ]
+    return [min(position % period, period - position % period) for position in positions]
 
 
 def _depth_to_space(op: Operator, x: Tensor) -> Tensor:

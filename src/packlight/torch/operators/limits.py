@@ -22,10 +22,10 @@ def _no_training(op: Operator, _node: ir.Node) -> str | None:
 def _no_dropping(_op: Operator, node: ir.Node) -> str | None:
     """Dropout drops where its third input is true."""
     training = optional_input(node, 2)
-    if training is None:
-        return None
     tensor = stored_tensor(training)
-    return None if tensor is not None and not tensor.numpy().any() else "training_mode"
+    if training is None or (tensor is not None and not tensor.numpy().any()):
+        return None
+    return "training_mode"
 
 
 def _known_type(op: Operator, _node: ir.Node) -> str | None:
@@ -73,3 +73,11 @@ LIMITS: Mapping[tuple[str, str], Limit] = {
     ("com.microsoft", "FusedGemm"): _known_activations,
     ("com.microsoft", "MultiHeadAttention"): _one_output,
 }
+
+
+def missing_form(op: Operator, node: ir.Node) -> str | None:
+    """Name what of an operator is not computed here; None where all of it is."""
+    limit = LIMITS.get((node.domain, node.op_type))
+    if limit is None:
+        return None
+    return limit(op, node)

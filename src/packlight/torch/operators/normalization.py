@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
+from packlight.model import from_start
 from packlight.torch.operators.windows import pad_spatial
-from packlight.torch.values import Function, Operator, Tensor, normalize_axis
+from packlight.torch.values import Function, Operator, Tensor
 
 EPSILON = 1e-5
 PER_CHANNEL_FROM = 21
@@ -41,7 +42,7 @@ def _standardized(x: Tensor, axes: list[int], epsilon: float) -> tuple[Tensor, T
 def _layer_normalization(
     op: Operator, x: Tensor, scale: Tensor, bias: Tensor | None = None
 ) -> tuple[Tensor, ...]:
-    axis = normalize_axis(op.integer("axis", -1), x.ndim)
+    axis = from_start(op.integer("axis", -1), x.ndim)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     axes = list(range(axis, x.ndim))
     standard, mean, inverse = _standardized(wide, axes, op.number("epsilon", EPSILON))
@@ -68,7 +69,7 @@ def _group_normalization(op: Operator, x: Tensor, scale: Tensor, bias: Tensor) -
 
 
 def _rms_normalization(op: Operator, x: Tensor, scale: Tensor) -> Tensor:
-    axis = normalize_axis(op.integer("axis", -1), x.ndim)
+    axis = from_start(op.integer("axis", -1), x.ndim)
     axes = list(range(axis, x.ndim))
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     square = torch.mean(wide * wide, axes, keepdim=True)

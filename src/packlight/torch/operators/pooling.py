@@ -61,8 +61,10 @@ def _flat_positions(
         coordinates.insert(0, positions % size - pad)
         positions = positions // size
     flat = torch.zeros_like(positions)
-    axes = range(len(coordinates))
-    for axis in reversed(axes) if columns else axes:
+    axes = list(range(len(coordinates)))
+    if columns:
+        axes.reverse()
+    for axis in axes:
         flat = flat * x.shape[2 + axis] + coordinates[axis]
     planes = torch.arange(x.shape[0] * x.shape[1], device=x.device)
     offsets = planes.reshape(x.shape[0], x.shape[1], *(1,) * len(coordinates))

@@ -30,7 +30,9 @@ def _gemm(op: Operator, x: Tensor, y: Tensor, bias: Tensor | None = None) -> Ten
         product = (alpha * product).to(x.dtype)
     if bias is None or beta == 0:
         return product
-    return product + (bias if beta == 1 else (beta * bias).to(x.dtype))
+    if beta != 1:
+        bias = (beta * bias).to(x.dtype)
+    return product + bias
 
 
 def _einsum(op: Operator, *values: Tensor) -> Tensor:

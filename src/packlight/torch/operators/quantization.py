@@ -18,6 +18,7 @@ from packlight.torch.values import (
     Function,
     Operator,
     Tensor,
+    along_axis,
     is_float,
 )
 
@@ -44,10 +45,11 @@ def _aligned(op: Operator, parameter: Tensor, x: Tensor) -> Tensor:
         return parameter.reshape(())
     axis = op.integer("axis", 1) % x.ndim
     if parameter.ndim == 1 and x.ndim >= 1 and not op.integer("block_size"):
-        return parameter.reshape([-1 if index == axis else 1 for index in range(x.ndim)])
+        return along_axis(parameter, axis, x.ndim)
     block = op.integer("block_size")
-    repeated = parameter.repeat_interleave(block, dim=axis) if block else parameter
-    return repeated.narrow(axis, 0, x.shape[axis])
+    if block:
+        parameter = parameter.repeat_interleave(block, dim=axis)
+    return parameter.narrow(axis, 0, x.shape[axis])
 
 
 def _dequantize(op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
@@ -58,16 +60,16 @@ def _dequantize(op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = No
         codes = codes - _aligned(op, zero.to(codes.dtype), x)
     restored = codes.to(wide) * _aligned(op, scale.to(wide), x)
     kind = op.integer("output_dtype")
-    return restored.to(DTYPES[ir.DataType(kind)] if kind else scale.dtype)
+    if kind:
+        return restored.to(DTYPES[ir.DataType(kind)])
+    return restored.to(scale.dtype)
 
 
 def _quantize(op: Operator, x: Tensor, scale: Tensor, zero: Tensor | None = None) -> Tensor:
     kind = _code_kind(op, zero)
-    return _codes(
-        x / _aligned(op, scale.to(x.dtype), x),
-        None if zero is None else _aligned(op, zero, x),
-        kind,
-    )
+    if zero is not None:
+        zero = _aligned(op, zero, x)
+    return _codes(x / _aligned(op, scale.to(x.dtype), x), zero, kind)
 
 
 def _quantize_dequantize(op: Operator, x: Tensor, scale: Tensor, zero: Tensor) -> Tensor:
@@ -88,7 +90,9 @@ def _code_kind(op: Operator, zero: Tensor | None) -> ir.DataType:
         return ir.DataType(op.integer(STORED_KIND))
     if op.integer("output_dtype"):
         return ir.DataType(op.integer("output_dtype"))
-    return ir.DataType.UINT8 if zero is None else KINDS[zero.dtype]
+    if zero is None:
+        return ir.DataType.UINT8
+    return KINDS[zero.dtype]
 
 
 def _codes(ratio: Tensor, zero: Tensor | None, kind: ir.DataType) -> Tensor:
@@ -117,9 +121,7 @@ def _shifted(x: Tensor, zero: Tensor | None, axis: int) -> Tensor:
         return codes
     offset = zero.to(torch.float64)
     if offset.ndim == 1 and offset.numel() > 1:
-        shape = [1] * x.ndim
-        shape[axis] = -1
-        offset = offset.reshape(shape)
+        offset = along_axis(offset, axis, x.ndim)
     elif offset.ndim == 1:
         offset = offset.reshape(())
     return codes - offset
@@ -128,7 +130,7 @@ def _shifted(x: Tensor, zero: Tensor | None, axis: int) -> Tensor:
 def _matmul_integers(
     _op: Operator, x: Tensor, y: Tensor, x_zero: Tensor | None = None, y_zero: Tensor | None = None
 ) -> Tensor:
-    row = -2 if x.ndim > 1 else -1
+    row = max(x.ndim - 2, 0)
     product = torch.matmul(_shifted(x, x_zero, row), _shifted(y, y_zero, -1))
     return product.to(torch.int64).to(torch.int32)
 
@@ -173,9 +175,7 @@ def _quantized_convolution(
     if bias is not None:
         sums = sums + bias.to(torch.float64).reshape(shape)
     factor = x_scale.to(torch.float64) * w_scale.to(torch.float64) / scale.to(torch.float64)
-    return _codes(
-        sums * (factor.reshape(shape) if factor.numel() > 1 else factor), zero, KINDS[zero.dtype]
-    )
+    return _codes(sums * factor.reshape(shape), zero, KINDS[zero.dtype])
 
 
 def _matmul_blocks(

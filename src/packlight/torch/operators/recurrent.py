@@ -191,7 +191,7 @@ def recurrent(
             starts.append(start.transpose(0, 1))
         else:
             starts.append(zeros if start is None else start)
-    ends = None if lengths is None else integers(lengths)
+    ends = integers(lengths, [x.shape[0]] * x.shape[1])
     backward_only = op.text("direction", "forward") == "reverse"
     runs = []
     for index in range(count):
@@ -217,7 +217,9 @@ def _direction_weights(
         pair = (zeros, zeros)
     else:
         pair = (bias[index][:size], bias[index][size:])
-    return Weights(weight, states, *pair, None if peepholes is None else peepholes[index])
+    if peepholes is not None:
+        peepholes = peepholes[index]
+    return Weights(weight, states, *pair, peepholes)
 
 
 def _run(
@@ -226,12 +228,11 @@ def _run(
     functions: list[Activation],
     x: Tensor,
     state: State,
-    lengths: list[int] | None,
+    ends: list[int],
     *,
     backward: bool,
 ) -> tuple[Tensor, State]:
     """Run one direction over (steps, batch, inputs); sequences end at their lengths."""
-    ends = [x.shape[0]] * x.shape[1] if lengths is None else lengths
     if backward:
         x = _reverse(x, ends)
     products = torch.matmul(x, weights.inputs.t()) + weights.input_bias

@@ -44,30 +44,31 @@ def _product(x: Tensor, axes: list[int], keep: bool) -> Tensor:
 
 
 def _largest(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.amax(_never_empty(x, axes, largest=False), axes, keep)
+    return torch.amax(_never_empty(x, axes, _range_of(x.dtype)[0]), axes, keep)
 
 
 def _least(x: Tensor, axes: list[int], keep: bool) -> Tensor:
-    return torch.amin(_never_empty(x, axes, largest=True), axes, keep)
+    return torch.amin(_never_empty(x, axes, _range_of(x.dtype)[1]), axes, keep)
 
 
-def _never_empty(x: Tensor, axes: list[int], *, largest: bool) -> Tensor:
+def _never_empty(x: Tensor, axes: list[int], extreme: float) -> Tensor:
     """A tensor with one extreme number along axes without any, as ONNX reduces nothing."""
     for axis in axes:
         if x.shape[axis] == 0:
-            sizes = [1 if index == axis else size for index, size in enumerate(x.shape)]
-            x = torch.full(sizes, _extreme(x.dtype, largest=largest), dtype=x.dtype)
+            sizes = list(x.shape)
+            sizes[axis] = 1
+            x = torch.full(sizes, extreme, dtype=x.dtype)
     return x
 
 
-def _extreme(dtype: torch.dtype, *, largest: bool) -> float:
+def _range_of(dtype: torch.dtype) -> tuple[float, float]:
+    """Least and largest number of a type."""
     if dtype == torch.bool:
-        return largest
+        return False, True
     if dtype.is_floating_point:
-        return math.inf if largest else -math.inf
+        return -math.inf, math.inf
     info = torch.iinfo(dtype)
-    extreme: float = info.max if largest else info.min
-    return extreme
+    return info.min, info.max
 
 
 def _norm(x: Tensor, axes: list[int], keep: bool) -> Tensor:
@@ -127,7 +128,9 @@ def _cumulative(compute: Callable[..., Tensor], start: int) -> Function:
         if op.flag("exclusive"):
             first = torch.full_like(total.narrow(dim, 0, 1), start)
             total = torch.cat([first, total.narrow(dim, 0, x.shape[dim] - 1)], dim)
-        return torch.flip(total, [dim]) if backward else total
+        if backward:
+            total = torch.flip(total, [dim])
+        return total
 
     return apply
 

@@ -13,7 +13,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from packlight.torch.values import Array, Function, Operator, Tensor, Value, integers, numbers
+from packlight.torch.values import (
+    Array,
+    Function,
+    Operator,
+    Tensor,
+    Value,
+    along_axis,
+    integers,
+    numbers,
+)
 
 COORDINATES_FROM = 11
 """Opset from which Resize states where it reads."""
@@ -24,6 +33,13 @@ ROUNDINGS: Mapping[str, Callable[[Array], Array]] = {
     "floor": np.floor,
     "ceil": np.ceil,
 }
+
+
+KEPT_RATIO: Mapping[str, Callable[[Sequence[float]], float]] = {
+    "not_larger": min,
+    "not_smaller": max,
+}
+"""Choice of the factor that all axes share, by ``keep_aspect_ratio_policy``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +121,7 @@ def _kept_ratio(op: Operator, before: Sequence[int], sizes: list[int]) -> list[i
     if policy == "stretch":
         return sizes
     factors = [size / old for size, old in zip(sizes, before, strict=True)]
-    factor = min(factors) if policy == "not_larger" else max(factors)
+    factor = KEPT_RATIO[policy](factors)
     return [math.floor(factor * old + 0.5) for old in before]
 
 
@@ -150,7 +166,9 @@ def _half_pixel_symmetric(index: Array, axis: Axis) -> Array:
 
 
 def _half_pixel_of_pytorch(index: Array, axis: Axis) -> Array:
-    return np.zeros(1) if axis.target == 1 else _half_pixel(index, axis)
+    if axis.target == 1:
+        return np.zeros(1)
+    return _half_pixel(index, axis)
 
 
 def _half_pixel_for_nearest(index: Array, axis: Axis) -> Array:
@@ -196,21 +214,25 @@ def _resize_filtered(op: Operator, x: Tensor, axis: Axis) -> Tensor:
 def _filter_matrix(op: Operator, axis: Axis) -> Array:
     positions = _positions(op, axis)
     shrink = min(axis.scale, 1.0) if op.flag("antialias") else 1.0
-    cubic = op.text("mode", "nearest") == "cubic"
-    reach = 2 if cubic else 1
+    reach, weigh = FILTERS.get(op.text("mode", "nearest"), FILTERS["linear"])
     start = math.floor(-reach / shrink) + 1
     taps = np.arange(start, 2 - start)
     matrix = np.zeros((axis.target, axis.size))
     for row, position in enumerate(positions):
         base = math.floor(position)
         distances = np.abs(taps - (position - base)) * shrink
-        weights = _cubic(distances, op) if cubic else np.clip(1 - distances, 0, 1)
+        weights = weigh(distances, op)
         columns = base + taps
         if op.flag("exclude_outside"):
             weights = np.where((columns >= 0) & (columns < axis.size), weights, 0)
         weights = weights / weights.sum()
         np.add.at(matrix[row], np.clip(columns, 0, axis.size - 1), weights)
     return matrix
+
+
+def _linear(distance: Array, _op: Operator) -> Array:
+    weights: Array = np.clip(1 - distance, 0, 1)
+    return weights
 
 
 def _cubic(distance: Array, op: Operator) -> Array:
@@ -221,16 +243,21 @@ def _cubic(distance: Array, op: Operator) -> Array:
     return weights
 
 
+FILTERS: Mapping[str, tuple[int, Callable[[Array, Operator], Array]]] = {
+    "linear": (1, _linear),
+    "cubic": (2, _cubic),
+}
+"""How many elements a filter reaches to each side, and its weight at a distance."""
+
+
 def _extrapolate(op: Operator, x: Tensor, axes: list[Axis]) -> Tensor:
     """Put a value where a result reads outside the input."""
     value = torch.full_like(x, op.number("extrapolation_value", 0.0))
     for axis in axes:
         positions = _positions(op, axis)
         outside = (positions < 0) | (positions > axis.size - 1)
-        shape = [1] * x.ndim
-        shape[axis.index] = -1
-        mask = torch.tensor(outside.tolist(), device=x.device).reshape(shape)
-        x = torch.where(mask, value, x)
+        mask = torch.tensor(outside.tolist(), device=x.device)
+        x = torch.where(along_axis(mask, axis.index, x.ndim), value, x)
     return x
 
 

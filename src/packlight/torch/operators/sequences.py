@@ -41,18 +41,20 @@ def _length(_op: Operator, values: Sequence) -> Tensor:
 
 def _concatenate(op: Operator, values: Sequence) -> Tensor:
     axis = op.integer("axis", 0)
-    return torch.stack(values, axis) if op.flag("new_axis") else torch.cat(values, axis)
+    if op.flag("new_axis"):
+        return torch.stack(values, axis)
+    return torch.cat(values, axis)
 
 
 def _split(op: Operator, x: Tensor, sizes: Value = None) -> Sequence:
     axis = op.integer("axis", 0)
     if sizes is None:
-        parts = torch.split(x, 1, axis)
-        return (
-            list(parts) if op.flag("keepdims", default=True) else [p.squeeze(axis) for p in parts]
-        )
-    lengths = integers(sizes)
-    return list(torch.split(x, lengths[0] if sizes.ndim == 0 else lengths, axis))
+        if op.flag("keepdims", default=True):
+            return list(torch.split(x, 1, axis))
+        return list(torch.unbind(x, axis))
+    if sizes.ndim == 0:
+        return list(torch.split(x, integer(sizes), axis))
+    return list(torch.split(x, integers(sizes), axis))
 
 
 SEQUENCES: Mapping[str, Function] = {

@@ -73,7 +73,9 @@ def split_padding(
     """Split padding into start and end, equal but for an odd element."""
     small = tuple(total // 2 for total in totals)
     large = tuple(total - total // 2 for total in totals)
-    return (small, large) if larger_after else (large, small)
+    if larger_after:
+        return small, large
+    return large, small
 
 
 def pad_spatial(x: Tensor, before: Sequence[int], after: Sequence[int], fill: float = 0) -> Tensor:

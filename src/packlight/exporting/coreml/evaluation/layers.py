@@ -60,7 +60,9 @@ def _convolve(arguments: Arguments) -> Numbers:
     rows = weight.reshape(groups, -1, inner * elements)
     result = np.matmul(rows, columns).reshape(batch, -1, *positions)
     bias = arguments.get("bias")
-    return result if bias is None else result + _along_channels(bias, result.ndim)
+    if bias is None:
+        return result
+    return result + _along_channels(bias, result.ndim)
 
 
 def _along_channels(numbers: Array, rank: int) -> Numbers:
@@ -81,8 +83,8 @@ def _convolve_transposed(arguments: Arguments) -> Numbers:
     rows = weight.reshape(groups, channels // groups, weight.shape[1], *kernel)
     for element in np.ndindex(*kernel):
         cut = [slice(None)] * LEADING_AXES
-        for axis, place in enumerate(element):
-            start = place * dilations[axis]
+        for axis, offset in enumerate(element):
+            start = offset * dilations[axis]
             stop = start + (positions[axis] - 1) * strides[axis] + 1
             cut.append(slice(start, stop, strides[axis]))
         matrix = rows[(slice(None), slice(None), slice(None), *element)].transpose(0, 2, 1)
@@ -137,7 +139,9 @@ def _layer_norm(arguments: Arguments) -> Numbers:
     result = _normalized(arguments["x"], arguments["axes"], arguments["epsilon"])
     result = result * arguments["gamma"]
     beta = arguments.get("beta")
-    return result if beta is None else result + beta
+    if beta is None:
+        return result
+    return result + beta
 
 
 def _instance_norm(arguments: Arguments) -> Numbers:

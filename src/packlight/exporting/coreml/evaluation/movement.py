@@ -81,10 +81,10 @@ def _scatter_along_axis(arguments: Arguments) -> Numbers:
     result = np.array(arguments["data"])
     indices: Array = arguments["indices"]
     combine = SCATTER[arguments["mode"]]
-    for place in np.ndindex(*indices.shape):
-        target = list(place)
-        target[int(arguments["axis"])] = int(indices[place])
-        result[tuple(target)] = combine(result[tuple(target)], arguments["updates"][place])
+    for position in np.ndindex(*indices.shape):
+        target = list(position)
+        target[int(arguments["axis"])] = int(indices[position])
+        result[tuple(target)] = combine(result[tuple(target)], arguments["updates"][position])
     return result
 
 
@@ -143,7 +143,9 @@ def _cumulative_sum(arguments: Arguments) -> Numbers:
     total = np.cumsum(x, axis=axis, dtype=x.dtype)
     if arguments["exclusive"]:
         total = total - x
-    return np.flip(total, axis) if arguments["reverse"] else total
+    if arguments["reverse"]:
+        total = np.flip(total, axis)
+    return total
 
 
 def _largest(arguments: Arguments) -> tuple[Numbers, Numbers]:

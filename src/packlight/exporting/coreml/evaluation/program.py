@@ -39,8 +39,7 @@ class Evaluation:
             if op.op_type == "const":
                 self.stored[op.outputs[0]] = _as_float32(op.outputs[0].val)
             elif op.op_type.startswith("constexpr_"):
-                restored = op.materialized_val_inference()
-                results = restored if isinstance(restored, tuple) else (restored,)
+                results = _as_tuple(op.materialized_val_inference())
                 self.stored |= dict(zip(op.outputs, map(_as_float32, results), strict=True))
             else:
                 self.steps.append(op)
@@ -59,8 +58,7 @@ class Evaluation:
         arguments = {
             name: _value_of(var, values) for name, var in op.inputs.items() if var is not None
         }
-        result = KERNELS[op.op_type](arguments)
-        results = result if isinstance(result, tuple) else (result,)
+        results = _as_tuple(KERNELS[op.op_type](arguments))
         for var, array in zip(op.outputs, results, strict=True):
             values[var] = self._rounded(var, np.asarray(array))
 
@@ -69,6 +67,12 @@ class Evaluation:
             array = array.astype(np.float16)
         rounded: Array = _as_float32(array)
         return rounded
+
+
+def _as_tuple(result: Any) -> tuple[Any, ...]:
+    if isinstance(result, tuple):
+        return result
+    return (result,)
 
 
 def _value_of(var: Any, values: Values) -> Any:

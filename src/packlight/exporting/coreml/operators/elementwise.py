@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
+import onnx_ir as ir
 from coremltools.converters.mil.mil import types
 
 from packlight.exporting.coreml.lowering import Function, Lowering, Operator, Result, Var
@@ -89,19 +90,21 @@ def _clip(lowering: Lowering, op: Operator) -> Result:
             bound = float(np.reshape(given.numbers(), -1)[0])
         bounds.append(bound)
     if bounds[0] > -math.inf:
-        x = lowering.op("maximum", x=x, y=_like(lowering, x, bounds[0]))
+        x = lowering.op("maximum", x=x, y=like(lowering, x, bounds[0]))
     if bounds[1] < math.inf:
-        x = lowering.op("minimum", x=x, y=_like(lowering, x, bounds[1]))
+        x = lowering.op("minimum", x=x, y=like(lowering, x, bounds[1]))
     return x
 
 
-def _like(lowering: Lowering, x: Var, number: float) -> object:
-    return np.int32(number) if is_integer(x) else lowering.number(number)
+def like(lowering: Lowering, x: Var, number: float) -> object:
+    """A number in the type of a value."""
+    if is_integer(x):
+        return np.int32(number)
+    return lowering.number(number)
 
 
 def _cast(lowering: Lowering, op: Operator) -> Result:
-    dtype = op.node.outputs[0].dtype
-    name = "" if dtype is None else dtype.numpy().name
+    name = ir.DataType(op.integer("to")).numpy().name
     x = first(lowering, op)
     if name in ("float32", "float16", "float64"):
         return lowering.op("cast", x=x, dtype=lowering.float_type)
@@ -125,7 +128,9 @@ def spread(lowering: Lowering, x: Var, shape: tuple[int, ...]) -> Var:
     if missing:
         x = lowering.op("reshape", x=x, shape=[1] * missing + list(x.shape))
     counts = [size // own for size, own in zip(shape, x.shape, strict=True)]
-    return x if set(counts) <= {1} else moved(lowering, "tile", x, reps=counts)
+    if set(counts) <= {1}:
+        return x
+    return moved(lowering, "tile", x, reps=counts)
 
 
 def moved(lowering: Lowering, kind: str, x: Var, **arguments: object) -> Var:
@@ -244,7 +249,9 @@ def _over_axis(lowering: Lowering, op: Operator, *, logarithm: bool) -> Result:
         x = lowering.op("sub", x=x, y=total)
     else:
         x = lowering.op("softmax", x=x, axis=axis)
-    return lowering.op("reshape", x=x, shape=list(value.shape)) if flattened else x
+    if flattened:
+        x = lowering.op("reshape", x=x, shape=list(value.shape))
+    return x
 
 
 UNARY = {
@@ -286,7 +293,7 @@ SEVERAL = {"Max": "maximum", "Min": "minimum", "Sum": "add"}
 
 def _negative(lowering: Lowering, op: Operator) -> Result:
     x = first(lowering, op)
-    return lowering.op("mul", x=x, y=np.int32(-1) if is_integer(x) else lowering.number(-1.0))
+    return lowering.op("mul", x=x, y=like(lowering, x, -1))
 
 
 ELEMENTWISE: Mapping[str, Function] = {

@@ -159,7 +159,9 @@ def _multiply(lowering: Lowering, op: Operator) -> Result:
     if weight.is_stored and weight.rank == MATRIX and x.rank > 1:
         matrix, factors = _factored(lowering, weight, axis=1)
         result = lowering.product(lowering.var(x), matrix)
-        return result if factors is None else lowering.op("mul", x=result, y=factors)
+        if factors is not None:
+            result = lowering.op("mul", x=result, y=factors)
+        return result
     left = lowering.var(x)
     right = lowering.var(weight)
     if x.rank == 1:
@@ -168,7 +170,9 @@ def _multiply(lowering: Lowering, op: Operator) -> Result:
         right = lowering.op("expand_dims", x=right, axes=[1])
     result = lowering.product(left, right)
     alone = [axis for axis, value in ((-2, x), (-1, weight)) if value.rank == 1]
-    return lowering.op("squeeze", x=result, axes=alone) if alone else result
+    if alone:
+        result = lowering.op("squeeze", x=result, axes=alone)
+    return result
 
 
 def _general_product(lowering: Lowering, op: Operator) -> Result:
@@ -258,8 +262,9 @@ def _dequantize(lowering: Lowering, op: Operator) -> Result:
 def _grid(op: Operator) -> tuple[Array, Array, dict[str, int]]:
     """Scale and zero point of a Q/DQ operator, and the axis that they lie along."""
     scale = np.asarray(op.input(1).numbers())
-    given = op.optional(2)
-    zero = np.zeros(scale.shape, np.uint8) if given is None else np.asarray(given.numbers())
+    zero = np.zeros(scale.shape, np.uint8)
+    if op.optional(2) is not None:
+        zero = np.asarray(op.input(2).numbers())
     if zero.dtype not in (np.uint8, np.int8) or op.integer("block_size"):
         raise UnsupportedError(f"codes of type {zero.dtype.name}")
     if scale.size == 1:

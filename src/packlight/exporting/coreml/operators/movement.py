@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from packlight.exporting.coreml.lowering import Function, Lowering, Operator, Result, Var
-from packlight.exporting.coreml.operators.elementwise import first, is_integer, moved, spread
+from packlight.exporting.coreml.operators.elementwise import first, like, moved, spread
 from packlight.exporting.operator_view import UnsupportedError
 from packlight.exporting.sampling import (
     nearest_positions,
@@ -16,9 +16,19 @@ from packlight.exporting.sampling import (
     resize_matrix,
     resize_target,
 )
-from packlight.exporting.slicing import pad_widths, reshape_sizes, slice_ranges, split_sizes
+from packlight.exporting.slicing import (
+    pad_widths,
+    reshape_sizes,
+    slice_ranges,
+    split_sizes,
+    triangle,
+)
 
-MATRIX = 2
+DEPTH_TO_SPACE = {
+    "DCR": ("depth_to_space", "block_size"),
+    "CRD": ("pixel_shuffle", "upscale_factor"),
+}
+"""Operators of MIL by the mode of DepthToSpace, with the name of their argument."""
 
 
 def _reshape(lowering: Lowering, op: Operator) -> Result:
@@ -41,11 +51,7 @@ def _squeeze(lowering: Lowering, op: Operator) -> Result:
 
 
 def _unsqueeze(lowering: Lowering, op: Operator) -> Result:
-    shape = op.input(0).shape
-    given = op.optional(1)
-    axes = op.integers("axes") if given is None else op.stored_integers(1)
-    rank = len(shape) + len(axes)
-    axes = sorted(axis + rank if axis < 0 else axis for axis in axes)
+    axes = op.new_axes(op.input(0).rank)
     return lowering.op("expand_dims", x=first(lowering, op), axes=axes)
 
 
@@ -111,7 +117,7 @@ def _pad(lowering: Lowering, op: Operator) -> Result:
     widths = [(max(before, 0), max(after, 0)) for before, after in widths]
     if mode == "constant":
         pads = [number for pair in widths for number in pair]
-        number = np.int32(fill) if is_integer(x) else lowering.number(fill)
+        number = like(lowering, x, fill)
         return lowering.op("pad", x=x, pad=pads, mode="constant", constant_val=number)
     for axis, (before, after) in enumerate(widths):
         if before or after:
@@ -130,8 +136,7 @@ def _tile(lowering: Lowering, op: Operator) -> Result:
 
 
 def _depth_to_space(lowering: Lowering, op: Operator) -> Result:
-    kind = "depth_to_space" if op.text("mode", "DCR") == "DCR" else "pixel_shuffle"
-    key = "block_size" if kind == "depth_to_space" else "upscale_factor"
+    kind, key = DEPTH_TO_SPACE[op.text("mode", "DCR")]
     return lowering.op(kind, x=first(lowering, op), **{key: op.integer("blocksize")})
 
 
@@ -155,12 +160,8 @@ def _largest(lowering: Lowering, op: Operator) -> Result:
 
 
 def _triangle(lowering: Lowering, op: Operator) -> Result:
-    shape = op.input(0).shape
-    offset = op.stored_integers(1)[0] if op.optional(1) is not None else 0
-    ones = np.ones(shape[-MATRIX:])
-    mask = np.triu(ones, offset) if op.integer("upper", 1) else np.tril(ones, offset)
-    x = first(lowering, op)
-    return lowering.op("mul", x=x, y=lowering.array(mask))
+    mask = lowering.array(triangle(op, op.input(0).shape))
+    return lowering.op("mul", x=first(lowering, op), y=mask)
 
 
 def _resize(lowering: Lowering, op: Operator) -> Result:

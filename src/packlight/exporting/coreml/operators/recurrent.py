@@ -17,24 +17,25 @@ from packlight.exporting.coreml.lowering import (
     Var,
 )
 from packlight.exporting.operator_view import UnsupportedError
+from packlight.exporting.unrolled import (
+    GATES,
+    STATES,
+    activations_of,
+    biases_of,
+    check_unrolled,
+    directions_of,
+)
 from packlight.exporting.weights import (
     Encoding,
     FloatWeight,
-    GridWeight,
     PaletteWeight,
     SparseWeight,
     StoredWeight,
 )
 
-MOST_STEPS = 512
-"""Moments up to which a layer is unrolled."""
+PEEPHOLES = 7
+"""Input of an LSTM."""
 
-GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-DEFAULT_ACTIVATIONS = {
-    "LSTM": ("Sigmoid", "Tanh", "Tanh"),
-    "GRU": ("Sigmoid", "Tanh"),
-    "RNN": ("Tanh",),
-}
 KERNELS = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
 Step = Callable[[Var, list[Var]], list[Var]]
 
@@ -63,42 +64,27 @@ class Direction:
 
 
 def _recurrent(lowering: Lowering, op: Operator) -> Result:
-    steps = op.input(0).shape[0]
-    lengths = op.optional(4)
-    whole = lengths is None or set(op.stored_integers(4)) == {steps}
-    clipped = "clip" in op.node.attributes or op.integer("input_forget")
-    if op.integer("layout") or not whole or clipped or steps > MOST_STEPS:
-        raise UnsupportedError("layout 1, different lengths, clipped gates or too many steps")
-    kind = op.text("direction", "forward")
-    ways = [kind == "reverse"] if kind != "bidirectional" else [False, True]
+    check_unrolled(op)
+    if op.optional(PEEPHOLES) is not None:
+        raise UnsupportedError("peepholes")
     sequences: list[list[Var]] = []
     finals: list[list[Var]] = []
-    for index, backward in enumerate(ways):
-        direction = _direction(lowering, op, index, len(ways))
+    for index, backward in enumerate(directions_of(op)):
+        direction = _direction(lowering, op, index)
         outputs, state = _run(lowering, op, direction, backward=backward)
         sequences.append(outputs)
         finals.append(state)
     return _outputs(lowering, op, sequences, finals)
 
 
-def _direction(lowering: Lowering, op: Operator, index: int, ways: int) -> Direction:
-    hidden = op.input(2).shape[-1]
-    rows = GATES[op.op_type] * hidden
-    biases = op.optional(3)
-    both = np.zeros((ways, 2 * rows)) if biases is None else np.asarray(biases.numbers())
-    names = op.texts("activations") or list(DEFAULT_ACTIVATIONS[op.op_type]) * ways
-    count = len(DEFAULT_ACTIVATIONS[op.op_type])
-    own = names[index * count : (index + 1) * count]
-    unknown = [name for name in own if name not in KERNELS]
-    if unknown or op.optional(7) is not None:
-        raise UnsupportedError("other activations or peepholes")
+def _direction(lowering: Lowering, op: Operator, index: int) -> Direction:
+    activations = activations_of(op, index, KERNELS)
     return Direction(
         lowering.var(_matrix(op.input(1), index)),
         lowering.var(_matrix(op.input(2), index)),
-        both[index][:rows],
-        both[index][rows:],
-        hidden,
-        [KERNELS[name] for name in own],
+        *biases_of(op, index),
+        op.input(2).shape[-1],
+        [KERNELS[name] for name in activations],
         index,
     )
 
@@ -123,11 +109,9 @@ def _part(encoding: Encoding, index: int) -> Encoding:
         return FloatWeight(encoding.array[index])
     if isinstance(encoding, PaletteWeight):
         table = encoding.table.at(index)
-        factors = None if encoding.scale is None else encoding.scale.at(index)
+        factors = encoding.scale and encoding.scale.at(index)
         return PaletteWeight(encoding.indices[index], table, factors, encoding.bits)
-    zero = None if encoding.zero is None else encoding.zero.at(index)
-    scale = encoding.scale.at(index)
-    return GridWeight(encoding.codes[index], scale, zero, encoding.bits)
+    return encoding.with_shared(encoding.codes[index], lambda shared: shared.at(index))
 
 
 def _product(lowering: Lowering, x: Var, matrix: Var) -> Var:
@@ -144,9 +128,11 @@ def _run(
     inputs = _product(lowering, flat, direction.weight)
     inputs = lowering.op("add", x=inputs, y=lowering.array(bias))
     state = _initial(lowering, op, direction, batch)
-    order = range(length - 1, -1, -1) if backward else range(length)
+    moments = list(range(length))
+    if backward:
+        moments.reverse()
     outputs: list[Var] = []
-    for moment in order:
+    for moment in moments:
         part = inputs
         if length > 1:
             width = int(inputs.shape[1])
@@ -162,7 +148,7 @@ def _run(
 
 def _initial(lowering: Lowering, op: Operator, direction: Direction, batch: int) -> list[Var]:
     state = []
-    for index in range(2 if op.op_type == "LSTM" else 1):
+    for index in range(STATES[op.op_type]):
         value = op.optional(5 + index)
         if value is None:
             state.append(lowering.array(np.zeros((batch, direction.hidden))))

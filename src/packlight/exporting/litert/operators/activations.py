@@ -152,7 +152,9 @@ def _flattened(name: str, lowering: Lowering, op: Operator, value: Value) -> Res
 
 
 def _over_last(name: str, lowering: Lowering, tensor: Tensor) -> Tensor:
-    options = {"beta": 1.0} if name == "SOFTMAX" else {}
+    options = {}
+    if name == "SOFTMAX":
+        options["beta"] = 1.0
     if len(tensor.shape) <= HIGHEST_SOFTMAX_RANK:
         return lowering.unary(name, tensor, **options)
     matrix = lowering.reshape(tensor, (math.prod(tensor.shape[:-1]), tensor.shape[-1]))

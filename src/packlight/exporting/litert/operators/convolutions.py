@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from packlight.exporting.litert.flatbuffer import Tensor
+from packlight.exporting.litert.flatbuffer import Array, Tensor
 from packlight.exporting.litert.layouts import Layout, channels_last
 from packlight.exporting.litert.lowering import (
     Function,
@@ -26,8 +26,11 @@ VALID = 1
 LINE_RANK = 3
 PLANE_RANK = 4
 VOLUME_RANK = 5
-DEPTHWISE_LAYOUTS: Mapping[int, Layout] = {LINE_RANK: (1, 2, 0), PLANE_RANK: (1, 2, 3, 0)}
-"""(outputs, 1, positions...) as (1, positions..., outputs), by rank."""
+FILTER_RANKS = (LINE_RANK, PLANE_RANK)
+"""Axes of the weights that kernels over two spatial axes take."""
+
+DEPTHWISE_LAYOUT = (1, 2, 3, 0)
+"""(outputs, 1, height, width) as (1, height, width, outputs)."""
 
 
 def _convolve(lowering: Lowering, op: Operator) -> Result:
@@ -54,25 +57,24 @@ def is_depthwise(op: Operator) -> bool:
 
 
 def filter_layout(op: Operator) -> Layout:
-    """Layout of a weight (outputs, inputs, positions...) that the kernel wants."""
-    rank = op.input(1).rank
-    wants_depthwise = is_depthwise(op) and op.integer("group", 1) > 1
-    return DEPTHWISE_LAYOUTS[rank] if wants_depthwise else channels_last(rank)
+    """Layout of a weight (outputs, inputs, height, width) that the kernel wants."""
+    if is_depthwise(op) and op.integer("group", 1) > 1:
+        return DEPTHWISE_LAYOUT
+    return channels_last(PLANE_RANK)
 
 
 def filter_form(lowering: Lowering, op: Operator) -> Tensor:
     """The weight as the kernel wants it, with two spatial axes."""
     weight = op.input(1)
-    layout = filter_layout(op)
-    if weight.rank not in DEPTHWISE_LAYOUTS:
+    if weight.rank not in FILTER_RANKS:
         raise UnsupportedError(f"{weight.rank - 2} spatial axes")
-    if weight.rank == PLANE_RANK:
-        return lowering.form(weight, layout)
-    return lowering.form(with_second_axis(weight), (0, 2, 3, 1) if layout[0] == 0 else (1, 2, 3, 0))
+    return lowering.form(with_second_axis(weight), filter_layout(op))
 
 
 def with_second_axis(weight: Value) -> Value:
-    """A weight over one spatial axis as one over two, with its encoding."""
+    """A weight over one or two spatial axes as one over two, with its encoding."""
+    if weight.rank == PLANE_RANK:
+        return weight
     shape = (*weight.shape[:2], 1, weight.shape[2])
     if weight.weight is not None:
         return Value(weight.name, shape, weight.dtype, weight=with_axis(weight.weight, 2))
@@ -198,7 +200,7 @@ def _transposed_kernels(
     return [lowering.constant(part.transpose(1, 2, 3, 0)) for part in parts]
 
 
-def _spread(weight: Any, window: Window) -> Any:
+def _spread(weight: Array, window: Window) -> Array:
     """A dilated weight with its zeros written out."""
     result = np.zeros((*weight.shape[:2], *window.reach), np.float32)
     places = tuple(slice(None, None, step) for step in window.dilations)

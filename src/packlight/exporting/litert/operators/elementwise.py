@@ -24,7 +24,9 @@ def aligned(lowering: Lowering, values: Sequence[Value]) -> tuple[list[Tensor], 
     """Tensors of one rank and layout for values that are repeated against each other."""
     rank = max(value.rank for value in values)
     full = [value for value in values if value.rank == rank and not value.is_stored]
-    layout = lowering.common_layout(full) if full else natural(rank)
+    layout = natural(rank)
+    if full:
+        layout = lowering.common_layout(full)
     spread = [lowering.broadcast(value, rank) for value in values]
     return [lowering.form(value, layout) for value in spread], layout
 
@@ -68,7 +70,7 @@ def _divide(lowering: Lowering, op: Operator) -> Result:
         return _fusing_binary("DIV", lowering, op)
     (left, right), layout = aligned(lowering, [op.input(0), op.input(1)])
     shape = np.broadcast_shapes(left.shape, right.shape)
-    narrow = [lowering.emit("CAST", [one], one.shape, "int32") for one in (left, right)]
+    narrow = [lowering.emit("CAST", [tensor], tensor.shape, "int32") for tensor in (left, right)]
     quotient = lowering.emit("DIV", narrow, shape, "int32")
     return value_of("", lowering.emit("CAST", [quotient], shape, left.dtype), layout)
 

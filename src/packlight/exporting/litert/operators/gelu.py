@@ -110,7 +110,9 @@ def _scaled(lowering: Lowering, node: ir.Node) -> ir.Value | None:
 
 def _other(node: ir.Node, value: ir.Value) -> ir.Value | None:
     others = [source for source in node.inputs if source is not value]
-    return others[0] if len(others) == 1 else None
+    if len(others) != 1:
+        return None
+    return others[0]
 
 
 def _has_constant(lowering: Lowering, node: ir.Node, number: float) -> bool:
@@ -118,7 +120,7 @@ def _has_constant(lowering: Lowering, node: ir.Node, number: float) -> bool:
 
 
 def _is_constant(lowering: Lowering, source: ir.Value | None, number: float) -> bool:
-    value = None if source is None else lowering.values.get(source)
+    value = lowering.value(source)
     if value is None or value.array is None or value.size != 1 or value.dtype != "float32":
         return False
     return math.isclose(float(value.array.reshape(-1)[0]), number, rel_tol=TOLERANCE)

@@ -35,7 +35,9 @@ def _gather(lowering: Lowering, op: Operator) -> Result:
     if indices.rank == 0:
         kept = [other for other in layout if other != axis]
         return value_of("", result, tuple(sorted(kept).index(other) for other in kept))
-    return value_of("", result, layout if indices.rank == 1 else None)
+    if indices.rank == 1:
+        return value_of("", result, layout)
+    return value_of("", result)
 
 
 def _positions(lowering: Lowering, indices: Value, size: int) -> Array | Tensor:
@@ -116,14 +118,13 @@ def _scatter_elements(lowering: Lowering, op: Operator) -> Result:
 
 
 def _selected(lowering: Lowering, value: Value, updates: Value, places: Array) -> Value:
-    flat = [lowering.reshape(lowering.form(one), (one.size,)) for one in (value, updates)]
+    flat = [lowering.reshape(lowering.form(part), (part.size,)) for part in (value, updates)]
     return value_of("", lowering.gather(lowering.concatenate(flat, 0), places, 0))
 
 
 def _one_hot(lowering: Lowering, op: Operator) -> Result:
     indices, depth, values = (op.input(index) for index in range(3))
-    axis = op.integer("axis", -1)
-    axis = axis + indices.rank + 1 if axis < 0 else axis
+    axis = op.axis(indices.rank + 1, -1)
     count = depth.integers()[0]
     cold, hot = values.numbers().reshape(-1)
     positions = _positions(lowering, indices, count)

@@ -25,7 +25,7 @@ from packlight.exporting.litert.lowering import (
     spatial_form,
 )
 from packlight.exporting.litert.operators.convolutions import (
-    DEPTHWISE_LAYOUTS,
+    FILTER_RANKS,
     convolution,
     filter_layout,
     with_second_axis,
@@ -34,9 +34,10 @@ from packlight.exporting.litert.operators.elementwise import aligned
 from packlight.exporting.litert.operators.indexing import INDEXING
 from packlight.exporting.litert.operators.movement import MOVEMENT
 from packlight.exporting.litert.operators.pooling import POOLING, pooled
+from packlight.exporting.litert.operators.products import matrix_layout
 from packlight.exporting.litert.stored import store_codes
 from packlight.exporting.litert.values import Operator, UnsupportedError, Value, value_of
-from packlight.exporting.weights import GridWeight
+from packlight.exporting.weights import MIDDLE_CODES, GridWeight
 from packlight.exporting.windows import as_two_axes, window_of
 
 BYTE = 8
@@ -124,10 +125,10 @@ def following_grid(lowering: Lowering, output: ir.Value) -> Target | None:
     if grid is None:
         return None
     if activation:
-        known = _kernel_activation(grid, bounds)
-        if known is None:
+        fused = _kernel_activation(grid, bounds)
+        if fused is None:
             return None
-        activation = known
+        activation = fused
     return Target(grid, activation, reader.outputs[0], (*absorbed, reader))
 
 
@@ -145,24 +146,17 @@ def _kernel_activation(grid: Quantization, bounds: tuple[float, float]) -> int |
 
 def grid_of(lowering: Lowering, node: ir.Node) -> Quantization | None:
     """The grid of a QuantizeLinear of 8 bits in LiteRT's signed codes; None for all others."""
-    scale = _stored(lowering, node, 1)
-    zero = _stored(lowering, node, 2)
+    scale = lowering.stored_numbers(node, 1)
+    zero = lowering.stored_numbers(node, 2)
     if scale is None or scale.size != 1:
         return None
-    dtype = node.outputs[0].dtype
-    codes = np.zeros(1, np.uint8 if dtype is None else dtype.numpy())
+    codes = np.zeros(1, (node.outputs[0].dtype or ir.DataType.UINT8).numpy())
     if zero is not None:
         codes = zero.reshape(-1)
-    if codes.dtype not in (np.uint8, np.int8):
+    middle = MIDDLE_CODES.get(codes.dtype.name)
+    if middle is None:
         return None
-    offset = 0 if codes.dtype == np.int8 else 1 << (BYTE - 1)
-    return Quantization((float(scale.reshape(-1)[0]),), (int(codes[0]) - offset,))
-
-
-def _stored(lowering: Lowering, node: ir.Node, index: int) -> np.ndarray | None:
-    source = node.inputs[index] if index < len(node.inputs) else None
-    value = None if source is None else lowering.values.get(source)
-    return value.numbers() if value is not None and value.is_stored else None
+    return Quantization((float(scale.reshape(-1)[0]),), (int(codes[0]) - middle,))
 
 
 def _quantize(lowering: Lowering, op: Operator) -> Result:
@@ -189,7 +183,7 @@ def _dequantize(lowering: Lowering, op: Operator) -> Result:
 
 def _weight_of(value: Value) -> GridWeight | None:
     """A weight of 8 bits around 0; None for all others."""
-    encoding = None if value.weight is None else value.weight.encoding
+    encoding = value.encoding
     if not isinstance(encoding, GridWeight) or encoding.bits != BYTE:
         return None
     if encoding.shape != value.shape:
@@ -197,10 +191,9 @@ def _weight_of(value: Value) -> GridWeight | None:
     axes = encoding.scale.axes(encoding.shape)
     if len(axes) > 1 or any(encoding.scale.block[axis] > 1 for axis in axes):
         return None
-    middle = 0 if encoding.is_signed else 1 << (BYTE - 1)
-    zero = encoding.zero
-    centered = middle == 0 if zero is None else bool(np.all(zero.values == middle))
-    return encoding if centered else None
+    if not encoding.is_centered:
+        return None
+    return encoding
 
 
 def _integer_bias(
@@ -210,38 +203,38 @@ def _integer_bias(
     assert inputs.quantization is not None
     step = np.array(weight.scale, np.float32) * np.float32(inputs.quantization.scale[0])
     grid = Quantization(tuple(float(number) for number in step), (0,) * len(step))
-    numbers = np.zeros(outputs) if bias is None else bias.numbers().astype(np.float64)
+    numbers = np.zeros(outputs)
+    if bias is not None:
+        numbers = bias.numbers().astype(np.float64)
     limits = np.iinfo(np.int32)
     codes = np.clip(np.rint(numbers / step), limits.min, limits.max).astype(np.int32)
-    own = _own_codes(bias, step)
-    if own is None or bias is None or bias.weight is None:
+    stored_codes = _own_codes(bias, step)
+    if stored_codes is None or bias is None or bias.weight is None:
         return lowering.builder.store("", codes, grid)
     name = bias.name
-    lowering.builder.record(name, bias.weight.form(), own.nbytes + step.nbytes)
-    return lowering.builder.store(name, own, grid)
+    lowering.builder.record(name, bias.weight.form(), stored_codes.nbytes + step.nbytes)
+    return lowering.builder.store(name, stored_codes, grid)
 
 
 def _own_codes(bias: Value | None, step: np.ndarray) -> np.ndarray | None:
     """Codes of a bias that is stored in just these steps."""
-    encoding = None if bias is None or bias.weight is None else bias.weight.encoding
+    encoding = bias and bias.encoding
     if not isinstance(encoding, GridWeight) or encoding.codes.dtype != np.int32:
         return None
-    own = np.broadcast_to(encoding.scale.values.reshape(-1), encoding.codes.size)
-    wanted = np.broadcast_to(step, own.shape)
-    return encoding.codes.reshape(-1) if np.allclose(own, wanted, rtol=1e-5) else None
+    stored_steps = np.broadcast_to(encoding.scale.values.reshape(-1), encoding.codes.size)
+    steps = np.broadcast_to(step, stored_steps.shape)
+    if not np.allclose(stored_steps, steps, rtol=1e-5):
+        return None
+    return encoding.codes.reshape(-1)
 
 
 def _convolve(lowering: Lowering, op: Operator, target: Target) -> Value | None:
     x = op.input(0)
     weight = op.input(1)
-    if x.codes is None or weight.rank not in DEPTHWISE_LAYOUTS or _weight_of(weight) is None:
+    if x.codes is None or weight.rank not in FILTER_RANKS or _weight_of(weight) is None:
         return None
     window = window_of(op, x.shape[2:], weight.shape[2:])
-    layout = filter_layout(op)
-    if weight.rank < len(channels_last(4)):
-        layout = (0, 2, 3, 1) if layout[0] == 0 else (1, 2, 3, 0)
-        weight = with_second_axis(weight)
-    kernel = _weight_tensor(lowering, weight, layout)
+    kernel = _weight_tensor(lowering, with_second_axis(weight), filter_layout(op))
     tensor = spatial_form(lowering, x.codes)
     assert kernel.quantization is not None
     bias = _integer_bias(lowering, op.optional(2), tensor, kernel.quantization, weight.shape[0])
@@ -267,11 +260,11 @@ def _general_product(lowering: Lowering, op: Operator, target: Target) -> Value 
     bias = op.optional(2)
     grid = _weight_of(weight)
     plain = op.number("alpha", 1.0) == 1 and op.number("beta", 1.0) == 1
-    outputs = weight.shape[0 if op.integer("transB") else 1]
+    layout = matrix_layout(transposed=not op.integer("transB"))
+    outputs = weight.shape[layout[0]]
     fits = bias is None or (bias.is_stored and bias.shape == (outputs,))
     if x.codes is None or grid is None or not plain or not fits or op.integer("transA"):
         return None
-    layout = (0, 1) if op.integer("transB") else (1, 0)
     return _connected(lowering, x.codes, _weight_tensor(lowering, weight, layout), bias, target)
 
 
@@ -346,7 +339,7 @@ def _mean(lowering: Lowering, op: Operator, target: Target) -> Value | None:
     layout = channels_last(x.rank)
     tensor = lowering.form(x.codes, layout)
     axes = list(range(1, x.rank - 1))
-    shape = [1 if axis in axes else size for axis, size in enumerate(tensor.shape)]
+    shape = (tensor.shape[0], *(1 for _ in axes), tensor.shape[-1])
     places = lowering.constant(axes, "int32")
     result = lowering.emit("MEAN", [tensor, places], shape, "int8", target.grid, keepDims=True)
     return value_of("", result, layout)

@@ -21,7 +21,14 @@ from packlight.exporting.litert.values import (
     stored_value,
     value_of,
 )
-from packlight.exporting.slicing import pad_widths, reshape_sizes, slice_ranges, split_sizes
+from packlight.exporting.slicing import (
+    pad_widths,
+    reshape_sizes,
+    slice_ranges,
+    split_sizes,
+    triangle,
+)
+from packlight.model import stored_tensor
 
 
 def _reshape(lowering: Lowering, op: Operator) -> Result:
@@ -59,13 +66,12 @@ def _merged(order: list[int], units: list[int]) -> list[int]:
     if 0 in units:
         units = [axis for axis in units if axis]
         return [0, *_merged(order, units)]
-    return [*units, *order] if units else order
+    return [*units, *order]
 
 
 def _flatten(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
-    axis = op.integer("axis", 1)
-    axis = axis + value.rank if axis < 0 else axis
+    axis = op.axis(value.rank, 1)
     rows = math.prod(value.shape[:axis])
     return reshaped(lowering, value, (rows, math.prod(value.shape[axis:])))
 
@@ -81,12 +87,10 @@ def _squeeze(lowering: Lowering, op: Operator) -> Result:
 
 def _unsqueeze(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
-    given = op.optional(1)
-    axes = op.integers("axes") if given is None else given.integers()
-    rank = value.rank + len(axes)
-    axes = [axis + rank if axis < 0 else axis for axis in axes]
-    sizes = iter(value.shape)
-    return reshaped(lowering, value, [1 if axis in axes else next(sizes) for axis in range(rank)])
+    shape = list(value.shape)
+    for axis in op.new_axes(value.rank):
+        shape.insert(axis, 1)
+    return reshaped(lowering, value, shape)
 
 
 def _transpose(lowering: Lowering, op: Operator) -> Result:
@@ -243,8 +247,6 @@ def _space_to_depth(lowering: Lowering, op: Operator) -> Result:
 
 
 def _constant(lowering: Lowering, op: Operator) -> Result:
-    from packlight.model import stored_tensor  # noqa: PLC0415
-
     tensor = stored_tensor(op.node.outputs[0])
     if tensor is None:
         raise UnsupportedError("texts")
@@ -278,10 +280,7 @@ def _range(lowering: Lowering, op: Operator) -> Result:
 
 def _triangle(lowering: Lowering, op: Operator) -> Result:
     value = op.input(0)
-    diagonal = op.optional(1)
-    offset = 0 if diagonal is None else diagonal.integers()[0]
-    ones = np.ones(value.shape[-2:])
-    mask = np.triu(ones, offset) if op.integer("upper", 1) else np.tril(ones, offset)
+    mask = triangle(op, value.shape)
     layout = natural(value.rank)
     tensor = lowering.form(value, layout)
     kept = lowering.constant(mask.reshape((1,) * (value.rank - 2) + mask.shape), "bool")

@@ -90,7 +90,7 @@ def _count_correction(
     """Window size over numbers counted at each position (1, height, width, 1)."""
     stated = op.integers("pads") or [0] * 4
     half = len(stated) // 2
-    behind = stated[half:] if half > 1 else [0, *stated[half:]]
+    behind = [0, *stated[half:]][-2:]
     if op.text("auto_pad", "NOTSET") != "NOTSET":
         behind = list(window.after)
     shares = []

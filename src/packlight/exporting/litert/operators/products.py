@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from packlight.exporting.einsum import product_plan
 from packlight.exporting.litert.flatbuffer import Tensor
+from packlight.exporting.litert.layouts import Layout
 from packlight.exporting.litert.lowering import Function, Lowering, Result
 from packlight.exporting.litert.values import Operator, UnsupportedError, Value, value_of
 
@@ -63,8 +64,8 @@ def _following_bias(
     reader = lowering.only_reader(output)
     if reader is None or reader.op_type != "Add" or reader.domain:
         return None, output
-    other = reader.inputs[1] if reader.inputs[0] is output else reader.inputs[0]
-    value = None if other is None else lowering.values.get(other)
+    addend = next((source for source in reader.inputs if source is not output), None)
+    value = lowering.value(addend)
     if value is None or not value.is_stored or value.shape != (outputs,):
         return None, output
     lowering.absorbed.add(reader)
@@ -80,10 +81,10 @@ def _multiply_vector(lowering: Lowering, left: Value, right: Value) -> Result:
         second = _reshaped(lowering, right, (*right.shape, 1))
     result = batched_product(lowering, first, second)
     shape = list(result.shape)
-    if right.rank == 1:
-        shape = shape[:-1]
     if left.rank == 1:
-        del shape[len(shape) - (1 if right.rank == 1 else 2)]
+        del shape[-2]
+    if right.rank == 1:
+        del shape[-1]
     return value_of("", lowering.reshape(result, shape))
 
 
@@ -94,13 +95,20 @@ def _reshaped(lowering: Lowering, value: Value, shape: tuple[int, ...]) -> Value
 def batched_product(lowering: Lowering, left: Value, right: Value) -> Tensor:
     """Products of matrices in the last two axes, repeated over the axes before."""
     swapped = (*range(right.rank - 2), right.rank - 1, right.rank - 2)
-    known = lowering.layouts(right)
-    transposed = swapped in known
+    layouts = lowering.layouts(right)
+    transposed = swapped in layouts
     second = lowering.form(right, swapped if transposed else None)
     first = lowering.form(left)
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     shape = (*batch, left.shape[-2], right.shape[-1])
     return lowering.emit("BATCH_MATMUL", [first, second], shape, "float32", adjY=transposed)
+
+
+def matrix_layout(*, transposed: bool) -> Layout:
+    """The order in which the two axes of a matrix are stored."""
+    if transposed:
+        return (1, 0)
+    return (0, 1)
 
 
 def _general_product(lowering: Lowering, op: Operator) -> Result:
@@ -109,8 +117,8 @@ def _general_product(lowering: Lowering, op: Operator) -> Result:
     addend = op.optional(2)
     alpha = op.number("alpha", 1.0)
     beta = op.number("beta", 1.0)
-    x = lowering.form(left, (1, 0) if op.integer("transA") else (0, 1))
-    weight = lowering.form(right, (0, 1) if op.integer("transB") else (1, 0))
+    x = lowering.form(left, matrix_layout(transposed=bool(op.integer("transA"))))
+    weight = lowering.form(right, matrix_layout(transposed=not op.integer("transB")))
     outputs = weight.shape[0]
     if alpha != 1:
         x = lowering.binary("MUL", x, alpha)

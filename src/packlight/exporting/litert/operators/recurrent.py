@@ -16,21 +16,19 @@ from packlight.exporting.litert.operators.products import fully_connected
 from packlight.exporting.litert.stored import is_coded, sliced
 from packlight.exporting.litert.values import (
     Operator,
-    UnsupportedError,
     Value,
     stored_value,
     value_of,
 )
+from packlight.exporting.unrolled import (
+    GATES,
+    STATES,
+    activations_of,
+    biases_of,
+    check_unrolled,
+    directions_of,
+)
 
-MOST_STEPS = 512
-"""Moments up to which a layer is unrolled; each takes some twenty operators."""
-
-GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-DEFAULT_ACTIVATIONS = {
-    "LSTM": ("Sigmoid", "Tanh", "Tanh"),
-    "GRU": ("Sigmoid", "Tanh"),
-    "RNN": ("Tanh",),
-}
 KERNELS = {"Sigmoid": "LOGISTIC", "Tanh": "TANH", "Relu": "RELU"}
 
 Step = Callable[[Tensor, list[Tensor]], list[Tensor]]
@@ -60,51 +58,25 @@ class Direction:
 
 
 def _recurrent(lowering: Lowering, op: Operator) -> Result:
-    x = op.input(0)
-    batch_first = bool(op.integer("layout"))
-    if batch_first:
-        raise UnsupportedError("layout 1")
-    if op.optional(4) is not None and not _is_whole(op, x.shape[0]):
-        raise UnsupportedError("sequences of different lengths")
-    if "clip" in op.node.attributes or op.integer("input_forget"):
-        raise UnsupportedError("clipped gates")
-    if x.shape[0] > MOST_STEPS:
-        raise UnsupportedError(f"{x.shape[0]} steps; {MOST_STEPS} are unrolled at most")
-    kind = op.text("direction", "forward")
-    ways = [kind == "reverse"] if kind != "bidirectional" else [False, True]
+    check_unrolled(op)
     finals: list[list[Tensor]] = []
     sequences: list[list[Tensor]] = []
-    for index, backward in enumerate(ways):
-        direction = _direction(lowering, op, index, len(ways))
+    for index, backward in enumerate(directions_of(op)):
+        direction = _direction(lowering, op, index)
         steps, state = _run(lowering, op, direction, backward=backward)
         sequences.append(steps)
         finals.append(state)
     return _outputs(lowering, op, sequences, finals)
 
 
-def _is_whole(op: Operator, steps: int) -> bool:
-    lengths = op.optional(4)
-    return lengths is not None and lengths.is_stored and set(lengths.integers()) == {steps}
-
-
-def _direction(lowering: Lowering, op: Operator, index: int, ways: int) -> Direction:
-    hidden = op.input(2).shape[-1]
-    rows = GATES[op.op_type] * hidden
-    biases = op.optional(3)
-    both = np.zeros((ways, 2 * rows)) if biases is None else biases.numbers()
-    names = op.texts("activations") or list(DEFAULT_ACTIVATIONS[op.op_type]) * ways
-    count = len(DEFAULT_ACTIVATIONS[op.op_type])
-    own = names[index * count : (index + 1) * count]
-    unknown = [name for name in own if name not in KERNELS]
-    if unknown:
-        raise UnsupportedError(f"activation {unknown[0]}")
+def _direction(lowering: Lowering, op: Operator, index: int) -> Direction:
+    activations = activations_of(op, index, KERNELS)
     return Direction(
         lowering.form(_matrix(op.input(1), index)),
         _matrix(op.input(2), index),
-        both[index][:rows],
-        both[index][rows:],
-        hidden,
-        [KERNELS[name] for name in own],
+        *biases_of(op, index),
+        op.input(2).shape[-1],
+        [KERNELS[name] for name in activations],
         index,
     )
 
@@ -136,9 +108,11 @@ def _run(
     flat = lowering.reshape(lowering.form(x), (length * batch, x.shape[2]))
     inputs = fully_connected(lowering, flat, direction.weight, rows)
     state = _initial(lowering, op, direction, batch)
-    order = range(length - 1, -1, -1) if backward else range(length)
+    moments = list(range(length))
+    if backward:
+        moments.reverse()
     outputs: list[Tensor] = []
-    for moment in order:
+    for moment in moments:
         part = lowering.slice(inputs, (moment * batch, 0), (batch, inputs.shape[1]))
         state = step(part, state)
         outputs.append(state[0])
@@ -149,8 +123,7 @@ def _run(
 
 def _initial(lowering: Lowering, op: Operator, direction: Direction, batch: int) -> list[Tensor]:
     state = []
-    count = 2 if op.op_type == "LSTM" else 1
-    for index in range(count):
+    for index in range(STATES[op.op_type]):
         value = op.optional(5 + index)
         if value is None:
             state.append(lowering.constant(np.zeros((batch, direction.hidden))))

@@ -30,13 +30,16 @@ def _reduced(lowering: Lowering, op: Operator, name: str, tensor: Tensor | None 
     value = op.input(0)
     axes = _axes(op, value)
     layout = lowering.common_layout([value])
-    source = lowering.form(value, layout) if tensor is None else tensor
+    if tensor is None:
+        tensor = lowering.form(value, layout)
     if axes is None:
-        return value_of("", source, layout)
+        return value_of("", tensor, layout)
     keep = bool(op.integer("keepdims", 1))
     places = [layout.index(axis) for axis in axes]
-    result = lowering.reduce(name, source, places, keep=keep)
-    return value_of("", result, layout if keep else layout_without(layout, axes))
+    result = lowering.reduce(name, tensor, places, keep=keep)
+    if keep:
+        return value_of("", result, layout)
+    return value_of("", result, layout_without(layout, axes))
 
 
 def layout_without(layout: Layout, axes: list[int]) -> Layout:

@@ -95,7 +95,7 @@ def _bilinear(
 def _kernel_coordinates(old: int, new: int, half_pixel: bool, corners: bool) -> Array:
     place = np.arange(new, dtype=np.float64)
     if corners:
-        return place * (old - 1) / (new - 1) if new > 1 else np.zeros(new)
+        return place * (old - 1) / max(new - 1, 1)
     if half_pixel:
         return (place + 0.5) * old / new - 0.5
     return place * old / new
