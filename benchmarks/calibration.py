@@ -1,125 +1,105 @@
-"""Calibration of MiniLM: peak memory and time of ranges, by the number of samples.
+"""What calibration samples give on other data: the task's, with changed copies, or synthetic ones.
 
-    python benchmarks/calibration.py 32 2000
-    python benchmarks/calibration.py --entropy 32 200    # ONNX Runtime's beside it
+    python benchmarks/calibration.py                         # every model
+    python benchmarks/calibration.py --curve minilm silero   # and the held-out estimate
+    python benchmarks/calibration.py --judged 100 efficientnet
 
-Each figure is of a fresh process on one thread, on texts of 128 tokens, which come again where more
-are asked for: ``static`` as a whole, with weights to nearest, so that the samples pass by once;
-its ranges alone, session and search included; and the model on the same samples with every value
-that gets a range led out, and nothing else done. Seconds are by the clock and of all cores, for
-on a busy machine only the latter say what a thing costs. ONNX Runtime's entropy calibration, in an
-environment of its own, keeps all activations and fails where they are not of one shape.
+dB of the outputs against float32 on the calibration samples and on judged ones, which no choice has
+seen, in exact arithmetic. With ``--curve`` the estimate of ``packlight diagnose --recipe``, which
+sees calibration samples alone. Seconds are of work of all cores.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import math
-import os
-import resource
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from importlib import import_module
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-KIB, MB = 1024, 1e6
-RECIPE = "static,rounding=nearest,bias=false,search=minmax"
-Taken = tuple[float, float, float]
-"""Peak bytes, seconds by the clock, seconds of all cores."""
+import numpy as np
 
+import packlight
+from packlight.diagnosis.evidence import output_error
+from packlight.diagnosis.overfit import learning_curve
+from packlight.evaluation import Reference
+from packlight.layers import evenly_spread
+from packlight.metrics import METRICS
+from packlight.model import Model, load
+from packlight.records import parse_recipe
+from packlight.records.recipe_options import FITTED
+from packlight.task import Task
+from suite import EXACT, case
 
-def parts(count: int) -> Mapping[str, Callable[[], object]]:
-    """What is timed, by its name."""
-    import packlight
-    from packlight.backends.capabilities import capabilities
-    from packlight.compression.qdq import placement
-    from packlight.compression.qdq.placement import activation_grids
-    from packlight.metrics import METRICS
-    from packlight.model import load, nodes
-    from packlight.records import SessionOptions, StaticInt8
-    from packlight.runtime import stream
-    from packlight.runtime.calibration import Calibrator
-    from packlight.task import LazySamples, Task
-    from plain import plain_model
-    from suite import case
-    from texts import CALIBRATION_LONGEST
+PALETTE = f"simplify+palette,{FITTED}"
+RECIPES: Mapping[str, Sequence[str]] = {
+    "fashion": (f"{PALETTE},bits=4", f"{PALETTE},mixed=2.5"),
+    "efficientnet": tuple(f"{PALETTE},mixed={width}" for width in (3.15, 4.2, 5.6)),
+    "minilm": (f"{PALETTE},mixed=2.7",),
+    "silero": (f"{PALETTE},mixed=2.7",),
+    "ocr": (f"{PALETTE},mixed=2.7",),
+}
+"""By model, what is made with each kind of samples."""
 
-    chosen = case("minilm")
-    whole, model = chosen.task(), load(plain_model(chosen))
-    full = [one for one in whole.calibration if one[0]["input_ids"].size == CALIBRATION_LONGEST]
-    samples = LazySamples(count, lambda index: full[index % len(full)])
-    task = Task(name="calibration", samples=samples, metric=METRICS["snr"], calibration=samples)
-    weighted = [
-        node
-        for node in nodes(model.graph)
-        if node.op_type in capabilities("onnxruntime").weight_operators
-    ]
-    plan, options = placement.place(model.graph, weighted), SessionOptions()
-    calibrator = Calibrator(samples, options)
-    import_module("packlight.compression.grids.ranges_kernels")
-    return {
-        "static": partial(packlight.compress, model, RECIPE, task=task),
-        "ranges": partial(activation_grids, model.graph, plan, calibrator, StaticInt8()),
-        "taps": lambda: sum(1 for _ in stream(model, list(plan.ranges()), samples, {}, options)),
-    }
+DATA = ("samples", "augmented", "synthetic")
 
 
-def timed(what: str, count: int) -> Taken:
-    """One part in this process."""
-    do = parts(count)[what]
-    start, busy = time.perf_counter(), time.process_time()
-    do()
-    seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB, seconds, busy
+def with_data(recipe: str, data: str) -> str:
+    """A recipe whose last step learns from other samples."""
+    if data == "samples":
+        return recipe
+    return f"{recipe},calibration={data}"
 
 
-def measured(what: str, count: int) -> Taken:
-    """One part in a fresh process."""
-    command = [sys.executable, "-W", "ignore", __file__, what, str(count)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    peak, seconds, busy = json.loads(done.stdout.splitlines()[-1])
-    return peak, seconds, busy
+def level_on(model: Model, task: Task, reference: Reference, most: int) -> float:
+    """dB of a model on so many samples, evenly spread."""
+    indices = evenly_spread(len(task.samples), most)
+    signal, noise = output_error(model, EXACT, reference, indices)
+    return 10 * math.log10(signal / max(noise, np.finfo(np.float64).tiny))
 
 
-def entropy(count: int) -> Taken:
-    """ONNX Runtime's entropy calibration; not a number where it fails."""
-    import theirs
-    from plain import calibration_file, plain_model
-    from suite import case
-
-    chosen = case("minilm")
-    command = [str(theirs.installed("onnxruntime")), str(theirs.PEERS / "time_entropy.py")]
-    done = subprocess.run(
-        [*command, str(plain_model(chosen)), str(calibration_file(chosen)), str(count)],
-        check=False, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    if done.returncode:
-        return math.nan, math.nan, math.nan
-    peak, seconds, busy = json.loads(done.stdout.splitlines()[-1])
-    return peak, seconds, busy
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Print the table, or do what the arguments say."""
-    if arguments[0] in ("static", "ranges", "taps"):
-        print(json.dumps(timed(arguments[0], int(arguments[1]))))
-        return
-    print("| samples | what | peak MB | s | s of all cores | of taps alone | of all cores |")
-    print("| --: | --- | --: | --: | --: | --: | --: |")
-    for count in [int(one) for one in arguments if one.isdigit()]:
-        found = {what: measured(what, count) for what in ("taps", "ranges", "static")}
-        if "--entropy" in arguments:
-            found["ONNX Runtime, entropy"] = entropy(count)
-        _, clock, cores = found["taps"]
-        for what, (peak, seconds, busy) in found.items():
+def rows(name: str, data: Sequence[str], judged: int, *, curve: bool) -> None:
+    """Print the rows of a model."""
+    chosen = case(name)
+    model = load(chosen.model_path())
+    task = chosen.task()
+    inside = replace(task, samples=task.calibration, targets=(), metric=METRICS["snr"],
+                     groups={}, calibration=(), calibration_groups={})  # fmt: skip
+    references = {part: Reference(model, part, EXACT) for part in (task, inside)}
+    for recipe in RECIPES[name]:
+        for samples in data:
+            start = time.process_time()
+            text = with_data(recipe, samples)
+            given = None if samples == "synthetic" else task
+            made = packlight.compress(model, text, task=given)
+            seconds = time.process_time() - start
+            levels = [level_on(made.model, part, references[part], judged) for part in references]
+            estimate = ""
+            if curve and samples != "synthetic":
+                found = learning_curve(model, parse_recipe(text), task, EXACT)
+                estimate = "-" if found is None else f"{found.expected.value:.1f}"
+            short = recipe.removeprefix("simplify+").replace(f",{FITTED}", "")
             print(
-                f"| {count} | {what} | {peak / MB:.0f} | {seconds:.1f} | {busy:.1f} "
-                f"| {seconds / clock:.2f} | {busy / cores:.2f} |", flush=True,
+                f"| {name} | `{short}` | {samples} | {made.after / 1e6:.3f} | {levels[1]:.1f} "
+                f"| {levels[0]:.1f} | {estimate} | {seconds:.0f} |", flush=True,
             )  # fmt: skip
 
 
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}")
+    parser.add_argument("--data", nargs="*", choices=DATA, default=DATA)
+    parser.add_argument("--judged", type=int, default=400, help="samples that judge, at most")
+    parser.add_argument("--curve", action="store_true", help="the held-out estimate, too")
+    asked = parser.parse_args()
+    print("| model | recipe | samples | MB | dB on them | dB on others | expected | s of work |")
+    print("| --- | --- | --- | --: | --: | --: | --: | --: |")
+    for name in asked.names or RECIPES:
+        rows(name, asked.data, asked.judged, curve=asked.curve)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["32", "2000"])
+    main()

@@ -88,6 +88,11 @@ def crops(photos: Sequence[str], count: int, seed: int) -> LazySamples:
     return LazySamples(count, lambda index: ({"image": crop(photos, index, seed)[None]},))
 
 
+def sources(photos: Sequence[str], count: int) -> list[str]:
+    """The photo that each of so many crops is of."""
+    return [photos[index % len(photos)] for index in range(count)]
+
+
 def task() -> Task:
     """Share of 400 crops in which a variant sees what the original sees."""
     return Task(
@@ -95,6 +100,7 @@ def task() -> Task:
         samples=crops(TEST_PHOTOS, TEST_CROPS, TEST_SEED),
         metric=METRICS["agreement"],
         calibration=crops(CALIBRATION_PHOTOS, CALIBRATION_CROPS, CALIBRATION_SEED),
+        calibration_groups={"photo": sources(CALIBRATION_PHOTOS, CALIBRATION_CROPS)},
         remarks=(f"{len(TEST_PHOTOS)} photos; {len(CALIBRATION_PHOTOS)} others to calibrate",),
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from packlight.api.verification import Verification
-from packlight.compression import AppliedRecipe, uses_data
+from packlight.compression import AppliedRecipe, learns_without_data, uses_data
 from packlight.compression import compress as apply_recipe
 from packlight.compression.recipe_text import AnyRecipe, read_recipe, recipe_name
 from packlight.errors import RecipeError
@@ -93,7 +93,7 @@ def compress(
             f"'{recipe_name(recipe)}' learns from calibration "
             "samples, and no task is given: name data with --task, as in --task data.npz, or leave "
             "out what learns, as rounding=gptq, mixed=, range=moments or static; quick8 and quick4 "
-            "need no data"
+            "need no data, and calibration=synthetic makes samples from the model"
         )
     source = source_of(model, runs=task is not None)
     target = None
@@ -102,7 +102,7 @@ def compress(
         check_output(target, source.files)
     data = task_or_none(task, source.model)
     start = time.perf_counter()
-    calibrator = None
+    calibrator = Calibrator((), options, progress) if learns_without_data(steps) else None
     calibration_digest = ""
     if data is not None:
         calibrator = Calibrator(data.calibration, options, progress, state=data.state)
@@ -155,5 +155,6 @@ def _variant_record(source: Model, applied: AppliedRecipe, name: str, calibratio
         calibration=calibration,
         changes=applied.changes,
         refusals=applied.refusals,
+        calibrations=applied.calibrations,
         environment=environment(),
     )

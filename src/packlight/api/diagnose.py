@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from packlight.advice import with_lessons
+from packlight.compression.recipe_text import AnyRecipe, read_recipe
 from packlight.diagnosis import Subject
 from packlight.diagnosis import diagnose as find_causes
 from packlight.evaluation import model_notes
@@ -49,6 +50,7 @@ def diagnose(
     variant: AnyModel,
     task: AnyTask | None = None,
     *,
+    recipe: AnyRecipe | None = None,
     device: str | Path | Device = "",
     unit: str = "",
     options: SessionOptions = DEFAULT_SESSION,
@@ -64,6 +66,8 @@ def diagnose(
         variant: made by any tool, with the same inputs and outputs.
         task: its samples are run; without a task, inputs are random, which says little about
             ranges and outliers, and a finding says so.
+        recipe: that made the variant. Where weights fit the calibration samples better than others,
+            parts of these make nine variants more, to see how much other samples would give.
         device: to predict latency for; if empty, latency is measured on this machine.
         unit: of the device, that computes.
         options: of the sessions.
@@ -97,6 +101,8 @@ def diagnose(
             profiles=timed.profiles,
             ratio=timed.ratio,
             sizes=(stored_size(first.path), stored_size(second.path)),
+            recipe=None if recipe is None else read_recipe(recipe, seed),
+            progress=progress,
         )
         causes = find_causes(subject)
         progress("done", 2, 2)

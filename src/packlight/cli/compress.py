@@ -19,7 +19,7 @@ from packlight.cli.options import (
 )
 from packlight.cli.screen import print_json, say, screen, working
 from packlight.cli.tables import UNKNOWN, plain_table, stacked, styled
-from packlight.presentation.changes import describe_change
+from packlight.presentation.changes import calibration_sentence, describe_change
 from packlight.presentation.numbers import plural, show_bytes
 from packlight.presentation.refusals import group_refusals
 
@@ -44,6 +44,7 @@ def compressed_parts(compressed: Compressed) -> list[RenderableType]:
     parts: list[RenderableType] = [styled(head, style="bold")]
     if compressed.first_run is not None and compressed.first_run.error:
         parts.append(styled(f"As with the original, it was not run: {compressed.first_run.error}"))
+    parts += [styled(calibration_sentence(made)) for made in variant.calibrations]
     if variant.changes:
         parts.append(changes_table(variant.changes))
     if compressed.quantized:

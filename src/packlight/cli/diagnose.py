@@ -87,6 +87,14 @@ def diagnose(
     variant: VariantModel,
     *,
     task: OptionalTask = "",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            "--recipe",
+            metavar="R",
+            help="Recipe that made the variant: shows what more calibration samples would give.",
+        ),
+    ] = "",
     device: OnDevice = "",
     unit: OnUnit = "",
     limit: Limit = 32,
@@ -109,6 +117,7 @@ def diagnose(
       packlight diagnose model.onnx int8.onnx --task data.npz
       packlight diagnose model.onnx int8.onnx --task data.npz --json
       packlight diagnose model.onnx int4.onnx --device pixel-8
+      packlight diagnose model.onnx small.onnx --task data.npz --recipe best3
     """
     with working() as progress:
         from packlight import SessionOptions
@@ -118,6 +127,7 @@ def diagnose(
             reference,
             variant,
             task or None,
+            recipe=recipe or None,
             device=device,
             unit=unit,
             options=SessionOptions(threads=threads),

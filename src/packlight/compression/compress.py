@@ -12,6 +12,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from packlight.compression.calibration_data import StepData, step_learns
 from packlight.compression.local_functions import inline_functions
 from packlight.compression.method import Method, Site
 from packlight.compression.methods.stored_weights import SiteChoice, store_choices
@@ -28,7 +29,7 @@ from packlight.errors import CheckError, ModelError, RecipeError
 from packlight.model import Model, graphs, initializers, name_operators, raise_opset
 from packlight.records.configs import RoundingConfig
 from packlight.records.recipe import Recipe, Step
-from packlight.records.variant import Change, Refusal
+from packlight.records.variant import Change, MadeCalibration, Refusal
 from packlight.runtime.calibration import Calibrator, FloatReference
 
 HELD_BYTES = 64 * 2**20
@@ -44,22 +45,14 @@ class AppliedRecipe:
         recipe: its steps.
         changes: made, step by step.
         refusals: of sites that stay as they are.
+        calibrations: samples that were made for steps.
     """
 
     model: Model
     recipe: Recipe
     changes: tuple[Change, ...]
     refusals: tuple[Refusal, ...]
-
-
-def uses_data(recipe: Recipe) -> bool:
-    """Tell whether a step of the recipe needs calibration samples."""
-    return any(map(step_uses_data, recipe.steps))
-
-
-def step_uses_data(step: Step) -> bool:
-    """Tell whether a step needs calibration samples."""
-    return METHODS[step.method].uses_data(step.config)
+    calibrations: tuple[MadeCalibration, ...] = ()
 
 
 def compress(
@@ -122,6 +115,7 @@ class Run:
         current = model
         reference: FloatReference | None = None
         original = _original(model, steps, in_place=in_place)
+        data = StepData(self.calibrator, model)
         for run in passes(steps):
             last = steps[run[-1]]
             after = steps[run[-1] + 1 :]
@@ -130,16 +124,18 @@ class Run:
             referred = needs_reference((last, *after))
             start = StepInput(current, editable, reference, referred, original)
             with _named_step(run[0] + 1, steps[run[0]]):
+                chosen = [steps[index] for index in run]
+                calibrator = data.calibrator_for(list(filter(step_learns, chosen)))
                 if _is_choice(last):
-                    chosen = [steps[index] for index in run]
-                    result = _apply_choices(start, chosen, opset, self.calibrator, self.held)
+                    result = _apply_choices(start, chosen, opset, calibrator, self.held)
                 else:
-                    result = _apply_step(start, last, opset, self.calibrator, self.held)
+                    result = _apply_step(start, last, opset, calibrator, self.held)
             current = result.model
             reference = result.reference
             changes += result.changes
             refusals += result.refusals
-        return AppliedRecipe(current, self.recipe, tuple(changes), tuple(refusals))
+        made = tuple(data.made.values())
+        return AppliedRecipe(current, self.recipe, tuple(changes), tuple(refusals), made)
 
 
 def _original(model: Model, steps: Sequence[Step], *, in_place: bool) -> Model | None:
@@ -211,7 +207,7 @@ def needs_reference(steps: Sequence[Step]) -> bool:
     run = list(takewhile(lambda step: METHODS[step.method].replaces, steps))
     after = steps[len(run) : len(run) + 1]
     learned = bool(run) and any(METHODS[step.method].learns for step in after)
-    return learned or any(map(step_uses_data, run[1:]))
+    return learned or any(map(step_learns, run[1:]))
 
 
 @dataclass(frozen=True, slots=True)

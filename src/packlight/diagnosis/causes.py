@@ -10,7 +10,6 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from packlight.diagnosis.evidence import Cure, Rounding, Survey, Weight
-from packlight.diagnosis.weight_storage import channel_axis
 
 Rows = NDArray[np.float64]
 
@@ -102,7 +101,7 @@ class Sites:
         return Cure(
             tuple(item.key for item in roundings if operator in ("", item.operator)),
             {
-                (item.node, item.index): _reference_weight(item)
+                (item.node, item.index): item.as_read(item.reference)
                 for item in weights
                 if operator in ("", item.operator)
             },
@@ -122,14 +121,6 @@ class Sites:
     def any(self, *causes: str) -> bool:
         """Return whether anything falls under some causes."""
         return any(self.roundings[cause] or self.weights[cause] for cause in causes)
-
-
-def _reference_weight(weight: Weight) -> Rows:
-    """The reference's weight in its original shape."""
-    shape = weight.shape
-    axis = channel_axis(weight.node, weight.index, len(shape))
-    moved = [shape[axis], *shape[:axis], *shape[axis + 1 :]]
-    return np.asarray(np.moveaxis(weight.reference.reshape(moved), 0, axis))
 
 
 def ends(survey: Survey) -> list[str]:

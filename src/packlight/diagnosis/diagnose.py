@@ -10,6 +10,7 @@ from packlight.diagnosis.evidence import Subject, Survey
 from packlight.diagnosis.findings import level, measured
 from packlight.diagnosis.latency import times
 from packlight.diagnosis.operators import float16_range, other_operators
+from packlight.diagnosis.overfit import calibration_overfit
 from packlight.diagnosis.rounding import roundings
 from packlight.diagnosis.sizes import sizes
 from packlight.diagnosis.time_shares import time_shares
@@ -22,6 +23,7 @@ DETECTORS: Mapping[str, Callable[[Survey], Iterator[Finding]]] = {
     "other operators": other_operators,
     "float16": float16_range,
     "rounding": roundings,
+    "calibration samples": calibration_overfit,
     "bytes": sizes,
     "time": times,
 }

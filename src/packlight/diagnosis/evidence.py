@@ -5,7 +5,7 @@ A cure is a copy of the variant without some of its errors; its outputs show wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -36,8 +36,9 @@ from packlight.layers.weights import is_folded, refolded, weight_pairs
 from packlight.metrics.fidelity import float_vector, signal_and_noise
 from packlight.model import Model, stored_tensor
 from packlight.profiling.source_lines import source_of
-from packlight.records import Measurement, Profile, SessionOptions, SourceLine
+from packlight.records import Measurement, Profile, Recipe, SessionOptions, SourceLine
 from packlight.runtime import open_session
+from packlight.runtime.progress import Progress, silent
 from packlight.task import Task
 
 Rows = NDArray[np.float64]
@@ -58,6 +59,8 @@ class Subject:
         profiles: measured costs of both models; None where time was not measured.
         ratio: time of the variant over that of the reference; None where it was not measured.
         sizes: bytes of both files.
+        recipe: that made the variant of the reference; None where it is not known.
+        progress: told of what takes long.
     """
 
     reference: Model
@@ -69,6 +72,8 @@ class Subject:
     profiles: tuple[Profile, Profile] | None = None
     ratio: Measurement | None = None
     sizes: tuple[int, int] = (0, 0)
+    recipe: Recipe | None = None
+    progress: Progress = silent
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,6 +136,12 @@ class Weight:
         if energy:
             return float((noise**2).sum()) / energy
         return 0.0
+
+    def as_read(self, rows: Rows) -> Rows:
+        """Numbers (channels, numbers) in the shape in which the operator reads them."""
+        axis = channel_axis(self.node, self.index, len(self.shape))
+        moved = [self.shape[axis], *self.shape[:axis], *self.shape[axis + 1 :]]
+        return np.asarray(np.moveaxis(rows.reshape(moved), 0, axis))
 
     @property
     def bits(self) -> float:
@@ -275,20 +286,36 @@ class Survey:
 
     def outputs_of(self, model: Model, options: SessionOptions) -> Rows:
         """Energy of the reference's outputs and of a model's difference to them (2,)."""
-        session = open_session(model, options)
-        task = self.subject.task
-        total = np.zeros(2)
-        for index in self.samples:
-            steps = task.samples[index]
-            expected = float_vector(self.reference_outputs.outputs(index, steps))
-            total += output_energies(
-                float_vector(sample_outputs(session, steps, task.state)), expected
-            )
-        return total
+        return output_error(model, options, self.reference_outputs, self.samples)
+
+    def cured_model(self, cure: Cure) -> Model:
+        """The variant without some of its errors."""
+        return _cured(self.pair, cure)
 
     def cure(self, cure: Cure) -> Rows:
         """Energies of the outputs and of the error with some errors removed (2,)."""
-        return self.outputs_of(_cured(self.pair, cure), self.exactly)
+        return self.outputs_of(self.cured_model(cure), self.exactly)
+
+
+def output_error(
+    model: Model, options: SessionOptions, reference: Reference, indices: Iterable[int]
+) -> Rows:
+    """Energy of the reference's outputs and of a model's difference to them (2,).
+
+    Args:
+        model: to run.
+        options: of its session.
+        reference: with its task, whose samples both run.
+        indices: of the samples.
+    """
+    session = open_session(model, options)
+    task = reference.task
+    total = np.zeros(2)
+    for index in indices:
+        steps = task.samples[index]
+        expected = float_vector(reference.outputs(index, steps))
+        total += output_energies(float_vector(sample_outputs(session, steps, task.state)), expected)
+    return total
 
 
 def output_energies(actual: Rows, expected: Rows) -> Rows:

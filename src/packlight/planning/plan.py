@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from packlight.compression.compress import uses_data
+from packlight.compression.calibration_data import uses_data
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.recommendation import Case, recommendation, runnable
 from packlight.planning.routes import KEEP, MINUTES, ROUTES, SECONDS, Choice, Route

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from packlight.presentation.numbers import plural
 from packlight.records.storage import (
     FewerChannels,
     Folded,
@@ -21,7 +22,7 @@ from packlight.records.storage import (
     StoredPalette,
     StoredSparse,
 )
-from packlight.records.variant import Change, Refusal
+from packlight.records.variant import Change, MadeCalibration, Refusal
 
 ROUNDING: Mapping[RoundingMethod, str] = {"nearest": "round-to-nearest", "gptq": "GPTQ"}
 PRUNING: Mapping[RoundingMethod, str] = {"nearest": "by magnitude", "gptq": "by SparseGPT"}
@@ -149,3 +150,15 @@ PHRASES: Mapping[type, Callable[[Any], Iterator[str]]] = {
     Learned: _learned,
 }
 """Phrases of each form of storage; notes follow them."""
+
+
+def calibration_sentence(made: MadeCalibration) -> str:
+    """Samples that were made for calibration."""
+    kinds = ", ".join(made.kinds) or "inputs"
+    if made.data == "synthetic":
+        return f"Calibrated on {made.samples:,} synthetic samples ({kinds}), made from the model."
+    copies = made.samples - made.collected
+    return (
+        f"Calibrated on {plural(made.collected, 'sample')} of the task and {copies:,} changed "
+        f"copies of them ({kinds})."
+    )

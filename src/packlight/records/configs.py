@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 
 from packlight.errors import RecipeError
 from packlight.records.granularity import PerBlock, PerChannel, PerGroup, PerTensor
-from packlight.records.method_config import MethodConfig
+from packlight.records.method_config import CalibratedConfig, MethodConfig
 from packlight.records.name_pattern import check_pattern
 from packlight.records.structure_configs import Channels, LowRank
 from packlight.records.training_configs import Distill
@@ -53,7 +53,7 @@ WHOLE = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class RoundingConfig(MethodConfig):
+class RoundingConfig(CalibratedConfig):
     """Options of methods that round weights to the values that these can take.
 
     Attributes:
@@ -106,7 +106,7 @@ class Simplify(MethodConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Equalize(MethodConfig):
+class Equalize(CalibratedConfig):
     """Move scales of channels between weights.
 
     Attributes:
@@ -246,7 +246,7 @@ class Sparse(RoundingConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class StaticInt8(MethodConfig):
+class StaticInt8(CalibratedConfig):
     """Compute in 8-bit integers with ranges from calibration samples.
 
     Attributes:
@@ -301,7 +301,7 @@ class StaticInt8(MethodConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class DynamicInt8(MethodConfig):
+class DynamicInt8(CalibratedConfig):
     """Multiply in 8-bit integers, activations by their own range at every call.
 
     Attributes:

@@ -34,6 +34,23 @@ class MethodConfig:
         return f"{type(self).__name__}({', '.join(options)})"
 
 
+CalibrationData = Literal["samples", "augmented", "synthetic"]
+"""Samples that a step learns from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class CalibratedConfig(MethodConfig):
+    """Base of the configs of methods that can learn from calibration samples.
+
+    Attributes:
+        calibration: what is learned from, where anything is: the task's ``samples``; these and
+            changed copies of them (``augmented``), for images, sound and token ids; or
+            ``synthetic`` samples that are made from the model, which need no task.
+    """
+
+    calibration: CalibrationData = "samples"
+
+
 def option_types(cls: type[MethodConfig]) -> Mapping[str, object]:
     """Annotations of a config's fields, resolved."""
     return types_of(cast("Hashable", cls))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from packlight.errors import RecipeError
-from packlight.records.method_config import MethodConfig
+from packlight.records.method_config import CalibratedConfig, MethodConfig
 
 ChannelImportance = Literal["reconstruction", "activation", "l2", "norm"]
 """Order in which channels are removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Channels(MethodConfig):
+class Channels(CalibratedConfig):
     """Remove whole channels, units and heads, so that tensors become smaller and stay dense.
 
     Attributes:
@@ -52,7 +52,7 @@ class Channels(MethodConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class LowRank(MethodConfig):
+class LowRank(CalibratedConfig):
     """Store weights as products of two smaller ones.
 
     Attributes:

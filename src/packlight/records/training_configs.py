@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from packlight.errors import RecipeError
-from packlight.records.method_config import MethodConfig
+from packlight.records.method_config import CalibratedConfig, MethodConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Distill(MethodConfig):
+class Distill(CalibratedConfig):
     """Learn what earlier steps stored, against the float model, on calibration samples.
 
     Codes, tables, scales, weights, biases and norms change and keep their storage, so that the file

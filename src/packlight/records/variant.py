@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from packlight.records.codec import digest
 from packlight.records.display import Displayed
+from packlight.records.method_config import CalibrationData
 from packlight.records.reason_code import ReasonCode
 from packlight.records.recipe import Recipe
 from packlight.records.storage import Storage
@@ -51,6 +52,23 @@ class Change:
     after: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class MadeCalibration:
+    """Calibration samples that were made for steps of a recipe.
+
+    Attributes:
+        data: how they were made.
+        samples: that steps learned from.
+        collected: the task's own among them.
+        kinds: of the inputs that were changed or made, as ``images``.
+    """
+
+    data: CalibrationData
+    samples: int
+    collected: int
+    kinds: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Variant(Displayed):
     """A model made from a parent by a recipe.
@@ -67,6 +85,8 @@ class Variant(Displayed):
         refusals: what could have been and was not.
         environment: versions of what made it.
         took: seconds.
+        calibrations: samples that were made for its steps; empty where they learned from the task's
+            own alone, or from none.
     """
 
     VERSION: ClassVar[int] = 2
@@ -82,6 +102,7 @@ class Variant(Displayed):
     refusals: tuple[Refusal, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     took: float = 0.0
+    calibrations: tuple[MadeCalibration, ...] = ()
 
 
 def variant_id(parent: str, recipe: Recipe, calibration: str) -> str:

@@ -149,6 +149,7 @@ class Bench:
             calibration=self.calibration_digest(recipe),
             changes=applied.changes,
             refusals=applied.refusals,
+            calibrations=applied.calibrations,
             environment=environment(),
             took=time.perf_counter() - start,
         )

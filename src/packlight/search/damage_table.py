@@ -18,6 +18,7 @@ from packlight.records import digest
 from packlight.runtime.calibration import Calibrator
 from packlight.search.bench import Bench
 from packlight.search.forms import form_config
+from packlight.task import Selection
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,8 @@ class StoredDamage:
 def damage_table(bench: Bench, forms: Sequence[str]) -> DamageTable:
     """The damage table of a project, computed once."""
     key = digest([
-        bench.original.id, bench.task.calibration_digest, list(forms), bench.options,
+        bench.original.id, bench.task.calibration_digest, bench.task.calibration_groups,
+        list(forms), bench.options,
         version("packlight"),
     ])  # fmt: skip
     stored = bench.store.get("damage", key, DamageTable)
@@ -75,7 +77,8 @@ def damage_table(bench: Bench, forms: Sequence[str]) -> DamageTable:
 
 
 def _predict(bench: Bench, forms: Sequence[str]) -> DamageTable:
-    fitting, held_out = held_out_split(len(bench.task.calibration))
+    calibration = bench.task.calibration
+    fitting, held_out = held_out_split(len(calibration), bench.task.calibration_groups)
     graph = compress(bench.opened.model, SIMPLIFY).model.graph
     configs = [form_config(form) for form in forms]
     with limited_threads(None):
@@ -89,6 +92,6 @@ def _predict(bench: Bench, forms: Sequence[str]) -> DamageTable:
     return DamageTable(bench.original.id, tuple(forms), tuple(map(StoredDamage.of, entries)))
 
 
-def _calibrator(bench: Bench, part: slice) -> Calibrator:
+def _calibrator(bench: Bench, part: Sequence[int]) -> Calibrator:
     task = bench.task
-    return Calibrator(task.calibration[part], bench.options, state=task.state)
+    return Calibrator(Selection(task.calibration, part), bench.options, state=task.state)

@@ -1,6 +1,7 @@
 """A task from an ``.npz``: arrays named as the model's inputs, with targets and groups.
 
-``target``, ``group_NAME``, ``calibration_INPUT`` and ``metric`` (a name of the table) are optional.
+``target``, ``group_NAME``, ``calibration_INPUT``, ``calibration_group_NAME`` and ``metric`` (a name
+of the table) are optional.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from packlight.task.unpacking import check_unpacked
 Arrays = Mapping[str, NDArray[np.generic]]
 CALIBRATION = "calibration_"
 GROUP = "group_"
+CALIBRATION_GROUP = CALIBRATION + GROUP
 TARGET = "target"
 METRIC = "metric"
 SCORES_RANK = 2
@@ -62,6 +64,7 @@ def load_arrays(path: Path, model: Model) -> Task:
         targets=stored_targets,
         groups=groups(arrays, len(samples), path.name),
         calibration=calibration,
+        calibration_groups=groups(arrays, len(calibration), path.name, CALIBRATION_GROUP),
         remarks=remarks,
     )
 
@@ -98,10 +101,11 @@ def check_names(arrays: Arrays, model: Model, file: str) -> None:
     """Refuse an array with an unknown name."""
     inputs = set(model.inputs())
     names = inputs | {CALIBRATION + name for name in inputs} | {TARGET, METRIC}
-    unknown = [name for name in arrays if name not in names and not name.startswith(GROUP)]
+    columns = (GROUP, CALIBRATION_GROUP)
+    unknown = [name for name in arrays if name not in names and not name.startswith(columns)]
     if unknown:
         raise TaskError(
-            f"'{file}' may hold {', '.join(sorted(names))} and group_NAME; "
+            f"'{file}' may hold {', '.join(sorted(names))}, group_NAME and calibration_group_NAME; "
             f"it holds {', '.join(unknown)}. Rename or remove these"
         )
 
@@ -200,14 +204,18 @@ def targets(arrays: Arrays, count: int, file: str) -> NDArray[np.generic]:
     return values
 
 
-def groups(arrays: Arrays, count: int, file: str) -> dict[str, tuple[str, ...]]:
+def groups(
+    arrays: Arrays, count: int, file: str, prefix: str = GROUP
+) -> dict[str, tuple[str, ...]]:
     """Group columns by name."""
-    columns = {name.removeprefix(GROUP): array for name, array in arrays.items()
-               if name.startswith(GROUP)}  # fmt: skip
+    samples = "samples" if prefix == GROUP else "calibration samples"
+    columns = {name.removeprefix(prefix): array for name, array in arrays.items()
+               if name.startswith(prefix)}  # fmt: skip
     for name, array in columns.items():
         if array.shape != (count,):
             raise TaskError(
-                f"'{file}' has {count} samples; its array 'group_{name}' has shape {array.shape}"
+                f"'{file}' has {count} {samples}; its array '{prefix}{name}' has shape "
+                f"{array.shape}"
             )
     return {name: tuple(map(str, array.tolist())) for name, array in columns.items()}
 

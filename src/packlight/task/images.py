@@ -67,10 +67,12 @@ def load_images(folder: Path, model: Model, seed: int = 0) -> Task:
     samples = _image_samples(files, canvas)
     remarks = [PIXELS]
     if is_split:
-        calibration = _image_samples(_image_files(parts[1])[0], canvas)
+        calibration_files = _image_files(parts[1])[0]
+        calibration: Samples = _image_samples(calibration_files, canvas)
         tested = np.arange(len(files))
     else:
         tested, chosen = _split_calibration(len(files), folder, seed)
+        calibration_files = [files[index] for index in chosen]
         calibration = Selection(samples, chosen.tolist())
         remarks.append(f"{len(chosen)} of {len(files)} images were held back for calibration")
     return Task(
@@ -80,6 +82,7 @@ def load_images(folder: Path, model: Model, seed: int = 0) -> Task:
         targets=labels[tested],
         groups={"class": tuple(classes[label] for label in labels[tested])},
         calibration=calibration,
+        calibration_groups={"file": [file.name for file in calibration_files]},
         remarks=tuple(remarks),
     )
 

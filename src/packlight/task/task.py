@@ -38,6 +38,8 @@ class Task:
         targets: one for each sample; empty where the metric compares with the reference.
         groups: by column, the group of each sample.
         calibration: samples that methods may use; none of them among ``samples``.
+        calibration_groups: by column, the group of each calibration sample, as the photo that it
+            is a part of: those of one group are not different data.
         state: output of a call -> input that it feeds at the next.
         split: name of the data.
         remarks: sentences about the data, shown with the task.
@@ -52,6 +54,7 @@ class Task:
     targets: Targets = ()
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     calibration: Sequence[Steps] = ()
+    calibration_groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     state: Mapping[str, str] = field(default_factory=dict)
     split: str = "test"
     remarks: tuple[str, ...] = ()
@@ -77,10 +80,14 @@ class Task:
                 f"metric '{self.metric.name}' compares with the {self.metric.against}: "
                 f"give {target_count}"
             )
-        for column, names in self.groups.items():
+        self._check_groups(self.groups, count, "samples")
+        self._check_groups(self.calibration_groups, len(self.calibration), "calibration samples")
+
+    def _check_groups(self, groups: Mapping[str, Sequence[str]], count: int, samples: str) -> None:
+        for column, names in groups.items():
             if len(names) != count:
                 raise TaskError(
-                    f"a group column names the group of each of {count} samples; "
+                    f"a group column names the group of each of {count} {samples}; "
                     f"column '{column}' of task '{self.name}' has {len(names)}"
                 )
 

@@ -8,7 +8,7 @@ import pytest
 
 from packlight.api.compress import compress
 from packlight.compression import METHODS
-from packlight.compression.compress import uses_data
+from packlight.compression.calibration_data import uses_data
 from packlight.compression.recipe_text import read_recipe, recipe_name
 from packlight.errors import RecipeError
 from packlight.model import to_bytes

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 
 from packlight.compression import compress
-from packlight.compression.compress import uses_data
+from packlight.compression.calibration_data import uses_data
 from packlight.compression.qdq.integer_weights import excess, hold_pairs, in_pairs
 from packlight.errors import RecipeError
 from packlight.model import initializers, nodes, to_bytes

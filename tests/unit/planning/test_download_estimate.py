@@ -8,7 +8,7 @@ from onnx import helper, numpy_helper
 from packlight.api.plan import PlanRequest
 from packlight.api.plan_in_process import plan_for
 from packlight.compression import compress
-from packlight.compression.compress import uses_data
+from packlight.compression.calibration_data import uses_data
 from packlight.model import load, save
 from packlight.records import Budget, parse_recipe
 from packlight.store.files import deflated_size

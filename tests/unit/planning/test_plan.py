@@ -5,7 +5,7 @@ import pytest
 
 import packlight
 from packlight.compression import compress
-from packlight.compression.compress import uses_data
+from packlight.compression.calibration_data import uses_data
 from packlight.errors import DeviceError, InputError, RecipeError
 from packlight.model import file_size, load, save
 from packlight.model.size import skeleton

@@ -42,7 +42,8 @@ def arrays(tmp_path):
 
 def test_arrays_become_samples_targets_groups_and_calibration(arrays):
     path = arrays(x=IMAGES, target=np.arange(6), group_light=np.array(list("aabbcc")),
-                  calibration_x=IMAGES[::-1] ^ 1)  # fmt: skip
+                  calibration_x=IMAGES[::-1] ^ 1,
+                  calibration_group_photo=np.arange(6) // 2)  # fmt: skip
 
     task = load_task(path, identity())
 

@@ -48,6 +48,7 @@ from packlight.records.configs import Config, Float16, RoundingConfig, WeightOnl
 from packlight.records.variant import Refusal
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.progress import Progress, silent
+from packlight.task.held_out import source_parts
 
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.float32]
@@ -61,6 +62,9 @@ FITTING_SAMPLES = 96
 
 JUDGING_SAMPLES = 48
 """Samples whose Hessians they are judged by."""
+
+HELD_OUT_PARTS = 3
+"""Parts of the samples, of which the last judges."""
 
 ROWS = 24
 """Rows of a weight whose errors stand for all, and groups likewise."""
@@ -344,15 +348,23 @@ class _SomeRows:
         return lattice
 
 
-def held_out_split(count: int) -> tuple[slice, slice]:
-    """The calibration samples that forms are fitted to, and those that they are judged on.
+def held_out_split(
+    count: int, groups: Mapping[str, Sequence[str]]
+) -> tuple[Sequence[int], Sequence[int]]:
+    """Indices of the calibration samples that forms are fitted to, and of those that judge them.
 
-    Neighbors often come of one source, as crops of a photo, so both parts are in one piece.
+    Neighbors often come of one source, as crops of a photo, so both parts have no source in common,
+    and are in one piece where none is named.
+
+    Args:
+        count: number of samples.
+        groups: by column, the group of each sample.
     """
-    held_out = max(1, round(count / 3))
     if count <= 1:
-        return slice(0, count), slice(0, count)
-    return slice(0, count - held_out), slice(count - held_out, count)
+        return range(count), range(count)
+    parts = source_parts(count, groups, HELD_OUT_PARTS)
+    fitted = sorted(index for part in parts[:-1] for index in part)
+    return fitted, parts[-1]
 
 
 def unjudged_entries(graph: ir.Model, forms: Sequence[Config]) -> list[CandidateDamage]:

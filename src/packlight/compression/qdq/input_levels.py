@@ -119,7 +119,7 @@ def number_levels(
     refusal = _unsuited(node, weight)
     levels = Levels()
     if refusal is None and not calibrator.sizes_only:
-        calibrator.observe(graph, {str(source.name): [levels]})
+        calibrator.collected.observe(graph, {str(source.name): [levels]})
     even = levels.evenly()
     if refusal is None and calibrator.sizes_only:
         even = Evenly(np.zeros(weight.shape[1]), np.ones(weight.shape[1]))

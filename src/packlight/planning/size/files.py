@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from packlight.compression.compress import step_uses_data
+from packlight.compression.calibration_data import step_learns
 from packlight.compression.methods import palette, weights
 from packlight.model import Model, graphs, initializers, nodes, stored_tensor
 from packlight.planning.size.exact_size import (
@@ -151,7 +151,7 @@ class Files:
     def _unreached(self, recipe: Recipe) -> list[Recipe]:
         """The recipe for weights that no sample reaches; empty where samples reach all weights."""
         has_bodies = len([*graphs(self.sizes.model.graph)]) > 1
-        learns = any(step_uses_data(step) for step in recipe.steps if step.method not in INTEGER)
+        learns = any(step_learns(step) for step in recipe.steps if step.method not in INTEGER)
         return [without_biases(recipe)] if has_bodies and learns else []
 
 

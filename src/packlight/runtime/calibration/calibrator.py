@@ -90,9 +90,33 @@ class Calibrator:
         self.original: Model | None = None
         self.progress = progress
         self.seed = 0
-        self._samples = SampleCache(samples, cache_bytes)
-        self._read = partial(evenly_spread, self._samples, progress)
-        self._resumable = ResumableRuns(partial(self._read, 0), options, progress, cache_bytes)
+        self.cache_bytes = cache_bytes
+        self._collected: Calibrator | None = None
+        self._set_samples(samples)
+
+    def _set_samples(self, samples: Sequence[Steps]) -> None:
+        self._samples = SampleCache(samples, self.cache_bytes)
+        self._read = partial(evenly_spread, self._samples, self.progress)
+        self._resumable = ResumableRuns(
+            partial(self._read, 0), self.options, self.progress, self.cache_bytes
+        )
+
+    @property
+    def collected(self) -> Calibrator:
+        """Runs the samples alone that others were made from; itself where none were made."""
+        return self._collected or self
+
+    @property
+    def source(self) -> Sequence[Steps]:
+        """The calibration samples, cached once they were made; empty where there are none."""
+        return cast("Sequence[Steps]", self._samples)
+
+    def with_samples(self, samples: Sequence[Steps]) -> Calibrator:
+        """A calibrator with samples that were made from these, and caches of its own."""
+        made = copy(self)
+        made._collected = self if len(self._samples) else None
+        made._set_samples(samples)
+        return made
 
     def for_recipe(self, seed: int) -> Calibrator:
         """A calibrator of a recipe, with these samples and caches."""
