@@ -102,8 +102,10 @@ def compress(
         check_output(target, source.files)
     data = task_or_none(task, source.model)
     start = time.perf_counter()
-    calibrator = Calibrator((), options, progress) if learns_without_data(steps) else None
+    calibrator = None
     calibration_digest = ""
+    if learns_without_data(steps):
+        calibrator = Calibrator((), options, progress)
     if data is not None:
         calibrator = Calibrator(data.calibration, options, progress, state=data.state)
         if uses_data(steps):

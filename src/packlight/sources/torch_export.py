@@ -109,10 +109,9 @@ def _of_two(arguments: Arguments) -> Arguments:
 def _open_batches(module: torch.nn.Module, arguments: Arguments) -> dict[str, object]:
     """Sizes that may differ, by argument: the first of every tensor."""
     bound = inspect.signature(module.forward).bind(*arguments.args, **arguments.kwargs).arguments
-    return {
-        name: {0: torch.export.Dim.DYNAMIC} if isinstance(value, torch.Tensor) else None
-        for name, value in bound.items()
-    }
+    fixed = dict.fromkeys(bound)
+    tensors = [name for name, value in bound.items() if isinstance(value, torch.Tensor)]
+    return {**fixed, **{name: {0: torch.export.Dim.DYNAMIC} for name in tensors}}
 
 
 FLOAT_HINT = ". --input gives float32 numbers; for others return (network, inputs)"
