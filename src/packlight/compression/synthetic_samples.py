@@ -17,10 +17,10 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
+from packlight import runtime
 from packlight.errors import ModelError, RecipeError
 from packlight.model import Model, nodes, stored_tensor
 from packlight.records.session import SessionOptions
-from packlight.runtime import stream
 from packlight.task.samples import LazySamples
 
 Numbers = NDArray[np.float64]
@@ -114,7 +114,7 @@ def synthetic_samples(model: Model, options: SessionOptions, seed: int = 0) -> S
         pixels = best_range(model, options, samples_of)
     samples = samples_of(pixels)
     try:
-        next(iter(stream(model, list(model.outputs()), [samples[0]], {}, options)))
+        next(iter(runtime.stream(model, list(model.outputs()), [samples[0]], {}, options)))
     except ModelError as error:
         raise RecipeError(
             f"calibration=synthetic makes inputs that the model does not run on ({error}); give a "
@@ -281,7 +281,7 @@ def _statistics_gap(
     names = list(dict.fromkeys(norm.source for norm in norms))
     moments = {name: [0.0, 0.0, 0.0] for name in names}
     totals: dict[str, list[Numbers | float]] = {name: list(sums) for name, sums in moments.items()}
-    for values in stream(model, names, samples, {}, options):
+    for values in runtime.stream(model, names, samples, {}, options):
         for name in names:
             channels = np.moveaxis(values[name].astype(np.float64), 1, 0)
             rows = channels.reshape(len(channels), -1)
