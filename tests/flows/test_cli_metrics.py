@@ -157,6 +157,7 @@ def test_a_detector_is_evaluated_by_its_average_precision_and_its_groups(run, fo
     assert others[0]["metrics"]["drop"]["value"] == pytest.approx(loss.value)
 
 
+@pytest.mark.slow
 def test_budgets_on_a_metric_by_name_decide_check_and_fit(run, folder):
     pair = ["detector.onnx", "detector-small.onnx", "--task", "scenes.npz"]
     kept = run("check", *pair, "--budget", "map50>=40%", cwd=folder)

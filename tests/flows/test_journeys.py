@@ -144,6 +144,7 @@ def test_release_engineering_from_settings_to_a_gate(folder, run):
     assert all(budget in (folder / "b.md").read_text("utf-8") for budget in table["budgets"])
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_gate_with_saved_evaluations_run_as_written(folder, run):
     shutil.copyfile(folder / "model.onnx", folder / "main.onnx")
     run("compress", "main.onnx", "--recipe", "weights:8", "-o", "new.onnx", cwd=folder)

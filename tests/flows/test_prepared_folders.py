@@ -122,7 +122,11 @@ def replace_models(project: Path, *, honest: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("honest", "sentence"), [(True, "far more memory"), (False, "changed since it was stored")]
+    ("honest", "sentence"),
+    [
+        pytest.param(True, "far more memory", marks=pytest.mark.slow),
+        (False, "changed since it was stored"),
+    ],
 )
 def test_a_model_that_was_put_into_a_project_is_not_opened(honest, sentence, run, folder):
     search = ("fit", "zoo:fashion", "--task", "few.npz", "--recipe", "weights:8", "--budget",

@@ -78,7 +78,7 @@ RECIPES = {
 }
 """Laws of each recipe beside the general ones."""
 
-QUICK = 200
+QUICK = 150
 SLOW = 5_000
 CHUNK = 100
 FOUND = (2464,)

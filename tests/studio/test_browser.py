@@ -162,6 +162,7 @@ def test_two_browsers_follow_what_a_job_changes(opened, browser, address):
         expect(weights).to_be_visible()
 
 
+@pytest.mark.slow
 def test_two_browsers_follow_a_fit_in_the_terminal_and_a_kill_loses_nothing(browser, made):
     arguments = [made.project, "--task", made.task]
     recipes = [part for recipe in (*RECIPES, "simplify") for part in ("--recipe", recipe)]

@@ -78,7 +78,9 @@ def test_conversions_take_no_negative_time():
     assert min(conversions(DEFAULT_SESSION, 0.1, 0)) >= 0
 
 
-@pytest.mark.parametrize("config", [StaticInt8(), DynamicInt8()])
+@pytest.mark.parametrize(
+    "config", [StaticInt8(), pytest.param(DynamicInt8(), marks=pytest.mark.slow)]
+)
 def test_what_is_not_surely_faster_is_declined_with_the_reason(config):
     model = NETWORKS["perceptron-21"]()
     samples = [[feeds] for feeds in sample_calls(model)]
@@ -123,7 +125,9 @@ def mostly_unfused():
     return net.model("unfused", [value_info("x", [1, 16384, 4])], {value: [1, 16384, 4]})
 
 
-@pytest.mark.parametrize("config", [StaticInt8(), DynamicInt8()])
+@pytest.mark.parametrize(
+    "config", [StaticInt8(), pytest.param(DynamicInt8(), marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("build", [tiny, mostly_unfused])
 def test_models_where_integers_cannot_win_are_declined(build, config):
     model = build()

@@ -89,7 +89,11 @@ def test_what_integers_leave_in_float_the_next_step_of_a_choice_takes(what_if):
 
 
 @pytest.mark.parametrize(
-    "recipe", ["dynamic", "static", pytest.param("static,bias=false", marks=pytest.mark.slow)]
+    "recipe",
+    [
+        "dynamic",
+        *(pytest.param(r, marks=pytest.mark.slow) for r in ("static", "static,bias=false")),
+    ],
 )
 def test_the_size_of_integer_models_is_known_to_the_byte(what_if, recipe):
     from packlight.zoo import task

@@ -26,6 +26,7 @@ def test_a_profile_has_a_row_for_each_operator(pandas):
     assert frame["macs"].sum() == profile.totals["macs"].value
 
 
+@pytest.mark.slow
 def test_a_comparison_its_flips_and_contrasts_have_the_numbers_of_their_records(pandas, pair):
     comparison = packlight.compare(pair[0], [pair[1]], "zoo:fashion", costs=False)
     frame = comparison.to_dataframe().set_index("name")

@@ -48,6 +48,7 @@ def test_two_jobs_choose_the_same_as_one(alone, task, tmp_path):
     assert choices(study) == choices(alone)
 
 
+@pytest.mark.slow
 def test_what_a_killed_worker_left_is_done_here(alone, task, tmp_path):
     study, killed = search_with_a_kill(task, tmp_path / "P", "loky")
     assert killed
