@@ -21,6 +21,7 @@ from packlight import runtime
 from packlight.errors import ModelError, RecipeError
 from packlight.model import Model, nodes, stored_tensor
 from packlight.records.session import SessionOptions
+from packlight.task.changes import CHANNELS, IMAGE_RANK
 from packlight.task.samples import LazySamples
 
 Numbers = NDArray[np.float64]
@@ -33,8 +34,6 @@ SAMPLES = 128
 SEED = 0x517
 """Sets the draws of synthetic samples apart from others of the same seed."""
 
-IMAGE_RANK = 4
-CHANNELS = (1, 3, 4)
 SHORTEST_SOUND = 256
 OPEN_SIDE = 224
 """Rows and columns of images where the model leaves them open."""

@@ -126,9 +126,7 @@ def learning_curve(
     parts = source_parts(len(calibration), task.calibration_groups, PARTS)
     if len(parts) < PARTS:
         return None
-    judged = replace(task, samples=calibration, targets=(), metric=METRICS["snr"], groups={},
-                     calibration=(), calibration_groups={})  # fmt: skip
-    outputs = Reference(reference, judged, options)
+    outputs = Reference(reference, _calibration_task(task), options)
     folds = PARTS // 2
     energies = np.zeros((len(FITTED_PARTS), folds, 2))
     sizes = np.zeros((len(FITTED_PARTS), folds))
@@ -151,6 +149,19 @@ def learning_curve(
         total=len(calibration),
         sources=source_count(len(calibration), task.calibration_groups),
         source=source_column(len(calibration), task.calibration_groups),
+    )
+
+
+def _calibration_task(task: Task) -> Task:
+    """A task of the calibration samples, judged by the outputs of the reference."""
+    return replace(
+        task,
+        samples=task.calibration,
+        targets=(),
+        metric=METRICS["snr"],
+        groups={},
+        calibration=(),
+        calibration_groups={},
     )
 
 
@@ -227,8 +238,7 @@ class _Gap:
     def of(cls, survey: Survey) -> _Gap:
         """Measure both gaps, with activations as they are before rounding."""
         task = survey.subject.task
-        inside = replace(task, samples=task.calibration, targets=(), metric=METRICS["snr"],
-                         groups={}, calibration=(), calibration_groups={})  # fmt: skip
+        inside = _calibration_task(task)
         reference = Reference(survey.subject.reference, inside, survey.exactly)
         indices = evenly_spread(len(inside.samples), survey.subject.limit)
         roundings = tuple(rounding.key for rounding in survey.roundings)

@@ -8,6 +8,9 @@ from typing import ClassVar
 from packlight.errors import RecipeError
 from packlight.records.method_config import CalibratedConfig, MethodConfig
 
+BATCH_BYTES = 400 * 2**20
+"""Values that a batch may hold for its gradients."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Distill(CalibratedConfig):

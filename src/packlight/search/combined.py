@@ -10,7 +10,7 @@ from packlight.records import Variant, VariantResult, parse_recipe
 from packlight.search.mixed import MixedStage
 from packlight.search.mixes import Mix, Mixes
 from packlight.search.regions import OperatorSeconds, integer_sites, operator_seconds
-from packlight.search.stages import Stages
+from packlight.search.stages import Stages, keeps_budgets
 
 STATIC = (
     "simplify+static,first=float+weights:8",
@@ -59,7 +59,7 @@ class CombinedStage:
                 self.run.try_recipe(name, mix.recipe)
 
     def _fits_already(self) -> bool:
-        return any(result.verdict in ("fits", "unjudged") for result in self.run.trials.results)
+        return any(map(keeps_budgets, self.run.trials.results))
 
     def _what_contradicts(self, mixes: Mixes) -> list[str]:
         """Sentence on a size and a latency that no combination has together."""

@@ -17,7 +17,7 @@ from packlight.records.exploration import Prediction
 from packlight.search.damage_table import damage_table
 from packlight.search.forms import form_config, usable_forms
 from packlight.search.mixes import Mix, Mixes
-from packlight.search.stages import Stages
+from packlight.search.stages import Stages, keeps_budgets
 from packlight.search.steering import Steering
 
 SEED_WITHOUT_DATA = "simplify+weights:8"
@@ -347,7 +347,7 @@ class MixedStage:
         self.run.workers.judge(self.run.bench, named)
         for index, mix in enumerate(finalists):
             result = self.run.try_recipe(mix.name, mix.recipe)
-            if result.verdict in ("fits", "unjudged"):
+            if keeps_budgets(result):
                 continue
             larger = self._safer(mix) if index == 0 else None
             if larger is not None:

@@ -176,3 +176,8 @@ class Stages:
     def leave_out(self, name: str, reason: str) -> None:
         """Record a stage that is not entered."""
         self.records.append(StageRecord(name, f"left out: {reason}"))
+
+
+def keeps_budgets(result: VariantResult) -> bool:
+    """Tell if a variant keeps every budget, as far as budgets are judged."""
+    return result.verdict in ("fits", "unjudged")

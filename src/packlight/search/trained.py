@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 from packlight.records import Recipe, Step, VariantResult, parse_recipe
-from packlight.records.training_configs import Distill
+from packlight.records.training_configs import BATCH_BYTES, Distill
 from packlight.search.mixed import MixedStage
-from packlight.search.stages import Stages
+from packlight.search.stages import Stages, keeps_budgets
 
 MINUTES = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 120.0, 240.0)
 """Times to learn; a run that is resumed learns as long as the first one would have."""
@@ -24,8 +24,6 @@ KERNEL_WIDTH = 8
 """Channels stay in multiples of so many."""
 
 MINUTE = 60.0
-STEPS_BYTES = 400 * 2**20
-"""Memory of a batch and its gradients, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,29 +48,30 @@ class TrainedStage:
 
     def enter(self) -> None:
         """Train where budgets are still missed, or where quality is sought, if time allows."""
-        obstacle = self._obstacle()
+        recipes = dict(self._untrained())
+        obstacle = self._obstacle(recipes)
         if obstacle:
             self.run.leave_out("trained", obstacle)
             return
-        recipes = dict(self._untrained())
         minutes = self._minutes(len(recipes))
         expected = len(recipes) * (MINUTE * minutes + 2 * self.run.unit_seconds)
-        memory = 4 * self.run.model_bytes + STEPS_BYTES
+        memory = 4 * self.run.model_bytes + BATCH_BYTES
         reason = "learning makes up for what rounding and pruning lose"
         with self.run.stage("trained", reason, expected, memory):
             results = [
                 self.run.try_recipe(name, with_learning(recipe, minutes))
                 for name, recipe in recipes.items()
             ]
-        if any(result.meets for result in results):
+        if any(map(keeps_budgets, results)):
             self.run.is_out_of_reach = False
             self.run.advice.clear()
 
-    def _obstacle(self) -> str:
+    def _obstacle(self, recipes: Mapping[str, Recipe]) -> str:
         """Why nothing is trained; empty if something is."""
-        if self._keeps_all() and self.run.trials.goal != "quality":
+        is_enough = self.run.trials.goal != "quality"
+        if is_enough and any(map(keeps_budgets, self._variants())):
             return "the budgets are kept without"
-        if not any(True for _ in self._untrained()):
+        if not recipes:
             return "no variant is near enough to learn"
         if not self.run.time_limit:
             return "it takes minutes: allow them, as with --time 10m"
@@ -81,9 +80,6 @@ class TrainedStage:
         if self._seconds_left() < MINUTE * MINUTES[0]:
             return "too little time is left"
         return ""
-
-    def _keeps_all(self) -> bool:
-        return any(result.verdict in ("fits", "unjudged") for result in self._variants())
 
     def _variants(self) -> list[VariantResult]:
         return [result for result in self.run.trials.results[1:] if not result.error]

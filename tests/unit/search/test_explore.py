@@ -159,6 +159,7 @@ def test_what_misses_its_budget_learns_as_long_as_time_allows(model, task, tmp_p
     assert learned.recipe.steps[-1].config.minutes <= 400 / 60
     assert learned.metrics["size"] == mix.metrics["size"]
     assert learned.metrics["snr"].value >= mix.metrics["snr"].value - 0.5
+    assert study.outcome.exploration.advice, "it still misses, so what would have to change stays"
 
     again = search(model, task, tmp_path / "P", budget, time=400)
     assert again.outcome.variants == study.outcome.variants

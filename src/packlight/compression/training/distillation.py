@@ -33,7 +33,7 @@ from packlight.compression.training.trainer import Schedule, Trainer, TrainingSt
 from packlight.model import Model, nodes
 from packlight.records.codec import digest, plain
 from packlight.records.storage import Learned
-from packlight.records.training_configs import Distill
+from packlight.records.training_configs import BATCH_BYTES, Distill
 from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.isolation.limits import cores
@@ -49,9 +49,6 @@ LATENT_RATE = 2e-2
 
 RATE = 3e-3
 """Share of their own size by which other tensors move in a step, where all is still to learn."""
-
-BATCH_BYTES = 400 * 2**20
-"""Values that a batch may hold for its gradients."""
 
 
 def distill(graph: ir.Model, calibrator: Calibrator, config: Distill) -> list[Change | Refusal]:

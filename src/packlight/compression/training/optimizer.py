@@ -31,10 +31,7 @@ class TensorAdam:
 
     def __init__(self, tensors: Sequence[Tensor], rates: Sequence[float]) -> None:
         self.tensors = list(tensors)
-        sizes = [float(tensor.detach().square().mean().sqrt()) for tensor in tensors]
-        self.rates = [
-            rate * (size if size > LEAST else 1.0) for rate, size in zip(rates, sizes, strict=True)
-        ]
+        self.rates = sized_rates(self.tensors, rates)
         self.first = [torch.zeros_like(tensor) for tensor in tensors]
         self.second = [0.0] * len(self.tensors)
         self.steps = 0
@@ -70,3 +67,9 @@ class TensorAdam:
         self.first = list(state["first"])
         self.second = list(state["second"])
         self.steps = int(state["steps"])
+
+
+def sized_rates(tensors: Sequence[Tensor], rates: Sequence[float]) -> list[float]:
+    """Rates that are shares of the root mean square of each tensor's numbers, as they are."""
+    sizes = [float(tensor.detach().square().mean().sqrt()) for tensor in tensors]
+    return [rate * (size if size > LEAST else 1.0) for rate, size in zip(rates, sizes, strict=True)]

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from packlight import runtime
+from packlight.compression.training.optimizer import sized_rates
 from packlight.compression.training.student import Student, blocking_operators
 from packlight.errors import RecipeError
 from packlight.model import Model, load
@@ -71,12 +72,8 @@ class Prepared(torch.nn.Module):
             codes_rate: of weights in codes, as a share of their rounding error.
         """
         tensors = self._student.tensors()
-        rates = self._student.rates(codes_rate, rate)
-        sizes = [float(tensor.detach().square().mean().sqrt()) or 1.0 for tensor in tensors]
-        return [
-            {"params": [tensor], "lr": share * size}
-            for tensor, share, size in zip(tensors, rates, sizes, strict=True)
-        ]
+        rates = sized_rates(tensors, self._student.rates(codes_rate, rate))
+        return [{"params": [tensor], "lr": own} for tensor, own in zip(tensors, rates, strict=True)]
 
     def finish(self, out: str | Path) -> int:
         """Write the compressed file with what was learned; it is opened once before.
