@@ -24,6 +24,7 @@ import numpy as np
 
 import packlight
 from packlight.records import SessionOptions
+from packlight.records.recipe_options import PRESETS
 from packlight.task import Task
 from sources import cached
 from suite import Case, case
@@ -64,7 +65,7 @@ ROWS: Mapping[str, Row] = {
     "halved-few": Row("fashion", "simplify+channels,share=0.5", 0.918, images=0),
     "quartered": Row("fashion", "simplify+channels,share=0.75", 0.908),
     "efficientnet-2.5-bits": Row(
-        "efficientnet", "best3", 7.0, minutes=15.0, metric=False
+        "efficientnet", PRESETS["best3"], 7.0, minutes=15.0, metric=False
     ),
     "efficientnet-4-bits": Row(
         "efficientnet", "simplify+equalize+weights:4,rounding=gptq", 11.5, minutes=15.0,

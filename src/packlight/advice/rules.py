@@ -172,7 +172,7 @@ def _nothing_fits(plan: Plan) -> Iterator[Reason]:
         return
     share = min(plan.shrink.values(), default=None)
     number = counted(share) if share is not None else None
-    yield "smaller-problem-first", "no route keeps every budget", number
+    yield "smaller-problem-first", "no route meets every budget", number
     yield "start-early", "what is left needs training", None
 
 

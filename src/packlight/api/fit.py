@@ -1,4 +1,4 @@
-"""Search for the best variant of a model that keeps every budget."""
+"""Search for the best variant of a model that meets every budget."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def fit(
         budget: limits, as ``["size<=0.3x", "drop<=1%"]``.
         project: folder, new or of an earlier call; ``MODEL-packlight`` by default.
         out: path of a copy of the chosen variant, ``.onnx``; none is written where no variant may
-            keep every budget.
+            meet every budget.
         recipes: each as ``compress`` takes it, to try in place of a search.
         device: name, alias or file of a device, or several: latency, memory and energy are
             predicted for it as ``plan`` does, budgets on them are about it, its own limits hold,

@@ -212,7 +212,7 @@ def saved_comparison(*names: str) -> Comparison:
 
 
 def show_comparison(comparison: Comparison, budget: Budget, *, as_json: bool) -> int:
-    """Print a comparison; return 0 if every model keeps every budget, else 1."""
+    """Print a comparison; return 0 if every model meets every budget, else 1."""
     from packlight.api.check import check_comparison
 
     gates = check_comparison(comparison, budget) if budget.all() else []

@@ -19,7 +19,7 @@ def show(
 ) -> int:
     """Show the variants, the choice and the report of a project, finished or stopped.
 
-    Nothing is measured. Exit code 1: no variant surely keeps every budget.
+    Nothing is measured. Exit code 1: no variant surely meets every budget.
 
     \b
     Example:

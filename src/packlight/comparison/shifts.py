@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from packlight.metrics import Metric, Rows, ratio
-from packlight.metrics.calibration import calibration_error
 from packlight.metrics.intervals import (
     bootstrap_sums,
     bootstrap_totals,
@@ -17,6 +16,7 @@ from packlight.metrics.intervals import (
     percentile_interval,
 )
 from packlight.metrics.paired import drop, measure
+from packlight.metrics.probabilities import calibration_error
 from packlight.metrics.values import root_ratio
 from packlight.records import Measurement, Shift
 from packlight.records.measurement import Unit

@@ -11,9 +11,9 @@ import numpy as np
 from packlight.errors import TaskError
 from packlight.evaluation.input_features import statistics
 from packlight.metrics import Outputs, Rows, predicted_classes
-from packlight.metrics.calibration import class_probabilities, nll_and_brier
 from packlight.metrics.fidelity import is_float
 from packlight.metrics.metric import Decisions, Truths
+from packlight.metrics.probabilities import class_probabilities, nll_and_brier
 from packlight.model import Model, random_operators, with_seeds
 from packlight.records import SessionOptions
 from packlight.runtime import Session, open_session

@@ -9,7 +9,6 @@ from typing import cast
 import numpy as np
 
 from packlight.errors import TaskError
-from packlight.metrics.calibration import LOSS_METRICS
 from packlight.metrics.classes import CLASS_METRICS, predicted_classes, top_k
 from packlight.metrics.decoding import Decode, with_decode
 from packlight.metrics.detection import DETECTION_METRICS
@@ -18,6 +17,7 @@ from packlight.metrics.fidelity import FIDELITY_METRICS
 from packlight.metrics.images import IMAGE_METRICS
 from packlight.metrics.masks import MASK_METRICS
 from packlight.metrics.metric import Metric, Outputs, Rows, first_output, numbers, of_sums, ratio
+from packlight.metrics.probabilities import LOSS_METRICS
 from packlight.metrics.scores import FUNCTION, PREFIX, SCORE_METRICS, sklearn_metric
 from packlight.metrics.sequences import error_rate, greedy_ctc
 from packlight.metrics.texts import TEXT_METRICS

@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from packlight.metrics.calibration import class_probabilities
 from packlight.metrics.classes import score_table
 from packlight.metrics.fidelity import SMALLEST, are_probabilities, cosine, float_vector, is_float
 from packlight.metrics.metric import Decisions, Metric, Outputs, Rows, first_output
+from packlight.metrics.probabilities import class_probabilities
 from packlight.metrics.sequences import edit_distance
 
 Distance = Literal["Jensen-Shannon", "edit distance", "1 - cosine", "RMS difference"]

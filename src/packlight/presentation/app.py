@@ -6,9 +6,9 @@ from packlight.presentation.numbers import show_named_value, show_value
 from packlight.records.app import AppOutcome, AppPart
 
 VERDICTS = {
-    "fits": "All models together keep every budget.",
-    "undecided": "All models together may keep every budget; an interval includes a bound.",
-    "misses": "No choice that was measured keeps every budget; this one is nearest.",
+    "fits": "All models together meet every budget.",
+    "undecided": "All models together may meet every budget; an interval includes a bound.",
+    "misses": "No choice that was measured meets every budget; this one is nearest.",
     "unjudged": "No budget was set.",
 }
 SHOWN = ("size", "latency_ratio", "snr", "drop")

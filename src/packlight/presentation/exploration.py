@@ -6,7 +6,7 @@ from packlight.presentation.numbers import plural, show_bytes, show_seconds
 from packlight.records.exploration import Exploration, Prediction, SiteReason, StageRecord
 
 KEPT = "keep"
-SAMPLE_OPTIONS = ("rounding=gptq", "range=moments", "weighted=true", "scales=16", "expand=load")
+OPTIONS_LEFT_OUT = ("rounding=gptq", "range=moments", "weighted=true", "scales=16", "expand=load")
 """Options that all calibrated forms share."""
 
 
@@ -16,7 +16,7 @@ def short_form(form: str) -> str:
     >>> short_form("palette:4,rounding=gptq,scaled=true,scales=16,weighted=true")
     'palette:4,scaled=true'
     """
-    return ",".join(part for part in form.split(",") if part not in SAMPLE_OPTIONS)
+    return ",".join(part for part in form.split(",") if part not in OPTIONS_LEFT_OUT)
 
 
 def reason_sentence(site: SiteReason) -> str:

@@ -33,7 +33,7 @@ class PerBlock:
     """One for each block of inputs of an output channel.
 
     Attributes:
-        size: inputs in a block, at least 1.
+        size: block size, inputs in a block: at least 1.
     """
 
     kind: ClassVar[str] = "per-block"

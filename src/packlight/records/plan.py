@@ -109,7 +109,7 @@ class Plan(Displayed):
         budgets: as they were written; the device's own limits where none were.
         original: what the model costs as it is.
         options: every route that was looked at, in the order of ``ROUTES``.
-        feasible: whether a route keeps every budget.
+        feasible: whether a route meets every budget.
         recommendation: in sentences.
         shrink: where nothing suffices, by budget the share of its cost that the architecture may
             have at most.

@@ -121,7 +121,7 @@ def front(results: Sequence[VariantResult]) -> tuple[str, ...]:
 def best(
     results: Sequence[VariantResult], allow_slower: bool, goal: Goal = "balance"
 ) -> VariantResult | None:
-    """Choose the result that is best for a goal among those that keep every budget, or may.
+    """Choose the result that is best for a goal among those that meet every budget, or may.
 
     By default it has the smallest product of size and latency. Of results that are nearly alike
     the simpler recipe is taken, then the smaller drop. A result that is slower than the original
@@ -175,7 +175,7 @@ def _complexity(result: VariantResult) -> int:
 
 
 def slower_fits(results: Sequence[VariantResult], chosen: VariantResult | None) -> list[str]:
-    """Sentence about variants that keep every budget but are excluded because they are slower."""
+    """Sentence about variants that meet every budget but are excluded because they are slower."""
     slower = [r for r in results if r.verdict == "fits" and SLOWER in r.labels]
     if not slower or (chosen is not None and chosen.verdict == "fits"):
         return []

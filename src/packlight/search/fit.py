@@ -70,7 +70,7 @@ class SearchSettings:
 def fit(
     opened: Opened, task: Task, budget: Budget, project: Path, settings: SearchSettings
 ) -> Study:
-    """Find the variant that is best for a goal among those that keep every budget.
+    """Find the variant that is best for a goal among those that meet every budget.
 
     Every measurement is committed before the next starts. The same call on the same project
     measures only what is missing, and gives the same ids. After each variant the choice among

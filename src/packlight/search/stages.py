@@ -179,5 +179,5 @@ class Stages:
 
 
 def keeps_budgets(result: VariantResult) -> bool:
-    """Tell if a variant keeps every budget, as far as budgets are judged."""
+    """Tell if a variant meets every budget, as far as budgets are judged."""
     return result.verdict in ("fits", "unjudged")

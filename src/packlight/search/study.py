@@ -188,7 +188,7 @@ class Study:
 
     @property
     def best(self) -> Result | None:
-        """The chosen variant; None if none may keep every budget."""
+        """The chosen variant; None if none may meet every budget."""
         chosen = (result for result in self.results if result.id == self.outcome.best)
         return next(chosen, None)
 

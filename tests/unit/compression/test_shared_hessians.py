@@ -242,6 +242,7 @@ import numpy as np
 from packlight.compression import compress
 from packlight.records import parse_recipe
 from packlight.runtime.calibration import Calibrator
+from packlight.runtime.isolation.limits import peak_resident
 from packlight.testing.sketch import Sketch, value_info
 
 net = Sketch(17)
@@ -254,7 +255,7 @@ samples = [
 made = compress(model, parse_recipe(sys.argv[1]), Calibrator(samples))
 print(made.changes[0].storage.notes[-1].code)
 usage = resource.getrusage(resource.RUSAGE_SELF)
-print(usage.ru_maxrss / 1024, usage.ru_utime + usage.ru_stime)
+print(peak_resident() / 2**20, usage.ru_utime + usage.ru_stime)
 """
 
 

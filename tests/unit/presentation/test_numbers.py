@@ -6,8 +6,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from packlight.metrics import METRICS
 from packlight.presentation import contrasts, numbers, verdict
 from packlight.presentation.numbers import (
+    POINTS,
+    drop_scale,
     show,
     show_bytes,
     show_interval,
@@ -98,3 +101,8 @@ def test_no_zero_is_negative(value, half):
 
 def test_an_exact_number_has_no_interval():
     assert show_interval(counted(0.3)) == ""
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_drop_of_a_bounded_metric_is_in_points(name):
+    assert (drop_scale(name) is POINTS) == METRICS[name].bounded

@@ -120,7 +120,7 @@ def overview_page(outcome: Outcome, tried: Sequence[VariantResult] = ()) -> Over
 
 
 def _tried_sentences(tried: Sequence[VariantResult]) -> list[str]:
-    """A sentence on the variants tried in the studio that keep every budget."""
+    """A sentence on the variants tried in the studio that meet every budget."""
     names = [result.name for result in tried if result.verdict == "fits"]
     if not names:
         return []
