@@ -215,3 +215,13 @@ def test_the_fixture_asserts_budgets(smaller, tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "1 failed, 1 passed" in done.stdout
     assert "smaller misses size<=0.1x." in done.stdout
+
+
+def test_files_of_a_check_that_cannot_be_made_say_why(run, tmp_path):
+    files = ["--junit", "j.xml", "--markdown", "m.md"]
+    done = run("check", "zoo:fashion", "nope.onnx", "--budget", "size<=1x", *files, cwd=tmp_path)
+
+    assert done.returncode == 2
+    (error,) = ET.parse(tmp_path / "j.xml").getroot().iter("error")
+    assert "there is no file 'nope.onnx'" in error.get("message")
+    assert "there is no file" in (tmp_path / "m.md").read_text("utf-8")

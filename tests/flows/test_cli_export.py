@@ -86,6 +86,7 @@ def test_a_model_of_the_zoo_brings_its_license(run, tmp_path):
     ("arguments", "sentence"),
     [
         (["--to", "gguf"], "a format is one of onnx, ort"),
+        (["--to", "tflite"], "'tflite' is written by litert"),
         (["--to", "onnx", "--bind", "batch"], "a binding is NAME=VALUE"),
         (["--to", "onnx", "--bind", "depth=3"], "no input or open dimension 'depth'"),
         (["--to", "onnx", "--bind", "image=1,1,28,30"], "does not fit"),

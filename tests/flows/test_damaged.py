@@ -34,6 +34,9 @@ SECONDS = 20
 MEMORY_KIB = 6 * 2**20
 WORKERS = 2
 LONGEST = 500
+PROGRESS = re.compile(r"\[\d+/\d+\] ")
+"""Start of the line that a search prints for each variant."""
+
 SECRETS = ("41414", "root:x:")
 """What would show if a file outside the model's folder were read: the canary, a password file."""
 
@@ -84,7 +87,7 @@ def check(ended: Ended, *, met: tuple[int, ...] = (0,)) -> None:
     assert "unpickled" not in ended.output + ended.errors
     if ended.code in met:
         json.loads(ended.output, parse_constant=no_constant)
-        assert not ended.errors
+        assert all(PROGRESS.match(line) for line in ended.errors.splitlines()), ended.errors
         return
     assert ended.code == 2, ended
     assert not ended.output

@@ -149,7 +149,10 @@ def _source(model: AnyModel | Result) -> _Source:
     project, variant = _project_and_variant(text)
     if project is not None:
         study = open_project(project)
-        result = study[variant] if variant else study.best
+        try:
+            result = study[variant] if variant else study.best
+        except KeyError as error:
+            raise InputError(str(error.args[0])) from error
         if result is None:
             raise InputError(
                 f"no variant in '{project}' fits its budgets: name one, as {project}:weights:8"

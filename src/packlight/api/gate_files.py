@@ -9,8 +9,15 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from packlight.disk import check_output_path, replacing
-from packlight.errors import InputError
-from packlight.presentation.gate import conditions, headline, markdown, numbers, remark
+from packlight.errors import InputError, PacklightError
+from packlight.presentation.gate import (
+    conditions,
+    failure_markdown,
+    headline,
+    markdown,
+    numbers,
+    remark,
+)
 from packlight.presentation.markup import UNPRINTABLE
 from packlight.records import CheckedBudget, Gate, GateRun, canonical, loads
 from packlight.report import gate_page, write_page
@@ -65,6 +72,34 @@ def write_gate_files(gate: Gate, files: GateFiles) -> None:
         write_page(gate_page(gate, runs), files.report)
 
 
+def write_failure(error: PacklightError, new: str, files: GateFiles) -> None:
+    """Write why a check could not be made, for jobs that show its files whatever happened.
+
+    Args:
+        error: that stopped the check.
+        new: the model to check, as it was named.
+        files: of the check; the history and the report stay as they are.
+
+    Raises:
+        InputError: one cannot be written.
+    """
+    sentence = _xml(str(error))
+    if files.junit is not None:
+        counts = {"tests": "1", "failures": "0", "errors": "1"}
+        root = ET.Element("testsuites", {"name": SUITE, **counts})
+        suite = ET.SubElement(root, "testsuite", {"name": _xml(f"{SUITE} {new}"), **counts})
+        case = ET.SubElement(suite, "testcase", {"name": SUITE, "classname": _xml(new)})
+        ET.SubElement(case, "error", {"message": sentence, "type": type(error).__name__})
+        _write_xml(files.junit, root)
+    if files.markdown is not None:
+        _write_text(files.markdown, failure_markdown(str(error), new))
+
+
+def _write_xml(path: Path, root: ET.Element) -> None:
+    ET.indent(root)
+    _write_text(path, ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n")
+
+
 def write_junit(gate: Gate, path: Path) -> None:
     """Write one test case for each budget, as CI systems show them.
 
@@ -77,8 +112,7 @@ def write_junit(gate: Gate, path: Path) -> None:
     suite = ET.SubElement(root, "testsuite", {"name": _xml(f"{SUITE} {gate.new}"), **counts})
     for checked in gate.budgets:
         _add_case(suite, gate, checked)
-    ET.indent(root)
-    _write_text(path, ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n")
+    _write_xml(path, root)
 
 
 def _add_case(suite: ET.Element, gate: Gate, checked: CheckedBudget) -> None:

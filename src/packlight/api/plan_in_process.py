@@ -16,8 +16,9 @@ from packlight.model import Model, check_shapes, file_size, stored_size
 from packlight.planning.feasibility import Planner, Target
 from packlight.planning.plan import plan as plan_of
 from packlight.planning.routes import ROUTES, Choice, parse_choice
-from packlight.planning.size.exact_size import Simplified, ValueChecks, least_opset
+from packlight.planning.size.exact_size import Simplified, least_opset
 from packlight.planning.size.files import Files, original_file
+from packlight.planning.size.value_checks import ValueChecks
 from packlight.planning.what_if import WhatIf
 from packlight.profiling.sample_runs import profile_for_task
 from packlight.records import Budget, Device, Plan, Recipe, parse_recipe
@@ -133,8 +134,8 @@ def _target_and_choices(request: PlanRequest, data: Task | None) -> tuple[Target
 
 
 def recipes() -> list[Recipe]:
-    """Recipes of all routes that have one."""
-    return [parse_recipe(route.recipe) for route in ROUTES if route.recipe]
+    """recipes of all routes."""
+    return [parse_recipe(route.recipe) for route in ROUTES]
 
 
 @_without_collector()

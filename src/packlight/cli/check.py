@@ -161,10 +161,10 @@ def bundle_check_parts(checked: BundleCheck) -> list[RenderableType]:
     """Budgets of a bundle, then what is wrong with it."""
     parts: list[RenderableType] = []
     if checked.budgets:
-        table = plain_table("", "budget", "measured", texts=3)
+        table = plain_table("", "budget", "measured", "ONNX file", texts=3)
         for budget in checked.budgets:
             result = styled(mark(budget), style=TONES[budget.passed])
-            table.add_row(result, budget.budget, numbers(budget))
+            table.add_row(result, budget.budget, numbers(budget), base_number(budget))
         parts.append(table)
     parts += [undecided(budget) for budget in checked.budgets if budget.meets == "unclear"]
     parts += [styled(f"{problem}.", style="bold red") for problem in checked.problems]
@@ -179,21 +179,31 @@ def _checked(
     base: str, new: str, settings: Settings, paths: Mapping[str, Path | None], progress: Progress
 ) -> Gate:
     from packlight import check as check_budgets
-    from packlight.api.gate_files import GateFiles, check_gate_files, write_gate_files
+    from packlight.api.gate_files import (
+        GateFiles,
+        check_gate_files,
+        write_failure,
+        write_gate_files,
+    )
+    from packlight.errors import PacklightError
 
     files = GateFiles(**paths)
     check_gate_files(files)
-    gate = check_budgets(
-        base,
-        new,
-        settings.budgets,
-        settings.task or None,
-        unclear=settings.unclear,
-        tolerance=settings.tolerance,
-        options=settings.session(),
-        seed=settings.seed,
-        seconds=settings.seconds,
-        progress=progress,
-    )
+    try:
+        gate = check_budgets(
+            base,
+            new,
+            settings.budgets,
+            settings.task or None,
+            unclear=settings.unclear,
+            tolerance=settings.tolerance,
+            options=settings.session(),
+            seed=settings.seed,
+            seconds=settings.seconds,
+            progress=progress,
+        )
+    except PacklightError as error:
+        write_failure(error, new, files)
+        raise
     write_gate_files(gate, files)
     return gate

@@ -431,6 +431,8 @@ def show_study(study: Study, *, as_json: bool, command: Command | None = None) -
         say(console, *outcome_parts(console, study.outcome))
         best = study.best
         if command is not None and best is not None and best.record.recipe:
+            if command.out is not None:
+                print(f"Written: {printable(str(command.out))}")
             again = printable(command.again(best))
             print(f"The same file again:\n  {again}")
     if study.verdict == "fits":

@@ -31,12 +31,12 @@ VERDICTS = {"yes": ("fits", "green"), "unclear": ("may fit", "yellow"), "no": ("
 MAX_NAMES = 3
 """Operators that are named for one reason."""
 
-EFFORTS = {"no data": "", "calibration samples": "samples", "training data": "training"}
+EFFORTS = {"no data": "", "calibration samples": "samples", "many samples": "learning"}
 
 
 LEGEND = (
     "~: estimate (intervals: --json); sizes without it are exact. samples: needs a few hundred "
-    "samples without labels. training: takes hours; packlight has no method for it yet."
+    "samples without labels. learning: needs some thousand of them, and PyTorch."
 )
 
 

@@ -37,8 +37,8 @@ ON_SCREEN = 5
 IF_ASKED = {"download": "download", "device_energy": "energy"}
 """Columns that are left out where there are more and no budget names them."""
 
-NAME_WIDTH = 22
-"""Columns for a name in a narrow terminal."""
+NAME_WIDTHS = (22, 18, 14, 11)
+"""Columns for a name in a narrow terminal; the first with which no word breaks."""
 TONE = {"fits": "green", "undecided": "yellow", "misses": "red", "failed": "red"}
 UNKNOWN = "-"
 VERDICTS = {"unjudged": UNKNOWN}
@@ -135,17 +135,35 @@ def results_table(
         best: id of the chosen variant, marked ``*``.
         judged: whether to show verdicts.
     """
-    wide = rows_of(results, metric, best, judged=judged, narrow=False)
+    wide = rows_of(results, metric, best, judged=judged)
     room = console.options.update(width=UNLIMITED)
     if console.measure(wide, options=room).maximum <= console.width:
         return wide
-    return rows_of(results, metric, best, judged=judged, narrow=True)
+    for width in NAME_WIDTHS:
+        narrow = rows_of(results, metric, best, judged=judged, name_width=width)
+        if console.measure(narrow, options=room).maximum <= console.width:
+            break
+    return narrow
 
 
 def rows_of(
-    results: Sequence[VariantResult], metric: str, best: str | None, *, judged: bool, narrow: bool
+    results: Sequence[VariantResult],
+    metric: str,
+    best: str | None,
+    *,
+    judged: bool,
+    name_width: int = 0,
 ) -> Table:
-    """The table with intervals right of (wide) or below (narrow) their values."""
+    """The table with intervals right of their values, or below these where names are folded.
+
+    Args:
+        results: a row for each.
+        metric: of the task.
+        best: id of the chosen variant.
+        judged: whether there are budgets.
+        name_width: at which names are folded; 0 leaves them whole.
+    """
+    narrow = name_width > 0
     costs = [name for name in COSTS if any(name in result.metrics for result in results)]
     if len(costs) > ON_SCREEN:
         asked = " ".join(text for result in results for text in result.meets)
@@ -153,7 +171,7 @@ def rows_of(
     heads = [HEADS.get(name, name).format(metric=metric).strip() for name in costs]
     table = plain_table("", "variant", *heads, *(["budgets"] if judged else []), texts=2)
     for result in results:
-        row = [title(result, narrow=narrow)]
+        row = [title(result, name_width)]
         row += [cell(name, result.metrics, narrow=narrow) for name in costs]
         if judged:
             verdict = "failed" if result.error else result.verdict
@@ -176,12 +194,12 @@ def cell(name: str, metrics: Mapping[str, Measurement], *, narrow: bool) -> Text
     return styled_parts(number, new_line() if narrow else " ", (interval, "dim"))
 
 
-def title(result: VariantResult, *, narrow: bool) -> Text:
-    """A variant's name, with its labels after or below it."""
+def title(result: VariantResult, width: int) -> Text:
+    """A variant's name, with its labels after it, or below the name folded at a width."""
     name = styled(result.name)
     gap = styled("  ")
-    if narrow:
-        name = stacked(*fold_recipe(result.name, NAME_WIDTH))
+    if width:
+        name = stacked(*fold_recipe(result.name, width))
         gap = stacked("", "  ")
     if not result.labels:
         return name

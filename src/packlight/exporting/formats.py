@@ -154,6 +154,13 @@ class Format:
         return format_capabilities(self.name)
 
 
+ENDINGS: Mapping[str, FormatName] = {
+    "tflite": "litert", "tensorflowlite": "litert", "mlpackage": "coreml", "mlmodel": "coreml",
+    "aimodel": "coreai", "pte": "executorch", "xml": "openvino", "ir": "openvino",
+}  # fmt: skip
+"""Endings and other names of files, and the format that writes them."""
+
+
 def format_by_name(name: str) -> Format:
     """The format of a name.
 
@@ -162,7 +169,8 @@ def format_by_name(name: str) -> Format:
     """
     names = {candidate: candidate for candidate in FORMATS}
     if name not in names:
-        raise InputError(f"a format is one of {', '.join(FORMATS)}; got '{name}'")
+        hint = f": '{name}' is written by {ENDINGS[name]}" if name in ENDINGS else ""
+        raise InputError(f"a format is one of {', '.join(FORMATS)}; got '{name}'{hint}")
     check_installed(names[name])
     with quiet_output():
         format_: Format = import_module(MODULES[names[name]]).FORMAT

@@ -5,33 +5,30 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from packlight.benchmarking.latency import CPU
 from packlight.devices import operator_set
-from packlight.errors import ModelError
 from packlight.planning.already_quantized import already_quantized, rare_types
-from packlight.planning.cost.kernels import Kernels
+from packlight.planning.cost.learning_time import SAMPLES, learning_time
 from packlight.planning.cost.predict import (
     MICRO,
-    Precision,
-    Predictor,
-    Workload,
     custom_operators,
-    estimate_between,
     model_functions,
     unsupported_operators,
-    workload_of,
 )
+from packlight.planning.cost.pricing import Pricing
 from packlight.planning.recommendation import PREDICTED
 from packlight.planning.routes import Route
-from packlight.planning.size.download_estimate import download, download_of_floats, download_sample
-from packlight.planning.size.files import Files, Original, constant_bytes, original_file
+from packlight.planning.size.download_estimate import download_sample, of_smaller_model
+from packlight.planning.size.exact_size import split_structure
+from packlight.planning.size.files import Files, Original, PlannedFile, constant_bytes
+from packlight.profiling.profile import profile as count_costs
 from packlight.records.budget import LOSSES, Budget, Limit, parse_budget
+from packlight.records.codec import digest
 from packlight.records.device import Device
-from packlight.records.measurement import Measurement, Meets, counted
+from packlight.records.measurement import Measurement, Meets
 from packlight.records.plan import RUNTIME, Damage, Effort, PlanOption
 from packlight.records.profile import Profile
 from packlight.records.recipe import Recipe, parse_recipe
-from packlight.records.storage import IntegerArithmetic, StoredGrid
+from packlight.records.training_configs import Distill
 from packlight.records.variant import Change, Refusal
 
 AS_IT_IS = Route(
@@ -107,31 +104,22 @@ class Planner:
         self.sizes = files.sizes
         self.model = model = files.sizes.model
         self.target = target
+        self.inputs = profile.inputs
         self.sample = download_sample(model.graph)
-        self.workload = workload_of(model.graph, profile)
-        kernels = self.kernels(profile)
-        self.predictor = Predictor(self.workload, target.device, target.unit, kernels)
+        self.pricing = Pricing(model, profile, target.device, target.unit, sample=self.sample)
+        self.workload = self.pricing.workload
+        self.predictor = self.pricing.predictor
         self.quantized = already_quantized(model.graph, self.predictor.integer_products())
         functions = model_functions(model.graph)
         rare = rare_types(model.graph)
         self.unsupported = tuple(_unsupported(target, profile, functions, rare))
         self.custom_operators = custom_operators(target.device, target.unit, profile, functions)
         self.runtimes = target.device.units[target.unit].runtimes
-        self.converts = "onnxruntime" not in self.runtimes
-        self.original_costs = self.float_costs(original)
+        self.converts = self.pricing.converts
+        self.original_costs = self.pricing.of_floats(original.size, original.operators)
         file = self.sizes.baseline(0).file
         self.graph_bytes = max(0, file.operators() - constant_bytes(model))
-        self.simplified_costs = self.float_costs(original_file(model, file.size()))
-
-    def kernels(self, profile: Profile) -> Kernels | None:
-        """Kernel latencies, where the device was measured and every shape is known."""
-        device = self.target.device
-        if self.target.unit != CPU or not device.curves or self.workload.unknown:
-            return None
-        try:
-            return Kernels(self.model, profile, device, self.workload.names)
-        except ModelError:  # a shape depends on numbers; the roofline needs no shapes
-            return None
+        self._smaller: dict[str, Pricing] = {}
 
     def original(self) -> PlanOption:
         """The model without compression."""
@@ -139,11 +127,9 @@ class Planner:
 
     def option(self, route: Route) -> PlanOption:
         """Predict one route and compare it with the budgets."""
-        if route.shrinks is not None:
-            return self.assess(route, self.estimated_costs(route), (), ())
         recipe = parse_recipe(route.recipe)
         file = self.files.count(recipe)
-        costs = self.costs(route, file.size, file.changes, recipe)
+        costs = self.costs(route, file, recipe)
         refusals = [r for r in file.refusals if r.operator not in self.quantized]
         refusals += self.quantized.values()
         option = self.assess(route, costs, file.changes, refusals)
@@ -152,64 +138,39 @@ class Planner:
         reason = f"It changes nothing: {len(self.quantized)} operators are quantized already."
         return replace(option, notes=(reason,))
 
-    def float_costs(self, file: Original) -> dict[str, Measurement]:
-        """Costs of a file that is not compressed."""
-        size = counted(file.size, "B")
-        zipped = download_of_floats(size, file.operators, self.sample)
-        costs = self.predictor.costs(self.predictor.original, size)
-        return {"size": size, "download": zipped, **costs}
+    def costs(self, route: Route, file: PlannedFile, recipe: Recipe) -> dict[str, Measurement]:
+        """Costs of a recipe's file; after structural steps those of the smaller model."""
+        structure, rest = split_structure(recipe)
+        if not structure.steps or not file.changes:
+            return self.pricing.of_codes(file.size, file.changes, recipe, route.computes)
+        pricing = self.after_structure(structure)
+        structural = len(self.sizes.baseline(0).after_structure(structure).changes)
+        changes = file.changes[structural:]
+        if not changes:
+            return pricing.of_floats(int(file.size.value), self.graph_bytes)
+        return pricing.of_codes(file.size, changes, rest, route.computes)
 
-    def costs(
-        self, route: Route, size: Measurement, changes: Sequence[Change], recipe: Recipe
-    ) -> dict[str, Measurement]:
-        """Costs of a compressed file."""
-        precision = self.precision(route, changes)
-        before, after = coded_bytes(changes)
-        zipped = download(size, before, after, self.sample.codes(recipe), self.sample)
-        return {"size": size, "download": zipped, **self.predictor.costs(precision, size)}
-
-    def precision(self, route: Route, changes: Sequence[Change]) -> Precision:
-        """Precision in which each operator computes on a route.
-
-        ONNX Runtime's CPU computes 16-bit weights in float32; a converted model may not.
-        """
-        integer = {c.operator for c in changes if isinstance(c.storage, IntegerArithmetic)}
-        at_run = {
-            change.operator: change.after / change.before
-            for change in changes
-            if expands_at_run(change) and change.before
-        }
-        half = route.computes == "float16" and self.converts
-        half = half and self.predictor.computes("float16") == "float16"
-        original = self.predictor.original
-        weight_bytes = original.weight_bytes.copy()
-        dtypes = list(original.dtypes)
-        for row, name in enumerate(self.workload.names):
-            if name in integer:
-                weight_bytes[row] = 1.0
-                dtypes[row] = "int8"
-            elif name in at_run:
-                weight_bytes[row] = 4.0 * at_run[name]
-            elif half and dtypes[row] == "float32":
-                weight_bytes[row] = 2.0
-                dtypes[row] = "float16"
-        if integer:
-            _pass_codes_on(dtypes, self.workload)
-        return Precision(tuple(dtypes), weight_bytes)
-
-    def estimated_costs(self, route: Route) -> dict[str, Measurement]:
-        """Estimated costs of a route without a method."""
-        assert route.shrinks is not None
-        weights, arithmetic, activations = route.shrinks
-        memory = activations
-        if MICRO not in self.runtimes:
-            memory = min(weights[0], activations[0]), max(weights[1], activations[1])
-        shares = {"size": weights, "download": weights, "peak_memory": memory}
-        costs = {}
-        for name, cost in self.simplified_costs.items():
-            low, high = shares.get(name, arithmetic)
-            costs[name] = estimate_between(cost.low * low, cost.high * high, cost.unit)
-        return costs
+    def after_structure(self, structure: Recipe) -> Pricing:
+        """Prices of the model after structural steps."""
+        key = digest(structure)
+        if key not in self._smaller:
+            model = self.sizes.baseline(0).after_structure(structure).baseline.model
+            shapes = {
+                name: [size for size in sizes if size is not None]
+                for name, sizes in self.inputs.items()
+                if None not in sizes
+            }
+            profile = count_costs(model, shapes)
+            sample = of_smaller_model(self.sample, model.graph)
+            self._smaller[key] = Pricing(
+                model,
+                profile,
+                self.target.device,
+                self.target.unit,
+                sample=sample,
+                larger=self.predictor,
+            )
+        return self._smaller[key]
 
     def assess(
         self,
@@ -236,7 +197,7 @@ class Planner:
             refusals=(*runtime_refusals, *unchanged),
             effort=route.effort,
             damage=route.damage,
-            notes=tuple(self.notes(route)),
+            notes=(*self.notes(route), *self.learning_notes(route)),
         )
 
     def met_limits(self, route: Route, costs: Mapping[str, Measurement]) -> dict[str, Meets]:
@@ -288,16 +249,22 @@ class Planner:
                 "the weights of static and dynamic so that none does."
             )
 
-
-def expands_at_run(change: Change) -> bool:
-    """Tell whether a weight becomes float at every run."""
-    return isinstance(change.storage, StoredGrid) and change.storage.expand == "run"
-
-
-def coded_bytes(changes: Sequence[Change]) -> tuple[float, float]:
-    """Bytes of weights that become codes, and of the codes."""
-    before = float(sum(change.before for change in changes))
-    return before, float(sum(change.after for change in changes))
+    def learning_notes(self, route: Route) -> Iterator[str]:
+        """Time to learn, where a route does."""
+        if not route.recipe:
+            return
+        recipe = parse_recipe(route.recipe)
+        if not any(isinstance(step.config, Distill) for step in recipe.steps):
+            return
+        structure, _ = split_structure(recipe)
+        pricing = self.after_structure(structure) if structure.steps else self.pricing
+        work = pricing.workload
+        taken = learning_time(float(work.macs.sum()))
+        if taken and "recurrent" not in work.families:
+            yield (
+                f"It learns for as many minutes as distill,minutes= says (5); {SAMPLES:,} samples "
+                f"take {taken} on this machine."
+            )
 
 
 def _unsupported(
@@ -313,11 +280,3 @@ def _unsupported(
         reason = f"no runtime of its {target.unit} runs {op} ({names[0]}{more})"
         remedy = "replace the operator" if op in types else "export the model in float32"
         yield Refusal("", "no-kernel", reason, f"{remedy}, or choose another unit")
-
-
-def _pass_codes_on(dtypes: list[str], workload: Workload) -> None:
-    """Let operators between those that a route puts in integers move codes too, in place."""
-    for row in range(1, len(dtypes)):
-        follows = dtypes[row - 1] == "int8" and workload.dtypes[row - 1] != "int8"
-        if workload.families[row] == "other" and follows:
-            dtypes[row] = "int8"

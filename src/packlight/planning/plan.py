@@ -60,8 +60,8 @@ def plan(
     options = tuple(planner.option(route) for route in ROUTES)
     if choices:
         options = (option_of_choices(planner, choices), *options)
-    ready = [option for option in (unchanged, *options) if not option.trains]
-    shrink = dict(shrink_targets(runnable(ready), limits, unchanged.predicted))
+    ready = runnable((unchanged, *options))
+    shrink = dict(shrink_targets(ready, limits, unchanged.predicted))
     case = Case(
         model=called or profile.model,
         device=target.device,
@@ -156,8 +156,8 @@ def recipe_of(choices: Sequence[Choice]) -> Recipe:
 
 
 def feasible(options: Sequence[PlanOption]) -> Meets:
-    """Best verdict of the routes that packlight has a method for."""
-    verdicts = {option.verdict for option in options if not option.trains}
+    """Best verdict of the routes."""
+    verdicts = {option.verdict for option in options}
     for verdict in ("yes", "unclear"):
         if verdict in verdicts:
             return verdict

@@ -39,7 +39,7 @@ GRAPH_SHARE = {"size": 1.0, "download": GRAPH_SHARES[0]}
 NEEDS = {
     "no data": "It needs no data",
     "calibration samples": "It needs a few hundred samples without labels",
-    "training data": "It needs training",
+    "many samples": "It needs PyTorch and some thousand samples without labels",
 }  # fmt: skip
 
 
@@ -76,8 +76,8 @@ class Case:
     quantized: int = 0
 
     def ready(self, verdict: Meets) -> list[PlanOption]:
-        """Routes with a recipe and this verdict."""
-        return [option for option in self.options if option.recipe and option.verdict == verdict]
+        """Routes with this verdict."""
+        return [option for option in self.options if option.verdict == verdict]
 
 
 def recommendation(case: Case) -> Iterator[str]:
@@ -265,9 +265,6 @@ def no_route_sentences(case: Case) -> Iterator[str]:
         elif unclear:
             yield unclear_limit(case, limit, unclear)
     yield from dict.fromkeys(f"Also, {reason}." for reason in runtime_reasons(ready))
-    trained = [option.name for option in case.options if option.trains and option.verdict != "no"]
-    if trained:
-        yield f"By estimate, {listed(trained)} may suffice after hours of training."
     yield "Decide this before training: a small network loses less than a large one cut later."
 
 

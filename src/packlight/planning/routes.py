@@ -16,15 +16,18 @@ from packlight.records.name_pattern import name_pattern
 from packlight.records.plan import Damage, Effort
 from packlight.records.recipe import Step, parse_recipe
 
-Share = tuple[float, float]
 Dtype = Literal["float32", "float16", "int8"]
 
 STUDY = "coremltools documentation, ResNet50 on ImageNet"
+SANDLER = "Sandler et al., CVPR 2018, and the weights published with it"
+HALVED = (
+    "2 to 5 points after training anew: MobileNetV2 at half its width has 65.4 % instead of 72.0"
+)
 OWN = "packlight's benchmarks/RESULTS.md, EfficientNet-Lite0"
 
 SECONDS = Effort("no data", "seconds")
 MINUTES = Effort("calibration samples", "minutes")
-HOURS = Effort("training data", "hours")
+LEARNING = Effort("many samples", "minutes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,12 @@ class Route:
 
     Attributes:
         name: for people.
-        recipe: of the route; empty where packlight has no method for it yet.
+        recipe: of the route.
         stores: storage that a runtime must support: the data type of weights, ``palette`` or
             ``sparse``; empty where every runtime will do.
         computes: data type of the products.
         effort: data and time that it needs.
         damage: usual loss of quality.
-        shrinks: for a route without a recipe, the shares of weights, of arithmetic and of
-            activations that remain, from and to.
     """
 
     name: str
@@ -49,7 +50,6 @@ class Route:
     computes: Dtype
     effort: Effort
     damage: Damage
-    shrinks: tuple[Share, Share, Share] | None = None
 
 
 ROUTES: tuple[Route, ...] = (
@@ -105,15 +105,26 @@ ROUTES: tuple[Route, ...] = (
         Damage("unusable without training; 0.6 points when trained (75.5 %)", STUDY),
     ),
     Route(
-        "low rank", "", "", "float32", HOURS,
-        Damage("1 to 3 points after fine-tuning", "Kim et al., ICLR 2016, VGG-16 and others"),
-        ((0.4, 0.75), (0.4, 0.75), (1.0, 1.1)),
+        "palettes of 2 bits + distill", "palette:2,rounding=gptq+distill", "palette", "float32",
+        LEARNING, Damage("0.6 points when trained with labels (75.5 %)", STUDY),
     ),
     Route(
-        "half of the channels", "", "", "float32", HOURS,
-        Damage("2 to 5 points after training anew: MobileNetV2 at half its width has 65.4 % "
-               "instead of 72.0", "Sandler et al., CVPR 2018, and the weights published with it"),
-        ((0.25, 0.5), (0.25, 0.5), (0.5, 0.6)),
+        "low rank + distill", "lowrank,share=0.5,sensitive=false+distill", "", "float32", LEARNING,
+        Damage("1 to 3 points after fine-tuning", "Kim et al., ICLR 2016, VGG-16 and others"),
+    ),
+    Route(
+        "half of the channels + distill", "channels,share=0.5+distill", "", "float32", LEARNING,
+        Damage(HALVED, SANDLER),
+    ),
+    Route(
+        "half of the channels in 8-bit integers + distill",
+        "channels,share=0.5+static+weights:8+distill", "int8", "int8", LEARNING,
+        Damage(HALVED, SANDLER),
+    ),
+    Route(
+        "a quarter of the channels in 8-bit integers + distill",
+        "channels,share=0.75+static+weights:8+distill", "int8", "int8", LEARNING,
+        Damage("far more than half of the channels", SANDLER),
     ),
 )  # fmt: skip
 """In order of effort and damage, least first."""

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from packlight.compression.methods.table import METHODS
 from packlight.errors import RecipeError
 from packlight.planning.cost.predict import Precision
-from packlight.planning.feasibility import AS_IT_IS, Planner, coded_bytes
+from packlight.planning.cost.pricing import coded_bytes
+from packlight.planning.feasibility import AS_IT_IS, Planner
 from packlight.planning.routes import KEEP, Choice
 from packlight.planning.size.download_estimate import STAND_IN, download
 from packlight.planning.size.exact_size import (
@@ -289,9 +290,8 @@ class WhatIf:
 
     def precision(self, chosen: Sequence[ClusterStep]) -> Precision:
         """Precision in which each operator computes."""
-        route = replace(AS_IT_IS, computes="float32")
         changes = [change for i, effect in chosen for change in effect.clusters[i].changes]
-        precision = self.planner.precision(route, changes)
+        precision = self.planner.pricing.precision(changes, AS_IT_IS.computes)
         dtypes = list(precision.dtypes)
         weight_bytes = precision.weight_bytes.copy()
         for i, effect in chosen:

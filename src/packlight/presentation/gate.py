@@ -86,7 +86,7 @@ def treatment(gate: Gate) -> str:
 
 
 UNCLEAR = {
-    "fail": "A budget whose bound lies in the 95 % interval fails.",
+    "fail": "A budget whose bound lies in the 95 % interval fails (--unclear fail, the default).",
     "pass": "A budget whose bound lies in the 95 % interval passes.",
     "estimate": "A budget whose bound lies in the 95 % interval is judged by the estimate.",
 }
@@ -102,6 +102,11 @@ def markdown(gate: Gate) -> str:
     details = [conditions(gate), treatment(gate), *gate.notes]
     lines += ["", "\n\n".join(_plain(text) for text in details if text)]
     return "\n".join(lines) + "\n"
+
+
+def failure_markdown(message: str, new: str) -> str:
+    """A note for a pull request on a check that could not be made."""
+    return f"### {_plain(new)} was not checked\n\n{_plain(message)}\n"
 
 
 SIGNS = {True: "✅", False: "❌"}

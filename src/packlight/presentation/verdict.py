@@ -12,7 +12,7 @@ from packlight.presentation.numbers import (
     show_number,
     show_value,
 )
-from packlight.records.budget import parse_limit
+from packlight.records.budget import ON_DEVICE, parse_limit
 from packlight.records.measurement import Measurement
 from packlight.records.outcome import Miss, Outcome, VariantResult
 
@@ -62,9 +62,16 @@ def memory_phrase(chosen: VariantResult, base: VariantResult) -> str:
     memory = chosen.metrics["peak_memory"]
     before = base.metrics["peak_memory"]
     return (
-        f"{memory.value / before.value:.1f} times the memory, {show_value(memory)} instead of "
-        f"{show_value(before)}"
+        f"{memory.value / before.value:.1f} times the memory{measured_here(chosen)}, "
+        f"{show_value(memory)} instead of {show_value(before)}"
     )
+
+
+def measured_here(chosen: VariantResult) -> str:
+    """Where a cost was measured, for variants that have predictions for a device beside it."""
+    if ON_DEVICE["latency"] in chosen.metrics:
+        return " on this machine"
+    return ""
 
 
 def details(outcome: Outcome) -> list[str]:
@@ -144,7 +151,8 @@ def speed_sentence(chosen: VariantResult) -> str:
         verdict = "It is slower"
     elif ratio.low == ratio.high:
         verdict = "It is as fast"
-    return f"{verdict}: {show_named('latency_ratio', ratio)} the original's latency."
+    told = show_named("latency_ratio", ratio)
+    return f"{verdict}{measured_here(chosen)}: {told} the original's latency."
 
 
 def quality_sentence(outcome: Outcome, chosen: VariantResult, base: VariantResult) -> str:

@@ -130,6 +130,8 @@ def parse_budget(texts: Sequence[str] | Budget) -> Budget:
     """
     if isinstance(texts, Budget):
         return texts
+    if isinstance(texts, str):
+        texts = [texts]
     bounds = [parse_limit(text) for text in texts]
     costs = tuple(bound for bound in bounds if bound.metric in COSTS)
     return Budget(costs, tuple(bound for bound in bounds if bound.metric not in COSTS))

@@ -11,8 +11,8 @@ from packlight.records.display import Displayed
 from packlight.records.measurement import Measurement, Meets
 from packlight.records.variant import Refusal
 
-Needs = Literal["no data", "calibration samples", "training data"]
-Takes = Literal["seconds", "minutes", "hours"]
+Needs = Literal["no data", "calibration samples", "many samples"]
+Takes = Literal["seconds", "minutes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,9 @@ class PlanOption:
 
     Attributes:
         name: of the route.
-        recipe: that takes it, in short; empty where packlight has no method for it yet.
+        recipe: that takes it, in short.
         predicted: ``size``, ``download``, ``latency``, ``latency_ratio``, ``peak_memory`` and
-            ``energy``, as far as the device is described; only the size is exact, and that only
-            where there is a recipe.
+            ``energy``, as far as the device is described; only the size is exact.
         meets: by budget as it was written; ``unclear`` where the interval spans it, or where it
             can only be measured.
         changed: operators whose weights or arithmetic change.
@@ -90,8 +89,8 @@ class PlanOption:
 
     @property
     def trains(self) -> bool:
-        """True if the route needs training, for which packlight has no method yet."""
-        return self.effort.needs == "training data"
+        """Tell whether the route learns, from unlabelled samples, what it lost."""
+        return self.effort.needs == "many samples"
 
     @property
     def verdict(self) -> Meets:
@@ -117,7 +116,7 @@ class Plan(Displayed):
         lessons: of practitioners, that this plan calls for.
     """
 
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     model: str
     device: str

@@ -61,6 +61,23 @@ RENAMED_VALUES: Mapping[tuple[str, Option], Option] = {("aim", "original"): "flo
 """Values of renamed options, and what they are today where that differs."""
 
 
+OTHER_NAMES: Mapping[str, str] = {
+    **dict.fromkeys(("qat", "quantization_aware_training"), "static+distill"),
+    **dict.fromkeys(("ptq", "int8", "qdq", "quantize"), "static"),
+    **dict.fromkeys(("int4", "w4", "nf4"), "weights:4,block=32"),
+    **dict.fromkeys(("w8", "woq"), "weights:8"),
+    **dict.fromkeys(("gptq", "adaround", "obq"), "weights:4,rounding=gptq"),
+    **dict.fromkeys(("awq", "smoothquant", "cle"), "equalize+weights:4"),
+    **dict.fromkeys(("palettize", "kmeans", "cluster", "clustering", "lut", "dkm"), "palette:4"),
+    **dict.fromkeys(("prune", "pruning", "sparsify", "sparsity"), "sparse"),
+    **dict.fromkeys(("structured_pruning", "channel_pruning"), "channels"),
+    **dict.fromkeys(("svd", "low_rank", "factorize"), "lowrank"),
+    **dict.fromkeys(("fp16", "half"), "float16"),
+    **dict.fromkeys(("distillation", "train", "finetune"), "distill"),
+}
+"""Names that others use, and the steps that do this here."""
+
+
 def config_class(method: str) -> type[Config]:
     """The config class of a method.
 
@@ -71,6 +88,8 @@ def config_class(method: str) -> type[Config]:
         return CONFIGS[method]
     if method in RENAMED_METHODS:
         raise RecipeError(f"'{method}' is now '{RENAMED_METHODS[method]}'")
+    if method.lower() in OTHER_NAMES:
+        raise RecipeError(f"'{method}' is written '{OTHER_NAMES[method.lower()]}' here")
     if method in PRESETS:
         raise RecipeError(
             f"'{method}' is a preset, and presets stand alone; "

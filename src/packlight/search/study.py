@@ -243,7 +243,8 @@ class Study:
             for result in results:
                 if name in (result.name, result.id):
                     return result
-        raise KeyError(name)
+        known = ", ".join(result.name for result in (*self.results, *self.tried))
+        raise KeyError(f"there is no variant '{name}'; there are {known}")
 
     @property
     def contrasts(self) -> Mapping[str, Contrast]:

@@ -13,8 +13,8 @@ from packlight.comparison.moved import class_names
 from packlight.comparison.slices import slices
 from packlight.errors import InputError
 from packlight.metrics import METRICS, per_sample
-from packlight.metrics.probabilities import calibration_error, nll_and_brier
 from packlight.metrics.paired import contributions
+from packlight.metrics.probabilities import calibration_error, nll_and_brier
 from packlight.task import SampleTable
 
 TOP1, TRIALS = METRICS["top1"], 100

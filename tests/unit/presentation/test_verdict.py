@@ -144,3 +144,13 @@ def test_a_choice_that_surely_needs_notably_more_memory_says_so_at_once(
     first = headline(dataclasses.replace(result, variants=(base, *result.variants[1:])))
     assert ("2.0 times the memory, 15.5 MB instead of 7.6 MB." in first) is mentioned
     assert first.startswith("weights:4 meets every budget")
+
+
+def test_what_was_measured_here_is_told_from_what_a_device_is_predicted_to_take():
+    chosen = small()
+    predicted = Measurement(0.02, "s", 0.01, 0.04, "estimated", 1)
+    on_device = {**chosen.metrics, "device_latency": predicted}
+
+    told = sentence(outcome(dataclasses.replace(chosen, metrics=on_device)))
+
+    assert "It is faster on this machine: 0.81x" in told

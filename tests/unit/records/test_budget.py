@@ -137,3 +137,7 @@ def test_quantiles_of_the_latency_are_bounded_in_seconds():
     (limit,) = parse_budget(["latency_p99<=8ms"]).all()
 
     assert limit.value == pytest.approx(8e-3)
+
+
+def test_a_single_text_is_one_bound():
+    assert parse_budget("size<=2MB") == parse_budget(["size<=2MB"])

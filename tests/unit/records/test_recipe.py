@@ -1,6 +1,7 @@
 """Recipes as text, both ways, and the configs that they hold."""
 
 import dataclasses
+import re
 import typing
 
 import pytest
@@ -29,7 +30,7 @@ from packlight.records import (
     to_json,
 )
 from packlight.records.configs import CONFIGS
-from packlight.records.recipe_options import all_options, config_of
+from packlight.records.recipe_options import OTHER_NAMES, all_options, config_of
 
 SIZES = st.integers(1, 10**6)
 GRANULARITIES = {
@@ -201,6 +202,13 @@ def test_what_no_method_can_have_is_refused_when_it_is_made(make, sentence):
 def test_a_word_of_an_earlier_version_is_told_the_new_one(text, sentence):
     with pytest.raises(RecipeError, match=sentence):
         parse_recipe(text)
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_a_name_that_others_use_is_told_the_steps_that_do_this_here(name):
+    assert parse_recipe(OTHER_NAMES[name]).steps
+    with pytest.raises(RecipeError, match=re.escape(f"is written '{OTHER_NAMES[name]}' here")):
+        parse_recipe(name.upper())
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_good_model_passes_and_is_vetted_once_until_it_changes(good):
     vet(good, seconds=0.001)  # no child could be that fast
 
     os.utime(good, ns=(1, 1))
-    with pytest.raises(ModelError, match=r"within 0\.001 s"):
+    with pytest.raises(ModelError, match=r"times the 0\.001 s .* this machine is busy"):
         vet(good, seconds=0.001)
 
 
@@ -224,7 +224,7 @@ def test_a_large_file_gets_more_time_and_so_does_any_on_a_busy_machine(
         with pytest.raises(CheckError):
             vet(good, seconds=10)
 
-    assert seen == [15 * times, 90 * times]
+    assert seen == [100 * times, 600 * times]
 
 
 @pytest.mark.parametrize("megabytes", [1, 129])

@@ -26,8 +26,8 @@ from packlight.compression.training.student import (
     INTEGER_OPERATORS,
     LEARNED_INPUTS,
     Student,
-    blocking_operators,
     build_student,
+    training_obstacle,
 )
 from packlight.compression.training.trainer import Schedule, Trainer, TrainingState
 from packlight.model import Model, nodes
@@ -38,7 +38,6 @@ from packlight.records.variant import Change, Refusal
 from packlight.runtime.calibration import Calibrator
 from packlight.runtime.isolation.limits import cores
 from packlight.runtime.sample_digest import fingerprint
-from packlight.torch.interpreter import unsupported_operators
 from packlight.torch.values import Tensor
 
 ENOUGH = 1e-9
@@ -60,9 +59,9 @@ def distill(graph: ir.Model, calibrator: Calibrator, config: Distill) -> list[Ch
         config: of the step.
     """
     model = Model(graph, calibrator.model_name)
-    obstacle = _obstacle(model)
+    obstacle = training_obstacle(model)
     if obstacle is not None:
-        return obstacle
+        return [replace(obstacle, operator=name) for name in _weighted(graph)]
     assert calibrator.original is not None
     with _threads():
         return _learn(model, calibrator, config)
@@ -77,20 +76,6 @@ def _threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _obstacle(model: Model) -> list[Change | Refusal] | None:
-    """Refusals where no operator of a model can learn; None where some can."""
-    unsupported = unsupported_operators(model)
-    if unsupported:
-        reason = f"packlight cannot compute {', '.join(unsupported)} in PyTorch"
-        return _refusals(_weighted(model.graph), "unsupported-operator", reason)
-    blocking = blocking_operators(model)
-    if blocking:
-        reason = f"no gradient passes {', '.join(blocking)}, which computes in integers"
-        remedy = "distill before such a step, or use static in its place"
-        return _refusals(_weighted(model.graph), "already-integer", reason, remedy)
-    return None
 
 
 def _weighted(graph: ir.Model) -> list[str]:

@@ -8,12 +8,11 @@ import torch
 
 from packlight import runtime
 from packlight.compression.training.optimizer import sized_rates
-from packlight.compression.training.student import Student, blocking_operators
+from packlight.compression.training.student import Student, training_obstacle
 from packlight.errors import RecipeError
 from packlight.model import Model, load
 from packlight.model.save import write_model
 from packlight.records.session import SessionOptions
-from packlight.torch.interpreter import unsupported_operators
 from packlight.torch.values import Tensor
 
 
@@ -106,15 +105,6 @@ def check_trainable(model: Model) -> None:
     Raises:
         RecipeError: an operator cannot be computed in PyTorch, or computes in integers.
     """
-    unsupported = unsupported_operators(model)
-    if unsupported:
-        raise RecipeError(
-            f"packlight cannot compute {', '.join(unsupported)} of '{model.name}' in PyTorch; "
-            "export the model without them"
-        )
-    blocking = blocking_operators(model)
-    if blocking:
-        raise RecipeError(
-            f"no gradient passes {', '.join(blocking)}, which computes in integers; use static in "
-            "place of such a step"
-        )
+    obstacle = training_obstacle(model)
+    if obstacle is not None:
+        raise RecipeError(f"'{model.name}': {obstacle.reason}; {obstacle.remedy}")

@@ -14,7 +14,14 @@ from torch.nn.utils import parametrize
 from packlight.compression.sites.weight_roles import is_standard, stored
 from packlight.compression.training.stored_weights import CompressedWeight, compressed_weights
 from packlight.model import Model, nodes
-from packlight.torch.interpreter import OnnxModule, parameter_name, stored_name, to_module
+from packlight.records.variant import Refusal
+from packlight.torch.interpreter import (
+    OnnxModule,
+    parameter_name,
+    stored_name,
+    to_module,
+    unsupported_operators,
+)
 from packlight.torch.operators.quantization import RANGES, TRAINING_DOMAIN
 from packlight.torch.values import Tensor, as_array
 
@@ -283,7 +290,21 @@ def _equal(first: ir.Value | None, second: ir.Value | None) -> bool:
     return tensor is not None and same is not None and np.array_equal(tensor.numpy(), same.numpy())
 
 
-def blocking_operators(model: Model) -> list[str]:
+def training_obstacle(model: Model) -> Refusal | None:
+    """Why no gradient reaches the weights of a model; None where it does."""
+    unsupported = unsupported_operators(model)
+    if unsupported:
+        reason = f"packlight cannot compute {', '.join(unsupported)} in PyTorch"
+        return Refusal("", "unsupported-operator", reason, "export the model without them")
+    blocking = _blocking_operators(model)
+    if blocking:
+        reason = f"no gradient passes {', '.join(blocking)}, which computes in integers"
+        remedy = "train before such a step, or use static in its place"
+        return Refusal("", "already-integer", reason, remedy)
+    return None
+
+
+def _blocking_operators(model: Model) -> list[str]:
     """Types of operators that compute in integers, which no gradient passes."""
     graph = model.clone()
     fuse_pairs(graph)

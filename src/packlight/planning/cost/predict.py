@@ -189,13 +189,20 @@ class Predictor:
         device: that it runs on.
         unit: of the device, that computes.
         kernels: their latencies, where the unit was measured.
+        larger: of the model that this one was made of by structural steps.
     """
 
     def __init__(
-        self, workload: Workload, device: Device, unit: str, kernels: Kernels | None = None
+        self,
+        workload: Workload,
+        device: Device,
+        unit: str,
+        kernels: Kernels | None = None,
+        larger: Predictor | None = None,
     ) -> None:
         self.workload = workload
         self.kernels = kernels
+        self.larger = larger
         self.device = device
         self.unit: Unit = device.units[unit]
         float_bytes = np.full(len(workload.names), float(BYTES["float32"]))
@@ -271,6 +278,10 @@ class Predictor:
 
     def latency_ratio(self, precision: Precision, low: float, high: float) -> Measurement:
         """Ratio of a latency of ``low`` to ``high`` seconds to that of the original model."""
+        if self.larger is not None:
+            original = self.larger.seconds(self.larger.original)
+            ratios = sorted((low / original[0], high / original[1]))
+            return estimate_between(ratios[0] / OTHER_KERNELS, ratios[1] * OTHER_KERNELS, "1")
         if precision is self.original:
             return counted(1.0)
         if precision.equals(self.original):

@@ -133,6 +133,8 @@ class DownloadSample:
 
     def codes(self, recipe: Recipe) -> Share:
         """Share of the codes that a recipe stores of weights."""
+        coding = tuple(step for step in recipe.steps if step.method not in UNCODED)
+        recipe = replace(recipe, steps=coding)
         if not self.rows or not recipe.steps:
             return self.floats
         if all(step.method == "float16" for step in recipe.steps):
@@ -163,6 +165,10 @@ class DownloadSample:
         if not codes:
             return self.floats
         return zipped_share([tensor.tobytes() for tensor in codes], complete=self.complete)
+
+
+UNCODED = ("channels", "lowrank", "distill")
+"""Methods that store no codes of their own."""
 
 
 def is_table(tensor: ir.TensorProtocol) -> bool:
@@ -313,6 +319,17 @@ def download_sample(graph: ir.Model) -> DownloadSample:
         weight_bytes=sum(site.tensor.nbytes for site in sites),
         other_values=tuple(first_bytes(unsampled)),
         other_bytes=sum(tensor.nbytes for tensor in unsampled),
+    )
+
+
+def of_smaller_model(sample: DownloadSample, graph: ir.Model) -> DownloadSample:
+    """The sample of a model, for a smaller one that structural steps make of it."""
+    weights = [site.tensor for site in weight_sites(graph) if isinstance(site, Weight)]
+    others = other_tensors(graph, set(map(id, weights)))
+    return replace(
+        sample,
+        weight_bytes=sum(tensor.nbytes for tensor in weights),
+        other_bytes=sum(tensor.nbytes for tensor in others),
     )
 
 

@@ -14,15 +14,13 @@ from functools import cached_property
 import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from packlight.backends.capabilities import capabilities
 from packlight.compression import AppliedRecipe, compress
 from packlight.compression.local_functions import inline_functions
-from packlight.compression.methods.float16 import LARGEST, LEAST, SMALLEST
+from packlight.compression.methods.float16 import SMALLEST
 from packlight.compression.methods.table import METHODS
 from packlight.compression.qdq.placement import first_and_last
-from packlight.compression.sites.table_sites import is_regular
 from packlight.compression.sites.weight_sites import Weight, stand_in, weight_sites
 from packlight.model import (
     Model,
@@ -30,10 +28,10 @@ from packlight.model import (
     initializers,
     nodes,
     raise_opset,
-    release,
     stored_tensor,
 )
 from packlight.model.size import Skeleton, field_size, skeleton
+from packlight.planning.size.value_checks import ValueChecks
 from packlight.records.codec import digest
 from packlight.records.configs import Simplify, StaticInt8
 from packlight.records.recipe import Recipe, Step, parse_recipe
@@ -46,6 +44,9 @@ INTEGER = ("static", "dynamic")
 FUNCTION_TAG_BYTES = 2
 """Of a function in a file: the number of its field is above 15."""
 
+STRUCTURAL = ("channels", "lowrank")
+"""Methods after which a model is another, smaller one, to which later steps are applied."""
+
 CODES_SUFFIX = ".codes"
 SIMPLIFY = Recipe((Step(Simplify()),))
 
@@ -53,6 +54,19 @@ SIMPLIFY = Recipe((Step(Simplify()),))
 def computes_in_integers(text: str) -> bool:
     """Tell whether the first step of a short recipe computes in integers."""
     return any(step.method in INTEGER for step in parse_recipe(text).steps[:1])
+
+
+def split_structure(recipe: Recipe) -> tuple[Recipe, Recipe]:
+    """The steps at the start of a recipe that make another model, and those behind them.
+
+    >>> head, rest = split_structure(parse_recipe("simplify+channels+weights:8+lowrank"))
+    >>> head.text(), rest.text()
+    ('channels', 'weights:8+lowrank')
+    """
+    steps = [step for step in recipe.steps if not isinstance(step.config, Simplify)]
+    count = next((i for i, step in enumerate(steps) if step.method not in STRUCTURAL), len(steps))
+    head = replace(recipe, steps=tuple(steps[:count]))
+    return head, replace(recipe, steps=tuple(steps[count:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,51 +91,6 @@ class SizedRecipe:
         return self.size - sum(self.functions.values())
 
 
-class ValueChecks:
-    """Checks for values that a method may refuse; each tensor is read once.
-
-    Args:
-        model: whose tensors are read now, so that forked processes need not; None reads a tensor
-            when it is first checked.
-    """
-
-    def __init__(self, model: ir.Model | None = None) -> None:
-        self._checked: dict[int, tuple[ir.TensorProtocol, bool]] = {}
-        if model is not None:
-            for value in initializers(model):
-                if value.const_value is not None:
-                    self.may_refuse(value.const_value)
-
-    def may_refuse(self, tensor: ir.TensorProtocol) -> bool:
-        """Tell whether a method may refuse a tensor for its values."""
-        if id(tensor) not in self._checked:
-            self._checked[id(tensor)] = tensor, _has_extreme_values(tensor)
-        return self._checked[id(tensor)][1]
-
-
-def _has_extreme_values(tensor: ir.TensorProtocol) -> bool:
-    """Check for float32 values that a method refuses: NaN, too large, all too small, or a grid."""
-    if tensor.dtype != ir.DataType.FLOAT or tensor.size < SMALLEST:
-        return False
-    array = _read_floats(tensor)
-    if is_regular(array):
-        release(tensor)
-        return True
-    low = array.min()
-    high = array.max()
-    usual = low >= -LARGEST and high <= LARGEST and not 0 < max(-low, high) < LEAST  # not of a NaN
-    del array
-    release(tensor)
-    return not usual
-
-
-def _read_floats(tensor: ir.TensorProtocol) -> NDArray[np.float32]:
-    """Read float32 values; mapping the file would take twice the time."""
-    if isinstance(tensor, ir.ExternalTensor):
-        return np.fromfile(tensor.path, np.float32, tensor.size, offset=tensor.offset or 0)
-    return np.asarray(tensor.numpy(), np.float32)
-
-
 @dataclass
 class Baseline:
     """A simplified model at one opset, before a recipe changes it.
@@ -130,11 +99,13 @@ class Baseline:
         model: at that opset, simplified.
         checks: of stored values.
         applied: recipes applied so far, by digest.
+        smaller: models after structural steps, by digest of these.
     """
 
     model: Model
     checks: ValueChecks
     applied: dict[str, SizedRecipe] = field(default_factory=dict)
+    smaller: dict[str, SmallerModel] = field(default_factory=dict)
 
     @cached_property
     def file(self) -> Skeleton:
@@ -171,6 +142,9 @@ class Baseline:
         return self.applied[key]
 
     def _apply(self, recipe: Recipe, *, last: bool) -> SizedRecipe:
+        structure, rest = split_structure(recipe)
+        if structure.steps and rest.steps:
+            return self.after_structure(structure).apply(rest)
         methods = {step.method for step in recipe.steps}
         if "static" in methods:
             return _integer_size(self.model, recipe, self.checks, in_place=last)
@@ -182,6 +156,37 @@ class Baseline:
         sizes = _function_bytes(graph)
         added = {name: size for name, size in sizes.items() if name not in self.functions}
         return SizedRecipe(file_size(graph), added, result.changes, result.refusals)
+
+    def after_structure(self, structure: Recipe) -> SmallerModel:
+        """The model after structural steps; it is kept."""
+        key = digest(structure)
+        if key not in self.smaller:
+            result = compress(self.without_weights, structure, Calibrator(sizes_only=True), held=0)
+            baseline = Baseline(result.model, self.checks)
+            self.smaller[key] = SmallerModel(baseline, result.changes, result.refusals)
+        return self.smaller[key]
+
+
+@dataclass(frozen=True, slots=True)
+class SmallerModel:
+    """A model with fewer channels, or with products of two weights in place of one.
+
+    Attributes:
+        baseline: for the steps that follow.
+        changes: by the structural steps.
+        refusals: of these.
+    """
+
+    baseline: Baseline
+    changes: tuple[Change, ...]
+    refusals: tuple[Refusal, ...]
+
+    def apply(self, rest: Recipe) -> SizedRecipe:
+        """Apply the steps that follow, and tell of all."""
+        applied = self.baseline.apply(rest)
+        changes = (*self.changes, *applied.changes)
+        refusals = (*self.refusals, *applied.refusals)
+        return replace(applied, changes=changes, refusals=refusals)
 
 
 def _is_plain_weight(tensor: ir.TensorProtocol) -> bool:

@@ -16,9 +16,9 @@ from packlight.planning.size.exact_size import (
     ExactSizes,
     Simplified,
     SizedRecipe,
-    ValueChecks,
     least_opset,
 )
+from packlight.planning.size.value_checks import ValueChecks
 from packlight.records.codec import digest
 from packlight.records.configs import Config, RoundingConfig
 from packlight.records.measurement import Measurement, counted

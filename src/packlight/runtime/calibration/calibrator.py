@@ -219,7 +219,8 @@ class Calibrator:
         if not count:
             raise RecipeError(
                 f"'{self.method}' looks at calibration samples and the task has none; "
-                "give it calibration data, or choose a method that needs none, as 'weights'"
+                "give it calibration data (in an .npz: calibration_INPUT), or choose a method that "
+                "needs none, as 'weights'"
             )
 
 
