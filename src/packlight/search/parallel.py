@@ -157,7 +157,7 @@ class Workers:
         joblib = import_module("joblib")
         calls = [joblib.delayed(function)(work, name, recipe) for name, recipe in recipes]
         try:
-            with _backend(self.backend, joblib):
+            with _backend(self.backend, joblib, self.jobs):
                 joblib.Parallel(n_jobs=self.jobs)(calls)
         except Exception as error:  # whatever a cluster raises, the work is then done here
             kind = type(error).__name__
@@ -167,22 +167,29 @@ class Workers:
 
 
 @contextmanager
-def _backend(name: Backend, joblib: Any) -> Iterator[None]:
-    """The back end of joblib; a cluster that is connected is used, else one on this machine."""
+def _backend(name: Backend, joblib: Any, jobs: int) -> Iterator[None]:
+    """The back end of joblib; a cluster that is connected is used, else one on this machine, which
+    ends with the work."""
     if name == "loky":
         with joblib.parallel_config("loky"):
             yield
     elif name == "ray":
+        ray = import_module("ray")
+        is_connected = ray.is_initialized()
         import_module("ray.util.joblib").register_ray()
-        with joblib.parallel_config("ray"):
-            yield
+        try:
+            with joblib.parallel_config("ray"):
+                yield
+        finally:
+            if not is_connected:
+                ray.shutdown()
     else:
         distributed = import_module("distributed")
         try:
             client = distributed.get_client()
         except ValueError:
             with (
-                distributed.Client(n_workers=2, threads_per_worker=1),
+                distributed.Client(n_workers=jobs, threads_per_worker=1),
                 joblib.parallel_config("dask"),
             ):
                 yield

@@ -56,6 +56,9 @@ def test_what_a_killed_worker_left_is_done_here(alone, task, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(  # Ray leaves its own processes to be collected while they run
+    "ignore:Exception ignored in.*Popen:pytest.PytestUnraisableExceptionWarning"
+)
 @pytest.mark.parametrize("backend", ["ray", "dask"])
 def test_a_cluster_chooses_the_same_also_when_a_worker_is_killed(backend, alone, task, tmp_path):
     pytest.importorskip({"ray": "ray", "dask": "distributed"}[backend])
