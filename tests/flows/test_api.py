@@ -35,6 +35,7 @@ def test_what_is_compressed_in_memory_is_what_is_written(tmp_path):
     assert packlight.load("zoo:fashion").digest == before == model.digest
 
 
+@pytest.mark.slow
 def test_a_search_from_values_gives_the_ids_of_one_from_names(project, few, tmp_path):
     _, found = project
     model = packlight.load("zoo:fashion")

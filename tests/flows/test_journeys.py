@@ -114,6 +114,7 @@ def test_the_commands_of_the_page_on_export(folder, run):
     walk(EXPORT, folder, run)
 
 
+@pytest.mark.slow
 def test_science_in_a_notebook_from_the_model_to_a_checked_file(folder):
     code = "\n".join(blocks(NOTEBOOK, "python"))
     done = subprocess.run(

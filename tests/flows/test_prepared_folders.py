@@ -64,6 +64,7 @@ def test_init_task_writes_over_nothing(kind, run, folder):
     assert not victim.exists() or victim.read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_the_report_of_a_prepared_project_is_written_inside_it(run, folder, fit_command):
     victim = folder.parent / "victim"
     victim.write_text("precious")

@@ -78,7 +78,7 @@ RECIPES = {
 }
 """Laws of each recipe beside the general ones."""
 
-QUICK = 150
+QUICK = 100
 SLOW = 5_000
 CHUNK = 100
 FOUND = (2464,)

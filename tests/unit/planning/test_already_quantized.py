@@ -32,6 +32,7 @@ def route(plan, recipe):
     return next(option for option in plan.options if option.recipe == recipe)
 
 
+@pytest.mark.slow
 def test_a_model_in_integers_costs_what_the_route_to_it_was_said_to_cost(integers, foretold):
     plan = packlight.plan(integers, (), DEVICE)
 

@@ -90,6 +90,7 @@ def test_codes_meet_floats_once_at_each_end_of_what_computes_in_them(machine):
     assert met() == ([], [])
 
 
+@pytest.mark.slow
 def test_a_model_in_codes_takes_about_what_the_plan_foretells(machine):
     model = load(str(model_path("fashion")))
     simplify = compress(model, parse_recipe("simplify"), held=0).model

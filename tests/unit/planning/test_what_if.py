@@ -59,6 +59,7 @@ def test_what_is_kept_stays(model, what_if):
     assert nothing["latency_ratio"].value == 1
 
 
+@pytest.mark.slow
 def test_integers_are_an_estimate_that_holds_the_file(what_if):
     from packlight.zoo import task
 

@@ -42,6 +42,7 @@ def choices(study):
     return study.outcome.best, [(r.id, r.meets) for r in study.results if "static" not in r.name]
 
 
+@pytest.mark.slow
 def test_two_jobs_choose_the_same_as_one(alone, task, tmp_path):
     study = search(task, tmp_path / "P", jobs=2)
     assert not [text for text in study.warnings if "worker" in text]

@@ -24,6 +24,7 @@ def study(tmp_path_factory):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_plot_shows_every_variant_where_its_numbers_are(study):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("agg")
