@@ -39,11 +39,15 @@ class InputPairs:
     Args:
         role: of the weight as it stands.
         before: of the weight before.
+
+    Attributes:
+        is_paired: whether rows answer to rows; not where channels that went are rows of a product.
     """
 
     def __init__(self, role: Role, before: Role) -> None:
         self.role = role
         self.before = before
+        self.is_paired = True
         self.count = 0
         self.total: Doubles = np.zeros(0)
         self.total_before: Doubles = np.zeros(0)
@@ -56,6 +60,9 @@ class InputPairs:
             return
         rows = input_matrices(self.role, np.asarray(value, np.float32), _limit)[0]
         before = input_matrices(self.before, np.asarray(reference, np.float32), _limit)[0]
+        self.is_paired = self.is_paired and len(rows) == len(before)
+        if not self.is_paired:
+            return
         finite = np.isfinite(rows).all(axis=1) & np.isfinite(before).all(axis=1)
         rows = rows[finite].astype(np.float64)
         before = before[finite].astype(np.float64)
@@ -150,7 +157,7 @@ def refit_weights(
         pairs = InputPairs(role, refit.before)
         name = str(input_values(role)[0].name)
         calibrator.observe_pair(graph, before, {name: [pairs]})
-        if pairs.count and _fit(refit, pairs):
+        if pairs.is_paired and pairs.count and _fit(refit, pairs):
             fitted.add(role.operator)
     return fitted
 
