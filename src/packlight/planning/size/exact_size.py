@@ -59,9 +59,9 @@ def computes_in_integers(text: str) -> bool:
 def split_structure(recipe: Recipe) -> tuple[Recipe, Recipe]:
     """The steps at the start of a recipe that make another model, and those behind them.
 
-    >>> head, rest = split_structure(parse_recipe("simplify+channels+weights:8+lowrank"))
+    >>> head, rest = split_structure(parse_recipe("simplify+channels+weights:4+lowrank"))
     >>> head.text(), rest.text()
-    ('channels', 'weights:8+lowrank')
+    ('channels', 'weights:4+lowrank')
     """
     steps = [step for step in recipe.steps if not isinstance(step.config, Simplify)]
     count = next((i for i, step in enumerate(steps) if step.method not in STRUCTURAL), len(steps))
