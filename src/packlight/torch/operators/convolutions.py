@@ -36,7 +36,7 @@ def _learns(weight: Tensor) -> bool:
     those of a depthwise weight take a quarter of the time. Exported programs stay as they are."""
     if torch.compiler.is_exporting():
         return False
-    return weight.requires_grad and torch.is_grad_enabled()
+    return bool(weight.requires_grad and torch.is_grad_enabled())
 
 
 def _convolve_transposed(
