@@ -390,19 +390,12 @@ def reaching(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
             continue
         found.append(node)
         needed.update(node.input)
-        for body in bodies_of(node):
-            for inner in graphs_of(body):
-                found += inner.node
-                needed.update(name for one in inner.node for name in one.input)
-                needed.update(value.name for value in inner.output)
+        bodies = [a.g for a in node.attribute if a.HasField("g")]
+        for inner in (graph for body in bodies for graph in graphs_of(body)):
+            found += inner.node
+            needed.update(name for one in inner.node for name in one.input)
+            needed.update(value.name for value in inner.output)
     return found
-
-
-def bodies_of(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    """Graphs in the attributes of an operator."""
-    return [a.g for a in node.attribute if a.HasField("g")] + [
-        body for a in node.attribute for body in a.graphs
-    ]
 
 
 def named(operator: str) -> tuple[str, str]:

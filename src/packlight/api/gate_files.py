@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,14 +85,18 @@ def write_failure(error: PacklightError, new: str, files: GateFiles) -> None:
     """
     sentence = _xml(str(error))
     if files.junit is not None:
-        counts = {"tests": "1", "failures": "0", "errors": "1"}
-        root = ET.Element("testsuites", {"name": SUITE, **counts})
-        suite = ET.SubElement(root, "testsuite", {"name": _xml(f"{SUITE} {new}"), **counts})
+        root, suite = _suite(new, {"tests": "1", "failures": "0", "errors": "1"})
         case = ET.SubElement(suite, "testcase", {"name": SUITE, "classname": _xml(new)})
         ET.SubElement(case, "error", {"message": sentence, "type": type(error).__name__})
         _write_xml(files.junit, root)
     if files.markdown is not None:
         _write_text(files.markdown, failure_markdown(str(error), new))
+
+
+def _suite(new: str, counts: Mapping[str, str]) -> tuple[ET.Element, ET.Element]:
+    """The root of a file, and the suite of the model to check in it."""
+    root = ET.Element("testsuites", {"name": SUITE, **counts})
+    return root, ET.SubElement(root, "testsuite", {"name": _xml(f"{SUITE} {new}"), **counts})
 
 
 def _write_xml(path: Path, root: ET.Element) -> None:
@@ -108,8 +112,7 @@ def write_junit(gate: Gate, path: Path) -> None:
     """
     failures = sum(not checked.passed for checked in gate.budgets)
     counts = {"tests": str(len(gate.budgets)), "failures": str(failures), "errors": "0"}
-    root = ET.Element("testsuites", {"name": SUITE, **counts})
-    suite = ET.SubElement(root, "testsuite", {"name": _xml(f"{SUITE} {gate.new}"), **counts})
+    root, suite = _suite(gate.new, counts)
     for checked in gate.budgets:
         _add_case(suite, gate, checked)
     _write_xml(path, root)

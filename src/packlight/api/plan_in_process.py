@@ -134,7 +134,7 @@ def _target_and_choices(request: PlanRequest, data: Task | None) -> tuple[Target
 
 
 def recipes() -> list[Recipe]:
-    """recipes of all routes."""
+    """Recipes of all routes."""
     return [parse_recipe(route.recipe) for route in ROUTES]
 
 

@@ -18,8 +18,8 @@ from packlight.planning.cost.pricing import Pricing
 from packlight.planning.recommendation import PREDICTED
 from packlight.planning.routes import Route
 from packlight.planning.size.download_estimate import download_sample, of_smaller_model
-from packlight.planning.size.exact_size import split_structure
-from packlight.planning.size.files import Files, Original, PlannedFile, constant_bytes
+from packlight.planning.size.exact_size import STRUCTURAL, split_structure
+from packlight.planning.size.files import Files, Original, constant_bytes
 from packlight.profiling.profile import profile as count_costs
 from packlight.records.budget import LOSSES, Budget, Limit, parse_budget
 from packlight.records.codec import digest
@@ -129,26 +129,23 @@ class Planner:
         """Predict one route and compare it with the budgets."""
         recipe = parse_recipe(route.recipe)
         file = self.files.count(recipe)
-        costs = self.costs(route, file, recipe)
+        structure, rest = split_structure(recipe)
+        pricing = self.pricing
+        coding = recipe
+        if structure.steps and file.changes:
+            pricing = self.after_structure(structure)
+            coding = rest
+        if coding is rest and all(change.method in STRUCTURAL for change in file.changes):
+            costs = pricing.of_floats(int(file.size.value), self.graph_bytes)
+        else:
+            costs = pricing.of_codes(file.size, file.changes, coding, route.computes)
         refusals = [r for r in file.refusals if r.operator not in self.quantized]
         refusals += self.quantized.values()
         option = self.assess(route, costs, file.changes, refusals)
         if file.changes or not self.quantized:
-            return option
+            return replace(option, notes=(*option.notes, *learning_notes(recipe, pricing)))
         reason = f"It changes nothing: {len(self.quantized)} operators are quantized already."
         return replace(option, notes=(reason,))
-
-    def costs(self, route: Route, file: PlannedFile, recipe: Recipe) -> dict[str, Measurement]:
-        """Costs of a recipe's file; after structural steps those of the smaller model."""
-        structure, rest = split_structure(recipe)
-        if not structure.steps or not file.changes:
-            return self.pricing.of_codes(file.size, file.changes, recipe, route.computes)
-        pricing = self.after_structure(structure)
-        structural = len(self.sizes.baseline(0).after_structure(structure).changes)
-        changes = file.changes[structural:]
-        if not changes:
-            return pricing.of_floats(int(file.size.value), self.graph_bytes)
-        return pricing.of_codes(file.size, changes, rest, route.computes)
 
     def after_structure(self, structure: Recipe) -> Pricing:
         """Prices of the model after structural steps."""
@@ -197,7 +194,7 @@ class Planner:
             refusals=(*runtime_refusals, *unchanged),
             effort=route.effort,
             damage=route.damage,
-            notes=(*self.notes(route), *self.learning_notes(route)),
+            notes=tuple(self.notes(route)),
         )
 
     def met_limits(self, route: Route, costs: Mapping[str, Measurement]) -> dict[str, Meets]:
@@ -249,22 +246,23 @@ class Planner:
                 "the weights of static and dynamic so that none does."
             )
 
-    def learning_notes(self, route: Route) -> Iterator[str]:
-        """Time to learn, where a route does."""
-        if not route.recipe:
-            return
-        recipe = parse_recipe(route.recipe)
-        if not any(isinstance(step.config, Distill) for step in recipe.steps):
-            return
-        structure, _ = split_structure(recipe)
-        pricing = self.after_structure(structure) if structure.steps else self.pricing
-        work = pricing.workload
-        taken = learning_time(float(work.macs.sum()))
-        if taken and "recurrent" not in work.families:
-            yield (
-                f"It learns for as many minutes as distill,minutes= says (5); {SAMPLES:,} samples "
-                f"take {taken} on this machine."
-            )
+
+def learning_notes(recipe: Recipe, pricing: Pricing) -> Iterator[str]:
+    """Time to learn, where a recipe does.
+
+    Args:
+        recipe: of a route.
+        pricing: of the model that learns.
+    """
+    if not any(isinstance(step.config, Distill) for step in recipe.steps):
+        return
+    work = pricing.workload
+    taken = learning_time(float(work.macs.sum()))
+    if taken and "recurrent" not in work.families:
+        yield (
+            f"It learns for as many minutes as distill,minutes= says (5); {SAMPLES:,} samples "
+            f"take {taken} on this machine."
+        )
 
 
 def _unsupported(

@@ -17,7 +17,7 @@ from packlight.compression.methods.table import METHODS
 from packlight.errors import RecipeError
 from packlight.planning.cost.predict import Precision
 from packlight.planning.cost.pricing import coded_bytes
-from packlight.planning.feasibility import AS_IT_IS, Planner
+from packlight.planning.feasibility import Planner
 from packlight.planning.routes import KEEP, Choice
 from packlight.planning.size.download_estimate import STAND_IN, download
 from packlight.planning.size.exact_size import (
@@ -291,7 +291,7 @@ class WhatIf:
     def precision(self, chosen: Sequence[ClusterStep]) -> Precision:
         """Precision in which each operator computes."""
         changes = [change for i, effect in chosen for change in effect.clusters[i].changes]
-        precision = self.planner.pricing.precision(changes, AS_IT_IS.computes)
+        precision = self.planner.pricing.precision(changes, "float32")
         dtypes = list(precision.dtypes)
         weight_bytes = precision.weight_bytes.copy()
         for i, effect in chosen:

@@ -278,18 +278,15 @@ class Predictor:
 
     def latency_ratio(self, precision: Precision, low: float, high: float) -> Measurement:
         """Ratio of a latency of ``low`` to ``high`` seconds to that of the original model."""
-        if self.larger is not None:
-            original = self.larger.seconds(self.larger.original)
-            ratios = sorted((low / original[0], high / original[1]))
-            return estimate_between(ratios[0] / OTHER_KERNELS, ratios[1] * OTHER_KERNELS, "1")
-        if precision is self.original:
+        base = self.larger or self
+        if base is self and precision is self.original:
             return counted(1.0)
-        if precision.equals(self.original):
+        if base is self and precision.equals(self.original):
             return UNCHANGED_RATIO
-        original = self.seconds(self.original)
+        original = base.seconds(base.original)
         ratios = sorted((low / original[0], high / original[1]))
         error = OTHER_KERNELS
-        if precision.dtypes == self.original.dtypes:
+        if base is self and precision.dtypes == self.original.dtypes:
             error = 1 + RATIO_ERROR
         return estimate_between(ratios[0] / error, ratios[1] * error, "1")
 

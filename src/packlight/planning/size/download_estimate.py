@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from packlight.compression import compress
 from packlight.compression.sites.weight_sites import Weight, weight_sites
 from packlight.model import Model, initializers, nodes, stored_tensor
-from packlight.planning.size.exact_size import INTEGER
+from packlight.planning.size.exact_size import INTEGER, STRUCTURAL
 from packlight.planning.size.files import without_samples
 from packlight.records.codec import digest
 from packlight.records.configs import WeightOnly
@@ -167,7 +167,7 @@ class DownloadSample:
         return zipped_share([tensor.tobytes() for tensor in codes], complete=self.complete)
 
 
-UNCODED = ("channels", "lowrank", "distill")
+UNCODED = (*STRUCTURAL, "distill")
 """Methods that store no codes of their own."""
 
 
